@@ -1,0 +1,37 @@
+"""Time as a value: wall time in milliseconds, durations as monotonic deadlines."""
+
+import time
+from dataclasses import dataclass
+
+MS_PER_SECOND = 1_000
+MS_PER_HOUR = 3_600_000
+MS_PER_DAY = 86_400_000
+
+
+def wall_ms() -> int:
+    """Return the time now as milliseconds since the Unix epoch; only the outermost callers ask."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock by which something must be done.
+
+    Attributes:
+        at_s: Seconds on ``time.monotonic()``'s clock.
+    """
+
+    at_s: float
+
+    @classmethod
+    def after(cls, budget_s: float) -> "Deadline":
+        """Return the deadline that lies ``budget_s`` seconds ahead."""
+        return cls(time.monotonic() + budget_s)
+
+    def remaining_s(self) -> float:
+        """Return the seconds left, never negative."""
+        return max(0.0, self.at_s - time.monotonic())
+
+    def is_over(self) -> bool:
+        """Return whether no time is left."""
+        return time.monotonic() >= self.at_s

@@ -1,0 +1,159 @@
+"""Settings: one frozen tree, from a TOML file with environment overrides; unknown keys are refused."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from springtide.events.rules import InteractionRules
+
+Positive = Annotated[float, Field(gt=0)]
+Options = dict[str, Any]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class KafkaSettings(_Section):
+    """Where the events come from.
+
+    An empty ``bootstrap_servers`` means: ``springtide up`` starts the embedded broker, which forgets all on exit.
+    """
+
+    bootstrap_servers: str = ""
+    topic: str = "springtide.events"
+    dead_letter_topic: str = "springtide.dead-letters"
+    num_partitions: Annotated[int, Field(ge=1)] = 4
+    poll_timeout_ms: Annotated[int, Field(ge=1)] = 50
+    max_poll_records: Annotated[int, Field(ge=1)] = 5_000
+    client_options: Options = {}  # Passed to kafka-python as they are: security_protocol, sasl_*, ssl_*.
+
+
+class EventSettings(_Section):
+    """What is refused at the door."""
+
+    max_future_s: Positive = 86_400.0
+    max_id_bytes: Annotated[int, Field(ge=1)] = 256
+    max_text_bytes: Annotated[int, Field(ge=1)] = 16_384
+    max_event_bytes: Annotated[int, Field(ge=64)] = 1_000_000
+    max_context_entries: Annotated[int, Field(ge=0)] = 64
+
+
+class InteractionSettings(_Section):
+    """How one kind of interaction enters the graph: see ``springtide.events.rules``."""
+
+    weight: Positive = 1.0
+    positive: bool = True
+
+
+class GraphSettings(_Section):
+    """Bounds of the live graph's memory; ``None`` means no bound."""
+
+    max_edges: Annotated[int, Field(ge=1)] | None = 50_000_000
+    max_age_days: Positive | None = None
+
+
+class CheckpointSettings(_Section):
+    """Where and when the graph and its offsets are written; ``url`` is a folder or an fsspec URL."""
+
+    url: str = "springtide-state/checkpoints"
+    every_s: Positive = 60.0
+    every_events: Annotated[int, Field(ge=1)] = 500_000
+    keep: Annotated[int, Field(ge=1)] = 3
+
+
+class PartSettings(_Section):
+    """A part by name, with its own options."""
+
+    name: str
+    options: Options = {}
+
+
+class ModelSettings(_Section):
+    """What a model is made of, and where models are kept; ``url`` is a folder or an fsspec URL."""
+
+    url: str = "springtide-state/models"
+    keep: Annotated[int, Field(ge=2)] = 10
+    width: Annotated[int, Field(ge=2, le=4096)] = 64
+    num_layers: Annotated[int, Field(ge=1, le=8)] = 2
+    encoder: PartSettings = PartSettings(name="lightgcn")
+    aggregator: PartSettings = PartSettings(name="sum")
+    loss: PartSettings = PartSettings(name="sampled_softmax")
+
+
+class TrainingSettings(_Section):
+    """How and when models are trained. Rates are per step of Adam; a training on an unchanged graph is not made."""
+
+    retrain_every_s: Positive | None = 86_400.0
+    retrain_after_events: Annotated[int, Field(ge=1)] | None = 1_000_000
+    fine_tune_every_s: Positive | None = 3_600.0
+    fine_tune_after_events: Annotated[int, Field(ge=1)] | None = 100_000
+    min_interactions: Annotated[int, Field(ge=1)] = 100
+    epochs: Annotated[int, Field(ge=1)] = 8
+    fine_tune_epochs: Annotated[int, Field(ge=1)] = 2
+    batch_size: Annotated[int, Field(ge=1)] = 8_192
+    num_negatives: Annotated[int, Field(ge=1)] = 2_048
+    learning_rate: Positive = 0.01
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    edge_half_life_days: Positive | None = None
+    exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share of interactions, by time.
+    replay_ratio: Annotated[float, Field(ge=0)] = 1.0  # Replayed old interactions for each recent one in fine-tuning.
+    device: str = "cpu"
+    num_threads: Annotated[int, Field(ge=1)] | None = None
+    niceness: Annotated[int, Field(ge=0, le=19)] = 10
+    seed: int = 0
+
+
+class RankingSettings(_Section):
+    """How items are ranked; context weights by name, each with its options."""
+
+    context_weights: dict[str, Options] = {"popularity": {}, "calendar": {}, "trend": {}, "repeat": {}}
+    max_history: Annotated[int, Field(ge=1)] = 5_000
+    item_refresh_s: Positive = 1.0
+    moment_bucket_s: Positive = 3_600.0
+
+
+class ServerSettings(_Section):
+    """The gRPC server."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
+    reflection: bool = True
+    max_deadline_s: Positive = 10.0
+    max_batch: Annotated[int, Field(ge=1)] = 32
+    num_threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class PluginSettings(_Section):
+    """Plugins beside those that come in by entry point."""
+
+    modules: tuple[str, ...] = ()
+    folder: str | None = None
+
+
+class Settings(_Section):
+    """Everything that can be set."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    events: EventSettings = EventSettings()
+    interactions: dict[str, InteractionSettings] = {
+        "purchase": InteractionSettings(),
+        "click": InteractionSettings(weight=0.3),
+        "view": InteractionSettings(weight=0.1),
+        "rating>=4": InteractionSettings(),
+        "rating": InteractionSettings(positive=False),
+        "dislike": InteractionSettings(positive=False),
+    }
+    graph: GraphSettings = GraphSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    ranking: RankingSettings = RankingSettings()
+    server: ServerSettings = ServerSettings()
+    plugins: PluginSettings = PluginSettings()
+
+    def interaction_rules(self) -> InteractionRules:
+        """Return the interaction rules, in the order of the settings."""
+        return InteractionRules.from_mapping(
+            {name: (rule.weight, rule.positive) for name, rule in self.interactions.items()}
+        )

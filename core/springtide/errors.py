@@ -1,0 +1,71 @@
+"""One tree of errors: a class for each thing that a caller may handle."""
+
+from collections.abc import Iterable
+
+
+class SpringtideError(Exception):
+    """Raised when Springtide refuses something; every error of ours is one."""
+
+
+class SettingsError(SpringtideError):
+    """Raised when a setting is unknown, of the wrong kind, or out of its range."""
+
+
+class PluginError(SpringtideError):
+    """Raised when a plugin cannot be loaded, or offers what another already offers."""
+
+
+class UnknownPartError(PluginError):
+    """Raised when settings name a part that no plugin offers."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        super().__init__(f"no {kind} named {name!r} (choices: {', '.join(sorted(choices)) or 'none'})")
+
+
+class EventRefusedError(SpringtideError):
+    """Raised when an event cannot be decoded or is not acceptable.
+
+    Attributes:
+        reason: A short stable word for counters and the dead-letter header, such as ``empty_id``.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CheckpointError(SpringtideError):
+    """Raised when a checkpoint is missing a piece, is damaged, or cannot be written."""
+
+
+class OffsetsLostError(SpringtideError):
+    """Raised when the broker no longer has what the checkpoint says comes next, or the topic was made anew."""
+
+
+class ModelError(SpringtideError):
+    """Raised when a model version is missing, damaged, or does not fit the graph that it is to serve."""
+
+
+class TrainingError(SpringtideError):
+    """Raised when there is nothing to train on, or training gave vectors that are not finite."""
+
+
+class InvalidRequestError(SpringtideError):
+    """Raised when a request asks for something impossible.
+
+    Attributes:
+        field: The path of the field at fault, such as ``context.event_time``.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class DatasetError(SpringtideError):
+    """Raised when a data set cannot be fetched, verified or read."""
+
+
+class BrokerError(SpringtideError):
+    """Raised when the embedded broker cannot be started or has died."""

@@ -1,0 +1,1 @@
+"""Time splits, metrics and data sets: how good a model really is."""

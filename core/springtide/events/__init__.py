@@ -1,0 +1,1 @@
+"""The event model, the codecs from bytes to columns, and the refusal of bad events."""

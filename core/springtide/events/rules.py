@@ -1,0 +1,113 @@
+"""Which interactions count, for how much, and which are positive: configuration, not code."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.errors import SettingsError
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_RULE_NAME = re.compile(r"^(?P<type>[A-Za-z_][\w.-]*)\s*(?:(?P<comparison>>=|<=|>|<)\s*(?P<bound>-?\d+(?:\.\d+)?))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionRule:
+    """How one kind of interaction enters the graph.
+
+    Attributes:
+        name: The rule's name, which becomes the edge's relation: an interaction type (``purchase``),
+            or a type with a bound on the event's value (``rating>=4``).
+        weight: Edge weight, finite and above 0.
+        is_positive: Whether the interaction shows liking, so that training learns from it.
+
+    Raises:
+        SettingsError: If the name cannot be read or the weight is not above 0.
+    """
+
+    name: str
+    weight: float = 1.0
+    is_positive: bool = True
+
+    def __post_init__(self) -> None:
+        if _RULE_NAME.match(self.name) is None:
+            raise SettingsError(
+                f"interaction rule {self.name!r} cannot be read: wanted a type (purchase) or a type with a bound "
+                "on its value (rating>=4)"
+            )
+        if not (np.isfinite(self.weight) and self.weight > 0):
+            raise SettingsError(f"interaction rule {self.name!r}: wanted a weight above 0, got {self.weight}")
+
+    @property
+    def type_name(self) -> str:
+        """The interaction type that the rule takes."""
+        return self._parsed()[0]
+
+    def accepts(self, value: float) -> bool:
+        """Return whether the rule takes an interaction of its type with this value (NaN when there is none)."""
+        _, comparison, bound = self._parsed()
+        return comparison is None or bool(comparison(value, bound))
+
+    def _parsed(self) -> tuple[str, Callable[[float, float], bool] | None, float]:
+        match = _RULE_NAME.match(self.name)
+        assert match is not None, "checked at birth"
+        comparison = match["comparison"]
+        return match["type"], _COMPARISONS[comparison] if comparison else None, float(match["bound"] or 0.0)
+
+
+class InteractionRules:
+    """The rules in their order; the first that takes an interaction wins.
+
+    Args:
+        rules: At least one, with distinct names.
+
+    Raises:
+        SettingsError: If there is none, or a name stands twice.
+    """
+
+    def __init__(self, rules: Iterable[InteractionRule]) -> None:
+        self.rules: Sequence[InteractionRule] = tuple(rules)
+        names = [rule.name for rule in self.rules]
+        if not names:
+            raise SettingsError("no interaction rule: wanted at least one, such as [interactions.purchase]")
+        if len(set(names)) < len(names):
+            raise SettingsError(f"an interaction rule stands twice: {', '.join(names)}")
+        self._by_type: dict[str, list[tuple[int, InteractionRule]]] = {}
+        for position, rule in enumerate(self.rules):
+            self._by_type.setdefault(rule.type_name, []).append((position, rule))
+        self.weights: npt.NDArray[np.float32] = np.array([rule.weight for rule in self.rules], np.float32)
+
+    @property
+    def relations(self) -> tuple[str, ...]:
+        """The names of all rules, in order."""
+        return tuple(rule.name for rule in self.rules)
+
+    @property
+    def positive_relations(self) -> tuple[str, ...]:
+        """The names of the rules whose interactions show liking."""
+        return tuple(rule.name for rule in self.rules if rule.is_positive)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The interaction types that some rule takes."""
+        return tuple(self._by_type)
+
+    def match(self, type_name: str, value: float) -> int:
+        """Return the position of the first rule that takes the interaction, or -1 if none does."""
+        for position, rule in self._by_type.get(type_name, ()):
+            if rule.accepts(value):
+                return position
+        return -1
+
+    @classmethod
+    def from_mapping(cls, rules: Mapping[str, tuple[float, bool]]) -> "InteractionRules":
+        """Build from ``{name: (weight, is_positive)}``."""
+        return cls(InteractionRule(name, weight, is_positive) for name, (weight, is_positive) in rules.items())

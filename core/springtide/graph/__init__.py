@@ -1,0 +1,1 @@
+"""The live graph of typed nodes and timestamped edges."""

@@ -1,0 +1,1 @@
+"""Hooks, contracts and loading of plugins."""

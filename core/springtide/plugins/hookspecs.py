@@ -1,0 +1,30 @@
+"""The hooks that a plugin may implement."""
+
+from collections.abc import Callable
+
+import pluggy
+
+from springtide.plugins.contracts import AggregatorFactory, ContextWeightFactory, EncoderFactory, LossFactory
+
+hookspec = pluggy.HookspecMarker("springtide")
+hookimpl = pluggy.HookimplMarker("springtide")
+
+
+@hookspec
+def register_encoders(register: Callable[[str, EncoderFactory], None]) -> None:
+    """Register encoders by name."""
+
+
+@hookspec
+def register_aggregators(register: Callable[[str, AggregatorFactory], None]) -> None:
+    """Register aggregators by name."""
+
+
+@hookspec
+def register_losses(register: Callable[[str, LossFactory], None]) -> None:
+    """Register losses by name."""
+
+
+@hookspec
+def register_context_weights(register: Callable[[str, ContextWeightFactory], None]) -> None:
+    """Register context weights by name."""

@@ -1,0 +1,1 @@
+"""From a user and a moment to the ranked items, and why."""

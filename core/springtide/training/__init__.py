@@ -1,0 +1,1 @@
+"""Making models from a checkpoint: sampling, retraining, fine-tuning, learned exponents."""

@@ -1,0 +1,1 @@
+"""The processes of Springtide: ingest, trainer, gRPC server, command line."""
