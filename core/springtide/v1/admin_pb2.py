@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from springtide.v1 import recommender_pb2 as springtide_dot_v1_dot_recommender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19springtide/v1/admin.proto\x12\rspringtide.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fspringtide/v1/recommender.proto\"\x12\n\x10GetStatusRequest\"\xfb\x04\n\x11GetStatusResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12.\n\x08position\x18\x02 \x01(\x0b\x32\x1c.springtide.v1.GraphPosition\x12\x12\n\nlag_events\x18\x03 \x01(\x03\x12\x41\n\tnum_nodes\x18\x04 \x03(\x0b\x32..springtide.v1.GetStatusResponse.NumNodesEntry\x12\x41\n\tnum_edges\x18\x05 \x03(\x0b\x32..springtide.v1.GetStatusResponse.NumEdgesEntry\x12N\n\x10num_dead_letters\x18\x06 \x03(\x0b\x32\x34.springtide.v1.GetStatusResponse.NumDeadLettersEntry\x12\x35\n\x11newest_event_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x63heckpoint_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bgraph_bytes\x18\t \x01(\x03\x12\x1b\n\x13is_broker_connected\x18\n \x01(\x08\x1a/\n\rNumNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rNumEdgesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x35\n\x13NumDeadLettersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.springtide.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcb\x02\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_current\x18\x03 \x01(\x08\x12\x10\n\x08training\x18\x04 \x01(\t\x12\x18\n\x10num_interactions\x18\x05 \x01(\x03\x12\x32\n\x07metrics\x18\x06 \x03(\x0b\x32!.springtide.v1.Model.MetricsEntry\x12.\n\x05parts\x18\x07 \x03(\x0b\x32\x1f.springtide.v1.Model.PartsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x14StartTrainingRequest\x12)\n\x04mode\x18\x01 \x01(\x0e\x32\x1b.springtide.v1.TrainingMode\"?\n\x15StartTrainingResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"&\n\x13PromoteModelRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\";\n\x14PromoteModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.springtide.v1.Model\"\x16\n\x14RollbackModelRequest\"<\n\x15RollbackModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.springtide.v1.Model*e\n\x0cTrainingMode\x12\x1d\n\x19TRAINING_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAINING_MODE_RETRAIN\x10\x01\x12\x1b\n\x17TRAINING_MODE_FINE_TUNE\x10\x02\x32\xc2\x03\n\x0c\x41\x64minService\x12N\n\tGetStatus\x12\x1f.springtide.v1.GetStatusRequest\x1a .springtide.v1.GetStatusResponse\x12Q\n\nListModels\x12 .springtide.v1.ListModelsRequest\x1a!.springtide.v1.ListModelsResponse\x12Z\n\rStartTraining\x12#.springtide.v1.StartTrainingRequest\x1a$.springtide.v1.StartTrainingResponse\x12W\n\x0cPromoteModel\x12\".springtide.v1.PromoteModelRequest\x1a#.springtide.v1.PromoteModelResponse\x12Z\n\rRollbackModel\x12#.springtide.v1.RollbackModelRequest\x1a$.springtide.v1.RollbackModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19springtide/v1/admin.proto\x12\rspringtide.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fspringtide/v1/recommender.proto\"\x12\n\x10GetStatusRequest\"\xac\x05\n\x11GetStatusResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12.\n\x08position\x18\x02 \x01(\x0b\x32\x1c.springtide.v1.GraphPosition\x12\x12\n\nlag_events\x18\x03 \x01(\x03\x12\x41\n\tnum_nodes\x18\x04 \x03(\x0b\x32..springtide.v1.GetStatusResponse.NumNodesEntry\x12\x41\n\tnum_edges\x18\x05 \x03(\x0b\x32..springtide.v1.GetStatusResponse.NumEdgesEntry\x12N\n\x10num_dead_letters\x18\x06 \x03(\x0b\x32\x34.springtide.v1.GetStatusResponse.NumDeadLettersEntry\x12\x35\n\x11newest_event_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x63heckpoint_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bgraph_bytes\x18\t \x01(\x03\x12\x1b\n\x13is_broker_connected\x18\n \x01(\x08\x12/\n\x08training\x18\x0b \x01(\x0b\x32\x1d.springtide.v1.TrainingStatus\x1a/\n\rNumNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rNumEdgesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x35\n\x13NumDeadLettersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xf0\x01\n\x0eTrainingStatus\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x11\n\x04loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12)\n\x04mode\x18\x05 \x01(\x0e\x32\x1b.springtide.v1.TrainingMode\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_loss\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.springtide.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcb\x02\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_current\x18\x03 \x01(\x08\x12\x10\n\x08training\x18\x04 \x01(\t\x12\x18\n\x10num_interactions\x18\x05 \x01(\x03\x12\x32\n\x07metrics\x18\x06 \x03(\x0b\x32!.springtide.v1.Model.MetricsEntry\x12.\n\x05parts\x18\x07 \x03(\x0b\x32\x1f.springtide.v1.Model.PartsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x14StartTrainingRequest\x12)\n\x04mode\x18\x01 \x01(\x0e\x32\x1b.springtide.v1.TrainingMode\"?\n\x15StartTrainingResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"&\n\x13PromoteModelRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\";\n\x14PromoteModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.springtide.v1.Model\"\x16\n\x14RollbackModelRequest\"<\n\x15RollbackModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.springtide.v1.Model*e\n\x0cTrainingMode\x12\x1d\n\x19TRAINING_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAINING_MODE_RETRAIN\x10\x01\x12\x1b\n\x17TRAINING_MODE_FINE_TUNE\x10\x02\x32\xc2\x03\n\x0c\x41\x64minService\x12N\n\tGetStatus\x12\x1f.springtide.v1.GetStatusRequest\x1a .springtide.v1.GetStatusResponse\x12Q\n\nListModels\x12 .springtide.v1.ListModelsRequest\x1a!.springtide.v1.ListModelsResponse\x12Z\n\rStartTraining\x12#.springtide.v1.StartTrainingRequest\x1a$.springtide.v1.StartTrainingResponse\x12W\n\x0cPromoteModel\x12\".springtide.v1.PromoteModelRequest\x1a#.springtide.v1.PromoteModelResponse\x12Z\n\rRollbackModel\x12#.springtide.v1.RollbackModelRequest\x1a$.springtide.v1.RollbackModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,40 +43,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL_PARTSENTRY']._loaded_options = None
   _globals['_MODEL_PARTSENTRY']._serialized_options = b'8\001'
-  _globals['_TRAININGMODE']._serialized_start=1566
-  _globals['_TRAININGMODE']._serialized_end=1667
+  _globals['_TRAININGMODE']._serialized_start=1858
+  _globals['_TRAININGMODE']._serialized_end=1959
   _globals['_GETSTATUSREQUEST']._serialized_start=110
   _globals['_GETSTATUSREQUEST']._serialized_end=128
   _globals['_GETSTATUSRESPONSE']._serialized_start=131
-  _globals['_GETSTATUSRESPONSE']._serialized_end=766
-  _globals['_GETSTATUSRESPONSE_NUMNODESENTRY']._serialized_start=615
-  _globals['_GETSTATUSRESPONSE_NUMNODESENTRY']._serialized_end=662
-  _globals['_GETSTATUSRESPONSE_NUMEDGESENTRY']._serialized_start=664
-  _globals['_GETSTATUSRESPONSE_NUMEDGESENTRY']._serialized_end=711
-  _globals['_GETSTATUSRESPONSE_NUMDEADLETTERSENTRY']._serialized_start=713
-  _globals['_GETSTATUSRESPONSE_NUMDEADLETTERSENTRY']._serialized_end=766
-  _globals['_LISTMODELSREQUEST']._serialized_start=768
-  _globals['_LISTMODELSREQUEST']._serialized_end=826
-  _globals['_LISTMODELSRESPONSE']._serialized_start=828
-  _globals['_LISTMODELSRESPONSE']._serialized_end=911
-  _globals['_MODEL']._serialized_start=914
-  _globals['_MODEL']._serialized_end=1245
-  _globals['_MODEL_METRICSENTRY']._serialized_start=1153
-  _globals['_MODEL_METRICSENTRY']._serialized_end=1199
-  _globals['_MODEL_PARTSENTRY']._serialized_start=1201
-  _globals['_MODEL_PARTSENTRY']._serialized_end=1245
-  _globals['_STARTTRAININGREQUEST']._serialized_start=1247
-  _globals['_STARTTRAININGREQUEST']._serialized_end=1312
-  _globals['_STARTTRAININGRESPONSE']._serialized_start=1314
-  _globals['_STARTTRAININGRESPONSE']._serialized_end=1377
-  _globals['_PROMOTEMODELREQUEST']._serialized_start=1379
-  _globals['_PROMOTEMODELREQUEST']._serialized_end=1417
-  _globals['_PROMOTEMODELRESPONSE']._serialized_start=1419
-  _globals['_PROMOTEMODELRESPONSE']._serialized_end=1478
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=1480
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=1502
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=1504
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=1564
-  _globals['_ADMINSERVICE']._serialized_start=1670
-  _globals['_ADMINSERVICE']._serialized_end=2120
+  _globals['_GETSTATUSRESPONSE']._serialized_end=815
+  _globals['_GETSTATUSRESPONSE_NUMNODESENTRY']._serialized_start=664
+  _globals['_GETSTATUSRESPONSE_NUMNODESENTRY']._serialized_end=711
+  _globals['_GETSTATUSRESPONSE_NUMEDGESENTRY']._serialized_start=713
+  _globals['_GETSTATUSRESPONSE_NUMEDGESENTRY']._serialized_end=760
+  _globals['_GETSTATUSRESPONSE_NUMDEADLETTERSENTRY']._serialized_start=762
+  _globals['_GETSTATUSRESPONSE_NUMDEADLETTERSENTRY']._serialized_end=815
+  _globals['_TRAININGSTATUS']._serialized_start=818
+  _globals['_TRAININGSTATUS']._serialized_end=1058
+  _globals['_LISTMODELSREQUEST']._serialized_start=1060
+  _globals['_LISTMODELSREQUEST']._serialized_end=1118
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1120
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1203
+  _globals['_MODEL']._serialized_start=1206
+  _globals['_MODEL']._serialized_end=1537
+  _globals['_MODEL_METRICSENTRY']._serialized_start=1445
+  _globals['_MODEL_METRICSENTRY']._serialized_end=1491
+  _globals['_MODEL_PARTSENTRY']._serialized_start=1493
+  _globals['_MODEL_PARTSENTRY']._serialized_end=1537
+  _globals['_STARTTRAININGREQUEST']._serialized_start=1539
+  _globals['_STARTTRAININGREQUEST']._serialized_end=1604
+  _globals['_STARTTRAININGRESPONSE']._serialized_start=1606
+  _globals['_STARTTRAININGRESPONSE']._serialized_end=1669
+  _globals['_PROMOTEMODELREQUEST']._serialized_start=1671
+  _globals['_PROMOTEMODELREQUEST']._serialized_end=1709
+  _globals['_PROMOTEMODELRESPONSE']._serialized_start=1711
+  _globals['_PROMOTEMODELRESPONSE']._serialized_end=1770
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=1772
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=1794
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=1796
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=1856
+  _globals['_ADMINSERVICE']._serialized_start=1962
+  _globals['_ADMINSERVICE']._serialized_end=2412
 # @@protoc_insertion_point(module_scope)
