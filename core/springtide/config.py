@@ -1,13 +1,29 @@
 """Settings: one frozen tree, from a TOML file with environment overrides; unknown keys are refused."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from springtide.events.rules import InteractionRules
 
+Value = TypeVar("Value")
+
+
+class FrozenDict(dict[str, Value]):
+    """A dict that refuses to be changed: settings are shared between threads and processes."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("settings are frozen: make new ones with model_copy(update=...)")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Value]]]:
+        return type(self), (dict(self),)
+
+
 Positive = Annotated[float, Field(gt=0)]
-Options = dict[str, Any]
+Table = Annotated[dict[str, Value], AfterValidator(FrozenDict)]
+Options = Table[Any]
 
 
 class _Section(BaseModel):
@@ -107,7 +123,7 @@ class TrainingSettings(_Section):
 class RankingSettings(_Section):
     """How items are ranked; context weights by name, each with its options."""
 
-    context_weights: dict[str, Options] = {"popularity": {}, "calendar": {}, "trend": {}, "repeat": {}}
+    context_weights: Table[Options] = {"popularity": {}, "calendar": {}, "trend": {}, "repeat": {}}
     max_history: Annotated[int, Field(ge=1)] = 5_000
     item_refresh_s: Positive = 1.0
     moment_bucket_s: Positive = 3_600.0
@@ -136,7 +152,7 @@ class Settings(_Section):
 
     kafka: KafkaSettings = KafkaSettings()
     events: EventSettings = EventSettings()
-    interactions: dict[str, InteractionSettings] = {
+    interactions: Table[InteractionSettings] = {
         "purchase": InteractionSettings(),
         "click": InteractionSettings(weight=0.3),
         "view": InteractionSettings(weight=0.1),
