@@ -1,0 +1,76 @@
+"""From events to the graph."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from springtide.events.model import EventBatch, Interactions, Relation
+from springtide.events.rules import InteractionRules
+from springtide.graph.live import LiveGraph
+from springtide.plugins.contracts import Observed
+
+USER = "user"
+ITEM = "item"
+
+
+def apply_events(graph: LiveGraph, batch: EventBatch, rules: InteractionRules) -> Observed:
+    """Bring a batch into the graph, so that readers see all of it or nothing.
+
+    Args:
+        graph: The graph; the caller is its writer.
+        batch: Decoded events.
+        rules: Gives each interaction's weight, and whether it is positive.
+
+    Returns:
+        The positive interactions.
+
+    Raises:
+        EventRefusedError: If an upsert gives an attribute another kind than before; ``LiveState.refusal_of`` tells.
+    """
+    with graph.one_change():
+        graph.forget_many((delete.node_type, delete.node_id) for delete in batch.deletes)
+        for upsert in batch.upserts:
+            graph.upsert(upsert)
+        _apply_relations(graph, batch.relations)
+        return _apply_interactions(graph, batch.interactions, rules)
+
+
+def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
+    by_type: dict[tuple[str, str, str], list[Relation]] = {}
+    for relation in relations:
+        by_type.setdefault((relation.source_type, relation.relation, relation.target_type), []).append(relation)
+    for edge_type, edges in by_type.items():
+        source_type, _, target_type = edge_type
+        graph.append(
+            edge_type,
+            graph.nodes(source_type).ids.intern([edge.source_id for edge in edges]),
+            graph.nodes(target_type).ids.intern([edge.target_id for edge in edges]),
+            np.array([edge.timestamp_ms for edge in edges], np.int64),
+            np.array([edge.weight for edge in edges], np.float32),
+        )
+
+
+def _apply_interactions(graph: LiveGraph, interactions: Interactions, rules: InteractionRules) -> Observed:
+    user_rows = graph.nodes(USER).ids.intern(interactions.user_ids)[interactions.user_codes]
+    item_rows = graph.nodes(ITEM).ids.intern(interactions.item_ids)[interactions.item_codes]
+    times, values = interactions.timestamps_ms, interactions.values
+    rule_of = {rule.name: rule for rule in rules.rules}
+    weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
+    is_positive = np.array([rule_of[name].is_positive for name in interactions.relations], np.bool_)
+    for code, name in enumerate(interactions.relations):
+        chosen = np.flatnonzero(interactions.relation_codes == code)
+        chosen_values = values[chosen]
+        graph.append(
+            (USER, name, ITEM),
+            *(user_rows[chosen], item_rows[chosen], times[chosen], weights[code]),
+            features=None if np.isnan(chosen_values).all() else chosen_values[:, None],
+        )
+    chosen = np.flatnonzero(is_positive[interactions.relation_codes])
+    contexts = interactions.contexts
+    return Observed(
+        user_rows[chosen],
+        item_rows[chosen],
+        times[chosen],
+        weights[interactions.relation_codes[chosen]],
+        None if contexts is None else [contexts[position] for position in chosen.tolist()],
+    )

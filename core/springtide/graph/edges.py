@@ -1,0 +1,339 @@
+"""The edges of one type: columns that only grow, with a time-ordered chain for each node on either side."""
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.graph import chains
+
+T = TypeVar("T", bound=np.generic)
+EdgeType = tuple[str, str, str]  # (source type, relation, target type)
+
+MIN_CAPACITY = 1_024  # Edges or rows; below it, doubling costs more calls than bytes.
+MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
+END_OF_TIME_MS = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Neighbours of some rows, the newest first.
+
+    Attributes:
+        rows: int32 ``[n, count]``, -1 where there are no more; ``[count]`` when they are those of one row.
+        timestamps_ms: int64, the same shape; 0 where there are no more.
+        weights: float32, the same shape; 0 where there are no more.
+    """
+
+    rows: npt.NDArray[np.int32]
+    timestamps_ms: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The chains of one side of an edge type; see ``springtide.graph.chains``.
+
+    Attributes:
+        head: int32 ``[num_rows]``.
+        prev: int32 ``[capacity]``.
+        degree: int32 ``[num_rows]``, counting all edges, those younger than a view included.
+    """
+
+    head: npt.NDArray[np.int32]
+    prev: npt.NDArray[np.int32]
+    degree: npt.NDArray[np.int32]
+
+    def grown(self, num_rows: int, length: int, capacity: int) -> "Chain":
+        """Return a copy with room for more; the old heads stay as they are, for the views that hold them."""
+        return Chain(
+            _grown(self.head, len(self.head), num_rows, fill=-1),
+            _grown(self.prev, length, capacity) if capacity > len(self.prev) else self.prev,
+            _grown(self.degree, len(self.degree), num_rows, fill=0),
+        )
+
+    def compacted(self, moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
+        """Return a copy without the edges whose new index ``moved``, int32 ``[length]``, is -1."""
+        new = Chain(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree))
+        chains.relink(self.head, self.prev, moved, new.head, new.prev, new.degree)
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeColumns:
+    """The arrays of one edge type, with room to grow.
+
+    Attributes:
+        source: int32 ``[capacity]``.
+        target: int32 ``[capacity]``.
+        timestamps_ms: int64 ``[capacity]``.
+        weights: float32 ``[capacity]``.
+        features: float32 ``[capacity, width]``, NaN where an edge has none; or None if no edge has any.
+        by_source: The chains of the sources.
+        by_target: The chains of the targets.
+    """
+
+    source: npt.NDArray[np.int32]
+    target: npt.NDArray[np.int32]
+    timestamps_ms: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] | None
+    by_source: Chain
+    by_target: Chain
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the arrays hold, room to grow included."""
+        sides = (self.by_source, self.by_target)
+        arrays = [self.source, self.target, self.timestamps_ms, self.weights]
+        arrays += [array for side in sides for array in (side.head, side.prev, side.degree)]
+        return sum(array.nbytes for array in arrays) + (0 if self.features is None else self.features.nbytes)
+
+
+class EdgeView:
+    """The edges of one type as they were when the view was taken, in order of arrival.
+
+    Safe to read while the writer goes on.
+    """
+
+    __slots__ = ("_columns", "_length")
+
+    def __init__(self, columns: EdgeColumns, length: int) -> None:
+        self._columns = columns
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def source(self) -> npt.NDArray[np.int32]:
+        """Source rows, int32 ``[num_edges]``; like all columns here, not to be written to."""
+        return self._columns.source[: self._length]
+
+    @property
+    def target(self) -> npt.NDArray[np.int32]:
+        """Target rows, int32 ``[num_edges]``."""
+        return self._columns.target[: self._length]
+
+    @property
+    def timestamps_ms(self) -> npt.NDArray[np.int64]:
+        """Event times, int64 ``[num_edges]``."""
+        return self._columns.timestamps_ms[: self._length]
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32]:
+        """Weights, float32 ``[num_edges]``."""
+        return self._columns.weights[: self._length]
+
+    @property
+    def features(self) -> npt.NDArray[np.float32] | None:
+        """Features, float32 ``[num_edges, width]``, NaN where an edge has none; None if no edge has any."""
+        return None if self._columns.features is None else self._columns.features[: self._length]
+
+    def recent_targets(
+        self,
+        source_rows: npt.ArrayLike,
+        count: int,
+        before_ms: int | npt.NDArray[np.int64] | None = None,
+    ) -> Neighbours:
+        """Return the latest targets of each source.
+
+        Args:
+            source_rows: int32 ``[n]``; unknown rows have no neighbours.
+            count: How many to return for each at most.
+            before_ms: Only edges strictly before this time: one for all, int64 ``[n]``, or None for no bound.
+        """
+        return self._recent(self._columns.by_source, self._columns.target, source_rows, count, before_ms)
+
+    def recent_sources(
+        self,
+        target_rows: npt.ArrayLike,
+        count: int,
+        before_ms: int | npt.NDArray[np.int64] | None = None,
+    ) -> Neighbours:
+        """Return the latest sources of each target; see ``recent_targets``."""
+        return self._recent(self._columns.by_target, self._columns.source, target_rows, count, before_ms)
+
+    def all_targets(self, source_row: int, limit: int | None = None) -> Neighbours:
+        """Return the targets of one source as arrays ``[count]``, the latest ``limit`` at most."""
+        return self._all(self._columns.by_source, self._columns.target, source_row, limit)
+
+    def all_sources(self, target_row: int, limit: int | None = None) -> Neighbours:
+        """Return the sources of one target as arrays ``[count]``, the latest ``limit`` at most."""
+        return self._all(self._columns.by_target, self._columns.source, target_row, limit)
+
+    def has(self, source_rows: npt.ArrayLike, target_rows: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return for each pair of rows, ``[n]`` each, whether an edge joins it; bool ``[n]``."""
+        sources, targets = np.broadcast_arrays(_as_rows(source_rows), _as_rows(target_rows))
+        found = np.zeros(len(sources), np.bool_)
+        columns, by_source, by_target = self._columns, self._columns.by_source, self._columns.by_target
+        chains.contains(
+            *(np.array(sources), np.array(targets), self._length),  # Copies: broadcast arrays are read-only.
+            *(columns.source, by_source.head, by_source.prev, by_source.degree),
+            *(columns.target, by_target.head, by_target.prev, by_target.degree),
+            found,
+        )
+        return found
+
+    def _recent(
+        self,
+        chain: Chain,
+        others: npt.NDArray[np.int32],
+        rows: npt.ArrayLike,
+        count: int,
+        before_ms: int | npt.NDArray[np.int64] | None,
+    ) -> Neighbours:
+        rows = _as_rows(rows)
+        before = np.atleast_1d(np.array(END_OF_TIME_MS if before_ms is None else before_ms, np.int64))
+        if len(before) not in (1, len(rows)):
+            raise ValueError(f"before_ms: wanted one time, or {len(rows)}, got {len(before)}")
+        shape = (len(rows), count)
+        found = Neighbours(np.full(shape, -1, np.int32), np.zeros(shape, np.int64), np.zeros(shape, np.float32))
+        chains.collect_recent(
+            *(rows, before, self._length, chain.head, chain.prev),
+            *(others, self._columns.timestamps_ms, self._columns.weights),
+            *(found.rows, found.timestamps_ms, found.weights),
+        )
+        return found
+
+    def _all(self, chain: Chain, others: npt.NDArray[np.int32], row: int, limit: int | None) -> Neighbours:
+        degree = int(chain.degree[row]) if 0 <= row < len(chain.degree) else 0
+        padded = self._recent(chain, others, [row], degree if limit is None else min(limit, degree), None)
+        count = int(np.count_nonzero(padded.rows[0] >= 0))  # The degree counts edges younger than the view too.
+        return Neighbours(padded.rows[0, :count], padded.timestamps_ms[0, :count], padded.weights[0, :count])
+
+
+class EdgeStore:
+    """The writer's side of one edge type: appends in place, and replaces the arrays when they must grow or shrink.
+
+    Attributes:
+        columns: The arrays of now.
+        length: Number of edges.
+        lineage: Names the history of the arrays: with the same lineage, an earlier state is a prefix of a later one.
+    """
+
+    def __init__(self) -> None:
+        self.columns = empty_columns()
+        self.length = 0
+        self.lineage = uuid.uuid4().hex
+
+    def view(self) -> EdgeView:
+        """Return the edges of now."""
+        return EdgeView(self.columns, self.length)
+
+    @property
+    def oldest_ms(self) -> int:
+        """Earliest event time; the store must not be empty."""
+        return int(self.columns.timestamps_ms[: self.length].min())
+
+    def append(
+        self,
+        source: npt.NDArray[np.int32],
+        target: npt.NDArray[np.int32],
+        timestamps_ms: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float32],
+        features: npt.NDArray[np.float32] | None,
+    ) -> None:
+        """Append edges, arrays ``[n]`` and features ``[n, width]``, n at least 1.
+
+        Raises:
+            ValueError: If the features are of another width than before.
+        """
+        start, stop = self.length, self.length + len(source)
+        self._make_room(stop, int(source.max()) + 1, int(target.max()) + 1)
+        self._make_features(features)
+        columns = self.columns
+        columns.source[start:stop] = source
+        columns.target[start:stop] = target
+        columns.timestamps_ms[start:stop] = timestamps_ms
+        columns.weights[start:stop] = weights
+        if columns.features is not None:
+            columns.features[start:stop] = np.nan if features is None else features
+        for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
+            late = np.empty(stop - start, np.int32)
+            times = columns.timestamps_ms
+            num_late = chains.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
+            if num_late:
+                late = late[:num_late]
+                late = late[np.lexsort((-late, -times[late], rows[late]))]
+                chains.link_late(late, rows, times, chain.head, chain.prev)
+        self.length = stop
+
+    def compact(self, keep: npt.NDArray[np.bool_]) -> None:
+        """Drop the edges where ``keep``, bool ``[length]``, is false: in new arrays, which hold no trace of them."""
+        old, kept = self.columns, np.flatnonzero(keep)
+        moved = np.where(keep, np.cumsum(keep, dtype=np.int32) - np.int32(1), np.int32(-1))
+        capacity = max(MIN_CAPACITY, len(kept) + len(kept) // 4)  # Some room, or the next append would copy it all.
+        self.columns = EdgeColumns(
+            _grown(old.source[kept], len(kept), capacity),
+            _grown(old.target[kept], len(kept), capacity),
+            _grown(old.timestamps_ms[kept], len(kept), capacity),
+            _grown(old.weights[kept], len(kept), capacity),
+            None if old.features is None else _grown(old.features[kept], len(kept), capacity),
+            old.by_source.compacted(moved, capacity),
+            old.by_target.compacted(moved, capacity),
+        )
+        self.length = len(kept)
+        self.lineage = uuid.uuid4().hex
+
+    def _make_room(self, num_edges: int, num_sources: int, num_targets: int) -> None:
+        if num_edges > MAX_EDGES:
+            raise ValueError(f"wanted at most {MAX_EDGES:,} edges of a type, got {num_edges:,}")
+        old = self.columns
+        if (
+            num_edges <= len(old.source)
+            and num_sources <= len(old.by_source.head)
+            and num_targets <= len(old.by_target.head)
+        ):
+            return
+        capacity = _capacity(len(old.source), num_edges)
+        has_grown = capacity > len(old.source)
+        # Heads are copied whenever `prev` is: an old view's heads must not come to point past its own `prev`.
+        self.columns = EdgeColumns(
+            _grown(old.source, self.length, capacity) if has_grown else old.source,
+            _grown(old.target, self.length, capacity) if has_grown else old.target,
+            _grown(old.timestamps_ms, self.length, capacity) if has_grown else old.timestamps_ms,
+            _grown(old.weights, self.length, capacity) if has_grown else old.weights,
+            _grown(old.features, self.length, capacity) if has_grown and old.features is not None else old.features,
+            old.by_source.grown(_capacity(len(old.by_source.head), num_sources), self.length, capacity),
+            old.by_target.grown(_capacity(len(old.by_target.head), num_targets), self.length, capacity),
+        )
+
+    def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:
+        if features is None:
+            return
+        width = features.shape[1]
+        if self.columns.features is None:
+            self.columns = replace(
+                self.columns, features=np.full((len(self.columns.source), width), np.nan, np.float32)
+            )
+        elif self.columns.features.shape[1] != width:
+            raise ValueError(f"features: wanted {self.columns.features.shape[1]} wide as before, got {width}")
+
+
+def empty_columns() -> EdgeColumns:
+    """Return columns without edges and without room."""
+    no_chain = Chain(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32))
+    no_rows = np.empty(0, np.int32)
+    return EdgeColumns(no_rows, no_rows, np.empty(0, np.int64), np.empty(0, np.float32), None, no_chain, no_chain)
+
+
+def _as_rows(rows: npt.ArrayLike) -> npt.NDArray[np.int32]:
+    return np.atleast_1d(np.ascontiguousarray(rows, np.int32))
+
+
+def _capacity(old: int, wanted: int) -> int:
+    return old if wanted <= old else max(MIN_CAPACITY, 2 * old, wanted)
+
+
+def _grown(array: npt.NDArray[T], length: int, capacity: int, fill: int | None = None) -> npt.NDArray[T]:
+    grown = np.empty((capacity, *array.shape[1:]), array.dtype)
+    grown[:length] = array[:length]
+    if fill is not None:
+        grown[length:] = fill
+    return grown

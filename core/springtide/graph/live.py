@@ -1,0 +1,259 @@
+"""The live graph: one thread writes, any number read frozen views, nobody waits."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.events.model import NodeUpsert
+from springtide.graph.edges import EdgeStore, EdgeType, EdgeView
+from springtide.graph.nodes import NodeTable
+from springtide.graph.view import GraphView
+
+SLACK = 8  # A bound may be exceeded by an eighth before the writer evicts, so that evicting costs O(1) an edge.
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    version: int
+    newest_ms: int | None
+    edges: Mapping[EdgeType, EdgeView]
+
+
+class LiveGraph:
+    """Typed nodes and typed, timestamped edges.
+
+    Everything but ``view`` belongs to the one thread that writes.
+
+    Args:
+        max_edges: Number of edges of all types to keep; the oldest go first. None for no bound.
+        max_age_ms: Edges older than this, against the newest event time, go. None for no bound.
+
+    Attributes:
+        newest_ms: The newest event time of an edge so far, or None before the first edge.
+        num_forgotten: How many nodes were ever forgotten.
+    """
+
+    def __init__(self, max_edges: int | None = None, max_age_ms: int | None = None) -> None:
+        for name, bound in (("max_edges", max_edges), ("max_age_ms", max_age_ms)):
+            if bound is not None and bound < 1:
+                raise ValueError(f"{name}: wanted at least 1, or None for no bound, got {bound}")
+        self.max_edges = max_edges
+        self.max_age_ms = max_age_ms
+        self.newest_ms: int | None = None
+        self.num_forgotten = 0
+        # Both are replaced, never changed, when a type is added: readers may be looking.
+        self._nodes: Mapping[str, NodeTable] = {}
+        self._stores: Mapping[EdgeType, EdgeStore] = {}
+        self._oldest_ms: int | None = None  # Of the edges held.
+        self._published = _Published(0, None, {})
+        self._depth = 0
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._published.version
+
+    @property
+    def node_types(self) -> tuple[str, ...]:
+        """The node types, in order of arrival."""
+        return tuple(self._nodes)
+
+    @property
+    def edge_types(self) -> tuple[EdgeType, ...]:
+        """The edge types, in order of arrival."""
+        return tuple(self._stores)
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges of all types."""
+        return sum(store.length for store in self._stores.values())
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the edges' arrays, room to grow included; ids and attributes are not counted."""
+        return sum(store.columns.num_bytes for store in self._stores.values())
+
+    def nodes(self, node_type: str) -> NodeTable:
+        """Return the nodes of a type, which is made if need be."""
+        table = self._nodes.get(node_type)
+        if table is None:
+            table = NodeTable(node_type)
+            self._nodes = {**self._nodes, node_type: table}
+        return table
+
+    def store(self, edge_type: EdgeType) -> EdgeStore:
+        """Return the writer's side of an edge type, which is made if need be."""
+        store = self._stores.get(edge_type)
+        if store is None:
+            store = EdgeStore()
+            self._stores = {**self._stores, edge_type: store}
+        return store
+
+    def view(self) -> GraphView:
+        """Return the graph as it is after the last whole change; any thread may call this."""
+        published = self._published
+        nodes = self._nodes  # After the edges, so that the counts cover all their rows.
+        counts = {node_type: len(table) for node_type, table in nodes.items()}
+        return GraphView(published.version, published.newest_ms, published.edges, nodes, counts)
+
+    @contextmanager
+    def one_change(self) -> Iterator[None]:
+        """Let readers see all changes made inside at once."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            self._publish()
+
+    def append(
+        self,
+        edge_type: EdgeType,
+        source_rows: npt.ArrayLike,
+        target_rows: npt.ArrayLike,
+        timestamps_ms: npt.ArrayLike,
+        weights: npt.ArrayLike,
+        features: npt.ArrayLike | None = None,
+    ) -> None:
+        """Append edges in any order of time; those too old for ``max_age_ms`` are left out.
+
+        Args:
+            edge_type: (source type, relation, target type).
+            source_rows: int32 ``[n]``, interned rows.
+            target_rows: int32 ``[n]``, interned rows.
+            timestamps_ms: int64 ``[n]``, event times.
+            weights: float32 ``[n]``, or one for all.
+            features: float32 ``[n, width]``, or None.
+
+        Raises:
+            ValueError: If the lengths differ, a row was never interned, or the features' width is not as before.
+        """
+        source = np.ascontiguousarray(source_rows, np.int32)
+        target = np.ascontiguousarray(target_rows, np.int32)
+        times = np.ascontiguousarray(timestamps_ms, np.int64)
+        weight = np.broadcast_to(np.asarray(weights, np.float32), times.shape)
+        feature = None if features is None else np.asarray(features, np.float32)
+        if not len(source) == len(target) == len(times) or (feature is not None and len(feature) != len(times)):
+            raise ValueError(
+                f"wanted columns of one length, got {len(source)} sources, {len(target)} targets, {len(times)} times"
+                + ("" if feature is None else f", {len(feature)} features")
+            )
+        if not len(times):
+            return
+        self._check_rows(edge_type[0], source)
+        self._check_rows(edge_type[2], target)
+        self.newest_ms = max(int(times.max()), self.newest_ms if self.newest_ms is not None else int(times[0]))
+        if self.max_age_ms is not None and int(times.min()) < (cutoff := self.newest_ms - self.max_age_ms):
+            kept = np.flatnonzero(times >= cutoff)
+            source, target, times, weight = source[kept], target[kept], times[kept], weight[kept]
+            feature = None if feature is None else feature[kept]
+        with self.one_change():
+            if len(times):
+                self.store(edge_type).append(source, target, times, weight, feature)
+                oldest = int(times.min())
+                self._oldest_ms = oldest if self._oldest_ms is None else min(oldest, self._oldest_ms)
+            if self._is_far_past_bounds():
+                self.evict()
+
+    def check(self, upsert: NodeUpsert) -> None:
+        """Check that the attributes have the kinds that they had before.
+
+        Raises:
+            EventRefusedError: If one has not (``wrong_attribute_kind``).
+        """
+        table = self._nodes.get(upsert.node_type)
+        (NodeTable(upsert.node_type) if table is None else table).check(upsert)
+
+    def upsert(self, upsert: NodeUpsert) -> None:
+        """Take up a node and its attributes.
+
+        Raises:
+            EventRefusedError: If an attribute comes with another kind than before; nothing is taken up then.
+        """
+        with self.one_change():
+            self.nodes(upsert.node_type).upsert(upsert)
+
+    def forget(self, node_type: str, node_id: str) -> bool:
+        """Forget a node with its edges, attributes and id; return whether it was known."""
+        return self.forget_many([(node_type, node_id)]) == 1
+
+    def forget_many(self, nodes: Iterable[tuple[str, str]]) -> int:
+        """Forget nodes, given by (type, id), in one pass over the edges; return how many were known."""
+        rows: dict[str, list[int]] = {}
+        for node_type, node_id in dict.fromkeys(nodes):
+            table = self._nodes.get(node_type)
+            if table is not None and (row := table.ids.row(node_id)) >= 0:
+                rows.setdefault(node_type, []).append(row)
+        if not rows:
+            return 0
+        with self.one_change():
+            for (source_type, _, target_type), store in self._stores.items():
+                columns, stays = store.columns, np.ones(store.length, np.bool_)
+                for node_type, own in ((source_type, columns.source), (target_type, columns.target)):
+                    if node_type in rows:
+                        is_forgotten = np.zeros(len(self._nodes[node_type]), np.bool_)
+                        is_forgotten[rows[node_type]] = True
+                        stays &= ~is_forgotten[own[: store.length]]
+                if not stays.all():
+                    store.compact(stays)
+            for node_type, type_rows in rows.items():
+                self._nodes[node_type].forget(type_rows)
+        num_forgotten = sum(map(len, rows.values()))
+        self.num_forgotten += num_forgotten
+        return num_forgotten
+
+    def evict(self) -> int:
+        """Drop the edges beyond the bounds: by age against the newest event time, then the oldest beyond the budget.
+
+        Returns:
+            How many were dropped.
+        """
+        before = self.num_edges
+        with self.one_change():
+            if self.max_age_ms is not None and self.newest_ms is not None:
+                self._keep_since(self.newest_ms - self.max_age_ms, num_at_start_to_drop=0)
+            if self.max_edges is not None and (excess := self.num_edges - self.max_edges) > 0:
+                times = np.concatenate([store.columns.timestamps_ms[: store.length] for store in self._stores.values()])
+                start_ms = int(np.partition(times, excess - 1)[excess - 1])  # The newest time among those that go.
+                self._keep_since(start_ms, excess - int(np.count_nonzero(times < start_ms)))
+            self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
+        return before - self.num_edges
+
+    def restore(self, version: int, newest_ms: int | None, num_forgotten: int) -> None:
+        """Take up the counters of a checkpoint, after its nodes and edges, which may exceed the bounds."""
+        self.newest_ms, self.num_forgotten = newest_ms, num_forgotten
+        self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
+        self._publish(version)
+
+    def _keep_since(self, start_ms: int, num_at_start_to_drop: int) -> None:
+        for store in self._stores.values():
+            times = store.columns.timestamps_ms[: store.length]
+            keep = times >= start_ms
+            if num_at_start_to_drop:
+                at_start = np.flatnonzero(times == start_ms)[:num_at_start_to_drop]
+                keep[at_start] = False
+                num_at_start_to_drop -= len(at_start)
+            if not keep.all():
+                store.compact(keep)
+
+    def _is_far_past_bounds(self) -> bool:
+        if self.max_edges is not None and self.num_edges > self.max_edges + self.max_edges // SLACK:
+            return True
+        if self.max_age_ms is None or self.newest_ms is None or self._oldest_ms is None:
+            return False
+        return self._oldest_ms < self.newest_ms - self.max_age_ms - self.max_age_ms // SLACK
+
+    def _check_rows(self, node_type: str, rows: npt.NDArray[np.int32]) -> None:
+        num_rows = len(self.nodes(node_type))
+        if int(rows.min()) < 0 or int(rows.max()) >= num_rows:
+            raise ValueError(f"{node_type}: wanted rows in 0 to {num_rows - 1}, got {rows.min()} to {rows.max()}")
+
+    def _publish(self, version: int | None = None) -> None:
+        if self._depth:
+            return
+        edges = {edge_type: store.view() for edge_type, store in self._stores.items()}
+        version = self._published.version + 1 if version is None else version
+        self._published = _Published(version, self.newest_ms, edges)

@@ -1,0 +1,80 @@
+"""External ids to dense rows and back, one map per node type."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class IdMap:
+    """Gives each id a row, in order of arrival; a row is never given twice.
+
+    One thread interns and forgets; any thread may look up meanwhile, and sees an id either with its row or not at all.
+
+    Args:
+        ids: Ids in row order, as ``all_ids`` gave them; an empty string stands for a forgotten one.
+
+    Raises:
+        ValueError: If an id stands twice.
+    """
+
+    __slots__ = ("_ids", "_rows")
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self._ids: list[str] = list(ids)
+        self._rows: dict[str, int] = {id_: row for row, id_ in enumerate(self._ids) if id_}
+        if len(self._rows) + self._ids.count("") != len(self._ids):
+            raise ValueError("wanted distinct ids, got one twice")
+
+    def __len__(self) -> int:
+        """Number of rows ever given, those of forgotten ids included."""
+        return len(self._ids)
+
+    def intern(self, ids: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Return the rows of the ids, int32 ``[n]``; unknown ids get the next rows.
+
+        Raises:
+            ValueError: If an id is empty; those before it keep their rows.
+        """
+        rows = self.rows(ids)
+        for position in np.flatnonzero(rows < 0).tolist():
+            rows[position] = self._add(ids[position])
+        return rows
+
+    def rows(self, ids: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Return the rows of the ids, int32 ``[n]``, -1 where unknown."""
+        get = self._rows.get
+        return np.fromiter((get(id_, -1) for id_ in ids), np.int32, len(ids))
+
+    def row(self, id_: str) -> int:
+        """Return the id's row, or -1 if it is unknown."""
+        return self._rows.get(id_, -1)
+
+    def id(self, row: int) -> str:
+        """Return the row's id; empty if it was forgotten."""
+        return self._ids[row]
+
+    def ids(self, rows: npt.NDArray[np.integer[Any]] | Sequence[int]) -> list[str]:
+        """Return the ids of the rows; empty where one was forgotten."""
+        ids = self._ids
+        return [ids[row] for row in (rows.tolist() if isinstance(rows, np.ndarray) else rows)]
+
+    def all_ids(self) -> list[str]:
+        """Return a copy of all ids in row order, empty strings where one was forgotten."""
+        return self._ids.copy()
+
+    def forget(self, row: int) -> None:
+        """Forget the row's id; the row stays taken, and the same id would get a new one."""
+        id_, self._ids[row] = self._ids[row], ""
+        self._rows.pop(id_, None)
+
+    def _add(self, id_: str) -> int:
+        row = self._rows.get(id_, -1)  # An id may stand twice in one call.
+        if row < 0:
+            if not id_:
+                raise ValueError("wanted an id, got an empty string")
+            row = len(self._ids)
+            self._ids.append(id_)
+            self._rows[id_] = row  # Last: who finds the row in the map finds its id in the list.
+        return row
