@@ -1,1 +1,17 @@
 """The event model, the codecs from bytes to columns, and the refusal of bad events."""
+
+from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
+from springtide.events.raw import RawEvent, Refusal
+from springtide.events.rules import InteractionRule, InteractionRules
+
+__all__ = [
+    "EventBatch",
+    "InteractionRule",
+    "InteractionRules",
+    "Interactions",
+    "NodeDelete",
+    "NodeUpsert",
+    "RawEvent",
+    "Refusal",
+    "Relation",
+]

@@ -4,13 +4,16 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.errors import SettingsError
 
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+Comparison = Callable[[Any, float], Any]  # On one value or on an array of them.
+
+_COMPARISONS: dict[str, Comparison] = {
     ">=": operator.ge,
     "<=": operator.le,
     ">": operator.gt,
@@ -49,14 +52,15 @@ class InteractionRule:
     @property
     def type_name(self) -> str:
         """The interaction type that the rule takes."""
-        return self._parsed()[0]
+        return self.parse()[0]
 
     def accepts(self, value: float) -> bool:
         """Return whether the rule takes an interaction of its type with this value (NaN when there is none)."""
-        _, comparison, bound = self._parsed()
+        _, comparison, bound = self.parse()
         return comparison is None or bool(comparison(value, bound))
 
-    def _parsed(self) -> tuple[str, Callable[[float, float], bool] | None, float]:
+    def parse(self) -> tuple[str, Comparison | None, float]:
+        """Return what the name says: the type, and the comparison with its bound (None and 0 if it has none)."""
         match = _RULE_NAME.match(self.name)
         assert match is not None, "checked at birth"
         comparison = match["comparison"]
@@ -80,9 +84,10 @@ class InteractionRules:
             raise SettingsError("no interaction rule: wanted at least one, such as [interactions.purchase]")
         if len(set(names)) < len(names):
             raise SettingsError(f"an interaction rule stands twice: {', '.join(names)}")
-        self._by_type: dict[str, list[tuple[int, InteractionRule]]] = {}
+        self._by_type: dict[str, list[tuple[int, Comparison | None, float]]] = {}
         for position, rule in enumerate(self.rules):
-            self._by_type.setdefault(rule.type_name, []).append((position, rule))
+            type_name, comparison, bound = rule.parse()
+            self._by_type.setdefault(type_name, []).append((position, comparison, bound))
         self.weights: npt.NDArray[np.float32] = np.array([rule.weight for rule in self.rules], np.float32)
 
     @property
@@ -102,10 +107,23 @@ class InteractionRules:
 
     def match(self, type_name: str, value: float) -> int:
         """Return the position of the first rule that takes the interaction, or -1 if none does."""
-        for position, rule in self._by_type.get(type_name, ()):
-            if rule.accepts(value):
+        for position, comparison, bound in self._by_type.get(type_name, ()):
+            if comparison is None or comparison(value, bound):
                 return position
         return -1
+
+    def match_many(self, type_name: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+        """Return ``match`` of each value, int16 ``[n]``.
+
+        Args:
+            type_name: The type of all of them.
+            values: float32 ``[n]``, NaN where there is none.
+        """
+        positions = np.full(len(values), -1, np.int16)
+        for position, comparison, bound in self._by_type.get(type_name, ()):
+            is_open = positions < 0
+            positions[is_open if comparison is None else is_open & comparison(values, bound)] = position
+        return positions
 
     @classmethod
     def from_mapping(cls, rules: Mapping[str, tuple[float, bool]]) -> "InteractionRules":

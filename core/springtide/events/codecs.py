@@ -1,0 +1,65 @@
+"""From a record's bytes to the event message: protobuf, or JSON in protobuf's mapping, as the header says."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from springtide.errors import EventRefusedError
+from springtide.events.limits import shorten
+from springtide.v1 import events_pb2
+
+CONTENT_TYPE = "content-type"
+JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
+
+Codec = Callable[[bytes], events_pb2.Event]
+
+
+def parse_protobuf(value: bytes) -> events_pb2.Event:
+    """Read a serialized ``springtide.v1.Event``."""
+    try:
+        return events_pb2.Event.FromString(value)
+    except DecodeError as error:
+        raise EventRefusedError(
+            "undecodable", f"wanted a serialized springtide.v1.Event, got {len(value)} bytes that are none: {error}"
+        ) from error
+
+
+def parse_json(value: bytes) -> events_pb2.Event:
+    """Read a ``springtide.v1.Event`` in protobuf's JSON mapping; a field that the event does not have is an error."""
+    try:
+        return json_format.Parse(value.decode(), events_pb2.Event())
+    except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        # json_format lets several kinds through: bad UTF-8, lone surrogates, numbers too long, nesting too deep, lists
+        # where objects belong.
+        raise EventRefusedError(
+            "undecodable", f"wanted a springtide.v1.Event in protobuf's JSON mapping: {str(error)[:500]}"
+        ) from error
+
+
+CODECS: Mapping[str, Codec] = {
+    PROTOBUF: parse_protobuf,
+    "application/protobuf": parse_protobuf,
+    "application/vnd.google.protobuf": parse_protobuf,
+    JSON: parse_json,
+}
+
+
+def find_codec(headers: Sequence[tuple[str, bytes]]) -> Codec:
+    """Return what decodes a record with these headers; protobuf if none of them gives the content type.
+
+    Raises:
+        EventRefusedError: If nothing decodes the content type.
+    """
+    for name, value in headers:
+        if name.lower() == CONTENT_TYPE:
+            content_type = (value or b"").decode("latin-1").partition(";")[0].strip().lower()
+            codec = CODECS.get(content_type)
+            if codec is None:
+                raise EventRefusedError(
+                    "unknown_content_type",
+                    f"header {CONTENT_TYPE}: nothing decodes {shorten(content_type)} (choices: {', '.join(CODECS)})",
+                )
+            return codec
+    return parse_protobuf

@@ -1,0 +1,109 @@
+"""Gathering a run of events into one EventBatch: dictionary-coded columns, in the order of event time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
+
+_NO_CONTEXT: Mapping[str, str] = {}
+
+
+class BatchBuilder:
+    """Grows while records are decoded; ``build`` gives what was gathered.
+
+    Single interactions go to plain lists, which the decoder appends to by itself: a method call per event would cost
+    as much as all of its checks. Packed batches come as whole arrays.
+
+    Args:
+        relations: The names of all interaction rules; relation codes are positions in it.
+    """
+
+    def __init__(self, relations: Sequence[str]) -> None:
+        self._relations = relations
+        self.users: dict[str, int] = {}
+        self.items: dict[str, int] = {}
+        self.user_codes: list[int] = []
+        self.item_codes: list[int] = []
+        self.relation_codes: list[int] = []
+        self.timestamps_ms: list[int] = []
+        self.values: list[float] = []
+        self.contexts: dict[int, Mapping[str, str]] = {}  # By position among the single interactions.
+        self.upserts: list[NodeUpsert] = []
+        self.other_relations: list[Relation] = []
+        self.deletes: list[NodeDelete] = []
+        self._packed: list[tuple[npt.NDArray[Any], ...]] = []
+
+    def has_only_deletes(self) -> bool:
+        """Return whether another deletion may still join: a batch's deletions come before everything else of it."""
+        return not (self.user_codes or self._packed or self.upserts or self.other_relations)
+
+    def is_empty(self) -> bool:
+        """Return whether nothing was gathered."""
+        return self.has_only_deletes() and not self.deletes
+
+    def add_packed(
+        self,
+        dictionary: Sequence[str],
+        users: npt.NDArray[np.uint32],
+        items: npt.NDArray[np.uint32],
+        relation_codes: npt.NDArray[np.int16],
+        timestamps_ms: npt.NDArray[np.int64],
+        values: npt.NDArray[np.float32],
+    ) -> None:
+        """Take up whole columns; ``users`` and ``items`` are positions in ``dictionary``, all arrays are ``[n]``."""
+        self._packed.append(
+            (
+                _recode(dictionary, users, self.users),
+                _recode(dictionary, items, self.items),
+                relation_codes,
+                timestamps_ms,
+                values,
+            )
+        )
+
+    def build(self) -> EventBatch:
+        """Return the batch; its interactions are in the order of event time."""
+        singles = (
+            np.array(self.user_codes, np.int32),
+            np.array(self.item_codes, np.int32),
+            np.array(self.relation_codes, np.int16),
+            np.array(self.timestamps_ms, np.int64),
+            np.array(self.values, np.float32),
+        )
+        columns: list[npt.NDArray[Any]] = list(singles)
+        if self._packed:
+            columns = [np.concatenate(parts) for parts in zip(singles, *self._packed, strict=True)]
+        timestamps_ms = columns[3]
+        contexts: list[Mapping[str, str]] | None = None
+        if self.contexts:
+            contexts = [self.contexts.get(position, _NO_CONTEXT) for position in range(len(timestamps_ms))]
+        if np.any(timestamps_ms[1:] < timestamps_ms[:-1]):
+            order = np.argsort(timestamps_ms, kind="stable")
+            columns = [column[order] for column in columns]
+            contexts = None if contexts is None else [contexts[position] for position in order]
+        user_codes, item_codes, relation_codes, timestamps_ms, values = columns
+        interactions = Interactions(
+            list(self.users),
+            user_codes,
+            list(self.items),
+            item_codes,
+            self._relations,
+            relation_codes,
+            timestamps_ms,
+            values,
+            contexts,
+        )
+        return EventBatch(interactions, self.upserts, self.other_relations, self.deletes)
+
+
+def _recode(dictionary: Sequence[str], codes: npt.NDArray[np.uint32], known: dict[str, int]) -> npt.NDArray[np.int32]:
+    """Return the codes by ``known``, int32 ``[n]``, which grows by the strings that are new to it."""
+    is_used = np.zeros(len(dictionary), np.bool_)
+    is_used[codes] = True
+    recoded = np.zeros(len(dictionary), np.int32)
+    for position in np.flatnonzero(is_used).tolist():
+        recoded[position] = known.setdefault(dictionary[position], len(known))
+    return recoded[codes]

@@ -1,0 +1,163 @@
+"""From records to batches of columns: what is good is kept, what is bad is refused with a reason."""
+
+import math
+from collections.abc import Sequence
+
+from springtide.config import EventSettings
+from springtide.errors import EventRefusedError
+from springtide.events.codecs import find_codec, parse_protobuf
+from springtide.events.columns import BatchBuilder
+from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
+from springtide.events.model import EventBatch
+from springtide.events.nodes import AttributeKinds, RefusalOf, read_delete, read_relation, read_upsert
+from springtide.events.packed import read_packed
+from springtide.events.raw import RawEvent, Refusal
+from springtide.events.rules import InteractionRules
+from springtide.v1 import events_pb2
+
+_NAN = math.nan
+
+
+class Decoder:
+    """Decodes and checks records; it belongs to one thread.
+
+    Args:
+        rules: Which interactions are taken, and under which relation.
+        settings: What is refused.
+        refusal_of: What the graph has against an upsert that names attributes new to this decoder; None asks nobody.
+
+    Attributes:
+        num_ignored: Good interactions of a known type that no rule took: low ratings where only ``rating>=4`` is named.
+    """
+
+    def __init__(self, rules: InteractionRules, settings: EventSettings, refusal_of: RefusalOf | None = None) -> None:
+        self.num_ignored = 0
+        self._rules = rules
+        self._limits = Limits(settings)
+        self._kinds = AttributeKinds(refusal_of)
+        self._types = frozenset(rules.types)
+        # Types whose first rule takes any value: known without asking the rules again.
+        self._plain_types: dict[str, int] = {}
+        for position in reversed(range(len(rules.rules))):
+            type_name, comparison, _ = rules.rules[position].parse()
+            if comparison is None:
+                self._plain_types[type_name] = position
+            else:
+                self._plain_types.pop(type_name, None)
+
+    def decode(self, records: Sequence[RawEvent], now_ms: int) -> tuple[list[EventBatch], list[Refusal]]:
+        """Decode records.
+
+        Args:
+            records: In the order of their partition; records of one partition stand together.
+            now_ms: Wall time, milliseconds since the Unix epoch, against which the future is measured.
+
+        Returns:
+            Batches, to be applied in their order; and what was refused.
+        """
+        batches: list[EventBatch] = []
+        refusals: list[Refusal] = []
+        builder = BatchBuilder(self._rules.relations)
+        for record in records:
+            try:
+                event = self._parse(record)
+                payload = event.WhichOneof("payload")
+                if payload == "interaction":
+                    self._add_interaction(event, now_ms, builder)
+                elif payload == "batch":
+                    bad_rows, num_ignored = read_packed(event.batch, now_ms, self._limits, self._rules, builder)
+                    self.num_ignored += num_ignored
+                    refusals += [Refusal(record, reason, text, rows.tolist()) for reason, text, rows in bad_rows]
+                elif payload == "node_delete":
+                    delete = read_delete(event.node_delete, self._read_time(event, now_ms), self._limits)
+                    if not builder.has_only_deletes():
+                        batches.append(builder.build())
+                        builder = BatchBuilder(self._rules.relations)
+                    builder.deletes.append(delete)
+                elif payload == "node_upsert":
+                    upsert = read_upsert(event.node_upsert, self._read_time(event, now_ms), self._limits)
+                    self._kinds.settle(upsert)
+                    builder.upserts.append(upsert)
+                elif payload == "relation":
+                    relation = read_relation(event.relation, self._read_time(event, now_ms), self._limits)
+                    builder.other_relations.append(relation)
+                else:
+                    raise EventRefusedError(
+                        "empty_payload",
+                        "event: wanted one of interaction, node_upsert, relation, node_delete, batch; got none of them",
+                    )
+            except EventRefusedError as error:
+                refusals.append(Refusal(record, error.reason, str(error)))
+        if not builder.is_empty():
+            batches.append(builder.build())
+        return batches, refusals
+
+    def _parse(self, record: RawEvent) -> events_pb2.Event:
+        value = record.value
+        if not value:
+            raise EventRefusedError("empty_payload", "record: wanted an event as its value, got none")
+        if len(value) > self._limits.max_event_bytes:
+            raise EventRefusedError(
+                "oversize", f"record: wanted at most {self._limits.max_event_bytes} bytes, got {len(value)}"
+            )
+        event = find_codec(record.headers)(value) if record.headers else parse_protobuf(value)
+        if event.event_id and len(event.event_id.encode()) > self._limits.max_id_bytes:
+            self._limits.check_id("event_id", event.event_id)
+        return event
+
+    def _add_interaction(self, event: events_pb2.Event, now_ms: int, builder: BatchBuilder) -> None:
+        """Add a single interaction: the hot path, a few operations each; only what fails a quick test is looked at."""
+        limits = self._limits
+        interaction = event.interaction
+        user, item, type_name = interaction.user, interaction.item, interaction.type
+        if not user or user.isspace() or len(user) > limits.surely_short_id:
+            limits.check_id("interaction.user", user)
+        if not item or item.isspace() or len(item) > limits.surely_short_id:
+            limits.check_id("interaction.item", item)
+        timestamp_ms = self._read_time(event, now_ms)
+        value = _NAN
+        if interaction.HasField("value"):
+            value = interaction.value
+            if not -MAX_NUMBER <= value <= MAX_NUMBER:
+                limits.check_number("interaction.value", value)
+        code = self._plain_types.get(type_name)
+        if code is None:
+            code = self._match(type_name, value)
+        context = interaction.context
+        if context:
+            limits.check_context(context)
+        if code < 0:
+            self.num_ignored += 1
+            return
+        if context:
+            builder.contexts[len(builder.user_codes)] = dict(context)
+        users, items = builder.users, builder.items
+        builder.user_codes.append(users.setdefault(user, len(users)))
+        builder.item_codes.append(items.setdefault(item, len(items)))
+        builder.relation_codes.append(code)
+        builder.timestamps_ms.append(timestamp_ms)
+        builder.values.append(value)
+
+    def _match(self, type_name: str, value: float) -> int:
+        """Return the position of the rule that takes the interaction; -1 if its type is known but no rule takes it."""
+        if type_name not in self._types:
+            raise EventRefusedError(
+                "unknown_type",
+                f"interaction.type: no rule takes {shorten(type_name)} (choices: {', '.join(self._rules.types)})",
+            )
+        code = self._rules.match(type_name, value)
+        if code < 0 and math.isnan(value):
+            raise EventRefusedError(
+                "missing_value",
+                f"interaction.value: wanted a number, by which the rules of {type_name!r} tell, got none",
+            )
+        return code
+
+    def _read_time(self, event: events_pb2.Event, now_ms: int) -> int:
+        if not event.HasField("event_time"):
+            raise EventRefusedError("missing_time", "event_time: wanted the time when it happened, got none")
+        time = event.event_time
+        timestamp_ms: int = time.seconds * 1_000 + time.nanos // 1_000_000
+        if timestamp_ms > now_ms + self._limits.max_future_ms or timestamp_ms < EARLIEST_MS:
+            self._limits.check_time(timestamp_ms, now_ms)
+        return timestamp_ms

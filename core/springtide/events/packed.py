@@ -1,0 +1,110 @@
+"""Checking packed batches: whole columns at once, and each bad row by itself."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.errors import EventRefusedError
+from springtide.events.columns import BatchBuilder
+from springtide.events.limits import EARLIEST_MS, Limits
+from springtide.events.rules import InteractionRules
+from springtide.v1 import events_pb2
+
+BadRows = tuple[str, str, npt.NDArray[np.int64]]  # Reason, message, positions of the rows.
+
+
+def read_packed(
+    message: events_pb2.EventBatch, now_ms: int, limits: Limits, rules: InteractionRules, builder: BatchBuilder
+) -> tuple[list[BadRows], int]:
+    """Add the batch's good rows to the builder.
+
+    Args:
+        message: The packed batch.
+        now_ms: Wall time, milliseconds since the Unix epoch.
+        limits: What rows must keep to.
+        rules: Which interactions are taken.
+        builder: Where good rows go.
+
+    Returns:
+        The bad rows, each under the first reason that holds for it; and how many good rows no rule takes.
+
+    Raises:
+        EventRefusedError: If the columns do not fit together, so that no row can be told.
+    """
+    dictionary = list(message.dictionary)
+    users = np.array(message.users, np.uint32)
+    items = np.array(message.items, np.uint32)
+    types = np.array(message.types, np.uint32)
+    timestamps_ms = np.array(message.event_times_ms, np.int64)
+    values = np.array(message.values, np.float32)
+    num_rows = len(users)
+    if num_rows == 0:
+        raise EventRefusedError("empty_payload", "batch: wanted at least one row, got none")
+    if len(types) == 1:
+        types = np.broadcast_to(types, (num_rows,))
+    if len(values) == 0:
+        values = np.full(num_rows, np.nan, np.float32)
+    for name, column in (("items", items), ("types", types), ("event_times_ms", timestamps_ms), ("values", values)):
+        if len(column) != num_rows:
+            raise EventRefusedError(
+                "bad_batch", f"batch.{name}: wanted {num_rows} entries, as many as users, got {len(column)}"
+            )
+    positions = np.arange(num_rows)
+    is_inside = (users < len(dictionary)) & (items < len(dictionary)) & (types < len(dictionary))
+    bad: list[BadRows] = []
+    if not is_inside.all():
+        bad.append(("bad_batch", f"wanted positions in the dictionary of {len(dictionary)}", positions[~is_inside]))
+        positions = positions[is_inside]
+        users, items, types = users[is_inside], items[is_inside], types[is_inside]
+        timestamps_ms, values = timestamps_ms[is_inside], values[is_inside]
+    is_open = np.ones(len(positions), np.bool_)  # Neither refused nor left out so far.
+    relation_codes, is_known, lacks_value = _match_rules(rules, dictionary, types, values)
+    for reason, wanted, is_bad in (
+        *_check_strings(dictionary, users, items, limits),
+        ("unknown_type", f"wanted one of the types {', '.join(rules.types)}", ~is_known),
+        ("missing_value", "wanted a value, by which the rules of the type tell", lacks_value),
+        ("not_finite", "wanted a finite value, or NaN for none", np.isinf(values)),
+        ("future_time", f"wanted a time at most {limits.max_future_ms} ms after now ({now_ms})",
+         timestamps_ms > now_ms + limits.max_future_ms),
+        ("time_out_of_range", "wanted the year 1 or later", timestamps_ms < EARLIEST_MS),
+    ):  # fmt: skip
+        refused = is_bad & is_open
+        if refused.any():
+            bad.append((reason, wanted, positions[refused]))
+            is_open &= ~refused
+    is_good = is_open & (relation_codes >= 0)
+    if is_good.any():
+        builder.add_packed(
+            dictionary, users[is_good], items[is_good], relation_codes[is_good], timestamps_ms[is_good], values[is_good]
+        )
+    return bad, int(is_open.sum() - is_good.sum())
+
+
+def _check_strings(
+    dictionary: Sequence[str], users: npt.NDArray[np.uint32], items: npt.NDArray[np.uint32], limits: Limits
+) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """Yield reason, what was wanted, and bool ``[n]``, for each reason that makes strings of the dictionary no ids."""
+    found: dict[str, tuple[str, npt.NDArray[np.bool_]]] = {}
+    for position, text in enumerate(dictionary):
+        try:
+            limits.check_id(f"batch.dictionary[{position}]", text)
+        except EventRefusedError as error:
+            _, is_bad = found.setdefault(error.reason, (str(error), np.zeros(len(dictionary), np.bool_)))
+            is_bad[position] = True
+    for reason, (message, is_bad) in found.items():
+        yield reason, message, is_bad[users] | is_bad[items]
+
+
+def _match_rules(
+    rules: InteractionRules, dictionary: Sequence[str], types: npt.NDArray[np.uint32], values: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return of each row: its rule or -1, int16; whether its type is known; whether it lacks the value to tell."""
+    relation_codes = np.full(len(types), -1, np.int16)
+    is_known = np.zeros(len(types), np.bool_)
+    for code in np.unique(types).tolist():
+        if dictionary[code] in rules.types:
+            rows = types == code
+            is_known |= rows
+            relation_codes[rows] = rules.match_many(dictionary[code], values[rows])
+    return relation_codes, is_known, is_known & (relation_codes < 0) & np.isnan(values)
