@@ -1,0 +1,82 @@
+"""Scoring the requests that wait together in one batch, without making anybody wait for a batch to fill."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Query = TypeVar("Query")
+Answer = TypeVar("Answer")
+
+
+class MicroBatcher(Generic[Query, Answer]):
+    """Hands all waiting queries to one worker thread, at most ``max_batch`` at a time.
+
+    An idle batcher scores a query at once. While the worker is busy the next ones gather, so batches grow with the
+    load and with nothing else: there is no time to wait and no knob to set. To be used from one event loop.
+
+    Args:
+        score: Answers a batch, in its order; called in the worker thread.
+        max_batch: The most queries that are scored together.
+    """
+
+    def __init__(self, score: Callable[[Sequence[Query]], Sequence[Answer]], max_batch: int) -> None:
+        self._score = score
+        self._max_batch = max_batch
+        self._waiting: deque[tuple[Query, asyncio.Future[Answer]]] = deque()
+        self._is_busy = False
+        self._worker: Executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+
+    async def submit(self, query: Query) -> Answer:
+        """Return the answer to a query.
+
+        Raises:
+            Exception: What scoring this query alone raises; another query's error does not touch it.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((query, answer))
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._start_next, loop)  # After the requests that arrived in the same turn of the loop.
+        return await answer
+
+    def close(self) -> None:
+        """Let the worker end; what waits is answered first."""
+        self._worker.shutdown(wait=True)
+
+    def _start_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch: list[tuple[Query, asyncio.Future[Answer]]] = []
+        while self._waiting and len(batch) < self._max_batch:
+            query, answer = self._waiting.popleft()
+            if not answer.done():  # A client that gave up has cancelled its own.
+                batch.append((query, answer))
+        if not batch:
+            self._is_busy = False
+            return
+        scored = self._worker.submit(_outcomes, self._score, [query for query, _ in batch])
+
+        def finish(done: Future[list[Answer | Exception]]) -> None:
+            self._start_next(loop)  # First, so that the worker is busy while these answers are written out.
+            for (_, answer), outcome in zip(batch, done.result(), strict=True):
+                if answer.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    answer.set_exception(outcome)
+                else:
+                    answer.set_result(outcome)
+
+        scored.add_done_callback(lambda done: loop.call_soon_threadsafe(finish, done))
+
+
+def _outcomes(
+    score: Callable[[Sequence[Query]], Sequence[Answer]], queries: Sequence[Query]
+) -> list[Answer | Exception]:
+    """Score a batch; if that fails, each query by itself, so that one bad query fails alone."""
+    try:
+        return list(score(queries))
+    except Exception as error:
+        if len(queries) == 1:
+            return [error]
+    return [_outcomes(score, [query])[0] for query in queries]

@@ -1,0 +1,124 @@
+"""Keeping the served model the registry's current one: loaded aside, swapped by one reference."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from springtide.models import ModelArtifact, ModelStore
+from springtide.ranking.serving_model import ServingModel
+
+from springtide.errors import ModelError
+from springtide_services.statuses import NotFoundError
+
+logger = structlog.stdlib.get_logger(__name__)
+
+_POLL_S = 0.5  # A new version answers within a second of its promotion.
+_MAX_RETRY_POLLS = 64  # A version that cannot be loaded is tried again after 1, 2, 4 … 64 polls.
+
+
+class RegistryWatcher:
+    """Follows a registry's current pointer in a thread of its own.
+
+    A version that cannot be loaded is logged once, and the model before it goes on serving.
+
+    Args:
+        store: The registry.
+        load: Makes a serving model of an artifact.
+        swap: Takes the new model up; called with the loading lock held, by whichever thread loaded it.
+    """
+
+    def __init__(
+        self, store: ModelStore, load: Callable[[ModelArtifact], ServingModel], swap: Callable[[ServingModel], None]
+    ) -> None:
+        self._store = store
+        self._load = load
+        self._swap = swap
+        self._served: str | None = None
+        self._failed: str | None = None
+        self._polls_to_skip = 0
+        self._next_skip = 1
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
+
+    @property
+    def served_version(self) -> str:
+        """The version that is served; empty when there is none."""
+        return self._served or ""
+
+    def start(self) -> None:
+        """Take up the current model if there is one, then watch for the next."""
+        self.check()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def check(self) -> None:
+        """Take up the current model if it is not the one that is served. To be called from any thread."""
+        with self._lock:
+            try:
+                current = self._store.current()
+            except Exception as error:
+                self._fail("pointer", error)
+                return
+            if current is None or current == self._served:
+                return
+            if current == self._failed and self._polls_to_skip > 0:
+                self._polls_to_skip -= 1
+                return
+            try:
+                model = self._load(self._store.load(current))
+            except Exception as error:
+                self._fail(current, error)
+                return
+            self._take_up(current, model)
+
+    def promote(self, version: str) -> None:
+        """Make a version the current one and serve it at once.
+
+        Raises:
+            NotFoundError: If the registry has no such version.
+            ModelError: If the version is damaged or does not fit; the current one then stays.
+        """
+        with self._lock:
+            if version not in self._store.versions():
+                raise NotFoundError(
+                    f"no model {version!r} (choices: {', '.join(self._store.versions()[:20]) or 'none'})"
+                )
+            model = self._load(self._store.load(version))
+            self._store.promote(version)
+            self._take_up(version, model)
+
+    def roll_back(self) -> str:
+        """Make the version before the current one the current one, serve it at once, and return its name.
+
+        Raises:
+            ModelError: If there was none before, or it cannot be loaded.
+        """
+        version = self._store.rollback()
+        self.check()
+        if self._served != version:
+            raise ModelError(
+                f"model {version} is current now but cannot be loaded; {self.served_version or 'none'} goes on serving"
+            )
+        return version
+
+    def _take_up(self, version: str, model: ServingModel) -> None:
+        self._swap(model)
+        logger.info("model_swapped", version=version, before=self.served_version)
+        self._served, self._failed = version, None
+
+    def _fail(self, version: str, error: Exception) -> None:
+        if version != self._failed:
+            logger.error("model_not_loaded", version=version, served=self.served_version, exc_info=error)
+            self._failed, self._next_skip = version, 1
+        self._polls_to_skip = self._next_skip
+        self._next_skip = min(2 * self._next_skip, _MAX_RETRY_POLLS)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_POLL_S):
+            self.check()

@@ -1,0 +1,131 @@
+"""When to train, and how: a pure function of the settings, the time, the newest checkpoint and what was trained before."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from springtide.checkpoint import Checkpoint
+from springtide.models import ModelManifest
+
+from springtide.clock import MS_PER_SECOND
+from springtide.config import TrainingSettings
+
+Mode = Literal["retrain", "fine_tune"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """Somebody's wish for a training, beside the schedule.
+
+    Attributes:
+        request_id: Unique; the model's manifest carries it.
+        mode: How to train; None leaves it to the trainer.
+        checkpoint: The name of the checkpoint that was written for it.
+        created_ms: When it was asked for, milliseconds since the Unix epoch.
+    """
+
+    request_id: str
+    mode: Mode | None
+    checkpoint: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastTraining:
+    """A training that gave a model.
+
+    Attributes:
+        created_ms: When the model was made, milliseconds since the Unix epoch.
+        num_events: How many interactions the graph had been given when it was cut.
+    """
+
+    created_ms: int
+    num_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastTrainings:
+    """What was trained before; None where there was nothing.
+
+    Attributes:
+        latest: The latest training of any mode.
+        latest_retrain: The latest one from scratch.
+    """
+
+    latest: PastTraining | None = None
+    latest_retrain: PastTraining | None = None
+
+    @classmethod
+    def of(cls, manifests: Iterable[ModelManifest]) -> "PastTrainings":
+        """Return what the manifests of a registry tell, in any order."""
+        latest = latest_retrain = None
+        for manifest in sorted(manifests, key=lambda manifest: (manifest.created_ms, manifest.version)):
+            latest = PastTraining(manifest.created_ms, int(manifest.graph_cut.get("num_events", 0)))
+            if manifest.training == "retrain":
+                latest_retrain = latest
+        return cls(latest, latest_retrain)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A training to be made now.
+
+    Attributes:
+        mode: How to train.
+        request_id: Who asked for it; empty when the schedule did.
+    """
+
+    mode: Mode
+    request_id: str = ""
+
+
+def decide(
+    settings: TrainingSettings,
+    now_ms: int,
+    checkpoint: Checkpoint | None,
+    past: PastTrainings,
+    requests: Sequence[TrainingRequest] = (),
+) -> Plan | None:
+    """Return what to train now, or None.
+
+    A request wins over the schedule, the oldest first. Without one, the first model is made as soon as the checkpoint
+    holds ``min_interactions``; after that a training is due when enough time has passed or enough events have come
+    since the last one, retraining before fine-tuning, and never on a graph that has not changed.
+
+    Args:
+        settings: When trainings are due.
+        now_ms: The time now, milliseconds since the Unix epoch.
+        checkpoint: The newest one; None when there is none, and so nothing to train on.
+        past: What was trained before.
+        requests: Those not yet answered, in any order.
+    """
+    if checkpoint is None:
+        return None
+    if requests:
+        oldest = min(requests, key=lambda request: (request.created_ms, request.request_id))
+        wanted = oldest.mode or "fine_tune"
+        return Plan(wanted if past.latest is not None else "retrain", oldest.request_id)
+    if past.latest is None:
+        return Plan("retrain") if checkpoint.num_events >= settings.min_interactions else None
+    if _num_new_events(checkpoint, past.latest) == 0:
+        return None
+    if past.latest_retrain is None or _is_due(
+        now_ms, checkpoint, past.latest_retrain, settings.retrain_every_s, settings.retrain_after_events
+    ):
+        return Plan("retrain")
+    if _is_due(now_ms, checkpoint, past.latest, settings.fine_tune_every_s, settings.fine_tune_after_events):
+        return Plan("fine_tune")
+    return None
+
+
+def _is_due(
+    now_ms: int, checkpoint: Checkpoint, last: PastTraining, every_s: float | None, after_events: int | None
+) -> bool:
+    is_time = every_s is not None and now_ms - last.created_ms >= every_s * MS_PER_SECOND
+    return is_time or (after_events is not None and _num_new_events(checkpoint, last) >= after_events)
+
+
+def _num_new_events(checkpoint: Checkpoint, last: PastTraining) -> int:
+    """Return how many interactions came since a training; all of them if the stream was begun anew in between."""
+    new = checkpoint.num_events - last.num_events
+    return new if new >= 0 else checkpoint.num_events

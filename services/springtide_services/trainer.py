@@ -1,0 +1,280 @@
+"""The trainer process: reads the newest checkpoint, trains when a training is due, publishes the model."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import torch
+from springtide.checkpoint import Checkpoint, CheckpointStore
+from springtide.models import ModelArtifact, ModelManifest, ModelStore
+from springtide.ranking.weights import make_context_weights
+from springtide.state import LiveState
+from springtide.training.train import Progress, train
+
+from springtide.clock import Deadline, wall_ms
+from springtide.config import Settings
+from springtide.errors import ModelError, TrainingError
+from springtide.plugins.loading import Plugins, load_plugins
+from springtide_services.schedule import Mode, PastTrainings, Plan, decide
+from springtide_services.training_folder import TrainingFolder, TrainingStatus
+
+logger = structlog.stdlib.get_logger(__name__)
+
+_POLL_S = 0.5
+_REPORT_EVERY_S = 0.5  # Often enough for a progress bar that moves, seldom enough for an object store.
+_FIRST_RETRY_S = 2.0
+_MAX_RETRY_S = 600.0
+_MAX_ATTEMPTS = 3  # A request that failed this often is answered with its failure.
+
+
+class TrainingStoppedError(Exception):
+    """Raised when the trainer is told to end in the midst of a training; the request, if any, stays."""
+
+
+class Trainer:
+    """Trains when the schedule or a request wants it, one training at a time.
+
+    Args:
+        settings: Where checkpoints and models are kept, and when and how to train.
+        stopping: Set it from anywhere, and the trainer ends at its next step.
+    """
+
+    def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
+        self._settings = settings
+        self._stopping = stopping or threading.Event()
+        self._plugins: Plugins = load_plugins(settings.plugins)
+        self._checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
+        self._models = ModelStore(settings.model.url, settings.model.keep)
+        self._folder = TrainingFolder.beside_models(settings)
+        self._manifests: dict[str, ModelManifest] = {}
+        self._failures: dict[str, _Failures] = {}  # By request id; the schedule's own under the empty one.
+        self._hopeless_checkpoint = ""
+
+    def run(self) -> None:
+        """Train whenever a training is due, until told to stop; a failure is logged, and tried again later."""
+        while not self._stopping.wait(_POLL_S):
+            try:
+                self.step(wall_ms())
+            except TrainingStoppedError:
+                break
+            except Exception as error:  # A store that is away for a while must not end the trainer.
+                logger.error("trainer_step_failed", exc_info=error)
+                self._stopping.wait(_FIRST_RETRY_S)
+        logger.info("trainer_stopped")
+
+    def step(self, now_ms: int) -> str | None:
+        """Train if a training is due now.
+
+        Returns:
+            The version published, or None.
+
+        Raises:
+            TrainingStoppedError: If told to stop in the midst of it.
+        """
+        manifests = self._known_manifests()
+        answered = {manifest.request_id for manifest in manifests}
+        requests = []
+        for request in self._folder.requests():
+            if request.request_id in answered:  # A crash came between publishing and closing it.
+                self._folder.close(request.request_id)
+            elif self._may_try(request.request_id):
+                requests.append(request)
+        checkpoint = self._checkpoints.latest()
+        plan = decide(self._settings.training, now_ms, checkpoint, PastTrainings.of(manifests), requests)
+        if plan is None or checkpoint is None:
+            return None
+        if not plan.request_id and (checkpoint.name == self._hopeless_checkpoint or not self._may_try("")):
+            return None
+        try:
+            version = self._train(plan, checkpoint)
+        except TrainingStoppedError:
+            raise
+        except Exception as error:
+            self._failed(plan, checkpoint, error)
+            return None
+        self._failures.pop(plan.request_id, None)
+        if plan.request_id:
+            self._folder.close(plan.request_id)
+        return version
+
+    def train_now(self, mode: Mode | None = None, on_progress: Callable[[Progress], None] | None = None) -> str:
+        """Train once on the newest checkpoint, whatever the schedule says.
+
+        Args:
+            mode: How; None fine-tunes if there is a model, and retrains if not.
+            on_progress: Told how far it is.
+
+        Returns:
+            The version published.
+
+        Raises:
+            TrainingError: If there is no checkpoint, or nothing in it to train on.
+        """
+        checkpoint = self._checkpoints.latest()
+        if checkpoint is None:
+            raise TrainingError(
+                f"no checkpoint in {self._settings.checkpoint.url}: wanted one that a server has written"
+            )
+        has_model = self._models.current() is not None
+        return self._train(Plan((mode or "fine_tune") if has_model else "retrain"), checkpoint, on_progress)
+
+    def _train(self, plan: Plan, checkpoint: Checkpoint, on_progress: Callable[[Progress], None] | None = None) -> str:
+        started = time.monotonic()
+        report = _Report(self._folder, plan, self._stopping, on_progress)
+        log = logger.bind(mode=plan.mode, request_id=plan.request_id, checkpoint=checkpoint.name)
+        log.info("training_started", events=checkpoint.num_events)
+        try:
+            report.stage("load")
+            state = LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
+            self._checkpoints.restore(checkpoint, state)
+            base = self._base_model() if plan.mode == "fine_tune" else None
+            artifact = train(
+                state,
+                self._settings,
+                self._plugins,
+                mode="retrain" if base is None else "fine_tune",
+                base=base,
+                checkpoint=checkpoint,
+                request_id=plan.request_id,
+                on_progress=report.progress,
+            )
+            report.stage("publish")
+            version = self._models.publish(_with_num_events(artifact, checkpoint))
+        except Exception as error:
+            report.failed(error)
+            raise
+        report.finished(version)
+        took_ms = round((time.monotonic() - started) * 1_000)
+        log.info("training_finished", version=version, took_ms=took_ms, metrics=artifact.manifest.metrics)
+        return version
+
+    def _base_model(self) -> ModelArtifact | None:
+        current = self._models.current()
+        if current is None:
+            return None
+        try:
+            return self._models.load(current)
+        except ModelError as error:
+            logger.warning("fine_tune_becomes_retrain", version=current, exc_info=error)
+            return None
+
+    def _failed(self, plan: Plan, checkpoint: Checkpoint, error: Exception) -> None:
+        failures = self._failures.setdefault(plan.request_id, _Failures())
+        retry_s = failures.add()
+        is_hopeless = isinstance(error, TrainingError)  # The same graph would give the same again.
+        if is_hopeless:
+            logger.warning("training_refused", mode=plan.mode, request_id=plan.request_id, reason=str(error))
+            self._hopeless_checkpoint = checkpoint.name
+        else:
+            logger.error("training_failed", mode=plan.mode, request_id=plan.request_id, retry_s=retry_s, exc_info=error)
+        if is_hopeless or (plan.request_id and failures.num >= _MAX_ATTEMPTS):
+            del self._failures[plan.request_id]
+            if plan.request_id:
+                self._folder.close(plan.request_id)
+
+    def _may_try(self, request_id: str) -> bool:
+        failures = self._failures.get(request_id)
+        return failures is None or failures.retry_at.is_over()
+
+    def _known_manifests(self) -> list[ModelManifest]:
+        versions = self._models.versions()
+        self._manifests = {
+            version: self._manifests.get(version) or self._models.manifest(version) for version in versions
+        }
+        return list(self._manifests.values())
+
+
+class _Failures:
+    """How often one training failed in a row, and when it may be tried again."""
+
+    def __init__(self) -> None:
+        self.num = 0
+        self.retry_at = Deadline.after(0)
+
+    def add(self) -> float:
+        """Count one more, and return the seconds until the next try: twice as many as the last time."""
+        retry_s = min(_FIRST_RETRY_S * 2.0**self.num, _MAX_RETRY_S)
+        self.num += 1
+        self.retry_at = Deadline.after(retry_s)
+        return retry_s
+
+
+class _Report:
+    """Tells the training folder how far a training is; ends the training when it is told to."""
+
+    def __init__(
+        self,
+        folder: TrainingFolder,
+        plan: Plan,
+        stopping: threading.Event,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._folder = folder
+        self._stopping = stopping
+        self._on_progress = on_progress
+        self._status = TrainingStatus(stage="", mode=plan.mode, request_id=plan.request_id, started_ms=wall_ms())
+        self._next_write = Deadline.after(0)
+
+    def stage(self, stage: str) -> None:
+        self.progress(Progress(stage, 0, 0, None))
+
+    def progress(self, progress: Progress) -> None:
+        if self._stopping.is_set():
+            raise TrainingStoppedError(f"told to stop during {progress.stage}")
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        if progress.stage == self._status.stage and not self._next_write.is_over():
+            return
+        loss = self._status.loss if progress.loss is None else progress.loss
+        self._write(stage=progress.stage, done=progress.done, total=progress.total, loss=loss)
+        self._next_write = Deadline.after(_REPORT_EVERY_S)
+
+    def finished(self, version: str) -> None:
+        self._write(stage="done", done=1, total=1, model_version=version)
+
+    def failed(self, error: Exception) -> None:
+        self._write(stage="failed", done=0, total=0, failure=f"{type(error).__name__}: {error}")
+
+    def _write(self, **changes: object) -> None:
+        self._status = dataclasses.replace(self._status, updated_ms=wall_ms(), **changes)  # type: ignore[arg-type]  # By name.
+        try:
+            self._folder.write_status(self._status)
+        except OSError as error:  # Progress is for people to look at; a training does not end for it.
+            logger.warning("training_status_not_written", exc_info=error)
+
+
+def _with_num_events(artifact: ModelArtifact, checkpoint: Checkpoint) -> ModelArtifact:
+    """Add to the graph cut what the schedule counts new events from."""
+    cut = {**artifact.manifest.graph_cut, "num_events": checkpoint.num_events}
+    return dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, graph_cut=cut))
+
+
+def run_trainer(settings: Settings) -> None:
+    """Be the trainer process: polite to its neighbours, until SIGTERM or SIGINT."""
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    os.nice(settings.training.niceness)
+    if settings.training.num_threads is not None:
+        torch.set_num_threads(settings.training.num_threads)
+    Trainer(settings, stopping).run()
+
+
+def train_once(
+    settings: Settings, mode: Mode | None = None, on_progress: Callable[[Progress], None] | None = None
+) -> str:
+    """Train once on the newest checkpoint, publish the model, and return its version.
+
+    Raises:
+        TrainingError: If there is no checkpoint, or nothing in it to train on.
+    """
+    return Trainer(settings).train_now(mode, on_progress)
