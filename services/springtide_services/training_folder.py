@@ -82,14 +82,15 @@ class TrainingFolder:
     def requests(self) -> list[TrainingRequest]:
         """Return the open requests, the oldest first; a file that is not one is logged once and left where it is."""
         requests = []
-        for path in self._storage.list(_REQUESTS):
+        for name in self._storage.list(_REQUESTS):
+            path = f"{_REQUESTS}/{name}"
             try:
                 requests.append(TrainingRequest(**json.loads(self._storage.read(path))))
             except FileNotFoundError:  # Closed since it was listed.
                 continue
             except (ValueError, TypeError) as error:
                 if path not in self._unreadable:
-                    logger.warning("training_request_unreadable", path=path, reason=str(error))
+                    logger.warning("training_request_unreadable", path=self._storage.path(path), reason=str(error))
                     self._unreadable.add(path)
         return sorted(requests, key=lambda request: (request.created_ms, request.request_id))
 

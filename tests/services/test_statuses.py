@@ -1,0 +1,43 @@
+"""Errors as gRPC statuses: the code, the details, and what is not shown."""
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from springtide.errors import CheckpointError, InvalidRequestError, ModelError, SpringtideError
+from springtide_services.statuses import NotFoundError, NotReadyError, status_of
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (InvalidRequestError("count", "wanted 1"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+        (NotFoundError("no model"), grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
+        (NotReadyError("loading"), grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
+        (ModelError("damaged"), grpc.StatusCode.FAILED_PRECONDITION, "MODEL"),
+        (CheckpointError("no space"), grpc.StatusCode.INTERNAL, "CHECKPOINT"),
+        (SpringtideError("something"), grpc.StatusCode.INTERNAL, "SPRINGTIDE"),
+        (TimeoutError(), grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT"),
+    ],
+)
+def test_an_error_gets_its_code_and_reason(error: Exception, code: grpc.StatusCode, reason: str) -> None:
+    status = status_of(error, 10)
+    assert status.code == code.value[0]
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.domain, info.reason) == ("springtide", reason)
+
+
+def test_a_bad_field_is_named_in_the_details() -> None:
+    status = status_of(InvalidRequestError("count", "wanted 1 to 1,000, got 0"), 10)
+    bad = error_details_pb2.BadRequest()
+    assert status.details[1].Unpack(bad)
+    assert [(entry.field, entry.description) for entry in bad.field_violations] == [
+        ("count", "wanted 1 to 1,000, got 0")
+    ]
+
+
+def test_what_is_not_ours_is_not_shown() -> None:
+    status = status_of(KeyError("a secret"), 10)
+    assert status.code == grpc.StatusCode.INTERNAL.value[0]
+    assert "secret" not in status.message
