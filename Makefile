@@ -1,30 +1,52 @@
 .DEFAULT_GOAL := help
+SHELL := /bin/bash
 VENV ?= .venv
-PYTHON ?= python3
 BIN := $(VENV)/bin
+# The newest Python that everything we depend on is built for; override with `make PYTHON=...`.
+PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3; do \
+	command -v $$candidate && break; done)
+ARGS ?=
+GENERATE := $(BIN)/python -m grpc_tools.protoc -Iprotos
+PROTOS := $(wildcard protos/springtide/v1/*.proto)
 
 .PHONY: help
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[broker,dev]'
-	touch $@
+	@bash deploy/install.sh '$(PYTHON)' '$(VENV)'
+	@touch $@
 
 .PHONY: install
 install: $(VENV)/.installed ## Make the virtual environment and install Springtide into it
 
+.PHONY: demo
+demo: install ## Run the main job on a year of real purchases (ARGS=--keep leaves the server up)
+	@$(BIN)/springtide demo $(ARGS)
+
 .PHONY: test
-test: install ## Run all tests
-	$(BIN)/python -m pytest
+test: install ## Run all tests (ARGS=... goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-kafka
+test-kafka: install ## Run what only a real Kafka can show, on KAFKA_BOOTSTRAP_SERVERS
+	@test -n "$$KAFKA_BOOTSTRAP_SERVERS" || { echo 'wanted KAFKA_BOOTSTRAP_SERVERS=host:port make test-kafka' >&2; exit 2; }
+	$(BIN)/python -m pytest -m kafka $(ARGS)
+
+.PHONY: bench
+bench: install ## Measure speed, each figure beside its limit
+	$(BIN)/python -m pytest tests/performance -m bench -s $(ARGS)
 
 .PHONY: lint
 lint: install ## Check style and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/buf lint protos
+
+.PHONY: format
+format: install ## Put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 .PHONY: types
 types: install ## Check types
@@ -32,7 +54,23 @@ types: install ## Check types
 
 .PHONY: protos
 protos: install ## Generate code from the protos
-	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=core --pyi_out=core --grpc_python_out=core protos/springtide/v1/*.proto
+	$(GENERATE) --python_out=core --pyi_out=core --grpc_python_out=core $(PROTOS)
+
+.PHONY: protos-check
+protos-check: install ## Check that the generated code is what the protos say, and lint them
+	$(BIN)/buf lint protos
+	@fresh=$$(mktemp -d) && trap "rm -rf $$fresh" EXIT \
+	&& $(GENERATE) --python_out=$$fresh --pyi_out=$$fresh --grpc_python_out=$$fresh $(PROTOS) \
+	&& diff --recursive --exclude=__pycache__ --exclude=__init__.py $$fresh/springtide/v1 core/springtide/v1 \
+	|| { echo 'core/springtide/v1 is not what the protos say: run `make protos`' >&2; exit 1; }
+
+.PHONY: wheel-check
+wheel-check: install ## Build the distribution, install it into a bare environment, and use it
+	$(BIN)/python -m pytest -m wheel tests/test_wheel.py
 
 .PHONY: check
-check: lint types test ## Everything that CI runs
+check: lint types protos-check test wheel-check ## Everything that CI runs
+
+.PHONY: clean
+clean: ## Remove the virtual environment and what was built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

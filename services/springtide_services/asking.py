@@ -1,0 +1,95 @@
+"""The `recommend` command: one request, and the answer as a table."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.json_format import MessageToJson
+from rich.table import Table
+
+from springtide.errors import InvalidRequestError
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.client import Client
+from springtide_services.terminal import console
+
+_PERSONALIZATIONS = {
+    pb.PERSONALIZATION_LEARNED: "from what the model learned of the user",
+    pb.PERSONALIZATION_FOLDED_IN: "folded in live: the model has not seen this user",
+    pb.PERSONALIZATION_CONTEXT_ONLY: "nothing is known of this user: ranked by the context alone",
+    pb.PERSONALIZATION_FALLBACK: "no model yet: ranked by the fallback",
+}
+
+
+def ask(
+    address: str,
+    *,
+    user: str,
+    count: int,
+    at: datetime | None,
+    place: str,
+    weather: str,
+    recent_items: Sequence[str],
+    exclude_seen: Sequence[str],
+    only: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Ask the server and print the answer.
+
+    Raises:
+        ServerCallError: If there is no answer, or an error.
+        InvalidRequestError: If ``only`` is not written ATTRIBUTE=VALUE.
+    """
+    request = pb.RecommendRequest(
+        user=user,
+        count=count,
+        recent_items=recent_items,
+        exclude_seen=exclude_seen,
+        category_filters=_filters(only),
+        context=pb.Context(place=place, weather=weather),
+    )
+    if at is not None:
+        request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
+    with Client(address) as client:
+        response = client.recommend(request)
+    if as_json:
+        console().print_json(MessageToJson(response))
+        return
+    console().print(answer_table(response))
+    version = response.model_version or "none"
+    console().print(f"model {version}; {_PERSONALIZATIONS.get(response.personalization, 'unknown')}")
+
+
+def answer_table(
+    response: pb.RecommendResponse, titles: Mapping[str, str] | None = None, heading: str | None = None
+) -> Table:
+    """Return the items of an answer with the cosine and each context weight beside every one.
+
+    Args:
+        response: The answer.
+        titles: Readable names by item id; items without one are shown by their id.
+        heading: Above the table.
+    """
+    weights = sorted({name for item in response.items for name in item.weights})
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
+    table.add_column("", justify="right", style="dim")
+    table.add_column("item", no_wrap=True, overflow="ellipsis", ratio=1)
+    for name in ("score", "cosine", *weights):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place, item in enumerate(response.items, start=1):
+        table.add_row(
+            str(place),
+            (titles or {}).get(item.item, item.item),
+            f"{item.score:.2f}",
+            f"{item.cosine:.2f}",
+            *(f"×{item.weights.get(name, 1.0):.2f}" for name in weights),
+        )
+    return table
+
+
+def _filters(only: Sequence[str]) -> list[pb.CategoryFilter]:
+    filters: dict[str, pb.CategoryFilter] = {}
+    for entry in only:
+        attribute, equals, value = entry.partition("=")
+        if not (attribute and equals and value):
+            raise InvalidRequestError("--only", f"wanted ATTRIBUTE=VALUE, got {entry!r}")
+        filters.setdefault(attribute, pb.CategoryFilter(attribute=attribute)).values.append(value)
+    return list(filters.values())

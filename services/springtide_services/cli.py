@@ -1,0 +1,249 @@
+"""The command line: each command imports what it needs when it runs, so that help answers at once."""
+
+import sys
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from springtide.errors import PluginError, SettingsError, SpringtideError
+
+if TYPE_CHECKING:
+    from springtide.config import Settings
+
+EXIT_FAILED = 1
+EXIT_REFUSED = 2  # What was asked for cannot be: a restart would not help.
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Springtide: the recommender that learns from the stream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="List the models, and choose which one serves.", no_args_is_help=True)
+plugins_app = typer.Typer(help="See what plugins offer.", no_args_is_help=True)
+config_app = typer.Typer(help="See the settings.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(config_app, name="config")
+
+SettingsPath = Annotated[
+    Path | None,
+    typer.Option("--settings", help="Settings file; else SPRINGTIDE_SETTINGS, else springtide.toml.", metavar="PATH"),
+]
+Address = Annotated[str, typer.Option(help="Server to ask, host:port; that of the settings if empty.")]
+UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)]
+
+
+class TrainingMode(StrEnum):
+    """How to train."""
+
+    RETRAIN = "retrain"
+    FINE_TUNE = "fine_tune"
+
+
+class DatasetName(StrEnum):
+    """The data sets that can be evaluated."""
+
+    COMPLETE_JOURNEY = "complete-journey"
+    MOVIELENS_100K = "movielens-100k"
+
+
+@app.command()
+def up(settings: SettingsPath = None) -> None:
+    """Run everything on this machine: broker (if no Kafka is named), server and trainer."""
+    from springtide_services.up import run_up
+
+    run_up(_load(settings), settings)
+
+
+@app.command()
+def broker(port: Annotated[int, typer.Option(help="Port to listen on, on the loopback interface.")] = 9092) -> None:
+    """Run the embedded broker, which forgets all on exit."""
+    from springtide_services.up import run_broker
+
+    run_broker(port)
+
+
+@app.command()
+def serve(settings: SettingsPath = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """Read the stream, keep the live graph, and answer over gRPC."""
+    loaded = _load_with_kafka(settings)  # A wrong setting is told before the slow imports.
+    from springtide_services.logs import configure_logging
+    from springtide_services.server import serve as run_server
+    from springtide_services.supervisor import end_when_stdin_closes
+
+    if until_stdin_closes:
+        end_when_stdin_closes()
+    configure_logging()
+    run_server(loaded)
+
+
+@app.command()
+def train(
+    settings: SettingsPath = None,
+    mode: Annotated[TrainingMode | None, typer.Option(help="How to train; the trainer chooses if absent.")] = None,
+    schedule: Annotated[bool, typer.Option(help="Keep running: train when the schedule or a request says so.")] = False,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Train a model on the newest checkpoint and publish it."""
+    if schedule and mode is not None:
+        raise SettingsError("train: wanted --mode or --schedule, got both: the schedule chooses the mode")
+    loaded = _load(settings)
+    from springtide_services.logs import configure_logging
+    from springtide_services.supervisor import end_when_stdin_closes
+    from springtide_services.trainer import run_trainer, train_once
+
+    if until_stdin_closes:
+        end_when_stdin_closes()
+    configure_logging()
+    if schedule:
+        run_trainer(loaded)
+    else:
+        typer.echo(train_once(loaded, mode.value if mode else None))
+
+
+@app.command()
+def publish(
+    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
+    settings: SettingsPath = None,
+    packed: Annotated[bool, typer.Option(help="Pack interactions into batches: faster, coarser offsets.")] = False,
+) -> None:
+    """Publish the events of a file to Kafka."""
+    from springtide_services.publish import publish_file
+
+    publish_file(_load_with_kafka(settings), file, is_packed=packed)
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="The user's id; '' with --recent for somebody unknown.")],
+    settings: SettingsPath = None,
+    count: Annotated[int, typer.Option(help="How many items.")] = 10,
+    at: Annotated[datetime | None, typer.Option(help="The moment, UTC; now if absent.")] = None,
+    place: Annotated[str, typer.Option(help="Where.")] = "",
+    weather: Annotated[str, typer.Option(help="The weather.")] = "",
+    recent: Annotated[list[str] | None, typer.Option(help="An item just touched; may be repeated.")] = None,
+    exclude_seen: Annotated[list[str] | None, typer.Option(help="Interaction type to leave out; '*' for any.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Category filter, ATTRIBUTE=VALUE; may be repeated.")] = None,
+    address: Address = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
+) -> None:
+    """Ask the running server what a user would want."""
+    from springtide_services.asking import ask
+
+    ask(
+        address or _server_address(settings),
+        user=user,
+        count=count,
+        at=at,
+        place=place,
+        weather=weather,
+        recent_items=recent or (),
+        exclude_seen=exclude_seen or (),
+        only=only or (),
+        as_json=json,
+    )
+
+
+@app.command()
+def evaluate(
+    dataset: Annotated[DatasetName, typer.Argument(help="Which data set.")],
+    settings: SettingsPath = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the rows here.", metavar="PATH")] = None,
+) -> None:
+    """Measure the model beside baselines on a public data set, by a global time split."""
+    from springtide_services.evaluate import evaluate_and_show
+
+    evaluate_and_show(dataset.value, _load(settings), json)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server up at the end, until Ctrl-C.")] = False,
+) -> None:
+    """Run the main job on a year of real purchases: broker, stream, training, answers."""
+    from springtide_services.demo import run_demo
+
+    run_demo(keep=keep)
+
+
+@models_app.command("list")
+def models_list(settings: SettingsPath = None) -> None:
+    """List the models, newest first."""
+    from springtide_services.listing import show_models
+
+    show_models(_load(settings))
+
+
+@models_app.command("promote")
+def models_promote(version: str, settings: SettingsPath = None) -> None:
+    """Make a version the current one; running servers swap to it."""
+    from springtide.models import ModelStore
+
+    model = _load(settings).model
+    ModelStore(model.url, model.keep).promote(version)
+    typer.echo(f"{version} is current")
+
+
+@models_app.command("rollback")
+def models_rollback(settings: SettingsPath = None) -> None:
+    """Make the version current that was so before."""
+    from springtide.models import ModelStore
+
+    model = _load(settings).model
+    typer.echo(f"{ModelStore(model.url, model.keep).rollback()} is current")
+
+
+@plugins_app.command("list")
+def plugins_list(settings: SettingsPath = None) -> None:
+    """List the parts that plugins offer, and where each comes from."""
+    from springtide_services.listing import show_plugins
+
+    show_plugins(_load(settings))
+
+
+@config_app.command("show")
+def config_show(settings: SettingsPath = None) -> None:
+    """Print the settings as TOML, with what set them; secrets are masked."""
+    from springtide.settings_file import load_settings
+    from springtide.settings_view import to_toml
+
+    typer.echo(to_toml(load_settings(settings)), nl=False)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line, not a traceback."""
+    try:
+        app(standalone_mode=True)
+    except SpringtideError as error:
+        typer.echo(f"springtide: {error}", err=True)
+        sys.exit(EXIT_REFUSED if isinstance(error, SettingsError | PluginError) else EXIT_FAILED)
+
+
+def _load(path: Path | None) -> "Settings":
+    from springtide.settings_file import load_settings
+
+    return load_settings(path).settings
+
+
+def _load_with_kafka(path: Path | None) -> "Settings":
+    settings = _load(path)
+    if not settings.kafka.bootstrap_servers:
+        raise SettingsError(
+            "no broker named: wanted kafka.bootstrap_servers, or KAFKA_BOOTSTRAP_SERVERS "
+            "(`springtide up` starts an embedded one)"
+        )
+    return settings
+
+
+def _server_address(path: Path | None) -> str:
+    server = _load(path).server
+    return f"{server.host}:{server.port}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The distribution: it holds what it should and nothing else, and works where none of our folders is."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.wheel
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution, so that both are right."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with the wheel; what we depend on is borrowed from this one, our editable install is not."""
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(install, check=True)
+    site_packages = next(folder.glob("lib/*/site-packages"))
+    # A folder named in a .pth file does not have its own .pth files read: that is how editable installs come in.
+    (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin"
+
+
+def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    top = {name.split("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {
+        "springtide",
+        "springtide_plugins",
+        "springtide_services",
+    }
+    strays = [name for name in names if ".dist-info/" not in name and not name.endswith((".py", ".pyi", "py.typed"))]
+    assert strays == ["plugins/README.md"] or strays == []
+    assert sum(name.endswith("/py.typed") for name in names) == 3
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_wheel_holds_every_module_of_the_source(wheel: Path) -> None:
+    sources = {
+        str(path.relative_to(ROOT / folder))
+        for folder in ("core", "plugins", "services")
+        for path in (ROOT / folder).glob("springtide*/**/*.py")
+    }
+
+    assert sources - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+def test_installed_wheel_finds_the_built_in_parts(bin_folder: Path, tmp_path: Path) -> None:
+    where = [bin_folder / "python", "-c", "import springtide; print(springtide.__file__)"]
+    imported = subprocess.run(where, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    listed = subprocess.run(
+        [bin_folder / "springtide", "plugins", "list"], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+
+    assert imported.startswith(str(bin_folder.parent))
+    for kind, name in [("encoder", "lightgcn"), ("aggregator", "mean"), ("loss", "sampled_softmax")]:
+        assert any(line.split()[:2] == [kind, name] for line in listed.splitlines()), listed
+    assert "context weight" in listed
