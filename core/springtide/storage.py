@@ -1,0 +1,145 @@
+"""Files on a local folder or an object store, by one URL: read, written whole or not at all, listed, deleted."""
+
+import contextlib
+import hashlib
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+TEMPORARY_PREFIX = ".writing-"
+
+
+class Storage:
+    """A folder, local or on anything that fsspec knows (``s3://``, ``gs://``, ``memory://``).
+
+    Names are relative, with ``/`` between folders. A file is never seen half written: locally it is renamed into place
+    after it has reached the disk, and object stores put whole objects.
+
+    Args:
+        url: A local path, or an fsspec URL; made at the first write.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._files, self._root = fsspec.core.url_to_fs(self.url)
+        self._is_local = "file" in _protocols(self._files)
+
+    def __repr__(self) -> str:
+        return f"Storage({self.url!r})"
+
+    def path(self, name: str) -> str:
+        """Return where a file is, for messages."""
+        return f"{self.url}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+        """
+        content: bytes = self._files.cat_file(self._full(name))
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, over one that is there: after this returns it is durable, before it nobody sees any of it."""
+        if self._is_local:
+            self._write_local(name, content, os.replace)
+        else:
+            self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
+            self._files.pipe_file(self._full(name), content)
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file that must not be there yet; object stores that cannot tell may let the last of two writers win.
+
+        Raises:
+            FileExistsError: If it is.
+        """
+        if self._is_local:
+            self._write_local(name, content, _link_new)
+        elif self.exists(name):
+            raise FileExistsError(self.path(name))
+        else:
+            self.write(name, content)
+
+    def exists(self, name: str) -> bool:
+        """Return whether the file is there."""
+        return bool(self._files.exists(self._full(name)))
+
+    def list(self, folder: str = "") -> list[str]:
+        """Return the sorted names of files and folders in a folder, relative to it; none if it is not there."""
+        full = self._full(folder).rstrip("/")
+        self._files.invalidate_cache(full)  # Another process may have written since.
+        try:
+            paths = self._files.ls(full, detail=False)
+        except FileNotFoundError:
+            return []
+        names = (path.rstrip("/").rpartition("/")[2] for path in paths)
+        return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
+
+    def delete(self, name: str) -> None:
+        """Delete a file; nothing happens if it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._full(name))
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete a folder with all that is in it; nothing happens if it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm(self._full(folder), recursive=True)
+
+    def delete_unfinished(self, folder: str = "") -> None:
+        """Delete what writers that died left half written in a folder; only its one writer may call this."""
+        if self._is_local:
+            for path in Path(self._full(folder)).glob(f"{TEMPORARY_PREFIX}*"):
+                path.unlink(missing_ok=True)
+
+    def _full(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else str(self._root)
+
+    def _write_local(self, name: str, content: bytes, put: Any) -> None:
+        path = Path(self._full(name))
+        _make_folder(path.parent)
+        temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            put(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def sha256(content: bytes) -> str:
+    """Return the hexadecimal SHA-256 of the content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _protocols(files: Any) -> tuple[str, ...]:
+    protocol = files.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # The rename itself must survive a power cut.
+    finally:
+        os.close(descriptor)
+
+
+def _link_new(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)  # Unlike a rename, it fails if the name is taken.
+    except FileExistsError:
+        raise FileExistsError(str(path)) from None

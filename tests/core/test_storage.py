@@ -1,0 +1,61 @@
+import uuid
+
+import pytest
+
+from springtide.storage import Storage
+
+
+@pytest.fixture(params=["folder", "memory"])
+def storage(request, tmp_path):
+    return Storage(str(tmp_path / "a" / "b") if request.param == "folder" else f"memory://s-{uuid.uuid4().hex}")
+
+
+def test_written_file_is_read_listed_and_deleted(storage):
+    assert storage.list() == []
+    storage.write("x/one", b"1")
+    storage.write("x/one", b"2")
+    storage.write("x/two", b"3")
+    storage.write("three", b"")
+    assert storage.read("x/one") == b"2"
+    assert storage.list("x") == ["one", "two"]
+    assert storage.list() == ["three", "x"]
+    storage.delete("x/one")
+    storage.delete("x/one")
+    assert not storage.exists("x/one")
+    storage.delete_folder("x")
+    storage.delete_folder("x")
+    assert storage.list() == ["three"]
+
+
+def test_missing_file_is_file_not_found(storage):
+    with pytest.raises(FileNotFoundError):
+        storage.read("nothing")
+
+
+def test_creating_a_taken_name_fails_and_changes_nothing(storage):
+    storage.create("one", b"1")
+    with pytest.raises(FileExistsError):
+        storage.create("one", b"2")
+    assert storage.read("one") == b"1"
+
+
+def test_failed_write_leaves_the_former_file_and_no_rest(tmp_path, monkeypatch):
+    storage = Storage(str(tmp_path))
+    storage.write("one", b"1")
+
+    def fail(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        storage.write("one", b"2")
+    assert storage.read("one") == b"1"
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_what_a_dead_writer_left_is_not_listed_and_can_be_cleaned(tmp_path):
+    storage = Storage(str(tmp_path))
+    (tmp_path / ".writing-one-123").write_bytes(b"half")
+    assert storage.list() == []
+    storage.delete_unfinished()
+    assert list(tmp_path.iterdir()) == []
