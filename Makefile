@@ -2,9 +2,9 @@
 SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The newest Python that everything we depend on is built for; override with `make PYTHON=...`.
-PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3; do \
-	command -v $$candidate && break; done)
+# The first that runs and is new enough; `make PYTHON=...` names another.
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 ARGS ?=
 GENERATE := $(BIN)/python -m grpc_tools.protoc -Iprotos
 PROTOS := $(wildcard protos/springtide/v1/*.proto)

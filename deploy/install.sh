@@ -5,9 +5,8 @@ set -euo pipefail
 python=$1
 venv=$2
 
-if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "Springtide needs Python 3.11 or newer; found: $("${python:-python3}" --version 2>&1 || echo none)." >&2
-    echo "Install one, or name it: make PYTHON=/path/to/python3.11 install" >&2
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "Springtide needs Python 3.11 or newer${python:+, and $python is not}; name one by: make PYTHON=PATH" >&2
     exit 2
 fi
 if ! "$python" -m venv "$venv" >/dev/null; then

@@ -1,0 +1,74 @@
+"""What deploy/ starts exists: commands in the command line, settings that load."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from springtide.settings_file import load_settings
+from springtide_services.cli import app
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SPRINGTIDE_SETTINGS", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def assert_command_exists(arguments: list[str]) -> None:
+    command: Any = typer.main.get_command(app)
+    name, *rest = arguments
+    assert name in command.commands
+    options = {option for parameter in command.commands[name].params for option in parameter.opts}
+    assert {argument for argument in rest if argument.startswith("--")} <= options
+
+
+def manifests() -> list[dict[str, Any]]:
+    return [
+        manifest for path in (DEPLOY / "kubernetes").glob("*.yaml") for manifest in yaml.safe_load_all(path.read_text())
+    ]
+
+
+def test_compose_starts_commands_that_exist() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+    assert set(compose["services"]) == {"kafka", "server", "trainer"}
+    for name in ("server", "trainer"):
+        assert_command_exists(compose["services"][name]["command"])
+    used = {volume.split(":")[0] for service in compose["services"].values() for volume in service["volumes"]}
+    assert {name for name in used if not name.startswith(".")} == set(compose["volumes"])
+    assert all((DEPLOY / name).exists() for name in used if name.startswith("."))
+
+
+def test_compose_runs_kafka_without_zookeeper() -> None:
+    environment = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["kafka"]["environment"]
+
+    assert environment["KAFKA_PROCESS_ROLES"] == "broker,controller"
+    assert "KAFKA_ZOOKEEPER_CONNECT" not in environment
+
+
+def test_kubernetes_starts_commands_that_exist() -> None:
+    (deployment,) = (manifest for manifest in manifests() if manifest["kind"] == "Deployment")
+
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        assert_command_exists(container["args"])
+
+
+def test_deployed_settings_load(tmp_path: Path) -> None:
+    assert load_settings(DEPLOY / "springtide.toml").settings.server.host == "0.0.0.0"
+    (config,) = (manifest for manifest in manifests() if manifest["kind"] == "ConfigMap")
+    file = tmp_path / "springtide.toml"
+    file.write_text(config["data"]["springtide.toml"])
+    assert load_settings(file).settings == load_settings(DEPLOY / "springtide.toml").settings
+
+
+def test_image_starts_a_command_that_exists() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+
+    assert 'ENTRYPOINT ["springtide"]' in lines
+    (command,) = (line.removeprefix("CMD ") for line in lines if line.startswith("CMD "))
+    assert_command_exists(yaml.safe_load(command))
