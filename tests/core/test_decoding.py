@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from springtide.config import EventSettings, InteractionSettings, Settings
-from springtide.errors import EventRefusedError
-from springtide.events import InteractionRules, NodeUpsert, RawEvent
+from springtide.events import InteractionRules, RawEvent
 from springtide.events.decoding import Decoder
 from springtide.events.limits import REASONS
+from springtide.state import LiveState
 from springtide.v1 import events_pb2
 
 NOW_MS = 1_700_000_000_000
@@ -83,7 +83,8 @@ def _packed(**fields: object) -> events_pb2.Event:
 
 @pytest.fixture
 def decoder() -> Decoder:
-    return Decoder(Settings().interaction_rules(), EventSettings())
+    settings = Settings()
+    return Decoder(settings.interaction_rules(), settings.events, LiveState(settings, {}).refusal_of)
 
 
 REFUSED: dict[str, tuple[str, Callable[[], RawEvent]]] = {
@@ -225,21 +226,6 @@ def test_attribute_keeps_its_first_kind(decoder: Decoder) -> None:
     assert "'price'" in refusals[0].message
     _, refusals = decoder.decode([_raw(_upsert(texts={"title": "Bread"}))], NOW_MS)
     assert [refusal.reason for refusal in refusals] == ["wrong_attribute_kind"]
-
-
-def test_graph_is_asked_about_attributes_new_to_the_decoder() -> None:
-    asked: list[NodeUpsert] = []
-
-    def refusal_of(upsert: NodeUpsert) -> EventRefusedError | None:
-        asked.append(upsert)
-        return EventRefusedError("wrong_attribute_kind", "was text") if "price" in upsert.numbers else None
-
-    decoder = Decoder(Settings().interaction_rules(), EventSettings(), refusal_of)
-    events = [_upsert(numbers={"price": 1}), _upsert(numbers={"size": 1}), _upsert(numbers={"size": 2})]
-    (batch,), refusals = decoder.decode([_raw(event) for event in events], NOW_MS)
-    assert [refusal.message for refusal in refusals] == ["was text"]
-    assert len(batch.upserts) == 2
-    assert len(asked) == 2, "what is settled is not asked again"
 
 
 def test_rules_tell_by_the_value() -> None:

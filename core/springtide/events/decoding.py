@@ -1,19 +1,21 @@
 """From records to batches of columns: what is good is kept, what is bad is refused with a reason."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from springtide.config import EventSettings
 from springtide.errors import EventRefusedError
 from springtide.events.codecs import find_codec, parse_protobuf
 from springtide.events.columns import BatchBuilder
 from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
-from springtide.events.model import EventBatch
-from springtide.events.nodes import AttributeKinds, RefusalOf, read_delete, read_relation, read_upsert
+from springtide.events.model import EventBatch, NodeUpsert
+from springtide.events.nodes import read_delete, read_relation, read_upsert
 from springtide.events.packed import read_packed
 from springtide.events.raw import RawEvent, Refusal
 from springtide.events.rules import InteractionRules
 from springtide.v1 import events_pb2
+
+RefusalOf = Callable[[NodeUpsert], EventRefusedError | None]
 
 _NAN = math.nan
 
@@ -24,7 +26,8 @@ class Decoder:
     Args:
         rules: Which interactions are taken, and under which relation.
         settings: What is refused.
-        refusal_of: What the graph has against an upsert that names attributes new to this decoder; None asks nobody.
+        refusal_of: Asked of each upsert in turn: why the graph would not take it (``LiveState.refusal_of``), or None.
+            Without one, an attribute may change its kind.
 
     Attributes:
         num_ignored: Good interactions of a known type that no rule took: low ratings where only ``rating>=4`` is named.
@@ -34,7 +37,7 @@ class Decoder:
         self.num_ignored = 0
         self._rules = rules
         self._limits = Limits(settings)
-        self._kinds = AttributeKinds(refusal_of)
+        self._refusal_of = refusal_of
         self._types = frozenset(rules.types)
         # Types whose first rule takes any value: known without asking the rules again.
         self._plain_types: dict[str, int] = {}
@@ -76,7 +79,8 @@ class Decoder:
                     builder.deletes.append(delete)
                 elif payload == "node_upsert":
                     upsert = read_upsert(event.node_upsert, self._read_time(event, now_ms), self._limits)
-                    self._kinds.settle(upsert)
+                    if self._refusal_of is not None and (refusal := self._refusal_of(upsert)) is not None:
+                        raise refusal
                     builder.upserts.append(upsert)
                 elif payload == "relation":
                     relation = read_relation(event.relation, self._read_time(event, now_ms), self._limits)

@@ -1,13 +1,9 @@
 """Checking what events say of nodes: upserts, relations, deletions."""
 
-from collections.abc import Callable
-
 from springtide.errors import EventRefusedError
 from springtide.events.limits import MIN_WEIGHT, Limits
 from springtide.events.model import NodeDelete, NodeUpsert, Relation
 from springtide.v1 import events_pb2
-
-RefusalOf = Callable[[NodeUpsert], EventRefusedError | None]
 
 
 def read_upsert(message: events_pb2.NodeUpsert, timestamp_ms: int, limits: Limits) -> NodeUpsert:
@@ -69,43 +65,3 @@ def read_delete(message: events_pb2.NodeDelete, timestamp_ms: int, limits: Limit
     limits.check_id("node_delete.type", message.type)
     limits.check_id("node_delete.id", message.id)
     return NodeDelete(message.type, message.id, timestamp_ms)
-
-
-class AttributeKinds:
-    """Which kind each attribute of each node type has; the first upsert that names an attribute settles it.
-
-    Args:
-        refusal_of: Asked about an upsert that names an attribute not met before: what the graph, which may come from a
-            checkpoint, has against it.
-    """
-
-    def __init__(self, refusal_of: RefusalOf | None = None) -> None:
-        self._refusal_of = refusal_of
-        self._kinds: dict[tuple[str, str], str] = {}
-
-    def settle(self, upsert: NodeUpsert) -> None:
-        """Take up the kinds of the upsert's attributes.
-
-        Raises:
-            EventRefusedError: If an attribute has another kind already, or stands in the upsert twice; then nothing of
-                the upsert is taken up.
-        """
-        named = [(name, "category") for name in upsert.categories]
-        named += [(name, "number") for name in upsert.numbers]
-        named += [(name, "text") for name in upsert.texts]
-        fresh: dict[tuple[str, str], str] = {}
-        for name, kind in named:
-            key = (upsert.node_type, name)
-            known = self._kinds.get(key)
-            if known is None:
-                known = fresh.setdefault(key, kind)
-            if known != kind:
-                raise EventRefusedError(
-                    "wrong_attribute_kind",
-                    f"attribute {name!r} of node type {upsert.node_type!r}: wanted a {known}, as before, got a {kind}",
-                )
-        if fresh:
-            refusal = self._refusal_of(upsert) if self._refusal_of is not None else None
-            if refusal is not None:
-                raise refusal
-            self._kinds.update(fresh)
