@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 from dataclasses import dataclass
 
 from springtide.models import ModelManifest, ModelStore
@@ -154,8 +153,10 @@ def _page_of_models(models: ModelStore, request: pb.ListModelsRequest) -> pb.Lis
     page_size = min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
     versions = models.versions()
     if request.page_token:
-        last = _version_of(request.page_token)
-        versions = [version for version in versions if version < last]  # Also where the last one has been pruned since.
+        last = int(_version_of(request.page_token))
+        versions = [
+            version for version in versions if int(version) < last
+        ]  # Also where the last one has been pruned since.
     page = versions[:page_size]
     return pb.ListModelsResponse(
         models=[_model(models, version) for version in page],
@@ -170,9 +171,9 @@ def _page_token(version: str) -> str:
 def _version_of(page_token: str) -> str:
     try:
         version = base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # Not base64, or not UTF-8.
         version = ""
-    if not version.isdigit():
+    if not version.isdecimal():
         raise InvalidRequestError("page_token", "wanted the next_page_token of the page before, as it was given")
     return version
 

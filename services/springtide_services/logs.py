@@ -26,7 +26,9 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    on_terminal: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    on_terminal: list[structlog.typing.Processor] = [
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)  # Locals may hold secrets.
+    ]
     elsewhere: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(default=str),

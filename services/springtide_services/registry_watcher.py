@@ -60,22 +60,7 @@ class RegistryWatcher:
     def check(self) -> None:
         """Take up the current model if it is not the one that is served. To be called from any thread."""
         with self._lock:
-            try:
-                current = self._store.current()
-            except Exception as error:
-                self._fail("pointer", error)
-                return
-            if current is None or current == self._served:
-                return
-            if current == self._failed and self._polls_to_skip > 0:
-                self._polls_to_skip -= 1
-                return
-            try:
-                model = self._load(self._store.load(current))
-            except Exception as error:
-                self._fail(current, error)
-                return
-            self._take_up(current, model)
+            self._check()
 
     def promote(self, version: str) -> None:
         """Make a version the current one and serve it at once.
@@ -85,10 +70,9 @@ class RegistryWatcher:
             ModelError: If the version is damaged or does not fit; the current one then stays.
         """
         with self._lock:
-            if version not in self._store.versions():
-                raise NotFoundError(
-                    f"no model {version!r} (choices: {', '.join(self._store.versions()[:20]) or 'none'})"
-                )
+            versions = self._store.versions()
+            if version not in versions:
+                raise NotFoundError(f"no model version {version!r} (choices: {', '.join(versions) or 'none'})")
             model = self._load(self._store.load(version))
             self._store.promote(version)
             self._take_up(version, model)
@@ -99,13 +83,31 @@ class RegistryWatcher:
         Raises:
             ModelError: If there was none before, or it cannot be loaded.
         """
-        version = self._store.rollback()
-        self.check()
-        if self._served != version:
-            raise ModelError(
-                f"model {version} is current now but cannot be loaded; {self.served_version or 'none'} goes on serving"
-            )
-        return version
+        with self._lock:
+            version = self._store.rollback()
+            self._polls_to_skip = 0
+            self._check()
+            if self._served != version:
+                raise ModelError(f"model {version} is current now but cannot be loaded: the log says why")
+            return version
+
+    def _check(self) -> None:
+        try:
+            current = self._store.current()
+            if current is None or current == self._served:
+                return
+        except Exception as error:  # The store may be away for a while.
+            self._fail("", error)
+            return
+        if current == self._failed and self._polls_to_skip > 0:
+            self._polls_to_skip -= 1
+            return
+        try:
+            model = self._load(self._store.load(current))
+        except Exception as error:  # Whatever is wrong with a model, the one before it is still right.
+            self._fail(current, error)
+            return
+        self._take_up(current, model)
 
     def _take_up(self, version: str, model: ServingModel) -> None:
         self._swap(model)

@@ -1,10 +1,9 @@
-"""When to train, and how: a pure function of the settings, the time, the newest checkpoint and what was trained before."""
+"""When to train, and how: a pure function of settings, time, the newest checkpoint and what was trained before."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from springtide.checkpoint import Checkpoint
 from springtide.models import ModelManifest
 
 from springtide.clock import MS_PER_SECOND
@@ -82,7 +81,7 @@ class Plan:
 def decide(
     settings: TrainingSettings,
     now_ms: int,
-    checkpoint: Checkpoint | None,
+    num_events: int | None,
     past: PastTrainings,
     requests: Sequence[TrainingRequest] = (),
 ) -> Plan | None:
@@ -95,37 +94,36 @@ def decide(
     Args:
         settings: When trainings are due.
         now_ms: The time now, milliseconds since the Unix epoch.
-        checkpoint: The newest one; None when there is none, and so nothing to train on.
+        num_events: How many interactions the newest checkpoint's graph was given; None if there is no checkpoint, and
+            so nothing to train on.
         past: What was trained before.
         requests: Those not yet answered, in any order.
     """
-    if checkpoint is None:
+    if num_events is None:
         return None
     if requests:
         oldest = min(requests, key=lambda request: (request.created_ms, request.request_id))
         wanted = oldest.mode or "fine_tune"
         return Plan(wanted if past.latest is not None else "retrain", oldest.request_id)
     if past.latest is None:
-        return Plan("retrain") if checkpoint.num_events >= settings.min_interactions else None
-    if _num_new_events(checkpoint, past.latest) == 0:
+        return Plan("retrain") if num_events >= settings.min_interactions else None
+    if _num_new_events(num_events, past.latest) == 0:
         return None
     if past.latest_retrain is None or _is_due(
-        now_ms, checkpoint, past.latest_retrain, settings.retrain_every_s, settings.retrain_after_events
+        now_ms, num_events, past.latest_retrain, settings.retrain_every_s, settings.retrain_after_events
     ):
         return Plan("retrain")
-    if _is_due(now_ms, checkpoint, past.latest, settings.fine_tune_every_s, settings.fine_tune_after_events):
+    if _is_due(now_ms, num_events, past.latest, settings.fine_tune_every_s, settings.fine_tune_after_events):
         return Plan("fine_tune")
     return None
 
 
-def _is_due(
-    now_ms: int, checkpoint: Checkpoint, last: PastTraining, every_s: float | None, after_events: int | None
-) -> bool:
+def _is_due(now_ms: int, num_events: int, last: PastTraining, every_s: float | None, after_events: int | None) -> bool:
     is_time = every_s is not None and now_ms - last.created_ms >= every_s * MS_PER_SECOND
-    return is_time or (after_events is not None and _num_new_events(checkpoint, last) >= after_events)
+    return is_time or (after_events is not None and _num_new_events(num_events, last) >= after_events)
 
 
-def _num_new_events(checkpoint: Checkpoint, last: PastTraining) -> int:
+def _num_new_events(num_events: int, last: PastTraining) -> int:
     """Return how many interactions came since a training; all of them if the stream was begun anew in between."""
-    new = checkpoint.num_events - last.num_events
-    return new if new >= 0 else checkpoint.num_events
+    new = num_events - last.num_events
+    return new if new >= 0 else num_events

@@ -18,7 +18,7 @@ from springtide.training.train import Progress, train
 
 from springtide.clock import Deadline, wall_ms
 from springtide.config import Settings
-from springtide.errors import ModelError, TrainingError
+from springtide.errors import CheckpointError, ModelError, TrainingError
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide_services.schedule import Mode, PastTrainings, Plan, decide
 from springtide_services.training_folder import TrainingFolder, TrainingStatus
@@ -85,8 +85,10 @@ class Trainer:
             elif self._may_try(request.request_id):
                 requests.append(request)
         checkpoint = self._checkpoints.latest()
-        plan = decide(self._settings.training, now_ms, checkpoint, PastTrainings.of(manifests), requests)
-        if plan is None or checkpoint is None:
+        if checkpoint is None:
+            return None
+        plan = decide(self._settings.training, now_ms, checkpoint.num_events, PastTrainings.of(manifests), requests)
+        if plan is None:
             return None
         if not plan.request_id and (checkpoint.name == self._hopeless_checkpoint or not self._may_try("")):
             return None
@@ -130,8 +132,7 @@ class Trainer:
         log.info("training_started", events=checkpoint.num_events)
         try:
             report.stage("load")
-            state = LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
-            self._checkpoints.restore(checkpoint, state)
+            checkpoint, state = self._restore(checkpoint)
             base = self._base_model() if plan.mode == "fine_tune" else None
             artifact = train(
                 state,
@@ -152,6 +153,20 @@ class Trainer:
         took_ms = round((time.monotonic() - started) * 1_000)
         log.info("training_finished", version=version, took_ms=took_ms, metrics=artifact.manifest.metrics)
         return version
+
+    def _restore(self, checkpoint: Checkpoint) -> tuple[Checkpoint, LiveState]:
+        """Restore a checkpoint, or the newest one if it goes while it is read."""
+        while True:
+            state = LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
+            try:
+                self._checkpoints.restore(checkpoint, state)
+            except CheckpointError:
+                newest = self._checkpoints.latest()
+                if newest is None or newest.name == checkpoint.name:
+                    raise
+                checkpoint = newest
+            else:
+                return checkpoint, state
 
     def _base_model(self) -> ModelArtifact | None:
         current = self._models.current()

@@ -2,7 +2,6 @@
 
 import pytest
 
-from springtide.checkpoint import Checkpoint
 from springtide.clock import MS_PER_SECOND
 from springtide.config import TrainingSettings
 from springtide_services.schedule import PastTraining, PastTrainings, Plan, TrainingRequest, decide
@@ -11,12 +10,6 @@ SETTINGS = TrainingSettings(
     retrain_every_s=1_000, retrain_after_events=10_000, fine_tune_every_s=100, fine_tune_after_events=1_000
 )
 NOW_MS = 1_700_000_000_000
-
-
-def checkpoint(num_events: int) -> Checkpoint:
-    return Checkpoint(
-        name="00000001", created_ms=NOW_MS, position=None, num_events=num_events, newest_ms=None, num_edges=num_events
-    )
 
 
 def past(seconds_ago: float, num_events: int, retrain_seconds_ago: float | None = None) -> PastTrainings:
@@ -36,8 +29,8 @@ def test_nothing_is_trained_without_a_checkpoint() -> None:
 
 
 def test_the_first_model_is_made_as_soon_as_there_are_enough_interactions() -> None:
-    assert decide(SETTINGS, NOW_MS, checkpoint(99), PastTrainings()) is None
-    assert decide(SETTINGS, NOW_MS, checkpoint(100), PastTrainings()) == Plan("retrain")
+    assert decide(SETTINGS, NOW_MS, 99, PastTrainings()) is None
+    assert decide(SETTINGS, NOW_MS, 100, PastTrainings()) == Plan("retrain")
 
 
 @pytest.mark.parametrize(
@@ -55,25 +48,25 @@ def test_the_first_model_is_made_as_soon_as_there_are_enough_interactions() -> N
     ],
 )
 def test_a_training_is_due(before: PastTrainings, num_events: int, plan: Plan | None) -> None:
-    assert decide(SETTINGS, NOW_MS, checkpoint(num_events), before) == plan
+    assert decide(SETTINGS, NOW_MS, num_events, before) == plan
 
 
 def test_a_schedule_that_is_switched_off_never_trains_again() -> None:
     off = TrainingSettings(
         retrain_every_s=None, retrain_after_events=None, fine_tune_every_s=None, fine_tune_after_events=None
     )
-    assert decide(off, NOW_MS, checkpoint(10**9), past(10**6, 500)) is None
+    assert decide(off, NOW_MS, 10**9, past(10**6, 500)) is None
 
 
 def test_a_request_wins_over_the_schedule_and_needs_no_change() -> None:
-    assert decide(SETTINGS, NOW_MS, checkpoint(500), past(1, 500), [request("a", "retrain")]) == Plan("retrain", "a")
-    assert decide(SETTINGS, NOW_MS, checkpoint(500), past(1, 500), [request("a")]) == Plan("fine_tune", "a")
+    assert decide(SETTINGS, NOW_MS, 500, past(1, 500), [request("a", "retrain")]) == Plan("retrain", "a")
+    assert decide(SETTINGS, NOW_MS, 500, past(1, 500), [request("a")]) == Plan("fine_tune", "a")
 
 
 def test_a_request_without_a_model_retrains() -> None:
-    assert decide(SETTINGS, NOW_MS, checkpoint(5), PastTrainings(), [request("a", "fine_tune")]) == Plan("retrain", "a")
+    assert decide(SETTINGS, NOW_MS, 5, PastTrainings(), [request("a", "fine_tune")]) == Plan("retrain", "a")
 
 
 def test_the_oldest_request_comes_first() -> None:
     requests = [request("b", created_ms=2), request("c", "retrain", created_ms=1), request("d", created_ms=3)]
-    assert decide(SETTINGS, NOW_MS, checkpoint(500), past(1, 500), requests) == Plan("retrain", "c")
+    assert decide(SETTINGS, NOW_MS, 500, past(1, 500), requests) == Plan("retrain", "c")
