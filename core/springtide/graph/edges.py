@@ -1,7 +1,6 @@
-"""The edges of one type: columns that only grow, with a time-ordered chain for each node on either side."""
+"""The edges of one type as readers see them: columns, and a time-ordered chain for each node on either side."""
 
-import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +11,6 @@ from springtide.graph import chains
 T = TypeVar("T", bound=np.generic)
 EdgeType = tuple[str, str, str]  # (source type, relation, target type)
 
-MIN_CAPACITY = 1_024  # Edges or rows; below it, doubling costs more calls than bytes.
-MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
 END_OF_TIME_MS = np.iinfo(np.int64).max
 
 
@@ -52,9 +49,9 @@ class Chain:
     def grown(self, num_rows: int, length: int, capacity: int) -> "Chain":
         """Return a copy with room for more; the old heads stay as they are, for the views that hold them."""
         return Chain(
-            _grown(self.head, len(self.head), num_rows, fill=-1),
-            _grown(self.prev, length, capacity) if capacity > len(self.prev) else self.prev,
-            _grown(self.degree, len(self.degree), num_rows, fill=0),
+            grown(self.head, len(self.head), num_rows, fill=-1),
+            grown(self.prev, length, capacity) if capacity > len(self.prev) else self.prev,
+            grown(self.degree, len(self.degree), num_rows, fill=0),
         )
 
     def compacted(self, moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
@@ -90,9 +87,9 @@ class EdgeColumns:
     def num_bytes(self) -> int:
         """Bytes that the arrays hold, room to grow included."""
         sides = (self.by_source, self.by_target)
-        arrays = [self.source, self.target, self.timestamps_ms, self.weights]
-        arrays += [array for side in sides for array in (side.head, side.prev, side.degree)]
-        return sum(array.nbytes for array in arrays) + (0 if self.features is None else self.features.nbytes)
+        num_bytes = self.source.nbytes + self.target.nbytes + self.timestamps_ms.nbytes + self.weights.nbytes
+        num_bytes += sum(side.head.nbytes + side.prev.nbytes + side.degree.nbytes for side in sides)
+        return num_bytes + (0 if self.features is None else self.features.nbytes)
 
 
 class EdgeView:
@@ -208,114 +205,6 @@ class EdgeView:
         return Neighbours(padded.rows[0, :count], padded.timestamps_ms[0, :count], padded.weights[0, :count])
 
 
-class EdgeStore:
-    """The writer's side of one edge type: appends in place, and replaces the arrays when they must grow or shrink.
-
-    Attributes:
-        columns: The arrays of now.
-        length: Number of edges.
-        lineage: Names the history of the arrays: with the same lineage, an earlier state is a prefix of a later one.
-    """
-
-    def __init__(self) -> None:
-        self.columns = empty_columns()
-        self.length = 0
-        self.lineage = uuid.uuid4().hex
-
-    def view(self) -> EdgeView:
-        """Return the edges of now."""
-        return EdgeView(self.columns, self.length)
-
-    @property
-    def oldest_ms(self) -> int:
-        """Earliest event time; the store must not be empty."""
-        return int(self.columns.timestamps_ms[: self.length].min())
-
-    def append(
-        self,
-        source: npt.NDArray[np.int32],
-        target: npt.NDArray[np.int32],
-        timestamps_ms: npt.NDArray[np.int64],
-        weights: npt.NDArray[np.float32],
-        features: npt.NDArray[np.float32] | None,
-    ) -> None:
-        """Append edges, arrays ``[n]`` and features ``[n, width]``, n at least 1.
-
-        Raises:
-            ValueError: If the features are of another width than before.
-        """
-        start, stop = self.length, self.length + len(source)
-        self._make_room(stop, int(source.max()) + 1, int(target.max()) + 1)
-        self._make_features(features)
-        columns = self.columns
-        columns.source[start:stop] = source
-        columns.target[start:stop] = target
-        columns.timestamps_ms[start:stop] = timestamps_ms
-        columns.weights[start:stop] = weights
-        if columns.features is not None:
-            columns.features[start:stop] = np.nan if features is None else features
-        for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
-            late = np.empty(stop - start, np.int32)
-            times = columns.timestamps_ms
-            num_late = chains.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
-            if num_late:
-                late = late[:num_late]
-                late = late[np.lexsort((-late, -times[late], rows[late]))]
-                chains.link_late(late, rows, times, chain.head, chain.prev)
-        self.length = stop
-
-    def compact(self, keep: npt.NDArray[np.bool_]) -> None:
-        """Drop the edges where ``keep``, bool ``[length]``, is false: in new arrays, which hold no trace of them."""
-        old, kept = self.columns, np.flatnonzero(keep)
-        moved = np.where(keep, np.cumsum(keep, dtype=np.int32) - np.int32(1), np.int32(-1))
-        capacity = max(MIN_CAPACITY, len(kept) + len(kept) // 4)  # Some room, or the next append would copy it all.
-        self.columns = EdgeColumns(
-            _grown(old.source[kept], len(kept), capacity),
-            _grown(old.target[kept], len(kept), capacity),
-            _grown(old.timestamps_ms[kept], len(kept), capacity),
-            _grown(old.weights[kept], len(kept), capacity),
-            None if old.features is None else _grown(old.features[kept], len(kept), capacity),
-            old.by_source.compacted(moved, capacity),
-            old.by_target.compacted(moved, capacity),
-        )
-        self.length = len(kept)
-        self.lineage = uuid.uuid4().hex
-
-    def _make_room(self, num_edges: int, num_sources: int, num_targets: int) -> None:
-        if num_edges > MAX_EDGES:
-            raise ValueError(f"wanted at most {MAX_EDGES:,} edges of a type, got {num_edges:,}")
-        old = self.columns
-        if (
-            num_edges <= len(old.source)
-            and num_sources <= len(old.by_source.head)
-            and num_targets <= len(old.by_target.head)
-        ):
-            return
-        capacity = _capacity(len(old.source), num_edges)
-        has_grown = capacity > len(old.source)
-        # Heads are copied whenever `prev` is: an old view's heads must not come to point past its own `prev`.
-        self.columns = EdgeColumns(
-            _grown(old.source, self.length, capacity) if has_grown else old.source,
-            _grown(old.target, self.length, capacity) if has_grown else old.target,
-            _grown(old.timestamps_ms, self.length, capacity) if has_grown else old.timestamps_ms,
-            _grown(old.weights, self.length, capacity) if has_grown else old.weights,
-            _grown(old.features, self.length, capacity) if has_grown and old.features is not None else old.features,
-            old.by_source.grown(_capacity(len(old.by_source.head), num_sources), self.length, capacity),
-            old.by_target.grown(_capacity(len(old.by_target.head), num_targets), self.length, capacity),
-        )
-
-    def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:
-        if features is None:
-            return
-        width = features.shape[1]
-        if self.columns.features is None:
-            self.columns = replace(
-                self.columns, features=np.full((len(self.columns.source), width), np.nan, np.float32)
-            )
-        elif self.columns.features.shape[1] != width:
-            raise ValueError(f"features: wanted {self.columns.features.shape[1]} wide as before, got {width}")
-
-
 def empty_columns() -> EdgeColumns:
     """Return columns without edges and without room."""
     no_chain = Chain(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32))
@@ -327,13 +216,10 @@ def _as_rows(rows: npt.ArrayLike) -> npt.NDArray[np.int32]:
     return np.atleast_1d(np.ascontiguousarray(rows, np.int32))
 
 
-def _capacity(old: int, wanted: int) -> int:
-    return old if wanted <= old else max(MIN_CAPACITY, 2 * old, wanted)
-
-
-def _grown(array: npt.NDArray[T], length: int, capacity: int, fill: int | None = None) -> npt.NDArray[T]:
-    grown = np.empty((capacity, *array.shape[1:]), array.dtype)
-    grown[:length] = array[:length]
+def grown(array: npt.NDArray[T], length: int, capacity: int, fill: int | None = None) -> npt.NDArray[T]:
+    """Return a copy of the first ``length`` entries with room for ``capacity``, the rest filled or left as it comes."""
+    larger = np.empty((capacity, *array.shape[1:]), array.dtype)
+    larger[:length] = array[:length]
     if fill is not None:
-        grown[length:] = fill
-    return grown
+        larger[length:] = fill
+    return larger

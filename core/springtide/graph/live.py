@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.events.model import NodeUpsert
-from springtide.graph.edges import EdgeStore, EdgeType, EdgeView
+from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.nodes import NodeTable
+from springtide.graph.store import EdgeStore
 from springtide.graph.view import GraphView
 
 SLACK = 8  # A bound may be exceeded by an eighth before the writer evicts, so that evicting costs O(1) an edge.

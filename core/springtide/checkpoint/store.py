@@ -1,0 +1,234 @@
+"""Writing and restoring checkpoints."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+
+from springtide.checkpoint import files
+from springtide.checkpoint import manifest as manifests
+from springtide.checkpoint.manifest import FORMAT, Checkpoint, Json
+from springtide.clock import wall_ms
+from springtide.errors import CheckpointError
+from springtide.graph.nodes import AttributesSnapshot
+from springtide.state import EdgesSnapshot, LiveState, NodesSnapshot, StateSnapshot
+from springtide.storage import Storage, sha256
+
+MANIFESTS = "manifests"
+SEGMENTS = "segments"
+
+
+class CheckpointStore:
+    """Checkpoints at one URL, with one writer and any number of readers.
+
+    Columns that only grew since the last checkpoint are written from there on; those that were compacted, by eviction
+    or because a node was forgotten, are written anew. Segments come first, the manifest last, so a crash leaves the
+    former checkpoint as it was. When a node was forgotten, earlier checkpoints go at once; else the last ``keep`` stay.
+    A reader that still reads one which goes finds a file missing, and reads the newest again.
+
+    Args:
+        url: A local folder, or an fsspec URL.
+        keep: How many checkpoints to keep.
+    """
+
+    def __init__(self, url: str, keep: int = 3) -> None:
+        if keep < 1:
+            raise CheckpointError(f"keep: wanted at least 1 checkpoint, got {keep}")
+        self._storage = Storage(url)
+        self._keep = keep
+
+    def names(self) -> list[str]:
+        """Return the names of the checkpoints, newest first.
+
+        Raises:
+            CheckpointError: If they cannot be listed.
+        """
+        try:
+            files_there = self._storage.list(MANIFESTS)
+        except OSError as error:
+            raise CheckpointError(f"checkpoints at {self._storage.url} cannot be listed: {error}") from error
+        stems = (name.removesuffix(".json") for name in files_there if name.endswith(".json"))
+        return sorted((stem for stem in stems if stem.isdecimal()), reverse=True)
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint, or None if there is none.
+
+        Raises:
+            CheckpointError: If its manifest is damaged. An older one is taken only when asked for by name.
+        """
+        while names := self.names():
+            try:
+                return self.open(names[0])
+            except CheckpointError:
+                if self.names()[:1] == names[:1]:
+                    raise
+                # Else a newer one has taken its place meanwhile.
+        return None
+
+    def open(self, name: str) -> Checkpoint:
+        """Return a checkpoint by name.
+
+        Raises:
+            CheckpointError: If there is none of that name, or its manifest is damaged.
+        """
+        path = f"{MANIFESTS}/{name}.json"
+        try:
+            content = self._storage.read(path)
+        except FileNotFoundError:
+            raise CheckpointError(f"no checkpoint {name!r} (choices: {', '.join(self.names()) or 'none'})") from None
+        return manifests.summary(manifests.from_bytes(content, self._storage.path(path)))
+
+    def write(self, snapshot: StateSnapshot, now_ms: int | None = None) -> Checkpoint:
+        """Write a checkpoint; when this returns it is durable.
+
+        Args:
+            snapshot: The state.
+            now_ms: The time to note; the wall clock's if not given.
+
+        Raises:
+            CheckpointError: If it cannot be written; the former checkpoint stays as it was.
+        """
+        names = self.names()
+        name = f"{int(names[0]) + 1 if names else 1:08d}"
+        try:
+            base = self.open(names[0]).manifest if names else {}
+        except CheckpointError:
+            base = {}  # Damaged: nothing of it is built upon.
+        try:
+            manifest = self._write_segments(name, snapshot, base)
+            manifest |= {"created_ms": wall_ms() if now_ms is None else now_ms}
+            self._storage.write(f"{MANIFESTS}/{name}.json", manifests.to_bytes(manifest))
+            self._prune(manifest, names)
+        except OSError as error:
+            raise CheckpointError(f"checkpoint {name} cannot be written to {self._storage.url}: {error}") from error
+        return manifests.summary(manifest)
+
+    def restore(self, checkpoint: Checkpoint, state: LiveState) -> None:
+        """Bring a checkpoint into an empty state: the same graph, the same rows, the same position.
+
+        A context weight that the checkpoint does not know learns from the graph's positive interactions instead.
+
+        Raises:
+            CheckpointError: If a file is missing or damaged, which leaves the state half filled; or it is not empty.
+        """
+        graph, manifest = state.graph, checkpoint.manifest
+        if graph.node_types or state.num_events:
+            raise CheckpointError("wanted an empty state to restore into, got one that has events already")
+        # From an older one, a new history begins: what was written since has the same lineage, but does not come next.
+        is_newest = self.names()[:1] == [checkpoint.name]
+        for saved in manifest["nodes"]:
+            ids = [id_ for content in self._contents(saved["ids"]) for id_ in files.ids_from_arrow(content)]
+            graph.nodes(saved["type"]).restore(
+                ids,
+                saved["ids_lineage"] if is_newest else uuid.uuid4().hex,
+                self._attributes(saved["attributes"], is_newest),
+            )
+        for saved in manifest["edges"]:
+            store = graph.store((saved["type"][0], saved["type"][1], saved["type"][2]))
+            for content in self._contents(saved["segments"]):
+                store.append(*files.edges_from_arrow(content))
+            if is_newest:
+                store.lineage = saved["lineage"]
+        graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
+        state.position, state.num_events = checkpoint.position, checkpoint.num_events
+        for name, weight in state.context_weights.items():
+            piece = manifest["context_weights"].get(name)
+            if piece is None:
+                weight.observe(state.positive_interactions(graph.view()))
+            else:
+                weight.restore(files.arrays_from_npz(self._content(piece)))
+
+    def _write_segments(self, name: str, snapshot: StateSnapshot, base: Json) -> Json:
+        old_edges = {tuple(saved["type"]): saved for saved in base.get("edges", ())}
+        old_nodes = {saved["type"]: saved for saved in base.get("nodes", ())}
+        return {
+            "format": FORMAT,
+            "name": name,
+            "version": snapshot.version,
+            "position": manifests.position_to_json(snapshot.position),
+            "num_events": snapshot.num_events,
+            "newest_ms": snapshot.newest_ms,
+            "num_forgotten": snapshot.num_forgotten,
+            "num_edges": sum(len(edges.edges) for edges in snapshot.edges),
+            "edges": [
+                self._write_edges(f"{name}-edges{index}", edges, old_edges.get(edges.edge_type))
+                for index, edges in enumerate(snapshot.edges)
+            ],
+            "nodes": [
+                self._write_nodes(f"{name}-nodes{index}", nodes, old_nodes.get(nodes.node_type))
+                for index, nodes in enumerate(snapshot.nodes)
+            ],
+            "context_weights": {
+                weight: self._put(f"{name}-weight{index}.npz", files.arrays_to_npz(arrays))
+                for index, (weight, arrays) in enumerate(snapshot.context_weights.items())
+            },
+        }
+
+    def _write_edges(self, stem: str, snapshot: EdgesSnapshot, old: Json | None) -> Json:
+        same = old["segments"] if old is not None and old["lineage"] == snapshot.lineage else []
+        kept, ranges = manifests.plan(same, len(snapshot.edges))
+        new = [
+            self._put(f"{stem}-{start}.arrow", files.edges_to_arrow(snapshot.edges, start, stop), start, stop)
+            for start, stop in ranges
+        ]
+        return {"type": list(snapshot.edge_type), "lineage": snapshot.lineage, "segments": [*kept, *new]}
+
+    def _write_nodes(self, stem: str, snapshot: NodesSnapshot, old: Json | None) -> Json:
+        same = old["ids"] if old is not None and old["ids_lineage"] == snapshot.ids_lineage else []
+        kept, ranges = manifests.plan(same, len(snapshot.ids))
+        new = [
+            self._put(f"{stem}-ids-{start}.arrow", files.ids_to_arrow(snapshot.ids[start:stop]), start, stop)
+            for start, stop in ranges
+        ]
+        attributes, mark = old and old["attributes"], snapshot.attributes.mark
+        if attributes is None or attributes["mark"] != mark:
+            content = files.attributes_to_arrow(snapshot.attributes)
+            attributes = self._put(f"{stem}-attributes.arrow", content) | {"mark": mark}
+        return {
+            "type": snapshot.node_type,
+            "ids_lineage": snapshot.ids_lineage,
+            "ids": [*kept, *new],
+            "attributes": attributes,
+        }
+
+    def _put(self, file: str, content: bytes, start: int = 0, stop: int = 0) -> Json:
+        self._storage.write(f"{SEGMENTS}/{file}", content)
+        return {"file": file, "sha256": sha256(content), "start": start, "stop": stop}
+
+    def _prune(self, manifest: Json, earlier_names: Sequence[str]) -> None:
+        kept = [manifest]
+        for name in earlier_names:
+            earlier = self._manifest_or_none(name) if len(kept) < self._keep else None
+            if earlier is not None and earlier["num_forgotten"] == manifest["num_forgotten"]:
+                kept.append(earlier)
+            else:  # One too many, or it may hold who is forgotten now.
+                self._storage.delete(f"{MANIFESTS}/{name}.json")
+        in_use = {piece["file"] for body in kept for piece in manifests.pieces(body)}
+        for file in self._storage.list(SEGMENTS):
+            if file not in in_use:
+                self._storage.delete(f"{SEGMENTS}/{file}")
+        for folder in (MANIFESTS, SEGMENTS):
+            self._storage.delete_unfinished(folder)
+
+    def _manifest_or_none(self, name: str) -> Json | None:
+        try:
+            return self.open(name).manifest
+        except CheckpointError:
+            return None  # A damaged one would keep nothing alive that can be read.
+
+    def _attributes(self, piece: Json, is_newest: bool) -> AttributesSnapshot:
+        mark = piece["mark"] if is_newest else f"{uuid.uuid4().hex}:0"
+        return files.attributes_from_arrow(self._content(piece), mark)
+
+    def _contents(self, pieces: Sequence[Json]) -> Iterator[bytes]:
+        return map(self._content, pieces)
+
+    def _content(self, piece: Json) -> bytes:
+        name = f"{SEGMENTS}/{piece['file']}"
+        try:
+            content = self._storage.read(name)
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"{self._storage.path(name)}: the manifest names this file, and it is missing"
+            ) from None
+        if (found := sha256(content)) != piece["sha256"]:
+            raise CheckpointError(f"{self._storage.path(name)}: damaged: wanted SHA-256 {piece['sha256']}, got {found}")
+        return content

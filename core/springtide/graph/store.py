@@ -1,0 +1,125 @@
+"""The edges of one type as the writer sees them: columns that grow by doubling, and shrink by compaction."""
+
+import uuid
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.graph import chains
+from springtide.graph.edges import EdgeColumns, EdgeView, empty_columns, grown
+
+MIN_CAPACITY = 1_024  # Edges or rows; below it, doubling costs more calls than bytes.
+MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
+
+
+class EdgeStore:
+    """The writer's side of one edge type: appends in place, and replaces the arrays when they must grow or shrink.
+
+    Attributes:
+        columns: The arrays of now.
+        length: Number of edges.
+        lineage: Names the history of the arrays: with the same lineage, an earlier state is a prefix of a later one.
+    """
+
+    def __init__(self) -> None:
+        self.columns = empty_columns()
+        self.length = 0
+        self.lineage = uuid.uuid4().hex
+
+    def view(self) -> EdgeView:
+        """Return the edges of now."""
+        return EdgeView(self.columns, self.length)
+
+    @property
+    def oldest_ms(self) -> int:
+        """Earliest event time; the store must not be empty."""
+        return int(self.columns.timestamps_ms[: self.length].min())
+
+    def append(
+        self,
+        source: npt.NDArray[np.int32],
+        target: npt.NDArray[np.int32],
+        timestamps_ms: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float32],
+        features: npt.NDArray[np.float32] | None,
+    ) -> None:
+        """Append edges, arrays ``[n]`` and features ``[n, width]``, n at least 1.
+
+        Raises:
+            ValueError: If the features are of another width than before.
+        """
+        start, stop = self.length, self.length + len(source)
+        self._make_room(stop, int(source.max()) + 1, int(target.max()) + 1)
+        self._make_features(features)
+        columns = self.columns
+        columns.source[start:stop] = source
+        columns.target[start:stop] = target
+        columns.timestamps_ms[start:stop] = timestamps_ms
+        columns.weights[start:stop] = weights
+        if columns.features is not None:
+            columns.features[start:stop] = np.nan if features is None else features
+        for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
+            late = np.empty(stop - start, np.int32)
+            times = columns.timestamps_ms
+            num_late = chains.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
+            if num_late:
+                late = late[:num_late]
+                late = late[np.lexsort((-late, -times[late], rows[late]))]
+                chains.link_late(late, rows, times, chain.head, chain.prev)
+        self.length = stop
+
+    def compact(self, keep: npt.NDArray[np.bool_]) -> None:
+        """Drop the edges where ``keep``, bool ``[length]``, is false: in new arrays, which hold no trace of them."""
+        old, kept = self.columns, np.flatnonzero(keep)
+        moved = np.where(keep, np.cumsum(keep, dtype=np.int32) - np.int32(1), np.int32(-1))
+        capacity = max(MIN_CAPACITY, len(kept) + len(kept) // 4)  # Some room, or the next append would copy it all.
+        self.columns = EdgeColumns(
+            grown(old.source[kept], len(kept), capacity),
+            grown(old.target[kept], len(kept), capacity),
+            grown(old.timestamps_ms[kept], len(kept), capacity),
+            grown(old.weights[kept], len(kept), capacity),
+            None if old.features is None else grown(old.features[kept], len(kept), capacity),
+            old.by_source.compacted(moved, capacity),
+            old.by_target.compacted(moved, capacity),
+        )
+        self.length = len(kept)
+        self.lineage = uuid.uuid4().hex
+
+    def _make_room(self, num_edges: int, num_sources: int, num_targets: int) -> None:
+        if num_edges > MAX_EDGES:
+            raise ValueError(f"wanted at most {MAX_EDGES:,} edges of a type, got {num_edges:,}")
+        old = self.columns
+        if (
+            num_edges <= len(old.source)
+            and num_sources <= len(old.by_source.head)
+            and num_targets <= len(old.by_target.head)
+        ):
+            return
+        capacity = _capacity(len(old.source), num_edges)
+        has_grown = capacity > len(old.source)
+        # Heads are copied whenever `prev` is: an old view's heads must not come to point past its own `prev`.
+        self.columns = EdgeColumns(
+            grown(old.source, self.length, capacity) if has_grown else old.source,
+            grown(old.target, self.length, capacity) if has_grown else old.target,
+            grown(old.timestamps_ms, self.length, capacity) if has_grown else old.timestamps_ms,
+            grown(old.weights, self.length, capacity) if has_grown else old.weights,
+            grown(old.features, self.length, capacity) if has_grown and old.features is not None else old.features,
+            old.by_source.grown(_capacity(len(old.by_source.head), num_sources), self.length, capacity),
+            old.by_target.grown(_capacity(len(old.by_target.head), num_targets), self.length, capacity),
+        )
+
+    def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:
+        if features is None:
+            return
+        width = features.shape[1]
+        if self.columns.features is None:
+            self.columns = replace(
+                self.columns, features=np.full((len(self.columns.source), width), np.nan, np.float32)
+            )
+        elif self.columns.features.shape[1] != width:
+            raise ValueError(f"features: wanted {self.columns.features.shape[1]} wide as before, got {width}")
+
+
+def _capacity(old: int, wanted: int) -> int:
+    return old if wanted <= old else max(MIN_CAPACITY, 2 * old, wanted)
