@@ -1,0 +1,121 @@
+"""A running server with a client beside it, and a stream whose best answers are known."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from springtide.clock import wall_ms
+from springtide.config import (
+    CheckpointSettings,
+    KafkaSettings,
+    ModelSettings,
+    RankingSettings,
+    ServerSettings,
+    Settings,
+    TrainingSettings,
+)
+from springtide.v1 import admin_pb2_grpc, events_pb2, recommender_pb2_grpc
+from springtide_services.server import Server
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server, and stubs of a channel to it."""
+
+    server: Server
+    channel: grpc.aio.Channel
+    recommender: recommender_pb2_grpc.RecommenderServiceStub
+    admin: admin_pb2_grpc.AdminServiceStub
+    health: health_pb2_grpc.HealthStub
+
+    async def is_serving(self, service: str = "") -> bool:
+        answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service))
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@contextlib.asynccontextmanager
+async def _run_server(settings: Settings, *, wait_until_ready: bool = True) -> AsyncIterator[Running]:
+    server = Server(settings)
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            running = Running(
+                server,
+                channel,
+                recommender_pb2_grpc.RecommenderServiceStub(channel),
+                admin_pb2_grpc.AdminServiceStub(channel),
+                health_pb2_grpc.HealthStub(channel),
+            )
+            if wait_until_ready:
+                await _eventually(running.is_serving)
+            yield running
+    finally:
+        await server.stop()
+
+
+async def _eventually(is_so: Callable[[], Awaitable[bool]], within_s: float = 15.0) -> float:
+    """Wait until something is so, and return how many seconds it took."""
+    started = time.monotonic()
+    while not await is_so():
+        assert time.monotonic() - started < within_s, f"not so after {within_s} s"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def run_server() -> Callable[..., AbstractAsyncContextManager[Running]]:
+    """Run a server on this event loop: ``async with run_server(settings) as running``."""
+    return _run_server
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[float]]:
+    """Wait until something is so: ``await eventually(is_so, within_s=5)``."""
+    return _eventually
+
+
+@pytest.fixture
+def settings(tmp_path: Path, fresh_kafka: Callable[..., KafkaSettings]) -> Settings:
+    """A stream and a state of the test's own, a free port, and a model small enough to be trained in a second."""
+    return Settings(
+        kafka=fresh_kafka(),
+        checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
+        model=ModelSettings(url=str(tmp_path / "models"), width=16),
+        training=TrainingSettings(epochs=40, fine_tune_epochs=5, batch_size=256, num_negatives=32, learning_rate=0.05),
+        ranking=RankingSettings(context_weights={"popularity": {}, "repeat": {}}, item_refresh_s=0.1),
+        server=ServerSettings(port=0),
+    )
+
+
+@pytest.fixture
+def make_purchase() -> Callable[..., events_pb2.Event]:
+    """Make an event: ``make_purchase("u1", "i2", seconds_ago=5)``."""
+
+    def make(user: str, item: str, seconds_ago: float = 0.0) -> events_pb2.Event:
+        event_time = Timestamp()
+        event_time.FromMilliseconds(wall_ms() - round(1_000 * seconds_ago))
+        interaction = events_pb2.Interaction(user=user, item=item, type="purchase")
+        return events_pb2.Event(event_time=event_time, interaction=interaction)
+
+    return make
+
+
+@pytest.fixture
+def diagonal_stream(make_purchase: Callable[..., events_pb2.Event]) -> list[events_pb2.Event]:
+    """Even users took even items and odd users odd ones, but nobody the item of their own number."""
+    num = 16
+    return [
+        make_purchase(f"u{user}", f"i{item}", seconds_ago=60 * (1 + (item - user) % num))
+        for user in range(num)
+        for item in range(num)
+        if user % 2 == item % 2 and user != item
+    ]

@@ -1,0 +1,117 @@
+"""The main job: publish, train in a process of its own, recommend, publish again, and the answer has changed."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from springtide.config import Settings
+from springtide.models import ModelStore
+from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.producer import EventPublisher
+
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Eventually = Callable[..., Awaitable[float]]
+MakePurchase = Callable[..., events_pb2.Event]
+
+
+@contextlib.contextmanager
+def trainer_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    code = (
+        "import sys; from springtide.config import Settings; from springtide_services.trainer import run_trainer; "
+        "run_trainer(Settings.model_validate_json(sys.argv[1]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, settings.model_dump_json()])
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0
+
+
+def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> pb.GraphPosition:
+    next_offsets: dict[int, int] = {}
+    with EventPublisher(settings) as publisher:
+        for event in events:
+            partition, offset = publisher.publish(event)
+            next_offsets[partition] = offset + 1
+    return pb.GraphPosition(next_offsets=next_offsets)
+
+
+def parities(response: pb.RecommendResponse) -> list[int]:
+    return [int(entry.item[1:]) % 2 for entry in response.items]
+
+
+@pytest.mark.timeout(60)
+def test_the_answer_follows_the_stream_and_survives_a_restart(
+    settings: Settings,
+    run_server: RunServer,
+    eventually: Eventually,
+    make_purchase: MakePurchase,
+    diagonal_stream: list[events_pb2.Event],
+) -> None:
+    moment = pb.Context(event_time=make_purchase("", "").event_time)
+
+    async def ask(running: Any, user: str, position: pb.GraphPosition | None = None) -> pb.RecommendResponse:
+        response: pb.RecommendResponse = await running.recommender.Recommend(
+            pb.RecommendRequest(
+                user=user,
+                count=4,
+                context=moment,
+                exclude_seen=["*"],
+                min_position=position,
+                wait=Duration(seconds=5),
+            )
+        )
+        assert not response.is_behind_min_position
+        return response
+
+    async def scenario() -> None:
+        with trainer_process(settings):
+            async with run_server(settings) as running:
+                position = await asyncio.to_thread(publish, settings, diagonal_stream)
+                assert (await ask(running, "u3", position)).personalization == pb.PERSONALIZATION_FALLBACK
+
+                asked = await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+
+                async def is_trained() -> bool:
+                    status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+                    assert not status.training.failure, status.training.failure
+                    return bool(status.model_version)
+
+                await eventually(is_trained, within_s=30)
+                assert ModelStore(settings.model.url).manifest("000001").request_id == asked.request_id
+
+                learned = await ask(running, "u3")
+                assert learned.model_version == "000001"
+                assert learned.personalization == pb.PERSONALIZATION_LEARNED
+                assert learned.items[0].item == "i3"  # The one that all odd users but this one took.
+
+                unknown = await ask(running, "u_new")
+                assert unknown.personalization == pb.PERSONALIZATION_CONTEXT_ONLY
+                for item, parity in (("i1", 1), ("i2", 0)):
+                    user = f"u_new_{parity}"
+                    position = await asyncio.to_thread(publish, settings, [make_purchase(user, item)])
+                    folded_in = await ask(running, user, position)
+                    assert folded_in.personalization == pb.PERSONALIZATION_FOLDED_IN
+                    assert parities(folded_in) == [parity] * 4
+                before = [await ask(running, user) for user in ("u3", "u_new", "u_new_0", "u_new_1")]
+
+        async with run_server(settings) as running:  # From the checkpoint that the first one wrote when it ended.
+            after = [await ask(running, user) for user in ("u3", "u_new", "u_new_0", "u_new_1")]
+        assert after == before
+
+    asyncio.run(scenario())

@@ -1,0 +1,390 @@
+"""The server over real sockets: its health, its answers, its refusals, and models that change under load."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
+
+from springtide.checkpoint import CheckpointStore
+from springtide.config import Settings
+from springtide.errors import OffsetsLostError, SettingsError
+from springtide.state import LiveState, StreamPosition
+from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.producer import EventPublisher
+from springtide_services.server import Server
+from springtide_services.trainer import train_once
+from springtide_services.training_folder import TrainingFolder
+
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Eventually = Callable[..., Awaitable[float]]
+MakePurchase = Callable[..., events_pb2.Event]
+SERVICES = ("", "springtide.v1.RecommenderService", "springtide.v1.AdminService")
+
+
+class Stub(Protocol):
+    def __call__(self, request: Any) -> Awaitable[Any]: ...
+
+
+def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> pb.GraphPosition:
+    """Publish events, and return the position at which the graph has them all."""
+    next_offsets: dict[int, int] = {}
+    with EventPublisher(settings) as publisher:
+        for event in events:
+            partition, offset = publisher.publish(event)
+            next_offsets[partition] = offset + 1
+    return pb.GraphPosition(next_offsets=next_offsets)
+
+
+async def refusal(stub: Stub, request: Any) -> tuple[grpc.StatusCode, list[str], str]:
+    """Return the code, the fields at fault and the message that a call is refused with."""
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(request)
+    fields: list[str] = []
+    for key, value in refused.value.trailing_metadata():
+        if key == GRPC_DETAILS_METADATA_KEY:
+            for detail in status_pb2.Status.FromString(value).details:
+                bad = error_details_pb2.BadRequest()
+                if detail.Unpack(bad):
+                    fields += [violation.field for violation in bad.field_violations]
+    return refused.value.code(), fields, refused.value.details() or ""
+
+
+def test_health_turns_to_serving_once_the_stream_is_caught_up(
+    settings: Settings, run_server: RunServer, eventually: Eventually
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings, wait_until_ready=False) as running:
+            assert [await running.is_serving(name) for name in SERVICES] == [False] * 3
+            await eventually(running.is_serving)
+            assert [await running.is_serving(name) for name in SERVICES] == [True] * 3
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_is_still_loading_says_that_it_is_unavailable(settings: Settings, run_server: RunServer) -> None:
+    async def scenario() -> None:
+        async with run_server(settings, wait_until_ready=False) as running:
+            running.server._recommender.loaded = None
+            code, _, message = await refusal(running.recommender.Recommend, pb.RecommendRequest())
+            assert code == grpc.StatusCode.UNAVAILABLE
+            assert "loading" in message
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_reflection_lists_the_services_where_it_is_on(settings: Settings, run_server: RunServer, is_on: bool) -> None:
+    server_settings = settings.server.model_copy(update={"reflection": is_on})
+
+    async def requests() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+
+    async def scenario() -> set[str]:
+        changed = settings.model_copy(update={"server": server_settings})
+        async with run_server(changed, wait_until_ready=False) as running:
+            stub = reflection_pb2_grpc.ServerReflectionStub(running.channel)
+            async for answer in stub.ServerReflectionInfo(requests()):
+                return {service.name for service in answer.list_services_response.service}
+        return set()
+
+    if is_on:
+        assert set(SERVICES[1:]) | {"grpc.health.v1.Health"} <= asyncio.run(scenario())
+    else:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            asyncio.run(scenario())
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_bad_request_is_refused_with_the_field_that_is_wrong(settings: Settings, run_server: RunServer) -> None:
+    recommend_requests = [
+        (pb.RecommendRequest(count=0), "count"),
+        (pb.RecommendRequest(user="u" * 300), "user"),
+        (pb.RecommendRequest(recent_items=["i"] * 1_001), "recent_items"),
+        (pb.RecommendRequest(exclude_items=["i"] * 10_001), "exclude_items"),
+        (pb.RecommendRequest(allow_items=[""]), "allow_items[0]"),
+        (pb.RecommendRequest(exclude_seen=["nothing_of_that_name"]), "exclude_seen[0]"),
+        (pb.RecommendRequest(category_filters=[pb.CategoryFilter(attribute="a")]), "category_filters[0].values"),
+        (pb.RecommendRequest(context=pb.Context(attributes={str(n): "" for n in range(65)})), "context.attributes"),
+        (pb.RecommendRequest(min_position=pb.GraphPosition(next_offsets={9: 1})), "min_position.next_offsets[9]"),
+        (pb.RecommendRequest(min_position=pb.GraphPosition(next_offsets={0: 1}), wait=Duration(seconds=11)), "wait"),
+    ]
+    far_away = pb.RecommendRequest()
+    far_away.context.event_time.seconds = 10**15
+    recommend_requests.append((far_away, "context.event_time"))
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            for request, field in recommend_requests:
+                code, fields, _ = await refusal(running.recommender.Recommend, request)
+                assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+            for stub, other_request, field in (
+                (running.recommender.SimilarItems, pb.SimilarItemsRequest(), "item"),
+                (running.recommender.SimilarItems, pb.SimilarItemsRequest(item="i", count=1_001), "count"),
+                (running.admin.ListModels, admin_pb2.ListModelsRequest(page_size=-1), "page_size"),
+                (running.admin.ListModels, admin_pb2.ListModelsRequest(page_token="?"), "page_token"),
+                (running.admin.PromoteModel, admin_pb2.PromoteModelRequest(), "version"),
+                (running.admin.StartTraining, admin_pb2.StartTrainingRequest(mode=9), "mode"),
+            ):
+                code, fields, _ = await refusal(stub, other_request)
+                assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+            too_large = pb.RecommendRequest(exclude_items=["i" * 1_000] * 9_000)
+            code, _, _ = await refusal(running.recommender.Recommend, too_large)
+            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    asyncio.run(scenario())
+
+
+def test_without_a_model_the_fallback_answers_and_says_so(
+    settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    position = publish(settings, diagonal_stream)
+
+    async def scenario() -> pb.RecommendResponse:
+        async with run_server(settings) as running:
+            return await running.recommender.Recommend(pb.RecommendRequest(user="u1", count=5, min_position=position))
+
+    response = asyncio.run(scenario())
+    assert len(response.items) == 5
+    assert response.personalization == pb.PERSONALIZATION_FALLBACK
+    assert response.model_version == ""
+    assert dict(response.position.next_offsets) == dict(position.next_offsets)
+
+
+def test_an_answer_reflects_the_position_that_was_asked_for(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    publish(settings, diagonal_stream)
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            for item in ("i3", "i5", "i7"):
+                position = await asyncio.to_thread(publish, settings, [make_purchase("u_new", item)])
+                response = await running.recommender.Recommend(
+                    pb.RecommendRequest(
+                        user="u_new",
+                        count=16,
+                        exclude_seen=["purchase"],
+                        min_position=position,
+                        wait=Duration(seconds=5),
+                    )
+                )
+                assert not response.is_behind_min_position
+                assert item not in {entry.item for entry in response.items}
+                assert all(response.position.next_offsets[part] >= at for part, at in position.next_offsets.items())
+
+    asyncio.run(scenario())
+
+
+def test_a_position_that_does_not_come_is_not_waited_for_longer_than_asked(
+    settings: Settings, run_server: RunServer
+) -> None:
+    far = pb.GraphPosition(next_offsets={0: 10**9})
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            started = time.monotonic()
+            request = pb.RecommendRequest(user="u", min_position=far, wait=Duration(nanos=200_000_000))
+            response = await running.recommender.Recommend(request)
+            assert response.is_behind_min_position
+            assert 0.2 <= time.monotonic() - started < 2
+            started = time.monotonic()
+            request = pb.RecommendRequest(user="u", min_position=far, wait=Duration(seconds=10))
+            response = await running.recommender.Recommend(request, timeout=0.5)
+            assert response.is_behind_min_position
+            assert time.monotonic() - started < 0.5
+
+    asyncio.run(scenario())
+
+
+def test_models_are_swapped_under_load_without_a_dropped_request(
+    settings: Settings, run_server: RunServer, eventually: Eventually, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    position = publish(settings, diagonal_stream)
+    versions: Counter[str] = Counter()
+
+    async def ask_until(stopping: asyncio.Event, running: Any) -> None:
+        while not stopping.is_set():
+            response = await running.recommender.Recommend(pb.RecommendRequest(user="u1", count=3))
+            assert len(response.items) == 3
+            versions[response.model_version] += 1
+
+    async def answers_with(running: Any, version: str) -> bool:
+        response = await running.recommender.Recommend(pb.RecommendRequest(user="u1"))
+        return bool(response.model_version == version)
+
+    async def scenario() -> None:
+        stopping = asyncio.Event()
+        async with run_server(settings) as running:
+            await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+            await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+            asking = [asyncio.create_task(ask_until(stopping, running)) for _ in range(4)]
+            assert await asyncio.to_thread(train_once, settings, "retrain") == "000001"
+            assert await eventually(lambda: answers_with(running, "000001")) < 1
+            assert await asyncio.to_thread(train_once, settings, "fine_tune") == "000002"
+            assert await eventually(lambda: answers_with(running, "000002")) < 1
+            rolled_back = await running.admin.RollbackModel(admin_pb2.RollbackModelRequest())
+            assert rolled_back.model.version == "000001"
+            assert await answers_with(running, "000001")
+            promoted = await running.admin.PromoteModel(admin_pb2.PromoteModelRequest(version="000002"))
+            assert promoted.model.is_current
+            assert await answers_with(running, "000002")
+            stopping.set()
+            await asyncio.gather(*asking)
+
+    asyncio.run(scenario())
+    assert set(versions) == {"", "000001", "000002"}
+
+
+def test_an_operator_sees_and_steers(
+    settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    position = publish(settings, diagonal_stream)
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+            started = await running.admin.StartTraining(
+                admin_pb2.StartTrainingRequest(mode=admin_pb2.TRAINING_MODE_RETRAIN)
+            )
+            (request,) = TrainingFolder.beside_models(settings).requests()
+            assert (request.request_id, request.mode) == (started.request_id, "retrain")
+            assert request.checkpoint == started.checkpoint
+
+            code, _, message = await refusal(running.admin.RollbackModel, admin_pb2.RollbackModelRequest())
+            assert (code, "nothing to roll back to" in message) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+            code, _, _ = await refusal(running.admin.PromoteModel, admin_pb2.PromoteModelRequest(version="000009"))
+            assert code == grpc.StatusCode.NOT_FOUND
+
+            for _ in range(3):
+                await asyncio.to_thread(train_once, settings)
+            pages = []
+            token = ""
+            while not pages or token:
+                page = await running.admin.ListModels(admin_pb2.ListModelsRequest(page_size=2, page_token=token))
+                pages.append([model.version for model in page.models])
+                token = page.next_page_token
+            assert pages == [["000003", "000002"], ["000001"]]
+            first = page.models[0]
+            assert (first.training, first.num_interactions, first.is_current) == (
+                "retrain",
+                len(diagonal_stream),
+                False,
+            )
+            assert "lightgcn" in first.parts["encoder"]
+
+            status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+            assert dict(status.position.next_offsets) == dict(position.next_offsets)
+            assert dict(status.num_nodes) == {"user": 16, "item": 16}
+            assert dict(status.num_edges) == {"user:purchase:item": len(diagonal_stream)}
+            assert (status.lag_events, status.is_broker_connected) == (0, True)
+            assert status.checkpoint_time.seconds > 0
+            assert status.graph_bytes > 0
+            assert (status.training.stage, status.training.model_version) == ("done", "000003")
+
+    asyncio.run(scenario())
+
+
+def test_similar_items_are_those_that_the_same_users_take(
+    settings: Settings, run_server: RunServer, eventually: Eventually, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    position = publish(settings, diagonal_stream)
+
+    async def scenario() -> pb.SimilarItemsResponse:
+        async with run_server(settings) as running:
+            await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+            await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+            await asyncio.to_thread(train_once, settings)
+
+            async def has_model() -> bool:
+                status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+                return bool(status.model_version)
+
+            await eventually(has_model)
+            return await running.recommender.SimilarItems(pb.SimilarItemsRequest(item="i4", count=5))
+
+    response = asyncio.run(scenario())
+    assert {int(entry.item[1:]) % 2 for entry in response.items} == {0}
+    assert "i4" not in {entry.item for entry in response.items}
+
+
+def test_a_port_that_is_taken_is_named(settings: Settings, run_server: RunServer) -> None:
+    async def scenario() -> None:
+        async with run_server(settings, wait_until_ready=False) as running:
+            port = int(running.server.address.rpartition(":")[2])
+            server_settings = settings.server.model_copy(update={"port": port})
+            second = Server(settings.model_copy(update={"server": server_settings}))
+            with pytest.raises(SettingsError, match=rf"cannot listen on 127\.0\.0\.1:{port}"):
+                await second.start()
+            await second.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server(settings: Settings) -> None:
+    state = LiveState(settings, {})
+    state.position = StreamPosition(settings.kafka.topic, "00000000-0000-0000-0000-00000000beef", {0: 5, 1: 5})
+    CheckpointStore(settings.checkpoint.url).write(state.snapshot())
+
+    async def scenario() -> None:
+        server = Server(settings)
+        await server.start()
+        try:
+            await asyncio.wait_for(server.wait(), 10)
+        finally:
+            await server.stop()
+
+    with pytest.raises(OffsetsLostError):
+        asyncio.run(scenario())
+
+
+def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
+    settings: Settings, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    publish(settings, diagonal_stream)
+    code = (
+        "import sys; from springtide.config import Settings; from springtide_services.server import serve; "
+        "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, settings.model_dump_json()], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        asyncio.run(_until_serving(address))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=15)
+        assert process.returncode == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+    checkpoint = CheckpointStore(settings.checkpoint.url).latest()
+    assert checkpoint is not None
+    assert checkpoint.num_events == len(diagonal_stream)
+
+
+async def _until_serving(address: str) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for _ in range(500):
+            if (await stub.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING:
+                return
+            await asyncio.sleep(0.02)
+    raise AssertionError("not serving after 10 s")

@@ -1,0 +1,178 @@
+"""The trainer: what it trains, whom it answers, and what it does when a training fails or must end."""
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from springtide.checkpoint import CheckpointStore
+from springtide.config import (
+    CheckpointSettings,
+    ModelSettings,
+    PartSettings,
+    RankingSettings,
+    Settings,
+    TrainingSettings,
+)
+from springtide.errors import TrainingError
+from springtide.events.model import EventBatch, Interactions
+from springtide.models import ModelStore
+from springtide.state import LiveState, StreamPosition
+from springtide_services.trainer import Trainer, TrainingStoppedError, train_once
+from springtide_services.training_folder import TrainingFolder
+
+NOW_MS = 1_700_000_000_000
+NUM_USERS, NUM_ITEMS = 20, 10
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
+        model=ModelSettings(url=str(tmp_path / "models"), width=8),
+        training=TrainingSettings(epochs=1, fine_tune_epochs=1, batch_size=64, num_negatives=16),
+        ranking=RankingSettings(context_weights={}),
+    )
+
+
+def write_checkpoint(settings: Settings, relation: str = "purchase") -> str:
+    """Write a checkpoint in which even users have taken even items and odd users odd ones, and return its name."""
+    pairs = [(user, item) for user in range(NUM_USERS) for item in range(NUM_ITEMS) if user % 2 == item % 2]
+    interactions = Interactions(
+        user_ids=[f"u{user}" for user in range(NUM_USERS)],
+        user_codes=np.array([user for user, _ in pairs], np.int32),
+        item_ids=[f"i{item}" for item in range(NUM_ITEMS)],
+        item_codes=np.array([item for _, item in pairs], np.int32),
+        relations=[relation],
+        relation_codes=np.zeros(len(pairs), np.int16),
+        timestamps_ms=NOW_MS - np.arange(len(pairs), dtype=np.int64),
+        values=np.full(len(pairs), np.nan, np.float32),
+    )
+    state = LiveState(settings, {})
+    state.position = StreamPosition("events", "", {0: 0})
+    state.apply(EventBatch(interactions))
+    state.advance({0: len(pairs)})
+    return CheckpointStore(settings.checkpoint.url).write(state.snapshot()).name
+
+
+def with_encoder(settings: Settings, name: str) -> Settings:
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"encoder": PartSettings(name=name)})})
+
+
+def test_the_first_model_is_made_once(settings: Settings) -> None:
+    trainer = Trainer(settings)
+    assert trainer.step(NOW_MS) is None
+    write_checkpoint(settings)
+    assert trainer.step(NOW_MS) == "000001"
+    assert trainer.step(NOW_MS) is None
+    manifest = ModelStore(settings.model.url).manifest("000001")
+    assert (manifest.training, manifest.graph_cut["num_events"], manifest.request_id) == ("retrain", 100, "")
+
+
+def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(settings: Settings) -> None:
+    folder, store = TrainingFolder.beside_models(settings), ModelStore(settings.model.url)
+    trainer = Trainer(settings)
+    request = folder.ask("retrain", write_checkpoint(settings))
+    assert trainer.step(NOW_MS) == "000001"
+    assert store.manifest("000001").request_id == request.request_id
+    assert folder.requests() == []
+    status = folder.status()
+    assert status is not None
+    assert (status.stage, status.model_version, status.request_id) == ("done", "000001", request.request_id)
+
+    follower = folder.ask(None, "00000001")
+    assert trainer.step(NOW_MS) == "000002"
+    assert (store.manifest("000002").training, store.manifest("000002").request_id) == (
+        "fine_tune",
+        follower.request_id,
+    )
+
+
+def test_a_request_that_was_answered_before_a_crash_is_only_closed(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    request = folder.ask("retrain", write_checkpoint(settings))
+    Trainer(settings).step(NOW_MS)
+    path = Path(settings.model.url).parent / "training" / "requests" / f"{request.request_id}.json"
+    path.write_text(json.dumps(dataclasses.asdict(request)))
+    assert Trainer(settings).step(NOW_MS) is None
+    assert folder.requests() == []
+    assert ModelStore(settings.model.url).versions() == ["000001"]
+
+
+def test_a_graph_without_positive_interactions_refuses_a_request_with_its_reason(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    folder.ask("retrain", write_checkpoint(settings, relation="dislike"))
+    assert Trainer(settings).step(NOW_MS) is None
+    assert folder.requests() == []
+    status = folder.status()
+    assert status is not None
+    assert status.stage == "failed"
+    assert "TrainingError" in status.failure
+
+
+def test_a_graph_that_was_refused_is_not_tried_again_until_it_changes(settings: Settings) -> None:
+    trainer = Trainer(settings)
+    write_checkpoint(settings, relation="dislike")
+    with capture_logs() as logs:
+        for _ in range(3):
+            trainer.step(NOW_MS)
+    assert [entry["event"] for entry in logs].count("training_refused") == 1
+    write_checkpoint(settings)
+    assert trainer.step(NOW_MS) == "000001"
+
+
+def test_a_failed_training_is_logged_and_tried_again_later(settings: Settings) -> None:
+    trainer = Trainer(with_encoder(settings, "nothing_of_that_name"))
+    write_checkpoint(settings)
+    with capture_logs() as logs:
+        trainer.step(NOW_MS)
+        trainer.step(NOW_MS)
+    failures = [entry for entry in logs if entry["event"] == "training_failed"]
+    assert [entry["retry_s"] for entry in failures] == [2.0]
+    assert "nothing_of_that_name" in str(failures[0]["exc_info"])
+
+
+def test_a_trainer_that_is_told_to_stop_leaves_the_request_open(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    request = folder.ask("retrain", write_checkpoint(settings))
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(TrainingStoppedError):
+        Trainer(settings, stopping).step(NOW_MS)
+    assert [open_.request_id for open_ in folder.requests()] == [request.request_id]
+
+
+def test_a_stopped_trainer_ends_its_loop(settings: Settings) -> None:
+    stopping = threading.Event()
+    running = threading.Thread(target=Trainer(settings, stopping).run)
+    running.start()
+    stopping.set()
+    running.join(5)
+    assert not running.is_alive()
+
+
+def test_training_once_without_a_checkpoint_says_what_is_missing(settings: Settings) -> None:
+    with pytest.raises(TrainingError, match="no checkpoint in"):
+        train_once(settings)
+
+
+def test_training_once_tells_its_progress(settings: Settings) -> None:
+    write_checkpoint(settings)
+    stages: list[str] = []
+    assert train_once(settings, "retrain", lambda progress: stages.append(progress.stage)) == "000001"
+    assert (stages[0], stages[-1]) == ("load", "publish")
+    assert len(set(stages)) > 2
+
+
+def test_a_file_that_is_not_a_request_is_reported_once_and_left(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    request = folder.ask(None, "00000001")
+    (Path(settings.model.url).parent / "training" / "requests" / "note.json").write_text("not a request")
+    with capture_logs() as logs:
+        assert folder.requests() == [request]
+        assert folder.requests() == [request]
+    assert [entry["event"] for entry in logs] == ["training_request_unreadable"]
