@@ -4,16 +4,16 @@ import asyncio
 import base64
 from dataclasses import dataclass
 
-from springtide.models import ModelManifest, ModelStore
-from springtide.state import LiveState
-
 from springtide.config import Settings
 from springtide.errors import InvalidRequestError
+from springtide.models import ModelManifest, ModelStore
+from springtide.state import LiveState
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide.v1 import recommender_pb2
 from springtide_services.ingest import IngestLoop
 from springtide_services.registry_watcher import RegistryWatcher
+from springtide_services.schedule import Mode
 from springtide_services.statuses import Context, NotReadyError, answering
 from springtide_services.training_folder import TrainingFolder, TrainingStatus
 from springtide_services.translation import to_timestamp
@@ -21,12 +21,12 @@ from springtide_services.translation import to_timestamp
 _DEFAULT_PAGE_SIZE = 50
 _MAX_PAGE_SIZE = 1_000  # More is cut down to it, as AIP-158 has it.
 
-_MODES = {
+_MODES: dict[pb.TrainingMode, Mode | None] = {
     pb.TRAINING_MODE_UNSPECIFIED: None,
     pb.TRAINING_MODE_RETRAIN: "retrain",
     pb.TRAINING_MODE_FINE_TUNE: "fine_tune",
 }
-_MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
+_MODE_NUMBERS: dict[str | None, pb.TrainingMode] = {mode: number for number, mode in _MODES.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class PositionWaiters:
             self._waiters.discard(waiter)
 
     def notify(self) -> None:
-        """Say that the graph has moved. To be called from any thread, the ingest thread above all: it costs it little."""
+        """Say that the graph has moved. To be called from any thread, above all the ingest thread: it is quick."""
         if self._waiters:
             self._loop.call_soon_threadsafe(self._wake)
 

@@ -3,12 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
+from springtide.clock import wall_ms
+from springtide.config import Settings
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.state import LiveState
-
-from springtide.clock import wall_ms
-from springtide.config import Settings
 from springtide.v1 import recommender_pb2 as pb
 from springtide.v1 import recommender_pb2_grpc as pb_grpc
 from springtide_services import translation

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 
 import structlog
-from springtide.models import ModelArtifact, ModelStore
-from springtide.ranking.serving_model import ServingModel
 
 from springtide.errors import ModelError
+from springtide.models import ModelArtifact, ModelStore
+from springtide.ranking.serving_model import ServingModel
 from springtide_services.statuses import NotFoundError
 
 logger = structlog.stdlib.get_logger(__name__)

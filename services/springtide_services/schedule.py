@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from springtide.models import ModelManifest
-
 from springtide.clock import MS_PER_SECOND
 from springtide.config import TrainingSettings
+from springtide.models import ModelManifest
 
 Mode = Literal["retrain", "fine_tune"]
 

@@ -28,7 +28,7 @@ from springtide_services.admin_service import AdminService, Steering
 from springtide_services.batching import MicroBatcher
 from springtide_services.ingest import IngestLoop
 from springtide_services.positions import PositionWaiters, next_offsets_of
-from springtide_services.recommender_service import Recommending, RecommenderService
+from springtide_services.recommender_service import RecommenderService, Recommending
 from springtide_services.registry_watcher import RegistryWatcher
 from springtide_services.training_folder import TrainingFolder
 
@@ -71,7 +71,7 @@ class Server:
         self._settings = settings
         self._recommender = RecommenderService(settings)
         self._admin = AdminService(settings)
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # Its stubs know no aio.
         self._loaded: _Loaded | None = None
         self._task: asyncio.Task[None] | None = None
         self._grpc = grpc.aio.server(

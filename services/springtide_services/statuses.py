@@ -4,7 +4,7 @@ import asyncio
 import functools
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 import structlog
@@ -52,7 +52,7 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
 )
 
 
-class DeadlineCapped:
+class DeadlineCapped(Protocol):
     """What a servicer has whose methods are ``answering``.
 
     Attributes:

@@ -10,16 +10,16 @@ from types import FrameType
 
 import structlog
 import torch
-from springtide.checkpoint import Checkpoint, CheckpointStore
-from springtide.models import ModelArtifact, ModelManifest, ModelStore
-from springtide.ranking.weights import make_context_weights
-from springtide.state import LiveState
-from springtide.training.train import Progress, train
 
+from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.config import Settings
 from springtide.errors import CheckpointError, ModelError, TrainingError
+from springtide.models import ModelArtifact, ModelManifest, ModelStore
 from springtide.plugins.loading import Plugins, load_plugins
+from springtide.ranking.weights import make_context_weights
+from springtide.state import LiveState
+from springtide.training.train import Progress, train
 from springtide_services.schedule import Mode, PastTrainings, Plan, decide
 from springtide_services.training_folder import TrainingFolder, TrainingStatus
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from springtide.storage import Storage
 
 from springtide.clock import wall_ms
 from springtide.config import Settings
+from springtide.storage import Storage
 from springtide_services.schedule import Mode, TrainingRequest
 
 logger = structlog.stdlib.get_logger(__name__)

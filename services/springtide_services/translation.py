@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from springtide.ranking.query import Query, Ranking
 
 from springtide.clock import MS_PER_SECOND
 from springtide.errors import InvalidRequestError
 from springtide.events.rules import InteractionRules
 from springtide.plugins.contracts import Moment
+from springtide.ranking.query import Query, Ranking
 from springtide.v1 import recommender_pb2 as pb
 
 # As the protos say; together they also bound what one request can make the server do.
