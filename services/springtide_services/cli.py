@@ -102,20 +102,28 @@ def train(
     configure_logging()
     if schedule:
         run_trainer(loaded)
-    else:
-        typer.echo(train_once(loaded, mode.value if mode else None))
+        return
+    from springtide_services.terminal import StageBars, console, progress
+
+    with progress(console(stderr=True)) as bars:
+        stages = StageBars(bars, "Train")
+        version = train_once(
+            loaded, mode.value if mode else None, lambda now: stages.show(now.stage, now.done, now.total, now.loss)
+        )
+        stages.finish()
+    typer.echo(f"{version} is published")
 
 
 @app.command()
 def publish(
     file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
     settings: SettingsPath = None,
-    packed: Annotated[bool, typer.Option(help="Pack interactions into batches: faster, coarser offsets.")] = False,
 ) -> None:
     """Publish the events of a file to Kafka."""
+    loaded = _load_with_kafka(settings)
     from springtide_services.publish import publish_file
 
-    publish_file(_load_with_kafka(settings), file, is_packed=packed)
+    publish_file(loaded, file)
 
 
 @app.command()

@@ -1,0 +1,31 @@
+"""The `publish` command: the events of a file, into Kafka."""
+
+from pathlib import Path
+
+from springtide.config import Settings
+from springtide_services.event_files import EventFile
+from springtide_services.producer import EventPublisher
+from springtide_services.terminal import console, progress
+from springtide_services.topics import ensure_topics
+
+
+def publish_file(settings: Settings, path: Path) -> None:
+    """Publish the events of a file in its order, and print how many there were.
+
+    Args:
+        settings: Names the broker and the topic, which is made if it is missing.
+        path: JSON lines, CSV or Parquet.
+
+    Raises:
+        EventFileError: If something in the file cannot be read; the events before it have been published.
+        BrokerError: If no broker answers, or it does not take an event.
+    """
+    file = EventFile(path)
+    ensure_topics(settings)
+    with progress(console(stderr=True)) as bars, EventPublisher(settings) as publisher:
+        task = bars.add_task("Publish", total=file.count(), note=path.name)
+        counts = publisher.publish_many(file.events(), lambda num_more: bars.advance(task, num_more))
+    by_payload = ", ".join(f"{count:,} {payload}" for payload, count in sorted(counts.items()))
+    console().print(
+        f"published {counts.total():,} events to {settings.kafka.topic}: {by_payload or 'the file is empty'}"
+    )

@@ -1,0 +1,150 @@
+"""The README tells the truth: its code runs, its settings load, its links lead somewhere."""
+
+import math
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+
+from springtide.config import KafkaSettings, Settings
+from springtide.plugins.contracts import LossInputs
+from springtide.plugins.loading import load_plugins
+from springtide.settings_file import load_settings
+from springtide_services.cli import app
+from springtide_services.client import Client
+from springtide_services.supervisor import Child, Supervisor
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TIMEOUT_S = 60.0
+
+
+def blocks(language: str, section: str) -> list[str]:
+    text = re.search(rf"^## {section}$(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert text is not None, f"no section {section!r}"
+    return re.findall(rf"^```{language}\n(.*?)^```", text[1], re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SPRINGTIDE_SETTINGS", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def running(fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path) -> Iterator[tuple[KafkaSettings, str]]:
+    """A server as `springtide serve` starts it, on topics of its own."""
+    kafka = fresh_kafka()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "SPRINGTIDE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "SPRINGTIDE_KAFKA__TOPIC": kafka.topic,
+        "SPRINGTIDE_KAFKA__DEAD_LETTER_TOPIC": kafka.dead_letter_topic,
+        "SPRINGTIDE_CHECKPOINT__URL": str(tmp_path / "checkpoints"),
+        "SPRINGTIDE_MODEL__URL": str(tmp_path / "models"),
+        "SPRINGTIDE_SERVER__PORT": str(port),
+    }
+    with Supervisor(restarts=False) as supervisor, Client(f"127.0.0.1:{port}") as client:
+        supervisor.add(Child("server", ["serve"], environment, tmp_path / "server.log"))
+        deadline = time.monotonic() + TIMEOUT_S
+        while not client.is_serving():
+            supervisor.check()
+            assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+            time.sleep(0.1)
+        yield kafka, client.address
+
+
+def test_producer_and_client_code_runs(running: tuple[KafkaSettings, str], capsys: pytest.CaptureFixture[str]) -> None:
+    kafka, address = running
+    (ask,) = blocks("python", "Ask for recommendations")
+    publish, wait = blocks("python", "Publish events")
+    namespace: dict[str, Any] = {}
+
+    def execute(code: str) -> None:
+        for written, here in [
+            ("localhost:50051", address),
+            ("localhost:9092", kafka.bootstrap_servers),
+            ("springtide.events", kafka.topic),
+        ]:
+            code = code.replace(written, here)
+        exec(compile(code, "README.md", "exec"), namespace)
+
+    execute(publish)
+    execute(publish.replace("ann", "bob").replace("umbrella", "tent"))
+    execute("from springtide.v1 import recommender_pb2")
+    execute(wait)
+    with Client(address) as client:
+        answer = client.recommend(namespace["request"])
+        assert not answer.is_behind_min_position
+    execute(ask)
+
+    assert capsys.readouterr().out.startswith("tent ")  # The umbrella is left out: Ann has it.
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_plugin_code_is_found_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks("python", "Write a plugin")
+    (toml,) = blocks("toml", "Write a plugin")
+    (tmp_path / "my_parts.py").write_text(code)
+    (tmp_path / "springtide.toml").write_text(toml)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    settings = load_settings().settings
+    try:
+        loss = load_plugins(settings.plugins).make("loss", settings.model.loss)
+    finally:
+        sys.modules.pop("my_parts", None)
+
+    inputs = LossInputs(
+        positive=torch.tensor([0.5]),
+        user=torch.tensor([0]),
+        weight=torch.tensor([1.0]),
+        negative=torch.tensor([[0.5, 0.9]]),
+        is_own=torch.tensor([[False, True]]),
+        positive_log_q=torch.zeros(1),
+        negative_log_q=torch.zeros(2),
+    )
+    # Equal cosines cost log 2, the user's own item next to nothing; the mean is over both.
+    torch.testing.assert_close(loss(inputs), torch.tensor(math.log(2) / 2), rtol=1e-5, atol=0.0)
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_settings_of_the_readme_load(tmp_path: Path) -> None:
+    (toml,) = blocks("toml", "Settings")
+    (tmp_path / "springtide.toml").write_text(toml)
+
+    settings = load_settings().settings
+
+    assert settings.graph.max_age_days is None
+    assert settings != Settings()
+
+
+def test_commands_of_the_readme_exist() -> None:
+    commands: Any = typer.main.get_command(app)
+
+    named = set(re.findall(r"`(?:\.venv/bin/)?springtide ([a-z]+)", README))
+
+    assert named <= set(commands.commands)
+    assert {"up", "publish", "models", "plugins", "config", "evaluate"} <= named
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+    for target in set(re.findall(r"`make ([a-z-]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
