@@ -58,6 +58,8 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         wait_s = translation.to_wait_s(request)
         is_behind = False
         if request.HasField("min_position"):
+            if loaded.state.position is None:
+                raise NotReadyError("the stream has not been reached yet, so no position of it can be waited for")
             wanted = translation.to_min_position(request, next_offsets_of(loaded.state))
             wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
             is_behind = not await loaded.positions.wait_for(wanted, wait_s)

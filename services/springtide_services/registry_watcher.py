@@ -73,9 +73,8 @@ class RegistryWatcher:
             versions = self._store.versions()
             if version not in versions:
                 raise NotFoundError(f"no model version {version!r} (choices: {', '.join(versions) or 'none'})")
-            model = self._load(self._store.load(version))
-            self._store.promote(version)
-            self._take_up(version, model)
+            self._take_up(version)
+            self._store.promote(version)  # Once it serves: what cannot be loaded never becomes the current one.
 
     def roll_back(self) -> str:
         """Make the version before the current one the current one, serve it at once, and return its name.
@@ -103,14 +102,12 @@ class RegistryWatcher:
             self._polls_to_skip -= 1
             return
         try:
-            model = self._load(self._store.load(current))
+            self._take_up(current)
         except Exception as error:  # Whatever is wrong with a model, the one before it is still right.
             self._fail(current, error)
-            return
-        self._take_up(current, model)
 
-    def _take_up(self, version: str, model: ServingModel) -> None:
-        self._swap(model)
+    def _take_up(self, version: str) -> None:
+        self._swap(self._load(self._store.load(version)))
         logger.info("model_swapped", version=version, before=self.served_version)
         self._served, self._failed = version, None
 

@@ -27,6 +27,7 @@ from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommende
 from springtide_services.admin_service import AdminService, Steering
 from springtide_services.batching import MicroBatcher
 from springtide_services.ingest import IngestLoop
+from springtide_services.logs import log_settings
 from springtide_services.positions import PositionWaiters, next_offsets_of
 from springtide_services.recommender_service import RecommenderService, Recommending
 from springtide_services.registry_watcher import RegistryWatcher
@@ -187,6 +188,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None)
         SettingsError: If the address cannot be listened on.
         Exception: What the server could not go on for, such as ``OffsetsLostError``.
     """
+    log_settings(settings)
     if settings.server.num_threads is not None:
         torch.set_num_threads(settings.server.num_threads)
     uvloop.run(_serve(settings, on_listening))
@@ -228,10 +230,14 @@ def _load(settings: Settings) -> _Loaded:
 
 
 async def _refresh_forever(ranker: Ranker, every_s: float) -> None:
-    """Keep the ranker's item side up to date; what is stale still answers, so a failure is logged and no more."""
+    """Keep the ranker's item side up to date; what is stale still answers, so a failure is logged, and no more."""
+    is_failing = False
     while True:
         await asyncio.sleep(every_s)
         try:
             await asyncio.to_thread(ranker.refresh)
+            is_failing = False
         except Exception as error:
-            logger.error("refresh_failed", exc_info=error)
+            if not is_failing:  # Once, not every second.
+                logger.error("refresh_failed", exc_info=error)
+            is_failing = True

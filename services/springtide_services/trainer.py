@@ -20,6 +20,7 @@ from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.training.train import Progress, train
+from springtide_services.logs import log_settings
 from springtide_services.schedule import Mode, PastTrainings, Plan, decide
 from springtide_services.training_folder import TrainingFolder, TrainingStatus
 
@@ -259,7 +260,7 @@ class _Report:
         self._status = dataclasses.replace(self._status, updated_ms=wall_ms(), **changes)  # type: ignore[arg-type]  # By name.
         try:
             self._folder.write_status(self._status)
-        except OSError as error:  # Progress is for people to look at; a training does not end for it.
+        except Exception as error:  # Progress is for people to look at: no training ends for it.
             logger.warning("training_status_not_written", exc_info=error)
 
 
@@ -271,6 +272,7 @@ def _with_num_events(artifact: ModelArtifact, checkpoint: Checkpoint) -> ModelAr
 
 def run_trainer(settings: Settings) -> None:
     """Be the trainer process: polite to its neighbours, until SIGTERM or SIGINT."""
+    log_settings(settings)
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:

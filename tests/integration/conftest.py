@@ -56,7 +56,10 @@ async def _run_server(settings: Settings, *, wait_until_ready: bool = True) -> A
                 health_pb2_grpc.HealthStub(channel),
             )
             if wait_until_ready:
-                await _eventually(running.is_serving)
+                ended = asyncio.ensure_future(server.wait())
+                ready = asyncio.ensure_future(_eventually(running.is_serving))
+                await asyncio.wait([ended, ready], return_when=asyncio.FIRST_COMPLETED)
+                await (ended if ended.done() else ready)  # A server that failed says why.
             yield running
     finally:
         await server.stop()

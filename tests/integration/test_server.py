@@ -1,7 +1,6 @@
 """The server over real sockets: its health, its answers, its refusals, and models that change under load."""
 
 import asyncio
-import contextlib
 import signal
 import subprocess
 import sys
@@ -359,20 +358,16 @@ def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
         "import sys; from springtide.config import Settings; from springtide_services.server import serve; "
         "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, settings.model_dump_json()], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        asyncio.run(_until_serving(address))
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=15)
-        assert process.returncode == 0
-    finally:
-        with contextlib.suppress(ProcessLookupError):
+    command = [sys.executable, "-c", code, settings.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            asyncio.run(_until_serving(address))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+        finally:
             process.kill()
-        process.wait()
     checkpoint = CheckpointStore(settings.checkpoint.url).latest()
     assert checkpoint is not None
     assert checkpoint.num_events == len(diagonal_stream)
