@@ -2,6 +2,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from springtide.config import Settings
 from springtide.errors import SettingsError
 from springtide.settings_file import load_settings
