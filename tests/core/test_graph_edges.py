@@ -1,0 +1,238 @@
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from springtide.graph import LiveGraph
+
+BUYS = ("user", "buys", "item")
+
+
+def graph_of(num_users: int = 10, num_items: int = 10, **bounds) -> LiveGraph:
+    graph = LiveGraph(**bounds)
+    graph.nodes("user").ids.intern([f"u{number}" for number in range(num_users)])
+    graph.nodes("item").ids.intern([f"i{number}" for number in range(num_items)])
+    return graph
+
+
+def test_recent_targets_come_newest_first_by_event_time():
+    graph = graph_of()
+    graph.append(BUYS, [0, 0, 1, 0], [1, 2, 3, 4], [30, 10, 5, 20], [1.0, 2.0, 3.0, 4.0])
+    found = graph.view().edges(BUYS).recent_targets([0, 1, 2, -1, 99], 2)
+    assert found.rows.tolist() == [[1, 4], [3, -1], [-1, -1], [-1, -1], [-1, -1]]
+    assert found.timestamps_ms[0].tolist() == [30, 20]
+    assert found.weights[0].tolist() == [1.0, 4.0]
+    assert (found.rows.dtype, found.timestamps_ms.dtype, found.weights.dtype) == (np.int32, np.int64, np.float32)
+
+
+def test_of_equal_times_the_later_arrival_is_newer():
+    graph = graph_of()
+    graph.append(BUYS, [0, 0, 0], [1, 2, 3], [7, 7, 7], 1.0)
+    graph.append(BUYS, [0], [4], [7], 1.0)
+    assert graph.view().edges(BUYS).all_targets(0).rows.tolist() == [4, 3, 2, 1]
+
+
+def test_before_is_exclusive_and_may_differ_by_row():
+    graph = graph_of()
+    graph.append(BUYS, [0, 0, 1], [1, 2, 3], [10, 20, 30], 1.0)
+    edges = graph.view().edges(BUYS)
+    assert edges.recent_targets([0, 0], 5, before_ms=20).rows.tolist()[0] == [1, -1, -1, -1, -1]
+    assert edges.recent_targets([0, 0, 1], 1, before_ms=np.array([21, 10, 31])).rows.tolist() == [[2], [-1], [3]]
+    with pytest.raises(ValueError, match="wanted one time, or 3, got 2"):
+        edges.recent_targets([0, 0, 1], 1, before_ms=np.array([1, 2]))
+
+
+def test_recent_sources_and_limits():
+    graph = graph_of()
+    graph.append(BUYS, [0, 1, 2], [5, 5, 5], [1, 2, 3], 1.0)
+    edges = graph.view().edges(BUYS)
+    assert edges.recent_sources([5], 2).rows.tolist() == [[2, 1]]
+    assert edges.all_sources(5, limit=2).rows.tolist() == [2, 1]
+    assert len(edges.all_targets(0, limit=0)) == 0
+    assert len(edges.all_targets(99)) == 0
+
+
+def test_has_tells_for_each_pair_and_broadcasts():
+    graph = graph_of()
+    graph.append(BUYS, [0, 0, 1], [1, 2, 3], [1, 2, 3], 1.0)
+    edges = graph.view().edges(BUYS)
+    assert edges.has([0, 1, 1, 9, -1], [2, 3, 1, 9, 1]).tolist() == [True, True, False, False, False]
+    assert edges.has(0, [1, 2, 3]).tolist() == [True, True, False]
+
+
+def test_unknown_edge_type_is_empty():
+    edges = LiveGraph().view().edges(BUYS)
+    assert len(edges) == 0
+    assert edges.features is None
+    assert edges.recent_targets([0], 2).rows.tolist() == [[-1, -1]]
+    assert edges.has([0], [0]).tolist() == [False]
+
+
+def test_features_may_come_late_and_are_nan_where_missing():
+    graph = graph_of()
+    graph.append(BUYS, [0], [1], [1], 1.0)
+    before = graph.view().edges(BUYS)
+    graph.append(BUYS, [0], [2], [2], 1.0, features=[[5.0]])
+    graph.append(BUYS, [0], [3], [3], 1.0)
+    assert before.features is None
+    np.testing.assert_array_equal(graph.view().edges(BUYS).features, [[np.nan], [5.0], [np.nan]])
+    with pytest.raises(ValueError, match="wanted 1 wide as before, got 2"):
+        graph.append(BUYS, [0], [4], [4], 1.0, features=[[1.0, 2.0]])
+
+
+def test_bad_columns_are_refused_and_change_nothing():
+    graph = graph_of()
+    with pytest.raises(ValueError, match="columns of one length, got 2 sources, 1 targets, 1 times"):
+        graph.append(BUYS, [0, 1], [1], [1], 1.0)
+    with pytest.raises(ValueError, match="user: wanted rows in 0 to 9, got 10 to 10"):
+        graph.append(BUYS, [10], [1], [1], 1.0)
+    with pytest.raises(ValueError, match="item: wanted rows in 0 to 9, got -1 to -1"):
+        graph.append(BUYS, [0], [-1], [1], 1.0)
+    assert graph.num_edges == 0
+    graph.append(BUYS, [], [], [], [])
+    assert graph.version == 0
+
+
+def test_bounds_below_one_are_refused():
+    with pytest.raises(ValueError, match="max_edges: wanted at least 1"):
+        LiveGraph(max_edges=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.integers(1, 5), st.integers(1, 300))
+def test_chains_are_sorted_whatever_the_order_of_arrival(seed, count, num_users, batch_size):
+    """Long enough that late events walk far and are merged together."""
+    rng = np.random.default_rng(seed)
+    graph = graph_of(num_users, 3)
+    users, items = rng.integers(0, num_users, count), rng.integers(0, 3, count)
+    times = rng.integers(0, 50, count) + np.arange(count) // 4 * rng.choice([-1, 0, 1])
+    for at in range(0, count, batch_size):
+        graph.append(BUYS, users[at : at + batch_size], items[at : at + batch_size], times[at : at + batch_size], 1.0)
+    edges = graph.view().edges(BUYS)
+    for user in range(num_users):
+        own = np.flatnonzero(users == user)
+        newest_first = own[np.lexsort((-own, -times[own]))]
+        found = edges.all_targets(user)
+        assert found.timestamps_ms.tolist() == times[newest_first].tolist()
+        assert found.rows.tolist() == items[newest_first].tolist()
+
+
+def test_old_view_stays_as_it_was_while_the_graph_grows():
+    graph = graph_of()
+    graph.append(BUYS, [0, 0], [1, 2], [10, 20], 1.0)
+    view = graph.view()
+    graph.append(BUYS, [0] * 5_000, [3] * 5_000, np.arange(5_000), 1.0)  # Before, between and after; grows the arrays.
+    graph.forget("item", "i1")
+    edges = view.edges(BUYS)
+    assert (view.num_edges, len(edges), view.newest_ms) == (2, 2, 20)
+    assert edges.all_targets(0).rows.tolist() == [2, 1]
+    assert edges.has([0, 0], [1, 3]).tolist() == [True, False]
+
+
+def test_version_grows_with_each_change_and_one_change_is_one():
+    graph = graph_of()
+    versions = [graph.version]
+    graph.append(BUYS, [0], [1], [1], 1.0)
+    versions.append(graph.version)
+    with graph.one_change():
+        graph.append(BUYS, [0], [1], [1], 1.0)
+        assert graph.view().num_edges == 1
+        graph.append(BUYS, [0], [1], [1], 1.0)
+    versions.append(graph.version)
+    assert versions == [0, 1, 2]
+    assert graph.view().num_edges == 3
+
+
+def test_edge_budget_drops_the_oldest_of_all_types():
+    graph = graph_of(max_edges=8)
+    graph.append(BUYS, [0] * 6, range(6), [10, 11, 12, 13, 14, 15], 1.0)
+    graph.append(("item", "like", "item"), [0] * 3, [1, 2, 3], [1, 20, 21], 1.0)
+    assert graph.num_edges == 9  # Within the slack of an eighth.
+    graph.append(BUYS, [1], [1], [16], 1.0)
+    view = graph.view()
+    assert view.num_edges == 8
+    assert view.edges(BUYS).timestamps_ms.tolist() == [11, 12, 13, 14, 15, 16]
+    assert view.edges(("item", "like", "item")).timestamps_ms.tolist() == [20, 21]
+    assert graph.evict() == 0
+
+
+def test_age_is_measured_against_the_newest_event():
+    graph = graph_of(max_age_ms=80)
+    graph.append(BUYS, [0, 0], [1, 2], [0, 50], 1.0)
+    graph.append(BUYS, [0], [3], [90], 1.0)  # 0 is too old by now, within the slack.
+    assert graph.num_edges == 3
+    assert graph.evict() == 1
+    graph.append(BUYS, [0], [4], [9], 1.0)  # Too late to be taken.
+    assert graph.num_edges == 2
+    graph.append(BUYS, [0], [4], [140], 1.0)
+    assert graph.view().edges(BUYS).timestamps_ms.tolist() == [50, 90, 140]
+    graph.append(BUYS, [0], [4], [200], 1.0)
+    assert graph.view().edges(BUYS).timestamps_ms.tolist() == [140, 200]
+
+
+def test_evicting_costs_o1_an_edge():
+    graph = graph_of(max_edges=1_000)
+    changes = 0
+    lineage = None
+    for at in range(5_000):
+        graph.append(BUYS, [at % 10], [at % 7], [at], 1.0)
+        changes += lineage != (lineage := graph.store(BUYS).lineage)
+    assert graph.num_edges <= 1_125
+    assert changes < 40  # Compactions: one for each 125 edges past the budget, and the first lineage.
+
+
+def test_memory_is_bounded_by_the_budget():
+    graph = graph_of(max_edges=10_000)
+    for at in range(0, 200_000, 1_000):
+        graph.append(BUYS, np.arange(1_000) % 10, np.arange(1_000) % 7, np.arange(at, at + 1_000), 1.0)
+    assert graph.num_bytes < 10_000 * 28 * 2.5
+
+
+def test_forgetting_drops_edges_of_all_types_at_either_end():
+    graph = graph_of()
+    graph.append(BUYS, [0, 1, 0], [1, 1, 2], [1, 2, 3], 1.0)
+    graph.append(("user", "follows", "user"), [0, 1, 2, 0], [1, 0, 1, 0], [1, 2, 3, 4], 1.0)
+    assert graph.forget("user", "u0")
+    assert not graph.forget("user", "u0")
+    assert not graph.forget("shop", "s0")
+    view = graph.view()
+    assert view.edges(BUYS).source.tolist() == [1]
+    assert view.edges(BUYS).all_sources(1).rows.tolist() == [1]
+    assert view.edges(("user", "follows", "user")).source.tolist() == [2]
+    assert graph.nodes("user").ids.row("u0") == -1
+    assert graph.num_forgotten == 1
+    graph.append(BUYS, graph.nodes("user").ids.intern(["u0"]), [2], [9], 1.0)
+    assert graph.view().edges(BUYS).source.tolist() == [1, 10]
+
+
+def test_readers_beside_the_writer_see_whole_changes_only():
+    """Each change is a pair of edges, (0, k) and (1, k), and every tenth comes late."""
+    graph = graph_of(2, 40_000)
+    num_items, failures, is_done = 2_000, [], threading.Event()
+
+    def read() -> None:
+        while not is_done.is_set():
+            view = graph.view()
+            edges = view.edges(BUYS)
+            rows = edges.recent_targets([0, 1], len(edges)).rows
+            times = edges.recent_targets([0, 1], len(edges)).timestamps_ms
+            count = np.count_nonzero(rows >= 0, axis=1)
+            if len(edges) % 2 or count.tolist() != [len(edges) // 2] * 2:
+                failures.append(f"{len(edges)} edges, {count} walked")
+            if (np.diff(times[0, : count[0]]) > 0).any():
+                failures.append("not sorted")
+            if len(edges) and not edges.has([0, 1], [edges.target[-1]] * 2).all():
+                failures.append("an edge is not found")
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for item in range(num_items):
+        time = item - 500 if item % 10 == 0 else item
+        graph.append(BUYS, [0, 1], [item, item], [time, time], 1.0)
+    is_done.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []

@@ -1,0 +1,140 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from springtide.config import Settings
+from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
+from springtide.plugins.contracts import ContextWeight, Observed
+from springtide.state import LiveState, StreamPosition
+
+INTERACTIONS = Interactions(
+    user_ids=["ann", "bob"],
+    user_codes=np.array([0, 1, 0, 1], np.int32),
+    item_ids=["x", "y"],
+    item_codes=np.array([0, 0, 1, 1], np.int32),
+    relations=["purchase", "dislike", "rating>=4"],
+    relation_codes=np.array([0, 1, 2, 0], np.int16),
+    timestamps_ms=np.array([40, 30, 20, 10], np.int64),
+    values=np.array([np.nan, np.nan, 5.0, np.nan], np.float32),
+    contexts=[{"place": "p0"}, {}, {"place": "p2"}, {}],
+)
+NOTHING = dataclasses.replace(
+    INTERACTIONS,
+    **{
+        column: getattr(INTERACTIONS, column)[:0]
+        for column in ("user_codes", "item_codes", "relation_codes", "timestamps_ms", "values", "contexts")
+    },
+    user_ids=[],
+    item_ids=[],
+)
+
+
+class Remembering(ContextWeight):
+    """Keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Observed] = []
+
+    def observe(self, observed: Observed) -> None:
+        self.seen.append(observed)
+
+
+def new_state(**settings) -> LiveState:
+    return LiveState(Settings.model_validate(settings), {"remembering": Remembering()})
+
+
+def test_interactions_become_edges_by_relation():
+    state = new_state(interactions={"purchase": {"weight": 2.0}, "dislike": {"positive": False}, "rating>=4": {}})
+    state.apply(EventBatch(INTERACTIONS))
+    view = state.graph.view()
+    purchases = view.edges(("user", "purchase", "item"))
+    assert (purchases.source.tolist(), purchases.target.tolist()) == ([0, 1], [0, 1])
+    assert purchases.timestamps_ms.tolist() == [40, 10]
+    assert purchases.weights.tolist() == [2.0, 2.0]
+    assert purchases.features is None
+    assert view.edges(("user", "rating>=4", "item")).features.tolist() == [[5.0]]
+    assert len(view.edges(("user", "dislike", "item"))) == 1
+    assert state.num_events == 4
+
+
+def test_positive_interactions_are_observed_in_stream_order_with_contexts():
+    state = new_state()
+    state.apply(EventBatch(INTERACTIONS))
+    (observed,) = state.context_weights["remembering"].seen
+    assert observed.user_rows.tolist() == [0, 0, 1]
+    assert observed.item_rows.tolist() == [0, 1, 1]
+    assert observed.timestamps_ms.tolist() == [40, 20, 10]
+    assert observed.contexts == [{"place": "p0"}, {"place": "p2"}, {}]
+
+
+def test_batch_without_positive_interactions_is_not_observed():
+    state = new_state()
+    state.apply(EventBatch(NOTHING, [NodeUpsert("item", "x")]))
+    assert state.context_weights["remembering"].seen == []
+    assert state.graph.nodes("item").ids.all_ids() == ["x"]
+
+
+def test_all_positive_interactions_come_back_sorted_by_time():
+    state = new_state()
+    state.apply(EventBatch(INTERACTIONS))
+    observed = state.positive_interactions(state.graph.view())
+    assert observed.timestamps_ms.tolist() == [10, 20, 40]
+    assert observed.item_rows.tolist() == [1, 1, 0]
+    assert observed.user_rows.tolist() == [1, 0, 0]
+    assert observed.contexts is None
+    assert len(new_state().positive_interactions(new_state().graph.view())) == 0
+
+
+def test_relations_become_edges_of_their_own_types():
+    state = new_state()
+    relations = [Relation("item", "x", "in", "shop", "s", 5, 0.5), Relation("user", "a", "follows", "user", "b", 6)]
+    state.apply(EventBatch(NOTHING, relations=relations))
+    view = state.graph.view()
+    assert view.edges(("item", "in", "shop")).weights.tolist() == [0.5]
+    assert view.edges(("user", "follows", "user")).target.tolist() == [1]
+
+
+def test_deletes_come_before_the_rest_of_the_batch():
+    state = new_state()
+    state.apply(EventBatch(INTERACTIONS))
+    state.apply(EventBatch(INTERACTIONS, deletes=[NodeDelete("user", "ann", 50), NodeDelete("user", "eve", 50)]))
+    users = state.graph.nodes("user").ids
+    assert users.all_ids() == ["", "bob", "ann"]
+    assert state.graph.view().edges(("user", "purchase", "item")).source.tolist() == [1, 2, 1]
+    assert state.num_events == 8
+
+
+def test_readers_see_a_batch_whole():
+    state = new_state()
+    state.apply(EventBatch(INTERACTIONS, [NodeUpsert("item", "x", numbers={"price": 1.0})]))
+    assert state.graph.version == 1
+
+
+def test_wrong_kind_is_told_before_it_is_applied_within_a_batch_too():
+    state = new_state()
+    number, text = NodeUpsert("item", "x", numbers={"size": 1.0}), NodeUpsert("item", "y", texts={"size": "L"})
+    assert state.refusal_of(number) is None
+    refusal = state.refusal_of(text)
+    assert refusal is not None
+    assert refusal.reason == "wrong_attribute_kind"
+    state.apply(EventBatch(INTERACTIONS, [number]))
+    assert state.graph.nodes("item").numbers["size"].tolist() == [1.0, *[pytest.approx(np.nan, nan_ok=True)]]
+
+
+def test_position_advances_by_partition():
+    state = new_state()
+    with pytest.raises(ValueError, match="wanted a position"):
+        state.advance({0: 1})
+    state.position = StreamPosition("topic", "id", {0: 1, 1: 1})
+    before = state.snapshot()
+    state.advance({1: 5})
+    assert state.position == StreamPosition("topic", "id", {0: 1, 1: 5})
+    assert before.position == StreamPosition("topic", "id", {0: 1, 1: 1})
+
+
+def test_bounds_come_from_the_settings():
+    state = new_state(graph={"max_edges": 2, "max_age_days": 1.0})
+    assert (state.graph.max_edges, state.graph.max_age_ms) == (2, 86_400_000)
+    state.apply(EventBatch(INTERACTIONS))
+    assert state.graph.num_edges == 2
