@@ -41,6 +41,8 @@ class KafkaSettings(_Section):
     dead_letter_topic: str = "springtide.dead-letters"
     num_partitions: Annotated[int, Field(ge=1)] = 4
     poll_timeout_ms: Annotated[int, Field(ge=1)] = 50
+    # Kafka answers a waiting fetch as soon as an event is there (500 is fine there); the embedded broker waits it out.
+    fetch_max_wait_ms: Annotated[int, Field(ge=1)] = 10
     max_poll_records: Annotated[int, Field(ge=1)] = 5_000
     client_options: Options = {}  # Passed to kafka-python as they are: security_protocol, sasl_*, ssl_*.
 
@@ -105,14 +107,17 @@ class TrainingSettings(_Section):
     fine_tune_every_s: Positive | None = 3_600.0
     fine_tune_after_events: Annotated[int, Field(ge=1)] | None = 100_000
     min_interactions: Annotated[int, Field(ge=1)] = 100
-    epochs: Annotated[int, Field(ge=1)] = 8
-    fine_tune_epochs: Annotated[int, Field(ge=1)] = 2
-    batch_size: Annotated[int, Field(ge=1)] = 8_192
-    num_negatives: Annotated[int, Field(ge=1)] = 2_048
-    learning_rate: Positive = 0.01
+    steps: Annotated[int, Field(ge=1)] = 120
+    fine_tune_steps: Annotated[int, Field(ge=1)] = 40
+    min_passes: Annotated[float, Field(ge=0)] = 2.0  # More steps than said above, if it takes them to see each user so often.
+    batch_users: Annotated[int, Field(ge=1)] = 512
+    edges_per_user: Annotated[int, Field(ge=1)] = 64
+    num_negatives: Annotated[int, Field(ge=1)] = 4_096
+    learning_rate: Positive = 0.02
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     edge_half_life_days: Positive | None = None
     exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share of interactions, by time.
+    live_exponents: bool = True  # Learned as for serving, with features of each moment; else frozen at the slice's start.
     replay_ratio: Annotated[float, Field(ge=0)] = 1.0  # Replayed old interactions for each recent one in fine-tuning.
     device: str = "cpu"
     num_threads: Annotated[int, Field(ge=1)] | None = None

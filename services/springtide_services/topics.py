@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from springtide.clock import Deadline
 from springtide.config import KafkaSettings, Settings
@@ -76,8 +76,16 @@ def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> None:
         BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to make a topic.
     """
     kafka = settings.kafka
+    make_missing_topics(kafka, {kafka.topic: kafka.num_partitions, kafka.dead_letter_topic: 1}, timeout_s)
+
+
+def make_missing_topics(kafka: KafkaSettings, wanted: Mapping[str, int], timeout_s: float = 30.0) -> None:
+    """Make those topics that are missing, given as name to number of partitions.
+
+    Raises:
+        BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to make a topic.
+    """
     wait_for_broker(kafka, timeout_s)
-    wanted = {kafka.topic: kafka.num_partitions, kafka.dead_letter_topic: 1}
     try:
         with KafkaAdminClient(**client_config(kafka)) as admin:
             standing = set(admin.list_topics())
@@ -92,10 +100,17 @@ def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> None:
 
 
 def read_topic_facts(admin: KafkaAdminClient, name: str) -> TopicFacts | None:
-    """Return what the broker says of a topic, or None if it has none of that name."""
+    """Return what the broker says of a topic, or None if it has none of that name.
+
+    Raises:
+        KafkaError: If the broker does not answer, or cannot tell just now.
+    """
     described: list[Mapping[str, Any]] = admin.describe_topics([name])
     for topic in described:
-        if topic["name"] == name and topic["error_code"] == 0:
+        error = for_code(topic["error_code"])
+        if topic["name"] == name and error is not UnknownTopicOrPartitionError:
+            if error is not NoError:
+                raise error(f"topic {name!r}")
             partitions = tuple(sorted(partition["partition_index"] for partition in topic["partitions"]))
             return TopicFacts(name, str(topic.get("topic_id") or ""), partitions)
     return None

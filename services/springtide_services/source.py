@@ -1,0 +1,187 @@
+"""The events topic as a source: opened at a position, checked against it, read by polling."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaConnectionError, OffsetOutOfRangeError
+
+from springtide.clock import Deadline
+from springtide.config import KafkaSettings
+from springtide.errors import OffsetsLostError
+from springtide.events import RawEvent
+from springtide.state import StreamPosition
+from springtide_services.topics import TopicFacts, client_config, read_topic_facts
+
+_CHOICES = (
+    "restore the topic, name another one in kafka.topic together with another checkpoint.url, or remove the "
+    "checkpoints to begin anew"
+)
+_LOOK_EVERY_S = 1.0  # For a lost connection: a reading of a counter.
+_ASK_EVERY_S = 10.0  # For a topic made anew and for new partitions: a request to the broker.
+_TOPIC_GRACE_S = 5.0  # A broker that has just started may not know its topics yet.
+_BOOTSTRAP_TIMEOUT_MS = 10_000
+_REQUEST_TIMEOUT_MS = 10_000  # A broker that is silent for so long counts as gone.
+
+
+class KafkaSource:
+    """Reads the events topic from a position on; belongs to one thread, closing included.
+
+    Offsets are ours: the broker's groups are not used, and nothing is committed.
+
+    Args:
+        kafka: Names the broker and the topic, which must exist.
+        position: Where to go on; None to begin at the topic's beginning.
+
+    Attributes:
+        position: Where reading begins: the given position with partitions that are new added at their beginnings.
+
+    Raises:
+        OffsetsLostError: If the topic is not the one of the position, or no longer has what comes next.
+        KafkaError: If the broker does not answer.
+    """
+
+    def __init__(self, kafka: KafkaSettings, position: StreamPosition | None) -> None:
+        self._kafka = kafka
+        self._next_look = Deadline.after(_LOOK_EVERY_S)
+        self._next_ask = Deadline.after(_ASK_EVERY_S)
+        ours = {"bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS, "request_timeout_ms": _REQUEST_TIMEOUT_MS}
+        self._admin = KafkaAdminClient(**{**ours, **client_config(kafka)})
+        try:
+            facts = self._find_topic()
+            _check_topic(facts, position)
+            self._consumer = KafkaConsumer(
+                **{**ours, **client_config(kafka)},
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                fetch_min_bytes=1,
+                fetch_max_wait_ms=kafka.fetch_max_wait_ms,
+                max_poll_records=kafka.max_poll_records,
+            )
+        except BaseException:
+            self._admin.close()
+            raise
+        try:
+            self._partitions = {number: TopicPartition(kafka.topic, number) for number in facts.partitions}
+            self._consumer.assign(list(self._partitions.values()))
+            next_offsets = self._seek({} if position is None else position.next_offsets)
+            self.position = StreamPosition(kafka.topic, facts.topic_id, next_offsets)
+        except BaseException:
+            self.close()
+            raise
+
+    def poll(self, timeout_ms: int) -> list[RawEvent]:
+        """Return the next records, those of one partition together and in order; none if none came in time.
+
+        Raises:
+            OffsetsLostError: If the broker no longer has what comes next.
+            KafkaError: If the broker refuses.
+        """
+        try:
+            polled = self._consumer.poll(timeout_ms)
+        except OffsetOutOfRangeError as error:
+            raise OffsetsLostError(
+                f"topic {self._kafka.topic!r} no longer has the events that come next: {error} ({_CHOICES})"
+            ) from error
+        return [
+            RawEvent(r.value, r.key, r.headers, r.topic, r.partition, r.offset, r.timestamp)
+            for records in polled.values()
+            for r in records
+        ]
+
+    def lag(self, next_offsets: Mapping[int, int]) -> int | None:
+        """Return how many events the topic has past these offsets; None until each partition was heard of.
+
+        Raises:
+            OffsetsLostError: If an offset lies past the partition's end.
+        """
+        lag = 0
+        for number, partition in self._partitions.items():
+            # From the fetch responses: `end_offsets` is wrong on the embedded broker.
+            high_watermark = self._consumer.highwater(partition)
+            if high_watermark is None:
+                return None
+            behind = high_watermark - next_offsets[number]
+            if behind < 0:  # Kafka says so by itself; the embedded broker stalls without a word.
+                raise OffsetsLostError(
+                    f"partition {number} of topic {self._kafka.topic!r} ends at offset {high_watermark}, wanted "
+                    f"{next_offsets[number]}: the topic was made anew or cut ({_CHOICES})"
+                )
+            lag += behind
+        return lag
+
+    def check(self) -> bool:
+        """Look after the connection now and then; cheap enough to be called at every turn.
+
+        Returns:
+            False if the source must be opened again to read new partitions.
+
+        Raises:
+            OffsetsLostError: If the topic was made anew.
+            KafkaError: If the connection is lost.
+        """
+        if self._next_look.is_over():
+            self._next_look = Deadline.after(_LOOK_EVERY_S)
+            if not self._consumer.metrics()["consumer-metrics"]["connection-count"]:
+                raise KafkaConnectionError("no connection to any broker is left")
+        if self._next_ask.is_over():
+            self._next_ask = Deadline.after(_ASK_EVERY_S)
+            facts = self._find_topic()
+            _check_topic(facts, self.position)
+            return len(facts.partitions) == len(self._partitions)
+        return True
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._consumer.close(autocommit=False)
+        self._admin.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _find_topic(self) -> TopicFacts:
+        deadline = Deadline.after(_TOPIC_GRACE_S)
+        while (facts := read_topic_facts(self._admin, self._kafka.topic)) is None:
+            if deadline.is_over():
+                raise OffsetsLostError(f"the broker has no topic {self._kafka.topic!r} ({_CHOICES})")
+            time.sleep(0.1)
+        return facts
+
+    def _seek(self, known: Mapping[int, int]) -> dict[int, int]:
+        """Seek each partition to its known offset, or else to its beginning; return where each begins."""
+        beginnings = self._consumer.beginning_offsets(list(self._partitions.values()))
+        next_offsets = {}
+        for number, partition in self._partitions.items():
+            offset = known.get(number, beginnings[partition])
+            if offset < beginnings[partition]:
+                raise OffsetsLostError(
+                    f"partition {number} of topic {self._kafka.topic!r} begins at offset {beginnings[partition]}, "
+                    f"wanted {offset}: retention has removed what comes next ({_CHOICES})"
+                )
+            self._consumer.seek(partition, offset)
+            next_offsets[number] = offset
+        return next_offsets
+
+
+def _check_topic(facts: TopicFacts, position: StreamPosition | None) -> None:
+    """Raise OffsetsLostError if the topic is not the one of the position."""
+    if position is None:
+        return
+    if position.topic != facts.name:
+        raise OffsetsLostError(
+            f"the checkpoint was made from topic {position.topic!r}, the settings name {facts.name!r} ({_CHOICES})"
+        )
+    if position.topic_id and facts.topic_id and position.topic_id != facts.topic_id:
+        raise OffsetsLostError(
+            f"topic {facts.name!r} was made anew: its id is {facts.topic_id}, wanted {position.topic_id} ({_CHOICES})"
+        )
+    lost = sorted(set(position.next_offsets) - set(facts.partitions))
+    if lost:
+        raise OffsetsLostError(f"topic {facts.name!r} has lost partitions {lost} ({_CHOICES})")
