@@ -22,19 +22,15 @@ from springtide.state import LiveState
 from springtide.training.train import Progress, train
 from springtide_services.logs import log_settings
 from springtide_services.schedule import Mode, PastTrainings, Plan, decide
-from springtide_services.training_folder import TrainingFolder, TrainingStatus
+from springtide_services.training_folder import TrainingFolder
+from springtide_services.training_report import TrainingReport, TrainingStoppedError
 
 logger = structlog.stdlib.get_logger(__name__)
 
 _POLL_S = 0.5
-_REPORT_EVERY_S = 0.5  # Often enough for a progress bar that moves, seldom enough for an object store.
 _FIRST_RETRY_S = 2.0
 _MAX_RETRY_S = 600.0
 _MAX_ATTEMPTS = 3  # A request that failed this often is answered with its failure.
-
-
-class TrainingStoppedError(Exception):
-    """Raised when the trainer is told to end in the midst of a training; the request, if any, stays."""
 
 
 class Trainer:
@@ -128,23 +124,13 @@ class Trainer:
 
     def _train(self, plan: Plan, checkpoint: Checkpoint, on_progress: Callable[[Progress], None] | None = None) -> str:
         started = time.monotonic()
-        report = _Report(self._folder, plan, self._stopping, on_progress)
+        report = TrainingReport(self._folder, plan, self._stopping, on_progress)
         log = logger.bind(mode=plan.mode, request_id=plan.request_id, checkpoint=checkpoint.name)
         log.info("training_started", events=checkpoint.num_events)
         try:
             report.stage("load")
             checkpoint, state = self._restore(checkpoint)
-            base = self._base_model() if plan.mode == "fine_tune" else None
-            artifact = train(
-                state,
-                self._settings,
-                self._plugins,
-                mode="retrain" if base is None else "fine_tune",
-                base=base,
-                checkpoint=checkpoint,
-                request_id=plan.request_id,
-                on_progress=report.progress,
-            )
+            artifact = self._make_model(plan, checkpoint, state, report)
             report.stage("publish")
             version = self._models.publish(_with_num_events(artifact, checkpoint))
         except Exception as error:
@@ -169,15 +155,30 @@ class Trainer:
             else:
                 return checkpoint, state
 
-    def _base_model(self) -> ModelArtifact | None:
+    def _make_model(
+        self, plan: Plan, checkpoint: Checkpoint, state: LiveState, report: TrainingReport
+    ) -> ModelArtifact:
+        """Train as planned; a fine-tuning becomes a retraining where the current model is none to go on from."""
+
+        def make(mode: Mode, base: ModelArtifact | None) -> ModelArtifact:
+            return train(
+                state,
+                self._settings,
+                self._plugins,
+                mode=mode,
+                base=base,
+                checkpoint=checkpoint.name,
+                request_id=plan.request_id,
+                on_progress=report.progress,
+            )
+
         current = self._models.current()
-        if current is None:
-            return None
-        try:
-            return self._models.load(current)
-        except ModelError as error:
-            logger.warning("fine_tune_becomes_retrain", version=current, exc_info=error)
-            return None
+        if plan.mode == "fine_tune" and current is not None:
+            try:
+                return make("fine_tune", self._models.load(current))
+            except ModelError as error:  # Damaged, or of other parts or another width than the settings want now.
+                logger.warning("fine_tuning_becomes_retraining", base=current, reason=str(error))
+        return make("retrain", None)
 
     def _failed(self, plan: Plan, checkpoint: Checkpoint, error: Exception) -> None:
         failures = self._failures.setdefault(plan.request_id, _Failures())
@@ -218,50 +219,6 @@ class _Failures:
         self.num += 1
         self.retry_at = Deadline.after(retry_s)
         return retry_s
-
-
-class _Report:
-    """Tells the training folder how far a training is; ends the training when it is told to."""
-
-    def __init__(
-        self,
-        folder: TrainingFolder,
-        plan: Plan,
-        stopping: threading.Event,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self._folder = folder
-        self._stopping = stopping
-        self._on_progress = on_progress
-        self._status = TrainingStatus(stage="", mode=plan.mode, request_id=plan.request_id, started_ms=wall_ms())
-        self._next_write = Deadline.after(0)
-
-    def stage(self, stage: str) -> None:
-        self.progress(Progress(stage, 0, 0, None))
-
-    def progress(self, progress: Progress) -> None:
-        if self._stopping.is_set():
-            raise TrainingStoppedError(f"told to stop during {progress.stage}")
-        if self._on_progress is not None:
-            self._on_progress(progress)
-        if progress.stage == self._status.stage and not self._next_write.is_over():
-            return
-        loss = self._status.loss if progress.loss is None else progress.loss
-        self._write(stage=progress.stage, done=progress.done, total=progress.total, loss=loss)
-        self._next_write = Deadline.after(_REPORT_EVERY_S)
-
-    def finished(self, version: str) -> None:
-        self._write(stage="done", done=1, total=1, model_version=version)
-
-    def failed(self, error: Exception) -> None:
-        self._write(stage="failed", done=0, total=0, failure=f"{type(error).__name__}: {error}")
-
-    def _write(self, **changes: object) -> None:
-        self._status = dataclasses.replace(self._status, updated_ms=wall_ms(), **changes)  # type: ignore[arg-type]  # By name.
-        try:
-            self._folder.write_status(self._status)
-        except Exception as error:  # Progress is for people to look at: no training ends for it.
-            logger.warning("training_status_not_written", exc_info=error)
 
 
 def _with_num_events(artifact: ModelArtifact, checkpoint: Checkpoint) -> ModelArtifact:

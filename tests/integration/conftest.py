@@ -93,7 +93,9 @@ def settings(tmp_path: Path, fresh_kafka: Callable[..., KafkaSettings]) -> Setti
         kafka=fresh_kafka(),
         checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
         model=ModelSettings(url=str(tmp_path / "models"), width=16),
-        training=TrainingSettings(epochs=40, fine_tune_epochs=5, batch_size=256, num_negatives=32, learning_rate=0.05),
+        training=TrainingSettings(
+            steps=60, fine_tune_steps=10, batch_users=16, edges_per_user=8, num_negatives=32, learning_rate=0.05
+        ),
         ranking=RankingSettings(context_weights={"popularity": {}, "repeat": {}}, item_refresh_s=0.1),
         server=ServerSettings(port=0),
     )

@@ -22,8 +22,9 @@ from springtide.errors import TrainingError
 from springtide.events.model import EventBatch, Interactions
 from springtide.models import ModelStore
 from springtide.state import LiveState, StreamPosition
-from springtide_services.trainer import Trainer, TrainingStoppedError, train_once
+from springtide_services.trainer import Trainer, train_once
 from springtide_services.training_folder import TrainingFolder
+from springtide_services.training_report import TrainingStoppedError
 
 NOW_MS = 1_700_000_000_000
 NUM_USERS, NUM_ITEMS = 20, 10
@@ -34,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
         model=ModelSettings(url=str(tmp_path / "models"), width=8),
-        training=TrainingSettings(epochs=1, fine_tune_epochs=1, batch_size=64, num_negatives=16),
+        training=TrainingSettings(steps=2, fine_tune_steps=2, batch_users=8, edges_per_user=4, num_negatives=8),
         ranking=RankingSettings(context_weights={}),
     )
 
