@@ -158,7 +158,7 @@ class Trainer:
     def _make_model(
         self, plan: Plan, checkpoint: Checkpoint, state: LiveState, report: TrainingReport
     ) -> ModelArtifact:
-        """Train as planned; a fine-tuning becomes a retraining where the current model is none to go on from."""
+        """Train as planned; but retrain where the current model is none to fine-tune from."""
 
         def make(mode: Mode, base: ModelArtifact | None) -> ModelArtifact:
             return train(
