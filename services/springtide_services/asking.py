@@ -70,18 +70,24 @@ def answer_table(
     """
     weights = sorted({name for item in response.items for name in item.weights})
     table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
-    table.add_column("", justify="right", style="dim")
-    table.add_column("item", no_wrap=True, overflow="ellipsis", ratio=1)
-    for name in ("score", "cosine", *weights):
-        table.add_column(name, justify="right", no_wrap=True)
-    for place, item in enumerate(response.items, start=1):
-        table.add_row(
+    rows = [
+        (
             str(place),
             (titles or {}).get(item.item, item.item),
             f"{item.score:.2f}",
             f"{item.cosine:.2f}",
             *(f"×{item.weights.get(name, 1.0):.2f}" for name in weights),
         )
+        for place, item in enumerate(response.items, start=1)
+    ]
+    for column, name in enumerate(("", "item", "score", "cosine", *weights)):
+        if name == "item":  # The one that gives way on a narrow terminal.
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        else:
+            width = max(len(name), *(len(row[column]) for row in rows)) if rows else len(name)
+            table.add_column(name, justify="right", no_wrap=True, min_width=width, style=None if name else "dim")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
