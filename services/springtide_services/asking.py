@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.json_format import MessageToJson
 from rich.table import Table
+from rich.text import Text
 
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
@@ -73,19 +74,17 @@ def answer_table(
     rows = [
         (
             str(place),
-            (titles or {}).get(item.item, item.item),
+            Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),
             f"{item.score:.2f}",
             f"{item.cosine:.2f}",
             *(f"×{item.weights.get(name, 1.0):.2f}" for name in weights),
         )
         for place, item in enumerate(response.items, start=1)
     ]
-    for column, name in enumerate(("", "item", "score", "cosine", *weights)):
-        if name == "item":  # The one that gives way on a narrow terminal.
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
-        else:
-            width = max(len(name), *(len(row[column]) for row in rows)) if rows else len(name)
-            table.add_column(name, justify="right", no_wrap=True, min_width=width, style=None if name else "dim")
+    for name in ("", "item", "score", "cosine", *weights):
+        # A narrow terminal takes from the columns that may wrap: from the items' alone, whose text then ends in "…".
+        is_item = name == "item"
+        table.add_column(name, justify="left" if is_item else "right", no_wrap=not is_item)
     for row in rows:
         table.add_row(*row)
     return table
