@@ -19,6 +19,7 @@ MANIFEST = "manifest.json"
 TENSORS = "tensors.safetensors"
 USER_IDS = "user_ids.arrow"
 ITEM_IDS = "item_ids.arrow"
+ATTRIBUTE_VALUES = "attribute_values.json"
 POINTER = "current.json"
 
 MAX_PROMOTIONS = 100  # Kept in the pointer file, for rolling back and for the record.
@@ -71,12 +72,15 @@ class ModelArtifact:
         tensors: Its weights and vectors by name.
         user_ids: The users it knows, in the order of its user vectors.
         item_ids: The items it knows, in the order of its item vectors.
+        attribute_values: For each node type, the attribute values it knows (``department=GROCERY``), in the order of
+            their vectors.
     """
 
     manifest: ModelManifest
     tensors: Mapping[str, "torch.Tensor"]
     user_ids: list[str]
     item_ids: list[str]
+    attribute_values: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 class ModelStore:
@@ -116,6 +120,7 @@ class ModelStore:
             TENSORS: safetensors.save(tensors),  # Clones above: safetensors refuses tensors that share memory.
             USER_IDS: _ids_to_arrow(artifact.user_ids),
             ITEM_IDS: _ids_to_arrow(artifact.item_ids),
+            ATTRIBUTE_VALUES: _to_json(dict(artifact.attribute_values)),
         }
         version = self._next_version()
         manifest = dataclasses.replace(
@@ -164,12 +169,14 @@ class ModelStore:
         from safetensors import torch as safetensors
 
         manifest = self.manifest(version)
-        contents = {name: self._read_verified(manifest, name) for name in (TENSORS, USER_IDS, ITEM_IDS)}
+        names = (TENSORS, USER_IDS, ITEM_IDS, ATTRIBUTE_VALUES)
+        contents = {name: self._read_verified(manifest, name) for name in names}
         return ModelArtifact(
             manifest,
             safetensors.load(contents[TENSORS]),
             _ids_from_arrow(contents[USER_IDS]),
             _ids_from_arrow(contents[ITEM_IDS]),
+            json.loads(contents[ATTRIBUTE_VALUES]),
         )
 
     def current(self) -> str | None:

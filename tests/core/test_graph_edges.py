@@ -207,6 +207,28 @@ def test_forgetting_drops_edges_of_all_types_at_either_end():
     assert graph.view().edges(BUYS).source.tolist() == [1, 10]
 
 
+def test_many_forgotten_in_one_change_cost_one_pass_and_go_at_its_end():
+    graph = graph_of()
+    graph.append(BUYS, [0, 1, 2, 3], [1, 1, 1, 1], [1, 2, 3, 4], 1.0)
+    lineage = graph.store(BUYS).lineage
+    with graph.one_change():
+        graph.forget("user", "u0")
+        graph.append(BUYS, graph.nodes("user").ids.intern(["u0"]), [2], [5], 1.0)
+        graph.forget("user", "u2")
+        assert graph.store(BUYS).lineage == lineage
+        assert graph.view().edges(BUYS).source.tolist() == [0, 1, 2, 3]
+    assert graph.view().edges(BUYS).source.tolist() == [1, 3, 10]
+    assert graph.view().edges(BUYS).all_sources(1).rows.tolist() == [3, 1]
+
+
+def test_forgetting_a_node_without_edges_compacts_nothing():
+    graph = graph_of()
+    graph.append(BUYS, [0], [1], [1], 1.0)
+    lineage = graph.store(BUYS).lineage
+    assert graph.forget("user", "u5")
+    assert graph.store(BUYS).lineage == lineage
+
+
 def test_readers_beside_the_writer_see_whole_changes_only():
     """Each change is a pair of edges, (0, k) and (1, k), and every tenth comes late."""
     graph = graph_of(2, 40_000)

@@ -24,7 +24,11 @@ def artifact(**changes) -> ModelArtifact:
     )
     users = torch.arange(4, dtype=torch.float32).reshape(2, 2)
     return ModelArtifact(
-        dataclasses.replace(manifest, **changes), {"users": users, "items": users[:1]}, ["ann", "bö"], ["x"]
+        dataclasses.replace(manifest, **changes),
+        {"users": users, "items": users[:1]},
+        ["ann", "bö"],
+        ["x"],
+        {"item": ["a=ü"]},
     )
 
 
@@ -41,6 +45,7 @@ def test_published_model_comes_back_whole(url):
     assert loaded.manifest.version == version
     assert loaded.manifest.metrics == {"ndcg@20": 0.05}
     assert (loaded.user_ids, loaded.item_ids) == (["ann", "bö"], ["x"])
+    assert loaded.attribute_values == {"item": ["a=ü"]}
     assert torch.equal(loaded.tensors["users"], artifact().tensors["users"])
 
 

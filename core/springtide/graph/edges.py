@@ -54,10 +54,10 @@ class Chain:
             grown(self.degree, len(self.degree), num_rows, fill=0),
         )
 
-    def compacted(self, moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
-        """Return a copy without the edges whose new index ``moved``, int32 ``[length]``, is -1."""
+    def compacted(self, rows: npt.NDArray[np.int32], moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
+        """Return a copy without some edges, given this side's rows and each edge's new index, -1 if it goes."""
         new = Chain(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree))
-        chains.relink(self.head, self.prev, moved, new.head, new.prev, new.degree)
+        chains.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
         return new
 
 

@@ -51,6 +51,7 @@ class LiveGraph:
         self._oldest_ms: int | None = None  # Of the edges held.
         self._published = _Published(0, None, {})
         self._depth = 0
+        self._dead: dict[str, list[int]] = {}  # Forgotten rows by node type, whose edges are still there.
 
     @property
     def version(self) -> int:
@@ -107,6 +108,8 @@ class LiveGraph:
         try:
             yield
         finally:
+            if self._depth == 1:
+                self._drop_dead()
             self._depth -= 1
             self._publish()
 
@@ -182,28 +185,23 @@ class LiveGraph:
         return self.forget_many([(node_type, node_id)]) == 1
 
     def forget_many(self, nodes: Iterable[tuple[str, str]]) -> int:
-        """Forget nodes, given by (type, id), in one pass over the edges; return how many were known."""
-        rows: dict[str, list[int]] = {}
-        for node_type, node_id in dict.fromkeys(nodes):
-            table = self._nodes.get(node_type)
-            if table is not None and (row := table.ids.row(node_id)) >= 0:
-                rows.setdefault(node_type, []).append(row)
-        if not rows:
-            return 0
+        """Forget nodes, given by (type, id); return how many were known.
+
+        Their edges go in one pass over all edges, at the end of the outermost ``one_change``: a forgotten row gets no
+        new ones until then, and readers see nothing before.
+        """
+        num_forgotten = 0
         with self.one_change():
-            for (source_type, _, target_type), store in self._stores.items():
-                columns, stays = store.columns, np.ones(store.length, np.bool_)
-                for node_type, own in ((source_type, columns.source), (target_type, columns.target)):
-                    if node_type in rows:
-                        is_forgotten = np.zeros(len(self._nodes[node_type]), np.bool_)
-                        is_forgotten[rows[node_type]] = True
-                        stays &= ~is_forgotten[own[: store.length]]
-                if not stays.all():
-                    store.compact(stays)
+            rows: dict[str, list[int]] = {}
+            for node_type, node_id in dict.fromkeys(nodes):
+                table = self._nodes.get(node_type)
+                if table is not None and (row := table.ids.row(node_id)) >= 0:
+                    rows.setdefault(node_type, []).append(row)
             for node_type, type_rows in rows.items():
                 self._nodes[node_type].forget(type_rows)
-        num_forgotten = sum(map(len, rows.values()))
-        self.num_forgotten += num_forgotten
+                self._dead.setdefault(node_type, []).extend(type_rows)
+                num_forgotten += len(type_rows)
+            self.num_forgotten += num_forgotten
         return num_forgotten
 
     def evict(self) -> int:
@@ -214,6 +212,7 @@ class LiveGraph:
         """
         before = self.num_edges
         with self.one_change():
+            self._drop_dead()
             if self.max_age_ms is not None and self.newest_ms is not None:
                 self._keep_since(self.newest_ms - self.max_age_ms, num_at_start_to_drop=0)
             if self.max_edges is not None and (excess := self.num_edges - self.max_edges) > 0:
@@ -228,6 +227,24 @@ class LiveGraph:
         self.newest_ms, self.num_forgotten = newest_ms, num_forgotten
         self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
         self._publish(version)
+
+    def _drop_dead(self) -> None:
+        if not self._dead:
+            return
+        dead, self._dead = self._dead, {}
+        for (source_type, _, target_type), store in self._stores.items():
+            columns, goes = store.columns, np.zeros(store.length, np.bool_)
+            for node_type, own, chain in (
+                (source_type, columns.source, columns.by_source),
+                (target_type, columns.target, columns.by_target),
+            ):
+                rows = np.array([row for row in dead.get(node_type, ()) if row < len(chain.degree)], np.int32)
+                if chain.degree[rows].any():
+                    is_dead = np.zeros(len(chain.degree), np.bool_)
+                    is_dead[rows] = True
+                    goes |= is_dead[own[: store.length]]
+            if goes.any():
+                store.compact(~goes)
 
     def _keep_since(self, start_ms: int, num_at_start_to_drop: int) -> None:
         for store in self._stores.values():

@@ -80,8 +80,8 @@ class EdgeStore:
             grown(old.timestamps_ms[kept], len(kept), capacity),
             grown(old.weights[kept], len(kept), capacity),
             None if old.features is None else grown(old.features[kept], len(kept), capacity),
-            old.by_source.compacted(moved, capacity),
-            old.by_target.compacted(moved, capacity),
+            old.by_source.compacted(old.source, moved, capacity),
+            old.by_target.compacted(old.target, moved, capacity),
         )
         self.length = len(kept)
         self.lineage = uuid.uuid4().hex
