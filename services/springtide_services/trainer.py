@@ -19,6 +19,7 @@ from springtide.models import ModelArtifact, ModelManifest, ModelStore
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
+from springtide.training.artifact import fits_settings
 from springtide.training.train import Progress, train
 from springtide_services.logs import log_settings
 from springtide_services.schedule import Mode, PastTrainings, Plan, decide
@@ -130,7 +131,17 @@ class Trainer:
         try:
             report.stage("load")
             checkpoint, state = self._restore(checkpoint)
-            artifact = self._make_model(plan, checkpoint, state, report)
+            base = self._base_of(plan)
+            artifact = train(
+                state,
+                self._settings,
+                self._plugins,
+                mode="retrain" if base is None else "fine_tune",
+                base=base,
+                checkpoint=checkpoint,
+                request_id=plan.request_id,
+                on_progress=report.progress,
+            )
             report.stage("publish")
             version = self._models.publish(_with_num_events(artifact, checkpoint))
         except Exception as error:
@@ -155,30 +166,20 @@ class Trainer:
             else:
                 return checkpoint, state
 
-    def _make_model(
-        self, plan: Plan, checkpoint: Checkpoint, state: LiveState, report: TrainingReport
-    ) -> ModelArtifact:
-        """Train as planned; but retrain where the current model is none to fine-tune from."""
-
-        def make(mode: Mode, base: ModelArtifact | None) -> ModelArtifact:
-            return train(
-                state,
-                self._settings,
-                self._plugins,
-                mode=mode,
-                base=base,
-                checkpoint=checkpoint.name,
-                request_id=plan.request_id,
-                on_progress=report.progress,
-            )
-
+    def _base_of(self, plan: Plan) -> ModelArtifact | None:
+        """Return the model to fine-tune; None to retrain, as planned or for want of one that fits."""
         current = self._models.current()
-        if plan.mode == "fine_tune" and current is not None:
-            try:
-                return make("fine_tune", self._models.load(current))
-            except ModelError as error:  # Damaged, or of other parts or another width than the settings want now.
-                logger.warning("fine_tuning_becomes_retraining", base=current, reason=str(error))
-        return make("retrain", None)
+        if plan.mode == "retrain" or current is None:
+            return None
+        try:
+            base = self._models.load(current)
+        except ModelError as error:
+            logger.warning("retrains_instead", model=current, reason=str(error))
+            return None
+        if not fits_settings(base, self._settings):
+            logger.warning("retrains_instead", model=current, reason="the settings want other parts or another width")
+            return None
+        return base
 
     def _failed(self, plan: Plan, checkpoint: Checkpoint, error: Exception) -> None:
         failures = self._failures.setdefault(plan.request_id, _Failures())

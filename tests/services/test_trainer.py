@@ -93,6 +93,17 @@ def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(settings: Sett
     )
 
 
+def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings) -> None:
+    write_checkpoint(settings)
+    train_once(settings)
+    wider = settings.model_copy(update={"model": settings.model.model_copy(update={"width": 12})})
+    store = ModelStore(settings.model.url)
+    assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
+    assert store.manifest(train_once(wider, "fine_tune")).training == "fine_tune"
+    (Path(settings.model.url) / "000003" / "tensors.safetensors").write_bytes(b"damaged")
+    assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
+
+
 def test_a_request_that_was_answered_before_a_crash_is_only_closed(settings: Settings) -> None:
     folder = TrainingFolder.beside_models(settings)
     request = folder.ask("retrain", write_checkpoint(settings))
