@@ -55,12 +55,12 @@ class DeadLetterWriter:
             KafkaError: If the broker did not take one; some may have been written, and are written again next time.
         """
         counts: Counter[str] = Counter()
-        letters = [(refusal, self._send(refusal, refusal.record)) for refusal in refusals]
+        letters = [(refusal, self._send(refusal)) for refusal in refusals]
         for refusal, letter in letters:
             try:
                 letter.get(_WRITE_TIMEOUT_S)
             except MessageSizeTooLargeError:
-                self._send(refusal, *_without_the_bulk(refusal.record)).get(_WRITE_TIMEOUT_S)
+                self._send_without_the_bulk(refusal).get(_WRITE_TIMEOUT_S)
             counts[refusal.reason] += refusal.num_events
         example = refusals[0]
         logger.warning(
@@ -86,17 +86,24 @@ class DeadLetterWriter:
     ) -> None:
         self.close()
 
-    def _send(self, refusal: Refusal, record: RawEvent, num_omitted: int | None = None) -> FutureRecordMetadata:
-        if self._producer is None:
-            ours = {
-                "acks": "all",
-                "enable_idempotence": False,  # A letter that is too large would leave a gap in the sequence.
-                "delivery_timeout_ms": int(_WRITE_TIMEOUT_S * 1_000),
-                "request_timeout_ms": int(_WRITE_TIMEOUT_S * 500),
-                "max_block_ms": int(_WRITE_TIMEOUT_S * 1_000),
-                "max_request_size": _MAX_REQUEST_BYTES,
-            }
-            self._producer = KafkaProducer(**{**client_config(self._kafka), **ours})
+    def _send(self, refusal: Refusal) -> FutureRecordMetadata:
+        try:
+            return self._send_as(refusal, refusal.record)
+        except MessageSizeTooLargeError:
+            return self._send_without_the_bulk(refusal)
+
+    def _send_without_the_bulk(self, refusal: Refusal) -> FutureRecordMetadata:
+        """Send a letter that fits in any topic: without the value and, if they are large too, key and headers."""
+        record = refusal.record
+        num_value_bytes = len(record.value or b"")
+        num_other_bytes = len(record.key or b"") + sum(len(name) + len(value or b"") for name, value in record.headers)
+        if num_other_bytes <= _MAX_KEPT_BYTES:
+            return self._send_as(refusal, record._replace(value=None), num_value_bytes)
+        return self._send_as(
+            refusal, record._replace(value=None, key=None, headers=()), num_value_bytes + num_other_bytes
+        )
+
+    def _send_as(self, refusal: Refusal, record: RawEvent, num_omitted: int | None = None) -> FutureRecordMetadata:
         about = {
             EXCEPTION: _EXCEPTION_NAME,
             MESSAGE: refusal.message,
@@ -111,14 +118,21 @@ class DeadLetterWriter:
             about[ROWS] = ",".join(map(str, refusal.rows[:_MAX_ROWS_SHOWN]))
         if num_omitted is not None:
             about[OMITTED_BYTES] = num_omitted
-        headers = [*record.headers, *((name, str(value).encode(errors="replace")) for name, value in about.items())]
-        return self._producer.send(self._kafka.dead_letter_topic, record.value, record.key, headers)
+        # kafka-python sends neither a header without a value nor a record without key and value: both become empty.
+        headers = [(name, b"" if value is None else value) for name, value in record.headers]
+        headers += [(name, str(value).encode(errors="replace")) for name, value in about.items()]
+        value = b"" if record.value is None and record.key is None else record.value
+        return self._connected().send(self._kafka.dead_letter_topic, value, record.key, headers)
 
-
-def _without_the_bulk(record: RawEvent) -> tuple[RawEvent, int]:
-    """Return the record as a letter that fits in any topic, and how many bytes it lacks."""
-    num_value_bytes = len(record.value or b"")
-    num_other_bytes = len(record.key or b"") + sum(len(name) + len(value or b"") for name, value in record.headers)
-    if num_other_bytes <= _MAX_KEPT_BYTES:
-        return record._replace(value=None), num_value_bytes
-    return record._replace(value=None, key=None, headers=()), num_value_bytes + num_other_bytes
+    def _connected(self) -> KafkaProducer:
+        if self._producer is None:
+            ours = {
+                "acks": "all",
+                "enable_idempotence": False,  # A letter that is too large would leave a gap in the sequence.
+                "delivery_timeout_ms": int(_WRITE_TIMEOUT_S * 1_000),
+                "request_timeout_ms": int(_WRITE_TIMEOUT_S * 500),
+                "max_block_ms": int(_WRITE_TIMEOUT_S * 1_000),
+                "max_request_size": _MAX_REQUEST_BYTES,
+            }
+            self._producer = KafkaProducer(**{**client_config(self._kafka), **ours})
+        return self._producer

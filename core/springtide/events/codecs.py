@@ -46,7 +46,7 @@ CODECS: Mapping[str, Codec] = {
 }
 
 
-def find_codec(headers: Sequence[tuple[str, bytes]]) -> Codec:
+def find_codec(headers: Sequence[tuple[str, bytes | None]]) -> Codec:
     """Return what decodes a record with these headers; protobuf if none of them gives the content type.
 
     Raises:

@@ -11,7 +11,7 @@ class RawEvent(NamedTuple):
     Attributes:
         value: The event's bytes; None for a record without a value.
         key: The record's key.
-        headers: Names and values, in their order; a name may stand twice.
+        headers: Names and values, in their order; a name may stand twice, a value may be missing.
         topic: The topic it was read from.
         partition: The partition it was read from.
         offset: Its place in the partition.
@@ -20,7 +20,7 @@ class RawEvent(NamedTuple):
 
     value: bytes | None
     key: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
     topic: str = ""
     partition: int = 0
     offset: int = 0
