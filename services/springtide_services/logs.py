@@ -58,6 +58,8 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     root.setLevel(logging.WARNING)
     for package in ("springtide", "springtide_plugins", "springtide_services"):
         logging.getLogger(package).setLevel(level)
+    # Ingest tells once when the broker goes and when it comes; kafka-python tells it ten times a second.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def log_settings(settings: Settings) -> None:
