@@ -1,5 +1,6 @@
 """External ids to dense rows and back, one map per node type."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -44,8 +45,7 @@ class IdMap:
 
     def rows(self, ids: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return the rows of the ids, int32 ``[n]``, -1 where unknown."""
-        get = self._rows.get
-        return np.fromiter((get(id_, -1) for id_ in ids), np.int32, len(ids))
+        return np.fromiter(map(self._rows.get, ids, itertools.repeat(-1)), np.int32, len(ids))
 
     def row(self, id_: str) -> int:
         """Return the id's row, or -1 if it is unknown."""

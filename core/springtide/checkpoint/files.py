@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from springtide.graph.categories import CategorySnapshot
 from springtide.graph.edges import EdgeView
-from springtide.graph.nodes import AttributeKind, AttributesSnapshot, CategorySnapshot
+from springtide.graph.nodes import AttributeKind, AttributesSnapshot
 
 EdgeArrays = tuple[
     npt.NDArray[np.int32],

@@ -1,14 +1,13 @@
 """The edges of one type as readers see them: columns, and a time-ordered chain for each node on either side."""
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.graph import chains
+from springtide.graph.columns import grown
 
-T = TypeVar("T", bound=np.generic)
 EdgeType = tuple[str, str, str]  # (source type, relation, target type)
 
 END_OF_TIME_MS = np.iinfo(np.int64).max
@@ -214,12 +213,3 @@ def empty_columns() -> EdgeColumns:
 
 def _as_rows(rows: npt.ArrayLike) -> npt.NDArray[np.int32]:
     return np.atleast_1d(np.ascontiguousarray(rows, np.int32))
-
-
-def grown(array: npt.NDArray[T], length: int, capacity: int, fill: int | None = None) -> npt.NDArray[T]:
-    """Return a copy of the first ``length`` entries with room for ``capacity``, the rest filled or left as it comes."""
-    larger = np.empty((capacity, *array.shape[1:]), array.dtype)
-    larger[:length] = array[:length]
-    if fill is not None:
-        larger[length:] = fill
-    return larger

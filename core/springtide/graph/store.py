@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph import chains
-from springtide.graph.edges import EdgeColumns, EdgeView, empty_columns, grown
+from springtide.graph.columns import MIN_CAPACITY, capacity_for, grown
+from springtide.graph.edges import EdgeColumns, EdgeView, empty_columns
 
-MIN_CAPACITY = 1_024  # Edges or rows; below it, doubling costs more calls than bytes.
 MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
 
 
@@ -96,7 +96,7 @@ class EdgeStore:
             and num_targets <= len(old.by_target.head)
         ):
             return
-        capacity = _capacity(len(old.source), num_edges)
+        capacity = capacity_for(num_edges, len(old.source))
         has_grown = capacity > len(old.source)
         # Heads are copied whenever `prev` is: an old view's heads must not come to point past its own `prev`.
         self.columns = EdgeColumns(
@@ -105,8 +105,8 @@ class EdgeStore:
             grown(old.timestamps_ms, self.length, capacity) if has_grown else old.timestamps_ms,
             grown(old.weights, self.length, capacity) if has_grown else old.weights,
             grown(old.features, self.length, capacity) if has_grown and old.features is not None else old.features,
-            old.by_source.grown(_capacity(len(old.by_source.head), num_sources), self.length, capacity),
-            old.by_target.grown(_capacity(len(old.by_target.head), num_targets), self.length, capacity),
+            old.by_source.grown(capacity_for(num_sources, len(old.by_source.head)), self.length, capacity),
+            old.by_target.grown(capacity_for(num_targets, len(old.by_target.head)), self.length, capacity),
         )
 
     def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:
@@ -119,7 +119,3 @@ class EdgeStore:
             )
         elif self.columns.features.shape[1] != width:
             raise ValueError(f"features: wanted {self.columns.features.shape[1]} wide as before, got {width}")
-
-
-def _capacity(old: int, wanted: int) -> int:
-    return old if wanted <= old else max(MIN_CAPACITY, 2 * old, wanted)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data, HeteroData
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GraphView:
     """The graph's edges as they were when the view was taken; safe while the writer goes on.
 

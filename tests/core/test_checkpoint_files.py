@@ -1,0 +1,66 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from springtide.checkpoint import files
+from springtide.events.model import NodeUpsert
+from springtide.graph import LiveGraph
+
+names = st.sampled_from(["a", "b", "c"])
+values = st.lists(st.text(max_size=3), max_size=4).map(tuple)
+upserts = st.builds(
+    NodeUpsert,
+    node_type=st.just("item"),
+    node_id=st.sampled_from([f"i{number}" for number in range(6)]),
+    categories=st.dictionaries(names.map("category {}".format), values),
+    numbers=st.dictionaries(names.map("number:{}".format), st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    texts=st.dictionaries(names.map("text {}".format), st.text(max_size=5)),
+)
+
+
+@given(st.lists(upserts, max_size=12), st.sets(st.sampled_from([f"i{number}" for number in range(6)]), max_size=3))
+def test_attributes_come_back_as_they_were(upserts, forgotten):
+    graph = LiveGraph()
+    for upsert in upserts:
+        graph.upsert(upsert)
+    graph.forget_many(("item", node_id) for node_id in forgotten)
+    saved = graph.nodes("item").snapshot()
+    again = files.attributes_from_arrow(files.attributes_to_arrow(saved), saved.mark)
+    assert again.kinds == saved.kinds
+    assert again.texts == saved.texts
+    assert again.categories.keys() == saved.categories.keys()
+    for name, category in saved.categories.items():
+        count = len(category.first)
+        assert again.categories[name].first[:count].tolist() == category.first.tolist()
+        assert (again.categories[name].first[count:] == -1).all()
+        assert again.categories[name].more == category.more
+        assert again.categories[name].vocabulary == category.vocabulary
+    assert again.numbers.keys() == saved.numbers.keys()
+    for name, column in saved.numbers.items():
+        np.testing.assert_array_equal(again.numbers[name][: len(column)], column)
+
+
+@given(st.lists(upserts, max_size=12), st.sets(st.sampled_from([f"i{number}" for number in range(6)]), max_size=3))
+def test_vocabulary_holds_no_value_of_forgotten_nodes_alone(upserts, forgotten):
+    graph = LiveGraph()
+    for upsert in upserts:
+        graph.upsert(upsert)
+    if not graph.forget_many(("item", node_id) for node_id in forgotten):
+        return
+    for column in graph.nodes("item").categories.values():
+        used = set(column.vocabulary.ids(column.pairs()[1]))
+        assert set(column.vocabulary.all_ids()) - {""} == used
+
+
+def test_arrays_of_any_kind_come_back_as_they_were():
+    arrays = {
+        "counts/hour": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "clock": np.array(5),
+        "names": np.array(["ü"]),
+    }
+    again = files.arrays_from_npz(files.arrays_to_npz(arrays))
+    assert again.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(again[name], array)
+        assert again[name].dtype == array.dtype
+    assert files.arrays_from_npz(files.arrays_to_npz({})) == {}
