@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from springtide.clock import wall_ms
 from springtide.config import Settings
+from springtide.ranking.filters import check_query
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.state import LiveState
@@ -46,7 +47,6 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     def __init__(self, settings: Settings) -> None:
         self.max_deadline_s = settings.server.max_deadline_s
         self.loaded: Recommending | None = None
-        self._rules = settings.interaction_rules()
 
     @answering
     async def Recommend(  # noqa: N802  # The proto's name.
@@ -54,7 +54,8 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     ) -> pb.RecommendResponse:
         """Rank items for a user, once the graph reflects what the request wants it to reflect."""
         loaded = self._loaded()
-        query = translation.to_query(request, self._rules, wall_ms())
+        query = translation.to_query(request, wall_ms())
+        check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Here: so that it does not spoil a batch.
         wait_s = translation.to_wait_s(request)
         is_behind = False
         if request.HasField("min_position"):

@@ -1,4 +1,7 @@
-"""Requests as queries and rankings as responses; what a request may hold is checked here, and nowhere else."""
+"""Requests as queries and rankings as responses; how much of what a request may hold is checked here.
+
+Whether the names in it mean anything is for the ranking to say.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,7 +10,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from springtide.clock import MS_PER_SECOND
 from springtide.errors import InvalidRequestError
-from springtide.events.rules import InteractionRules
 from springtide.plugins.contracts import Moment
 from springtide.ranking.query import Query, Ranking
 from springtide.v1 import recommender_pb2 as pb
@@ -17,6 +19,7 @@ DEFAULT_COUNT = 20
 MAX_COUNT = 1_000
 MAX_RECENT_ITEMS = 1_000
 MAX_LISTED_ITEMS = 10_000
+MAX_SEEN_TYPES = 64
 MAX_FILTERS = 64
 MAX_FILTER_VALUES = 1_000
 MAX_CONTEXT_ENTRIES = 64
@@ -29,7 +32,6 @@ _MIN_TIMESTAMP_S = -62_135_596_800
 _MAX_TIMESTAMP_S = 253_402_300_799
 _NS_PER_SECOND = 1_000_000_000
 _NS_PER_MS = 1_000_000
-_ANY_WAY = "*"
 
 _PERSONALIZATIONS = {
     "learned": pb.PERSONALIZATION_LEARNED,
@@ -39,12 +41,11 @@ _PERSONALIZATIONS = {
 }
 
 
-def to_query(request: pb.RecommendRequest, rules: InteractionRules, now_ms: int) -> Query:
+def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
     """Return the query that a request asks.
 
     Args:
         request: As it came.
-        rules: The interaction rules, whose names and types ``exclude_seen`` may name.
         now_ms: The moment for a request that gives none, milliseconds since the Unix epoch.
 
     Raises:
@@ -52,6 +53,7 @@ def to_query(request: pb.RecommendRequest, rules: InteractionRules, now_ms: int)
     """
     _check_word(request.user, "user", may_be_empty=True)
     _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
+    _check_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES)
     _check_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS)
     _check_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS)
     return Query(
@@ -59,7 +61,7 @@ def to_query(request: pb.RecommendRequest, rules: InteractionRules, now_ms: int)
         recent_items=tuple(request.recent_items),
         count=to_count(request),
         moment=_to_moment(request, now_ms),
-        exclude_seen=_to_seen_relations(request.exclude_seen, rules),
+        exclude_seen=tuple(request.exclude_seen),
         exclude_items=tuple(request.exclude_items),
         allow_items=tuple(request.allow_items),
         category_filters=to_filters(request.category_filters),
@@ -193,23 +195,6 @@ def _to_ms(timestamp: Timestamp, field: str) -> int:
             f"got {timestamp.seconds:,} s and {timestamp.nanos:,} nanos",
         )
     return timestamp.seconds * MS_PER_SECOND + timestamp.nanos // _NS_PER_MS
-
-
-def _to_seen_relations(names: Sequence[str], rules: InteractionRules) -> tuple[str, ...]:
-    """Return the relations that names of types and rules stand for, each once, in the rules' order."""
-    choices = {_ANY_WAY, *rules.types, *rules.relations}
-    wanted = set(names)
-    for position, name in enumerate(names[: len(choices) + 1]):
-        if name not in choices:
-            raise InvalidRequestError(
-                f"exclude_seen[{position}]",
-                f"no interaction type or rule named {name!r} (choices: {', '.join(sorted(choices))})",
-            )
-    if len(names) > len(choices):
-        raise InvalidRequestError("exclude_seen", f"wanted at most {len(choices)} names, got {len(names):,}")
-    return tuple(
-        rule.name for rule in rules.rules if _ANY_WAY in wanted or rule.name in wanted or rule.type_name in wanted
-    )
 
 
 def _check_words(words: Sequence[str], field: str, max_words: int) -> None:

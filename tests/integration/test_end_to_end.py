@@ -27,6 +27,7 @@ MakePurchase = Callable[..., events_pb2.Event]
 def trainer_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     code = (
         "import sys; from springtide.config import Settings; from springtide_services.trainer import run_trainer; "
+        "from springtide_services.logs import configure_logging; configure_logging(); "
         "run_trainer(Settings.model_validate_json(sys.argv[1]))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, settings.model_dump_json()])

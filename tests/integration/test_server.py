@@ -117,6 +117,10 @@ def test_a_bad_request_is_refused_with_the_field_that_is_wrong(settings: Setting
         (pb.RecommendRequest(allow_items=[""]), "allow_items[0]"),
         (pb.RecommendRequest(exclude_seen=["nothing_of_that_name"]), "exclude_seen[0]"),
         (pb.RecommendRequest(category_filters=[pb.CategoryFilter(attribute="a")]), "category_filters[0].values"),
+        (
+            pb.RecommendRequest(category_filters=[pb.CategoryFilter(attribute="colour", values=["red"])]),
+            "category_filters[0].attribute",
+        ),
         (pb.RecommendRequest(context=pb.Context(attributes={str(n): "" for n in range(65)})), "context.attributes"),
         (pb.RecommendRequest(min_position=pb.GraphPosition(next_offsets={9: 1})), "min_position.next_offsets[9]"),
         (pb.RecommendRequest(min_position=pb.GraphPosition(next_offsets={0: 1}), wait=Duration(seconds=11)), "wait"),
@@ -356,6 +360,7 @@ def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
     publish(settings, diagonal_stream)
     code = (
         "import sys; from springtide.config import Settings; from springtide_services.server import serve; "
+        "from springtide_services.logs import configure_logging; configure_logging(); "
         "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
     )
     command = [sys.executable, "-c", code, settings.model_dump_json()]
