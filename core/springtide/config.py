@@ -109,15 +109,16 @@ class TrainingSettings(_Section):
     min_interactions: Annotated[int, Field(ge=1)] = 100
     steps: Annotated[int, Field(ge=1)] = 120
     fine_tune_steps: Annotated[int, Field(ge=1)] = 40
-    min_passes: Annotated[float, Field(ge=0)] = 2.0  # More steps than said above, if it takes them to see each user so often.
+    min_passes: Annotated[float, Field(ge=0)] = 2.0  # Over all users, even if that takes more steps.
     batch_users: Annotated[int, Field(ge=1)] = 512
     edges_per_user: Annotated[int, Field(ge=1)] = 64
     num_negatives: Annotated[int, Field(ge=1)] = 4_096
     learning_rate: Positive = 0.02
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     edge_half_life_days: Positive | None = None
+    positive_half_life_days: Positive | None = None  # How fast an interaction stops being drawn as a positive.
     exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share of interactions, by time.
-    live_exponents: bool = True  # Learned as for serving, with features of each moment; else frozen at the slice's start.
+    live_exponents: bool = True  # Learned with features of each moment, as served; or frozen at the slice's start.
     replay_ratio: Annotated[float, Field(ge=0)] = 1.0  # Replayed old interactions for each recent one in fine-tuning.
     device: str = "cpu"
     num_threads: Annotated[int, Field(ge=1)] | None = None

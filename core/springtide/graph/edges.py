@@ -163,6 +163,13 @@ class EdgeView:
         """Return the sources of one target as arrays ``[count]``, the latest ``limit`` at most."""
         return self._all(self._columns.by_target, self._columns.source, target_row, limit)
 
+    def mark(self, source_row: int) -> tuple[int, int]:
+        """Return two numbers of one source, of which one changes whenever its edges do."""
+        chain = self._columns.by_source
+        if not 0 <= source_row < len(chain.head):
+            return (-1, 0)
+        return int(chain.head[source_row]), int(chain.degree[source_row])
+
     def has(self, source_rows: npt.ArrayLike, target_rows: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Return for each pair of rows, ``[n]`` each, whether an edge joins it; bool ``[n]``."""
         sources, targets = np.broadcast_arrays(_as_rows(source_rows), _as_rows(target_rows))

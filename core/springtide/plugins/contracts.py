@@ -2,46 +2,14 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 from torch_geometric.nn import Aggregation
 
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """Edges from ``num_sources`` source nodes to ``num_targets`` target nodes, sorted by target.
-
-    One object serves a whole graph (sources and targets are the same nodes) and a live fold-in
-    (a few targets, their neighbours as sources).
-
-    Attributes:
-        source: int64 ``[num_edges]``, position of each edge's source.
-        target: int64 ``[num_edges]``, position of each edge's target, ascending.
-        weight: float32 ``[num_edges]``, strength, above 0; duplicate edges are already added up.
-        age_days: float32 ``[num_edges]``, days from the edge's last event to the graph's newest.
-        source_degree: float32 ``[num_sources]``, sum of the weights at each source in the whole graph.
-        target_degree: float32 ``[num_targets]``, the same at each target.
-    """
-
-    source: Tensor
-    target: Tensor
-    weight: Tensor
-    age_days: Tensor
-    source_degree: Tensor
-    target_degree: Tensor
-
-    @property
-    def num_sources(self) -> int:
-        """Number of source nodes."""
-        return self.source_degree.numel()
-
-    @property
-    def num_targets(self) -> int:
-        """Number of target nodes."""
-        return self.target_degree.numel()
+from springtide.plugins.edges import Edges
 
 
 class Encoder(nn.Module):
@@ -55,7 +23,12 @@ class Encoder(nn.Module):
         width: Width ``d`` of the inputs and of every level.
         num_layers: How many times messages are passed.
         aggregator: Combines messages; any PyG ``Aggregation``.
+
+    Attributes:
+        fanout: How many neighbours of each node a training step samples in each layer; None for all of them.
     """
+
+    fanout: int | None = None
 
     def __init__(self, width: int, num_layers: int, aggregator: Aggregation) -> None:
         super().__init__()
@@ -78,29 +51,34 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def readout(self, levels: Sequence[Tensor]) -> Tensor:
-        """Combine a node's levels, each float32 ``[n, d]``, into its vector ``[n, d]``; the last level unless overridden."""
+        """Combine levels 0 to ``num_layers``, each float32 ``[n, d]``, into vectors ``[n, d]``; or take the last."""
         return levels[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class LossInputs:
-    """What a loss may look at: cosines of a batch of positive pairs, and of the same users with negative items.
+    """What a loss may look at: cosines of a batch of users with items of their edges and with sampled items.
+
+    The negatives are shared: every user of the batch is compared with the same sampled items, so that a loss may
+    work on ``[num_users, num_negatives]`` once instead of once for each edge.
 
     Attributes:
-        positive: float32 ``[batch]``, cosine of each user with the item of its edge.
-        negative: float32 ``[batch, num_negatives]``, cosine of each user with items sampled as negatives.
-        is_accidental: bool ``[batch, num_negatives]``, true where a "negative" is the batch row's positive item, to be left out.
-        positive_log_q: float32 ``[batch]``, log of the probability with which the sampler draws the positive item.
-        negative_log_q: float32 ``[num_negatives]``, log of the probability with which each negative is drawn.
-        weight: float32 ``[batch]``, weight of each edge.
+        positive: float32 ``[num_edges]``, cosine of an edge's user with its item.
+        user: int64 ``[num_edges]``, the edge's user as a position in ``negative``'s rows.
+        weight: float32 ``[num_edges]``, weight of the edge, above 0.
+        negative: float32 ``[num_users, num_negatives]``, cosine of each user with each sampled item.
+        is_own: bool ``[num_users, num_negatives]``, true where the sampled item is one that the user has an edge to.
+        positive_log_q: float32 ``[num_edges]``, log of the probability that one draw of the sampler gives the item.
+        negative_log_q: float32 ``[num_negatives]``, the same for the sampled items.
     """
 
     positive: Tensor
+    user: Tensor
+    weight: Tensor
     negative: Tensor
-    is_accidental: Tensor
+    is_own: Tensor
     positive_log_q: Tensor
     negative_log_q: Tensor
-    weight: Tensor
 
 
 class Loss(nn.Module):
@@ -163,6 +141,24 @@ class History:
     item_rows: npt.NDArray[np.int32]
     timestamps_ms: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
+    _distinct: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def distinct(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the distinct items, int32 ``[m]`` ascending, and each event's position in them, int64 ``[n]``.
+
+        Found once and kept: a history is asked again and again, at other moments.
+        """
+        if not self._distinct:
+            items, inverse = np.unique(self.item_rows, return_inverse=True)
+            self._distinct.append((items, inverse))
+        return self._distinct[0]
+
+    def before(self, timestamp_ms: int) -> "History":
+        """Return the part of the history that lies strictly before a moment."""
+        first = int(np.searchsorted(-self.timestamps_ms, -timestamp_ms, side="right"))
+        return History(self.item_rows[first:], self.timestamps_ms[first:], self.weights[first:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +197,10 @@ class ContextWeight:
         """Return float32 ``[num_factors, num_items]`` of log lifts at the moment, or None if all are neutral."""
         return None
 
-    def history_log_lifts(
-        self, history: History, moment: Moment
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] | None:
-        """Return the user's terms where they are not 0.
+    def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32] | None:
+        """Return float32 ``[num_factors, num_distinct]`` for the user's distinct items, or None if all are neutral.
 
-        Returns:
-            Distinct item rows, int32 ``[m]``, and log lifts, float32 ``[num_factors, m]``; or None if all are neutral.
+        The items are those of ``history.distinct()``, in its order; for all other items the terms are 0.
         """
         return None
 
@@ -219,15 +212,7 @@ class ContextWeight:
         """Take up what ``state`` gave."""
 
 
-@runtime_checkable
-class AggregatorFactory(Protocol):
-    """Makes an aggregator: called with the part's options."""
-
-    def __call__(self, **options: Any) -> Aggregation:
-        """Return a PyG ``Aggregation``."""
-        ...
-
-
+AggregatorFactory = Callable[..., Aggregation]  # (**options)
 EncoderFactory = Callable[..., Encoder]  # (width, num_layers, aggregator, **options)
 LossFactory = Callable[..., Loss]  # (**options)
 ContextWeightFactory = Callable[..., ContextWeight]  # (**options)

@@ -1,0 +1,241 @@
+"""From queries to ranked items: the cosine of user and item times what the context weights say, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from springtide.config import RankingSettings
+from springtide.errors import InvalidRequestError, ModelError
+from springtide.graph.applying import ITEM
+from springtide.graph.view import GraphView
+from springtide.plugins.contracts import History, Moment
+from springtide.ranking.filters import allowed_items, check_query
+from springtide.ranking.item_table import ItemTable
+from springtide.ranking.moments import MomentCache
+from springtide.ranking.query import Query, RankedItem, Ranking
+from springtide.ranking.serving_model import ServingModel
+from springtide.ranking.users import LiveUser, Users
+from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, ItemWeights, history_weights
+from springtide.state import LiveState
+
+Array = npt.NDArray[np.float32]
+FAMILIARITY = "familiarity"
+_NOW = Moment(0)  # Of a query that does not depend on the moment.
+_PAST_MS = 86_400_000  # A moment a day behind the newest event asks about the past: what came after is not looked at.
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """All that a request takes from the model at once: swapped by one reference."""
+
+    table: ItemTable | None
+    exponents: Exponents
+    moments: MomentCache
+    users: Users
+
+    @property
+    def version(self) -> str:
+        return "" if self.table is None else self.table.model.version
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The items that a user had, as far as they are ranked.
+
+    Attributes:
+        rows: int32 ``[m]``, ascending.
+        weights: For each weight with a history side, its log, float32 ``[m]``.
+        total: float32 ``[m]``, their sum.
+    """
+
+    rows: npt.NDArray[np.int32]
+    weights: dict[str, Array]
+    total: Array
+
+
+class Ranker:
+    """Ranks all items for users, over the live state.
+
+    Args:
+        state: The graph and the context weights; another thread writes them.
+        settings: How far histories reach.
+    """
+
+    def __init__(self, state: LiveState, settings: RankingSettings) -> None:
+        self._state = state
+        self._settings = settings
+        self._serving = self._make_serving(None)
+
+    @property
+    def model_version(self) -> str:
+        """The version that is served; empty without a model."""
+        return self._serving.version
+
+    def swap(self, model: ServingModel | None) -> None:
+        """Serve a model from the next request on; None for the fallback."""
+        self._serving = self._make_serving(model)
+
+    def refresh(self) -> None:
+        """Take up new items, and keep the weights of the moments that are asked for fresh. For a background thread."""
+        serving = self._serving
+        view = self._state.graph.view()
+        table = serving.table
+        serving.moments.refresh(view.num_nodes(ITEM))
+        if table is None:
+            return
+        is_new = view.num_nodes(ITEM) > len(table.has_id)
+        is_changed = bool((table.model_rows < 0).any()) and view.num_edges != table.num_edges
+        if is_new or is_changed:
+            fresh = ItemTable.build(table.model, view, self._state.rules.positive_relations)
+            if self._serving is serving:  # Else a swap came between, and its table is newer.
+                self._serving = _Serving(fresh, serving.exponents, serving.moments, serving.users)
+
+    def recommend(self, queries: Sequence[Query]) -> list[Ranking]:
+        """Rank all items for each query; all are scored by one product.
+
+        Raises:
+            InvalidRequestError: If a query names something unknown.
+        """
+        serving = self._serving
+        view = self._state.graph.view()
+        for query in queries:
+            check_query(query, view, self._state.rules)
+        num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(ITEM)
+        users = [self._find_user(serving, view, query) for query in queries]
+        cosines = self._cosines(serving.table, users, num_items)  # [num_queries, num_items]
+        rankings = []
+        for query, user, cosine in zip(queries, users, cosines, strict=True):
+            at_moment = serving.moments.at(query.moment, num_items)
+            own = self._own(serving, view, query, user.history, num_items)
+            scores = self._scores(serving.exponents, cosine, at_moment, own)
+            self._leave_out(scores, query, view, serving.table)
+            items = self._best(serving.exponents, scores, cosine, at_moment, own, query.count, view)
+            rankings.append(Ranking(items, user.personalization, serving.version))
+        return rankings
+
+    def similar(
+        self, item_id: str, count: int, category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ) -> tuple[list[tuple[str, float]], str]:
+        """Return the nearest items to one, each with its cosine, and the model's version.
+
+        Raises:
+            InvalidRequestError: If the item or an attribute is unknown.
+            ModelError: If there is no model yet.
+        """
+        table = self._serving.table
+        if table is None:
+            raise ModelError("no model yet: similar items need one")
+        view = self._state.graph.view()
+        ids = view.nodes(ITEM).ids
+        row = ids.row(item_id)
+        if not 0 <= row < len(table.has_id):
+            raise InvalidRequestError("item", f"no item with the id {item_id!r}")
+        query = Query(_NOW, count=count, category_filters=category_filters)
+        check_query(query, view, self._state.rules)
+        cosines = (table.vectors @ table.vectors[row]).numpy().copy()
+        self._leave_out(cosines, query, view, table)
+        cosines[row] = -np.inf
+        best = _top(cosines, count)
+        return list(zip(ids.ids(best), cosines[best].tolist(), strict=True)), table.model.version
+
+    def _make_serving(self, model: ServingModel | None) -> _Serving:
+        exponents = FALLBACK_EXPONENTS if model is None else model.exponents
+        relations = self._state.rules.positive_relations
+        table = None if model is None else ItemTable.build(model, self._state.graph.view(), relations)
+        half_life_days = None if model is None else model.edge_half_life_days
+        users = Users(relations, self._settings.max_history, half_life_days)
+        return _Serving(table, exponents, MomentCache(self._state.context_weights, exponents), users)
+
+    def _find_user(self, serving: _Serving, view: GraphView, query: Query) -> LiveUser:
+        recent = view.nodes(ITEM).ids.rows(query.recent_items)
+        recent_rows = recent[(recent >= 0) & (recent < view.num_nodes(ITEM))]
+        return serving.users.find(view, serving.table, query.user_id, recent_rows, query.moment.timestamp_ms)
+
+    @staticmethod
+    def _cosines(table: ItemTable | None, users: Sequence[LiveUser], num_items: int) -> Array:
+        vectors = [user.vector for user in users]
+        known = [position for position, vector in enumerate(vectors) if vector is not None]
+        cosines = np.zeros((len(users), num_items), np.float32)
+        if table is not None and known:
+            stacked = torch.from_numpy(np.stack([vector for vector in vectors if vector is not None]))
+            found = (stacked @ table.vectors.T).numpy()  # [num_known, num_items]
+            if len(known) == len(users):
+                return found
+            cosines[known] = found
+        return cosines
+
+    def _own(self, serving: _Serving, view: GraphView, query: Query, history: History, num_items: int) -> _Own:
+        now_ms = query.moment.timestamp_ms
+        if view.newest_ms is not None and now_ms < view.newest_ms - _PAST_MS:
+            history = history.before(now_ms)
+        rows, _ = history.distinct()
+        weights = history_weights(self._state.context_weights, serving.exponents, history, query.moment)
+        is_ranked = rows < num_items
+        if not is_ranked.all():
+            rows = rows[is_ranked]
+            weights = {name: logs[is_ranked] for name, logs in weights.items()}
+        total = np.zeros(len(rows), np.float32)
+        for logs in weights.values():
+            total += logs
+        return _Own(rows, weights, total)
+
+    @staticmethod
+    def _scores(exponents: Exponents, cosine: Array, at_moment: ItemWeights, own: _Own) -> Array:
+        scores = cosine * np.float32(exponents.new.cosine)
+        scores += at_moment.new_total[: len(cosine)]
+        rows = own.rows
+        scores[rows] = cosine[rows] * np.float32(exponents.own.cosine) + at_moment.own_total[rows] + own.total
+        return scores
+
+    def _leave_out(self, scores: Array, query: Query, view: GraphView, table: ItemTable | None) -> None:
+        if table is not None and not table.has_id.all():
+            scores[~table.has_id] = -np.inf
+        allowed = allowed_items(query, view, self._state.rules, len(scores))
+        if allowed is not None:
+            scores[~allowed] = -np.inf
+
+    @staticmethod
+    def _best(
+        exponents: Exponents,
+        scores: Array,
+        cosine: Array,
+        at_moment: ItemWeights,
+        own: _Own,
+        count: int,
+        view: GraphView,
+    ) -> tuple[RankedItem, ...]:
+        rows = _top(scores, count)
+        ids = view.nodes(ITEM).ids.ids(rows)
+        position = np.searchsorted(own.rows, rows)
+        is_own = np.zeros(len(rows), bool)
+        is_there = position < len(own.rows)
+        is_own[is_there] = own.rows[position[is_there]] == rows[is_there]
+        position = position[is_own]
+        # Logs of each weight for these items, item side and history side added.
+        logs = {
+            name: np.where(is_own, at_moment.own[place, rows], at_moment.new[place, rows])
+            for place, name in enumerate(at_moment.names)
+        }
+        for name, of_own in own.weights.items():
+            logs.setdefault(name, np.zeros(len(rows), np.float32))[is_own] += of_own[position]
+        if is_own.any():
+            logs[FAMILIARITY] = np.where(is_own, (exponents.own.cosine - exponents.new.cosine) * cosine[rows], 0.0)
+        names = list(logs)
+        weights = np.exp(np.stack([logs[name] for name in names], 1)).tolist() if names else [[]] * len(rows)
+        return tuple(
+            RankedItem(item_id, score, own_cosine, dict(zip(names, of_item, strict=True)))
+            for item_id, score, own_cosine, of_item in zip(
+                ids, scores[rows].tolist(), cosine[rows].tolist(), weights, strict=True
+            )
+            if item_id
+        )
+
+
+def _top(scores: Array, count: int) -> npt.NDArray[np.int64]:
+    """Return the rows of the highest finite scores, best first."""
+    values, rows = torch.topk(torch.from_numpy(scores), min(count, len(scores)))
+    found: npt.NDArray[np.int64] = rows[torch.isfinite(values)].numpy()
+    return found

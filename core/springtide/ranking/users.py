@@ -1,0 +1,149 @@
+"""The users as they are ranked for: their history, and a vector that knows their last event."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from springtide.clock import MS_PER_DAY
+from springtide.graph.applying import ITEM, USER
+from springtide.graph.view import GraphView
+from springtide.plugins.contracts import History
+from springtide.ranking.item_table import ItemTable
+from springtide.ranking.query import Personalization
+from springtide.training.graph import Attributes, fade, pair_weight
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveUser:
+    """A user at a moment.
+
+    Attributes:
+        history: The user's own positive interactions, recent items of the request included.
+        vector: float32 ``[d]``; None where nothing is known of the user, or there is no model.
+        personalization: Where the vector comes from.
+    """
+
+    history: History
+    vector: Array | None
+    personalization: Personalization
+
+
+class Users:
+    """Finds users' histories and vectors, and keeps those of the latest asked for until they change.
+
+    Args:
+        relations: Of the positive interactions.
+        max_history: Latest interactions of a user that are looked at, for each relation.
+        half_life_days: How fast edges fade, as in training.
+        capacity: How many users are kept.
+    """
+
+    def __init__(
+        self, relations: Sequence[str], max_history: int, half_life_days: float | None, capacity: int = 100_000
+    ) -> None:
+        self._relations = tuple(relations)
+        self._max_history = max_history
+        self._half_life_days = half_life_days
+        self._capacity = capacity
+        self._kept: OrderedDict[int, tuple[object, LiveUser]] = OrderedDict()
+
+    def find(
+        self, view: GraphView, table: ItemTable | None, user_id: str, recent_rows: npt.NDArray[np.int32], now_ms: int
+    ) -> LiveUser:
+        """Return a user as the graph knows them now.
+
+        Args:
+            view: The graph.
+            table: The items, or None without a model.
+            user_id: May be unknown or empty.
+            recent_rows: int32 ``[n]``, rows of items just touched, latest first.
+            now_ms: The moment at which they were.
+        """
+        row = view.nodes(USER).ids.row(user_id) if user_id else -1
+        if row >= view.num_nodes(USER):
+            row = -1
+        if len(recent_rows):
+            return self._make(view, table, user_id, row, recent_rows, now_ms)
+        mark = (id(table), *(view.edges((USER, relation, ITEM)).mark(row) for relation in self._relations))
+        kept = self._kept.get(row)
+        if kept is not None and kept[0] == mark and row >= 0:
+            return kept[1]
+        user = self._make(view, table, user_id, row, recent_rows, now_ms)
+        if row >= 0:
+            self._kept[row] = (mark, user)
+            if len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return user
+
+    def _make(
+        self,
+        view: GraphView,
+        table: ItemTable | None,
+        user_id: str,
+        row: int,
+        recent_rows: npt.NDArray[np.int32],
+        now_ms: int,
+    ) -> LiveUser:
+        history = self._history(view, row, recent_rows, now_ms)
+        if table is None:
+            return LiveUser(history, None, "fallback")
+        side = table.model.users
+        model_row = side.row_of.get(user_id, -1)
+        if model_row >= 0 and len(history.item_rows) == side.num_interactions[model_row]:
+            return LiveUser(history, side.vectors[model_row].numpy(), "learned")
+        is_in_table = history.item_rows < len(table.has_id)  # An item of this very second may not be there yet.
+        if model_row < 0 and not is_in_table.any() and not self._has_attributes(view, row):
+            return LiveUser(history, None, "context_only")
+        if model_row >= 0:
+            level_0 = side.levels[0, model_row : model_row + 1]
+        else:
+            level_0 = side.of_attributes(_attributes_of(view, row, side.attribute_values))
+        items, totals = self._totals(history, view)
+        items, totals = items[items < len(table.has_id)], totals[items < len(table.has_id)]
+        rows = torch.from_numpy(items.astype(np.int64))
+        folded = table.model.fold_in(
+            level_0,
+            torch.zeros(len(rows), dtype=torch.long),
+            torch.from_numpy(pair_weight(totals).astype(np.float32)),
+            table.levels[:, rows],
+            table.degree[rows],
+        )
+        return LiveUser(history, folded.vectors[0].numpy(), "learned" if model_row >= 0 else "folded_in")
+
+    def _history(self, view: GraphView, row: int, recent_rows: npt.NDArray[np.int32], now_ms: int) -> History:
+        found = [
+            view.edges((USER, relation, ITEM)).all_targets(row, self._max_history)
+            for relation in (self._relations if row >= 0 else ())
+        ]
+        times = np.concatenate([np.full(len(recent_rows), now_ms, np.int64), *(part.timestamps_ms for part in found)])
+        rows = np.concatenate([recent_rows, *(part.rows for part in found)]).astype(np.int32)
+        weights = np.concatenate([np.ones(len(recent_rows), np.float32), *(part.weights for part in found)])
+        if len(found) + bool(len(recent_rows)) > 1:
+            order = np.argsort(-times, kind="stable")
+            return History(rows[order], times[order], weights[order])
+        return History(rows, times, weights)
+
+    def _totals(self, history: History, view: GraphView) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        items, inverse = history.distinct()
+        newest_ms = view.newest_ms if view.newest_ms is not None else 0
+        ages_days = np.maximum(newest_ms - history.timestamps_ms, 0) / MS_PER_DAY
+        faded = fade(history.weights, ages_days, self._half_life_days)
+        return items, np.bincount(inverse, faded, minlength=len(items)).astype(np.float64)
+
+    def _has_attributes(self, view: GraphView, row: int) -> bool:
+        return row >= 0 and bool(view.nodes(USER).category_values(row))
+
+
+def _attributes_of(view: GraphView, row: int, known: Sequence[str]) -> Attributes:
+    """Return the attributes of one user, as a table of one node."""
+    nodes = view.nodes(USER)
+    values = [f"{name}={value}" for name, value in nodes.category_values(row)] if row >= 0 else []
+    code_of = {value: code for code, value in enumerate(known)}
+    codes = np.array([code_of[value] for value in values if value in code_of], np.int64)
+    return Attributes(known, np.zeros(len(codes), np.int64), codes, 1)

@@ -1,0 +1,184 @@
+"""Retraining from scratch and fine-tuning on the latest: from a state to a model."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from springtide.checkpoint import Checkpoint
+from springtide.clock import MS_PER_DAY
+from springtide.config import Settings, TrainingSettings
+from springtide.errors import TrainingError
+from springtide.graph.applying import ITEM, USER
+from springtide.graph.view import GraphView
+from springtide.models import ModelArtifact
+from springtide.plugins.contracts import Encoder, Loss, Observed
+from springtide.plugins.loading import Plugins
+from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, make_context_weights
+from springtide.state import LiveState
+from springtide.training.artifact import exponents_of, fits_settings, load_network, make_artifact
+from springtide.training.exponents import ExponentFit, ExponentSettings, fit_exponents
+from springtide.training.graph import Attributes, TrainingGraph, fade, part
+from springtide.training.loop import OnProgress, Progress, fit
+from springtide.training.network import Inputs, Network
+
+Mode = Literal["retrain", "fine_tune"]
+_MIN_EXPONENT_EVENTS = 50  # Fewer say nothing about a dozen exponents.
+
+__all__ = ["Mode", "OnProgress", "Progress", "train"]
+
+
+def train(
+    state: LiveState,
+    settings: Settings,
+    plugins: Plugins,
+    *,
+    mode: Mode,
+    base: ModelArtifact | None = None,
+    checkpoint: Checkpoint | None = None,
+    request_id: str = "",
+    on_progress: OnProgress | None = None,
+) -> ModelArtifact:
+    """Make a model of what the state holds.
+
+    A retraining starts from random numbers and leaves out the latest slice at first, so that the exponents are
+    learned on interactions that the vectors have not seen; then it goes on with everything. A fine-tuning starts from
+    ``base``: it learns the exponents on what came since, then goes on with that and with replayed history.
+
+    Args:
+        state: The graph, and the position it stands at.
+        settings: Parts, steps and rates.
+        plugins: Where the parts come from.
+        mode: From scratch, or from ``base``.
+        base: The model to go on from; needed to fine-tune.
+        checkpoint: The checkpoint that the state was restored from, for the manifest.
+        request_id: The training request that is answered, for the manifest.
+        on_progress: Told after each step.
+
+    Returns:
+        The model; its version is given when it is published.
+
+    Raises:
+        TrainingError: If there are too few interactions, nothing that fits to fine-tune from, or a loss is not finite.
+    """
+    rates = settings.training
+    tell = on_progress or (lambda progress: None)
+    if rates.num_threads is not None:
+        torch.set_num_threads(rates.num_threads)
+    torch.manual_seed(rates.seed)
+    view = state.graph.view()
+    interactions = state.positive_interactions(view)
+    if len(interactions) < rates.min_interactions:
+        raise TrainingError(f"wanted at least {rates.min_interactions} positive interactions, got {len(interactions)}")
+    if mode == "retrain":
+        base = None
+    elif base is None or not fits_settings(base, settings):
+        raise TrainingError("wanted a model of the same parts and width to fine-tune from: retrain first")
+
+    attributes, ids = _nodes(view, base)
+    network = Network(Inputs(attributes, settings.model.width), _encoder(settings, plugins)).to(rates.device)
+    loss: Loss = plugins.make("loss", settings.model.loss)
+    split = _split(interactions, rates, base)
+    before = _graph(part(interactions, 0, split), attributes, rates)
+    if base is None:
+        fit("learn", network, loss, before, rates, rates.steps, _by_age(before.interactions, rates), tell)
+    else:
+        load_network(network, base, ids)
+
+    tell(Progress("exponents", 0, 1))
+    exponent_fit = _fit_exponents(network, before, interactions, split, settings, plugins)
+    tell(Progress("exponents", 1, 1, exponent_fit.loss if exponent_fit else None))
+
+    whole = _graph(interactions, attributes, rates)
+    chances = _by_age(interactions, rates)
+    if base is not None:
+        chances *= _replay(len(interactions), split, rates.replay_ratio)
+    fit("learn the latest", network, loss, whole, rates, rates.fine_tune_steps, chances, tell)
+    exponents = _chosen_exponents(exponent_fit, base)
+    metrics = {"exponent_loss": exponent_fit.loss, "exponent_events": exponent_fit.num_events} if exponent_fit else {}
+    cut = {
+        "checkpoint": checkpoint.name if checkpoint else "",
+        "next_offsets": {
+            str(key): value for key, value in (state.position.next_offsets if state.position else {}).items()
+        },
+        "num_interactions": len(interactions),
+        "newest_ms": int(interactions.timestamps_ms[-1]),
+    }
+    return make_artifact(network, whole, ids, exponents, mode, cut, metrics, settings, plugins, request_id)
+
+
+def _nodes(view: GraphView, base: ModelArtifact | None) -> tuple[dict[str, Attributes], dict[str, list[str]]]:
+    known: Mapping[str, list[str]] = base.attribute_values if base is not None else {}
+    attributes = {
+        kind: Attributes.of(view.nodes(kind), view.num_nodes(kind), known.get(kind, ())) for kind in (USER, ITEM)
+    }
+    ids = {kind: view.nodes(kind).ids.all_ids()[: view.num_nodes(kind)] for kind in (USER, ITEM)}
+    return attributes, ids
+
+
+def _encoder(settings: Settings, plugins: Plugins) -> Encoder:
+    aggregator = plugins.make("aggregator", settings.model.aggregator)
+    encoder: Encoder = plugins.make(
+        "encoder",
+        settings.model.encoder,
+        width=settings.model.width,
+        num_layers=settings.model.num_layers,
+        aggregator=aggregator,
+    )
+    return encoder
+
+
+def _split(interactions: Observed, rates: TrainingSettings, base: ModelArtifact | None) -> int:
+    """Return how many interactions, from the oldest, the vectors may see before the exponents are learned."""
+    if base is None:
+        return max(1, int(len(interactions) * (1.0 - rates.exponent_slice)))
+    newest_ms = base.manifest.graph_cut["newest_ms"]
+    return max(1, int(np.searchsorted(interactions.timestamps_ms, newest_ms, side="right")))
+
+
+def _graph(interactions: Observed, attributes: Mapping[str, Attributes], rates: TrainingSettings) -> TrainingGraph:
+    return TrainingGraph.build(interactions, attributes, rates.edge_half_life_days).to(rates.device)
+
+
+def _by_age(interactions: Observed, rates: TrainingSettings) -> npt.NDArray[np.float64]:
+    """Return float64 ``[num_interactions]``: how likely each is to be drawn, by its weight and its age."""
+    ages_days = (interactions.timestamps_ms[-1] - interactions.timestamps_ms) / MS_PER_DAY
+    return fade(interactions.weights, ages_days, rates.positive_half_life_days)
+
+
+def _replay(num_interactions: int, split: int, ratio: float) -> npt.NDArray[np.float64]:
+    """Return float64 ``[num_interactions]``: 1 for each new one; for the old ones, ``ratio`` for one new in all."""
+    chances = np.ones(num_interactions)
+    chances[:split] = ratio * (num_interactions - split) / split if split < num_interactions else 1.0
+    return chances
+
+
+def _fit_exponents(
+    network: Network,
+    before: TrainingGraph,
+    interactions: Observed,
+    split: int,
+    settings: Settings,
+    plugins: Plugins,
+) -> ExponentFit | None:
+    if len(interactions) - split < _MIN_EXPONENT_EVENTS:
+        return None
+    with torch.no_grad():
+        vectors = network.vectors(network.levels(before.edges)).cpu().numpy()
+    return fit_exponents(
+        interactions,
+        split,
+        vectors[: before.num_users],
+        vectors[before.num_users :],
+        lambda: make_context_weights(settings.ranking, plugins),
+        ExponentSettings(is_live=settings.training.live_exponents),
+        settings.training.seed,
+    )
+
+
+def _chosen_exponents(exponent_fit: ExponentFit | None, base: ModelArtifact | None) -> Exponents:
+    if exponent_fit is not None and exponent_fit.num_events >= _MIN_EXPONENT_EVENTS:
+        return exponent_fit.exponents
+    return FALLBACK_EXPONENTS if base is None else exponents_of(base.manifest)

@@ -1,0 +1,1 @@
+"""Context weights: how much likelier an item is here and now than usual."""

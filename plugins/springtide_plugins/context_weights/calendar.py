@@ -1,0 +1,120 @@
+"""Whether an item is wanted more at this hour, on this weekday, at this time of the year."""
+
+import zoneinfo
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
+from springtide_plugins.context_weights.counts import BinnedCounts, log_lift
+
+_DAYS_PER_YEAR_BIN = 5
+_NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
+
+
+class Calendar(ContextWeight):
+    """An item's share of interactions around this hour, weekday and time of year over its share at any time.
+
+    Profiles are cyclic and smooth: each bin also counts its neighbours, by a Gaussian, so that the night before a
+    month ends is near the next. Shares are drawn to "as usual" where an item was seldom seen.
+
+    Args:
+        time_zone: IANA name of the zone whose clock on the wall counts, such as ``Europe/Lisbon``.
+        prior: How many interactions the prior belief in "as usual" weighs, above 0.
+        hour_width: Standard deviation of the smoothing of hours, in hours, above 0.
+        year_width_days: Standard deviation of the smoothing of the year, in days, above 0.
+    """
+
+    factors = (Factor("hour"), Factor("weekday"), Factor("year"))
+
+    def __init__(
+        self, time_zone: str = "UTC", prior: float = 5.0, hour_width: float = 1.5, year_width_days: float = 10.0
+    ) -> None:
+        for name, value in (("prior", prior), ("hour_width", hour_width), ("year_width_days", year_width_days)):
+            if not value > 0:
+                raise SettingsError(f"context weight 'calendar': wanted {name} above 0, got {value}")
+        try:
+            self._zone = zoneinfo.ZoneInfo(time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+            raise SettingsError(f"context weight 'calendar': no time zone named {time_zone!r}") from error
+        self.prior = prior
+        self._profiles = (BinnedCounts(24), BinnedCounts(7), BinnedCounts(_NUM_YEAR_BINS))
+        one_weekday = np.eye(1, 7)[0]  # Weekdays are not smoothed: a Saturday is not much like a Friday.
+        self._kernels = (
+            _cyclic_gaussian(24, hour_width),
+            one_weekday,
+            _cyclic_gaussian(_NUM_YEAR_BINS, year_width_days / _DAYS_PER_YEAR_BIN),
+        )
+
+    def observe(self, observed: Observed) -> None:
+        """Count each interaction into its hour, weekday and time of year."""
+        bins = self._bins(observed.timestamps_ms)
+        for profile, bins_of_profile in zip(self._profiles, bins, strict=True):
+            profile.add(observed.item_rows, bins_of_profile, observed.weights)
+
+    def bucket(self, moment: Moment) -> Hashable:
+        """Return the hour, the weekday and the part of the year."""
+        return tuple(int(bins[0]) for bins in self._bins(np.array([moment.timestamp_ms])))
+
+    def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
+        """Return the log lifts of hour, weekday and time of year."""
+        usual = self._profiles[0].totals(num_items)
+        total = usual.sum()
+        if total == 0:
+            return None
+        lifts = []
+        for profile, kernel, bins in zip(
+            self._profiles, self._kernels, self._bins(np.array([moment.timestamp_ms])), strict=True
+        ):
+            now = profile.smoothed(int(bins[0]), kernel, num_items)
+            lifts.append(log_lift(now, usual * (now.sum() / total), self.prior))
+        return np.stack(lifts)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all profiles."""
+        return {
+            f"{factor.name}/counts": profile.state()["counts"]
+            for factor, profile in zip(self.factors, self._profiles, strict=True)
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up all profiles."""
+        for factor, profile in zip(self.factors, self._profiles, strict=True):
+            profile.restore({"counts": state[f"{factor.name}/counts"]})
+
+    def _bins(self, timestamps_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
+        local_ms = timestamps_ms + self._offsets_ms(timestamps_ms)
+        hours = local_ms // MS_PER_HOUR % 24
+        days = local_ms // MS_PER_DAY
+        weekdays = (days + _EPOCH_WEEKDAY) % 7
+        dates = days.astype("datetime64[D]")
+        day_of_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
+        return hours, weekdays, np.minimum(day_of_year // _DAYS_PER_YEAR_BIN, _NUM_YEAR_BINS - 1)
+
+    def _offsets_ms(self, timestamps_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if self._zone.key == "UTC":
+            return np.zeros_like(timestamps_ms)
+        # Zones change their offset on quarters of an hour at the finest: one look-up for each that occurs.
+        quarters, positions = np.unique(timestamps_ms // (MS_PER_HOUR // 4), return_inverse=True)
+        epoch = np.datetime64(0, "s").item().replace(tzinfo=zoneinfo.ZoneInfo("UTC"))
+        offsets = [
+            (epoch + np.timedelta64(int(quarter) * 900, "s").item()).astimezone(self._zone).utcoffset()
+            for quarter in quarters
+        ]
+        seconds = np.array([offset.total_seconds() if offset else 0.0 for offset in offsets])
+        return (seconds * 1_000).astype(np.int64)[positions]
+
+
+def _cyclic_gaussian(num_bins: int, width: float) -> npt.NDArray[np.float64]:
+    """Return float64 ``[num_bins]``: weights of the bins 0, 1, … steps on, cyclic; small ones are 0."""
+    steps = np.arange(num_bins)
+    distance = np.minimum(steps, num_bins - steps)
+    kernel = np.exp(-0.5 * (distance / width) ** 2)
+    kernel[kernel < 0.01] = 0.0
+    normalised: npt.NDArray[np.float64] = kernel / kernel.sum()
+    return normalised

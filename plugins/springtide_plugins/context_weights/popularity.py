@@ -1,0 +1,57 @@
+"""How common an item is at all, against an item drawn at random."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
+from springtide_plugins.context_weights.counts import add_at, grown
+
+
+class Popularity(ContextWeight):
+    """How common an item is, whatever the moment.
+
+    The lift is the item's smoothed share of all interactions times the number of items. Its exponent tells how much
+    of popularity the cosine does not know already.
+
+    Args:
+        prior: Interactions that every item is given beforehand, above 0.
+    """
+
+    factors = (Factor("share"),)
+
+    def __init__(self, prior: float = 1.0) -> None:
+        if not prior > 0:
+            raise SettingsError(f"context weight 'popularity': wanted a prior above 0, got {prior}")
+        self.prior = prior
+        self._counts = np.zeros(0)
+
+    def observe(self, observed: Observed) -> None:
+        """Count each interaction once, by its weight."""
+        if len(observed):
+            self._counts = grown(self._counts, int(observed.item_rows.max()) + 1)
+            add_at(self._counts, observed.item_rows, observed.weights.astype(np.float64))
+
+    def bucket(self, moment: Moment) -> Hashable:
+        """Return the same key for every moment."""
+        return "always"
+
+    def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
+        """Return the log of each item's share times the number of items."""
+        counts = np.zeros(num_items)
+        known = min(num_items, len(self._counts))
+        counts[:known] = self._counts[:known]
+        counts += self.prior
+        share = np.log(counts) - np.log(counts.mean()) if num_items else counts
+        return share.astype(np.float32)[None, :]
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the counts."""
+        return {"counts": self._counts.copy()}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up the counts."""
+        self._counts = np.array(state["counts"], np.float64)

@@ -1,0 +1,68 @@
+"""Whether an item is wanted more these days than it usually is."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
+from springtide_plugins.context_weights.counts import DecayedCounts, log_lift
+
+
+class Trend(ContextWeight):
+    """An item's recent share of interactions over its usual share.
+
+    Recent is exponentially decayed, once for each half-life; usual is everything that was seen. A request for a
+    moment before the newest event gets the trend of the newest event: what was trending then is not kept.
+
+    Args:
+        half_lives_days: One factor for each; above 0.
+        prior: How many interactions the prior belief in "as usual" weighs, above 0.
+    """
+
+    def __init__(self, half_lives_days: Sequence[float] = (7.0, 28.0), prior: float = 2.0) -> None:
+        if not half_lives_days or min(half_lives_days) <= 0:
+            raise SettingsError(f"context weight 'trend': wanted half-lives above 0, got {list(half_lives_days)}")
+        if not prior > 0:
+            raise SettingsError(f"context weight 'trend': wanted a prior above 0, got {prior}")
+        self.prior = prior
+        self.factors = tuple(Factor(f"{days:g}d") for days in half_lives_days)
+        self._recent = [DecayedCounts(days * MS_PER_DAY) for days in half_lives_days]
+        self._usual = DecayedCounts(np.inf)
+
+    def observe(self, observed: Observed) -> None:
+        """Count each interaction, by its weight."""
+        for counts in (*self._recent, self._usual):
+            counts.add(observed.item_rows, observed.timestamps_ms, observed.weights)
+
+    def bucket(self, moment: Moment) -> Hashable:
+        """Return the hour."""
+        return moment.timestamp_ms // MS_PER_HOUR
+
+    def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
+        """Return the log of recent over usual share, for each half-life."""
+        usual = self._usual.at(moment.timestamp_ms, num_items)
+        total = usual.sum()
+        if total == 0:
+            return None
+        lifts = []
+        for counts in self._recent:
+            recent = counts.at(moment.timestamp_ms, num_items)
+            lifts.append(log_lift(recent, usual * (recent.sum() / total), self.prior))
+        return np.stack(lifts)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all counts."""
+        columns = {"usual": self._usual} | {
+            factor.name: counts for factor, counts in zip(self.factors, self._recent, strict=True)
+        }
+        return {f"{name}/{key}": array for name, counts in columns.items() for key, array in counts.state().items()}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up all counts."""
+        self._usual.restore({key: state[f"usual/{key}"] for key in ("counts", "clock")})
+        for factor, counts in zip(self.factors, self._recent, strict=True):
+            counts.restore({key: state[f"{factor.name}/{key}"] for key in ("counts", "clock")})
