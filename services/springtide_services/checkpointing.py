@@ -94,7 +94,8 @@ class Checkpointer:
                 self.last = writing.result()
                 logger.info("checkpoint_written", checkpoint=self.last.name, events=self.last.num_events)
             else:
-                # The stream goes on: the next one writes what this one did not.
+                # The stream goes on, and the next one writes what this one did not.
+                self._position_taken = None
                 logger.error("checkpoint_failed", error=str(error), exc_info=error)
             for wish in wishes:
                 if error is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -219,6 +220,9 @@ def _load(settings: Settings) -> _Loaded:
     ranker = Ranker(state, settings.ranking)
     models = ModelStore(settings.model.url, settings.model.keep)
     load_model = functools.partial(ServingModel.from_artifact, plugins=plugins)
+    # What is loaded by now stays: torch and its friends alone make each full garbage collection stop everything for 0.2 s.
+    gc.collect()
+    gc.freeze()
     return _Loaded(
         state=state,
         ranker=ranker,
