@@ -109,6 +109,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
                     folded_in = await ask(running, user, position)
                     assert folded_in.personalization == pb.PERSONALIZATION_FOLDED_IN
                     assert parities(folded_in) == [parity] * 4
+                await asyncio.sleep(5 * settings.ranking.item_refresh_s)  # Weights of the moment are as old at most.
                 before = [await ask(running, user) for user in ("u3", "u_new", "u_new_0", "u_new_1")]
 
         async with run_server(settings) as running:  # From the checkpoint that the first one wrote when it ended.

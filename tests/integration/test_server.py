@@ -21,9 +21,11 @@ from springtide.checkpoint import CheckpointStore
 from springtide.config import Settings
 from springtide.errors import OffsetsLostError, SettingsError
 from springtide.state import LiveState, StreamPosition
-from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.admin_service import AdminService
 from springtide_services.producer import EventPublisher
+from springtide_services.recommender_service import RecommenderService
 from springtide_services.server import Server
 from springtide_services.trainer import train_once
 from springtide_services.training_folder import TrainingFolder
@@ -74,13 +76,23 @@ def test_health_turns_to_serving_once_the_stream_is_caught_up(
     asyncio.run(scenario())
 
 
-def test_a_server_that_is_still_loading_says_that_it_is_unavailable(settings: Settings, run_server: RunServer) -> None:
+def test_services_that_are_not_loaded_yet_say_that_they_are_unavailable() -> None:
     async def scenario() -> None:
-        async with run_server(settings, wait_until_ready=False) as running:
-            running.server._recommender.loaded = None
-            code, _, message = await refusal(running.recommender.Recommend, pb.RecommendRequest())
-            assert code == grpc.StatusCode.UNAVAILABLE
-            assert "loading" in message
+        grpc_server = grpc.aio.server()
+        recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(RecommenderService(Settings()), grpc_server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(Settings()), grpc_server)
+        port = grpc_server.add_insecure_port("127.0.0.1:0")
+        await grpc_server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            recommender = recommender_pb2_grpc.RecommenderServiceStub(channel)
+            admin = admin_pb2_grpc.AdminServiceStub(channel)
+            for stub, request in (
+                (recommender.Recommend, pb.RecommendRequest()),
+                (admin.GetStatus, admin_pb2.GetStatusRequest()),
+            ):
+                code, _, message = await refusal(stub, request)
+                assert (code, "still loading" in message) == (grpc.StatusCode.UNAVAILABLE, True)
+        await grpc_server.stop(None)
 
     asyncio.run(scenario())
 
