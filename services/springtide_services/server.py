@@ -220,7 +220,7 @@ def _load(settings: Settings) -> _Loaded:
     ranker = Ranker(state, settings.ranking)
     models = ModelStore(settings.model.url, settings.model.keep)
     load_model = functools.partial(ServingModel.from_artifact, plugins=plugins)
-    # What is loaded by now stays: torch and its friends alone make each full garbage collection stop everything for 0.2 s.
+    # What is loaded by now stays; with it, each full garbage collection would stop everything for 0.2 s.
     gc.collect()
     gc.freeze()
     return _Loaded(
