@@ -86,13 +86,15 @@ def fit_exponents(
     problem = _Problem(interactions, user_vectors, item_vectors, weights, settings)
     problem.observe(0, split)
     observed = split
+    frozen = Moment(int(interactions.timestamps_ms[split]))
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
-        first = int(events[0] if not settings.is_live else chosen.min())
-        if settings.is_live and first > observed:
+        if settings.is_live:
+            first = int(chosen.min())
             problem.observe(observed, first)
             observed = first
-        as_of_ms = int(interactions.timestamps_ms[first if settings.is_live else split])
-        problem.add(moment if settings.is_live else Moment(moment.timestamp_ms), chosen, as_of_ms, generator)
+            problem.add(moment, chosen, int(interactions.timestamps_ms[first]), generator)
+        else:
+            problem.add(frozen, chosen, frozen.timestamp_ms, generator)
     solution, loss = problem.solve()
     new, own = solution.reshape(2, -1)
     exponents = Exponents(
