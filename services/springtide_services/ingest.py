@@ -23,6 +23,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
+_STEADY_S = 10.0  # A connection that held so long was a good one: pauses begin anew.
 _TURN_S = 0.05  # While there is no broker: how often checkpoints are looked after.
 
 
@@ -136,20 +137,21 @@ class IngestLoop:
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
+        steady = Deadline.after(_STEADY_S)
         try:
             while not self._stopping.is_set():
                 try:
                     if not self._wait_for_broker():
                         break
                     with self._open() as source, DeadLetterWriter(self._settings.kafka) as dead_letters:
-                        pause_s = _FIRST_PAUSE_S
+                        steady = Deadline.after(_STEADY_S)
                         self._read(source, dead_letters)
                 except (KafkaError, BrokerError) as error:
                     logger.warning("broker_lost", error=f"{type(error).__name__}: {error}", retry_in_s=pause_s)
                 finally:
                     self._is_connected, self._lag = False, None
                 self._pause(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                pause_s = _FIRST_PAUSE_S if steady.is_over() else min(2 * pause_s, _LONGEST_PAUSE_S)
             self._checkpointer.finish()
         except BaseException as error:
             logger.error("ingest_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
@@ -174,8 +176,7 @@ class IngestLoop:
                 state.advance({record.partition: record.offset + 1 for record in records})
                 self._tell_moved()
             self._checkpointer.turn()
-            assert state.position is not None, "opened with one"
-            self._lag = source.lag(state.position.next_offsets)
+            self._lag = source.lag()
             self._has_caught_up = self._has_caught_up or self._lag == 0
 
     def _open(self) -> KafkaSource:

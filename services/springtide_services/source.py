@@ -58,6 +58,7 @@ class KafkaSource:
                 auto_offset_reset="none",
                 fetch_min_bytes=1,
                 fetch_max_wait_ms=kafka.fetch_max_wait_ms,
+                isolation_level="read_committed",  # What a transaction took back did not happen.
                 max_poll_records=kafka.max_poll_records,
             )
         except BaseException:
@@ -91,11 +92,11 @@ class KafkaSource:
             for r in records
         ]
 
-    def lag(self, next_offsets: Mapping[int, int]) -> int | None:
-        """Return how many events the topic has past these offsets; None until each partition was heard of.
+    def lag(self) -> int | None:
+        """Return how many records the topic has past those that were polled; None until each partition was heard of.
 
         Raises:
-            OffsetsLostError: If an offset lies past the partition's end.
+            OffsetsLostError: If what was asked for lies past a partition's end.
         """
         lag = 0
         for number, partition in self._partitions.items():
@@ -103,11 +104,13 @@ class KafkaSource:
             high_watermark = self._consumer.highwater(partition)
             if high_watermark is None:
                 return None
-            behind = high_watermark - next_offsets[number]
+            # Not our own offsets: a transaction's marker at the end is a record that is never polled.
+            next_offset = self._consumer.position(partition)
+            behind = high_watermark - next_offset
             if behind < 0:  # Kafka says so by itself; the embedded broker stalls without a word.
                 raise OffsetsLostError(
                     f"partition {number} of topic {self._kafka.topic!r} ends at offset {high_watermark}, wanted "
-                    f"{next_offsets[number]}: the topic was made anew or cut ({_CHOICES})"
+                    f"{next_offset}: the topic was made anew or cut ({_CHOICES})"
                 )
             lag += behind
         return lag
