@@ -153,16 +153,17 @@ def to_response(ranking: Ranking, next_offsets: Mapping[int, int], *, is_behind:
         next_offsets: How far into the stream the graph was before the ranking was made.
         is_behind: Whether the request's ``min_position`` was not reached in time.
     """
-    return pb.RecommendResponse(
-        items=[
-            pb.RecommendedItem(item=item.item_id, score=item.score, cosine=item.cosine, weights=item.weights)
-            for item in ranking.items
-        ],
+    response = pb.RecommendResponse(
         model_version=ranking.model_version,
-        position=pb.GraphPosition(next_offsets=next_offsets),
         personalization=_PERSONALIZATIONS[ranking.personalization],
         is_behind_min_position=is_behind,
     )
+    response.position.next_offsets.update(next_offsets)
+    for item in ranking.items:
+        entry = response.items.add(item=item.item_id, score=item.score, cosine=item.cosine)
+        for name, weight in item.weights.items():  # A third of the time that the maps' own `update` takes.
+            entry.weights[name] = weight
+    return response
 
 
 def to_timestamp(timestamp_ms: int) -> Timestamp:
