@@ -34,7 +34,7 @@ class ExponentSettings:
 
     num_moments: int = 64
     events_per_moment: int = 64
-    num_samples: int = 512
+    num_samples: int = 256
     is_live: bool = True
     penalty: float = 1e-3
 
@@ -155,8 +155,7 @@ def _moments(
 class _Problem:
     """Rows of features, one segment for each interaction: its item first, then the items it could have been.
 
-    A row has a block for the items new to the user and one for the user's own; one of the two is 0. A block holds the
-    cosine, then every factor.
+    A row holds the cosine, then every factor. Rows of the user's own items are weighed by exponents of their own.
     """
 
     def __init__(
@@ -178,6 +177,7 @@ class _Problem:
         self._first = np.searchsorted(interactions.user_rows[self._by_user], np.arange(num_users + 1))
         self._counts = np.zeros(len(item_vectors))
         self._features: list[npt.NDArray[np.float32]] = []
+        self._is_own: list[npt.NDArray[np.bool_]] = []
         self._corrections: list[npt.NDArray[np.float32]] = []
         self._lengths: list[int] = []
 
@@ -214,28 +214,41 @@ class _Problem:
             block[:, 0] = self._item_vectors[rows] @ self._user_vectors[user]
             block[:, 1:] = lifts[:, rows].T
             block[is_own, 1:] += self._history_lifts(history, moment)[np.searchsorted(own, rows[is_own])]
-            features = np.concatenate([block * ~is_own[:, None], block * is_own[:, None]], 1)
             correction = np.zeros(len(rows), np.float32)
             correction[1 + len(others) :] = -np.log(chances[drawn] * self._settings.num_samples)
-            self._features.append(features)
+            self._features.append(block)
+            self._is_own.append(is_own)
             self._corrections.append(correction)
             self._lengths.append(len(rows))
 
     def solve(self) -> tuple[npt.NDArray[np.float64], float]:
         """Return the exponents, float64 ``[2 * block]``, and the loss there: the penalised likelihood is concave."""
-        features = np.concatenate(self._features)  # [num_rows, num_features]
+        features = np.concatenate(self._features)  # [num_rows, block]
+        own_rows = np.flatnonzero(np.concatenate(self._is_own))
+        own_features = features[own_rows]
         corrections = np.concatenate(self._corrections)
         lengths = np.array(self._lengths)
         starts = np.cumsum(lengths) - lengths
-        taken = features[starts].mean(0, dtype=np.float64)
+        is_own_taken = np.concatenate(self._is_own)[starts]
+        taken = np.concatenate(
+            [
+                features[starts[~is_own_taken]].sum(0, dtype=np.float64),
+                features[starts[is_own_taken]].sum(0, dtype=np.float64),
+            ]
+        ) / len(lengths)
 
         def loss_and_gradient(exponents: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-            scores = features @ exponents.astype(np.float32) + corrections
+            new, own = exponents.astype(np.float32).reshape(2, -1)
+            scores = features @ new
+            scores[own_rows] = own_features @ own
+            scores += corrections
             highest = np.maximum.reduceat(scores, starts)
             odds = np.exp(scores - np.repeat(highest, lengths))
             totals = np.add.reduceat(odds, starts)
             chances = odds / np.repeat(totals, lengths)
-            expected = (features.T @ chances).astype(np.float64) / len(lengths)
+            of_own = own_features.T @ chances[own_rows]
+            of_new = features.T @ chances - of_own
+            expected = np.concatenate([of_new, of_own]).astype(np.float64) / len(lengths)
             log_totals = float((np.log(totals) + highest).mean(dtype=np.float64))
             loss = log_totals - float(taken @ exponents) + self._settings.penalty * float(exponents @ exponents)
             return loss, expected - taken + 2.0 * self._settings.penalty * exponents
