@@ -28,8 +28,9 @@ K = 20
 _QUERIES_AT_ONCE = 64
 
 RankItems = Callable[[npt.NDArray[np.int64], bool], npt.NDArray[np.int64]]
-"""From users (codes, int64 ``[n]``) and whether to leave out what they had, to item codes, int64 ``[n, K]``, best first;
--1 where there are no more."""
+"""From users (codes, int64 ``[n]``), and whether to leave out what they had, to item codes int64 ``[n, K]``.
+
+The best come first; -1 where there are no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,15 +104,16 @@ def _neighbours(
     view: GraphView, relations: Sequence[str], item_rows: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """Return, for each pair of an item and one of its latest users: position of the item, user row, total weight."""
-    positions, users, weights = [], [], []
+    positions = [np.zeros(0, np.int64)]
+    users = [np.zeros(0, np.int32)]
+    weights = [np.zeros(0, np.float32)]
     for relation in relations:
         found = view.edges((USER, relation, ITEM)).recent_sources(item_rows, _MAX_NEIGHBOURS)
         position, column = np.nonzero(found.rows >= 0)
         positions.append(position)
         users.append(found.rows[position, column])
         weights.append(found.weights[position, column])
-    all_users = np.concatenate(users) if users else np.zeros(0, np.int32)
-    keys = np.concatenate(positions or [np.zeros(0, np.int64)]) * (2**32) + all_users
+    keys = np.concatenate(positions) * 2**32 + np.concatenate(users)
     pairs, inverse = np.unique(keys, return_inverse=True)
-    totals = np.bincount(inverse, np.concatenate(weights or [np.zeros(0)]), minlength=len(pairs)).astype(np.float64)
+    totals = np.bincount(inverse, np.concatenate(weights), minlength=len(pairs)).astype(np.float64)
     return pairs // 2**32, (pairs % 2**32).astype(np.int32), totals

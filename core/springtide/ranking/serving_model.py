@@ -108,14 +108,14 @@ class ServingModel:
             exponents = exponents_of(manifest)
             edge_half_life_days = manifest.settings["training"]["edge_half_life_days"]
             sizes = [len(artifact.user_ids), len(artifact.item_ids)]
-            levels = artifact.tensors["levels"].split(sizes, dim=1)
-            vectors = artifact.tensors["vectors"].split(sizes)
-            degrees = artifact.tensors["degree"].split(sizes)
-            counts = artifact.tensors["num_interactions"].split(sizes)
+            levels = torch.split(artifact.tensors["levels"], sizes, dim=1)
+            vectors = torch.split(artifact.tensors["vectors"], sizes)
+            degrees = torch.split(artifact.tensors["degree"], sizes)
+            counts = torch.split(artifact.tensors["num_interactions"], sizes)
             values = [artifact.tensors[f"inputs.values.{kind}"] for kind in (USER, ITEM)]
         except (KeyError, RuntimeError, TypeError) as error:
             raise ModelError(f"model {manifest.version}: does not fit its own manifest: {error}") from error
-        sides = [
+        users, items = (
             Side(
                 {node_id: row for row, node_id in enumerate(ids) if node_id},
                 levels[side].contiguous(),
@@ -126,8 +126,8 @@ class ServingModel:
                 artifact.attribute_values.get(kind, []),
             )
             for side, (kind, ids) in enumerate(((USER, artifact.user_ids), (ITEM, artifact.item_ids)))
-        ]
-        return cls(manifest.version, exponents, encoder.eval(), *sides, edge_half_life_days)
+        )
+        return cls(manifest.version, exponents, encoder.eval(), users, items, edge_half_life_days)
 
     @torch.no_grad()
     def fold_in(

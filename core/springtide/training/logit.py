@@ -1,0 +1,199 @@
+"""A conditional logit over sampled alternatives: its rows of features, its likelihood, and where that is highest."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+from scipy.optimize import minimize
+
+from springtide.plugins.contracts import ContextWeight, History, Moment, Observed
+from springtide.training.graph import part
+
+LOWEST = np.float32(-3e38)
+_SAMPLING_POWER = 0.75  # Of popularity: as for the negatives of the training.
+
+
+class ConditionalLogit:
+    """Rows of features, one segment for each interaction: its item first, then the items it could have been.
+
+    A row holds the cosine, then every factor. Rows of the user's own items are weighed by exponents of their own.
+    """
+
+    def __init__(
+        self,
+        interactions: Observed,
+        user_vectors: npt.NDArray[np.float32],
+        item_vectors: npt.NDArray[np.float32],
+        weights: Mapping[str, ContextWeight],
+        num_samples: int,
+        penalty: float,
+    ) -> None:
+        self._interactions = interactions
+        self._user_vectors = user_vectors
+        self._item_vectors = item_vectors
+        self._weights = weights
+        self._block = 1 + sum(len(weight.factors) for weight in weights.values())
+        self._num_samples = num_samples
+        self._penalty = penalty
+        self._by_user = np.argsort(interactions.user_rows, kind="stable")  # Each user's, oldest first.
+        num_users = len(user_vectors)
+        self._first = np.searchsorted(interactions.user_rows[self._by_user], np.arange(num_users + 1))
+        self._counts = np.zeros(len(item_vectors))
+        self._features: list[npt.NDArray[np.float32]] = []
+        self._is_own: list[npt.NDArray[np.bool_]] = []
+        self._corrections: list[npt.NDArray[np.float32]] = []
+        self._lengths: list[int] = []
+
+    @property
+    def num_events(self) -> int:
+        """How many interactions were added."""
+        return len(self._lengths)
+
+    def observe(self, start: int, stop: int) -> None:
+        """Let the weights learn from interactions ``start`` to ``stop``."""
+        seen = part(self._interactions, start, stop)
+        self._counts += np.bincount(seen.item_rows, minlength=len(self._counts))
+        for weight in self._weights.values():
+            weight.observe(seen)
+
+    def add(self, moment: Moment, events: npt.NDArray[np.int64], as_of_ms: int, generator: np.random.Generator) -> None:
+        """Add interactions of one moment, with histories as they were before ``as_of_ms``."""
+        num_items = len(self._item_vectors)
+        chances = (self._counts + 1.0) ** _SAMPLING_POWER
+        chances /= chances.sum()
+        cumulative = np.cumsum(chances)
+        lifts = self._item_lifts(moment, num_items)
+        for event in events:
+            user, item = int(self._interactions.user_rows[event]), int(self._interactions.item_rows[event])
+            history = self._history(user, as_of_ms)
+            own, _ = history.distinct()
+            drawn = np.searchsorted(cumulative, generator.random(self._num_samples) * cumulative[-1])
+            drawn = np.minimum(drawn, num_items - 1)
+            drawn = drawn[~_contains(own, drawn) & (drawn != item)]
+            others = own[own != item]
+            rows = np.concatenate([[item], others, drawn])  # [num_candidates]
+            is_own = _contains(own, rows)
+            block = np.empty((len(rows), self._block), np.float32)
+            block[:, 0] = self._item_vectors[rows] @ self._user_vectors[user]
+            block[:, 1:] = lifts[:, rows].T
+            block[is_own, 1:] += self._history_lifts(history, moment)[np.searchsorted(own, rows[is_own])]
+            correction = np.zeros(len(rows), np.float32)
+            correction[1 + len(others) :] = -np.log(chances[drawn] * self._num_samples)
+            self._features.append(block)
+            self._is_own.append(is_own)
+            self._corrections.append(correction)
+            self._lengths.append(len(rows))
+
+    def solve(self) -> tuple[npt.NDArray[np.float64], float]:
+        """Return the exponents, float64 ``[2 * block]``, and the loss there: the penalised likelihood is concave."""
+        features = np.concatenate(self._features)  # [num_rows, block]
+        is_own = np.concatenate(self._is_own)
+        corrections = np.concatenate(self._corrections)
+        stops = np.cumsum(self._lengths)
+        taken = np.zeros((2, self._block))
+        first = stops - self._lengths
+        np.add.at(taken, is_own[first].astype(int), features[first])
+        taken = taken.ravel() / self.num_events
+        # Exponents in units of their features' spread: the search takes half the steps.
+        spread = np.concatenate([features[~is_own].std(0), features[is_own].std(0)]).astype(np.float64)
+        spread[~(spread > 0)] = 1.0
+        penalty = self._penalty / spread**2
+
+        def loss_and_gradient(scaled: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+            exponents = scaled / spread
+            log_total, expected = softmax_moments(
+                features, is_own, corrections, stops, exponents.reshape(2, -1).astype(np.float32)
+            )
+            loss = log_total - float(taken @ exponents) + float(penalty @ scaled**2)
+            return loss, (expected.ravel() - taken) / spread + 2.0 * penalty * scaled
+
+        is_signed = [False, *(factor.is_signed for weight in self._weights.values() for factor in weight.factors)]
+        bounds = [(None, None) if signed else (0.0, None) for signed in is_signed * 2]
+        start = np.zeros(2 * self._block)
+        start[[0, self._block]] = spread[[0, self._block]]
+        found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
+        return found.x / spread, float(found.fun)
+
+    def _item_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
+        blocks = []
+        for weight in self._weights.values():
+            lifts = weight.item_log_lifts(moment, num_items)
+            blocks.append(np.zeros((len(weight.factors), num_items), np.float32) if lifts is None else lifts)
+        return np.concatenate(blocks) if blocks else np.zeros((0, num_items), np.float32)
+
+    def _history_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32]:
+        """Return float32 ``[num_distinct, num_factors]``."""
+        items, _ = history.distinct()
+        blocks = []
+        for weight in self._weights.values():
+            lifts = weight.history_log_lifts(history, moment)
+            blocks.append(np.zeros((len(weight.factors), len(items)), np.float32) if lifts is None else lifts)
+        return np.concatenate(blocks).T if blocks else np.zeros((len(items), 0), np.float32)
+
+    def _history(self, user: int, before_ms: int) -> History:
+        own = self._by_user[self._first[user] : self._first[user + 1]]
+        own = own[: np.searchsorted(self._interactions.timestamps_ms[own], before_ms)][::-1]
+        return History(
+            self._interactions.item_rows[own],
+            self._interactions.timestamps_ms[own],
+            self._interactions.weights[own],
+        )
+
+
+def _contains(sorted_rows: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    if len(sorted_rows) == 0:
+        return np.zeros(len(rows), bool)
+    position = np.minimum(np.searchsorted(sorted_rows, rows), len(sorted_rows) - 1)
+    return np.asarray(sorted_rows[position] == rows)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def softmax_moments(
+    features: npt.NDArray[np.float32],
+    is_own: npt.NDArray[np.bool_],
+    corrections: npt.NDArray[np.float32],
+    stops: npt.NDArray[np.int64],
+    exponents: npt.NDArray[np.float32],
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Return, over segments, the mean log of the summed odds, and the mean of the features that odds expect.
+
+    One pass instead of ten over arrays of millions of rows: 8 times faster here than the same in numpy.
+
+    Args:
+        features: float32 ``[num_rows, num_features]``.
+        is_own: bool ``[num_rows]``, which of the two rows of ``exponents`` holds.
+        corrections: float32 ``[num_rows]``, added to the log odds.
+        stops: int64 ``[num_segments]``, where each segment of rows ends.
+        exponents: float32 ``[2, num_features]``.
+
+    Returns:
+        The mean, and float64 ``[2, num_features]``.
+    """
+    num_features = features.shape[1]
+    expected = np.zeros((2, num_features))
+    of_segment = np.zeros((2, num_features), np.float32)
+    scores = np.zeros(len(features), np.float32)
+    log_total = 0.0
+    start = 0
+    for stop in stops:
+        highest = LOWEST  # Not -inf: fast mathematics may assume that there is none.
+        for row in range(start, stop):
+            side = int(is_own[row])
+            score = corrections[row]
+            for feature in range(num_features):
+                score += features[row, feature] * exponents[side, feature]
+            scores[row] = score
+            highest = max(highest, score)
+        total = np.float32(0.0)
+        of_segment[:] = 0.0
+        for row in range(start, stop):
+            side = int(is_own[row])
+            odds = np.exp(scores[row] - highest)
+            total += odds
+            for feature in range(num_features):
+                of_segment[side, feature] += odds * features[row, feature]
+        log_total += np.log(total) + highest
+        expected += of_segment / total
+        start = stop
+    return log_total / len(stops), expected / len(stops)
