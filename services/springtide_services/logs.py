@@ -56,6 +56,7 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
     for package in ("springtide", "springtide_plugins", "springtide_services"):
         logging.getLogger(package).setLevel(level)
     # Ingest tells once when the broker goes and when it comes; kafka-python tells it ten times a second.

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -14,11 +15,15 @@ from springtide_services.logs import configure_logging, log_settings
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
+    """What is logged, in a room whose walls are put back afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
     configure_logging(stream=stream)
-    yield stream
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        yield stream
+    logging.captureWarnings(False)
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -40,10 +45,17 @@ def test_a_log_line_carries_its_name_and_fields(stream: io.StringIO) -> None:
 
 
 def test_libraries_speak_in_the_same_form_from_warning_on(stream: io.StringIO) -> None:
-    logging.getLogger("kafka").info("chatter")
-    logging.getLogger("kafka").warning("%s is away", "broker")
+    logging.getLogger("fsspec").info("chatter")
+    logging.getLogger("fsspec").warning("%s is away", "the store")
     (line,) = lines(stream)
-    assert (line["event"], line["logger"], line["level"]) == ("broker is away", "kafka", "warning")
+    assert (line["event"], line["logger"], line["level"]) == ("the store is away", "fsspec", "warning")
+
+
+def test_warnings_come_as_log_lines(stream: io.StringIO) -> None:
+    warnings.warn("soon to be gone", DeprecationWarning, stacklevel=1)
+    (line,) = lines(stream)
+    assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+    assert "soon to be gone" in str(line["event"])
 
 
 def test_an_error_carries_its_traceback(stream: io.StringIO) -> None:

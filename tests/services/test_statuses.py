@@ -1,11 +1,29 @@
 """Errors as gRPC statuses: the code, the details, and what is not shown."""
 
+import asyncio
+import time
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 
 from springtide.errors import CheckpointError, InvalidRequestError, ModelError, SpringtideError
-from springtide_services.statuses import NotFoundError, NotReadyError, status_of
+from springtide.v1 import recommender_pb2 as pb
+from springtide.v1 import recommender_pb2_grpc as pb_grpc
+from springtide_services.statuses import Context, NotFoundError, NotReadyError, answering, status_of
+
+
+class Dawdler(pb_grpc.RecommenderServiceServicer):
+    """Takes longer than it may."""
+
+    max_deadline_s = 0.1
+
+    @answering
+    async def Recommend(  # noqa: N802  # The proto's name.
+        self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, pb.RecommendResponse]
+    ) -> pb.RecommendResponse:
+        await asyncio.sleep(5)
+        return pb.RecommendResponse()
 
 
 @pytest.mark.parametrize(
@@ -41,3 +59,22 @@ def test_what_is_not_ours_is_not_shown() -> None:
     status = status_of(KeyError("a secret"), 10)
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
     assert "secret" not in status.message
+
+
+@pytest.mark.parametrize("timeout_s", [None, 30.0])
+def test_a_call_takes_no_longer_than_the_server_allows(timeout_s: float | None) -> None:
+    async def scenario() -> None:
+        server = grpc.aio.server()
+        pb_grpc.add_RecommenderServiceServicer_to_server(Dawdler(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await pb_grpc.RecommenderServiceStub(channel).Recommend(pb.RecommendRequest(), timeout=timeout_s)
+        await server.stop(None)
+        assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "0.1 s at most" in (refused.value.details() or "")
+
+    started = time.monotonic()
+    asyncio.run(scenario())
+    assert time.monotonic() - started < 2
