@@ -168,10 +168,14 @@ class Factor:
     Attributes:
         name: Such as ``hour``; unique within its weight.
         is_signed: Whether the exponent may be negative; lifts are not, habits are.
+        needs_whole_history: Whether the exponent is learned on moments of the whole history, not of the latest slice:
+            the time of year does not change within a few weeks. The term must be about how items differ with the
+            moment, since it is learned without cosines.
     """
 
     name: str
     is_signed: bool = False
+    needs_whole_history: bool = False
 
 
 class ContextWeight:

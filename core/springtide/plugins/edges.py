@@ -1,10 +1,16 @@
 """Edges as an encoder sees them, and the products that carry messages along them."""
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.nn import Aggregation, MeanAggregation, SumAggregation
+
+with warnings.catch_warnings():
+    # Torch warns once, at the first of them, that sparse CSR tensors are in beta: nothing that a user can act on.
+    warnings.simplefilter("ignore", UserWarning)
+    torch.eye(1).to_sparse_csr()
 
 
 class Edges:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from springtide.plugins.contracts import ContextWeight, Moment, Observed
 from springtide.ranking.weights import Exponents, Terms, bucket_of, factor_names
+from springtide.training.graph import part
 from springtide.training.logit import ConditionalLogit
 
 _SMALLEST_COSINE = 1e-6  # A cosine that counts for nothing would leave the temperature infinite.
@@ -77,32 +78,92 @@ def fit_exponents(
         The fit; None if no interaction of the slice has a user and an item that the vectors know.
     """
     generator = np.random.default_rng(seed)
-    weights = make_weights()
     events = _known_events(interactions, split)
     if len(events) == 0:
         return None
-    names = factor_names(weights)
-    problem = ConditionalLogit(
-        interactions, user_vectors, item_vectors, weights, settings.num_samples, settings.penalty
-    )
-    problem.observe(0, split)
-    observed = split
-    frozen = Moment(int(interactions.timestamps_ms[split]))
-    for moment, chosen in _moments(interactions, events, weights, settings, generator):
-        if settings.is_live:
-            first = int(chosen.min())
-            problem.observe(observed, first)
-            observed = first
-            problem.add(moment, chosen, int(interactions.timestamps_ms[first]), generator)
-        else:
-            problem.add(frozen, chosen, frozen.timestamp_ms, generator)
-    solution, loss = problem.solve()
-    new, own = solution.reshape(2, -1)
-    exponents = Exponents(
+    vectors = (user_vectors, item_vectors)
+    latest = _fit_latest(interactions, split, events, vectors, make_weights(), settings, generator)
+    exponents, loss = latest.solve()
+    exponents = _fit_whole_history(interactions, exponents, vectors, make_weights(), settings, generator)
+    names = factor_names(make_weights())
+    new, own = exponents
+    found = Exponents(
         Terms(max(float(new[0]), _SMALLEST_COSINE), _by_weight(names, new[1:])),
         Terms(float(own[0]), _by_weight(names, own[1:])),
     )
-    return ExponentFit(exponents, loss, problem.num_events)
+    return ExponentFit(found, loss, latest.num_events)
+
+
+def _fit_latest(
+    interactions: Observed,
+    split: int,
+    events: npt.NDArray[np.int64],
+    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    weights: Mapping[str, ContextWeight],
+    settings: ExponentSettings,
+    generator: np.random.Generator,
+) -> ConditionalLogit:
+    """Return the problem of the latest slice: all exponents but those that need the whole history."""
+    is_free = ~_needs_whole_history(weights)
+    none = np.zeros((2, len(is_free)), np.float32)
+    problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings.num_samples, settings.penalty)
+    problem.observe(part(interactions, 0, split))
+    observed = split
+    frozen = Moment(int(interactions.timestamps_ms[split]))
+    for moment, chosen in _moments(interactions, events, weights, settings, generator):
+        if not settings.is_live:
+            problem.add(frozen, chosen, frozen.timestamp_ms, generator)
+            continue
+        first = int(chosen.min())
+        if first > observed:
+            problem.observe(part(interactions, observed, first))
+            observed = first
+        problem.add(moment, chosen, int(interactions.timestamps_ms[first]), generator)
+    return problem
+
+
+def _fit_whole_history(
+    interactions: Observed,
+    exponents: npt.NDArray[np.float64],
+    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    weights: Mapping[str, ContextWeight],
+    settings: ExponentSettings,
+    generator: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """Return the exponents, float64 ``[2, 1 + num_factors]``, with those that need the whole history learned too.
+
+    The weights learn from one half of the users, and the exponents from the other half's interactions at moments all
+    over the history: what a profile says of a moment is then tested on people it has not seen. Cosines are left out,
+    since the vectors were trained on these very interactions; the other exponents stay as they are.
+    """
+    is_free = _needs_whole_history(weights)
+    is_teacher = generator.random(len(vectors[0])) < 0.5
+    of_teacher = is_teacher[interactions.user_rows]
+    events = np.flatnonzero(~of_teacher)
+    if not is_free.any() or len(events) == 0 or not of_teacher.any():
+        return exponents
+    fixed = exponents.astype(np.float32)
+    fixed[:, 0] = 0.0
+    problem = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings.num_samples, settings.penalty)
+    problem.observe(
+        Observed(
+            interactions.user_rows[of_teacher],
+            interactions.item_rows[of_teacher],
+            interactions.timestamps_ms[of_teacher],
+            interactions.weights[of_teacher],
+        )
+    )
+    for moment, chosen in _moments(interactions, events, weights, settings, generator):
+        problem.add(moment, chosen, int(interactions.timestamps_ms[chosen.min()]), generator)
+    found, _ = problem.solve()
+    return np.where(is_free, found, exponents)
+
+
+def _needs_whole_history(weights: Mapping[str, ContextWeight]) -> npt.NDArray[np.bool_]:
+    """Return bool ``[1 + num_factors]``; the cosine, which comes first, does not."""
+    return np.array(
+        [False, *(factor.needs_whole_history for weight in weights.values() for factor in weight.factors)], bool
+    )
 
 
 def _by_weight(names: list[tuple[str, str]], exponents: npt.NDArray[np.float64]) -> dict[str, dict[str, float]]:
@@ -129,10 +190,9 @@ def _moments(
     generator: np.random.Generator,
 ) -> list[tuple[Moment, npt.NDArray[np.int64]]]:
     """Return moments of the slice, in time order, each with some of the events that share its bucket."""
-    num_wanted = settings.num_moments * settings.events_per_moment
     moments = []
     centers = np.sort(generator.choice(events, min(settings.num_moments, len(events)), replace=False))
-    half = max(1, min(len(events) // (2 * len(centers)), num_wanted))
+    half = max(1, min(len(events) // (2 * len(centers)), 4 * settings.events_per_moment))
     used = np.zeros(len(interactions), bool)
     for center in centers:
         moment = Moment(int(interactions.timestamps_ms[center]))

@@ -8,7 +8,6 @@ from numba import njit
 from scipy.optimize import minimize
 
 from springtide.plugins.contracts import ContextWeight, History, Moment, Observed
-from springtide.training.graph import part
 
 LOWEST = np.float32(-3e38)
 _SAMPLING_POWER = 0.75  # Of popularity: as for the negatives of the training.
@@ -18,6 +17,16 @@ class ConditionalLogit:
     """Rows of features, one segment for each interaction: its item first, then the items it could have been.
 
     A row holds the cosine, then every factor. Rows of the user's own items are weighed by exponents of their own.
+
+    Args:
+        interactions: Positive interactions, oldest first.
+        user_vectors: float32 ``[num_users, d]``.
+        item_vectors: float32 ``[num_items, d]``.
+        weights: They know nothing yet.
+        is_free: bool ``[1 + num_factors]``, which exponents are sought.
+        fixed: float32 ``[2, 1 + num_factors]``, the others', for new items and for own.
+        num_samples: Items sampled for each interaction.
+        penalty: Of the squared exponents.
     """
 
     def __init__(
@@ -26,6 +35,8 @@ class ConditionalLogit:
         user_vectors: npt.NDArray[np.float32],
         item_vectors: npt.NDArray[np.float32],
         weights: Mapping[str, ContextWeight],
+        is_free: npt.NDArray[np.bool_],
+        fixed: npt.NDArray[np.float32],
         num_samples: int,
         penalty: float,
     ) -> None:
@@ -33,7 +44,8 @@ class ConditionalLogit:
         self._user_vectors = user_vectors
         self._item_vectors = item_vectors
         self._weights = weights
-        self._block = 1 + sum(len(weight.factors) for weight in weights.values())
+        self._is_free = is_free
+        self._fixed = np.where(is_free, np.float32(0.0), fixed)
         self._num_samples = num_samples
         self._penalty = penalty
         self._by_user = np.argsort(interactions.user_rows, kind="stable")  # Each user's, oldest first.
@@ -50,9 +62,8 @@ class ConditionalLogit:
         """How many interactions were added."""
         return len(self._lengths)
 
-    def observe(self, start: int, stop: int) -> None:
-        """Let the weights learn from interactions ``start`` to ``stop``."""
-        seen = part(self._interactions, start, stop)
+    def observe(self, seen: Observed) -> None:
+        """Let the weights learn from interactions."""
         self._counts += np.bincount(seen.item_rows, minlength=len(self._counts))
         for weight in self._weights.values():
             weight.observe(seen)
@@ -74,24 +85,26 @@ class ConditionalLogit:
             others = own[own != item]
             rows = np.concatenate([[item], others, drawn])  # [num_candidates]
             is_own = _contains(own, rows)
-            block = np.empty((len(rows), self._block), np.float32)
+            block = np.empty((len(rows), len(self._is_free)), np.float32)
             block[:, 0] = self._item_vectors[rows] @ self._user_vectors[user]
             block[:, 1:] = lifts[:, rows].T
             block[is_own, 1:] += self._history_lifts(history, moment)[np.searchsorted(own, rows[is_own])]
             correction = np.zeros(len(rows), np.float32)
             correction[1 + len(others) :] = -np.log(chances[drawn] * self._num_samples)
-            self._features.append(block)
+            correction += (block * self._fixed[is_own.astype(int)]).sum(1)
+            self._features.append(block[:, self._is_free])
             self._is_own.append(is_own)
             self._corrections.append(correction)
             self._lengths.append(len(rows))
 
     def solve(self) -> tuple[npt.NDArray[np.float64], float]:
-        """Return the exponents, float64 ``[2 * block]``, and the loss there: the penalised likelihood is concave."""
-        features = np.concatenate(self._features)  # [num_rows, block]
+        """Return all exponents, float64 ``[2, 1 + num_factors]``, and the loss: the penalised likelihood is concave."""
+        features = np.concatenate(self._features)  # [num_rows, num_free]
         is_own = np.concatenate(self._is_own)
         corrections = np.concatenate(self._corrections)
         stops = np.cumsum(self._lengths)
-        taken = np.zeros((2, self._block))
+        num_free = features.shape[1]
+        taken = np.zeros((2, num_free))
         first = stops - self._lengths
         np.add.at(taken, is_own[first].astype(int), features[first])
         taken = taken.ravel() / self.num_events
@@ -109,11 +122,16 @@ class ConditionalLogit:
             return loss, (expected.ravel() - taken) / spread + 2.0 * penalty * scaled
 
         is_signed = [False, *(factor.is_signed for weight in self._weights.values() for factor in weight.factors)]
-        bounds = [(None, None) if signed else (0.0, None) for signed in is_signed * 2]
-        start = np.zeros(2 * self._block)
-        start[[0, self._block]] = spread[[0, self._block]]
+        bounds = [
+            (None, None) if signed else (0.0, None)
+            for signed, is_free in zip(is_signed, self._is_free, strict=True)
+            if is_free
+        ] * 2
+        start = np.full(2 * num_free, 0.1)
         found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
-        return found.x / spread, float(found.fun)
+        exponents = self._fixed.astype(np.float64)
+        exponents[:, self._is_free] = (found.x / spread).reshape(2, -1)
+        return exponents, float(found.fun)
 
     def _item_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
         blocks = []

@@ -12,6 +12,7 @@ from springtide.errors import SettingsError
 from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
 from springtide_plugins.context_weights.counts import BinnedCounts, log_lift
 
+_PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5
 _NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
@@ -19,6 +20,9 @@ _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
 
 class Calendar(ContextWeight):
     """An item's share of interactions around this hour, weekday and time of year over its share at any time.
+
+    The time of year is two factors: at moments near the newest event it overlaps with what is trending, and has an
+    exponent of its own there. As a moment moves away from the newest event, on either side, one gives way to the other.
 
     Profiles are cyclic and smooth: each bin also counts its neighbours, by a Gaussian, so that the night before a
     month ends is near the next. Shares are drawn to "as usual" where an item was seldom seen.
@@ -28,14 +32,30 @@ class Calendar(ContextWeight):
         prior: How many interactions the prior belief in "as usual" weighs, above 0.
         hour_width: Standard deviation of the smoothing of hours, in hours, above 0.
         year_width_days: Standard deviation of the smoothing of the year, in days, above 0.
+        near_days: After how many days away from the newest event the far factor counts as much as the near one.
     """
 
-    factors = (Factor("hour"), Factor("weekday"), Factor("year"))
+    factors = (
+        Factor("hour"),
+        Factor("weekday"),
+        Factor("year", needs_whole_history=True),
+        Factor("year_near"),
+    )
 
     def __init__(
-        self, time_zone: str = "UTC", prior: float = 5.0, hour_width: float = 1.5, year_width_days: float = 10.0
+        self,
+        time_zone: str = "UTC",
+        prior: float = 5.0,
+        hour_width: float = 1.5,
+        year_width_days: float = 10.0,
+        near_days: float = 14.0,
     ) -> None:
-        for name, value in (("prior", prior), ("hour_width", hour_width), ("year_width_days", year_width_days)):
+        for name, value in (
+            ("prior", prior),
+            ("hour_width", hour_width),
+            ("year_width_days", year_width_days),
+            ("near_days", near_days),
+        ):
             if not value > 0:
                 raise SettingsError(f"context weight 'calendar': wanted {name} above 0, got {value}")
         try:
@@ -43,6 +63,8 @@ class Calendar(ContextWeight):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
             raise SettingsError(f"context weight 'calendar': no time zone named {time_zone!r}") from error
         self.prior = prior
+        self._near_ms = near_days * MS_PER_DAY
+        self._newest_ms = 0
         self._profiles = (BinnedCounts(24), BinnedCounts(7), BinnedCounts(_NUM_YEAR_BINS))
         one_weekday = np.eye(1, 7)[0]  # Weekdays are not smoothed: a Saturday is not much like a Friday.
         self._kernels = (
@@ -53,16 +75,20 @@ class Calendar(ContextWeight):
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction into its hour, weekday and time of year."""
+        if len(observed) == 0:
+            return
+        self._newest_ms = max(self._newest_ms, int(observed.timestamps_ms.max()))
         bins = self._bins(observed.timestamps_ms)
         for profile, bins_of_profile in zip(self._profiles, bins, strict=True):
             profile.add(observed.item_rows, bins_of_profile, observed.weights)
 
     def bucket(self, moment: Moment) -> Hashable:
-        """Return the hour, the weekday and the part of the year."""
-        return tuple(int(bins[0]) for bins in self._bins(np.array([moment.timestamp_ms])))
+        """Return the local hour."""
+        timestamps_ms = np.array([moment.timestamp_ms])
+        return int((timestamps_ms + self._offsets_ms(timestamps_ms))[0] // MS_PER_HOUR)
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
-        """Return the log lifts of hour, weekday and time of year."""
+        """Return the log lifts of hour, weekday and time of year, the last shared out between far and near."""
         usual = self._profiles[0].totals(num_items)
         total = usual.sum()
         if total == 0:
@@ -73,19 +99,22 @@ class Calendar(ContextWeight):
         ):
             now = profile.smoothed(int(bins[0]), kernel, num_items)
             lifts.append(log_lift(now, usual * (now.sum() / total), self.prior))
-        return np.stack(lifts)
+        hour, weekday, year = lifts
+        nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - self._newest_ms) / self._near_ms))
+        return np.stack([hour, weekday, (1 - nearness) * year, nearness * year])
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all profiles."""
         return {
-            f"{factor.name}/counts": profile.state()["counts"]
-            for factor, profile in zip(self.factors, self._profiles, strict=True)
+            "newest_ms": np.array([self._newest_ms], np.int64),
+            **{name: profile.state()["counts"] for name, profile in zip(_PROFILES, self._profiles, strict=True)},
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take up all profiles."""
-        for factor, profile in zip(self.factors, self._profiles, strict=True):
-            profile.restore({"counts": state[f"{factor.name}/counts"]})
+        self._newest_ms = int(state["newest_ms"][0])
+        for name, profile in zip(_PROFILES, self._profiles, strict=True):
+            profile.restore({"counts": state[name]})
 
     def _bins(self, timestamps_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
         local_ms = timestamps_ms + self._offsets_ms(timestamps_ms)

@@ -44,13 +44,18 @@ class DecayedCounts:
         grown_weights = weights * 2.0 ** ((timestamps_ms - self._landmark_ms) / self.half_life_ms)
         add_at(self._counts, rows, grown_weights)
 
-    def at(self, timestamp_ms: int, num_rows: int) -> Floats:
-        """Return float64 ``[num_rows]``, the counts decayed to a moment; to the newest event's, if that is later."""
+    @property
+    def newest_ms(self) -> int:
+        """Time of the newest event; 0 before the first."""
+        return self._newest_ms
+
+    def at_newest(self, num_rows: int) -> Floats:
+        """Return float64 ``[num_rows]``, the counts decayed to the time of the newest event."""
         counts = np.zeros(num_rows)
         known = min(num_rows, len(self._counts))
         if self._landmark_ms is not None:
-            now_ms = max(timestamp_ms, self._newest_ms)
-            counts[:known] = self._counts[:known] * 2.0 ** ((self._landmark_ms - now_ms) / self.half_life_ms)
+            decay = 2.0 ** ((self._landmark_ms - self._newest_ms) / self.half_life_ms)
+            counts[:known] = self._counts[:known] * decay
         return counts
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

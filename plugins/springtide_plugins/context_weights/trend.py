@@ -15,8 +15,9 @@ from springtide_plugins.context_weights.counts import DecayedCounts, log_lift
 class Trend(ContextWeight):
     """An item's recent share of interactions over its usual share.
 
-    Recent is exponentially decayed, once for each half-life; usual is everything that was seen. A request for a
-    moment before the newest event gets the trend of the newest event: what was trending then is not kept.
+    Recent is exponentially decayed, once for each half-life; usual is everything that was seen. The trend is that of
+    the newest event; the logarithm of its lift halves with every half-life that a request's moment is away from it, on
+    either side: what is in demand in December says little about July.
 
     Args:
         half_lives_days: One factor for each; above 0.
@@ -44,14 +45,15 @@ class Trend(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of recent over usual share, for each half-life."""
-        usual = self._usual.at(moment.timestamp_ms, num_items)
+        usual = self._usual.at_newest(num_items)
         total = usual.sum()
         if total == 0:
             return None
         lifts = []
         for counts in self._recent:
-            recent = counts.at(moment.timestamp_ms, num_items)
-            lifts.append(log_lift(recent, usual * (recent.sum() / total), self.prior))
+            recent = counts.at_newest(num_items)
+            nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - counts.newest_ms) / counts.half_life_ms))
+            lifts.append(nearness * log_lift(recent, usual * (recent.sum() / total), self.prior))
         return np.stack(lifts)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
