@@ -93,8 +93,8 @@ def test_none_in_words_takes_a_bound_away(tmp_path: Path, monkeypatch: pytest.Mo
     ("text", "message"),
     [
         ("[kafka]\nbootstrap_server = 'a'\n", "(did you mean kafka.bootstrap_servers?)"),
-        ("[traning]\nepochs = 2\n", "no setting named 'traning' (did you mean training?)"),
-        ("epochs = 2\n", "no setting named 'epochs' (did you mean training.epochs?)"),
+        ("[traning]\nsteps = 2\n", "no setting named 'traning' (did you mean training?)"),
+        ("steps = 2\n", "no setting named 'steps' (did you mean training.steps?)"),
         ("[plugins]\nzzz = 1\n", "no setting named 'plugins.zzz' (choices: folder, modules)"),
         ("[interactions.buy]\nwieght = 2\n", "(did you mean interactions.buy.weight?)"),
         ("[model.encoder]\nnane = 'gat'\n", "no setting named 'model.encoder.nane' (did you mean model.encoder.name?)"),

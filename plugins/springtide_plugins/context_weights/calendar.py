@@ -48,7 +48,7 @@ class Calendar(ContextWeight):
         prior: float = 5.0,
         hour_width: float = 1.5,
         year_width_days: float = 10.0,
-        near_days: float = 14.0,
+        near_days: float = 7.0,
     ) -> None:
         for name, value in (
             ("prior", prior),
