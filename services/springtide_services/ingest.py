@@ -12,18 +12,18 @@ from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.config import Settings
 from springtide.errors import BrokerError, CheckpointError
+from springtide.events import Refusal
 from springtide.events.decoding import Decoder
 from springtide.state import LiveState
 from springtide_services.checkpointing import Checkpointer
 from springtide_services.dead_letters import DeadLetterWriter
-from springtide_services.source import KafkaSource
+from springtide_services.source import KafkaSource, UnreadableRecordError
 from springtide_services.topics import is_reachable, make_missing_topics
 
 logger = structlog.stdlib.get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
-_STEADY_S = 10.0  # A connection that held so long was a good one: pauses begin anew.
 _TURN_S = 0.05  # While there is no broker: how often checkpoints are looked after.
 
 
@@ -137,21 +137,22 @@ class IngestLoop:
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
-        steady = Deadline.after(_STEADY_S)
         try:
             while not self._stopping.is_set():
+                reached = self._state.position
                 try:
                     if not self._wait_for_broker():
                         break
                     with self._open() as source, DeadLetterWriter(self._settings.kafka) as dead_letters:
-                        steady = Deadline.after(_STEADY_S)
+                        reached = source.position
                         self._read(source, dead_letters)
                 except (KafkaError, BrokerError) as error:
                     logger.warning("broker_lost", error=f"{type(error).__name__}: {error}", retry_in_s=pause_s)
                 finally:
                     self._is_connected, self._lag = False, None
                 self._pause(pause_s)
-                pause_s = _FIRST_PAUSE_S if steady.is_over() else min(2 * pause_s, _LONGEST_PAUSE_S)
+                has_moved = self._state.position is not reached
+                pause_s = _FIRST_PAUSE_S if has_moved else min(2 * pause_s, _LONGEST_PAUSE_S)
             self._checkpointer.finish()
         except BaseException as error:
             logger.error("ingest_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
@@ -162,10 +163,17 @@ class IngestLoop:
                 self._moved.notify_all()
 
     def _read(self, source: KafkaSource, dead_letters: DeadLetterWriter) -> None:
-        """Read until told to stop, or until there are new partitions."""
+        """Read until told to stop, or until the source must be opened again."""
         state, timeout_ms = self._state, self._settings.kafka.poll_timeout_ms
         while not self._stopping.is_set() and source.check():
-            records = source.poll(timeout_ms)
+            try:
+                records = source.poll(timeout_ms)
+            except UnreadableRecordError as error:
+                bad = error.record
+                self._dead_letters.update(dead_letters.write([Refusal(bad, "undecodable", str(error))]))
+                state.advance({bad.partition: bad.offset + 1})
+                self._tell_moved()
+                return
             if records:
                 batches, refusals = self._decoder.decode(records, wall_ms())
                 if refusals:  # Before the position moves past them: a crash repeats letters, never loses one.

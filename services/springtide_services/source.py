@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaConnectionError, OffsetOutOfRangeError
+from kafka.errors import CorruptRecordError, KafkaConnectionError, OffsetOutOfRangeError
 
 from springtide.clock import Deadline
 from springtide.config import KafkaSettings
@@ -22,8 +22,21 @@ _CHOICES = (
 _LOOK_EVERY_S = 1.0  # For a lost connection: a reading of a counter.
 _ASK_EVERY_S = 10.0  # For a topic made anew and for new partitions: a request to the broker.
 _TOPIC_GRACE_S = 5.0  # A broker that has just started may not know its topics yet.
-_BOOTSTRAP_TIMEOUT_MS = 10_000
-_REQUEST_TIMEOUT_MS = 10_000  # A broker that is silent for so long counts as gone.
+_TIMEOUTS = {"bootstrap_timeout_ms": 10_000, "request_timeout_ms": 10_000}  # Silent for so long, a broker is gone.
+_PROBE_TIMEOUT_MS = 2_000
+_UNREADABLE = "Found invalid record structure"  # How kafka-python 3.0 words it; a bad checksum it words otherwise.
+
+
+class UnreadableRecordError(Exception):
+    """Raised when the record that comes next in a partition is not built as Kafka records are, and never will be.
+
+    Attributes:
+        record: Where it stands; its bytes cannot be had.
+    """
+
+    def __init__(self, record: RawEvent, message: str) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 class KafkaSource:
@@ -47,28 +60,19 @@ class KafkaSource:
         self._kafka = kafka
         self._next_look = Deadline.after(_LOOK_EVERY_S)
         self._next_ask = Deadline.after(_ASK_EVERY_S)
-        ours = {"bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS, "request_timeout_ms": _REQUEST_TIMEOUT_MS}
-        self._admin = KafkaAdminClient(**{**ours, **client_config(kafka)})
+        self._admin = KafkaAdminClient(**{**_TIMEOUTS, **client_config(kafka)})
         try:
             facts = self._find_topic()
             _check_topic(facts, position)
-            self._consumer = KafkaConsumer(
-                **{**ours, **client_config(kafka)},
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                fetch_min_bytes=1,
-                fetch_max_wait_ms=kafka.fetch_max_wait_ms,
-                isolation_level="read_committed",  # What a transaction took back did not happen.
-                max_poll_records=kafka.max_poll_records,
-            )
+            self._consumer = _make_consumer(kafka)
         except BaseException:
             self._admin.close()
             raise
         try:
             self._partitions = {number: TopicPartition(kafka.topic, number) for number in facts.partitions}
             self._consumer.assign(list(self._partitions.values()))
-            next_offsets = self._seek({} if position is None else position.next_offsets)
-            self.position = StreamPosition(kafka.topic, facts.topic_id, next_offsets)
+            self._next_offsets = self._seek({} if position is None else position.next_offsets)
+            self.position = StreamPosition(kafka.topic, facts.topic_id, dict(self._next_offsets))
         except BaseException:
             self.close()
             raise
@@ -78,14 +82,21 @@ class KafkaSource:
 
         Raises:
             OffsetsLostError: If the broker no longer has what comes next.
+            UnreadableRecordError: If a record cannot be read; the source must be opened again behind it.
             KafkaError: If the broker refuses.
         """
         try:
             polled = self._consumer.poll(timeout_ms)
+        except CorruptRecordError as error:
+            if _UNREADABLE in str(error):
+                self._raise_unreadable()
+            raise
         except OffsetOutOfRangeError as error:
             raise OffsetsLostError(
                 f"topic {self._kafka.topic!r} no longer has the events that come next: {error} ({_CHOICES})"
             ) from error
+        for partition, records in polled.items():
+            self._next_offsets[partition.partition] = records[-1].offset + 1
         return [
             RawEvent(r.value, r.key, r.headers, r.topic, r.partition, r.offset, r.timestamp)
             for records in polled.values()
@@ -149,6 +160,27 @@ class KafkaSource:
     ) -> None:
         self.close()
 
+    def _raise_unreadable(self) -> None:
+        """Raise UnreadableRecordError for the partition whose next record it is, which is found by reading each alone.
+
+        kafka-python reads a batch from its beginning: what follows an unreadable record in its batch, and so comes from
+        the same producer, is unreadable too.
+        """
+        for number, partition in self._partitions.items():
+            offset = self._next_offsets[number]
+            if offset == self._consumer.highwater(partition):
+                continue
+            consumer = _make_consumer(self._kafka)
+            try:
+                consumer.assign([partition])
+                consumer.seek(partition, offset)
+                consumer.poll(_PROBE_TIMEOUT_MS)
+            except CorruptRecordError as error:
+                record = RawEvent(None, topic=self._kafka.topic, partition=number, offset=offset)
+                raise UnreadableRecordError(record, f"record: wanted one built as Kafka's are: {error}") from error
+            finally:
+                consumer.close(autocommit=False)
+
     def _find_topic(self) -> TopicFacts:
         deadline = Deadline.after(_TOPIC_GRACE_S)
         while (facts := read_topic_facts(self._admin, self._kafka.topic)) is None:
@@ -171,6 +203,18 @@ class KafkaSource:
             self._consumer.seek(partition, offset)
             next_offsets[number] = offset
         return next_offsets
+
+
+def _make_consumer(kafka: KafkaSettings) -> KafkaConsumer:
+    return KafkaConsumer(
+        **{**_TIMEOUTS, **client_config(kafka)},
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        fetch_min_bytes=1,
+        fetch_max_wait_ms=kafka.fetch_max_wait_ms,
+        isolation_level="read_committed",  # What a transaction took back did not happen.
+        max_poll_records=kafka.max_poll_records,
+    )
 
 
 def _check_topic(facts: TopicFacts, position: StreamPosition | None) -> None:

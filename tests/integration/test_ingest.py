@@ -203,6 +203,36 @@ def test_bad_rows_of_a_packed_batch_are_named_in_the_letter(fresh_kafka: Callabl
     assert letter.headers[dead_letters.ROWS] == b"1,3"
 
 
+class _BadName(str):
+    """A header name that goes over the wire as bytes that are not UTF-8, as a producer in another language may send."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+def test_record_that_kafka_python_cannot_read_is_stepped_over(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    settings = _settings(fresh_kafka(num_partitions=2))
+    producer = KafkaProducer(**client_config(settings.kafka))
+    good = _event().SerializeToString()
+    for partition in (0, 1):
+        for headers in ([], [(_BadName("x"), b"1")], []):
+            producer.send(settings.kafka.topic, good, headers=headers, partition=partition).get(5)
+    producer.close()
+    state = LiveState(settings, {})
+    with _running(settings, state) as loop:
+        assert loop.wait_for({0: 3, 1: 3}, Deadline.after(10.0))
+        assert loop.status().dead_letters == {"undecodable": 2}
+        assert loop.status().failure is None
+    assert state.num_events == 4, "nothing good is lost"
+    places = {
+        (letter.headers[dead_letters.PARTITION], letter.headers[dead_letters.OFFSET])
+        for letter in _read_letters(settings.kafka, 2)
+    }
+    assert places == {(b"0", b"1"), (b"1", b"1")}
+
+
 def test_dead_letter_that_cannot_be_written_holds_the_position(
     fresh_kafka: Callable[..., KafkaSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
