@@ -26,7 +26,7 @@ from springtide_services.producer import EventPublisher
 from springtide_services.supervisor import Child, Supervisor
 from springtide_services.terminal import StageBars, progress
 from springtide_services.terminal import console as make_console
-from springtide_services.termination import sigterm_as_interrupt
+from springtide_services.termination import stoppable
 from springtide_services.topics import ensure_topics
 from springtide_services.up import embedded_environment, free_port
 
@@ -92,7 +92,7 @@ def run_demo(*, keep: bool) -> None:
     """
     console = make_console()
     start_s = time.monotonic()
-    with sigterm_as_interrupt():
+    with stoppable():
         try:
             with _everything(console) as (running, dataset):
                 _publish_and_ingest(running, dataset)

@@ -1,19 +1,22 @@
-"""SIGTERM as Ctrl-C, so that one way of stopping cleans everything up."""
+"""SIGTERM and SIGHUP as Ctrl-C, so that one way of stopping cleans everything up."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
 from types import FrameType
 
+# SIGINT, too: a shell that starts us in the background has it ignored.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM and SIGHUP while the block runs; for the main thread."""
+def stoppable() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP while the block runs; for the main thread."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    former = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    former = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
         yield
     finally:

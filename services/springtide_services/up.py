@@ -14,7 +14,7 @@ from springtide.errors import SettingsError
 from springtide_services.broker import EmbeddedBroker
 from springtide_services.client import Client
 from springtide_services.supervisor import Child, Supervisor
-from springtide_services.termination import sigterm_as_interrupt
+from springtide_services.termination import stoppable
 
 _POLL_S = 0.2
 
@@ -35,7 +35,7 @@ def run_up(settings: Settings, settings_path: Path | None = None) -> None:
     """
     console = Console(stderr=True, highlight=False)
     arguments = ["--settings", str(settings_path.absolute())] if settings_path else []
-    with sigterm_as_interrupt(), contextlib.ExitStack() as stack:
+    with stoppable(), contextlib.ExitStack() as stack:
         try:
             environment: dict[str, str] = {}
             broker = None
@@ -68,7 +68,7 @@ def run_broker(port: int) -> None:
     if not 1 <= port <= 65_535:
         raise SettingsError(f"--port: wanted 1 to 65535, got {port}")
     console = Console(stderr=True, highlight=False)
-    with sigterm_as_interrupt(), contextlib.suppress(KeyboardInterrupt), EmbeddedBroker(port) as broker:
+    with stoppable(), contextlib.suppress(KeyboardInterrupt), EmbeddedBroker(port) as broker:
         console.print(f"Kafka on {broker.bootstrap_servers}; it forgets all on exit. Ctrl-C stops it.")
         while True:
             broker.check()
