@@ -177,6 +177,29 @@ def test_events_removed_by_retention_are_offsets_lost(kafka: KafkaSettings) -> N
 
 
 @pytest.mark.kafka
+def test_what_a_transaction_took_back_is_not_read_and_its_marker_is_no_lag(kafka: KafkaSettings) -> None:
+    settings = Settings(kafka=kafka)
+    events = {user: events_pb2.Event(interaction={"user": user, "item": "bread", "type": "purchase"}) for user in "ab"}
+    producer = KafkaProducer(**client_config(kafka), transactional_id=kafka.topic)
+    producer.init_transactions()
+    for event, end in zip(events.values(), (producer.commit_transaction, producer.abort_transaction), strict=True):
+        event.event_time.FromMilliseconds(1_000)
+        producer.begin_transaction()
+        producer.send(kafka.topic, event.SerializeToString(), partition=0).get(10)
+        end()
+    producer.close()
+    state = LiveState(settings, {})
+    loop = IngestLoop(settings, state, None)
+    loop.start()
+    deadline = Deadline.after(10.0)
+    while not loop.is_caught_up:
+        assert not deadline.is_over()
+        time.sleep(0.01)
+    loop.stop()
+    assert state.graph.nodes("user").ids.all_ids() == ["a"]
+
+
+@pytest.mark.kafka
 def test_new_partitions_are_read_without_a_restart(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "_ASK_EVERY_S", 0.2)
     settings = Settings(kafka=kafka)
