@@ -71,7 +71,7 @@ def answer_table(
     """
     weights = sorted({name for item in response.items for name in item.weights})
     table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
-    rows = [
+    rows: list[tuple[str | Text, ...]] = [
         (
             str(place),
             Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),

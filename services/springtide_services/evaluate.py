@@ -1,62 +1,81 @@
-"""`springtide evaluate`: the model beside baselines, as a table and as JSON."""
+"""The `evaluate` command: a table of models on a public data set, and the same as JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from springtide.config import Settings
 from springtide.evaluation.datasets import fetch
-from springtide.evaluation.protocol import K, Row, evaluate
+from springtide.evaluation.protocol import Row, evaluate
 from springtide.plugins.loading import load_plugins
-from springtide.training.loop import Progress
 from springtide_services.terminal import StageBars, console, progress
 
+_SEGMENTS = ("new", "all")
 
-def evaluate_and_show(dataset_name: str, settings: Settings, json_path: Path | None) -> None:
-    """Measure on a data set, print the table, and write the rows if a path is given."""
-    plugins = load_plugins(settings.plugins)
+
+def evaluate_and_show(name: str, settings: Settings, json_path: Path | None = None) -> None:
+    """Evaluate the model of the settings beside baselines, and print a line for each.
+
+    Args:
+        name: The data set's.
+        settings: Parts, steps and rates of the model.
+        json_path: Where the rows are also written, if anywhere.
+
+    Raises:
+        DatasetError: If the data set cannot be fetched.
+        UnknownPartError: If the settings name a part that no plugin offers.
+    """
     rows: list[Row] = []
+    plugins = load_plugins(settings.plugins)
     with progress(console(stderr=True)) as bars:
-        stages = StageBars(bars, "evaluate")
-        stages.show(f"read {dataset_name}")
-        dataset = fetch(dataset_name)
-
-        def show(at: Progress) -> None:
-            stages.show(at.stage, at.done, at.total, at.loss)
-
-        for of_model in evaluate(dataset, settings, plugins, show):
-            rows += of_model
+        stages = StageBars(bars)
+        stages.show("fetch the data")
+        dataset = fetch(name)
+        for found in evaluate(
+            dataset,
+            settings,
+            plugins,
+            lambda now: stages.show(now.stage, now.done, now.total, now.loss),
+        ):
+            rows += found
         stages.finish()
-    console().print(_table(dataset_name, rows))
+    console().print(_table(rows))
     if json_path is not None:
-        json_path.write_text(json.dumps({"dataset": dataset_name, "rows": [as_json(row) for row in rows]}, indent=2))
+        json_path.write_text(to_json(name, rows) + "\n", encoding="utf-8")
 
 
-def as_json(row: Row) -> dict[str, str | float | int]:
-    """Return a row as it is written."""
-    return {
-        "model": row.model,
-        "segment": row.segment,
-        f"ndcg@{K}": row.ndcg,
-        f"recall@{K}": row.recall,
-        "users": row.num_users,
-        "fit_seconds": row.fit_seconds,
-    }
+def to_json(name: str, rows: Sequence[Row]) -> str:
+    """Return the rows as JSON: ``{"dataset", "rows": [{"model", "segment", "ndcg@20", ...}]}``."""
+    return json.dumps(
+        {
+            "dataset": name,
+            "rows": [
+                {
+                    "model": row.model,
+                    "segment": row.segment,
+                    "ndcg@20": row.ndcg,
+                    "recall@20": row.recall,
+                    "users": row.num_users,
+                    "fit_seconds": row.fit_seconds,
+                }
+                for row in rows
+            ],
+        },
+        indent=2,
+    )
 
 
-def _table(dataset_name: str, rows: list[Row]) -> Table:
-    table = Table(title=f"{dataset_name}, global time split", box=None, pad_edge=False, title_justify="left")
+def _table(rows: Sequence[Row]) -> Table:
+    """Return a line for each model, with both segments side by side."""
+    table = Table(box=None, pad_edge=False)
     table.add_column("model")
-    for heading in ("segment", f"NDCG@{K}", f"Recall@{K}", "users", "fit, s"):
+    for heading in ("new: NDCG@20", "Recall@20", "users", "all: NDCG@20", "Recall@20", "users", "fit"):
         table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            row.model,
-            row.segment,
-            f"{row.ndcg:.4f}",
-            f"{row.recall:.4f}",
-            f"{row.num_users:,}",
-            f"{row.fit_seconds:.1f}",
-        )
+    by_name = {(row.model, row.segment): row for row in rows}
+    for model in dict.fromkeys(row.model for row in rows):
+        segments = [by_name[model, segment] for segment in _SEGMENTS]
+        cells = [cell for row in segments for cell in (f"{row.ndcg:.4f}", f"{row.recall:.4f}", f"{row.num_users:,}")]
+        table.add_row(model, *cells, f"{segments[0].fit_seconds:.0f} s")
     return table

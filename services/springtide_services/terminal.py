@@ -33,7 +33,7 @@ class StageBars:
         heading: Before each stage's name.
     """
 
-    def __init__(self, bars: Progress, heading: str) -> None:
+    def __init__(self, bars: Progress, heading: str = "") -> None:
         self._bars = bars
         self._heading = heading
         self._stage = ""
@@ -52,7 +52,9 @@ class StageBars:
         if self._task is None or stage != self._stage:
             self.finish()
             self._stage = stage
-            self._task = self._bars.add_task(f"{self._heading}: {stage}", total=None, note="")
+            self._task = self._bars.add_task(
+                f"{self._heading}: {stage}" if self._heading else stage.capitalize(), total=None, note=""
+            )
         note = f"loss {loss:.3f}" if loss is not None else note
         self._bars.update(self._task, total=total or None, completed=done, note=note)
 
