@@ -1,0 +1,87 @@
+"""The processes beside a bench: the server, the bare gRPC echo, and the load generator."""
+
+import asyncio
+import functools
+import gc
+import json
+import logging
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+import uvloop
+
+_WARM_UP_SHARE = 0.2  # Of the time: channels are opened, and caches filled, before anything counts.
+
+
+def main(role: str, *arguments: str) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    if role == "serve":
+        from springtide.config import Settings
+        from springtide_services.server import serve
+
+        serve(Settings.model_validate_json(arguments[0]), functools.partial(print, flush=True))
+    elif role == "echo":
+        uvloop.run(_echo(int(arguments[0])))
+    else:
+        address, method, bodies, num_clients, seconds = arguments
+        requests = pickle.loads(Path(bodies).read_bytes())  # Written by the bench a moment ago.
+        json.dump(uvloop.run(_load(address, method, requests, int(num_clients), float(seconds))), sys.stdout)
+
+
+async def _echo(response_bytes: int) -> None:
+    """Answer every call with as many bytes: what the gRPC stack costs by itself."""
+    response = bytes(response_bytes)
+
+    async def answer(request: bytes, context: object) -> bytes:
+        return response
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # Its stubs are partly untyped.
+        def service(self, details: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+    await server.stop(None)
+
+
+async def _load(
+    address: str, method: str, requests: Sequence[bytes], num_clients: int, seconds: float
+) -> list[float]:
+    """Send requests from clients that each wait for their answer; return the latencies in seconds.
+
+    Messages stay bytes; an answer that is not OK raises.
+    """
+    latencies: list[float] = []
+    gc.disable()
+    started = time.perf_counter()
+    counted, end = started + _WARM_UP_SHARE * seconds, started + (1 + _WARM_UP_SHARE) * seconds
+
+    async def client(number: int) -> None:
+        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            call = channel.unary_unary(method)
+            position = number * len(requests) // num_clients
+            while (sent := time.perf_counter()) < end:
+                await call(requests[position % len(requests)])
+                position += 1
+                if sent >= counted:
+                    latencies.append(time.perf_counter() - sent)
+
+    await asyncio.gather(*(client(number) for number in range(num_clients)))
+    return latencies
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

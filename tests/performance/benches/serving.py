@@ -1,0 +1,108 @@
+"""A server process over a synthetic stream and a model of it, as it would run."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from benches.sizes import Sizes
+from benches.synthetic import make_interactions
+
+from springtide.config import CheckpointSettings, KafkaSettings, ModelSettings, ServerSettings, Settings, TrainingSettings
+from springtide.events import EventBatch, Interactions
+from springtide.models import ModelStore
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.weights import make_context_weights
+from springtide.state import LiveState
+from springtide.training.train import train
+from springtide.v1 import admin_pb2, admin_pb2_grpc
+from springtide_services.broker import EmbeddedBroker
+from springtide_services.producer import EventPublisher
+from springtide_services.topics import ensure_topics
+
+_HERE = Path(__file__).parents[1]
+_START_BUDGET_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that has the whole stream and serves the model; ``address`` is where."""
+
+    settings: Settings
+    interactions: Interactions
+    address: str
+
+
+@contextlib.contextmanager
+def serving(sizes: Sizes) -> Iterator[Serving]:
+    """Publish a stream, train a model of it in a few steps, and run a server."""
+    interactions = make_interactions(sizes.served_interactions, sizes.users, sizes.items)
+    with tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder, EmbeddedBroker() as broker:
+        settings = Settings(
+            kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers),
+            checkpoint=CheckpointSettings(url=f"{folder}/checkpoints"),
+            model=ModelSettings(url=f"{folder}/models"),
+            # How good the model is plays no part here, so it takes few steps.
+            training=TrainingSettings(steps=2, fine_tune_steps=2, min_passes=0, exponent_slice=0.005),
+            server=ServerSettings(port=0),
+        )
+        ensure_topics(settings)
+        with EventPublisher(settings) as publisher:
+            publisher.publish_interactions(interactions)
+        plugins = load_plugins()
+        state = LiveState(settings, make_context_weights(settings.ranking, plugins))
+        state.apply(EventBatch(interactions))
+        version = ModelStore(settings.model.url).publish(train(state, settings, plugins, mode="retrain"))
+        del state
+        with child("serve", settings.model_dump_json()) as address:
+            _wait_until_ready(address, version, len(interactions))
+            yield Serving(settings, interactions, address)
+
+
+@contextlib.contextmanager
+def child(role: str, *arguments: str) -> Iterator[str]:
+    """Run a process of ``benches.children``, and give the first line that it says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benches.children", role, *arguments], cwd=_HERE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        assert line, f"{role} said nothing; it ended with {process.wait()}"
+        yield line
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def generate_load(address: str, method: str, bodies: Path, num_clients: int, seconds: float) -> list[float]:
+    """Send the requests of a file over and over, from a process of its own; return the seconds each answer took."""
+    command = [sys.executable, "-m", "benches.children", "load", address, method, str(bodies)]
+    done = subprocess.run(
+        [*command, str(num_clients), str(seconds)], cwd=_HERE, stdout=subprocess.PIPE, text=True, check=True
+    )
+    latencies: list[float] = json.loads(done.stdout)
+    return latencies
+
+
+def _wait_until_ready(address: str, version: str, num_events: int) -> None:
+    deadline = time.monotonic() + _START_BUDGET_S
+    with grpc.insecure_channel(address) as channel:
+        admin = admin_pb2_grpc.AdminServiceStub(channel)
+        while True:
+            with contextlib.suppress(grpc.RpcError):
+                status = admin.GetStatus(admin_pb2.GetStatusRequest())
+                if status.model_version == version and status.lag_events == 0:
+                    return
+            assert time.monotonic() < deadline, f"no answers from model {version} in time"
+            time.sleep(0.1)

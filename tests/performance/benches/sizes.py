@@ -1,0 +1,36 @@
+"""How much is measured: what the figures are about, or just enough to see that a bench runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of things; ``repetitions`` of each measurement, and ``load_s`` seconds of load in each."""
+
+    repetitions: int = 5
+    singles: int = 200_000
+    packed: int = 1_000_000
+    edges: int = 2_000_000
+    networkx_edges: int = 200_000
+    users: int = 20_000
+    items: int = 100_000
+    served_interactions: int = 1_000_000
+    load_s: float = 3.0
+    purchases: int = 200
+    retrain_interactions: int | None = None  # All of the data set.
+
+
+FULL = Sizes()
+TINY = Sizes(
+    repetitions=1,
+    singles=2_000,
+    packed=20_000,
+    edges=20_000,
+    networkx_edges=1_000,
+    users=200,
+    items=500,
+    served_interactions=5_000,
+    load_s=0.3,
+    purchases=5,
+    retrain_interactions=0,
+)
