@@ -160,17 +160,18 @@ class Server:
         )
         refreshing = asyncio.create_task(_refresh_forever(loaded.ranker, self._settings.ranking.item_refresh_s))
         try:
-            await self._follow_ingest(loaded.ingest)
+            await self._follow_ingest(loaded.ingest, loaded.ranker)
         finally:
             refreshing.cancel()
 
-    async def _follow_ingest(self, ingest: IngestLoop) -> None:
+    async def _follow_ingest(self, ingest: IngestLoop, ranker: Ranker) -> None:
         """Turn the health to SERVING once the graph is up to date, and fail when ingest does."""
         while True:
             status = ingest.status()
             if status.failure is not None:
                 raise status.failure
             if not self._is_ready and ingest.is_caught_up:
+                await asyncio.to_thread(ranker.refresh)  # A model taken up on the way knows only the items until then.
                 for name in _SERVICE_NAMES:
                     await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
                 self._is_ready = True

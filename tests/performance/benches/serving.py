@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from benches.sizes import Sizes
 from benches.synthetic import make_interactions
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from springtide.config import CheckpointSettings, KafkaSettings, ModelSettings, ServerSettings, Settings, TrainingSettings
 from springtide.events import EventBatch, Interactions
@@ -61,7 +62,7 @@ def serving(sizes: Sizes) -> Iterator[Serving]:
         version = ModelStore(settings.model.url).publish(train(state, settings, plugins, mode="retrain"))
         del state
         with child("serve", settings.model_dump_json()) as address:
-            _wait_until_ready(address, version, len(interactions))
+            _wait_until_ready(address, version)
             yield Serving(settings, interactions, address)
 
 
@@ -95,14 +96,12 @@ def generate_load(address: str, method: str, bodies: Path, num_clients: int, sec
     return latencies
 
 
-def _wait_until_ready(address: str, version: str, num_events: int) -> None:
+def _wait_until_ready(address: str, version: str) -> None:
     deadline = time.monotonic() + _START_BUDGET_S
     with grpc.insecure_channel(address) as channel:
-        admin = admin_pb2_grpc.AdminServiceStub(channel)
-        while True:
-            with contextlib.suppress(grpc.RpcError):
-                status = admin.GetStatus(admin_pb2.GetStatusRequest())
-                if status.model_version == version and status.lag_events == 0:
-                    return
-            assert time.monotonic() < deadline, f"no answers from model {version} in time"
+        health = health_pb2_grpc.HealthStub(channel)
+        while health.Check(health_pb2.HealthCheckRequest()).status != health_pb2.HealthCheckResponse.SERVING:
+            assert time.monotonic() < deadline, "the server was not ready in time"
             time.sleep(0.1)
+        status = admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
+    assert status.model_version == version, f"wanted answers from model {version}, got {status.model_version!r}"
