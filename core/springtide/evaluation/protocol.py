@@ -25,6 +25,7 @@ from springtide.training.loop import OnProgress, Progress
 from springtide.training.train import train
 
 K = 20
+_OF_THE_MOMENT = ("calendar",)
 _QUERIES_AT_ONCE = 64
 
 RankItems = Callable[[npt.NDArray[np.int64], bool], npt.NDArray[np.int64]]
@@ -59,7 +60,8 @@ def evaluate(
 ) -> Iterator[list[Row]]:
     """Yield the rows of each model as they are ready: simple baselines first, then the model of the settings.
 
-    Exponents are learned with features frozen at the start of their slice, since everything is frozen here too.
+    Exponents are learned with features frozen at the start of their slice, since everything is frozen here too; the
+    calendar is left out, since one answer stands for all the weeks of the test part, at no hour and on no weekday.
 
     Args:
         dataset: What to evaluate on.
@@ -78,6 +80,15 @@ def evaluate(
         update={
             "training": settings.training.model_copy(update={"live_exponents": False}),
             "interactions": {**settings.interactions, **_rules_for(dataset)},
+            "ranking": settings.ranking.model_copy(
+                update={
+                    "context_weights": {
+                        name: options
+                        for name, options in settings.ranking.context_weights.items()
+                        if name not in _OF_THE_MOMENT
+                    }
+                }
+            ),
         }
     )
     state = _state(dataset, split, settings, plugins)

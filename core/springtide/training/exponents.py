@@ -32,8 +32,8 @@ class ExponentSettings:
         penalty: Weight of the squared exponents beside the mean negative log-likelihood.
     """
 
-    num_moments: int = 64
-    events_per_moment: int = 64
+    num_moments: int = 256
+    events_per_moment: int = 16
     num_samples: int = 256
     is_live: bool = True
     penalty: float = 1e-3
@@ -109,11 +109,12 @@ def _fit_latest(
     problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings.num_samples, settings.penalty)
     problem.observe(part(interactions, 0, split))
     observed = split
-    frozen = Moment(int(interactions.timestamps_ms[split]))
+    if not settings.is_live:
+        frozen_ms = int(interactions.timestamps_ms[split])
+        num_chosen = min(len(events), settings.num_moments * settings.events_per_moment)
+        problem.add(Moment(frozen_ms), generator.choice(events, num_chosen, replace=False), frozen_ms, generator)
+        return problem
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
-        if not settings.is_live:
-            problem.add(frozen, chosen, frozen.timestamp_ms, generator)
-            continue
         first = int(chosen.min())
         if first > observed:
             problem.observe(part(interactions, observed, first))

@@ -24,7 +24,7 @@ class Trend(ContextWeight):
         prior: How many interactions the prior belief in "as usual" weighs, above 0.
     """
 
-    def __init__(self, half_lives_days: Sequence[float] = (7.0, 28.0), prior: float = 2.0) -> None:
+    def __init__(self, half_lives_days: Sequence[float] = (7.0, 28.0), prior: float = 0.5) -> None:
         if not half_lives_days or min(half_lives_days) <= 0:
             raise SettingsError(f"context weight 'trend': wanted half-lives above 0, got {list(half_lives_days)}")
         if not prior > 0:
