@@ -1,11 +1,14 @@
 """Bulk append: the live graph beside plain column writes, and networkx for scale."""
 
+import functools
 import gc
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import networkx as nx
 import numpy as np
+import numpy.typing as npt
 import psutil
 from benches.figures import Figure, Limit
 from benches.sizes import Sizes
@@ -20,6 +23,7 @@ from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 
 _ROWS_PER_BATCH = 5_000
+Columns = tuple[npt.NDArray[Any], ...]
 _PURCHASE = (USER, "purchase", ITEM)
 
 
@@ -33,7 +37,7 @@ def run(sizes: Sizes) -> list[Figure]:
     for _ in range(sizes.repetitions):
         for rates, rows_per_batch in ((batched, _ROWS_PER_BATCH), (whole, sizes.edges)):
             batches = cut_rows(interactions, rows_per_batch)
-            rates["numpy"].append(_rate(sizes.edges, lambda batches=batches: _write_columns(batches, sizes.edges)))
+            rates["numpy"].append(_rate(sizes.edges, functools.partial(_write_columns, batches, sizes.edges)))
             rates["graph"].append(_append(batches, interactions))
         with_ids.append(_rate(sizes.edges, lambda: _apply(parts)))
     graph = _fill(interactions)
@@ -44,9 +48,7 @@ def run(sizes: Sizes) -> list[Figure]:
         Figure("append, batches of 5,000", "edges/s", batched["graph"], Limit(columns, batched["numpy"])),
         Figure("append at once", "edges/s", whole["graph"], Limit(columns, whole["numpy"])),
         Figure("append, for scale", "edges/s", batched["graph"], Limit(in_networkx, networkx_rates)),
-        Figure(
-            "apply, ids and context weights included", "edges/s", with_ids, Limit(columns, batched["numpy"])
-        ),
+        Figure("apply, ids and context weights included", "edges/s", with_ids, Limit(columns, batched["numpy"])),
         Figure(
             "memory, room to grow included",
             "bytes/edge",
@@ -56,7 +58,7 @@ def run(sizes: Sizes) -> list[Figure]:
     ]
 
 
-def cut_rows(interactions: Interactions, rows_per_batch: int) -> list[tuple[np.ndarray, ...]]:
+def cut_rows(interactions: Interactions, rows_per_batch: int) -> list[Columns]:
     columns = (interactions.user_codes, interactions.item_codes, interactions.timestamps_ms)
     starts = range(0, len(interactions), rows_per_batch)
     return [tuple(column[start : start + rows_per_batch] for column in columns) for start in starts]
@@ -69,7 +71,7 @@ def _rate(count: int, work: Callable[[], object]) -> float:
     return count / (time.perf_counter() - started)
 
 
-def _append(batches: Sequence[tuple[np.ndarray, ...]], interactions: Interactions) -> float:
+def _append(batches: Sequence[Columns], interactions: Interactions) -> float:
     graph = _empty_graph(interactions)
 
     def work() -> None:
@@ -93,7 +95,7 @@ def _fill(interactions: Interactions) -> LiveGraph:
     return graph
 
 
-def _write_columns(batches: Sequence[tuple[np.ndarray, ...]], num_edges: int) -> None:
+def _write_columns(batches: Sequence[Columns], num_edges: int) -> None:
     source, target = np.empty(num_edges, np.int32), np.empty(num_edges, np.int32)
     timestamps_ms, weights = np.empty(num_edges, np.int64), np.empty(num_edges, np.float32)
     start = 0

@@ -42,8 +42,8 @@ async def _echo(response_bytes: int) -> None:
     async def answer(request: bytes, context: object) -> bytes:
         return response
 
-    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # Its stubs are partly untyped.
-        def service(self, details: Any) -> Any:
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # Generic in its stubs only.
+        def service(self, handler_call_details: Any) -> Any:
             return grpc.unary_unary_rpc_method_handler(answer)
 
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -57,9 +57,7 @@ async def _echo(response_bytes: int) -> None:
     await server.stop(None)
 
 
-async def _load(
-    address: str, method: str, requests: Sequence[bytes], num_clients: int, seconds: float
-) -> list[float]:
+async def _load(address: str, method: str, requests: Sequence[bytes], num_clients: int, seconds: float) -> list[float]:
     """Send requests from clients that each wait for their answer; return the latencies in seconds.
 
     Messages stay bytes; an answer that is not OK raises.
@@ -71,7 +69,7 @@ async def _load(
 
     async def client(number: int) -> None:
         async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            call = channel.unary_unary(method)
+            call = channel.unary_unary(method, None, None)
             position = number * len(requests) // num_clients
             while (sent := time.perf_counter()) < end:
                 await call(requests[position % len(requests)])

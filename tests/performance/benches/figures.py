@@ -72,9 +72,7 @@ def as_table(figures: Sequence[Figure]) -> str:
         ]
         return "| " + " | ".join(padded) + " |"
 
-    rule = [
-        "-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, is_number, strict=True)
-    ]
+    rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, is_number, strict=True)]
     return "\n".join([line(rows[0]), line(rule), *(line(row) for row in rows[1:])])
 
 

@@ -27,9 +27,7 @@ def run(sizes: Sizes) -> list[Figure]:
                 started = time.perf_counter()
                 before = recommend(pb.RecommendRequest(user=user))
                 asked_s = time.perf_counter() - started
-                event = events_pb2.Event(
-                    interaction=events_pb2.Interaction(user=user, item=item, type="purchase")
-                )
+                event = events_pb2.Event(interaction=events_pb2.Interaction(user=user, item=item, type="purchase"))
                 event.event_time.GetCurrentTime()
                 started = time.perf_counter()
                 partition, offset = publisher.publish(event)

@@ -59,7 +59,9 @@ def _measure(address: str, echo_address: str, bodies: Path, num_clients: int, si
     return [
         Figure(clients, "requests/s", rates(ours), Limit(limit, rates(echo))),
         *(
-            Figure(f"{clients}, p{100 * share:.0f}", "ms", percentiles(ours, share), Limit(limit, percentiles(echo, share)))
+            Figure(
+                f"{clients}, p{100 * share:.0f}", "ms", percentiles(ours, share), Limit(limit, percentiles(echo, share))
+            )
             for share in (0.5, 0.99)
         ),
     ]

@@ -15,7 +15,14 @@ from benches.sizes import Sizes
 from benches.synthetic import make_interactions
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from springtide.config import CheckpointSettings, KafkaSettings, ModelSettings, ServerSettings, Settings, TrainingSettings
+from springtide.config import (
+    CheckpointSettings,
+    KafkaSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+    TrainingSettings,
+)
 from springtide.events import EventBatch, Interactions
 from springtide.models import ModelStore
 from springtide.plugins.loading import load_plugins

@@ -32,5 +32,5 @@ TINY = Sizes(
     served_interactions=5_000,
     load_s=0.3,
     purchases=5,
-    retrain_interactions=0,
+    retrain_interactions=5_000,
 )

@@ -1,0 +1,29 @@
+"""Every bench runs: each for a moment, in sizes whose figures mean nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).with_name("bench.py")
+
+
+@pytest.mark.timeout(120)
+def test_every_bench_runs_and_writes_its_figures(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCH), "--tiny", "--results", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = [figure for path in tmp_path.glob("*.json") for figure in json.loads(path.read_text())["figures"]]
+    assert len(figures) > 15
+    assert all(figure["median"] > 0 and figure["what"] in done.stdout for figure in figures)
+
+
+def test_an_unknown_bench_is_refused_with_the_choices() -> None:
+    done = subprocess.run([sys.executable, str(BENCH), "apend"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "no bench named apend (choices: append, ingest, recommend, latency, retrain)" in done.stderr
