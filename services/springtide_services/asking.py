@@ -60,20 +60,23 @@ def ask(
 
 
 def answer_table(
-    response: pb.RecommendResponse, titles: Mapping[str, str] | None = None, heading: str | None = None
+    response: pb.RecommendResponse, titles: Mapping[str, str] | None = None, former: Sequence[str] | None = None
 ) -> Table:
     """Return the items of an answer with the cosine and each context weight beside every one.
 
     Args:
         response: The answer.
         titles: Readable names by item id; items without one are shown by their id.
-        heading: Above the table.
+        former: The items of an earlier answer, best first: a column then says which place each item had there.
     """
     weights = sorted({name for item in response.items for name in item.weights})
-    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    former_places = {item_id: str(place) for place, item_id in enumerate(former or (), start=1)}
+    was = [] if former is None else ["was"]
     rows: list[tuple[str | Text, ...]] = [
         (
             str(place),
+            *(former_places.get(item.item, "-") for _ in was),
             Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),
             f"{item.score:.2f}",
             f"{item.cosine:.2f}",
@@ -81,7 +84,7 @@ def answer_table(
         )
         for place, item in enumerate(response.items, start=1)
     ]
-    for name in ("", "item", "score", "cosine", *weights):
+    for name in ("", *was, "item", "score", "cosine", *weights):
         # A narrow terminal takes from the columns that may wrap: from the items' alone, whose text then ends in "…".
         is_item = name == "item"
         table.add_column(name, justify="left" if is_item else "right", no_wrap=not is_item)

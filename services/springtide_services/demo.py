@@ -5,7 +5,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,7 @@ NEW_YEAR = datetime(2018, 1, 1, 17, tzinfo=UTC)  # When the stream ends: the mom
 NEW_HOUSEHOLD = "a-new-household"
 NEW_HOUSEHOLD_BUYS = "CAT FOOD"  # The most bought product of this category.
 NUM_SHOWN = 8
+NUM_PLACES = 1_000  # The most that one answer may hold.
 NUM_LATENCIES = 9
 
 
@@ -205,9 +206,13 @@ def _show_new_household(running: Running, dataset: Dataset, publisher: EventPubl
     request = recommender_pb2.RecommendRequest(user=NEW_HOUSEHOLD, count=NUM_SHOWN)
     request.context.event_time.FromDatetime(NEW_YEAR)
     _show(running, dataset, request, "A brand-new household: nothing is known of it")
+    request.count = NUM_PLACES
+    former = [item.item for item in running.client.recommend(request).items]
+    request.count = NUM_SHOWN
     partition, offset = publisher.publish(_purchase(NEW_HOUSEHOLD, item_id))
     request.min_position.next_offsets[partition] = offset + 1
-    _show(running, dataset, request, f"The same household after one purchase, {dataset.titles[item_id]}")
+    heading = f"The same household after one purchase, {dataset.titles[item_id]}; and the place each item had before"
+    _show(running, dataset, request, heading, former)
 
 
 def _show_latency(running: Running, dataset: Dataset, publisher: EventPublisher) -> None:
@@ -231,10 +236,16 @@ def _show_latency(running: Running, dataset: Dataset, publisher: EventPublisher)
     )
 
 
-def _show(running: Running, dataset: Dataset, request: recommender_pb2.RecommendRequest, heading: str) -> None:
+def _show(
+    running: Running,
+    dataset: Dataset,
+    request: recommender_pb2.RecommendRequest,
+    heading: str,
+    former: Sequence[str] | None = None,
+) -> None:
     running.console.print()
     running.console.print(Text(heading, "bold"))
-    running.console.print(answer_table(running.client.recommend(request), dataset.titles))
+    running.console.print(answer_table(running.client.recommend(request), dataset.titles, former))
 
 
 def _most_bought(dataset: Dataset, category: str) -> str:

@@ -35,6 +35,17 @@ def test_narrow_terminal_shortens_names_and_keeps_numbers() -> None:
     assert any(word.endswith("…") for word in first)
 
 
+def test_former_places_stand_beside_the_new_ones() -> None:
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(answer_table(RESPONSE, former=["7", "1"]))
+    heading, first, second = (line.split() for line in capture.get().splitlines())
+
+    assert heading[:2] == ["was", "item"]
+    assert first[:3] == ["1", "2", "1"]
+    assert second[:3] == ["2", "-", "2"]
+
+
 def test_filter_that_is_not_written_as_one_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="wanted ATTRIBUTE=VALUE, got 'brand='"):
         ask(
