@@ -72,6 +72,7 @@ class EdgeColumns:
         features: float32 ``[capacity, width]``, NaN where an edge has none; or None if no edge has any.
         by_source: The chains of the sources.
         by_target: The chains of the targets.
+        num_compactions: How often edges were dropped so far.
     """
 
     source: npt.NDArray[np.int32]
@@ -81,6 +82,7 @@ class EdgeColumns:
     features: npt.NDArray[np.float32] | None
     by_source: Chain
     by_target: Chain
+    num_compactions: int = 0
 
     @property
     def num_bytes(self) -> int:
@@ -163,12 +165,16 @@ class EdgeView:
         """Return the sources of one target as arrays ``[count]``, the latest ``limit`` at most."""
         return self._all(self._columns.by_target, self._columns.source, target_row, limit)
 
-    def mark(self, source_row: int) -> tuple[int, int]:
-        """Return two numbers of one source, of which one changes whenever its edges do."""
-        chain = self._columns.by_source
+    def mark(self, source_row: int) -> tuple[int, int, int]:
+        """Return three numbers of one source, of which one changes whenever its edges do, those of now included."""
+        chain, num_compactions = self._columns.by_source, self._columns.num_compactions
         if not 0 <= source_row < len(chain.head):
-            return (-1, 0)
-        return int(chain.head[source_row]), int(chain.degree[source_row])
+            return (num_compactions, -1, 0)
+        return num_compactions, int(chain.head[source_row]), int(chain.degree[source_row])
+
+    def has_all_targets(self, source_row: int) -> bool:
+        """Return whether none of one source's edges is younger than the view: then ``mark`` is of what it shows."""
+        return self.mark(source_row)[2] == len(self.all_targets(source_row))
 
     def has(self, source_rows: npt.ArrayLike, target_rows: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Return for each pair of rows, ``[n]`` each, whether an edge joins it; bool ``[n]``."""

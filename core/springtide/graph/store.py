@@ -82,6 +82,7 @@ class EdgeStore:
             None if old.features is None else grown(old.features[kept], len(kept), capacity),
             old.by_source.compacted(old.source, moved, capacity),
             old.by_target.compacted(old.target, moved, capacity),
+            old.num_compactions + 1,
         )
         self.length = len(kept)
         self.lineage = uuid.uuid4().hex
@@ -107,6 +108,7 @@ class EdgeStore:
             grown(old.features, self.length, capacity) if has_grown and old.features is not None else old.features,
             old.by_source.grown(capacity_for(num_sources, len(old.by_source.head)), self.length, capacity),
             old.by_target.grown(capacity_for(num_targets, len(old.by_target.head)), self.length, capacity),
+            old.num_compactions,
         )
 
     def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:

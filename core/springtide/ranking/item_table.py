@@ -28,6 +28,7 @@ class ItemTable:
         degree: float32 ``[num_items]``.
         has_id: bool ``[num_items]``, false for items that were forgotten.
         num_edges: Edges in the graph when the folded ones were made.
+        ids_lineage: Of the ids at that time; another one when an item was forgotten since.
     """
 
     model: ServingModel
@@ -37,6 +38,7 @@ class ItemTable:
     degree: Tensor
     has_id: npt.NDArray[np.bool_]
     num_edges: int
+    ids_lineage: str
 
     @classmethod
     def build(cls, model: ServingModel, view: GraphView, relations: Sequence[str]) -> "ItemTable":
@@ -47,6 +49,7 @@ class ItemTable:
             view: The graph.
             relations: Of the positive interactions.
         """
+        ids_lineage = view.nodes(ITEM).ids_lineage  # Before the ids: what is forgotten between is looked at again.
         ids = view.nodes(ITEM).ids.all_ids()[: view.num_nodes(ITEM)]
         row_of = model.items.row_of
         model_rows = np.fromiter((row_of.get(item_id, -1) for item_id in ids), np.int64, len(ids))
@@ -70,6 +73,7 @@ class ItemTable:
             degree,
             np.fromiter((bool(item_id) for item_id in ids), bool, len(ids)),
             view.num_edges,
+            ids_lineage,
         )
         table._fold_in_unknown(view, relations)
         return table

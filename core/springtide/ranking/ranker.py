@@ -11,6 +11,7 @@ from springtide.config import RankingSettings
 from springtide.errors import InvalidRequestError, ModelError
 from springtide.graph.applying import ITEM
 from springtide.graph.view import GraphView
+from springtide.ids import IdMap
 from springtide.plugins.contracts import History, Moment
 from springtide.ranking.filters import allowed_items, check_query
 from springtide.ranking.item_table import ItemTable
@@ -88,10 +89,10 @@ class Ranker:
             return
         is_new = view.num_nodes(ITEM) > len(table.has_id)
         is_changed = bool((table.model_rows < 0).any()) and view.num_edges != table.num_edges
-        if is_new or is_changed:
+        if is_new or is_changed or view.nodes(ITEM).ids_lineage != table.ids_lineage:
             fresh = ItemTable.build(table.model, view, self._state.rules.positive_relations)
             if self._serving is serving:  # Else a swap came between, and its table is newer.
-                self._serving = _Serving(fresh, serving.exponents, serving.moments, serving.users)
+                self._serving = _Serving(fresh, serving.exponents, serving.moments, self._make_users(table.model))
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranking]:
         """Rank all items for each query; all are scored by one product.
@@ -138,16 +139,20 @@ class Ranker:
         cosines = (table.vectors @ table.vectors[row]).numpy().copy()
         self._leave_out(cosines, query, view, table)
         cosines[row] = -np.inf
-        best = _top(cosines, count)
-        return list(zip(ids.ids(best), cosines[best].tolist(), strict=True)), table.model.version
+        best, names = _top(cosines, count, ids)
+        return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
 
     def _make_serving(self, model: ServingModel | None) -> _Serving:
         exponents = FALLBACK_EXPONENTS if model is None else model.exponents
         relations = self._state.rules.positive_relations
         table = None if model is None else ItemTable.build(model, self._state.graph.view(), relations)
+        moments = MomentCache(self._state.context_weights, exponents)
+        return _Serving(table, exponents, moments, self._make_users(model))
+
+    def _make_users(self, model: ServingModel | None) -> Users:
+        """Return users that keep nothing yet: what was kept came from the vectors of another table."""
         half_life_days = None if model is None else model.edge_half_life_days
-        users = Users(relations, self._settings.max_history, half_life_days)
-        return _Serving(table, exponents, MomentCache(self._state.context_weights, exponents), users)
+        return Users(self._state.rules.positive_relations, self._settings.max_history, half_life_days)
 
     def _find_user(self, serving: _Serving, view: GraphView, query: Query) -> LiveUser:
         recent = view.nodes(ITEM).ids.rows(query.recent_items)
@@ -207,8 +212,7 @@ class Ranker:
         count: int,
         view: GraphView,
     ) -> tuple[RankedItem, ...]:
-        rows = _top(scores, count)
-        ids = view.nodes(ITEM).ids.ids(rows)
+        rows, ids = _top(scores, count, view.nodes(ITEM).ids)
         position = np.searchsorted(own.rows, rows)
         is_own = np.zeros(len(rows), bool)
         is_there = position < len(own.rows)
@@ -230,12 +234,16 @@ class Ranker:
             for item_id, score, own_cosine, of_item in zip(
                 ids, scores[rows].tolist(), cosine[rows].tolist(), weights, strict=True
             )
-            if item_id
         )
 
 
-def _top(scores: Array, count: int) -> npt.NDArray[np.int64]:
-    """Return the rows of the highest finite scores, best first."""
-    values, rows = torch.topk(torch.from_numpy(scores), min(count, len(scores)))
-    found: npt.NDArray[np.int64] = rows[torch.isfinite(values)].numpy()
-    return found
+def _top(scores: Array, count: int, ids: IdMap) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return the rows of the highest finite scores, best first, and their ids; forgotten ones are left out."""
+    while True:
+        values, rows = torch.topk(torch.from_numpy(scores), min(count, len(scores)))
+        found: npt.NDArray[np.int64] = rows[torch.isfinite(values)].numpy()
+        names = ids.ids(found)
+        if all(names):
+            return found, names
+        # Forgotten since the table was made, which is rare: looked for again without them.
+        scores[found[[not name for name in names]]] = -np.inf

@@ -71,6 +71,7 @@ class ServingModel:
         users: The user side.
         items: The item side.
         edge_half_life_days: How fast edges faded in training; None for never.
+        newest_ms: Time of the newest interaction that it was trained on.
     """
 
     version: str
@@ -79,6 +80,7 @@ class ServingModel:
     users: Side
     items: Side
     edge_half_life_days: float | None
+    newest_ms: int
 
     @classmethod
     def from_artifact(cls, artifact: ModelArtifact, plugins: Plugins) -> "ServingModel":
@@ -107,6 +109,7 @@ class ServingModel:
             encoder.load_state_dict(weights)
             exponents = exponents_of(manifest)
             edge_half_life_days = manifest.settings["training"]["edge_half_life_days"]
+            newest_ms = int(manifest.graph_cut["newest_ms"])
             sizes = [len(artifact.user_ids), len(artifact.item_ids)]
             levels = torch.split(artifact.tensors["levels"], sizes, dim=1)
             vectors = torch.split(artifact.tensors["vectors"], sizes)
@@ -127,7 +130,7 @@ class ServingModel:
             )
             for side, (kind, ids) in enumerate(((USER, artifact.user_ids), (ITEM, artifact.item_ids)))
         )
-        return cls(manifest.version, exponents, encoder.eval(), users, items, edge_half_life_days)
+        return cls(manifest.version, exponents, encoder.eval(), users, items, edge_half_life_days, newest_ms)
 
     @torch.no_grad()
     def fold_in(

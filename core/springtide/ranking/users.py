@@ -35,13 +35,13 @@ class LiveUser:
 
 
 class Users:
-    """Finds users' histories and vectors, and keeps those of the latest asked for until they change.
+    """Finds users' histories and vectors over one table of items, and keeps them until they change.
 
     Args:
         relations: Of the positive interactions.
         max_history: Latest interactions of a user that are looked at, for each relation.
         half_life_days: How fast edges fade, as in training.
-        capacity: How many users are kept.
+        capacity: How many users are kept, those found last.
     """
 
     def __init__(
@@ -68,14 +68,16 @@ class Users:
         row = view.nodes(USER).ids.row(user_id) if user_id else -1
         if row >= view.num_nodes(USER):
             row = -1
-        if len(recent_rows):
+        if len(recent_rows) or row < 0:
             return self._make(view, table, user_id, row, recent_rows, now_ms)
-        mark = (id(table), *(view.edges((USER, relation, ITEM)).mark(row) for relation in self._relations))
+        edges = [view.edges((USER, relation, ITEM)) for relation in self._relations]
+        mark = tuple(of_relation.mark(row) for of_relation in edges)
         kept = self._kept.get(row)
-        if kept is not None and kept[0] == mark and row >= 0:
+        if kept is not None and kept[0] == mark:
             return kept[1]
         user = self._make(view, table, user_id, row, recent_rows, now_ms)
-        if row >= 0:
+        # The mark may be of an event that came after the view: such a user is not kept under it.
+        if len(user.history.item_rows) and all(of_relation.has_all_targets(row) for of_relation in edges):
             self._kept[row] = (mark, user)
             if len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)
@@ -95,7 +97,7 @@ class Users:
             return LiveUser(history, None, "fallback")
         side = table.model.users
         model_row = side.row_of.get(user_id, -1)
-        if model_row >= 0 and len(history.item_rows) == side.num_interactions[model_row]:
+        if model_row >= 0 and _is_as_trained(history, side.num_interactions[model_row], table.model.newest_ms):
             return LiveUser(history, side.vectors[model_row].numpy(), "learned")
         is_in_table = history.item_rows < len(table.has_id)  # An item of this very second may not be there yet.
         if model_row < 0 and not is_in_table.any() and not self._has_attributes(view, row):
@@ -138,6 +140,13 @@ class Users:
 
     def _has_attributes(self, view: GraphView, row: int) -> bool:
         return row >= 0 and bool(view.nodes(USER).category_values(row))
+
+
+def _is_as_trained(history: History, num_interactions: int, newest_ms: int) -> bool:
+    """Return whether a model trained until ``newest_ms`` saw this history: nothing came since, nothing went."""
+    if len(history.item_rows) != num_interactions:
+        return False
+    return num_interactions == 0 or int(history.timestamps_ms[0]) <= newest_ms
 
 
 def _attributes_of(view: GraphView, row: int, known: Sequence[str]) -> Attributes:

@@ -22,9 +22,8 @@ class DecayedCounts:
 
     def __init__(self, half_life_ms: float) -> None:
         self.half_life_ms = half_life_ms
-        self._counts: Floats = np.zeros(0)
-        self._landmark_ms: int | None = None
-        self._newest_ms = 0
+        # Counts, the landmark and the newest event time: replaced as one, since another thread reads meanwhile.
+        self._held: tuple[Floats, int, int] | None = None
 
     def add(
         self, rows: npt.NDArray[np.int32], timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
@@ -33,43 +32,40 @@ class DecayedCounts:
         if len(rows) == 0:
             return
         newest_ms = int(timestamps_ms.max())
-        if self._landmark_ms is None:
-            self._landmark_ms = newest_ms
-            self._newest_ms = newest_ms
-        self._newest_ms = max(self._newest_ms, newest_ms)
-        if (self._newest_ms - self._landmark_ms) / self.half_life_ms > _MAX_DOUBLINGS:
-            self._counts *= 2.0 ** ((self._landmark_ms - self._newest_ms) / self.half_life_ms)
-            self._landmark_ms = self._newest_ms
-        self._counts = grown(self._counts, int(rows.max()) + 1)
-        grown_weights = weights * 2.0 ** ((timestamps_ms - self._landmark_ms) / self.half_life_ms)
-        add_at(self._counts, rows, grown_weights)
+        counts, landmark_ms, newest_before_ms = self._held or (np.zeros(0), newest_ms, newest_ms)
+        newest_ms = max(newest_ms, newest_before_ms)
+        if (newest_ms - landmark_ms) / self.half_life_ms > _MAX_DOUBLINGS:
+            counts = counts * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
+            landmark_ms = newest_ms
+        counts = grown(counts, int(rows.max()) + 1)
+        add_at(counts, rows, weights * 2.0 ** ((timestamps_ms - landmark_ms) / self.half_life_ms))
+        self._held = counts, landmark_ms, newest_ms
 
     @property
     def newest_ms(self) -> int:
         """Time of the newest event; 0 before the first."""
-        return self._newest_ms
+        return self._held[2] if self._held is not None else 0
 
     def at_newest(self, num_rows: int) -> Floats:
         """Return float64 ``[num_rows]``, the counts decayed to the time of the newest event."""
-        counts = np.zeros(num_rows)
-        known = min(num_rows, len(self._counts))
-        if self._landmark_ms is not None:
-            decay = 2.0 ** ((self._landmark_ms - self._newest_ms) / self.half_life_ms)
-            counts[:known] = self._counts[:known] * decay
-        return counts
+        decayed = np.zeros(num_rows)
+        if (held := self._held) is not None:
+            counts, landmark_ms, newest_ms = held
+            known = min(num_rows, len(counts))
+            decayed[:known] = counts[:known] * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
+        return decayed
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return what is needed to go on."""
-        has_landmark = self._landmark_ms is not None
-        clock = np.array([self._landmark_ms or 0, self._newest_ms, has_landmark], np.int64)
-        return {"counts": self._counts.copy(), "clock": clock}
+        held = self._held
+        counts, landmark_ms, newest_ms = held or (np.zeros(0), 0, 0)
+        clock = np.array([landmark_ms, newest_ms, held is not None], np.int64)
+        return {"counts": counts.copy(), "clock": clock}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take up what ``state`` gave."""
-        self._counts = np.array(state["counts"], np.float64)
-        landmark_ms, newest_ms, has_landmark = (int(value) for value in state["clock"])
-        self._landmark_ms = landmark_ms if has_landmark else None
-        self._newest_ms = newest_ms
+        landmark_ms, newest_ms, has_any = (int(value) for value in state["clock"])
+        self._held = (np.array(state["counts"], np.float64), landmark_ms, newest_ms) if has_any else None
 
 
 class BinnedCounts:
@@ -81,38 +77,37 @@ class BinnedCounts:
 
     def __init__(self, num_bins: int) -> None:
         self.num_bins = num_bins
-        self._counts: npt.NDArray[np.float32] = np.zeros(
-            (num_bins, 0), np.float32
-        )  # Bins first: one is read at a time.
+        # Bins first: one is read at a time. Replaced when it grows, and read by another thread meanwhile.
+        self._counts: npt.NDArray[np.float32] = np.zeros((num_bins, 0), np.float32)
 
     def add(self, rows: npt.NDArray[np.int32], bins: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]) -> None:
         """Add events, in any order; ``bins`` int64 ``[n]``, each below ``num_bins``."""
         if len(rows) == 0:
             return
-        capacity = self._counts.shape[1]
-        wanted = int(rows.max()) + 1
+        counts = self._counts
+        capacity, wanted = counts.shape[1], int(rows.max()) + 1
         if wanted > capacity:
             counts = np.zeros((self.num_bins, max(wanted, capacity * 3 // 2)), np.float32)
             counts[:, :capacity] = self._counts
-            self._counts = counts
-        np.add.at(self._counts.reshape(-1), bins * self._counts.shape[1] + rows, weights)
+        np.add.at(counts.reshape(-1), bins * counts.shape[1] + rows, weights)
+        self._counts = counts
 
     def smoothed(self, center: int, kernel: Floats, num_rows: int) -> Floats:
         """Return float64 ``[num_rows]``: counts around a bin, weighted by a cyclic kernel ``[num_bins]``.
 
         ``kernel[j]`` is the weight of the bin ``j`` steps after the center.
         """
-        counts = np.zeros(num_rows)
-        known = min(num_rows, self._counts.shape[1])
+        counts, smoothed = self._counts, np.zeros(num_rows)
+        known = min(num_rows, counts.shape[1])
         for step in np.flatnonzero(kernel):
-            counts[:known] += kernel[step] * self._counts[(center + step) % self.num_bins, :known]
-        return counts
+            smoothed[:known] += kernel[step] * counts[(center + step) % self.num_bins, :known]
+        return smoothed
 
     def totals(self, num_rows: int) -> Floats:
         """Return float64 ``[num_rows]``, counts over all bins."""
-        totals = np.zeros(num_rows)
-        known = min(num_rows, self._counts.shape[1])
-        totals[:known] = self._counts[:, :known].sum(0, dtype=np.float64)
+        counts, totals = self._counts, np.zeros(num_rows)
+        known = min(num_rows, counts.shape[1])
+        totals[:known] = counts[:, :known].sum(0, dtype=np.float64)
         return totals
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

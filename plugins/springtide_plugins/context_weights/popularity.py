@@ -27,13 +27,14 @@ class Popularity(ContextWeight):
         if not prior > 0:
             raise SettingsError(f"context weight 'popularity': wanted a prior above 0, got {prior}")
         self.prior = prior
-        self._counts = np.zeros(0)
+        self._counts = np.zeros(0)  # Replaced when it grows: another thread reads meanwhile.
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction once, by its weight."""
         if len(observed):
-            self._counts = grown(self._counts, int(observed.item_rows.max()) + 1)
-            add_at(self._counts, observed.item_rows, observed.weights.astype(np.float64))
+            counts = grown(self._counts, int(observed.item_rows.max()) + 1)
+            add_at(counts, observed.item_rows, observed.weights.astype(np.float64))
+            self._counts = counts
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the same key for every moment."""
@@ -41,10 +42,9 @@ class Popularity(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of each item's share times the number of items."""
-        counts = np.zeros(num_items)
-        known = min(num_items, len(self._counts))
-        counts[:known] = self._counts[:known]
-        counts += self.prior
+        seen, counts = self._counts, np.full(num_items, self.prior)
+        known = min(num_items, len(seen))
+        counts[:known] += seen[:known]
         share = np.log(counts) - np.log(counts.mean()) if num_items else counts
         return share.astype(np.float32)[None, :]
 
