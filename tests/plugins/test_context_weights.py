@@ -1,0 +1,216 @@
+"""The built-in context weights, with numbers worked by hand."""
+
+import datetime as dt
+import math
+import zoneinfo
+
+import numpy as np
+import pytest
+
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import Moment
+from springtide.testing import history_of, observed_of
+from springtide_plugins.context_weights.calendar import Calendar
+from springtide_plugins.context_weights.counts import BinnedCounts, DecayedCounts, log_lift
+from springtide_plugins.context_weights.popularity import Popularity
+from springtide_plugins.context_weights.repeat import Repeat
+from springtide_plugins.context_weights.trend import Trend
+
+NOW_MS = 1_700_000_000_000
+ROWS = np.array([0, 1, 0], np.int32)
+
+
+def ms(text: str, zone: str = "UTC") -> int:
+    moment = dt.datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo(zone))
+    return int(moment.timestamp() * 1_000)
+
+
+def lifts_at(weight, timestamp_ms: int, num_items: int = 2) -> dict[str, list[float]]:
+    lifts = weight.item_log_lifts(Moment(timestamp_ms), num_items)
+    assert lifts is not None
+    return {factor.name: row.tolist() for factor, row in zip(weight.factors, lifts, strict=True)}
+
+
+def test_decayed_counts_halve_with_each_half_life():
+    counts = DecayedCounts(half_life_ms=10.0)
+    counts.add(ROWS, np.array([0, 10, 20], np.int64), np.array([8.0, 4.0, 1.0], np.float32))
+    # At 20, the newest: 8 / 4 + 1 of row 0, 4 / 2 of row 1.
+    assert counts.newest_ms == 20
+    assert counts.at_newest(3).tolist() == pytest.approx([3.0, 2.0, 0.0])
+
+
+def test_decayed_counts_hold_over_decades_without_overflow():
+    day = DecayedCounts(half_life_ms=float(MS_PER_DAY))
+    for year in range(60):
+        day.add(np.array([year % 2], np.int32), np.array([year * 365 * MS_PER_DAY]), np.ones(1, np.float32))
+    assert day.at_newest(2).tolist() == pytest.approx([0.0, 1.0])
+
+
+def test_decayed_counts_take_events_that_come_decades_late():
+    counts = DecayedCounts(half_life_ms=float(MS_PER_DAY))
+    for time_ms in (60 * 365 * MS_PER_DAY, 0, 60 * 365 * MS_PER_DAY - MS_PER_DAY):
+        counts.add(np.array([0], np.int32), np.array([time_ms]), np.ones(1, np.float32))
+    assert counts.at_newest(1).tolist() == pytest.approx([1.5])
+
+
+def test_decayed_counts_without_decay_are_plain_counts():
+    counts = DecayedCounts(half_life_ms=math.inf)
+    counts.add(ROWS, np.array([0, 10**12, 10**13]), np.ones(3, np.float32))
+    assert counts.at_newest(2).tolist() == [2.0, 1.0]
+
+
+def test_decayed_counts_that_are_empty_give_zeros():
+    assert DecayedCounts(10.0).at_newest(2).tolist() == [0.0, 0.0]
+
+
+def test_binned_counts_smooth_across_the_end_of_the_cycle():
+    counts = BinnedCounts(4)
+    counts.add(np.array([0, 0, 1], np.int32), np.array([0, 3, 1]), np.array([1.0, 10.0, 100.0], np.float32))
+    kernel = np.array([0.5, 0.25, 0.0, 0.25])  # The bin itself, the next, the one before.
+    assert counts.smoothed(0, kernel, 3).tolist() == [0.5 * 1 + 0.25 * 10, 0.25 * 100, 0.0]
+    assert counts.totals(2).tolist() == [11.0, 100.0]
+
+
+def test_log_lift_is_drawn_to_neutral_by_the_prior():
+    lift = log_lift(np.array([8.0, 0.0]), np.array([3.0, 0.0]), prior=2.0)
+    assert lift.tolist() == pytest.approx([math.log(10 / 5), 0.0])
+
+
+def test_popularity_is_the_share_times_the_number_of_items():
+    weight = Popularity(prior=1.0)
+    weight.observe(observed_of([(0, 0, 0), (1, 0, 1), (0, 1, 2)]))
+    # With the prior: 3, 2 and 1 of 6, times 3 items.
+    assert lifts_at(weight, 0, 3)["share"] == pytest.approx(np.log([3 / 2, 1.0, 1 / 2]), abs=1e-6)
+
+
+def test_popularity_does_not_depend_on_the_moment():
+    assert Popularity().bucket(Moment(0)) == Popularity().bucket(Moment(NOW_MS))
+
+
+def test_trend_is_the_recent_share_over_the_usual_share():
+    weight = Trend(half_lives_days=[1.0], prior=2.0)
+    # Item 0: four events two days ago, each worth a quarter now; item 1: one now. Recent 1 and 1, usual 4 and 1 of 5.
+    weight.observe(observed_of([(0, 0, NOW_MS - 2 * MS_PER_DAY)] * 4 + [(0, 1, NOW_MS)]))
+    expected = [math.log((1 + 2) / (2 * 4 / 5 + 2)), math.log((1 + 2) / (2 * 1 / 5 + 2))]
+    assert lifts_at(weight, NOW_MS)["1d"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_trend_fades_away_from_the_newest_event_on_either_side(days):
+    weight = Trend(half_lives_days=[1.0])
+    weight.observe(observed_of([(0, 0, NOW_MS - 2 * MS_PER_DAY)] * 4 + [(0, 1, NOW_MS)]))
+    now, away = (np.array(lifts_at(weight, NOW_MS + shift * MS_PER_DAY)["1d"]) for shift in (0, days))
+    assert away.tolist() == pytest.approx((now / 2).tolist(), rel=1e-5)
+
+
+def test_calendar_counts_by_the_clock_on_the_wall():
+    weight = Calendar(time_zone="Europe/Lisbon", hour_width=0.1, prior=1.0)
+    # Nine in the morning in Lisbon, in winter (UTC) and in summer (UTC+1): one hour of the day.
+    weight.observe(
+        observed_of(
+            [
+                (0, 0, ms("2023-01-10T09:30", "Europe/Lisbon")),
+                (0, 0, ms("2023-07-10T09:30", "Europe/Lisbon")),
+                (0, 1, ms("2023-01-10T15:30", "Europe/Lisbon")),
+                (0, 1, ms("2023-07-10T15:30", "Europe/Lisbon")),
+            ]
+        )
+    )
+    for day in ("2023-02-20", "2023-08-20"):
+        hour = lifts_at(weight, ms(f"{day}T09:10", "Europe/Lisbon"))["hour"]
+        # Item 0: two now, where one was to be expected; item 1: none.
+        assert hour == pytest.approx([math.log(3 / 2), math.log(1 / 2)], rel=1e-4)
+
+
+def test_calendar_changes_its_offset_within_one_day():
+    # On 26 March 2023 clocks in Lisbon went from 00:59 to 02:00, which is 01:00 UTC.
+    weight = Calendar(time_zone="Europe/Lisbon")
+    before, after = (weight.bucket(Moment(ms(f"2023-03-26T0{hour}:30"))) for hour in (0, 1))
+    assert after - before == 2
+
+
+def test_calendar_puts_the_leap_day_into_the_last_part_of_the_year():
+    weight = Calendar(year_width_days=0.1, prior=1.0, near_days=0.001)
+    # 31 December 2024 is the 366th day; it joins the part of the year that 27 to 31 December 2023 are in.
+    weight.observe(observed_of([(0, 0, ms("2024-12-31T12:00")), (0, 1, ms("2024-06-15T12:00"))]))
+    year = lifts_at(weight, ms("2023-12-27T12:00"))["year"]
+    assert year == pytest.approx([math.log(2 / 1.5), math.log(1 / 1.5)], rel=1e-4)
+
+
+def test_calendar_is_smooth_across_new_year():
+    weight = Calendar(near_days=0.001)
+    weight.observe(observed_of([(0, 0, ms("2022-12-30T12:00"))] * 20 + [(0, 1, ms("2022-07-01T12:00"))] * 20))
+    first, second = lifts_at(weight, ms("2024-01-03T12:00"))["year"]
+    assert first > 0.2 > -0.2 > second
+
+
+def test_calendar_is_smooth_across_midnight():
+    weight = Calendar()
+    weight.observe(observed_of([(0, 0, ms("2023-01-10T23:30"))] * 20 + [(0, 1, ms("2023-01-10T12:30"))] * 20))
+    first, second = lifts_at(weight, ms("2023-02-10T00:30"))["hour"]
+    assert first > 0.2 > -0.2 > second
+
+
+def test_calendar_knows_the_weekday():
+    weight = Calendar(prior=1.0)
+    # 14 January 2023 was a Saturday.
+    weight.observe(observed_of([(0, 0, ms("2023-01-14T12:00")), (0, 1, ms("2023-01-16T12:00"))]))
+    weekday = lifts_at(weight, ms("2023-09-09T12:00"))["weekday"]  # A Saturday.
+    assert weekday == pytest.approx([math.log(2 / 1.5), math.log(1 / 1.5)], rel=1e-5)
+
+
+def test_calendar_shares_the_year_out_between_near_and_far():
+    weight = Calendar(near_days=7.0)
+    weight.observe(observed_of([(0, 0, ms("2023-01-10T12:00"))] * 5 + [(0, 1, ms("2022-07-10T12:00"))] * 5))
+    newest = lifts_at(weight, ms("2023-01-10T12:00"))
+    week_later = lifts_at(weight, ms("2023-01-17T12:00"))
+    assert newest["year"] == [0.0, 0.0]
+    assert newest["year_near"][0] > 0.05
+    assert week_later["year"] == pytest.approx(week_later["year_near"], rel=1e-4)
+
+
+def test_repeat_tells_whether_how_often_and_how_lately():
+    weight = Repeat(half_lives_days=[10.0])
+    history = history_of([(7, NOW_MS - 10 * MS_PER_DAY), (7, NOW_MS), (3, NOW_MS - 20 * MS_PER_DAY)])
+    lifts = weight.history_log_lifts(history, Moment(NOW_MS))
+    assert [factor.name for factor in weight.factors] == ["had", "count", "recent_10d"]
+    # Items 3 and 7, ascending; recent ones over the floor of 0.05: a quarter, and one and a half.
+    expected = [[1.0, 1.0], [0.0, math.log(2)], [math.log1p(0.25 / 0.05), math.log1p(1.5 / 0.05)]]
+    np.testing.assert_allclose(lifts, expected, rtol=1e-5)
+
+
+def test_repeat_fades_towards_a_moment_in_the_future():
+    weight, history = Repeat(half_lives_days=[10.0]), history_of([(7, NOW_MS)])
+    lifts = weight.history_log_lifts(history, Moment(NOW_MS + 10 * MS_PER_DAY))
+    assert lifts[2].tolist() == pytest.approx([math.log1p(0.5 / 0.05)])
+
+
+def test_repeat_takes_what_lies_after_the_moment_as_of_now():
+    weight, history = Repeat(half_lives_days=[10.0]), history_of([(7, NOW_MS)])
+    lifts = weight.history_log_lifts(history, Moment(NOW_MS - MS_PER_HOUR))
+    assert lifts[2].tolist() == pytest.approx([math.log1p(1 / 0.05)])
+
+
+def test_repeat_may_count_against_an_item():
+    assert all(factor.is_signed for factor in Repeat().factors)
+    assert not any(factor.is_signed for weight in (Trend(), Popularity(), Calendar()) for factor in weight.factors)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Popularity(prior=0), "'popularity': wanted a prior above 0, got 0"),
+        (lambda: Trend(half_lives_days=[]), "'trend': wanted half-lives above 0, got"),
+        (lambda: Trend(half_lives_days=[7, -1]), "'trend': wanted half-lives above 0, got"),
+        (lambda: Trend(prior=-1), "'trend': wanted a prior above 0, got -1"),
+        (lambda: Repeat(half_lives_days=[0]), "'repeat': wanted half-lives above 0, got"),
+        (lambda: Calendar(prior=0), "'calendar': wanted prior above 0, got 0"),
+        (lambda: Calendar(hour_width=0), "'calendar': wanted hour_width above 0, got 0"),
+        (lambda: Calendar(time_zone="Lisboa"), "'calendar': no time zone named 'Lisboa'"),
+        (lambda: Calendar(time_zone="../etc/passwd"), "'calendar': no time zone named"),
+    ],
+)
+def test_bad_option_is_refused(make, message):
+    with pytest.raises(SettingsError, match=message):
+        make()

@@ -1,0 +1,131 @@
+"""Edges: their products are what PyG's generic path gives, with the gradients of dense matrices."""
+
+import pytest
+import torch
+from torch_geometric.nn import MaxAggregation, MeanAggregation, SumAggregation
+
+from springtide.plugins.edges import Edges
+
+NUM_SOURCES, NUM_TARGETS, NUM_EDGES, WIDTH = 7, 5, 20, 3
+
+
+def edges_of(source, target, weight, num_sources, num_targets):
+    source, target, weight = torch.tensor(source), torch.tensor(target), torch.tensor(weight)
+    return Edges(
+        source,
+        target,
+        weight,
+        torch.arange(len(weight), dtype=torch.float32),
+        torch.zeros(num_sources).index_add_(0, source, weight),
+        torch.zeros(num_targets).index_add_(0, target, weight),
+    )
+
+
+@pytest.fixture
+def edges():
+    """Random edges, several between some pairs; the last target has none."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(NUM_TARGETS - 1, (NUM_EDGES,), generator=generator).sort().values
+    source = torch.randint(NUM_SOURCES, (NUM_EDGES,), generator=generator)
+    weight = torch.rand(NUM_EDGES, generator=generator) + 0.5
+    return edges_of(source.tolist(), target.tolist(), weight.tolist(), NUM_SOURCES, NUM_TARGETS)
+
+
+@pytest.fixture
+def values():
+    return torch.randn(NUM_SOURCES, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
+
+
+def test_sum_equals_the_generic_path(edges, values):
+    messages = values[edges.source] * edges.weight.unsqueeze(-1)
+    expected = SumAggregation()(messages, index=edges.target, dim_size=NUM_TARGETS)
+    torch.testing.assert_close(edges.aggregate(values, SumAggregation()), expected)
+
+
+def test_mean_equals_the_generic_path_where_weights_are_equal(edges, values):
+    expected = MeanAggregation()(values[edges.source], index=edges.target, dim_size=NUM_TARGETS)
+    torch.testing.assert_close(edges.aggregate(values, MeanAggregation(), torch.ones(NUM_EDGES)), expected)
+
+
+def test_mean_is_weighted():
+    edges = edges_of([0, 1], [0, 0], [1.0, 3.0], num_sources=2, num_targets=1)
+    assert edges.aggregate(torch.tensor([[4.0], [8.0]]), MeanAggregation()).tolist() == [[7.0]]  # (1·4 + 3·8) / 4
+
+
+def test_other_aggregators_get_the_messages_as_they_are(edges, values):
+    expected = MaxAggregation()(values[edges.source], index=edges.target, dim_size=NUM_TARGETS)
+    torch.testing.assert_close(edges.aggregate(values, MaxAggregation()), expected)
+
+
+@pytest.mark.parametrize("aggregator", [SumAggregation(), MeanAggregation()])
+def test_targets_without_edges_get_zeros(edges, values, aggregator):
+    assert edges.aggregate(values, aggregator)[-1].tolist() == [0.0] * WIDTH
+
+
+@pytest.mark.parametrize("aggregator", [SumAggregation(), MeanAggregation()])
+def test_gradients_equal_those_of_a_dense_matrix(edges, values, aggregator):
+    def gradients(combine):
+        of_values, of_weight = values.clone().requires_grad_(), edges.weight.clone().requires_grad_()
+        (combine(of_values, of_weight) ** 2).sum().backward()
+        return of_values.grad, of_weight.grad
+
+    def dense(values, weight):
+        matrix = torch.zeros(NUM_TARGETS, NUM_SOURCES).index_put((edges.target, edges.source), weight, accumulate=True)
+        if isinstance(aggregator, MeanAggregation):
+            matrix = matrix / matrix.sum(1, keepdim=True).clamp(min=1e-12)
+        return matrix @ values
+
+    found = gradients(lambda values, weight: edges.aggregate(values, aggregator, weight))
+    for gradient, expected in zip(found, gradients(dense), strict=True):
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_symmetric_weight_divides_by_the_root_of_both_degrees():
+    # Source 0 has degree 4, source 1 has 5; target 0 has degree 9.
+    edges = edges_of([0, 1], [0, 0], [4.0, 5.0], num_sources=2, num_targets=1)
+    torch.testing.assert_close(edges.symmetric_weight(), torch.tensor([4 / 36**0.5, 5 / 45**0.5]))
+
+
+def test_pointers_say_where_each_targets_edges_begin():
+    edges = edges_of([0, 1, 0], [0, 0, 2], [1.0, 1.0, 1.0], num_sources=2, num_targets=4)
+    assert edges.pointers.tolist() == [0, 2, 2, 3, 3]
+
+
+def test_sampling_keeps_small_neighbourhoods_whole():
+    edges = edges_of([3, 1, 2], [0, 0, 1], [1.0, 2.0, 3.0], num_sources=4, num_targets=2)
+    sampled = edges.sample(2, torch.Generator().manual_seed(0))
+    assert (sampled.source.tolist(), sampled.target.tolist()) == ([3, 1, 2], [0, 0, 1])
+    assert sampled.weight.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_sampling_draws_the_fanout_from_large_neighbourhoods():
+    edges = edges_of([*range(50), 7], [0] * 50 + [1], [float(source) for source in [*range(50), 7]], 50, 3)
+    sampled = edges.sample(10, torch.Generator().manual_seed(0))
+    assert sampled.pointers.tolist() == [0, 10, 11, 11]
+    assert sampled.source[-1] == 7
+    assert len(set(sampled.source[:10].tolist())) > 5, "wanted a draw from all over the neighbourhood"
+    assert sampled.weight.tolist() == sampled.source.float().tolist(), "an edge lost its weight"
+
+
+def test_sampling_is_uniform():
+    edges = edges_of([0, 1, 2, 3], [0] * 4, [1.0] * 4, num_sources=4, num_targets=1)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([edges.sample(2, generator).source for _ in range(1_000)])
+    # 2,000 draws of 1/4: 500 each, with a standard deviation of 19.
+    assert (torch.bincount(drawn, minlength=4) - 500).abs().max() < 80
+
+
+def test_sampling_keeps_the_degrees_of_the_whole_graph():
+    edges = edges_of([0, 1, 2], [0] * 3, [1.0] * 3, num_sources=3, num_targets=1)
+    assert edges.sample(1, torch.Generator().manual_seed(0)).target_degree.tolist() == [3.0]
+
+
+def test_edges_on_their_device_are_the_same_object(edges):
+    assert edges.to("cpu") is edges
+
+
+def test_edges_move_with_all_their_columns(edges):
+    moved = edges.to("cpu:0")  # Another device by name, which every machine has.
+    for name in ("source", "target", "weight", "age_days", "source_degree", "target_degree"):
+        assert getattr(moved, name).device == torch.device("cpu")
+        assert torch.equal(getattr(moved, name), getattr(edges, name))
