@@ -1,5 +1,7 @@
 """Gathering a run of events into one EventBatch: dictionary-coded columns, in the order of event time."""
 
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,8 +25,9 @@ class BatchBuilder:
 
     def __init__(self, relations: Sequence[str]) -> None:
         self._relations = relations
-        self.users: dict[str, int] = {}
-        self.items: dict[str, int] = {}
+        # Each new id gets the next code by being looked up, with no Python in between.
+        self.users: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+        self.items: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         self.user_codes: list[int] = []
         self.item_codes: list[int] = []
         self.relation_codes: list[int] = []
@@ -99,11 +102,13 @@ class BatchBuilder:
         return EventBatch(interactions, self.upserts, self.other_relations, self.deletes)
 
 
-def _recode(dictionary: Sequence[str], codes: npt.NDArray[np.uint32], known: dict[str, int]) -> npt.NDArray[np.int32]:
+def _recode(
+    dictionary: Sequence[str], codes: npt.NDArray[np.uint32], known: defaultdict[str, int]
+) -> npt.NDArray[np.int32]:
     """Return the codes by ``known``, int32 ``[n]``, which grows by the strings that are new to it."""
     is_used = np.zeros(len(dictionary), np.bool_)
     is_used[codes] = True
     recoded = np.zeros(len(dictionary), np.int32)
-    for position in np.flatnonzero(is_used).tolist():
-        recoded[position] = known.setdefault(dictionary[position], len(known))
+    used = map(known.__getitem__, itertools.compress(dictionary, is_used.tolist()))
+    recoded[is_used] = np.fromiter(used, np.int32)
     return recoded[codes]

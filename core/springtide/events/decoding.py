@@ -135,9 +135,8 @@ class Decoder:
             return
         if context:
             builder.contexts[len(builder.user_codes)] = dict(context)
-        users, items = builder.users, builder.items
-        builder.user_codes.append(users.setdefault(user, len(users)))
-        builder.item_codes.append(items.setdefault(item, len(items)))
+        builder.user_codes.append(builder.users[user])
+        builder.item_codes.append(builder.items[item])
         builder.relation_codes.append(code)
         builder.timestamps_ms.append(timestamp_ms)
         builder.values.append(value)

@@ -85,6 +85,9 @@ def _check_strings(
     dictionary: Sequence[str], users: npt.NDArray[np.uint32], items: npt.NDArray[np.uint32], limits: Limits
 ) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
     """Yield reason, what was wanted, and bool ``[n]``, for each reason that makes strings of the dictionary no ids."""
+    is_short = max(map(len, dictionary), default=0) <= limits.surely_short_id
+    if is_short and all(dictionary) and not any(map(str.isspace, dictionary)):
+        return  # As nearly always: then there is no need to look at each.
     found: dict[str, tuple[str, npt.NDArray[np.bool_]]] = {}
     for position, text in enumerate(dictionary):
         try:
