@@ -115,6 +115,9 @@ def _fit_latest(
         problem.add(Moment(frozen_ms), generator.choice(events, num_chosen, replace=False), frozen_ms, generator)
         return problem
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
+        chosen = chosen[chosen >= observed]  # Windows may overlap: nothing is asked for that was observed already.
+        if len(chosen) == 0:
+            continue
         first = int(chosen.min())
         if first > observed:
             problem.observe(part(interactions, observed, first))

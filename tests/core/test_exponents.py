@@ -1,0 +1,198 @@
+"""Exponents are found again on choices that were made by known ones."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
+from springtide.testing import START_MS, observed_of
+from springtide.training import exponents
+from springtide.training.exponents import ExponentSettings, fit_exponents
+from springtide_plugins.context_weights.popularity import Popularity
+
+NUM_USERS, NUM_ITEMS, WIDTH, NUM_EVENTS, SPLIT = 600, 40, 6, 7_000, 2_500
+SETTINGS = ExponentSettings(num_moments=64, events_per_moment=64, num_samples=80, penalty=1e-5)
+
+
+class Fixed(ContextWeight):
+    """Lifts that never change."""
+
+    factors = (Factor("liked"), Factor("useless"), Factor("signed", is_signed=True), Factor("unsigned"))
+
+    def item_log_lifts(self, moment, num_items):
+        liked, useless, disliked = np.random.default_rng(7).normal(size=(3, num_items)).astype(np.float32)
+        return np.stack([liked, useless, disliked, disliked**2])
+
+
+class Had(ContextWeight):
+    """Whether the user had it."""
+
+    factors = (Factor("had", is_signed=True),)
+
+    def history_log_lifts(self, history, moment):
+        return np.ones((1, len(history.distinct()[0])), np.float32)
+
+
+def unit_vectors(num_rows: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(num_rows, WIDTH)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+USERS, ITEMS = unit_vectors(NUM_USERS, 1), unit_vectors(NUM_ITEMS, 2)
+
+
+@functools.cache
+def choices(had: float, unsigned: float = 0.0) -> Observed:
+    """Return choices of random users, each made among all items by the ranking's own model.
+
+    New items: 3 · cosine + 0.7 · popularity + 0.8 · liked − 0.6 · signed + ``unsigned`` times the factor of that name.
+    Items that the user had: 1.5 · cosine + 0.3 · popularity + 0.4 · liked + ``had``. Nothing comes of ``useless``. At
+    first some items are popular for no reason, or popularity would say the same as what makes items popular.
+    """
+    generator = np.random.default_rng(3)
+    popularity, lifts = Popularity(), Fixed().item_log_lifts(Moment(0), NUM_ITEMS)
+    owns = np.zeros((NUM_USERS, NUM_ITEMS), bool)
+    for_no_reason = np.random.default_rng(8).normal(size=NUM_ITEMS)
+    events = []
+    for number in range(NUM_EVENTS):
+        user = int(generator.integers(NUM_USERS))
+        cosine = ITEMS @ USERS[user]
+        (share,) = popularity.item_log_lifts(Moment(0), NUM_ITEMS)
+        of_new = 3.0 * cosine + 0.7 * share + 0.8 * lifts[0] - 0.6 * lifts[2] + unsigned * lifts[3]
+        of_own = 1.5 * cosine + 0.3 * share + 0.4 * lifts[0] + had
+        of_any = np.where(owns[user], of_own, of_new) if number > SPLIT * 3 // 4 else for_no_reason
+        item = int((of_any + generator.gumbel(size=NUM_ITEMS)).argmax())
+        owns[user, item] = True
+        events.append((user, item, START_MS + number * MS_PER_HOUR // 20))
+        popularity.observe(observed_of(events[-1:]))
+    return observed_of(events)
+
+
+@functools.cache
+def fitted(had: float, unsigned: float = 0.0):
+    found = fit_exponents(
+        choices(had, unsigned),
+        SPLIT,
+        USERS,
+        ITEMS,
+        lambda: {"popularity": Popularity(), "fixed": Fixed(), "had": Had()},
+        SETTINGS,
+        seed=0,
+    )
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("had", [2.0, -1.0])
+def test_exponents_of_new_items_are_found_again(had):
+    new = fitted(had).exponents.new
+    assert new.cosine == pytest.approx(3.0, abs=0.3)
+    assert new.factors["popularity"]["share"] == pytest.approx(0.7, abs=0.2)
+    assert new.factors["fixed"]["liked"] == pytest.approx(0.8, abs=0.1)
+
+
+def test_exponents_of_own_items_are_found_again():
+    own = fitted(2.0).exponents.own
+    assert own.cosine == pytest.approx(1.5, abs=0.3)
+    assert own.factors["popularity"]["share"] == pytest.approx(0.3, abs=0.2)
+    assert own.factors["fixed"]["liked"] == pytest.approx(0.4, abs=0.1)
+
+
+@pytest.mark.parametrize("had", [2.0, -1.0])
+def test_habit_may_be_of_either_sign(had):
+    assert fitted(had).exponents.own.factors["had"]["had"] == pytest.approx(had, abs=0.4)
+
+
+def test_useless_factor_gets_no_weight():
+    assert fitted(2.0).exponents.new.factors["fixed"]["useless"] == pytest.approx(0.0, abs=0.05)
+
+
+def test_signed_factor_may_count_against_an_item():
+    assert fitted(2.0).exponents.new.factors["fixed"]["signed"] == pytest.approx(-0.6, abs=0.1)
+
+
+def test_unsigned_factor_never_counts_against_an_item():
+    assert fitted(2.0, unsigned=-0.3).exponents.new.factors["fixed"]["unsigned"] == 0.0
+
+
+def test_temperature_is_one_over_what_cosines_are_multiplied_by():
+    found = fitted(2.0).exponents
+    assert found.temperature == pytest.approx(1 / found.new.cosine)
+
+
+def test_fit_is_the_same_every_time():
+    assert fitted.__wrapped__(2.0) == fitted(2.0)
+
+
+class Recording(ContextWeight):
+    """Notes what it was shown before it was asked."""
+
+    def __init__(self) -> None:
+        self.num_seen, self.newest_ms = 0, 0
+        self.asked: list[tuple[int, int, int]] = []  # Moment, events seen until then, time of the newest of them.
+
+    def observe(self, observed):
+        self.num_seen += len(observed)
+        self.newest_ms = max(self.newest_ms, int(observed.timestamps_ms.max()))
+
+    def bucket(self, moment):
+        return moment.timestamp_ms // MS_PER_DAY
+
+    def item_log_lifts(self, moment, num_items):
+        self.asked.append((moment.timestamp_ms, self.num_seen, self.newest_ms))
+
+
+def record(is_live: bool) -> Recording:
+    made: list[Recording] = []
+
+    def make():
+        made.append(Recording())
+        return {"recording": made[-1]}
+
+    settings = ExponentSettings(num_moments=20, events_per_moment=16, num_samples=20, is_live=is_live)
+    assert fit_exponents(choices(2.0), SPLIT, USERS, ITEMS, make, settings, seed=0) is not None
+    return next(weight for weight in made if weight.asked)
+
+
+def test_live_features_are_as_of_each_moment():
+    asked = record(is_live=True).asked
+    assert len(asked) > 10
+    assert asked == sorted(asked)
+    assert all(num_seen >= SPLIT for _, num_seen, _ in asked)
+    assert asked[-1][1] > NUM_EVENTS * 0.9
+
+
+def test_frozen_features_are_as_of_the_start_of_the_slice():
+    start_ms = int(choices(2.0).timestamps_ms[SPLIT])
+    assert {(at, num_seen) for at, num_seen, _ in record(is_live=False).asked} == {(start_ms, SPLIT)}
+
+
+def test_weights_have_not_seen_the_events_that_are_asked_for(monkeypatch):
+    class Problem(exponents.ConditionalLogit):
+        num_seen = 0
+
+        def observe(self, seen):
+            self.num_seen += len(seen)
+            super().observe(seen)
+
+        def add(self, moment, events, as_of_ms, generator):
+            assert events.min() >= self.num_seen
+            assert as_of_ms <= choices(2.0).timestamps_ms[events.min()]
+            super().add(moment, events, as_of_ms, generator)
+
+    monkeypatch.setattr(exponents, "ConditionalLogit", Problem)
+    assert fit_exponents(choices(2.0), SPLIT, USERS, ITEMS, dict, SETTINGS, seed=0) is not None
+
+
+def test_users_without_a_past_say_nothing():
+    events = observed_of([(0, 0, 1), (1, 1, 2), (2, 0, 3)])
+    assert fit_exponents(events, 2, USERS, ITEMS, dict, SETTINGS, seed=0) is None
+
+
+def test_cosine_alone_can_be_fitted():
+    found = fit_exponents(choices(2.0), SPLIT, USERS, ITEMS, dict, SETTINGS, seed=0)
+    assert found is not None
+    assert found.exponents.new.factors == {}
+    assert found.exponents.new.cosine > 1.0
