@@ -20,7 +20,7 @@ from springtide.evaluation.datasets import Dataset, fetch
 from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
 from springtide_services.asking import answer_table
 from springtide_services.broker import EmbeddedBroker
-from springtide_services.client import Client
+from springtide_services.client import Client, ServerCallError
 from springtide_services.dataset_events import interaction_events, upsert_events
 from springtide_services.producer import EventPublisher
 from springtide_services.supervisor import Child, Supervisor
@@ -131,12 +131,16 @@ def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
                 "SPRINGTIDE_SERVER__PORT": str(port),
             }
             supervisor = stack.enter_context(Supervisor(restarts=False))
-            supervisor.add(Child("server", ["serve"], environment, folder / "server.log"))
+            server = Child("server", ["serve"], environment, folder / "server.log")
+            supervisor.add(server)
             client = stack.enter_context(Client(f"{_HOST}:{port}"))
             running = Running(console, settings, broker, supervisor, client, environment, folder)
             running.until(client.is_serving, _START_BUDGET_S, "the server's start")
             bars.advance(task)
-        yield running, dataset
+        try:
+            yield running, dataset
+        except ServerCallError as error:  # Its log lies in a folder that is about to go.
+            raise DemoError(f"{error}{server.last_words()}") from error
 
 
 def _publish_and_ingest(running: Running, dataset: Dataset) -> None:
