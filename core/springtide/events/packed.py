@@ -32,7 +32,7 @@ def read_packed(
     Raises:
         EventRefusedError: If the columns do not fit together, so that no row can be told.
     """
-    dictionary = list(message.dictionary)
+    dictionary = message.dictionary[:]
     users = np.array(message.users, np.uint32)
     items = np.array(message.items, np.uint32)
     types = np.array(message.types, np.uint32)

@@ -21,7 +21,10 @@ _WARM_UP_SHARE = 0.2  # Of the time: channels are opened, and caches filled, bef
 
 
 def main(role: str, *arguments: str) -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # Nobody reads our stdout to its end.
+    )
     if role == "serve":
         from springtide.config import Settings
         from springtide_services.server import serve

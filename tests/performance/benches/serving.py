@@ -1,7 +1,6 @@
 """A server process over a synthetic stream and a model of it, as it would run."""
 
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -86,21 +85,10 @@ def child(role: str, *arguments: str) -> Iterator[str]:
         yield line
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def generate_load(address: str, method: str, bodies: Path, num_clients: int, seconds: float) -> list[float]:
-    """Send the requests of a file over and over, from a process of its own; return the seconds each answer took."""
-    command = [sys.executable, "-m", "benches.children", "load", address, method, str(bodies)]
-    done = subprocess.run(
-        [*command, str(num_clients), str(seconds)], cwd=_HERE, stdout=subprocess.PIPE, text=True, check=True
-    )
-    latencies: list[float] = json.loads(done.stdout)
-    return latencies
+        process.kill()
+        process.wait()
 
 
 def _wait_until_ready(address: str, version: str) -> None:
