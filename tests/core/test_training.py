@@ -209,7 +209,7 @@ def test_negative_interactions_are_not_learned_from():
 
 def test_loss_that_is_not_finite_is_refused(state):
     settings = quick_settings(training={"learning_rate": 1e38})
-    with pytest.raises(TrainingError, match="the loss of step .* is nan: wanted a finite number"):
+    with pytest.raises(TrainingError, match=r"the loss of step .* is nan: wanted a finite number"):
         quick_model(state, settings)
 
 
