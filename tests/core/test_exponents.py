@@ -186,6 +186,24 @@ def test_weights_have_not_seen_the_events_that_are_asked_for(monkeypatch):
     assert fit_exponents(choices(2.0), SPLIT, USERS, ITEMS, dict, SETTINGS, seed=0) is not None
 
 
+class Seasonal(Fixed):
+    """Its lifts are told apart over the whole history."""
+
+    factors = tuple(
+        Factor(factor.name, is_signed=factor.is_signed, needs_whole_history=True) for factor in Fixed.factors
+    )
+
+
+def test_exponents_that_need_the_whole_history_are_learned_too():
+    found = fit_exponents(choices(2.0), SPLIT, USERS, ITEMS, lambda: {"seasonal": Seasonal()}, SETTINGS, seed=0)
+    assert found is not None
+    factors = found.exponents.new.factors["seasonal"]
+    # In the first quarter of the history items were taken for no reason, which waters all of them down.
+    assert 0.4 < factors["liked"] < 0.9
+    assert -0.6 < factors["signed"] < 0.0
+    assert factors["useless"] == pytest.approx(0.0, abs=0.1)
+
+
 def test_users_without_a_past_say_nothing():
     events = observed_of([(0, 0, 1), (1, 1, 2), (2, 0, 3)])
     assert fit_exponents(events, 2, USERS, ITEMS, dict, SETTINGS, seed=0) is None

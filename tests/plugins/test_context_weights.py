@@ -2,6 +2,8 @@
 
 import datetime as dt
 import math
+import sys
+import threading
 import zoneinfo
 
 import numpy as np
@@ -62,6 +64,27 @@ def test_decayed_counts_without_decay_are_plain_counts():
 
 def test_decayed_counts_that_are_empty_give_zeros():
     assert DecayedCounts(10.0).at_newest(2).tolist() == [0.0, 0.0]
+
+
+def test_decayed_counts_can_be_read_while_they_are_moved_on():
+    counts, is_over = DecayedCounts(half_life_ms=1.0), threading.Event()
+    counts.add(np.zeros(1, np.int32), np.zeros(1, np.int64), np.ones(1, np.float32))
+    seen: set[float] = set()
+
+    def read() -> None:
+        while not is_over.is_set():
+            seen.add(float(counts.at_newest(1)[0]))
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(1, 3_000):  # Each lies so many half-lives ahead that the landmark moves.
+        counts.add(np.zeros(1, np.int32), np.array([number * 600]), np.ones(1, np.float32))
+    is_over.set()
+    reader.join()
+    sys.setswitchinterval(interval_s)
+    assert seen == {1.0}
 
 
 def test_binned_counts_smooth_across_the_end_of_the_cycle():
