@@ -107,13 +107,19 @@ class Ranker:
         num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(ITEM)
         users = [self._find_user(serving, view, query) for query in queries]
         cosines = self._cosines(serving.table, users, num_items)  # [num_queries, num_items]
+        moments = [serving.moments.at(query.moment, num_items) for query in queries]
+        owns = [
+            self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
+        ]
+        scores = self._scores(serving.exponents, cosines, moments, owns)  # [num_queries, num_items]
+        for query, of_query in zip(queries, scores, strict=True):
+            self._leave_out(of_query, query, view, serving.table)
+        best = _top(scores, [query.count for query in queries], view.nodes(ITEM).ids)
         rankings = []
-        for query, user, cosine in zip(queries, users, cosines, strict=True):
-            at_moment = serving.moments.at(query.moment, num_items)
-            own = self._own(serving, view, query, user.history, num_items)
-            scores = self._scores(serving.exponents, cosine, at_moment, own)
-            self._leave_out(scores, query, view, serving.table)
-            items = self._best(serving.exponents, scores, cosine, at_moment, own, query.count, view)
+        for user, cosine, at_moment, own, of_query, (rows, ids) in zip(
+            users, cosines, moments, owns, scores, best, strict=True
+        ):
+            items = self._items(serving.exponents, rows, ids, of_query[rows], cosine, at_moment, own)
             rankings.append(Ranking(items, user.personalization, serving.version))
         return rankings
 
@@ -139,7 +145,7 @@ class Ranker:
         cosines = (table.vectors @ table.vectors[row]).numpy().copy()
         self._leave_out(cosines, query, view, table)
         cosines[row] = -np.inf
-        best, names = _top(cosines, count, ids)
+        [(best, names)] = _top(cosines[None, :], [count], ids)
         return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
 
     def _make_serving(self, model: ServingModel | None) -> _Serving:
@@ -188,11 +194,13 @@ class Ranker:
         return _Own(rows, weights, total)
 
     @staticmethod
-    def _scores(exponents: Exponents, cosine: Array, at_moment: ItemWeights, own: _Own) -> Array:
-        scores = cosine * np.float32(exponents.new.cosine)
-        scores += at_moment.new_total[: len(cosine)]
-        rows = own.rows
-        scores[rows] = cosine[rows] * np.float32(exponents.own.cosine) + at_moment.own_total[rows] + own.total
+    def _scores(exponents: Exponents, cosines: Array, moments: Sequence[ItemWeights], owns: Sequence[_Own]) -> Array:
+        scores = cosines * np.float32(exponents.new.cosine)
+        for of_query, cosine, at_moment, own in zip(scores, cosines, moments, owns, strict=True):
+            of_query += at_moment.new_total[: len(of_query)]
+            rows = own.rows
+            of_own = cosine[rows] * np.float32(exponents.own.cosine)
+            of_query[rows] = of_own + at_moment.own_total[rows] + own.total
         return scores
 
     def _leave_out(self, scores: Array, query: Query, view: GraphView, table: ItemTable | None) -> None:
@@ -203,16 +211,16 @@ class Ranker:
             scores[~allowed] = -np.inf
 
     @staticmethod
-    def _best(
+    def _items(
         exponents: Exponents,
+        rows: npt.NDArray[np.int64],
+        ids: Sequence[str],
         scores: Array,
         cosine: Array,
         at_moment: ItemWeights,
         own: _Own,
-        count: int,
-        view: GraphView,
     ) -> tuple[RankedItem, ...]:
-        rows, ids = _top(scores, count, view.nodes(ITEM).ids)
+        """Return ranked items, given their rows, ids and scores, with all that went into the scores."""
         position = np.searchsorted(own.rows, rows)
         is_own = np.zeros(len(rows), bool)
         is_there = position < len(own.rows)
@@ -232,18 +240,26 @@ class Ranker:
         return tuple(
             RankedItem(item_id, score, own_cosine, dict(zip(names, of_item, strict=True)))
             for item_id, score, own_cosine, of_item in zip(
-                ids, scores[rows].tolist(), cosine[rows].tolist(), weights, strict=True
+                ids, scores.tolist(), cosine[rows].tolist(), weights, strict=True
             )
         )
 
 
-def _top(scores: Array, count: int, ids: IdMap) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return the rows of the highest finite scores, best first, and their ids; forgotten ones are left out."""
-    while True:
-        values, rows = torch.topk(torch.from_numpy(scores), min(count, len(scores)))
-        found: npt.NDArray[np.int64] = rows[torch.isfinite(values)].numpy()
-        names = ids.ids(found)
-        if all(names):
-            return found, names
-        # Forgotten since the table was made, which is rare: looked for again without them.
-        scores[found[[not name for name in names]]] = -np.inf
+def _top(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[npt.NDArray[np.int64], list[str]]]:
+    """Return, for each row of scores ``[num_queries, num_items]``, the items of the highest finite ones, best first.
+
+    They come as rows and ids; forgotten ones are left out.
+    """
+    values, places = torch.topk(torch.from_numpy(scores), min(max(counts, default=0), scores.shape[1]))
+    top = []
+    for position, (count, of_query) in enumerate(zip(counts, places.numpy(), strict=True)):
+        rows = of_query[:count][np.isfinite(values[position, :count].numpy())]
+        names = ids.ids(rows)
+        while not all(names):
+            # Forgotten since the table was made, which is rare: looked for again without them.
+            scores[position, rows[[not name for name in names]]] = -np.inf
+            again, found = torch.topk(torch.from_numpy(scores[position]), min(count, scores.shape[1]))
+            rows = found[torch.isfinite(again)].numpy()
+            names = ids.ids(rows)
+        top.append((rows, names))
+    return top
