@@ -96,7 +96,8 @@ class Users:
         if table is None:
             return LiveUser(history, None, "fallback")
         side = table.model.users
-        model_row = side.row_of.get(user_id, -1)
+        # Whom the graph has no row for was forgotten, whatever the model still knows.
+        model_row = side.row_of.get(user_id, -1) if row >= 0 else -1
         if model_row >= 0 and _is_as_trained(history, side.num_interactions[model_row], table.model.newest_ms):
             return LiveUser(history, side.vectors[model_row].numpy(), "learned")
         is_in_table = history.item_rows < len(table.has_id)  # An item of this very second may not be there yet.
