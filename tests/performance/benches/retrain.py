@@ -1,6 +1,7 @@
 """Retraining on a year of real purchases, beside the sparse products that its steps cannot do without."""
 
 import time
+import warnings
 
 import numpy as np
 import torch
@@ -89,6 +90,7 @@ def _product_seconds(state: LiveState, width: int, num_products: int = 10) -> fl
     keys = np.unique(interactions.user_rows.astype(np.int64) * num_nodes + num_users + interactions.item_rows)
     one_way = np.stack([keys // num_nodes, keys % num_nodes])
     both_ways = torch.from_numpy(np.concatenate([one_way, one_way[::-1]], 1))
+    warnings.filterwarnings("ignore", "Sparse invariant checks")  # torch says it once a process.
     matrix = torch.sparse_coo_tensor(both_ways, torch.ones(both_ways.shape[1]), (num_nodes, num_nodes)).to_sparse_csr()
     vectors = torch.rand(num_nodes, width)
     matrix @ vectors

@@ -15,7 +15,7 @@ class Sizes:
     users: int = 20_000
     items: int = 100_000
     served_interactions: int = 1_000_000
-    load_s: float = 3.0
+    load_s: float = 2.0
     purchases: int = 200
     retrain_interactions: int | None = None  # All of the data set.
 
