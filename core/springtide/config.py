@@ -132,7 +132,6 @@ class RankingSettings(_Section):
     context_weights: Table[Options] = {"popularity": {}, "calendar": {}, "trend": {}, "repeat": {}}
     max_history: Annotated[int, Field(ge=1)] = 5_000
     item_refresh_s: Positive = 1.0
-    moment_bucket_s: Positive = 3_600.0
 
 
 class ServerSettings(_Section):

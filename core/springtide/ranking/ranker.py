@@ -181,7 +181,7 @@ class Ranker:
     def _own(self, serving: _Serving, view: GraphView, query: Query, history: History, num_items: int) -> _Own:
         now_ms = query.moment.timestamp_ms
         if view.newest_ms is not None and now_ms < view.newest_ms - _PAST_MS:
-            history = history.before(now_ms)
+            history = history.before(now_ms + 1)
         rows, _ = history.distinct()
         weights = history_weights(self._state.context_weights, serving.exponents, history, query.moment)
         is_ranked = rows < num_items
