@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import networkx as nx
     from torch_geometric.data import Data, HeteroData
 
+_NO_EDGES = EdgeView(empty_columns(), 0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphView:
@@ -55,8 +57,7 @@ class GraphView:
 
     def edges(self, edge_type: EdgeType) -> EdgeView:
         """Return the edges of a type, none if it is unknown."""
-        edges = self._edges.get(edge_type)
-        return EdgeView(empty_columns(), 0) if edges is None else edges
+        return self._edges.get(edge_type, _NO_EDGES)
 
     def to_pyg(self) -> "HeteroData":
         """Return a PyG ``HeteroData``; see ``springtide.graph.exports``."""

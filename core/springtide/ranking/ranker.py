@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -102,23 +103,23 @@ class Ranker:
         """
         serving = self._serving
         view = self._state.graph.view()
+        if not queries:
+            return []
         for query in queries:
             check_query(query, view, self._state.rules)
         num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(ITEM)
         users = [self._find_user(serving, view, query) for query in queries]
-        cosines = self._cosines(serving.table, users, num_items)  # [num_queries, num_items]
         moments = [serving.moments.at(query.moment, num_items) for query in queries]
         owns = [
             self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
         ]
-        scores = self._scores(serving.exponents, cosines, moments, owns)  # [num_queries, num_items]
+        scores = self._scores(serving, users, moments, owns, num_items)  # [num_queries, num_items]
         for query, of_query in zip(queries, scores, strict=True):
             self._leave_out(of_query, query, view, serving.table)
         best = _top(scores, [query.count for query in queries], view.nodes(ITEM).ids)
         rankings = []
-        for user, cosine, at_moment, own, of_query, (rows, ids) in zip(
-            users, cosines, moments, owns, scores, best, strict=True
-        ):
+        for user, at_moment, own, of_query, (rows, ids) in zip(users, moments, owns, scores, best, strict=True):
+            cosine = _cosine(serving.table, user, rows)
             items = self._items(serving.exponents, rows, ids, of_query[rows], cosine, at_moment, own)
             rankings.append(Ranking(items, user.personalization, serving.version))
         return rankings
@@ -165,19 +166,6 @@ class Ranker:
         recent_rows = recent[(recent >= 0) & (recent < view.num_nodes(ITEM))]
         return serving.users.find(view, serving.table, query.user_id, recent_rows, query.moment.timestamp_ms)
 
-    @staticmethod
-    def _cosines(table: ItemTable | None, users: Sequence[LiveUser], num_items: int) -> Array:
-        vectors = [user.vector for user in users]
-        known = [position for position, vector in enumerate(vectors) if vector is not None]
-        cosines = np.zeros((len(users), num_items), np.float32)
-        if table is not None and known:
-            stacked = torch.from_numpy(np.stack([vector for vector in vectors if vector is not None]))
-            found = (stacked @ table.vectors.T).numpy()  # [num_known, num_items]
-            if len(known) == len(users):
-                return found
-            cosines[known] = found
-        return cosines
-
     def _own(self, serving: _Serving, view: GraphView, query: Query, history: History, num_items: int) -> _Own:
         now_ms = query.moment.timestamp_ms
         if view.newest_ms is not None and now_ms < view.newest_ms - _PAST_MS:
@@ -194,12 +182,34 @@ class Ranker:
         return _Own(rows, weights, total)
 
     @staticmethod
-    def _scores(exponents: Exponents, cosines: Array, moments: Sequence[ItemWeights], owns: Sequence[_Own]) -> Array:
-        scores = cosines * np.float32(exponents.new.cosine)
-        for of_query, cosine, at_moment, own in zip(scores, cosines, moments, owns, strict=True):
-            of_query += at_moment.new_total[: len(of_query)]
+    def _scores(
+        serving: _Serving,
+        users: Sequence[LiveUser],
+        moments: Sequence[ItemWeights],
+        owns: Sequence[_Own],
+        num_items: int,
+    ) -> Array:
+        """Return float32 ``[num_queries, num_items]``.
+
+        One product gives all scores of new items, the weights of the moment added on the way; then each user's own few
+        items are put right. Cosines are not kept: they are made again for the items that are answered.
+        """
+        exponents, table = serving.exponents, serving.table
+        totals = torch.from_numpy(np.stack([moments[0].new_total[:num_items]]))  # [1, num_items]
+        if any(at_moment is not moments[0] for at_moment in moments):
+            totals = torch.from_numpy(np.stack([at_moment.new_total[:num_items] for at_moment in moments]))
+        if table is None:
+            scores = totals.repeat(len(users) // len(totals), 1).numpy()
+        else:
+            vectors = np.zeros((len(users), table.vectors.shape[1]), np.float32)
+            for position, user in enumerate(users):
+                if user.vector is not None:
+                    vectors[position] = user.vector
+            vectors *= np.float32(exponents.new.cosine)
+            scores = torch.addmm(totals, torch.from_numpy(vectors), table.vectors.T).numpy()
+        for of_query, user, at_moment, own in zip(scores, users, moments, owns, strict=True):
             rows = own.rows
-            of_own = cosine[rows] * np.float32(exponents.own.cosine)
+            of_own = _cosine(table, user, rows) * np.float32(exponents.own.cosine)
             of_query[rows] = of_own + at_moment.own_total[rows] + own.total
         return scores
 
@@ -220,7 +230,7 @@ class Ranker:
         at_moment: ItemWeights,
         own: _Own,
     ) -> tuple[RankedItem, ...]:
-        """Return ranked items, given their rows, ids and scores, with all that went into the scores."""
+        """Return ranked items, given their rows, ids, scores and cosines, with all that went into the scores."""
         position = np.searchsorted(own.rows, rows)
         is_own = np.zeros(len(rows), bool)
         is_there = position < len(own.rows)
@@ -234,15 +244,21 @@ class Ranker:
         for name, of_own in own.weights.items():
             logs.setdefault(name, np.zeros(len(rows), np.float32))[is_own] += of_own[position]
         if is_own.any():
-            logs[FAMILIARITY] = np.where(is_own, (exponents.own.cosine - exponents.new.cosine) * cosine[rows], 0.0)
+            logs[FAMILIARITY] = np.where(is_own, (exponents.own.cosine - exponents.new.cosine) * cosine, 0.0)
         names = list(logs)
         weights = np.exp(np.stack([logs[name] for name in names], 1)).tolist() if names else [[]] * len(rows)
         return tuple(
             RankedItem(item_id, score, own_cosine, dict(zip(names, of_item, strict=True)))
-            for item_id, score, own_cosine, of_item in zip(
-                ids, scores.tolist(), cosine[rows].tolist(), weights, strict=True
-            )
+            for item_id, score, own_cosine, of_item in zip(ids, scores.tolist(), cosine.tolist(), weights, strict=True)
         )
+
+
+def _cosine(table: ItemTable | None, user: LiveUser, rows: npt.NDArray[np.integer[Any]]) -> Array:
+    """Return float32 ``[n]``, the cosines of a user with some items; 0 where either has no vector."""
+    if table is None or user.vector is None:
+        return np.zeros(len(rows), np.float32)
+    cosine: Array = table.vectors.numpy()[rows] @ user.vector
+    return cosine
 
 
 def _top(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[npt.NDArray[np.int64], list[str]]]:
