@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2  # What was asked for cannot be: a restart would not help.
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Springtide: the recommender that learns from the stream.",

@@ -18,8 +18,6 @@ from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.producer import EventPublisher
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")  # torch says it once a process.
-
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
 MakePurchase = Callable[..., events_pb2.Event]

@@ -30,8 +30,6 @@ from springtide_services.server import Server
 from springtide_services.trainer import train_once
 from springtide_services.training_folder import TrainingFolder
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")  # torch says it once a process.
-
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
 MakePurchase = Callable[..., events_pb2.Event]

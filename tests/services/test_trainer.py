@@ -26,8 +26,6 @@ from springtide_services.trainer import Trainer, train_once
 from springtide_services.training_folder import TrainingFolder
 from springtide_services.training_report import TrainingStoppedError
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")  # torch says it once a process.
-
 NOW_MS = 1_700_000_000_000
 NUM_USERS, NUM_ITEMS = 20, 10
 

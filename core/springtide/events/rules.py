@@ -54,11 +54,6 @@ class InteractionRule:
         """The interaction type that the rule takes."""
         return self.parse()[0]
 
-    def accepts(self, value: float) -> bool:
-        """Return whether the rule takes an interaction of its type with this value (NaN when there is none)."""
-        _, comparison, bound = self.parse()
-        return comparison is None or bool(comparison(value, bound))
-
     def parse(self) -> tuple[str, Comparison | None, float]:
         """Return what the name says: the type, and the comparison with its bound (None and 0 if it has none)."""
         match = _RULE_NAME.match(self.name)
