@@ -1,8 +1,8 @@
 """Settings: one frozen tree, from a TOML file with environment overrides; unknown keys are refused."""
 
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from springtide.events.rules import InteractionRules
 
@@ -65,8 +65,13 @@ class InteractionSettings(_Section):
 
 
 class GraphSettings(_Section):
-    """Bounds of the live graph's memory; ``None`` means no bound."""
+    """Bounds of the live graph's memory (``None`` means no bound), and what is recommended.
 
+    ``item_type`` is the node type on the other side of interactions. With ``user`` the graph is a social one: events
+    carry user ids as item ids, and whom to follow is recommended.
+    """
+
+    item_type: Literal["item", "user"] = "item"
     max_edges: Annotated[int, Field(ge=1)] | None = 50_000_000
     max_age_days: Positive | None = None
 
@@ -87,16 +92,47 @@ class PartSettings(_Section):
     options: Options = {}
 
 
+def _as_part(written: Any) -> Any:
+    """Let a part be written as its name alone, and several aggregators as a list of names."""
+    if isinstance(written, str):
+        return {"name": written}
+    if isinstance(written, list | tuple):
+        return {"name": "several", "options": {"of": list(written)}}
+    return written
+
+
+Part = Annotated[PartSettings, BeforeValidator(_as_part)]
+
+
+class TaskSettings(_Section):
+    """A task beside link prediction: which, with what options, and how much its loss counts beside the main one.
+
+    ``batch`` is how many examples each step of the training looks at.
+    """
+
+    name: str
+    options: Options = {}
+    weight: Positive = 0.1
+    batch: Annotated[int, Field(ge=1)] = 256
+
+
 class ModelSettings(_Section):
-    """What a model is made of, and where models are kept; ``url`` is a folder or an fsspec URL."""
+    """What a model is made of, and where models are kept; ``url`` is a folder or an fsspec URL.
+
+    ``id_dropout`` is the share of nodes whose learned id a training step leaves out, so that attributes and neighbours
+    learn to speak for nodes that have none.
+    """
 
     url: str = "springtide-state/models"
     keep: Annotated[int, Field(ge=2)] = 10
     width: Annotated[int, Field(ge=2, le=4096)] = 64
     num_layers: Annotated[int, Field(ge=1, le=8)] = 2
-    encoder: PartSettings = PartSettings(name="lightgcn")
-    aggregator: PartSettings = PartSettings(name="sum")
-    loss: PartSettings = PartSettings(name="sampled_softmax")
+    encoder: Part = PartSettings(name="lightgcn")
+    aggregator: Part = PartSettings(name="sum")
+    loss: Part = PartSettings(name="cce")
+    negatives: Part = PartSettings(name="popularity")
+    tasks: Table[TaskSettings] = {}
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class TrainingSettings(_Section):
@@ -146,10 +182,11 @@ class ServerSettings(_Section):
 
 
 class PluginSettings(_Section):
-    """Plugins beside those that come in by entry point."""
+    """Plugins beside those that come in by entry point; ``on_error`` says whether one that fails stops the others."""
 
     modules: tuple[str, ...] = ()
     folder: str | None = None
+    on_error: Literal["refuse", "skip"] = "refuse"
 
 
 class Settings(_Section):

@@ -19,8 +19,8 @@ class LightGCN(Encoder):
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
         """Pass messages once; see the contract for shapes."""
-        weight = edges.symmetric_weight() if type(self.aggregator) is SumAggregation else None
-        return edges.aggregate(sources, self.aggregator, weight)
+        weight = edges.symmetric_weight() if type(self.aggregators[depth]) is SumAggregation else None
+        return edges.aggregate(sources, self.aggregators[depth], weight)
 
     def readout(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the mean of the levels."""
@@ -49,6 +49,6 @@ class GraphSAGE(Encoder):
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
         """Pass messages once; see the contract for shapes."""
-        message = edges.aggregate(sources, self.aggregator)
+        message = edges.aggregate(sources, self.aggregators[depth])
         updated: Tensor = self.of_neighbours[depth](message) + self.of_self[depth](targets)
         return updated if depth == self.num_layers - 1 else updated.relu()

@@ -1,15 +1,35 @@
 """What a part of each kind must be: the contracts that built-ins and outsiders' plugins share."""
 
+import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 from torch_geometric.nn import Aggregation
 
-from springtide.plugins.edges import Edges
+from springtide.plugins.edges import NUM_EDGE_FEATURES, EdgeAggregation, Edges
+
+if TYPE_CHECKING:
+    from springtide.training.graph import TrainingGraph
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The types of nodes and edges that a relational encoder meets.
+
+    Attributes:
+        node_types: Such as ``user``, ``item``, ``store``; the values of a node type's attributes are nodes too, of the
+            type ``item value``.
+        relations: (source type, name, target type); each direction is one of its own, such as
+            ``("user", "purchase", "item")`` and ``("item", "rev_purchase", "user")``.
+    """
+
+    node_types: tuple[str, ...] = ()
+    relations: tuple[tuple[str, str, str], ...] = ()
 
 
 class Encoder(nn.Module):
@@ -22,19 +42,25 @@ class Encoder(nn.Module):
     Args:
         width: Width ``d`` of the inputs and of every level.
         num_layers: How many times messages are passed.
-        aggregator: Combines messages; any PyG ``Aggregation``.
+        aggregator: Combines messages; any PyG ``Aggregation``. Each layer gets a copy, with parameters of its own.
 
     Attributes:
+        is_relational: Whether the encoder wants all node and edge types (``Edges.relation`` and the types of nodes
+            are set then, and the factory may ask for a ``schema``), or one edge for each pair of user and item.
         fanout: How many neighbours of each node a training step samples in each layer; None for all of them.
+        aggregators: For each layer, its aggregator.
     """
 
+    is_relational: ClassVar[bool] = False
     fanout: int | None = None
 
     def __init__(self, width: int, num_layers: int, aggregator: Aggregation) -> None:
         super().__init__()
         self.width = width
         self.num_layers = num_layers
-        self.aggregator = aggregator
+        self.aggregators = nn.ModuleList(copy.deepcopy(aggregator) for _ in range(num_layers))
+        for of_layer in self.aggregators[1:]:
+            of_layer.reset_parameters()
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
         """Pass messages once.
@@ -59,17 +85,29 @@ class Encoder(nn.Module):
 class LossInputs:
     """What a loss may look at: cosines of a batch of users with items of their edges and with sampled items.
 
-    The negatives are shared: every user of the batch is compared with the same sampled items, so that a loss may
-    work on ``[num_users, num_negatives]`` once instead of once for each edge.
+    The negatives are mostly shared: every user of the batch is compared with the same sampled items, so that a loss
+    may work on ``[num_users, num_negatives]`` once instead of once for each edge.
 
     Attributes:
         positive: float32 ``[num_edges]``, cosine of an edge's user with its item.
         user: int64 ``[num_edges]``, the edge's user as a position in ``negative``'s rows.
-        weight: float32 ``[num_edges]``, weight of the edge, above 0.
-        negative: float32 ``[num_users, num_negatives]``, cosine of each user with each sampled item.
+        weight: float32 ``[num_edges]``, how much the edge counts in the mean, above 0.
+        negative: float32 ``[num_users, num_negatives]``, cosine of each user with each of its sampled items.
         is_own: bool ``[num_users, num_negatives]``, true where the sampled item is one that the user has an edge to.
         positive_log_q: float32 ``[num_edges]``, log of the probability that one draw of the sampler gives the item.
-        negative_log_q: float32 ``[num_negatives]``, the same for the sampled items.
+        negative_log_q: float32 ``[num_negatives]``, the same for the sampled items; ``[num_users, num_negatives]``
+            where each user has its own (negative sampler ``hard``).
+        strength: float32 ``[num_edges]``, weight of the edge in the graph: how often, and by what, the user chose
+            the item.
+        item: int64 ``[num_edges]``, row of the edge's item: edges with the same number have the same item.
+        user_vectors: float32 ``[num_users, d]``, unit vectors.
+        item_vectors: float32 ``[num_edges, d]``, unit vectors of the edges' items.
+        user_levels: Levels 0 to ``num_layers`` of the users, each float32 ``[num_users, d]``; empty unless the loss
+            ``needs_levels``.
+        item_levels: The same of the edges' items, each float32 ``[num_edges, d]``.
+        rated: float32 ``[num_ratings]``, cosine of a user with an item that it rated, well or badly; empty unless the
+            loss ``needs_ratings`` and the graph has any.
+        rating: float32 ``[num_ratings]``, the rating, its scale brought to -1 (lowest seen) to 1 (highest seen).
     """
 
     positive: Tensor
@@ -79,13 +117,112 @@ class LossInputs:
     is_own: Tensor
     positive_log_q: Tensor
     negative_log_q: Tensor
+    strength: Tensor
+    item: Tensor
+    user_vectors: Tensor
+    item_vectors: Tensor
+    user_levels: Sequence[Tensor] = ()
+    item_levels: Sequence[Tensor] = ()
+    rated: Tensor = field(default_factory=lambda: torch.zeros(0))
+    rating: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 class Loss(nn.Module):
-    """Turns cosines into one number that falls as positives rise above negatives."""
+    """Turns cosines into one number that falls as positives rise above negatives.
+
+    Attributes:
+        needs_levels: Whether it looks at the levels below the vectors.
+        needs_ratings: Whether it looks at ratings.
+        needs_random_negatives: Whether the sampled items must be as they were drawn, and not selected by cosine.
+        noise: Length of the random step that training adds to each node's level after each layer, in the direction
+            of its signs (Yu et al. 2023, XSimGCL, eq. 6); 0 for none.
+    """
+
+    needs_levels: ClassVar[bool] = False
+    needs_ratings: ClassVar[bool] = False
+    needs_random_negatives: ClassVar[bool] = False
+    noise: float = 0.0
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Return the mean loss of the batch, float32 scalar."""
+        raise NotImplementedError
+
+
+class NegativeSampler:
+    """Draws items that stand for all those that a user did not choose.
+
+    Attributes:
+        is_selective: Whether ``select`` chooses among the drawn items.
+        log_q: float32 ``[num_items]``, log of the probability that one draw gives each item; set by ``prepare``.
+    """
+
+    is_selective: ClassVar[bool] = False
+    log_q: Tensor
+
+    def prepare(self, counts: npt.NDArray[np.float64]) -> None:
+        """Get ready for a training.
+
+        Args:
+            counts: float64 ``[num_items]``, interactions of each item.
+        """
+        raise NotImplementedError
+
+    def draw(
+        self, positives: npt.NDArray[np.int64], count: int, generator: np.random.Generator
+    ) -> npt.NDArray[np.int64]:
+        """Draw the items of one step, shared by its users.
+
+        Args:
+            positives: int64 ``[num_users, edges_per_user]``, item rows of the step's edges.
+            count: How many items are wanted; a sampler may give more, to select from.
+            generator: The source of chance.
+
+        Returns:
+            Item rows, int64 ``[num_drawn]``.
+        """
+        raise NotImplementedError
+
+    def select(self, cosine: Tensor, is_own: Tensor, count: int) -> Tensor | None:
+        """Select for each user among the drawn items, once their cosines are known; None for all of them.
+
+        Args:
+            cosine: float32 ``[num_users, num_drawn]``, without gradient.
+            is_own: bool ``[num_users, num_drawn]``.
+            count: How many items are wanted.
+
+        Returns:
+            Positions among the drawn items, int64 ``[num_users, num_selected]``.
+        """
+        return None
+
+
+class Task(nn.Module):
+    """Something else to learn from the same vectors: an auxiliary loss of the training, or a purpose of its own.
+
+    Attributes:
+        labels: (node type, attribute) of the attributes that it learns to predict: they are no inputs then.
+    """
+
+    labels: Sequence[tuple[str, str]] = ()
+
+    def prepare(self, graph: "TrainingGraph", width: int) -> None:
+        """Find the labels in the graph, and make the parameters for vectors of a width.
+
+        Raises:
+            TrainingError: If the graph has not what the task needs.
+        """
+        raise NotImplementedError
+
+    def draw(self, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw a batch of about ``count`` examples, and return the nodes it is about, int64 ``[num_nodes]``."""
+        raise NotImplementedError
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return the mean loss of the batch drawn last, float32 scalar.
+
+        Args:
+            vectors: float32 ``[num_nodes, d]``, what the encoder's readout gives the nodes of that batch.
+        """
         raise NotImplementedError
 
 
@@ -216,15 +353,22 @@ class ContextWeight:
         """Take up what ``state`` gave."""
 
 
-AggregatorFactory = Callable[..., Aggregation]  # (**options)
-EncoderFactory = Callable[..., Encoder]  # (width, num_layers, aggregator, **options)
+MakePart = Callable[[str, str], Any]
+"""Makes another part, given its kind and its name: ``make("aggregator", "mean")``."""
+
+AggregatorFactory = Callable[..., Aggregation]  # (width?, make?, **options)
+EncoderFactory = Callable[..., Encoder]  # (width, num_layers, aggregator, schema?, **options)
 LossFactory = Callable[..., Loss]  # (**options)
+NegativeSamplerFactory = Callable[..., NegativeSampler]  # (**options)
+TaskFactory = Callable[..., Task]  # (make?, **options)
 ContextWeightFactory = Callable[..., ContextWeight]  # (**options)
 
 __all__ = [
+    "NUM_EDGE_FEATURES",
     "AggregatorFactory",
     "ContextWeight",
     "ContextWeightFactory",
+    "EdgeAggregation",
     "Edges",
     "Encoder",
     "EncoderFactory",
@@ -233,6 +377,12 @@ __all__ = [
     "Loss",
     "LossFactory",
     "LossInputs",
+    "MakePart",
     "Moment",
+    "NegativeSampler",
+    "NegativeSamplerFactory",
     "Observed",
+    "Schema",
+    "Task",
+    "TaskFactory",
 ]

@@ -1,6 +1,7 @@
 """Edges as an encoder sees them, and the products that carry messages along them."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,8 +14,40 @@ with warnings.catch_warnings():
     torch.eye(1).to_sparse_csr()
 
 
+AGE_HALF_LIVES_DAYS = (1.0, 7.0, 30.0, 180.0)
+NUM_EDGE_FEATURES = 1 + len(AGE_HALF_LIVES_DAYS)
+"""Width of ``Edges.features``: the strength, and the age at several half-lives."""
+
+
+class EdgeAggregation(Aggregation):
+    """An aggregation that looks at more than the messages: at the edges' ages, types or weights."""
+
+    def combine(
+        self, edges: "Edges", weight: Tensor, carry: Callable[[Aggregation, Tensor], Tensor], width: int
+    ) -> Tensor:
+        """Combine what comes along the edges.
+
+        Args:
+            edges: The edges.
+            weight: float32 ``[num_edges]``, how much each edge counts so far.
+            carry: Lets another aggregation combine the same messages under another weight: float32
+                ``[num_targets, d]``. This is the fast way, since messages need not be gathered for sums and means.
+            width: Width ``d`` of the messages.
+
+        Returns:
+            float32 ``[num_targets, d]``.
+        """
+        raise NotImplementedError
+
+    def forward(self, *_: Any, **__: Any) -> Tensor:
+        """Refuse: it cannot combine messages without their edges."""
+        raise TypeError(f"{type(self).__name__} looks at edges: call edges.aggregate or edges.combine with it")
+
+
 class Edges:
     """Edges from ``num_sources`` source nodes to ``num_targets`` target nodes, sorted by target.
+
+    The edges of one target come oldest first.
 
     One object serves a whole graph (sources and targets are the same nodes) and a live fold-in
     (a few targets, their neighbours as sources).
@@ -26,6 +59,10 @@ class Edges:
         age_days: float32 ``[num_edges]``, days from the edge's last event to the graph's newest.
         source_degree: float32 ``[num_sources]``, sum of the weights at each source in the whole graph.
         target_degree: float32 ``[num_targets]``, the same at each target.
+        relation: int64 ``[num_edges]``, position of each edge's type in ``Schema.relations``; None where an encoder
+            is not relational, and so sees edges of one type only.
+        source_type: int64 ``[num_sources]``, position of each source's node type in ``Schema.node_types``; or None.
+        target_type: int64 ``[num_targets]``, the same of each target.
     """
 
     def __init__(
@@ -36,6 +73,9 @@ class Edges:
         age_days: Tensor,
         source_degree: Tensor,
         target_degree: Tensor,
+        relation: Tensor | None = None,
+        source_type: Tensor | None = None,
+        target_type: Tensor | None = None,
     ) -> None:
         self.source = source
         self.target = target
@@ -43,9 +83,19 @@ class Edges:
         self.age_days = age_days
         self.source_degree = source_degree
         self.target_degree = target_degree
+        self.relation = relation
+        self.source_type = source_type
+        self.target_type = target_type
         self.pointers = _pointers(target, self.num_targets)  # [num_targets + 1], where each target's edges begin
         self._transposed: tuple[Tensor, Tensor, Tensor] | None = None
         self._symmetric: Tensor | None = None
+        self._features: Tensor | None = None
+        self._by_relation: dict[int, Edges] = {}
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges."""
+        return self.source.numel()
 
     @property
     def num_sources(self) -> int:
@@ -67,29 +117,82 @@ class Edges:
             self._symmetric = self.weight / product.clamp(min=1e-12).sqrt()
         return self._symmetric
 
+    def features(self) -> Tensor:
+        """Return float32 ``[num_edges, NUM_EDGE_FEATURES]``: each edge's strength, and its age as shares of freshness.
+
+        The strength is the weight; the age stands as ``2^(-age/h)`` for several half-lives ``h``, which is 1 at once
+        and tends to 0, so that no feature grows without bound.
+        """
+        if self._features is None:
+            half_lives = self.age_days.new_tensor(AGE_HALF_LIVES_DAYS)
+            freshness = torch.exp2(-self.age_days.unsqueeze(-1) / half_lives)
+            self._features = torch.cat([self.weight.unsqueeze(-1), freshness], dim=-1)
+        return self._features
+
+    def of_relation(self, relation: int) -> "Edges":
+        """Return the edges of one type, between the same nodes; found once and kept.
+
+        Raises:
+            ValueError: If the edges have no types: see ``Encoder.is_relational``.
+        """
+        if self.relation is None:
+            raise ValueError("wanted edges that have types, got edges of one type: set is_relational on the encoder")
+        if relation not in self._by_relation:
+            self._by_relation[relation] = self._chosen((self.relation == relation).nonzero().flatten())
+        return self._by_relation[relation]
+
     def aggregate(self, values: Tensor, aggregator: Aggregation, weight: Tensor | None = None) -> Tensor:
         """Combine, at each target, what its sources hold.
 
-        Sums and means are products with a sparse matrix, twenty times faster here than gathering and scattering;
+        Sums and means are products with a sparse matrix, many times faster here than gathering and scattering;
         every other aggregator gets the gathered messages.
 
         Args:
             values: float32 ``[num_sources, d]``.
             aggregator: How to combine.
-            weight: float32 ``[num_edges]``, factors of a sum or a mean; the edges' own if absent. Others ignore it.
+            weight: float32 ``[num_edges]``, how much each edge counts; the edges' own if absent. Sums multiply by it,
+                means divide by its total; for others each message is scaled by its edge's weight over the mean weight
+                at its target, so that equal weights change nothing.
 
         Returns:
             float32 ``[num_targets, d]``; zeros at a target without edges, for sums and means.
         """
         weight = self.weight if weight is None else weight
-        if type(aggregator) is SumAggregation:
-            return self._product(values, weight)
-        if type(aggregator) is MeanAggregation:
-            total = torch.zeros(self.num_targets, dtype=weight.dtype, device=weight.device)
-            total.index_add_(0, self.target, weight)
-            return self._product(values, weight) / total.clamp(min=1e-12).unsqueeze(-1)
-        combined: Tensor = aggregator(values[self.source], index=self.target, ptr=None, dim_size=self.num_targets)
-        return combined
+
+        def carry(aggregator: Aggregation, weight: Tensor) -> Tensor:
+            if isinstance(aggregator, EdgeAggregation):
+                return aggregator.combine(self, weight, carry, values.shape[-1])
+            if type(aggregator) is SumAggregation:
+                return self._product(values, weight)
+            if type(aggregator) is MeanAggregation:
+                return self._product(values, weight) / self._total(weight)
+            return self._reduce(values[self.source], aggregator, weight)
+
+        return carry(aggregator, weight)
+
+    def combine(self, messages: Tensor, aggregator: Aggregation, weight: Tensor | None = None) -> Tensor:
+        """Combine, at each target, the messages of its edges: ``aggregate`` for messages that differ by edge.
+
+        Args:
+            messages: float32 ``[num_edges, d]``.
+            aggregator: How to combine.
+            weight: As in ``aggregate``.
+
+        Returns:
+            float32 ``[num_targets, d]``; zeros at a target without edges, for sums and means.
+        """
+        weight = self.weight if weight is None else weight
+
+        def carry(aggregator: Aggregation, weight: Tensor) -> Tensor:
+            if isinstance(aggregator, EdgeAggregation):
+                return aggregator.combine(self, weight, carry, messages.shape[-1])
+            if type(aggregator) is SumAggregation:
+                return self._sum(messages * weight.unsqueeze(-1))
+            if type(aggregator) is MeanAggregation:
+                return self._sum(messages * weight.unsqueeze(-1)) / self._total(weight)
+            return self._reduce(messages, aggregator, weight)
+
+        return carry(aggregator, weight)
 
     def sample(self, fanout: int, generator: torch.Generator) -> "Edges":
         """Draw, with replacement, ``fanout`` edges of each target that has more; keep all of the others'.
@@ -104,21 +207,51 @@ class Edges:
         position = torch.arange(len(target), device=device) - torch.repeat_interleave(count.cumsum(0) - count, count)
         draw = (torch.rand(len(target), generator=generator).to(device) * degree[target]).long()
         chosen = first + torch.where(degree[target] > fanout, draw, position)
-        return Edges(
-            self.source[chosen],
-            target,
-            self.weight[chosen],
-            self.age_days[chosen],
-            self.source_degree,
-            self.target_degree,
-        )
+        return self._chosen(chosen.sort().values)
 
     def to(self, device: torch.device | str) -> "Edges":
         """Return the edges on a device; the same object if they are there."""
         if self.source.device == torch.device(device):
             return self
         columns = (self.source, self.target, self.weight, self.age_days, self.source_degree, self.target_degree)
-        return Edges(*(column.to(device) for column in columns))
+        types = (self.relation, self.source_type, self.target_type)
+        return Edges(
+            *(column.to(device) for column in columns),
+            *(None if column is None else column.to(device) for column in types),
+        )
+
+    def _chosen(self, chosen: Tensor) -> "Edges":
+        """Return some edges, given by their positions, ascending."""
+        return Edges(
+            self.source[chosen],
+            self.target[chosen],
+            self.weight[chosen],
+            self.age_days[chosen],
+            self.source_degree,
+            self.target_degree,
+            None if self.relation is None else self.relation[chosen],
+            self.source_type,
+            self.target_type,
+        )
+
+    def _total(self, weight: Tensor) -> Tensor:
+        """Return float32 ``[num_targets, 1]``, the sum of the weights at each target, never quite 0."""
+        total = torch.zeros(self.num_targets, dtype=weight.dtype, device=weight.device)
+        return total.index_add(0, self.target, weight).clamp(min=1e-12).unsqueeze(-1)
+
+    def _sum(self, messages: Tensor) -> Tensor:
+        sums = messages.new_zeros(self.num_targets, messages.shape[-1])
+        return sums.index_add(0, self.target, messages)
+
+    def _reduce(self, messages: Tensor, aggregator: Aggregation, weight: Tensor) -> Tensor:
+        if self.num_edges == 0:
+            # Some of PyG's fail on no messages at all; what they make of none is 0, and no gradient is wanted.
+            return messages.new_zeros(self.num_targets, messages.shape[-1])
+        count = self.pointers.diff().clamp(min=1).unsqueeze(-1)
+        mean = self._total(weight) / count  # [num_targets, 1]
+        scaled = messages * (weight.unsqueeze(-1) / mean[self.target])
+        combined: Tensor = aggregator(scaled, index=self.target, ptr=None, dim_size=self.num_targets)
+        return combined
 
     def _product(self, values: Tensor, weight: Tensor) -> Tensor:
         product: Tensor = _SparseProduct.apply(self, weight, values)  # type: ignore[no-untyped-call]  # torch's own

@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 import pluggy
 
-from springtide.plugins.contracts import AggregatorFactory, ContextWeightFactory, EncoderFactory, LossFactory
+from springtide.plugins.contracts import (
+    AggregatorFactory,
+    ContextWeightFactory,
+    EncoderFactory,
+    LossFactory,
+    NegativeSamplerFactory,
+    TaskFactory,
+)
 
 hookspec = pluggy.HookspecMarker("springtide")
 hookimpl = pluggy.HookimplMarker("springtide")
@@ -23,6 +30,16 @@ def register_aggregators(register: Callable[[str, AggregatorFactory], None]) -> 
 @hookspec
 def register_losses(register: Callable[[str, LossFactory], None]) -> None:
     """Register losses by name."""
+
+
+@hookspec
+def register_negative_samplers(register: Callable[[str, NegativeSamplerFactory], None]) -> None:
+    """Register negative samplers by name."""
+
+
+@hookspec
+def register_tasks(register: Callable[[str, TaskFactory], None]) -> None:
+    """Register tasks beside link prediction by name."""
 
 
 @hookspec

@@ -21,6 +21,8 @@ KINDS: Mapping[str, str] = {
     "encoder": "register_encoders",
     "aggregator": "register_aggregators",
     "loss": "register_losses",
+    "negative sampler": "register_negative_samplers",
+    "task": "register_tasks",
     "context weight": "register_context_weights",
 }
 
