@@ -1,13 +1,14 @@
 """Plugins are found, or it is said why not: register_encoders, register_aggregators, register_losses, …"""
 
+import re
 import sys
 
 import pytest
 
-from springtide.config import PartSettings, PluginSettings
-from springtide.errors import PluginError, SettingsError, UnknownPartError
+from springtide.config import PluginSettings
+from springtide.errors import PluginError, UnknownPartError
 from springtide.plugins import hookspecs
-from springtide.plugins.loading import KINDS, load_plugins
+from springtide.plugins.loading import KINDS, load_beside_installed, load_plugins
 
 A_LOSS = '''
 """A loss that is always 0."""
@@ -27,6 +28,18 @@ def register_losses(register):
     register("{name}", Zero)
 '''
 
+TWO_MORE = """
+
+@hookimpl
+def register_encoders(register):
+    register("of_bad", lambda width, num_layers, aggregator: None)
+
+
+@hookimpl
+def register_aggregators(register):
+    register("of_bad", lambda width: None)
+"""
+
 
 def names(plugins, kind):
     return {part.name for part in plugins.parts if part.kind == kind}
@@ -36,7 +49,7 @@ def test_built_ins_come_in_by_entry_point():
     plugins = load_plugins()
     assert names(plugins, "encoder") >= {"lightgcn", "graphsage"}
     assert names(plugins, "aggregator") >= {"mean", "sum"}
-    assert names(plugins, "loss") >= {"max_margin", "sampled_softmax"}
+    assert names(plugins, "loss") >= {"max_margin"}
     assert names(plugins, "context weight") >= {"calendar", "popularity", "repeat", "trend"}
     assert plugins.part("encoder", "lightgcn").origin.startswith("springtide ")
 
@@ -75,20 +88,86 @@ def test_module_of_the_settings_is_loaded(tmp_path, monkeypatch):
 
 
 def test_module_that_is_not_there_is_named():
-    with pytest.raises(PluginError, match=r"plugin 'no_such_module' .* cannot be loaded: No module named"):
+    with pytest.raises(PluginError, match=r"plugin 'no_such_module' cannot be loaded: No module named"):
         load_plugins(PluginSettings(modules=("no_such_module",)))
 
 
-def test_file_that_cannot_be_imported_is_named(tmp_path):
+def test_file_that_cannot_be_imported_is_named_with_the_line(tmp_path):
+    (tmp_path / "broken.py").write_text('"""Broken."""\n\nraise RuntimeError("no such wind")\n')
+    with pytest.raises(PluginError, match=r"cannot be loaded: no such wind \(RuntimeError in .*broken\.py:3\)"):
+        load_plugins(PluginSettings(folder=str(tmp_path)))
+
+
+def test_all_that_cannot_be_loaded_is_told_at_once(tmp_path):
     (tmp_path / "broken.py").write_text('raise RuntimeError("no such wind")\n')
-    with pytest.raises(PluginError, match=r"broken\.py.*cannot be loaded: no such wind"):
-        load_plugins(PluginSettings(folder=str(tmp_path)))
+    with pytest.raises(PluginError, match=r"'no_such_module'.*; .*no such wind"):
+        load_plugins(PluginSettings(modules=("no_such_module",), folder=str(tmp_path)))
 
 
-def test_misspelt_hook_is_refused(tmp_path):
+def test_misspelt_hook_is_refused_with_the_nearest_name(tmp_path):
     (tmp_path / "mine.py").write_text(A_LOSS.format(name="zero").replace("register_losses", "register_loses"))
-    with pytest.raises(PluginError, match=r"mine\.py.* implements no hook of that name: .*register_loses"):
+    message = r"no hook named 'register_loses' \(did you mean register_losses\?\), in .*mine\.py:14"
+    with pytest.raises(PluginError, match=message):
         load_plugins(PluginSettings(folder=str(tmp_path)))
+
+
+def test_hook_like_no_other_lists_the_choices(tmp_path):
+    (tmp_path / "mine.py").write_text(A_LOSS.format(name="zero").replace("register_losses", "summon"))
+    choices = ", ".join(sorted(KINDS.values()))
+    with pytest.raises(PluginError, match=re.escape(f"no hook named 'summon' (choices: {choices})")):
+        load_plugins(PluginSettings(folder=str(tmp_path)))
+
+
+def test_part_that_does_not_declare_its_options_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        A_LOSS.format(name="zero").replace('"zero", Zero', '"zero", lambda power: Zero()')
+    )
+    with pytest.raises(PluginError, match=r"mine\.py' cannot be loaded: loss 'zero': option 'power' has no type"):
+        load_plugins(PluginSettings(folder=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        (("class Zero", "raise OSError('far away')\n\n\nclass Zero"), "far away (OSError in "),
+        (("register_losses", "register_loses"), "no hook named 'register_loses'"),
+        (("(register):", "(registry):"), "registry"),
+        (('"bad"', '"max_margin"'), "loss 'max_margin' is offered twice"),
+        (('"bad", Zero', '"bad", lambda power: Zero()'), "option 'power' has no type"),
+    ],
+    ids=["does not import", "misspells a hook", "wrong argument", "name taken", "undeclared option"],
+)
+def test_plugin_that_fails_is_left_out_whole_if_the_settings_say_so(tmp_path, spoilt, reason):
+    two_hooks = A_LOSS.format(name="bad") + TWO_MORE
+    (tmp_path / "bad.py").write_text(two_hooks.replace(*spoilt))
+    (tmp_path / "good.py").write_text(A_LOSS.format(name="good"))
+
+    plugins = load_plugins(PluginSettings(folder=str(tmp_path), on_error="skip"))
+
+    assert "good" in names(plugins, "loss")
+    assert "bad" not in names(plugins, "loss")
+    assert "of_bad" not in names(plugins, "aggregator") | names(plugins, "encoder")
+    (failure,) = plugins.failures
+    assert failure.plugin == str(tmp_path / "bad.py")
+    assert reason in failure.reason
+    assert "\n" not in str(failure)
+
+
+def test_plugins_of_two_distributions_may_have_an_entry_point_of_the_same_name(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / f"springtide_{name}.py").write_text(A_LOSS.format(name=name))
+        information = tmp_path / f"springtide_{name}-1.0.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: springtide-{name}\nVersion: 1.0\n")
+        (information / "entry_points.txt").write_text(f"[springtide]\nplugin = springtide_{name}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        plugins = load_plugins()
+    finally:
+        for name in ("one", "two"):
+            sys.modules.pop(f"springtide_{name}", None)
+    assert plugins.part("loss", "one").origin == "springtide-one 1.0"
+    assert plugins.part("loss", "two").origin == "springtide-two 1.0"
 
 
 def test_argument_that_a_hook_does_not_have_is_refused(tmp_path):
@@ -111,11 +190,28 @@ def test_name_of_a_built_in_cannot_be_taken(tmp_path):
         load_plugins(PluginSettings(folder=str(tmp_path)))
 
 
-def test_unknown_part_lists_the_choices():
-    with pytest.raises(UnknownPartError, match=r"no encoder named 'sage' \(choices: graphsage, lightgcn\)"):
-        load_plugins().part("encoder", "sage")
+def test_unknown_part_lists_the_choices(tmp_path):
+    (tmp_path / "mine.py").write_text(A_LOSS.format(name="zero"))
+    plugins = load_plugins(PluginSettings(folder=str(tmp_path)))
+    choices = ", ".join(sorted(names(plugins, "loss")))
+    with pytest.raises(UnknownPartError, match=re.escape(f"no loss named 'zeros' (choices: {choices})")):
+        plugins.part("loss", "zeros")
 
 
-def test_option_that_a_part_does_not_take_is_refused():
-    with pytest.raises(SettingsError, match=r"loss 'max_margin' does not take these options: .*'margins'"):
-        load_plugins().make("loss", PartSettings(name="max_margin", options={"margins": 0.1}))
+def test_one_file_is_loaded_beside_what_is_installed(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(A_LOSS.format(name="zero"))
+    plugins = load_beside_installed(str(path))
+    assert [part.name for part in plugins.parts if part.plugin == str(path)] == ["zero"]
+    assert "lightgcn" in names(plugins, "encoder")
+
+
+def test_module_that_is_installed_already_is_found_again():
+    plugins = load_beside_installed("springtide_plugins")
+    assert plugins.part("encoder", "lightgcn").plugin == "springtide_plugins"
+
+
+def test_one_file_that_cannot_be_loaded_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("import no_such_module\n")
+    with pytest.raises(PluginError, match=r"No module named 'no_such_module' .*mine\.py:1"):
+        load_beside_installed(str(tmp_path / "mine.py"))

@@ -1,123 +1,140 @@
-"""Finding plugins, and the parts they offer."""
+"""Finding plugins, and what they offer."""
 
+import difflib
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from springtide.config import PartSettings, PluginSettings
-from springtide.errors import PluginError, SettingsError, UnknownPartError
+from springtide.config import PluginSettings, Settings
+from springtide.errors import PluginError
 from springtide.plugins import hookspecs
+from springtide.plugins.parts import KINDS, Failure, Part, Plugins
 
-KINDS: Mapping[str, str] = {
-    "encoder": "register_encoders",
-    "aggregator": "register_aggregators",
-    "loss": "register_losses",
-    "negative sampler": "register_negative_samplers",
-    "task": "register_tasks",
-    "context weight": "register_context_weights",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A named part that a plugin offers.
-
-    Attributes:
-        kind: One of ``KINDS``.
-        name: What settings call it.
-        factory: Makes it.
-        origin: Distribution and version, or the module or file that it came from.
-    """
-
-    kind: str
-    name: str
-    factory: Callable[..., Any]
-    origin: str
-
-    @property
-    def summary(self) -> str:
-        """First line of the factory's docstring."""
-        return (self.factory.__doc__ or "").strip().partition("\n")[0]
-
-
-class Plugins:
-    """The parts that the loaded plugins offer."""
-
-    def __init__(self, parts: list[Part]) -> None:
-        self.parts = parts
-        self._by_kind_and_name = {(part.kind, part.name): part for part in parts}
-
-    def part(self, kind: str, name: str) -> Part:
-        """Return the part.
-
-        Raises:
-            UnknownPartError: If no plugin offers it.
-        """
-        try:
-            return self._by_kind_and_name[kind, name]
-        except KeyError:
-            raise UnknownPartError(kind, name, (part.name for part in self.parts if part.kind == kind)) from None
-
-    def make(self, kind: str, wanted: PartSettings, **arguments: Any) -> Any:
-        """Make a part with its options.
-
-        Raises:
-            UnknownPartError: If no plugin offers it.
-            SettingsError: If it does not take the options.
-        """
-        part = self.part(kind, wanted.name)
-        try:
-            return part.factory(**arguments, **wanted.options)
-        except TypeError as error:
-            raise SettingsError(f"{kind} {wanted.name!r} does not take these options: {error}") from error
+__all__ = ["KINDS", "Failure", "Part", "Plugins", "load_beside_installed", "load_checked_plugins", "load_plugins"]
 
 
 def load_plugins(settings: PluginSettings | None = None) -> Plugins:
     """Load the plugins that are installed (entry point group ``springtide``) and those that the settings name.
 
     Returns:
-        The parts they offer.
+        The parts they offer, and what failed if the settings say that it is to be left out.
 
     Raises:
-        PluginError: If a plugin cannot be imported, misspells a hook, or offers a name that another one offers.
+        PluginError: If a plugin cannot be imported, misspells a hook, offers a part that does not declare its options,
+            or a name that another one offers.
     """
     settings = settings or PluginSettings()
-    manager = pluggy.PluginManager("springtide")
-    manager.add_hookspecs(hookspecs)
-    origins: dict[str, str] = {}
+    loader = _Loader()
+    for name, origin, load in _sources(settings):
+        loader.take(name, origin, load)
+    if loader.failures and settings.on_error == "refuse":
+        raise PluginError("; ".join(map(str, loader.failures)))
+    return Plugins(list(loader.parts.values()), loader.failures)
+
+
+def load_checked_plugins(settings: Settings) -> Plugins:
+    """Load the plugins, and check the parts that the settings name.
+
+    Raises:
+        PluginError: As ``load_plugins`` does.
+        SettingsError: As ``Plugins.check`` does.
+    """
+    plugins = load_plugins(settings.plugins)
+    plugins.check(settings)
+    return plugins
+
+
+def load_beside_installed(source: str) -> Plugins:
+    """Load one plugin beside those that are installed; one of those that fails does not matter.
+
+    Args:
+        source: Name of its module, or path of its file; the module may be one of those installed.
+
+    Raises:
+        PluginError: If it cannot be loaded.
+    """
+    loader = _Loader()
+    for name, origin, load in _sources(PluginSettings()):
+        loader.take(name, origin, load)
+    loader.failures = [failure for failure in loader.failures if failure.plugin == source]
+    if source.endswith(".py"):
+        loader.take(source, source, functools.partial(_import_file, Path(source)))
+    elif not any(part.plugin == source for part in loader.parts.values()):
+        loader.take(source, source, functools.partial(importlib.import_module, source))
+    if loader.failures:
+        raise PluginError("; ".join(map(str, loader.failures)))
+    return Plugins(list(loader.parts.values()))
+
+
+def _sources(settings: PluginSettings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Give each plugin's name, its origin, and what loads it."""
+    seen: set[tuple[str, str]] = set()
     for distribution in importlib.metadata.distributions():
         for entry_point in distribution.entry_points:
-            if entry_point.group == "springtide" and entry_point.name not in origins:
-                origin = f"{distribution.name} {distribution.version}"
-                _register(manager, entry_point.name, origin, entry_point.load)
-                origins[entry_point.name] = origin
-    for module_name in settings.modules:
-        _register(manager, module_name, module_name, functools.partial(importlib.import_module, module_name))
-        origins[module_name] = module_name
+            # The same distribution is found twice where its folder stands twice on the path.
+            key = (distribution.name, entry_point.name)
+            if entry_point.group == "springtide" and key not in seen:
+                seen.add(key)
+                yield entry_point.value, f"{distribution.name} {distribution.version}", entry_point.load
+    for name in settings.modules:
+        yield name, name, functools.partial(importlib.import_module, name)
     for path in sorted(Path(settings.folder).glob("*.py")) if settings.folder else ():
-        _register(manager, str(path), str(path), functools.partial(_import_file, path))
-        origins[str(path)] = str(path)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(f"plugin {error.plugin!r} implements no hook of that name: {error}") from error
-    return Plugins(_collect_parts(manager, origins))
+        yield str(path), str(path), functools.partial(_import_file, path)
 
 
-def _register(manager: pluggy.PluginManager, name: str, origin: str, load: Callable[[], Any]) -> None:
-    try:
-        manager.register(load(), name=name)
-    except Exception as error:
-        raise PluginError(f"plugin {name!r} of {origin} cannot be loaded: {error}") from error
+class _Loader:
+    """Takes plugins one by one: each whole, or not at all."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[str, str], Part] = {}
+        self.failures: list[Failure] = []
+        self._manager = pluggy.PluginManager("springtide")
+        self._manager.add_hookspecs(hookspecs)
+
+    def take(self, name: str, origin: str, load: Callable[[], Any]) -> None:
+        try:
+            plugin = load()
+            self._manager.register(plugin, name=name)
+            self._refuse_unknown_hooks(plugin)
+            self.parts.update(self._parts_of(plugin, name, origin))
+        except Exception as error:  # A plugin may fail in any way; which one it was is what counts.
+            self.failures.append(Failure(name, origin, _reason(error)))
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+
+    def _refuse_unknown_hooks(self, plugin: Any) -> None:
+        for caller in self._manager.get_hookcallers(plugin) or ():
+            for implementation in caller.get_hookimpls():
+                if not caller.has_spec() and not implementation.optionalhook:
+                    close = difflib.get_close_matches(caller.name, KINDS.values(), n=1)
+                    meant = f"did you mean {close[0]}?" if close else f"choices: {', '.join(sorted(KINDS.values()))}"
+                    code = implementation.function.__code__
+                    where = f"{code.co_filename}:{code.co_firstlineno}"
+                    raise PluginError(f"no hook named {caller.name!r} ({meant}), in {where}")
+
+    def _parts_of(self, plugin: Any, plugin_name: str, origin: str) -> dict[tuple[str, str], Part]:
+        found: dict[tuple[str, str], Part] = {}
+        for kind, hook_name in KINDS.items():
+
+            def register(name: str, factory: Callable[..., Any], kind: str = kind) -> None:
+                taken = found.get((kind, name)) or self.parts.get((kind, name))
+                if taken is not None:
+                    raise PluginError(f"{kind} {name!r} is offered twice: by {taken.origin} and by {origin}")
+                found[kind, name] = Part.of(kind, name, factory, origin, plugin_name)
+
+            for implementation in getattr(self._manager.hook, hook_name).get_hookimpls():
+                if implementation.plugin is plugin:
+                    implementation.function(**dict.fromkeys(implementation.argnames, register))
+        return found
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -131,17 +148,14 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _collect_parts(manager: pluggy.PluginManager, origins: Mapping[str, str]) -> list[Part]:
-    parts: dict[tuple[str, str], Part] = {}
-    for kind, hook_name in KINDS.items():
-        for implementation in getattr(manager.hook, hook_name).get_hookimpls():
-            origin = origins[implementation.plugin_name]
-
-            def register(name: str, factory: Callable[..., Any], kind: str = kind, origin: str = origin) -> None:
-                taken = parts.get((kind, name))
-                if taken is not None:
-                    raise PluginError(f"{kind} {name!r} is offered twice: by {taken.origin} and by {origin}")
-                parts[kind, name] = Part(kind, name, factory, origin)
-
-            implementation.function(register=register)
-    return list(parts.values())
+def _reason(error: Exception) -> str:
+    """Say what went wrong in one line, and where in the plugin, unless the error is ours and says so itself."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, PluginError | pluggy.PluginValidationError):
+        return said
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    return f"{said} ({type(error).__name__} in {frames[-1].filename}:{frames[-1].lineno})" if frames else said

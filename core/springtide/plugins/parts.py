@@ -1,0 +1,207 @@
+"""Parts by name: what plugins offer, made with the options that settings give."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch_geometric.nn import Aggregation
+
+from springtide.config import PartSettings, Settings
+from springtide.errors import PluginError, SettingsError, UnknownPartError
+from springtide.plugins.contracts import ContextWeight, Encoder, Loss, NegativeSampler, Schema, Task
+from springtide.plugins.options import DeclaredOptions, Option
+
+KINDS: Mapping[str, str] = {
+    "encoder": "register_encoders",
+    "aggregator": "register_aggregators",
+    "loss": "register_losses",
+    "negative sampler": "register_negative_samplers",
+    "task": "register_tasks",
+    "context weight": "register_context_weights",
+}
+ON_OFFER: Mapping[str, tuple[str, ...]] = {
+    "encoder": ("width", "num_layers", "aggregator", "schema", "make"),
+    "aggregator": ("width", "make"),
+    "loss": ("make",),
+    "negative sampler": ("make",),
+    "task": ("make",),
+    "context weight": ("make",),
+}
+"""For each kind, what a factory is given if its signature names it; all else that it takes is an option."""
+
+EXAMPLE_SCHEMA = Schema(("user", "item"), (("user", "purchase", "item"), ("item", "rev_purchase", "user")))
+"""What a relational encoder is made for when settings are checked: the graph is not known yet."""
+
+_CLASSES: Mapping[str, type] = {
+    "encoder": Encoder,
+    "aggregator": Aggregation,
+    "loss": Loss,
+    "negative sampler": NegativeSampler,
+    "task": Task,
+    "context weight": ContextWeight,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A named part that a plugin offers.
+
+    Attributes:
+        kind: One of ``KINDS``.
+        name: What settings call it.
+        factory: Makes it.
+        origin: Distribution and version, or the module or file that it came from.
+        plugin: Name of the module, or path of the file.
+        declared: What the factory takes.
+    """
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+    origin: str
+    plugin: str
+    declared: DeclaredOptions
+
+    @classmethod
+    def of(cls, kind: str, name: str, factory: Callable[..., Any], origin: str, plugin: str) -> "Part":
+        """Return the part that a plugin registers.
+
+        Raises:
+            PluginError: If the factory does not declare its options.
+        """
+        try:
+            declared = DeclaredOptions(factory, ON_OFFER[kind])
+        except PluginError as error:
+            raise PluginError(f"{kind} {name!r}: {error}") from error
+        return cls(kind, name, factory, origin, plugin, declared)
+
+    @property
+    def options(self) -> Sequence[Option]:
+        """The options that it declares."""
+        return self.declared.options
+
+    @property
+    def summary(self) -> str:
+        """First line of the factory's docstring."""
+        described = self.factory.func if isinstance(self.factory, functools.partial) else self.factory
+        return (inspect.getdoc(described) or "").partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A plugin that could not be loaded, and was left out.
+
+    Attributes:
+        plugin: Name of the module, or path of the file.
+        origin: Distribution and version, or the module or file.
+        reason: In one line.
+    """
+
+    plugin: str
+    origin: str
+    reason: str
+
+    def __str__(self) -> str:
+        of_origin = "" if self.origin == self.plugin else f" of {self.origin}"
+        return f"plugin {self.plugin!r}{of_origin} cannot be loaded: {self.reason}"
+
+
+class Plugins:
+    """The parts that the loaded plugins offer.
+
+    Attributes:
+        parts: All of them.
+        failures: The plugins that were left out: see ``plugins.on_error`` of the settings.
+    """
+
+    def __init__(self, parts: list[Part], failures: list[Failure] | None = None) -> None:
+        self.parts = parts
+        self.failures = failures or []
+        self._by_kind_and_name = {(part.kind, part.name): part for part in parts}
+
+    def part(self, kind: str, name: str) -> Part:
+        """Return the part.
+
+        Raises:
+            UnknownPartError: If no plugin offers it.
+        """
+        try:
+            return self._by_kind_and_name[kind, name]
+        except KeyError:
+            raise UnknownPartError(kind, name, (part.name for part in self.parts if part.kind == kind)) from None
+
+    def with_part(self, kind: str, name: str, factory: Callable[..., Any], origin: str = "here") -> "Plugins":
+        """Return these parts and one more, which takes the place of one of the same name.
+
+        Raises:
+            PluginError: If the factory does not declare its options.
+        """
+        others = [part for part in self.parts if (part.kind, part.name) != (kind, name)]
+        return Plugins([*others, Part.of(kind, name, factory, origin, origin)], self.failures)
+
+    def make(self, kind: str, wanted: PartSettings, **offered: Any) -> Any:
+        """Make a part with its options.
+
+        Args:
+            kind: One of ``KINDS``.
+            wanted: Its name and options.
+            **offered: What it may ask for, by the names of ``ON_OFFER``; it gets those that its signature names.
+                ``make`` is always on offer, and hands the same on.
+
+        Raises:
+            UnknownPartError: If no plugin offers it.
+            SettingsError: If it does not take the options, or cannot work with them.
+            PluginError: If its factory makes something else.
+        """
+        part = self.part(kind, wanted.name)
+
+        def make_another(kind: str, name: str) -> Any:
+            return self.make(kind, PartSettings(name=name), **offered)
+
+        on_offer = {"make": make_another, **offered}
+        taken = {name: value for name, value in on_offer.items() if name in part.declared.takes}
+        try:
+            made = part.factory(**taken, **part.declared.validated(wanted.options))
+        except (SettingsError, ValueError) as error:
+            said, heading = str(error), f"{kind} {part.name!r}"
+            raise SettingsError(said if said.startswith(heading) else f"{heading}: {said}") from error
+        if not isinstance(made, _CLASSES[kind]):
+            wanted_class = _CLASSES[kind].__name__
+            raise PluginError(f"{kind} {part.name!r} of {part.origin}: wanted a {wanted_class}, got {made!r}")
+        return made
+
+    def check(self, settings: Settings) -> None:
+        """Make every part that the settings name, so that what cannot work is refused before anything starts.
+
+        Raises:
+            SettingsError: If there is no such part, it does not take its options, or two do not go together: one line
+                about all of them, each with the key of its setting.
+        """
+        problems: list[str] = []
+
+        def made(key: str, kind: str, wanted: PartSettings, **offered: Any) -> Any:
+            try:
+                return self.make(kind, wanted, **offered)
+            except (SettingsError, PluginError) as error:
+                problems.append(f"{key}: {error}")
+
+        model = settings.model
+        aggregator = made("model.aggregator", "aggregator", model.aggregator, width=model.width)
+        if aggregator is not None:
+            sizes = {"width": model.width, "num_layers": model.num_layers}
+            made("model.encoder", "encoder", model.encoder, **sizes, aggregator=aggregator, schema=EXAMPLE_SCHEMA)
+        loss = made("model.loss", "loss", model.loss)
+        sampler = made("model.negatives", "negative sampler", model.negatives)
+        if loss is not None and sampler is not None and loss.needs_random_negatives and sampler.is_selective:
+            problems.append(
+                f"model.negatives: loss {model.loss.name!r} wants items as they were drawn, and negative sampler "
+                f"{model.negatives.name!r} selects among them"
+            )
+        for name, task in model.tasks.items():
+            made(f"model.tasks.{name}", "task", PartSettings(name=task.name, options=task.options))
+        for name, options in settings.ranking.context_weights.items():
+            made(f"ranking.context_weights.{name}", "context weight", PartSettings(name=name, options=options))
+        if problems:
+            raise SettingsError("; ".join(problems))
