@@ -5,7 +5,8 @@ import torch
 from torch_geometric.nn import LGConv, MaxAggregation, MeanAggregation, SAGEConv, SumAggregation
 
 from springtide.plugins.edges import Edges
-from springtide_plugins.encoders import GraphSAGE, LightGCN
+from springtide_plugins.encoders.graphsage import GraphSAGE
+from springtide_plugins.encoders.lightgcn import LightGCN
 
 NUM_NODES, WIDTH, NUM_LAYERS = 6, 4, 3
 # An undirected path with a triangle at its end, both directions of each edge; node 5 is alone.

@@ -1,0 +1,1 @@
+"""Aggregators: from many messages to one. Each is a PyG ``Aggregation``."""

@@ -1,0 +1,52 @@
+"""The power mean, for messages of either sign."""
+
+import math
+
+import torch
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn import Aggregation
+
+_TINY = 1e-30  # Float32 reaches down to 1e-38; below, logarithms and powers are not finite.
+
+
+class PowerMean(Aggregation):  # type: ignore[misc]  # PyG carries no types
+    """Power mean of the messages, in each component: from below the mean (power under 1) to the greatest (high power).
+
+    Li et al. 2020, "DeeperGCN: All You Need to Train Deeper GCNs", its PowerMean aggregation. A power mean is one of
+    positive numbers; PyG's takes all others to be 0.0001, so that negative messages vanish. Here each component goes
+    through softplus, ``log(1 + e^x)``, first, and the mean back through its inverse: so no message is lost, the result
+    still lies between the least and the greatest, equal messages give that message, and no slope is infinite, as those
+    of ``sign(x) |x|^p`` are at 0.
+
+    Args:
+        width: Width of the messages.
+        power: Exponent ``p``; at first, if learned.
+        is_learned: Whether it is learned, for each component apart; as its logarithm, so that it stays above 0.
+    """
+
+    def __init__(self, width: int, power: PositiveFloat = 2.0, is_learned: bool = True) -> None:
+        super().__init__()
+        self.initial_power = power
+        self.log_power: Tensor
+        if is_learned:
+            self.log_power = nn.Parameter(torch.empty(width))
+        else:
+            self.register_buffer("log_power", torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Begin anew."""
+        nn.init.constant_(self.log_power, math.log(self.initial_power))
+
+    def forward(
+        self, x: Tensor, index: Tensor, ptr: Tensor | None = None, dim_size: int | None = None, dim: int = -2
+    ) -> Tensor:
+        """Combine float32 ``[num_messages, d]`` into ``[dim_size, d]``; zeros where no message came."""
+        power = self.log_power.exp()
+        powers = F.softplus(x).clamp(min=_TINY).pow(power)
+        mean = self.reduce(powers, index, None, dim_size, dim, reduce="mean")
+        mean = mean.clamp(min=_TINY).pow(1 / power)
+        has_any = torch.bincount(index, minlength=len(mean)).unsqueeze(-1) > 0
+        return torch.where(has_any, mean + (-torch.expm1(-mean)).log(), 0.0)

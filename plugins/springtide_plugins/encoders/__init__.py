@@ -1,0 +1,1 @@
+"""Encoders: from a node's neighbours to its vector. A module for each family."""

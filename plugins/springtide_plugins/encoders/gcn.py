@@ -1,0 +1,57 @@
+"""GCN: a node and its neighbours, normalised by degree, through one matrix."""
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch_geometric.nn import Aggregation, SumAggregation
+
+from springtide.plugins.contracts import Edges, Encoder
+from springtide_plugins.encoders.dense import dense
+
+
+class GCN(Encoder):
+    """A node and its neighbours, normalised by degree, through one matrix and a ReLU.
+
+    Kipf & Welling 2017, "Semi-Supervised Classification with Graph Convolutional Networks", eq. 2: each node is its
+    own neighbour too, over an edge of weight 1, so that degrees (sums of weights) are one more. A node's degree is
+    that of the whole graph, which a fold-in knows too. PyG's ``GCNConv`` wants the whole square graph; on one, ours
+    gives the same.
+
+    With an aggregator other than ``sum``, the node and what the aggregator made of its neighbours are mixed by their
+    shares in its degree. For ``mean`` that is the other normalisation of the field, ``D^-1 A``.
+
+    Args:
+        width: Width of every level.
+        num_layers: How many times messages are passed.
+        aggregator: Combines neighbours' levels.
+        fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
+        is_residual: Whether each layer adds to a node's level and does not replace it (appendix B, eq. 14). Without,
+            deeper layers lose what was learned of a node's id.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_layers: int,
+        aggregator: Aggregation,
+        fanout: PositiveInt | None = None,
+        is_residual: bool = True,
+    ) -> None:
+        super().__init__(width, num_layers, aggregator)
+        self.fanout = fanout
+        self.is_residual = is_residual
+        self.transforms = nn.ModuleList(dense(width, width) for _ in range(num_layers))
+
+    def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
+        """Pass messages once; see the contract for shapes."""
+        updated: Tensor = self.transforms[depth](self._convolved(depth, sources, targets, edges))
+        if depth < self.num_layers - 1:  # The last has none, so that vectors may point anywhere.
+            updated = updated.relu()
+        return targets + updated if self.is_residual else updated
+
+    def _convolved(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
+        aggregator, degree = self.aggregators[depth], edges.target_degree + 1
+        own_share = 1 / degree.unsqueeze(-1)  # [num_targets, 1]
+        if type(aggregator) is SumAggregation:
+            product = (edges.source_degree[edges.source] + 1) * degree[edges.target]
+            return edges.aggregate(sources, aggregator, edges.weight / product.sqrt()) + own_share * targets
+        return (1 - own_share) * edges.aggregate(sources, aggregator) + own_share * targets

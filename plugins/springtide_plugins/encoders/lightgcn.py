@@ -1,0 +1,37 @@
+"""LightGCN: neighbours' levels, summed, and nothing else."""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+from torch_geometric.nn import Aggregation, SumAggregation
+
+from springtide.plugins.contracts import Edges, Encoder
+
+
+class LightGCN(Encoder):
+    """Neighbours' levels, normalised and summed, nothing else; a node's vector is the mean of its levels.
+
+    He et al. 2020, "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", eqs. 3 and 4.
+    With an aggregator other than ``sum`` the messages are not normalised by degree.
+
+    Args:
+        width: Width of every level.
+        num_layers: How many times messages are passed.
+        aggregator: Combines neighbours' levels.
+        fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
+    """
+
+    def __init__(self, width: int, num_layers: int, aggregator: Aggregation, fanout: PositiveInt | None = None) -> None:
+        super().__init__(width, num_layers, aggregator)
+        self.fanout = fanout
+
+    def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
+        """Pass messages once; see the contract for shapes."""
+        weight = edges.symmetric_weight() if type(self.aggregators[depth]) is SumAggregation else None
+        return edges.aggregate(sources, self.aggregators[depth], weight)
+
+    def readout(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the mean of the levels."""
+        return torch.stack(tuple(levels)).mean(0)
