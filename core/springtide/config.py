@@ -104,14 +104,12 @@ def _as_part(written: Any) -> Any:
 Part = Annotated[PartSettings, BeforeValidator(_as_part)]
 
 
-class TaskSettings(_Section):
+class TaskSettings(PartSettings):
     """A task beside link prediction: which, with what options, and how much its loss counts beside the main one.
 
     ``batch`` is how many examples each step of the training looks at.
     """
 
-    name: str
-    options: Options = {}
     weight: Positive = 0.1
     batch: Annotated[int, Field(ge=1)] = 256
 
@@ -151,6 +149,7 @@ class TrainingSettings(_Section):
     num_negatives: Annotated[int, Field(ge=1)] = 4_096
     learning_rate: Positive = 0.02
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    rating_types: tuple[str, ...] = ("rating",)  # Interaction types whose value is a rating (a purchase's is a count).
     edge_half_life_days: Positive | None = None
     positive_half_life_days: Positive | None = 90.0  # How fast an interaction stops being drawn as a positive.
     exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share of interactions, by time.
@@ -213,5 +212,5 @@ class Settings(_Section):
     def interaction_rules(self) -> InteractionRules:
         """Return the interaction rules, in the order of the settings."""
         return InteractionRules.from_mapping(
-            {name: (rule.weight, rule.positive) for name, rule in self.interactions.items()}
+            {name: (rule.weight, rule.positive) for name, rule in self.interactions.items()}, self.graph.item_type
         )

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 TENSORS = "tensors.safetensors"
-USER_IDS = "user_ids.arrow"
-ITEM_IDS = "item_ids.arrow"
+NODE_IDS = "node_ids.arrow"
 ATTRIBUTE_VALUES = "attribute_values.json"
 POINTER = "current.json"
 
@@ -40,6 +39,8 @@ class ModelManifest:
         metrics: By name.
         exponents: For each context weight, the exponent of each factor.
         temperature: What cosines are divided by, above 0.
+        schema: Types of nodes in the order of its vectors, relations of a relational encoder, scales of numbers; see
+            ``training.artifact``.
         request_id: The training request that it answers; empty if the schedule asked for it.
         files: SHA-256 of each file; given when it is published.
     """
@@ -53,6 +54,7 @@ class ModelManifest:
     metrics: Mapping[str, float] = field(default_factory=dict)
     exponents: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     temperature: float = 1.0
+    schema: Mapping[str, Any] = field(default_factory=dict)
     request_id: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,16 +72,14 @@ class ModelArtifact:
     Attributes:
         manifest: What it is.
         tensors: Its weights and vectors by name.
-        user_ids: The users it knows, in the order of its user vectors.
-        item_ids: The items it knows, in the order of its item vectors.
+        node_ids: For each node type, the nodes it knows, in the order of their vectors; empty where forgotten.
         attribute_values: For each node type, the attribute values it knows (``department=GROCERY``), in the order of
             their vectors.
     """
 
     manifest: ModelManifest
     tensors: Mapping[str, "torch.Tensor"]
-    user_ids: list[str]
-    item_ids: list[str]
+    node_ids: Mapping[str, list[str]]
     attribute_values: Mapping[str, list[str]] = field(default_factory=dict)
 
 
@@ -118,8 +118,7 @@ class ModelStore:
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in artifact.tensors.items()}
         files = {
             TENSORS: safetensors.save(tensors),  # Clones above: safetensors refuses tensors that share memory.
-            USER_IDS: _ids_to_arrow(artifact.user_ids),
-            ITEM_IDS: _ids_to_arrow(artifact.item_ids),
+            NODE_IDS: _ids_to_arrow(artifact.node_ids),
             ATTRIBUTE_VALUES: _to_json(dict(artifact.attribute_values)),
         }
         version = self._next_version()
@@ -169,13 +168,12 @@ class ModelStore:
         from safetensors import torch as safetensors
 
         manifest = self.manifest(version)
-        names = (TENSORS, USER_IDS, ITEM_IDS, ATTRIBUTE_VALUES)
+        names = (TENSORS, NODE_IDS, ATTRIBUTE_VALUES)
         contents = {name: self._read_verified(manifest, name) for name in names}
         return ModelArtifact(
             manifest,
             safetensors.load(contents[TENSORS]),
-            _ids_from_arrow(contents[USER_IDS]),
-            _ids_from_arrow(contents[ITEM_IDS]),
+            _ids_from_arrow(contents[NODE_IDS]),
             json.loads(contents[ATTRIBUTE_VALUES]),
         )
 
@@ -269,14 +267,20 @@ def _to_json(content: Any) -> bytes:
     return json.dumps(content, indent=2, sort_keys=True, allow_nan=False).encode()
 
 
-def _ids_to_arrow(ids: list[str]) -> bytes:
+def _ids_to_arrow(node_ids: Mapping[str, list[str]]) -> bytes:
+    """Write one row for each node type, its ids as a list."""
     sink = io.BytesIO()
-    table = pa.table({"id": pa.array(ids, pa.large_string())})
+    table = pa.table(
+        {
+            "node_type": pa.array(list(node_ids), pa.large_string()),
+            "ids": pa.array(list(node_ids.values()), pa.large_list(pa.large_string())),
+        }
+    )
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
 
 
-def _ids_from_arrow(content: bytes) -> list[str]:
-    ids: list[str] = pa.ipc.open_file(content).read_all().column("id").to_pylist()
-    return ids
+def _ids_from_arrow(content: bytes) -> dict[str, list[str]]:
+    table = pa.ipc.open_file(content).read_all()
+    return dict(zip(table.column("node_type").to_pylist(), table.column("ids").to_pylist(), strict=True))

@@ -10,7 +10,7 @@ from springtide.clock import MS_PER_DAY
 from springtide.config import Settings
 from springtide.errors import EventRefusedError
 from springtide.events.model import EventBatch, NodeUpsert
-from springtide.graph.applying import ITEM, USER, apply_events
+from springtide.graph.applying import apply_events
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.live import LiveGraph
 from springtide.graph.nodes import AttributesSnapshot
@@ -135,7 +135,7 @@ class LiveState:
 
     def positive_interactions(self, view: GraphView) -> Observed:
         """Return all positive interactions in the view, sorted by time, without contexts."""
-        views = [view.edges((USER, relation, ITEM)) for relation in self.rules.positive_relations]
+        views = [view.edges(self.rules.edge_type(relation)) for relation in self.rules.positive_relations]
         times = np.concatenate([edges.timestamps_ms for edges in views] or [np.empty(0, np.int64)])
         order = np.argsort(times, kind="stable")
         if not len(order):

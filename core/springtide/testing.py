@@ -18,7 +18,7 @@ from springtide.plugins.contracts import History, Observed
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
-from springtide.training.graph import Attributes, TrainingGraph
+from springtide.training.graph import Nodes, TrainingGraph
 from springtide.training.train import train
 
 START_MS = 1_700_000_000_000
@@ -104,13 +104,14 @@ def state_of(
     settings: Settings | None = None,
     plugins: Plugins | None = None,
     upserts: Sequence[NodeUpsert] = (),
+    relation: str = "purchase",
 ) -> LiveState:
     """Return a live state that took up the nodes and then the events, with the context weights of the settings."""
     settings = settings or quick_settings()
     plugins = plugins or load_plugins(PluginSettings())
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
-    state.apply(EventBatch(interactions_of(()), upserts=upserts))
-    state.apply(EventBatch(interactions_of(events)))
+    state.apply(EventBatch(interactions_of((), relation), upserts=upserts))
+    state.apply(EventBatch(interactions_of(events, relation)))
     return state
 
 
@@ -120,11 +121,13 @@ def even_odd_state(size: int = 24, settings: Settings | None = None, plugins: Pl
     return state_of(even_odd_events(size), settings, plugins, upserts)
 
 
-def training_graph_of(state: LiveState, half_life_days: float | None = None) -> TrainingGraph:
+def training_graph_of(
+    state: LiveState, half_life_days: float | None = None, *, is_relational: bool = False
+) -> TrainingGraph:
     """Return what a training reads of a state."""
     view = state.graph.view()
-    attributes = {kind: Attributes.of(view.nodes(kind), view.num_nodes(kind)) for kind in (USER, ITEM)}
-    return TrainingGraph.build(state.positive_interactions(view), attributes, half_life_days)
+    nodes = Nodes.of(view, state.rules.item_type, is_relational=is_relational)
+    return TrainingGraph.build(nodes, state.positive_interactions(view), half_life_days)
 
 
 def quick_model(

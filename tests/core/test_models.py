@@ -26,8 +26,7 @@ def artifact(**changes) -> ModelArtifact:
     return ModelArtifact(
         dataclasses.replace(manifest, **changes),
         {"users": users, "items": users[:1]},
-        ["ann", "bö"],
-        ["x"],
+        {"user": ["ann", "bö"], "item": ["x"]},
         {"item": ["a=ü"]},
     )
 
@@ -44,7 +43,7 @@ def test_published_model_comes_back_whole(url):
     assert version == "000001"
     assert loaded.manifest.version == version
     assert loaded.manifest.metrics == {"ndcg@20": 0.05}
-    assert (loaded.user_ids, loaded.item_ids) == (["ann", "bö"], ["x"])
+    assert loaded.node_ids == {"user": ["ann", "bö"], "item": ["x"]}
     assert loaded.attribute_values == {"item": ["a=ü"]}
     assert torch.equal(loaded.tensors["users"], artifact().tensors["users"])
 
@@ -92,7 +91,7 @@ def test_pruning_keeps_the_newest_and_those_a_rollback_needs(url):
     for _ in range(4):
         store.publish(artifact(), promote=False)
     assert store.versions() == ["000005", "000004", "000001"]
-    assert store.load("000001").user_ids == ["ann", "bö"]
+    assert store.load("000001").node_ids["user"] == ["ann", "bö"]
 
 
 def test_damaged_file_is_named(tmp_path):

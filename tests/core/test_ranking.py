@@ -106,9 +106,8 @@ def test_folding_a_known_user_in_gives_the_trained_vector(encoder, half_life_day
     trained = Ranker(state, settings.ranking)
     trained.swap(model)
     # A model that says it saw nothing of anybody has to fold everybody in.
-    nothing = dataclasses.replace(model.users, num_interactions=model.users.num_interactions * 0 - 1)
     folding = Ranker(state, settings.ranking)
-    folding.swap(dataclasses.replace(model, users=nothing))
+    folding.swap(dataclasses.replace(model, num_interactions=model.num_interactions * 0 - 1))
     for number in (0, 1, 7):
         expected, found = (ask(one, user_id=f"u{number}", count=SIZE) for one in (trained, folding))
         of_expected = {item.item_id: item.cosine for item in expected.items}
@@ -386,7 +385,7 @@ def test_late_event_changes_the_answer_too(weighted):
 
 
 def test_user_found_in_an_older_view_is_not_kept_for_the_next(state):
-    users = Users(("purchase",), max_history=100, half_life_days=None)
+    users = Users(state.rules, max_history=100, model=None)
     older = state.graph.view()
     take(state, ("u0", "i1", 1_000))
     no_rows = np.zeros(0, np.int32)
@@ -395,7 +394,7 @@ def test_user_found_in_an_older_view_is_not_kept_for_the_next(state):
 
 
 def test_user_is_kept_until_something_changes(state):
-    users = Users(("purchase",), max_history=100, half_life_days=None)
+    users = Users(state.rules, max_history=100, model=None)
     no_rows = np.zeros(0, np.int32)
     first = users.find(state.graph.view(), None, "u0", no_rows, NOW.timestamp_ms)
     take(state, ("u1", "i1", NOW.timestamp_ms))

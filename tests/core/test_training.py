@@ -18,16 +18,15 @@ from springtide.testing import (
     START_MS,
     even_odd_state,
     interactions_of,
-    observed_of,
     quick_model,
     quick_settings,
     state_of,
     training_graph_of,
 )
 from springtide.training.artifact import exponents_of
-from springtide.training.graph import Attributes, TrainingGraph
+from springtide.training.attributes import Attributes
 from springtide.training.loop import Progress, warm_up_then_cool_down
-from springtide.training.sampling import NegativeSampler, PositiveSampler, is_own
+from springtide.training.sampling import PositiveSampler, is_own
 from springtide.training.train import train
 
 PLUGINS = load_plugins()
@@ -38,29 +37,27 @@ def serving(artifact) -> ServingModel:
     return ServingModel.from_artifact(artifact, PLUGINS)
 
 
-def without_attributes(num_users: int, num_items: int) -> dict[str, Attributes]:
-    no_rows = np.zeros(0, np.int64)
-    return {
-        "user": Attributes((), no_rows, no_rows, num_users),
-        "item": Attributes((), no_rows, no_rows, num_items),
-    }
-
-
 def test_interactions_add_up_to_edges_in_both_directions():
-    observed = observed_of([(0, 1, 0), (1, 0, MS_PER_DAY), (0, 1, 2 * MS_PER_DAY)])
-    graph = TrainingGraph.build(observed, without_attributes(2, 2), half_life_days=None)
+    events = [("u0", "i1", 0), ("u1", "i0", MS_PER_DAY), ("u0", "i1", 2 * MS_PER_DAY)]
+    graph = training_graph_of(state_of(events, upserts=[NodeUpsert("item", "i0"), NodeUpsert("item", "i1")]))
     # Users are nodes 0 and 1, items 2 and 3. User 0 had item 1 twice: log(1 + 2).
     assert graph.edges.target.tolist() == [0, 1, 2, 3]
     assert graph.edges.source.tolist() == [3, 2, 1, 0]
     assert graph.edges.weight.tolist() == pytest.approx(np.log([3, 2, 2, 3]).tolist())
     assert graph.edges.age_days.tolist() == [0.0, 1.0, 1.0, 0.0]
     assert graph.edges.target_degree.tolist() == pytest.approx(np.log([3, 2, 2, 3]).tolist())
+    assert graph.strengths.tolist() == pytest.approx(np.log([3, 2, 3]).tolist()), "of the edge each adds up to"
 
 
 def test_old_interactions_fade():
-    observed = observed_of([(0, 0, 0), (0, 1, 10 * MS_PER_DAY)])
-    graph = TrainingGraph.build(observed, without_attributes(1, 2), half_life_days=10.0)
+    graph = training_graph_of(state_of([("u0", "i0", 0), ("u0", "i1", 10 * MS_PER_DAY)]), half_life_days=10.0)
     assert graph.edges.weight[graph.edges.target == 0].tolist() == pytest.approx(np.log([1.5, 2.0]).tolist())
+
+
+def test_edges_of_one_target_come_oldest_first():
+    graph = training_graph_of(state_of([("u0", "i1", 0), ("u1", "i0", MS_PER_DAY), ("u0", "i0", 2 * MS_PER_DAY)]))
+    assert graph.edges.source[graph.edges.target == 0].tolist() == [2, 3], "i1 (node 2) was taken before i0"
+    assert graph.edges.age_days[graph.edges.target == 0].tolist() == [2.0, 0.0]
 
 
 def test_attributes_are_values_that_add_up_to_one_for_each_node():
@@ -82,7 +79,7 @@ def test_positives_are_drawn_by_their_weight_and_stay_with_their_user():
     graph = training_graph_of(state_of([("u0", "i0", 1), ("u1", "i1", 2), ("u0", "i2", 3), ("u2", "i0", 4)]))
     sampler = PositiveSampler(graph, np.array([3.0, 1.0, 1.0, 0.0]))
     assert sampler.active_users.tolist() == [0, 1], "a user whose interactions are never drawn takes no part"
-    drawn = sampler.draw(np.array([0, 1]), 4_000, np.random.default_rng(0))
+    drawn = graph.interactions.item_rows[sampler.draw(np.array([0, 1]), 4_000, np.random.default_rng(0))]
     assert set(drawn[0]) == {0, 2}
     assert set(drawn[1]) == {1}
     assert (drawn[0] == 0).mean() == pytest.approx(0.75, abs=0.03)
@@ -94,14 +91,6 @@ def test_every_active_user_is_in_a_batch_once():
     batches = sampler.batches(3, np.random.default_rng(0))
     for _ in range(2):
         assert sorted(np.concatenate([next(batches) for _ in range(3)])) == list(range(8))
-
-
-def test_negatives_are_drawn_as_their_log_q_says():
-    sampler = NegativeSampler(np.array([15.0, 0.0]))
-    chances = sampler.log_q.exp().tolist()
-    assert chances == pytest.approx([8 / 9, 1 / 9])  # 16^¾ = 8.
-    drawn = sampler.draw(20_000, np.random.default_rng(0))
-    assert (drawn == 0).mean() == pytest.approx(8 / 9, abs=0.01)
 
 
 def test_own_items_are_marked_among_the_sampled():
@@ -231,7 +220,7 @@ def test_fine_tuning_takes_up_new_users_and_items(model):
     state.apply(EventBatch(interactions_of([("u0", "new item", LATER_MS), ("new user", "i2", LATER_MS + 1)])))
     tuned = quick_model(state, base=model)
     assert tuned.manifest.training == "fine_tune"
-    assert (tuned.user_ids[-1], tuned.item_ids[-1]) == ("new user", "new item")
+    assert (tuned.node_ids["user"][-1], tuned.node_ids["item"][-1]) == ("new user", "new item")
     served = serving(tuned)
     cosines = served.items.vectors @ served.users.vectors[served.users.row_of["new user"]]
     assert cosines[0::2].mean() > cosines[1:24:2].mean(), "the new user took an even item"
@@ -252,7 +241,7 @@ def test_fine_tuning_finds_nodes_by_id_and_not_by_row(model):
     ]
     settings = quick_settings(training={"fine_tune_steps": 1, "learning_rate": 1e-9})
     tuned = quick_model(state_of(named, upserts=upserts), settings, base=model)
-    users = {user_id: row for row, user_id in enumerate(tuned.user_ids)}
+    users = {user_id: row for row, user_id in enumerate(tuned.node_ids["user"])}
     torch.testing.assert_close(tuned.tensors["vectors"][users["u3"]], model.tensors["vectors"][3], atol=1e-4, rtol=0)
 
 
@@ -274,9 +263,9 @@ def test_forgotten_nodes_are_in_no_later_model(model):
     deletes = [NodeDelete("user", "u3", LATER_MS), NodeDelete("item", "i4", LATER_MS)]
     state.apply(EventBatch(interactions_of([]), deletes=deletes))
     for later in (quick_model(state), quick_model(state, base=model)):
-        assert "u3" not in later.user_ids
-        assert "i4" not in later.item_ids
-        assert (later.user_ids[3], later.item_ids[4]) == ("", ""), "a row stays taken"
+        assert "u3" not in later.node_ids["user"]
+        assert "i4" not in later.node_ids["item"]
+        assert (later.node_ids["user"][3], later.node_ids["item"][4]) == ("", ""), "a row stays taken"
         served = serving(later)
         assert "" not in served.users.row_of
         assert "u3" not in served.users.row_of

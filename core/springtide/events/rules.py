@@ -67,12 +67,14 @@ class InteractionRules:
 
     Args:
         rules: At least one, with distinct names.
+        item_type: Node type on the other side of users: ``item``, or ``user`` in a graph of users alone.
 
     Raises:
         SettingsError: If there is none, or a name stands twice.
     """
 
-    def __init__(self, rules: Iterable[InteractionRule]) -> None:
+    def __init__(self, rules: Iterable[InteractionRule], item_type: str = "item") -> None:
+        self.item_type = item_type
         self.rules: Sequence[InteractionRule] = tuple(rules)
         names = [rule.name for rule in self.rules]
         if not names:
@@ -94,6 +96,10 @@ class InteractionRules:
     def positive_relations(self) -> tuple[str, ...]:
         """The names of the rules whose interactions show liking."""
         return tuple(rule.name for rule in self.rules if rule.is_positive)
+
+    def edge_type(self, relation: str) -> tuple[str, str, str]:
+        """Return the edge type of a rule's interactions: (source type, relation, target type)."""
+        return "user", relation, self.item_type
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -121,6 +127,8 @@ class InteractionRules:
         return positions
 
     @classmethod
-    def from_mapping(cls, rules: Mapping[str, tuple[float, bool]]) -> "InteractionRules":
+    def from_mapping(cls, rules: Mapping[str, tuple[float, bool]], item_type: str = "item") -> "InteractionRules":
         """Build from ``{name: (weight, is_positive)}``."""
-        return cls(InteractionRule(name, weight, is_positive) for name, (weight, is_positive) in rules.items())
+        return cls(
+            (InteractionRule(name, weight, is_positive) for name, (weight, is_positive) in rules.items()), item_type
+        )

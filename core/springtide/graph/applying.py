@@ -52,7 +52,7 @@ def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
 
 def _apply_interactions(graph: LiveGraph, interactions: Interactions, rules: InteractionRules) -> Observed:
     user_rows = graph.nodes(USER).ids.intern(interactions.user_ids)[interactions.user_codes]
-    item_rows = graph.nodes(ITEM).ids.intern(interactions.item_ids)[interactions.item_codes]
+    item_rows = graph.nodes(rules.item_type).ids.intern(interactions.item_ids)[interactions.item_codes]
     times, values = interactions.timestamps_ms, interactions.values
     rule_of = {rule.name: rule for rule in rules.rules}
     weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
@@ -61,7 +61,7 @@ def _apply_interactions(graph: LiveGraph, interactions: Interactions, rules: Int
         chosen = np.flatnonzero(interactions.relation_codes == code)
         chosen_values = values[chosen]
         graph.append(
-            (USER, name, ITEM),
+            rules.edge_type(name),
             *(user_rows[chosen], item_rows[chosen], times[chosen], weights[code]),
             features=None if np.isnan(chosen_values).all() else chosen_values[:, None],
         )

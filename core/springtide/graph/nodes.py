@@ -83,6 +83,11 @@ class NodeTable:
         """Return (attribute, value) for every category value of one node."""
         return [(name, value) for name, column in self._categories.copy().items() for value in column.values(row)]
 
+    def number_values(self, row: int) -> dict[str, float]:
+        """Return the numbers of one node by name."""
+        found = {name: float(column[row]) for name, column in self._numbers.copy().items() if 0 <= row < len(column)}
+        return {name: value for name, value in found.items() if not np.isnan(value)}
+
     def has_category(self, name: str, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether category ``name`` has one of the values, bool ``[num_nodes]``."""
         column = self._categories.get(name)

@@ -58,9 +58,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.width = width
         self.num_layers = num_layers
-        self.aggregators = nn.ModuleList(copy.deepcopy(aggregator) for _ in range(num_layers))
-        for of_layer in self.aggregators[1:]:
+        copies: list[Aggregation] = [copy.deepcopy(aggregator) for _ in range(num_layers)]
+        for of_layer in copies:
             of_layer.reset_parameters()
+        self.aggregators = nn.ModuleList(copies)
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
         """Pass messages once.

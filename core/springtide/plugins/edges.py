@@ -19,7 +19,7 @@ NUM_EDGE_FEATURES = 1 + len(AGE_HALF_LIVES_DAYS)
 """Width of ``Edges.features``: the strength, and the age at several half-lives."""
 
 
-class EdgeAggregation(Aggregation):
+class EdgeAggregation(Aggregation):  # type: ignore[misc]  # PyG carries no types
     """An aggregation that looks at more than the messages: at the edges' ages, types or weights."""
 
     def combine(
@@ -199,15 +199,43 @@ class Edges:
 
         Hamilton et al. 2017 (GraphSAGE), section 3.1: a fixed-size uniform draw of each neighbourhood.
         """
-        degree = self.pointers.diff()
-        count = degree.clamp(max=fanout)
-        device = self.target.device
-        target = torch.repeat_interleave(torch.arange(self.num_targets, device=device), count)  # [num_drawn]
-        first = self.pointers[:-1][target]
-        position = torch.arange(len(target), device=device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        draw = (torch.rand(len(target), generator=generator).to(device) * degree[target]).long()
-        chosen = first + torch.where(degree[target] > fanout, draw, position)
-        return self._chosen(chosen.sort().values)
+        _, chosen = _draw(self.pointers[:-1], self.pointers.diff(), fanout, generator)
+        return self._chosen(chosen)
+
+    def block(self, targets: Tensor, fanout: int, generator: torch.Generator) -> tuple["Edges", Tensor]:
+        """Draw ``fanout`` edges of each of some targets, as in ``sample``, for edges over one list of nodes.
+
+        Args:
+            targets: int64 ``[n]``, nodes, each once.
+            fanout: Edges drawn of a target that has more.
+            generator: The source of chance.
+
+        Returns:
+            Edges to the targets in their order, and int64 ``[num_sources]``, the nodes that are their sources: the
+            targets first, then those that only the edges lead to.
+        """
+        first, degree = self.pointers[targets], self.pointers[targets + 1] - self.pointers[targets]
+        target, chosen = _draw(first, degree, fanout, generator)
+        source = self.source[chosen]
+        place = torch.full((self.num_sources,), -1, dtype=torch.long, device=source.device)
+        place[targets] = torch.arange(len(targets), device=source.device)
+        is_met = torch.zeros(self.num_sources, dtype=torch.bool, device=source.device)
+        is_met[source] = True
+        others = (is_met & (place < 0)).nonzero().flatten()
+        place[others] = torch.arange(len(targets), len(targets) + len(others), device=source.device)
+        nodes = torch.cat([targets, others])
+        block = Edges(
+            place[source],
+            target,
+            self.weight[chosen],
+            self.age_days[chosen],
+            self.source_degree[nodes],
+            self.target_degree[targets],
+            None if self.relation is None else self.relation[chosen],
+            None if self.source_type is None else self.source_type[nodes],
+            None if self.target_type is None else self.target_type[targets],
+        )
+        return block, nodes
 
     def to(self, device: torch.device | str) -> "Edges":
         """Return the edges on a device; the same object if they are there."""
@@ -290,6 +318,23 @@ class _SparseProduct(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_values = edges._transposed_matrix(weight) @ gradient
         return None, of_weight, of_values
+
+
+def _draw(first: Tensor, degree: Tensor, fanout: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw edges of targets, given by where their edges begin and how many they are.
+
+    Returns:
+        int64 ``[num_drawn]`` each: the target's position, ascending, and the edge's; a target's edges in their order.
+    """
+    device = first.device
+    count = degree.clamp(max=fanout)
+    target = torch.repeat_interleave(torch.arange(len(first), device=device), count)
+    position = torch.arange(len(target), device=device) - torch.repeat_interleave(count.cumsum(0) - count, count)
+    draw = (torch.rand(len(target), generator=generator).to(device) * degree[target]).long()
+    # Sorted within each target: targets ascend already, so the sum of the target's start and the draw does it.
+    offset = degree.cumsum(0) - degree
+    drawn = torch.where(degree[target] > fanout, draw, position) + offset[target]
+    return target, drawn.sort().values - offset[target] + first[target]
 
 
 def _pointers(sorted_rows: Tensor, num_rows: int) -> Tensor:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
 from springtide.events.rules import InteractionRules
-from springtide.graph.applying import ITEM, USER
+from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.ranking.query import Query
 
@@ -23,7 +23,7 @@ def check_query(query: Query, view: GraphView, rules: InteractionRules) -> None:
     if query.count < 1:
         raise InvalidRequestError("count", f"wanted at least 1, got {query.count}")
     _seen_relations(query.exclude_seen, rules)
-    known = view.nodes(ITEM).kinds
+    known = view.nodes(rules.item_type).kinds
     for position, (attribute, _) in enumerate(query.category_filters):
         if known.get(attribute) != "category":
             choices = ", ".join(sorted(name for name, kind in known.items() if kind == "category")) or "none"
@@ -36,10 +36,15 @@ def check_query(query: Query, view: GraphView, rules: InteractionRules) -> None:
 def allowed_items(
     query: Query, view: GraphView, rules: InteractionRules, num_items: int
 ) -> npt.NDArray[np.bool_] | None:
-    """Return bool ``[num_items]``, which items may be ranked; None if the query leaves nothing out."""
-    if not (query.exclude_seen or query.exclude_items or query.allow_items or query.category_filters):
+    """Return bool ``[num_items]``, which items may be ranked; None if the query leaves nothing out.
+
+    In a graph of users alone nobody is told to follow themselves.
+    """
+    is_social = rules.item_type == USER
+    filters = (query.exclude_seen, query.exclude_items, query.allow_items, query.category_filters)
+    if not is_social and not any(filters):
         return None
-    items = view.nodes(ITEM)
+    items = view.nodes(rules.item_type)
     allowed = np.ones(num_items, bool)
     if query.allow_items:
         allowed[:] = False
@@ -51,8 +56,10 @@ def allowed_items(
     if query.exclude_items:
         allowed[_rows(items.ids.rows(query.exclude_items), num_items)] = False
     row = view.nodes(USER).ids.row(query.user_id) if query.user_id else -1
+    if is_social and 0 <= row < num_items:
+        allowed[row] = False
     for relation in _seen_relations(query.exclude_seen, rules) if row >= 0 else ():
-        allowed[_rows(view.edges((USER, relation, ITEM)).all_targets(row).rows, num_items)] = False
+        allowed[_rows(view.edges(rules.edge_type(relation)).all_targets(row).rows, num_items)] = False
     if query.exclude_seen and query.recent_items:
         allowed[_rows(items.ids.rows(query.recent_items), num_items)] = False
     return allowed

@@ -1,6 +1,6 @@
 """The items as they are ranked: every live item's vector, the model's own or one folded in."""
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from springtide.graph.applying import ITEM, USER
+from springtide.events.rules import InteractionRules
 from springtide.graph.view import GraphView
+from springtide.ranking.neighbourhood import Surroundings, Values
 from springtide.ranking.serving_model import ServingModel
-from springtide.training.graph import Attributes, pair_weight
 
 _MAX_NEIGHBOURS = 200  # Latest users that a new item is folded in from: more change its vector little.
 
@@ -41,16 +41,17 @@ class ItemTable:
     ids_lineage: str
 
     @classmethod
-    def build(cls, model: ServingModel, view: GraphView, relations: Sequence[str]) -> "ItemTable":
+    def build(cls, model: ServingModel, view: GraphView, rules: InteractionRules) -> "ItemTable":
         """Line the model's items up with the live ones, and fold in those that it does not know.
 
         Args:
             model: The model.
             view: The graph.
-            relations: Of the positive interactions.
+            rules: Which edges are interactions.
         """
-        ids_lineage = view.nodes(ITEM).ids_lineage  # Before the ids: what is forgotten between is looked at again.
-        ids = view.nodes(ITEM).ids.all_ids()[: view.num_nodes(ITEM)]
+        nodes = view.nodes(model.item_type)
+        ids_lineage = nodes.ids_lineage  # Before the ids: what is forgotten between is looked at again.
+        ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
         row_of = model.items.row_of
         model_rows = np.fromiter((row_of.get(item_id, -1) for item_id in ids), np.int64, len(ids))
         # Row -1 of the model's tables stands in for unknown items until they are folded in below.
@@ -75,49 +76,35 @@ class ItemTable:
             view.num_edges,
             ids_lineage,
         )
-        table._fold_in_unknown(view, relations)
+        table._fold_in_unknown(view, rules)
         return table
 
-    def _fold_in_unknown(self, view: GraphView, relations: Sequence[str]) -> None:
+    def levels_of(
+        self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
+        """Return what is known of live nodes: of items, the folded ones too; see ``neighbourhood.LevelsOf``."""
+        if node_type != self.model.item_type:
+            return self.model.levels_of(view, node_type, rows)
+        is_known = rows < len(self.has_id)  # An item of this very second may not be there yet.
+        known = torch.from_numpy(rows[is_known])
+        return self.levels[:, known], self.degree[known], is_known
+
+    def _fold_in_unknown(self, view: GraphView, rules: InteractionRules) -> None:
         unknown = np.flatnonzero(self.model_rows < 0)
         if len(unknown) == 0:
             return
-        attributes = Attributes.of(view.nodes(ITEM), len(self.model_rows), self.model.items.attribute_values)
-        level_0 = self.model.items.of_attributes(attributes)[torch.from_numpy(unknown)]
-        positions, users, totals = _neighbours(view, relations, unknown.astype(np.int32))
-        user_ids = view.nodes(USER).ids.ids(users)
-        user_rows = np.fromiter(
-            (self.model.users.row_of.get(user_id, -1) for user_id in user_ids), np.int64, len(users)
+        model, item_type = self.model, self.model.item_type
+        level_0, attributes = model.inputs[item_type].of_table(view.nodes(item_type), len(self.model_rows))
+        position_of = np.full(len(self.model_rows), -1, np.int64)
+        position_of[unknown] = np.arange(len(unknown))
+        of_unknown = position_of[attributes.node_rows] >= 0
+        values = Values(position_of[attributes.node_rows[of_unknown]], attributes.codes[of_unknown])
+        surroundings = Surroundings(
+            item_type, model.schema, rules, attributes.names(), _MAX_NEIGHBOURS, model.edge_half_life_days
         )
-        is_known = user_rows >= 0
-        known_rows = torch.from_numpy(user_rows[is_known])
-        folded = self.model.fold_in(
-            level_0,
-            torch.from_numpy(positions[is_known]),
-            torch.from_numpy(pair_weight(totals[is_known]).astype(np.float32)),
-            self.model.users.levels[:, known_rows],
-            self.model.users.degree[known_rows],
-        )
+        around = surroundings.gather(view, unknown.astype(np.int32), functools.partial(model.levels_of, view), values)
         places = torch.from_numpy(unknown)
+        folded = model.fold_in(item_type, level_0[places], around)
         self.levels[:, places] = folded.levels
         self.vectors[places] = folded.vectors
         self.degree[places] = folded.degree
-
-
-def _neighbours(
-    view: GraphView, relations: Sequence[str], item_rows: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """Return, for each pair of an item and one of its latest users: position of the item, user row, total weight."""
-    positions = [np.zeros(0, np.int64)]
-    users = [np.zeros(0, np.int32)]
-    weights = [np.zeros(0, np.float32)]
-    for relation in relations:
-        found = view.edges((USER, relation, ITEM)).recent_sources(item_rows, _MAX_NEIGHBOURS)
-        position, column = np.nonzero(found.rows >= 0)
-        positions.append(position)
-        users.append(found.rows[position, column])
-        weights.append(found.weights[position, column])
-    keys = np.concatenate(positions) * 2**32 + np.concatenate(users)
-    pairs, inverse = np.unique(keys, return_inverse=True)
-    totals = np.bincount(inverse, np.concatenate(weights), minlength=len(pairs)).astype(np.float64)
-    return pairs // 2**32, (pairs % 2**32).astype(np.int32), totals

@@ -10,7 +10,6 @@ import torch
 
 from springtide.config import RankingSettings
 from springtide.errors import InvalidRequestError, ModelError
-from springtide.graph.applying import ITEM
 from springtide.graph.view import GraphView
 from springtide.ids import IdMap
 from springtide.plugins.contracts import History, Moment
@@ -69,6 +68,7 @@ class Ranker:
     def __init__(self, state: LiveState, settings: RankingSettings) -> None:
         self._state = state
         self._settings = settings
+        self._item_type = state.rules.item_type
         self._serving = self._make_serving(None)
 
     @property
@@ -85,13 +85,13 @@ class Ranker:
         serving = self._serving
         view = self._state.graph.view()
         table = serving.table
-        serving.moments.refresh(view.num_nodes(ITEM))
+        serving.moments.refresh(view.num_nodes(self._item_type))
         if table is None:
             return
-        is_new = view.num_nodes(ITEM) > len(table.has_id)
+        is_new = view.num_nodes(self._item_type) > len(table.has_id)
         is_changed = bool((table.model_rows < 0).any()) and view.num_edges != table.num_edges
-        if is_new or is_changed or view.nodes(ITEM).ids_lineage != table.ids_lineage:
-            fresh = ItemTable.build(table.model, view, self._state.rules.positive_relations)
+        if is_new or is_changed or view.nodes(self._item_type).ids_lineage != table.ids_lineage:
+            fresh = ItemTable.build(table.model, view, self._state.rules)
             if self._serving is serving:  # Else a swap came between, and its table is newer.
                 self._serving = _Serving(fresh, serving.exponents, serving.moments, self._make_users(table.model))
 
@@ -107,7 +107,7 @@ class Ranker:
             return []
         for query in queries:
             check_query(query, view, self._state.rules)
-        num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(ITEM)
+        num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(self._item_type)
         users = [self._find_user(serving, view, query) for query in queries]
         moments = [serving.moments.at(query.moment, num_items) for query in queries]
         owns = [
@@ -116,7 +116,7 @@ class Ranker:
         scores = self._scores(serving, users, moments, owns, num_items)  # [num_queries, num_items]
         for query, of_query in zip(queries, scores, strict=True):
             self._leave_out(of_query, query, view, serving.table)
-        best = _top(scores, [query.count for query in queries], view.nodes(ITEM).ids)
+        best = _top(scores, [query.count for query in queries], view.nodes(self._item_type).ids)
         rankings = []
         for user, at_moment, own, of_query, (rows, ids) in zip(users, moments, owns, scores, best, strict=True):
             cosine = _cosine(serving.table, user, rows)
@@ -137,7 +137,7 @@ class Ranker:
         if table is None:
             raise ModelError("no model yet: similar items need one")
         view = self._state.graph.view()
-        ids = view.nodes(ITEM).ids
+        ids = view.nodes(self._item_type).ids
         row = ids.row(item_id)
         if not 0 <= row < len(table.has_id):
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
@@ -151,19 +151,17 @@ class Ranker:
 
     def _make_serving(self, model: ServingModel | None) -> _Serving:
         exponents = FALLBACK_EXPONENTS if model is None else model.exponents
-        relations = self._state.rules.positive_relations
-        table = None if model is None else ItemTable.build(model, self._state.graph.view(), relations)
+        table = None if model is None else ItemTable.build(model, self._state.graph.view(), self._state.rules)
         moments = MomentCache(self._state.context_weights, exponents)
         return _Serving(table, exponents, moments, self._make_users(model))
 
     def _make_users(self, model: ServingModel | None) -> Users:
         """Return users that keep nothing yet: what was kept came from the vectors of another table."""
-        half_life_days = None if model is None else model.edge_half_life_days
-        return Users(self._state.rules.positive_relations, self._settings.max_history, half_life_days)
+        return Users(self._state.rules, self._settings.max_history, model)
 
     def _find_user(self, serving: _Serving, view: GraphView, query: Query) -> LiveUser:
-        recent = view.nodes(ITEM).ids.rows(query.recent_items)
-        recent_rows = recent[(recent >= 0) & (recent < view.num_nodes(ITEM))]
+        recent = view.nodes(self._item_type).ids.rows(query.recent_items)
+        recent_rows = recent[(recent >= 0) & (recent < view.num_nodes(self._item_type))]
         return serving.users.find(view, serving.table, query.user_id, recent_rows, query.moment.timestamp_ms)
 
     def _own(self, serving: _Serving, view: GraphView, query: Query, history: History, num_items: int) -> _Own:

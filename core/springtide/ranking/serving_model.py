@@ -10,45 +10,82 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.nn import SumAggregation
 
-from springtide.config import PartSettings
-from springtide.errors import ModelError
-from springtide.graph.applying import ITEM, USER
+from springtide.config import ModelSettings
+from springtide.errors import ModelError, SettingsError
+from springtide.graph.applying import USER
+from springtide.graph.nodes import NodeTable
+from springtide.graph.view import GraphView
 from springtide.models import ModelArtifact
-from springtide.plugins.contracts import Encoder
+from springtide.plugins.contracts import Encoder, Schema
 from springtide.plugins.edges import Edges
 from springtide.plugins.loading import Plugins
+from springtide.ranking.neighbourhood import Neighbourhood
 from springtide.ranking.weights import Exponents
-from springtide.training.artifact import exponents_of
-from springtide.training.graph import Attributes
+from springtide.training.artifact import exponents_of, known_nodes, make_encoder
+from springtide.training.attributes import Attributes, NumberScale
+from springtide.training.graph import is_value_type
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What the model holds of the nodes of one type, users or items.
+    """What the model holds of the nodes of one type.
 
     Attributes:
-        row_of: Model row of each id.
+        row_of: Model row of each id; empty for attribute values, which go by their codes.
         levels: float32 ``[num_layers, num_nodes, d]``, levels 0 to ``num_layers - 1``.
         vectors: float32 ``[num_nodes, d]``, unit vectors.
         degree: float32 ``[num_nodes]``, sum of edge weights at training.
-        num_interactions: int64 ``[num_nodes]``, interactions at training.
-        values: float32 ``[num_values, d]``, what was learned of each attribute value.
-        attribute_values: The attribute values, in the order of ``values``.
     """
 
     row_of: Mapping[str, int]
     levels: Tensor
     vectors: Tensor
     degree: Tensor
-    num_interactions: npt.NDArray[np.int64]
-    values: Tensor
-    attribute_values: Sequence[str]
 
-    def of_attributes(self, attributes: Attributes) -> Tensor:
-        """Return level 0 of nodes without an id part, float32 ``[num_nodes, d]``; see ``training.network.Inputs``."""
-        if len(self.values) == 0:
-            return torch.zeros(attributes.num_nodes, self.vectors.shape[1])
-        return attributes.edges(len(self.values)).aggregate(self.values, SumAggregation())
+
+@dataclass(frozen=True, slots=True)
+class InputsWithoutIds:
+    """Makes level 0 of nodes of one type that have no id part, of their attributes alone; see ``network.Inputs``.
+
+    Attributes:
+        attribute_values: The attribute values it knows, in the order of ``values``.
+        values: float32 ``[num_values, d]``.
+        scale: Of the numbers.
+        numbers: float32 ``[2 · num_numbers, d]``.
+    """
+
+    attribute_values: Sequence[str]
+    values: Tensor
+    scale: NumberScale
+    numbers: Tensor
+
+    def of_table(self, nodes: NodeTable, num_nodes: int) -> tuple[Tensor, Attributes]:
+        """Return level 0 of the first ``num_nodes`` of a table, float32 ``[num_nodes, d]``, and their known values."""
+        attributes = Attributes.of(nodes, num_nodes, self.attribute_values)
+        return self._level_0(attributes, self.scale.read(nodes, num_nodes)), self._known(attributes)
+
+    def of_row(self, nodes: NodeTable, row: int) -> tuple[Tensor, Attributes]:
+        """Return level 0 of one node, float32 ``[1, d]``, and its known values; zeros and none for row -1."""
+        values = [f"{name}={value}" for name, value in nodes.category_values(row)] if row >= 0 else []
+        code_of = {value: code for code, value in enumerate(self.attribute_values)} if values else {}
+        codes = np.array([code_of[value] for value in values if value in code_of], np.int64)
+        attributes = Attributes(self.attribute_values, np.zeros(len(codes), np.int64), codes, 1)
+        numbers = nodes.number_values(row) if row >= 0 and self.scale.names else {}
+        raw = np.array([[numbers.get(name, np.nan) for name in self.scale.names]], np.float32)
+        return self._level_0(attributes, raw), attributes
+
+    def _level_0(self, attributes: Attributes, numbers: npt.NDArray[np.float32]) -> Tensor:
+        level = torch.zeros(attributes.num_nodes, self.values.shape[1])
+        if len(self.values):
+            level = level + attributes.edges(len(self.values)).aggregate(self.values, SumAggregation())
+        if len(self.numbers):
+            level = level + self.scale.apply(numbers) @ self.numbers
+        return level
+
+    def _known(self, attributes: Attributes) -> Attributes:
+        is_known = attributes.codes < len(self.values)
+        rows, codes = attributes.node_rows[is_known], attributes.codes[is_known]
+        return Attributes(self.attribute_values, rows, codes, attributes.num_nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +105,11 @@ class ServingModel:
         version: Of the registry.
         exponents: How much each term of the ranking counts.
         encoder: Folds nodes in.
-        users: The user side.
-        items: The item side.
+        schema: The node types it knows, and the relations if it is relational.
+        item_type: What it recommends: ``item``, or ``user`` in a graph of users alone.
+        sides: By node type.
+        inputs: By node type, attribute values left out.
+        num_interactions: int64 ``[num_users]``, interactions of each user at training.
         edge_half_life_days: How fast edges faded in training; None for never.
         newest_ms: Time of the newest interaction that it was trained on.
     """
@@ -77,10 +117,23 @@ class ServingModel:
     version: str
     exponents: Exponents
     encoder: Encoder
-    users: Side
-    items: Side
+    schema: Schema
+    item_type: str
+    sides: Mapping[str, Side]
+    inputs: Mapping[str, InputsWithoutIds]
+    num_interactions: npt.NDArray[np.int64]
     edge_half_life_days: float | None
     newest_ms: int
+
+    @property
+    def users(self) -> Side:
+        """The user side."""
+        return self.sides[USER]
+
+    @property
+    def items(self) -> Side:
+        """The item side."""
+        return self.sides[self.item_type]
 
     @classmethod
     def from_artifact(cls, artifact: ModelArtifact, plugins: Plugins) -> "ServingModel":
@@ -90,72 +143,104 @@ class ServingModel:
             UnknownPartError: If it was made with a part that no plugin offers here.
             ModelError: If tensors are missing or do not fit.
         """
-        manifest = artifact.manifest
+        manifest, tensors = artifact.manifest, artifact.tensors
         try:
-            model = manifest.settings["model"]
-            aggregator = plugins.make("aggregator", PartSettings(**model["aggregator"]))
-            encoder: Encoder = plugins.make(
-                "encoder",
-                PartSettings(**model["encoder"]),
-                width=model["width"],
-                num_layers=model["num_layers"],
-                aggregator=aggregator,
-            )
+            known = known_nodes(artifact)
+            encoder = make_encoder(ModelSettings.model_validate(manifest.settings["model"]), known.schema, plugins)
             weights = {
-                name.removeprefix("encoder."): tensor
-                for name, tensor in artifact.tensors.items()
-                if name.startswith("encoder.")
+                name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")
             }
             encoder.load_state_dict(weights)
             exponents = exponents_of(manifest)
+            base = [name for name in known.schema.node_types if not is_value_type(name)]
+            inputs = {
+                name: InputsWithoutIds(
+                    artifact.attribute_values[name],
+                    tensors[f"inputs.values.{place}"],
+                    known.scales[name],
+                    tensors[f"inputs.numbers.{place}"],
+                )
+                for place, name in enumerate(base)
+            }
+            sizes = [
+                len(inputs[name.removesuffix(" value")].values) if is_value_type(name) else len(artifact.node_ids[name])
+                for name in known.schema.node_types
+            ]
+            levels = torch.split(tensors["levels"], sizes, dim=1)
+            vectors = torch.split(tensors["vectors"], sizes)
+            degrees = torch.split(tensors["degree"], sizes)
+            sides = {
+                name: Side(
+                    {node_id: row for row, node_id in enumerate(artifact.node_ids.get(name, ())) if node_id},
+                    levels[place].contiguous(),
+                    vectors[place].contiguous(),
+                    degrees[place],
+                )
+                for place, name in enumerate(known.schema.node_types)
+            }
+            num_interactions = tensors["num_interactions"].numpy()
+            item_type = manifest.settings["graph"]["item_type"]
             edge_half_life_days = manifest.settings["training"]["edge_half_life_days"]
             newest_ms = int(manifest.graph_cut["newest_ms"])
-            sizes = [len(artifact.user_ids), len(artifact.item_ids)]
-            levels = torch.split(artifact.tensors["levels"], sizes, dim=1)
-            vectors = torch.split(artifact.tensors["vectors"], sizes)
-            degrees = torch.split(artifact.tensors["degree"], sizes)
-            counts = torch.split(artifact.tensors["num_interactions"], sizes)
-            values = [artifact.tensors[f"inputs.values.{kind}"] for kind in (USER, ITEM)]
-        except (KeyError, RuntimeError, TypeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError, SettingsError) as error:
             raise ModelError(f"model {manifest.version}: does not fit its own manifest: {error}") from error
-        users, items = (
-            Side(
-                {node_id: row for row, node_id in enumerate(ids) if node_id},
-                levels[side].contiguous(),
-                vectors[side].contiguous(),
-                degrees[side],
-                counts[side].numpy(),
-                values[side],
-                artifact.attribute_values.get(kind, []),
-            )
-            for side, (kind, ids) in enumerate(((USER, artifact.user_ids), (ITEM, artifact.item_ids)))
+        return cls(
+            manifest.version,
+            exponents,
+            encoder.eval(),
+            known.schema,
+            item_type,
+            sides,
+            inputs,
+            num_interactions,
+            edge_half_life_days,
+            newest_ms,
         )
-        return cls(manifest.version, exponents, encoder.eval(), users, items, edge_half_life_days, newest_ms)
+
+    def levels_of(
+        self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
+        """Return what the model holds of live nodes that it knows; see ``neighbourhood.LevelsOf``.
+
+        Args:
+            view: The graph.
+            node_type: Of the nodes.
+            rows: int64 ``[n]``, live rows; codes if they are attribute values.
+        """
+        side = self.sides[node_type]
+        if is_value_type(node_type):
+            model_rows = rows
+        else:
+            ids = view.nodes(node_type).ids.ids(rows)
+            model_rows = np.fromiter((side.row_of.get(node_id, -1) for node_id in ids), np.int64, len(rows))
+        is_known = model_rows >= 0
+        known = torch.from_numpy(model_rows[is_known])
+        return side.levels[:, known], side.degree[known], is_known
 
     @torch.no_grad()
-    def fold_in(
-        self, level_0: Tensor, target: Tensor, weight: Tensor, neighbour_levels: Tensor, neighbour_degree: Tensor
-    ) -> Folded:
+    def fold_in(self, node_type: str, level_0: Tensor, around: Neighbourhood) -> Folded:
         """Give nodes the vectors that the encoder gives them over the neighbours they have now.
 
         Args:
+            node_type: Of the nodes.
             level_0: float32 ``[n, d]``, the nodes' inputs.
-            target: int64 ``[num_edges]``, ascending, the node of each edge.
-            weight: float32 ``[num_edges]``, weights as in training (``training.graph.pair_weight``).
-            neighbour_levels: float32 ``[num_layers, num_edges, d]``, the levels of the node at the other end.
-            neighbour_degree: float32 ``[num_edges]``, its degree.
+            around: Their neighbours.
         """
-        degree = torch.zeros(len(level_0)).index_add_(0, target, weight)
+        degree = torch.zeros(len(level_0)).index_add_(0, around.target, around.weight)
+        own_type = self.schema.node_types.index(node_type)
         edges = Edges(
-            source=torch.arange(len(target)),
-            target=target,
-            weight=weight,
-            age_days=torch.zeros(len(target)),
-            source_degree=torch.maximum(neighbour_degree, weight),
+            source=torch.arange(len(around.target)),
+            target=around.target,
+            weight=around.weight,
+            age_days=around.age_days,
+            source_degree=torch.maximum(around.degree, around.weight),
             target_degree=degree,
+            relation=around.relation,
+            source_type=around.source_type,
+            target_type=None if around.relation is None else torch.full((len(level_0),), own_type),
         )
         levels = [level_0]
         for depth in range(self.encoder.num_layers):
-            levels.append(self.encoder.layer(depth, neighbour_levels[depth], levels[-1], edges))
+            levels.append(self.encoder.layer(depth, around.levels[depth], levels[-1], edges))
         vectors = F.normalize(self.encoder.readout(levels), dim=-1)
         return Folded(torch.stack(levels[:-1]), vectors, degree)

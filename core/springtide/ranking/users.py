@@ -1,20 +1,20 @@
 """The users as they are ranked for: their history, and a vector that knows their last event."""
 
+import functools
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from springtide.clock import MS_PER_DAY
-from springtide.graph.applying import ITEM, USER
+from springtide.events.rules import InteractionRules
+from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.plugins.contracts import History
 from springtide.ranking.item_table import ItemTable
+from springtide.ranking.neighbourhood import Surroundings, Touched, Values
 from springtide.ranking.query import Personalization
-from springtide.training.graph import Attributes, fade, pair_weight
+from springtide.ranking.serving_model import ServingModel
 
 Array = npt.NDArray[np.float32]
 
@@ -38,18 +38,21 @@ class Users:
     """Finds users' histories and vectors over one table of items, and keeps them until they change.
 
     Args:
-        relations: Of the positive interactions.
+        rules: Which edges are positive interactions.
         max_history: Latest interactions of a user that are looked at, for each relation.
-        half_life_days: How fast edges fade, as in training.
+        model: Whose vectors are found; None for histories alone.
         capacity: How many users are kept, those found last.
     """
 
     def __init__(
-        self, relations: Sequence[str], max_history: int, half_life_days: float | None, capacity: int = 100_000
+        self, rules: InteractionRules, max_history: int, model: ServingModel | None, capacity: int = 100_000
     ) -> None:
-        self._relations = tuple(relations)
+        self._edge_types = [rules.edge_type(relation) for relation in rules.positive_relations]
         self._max_history = max_history
-        self._half_life_days = half_life_days
+        self._surroundings: Surroundings | None = None
+        if model is not None:
+            names = [value.partition("=")[0] for value in model.inputs[USER].attribute_values]
+            self._surroundings = Surroundings(USER, model.schema, rules, names, max_history, model.edge_half_life_days)
         self._capacity = capacity
         self._kept: OrderedDict[int, tuple[object, LiveUser]] = OrderedDict()
 
@@ -70,7 +73,7 @@ class Users:
             row = -1
         if len(recent_rows) or row < 0:
             return self._make(view, table, user_id, row, recent_rows, now_ms)
-        edges = [view.edges((USER, relation, ITEM)) for relation in self._relations]
+        edges = [view.edges(edge_type) for edge_type in self._edge_types]
         mark = tuple(of_relation.mark(row) for of_relation in edges)
         kept = self._kept.get(row)
         if kept is not None and kept[0] == mark:
@@ -95,34 +98,32 @@ class Users:
         history = self._history(view, row, recent_rows, now_ms)
         if table is None:
             return LiveUser(history, None, "fallback")
-        side = table.model.users
+        model, side = table.model, table.model.users
         # Whom the graph has no row for was forgotten, whatever the model still knows.
         model_row = side.row_of.get(user_id, -1) if row >= 0 else -1
-        if model_row >= 0 and _is_as_trained(history, side.num_interactions[model_row], table.model.newest_ms):
+        if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
             return LiveUser(history, side.vectors[model_row].numpy(), "learned")
-        is_in_table = history.item_rows < len(table.has_id)  # An item of this very second may not be there yet.
+        is_in_table = history.item_rows < len(table.has_id)
         if model_row < 0 and not is_in_table.any() and not self._has_attributes(view, row):
             return LiveUser(history, None, "context_only")
+        level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
         if model_row >= 0:
             level_0 = side.levels[0, model_row : model_row + 1]
-        else:
-            level_0 = side.of_attributes(_attributes_of(view, row, side.attribute_values))
-        items, totals = self._totals(history, view)
-        items, totals = items[items < len(table.has_id)], totals[items < len(table.has_id)]
-        rows = torch.from_numpy(items.astype(np.int64))
-        folded = table.model.fold_in(
-            level_0,
-            torch.zeros(len(rows), dtype=torch.long),
-            torch.from_numpy(pair_weight(totals).astype(np.float32)),
-            table.levels[:, rows],
-            table.degree[rows],
+        assert self._surroundings is not None, "there is a table, so there is a model"
+        around = self._surroundings.gather(
+            view,
+            np.array([row], np.int32),
+            functools.partial(table.levels_of, view),
+            Values(attributes.node_rows, attributes.codes),
+            Touched(recent_rows, now_ms),
         )
+        folded = model.fold_in(USER, level_0, around)
         return LiveUser(history, folded.vectors[0].numpy(), "learned" if model_row >= 0 else "folded_in")
 
     def _history(self, view: GraphView, row: int, recent_rows: npt.NDArray[np.int32], now_ms: int) -> History:
         found = [
-            view.edges((USER, relation, ITEM)).all_targets(row, self._max_history)
-            for relation in (self._relations if row >= 0 else ())
+            view.edges(edge_type).all_targets(row, self._max_history)
+            for edge_type in (self._edge_types if row >= 0 else ())
         ]
         times = np.concatenate([np.full(len(recent_rows), now_ms, np.int64), *(part.timestamps_ms for part in found)])
         rows = np.concatenate([recent_rows, *(part.rows for part in found)]).astype(np.int32)
@@ -131,13 +132,6 @@ class Users:
             order = np.argsort(-times, kind="stable")
             return History(rows[order], times[order], weights[order])
         return History(rows, times, weights)
-
-    def _totals(self, history: History, view: GraphView) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        items, inverse = history.distinct()
-        newest_ms = view.newest_ms if view.newest_ms is not None else 0
-        ages_days = np.maximum(newest_ms - history.timestamps_ms, 0) / MS_PER_DAY
-        faded = fade(history.weights, ages_days, self._half_life_days)
-        return items, np.bincount(inverse, faded, minlength=len(items)).astype(np.float64)
 
     def _has_attributes(self, view: GraphView, row: int) -> bool:
         return row >= 0 and bool(view.nodes(USER).category_values(row))
@@ -148,12 +142,3 @@ def _is_as_trained(history: History, num_interactions: int, newest_ms: int) -> b
     if len(history.item_rows) != num_interactions:
         return False
     return num_interactions == 0 or int(history.timestamps_ms[0]) <= newest_ms
-
-
-def _attributes_of(view: GraphView, row: int, known: Sequence[str]) -> Attributes:
-    """Return the attributes of one user, as a table of one node."""
-    nodes = view.nodes(USER)
-    values = [f"{name}={value}" for name, value in nodes.category_values(row)] if row >= 0 else []
-    code_of = {value: code for code, value in enumerate(known)}
-    codes = np.array([code_of[value] for value in values if value in code_of], np.int64)
-    return Attributes(known, np.zeros(len(codes), np.int64), codes, 1)

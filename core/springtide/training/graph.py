@@ -1,4 +1,4 @@
-"""The graph that a training reads: interactions in time order, and the edges they add up to."""
+"""The graph that a training reads: nodes of all its types as one list, and the edges between them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,139 +6,223 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from springtide.clock import MS_PER_DAY
-from springtide.graph.nodes import NodeTable
-from springtide.plugins.contracts import Observed
-from springtide.plugins.edges import Edges
+from springtide.graph.applying import USER
+from springtide.graph.edges import EdgeType
+from springtide.graph.view import GraphView
+from springtide.plugins.contracts import Edges, Observed, Schema
+from springtide.training.attributes import Attributes, NumberScale
+from springtide.training.links import Ratings, pair_edges, typed_edges
 
 
 @dataclass(frozen=True, slots=True)
-class Attributes:
-    """Category attributes of the nodes of one type, as pairs of node and value.
+class Nodes:
+    """The nodes of a training, one type after another.
 
     Attributes:
-        vocabulary: All values of all attributes, each as ``attribute=value``; a value's code is its position.
-        node_rows: int64 ``[num_pairs]``.
-        codes: int64 ``[num_pairs]``, positions in ``vocabulary``.
-        num_nodes: How many nodes there are, with or without attributes.
+        view: Where they come from.
+        schema: Node types in the order of the list; relations too, if the encoder is relational.
+        counts: Number of nodes of each type.
+        starts: Position of each type's first node in the list.
+        item_type: What is recommended to users.
+        attributes: Of each node type that is no attribute value, the category attributes that are inputs.
+        scales: Of the same types, the number attributes that are inputs.
     """
 
-    vocabulary: Sequence[str]
-    node_rows: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.int64]
-    num_nodes: int
+    view: GraphView
+    schema: Schema
+    counts: Mapping[str, int]
+    starts: Mapping[str, int]
+    item_type: str
+    attributes: Mapping[str, Attributes]
+    scales: Mapping[str, NumberScale]
 
     @classmethod
-    def of(cls, nodes: NodeTable, num_nodes: int, known: Sequence[str] = ()) -> "Attributes":
-        """Read the category attributes of the first ``num_nodes``; values in ``known`` keep their codes."""
-        codes_by_value = {value: code for code, value in enumerate(known)}
-        rows, codes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for name, column in sorted(nodes.categories.items()):
-            node_rows, own_codes = column.pairs()
-            is_in_view = node_rows < num_nodes
-            values = [f"{name}={value}" for value in column.vocabulary.all_ids()]
-            translation = np.array(
-                [codes_by_value.setdefault(value, len(codes_by_value)) for value in values], np.int64
-            )
-            rows.append(node_rows[is_in_view].astype(np.int64))
-            codes.append(translation[own_codes[is_in_view]] if len(own_codes) else np.zeros(0, np.int64))
-        return cls(tuple(codes_by_value), np.concatenate(rows), np.concatenate(codes), num_nodes)
+    def of(
+        cls,
+        view: GraphView,
+        item_type: str = "item",
+        *,
+        is_relational: bool = False,
+        labels: Sequence[tuple[str, str]] = (),
+        known: "Known | None" = None,
+    ) -> "Nodes":
+        """List the nodes of a view.
 
-    def edges(self, num_codes: int) -> Edges:
-        """Return the edges from the first ``num_codes`` values to nodes, each node's adding up to 1."""
-        is_known = self.codes < num_codes
-        rows, codes = self.node_rows[is_known], self.codes[is_known]
-        order = np.argsort(rows, kind="stable")
-        per_node = np.bincount(rows, minlength=self.num_nodes)
-        weight = torch.from_numpy((1.0 / per_node[rows[order]]).astype(np.float32))
-        return Edges(
-            source=torch.from_numpy(codes[order]),
-            target=torch.from_numpy(rows[order]),
-            weight=weight,
-            age_days=torch.zeros_like(weight),
-            source_degree=torch.ones(num_codes),
-            target_degree=torch.ones(self.num_nodes),
-        )
+        Args:
+            view: The graph.
+            item_type: ``item``, or ``user`` in a graph of users alone.
+            is_relational: Whether nodes of all types take part, attribute values among them; or users and items only.
+            labels: (node type, attribute) of attributes that are to be predicted: they are no inputs.
+            known: What an earlier model knows, to go on from it: no types or relations are added then.
+        """
+        linked = tuple(dict.fromkeys((USER, item_type)))
+        base = linked
+        if is_relational:
+            base += tuple(name for name in view.node_types if name not in linked and view.num_nodes(name))
+        if known is not None:
+            base = tuple(name for name in known.schema.node_types if not is_value_type(name))
+        hidden = {name: [attribute for node_type, attribute in labels if node_type == name] for name in base}
+        values = known.attribute_values if known is not None else {}
+        counts = {name: view.num_nodes(name) for name in base}
+        attributes = {
+            name: Attributes.of(view.nodes(name), counts[name], values.get(name, ()), hidden[name]) for name in base
+        }
+        scales = {
+            name: NumberScale.of(view.nodes(name), counts[name], hidden[name]) if known is None else known.scales[name]
+            for name in base
+        }
+        if is_relational:
+            for name in base:
+                if attributes[name].vocabulary and (known is None or value_type(name) in known.schema.node_types):
+                    counts[value_type(name)] = len(attributes[name].vocabulary)
+        schema = Schema(tuple(counts), _relations(view, base, attributes) if is_relational else ())
+        if known is not None:
+            schema = known.schema
+        starts = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
+        return cls(view, schema, counts, starts, item_type, attributes, scales)
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes of all types."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an earlier model knows of nodes: its schema, attribute values by node type, and number scales."""
+
+    schema: Schema
+    attribute_values: Mapping[str, Sequence[str]]
+    scales: Mapping[str, NumberScale]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingGraph:
-    """Users and items as one list of nodes (users first), and what is between them.
+    """Nodes, what was between them until a moment, and the edges that this adds up to.
 
     Attributes:
-        num_users: Number of user rows.
-        num_items: Number of item rows; item ``i`` is node ``num_users + i``.
+        nodes: The nodes.
         interactions: Positive interactions, oldest first.
-        edges: Both directions of every user-item pair once, weights added up and dampened; see ``pair_weight``.
-        attributes: By node type, ``user`` and ``item``.
+        strengths: float32 ``[num_interactions]``, weight of the edge that each adds up to with others of its pair.
+        ratings: Interactions whose value is a rating, positive or not.
+        edges: Over the list of all nodes. For encoders that are not relational: both directions of every pair of user
+            and item once, weights added up and dampened (``links.pair_weight``). For relational ones: both directions
+            of every pair under every relation, attribute values included.
     """
 
-    num_users: int
-    num_items: int
+    nodes: Nodes
     interactions: Observed
+    strengths: npt.NDArray[np.float32]
+    ratings: Ratings
     edges: Edges
-    attributes: Mapping[str, Attributes]
 
     @classmethod
     def build(
         cls,
+        nodes: Nodes,
         interactions: Observed,
-        attributes: Mapping[str, Attributes],
-        half_life_days: float | None,
+        half_life_days: float | None = None,
+        *,
+        before_ms: int | None = None,
+        rated: Sequence[EdgeType] = (),
     ) -> "TrainingGraph":
-        """Add interactions up to edges.
+        """Add interactions, and other edges if the nodes have relations, up to edges.
 
         Args:
-            interactions: Positive interactions, oldest first; at least one.
-            attributes: By node type; their ``num_nodes`` are the numbers of rows.
+            nodes: The nodes.
+            interactions: Positive interactions, oldest first.
             half_life_days: How fast an edge fades with its age; None for never.
+            before_ms: Other edges and ratings are taken strictly before this time; None for all.
+            rated: Types of edges whose value is a rating.
         """
-        num_users, num_items = attributes["user"].num_nodes, attributes["item"].num_nodes
-        newest_ms = int(interactions.timestamps_ms[-1])
-        keys = interactions.user_rows.astype(np.int64) * num_items + interactions.item_rows
-        pairs, inverse = np.unique(keys, return_inverse=True)
-        ages_days = (newest_ms - interactions.timestamps_ms) / MS_PER_DAY
-        faded = fade(interactions.weights, ages_days, half_life_days)
-        totals = np.bincount(inverse, faded).astype(np.float64)
-        last_age_days = np.zeros(len(pairs))
-        last_age_days[inverse] = ages_days  # Interactions are in time order: the last one stays.
-        users, items = pairs // num_items, pairs % num_items
-        weight = pair_weight(totals)
-        source = np.concatenate([items + num_users, users])
-        target = np.concatenate([users, items + num_users])
-        order = np.argsort(target, kind="stable")
-        num_nodes = num_users + num_items
-        both = np.concatenate([weight, weight])
-        degree = torch.from_numpy(np.bincount(target, both, minlength=num_nodes).astype(np.float32))
-        edges = Edges(
-            source=torch.from_numpy(source[order]),
-            target=torch.from_numpy(target[order]),
-            weight=torch.from_numpy(both[order].astype(np.float32)),
-            age_days=torch.from_numpy(np.concatenate([last_age_days, last_age_days])[order].astype(np.float32)),
-            source_degree=degree,
-            target_degree=degree,
+        starts = nodes.starts
+        newest_ms = int(interactions.timestamps_ms[-1]) if len(interactions) else (nodes.view.newest_ms or 0)
+        edges, strengths = pair_edges(
+            interactions, starts[USER], starts[nodes.item_type], nodes.num_nodes, newest_ms, half_life_days
         )
-        return cls(num_users, num_items, interactions, edges, attributes)
+        if nodes.schema.relations:
+            edges = typed_edges(
+                nodes.view, nodes.schema, nodes.counts, nodes.attributes, newest_ms, half_life_days, before_ms
+            )
+        ratings = Ratings.of(nodes.view, rated, before_ms)
+        return cls(nodes, interactions, strengths, ratings, edges)
+
+    @property
+    def schema(self) -> Schema:
+        """Types of nodes and relations."""
+        return self.nodes.schema
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of nodes of each type."""
+        return self.nodes.counts
+
+    @property
+    def starts(self) -> Mapping[str, int]:
+        """Position of each type's first node in the list of all nodes."""
+        return self.nodes.starts
+
+    @property
+    def num_users(self) -> int:
+        """Number of user rows; user ``u`` is node ``u``."""
+        return self.nodes.counts[USER]
+
+    @property
+    def num_items(self) -> int:
+        """Number of item rows; item ``i`` is node ``item_start + i``."""
+        return self.nodes.counts[self.nodes.item_type]
+
+    @property
+    def item_start(self) -> int:
+        """Position of the first item in the list of all nodes."""
+        return self.nodes.starts[self.nodes.item_type]
+
+    def categories(self, node_type: str, attribute: str) -> tuple[npt.NDArray[np.int64], list[str]]:
+        """Return the code of each node's (first) value, int64 ``[count]``, -1 where absent, and the values."""
+        count = self.counts.get(node_type, 0)
+        column = self.nodes.view.nodes(node_type).categories.get(attribute)
+        if column is None:
+            return np.full(count, -1, np.int64), []
+        return column.first_codes()[:count].astype(np.int64), column.vocabulary.all_ids()
+
+    def numbers(self, node_type: str, name: str) -> npt.NDArray[np.float32]:
+        """Return each node's number of that name, float32 ``[count]``, NaN where absent."""
+        count = self.counts.get(node_type, 0)
+        column = self.nodes.view.nodes(node_type).numbers.get(name)
+        return np.full(count, np.nan, np.float32) if column is None else column[:count]
 
     def to(self, device: str) -> "TrainingGraph":
         """Return the graph with its edges on a device."""
         return dataclasses.replace(self, edges=self.edges.to(device))
 
 
-def fade(
-    weights: npt.NDArray[np.float32], ages_days: npt.NDArray[np.float64], half_life_days: float | None
-) -> npt.NDArray[np.float64]:
-    """Return float64 ``[n]``: weights, halved with every half-life of their age."""
-    full: npt.NDArray[np.float64] = weights.astype(np.float64)
-    return full if half_life_days is None else full * 2.0 ** (-ages_days / half_life_days)
+def value_type(node_type: str) -> str:
+    """Return the node type of the attribute values of a node type."""
+    return f"{node_type} value"
 
 
-def pair_weight(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return ``log(1 + total)``, the weight of an edge that stands for several interactions: habit counts, but less."""
-    weights: npt.NDArray[np.float64] = np.log1p(totals)
-    return weights
+def is_value_type(node_type: str) -> bool:
+    """Return whether nodes of this type are attribute values."""
+    return node_type.endswith(" value")
+
+
+def _relations(
+    view: GraphView, node_types: Sequence[str], attributes: Mapping[str, Attributes]
+) -> tuple[tuple[str, str, str], ...]:
+    """Return both directions of every edge type that has edges, and of every attribute."""
+    forth = [
+        edge_type
+        for edge_type in view.edge_types
+        if len(view.edges(edge_type)) and edge_type[0] in node_types and edge_type[2] in node_types
+    ]
+    forth += [
+        (value_type(node_type), name, node_type)
+        for node_type in node_types
+        for name in dict.fromkeys(attributes[node_type].names())
+    ]
+    both = [((source, name, target), (target, f"rev_{name}", source)) for source, name, target in forth]
+    return tuple(relation for pair in both for relation in pair)
 
 
 def part(interactions: Observed, start: int, stop: int) -> Observed:

@@ -1,19 +1,21 @@
 """The training loop."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from springtide.config import TrainingSettings
 from springtide.errors import TrainingError
-from springtide.plugins.contracts import Loss, LossInputs
+from springtide.plugins.contracts import Loss, LossInputs, NegativeSampler, Task
 from springtide.training.graph import TrainingGraph
 from springtide.training.network import Network
-from springtide.training.sampling import NegativeSampler, PositiveSampler, is_own
+from springtide.training.sampling import PositiveSampler, RatingSampler, is_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,36 @@ class Progress:
     loss: float | None = None
 
 
+_NONE = np.zeros(0, np.int64)
+
 OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a training minimises.
+
+    Attributes:
+        loss: Of users, their items and the items that they did not choose.
+        negatives: Draws the latter.
+        tasks: Beside it, each with what its loss is multiplied by and with the number of examples of a step.
+    """
+
+    loss: Loss
+    negatives: NegativeSampler
+    tasks: Sequence[tuple[Task, float, int]] = ()
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what is learned beside the network."""
+        yield from self.loss.parameters()
+        for task, _, _ in self.tasks:
+            yield from task.parameters()
 
 
 def fit(
     stage: str,
     network: Network,
-    loss_function: Loss,
+    objective: Objective,
     graph: TrainingGraph,
     rates: TrainingSettings,
     wanted_steps: int,
@@ -51,7 +76,7 @@ def fit(
     Args:
         stage: Its name, for the progress.
         network: What is trained, in place.
-        loss_function: What it is trained by.
+        objective: What it is trained by.
         graph: What it is trained on, on the device of the network.
         rates: How many users, edges and negatives a step takes, and how far it goes.
         wanted_steps: How many steps; more if ``min_passes`` over all users take more.
@@ -61,38 +86,76 @@ def fit(
     Raises:
         TrainingError: If the loss is not finite.
     """
-    device = torch.device(rates.device)
+    device, start = torch.device(rates.device), graph.item_start
     generator = np.random.default_rng(rates.seed)
     torch_generator = torch.Generator().manual_seed(rates.seed)
+    loss_function, negatives = objective.loss, objective.negatives
     positives = PositiveSampler(graph, interaction_weights)
-    negatives = NegativeSampler(np.bincount(graph.interactions.item_rows, minlength=graph.num_items).astype(float))
+    negatives.prepare(np.bincount(graph.interactions.item_rows, minlength=graph.num_items).astype(np.float64))
     log_q = negatives.log_q.to(device)
+    ratings = RatingSampler(graph.ratings, graph.num_users) if loss_function.needs_ratings else None
     num_steps = max(wanted_steps, math.ceil(rates.min_passes * len(positives.active_users) / rates.batch_users))
-    parameters = [*network.parameters(), *loss_function.parameters()]
+    parameters = [*network.parameters(), *objective.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=rates.learning_rate, weight_decay=rates.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_up_then_cool_down(step, num_steps))
-    fanout = network.encoder.fanout
+    fanout, noise = network.encoder.fanout, loss_function.noise
     batches = positives.batches(rates.batch_users, generator)
     network.train()
     for step in range(num_steps):
         users = next(batches)
-        edges = graph.edges if fanout is None else graph.edges.sample(fanout, torch_generator)
-        vectors = network.vectors(network.levels(edges))  # [num_nodes, d]
-        taken = torch.from_numpy(positives.draw(users, rates.edges_per_user, generator)).to(device)  # [users, edges]
-        drawn = negatives.draw(rates.num_negatives, generator)
-        sampled = torch.from_numpy(drawn).to(device)
-        of_users = vectors[torch.from_numpy(users).to(device)]  # [users, d]
-        of_items = vectors[graph.num_users :]  # [num_items, d]
+        taken = positives.draw(users, rates.edges_per_user, generator)  # [num_users, edges_per_user]
+        items = graph.interactions.item_rows[taken].astype(np.int64)
+        sampled = negatives.draw(items, rates.num_negatives, generator)
+        rated_by, rated = ratings.draw(users, rates.edges_per_user, generator) if ratings else (_NONE, _NONE)
+        rated_items = graph.ratings.item_rows[rated]
+        examples = [task.draw(batch, generator) for task, _, batch in objective.tasks]
+        own = is_own(positives, users, sampled, graph.num_items)
+        if start == 0:  # A graph of users alone, where nobody is to be told to follow themselves.
+            own |= torch.from_numpy(users[:, None] == sampled[None, :])
+
+        wanted = [users, items.ravel() + start, sampled + start, rated_items + start, *examples]
+        if fanout is None:
+            levels = network.levels(graph.edges, noise)  # Of all nodes, which are found by their position.
+            places = [torch.from_numpy(nodes).to(device) for nodes in wanted]
+        else:
+            distinct, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
+            nodes = torch.from_numpy(distinct).to(device)
+            levels = network.sampled_levels(graph.edges, nodes, fanout, torch_generator, noise)
+            ends = np.cumsum([len(rows) for rows in wanted])[:-1]
+            places = [torch.from_numpy(place).to(device) for place in np.split(inverse, ends)]
+        raw = network.encoder.readout(levels)  # [n, d]
+        vectors = F.normalize(raw, dim=-1)
+        of_users, of_items, of_sampled, of_rated = (vectors[place] for place in places[:4])
+        at_levels = levels if loss_function.needs_levels else ()
+
+        user = torch.arange(len(users), device=device).repeat_interleave(rates.edges_per_user)
+        negative, own = of_users @ of_sampled.T, own.to(device)  # [num_users, num_sampled]
+        negative_log_q = log_q[torch.from_numpy(sampled).to(device)]
+        selected = negatives.select(negative.detach(), own, rates.num_negatives)
+        if selected is not None:
+            negative, own = negative.gather(1, selected), own.gather(1, selected)
+            negative_log_q = negative_log_q[selected]
+        item = torch.from_numpy(items.ravel()).to(device)
         inputs = LossInputs(
-            positive=(of_items[taken] * of_users.unsqueeze(1)).sum(-1).flatten(),
-            user=torch.arange(len(users), device=device).repeat_interleave(rates.edges_per_user),
-            weight=torch.ones(taken.numel(), device=device),
-            negative=of_users @ of_items[sampled].T,
-            is_own=is_own(positives, users, drawn, graph.num_items).to(device),
-            positive_log_q=log_q[taken.flatten()],
-            negative_log_q=log_q[sampled],
+            positive=(of_items * of_users[user]).sum(-1),
+            user=user,
+            weight=torch.ones(len(user), device=device),
+            negative=negative,
+            is_own=own,
+            positive_log_q=log_q[item],
+            negative_log_q=negative_log_q,
+            strength=torch.from_numpy(graph.strengths[taken.ravel()]).to(device),
+            item=item,
+            user_vectors=of_users,
+            item_vectors=of_items,
+            user_levels=[level[places[0]] for level in at_levels],
+            item_levels=[level[places[1]] for level in at_levels],
+            rated=(of_rated * of_users[torch.from_numpy(rated_by).to(device)]).sum(-1),
+            rating=torch.from_numpy(graph.ratings.ratings[rated]).to(device),
         )
         loss = loss_function(inputs)
+        for (task, weight, _), place in zip(objective.tasks, places[4:], strict=True):
+            loss = loss + weight * task(raw[place])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,6 +1,6 @@
 """Retraining from scratch and fine-tuning on the latest: from a state to a model."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,17 +11,25 @@ from springtide.checkpoint import Checkpoint
 from springtide.clock import MS_PER_DAY
 from springtide.config import Settings, TrainingSettings
 from springtide.errors import TrainingError
-from springtide.graph.applying import ITEM, USER
-from springtide.graph.view import GraphView
+from springtide.graph.edges import EdgeType
 from springtide.models import ModelArtifact
-from springtide.plugins.contracts import Encoder, Loss, Observed
+from springtide.plugins.contracts import Observed
 from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, make_context_weights
 from springtide.state import LiveState
-from springtide.training.artifact import exponents_of, fits_settings, load_network, make_artifact
+from springtide.training.artifact import (
+    exponents_of,
+    fits_settings,
+    is_relational,
+    known_nodes,
+    load_network,
+    make_artifact,
+    make_encoder,
+)
 from springtide.training.exponents import ExponentFit, ExponentSettings, fit_exponents
-from springtide.training.graph import Attributes, TrainingGraph, fade, part
-from springtide.training.loop import OnProgress, Progress, fit
+from springtide.training.graph import Nodes, TrainingGraph, part
+from springtide.training.links import fade
+from springtide.training.loop import Objective, OnProgress, Progress, fit
 from springtide.training.network import Inputs, Network
 
 Mode = Literal["retrain", "fine_tune"]
@@ -77,25 +85,42 @@ def train(
     elif base is None or not fits_settings(base, settings):
         raise TrainingError("wanted a model of the same parts and width to fine-tune from: retrain first")
 
-    attributes, ids = _nodes(view, base)
-    network = Network(Inputs(attributes, settings.model.width), _encoder(settings, plugins)).to(rates.device)
-    loss: Loss = plugins.make("loss", settings.model.loss)
+    tasks = {key: plugins.make("task", task) for key, task in settings.model.tasks.items()}
+    nodes = Nodes.of(
+        view,
+        settings.graph.item_type,
+        is_relational=is_relational(settings.model, plugins),
+        labels=[label for task in tasks.values() for label in task.labels],
+        known=None if base is None else known_nodes(base),
+    )
+    encoder = make_encoder(settings.model, nodes.schema, plugins)
+    network = Network(Inputs(nodes, settings.model.width, settings.model.id_dropout), encoder).to(rates.device)
     split = _split(interactions, rates, base)
-    before = _graph(part(interactions, 0, split), attributes, rates)
+    rated = [state.rules.edge_type(rule.name) for rule in state.rules.rules if rule.type_name in rates.rating_types]
+    before = _graph(nodes, part(interactions, 0, split), rates, rated, _time_of(interactions, split))
+    for task in tasks.values():
+        task.prepare(before, settings.model.width)
+        task.to(rates.device)
+    objective = Objective(
+        plugins.make("loss", settings.model.loss),
+        plugins.make("negative sampler", settings.model.negatives),
+        [(task, settings.model.tasks[key].weight, settings.model.tasks[key].batch) for key, task in tasks.items()],
+    )
+    ids = {name: view.nodes(name).ids.all_ids()[: nodes.counts[name]] for name in nodes.attributes}
     if base is None:
-        fit("learn", network, loss, before, rates, rates.steps, _by_age(before.interactions, rates), tell)
+        fit("learn", network, objective, before, rates, rates.steps, _by_age(before.interactions, rates), tell)
     else:
-        load_network(network, base, ids)
+        load_network(network, tasks, base, ids)
 
     tell(Progress("exponents", 0, 1))
     exponent_fit = _fit_exponents(network, before, interactions, split, settings, plugins)
     tell(Progress("exponents", 1, 1, exponent_fit.loss if exponent_fit else None))
 
-    whole = _graph(interactions, attributes, rates)
+    whole = _graph(nodes, interactions, rates, rated, None)
     chances = _by_age(interactions, rates)
     if base is not None:
         chances *= _replay(len(interactions), split, rates.replay_ratio)
-    fit("learn the latest", network, loss, whole, rates, rates.fine_tune_steps, chances, tell)
+    fit("learn the latest", network, objective, whole, rates, rates.fine_tune_steps, chances, tell)
     exponents = _chosen_exponents(exponent_fit, base)
     metrics = {"exponent_loss": exponent_fit.loss, "exponent_events": exponent_fit.num_events} if exponent_fit else {}
     cut = {
@@ -106,28 +131,7 @@ def train(
         "num_interactions": len(interactions),
         "newest_ms": int(interactions.timestamps_ms[-1]),
     }
-    return make_artifact(network, whole, ids, exponents, mode, cut, metrics, settings, plugins, request_id)
-
-
-def _nodes(view: GraphView, base: ModelArtifact | None) -> tuple[dict[str, Attributes], dict[str, list[str]]]:
-    known: Mapping[str, list[str]] = base.attribute_values if base is not None else {}
-    attributes = {
-        kind: Attributes.of(view.nodes(kind), view.num_nodes(kind), known.get(kind, ())) for kind in (USER, ITEM)
-    }
-    ids = {kind: view.nodes(kind).ids.all_ids()[: view.num_nodes(kind)] for kind in (USER, ITEM)}
-    return attributes, ids
-
-
-def _encoder(settings: Settings, plugins: Plugins) -> Encoder:
-    aggregator = plugins.make("aggregator", settings.model.aggregator)
-    encoder: Encoder = plugins.make(
-        "encoder",
-        settings.model.encoder,
-        width=settings.model.width,
-        num_layers=settings.model.num_layers,
-        aggregator=aggregator,
-    )
-    return encoder
+    return make_artifact(network, whole, tasks, ids, exponents, mode, cut, metrics, settings, plugins, request_id)
 
 
 def _split(interactions: Observed, rates: TrainingSettings, base: ModelArtifact | None) -> int:
@@ -138,8 +142,16 @@ def _split(interactions: Observed, rates: TrainingSettings, base: ModelArtifact 
     return max(1, int(np.searchsorted(interactions.timestamps_ms, newest_ms, side="right")))
 
 
-def _graph(interactions: Observed, attributes: Mapping[str, Attributes], rates: TrainingSettings) -> TrainingGraph:
-    return TrainingGraph.build(interactions, attributes, rates.edge_half_life_days).to(rates.device)
+def _graph(
+    nodes: Nodes, interactions: Observed, rates: TrainingSettings, rated: Sequence[EdgeType], before_ms: int | None
+) -> TrainingGraph:
+    graph = TrainingGraph.build(nodes, interactions, rates.edge_half_life_days, before_ms=before_ms, rated=rated)
+    return graph.to(rates.device)
+
+
+def _time_of(interactions: Observed, position: int) -> int | None:
+    """Return the time of an interaction; None past the last one."""
+    return int(interactions.timestamps_ms[position]) if position < len(interactions) else None
 
 
 def _by_age(interactions: Observed, rates: TrainingSettings) -> npt.NDArray[np.float64]:
@@ -171,7 +183,7 @@ def _fit_exponents(
         interactions,
         split,
         vectors[: before.num_users],
-        vectors[before.num_users :],
+        vectors[before.item_start :][: before.num_items],
         lambda: make_context_weights(settings.ranking, plugins),
         ExponentSettings(is_live=settings.training.live_exponents),
         settings.training.seed,

@@ -1,0 +1,280 @@
+"""What lies around a node right now, for the encoder to fold it in: the same links that a training would see."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from springtide.clock import MS_PER_DAY
+from springtide.events.rules import InteractionRules
+from springtide.graph.applying import USER
+from springtide.graph.edges import EdgeType
+from springtide.graph.view import GraphView
+from springtide.plugins.contracts import Schema
+from springtide.training.graph import is_value_type, value_type
+from springtide.training.links import fade, pair_weight
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+LevelsOf = Callable[[str, Int64s], tuple[Tensor, Tensor, npt.NDArray[np.bool_]]]
+"""From a node type and live rows, int64 ``[n]``, to what a model holds of those it knows.
+
+Levels are float32 ``[num_layers, num_known, d]``, degrees float32 ``[num_known]``; bool ``[n]`` says which it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """Edges from known neighbours to nodes that are to be folded in; those of one node oldest first.
+
+    Attributes:
+        target: int64 ``[num_edges]``, ascending, positions of the nodes.
+        weight: float32 ``[num_edges]``, as in training (``training.links.pair_weight``).
+        age_days: float32 ``[num_edges]``.
+        levels: float32 ``[num_layers, num_edges, d]``, of the neighbours.
+        degree: float32 ``[num_edges]``, of the neighbours.
+        relation: int64 ``[num_edges]``, and None for an encoder that is not relational.
+        source_type: int64 ``[num_edges]``, node types of the neighbours; or None.
+    """
+
+    target: Tensor
+    weight: Tensor
+    age_days: Tensor
+    levels: Tensor
+    degree: Tensor
+    relation: Tensor | None
+    source_type: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One way in which neighbours are linked to a node.
+
+    Attributes:
+        edge_type: Of the graph.
+        is_outgoing: Whether the node is the source of such edges.
+        relation: Position in the schema's relations; 0 for all of them if the encoder is not relational.
+    """
+
+    edge_type: EdgeType
+    is_outgoing: bool
+    relation: int
+
+    @property
+    def neighbour_type(self) -> str:
+        """Node type of the neighbours."""
+        return self.edge_type[2] if self.is_outgoing else self.edge_type[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Items just touched that are no edges yet: rows, int32 ``[n]``, and the moment."""
+
+    item_rows: npt.NDArray[np.int32]
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Attribute values of nodes: positions of the nodes, ascending, and codes, int64 ``[num_values]`` each."""
+
+    target: Int64s
+    codes: Int64s
+
+
+def links_to(node_type: str, schema: Schema, rules: InteractionRules) -> list[Link]:
+    """Return how neighbours are linked to nodes of a type, for a model of this schema."""
+    if schema.relations:
+        return [
+            # Relations come in pairs, forth and back: what leads back to a node are the edges that leave it.
+            Link(schema.relations[code - code % 2], bool(code % 2), code)
+            for code, (source_type, _, target_type) in enumerate(schema.relations)
+            if target_type == node_type and not is_value_type(source_type)
+        ]
+    edge_types = [rules.edge_type(relation) for relation in rules.positive_relations]
+    links = [Link(edge_type, True, 0) for edge_type in edge_types if node_type == USER]
+    return links + [Link(edge_type, False, 0) for edge_type in edge_types if node_type == rules.item_type]
+
+
+class Surroundings:
+    """Gathers the neighbourhoods of nodes of one type, for one model.
+
+    Args:
+        node_type: The type of the nodes.
+        schema: Of the model.
+        rules: Which edges are interactions.
+        value_names: The attribute of each value of the type that the model knows.
+        limit: Latest edges of a node that are looked at, for each way of being linked.
+        half_life_days: How fast edges fade, as in training.
+    """
+
+    def __init__(
+        self,
+        node_type: str,
+        schema: Schema,
+        rules: InteractionRules,
+        value_names: Sequence[str],
+        limit: int,
+        half_life_days: float | None,
+    ) -> None:
+        self._links = links_to(node_type, schema, rules)
+        self._schema = schema
+        self._limit = limit
+        self._half_life_days = half_life_days
+        self._value_type = value_type(node_type)
+        code_of = {name: code for code, (source, name, _) in enumerate(schema.relations) if source == self._value_type}
+        self._value_relations = np.array([code_of.get(name, -1) for name in value_names], np.int64)
+
+    def gather(
+        self,
+        view: GraphView,
+        rows: npt.NDArray[np.int32],
+        levels_of: LevelsOf,
+        values: Values,
+        touched: Touched | None = None,
+    ) -> Neighbourhood:
+        """Return what lies around some nodes.
+
+        Args:
+            view: The graph.
+            rows: int32 ``[n]``, the nodes; -1 for one that is in no graph.
+            levels_of: What the model holds of the neighbours.
+            values: Attribute values of the nodes, which are neighbours for a relational encoder.
+            touched: Items that the first node touched just now.
+        """
+        newest_ms = view.newest_ms if view.newest_ms is not None else 0
+        found: dict[tuple[str, int], list[_Events]] = {}
+        for link in self._links:
+            found.setdefault((link.neighbour_type, link.relation), []).append(_events_of(view, link, rows, self._limit))
+        if touched is not None and len(touched.item_rows):
+            link = next(link for link in self._links if link.is_outgoing)
+            found[link.neighbour_type, link.relation].append(_events_of_touched(touched))
+        parts = []
+        for (node_type, relation), events in found.items():
+            target, source, weight, age_days = _pairs(events, newest_ms, self._half_life_days)
+            relations = np.full(len(target), relation)
+            parts.append(self._part(node_type, relations, target, source, weight, age_days, levels_of))
+        if self._value_type in self._schema.node_types:
+            relations = self._value_relations[values.codes]
+            known = relations >= 0
+            one = pair_weight(np.ones(int(known.sum())))
+            parts.append(
+                self._part(
+                    self._value_type,
+                    relations[known],
+                    values.target[known],
+                    values.codes[known],
+                    one,
+                    np.zeros(len(one)),
+                    levels_of,
+                )
+            )
+        return self._joined(parts)
+
+    def _part(
+        self,
+        node_type: str,
+        relation: Int64s,
+        target: Int64s,
+        source: Int64s,
+        weight: Float64s,
+        age_days: Float64s,
+        levels_of: LevelsOf,
+    ) -> "_Part":
+        levels, degree, is_known = levels_of(node_type, source)
+        source_type = self._schema.node_types.index(node_type)
+        return _Part(
+            target[is_known],
+            weight[is_known],
+            age_days[is_known],
+            levels,
+            degree,
+            relation[is_known],
+            np.full(int(is_known.sum()), source_type),
+        )
+
+    def _joined(self, parts: Sequence["_Part"]) -> Neighbourhood:
+        target, weight, age_days, relation, source_type = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("target", "weight", "age_days", "relation", "source_type")
+        )
+        order = np.lexsort((-age_days, target))
+        places = torch.from_numpy(order)
+        is_relational = bool(self._schema.relations)
+        return Neighbourhood(
+            torch.from_numpy(target[order]),
+            torch.from_numpy(weight[order].astype(np.float32)),
+            torch.from_numpy(age_days[order].astype(np.float32)),
+            torch.cat([part.levels for part in parts], dim=1)[:, places],
+            torch.cat([part.degree for part in parts])[places],
+            torch.from_numpy(relation[order]) if is_relational else None,
+            torch.from_numpy(source_type[order]) if is_relational else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Single edges: positions of the nodes, rows of the neighbours, times, weights, all of one length."""
+
+    target: Int64s
+    source: Int64s
+    timestamps_ms: Int64s
+    weights: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The edges from known neighbours of one type; see ``Neighbourhood``."""
+
+    target: Int64s
+    weight: Float64s
+    age_days: Float64s
+    levels: Tensor
+    degree: Tensor
+    relation: Int64s
+    source_type: Int64s
+
+
+def _events_of(view: GraphView, link: Link, rows: npt.NDArray[np.int32], limit: int) -> _Events:
+    edges = view.edges(link.edge_type)
+    if len(rows) == 1:  # Of one node all are asked at once, without a table as wide as the limit.
+        row = int(rows[0])
+        found = edges.all_targets(row, limit) if link.is_outgoing else edges.all_sources(row, limit)
+        return _Events(np.zeros(len(found), np.int64), found.rows.astype(np.int64), found.timestamps_ms, found.weights)
+    recent = edges.recent_targets(rows, limit) if link.is_outgoing else edges.recent_sources(rows, limit)
+    position, column = np.nonzero(recent.rows >= 0)
+    return _Events(
+        position,
+        recent.rows[position, column].astype(np.int64),
+        recent.timestamps_ms[position, column],
+        recent.weights[position, column],
+    )
+
+
+def _events_of_touched(touched: Touched) -> _Events:
+    count = len(touched.item_rows)
+    return _Events(
+        np.zeros(count, np.int64),
+        touched.item_rows.astype(np.int64),
+        np.full(count, touched.now_ms, np.int64),
+        np.ones(count, np.float32),
+    )
+
+
+def _pairs(
+    events: Sequence[_Events], newest_ms: int, half_life_days: float | None
+) -> tuple[Int64s, Int64s, Float64s, Float64s]:
+    """Add events up to one edge for each pair; see ``training.links.pair_edges``."""
+    target, source, times, weights = (
+        np.concatenate([getattr(part, name) for part in events])
+        for name in ("target", "source", "timestamps_ms", "weights")
+    )
+    keys, inverse = np.unique(target << 32 | source, return_inverse=True)
+    ages_days = np.maximum(newest_ms - times, 0) / MS_PER_DAY
+    totals = np.bincount(inverse, fade(weights, ages_days, half_life_days), minlength=len(keys)).astype(np.float64)
+    last_age_days = np.full(len(keys), np.inf)
+    np.minimum.at(last_age_days, inverse, ages_days)
+    return keys >> 32, keys & 0xFFFFFFFF, pair_weight(totals), last_age_days

@@ -1,0 +1,130 @@
+"""What is known of nodes beside their edges: category values and numbers, as inputs of a network."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from springtide.graph.nodes import NodeTable
+from springtide.plugins.edges import Edges
+
+_MOST_DEVIATIONS = 5.0  # A number farther from the mean counts as this far: one typo must not outshout the rest.
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Category attributes of the nodes of one type, as pairs of node and value.
+
+    Attributes:
+        vocabulary: All values of all attributes, each as ``attribute=value``; a value's code is its position.
+        node_rows: int64 ``[num_pairs]``.
+        codes: int64 ``[num_pairs]``, positions in ``vocabulary``.
+        num_nodes: How many nodes there are, with or without attributes.
+    """
+
+    vocabulary: Sequence[str]
+    node_rows: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int64]
+    num_nodes: int
+
+    @classmethod
+    def of(
+        cls, nodes: NodeTable, num_nodes: int, known: Sequence[str] = (), without: Collection[str] = ()
+    ) -> "Attributes":
+        """Read the category attributes of the first ``num_nodes``.
+
+        Args:
+            nodes: Where they are read from.
+            num_nodes: How many nodes there are.
+            known: Values that keep their codes.
+            without: Attributes to leave out.
+        """
+        codes_by_value = {value: code for code, value in enumerate(known)}
+        rows, codes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for name, column in sorted(nodes.categories.items()):
+            if name in without:
+                continue
+            node_rows, own_codes = column.pairs()
+            is_in_view = node_rows < num_nodes
+            values = [f"{name}={value}" for value in column.vocabulary.all_ids()]
+            translation = np.array(
+                [codes_by_value.setdefault(value, len(codes_by_value)) for value in values], np.int64
+            )
+            rows.append(node_rows[is_in_view].astype(np.int64))
+            codes.append(translation[own_codes[is_in_view]] if len(own_codes) else np.zeros(0, np.int64))
+        return cls(tuple(codes_by_value), np.concatenate(rows), np.concatenate(codes), num_nodes)
+
+    def names(self) -> list[str]:
+        """Return the attribute that each value of the vocabulary is of."""
+        return [value.partition("=")[0] for value in self.vocabulary]
+
+    def edges(self, num_codes: int) -> Edges:
+        """Return the edges from the first ``num_codes`` values to nodes, each node's adding up to 1."""
+        is_known = self.codes < num_codes
+        rows, codes = self.node_rows[is_known], self.codes[is_known]
+        order = np.argsort(rows, kind="stable")
+        per_node = np.bincount(rows, minlength=self.num_nodes)
+        weight = torch.from_numpy((1.0 / per_node[rows[order]]).astype(np.float32))
+        return Edges(
+            source=torch.from_numpy(codes[order]),
+            target=torch.from_numpy(rows[order]),
+            weight=weight,
+            age_days=torch.zeros_like(weight),
+            source_degree=torch.ones(num_codes),
+            target_degree=torch.ones(self.num_nodes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NumberScale:
+    """How the number attributes of a node type are brought to one scale.
+
+    Attributes:
+        names: The attributes.
+        mean: float32 ``[num_numbers]``.
+        deviation: float32 ``[num_numbers]``, standard deviation, above 0.
+    """
+
+    names: tuple[str, ...]
+    mean: npt.NDArray[np.float32]
+    deviation: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, nodes: NodeTable, num_nodes: int, without: Collection[str] = ()) -> "NumberScale":
+        """Measure the numbers of the first ``num_nodes``; attributes that no node has are left out."""
+        names, means, deviations = [], [], []
+        for name, column in sorted(nodes.numbers.items()):
+            present = column[:num_nodes][np.isfinite(column[:num_nodes])].astype(np.float64)
+            if name in without or len(present) == 0:
+                continue
+            names.append(name)
+            means.append(present.mean())
+            deviations.append(max(present.std(), 1e-6))
+        return cls(tuple(names), np.array(means, np.float32), np.array(deviations, np.float32))
+
+    def read(self, nodes: NodeTable, num_nodes: int) -> npt.NDArray[np.float32]:
+        """Return the numbers of the first ``num_nodes``, float32 ``[num_nodes, num_numbers]``, NaN where absent."""
+        columns = nodes.numbers
+        raw = np.full((num_nodes, len(self.names)), np.nan, np.float32)
+        for position, name in enumerate(self.names):
+            if name in columns:
+                found = columns[name][:num_nodes]
+                raw[: len(found), position] = found
+        return raw
+
+    def apply(self, numbers: npt.NDArray[np.float32]) -> Tensor:
+        """Bring numbers to scale.
+
+        Args:
+            numbers: float32 ``[n, num_numbers]``, NaN where absent.
+
+        Returns:
+            float32 ``[n, 2 · num_numbers]``: each number in deviations from the mean, 0 where absent; then, for each,
+            1 where it is present.
+        """
+        is_there = np.isfinite(numbers)
+        scaled = np.clip((numbers - self.mean) / self.deviation, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+        return torch.from_numpy(np.concatenate([np.where(is_there, scaled, 0.0), is_there], axis=1).astype(np.float32))
