@@ -158,14 +158,41 @@ def recommend(
 
 @app.command()
 def evaluate(
-    dataset: Annotated[DatasetName, typer.Argument(help="Which data set.")],
+    dataset: Annotated[list[DatasetName] | None, typer.Argument(help="Which data sets; all if none is named.")] = None,
     settings: SettingsPath = None,
+    encoder: Annotated[list[str] | None, typer.Option(help="Try this encoder; may be repeated.")] = None,
+    aggregator: Annotated[
+        list[str] | None, typer.Option(help="Try this aggregator with each encoder; may be repeated.")
+    ] = None,
+    loss: Annotated[list[str] | None, typer.Option(help="Try this loss; may be repeated.")] = None,
+    all_encoders: Annotated[bool, typer.Option("--all-encoders", help="Try every encoder.")] = False,
+    all_losses: Annotated[bool, typer.Option("--all-losses", help="Try every loss.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Of everything left to chance; that of the settings if absent.")
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(help="Where results are kept, so that the same command goes on.", metavar="PATH")
+    ] = Path("springtide-state/evaluation.jsonl"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what was measured before.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a README.")] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Also write the rows here.", metavar="PATH")] = None,
 ) -> None:
-    """Measure the model beside baselines on a public data set, by a global time split."""
+    """Measure models beside baselines on public data sets, by a global time split."""
+    loaded = _load(settings)
+    from springtide.evaluation.plan import Choice
     from springtide_services.evaluate import evaluate_and_show
 
-    evaluate_and_show(dataset.value, _load(settings), json)
+    if seed is not None:
+        loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"seed": seed})})
+    evaluate_and_show(
+        [name.value for name in dict.fromkeys(dataset or DatasetName)],
+        loaded,
+        Choice(encoder or (), aggregator or (), loss or (), all_encoders, all_losses),
+        results,
+        is_fresh=fresh,
+        as_markdown=markdown,
+        json_path=json,
+    )
 
 
 @app.command()

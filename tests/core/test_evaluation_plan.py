@@ -1,0 +1,140 @@
+"""Which models are measured, and what makes two runs the same."""
+
+import pytest
+
+from springtide.config import PartSettings, Settings
+from springtide.errors import UnknownPartError
+from springtide.evaluation.baselines import BASELINES
+from springtide.evaluation.plan import Choice, key_of_model, keys_of_baselines, model_name, plan_sections
+from springtide.plugins.loading import Part, Plugins
+
+
+class Stating:
+    default_aggregator = "mean"
+
+
+def plugins_of(*, origin: str = "parts 1.0") -> Plugins:
+    """Two encoders that state nothing, one that states the mean, and something for each other kind."""
+    named = {
+        "encoder": {"lightgcn": object, "plain": object, "stating": Stating},
+        "aggregator": {"sum": object, "mean": object, "max": object},
+        "loss": {"cce": object, "bce": object},
+        "negative sampler": {"popularity": object},
+        "context weight": dict.fromkeys(("popularity", "calendar", "trend", "repeat"), object),
+    }
+    return Plugins(
+        [Part.of(kind, name, make, origin, origin) for kind, parts in named.items() for name, make in parts.items()]
+    )
+
+
+def settings_with(**model: object) -> Settings:
+    return Settings.model_validate({"model": model})
+
+
+def test_nothing_chosen_is_the_model_of_the_settings() -> None:
+    settings = Settings()
+
+    (section,) = plan_sections(settings, plugins_of(), Choice())
+
+    assert (section.varied, section.same) == ("model", "")
+    assert section.models == {"springtide (lightgcn, sum, cce)": settings}
+
+
+def test_every_encoder_comes_with_the_aggregator_it_states() -> None:
+    (section,) = plan_sections(Settings(), plugins_of(), Choice(has_all_encoders=True))
+
+    assert (section.varied, section.same) == ("encoder", "loss cce")
+    assert list(section.models) == ["lightgcn, sum", "plain, sum", "stating, mean"]
+    chosen = section.models["stating, mean"].model
+    assert (chosen.encoder.name, chosen.aggregator.name, chosen.loss.name) == ("stating", "mean", "cce")
+
+
+def test_settings_encoder_keeps_the_settings_aggregator() -> None:
+    settings = settings_with(encoder="stating", aggregator="max")
+
+    (section,) = plan_sections(settings, plugins_of(), Choice(encoders=["stating", "plain"]))
+
+    assert list(section.models) == ["stating, max", "plain, max"]
+
+
+def test_named_aggregators_meet_every_encoder() -> None:
+    choice = Choice(encoders=["plain", "stating"], aggregators=["max", "sum"])
+
+    (section,) = plan_sections(Settings(), plugins_of(), choice)
+
+    assert list(section.models) == ["plain, max", "plain, sum", "stating, max", "stating, sum"]
+
+
+def test_aggregators_alone_meet_the_settings_encoder() -> None:
+    (section,) = plan_sections(Settings(), plugins_of(), Choice(aggregators=["mean", "max"]))
+
+    assert list(section.models) == ["lightgcn, mean", "lightgcn, max"]
+
+
+def test_losses_have_a_section_of_their_own() -> None:
+    choice = Choice(encoders=["plain"], has_all_losses=True)
+
+    encoders, losses = plan_sections(Settings(), plugins_of(), choice)
+
+    assert list(encoders.models) == ["plain, sum"]
+    assert (losses.varied, losses.same) == ("loss", "encoder lightgcn, sum")
+    assert list(losses.models) == ["bce", "cce"]
+    assert losses.models["cce"] == Settings()
+
+
+def test_part_of_the_settings_keeps_its_options_and_others_have_none() -> None:
+    settings = settings_with(loss={"name": "cce", "options": {"temperature": 0.1}}, aggregator=["mean", "max"])
+
+    (section,) = plan_sections(settings, plugins_of(), Choice(losses=["cce", "bce"]))
+
+    assert section.same == "encoder lightgcn, several of=mean+max"
+    assert section.models["cce temperature=0.1"] == settings
+    assert section.models["bce"].model.loss == PartSettings(name="bce")
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice(encoders=["gnat"]), "no encoder named 'gnat' (choices: lightgcn, plain, stating)"),
+        (Choice(aggregators=["avg"]), "no aggregator named 'avg' (choices: max, mean, sum)"),
+        (Choice(losses=["bpr"]), "no loss named 'bpr' (choices: bce, cce)"),
+    ],
+)
+def test_part_that_nobody_offers_is_refused(choice: Choice, message: str) -> None:
+    with pytest.raises(UnknownPartError) as refused:
+        plan_sections(Settings(), plugins_of(), choice)
+
+    assert str(refused.value) == message
+
+
+def test_key_changes_with_what_bears_on_the_result() -> None:
+    def key(training: dict[str, object] | None = None, origin: str = "parts 1.0", **model: object) -> object:
+        settings = Settings.model_validate({"model": model, "training": training or {}})
+        return key_of_model("films", settings, plugins_of(origin=origin))
+
+    others = [
+        key(width=32),
+        key({"steps": 7}),
+        key({"seed": 1}),
+        key(loss={"name": "cce", "options": {"temperature": 0.1}}),
+        key(origin="parts 1.1"),
+    ]
+
+    assert len({key(), *others}) == 1 + len(others)
+    assert key() == key(url="elsewhere", keep=3) == key({"niceness": 3, "retrain_every_s": 60.0})
+
+
+def test_key_names_data_set_model_and_seed() -> None:
+    settings = Settings.model_validate({"training": {"seed": 5}})
+
+    key = key_of_model("films", settings, plugins_of())
+
+    assert (key.dataset, key.model, key.seed) == ("films", model_name(settings), 5)
+
+
+def test_no_setting_bears_on_baselines() -> None:
+    keys = keys_of_baselines("films")
+
+    assert [(key.dataset, key.model, key.seed, key.settings) for key in keys] == [
+        ("films", name, None, "") for name in BASELINES
+    ]
