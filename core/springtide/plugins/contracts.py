@@ -47,11 +47,13 @@ class Encoder(nn.Module):
     Attributes:
         is_relational: Whether the encoder wants all node and edge types (``Edges.relation`` and the types of nodes
             are set then, and the factory may ask for a ``schema``), or one edge for each pair of user and item.
+        default_aggregator: Name of the aggregator that suits it, for comparisons of encoders; None if any does.
         fanout: How many neighbours of each node a training step samples in each layer; None for all of them.
         aggregators: For each layer, its aggregator.
     """
 
     is_relational: ClassVar[bool] = False
+    default_aggregator: ClassVar[str | None] = None
     fanout: int | None = None
 
     def __init__(self, width: int, num_layers: int, aggregator: Aggregation) -> None:
@@ -134,6 +136,7 @@ class Loss(nn.Module):
     Attributes:
         needs_levels: Whether it looks at the levels below the vectors.
         needs_ratings: Whether it looks at ratings.
+        looks_at: Fields of ``LossInputs`` that it learns from: gradients flow there.
         needs_random_negatives: Whether the sampled items must be as they were drawn, and not selected by cosine.
         noise: Length of the random step that training adds to each node's level after each layer, in the direction
             of its signs (Yu et al. 2023, XSimGCL, eq. 6); 0 for none.
@@ -141,6 +144,7 @@ class Loss(nn.Module):
 
     needs_levels: ClassVar[bool] = False
     needs_ratings: ClassVar[bool] = False
+    looks_at: ClassVar[frozenset[str]] = frozenset({"positive", "negative"})
     needs_random_negatives: ClassVar[bool] = False
     noise: float = 0.0
 

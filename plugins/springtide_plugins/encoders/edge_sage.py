@@ -26,6 +26,7 @@ class EdgeSAGE(Encoder):
     """
 
     is_relational = True
+    default_aggregator = "mean"
 
     def __init__(
         self,

@@ -31,6 +31,8 @@ class GATv2(Encoder):
         SettingsError: If the heads cannot share the width.
     """
 
+    default_aggregator = "sum"
+
     def __init__(
         self,
         width: int,

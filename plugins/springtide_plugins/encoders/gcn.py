@@ -28,6 +28,8 @@ class GCN(Encoder):
             deeper layers lose what was learned of a node's id.
     """
 
+    default_aggregator = "sum"
+
     def __init__(
         self,
         width: int,

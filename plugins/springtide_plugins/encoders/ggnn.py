@@ -23,6 +23,8 @@ class GGNN(Encoder):
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
     """
 
+    default_aggregator = "mean"
+
     def __init__(self, width: int, num_layers: int, aggregator: Aggregation, fanout: PositiveInt | None = None) -> None:
         super().__init__(width, num_layers, aggregator)
         self.fanout = fanout

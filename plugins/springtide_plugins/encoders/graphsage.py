@@ -23,6 +23,8 @@ class GraphSAGE(Encoder):
             are made.
     """
 
+    default_aggregator = "mean"
+
     def __init__(self, width: int, num_layers: int, aggregator: Aggregation, fanout: PositiveInt | None = 25) -> None:
         super().__init__(width, num_layers, aggregator)
         self.fanout = fanout

@@ -30,6 +30,7 @@ class RGCN(Encoder):
     """
 
     is_relational = True
+    default_aggregator = "mean"
 
     def __init__(
         self,

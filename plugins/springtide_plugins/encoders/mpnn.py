@@ -32,6 +32,7 @@ class MPNN(Encoder):
     """
 
     is_relational = True
+    default_aggregator = "mean"
 
     def __init__(
         self,
