@@ -52,9 +52,10 @@ def test_mean_is_weighted():
     assert edges.aggregate(torch.tensor([[4.0], [8.0]]), MeanAggregation()).tolist() == [[7.0]]  # (1·4 + 3·8) / 4
 
 
-def test_other_aggregators_get_the_messages_as_they_are(edges, values):
+def test_other_aggregators_get_the_messages_as_they_are_where_edges_weigh_the_same(edges, values):
     expected = MaxAggregation()(values[edges.source], index=edges.target, dim_size=NUM_TARGETS)
-    torch.testing.assert_close(edges.aggregate(values, MaxAggregation()), expected)
+    same = torch.full_like(edges.weight, 0.3)
+    torch.testing.assert_close(edges.aggregate(values, MaxAggregation(), same), expected)
 
 
 @pytest.mark.parametrize("aggregator", [SumAggregation(), MeanAggregation()])
@@ -129,3 +130,52 @@ def test_edges_move_with_all_their_columns(edges):
     for name in ("source", "target", "weight", "age_days", "source_degree", "target_degree"):
         assert getattr(moved, name).device == torch.device("cpu")
         assert torch.equal(getattr(moved, name), getattr(edges, name))
+
+
+def test_block_leads_from_sampled_neighbours_to_some_targets():
+    # Edges 0→1, 2→1, 3→1, 1→2, 0→3 over four nodes.
+    source, target = torch.tensor([0, 2, 3, 1, 0]), torch.tensor([1, 1, 1, 2, 3])
+    degree = torch.ones(4)
+    edges = Edges(source, target, torch.arange(5.0), torch.arange(5.0), degree, degree, relation=torch.arange(5))
+    block, nodes = edges.block(torch.tensor([2, 1]), fanout=3, generator=torch.Generator())
+    assert nodes.tolist() == [2, 1, 0, 3], "targets first, then who else is met"
+    assert block.num_targets == 2
+    assert block.target.tolist() == [0, 1, 1, 1]
+    assert nodes[block.source].tolist() == [1, 0, 2, 3]
+    assert block.weight.tolist() == [3.0, 0.0, 1.0, 2.0]
+    assert block.relation.tolist() == [3, 0, 1, 2]
+    narrow, _ = edges.block(torch.tensor([1]), fanout=2, generator=torch.Generator().manual_seed(0))
+    assert narrow.num_edges == 2
+
+
+def test_sampled_edges_of_a_target_keep_their_order():
+    degree = torch.ones(1)
+    ages = torch.arange(50.0, 0.0, -1.0)
+    edges = Edges(torch.zeros(50, dtype=torch.long), torch.zeros(50, dtype=torch.long), ages, ages, degree, degree)
+    sampled = edges.sample(10, torch.Generator().manual_seed(0))
+    assert sampled.age_days.tolist() == sorted(sampled.age_days.tolist(), reverse=True)
+
+
+def test_features_are_strength_and_freshness():
+    zeros, degree = torch.zeros(2, dtype=torch.long), torch.ones(1)
+    edges = Edges(zeros, zeros, torch.tensor([0.5, 2.0]), torch.tensor([7.0, 0.0]), degree, degree)
+    expected = [[0.5, 2**-7.0, 0.5, 2 ** (-7 / 30), 2 ** (-7 / 180)], [2.0, 1.0, 1.0, 1.0, 1.0]]
+    torch.testing.assert_close(edges.features(), torch.tensor(expected))
+
+
+def test_relations_are_found_apart():
+    zeros, degree = torch.zeros(3, dtype=torch.long), torch.ones(1)
+    edges = Edges(zeros, zeros, torch.arange(3.0), torch.zeros(3), degree, degree, relation=torch.tensor([1, 0, 1]))
+    assert edges.of_relation(1).weight.tolist() == [0.0, 2.0]
+    assert edges.of_relation(1) is edges.of_relation(1)
+    untyped = Edges(zeros, zeros, torch.arange(3.0), torch.zeros(3), degree, degree)
+    with pytest.raises(ValueError, match="set is_relational on the encoder"):
+        untyped.of_relation(0)
+
+
+def test_weights_scale_messages_by_their_share_for_other_aggregators():
+    degree = torch.ones(1)
+    edges = Edges(torch.tensor([0, 0]), torch.tensor([0, 0]), torch.tensor([1.0, 3.0]), torch.zeros(2), degree, degree)
+    # The mean weight is 2: messages count half and one and a half times.
+    found = edges.combine(torch.tensor([[2.0], [1.0]]), MaxAggregation())
+    assert found.tolist() == [[1.5]]

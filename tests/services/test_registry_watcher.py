@@ -45,7 +45,8 @@ def watcher(store: ModelStore, served: list[str]) -> Iterator[RegistryWatcher]:
 
 def publish(store: ModelStore, *, promote: bool = True) -> str:
     manifest = ModelManifest("", 0, "retrain", parts={}, settings={}, graph_cut={})
-    return store.publish(ModelArtifact(manifest, {"items": torch.ones(1)}, {"user": [], "item": ["a"]}), promote=promote)
+    artifact = ModelArtifact(manifest, {"items": torch.ones(1)}, {"user": [], "item": ["a"]})
+    return store.publish(artifact, promote=promote)
 
 
 def damage(tmp_path: Path, version: str) -> None:

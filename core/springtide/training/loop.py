@@ -137,7 +137,7 @@ def fit(
             negative_log_q = negative_log_q[selected]
         item = torch.from_numpy(items.ravel()).to(device)
         inputs = LossInputs(
-            positive=(of_items * of_users[user]).sum(-1),
+            positive=(of_items.view(*taken.shape, -1) * of_users.unsqueeze(1)).sum(-1).flatten(),
             user=user,
             weight=torch.ones(len(user), device=device),
             negative=negative,
