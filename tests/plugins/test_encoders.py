@@ -1,78 +1,352 @@
-"""The built-in encoders are what their papers say: checked against PyG's own."""
+"""The built-in encoders are what their papers say: checked against PyG's own, and against sums written out."""
 
 import pytest
 import torch
-from torch_geometric.nn import LGConv, MaxAggregation, MeanAggregation, SAGEConv, SumAggregation
+from torch.nn import functional as F
+from torch_geometric.nn import (
+    GatedGraphConv,
+    GATv2Conv,
+    GCNConv,
+    LGConv,
+    MaxAggregation,
+    MeanAggregation,
+    RGCNConv,
+    SAGEConv,
+    SumAggregation,
+)
 
-from springtide.plugins.edges import Edges
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import Edges, Schema
+from springtide.plugins.edges import NUM_EDGE_FEATURES
+from springtide_plugins.encoders.edge_sage import EdgeSAGE
+from springtide_plugins.encoders.gat import GATv2
+from springtide_plugins.encoders.gates import remembering_gru
+from springtide_plugins.encoders.gcn import GCN
+from springtide_plugins.encoders.ggnn import GGNN
 from springtide_plugins.encoders.graphsage import GraphSAGE
+from springtide_plugins.encoders.hetero import RGCN
 from springtide_plugins.encoders.lightgcn import LightGCN
+from springtide_plugins.encoders.mpnn import MPNN
 
 NUM_NODES, WIDTH, NUM_LAYERS = 6, 4, 3
 # An undirected path with a triangle at its end, both directions of each edge; node 5 is alone.
 PAIRS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 2)]
+SCHEMA = Schema(("user", "item"), (("user", "buys", "item"), ("item", "rev_buys", "user"), ("item", "like", "item")))
+RELATIONAL = (MPNN, EdgeSAGE, RGCN)
+ALL = (LightGCN, GCN, GraphSAGE, GATv2, GGNN, *RELATIONAL)
 
 
-@pytest.fixture
-def edge_index():
+def graph(weight_of_pair=None, is_relational=False):
+    """Edges over the pairs, oldest first; under a relation, and between nodes of a type, if they are relational."""
     forth = torch.tensor(PAIRS).T
-    return torch.cat([forth, forth.flip(0)], dim=1)
+    source, target = torch.cat([forth, forth.flip(0)], dim=1)
+    weight = torch.ones(len(PAIRS)) if weight_of_pair is None else weight_of_pair
+    weight, age_days = weight.repeat(2), torch.arange(2.0 * len(PAIRS)).flip(0)
+    relation = torch.arange(2 * len(PAIRS)) % len(SCHEMA.relations)
+    order = torch.argsort(target, stable=True)
+    degree = torch.zeros(NUM_NODES).index_add_(0, target, weight)
+    types = torch.tensor([0, 0, 0, 1, 1, 1]) if is_relational else None
+    return Edges(
+        source[order],
+        target[order],
+        weight[order],
+        age_days[order],
+        degree,
+        degree,
+        relation[order] if is_relational else None,
+        types,
+        types,
+    )
 
 
-@pytest.fixture
-def edges(edge_index):
-    order = torch.argsort(edge_index[1], stable=True)
-    source, target = edge_index[:, order]
-    degree = torch.bincount(target, minlength=NUM_NODES).float()
-    ones = torch.ones(len(source))
-    return Edges(source, target, ones, torch.zeros(len(source)), degree, degree)
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
 
 
 @pytest.fixture
 def inputs():
-    return torch.randn(NUM_NODES, WIDTH, generator=torch.Generator().manual_seed(0))
+    return torch.randn(NUM_NODES, WIDTH)
+
+
+@pytest.fixture
+def weighted():
+    return graph(torch.tensor([0.5, 1.0, 2.0, 3.0, 0.25]))
+
+
+@pytest.fixture
+def relational():
+    return graph(torch.tensor([0.5, 1.0, 2.0, 3.0, 0.25]), is_relational=True)
+
+
+def make(encoder, aggregator=None, num_layers=NUM_LAYERS, **options):
+    offered = {"schema": SCHEMA} if encoder in RELATIONAL else {}
+    return encoder(WIDTH, num_layers, aggregator or MeanAggregation(), **offered, **options)
+
+
+def randomised(module):
+    """Parameters of no special form: those that begin as 0 hide what they do."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_()
+    return module
 
 
 def levels_of(encoder, inputs, edges):
     levels = [inputs]
-    for depth in range(NUM_LAYERS):
+    for depth in range(encoder.num_layers):
         levels.append(encoder.layer(depth, levels[-1], levels[-1], edges))
     return levels
 
 
-def test_lightgcn_equals_pyg(inputs, edges, edge_index):
-    encoder = LightGCN(WIDTH, NUM_LAYERS, SumAggregation())
+def vectors_of(encoder, inputs, edges):
+    return encoder.readout(levels_of(encoder, inputs, edges))
+
+
+def index_of(edges):
+    return torch.stack([edges.source, edges.target])
+
+
+def test_lightgcn_equals_pyg(inputs, weighted):
     levels, convolution = [inputs], LGConv()
     for _ in range(NUM_LAYERS):
-        levels.append(convolution(levels[-1], edge_index))
+        levels.append(convolution(levels[-1], index_of(weighted), weighted.weight))
     expected = torch.stack(levels).mean(0)
-    torch.testing.assert_close(encoder.readout(levels_of(encoder, inputs, edges)), expected)
+    torch.testing.assert_close(vectors_of(make(LightGCN, SumAggregation()), inputs, weighted), expected)
 
 
-def test_lightgcn_does_not_normalise_for_other_aggregators(inputs, edges):
-    encoder = LightGCN(WIDTH, NUM_LAYERS, MaxAggregation())
-    found = encoder.layer(0, inputs, inputs, edges)
+def test_lightgcn_does_not_normalise_for_other_aggregators(inputs, weighted):
+    found = make(LightGCN, MaxAggregation()).layer(0, inputs, inputs, weighted)
     assert torch.equal(found[0], inputs[1])  # The only neighbour of node 0.
 
 
 def test_lightgcn_learns_nothing_of_its_own():
-    assert list(LightGCN(WIDTH, NUM_LAYERS, SumAggregation()).parameters()) == []
+    assert list(make(LightGCN).parameters()) == []
 
 
-def test_graphsage_equals_pyg(inputs, edges, edge_index):
-    torch.manual_seed(0)
-    encoder = GraphSAGE(WIDTH, NUM_LAYERS, MeanAggregation())
-    expected = inputs
+def test_gcn_equals_pyg(inputs, weighted):
+    encoder, expected = randomised(make(GCN, SumAggregation(), is_residual=False)), inputs
+    for depth, transform in enumerate(encoder.transforms):
+        convolution = GCNConv(WIDTH, WIDTH)
+        convolution.load_state_dict({"lin.weight": transform.weight, "bias": transform.bias})
+        expected = convolution(expected, index_of(weighted), weighted.weight)
+        if depth < NUM_LAYERS - 1:
+            expected = expected.relu()
+    torch.testing.assert_close(vectors_of(encoder, inputs, weighted), expected)
+
+
+def test_gcn_mixes_other_aggregators_by_the_share_of_the_degree(inputs, weighted):
+    encoder = make(GCN, MaxAggregation(), is_residual=False)
+    found = encoder.layer(NUM_LAYERS - 1, inputs, inputs, weighted)
+    # Node 0 has one neighbour, over an edge of weight 0.5: a third of the degree, 1.5, that it has with itself.
+    torch.testing.assert_close(found[0], encoder.transforms[-1]((inputs[1] + 2 * inputs[0]) / 3))
+
+
+def test_gcn_adds_to_the_level_unless_told_not_to(inputs, weighted):
+    encoder = make(GCN)
+    with_residual = encoder.layer(0, inputs, inputs, weighted)
+    encoder.is_residual = False
+    torch.testing.assert_close(with_residual, inputs + encoder.layer(0, inputs, inputs, weighted))
+
+
+def test_graphsage_equals_pyg(inputs):
+    encoder, expected, edges = randomised(make(GraphSAGE)), inputs, graph()
     for depth in range(NUM_LAYERS):
         convolution = SAGEConv(WIDTH, WIDTH, aggr="mean")
         convolution.lin_l.load_state_dict(encoder.of_neighbours[depth].state_dict())
         convolution.lin_r.load_state_dict(encoder.of_self[depth].state_dict())
-        expected = convolution(expected, edge_index)
+        expected = convolution(expected, index_of(edges))
         if depth < NUM_LAYERS - 1:
             expected = expected.relu()
-    torch.testing.assert_close(encoder.readout(levels_of(encoder, inputs, edges)), expected)
+    torch.testing.assert_close(vectors_of(encoder, inputs, edges), expected)
 
 
-def test_graphsage_samples_neighbours_by_its_fanout():
-    assert GraphSAGE(WIDTH, NUM_LAYERS, MeanAggregation(), fanout=3).fanout == 3
-    assert LightGCN(WIDTH, NUM_LAYERS, SumAggregation()).fanout is None
+@pytest.mark.parametrize("aggregator", [SumAggregation(), MeanAggregation()])
+def test_gat_equals_pyg(inputs, weighted, aggregator):
+    encoder, expected = randomised(make(GATv2, aggregator, heads=2)), inputs
+    for depth, attention in enumerate(encoder.attentions):
+        convolution = GATv2Conv(
+            WIDTH, WIDTH // 2, heads=2, edge_dim=NUM_EDGE_FEATURES, add_self_loops=False, residual=True
+        )
+        convolution.load_state_dict(attention.state_dict())
+        expected = convolution(expected, index_of(weighted), weighted.features())
+        if depth < NUM_LAYERS - 1:
+            expected = F.elu(expected)
+    torch.testing.assert_close(vectors_of(encoder, inputs, weighted), expected)
+
+
+def test_gat_hands_messages_as_they_are_to_others_where_attention_is_equal(inputs, weighted):
+    encoder = make(GATv2, MaxAggregation(), num_layers=1, heads=2)
+    attention = encoder.attentions[0]
+    with torch.no_grad():
+        attention.att.zero_()
+    found = encoder.layer(0, inputs, inputs, weighted) - attention.res(inputs) - attention.bias
+    torch.testing.assert_close(found[2], attention.lin_l(inputs)[[1, 3, 4]].max(0).values)  # The neighbours of node 2.
+
+
+def test_gat_refuses_a_width_that_heads_cannot_share():
+    with pytest.raises(SettingsError, match=r"encoder 'gat': wanted a width that its 3 heads can share, got 4"):
+        make(GATv2, heads=3)
+
+
+def test_ggnn_equals_pyg_where_layers_share_their_matrix(inputs, weighted):
+    encoder = randomised(make(GGNN, SumAggregation()))
+    convolution = GatedGraphConv(WIDTH, NUM_LAYERS)
+    convolution.rnn.load_state_dict(encoder.gate.state_dict())
+    with torch.no_grad():
+        convolution.weight.copy_(encoder.message.weight.T.expand(NUM_LAYERS, -1, -1))
+    expected = convolution(inputs, index_of(weighted), weighted.weight)
+    torch.testing.assert_close(vectors_of(encoder, inputs, weighted), expected)
+
+
+def test_gates_remember_at_first():
+    cell, level = remembering_gru(WIDTH), torch.ones(1, WIDTH)
+    with torch.no_grad():
+        cell.weight_ih.zero_()
+        cell.weight_hh.zero_()
+    # The gate is the sigmoid of its bias, 1; the new part is 0.
+    torch.testing.assert_close(cell(torch.ones(1, WIDTH), level), torch.full((1, WIDTH), 1 / (1 + 1 / torch.e)))
+
+
+@pytest.mark.parametrize("update", ["gru", "mlp"])
+def test_mpnn_is_a_network_over_each_message_and_another_over_the_node(inputs, relational, update):
+    encoder = randomised(make(MPNN, SumAggregation(), num_layers=1, update=update))
+    of_source, of_target, of_edge, out = (
+        getattr(encoder, name)[0] for name in ("of_source", "of_target", "of_edge", "out")
+    )
+    matrix = torch.cat([of_source.weight, of_target.weight, of_edge.of_features.T, of_edge.of_relation.T], dim=1)
+    stacked = torch.cat(
+        [
+            inputs[relational.source],
+            inputs[relational.target],
+            relational.features(),
+            F.one_hot(relational.relation, len(SCHEMA.relations)).float(),
+        ],
+        dim=1,
+    )
+    messages = (stacked @ matrix.T + of_source.bias).relu() @ out.weight.T * relational.weight.unsqueeze(-1)
+    combined = torch.zeros(NUM_NODES, WIDTH).index_add(0, relational.target, messages)
+    changed = encoder.updates[0]
+    if update == "gru":
+        expected = changed(combined, inputs)
+    else:
+        expected = inputs + changed.out(changed.hidden(torch.cat([inputs, combined], dim=1)).relu())
+    torch.testing.assert_close(vectors_of(encoder, inputs, relational), expected)
+
+
+def test_edge_sage_multiplies_neighbours_stacked_on_edges_and_nodes_stacked_on_messages(inputs, relational):
+    encoder = randomised(make(EdgeSAGE, num_layers=2))
+    of_source, of_edge, of_neighbours, of_self = (
+        getattr(encoder, name)[0] for name in ("of_source", "of_edge", "of_neighbours", "of_self")
+    )
+    message_matrix = torch.cat([of_source.weight, of_edge.of_features.T, of_edge.of_relation.T], dim=1)
+    one_hot = F.one_hot(relational.relation, len(SCHEMA.relations)).float()
+    messages = torch.cat([inputs[relational.source], relational.features(), one_hot], dim=1) @ message_matrix.T
+    share = relational.weight / relational.target_degree[relational.target]
+    combined = torch.zeros(NUM_NODES, WIDTH).index_add(0, relational.target, messages * share.unsqueeze(-1))
+    apply_matrix = torch.cat([of_self.weight, of_neighbours.weight], dim=1)
+    expected = (torch.cat([inputs, combined], dim=1) @ apply_matrix.T + of_neighbours.bias).relu()
+    torch.testing.assert_close(encoder.layer(0, inputs, inputs, relational), expected)
+
+
+@pytest.mark.parametrize("encoder", [MPNN, EdgeSAGE])
+def test_edges_say_nothing_at_first_and_learn_to(inputs, relational, encoder):
+    made = make(encoder, num_layers=1)
+    other = Edges(
+        relational.source,
+        relational.target,
+        relational.weight,
+        relational.age_days + 100,
+        relational.source_degree,
+        relational.target_degree,
+        (relational.relation + 1) % len(SCHEMA.relations),
+    )
+    before, after = (vectors_of(made, inputs, edges) for edges in (relational, other))
+    assert torch.equal(before, after)
+    randomised(made)
+    before, after = (vectors_of(made, inputs, edges) for edges in (relational, other))
+    assert not torch.allclose(before[:5], after[:5])
+    assert torch.equal(before[5], after[5])  # Node 5 has no edge.
+
+
+@pytest.mark.parametrize("num_bases", [None, 2])
+def test_hetero_equals_pyg(inputs, num_bases):
+    edges = graph(is_relational=True)
+    encoder, expected = randomised(make(RGCN, num_bases=num_bases)), inputs
+    for depth in range(NUM_LAYERS):
+        convolution = RGCNConv(WIDTH, WIDTH, len(SCHEMA.relations), num_bases=num_bases)
+        own, matrices = encoder.of_self[depth].transform, encoder.matrices[depth]
+        parameters = {"weight": matrices.matrices, "root": own.weight.T, "bias": own.bias}
+        convolution.load_state_dict(parameters if num_bases is None else {**parameters, "comp": matrices.shares})
+        expected = convolution(expected, index_of(edges), edges.relation)
+        if depth < NUM_LAYERS - 1:
+            expected = expected.relu()
+    torch.testing.assert_close(vectors_of(encoder, inputs, edges), expected)
+
+
+def test_hetero_takes_a_matrix_of_the_node_type_if_told_to(inputs, relational):
+    encoder = randomised(make(RGCN, num_layers=1, has_typed_self=True))
+    for parameter in encoder.matrices.parameters():
+        parameter.data.zero_()
+    found = vectors_of(encoder, inputs, relational)
+    of_users, of_items = encoder.of_self[0].transforms
+    torch.testing.assert_close(found, torch.cat([of_users(inputs[:3]), of_items(inputs[3:])]))
+
+
+def test_hetero_goes_on_where_a_type_of_edge_is_missing(inputs, relational):
+    encoder = make(RGCN)
+    first = relational.of_relation(0)
+    vectors_of(encoder, inputs, first).sum().backward()
+    gradients = encoder.matrices[-1].matrices.grad
+    assert gradients[0].any()
+    assert not gradients[1:].any()
+
+
+@pytest.mark.parametrize("encoder", RELATIONAL)
+def test_relational_encoders_are_made_before_the_types_are_known(encoder):
+    made = encoder(WIDTH, NUM_LAYERS, MeanAggregation(), schema=Schema())
+    assert made.is_relational
+    no_rows = torch.zeros(0, dtype=torch.long)
+    none = torch.zeros(2)
+    edges = Edges(no_rows, no_rows, torch.zeros(0), torch.zeros(0), none, none, no_rows, none.long(), none.long())
+    assert vectors_of(made, torch.ones(2, WIDTH), edges).isfinite().all()
+
+
+@pytest.mark.parametrize("encoder", RELATIONAL)
+def test_relational_encoders_refuse_edges_without_types(inputs, weighted, encoder):
+    with pytest.raises(ValueError, match=r"wanted edges .*that have types"):
+        vectors_of(make(encoder), inputs, weighted)
+
+
+@pytest.mark.parametrize("encoder", ALL)
+def test_neighbours_are_sampled_by_the_fanout(encoder):
+    cheap = {LightGCN, GCN, GGNN}
+    assert (make(encoder).fanout is None) == (encoder in cheap)
+    assert make(encoder, fanout=3).fanout == 3
+    assert make(encoder, fanout=None).fanout is None
+
+
+@pytest.mark.parametrize("encoder", ALL)
+def test_vectors_may_point_anywhere_and_nodes_alone_have_one_too(encoder):
+    inputs, edges = torch.randn(NUM_NODES, 64), graph(is_relational=encoder in RELATIONAL)
+    offered = {"schema": SCHEMA} if encoder in RELATIONAL else {}
+    vectors = vectors_of(encoder(64, 2, MeanAggregation(), **offered), inputs, edges)
+    assert ((vectors < 0).float().mean(1) - 0.5).abs().max() < 0.3
+    assert vectors.norm(dim=1).min() > 0.1
+
+
+@pytest.mark.parametrize("encoder", ALL)
+def test_vectors_begin_near_to_what_the_node_itself_is(encoder):
+    """Two layers up, what was learned of a node's id still tells nodes apart whose neighbours are the same."""
+    num_items, width = 20, 64
+    source = torch.arange(2, 2 + num_items).repeat(2)
+    target = torch.arange(2).repeat_interleave(num_items)
+    ones, types = torch.ones(2 * num_items), torch.tensor([0] * 2 + [1] * num_items)
+    target_degree = torch.zeros(2 + num_items).index_add_(0, target, ones)
+    source_degree = torch.zeros(2 + num_items).index_add_(0, source, ones)
+    codes = torch.zeros(2 * num_items, dtype=torch.long)
+    relational = (codes, types, types) if encoder in RELATIONAL else ()
+    edges = Edges(source, target, ones, torch.zeros_like(ones), source_degree, target_degree, *relational)
+    offered = {"schema": SCHEMA} if encoder in RELATIONAL else {}
+    vectors = vectors_of(encoder(width, 2, MeanAggregation(), **offered), torch.randn(2 + num_items, width), edges)
+    assert F.cosine_similarity(vectors[0], vectors[1], dim=0) < 0.9

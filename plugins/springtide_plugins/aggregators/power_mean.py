@@ -44,9 +44,13 @@ class PowerMean(Aggregation):  # type: ignore[misc]  # PyG carries no types
         self, x: Tensor, index: Tensor, ptr: Tensor | None = None, dim_size: int | None = None, dim: int = -2
     ) -> Tensor:
         """Combine float32 ``[num_messages, d]`` into ``[dim_size, d]``; zeros where no message came."""
+        positive = F.softplus(x).clamp(min=_TINY)
+        # Over the greatest of its target: powers of up to 1 overflow under no exponent. It cancels, gradient and all.
+        greatest = self.reduce(positive.detach(), index, None, dim_size, dim, reduce="max")
+        has_any = greatest > 0
+        greatest = torch.where(has_any, greatest, 1.0)
         power = self.log_power.exp()
-        powers = F.softplus(x).clamp(min=_TINY).pow(power)
-        mean = self.reduce(powers, index, None, dim_size, dim, reduce="mean")
-        mean = mean.clamp(min=_TINY).pow(1 / power)
-        has_any = torch.bincount(index, minlength=len(mean)).unsqueeze(-1) > 0
+        powers = (positive / greatest[index]).pow(power)
+        mean = torch.where(has_any, self.reduce(powers, index, None, dim_size, dim, reduce="mean"), 1.0)
+        mean = greatest * mean.pow(1 / power)
         return torch.where(has_any, mean + (-torch.expm1(-mean)).log(), 0.0)

@@ -3,7 +3,6 @@
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 from torch_geometric.nn import Aggregation, Linear, Set2Set
 
 
@@ -36,14 +35,21 @@ class LatestLSTM(Aggregation):  # type: ignore[misc]  # PyG carries no types
     ) -> Tensor:
         """Combine float32 ``[num_messages, d]``, sorted by target, into ``[dim_size, d]``; zeros where none came."""
         self.assert_sorted_index(index)
-        num_targets, receivers, place, counts = _receivers(index, dim_size)
-        from_last = counts.cumsum(0)[place] - torch.arange(len(index), device=index.device)  # 1 at the newest.
-        is_read = from_last <= self.max_messages
-        sequences, _ = self.to_dense_batch(x[is_read], place[is_read], dim_size=len(receivers), dim=dim)
-        lengths = counts.clamp(max=self.max_messages).cpu()  # Torch packs by lengths on the CPU.
-        packed = pack_padded_sequence(sequences, lengths, batch_first=True, enforce_sorted=False)
-        _, (last_states, _) = self.lstm(packed)  # [1, num_receivers, d]
-        return x.new_zeros(num_targets, x.shape[-1]).index_copy(0, receivers, last_states[0])
+        num_targets, receivers, _, counts = _receivers(index, dim_size)
+        lengths = counts.clamp(max=self.max_messages)
+        first = counts.cumsum(0) - lengths
+        combined = x.new_zeros(num_targets, x.shape[-1])
+        # Those of like lengths together, padded by less than half: three times faster here than torch's packing.
+        doublings = lengths.log2().ceil().long()
+        for doubling in torch.bincount(doublings).nonzero().flatten().tolist():
+            chosen = (doublings == doubling).nonzero().flatten()
+            padded = torch.arange(min(2**doubling, self.max_messages), device=x.device)
+            place = (first[chosen].unsqueeze(-1) + padded).clamp(max=len(x) - 1)  # [num_chosen, num_padded]
+            states, _ = self.lstm(x.index_select(0, place.flatten()).view(*place.shape, -1))
+            # The state at a target's last message: it knows nothing of the padding, which comes later.
+            last = states[torch.arange(len(chosen), device=x.device), lengths[chosen] - 1]  # [num_chosen, d]
+            combined = combined.index_copy(0, receivers[chosen], last)
+        return combined
 
 
 class ProjectedSet2Set(Aggregation):  # type: ignore[misc]  # PyG carries no types
