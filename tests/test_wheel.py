@@ -71,6 +71,6 @@ def test_installed_wheel_finds_the_built_in_parts(bin_folder: Path, tmp_path: Pa
     ).stdout
 
     assert imported.startswith(str(bin_folder.parent))
-    for kind, name in [("encoder", "lightgcn"), ("aggregator", "mean"), ("loss", "sampled_softmax")]:
+    for kind, name in [("encoder", "lightgcn"), ("aggregator", "mean"), ("loss", "cce")]:
         assert any(line.split()[:2] == [kind, name] for line in listed.splitlines()), listed
     assert "context weight" in listed

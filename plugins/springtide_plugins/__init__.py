@@ -2,8 +2,15 @@
 
 from collections.abc import Callable
 
-from springtide.plugins.contracts import AggregatorFactory, ContextWeightFactory, EncoderFactory, LossFactory
+from springtide.plugins.contracts import (
+    AggregatorFactory,
+    ContextWeightFactory,
+    EncoderFactory,
+    LossFactory,
+    NegativeSamplerFactory,
+)
 from springtide.plugins.hookspecs import hookimpl
+from springtide_plugins import negative_samplers
 from springtide_plugins.aggregators.basic import (
     make_attentional,
     make_max,
@@ -28,7 +35,12 @@ from springtide_plugins.encoders.graphsage import GraphSAGE
 from springtide_plugins.encoders.hetero import RGCN
 from springtide_plugins.encoders.lightgcn import LightGCN
 from springtide_plugins.encoders.mpnn import MPNN
-from springtide_plugins.losses import MaxMargin, SampledSoftmax
+from springtide_plugins.losses.adjacency import Reconstruction
+from springtide_plugins.losses.geometry import DirectAU, XSimGCL
+from springtide_plugins.losses.margin import MaxMargin
+from springtide_plugins.losses.pairwise import Hinge, PairwiseLogistic, Triplet
+from springtide_plugins.losses.pointwise import BinaryCrossEntropy, MeanSquaredError
+from springtide_plugins.losses.softmax import SampledSoftmax
 
 
 @hookimpl
@@ -64,8 +76,25 @@ def register_aggregators(register: Callable[[str, AggregatorFactory], None]) -> 
 @hookimpl
 def register_losses(register: Callable[[str, LossFactory], None]) -> None:
     """Register the built-in losses."""
+    register("bce", BinaryCrossEntropy)
+    register("cce", SampledSoftmax)
+    register("directau", DirectAU)
+    register("hinge", Hinge)
     register("max_margin", MaxMargin)
-    register("sampled_softmax", SampledSoftmax)
+    register("mse", MeanSquaredError)
+    register("pairwise_logistic", PairwiseLogistic)
+    register("reconstruction", Reconstruction)
+    register("triplet", Triplet)
+    register("xsimgcl", XSimGCL)
+
+
+@hookimpl
+def register_negative_samplers(register: Callable[[str, NegativeSamplerFactory], None]) -> None:
+    """Register the built-in negative samplers."""
+    register("hard", negative_samplers.Hard)
+    register("in_batch", negative_samplers.InBatch)
+    register("popularity", negative_samplers.Popularity)
+    register("uniform", negative_samplers.Uniform)
 
 
 @hookimpl

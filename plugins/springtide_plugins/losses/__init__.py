@@ -1,0 +1,1 @@
+"""Losses: from cosines of users with their items and with sampled items to one number."""

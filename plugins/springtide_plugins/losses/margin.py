@@ -1,0 +1,90 @@
+"""The max-margin loss of the walk-through, with low-rank positives if wanted."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import LossInputs
+from springtide_plugins.losses.means import over_pairs
+from springtide_plugins.losses.pairwise import PairwiseLoss
+
+Margin = Annotated[float, Field(gt=0, le=2)]
+
+
+class MaxMargin(PairwiseLoss):
+    """A user's item must rise above each sampled item by a margin, and above its weaker items by a smaller one.
+
+    The loss of the walk-through (and of PinSage, Ying et al. 2018, eq. 1): the mean over edges and sampled items that
+    are not the user's own of ``max(0, negative − positive + margin)``.
+
+    With a ``low_rank_weight`` above 0, also the low-rank positives of Jain et al. 2019, "Food discovery with Uber
+    Eats: Using graph learning to power recommendations": a dish ordered once must rank below one ordered often, though
+    not as far below as one never ordered. To the above comes ``low_rank_weight`` times the mean, over pairs of edges
+    of one user, of ``max(0, weaker − stronger + low_rank_margin)``, an edge's strength being its weight in the graph.
+    Both are one part: without the first term the second would not tell a user's items from the others.
+
+    Args:
+        margin: Wanted distance between cosines.
+        low_rank_margin: Wanted distance between a user's stronger and weaker items, smaller than ``margin``.
+        low_rank_weight: What the second mean counts beside the first; 0 leaves it out.
+        max_negatives: How many of the sampled items each edge is compared with.
+        max_low_ranks: How many of the user's other edges each edge is compared with.
+
+    Raises:
+        SettingsError: If ``low_rank_margin`` counts and is not smaller than ``margin``.
+    """
+
+    def __init__(
+        self,
+        margin: Margin = 0.2,
+        low_rank_margin: Margin = 0.05,
+        low_rank_weight: NonNegativeFloat = 0.0,
+        max_negatives: PositiveInt = 128,
+        max_low_ranks: PositiveInt = 16,
+    ) -> None:
+        super().__init__(max_negatives)
+        if low_rank_weight and low_rank_margin >= margin:
+            raise SettingsError(f"wanted a low_rank_margin below the margin of {margin:g}, got {low_rank_margin:g}")
+        self.margin = margin
+        self.low_rank_margin = low_rank_margin
+        self.low_rank_weight = low_rank_weight
+        self.max_low_ranks = max_low_ranks
+
+    def penalty(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Return ``max(0, negative − positive + margin)``."""
+        return (negative - positive + self.margin).relu()
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Return the mean over negatives, and the weighted mean over weaker positives, float32 scalar."""
+        loss = super().forward(inputs)
+        if self.low_rank_weight:
+            other = _others_of_the_user(inputs.user, self.max_low_ranks)  # [num_edges, max_low_ranks]
+            is_weaker = inputs.strength[other] < inputs.strength.unsqueeze(-1)
+            hinge = (inputs.positive[other] - inputs.positive.unsqueeze(-1) + self.low_rank_margin).relu()
+            loss = loss + self.low_rank_weight * over_pairs(hinge, is_weaker, inputs)
+        return loss
+
+
+def _others_of_the_user(user: Tensor, count: int) -> Tensor:
+    """Return for each edge the edges of the same user that come next, the first after the last.
+
+    Args:
+        user: int64 ``[num_edges]``.
+        count: How many; where the user has no more, the edge itself stands in.
+
+    Returns:
+        int64 ``[num_edges, count]``, positions of edges.
+    """
+    order = torch.argsort(user, stable=True)
+    counts = torch.bincount(user)
+    first, total = (counts.cumsum(0) - counts)[user[order]], counts[user[order]]
+    place = torch.arange(len(user), device=user.device) - first  # Among the edges of its user.
+    step = torch.arange(1, count + 1, device=user.device).expand(len(user), count)
+    step = torch.where(step < total.unsqueeze(-1), step, 0)
+    others = (place.unsqueeze(-1) + step) % total.unsqueeze(-1).clamp(min=1) + first.unsqueeze(-1)
+    found = torch.empty_like(others)
+    found[order] = order[others]
+    return found
