@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from springtide.config import Settings
+from springtide.clock import wall_ms
+from springtide.config import GraphSettings, InteractionSettings, PartSettings, Settings
 from springtide.models import ModelStore
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
@@ -115,5 +117,63 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
         async with run_server(settings) as running:  # From the checkpoint that the first one wrote when it ended.
             after = [await ask(running, user) for user in ("u3", "u_new", "u_new_0", "u_new_1")]
         assert after == before
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("encoder", ["lightgcn", "edge_sage"])
+def test_whom_to_follow_is_answered_from_a_stream_of_follows(
+    settings: Settings, run_server: RunServer, eventually: Eventually, encoder: str
+) -> None:
+    """A graph of users alone: even users follow even ones and odd ones odd ones, but for the next of their kind."""
+    num = 20
+    model = settings.model.model_copy(update={"encoder": PartSettings(name=encoder)})
+    settings = settings.model_copy(
+        update={
+            "graph": GraphSettings(item_type="user"),
+            "interactions": {"follow": InteractionSettings()},
+            "model": model,
+            "ranking": settings.ranking.model_copy(update={"context_weights": {}}),
+        }
+    )
+
+    def follow(follower: str, followed: str, seconds_ago: int) -> events_pb2.Event:
+        event_time = Timestamp()
+        event_time.FromMilliseconds(wall_ms() - 1_000 * seconds_ago)
+        interaction = events_pb2.Interaction(user=follower, item=followed, type="follow")
+        return events_pb2.Event(event_time=event_time, interaction=interaction)
+
+    follows = [
+        follow(f"u{one}", f"u{other}", 60 * (1 + (other - one) % num))
+        for one in range(num)
+        for other in range(one % 2, num, 2)
+        if other not in (one, (one + 2) % num)
+    ]
+
+    async def ask(running: Any, user: str, **fields: Any) -> list[str]:
+        request = pb.RecommendRequest(user=user, count=3, exclude_seen=["*"], wait=Duration(seconds=5), **fields)
+        response = await running.recommender.Recommend(request)
+        return [entry.item for entry in response.items]
+
+    async def scenario() -> None:
+        with trainer_process(settings):
+            async with run_server(settings) as running:
+                position = await asyncio.to_thread(publish, settings, follows)
+                await ask(running, "u3", min_position=position)
+                await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+
+                async def is_trained() -> bool:
+                    status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+                    assert not status.training.failure, status.training.failure
+                    return bool(status.model_version)
+
+                await eventually(is_trained, within_s=40)
+                assert (await ask(running, "u3"))[0] == "u5"
+                assert (await ask(running, "u4"))[0] == "u6"
+
+                position = await asyncio.to_thread(publish, settings, [follow("newcomer", "u7", 0)])
+                nearest = await ask(running, "newcomer", min_position=position)
+                assert [int(found[1:]) % 2 for found in nearest] == [1, 1, 1]
 
     asyncio.run(scenario())
