@@ -15,6 +15,10 @@ class PluginError(SpringtideError):
     """Raised when a plugin cannot be loaded, or offers what another already offers."""
 
 
+class ConformanceError(SpringtideError, AssertionError):
+    """Raised when a part does not do what every part of its kind must do."""
+
+
 class UnknownPartError(PluginError):
     """Raised when settings name a part that no plugin offers."""
 

@@ -8,18 +8,48 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from springtide.clock import MS_PER_HOUR
 from springtide.config import PluginSettings, Settings
 from springtide.events.model import EventBatch, Interactions, NodeUpsert
 from springtide.graph.applying import ITEM, USER
 from springtide.models import ModelArtifact
-from springtide.plugins.contracts import History, Observed
+from springtide.plugins.conformance import (
+    check_aggregator,
+    check_context_weight,
+    check_encoder,
+    check_loss,
+    check_negative_sampler,
+    check_task,
+)
+from springtide.plugins.contracts import History, LossInputs, Observed
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.training.graph import Nodes, TrainingGraph
 from springtide.training.train import train
+
+__all__ = [
+    "QUICK",
+    "START_MS",
+    "check_aggregator",
+    "check_context_weight",
+    "check_encoder",
+    "check_loss",
+    "check_negative_sampler",
+    "check_task",
+    "even_odd_events",
+    "even_odd_state",
+    "history_of",
+    "interactions_of",
+    "loss_inputs_of",
+    "observed_of",
+    "quick_model",
+    "quick_settings",
+    "state_of",
+    "training_graph_of",
+]
 
 START_MS = 1_700_000_000_000
 """Time of the first made-up event: 2023-11-14 22:13:20 UTC."""
@@ -83,6 +113,38 @@ def history_of(events: Iterable[tuple[int, int]]) -> History:
     """Return a user's history, of (item row, milliseconds since the Unix epoch), in any order."""
     rows = np.array(sorted(events, key=lambda event: -event[1]), np.int64).reshape(-1, 2)
     return History(rows[:, 0].astype(np.int32), rows[:, 1], np.ones(len(rows), np.float32))
+
+
+def loss_inputs_of(
+    positive: Sequence[float],
+    negative: Sequence[Sequence[float]],
+    is_own: Sequence[Sequence[bool]] | None = None,
+    user: Sequence[int] | None = None,
+    weight: Sequence[float] | None = None,
+) -> LossInputs:
+    """Return what a loss may look at, of a few cosines; ``dataclasses.replace`` sets what is not given here.
+
+    Args:
+        positive: Cosine of each edge.
+        negative: For each user, its cosines with the sampled items.
+        is_own: For each user, which of the sampled items are its own; none if absent.
+        user: The user of each edge; edge 0 is of user 0, and so on, if absent.
+        weight: Of each edge; 1 if absent.
+    """
+    num_edges, num_users, num_negatives = len(positive), len(negative), len(negative[0])
+    return LossInputs(
+        positive=torch.tensor(positive),
+        user=torch.arange(num_edges) if user is None else torch.tensor(user),
+        weight=torch.ones(num_edges) if weight is None else torch.tensor(weight),
+        negative=torch.tensor(negative),
+        is_own=torch.zeros(num_users, num_negatives, dtype=torch.bool) if is_own is None else torch.tensor(is_own),
+        positive_log_q=torch.zeros(num_edges),
+        negative_log_q=torch.zeros(num_negatives),
+        strength=torch.ones(num_edges),
+        item=torch.arange(num_edges),
+        user_vectors=torch.zeros(num_users, 1),
+        item_vectors=torch.zeros(num_edges, 1),
+    )
 
 
 def even_odd_events(size: int = 24, seed: int = 0) -> list[tuple[str, str, int]]:

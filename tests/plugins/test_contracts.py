@@ -1,97 +1,115 @@
-"""The built-in parts keep the contracts that outsiders' parts must keep."""
+"""The built-in parts do what every part of their kind must do, alone and together; new ones are found by themselves."""
+
+import functools
 
 import pytest
+import torch
+from torch.nn import functional as F
 
 from springtide.config import PartSettings
-from springtide.plugins.conformance import (
-    AggregatorContract,
-    ContextWeightContract,
-    EncoderContract,
-    LossContract,
-)
+from springtide.plugins.conformance import CHECKS, run_checks, samples
+from springtide.plugins.contracts import LossInputs
 from springtide.plugins.loading import KINDS, load_plugins
+from springtide.testing import even_odd_state, quick_model, quick_settings
 
 PLUGINS = load_plugins()
+BUILT_IN = [part for part in PLUGINS.parts if part.plugin == "springtide_plugins"]
+CHECKED = [(part.kind, part.name, check) for part in BUILT_IN for check in CHECKS[part.kind]]
 
 
-def make(kind: str, name: str, **arguments):
-    return PLUGINS.make(kind, PartSettings(name=name), **arguments)
+def names(kind):
+    return [part.name for part in BUILT_IN if part.kind == kind]
 
 
-class BuiltInEncoderContract(EncoderContract):
-    encoder: str
-    aggregator: str
-
-    def make(self, width, num_layers):
-        aggregator = make("aggregator", self.aggregator)
-        return make("encoder", self.encoder, width=width, num_layers=num_layers, aggregator=aggregator)
-
-
-class TestLightGCNOverSums(BuiltInEncoderContract):
-    encoder, aggregator = "lightgcn", "sum"
-
-
-class TestLightGCNOverMeans(BuiltInEncoderContract):
-    encoder, aggregator = "lightgcn", "mean"
-
-
-class TestGraphSAGEOverSums(BuiltInEncoderContract):
-    encoder, aggregator = "graphsage", "sum"
-
-
-class TestGraphSAGEOverMeans(BuiltInEncoderContract):
-    encoder, aggregator = "graphsage", "mean"
-
-
-class TestMean(AggregatorContract):
-    def make(self):
-        return make("aggregator", "mean")
-
-
-class TestSum(AggregatorContract):
-    def make(self):
-        return make("aggregator", "sum")
-
-
-class TestMaxMargin(LossContract):
-    def make(self):
-        return make("loss", "max_margin")
-
-
-class TestSampledSoftmax(LossContract):
-    def make(self):
-        return make("loss", "sampled_softmax")
-
-
-class TestCalendar(ContextWeightContract):
-    def make(self):
-        return make("context weight", "calendar")
-
-
-class TestPopularity(ContextWeightContract):
-    def make(self):
-        return make("context weight", "popularity")
-
-
-class TestRepeat(ContextWeightContract):
-    def make(self):
-        return make("context weight", "repeat")
-
-
-class TestTrend(ContextWeightContract):
-    def make(self):
-        return make("context weight", "trend")
-
-
-TESTED = {
-    "encoder": {"lightgcn", "graphsage"},
-    "aggregator": {"mean", "sum"},
-    "loss": {"max_margin", "sampled_softmax"},
-    "context weight": {"calendar", "popularity", "repeat", "trend"},
-}
+def make(kind, name, **offered):
+    return PLUGINS.make(kind, PartSettings(name=name), **offered)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_built_in_part_is_tested_here(kind):
-    built_in = {part.name for part in PLUGINS.parts if part.kind == kind and part.origin.startswith("springtide ")}
-    assert built_in == TESTED[kind]
+def test_there_are_built_in_parts_of_each_kind(kind):
+    assert names(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "check"), [pytest.param(*each, id=f"{each[0]} {each[1]}: {each[2].name}") for each in CHECKED]
+)
+def test_built_in_part_does_what_its_kind_must_do(kind, name, check):
+    (result,) = run_checks(kind, PartSettings(name=name), PLUGINS, checks=[check])
+    assert result.is_kept, f"wanted {result.wanted}, got {result.got}"
+
+
+@pytest.mark.parametrize("aggregator", names("aggregator"))
+@pytest.mark.parametrize("encoder", names("encoder"))
+def test_encoder_and_aggregator_learn_by_every_loss(encoder, aggregator):
+    torch.manual_seed(0)
+    encoder = made_encoder(encoder, aggregator)
+    inputs = samples.sample_inputs().requires_grad_()
+    levels = [F.normalize(level, dim=-1) for level in samples.levels_of(encoder, inputs, graph(encoder.is_relational))]
+    levels.append(F.normalize(encoder.readout(levels), dim=-1))
+    learned = [inputs, *encoder.parameters()]
+    for name in names("loss"):
+        loss = make("loss", name)(batch_of(levels))
+        gradients = torch.autograd.grad(loss, learned, retain_graph=True, allow_unused=True)
+        assert loss.isfinite(), name
+        assert gradients[0].any(), f"loss {name} teaches the inputs nothing"
+        assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None), name
+
+
+@pytest.mark.parametrize("loss", names("loss"))
+def test_loss_trains_in_the_loop(loss):
+    assert trained(loss=loss).tensors["vectors"].isfinite().all()
+
+
+@pytest.mark.parametrize("sampler", names("negative sampler"))
+def test_negative_sampler_trains_in_the_loop(sampler):
+    assert trained(negatives=sampler, loss="max_margin").tensors["vectors"].isfinite().all()
+
+
+@pytest.mark.parametrize("aggregator", names("aggregator"))
+def test_aggregator_trains_in_the_loop(aggregator):
+    assert trained(aggregator=aggregator, encoder="graphsage").tensors["vectors"].isfinite().all()
+
+
+def made_encoder(encoder, aggregator):
+    return make(
+        "encoder",
+        encoder,
+        width=samples.WIDTH,
+        num_layers=samples.NUM_LAYERS,
+        aggregator=make("aggregator", aggregator, width=samples.WIDTH),
+        schema=samples.SCHEMA,
+    )
+
+
+@functools.cache
+def graph(is_relational):
+    return samples.sample_edges(is_relational)
+
+
+def batch_of(levels):
+    """Three users with two items each, of the sample graph: users are nodes 0 to 4, items nodes 5 to 9."""
+    users, items, sampled = torch.tensor([0, 1, 2]), torch.tensor([5, 6, 6, 7, 8, 9]), torch.tensor([5, 7, 9, 8])
+    user, vectors = torch.tensor([0, 0, 1, 1, 2, 2]), levels[-1]
+    positive = (vectors[users][user] * vectors[items]).sum(-1)
+    return LossInputs(
+        positive=positive,
+        user=user,
+        weight=torch.ones(6),
+        negative=vectors[users] @ vectors[sampled].T,
+        is_own=torch.tensor([[True, False, False, False], [False, True, False, False], [False, False, True, True]]),
+        positive_log_q=torch.full((6,), -1.6),
+        negative_log_q=torch.full((4,), -1.6),
+        strength=torch.tensor([1.0, 2.0, 3.0, 1.0, 1.0, 2.0]),
+        item=items,
+        user_vectors=vectors[users],
+        item_vectors=vectors[items],
+        user_levels=[level[users] for level in levels[:-1]],
+        item_levels=[level[items] for level in levels[:-1]],
+        rated=positive,
+        rating=torch.tensor([1.0, -1.0, 0.5, 1.0, -0.5, 0.0]),
+    )
+
+
+def trained(**model):
+    settings = quick_settings(model={"width": 8, **model}, training={"steps": 3, "fine_tune_steps": 2})
+    return quick_model(even_odd_state(8, settings, PLUGINS), settings, PLUGINS)
