@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 models_app = typer.Typer(help="List the models, and choose which one serves.", no_args_is_help=True)
-plugins_app = typer.Typer(help="See what plugins offer.", no_args_is_help=True)
+plugins_app = typer.Typer(help="See what plugins offer; begin one, and check it.", no_args_is_help=True)
 config_app = typer.Typer(help="See the settings.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(plugins_app, name="plugins")
@@ -49,6 +49,17 @@ class DatasetName(StrEnum):
 
     COMPLETE_JOURNEY = "complete-journey"
     MOVIELENS_100K = "movielens-100k"
+
+
+class PartKind(StrEnum):
+    """The kinds of parts that a plugin may offer."""
+
+    ENCODER = "encoder"
+    AGGREGATOR = "aggregator"
+    LOSS = "loss"
+    NEGATIVE_SAMPLER = "negative-sampler"
+    TASK = "task"
+    CONTEXT_WEIGHT = "context-weight"
 
 
 @app.command()
@@ -233,11 +244,38 @@ def models_rollback(settings: SettingsPath = None) -> None:
 
 
 @plugins_app.command("list")
-def plugins_list(settings: SettingsPath = None) -> None:
-    """List the parts that plugins offer, and where each comes from."""
+def plugins_list(
+    settings: SettingsPath = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the parts that plugins offer: what each is, where it comes from, its options; then what failed."""
     from springtide_services.listing import show_plugins
 
-    show_plugins(_load(settings))
+    if not show_plugins(_load(settings), as_json=json):
+        raise typer.Exit(EXIT_REFUSED)
+
+
+@plugins_app.command("new")
+def plugins_new(
+    name: Annotated[str, typer.Argument(help="Of the project and of the part, such as my-encoder.")],
+    kind: Annotated[PartKind, typer.Option(help="What kind of part.")] = PartKind.ENCODER,
+    path: Annotated[Path, typer.Option(help="Folder in which the project's own is made.", metavar="DIR")] = Path(),
+) -> None:
+    """Write a small project with one part, its test and a README; the tests pass as written."""
+    from springtide_services.plugin_commands import new_plugin
+
+    new_plugin(name, kind.value.replace("-", " "), path)
+
+
+@plugins_app.command("check")
+def plugins_check(
+    module: Annotated[str, typer.Argument(help="Name of a plugin's module, or path of its .py file.")],
+) -> None:
+    """Check that each part of a plugin does what every part of its kind must do."""
+    from springtide_services.plugin_commands import check_plugin
+
+    if not check_plugin(module):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @config_app.command("show")
