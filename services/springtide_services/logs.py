@@ -2,12 +2,15 @@
 
 import logging
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
 from springtide.config import Settings
 from springtide.settings_view import masked
+
+if TYPE_CHECKING:
+    from springtide.plugins.loading import Plugins  # Slow to import.
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -66,3 +69,9 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
 def log_settings(settings: Settings) -> None:
     """Log the settings, once at a process's start, with passwords, tokens and keys masked."""
     logger.info("settings", **masked(settings))
+
+
+def log_failures(plugins: "Plugins") -> None:
+    """Log the plugins that were left out, at a process's start: the settings let it go on without them."""
+    for failure in plugins.failures:
+        logger.warning("plugin_left_out", plugin=failure.plugin, origin=failure.origin, reason=failure.reason)

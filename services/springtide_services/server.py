@@ -18,7 +18,7 @@ from springtide.checkpoint import CheckpointStore
 from springtide.config import Settings
 from springtide.errors import SettingsError
 from springtide.models import ModelStore
-from springtide.plugins.loading import load_plugins
+from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
@@ -28,7 +28,7 @@ from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommende
 from springtide_services.admin_service import AdminService, Steering
 from springtide_services.batching import MicroBatcher
 from springtide_services.ingest import IngestLoop
-from springtide_services.logs import log_settings
+from springtide_services.logs import log_failures, log_settings
 from springtide_services.positions import PositionWaiters, next_offsets_of
 from springtide_services.recommender_service import RecommenderService, Recommending
 from springtide_services.registry_watcher import RegistryWatcher
@@ -211,7 +211,8 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None)
 
 
 def _load(settings: Settings) -> _Loaded:
-    plugins = load_plugins(settings.plugins)
+    plugins = load_checked_plugins(settings)
+    log_failures(plugins)
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
     checkpoint = checkpoints.latest()

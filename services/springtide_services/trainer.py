@@ -16,12 +16,12 @@ from springtide.clock import Deadline, wall_ms
 from springtide.config import Settings
 from springtide.errors import CheckpointError, ModelError, TrainingError
 from springtide.models import ModelArtifact, ModelManifest, ModelStore
-from springtide.plugins.loading import Plugins, load_plugins
+from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.training.artifact import fits_settings
 from springtide.training.train import Progress, train
-from springtide_services.logs import log_settings
+from springtide_services.logs import log_failures, log_settings
 from springtide_services.schedule import Mode, PastTrainings, Plan, decide
 from springtide_services.training_folder import TrainingFolder
 from springtide_services.training_report import TrainingReport, TrainingStoppedError
@@ -45,7 +45,8 @@ class Trainer:
     def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
         self._settings = settings
         self._stopping = stopping or threading.Event()
-        self._plugins: Plugins = load_plugins(settings.plugins)
+        self._plugins = load_checked_plugins(settings)
+        log_failures(self._plugins)
         self._checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
         self._models = ModelStore(settings.model.url, settings.model.keep)
         self._folder = TrainingFolder.beside_models(settings)

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from springtide.checkpoint import CheckpointStore
-from springtide.config import Settings
+from springtide.config import PartSettings, Settings
 from springtide.errors import OffsetsLostError, SettingsError
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
@@ -347,6 +347,23 @@ def test_a_port_that_is_taken_is_named(settings: Settings, run_server: RunServer
             await second.stop()
 
     asyncio.run(scenario())
+
+
+def test_settings_whose_parts_cannot_work_end_the_server(settings: Settings) -> None:
+    model = settings.model.model_copy(update={"loss": PartSettings(name="max_margin", options={"margin": 3.0})})
+
+    async def scenario() -> None:
+        server = Server(settings.model_copy(update={"model": model}))
+        await server.start()
+        try:
+            await asyncio.wait_for(server.wait(), 10)
+        finally:
+            await server.stop()
+
+    with pytest.raises(
+        SettingsError, match=r"model\.loss: loss 'max_margin': margin: wanted a number, above 0, at most"
+    ):
+        asyncio.run(scenario())
 
 
 def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server(settings: Settings) -> None:

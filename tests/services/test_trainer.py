@@ -14,11 +14,12 @@ from springtide.config import (
     CheckpointSettings,
     ModelSettings,
     PartSettings,
+    PluginSettings,
     RankingSettings,
     Settings,
     TrainingSettings,
 )
-from springtide.errors import TrainingError
+from springtide.errors import SettingsError, TrainingError
 from springtide.events.model import EventBatch, Interactions
 from springtide.models import ModelStore
 from springtide.state import LiveState, StreamPosition
@@ -58,10 +59,6 @@ def write_checkpoint(settings: Settings, relation: str = "purchase") -> str:
     state.apply(EventBatch(interactions))
     state.advance({0: len(pairs)})
     return CheckpointStore(settings.checkpoint.url).write(state.snapshot()).name
-
-
-def with_encoder(settings: Settings, name: str) -> Settings:
-    return settings.model_copy(update={"model": settings.model.model_copy(update={"encoder": PartSettings(name=name)})})
 
 
 def test_the_first_model_is_made_once(settings: Settings) -> None:
@@ -138,14 +135,30 @@ def test_a_graph_that_was_refused_is_not_tried_again_until_it_changes(settings: 
 
 
 def test_a_failed_training_is_logged_and_tried_again_later(settings: Settings) -> None:
-    trainer = Trainer(with_encoder(settings, "nothing_of_that_name"))
+    nowhere = settings.model_copy(update={"training": settings.training.model_copy(update={"device": "wormhole"})})
+    trainer = Trainer(nowhere)
     write_checkpoint(settings)
     with capture_logs() as logs:
         trainer.step(NOW_MS)
         trainer.step(NOW_MS)
     failures = [entry for entry in logs if entry["event"] == "training_failed"]
     assert [entry["retry_s"] for entry in failures] == [2.0]
-    assert "nothing_of_that_name" in str(failures[0]["exc_info"])
+    assert "wormhole" in str(failures[0]["exc_info"])
+
+
+def test_settings_whose_parts_cannot_work_are_refused_at_once(settings: Settings) -> None:
+    model = settings.model.model_copy(update={"encoder": PartSettings(name="nothing_of_that_name")})
+    with pytest.raises(SettingsError, match=r"^model\.encoder: no encoder named 'nothing_of_that_name' \(choices: "):
+        Trainer(settings.model_copy(update={"model": model}))
+
+
+def test_plugin_that_is_left_out_is_logged_at_the_start(settings: Settings) -> None:
+    plugins = PluginSettings(modules=("no_such_module",), on_error="skip")
+    with capture_logs() as logs:
+        Trainer(settings.model_copy(update={"plugins": plugins}))
+    (entry,) = [entry for entry in logs if entry["event"] == "plugin_left_out"]
+    assert (entry["log_level"], entry["plugin"]) == ("warning", "no_such_module")
+    assert entry["reason"] == "No module named 'no_such_module'"
 
 
 def test_a_trainer_that_is_told_to_stop_leaves_the_request_open(settings: Settings) -> None:
