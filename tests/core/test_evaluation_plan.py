@@ -6,7 +6,7 @@ from springtide.config import PartSettings, Settings
 from springtide.errors import UnknownPartError
 from springtide.evaluation.baselines import BASELINES
 from springtide.evaluation.plan import Choice, key_of_model, keys_of_baselines, model_name, plan_sections
-from springtide.plugins.loading import Part, Plugins
+from springtide.plugins.loading import Part, Plugins, load_plugins
 
 
 class Stating:
@@ -105,6 +105,17 @@ def test_part_that_nobody_offers_is_refused(choice: Choice, message: str) -> Non
         plan_sections(Settings(), plugins_of(), choice)
 
     assert str(refused.value) == message
+
+
+def test_all_that_is_built_in_can_be_made_as_it_is_planned() -> None:
+    plugins = load_plugins()
+
+    encoders, losses = plan_sections(Settings(), plugins, Choice(has_all_encoders=True, has_all_losses=True))
+
+    assert {"lightgcn, sum", "gcn, sum", "graphsage, mean", "hetero, mean"} <= set(encoders.models)
+    assert {"cce", "mse", "max_margin"} <= set(losses.models)
+    for settings in (*encoders.models.values(), *losses.models.values()):
+        plugins.check(settings)
 
 
 def test_key_changes_with_what_bears_on_the_result() -> None:
