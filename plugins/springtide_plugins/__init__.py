@@ -8,6 +8,7 @@ from springtide.plugins.contracts import (
     EncoderFactory,
     LossFactory,
     NegativeSamplerFactory,
+    TaskFactory,
 )
 from springtide.plugins.hookspecs import hookimpl
 from springtide_plugins import negative_samplers
@@ -41,6 +42,8 @@ from springtide_plugins.losses.margin import MaxMargin
 from springtide_plugins.losses.pairwise import Hinge, PairwiseLogistic, Triplet
 from springtide_plugins.losses.pointwise import BinaryCrossEntropy, MeanSquaredError
 from springtide_plugins.losses.softmax import SampledSoftmax
+from springtide_plugins.tasks.graphs import GraphClassification
+from springtide_plugins.tasks.nodes import NodeClassification, NodeRegression
 
 
 @hookimpl
@@ -95,6 +98,14 @@ def register_negative_samplers(register: Callable[[str, NegativeSamplerFactory],
     register("in_batch", negative_samplers.InBatch)
     register("popularity", negative_samplers.Popularity)
     register("uniform", negative_samplers.Uniform)
+
+
+@hookimpl
+def register_tasks(register: Callable[[str, TaskFactory], None]) -> None:
+    """Register the built-in tasks beside link prediction."""
+    register("graph_classification", GraphClassification)
+    register("node_classification", NodeClassification)
+    register("node_regression", NodeRegression)
 
 
 @hookimpl

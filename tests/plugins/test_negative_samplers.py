@@ -26,6 +26,10 @@ def test_sampler_keeps_its_contract(sampler):
     check_negative_sampler(sampler.factory)
 
 
+def test_register_negative_samplers_offers_four():
+    assert {part.name for part in SAMPLERS} == {"uniform", "popularity", "in_batch", "hard"}
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda part: part.name)
 def test_training_works_with_the_sampler(sampler):
     settings = quick_settings(model={"width": 16, "negatives": {"name": sampler.name}})

@@ -200,7 +200,8 @@ class Plugins:
                 f"{model.negatives.name!r} selects among them"
             )
         for name, task in model.tasks.items():
-            made(f"model.tasks.{name}", "task", PartSettings(name=task.name, options=task.options))
+            # A task's own parts may ask for the width: another one that it makes is offered the same.
+            made(f"model.tasks.{name}", "task", task, width=model.width)
         for name, options in settings.ranking.context_weights.items():
             made(f"ranking.context_weights.{name}", "context weight", PartSettings(name=name, options=options))
         if problems:

@@ -85,7 +85,7 @@ def train(
     elif base is None or not fits_settings(base, settings):
         raise TrainingError("wanted a model of the same parts and width to fine-tune from: retrain first")
 
-    tasks = {key: plugins.make("task", task) for key, task in settings.model.tasks.items()}
+    tasks = {key: plugins.make("task", task, width=settings.model.width) for key, task in settings.model.tasks.items()}
     nodes = Nodes.of(
         view,
         settings.graph.item_type,

@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.errors import TrainingError
 from springtide.plugins.conformance.checks import (
     Subject,
@@ -128,7 +129,10 @@ CHECKS = checks_of(
 
 
 def _planted_graph(subject: Subject) -> "TrainingGraph":
-    """Return the graph of even and odd users and items whose labels tell which, as words or as the numbers 0 and 1."""
+    """Return the graph of even and odd users and items whose labels tell which, as words or as the numbers 0 and 1.
+
+    Moments tell it too, for tasks about when: even ones do things on Tuesday mornings, odd ones on Saturday evenings.
+    """
     try:
         _prepared(subject, graph := _graph(subject.make(), as_numbers=False))
     except TrainingError:
@@ -138,7 +142,7 @@ def _planted_graph(subject: Subject) -> "TrainingGraph":
 
 def _graph(task: Task, *, as_numbers: bool) -> "TrainingGraph":
     from springtide.events.model import NodeUpsert  # They stand on plugins.
-    from springtide.testing import even_odd_events, state_of, training_graph_of
+    from springtide.testing import START_MS, even_odd_events, state_of, training_graph_of
 
     upserts = [NodeUpsert(kind, f"{kind[0]}{row}") for kind in ("user", "item") for row in range(_SIZE)]
     for node_type, attribute in task.labels:
@@ -148,7 +152,13 @@ def _graph(task: Task, *, as_numbers: bool) -> "TrainingGraph":
                 upserts.append(NodeUpsert(node_type, name, numbers={attribute: float(row % 2)}))
             else:
                 upserts.append(NodeUpsert(node_type, name, categories={attribute: (label,)}))
-    return training_graph_of(state_of(even_odd_events(_SIZE), upserts=upserts))
+    tuesday_ms = START_MS - START_MS % MS_PER_DAY
+    moments_ms = (tuesday_ms + 8 * MS_PER_HOUR, tuesday_ms + 4 * MS_PER_DAY + 20 * MS_PER_HOUR)
+    events = [
+        (user, item, moments_ms[int(user[1:]) % 2] + week * 7 * MS_PER_DAY)
+        for week, (user, item, _) in enumerate(even_odd_events(_SIZE))
+    ]
+    return training_graph_of(state_of(events, upserts=upserts))
 
 
 def _prepared(subject: Subject, graph: "TrainingGraph") -> Task:

@@ -1,0 +1,53 @@
+"""Graphs of nodes of one type, whatever the type."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from springtide.errors import TrainingError
+from springtide.graph.edges import EdgeType
+from springtide.graph.view import GraphView
+from springtide.plugins.contracts import Observed, Schema
+from springtide.training.attributes import Attributes, NumberScale
+from springtide.training.graph import Nodes, TrainingGraph
+from springtide.training.links import Ratings, pair_edges
+
+
+def homogeneous_graph(
+    view: GraphView,
+    edge_type: EdgeType,
+    labels: Sequence[tuple[str, str]] = (),
+    half_life_days: float | None = None,
+) -> TrainingGraph:
+    """Return the graph of one type of nodes and one of edges, such as road segments that lead to each other.
+
+    It is for encoders that are not relational: a pair of nodes has one edge in each direction, whichever way the
+    edges ran.
+
+    Args:
+        view: Where nodes and edges come from.
+        edge_type: Its ends are of the same type.
+        labels: (node type, attribute) of attributes that are no inputs.
+        half_life_days: How fast an edge fades with its age; None for never.
+
+    Raises:
+        TrainingError: If the ends are of different types.
+    """
+    node_type, _, target_type = edge_type
+    if node_type != target_type:
+        raise TrainingError(f"wanted edges between nodes of one type, got {edge_type}")
+    hidden = [attribute for labelled, attribute in labels if labelled == node_type]
+    table, count, edges = view.nodes(node_type), view.num_nodes(node_type), view.edges(edge_type)
+    nodes = Nodes(
+        view,
+        Schema((node_type,)),
+        counts={node_type: count},
+        starts={node_type: 0},
+        item_type=node_type,
+        attributes={node_type: Attributes.of(table, count, (), hidden)},
+        scales={node_type: NumberScale.of(table, count, hidden)},
+    )
+    order = np.argsort(edges.timestamps_ms, kind="stable")
+    in_order = Observed(edges.source[order], edges.target[order], edges.timestamps_ms[order], edges.weights[order])
+    pairs, strengths = pair_edges(in_order, 0, 0, count, view.newest_ms or 0, half_life_days)
+    return TrainingGraph(nodes, in_order, strengths, Ratings.of(view, [], None), pairs)
