@@ -87,8 +87,8 @@ def graph(is_relational):
 
 
 def batch_of(levels):
-    """Three users with two items each, of the sample graph: users are nodes 0 to 4, items nodes 5 to 9."""
-    users, items, sampled = torch.tensor([0, 1, 2]), torch.tensor([5, 6, 6, 7, 8, 9]), torch.tensor([5, 7, 9, 8])
+    """Three users with two items each, of the sample graph: users are nodes 1 to 5, items nodes 6 to 10."""
+    users, items, sampled = torch.tensor([1, 2, 3]), torch.tensor([6, 7, 7, 8, 9, 10]), torch.tensor([6, 8, 10, 9])
     user, vectors = torch.tensor([0, 0, 1, 1, 2, 2]), levels[-1]
     positive = (vectors[users][user] * vectors[items]).sum(-1)
     return LossInputs(

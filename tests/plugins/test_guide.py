@@ -1,78 +1,85 @@
-"""What plugins/README.md shows works: its plugins load, keep their contracts, and train."""
+"""What plugins/README.md shows works: its plugins load, do what their kinds must do, and train together."""
 
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
-from torch_geometric.nn import MeanAggregation
 
-from springtide.config import PartSettings, PluginSettings
-from springtide.plugins import conformance, hookspecs
+from springtide.config import PartSettings, PluginSettings, Settings
+from springtide.errors import SettingsError
+from springtide.plugins import hookspecs
+from springtide.plugins.conformance import run_checks
 from springtide.plugins.contracts import Moment
-from springtide.plugins.loading import load_plugins
+from springtide.plugins.loading import KINDS, load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.testing import START_MS, even_odd_state, quick_model, quick_settings
+from springtide_services.plugin_commands import project_files
 
 GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 HOOKS = sorted(name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("register_"))
-PARTS = {
-    "register_aggregators": ("aggregator", "max", conformance.AggregatorContract),
-    "register_context_weights": ("context weight", "last_was", conformance.ContextWeightContract),
-    "register_encoders": ("encoder", "residual", conformance.EncoderContract),
-    "register_losses": ("loss", "pairwise", conformance.LossContract),
-}
+PARTS = [
+    ("encoder", "residual"),
+    ("encoder", "by_relation"),
+    ("aggregator", "spread"),
+    ("loss", "pairwise"),
+    ("negative sampler", "alike"),
+    ("task", "how_often"),
+    ("context weight", "last_was"),
+]
 
 
-def block_of(hook: str) -> str:
+def blocks(language: str, text: str = GUIDE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def section_of(hook: str) -> str:
     section = re.search(rf"^## `{hook}\(register\)`$(.*?)(?=^## )", GUIDE, re.MULTILINE | re.DOTALL)
     assert section is not None, f"no heading for {hook}"
-    (block,) = re.findall(r"^```python\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
-    return block
+    return section[1]
 
 
 @pytest.fixture
 def plugins(tmp_path):
     for hook in HOOKS:
-        (tmp_path / f"{hook}_example.py").write_text(block_of(hook))
+        for number, block in enumerate(blocks("python", section_of(hook))):
+            (tmp_path / f"{hook}_{number}.py").write_text(block)
     return load_plugins(PluginSettings(folder=str(tmp_path)))
 
 
-def test_every_hook_has_an_example():
-    assert sorted(PARTS) == HOOKS
-
-
 @pytest.mark.parametrize("hook", HOOKS)
-def test_example_keeps_its_contract(hook, plugins):
-    kind, name, suite = PARTS[hook]
-    wanted = PartSettings(name=name)
-
-    class Suite(suite):
-        def make(self, *sizes):
-            if not sizes:
-                return plugins.make(kind, wanted)
-            width, num_layers = sizes
-            return plugins.make(kind, wanted, width=width, num_layers=num_layers, aggregator=MeanAggregation())
-
-    tests = [name for name in dir(Suite) if name.startswith("test_")]
-    assert tests
-    for test in tests:
-        getattr(Suite(), test)()
+def test_hook_has_an_example_that_uses_it(hook):
+    assert f"def {hook}(register):" in blocks("python", section_of(hook))[0]
 
 
-def test_examples_train_and_rank_together(plugins):
+def test_every_example_is_tested(plugins):
+    examples = [(part.kind, part.name) for part in plugins.parts if part.origin.endswith(".py")]
+    assert sorted(examples) == sorted(PARTS)
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_example_does_what_its_kind_must_do(kind, name, plugins):
+    failed = [result for result in run_checks(kind, PartSettings(name=name), plugins) if not result.is_kept]
+    assert not failed
+
+
+@pytest.mark.parametrize("encoder", ["residual", "by_relation"])
+def test_examples_train_and_rank_together(encoder, plugins):
     settings = quick_settings(
         model={
             "width": 16,
-            "encoder": {"name": "residual"},
-            "aggregator": {"name": "max"},
-            "loss": {"name": "pairwise"},
+            "encoder": encoder,
+            "aggregator": "spread",
+            "loss": "pairwise",
+            "negatives": "alike",
+            "tasks": {"mine": {"name": "how_often"}},
         },
         ranking={"context_weights": {"last_was": {}}},
     )
+    plugins.check(settings)
     state = even_odd_state(12, settings, plugins)
     ranker = Ranker(state, settings.ranking)
     ranker.swap(ServingModel.from_artifact(quick_model(state, settings, plugins), plugins))
@@ -80,6 +87,31 @@ def test_examples_train_and_rank_together(plugins):
     assert len(ranking.items) == 3
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1].strip())
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.strip().splitlines()[-1].strip())
 def test_block_runs(block):
-    exec(compile(block, "plugins/README.md", "exec"), {"__name__": "example"})
+    names = {"__name__": "example"}
+    exec(compile(block, "plugins/README.md", "exec"), names)
+    for name, found in names.items():
+        if name.startswith("test_"):
+            found()
+
+
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_settings_are_ones_that_can_be_read(block):
+    load_plugins().check(Settings.model_validate(tomllib.loads(block)))
+
+
+def test_refused_option_is_told_as_the_guide_says():
+    names = {"__name__": "example"}
+    exec(next(block for block in blocks("python") if "class Tuned" in block), names)
+    plugins = load_plugins().with_part("loss", "tuned", names["Tuned"])
+    model = {"loss": {"name": "tuned", "options": {"margin": 3.0}}}
+    with pytest.raises(SettingsError) as refused:
+        plugins.check(Settings.model_validate({"model": model}))
+    assert f"springtide: {refused.value}\n" in blocks("text")
+
+
+def test_every_kind_that_can_be_begun_is_named():
+    command = next(line for line in blocks("console")[0].splitlines() if "plugins new" in line)
+    assert all(kind.replace(" ", "-") in command for kind in KINDS)
+    assert project_files("my_loss", "loss")["pyproject.toml"].count('my_loss = "my_loss"') == 1

@@ -1,4 +1,8 @@
-"""Plugins are found, or it is said why not: register_encoders, register_aggregators, register_losses, …"""
+"""Plugins are found, or it is said why not.
+
+All hooks are met: register_encoders, register_aggregators, register_losses, register_negative_samplers, register_tasks,
+register_context_weights.
+"""
 
 import re
 import sys

@@ -89,7 +89,7 @@ def targets_do_not_mix(subject: Subject) -> None:
     """A target's message is the same whoever else is there: a live fold-in has a few targets only."""
     edges, inputs, aggregator = _graph(), sample_inputs(), _made(subject)
     expected = edges.aggregate(inputs, aggregator)
-    for nodes in ([BUSY[0]], [*BUSY, ALONE]):
+    for nodes in ([BUSY[0]], [ALONE[0], *BUSY, ALONE[1]]):
         own, sources = alone(edges, nodes)
         expect_same(own.aggregate(inputs[sources], aggregator), expected[nodes], f"messages of targets {nodes} alone")
 

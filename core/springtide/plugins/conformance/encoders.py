@@ -92,7 +92,7 @@ def nodes_without_edges_have_finite_vectors_and_gradients(subject: Subject) -> N
     encoder, inputs = _made(subject).train(), sample_inputs().requires_grad_()
     for edges in (_graph(encoder), no_edges(encoder.is_relational)):
         vectors = vectors_of(encoder, inputs, edges)
-        expect_finite(vectors[ALONE], "numbers in the vector of a node without edges")
+        expect_finite(vectors[list(ALONE)], "numbers in the vectors of nodes without edges")
         expect_floats(vectors, (NUM_NODES, WIDTH), "vectors")
         vectors.sum().backward()  # type: ignore[no-untyped-call]  # torch's own
         for name, parameter in encoder.named_parameters():
@@ -111,7 +111,7 @@ def one_user_with_one_item_has_a_vector(subject: Subject) -> None:
     """A graph may begin with them."""
     encoder = _made(subject)
     ends, relation = torch.tensor([0, 1]), torch.tensor([0, 1]) if encoder.is_relational else None
-    edges = edges_of(ends, ends.flip(0), torch.ones(2), torch.zeros(2), NODE_TYPES[4:6], relation)
+    edges = edges_of(ends, ends.flip(0), torch.ones(2), torch.zeros(2), NODE_TYPES[5:7], relation)
     expect_floats(vectors_of(encoder, sample_inputs(2), edges), (2, WIDTH), "vectors")
 
 
@@ -136,7 +136,7 @@ def a_node_alone_gets_what_it_gets_in_the_whole_graph(subject: Subject) -> None:
     edges = _graph(encoder)
     levels = levels_of(encoder, sample_inputs(), edges)
     expected = encoder.readout(levels)
-    for nodes in ([BUSY[0]], [ALONE], [*BUSY, ALONE]):
+    for nodes in ([BUSY[0]], [ALONE[0]], [*BUSY, *ALONE]):
         own, sources = alone(edges, nodes)
         own_levels = [levels[0][nodes]]
         for depth in range(encoder.num_layers):

@@ -21,12 +21,13 @@ SCHEMA = Schema(
         ("item", "rev_category", "item value"),
     ),
 )
-NODE_TYPES = (0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 0)
-"""Type of each node of the sample graph: five users, five items, three attribute values, and a user who is alone."""
+NODE_TYPES = (0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 0)
+"""Type of each node of the sample graph: a user who is alone, five users, five items, three attribute values, and
+another user who is alone: code that counts on edges fails at the first node or at the last."""
 
 NUM_NODES = len(NODE_TYPES)
-ALONE = NUM_NODES - 1
-BUSY = (0, 5, 10, 2)
+ALONE = (0, NUM_NODES - 1)
+BUSY = (1, 6, 11, 3)
 """Nodes of each type that have several edges."""
 
 _NUM_PAIRS = 11  # Of each relation, of 25 or 15: every node has some, and none has all.
@@ -149,4 +150,4 @@ def vectors_of(encoder: Encoder, inputs: Tensor, edges: Edges) -> Tensor:
 
 
 def _nodes_of(node_type: int) -> Tensor:
-    return torch.tensor([node for node, own in enumerate(NODE_TYPES[:ALONE]) if own == node_type])
+    return torch.tensor([node for node, own in enumerate(NODE_TYPES) if own == node_type and node not in ALONE])
