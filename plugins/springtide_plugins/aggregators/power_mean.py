@@ -45,7 +45,7 @@ class PowerMean(Aggregation):  # type: ignore[misc]  # PyG carries no types
     ) -> Tensor:
         """Combine float32 ``[num_messages, d]`` into ``[dim_size, d]``; zeros where no message came."""
         positive = F.softplus(x).clamp(min=_TINY)
-        # Over the greatest of its target: powers of up to 1 overflow under no exponent. It cancels, gradient and all.
+        # Over the greatest of its target: what is at most 1 overflows under no power. It cancels, gradient and all.
         greatest = self.reduce(positive.detach(), index, None, dim_size, dim, reduce="max")
         has_any = greatest > 0
         greatest = torch.where(has_any, greatest, 1.0)
