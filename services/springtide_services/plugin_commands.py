@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from springtide.config import PartSettings, PluginSettings
 from springtide.errors import PluginError, SpringtideError
@@ -52,11 +53,16 @@ def new_plugin(name: str, kind: str, parent: Path) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     shown = console()
-    shown.print(f"The {kind} [bold]{module}[/] is in {folder}. What to do next:\n")
-    shown.print(f"  cd {folder}")
-    shown.print("  pip install -e .[dev]           [dim]Springtide finds it then: springtide plugins list[/]")
-    shown.print("  pytest                          [dim]its tests pass as they are[/]")
-    shown.print(f"  springtide plugins check {module:<7} [dim]each thing that a part of its kind must do[/]")
+    shown.print(f"The {kind} {module} is in {folder}. What to do next:\n", markup=False)
+    steps = {
+        f"cd {folder}": "",
+        "pip install -e .[dev]": "Springtide finds it then: springtide plugins list",
+        "pytest": "its tests pass as they are",
+        f"springtide plugins check {module}": f"each thing that every {kind} must do",
+    }
+    width = max(map(len, steps))
+    for step, reason in steps.items():
+        shown.print(Text(f"  {step:<{width}}").append(f"  {reason}", style="dim"))
 
 
 def module_name_of(name: str) -> str:
@@ -127,11 +133,11 @@ def check_plugin(source: str) -> bool:
 
 def _check_part(part: Part, plugins: Plugins, shown: Console) -> tuple[int, int]:
     """Print what the checks of a part found, and return how many there were, and how many failed."""
-    shown.print(f"[bold]{part.kind} {part.name}[/]")
+    shown.print(Text(f"{part.kind} {part.name}", style="bold"))
     try:
         results = run_checks(part.kind, PartSettings(name=part.name), plugins)
     except SpringtideError as error:
-        _print_failure(shown, "it can be made", "", f"{error}")
+        _print_failure(shown, "it can be made", "", str(error))
         return 1, 1
     for result in results:
         if result.is_kept:

@@ -89,6 +89,7 @@ def test_tests_of_a_written_project_pass_as_written(tmp_path: Path) -> None:
 
     assert written.exit_code == 0, written.output
     assert "The encoder my_gust is in my-gust." in written.stdout
+    assert "  pip install -e .[dev]  " in written.stdout
     assert "2 passed" in pytest_in(tmp_path / "my-gust")
 
 
