@@ -84,8 +84,11 @@ def _parts_table(parts: Sequence[Part]) -> Table:
 
 def _bounds(option: Option) -> str:
     """Return, in brackets, what an option may be beside what its default shows."""
-    choices = option.type if option.type.startswith("'") else ""
-    said = " or ".join(filter(None, (choices, option.range, NONE if option.may_be_none else "")))
+    tells_type = option.type.startswith("'") or (option.default is None and not option.range)
+    if tells_type:
+        said = ", ".join(filter(None, (option.type, option.range)))
+    else:
+        said = " or ".join(filter(None, (option.range, NONE if option.may_be_none else "")))
     return f" ({said})" if said else ""
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.config import PartSettings
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import Moment
+from springtide.plugins.loading import load_plugins
 from springtide.testing import history_of, observed_of
 from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.counts import BinnedCounts, DecayedCounts, log_lift
@@ -221,19 +223,22 @@ def test_repeat_may_count_against_an_item():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("name", "options", "message"),
     [
-        (lambda: Popularity(prior=0), "'popularity': wanted a prior above 0, got 0"),
-        (lambda: Trend(half_lives_days=[]), "'trend': wanted half-lives above 0, got"),
-        (lambda: Trend(half_lives_days=[7, -1]), "'trend': wanted half-lives above 0, got"),
-        (lambda: Trend(prior=-1), "'trend': wanted a prior above 0, got -1"),
-        (lambda: Repeat(half_lives_days=[0]), "'repeat': wanted half-lives above 0, got"),
-        (lambda: Calendar(prior=0), "'calendar': wanted prior above 0, got 0"),
-        (lambda: Calendar(hour_width=0), "'calendar': wanted hour_width above 0, got 0"),
-        (lambda: Calendar(time_zone="Lisboa"), "'calendar': no time zone named 'Lisboa'"),
-        (lambda: Calendar(time_zone="../etc/passwd"), "'calendar': no time zone named"),
+        ("popularity", {"prior": 0}, "'popularity': prior: wanted a number, above 0, got 0"),
+        (
+            "trend",
+            {"half_lives_days": []},
+            "half_lives_days: wanted a list of numbers, at least 1 of them, each above 0",
+        ),
+        ("trend", {"half_lives_days": [7, -1]}, "wanted a list of numbers, at least 1 of them, each above 0, got"),
+        ("trend", {"prior": -1}, "'trend': prior: wanted a number, above 0, got -1"),
+        ("repeat", {"half_lives_days": [0]}, "each above 0, got"),
+        ("calendar", {"prior": 0, "hour_width": 0}, "prior: wanted .*; hour_width: wanted a number, above 0, got 0"),
+        ("calendar", {"time_zone": "Lisboa"}, "'calendar': no time zone named 'Lisboa'"),
+        ("calendar", {"time_zone": "../etc/passwd"}, "'calendar': no time zone named"),
     ],
 )
-def test_bad_option_is_refused(make, message):
+def test_bad_option_is_refused(name, options, message):
     with pytest.raises(SettingsError, match=message):
-        make()
+        load_plugins().make("context weight", PartSettings(name=name, options=options))

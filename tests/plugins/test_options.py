@@ -101,6 +101,14 @@ def test_class_without_a_constructor_has_no_options():
     assert refusal_of(declared, margin=1) == "no option named 'margin' (it takes none)"
 
 
+def test_bounds_of_what_a_list_holds_are_told():
+    def make(half_lives: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (7.0,)):
+        return half_lives
+
+    (option,) = DeclaredOptions(make, ()).options
+    assert option.wanted == "a list of numbers, at least 1 of them, each above 0"
+
+
 def test_what_a_partial_sets_is_a_default():
     assert DeclaredOptions(functools.partial(make, margin=0.5), ("width",)).options[0].default == 0.5
 

@@ -207,6 +207,7 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[s
         types_of, bounds_of = zip(*(_words(each, definitions) for each in schema["anyOf"]), strict=True)
         return " or ".join(types_of), ", ".join(filter(None, bounds_of))
     if schema.get("type") == "array":
-        kind, _ = _words(schema.get("items", {}), definitions)
-        return f"list of {_PLURALS.get(kind, kind)}", bounds
+        kind, of_each = _words(schema.get("items", {}), definitions)
+        said = filter(None, (bounds, f"each {of_each}" if of_each else ""))
+        return f"list of {_PLURALS.get(kind, kind)}", ", ".join(said)
     return _TYPES.get(schema.get("type", ""), "value"), bounds

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.errors import SettingsError
@@ -45,19 +46,11 @@ class Calendar(ContextWeight):
     def __init__(
         self,
         time_zone: str = "UTC",
-        prior: float = 5.0,
-        hour_width: float = 1.5,
-        year_width_days: float = 10.0,
-        near_days: float = 7.0,
+        prior: PositiveFloat = 5.0,
+        hour_width: PositiveFloat = 1.5,
+        year_width_days: PositiveFloat = 10.0,
+        near_days: PositiveFloat = 7.0,
     ) -> None:
-        for name, value in (
-            ("prior", prior),
-            ("hour_width", hour_width),
-            ("year_width_days", year_width_days),
-            ("near_days", near_days),
-        ):
-            if not value > 0:
-                raise SettingsError(f"context weight 'calendar': wanted {name} above 0, got {value}")
         try:
             self._zone = zoneinfo.ZoneInfo(time_zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:

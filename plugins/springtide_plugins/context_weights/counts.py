@@ -1,12 +1,14 @@
 """Counts that the stream keeps up to date: by item, by item and bin, and decayed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, PositiveFloat
 
 Floats = npt.NDArray[np.float64]
+HalfLives = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 _MAX_DOUBLINGS = 500.0  # float64 holds 2^1023: the landmark moves long before a sum could overflow.
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveFloat
 
-from springtide.errors import SettingsError
 from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
 from springtide_plugins.context_weights.counts import add_at, grown
 
@@ -23,9 +23,7 @@ class Popularity(ContextWeight):
 
     factors = (Factor("share"),)
 
-    def __init__(self, prior: float = 1.0) -> None:
-        if not prior > 0:
-            raise SettingsError(f"context weight 'popularity': wanted a prior above 0, got {prior}")
+    def __init__(self, prior: PositiveFloat = 1.0) -> None:
         self.prior = prior
         self._counts = np.zeros(0)  # Replaced when it grows: another thread reads meanwhile.
 

@@ -1,13 +1,11 @@
 """What a user's own history with an item says about having it again."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
-from springtide.errors import SettingsError
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment
+from springtide_plugins.context_weights.counts import HalfLives
 
 _DECAYED_FLOOR = 0.05  # A single event 4.3 half-lives ago: what is fainter counts as gone.
 
@@ -22,9 +20,7 @@ class Repeat(ContextWeight):
         half_lives_days: One factor of decayed counts for each; above 0.
     """
 
-    def __init__(self, half_lives_days: Sequence[float] = (30.0, 90.0)) -> None:
-        if not half_lives_days or min(half_lives_days) <= 0:
-            raise SettingsError(f"context weight 'repeat': wanted half-lives above 0, got {list(half_lives_days)}")
+    def __init__(self, half_lives_days: HalfLives = (30.0, 90.0)) -> None:
         self._half_lives_ms = tuple(days * MS_PER_DAY for days in half_lives_days)
         self.factors = (
             Factor("had", is_signed=True),

@@ -1,15 +1,15 @@
 """Whether an item is wanted more these days than it usually is."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
-from springtide.errors import SettingsError
 from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
-from springtide_plugins.context_weights.counts import DecayedCounts, log_lift
+from springtide_plugins.context_weights.counts import DecayedCounts, HalfLives, log_lift
 
 
 class Trend(ContextWeight):
@@ -24,11 +24,7 @@ class Trend(ContextWeight):
         prior: How many interactions the prior belief in "as usual" weighs, above 0.
     """
 
-    def __init__(self, half_lives_days: Sequence[float] = (7.0, 28.0), prior: float = 0.5) -> None:
-        if not half_lives_days or min(half_lives_days) <= 0:
-            raise SettingsError(f"context weight 'trend': wanted half-lives above 0, got {list(half_lives_days)}")
-        if not prior > 0:
-            raise SettingsError(f"context weight 'trend': wanted a prior above 0, got {prior}")
+    def __init__(self, half_lives_days: HalfLives = (7.0, 28.0), prior: PositiveFloat = 0.5) -> None:
         self.prior = prior
         self.factors = tuple(Factor(f"{days:g}d") for days in half_lives_days)
         self._recent = [DecayedCounts(days * MS_PER_DAY) for days in half_lives_days]
