@@ -14,9 +14,9 @@ import torch
 import typer.main
 
 from springtide.config import KafkaSettings, Settings
-from springtide.plugins.contracts import LossInputs
 from springtide.plugins.loading import load_plugins
 from springtide.settings_file import load_settings
+from springtide.testing import loss_inputs_of
 from springtide_services.cli import app
 from springtide_services.client import Client
 from springtide_services.supervisor import Child, Supervisor
@@ -105,15 +105,7 @@ def test_plugin_code_is_found_and_works(tmp_path: Path, monkeypatch: pytest.Monk
     finally:
         sys.modules.pop("my_parts", None)
 
-    inputs = LossInputs(
-        positive=torch.tensor([0.5]),
-        user=torch.tensor([0]),
-        weight=torch.tensor([1.0]),
-        negative=torch.tensor([[0.5, 0.9]]),
-        is_own=torch.tensor([[False, True]]),
-        positive_log_q=torch.zeros(1),
-        negative_log_q=torch.zeros(2),
-    )
+    inputs = loss_inputs_of(positive=[0.5], negative=[[0.5, 0.9]], is_own=[[False, True]])
     # Equal cosines cost log 2, the user's own item next to nothing; the mean is over both.
     torch.testing.assert_close(loss(inputs), torch.tensor(math.log(2) / 2), rtol=1e-5, atol=0.0)
 
