@@ -117,8 +117,8 @@ class TaskSettings(PartSettings):
 class ModelSettings(_Section):
     """What a model is made of, and where models are kept; ``url`` is a folder or an fsspec URL.
 
-    ``id_dropout`` is the share of nodes whose learned id a training step leaves out, so that attributes and neighbours
-    learn to speak for nodes that have none.
+    Without an ``aggregator`` the encoder gets the one that suits it. ``id_dropout`` is the share of nodes whose learned
+    id a training step leaves out, so that attributes and neighbours learn to speak for nodes that have none.
     """
 
     url: str = "springtide-state/models"
@@ -126,7 +126,7 @@ class ModelSettings(_Section):
     width: Annotated[int, Field(ge=2, le=4096)] = 64
     num_layers: Annotated[int, Field(ge=1, le=8)] = 2
     encoder: Part = PartSettings(name="lightgcn")
-    aggregator: Part = PartSettings(name="sum")
+    aggregator: Part | None = None
     loss: Part = PartSettings(name="cce")
     negatives: Part = PartSettings(name="popularity")
     tasks: Table[TaskSettings] = {}
@@ -152,7 +152,9 @@ class TrainingSettings(_Section):
     rating_types: tuple[str, ...] = ("rating",)  # Interaction types whose value is a rating (a purchase's is a count).
     edge_half_life_days: Positive | None = None
     positive_half_life_days: Positive | None = 90.0  # How fast an interaction stops being drawn as a positive.
-    exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share of interactions, by time.
+    exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = (
+        0.07  # The latest share; more if that tells little.
+    )
     live_exponents: bool = True  # Learned with features of each moment, as served; or frozen at the slice's start.
     replay_ratio: Annotated[float, Field(ge=0)] = 1.0  # Replayed old interactions for each recent one in fine-tuning.
     device: str = "cpu"

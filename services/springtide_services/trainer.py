@@ -43,9 +43,9 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
-        self._settings = settings
         self._stopping = stopping or threading.Event()
         self._plugins = load_checked_plugins(settings)
+        self._settings = self._plugins.resolved(settings)
         log_failures(self._plugins)
         self._checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
         self._models = ModelStore(settings.model.url, settings.model.keep)

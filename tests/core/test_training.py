@@ -16,6 +16,7 @@ from springtide.ranking.weights import FALLBACK_EXPONENTS
 from springtide.state import LiveState
 from springtide.testing import (
     START_MS,
+    even_odd_events,
     even_odd_state,
     interactions_of,
     quick_model,
@@ -25,6 +26,7 @@ from springtide.testing import (
 )
 from springtide.training.artifact import exponents_of
 from springtide.training.attributes import Attributes
+from springtide.training.links import Ratings
 from springtide.training.loop import Progress, warm_up_then_cool_down
 from springtide.training.sampling import PositiveSampler, is_own
 from springtide.training.train import train
@@ -172,9 +174,16 @@ def test_all_users_are_passed_through_even_if_that_takes_more_steps(state):
     assert max(progress.total for progress in told if progress.stage == "learn") == 8  # 3 · 24 / 10, rounded up.
 
 
-def test_few_events_leave_the_exponents_as_they_are_without_a_model(model):
-    # The latest 7 % of 264 interactions are fewer than the 50 that say something.
-    assert exponents_of(model.manifest) == FALLBACK_EXPONENTS
+def test_few_events_leave_the_exponents_as_they_are_without_a_model():
+    # A quarter of 144 interactions are fewer than the 50 that say something.
+    assert exponents_of(quick_model(even_odd_state(18)).manifest) == FALLBACK_EXPONENTS
+
+
+def test_slice_is_widened_until_it_tells_enough():
+    # 7 % of 264 interactions are 18; a quarter are 66.
+    model = quick_model(even_odd_state(24))
+    assert model.manifest.metrics["exponent_events"] == 66
+    assert exponents_of(model.manifest) != FALLBACK_EXPONENTS
 
 
 def test_exponents_are_learned_where_there_are_enough_events(state):
@@ -282,3 +291,57 @@ def test_model_that_does_not_fit_its_manifest_is_refused(model):
     tensors = {name: tensor for name, tensor in model.tensors.items() if name != "levels"}
     with pytest.raises(ModelError, match="does not fit its own manifest: 'levels'"):
         serving(dataclasses.replace(model, tensors=tensors))
+
+
+KINDS = {
+    "model": {"tasks": {"kinds": {"name": "node_classification", "options": {"attribute": "kind"}, "weight": 0.5}}}
+}
+
+
+def with_kinds() -> LiveState:
+    upserts = [NodeUpsert(kind, f"{kind[0]}{row}") for kind in ("user", "item") for row in range(24)]
+    kinds = [NodeUpsert("item", f"i{row}", {"kind": ("odd" if row % 2 else "even",)}) for row in range(20)]
+    return state_of(even_odd_events(24), upserts=[*upserts, *kinds])
+
+
+def test_task_is_learned_beside_the_main_loss():
+    settings = quick_settings(model={"width": 16, **KINDS["model"]})
+    model = quick_model(with_kinds(), settings)
+    tasks = {name: tensor for name, tensor in model.tensors.items() if name.startswith("tasks.kinds.")}
+    assert tasks
+    assert model.attribute_values["item"] == [], "a label is no input"
+    alone = quick_model(with_kinds(), quick_settings())
+    assert alone.attribute_values["item"] == ["kind=even", "kind=odd"]
+    served = serving(model)
+    assert served.items.vectors.shape == (24, 16)
+
+
+def test_fine_tuning_goes_on_with_what_a_task_learned():
+    settings = quick_settings(
+        model={"width": 16, **KINDS["model"]}, training={"fine_tune_steps": 1, "learning_rate": 1e-9}
+    )
+    base = quick_model(with_kinds(), quick_settings(model={"width": 16, **KINDS["model"]}))
+    tuned = quick_model(with_kinds(), settings, base=base)
+    for name, tensor in base.tensors.items():
+        if name.startswith("tasks."):
+            torch.testing.assert_close(tuned.tensors[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_fine_tuning_a_model_of_other_labels_is_refused():
+    base = quick_model(with_kinds())
+    with pytest.raises(TrainingError, match="a model of the same parts and width"):
+        quick_model(with_kinds(), quick_settings(model={"width": 16, **KINDS["model"]}), base=base)
+
+
+def test_ratings_are_read_from_the_types_whose_value_is_one():
+    state = state_of([(f"u{row % 4}", f"i{row % 5}", row) for row in range(40)])
+    rated = interactions_of([("u0", "i1", 100), ("u1", "i2", 101), ("u2", "i3", 102)], "rating")
+    state.apply(EventBatch(dataclasses.replace(rated, values=np.array([1.0, 5.0, 3.0], np.float32))))
+    counted = interactions_of([("u0", "i1", 103)])
+    state.apply(EventBatch(dataclasses.replace(counted, values=np.array([7.0], np.float32))))
+    ratings = Ratings.of(state.graph.view(), [("user", "rating", "item")], None)
+    assert ratings.ratings.tolist() == [-1.0, 1.0, 0.0], "the quantity of a purchase is no rating"
+    assert ratings.item_rows.tolist() == [1, 2, 3]
+    assert len(Ratings.of(state.graph.view(), [("user", "rating", "item")], 101).ratings) == 0, (
+        "one value tells nothing"
+    )

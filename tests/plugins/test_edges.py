@@ -156,6 +156,19 @@ def test_sampled_edges_of_a_target_keep_their_order():
     assert sampled.age_days.tolist() == sorted(sampled.age_days.tolist(), reverse=True)
 
 
+def test_sums_over_drawn_edges_stand_for_all_edges():
+    zeros, degree = torch.zeros(50, dtype=torch.long), torch.tensor([50.0])
+    edges = Edges(zeros, zeros, torch.ones(50), torch.zeros(50), degree, degree)
+    generator = torch.Generator().manual_seed(0)
+    block, _ = edges.block(torch.tensor([0]), 10, generator)
+    for drawn in (edges.sample(10, generator), block):
+        assert drawn.num_edges == 10
+        values = torch.tensor([[2.0]])
+        assert drawn.aggregate(values, SumAggregation()).item() == pytest.approx(100.0)
+        assert drawn.aggregate(values, MeanAggregation()).item() == pytest.approx(2.0)
+        assert drawn.features()[0, 0] == 1.0, "a strength is that of one edge"
+
+
 def test_features_are_strength_and_freshness():
     zeros, degree = torch.zeros(2, dtype=torch.long), torch.ones(1)
     edges = Edges(zeros, zeros, torch.tensor([0.5, 2.0]), torch.tensor([7.0, 0.0]), degree, degree)

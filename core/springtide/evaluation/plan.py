@@ -62,9 +62,8 @@ class Section:
 def plan_sections(settings: Settings, plugins: Plugins, choice: Choice) -> list[Section]:
     """Return the models to measure.
 
-    An encoder other than that of the settings comes with the aggregator that it states (``default_aggregator``), since
-    the settings' aggregator was chosen for the settings' encoder: LightGCN's normalised sum is nobody else's. One that
-    states none gets that of the settings, as if it were named there.
+    An encoder other than that of the settings comes with the aggregator that suits it (``Plugins.resolved``), since
+    the settings' aggregator was chosen for the settings' encoder: LightGCN's normalised sum is nobody else's.
 
     Args:
         settings: All that is not chosen.
@@ -74,7 +73,8 @@ def plan_sections(settings: Settings, plugins: Plugins, choice: Choice) -> list[
     Raises:
         UnknownPartError: If no plugin offers a part.
     """
-    model = settings.model
+    settings = plugins.resolved(settings)
+    model, own_aggregator = settings.model, _aggregator_of(plugins.resolved(settings))
     encoders = _names("encoder", plugins) if choice.has_all_encoders else choice.encoders
     losses = _names("loss", plugins) if choice.has_all_losses else choice.losses
     for kind, names in (("encoder", encoders), ("aggregator", choice.aggregators), ("loss", losses)):
@@ -86,23 +86,23 @@ def plan_sections(settings: Settings, plugins: Plugins, choice: Choice) -> list[
             _with(settings, encoder=encoder, aggregator=aggregator)
             for encoder in (_part(name, model.encoder) for name in encoders or [model.encoder.name])
             for aggregator in (
-                [_part(name, model.aggregator) for name in choice.aggregators]
+                [_part(name, own_aggregator) for name in choice.aggregators]
                 or [_fitting_aggregator(encoder, settings, plugins)]
             )
         ]
-        by_name = {_words(of.model.encoder, of.model.aggregator): of for of in models}
+        by_name = {_words(of.model.encoder, _aggregator_of(of)): of for of in models}
         sections.append(Section("encoder", f"loss {_words(model.loss)}", by_name))
     if losses:
         models = [_with(settings, loss=_part(name, model.loss)) for name in losses]
-        same = f"encoder {_words(model.encoder, model.aggregator)}"
+        same = f"encoder {_words(model.encoder, own_aggregator)}"
         sections.append(Section("loss", same, {_words(of.model.loss): of for of in models}))
     return sections or [Section("model", "", {model_name(settings): settings})]
 
 
 def model_name(settings: Settings) -> str:
-    """Return such as ``springtide (lightgcn, sum, cce)``."""
+    """Return such as ``springtide (lightgcn, sum, cce)``; the settings are resolved."""
     model = settings.model
-    return f"springtide ({_words(model.encoder, model.aggregator, model.loss)})"
+    return f"springtide ({_words(model.encoder, _aggregator_of(settings), model.loss)})"
 
 
 def key_of_model(dataset: str, settings: Settings, plugins: Plugins) -> RunKey:
@@ -124,7 +124,7 @@ def keys_of_baselines(dataset: str) -> list[RunKey]:
 def _parts_of(settings: Settings) -> Iterable[tuple[str, str]]:
     """Give kind and name of each part that a training and the ranking after it make."""
     model = settings.model
-    yield from [("encoder", model.encoder.name), ("aggregator", model.aggregator.name)]
+    yield from [("encoder", model.encoder.name), ("aggregator", _aggregator_of(settings).name)]
     yield from [("loss", model.loss.name), ("negative sampler", model.negatives.name)]
     yield from (("task", task.name) for task in model.tasks.values())
     yield from (("context weight", name) for name in settings.ranking.context_weights)
@@ -144,14 +144,19 @@ def _part(name: str, own: PartSettings) -> PartSettings:
 
 
 def _fitting_aggregator(encoder: PartSettings, settings: Settings, plugins: Plugins) -> PartSettings:
-    own = settings.model.aggregator
+    """Return the settings' aggregator for the settings' encoder, and for another the one that suits it."""
+    own = _aggregator_of(settings)
     if encoder.name == settings.model.encoder.name:
         return own
-    stated = getattr(plugins.part("encoder", encoder.name).factory, "default_aggregator", None)
-    return own if stated is None else _part(stated, own)
+    return _part(_aggregator_of(plugins.resolved(_with(settings, encoder=encoder, aggregator=None))).name, own)
 
 
-def _with(settings: Settings, **parts: PartSettings) -> Settings:
+def _aggregator_of(settings: Settings) -> PartSettings:
+    assert settings.model.aggregator is not None, "resolved settings name one"
+    return settings.model.aggregator
+
+
+def _with(settings: Settings, **parts: PartSettings | None) -> Settings:
     return settings.model_copy(update={"model": settings.model.model_copy(update=parts)})
 
 

@@ -63,6 +63,8 @@ class Edges:
             is not relational, and so sees edges of one type only.
         source_type: int64 ``[num_sources]``, position of each source's node type in ``Schema.node_types``; or None.
         target_type: int64 ``[num_targets]``, the same of each target.
+        stands_for: float32 ``[num_edges]``, how many edges each one that was drawn stands for, so that sums over drawn
+            edges expect what sums over all are; None where all are there.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Edges:
         relation: Tensor | None = None,
         source_type: Tensor | None = None,
         target_type: Tensor | None = None,
+        stands_for: Tensor | None = None,
     ) -> None:
         self.source = source
         self.target = target
@@ -86,6 +89,7 @@ class Edges:
         self.relation = relation
         self.source_type = source_type
         self.target_type = target_type
+        self.stands_for = stands_for
         self.pointers = _pointers(target, self.num_targets)  # [num_targets + 1], where each target's edges begin
         self._transposed: tuple[Tensor, Tensor, Tensor] | None = None
         self._symmetric: Tensor | None = None
@@ -107,6 +111,10 @@ class Edges:
         """Number of target nodes."""
         return self.target_degree.numel()
 
+    def counted_weight(self) -> Tensor:
+        """Return float32 ``[num_edges]``: each weight, times how many edges the edge stands for."""
+        return self.weight if self.stands_for is None else self.weight * self.stands_for
+
     def symmetric_weight(self) -> Tensor:
         """Return float32 ``[num_edges]``: each weight over the root of the product of its ends' degrees.
 
@@ -114,7 +122,7 @@ class Edges:
         """
         if self._symmetric is None:
             product = self.source_degree[self.source] * self.target_degree[self.target]
-            self._symmetric = self.weight / product.clamp(min=1e-12).sqrt()
+            self._symmetric = self.counted_weight() / product.clamp(min=1e-12).sqrt()
         return self._symmetric
 
     def features(self) -> Tensor:
@@ -150,14 +158,14 @@ class Edges:
         Args:
             values: float32 ``[num_sources, d]``.
             aggregator: How to combine.
-            weight: float32 ``[num_edges]``, how much each edge counts; the edges' own if absent. Sums multiply by it,
-                means divide by its total; for others each message is scaled by its edge's weight over the mean weight
-                at its target, so that equal weights change nothing.
+            weight: float32 ``[num_edges]``, how much each edge counts; ``counted_weight`` if absent. Sums multiply by
+                it, means divide by its total; for others each message is scaled by its edge's weight over the mean
+                weight at its target, so that equal weights change nothing.
 
         Returns:
             float32 ``[num_targets, d]``; zeros at a target without edges, for sums and means.
         """
-        weight = self.weight if weight is None else weight
+        weight = self.counted_weight() if weight is None else weight
 
         def carry(aggregator: Aggregation, weight: Tensor) -> Tensor:
             if isinstance(aggregator, EdgeAggregation):
@@ -181,7 +189,7 @@ class Edges:
         Returns:
             float32 ``[num_targets, d]``; zeros at a target without edges, for sums and means.
         """
-        weight = self.weight if weight is None else weight
+        weight = self.counted_weight() if weight is None else weight
 
         def carry(aggregator: Aggregation, weight: Tensor) -> Tensor:
             if isinstance(aggregator, EdgeAggregation):
@@ -199,8 +207,9 @@ class Edges:
 
         Hamilton et al. 2017 (GraphSAGE), section 3.1: a fixed-size uniform draw of each neighbourhood.
         """
-        _, chosen = _draw(self.pointers[:-1], self.pointers.diff(), fanout, generator)
-        return self._chosen(chosen)
+        degree = self.pointers.diff()
+        target, chosen = _draw(self.pointers[:-1], degree, fanout, generator)
+        return self._chosen(chosen, _stand_for(degree, fanout)[target])
 
     def block(self, targets: Tensor, fanout: int, generator: torch.Generator) -> tuple["Edges", Tensor]:
         """Draw ``fanout`` edges of each of some targets, as in ``sample``, for edges over one list of nodes.
@@ -234,6 +243,7 @@ class Edges:
             None if self.relation is None else self.relation[chosen],
             None if self.source_type is None else self.source_type[nodes],
             None if self.target_type is None else self.target_type[targets],
+            _stand_for(degree, fanout)[target],
         )
         return block, nodes
 
@@ -242,14 +252,16 @@ class Edges:
         if self.source.device == torch.device(device):
             return self
         columns = (self.source, self.target, self.weight, self.age_days, self.source_degree, self.target_degree)
-        types = (self.relation, self.source_type, self.target_type)
+        others = (self.relation, self.source_type, self.target_type, self.stands_for)
         return Edges(
             *(column.to(device) for column in columns),
-            *(None if column is None else column.to(device) for column in types),
+            *(None if column is None else column.to(device) for column in others),
         )
 
-    def _chosen(self, chosen: Tensor) -> "Edges":
-        """Return some edges, given by their positions, ascending."""
+    def _chosen(self, chosen: Tensor, stands_for: Tensor | None = None) -> "Edges":
+        """Return some edges, given by their positions, ascending, and by how many each stands for."""
+        if stands_for is None and self.stands_for is not None:
+            stands_for = self.stands_for[chosen]
         return Edges(
             self.source[chosen],
             self.target[chosen],
@@ -260,6 +272,7 @@ class Edges:
             None if self.relation is None else self.relation[chosen],
             self.source_type,
             self.target_type,
+            stands_for,
         )
 
     def _total(self, weight: Tensor) -> Tensor:
@@ -318,6 +331,11 @@ class _SparseProduct(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_values = edges._transposed_matrix(weight) @ gradient
         return None, of_weight, of_values
+
+
+def _stand_for(degree: Tensor, fanout: int) -> Tensor:
+    """Return float32 ``[num_targets]``: how many edges of a target each one that is drawn stands for."""
+    return (degree / fanout).clamp(min=1.0)
 
 
 def _draw(first: Tensor, degree: Tensor, fanout: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -172,6 +172,19 @@ class Plugins:
             raise PluginError(f"{kind} {part.name!r} of {part.origin}: wanted a {wanted_class}, got {made!r}")
         return made
 
+    def resolved(self, settings: Settings) -> Settings:
+        """Return the settings with an aggregator: theirs, or the one that the encoder says suits it, or ``mean``.
+
+        Raises:
+            UnknownPartError: If no plugin offers the encoder.
+        """
+        model = settings.model
+        if model.aggregator is not None:
+            return settings
+        stated = getattr(self.part("encoder", model.encoder.name).factory, "default_aggregator", None)
+        aggregator = PartSettings(name=stated or "mean")
+        return settings.model_copy(update={"model": model.model_copy(update={"aggregator": aggregator})})
+
     def check(self, settings: Settings) -> None:
         """Make every part that the settings name, so that what cannot work is refused before anything starts.
 
@@ -188,7 +201,12 @@ class Plugins:
                 problems.append(f"{key}: {error}")
 
         model = settings.model
-        aggregator = made("model.aggregator", "aggregator", model.aggregator, width=model.width)
+        try:
+            wanted = self.resolved(settings).model.aggregator
+        except UnknownPartError:
+            wanted = PartSettings(name="mean")  # What is wrong with the encoder is told below.
+        assert wanted is not None, "resolved settings name one"
+        aggregator = made("model.aggregator", "aggregator", wanted, width=model.width)
         if aggregator is not None:
             sizes = {"width": model.width, "num_layers": model.num_layers}
             made("model.encoder", "encoder", model.encoder, **sizes, aggregator=aggregator, schema=EXAMPLE_SCHEMA)

@@ -25,10 +25,16 @@ _PARTS = {"encoder": "encoder", "aggregator": "aggregator", "loss": "loss", "neg
 def make_encoder(model: ModelSettings, schema: Schema, plugins: Plugins) -> Encoder:
     """Make the encoder of the settings, with its aggregator.
 
+    Args:
+        model: With an aggregator: see ``Plugins.resolved``.
+        schema: What a relational encoder meets.
+        plugins: Where the parts come from.
+
     Raises:
         UnknownPartError: If no plugin offers one of them.
         SettingsError: If they do not take their options, or not each other.
     """
+    assert model.aggregator is not None, "resolved settings name one"
     aggregator = plugins.make("aggregator", model.aggregator, width=model.width)
     encoder: Encoder = plugins.make(
         "encoder",
@@ -104,7 +110,7 @@ def parts_of(settings: Settings, plugins: Plugins) -> dict[str, dict[str, Any]]:
 
 
 def fits_settings(artifact: ModelArtifact, settings: Settings) -> bool:
-    """Return whether a training with these settings could go on from the model."""
+    """Return whether a training with these settings, which are resolved, could go on from the model."""
     before, now = artifact.manifest.settings, settings.model_dump(mode="json")
     of_model = ("width", "num_layers", "encoder", "aggregator")
     return all(before.get("model", {}).get(key) == now["model"][key] for key in of_model) and (

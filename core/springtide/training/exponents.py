@@ -78,7 +78,7 @@ def fit_exponents(
         The fit; None if no interaction of the slice has a user and an item that the vectors know.
     """
     generator = np.random.default_rng(seed)
-    events = _known_events(interactions, split)
+    events = known_events(interactions, split)
     if len(events) == 0:
         return None
     vectors = (user_vectors, item_vectors)
@@ -177,7 +177,8 @@ def _by_weight(names: list[tuple[str, str]], exponents: npt.NDArray[np.float64])
     return factors
 
 
-def _known_events(interactions: Observed, split: int) -> npt.NDArray[np.int64]:
+def known_events(interactions: Observed, split: int) -> npt.NDArray[np.int64]:
+    """Return the positions, from ``split`` on, of interactions whose user and item both came before it too."""
     known_users = np.zeros(int(interactions.user_rows.max()) + 1, bool)
     known_items = np.zeros(int(interactions.item_rows.max()) + 1, bool)
     known_users[interactions.user_rows[:split]] = True

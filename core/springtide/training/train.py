@@ -26,7 +26,7 @@ from springtide.training.artifact import (
     make_artifact,
     make_encoder,
 )
-from springtide.training.exponents import ExponentFit, ExponentSettings, fit_exponents
+from springtide.training.exponents import ExponentFit, ExponentSettings, fit_exponents, known_events
 from springtide.training.graph import Nodes, TrainingGraph, part
 from springtide.training.links import fade
 from springtide.training.loop import Objective, OnProgress, Progress, fit
@@ -34,6 +34,8 @@ from springtide.training.network import Inputs, Network
 
 Mode = Literal["retrain", "fine_tune"]
 _MIN_EXPONENT_EVENTS = 50  # Fewer say nothing about a dozen exponents.
+_WANTED_EXPONENT_EVENTS = 1_000  # About a hundred for each exponent: with fewer, chance decides some of them.
+_WIDEST_SLICE = 0.25  # The vectors need the rest.
 
 __all__ = ["Mode", "OnProgress", "Progress", "train"]
 
@@ -71,6 +73,7 @@ def train(
     Raises:
         TrainingError: If there are too few interactions, nothing that fits to fine-tune from, or a loss is not finite.
     """
+    settings = plugins.resolved(settings)
     rates = settings.training
     tell = on_progress or (lambda progress: None)
     if rates.num_threads is not None:
@@ -135,9 +138,18 @@ def train(
 
 
 def _split(interactions: Observed, rates: TrainingSettings, base: ModelArtifact | None) -> int:
-    """Return how many interactions, from the oldest, the vectors may see before the exponents are learned."""
+    """Return how many interactions, from the oldest, the vectors may see before the exponents are learned.
+
+    Where many come anew, few of the latest interactions are of users and items that the vectors know: the slice is
+    widened then.
+    """
     if base is None:
-        return max(1, int(len(interactions) * (1.0 - rates.exponent_slice)))
+        share = rates.exponent_slice
+        while True:
+            split = max(1, int(len(interactions) * (1.0 - share)))
+            if share >= _WIDEST_SLICE or len(known_events(interactions, split)) >= _WANTED_EXPONENT_EVENTS:
+                return split
+            share = min(1.5 * share, _WIDEST_SLICE)
     newest_ms = base.manifest.graph_cut["newest_ms"]
     return max(1, int(np.searchsorted(interactions.timestamps_ms, newest_ms, side="right")))
 

@@ -55,5 +55,5 @@ class GCN(Encoder):
         own_share = 1 / degree.unsqueeze(-1)  # [num_targets, 1]
         if type(aggregator) is SumAggregation:
             product = (edges.source_degree[edges.source] + 1) * degree[edges.target]
-            return edges.aggregate(sources, aggregator, edges.weight / product.sqrt()) + own_share * targets
+            return edges.aggregate(sources, aggregator, edges.counted_weight() / product.sqrt()) + own_share * targets
         return (1 - own_share) * edges.aggregate(sources, aggregator) + own_share * targets
