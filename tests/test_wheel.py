@@ -93,3 +93,16 @@ def test_written_plugin_is_installed_found_and_passes_its_checks(bin_folder: Pat
     listed = json.loads(run([springtide, "plugins", "list", "--json"]).stdout)["parts"]
     assert ("gust", "gust 0.1.0") in [(part["name"], part["origin"]) for part in listed]
     assert "9 checks of 1 part: all passed" in run([springtide, "plugins", "check", "gust"]).stdout
+
+
+def test_example_distribution_is_installed_found_and_runs(bin_folder: Path, tmp_path: Path) -> None:
+    python = bin_folder / "python"
+    run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    run([*install, "--no-build-isolation", str(ROOT / "plugins" / "examples" / "travel_time")])
+
+    listed = json.loads(run([bin_folder / "springtide", "plugins", "list", "--json"]).stdout)["parts"]
+    assert ("travel_time", "springtide-travel-time 0.1.0") in [(part["name"], part["origin"]) for part in listed]
+    printed = run([python, "-m", "springtide_travel_time", "--size", "6", "--steps", "20"]).stdout
+    assert "graphsage, over the roads" in printed
