@@ -1,17 +1,29 @@
 """The built-in losses of cosines, with numbers worked by hand."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from springtide.config import PartSettings
 from springtide.errors import SettingsError
+from springtide.events.model import EventBatch
 from springtide.plugins.contracts import LossInputs
 from springtide.plugins.loading import load_plugins
-from springtide.testing import check_loss, even_odd_state, quick_model, quick_settings
+from springtide.testing import (
+    START_MS,
+    check_loss,
+    even_odd_state,
+    interactions_of,
+    quick_model,
+    quick_settings,
+)
+from springtide.training.links import Ratings
+from springtide.training.sampling import RatingSampler
 from springtide_plugins.losses.adjacency import Reconstruction
 from springtide_plugins.losses.margin import MaxMargin
 from springtide_plugins.losses.pairwise import Hinge, PairwiseLogistic, Triplet
@@ -86,6 +98,11 @@ def test_mse_brings_ratings_edges_and_negatives_to_their_values():
     inputs = inputs_of([0.5], [[0.2, 0.9]], is_own=[[False, True]], rated=[0.5, -0.5], rating=[1.0, -1.0])
     assert float(MeanSquaredError()(inputs)) == pytest.approx(0.25 + 0.04 + 0.25)
     assert float(MeanSquaredError(negative_weight=0.0)(inputs)) == pytest.approx(0.25 + 0.25)
+
+
+def test_mse_leaves_rated_edges_to_their_ratings():
+    inputs = inputs_of([0.5, 0.8], [[0.0], [0.0]], rated=[0.5], rating=[0.6], is_rated=[True, False])
+    assert float(MeanSquaredError()(inputs)) == pytest.approx(0.2**2 + 0.1**2)
 
 
 def test_mse_of_no_ratings_is_that_of_edges_and_negatives():
@@ -240,3 +257,26 @@ def test_pairwise_losses_look_at_the_first_negatives_only(loss):
 def test_bad_option_is_refused(name, options, message):
     with pytest.raises(SettingsError, match=message):
         PLUGINS.make("loss", PartSettings(name=name, options=options))
+
+
+def test_edges_that_the_user_rated_are_told_from_others():
+    # User 1 rated items 0 and 2, user 2 item 1.
+    ratings = Ratings(np.array([1, 2, 1]), np.array([0, 1, 2]), np.zeros(3, np.float32))
+    found = RatingSampler(ratings, num_users=3).is_rated(np.array([0, 1, 2]), np.array([[0, 2], [2, 1], [1, 9]]))
+    assert found.tolist() == [[False, False], [True, False], [True, False]]
+    none = Ratings(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    assert RatingSampler(none, num_users=3).is_rated(np.array([0]), np.array([[0, 1]])).tolist() == [[False, False]]
+
+
+def test_training_by_mse_brings_cosines_to_ratings():
+    # Users give 5 stars to every item of their own parity and 1 star to every other.
+    state, size = even_odd_state(size=8), 8
+    events = [(f"u{user}", f"i{item}", START_MS) for user in range(size) for item in range(size)]
+    stars = np.array([5.0 if (user + item) % 2 == 0 else 1.0 for user in range(size) for item in range(size)])
+    for relation, chosen in (("rating>=4", stars == 5.0), ("rating", stars == 1.0)):
+        rated = interactions_of([event for event, is_chosen in zip(events, chosen, strict=True) if is_chosen], relation)
+        state.apply(EventBatch(replace(rated, values=stars[chosen].astype(np.float32))))
+    model = {"width": 16, "loss": {"name": "mse", "options": {"negative_weight": 0.0}}}
+    users, items = quick_model(state, quick_settings(model=model)).tensors["vectors"].split(size)
+    found, wanted = users @ items.T, torch.from_numpy(stars.reshape(size, size) / 2 - 1.5)
+    assert (found - wanted).abs().mean() < 0.2

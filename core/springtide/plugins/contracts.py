@@ -111,6 +111,7 @@ class LossInputs:
         rated: float32 ``[num_ratings]``, cosine of a user with an item that it rated, well or badly; empty unless the
             loss ``needs_ratings`` and the graph has any.
         rating: float32 ``[num_ratings]``, the rating, its scale brought to -1 (lowest seen) to 1 (highest seen).
+        is_rated: bool ``[num_edges]``, whether the edge's user rated its item; empty unless the loss ``needs_ratings``.
     """
 
     positive: Tensor
@@ -128,6 +129,7 @@ class LossInputs:
     item_levels: Sequence[Tensor] = ()
     rated: Tensor = field(default_factory=lambda: torch.zeros(0))
     rating: Tensor = field(default_factory=lambda: torch.zeros(0))
+    is_rated: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
 
 class Loss(nn.Module):

@@ -36,6 +36,7 @@ class Progress:
 
 
 _NONE = np.zeros(0, np.int64)
+_NO_MARKS = np.zeros(0, np.bool_)
 
 OnProgress = Callable[[Progress], None]
 
@@ -152,6 +153,7 @@ def fit(
             item_levels=[level[places[1]] for level in at_levels],
             rated=(of_rated * of_users[torch.from_numpy(rated_by).to(device)]).sum(-1),
             rating=torch.from_numpy(graph.ratings.ratings[rated]).to(device),
+            is_rated=torch.from_numpy(ratings.is_rated(users, items).ravel() if ratings else _NO_MARKS).to(device),
         )
         loss = loss_function(inputs)
         for (task, weight, _), place in zip(objective.tasks, places[4:], strict=True):

@@ -65,6 +65,8 @@ class RatingSampler:
     def __init__(self, ratings: Ratings, num_users: int) -> None:
         self._order = np.argsort(ratings.user_rows, kind="stable")
         self._first = np.searchsorted(ratings.user_rows[self._order], np.arange(num_users + 1))
+        self._num_items = int(ratings.item_rows.max(initial=-1)) + 1
+        self._pairs = np.unique(ratings.user_rows * self._num_items + ratings.item_rows)
 
     def draw(self, users: Int64s, count: int, generator: np.random.Generator) -> tuple[Int64s, Int64s]:
         """Return ``count`` ratings of each user that has any: positions in ``users`` and in the ratings, int64 each."""
@@ -72,6 +74,15 @@ class RatingSampler:
         position = np.repeat(np.flatnonzero(counts > 0), count)
         within = (generator.random(len(position)) * counts[position]).astype(np.int64)
         return position, self._order[self._first[users][position] + within]
+
+    def is_rated(self, users: Int64s, items: Int64s) -> npt.NDArray[np.bool_]:
+        """Return whether each user rated each of its items, bool ``[num_users, n]`` of int64 ``[num_users, n]``."""
+        if not len(self._pairs):
+            return np.zeros(items.shape, bool)
+        wanted = users[:, None] * self._num_items + items
+        place = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
+        found: npt.NDArray[np.bool_] = (items < self._num_items) & (self._pairs[place] == wanted)
+        return found
 
 
 def is_own(sampler: PositiveSampler, users: Int64s, items: Int64s, num_items: int) -> Tensor:

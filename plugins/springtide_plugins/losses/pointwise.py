@@ -1,5 +1,6 @@
 """Losses of each cosine alone: binary cross entropy, and the squared error of explicit ratings."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -36,8 +37,9 @@ class MeanSquaredError(Loss):
     """Explicit ratings: the cosine of a user with an item that it rated shall be the rating, from −1 to 1.
 
     The squared error of Koren et al. 2009, "Matrix factorization techniques for recommender systems", eq. 2, on
-    cosines. Edges without a rating count as the highest, and sampled items that are not the user's own as 0, neither
-    liked nor disliked; else nothing would tell the items that nobody rated from those that everybody likes.
+    cosines. Edges whose user did not rate the item count as the highest rating, and sampled items that are not the
+    user's own as 0, neither liked nor disliked; else nothing would tell the items that nobody rated from those that
+    everybody likes.
 
     Args:
         negative_weight: What the mean over sampled items counts beside the others.
@@ -52,8 +54,10 @@ class MeanSquaredError(Loss):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Return the sum of the mean squared errors of ratings, edges and negatives, float32 scalar."""
-        loss = over_edges((inputs.positive - 1.0).square(), inputs)
-        loss = loss + self.negative_weight * over_negatives(inputs.negative.square(), inputs)
+        loss = self.negative_weight * over_negatives(inputs.negative.square(), inputs)
+        unrated = inputs
         if len(inputs.rated):
             loss = loss + (inputs.rated - inputs.rating).square().mean()
-        return loss
+        if len(inputs.is_rated):
+            unrated = replace(inputs, weight=inputs.weight * ~inputs.is_rated)
+        return loss + over_edges((inputs.positive - 1.0).square(), unrated)
