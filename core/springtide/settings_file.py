@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from springtide.config import Settings
+from springtide.config import Part, PartSettings, Settings
 from springtide.errors import SettingsError
 
 FILE_VARIABLE = "SPRINGTIDE_SETTINGS"
 DEFAULT_FILE = "springtide.toml"
 PREFIX = "SPRINGTIDE_"
 NONE = "none"  # TOML has no null: this word stands for it where a setting may be without bound.
+
+_PART: TypeAdapter[PartSettings] = TypeAdapter(Part)  # It knows that a name alone is a part, and a list several.
 
 _Tree = dict[str, Any]
 _Path = tuple[str, ...]
@@ -126,6 +128,8 @@ def _merge(
             raise SettingsError(f"{origin}: no setting named {'.'.join(here)!r} ({_nearest(model, path, key)})")
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
+            if issubclass(section, PartSettings) and isinstance(value, str | list):
+                value = _PART.validate_python(value).model_dump()
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{origin}: {'.'.join(here)} is a table of settings, got {value!r}")
             _merge(section, tree[key], value, here, origin, origins, replaces_tables=replaces_tables)

@@ -79,6 +79,15 @@ def test_part_keeps_its_default_name_when_only_options_are_set(tmp_path: Path) -
     assert encoder.options == {"alpha": 0.5}
 
 
+def test_part_may_be_written_as_its_name_and_aggregators_as_a_list(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.toml", '[model]\nencoder = "gat"\naggregator = ["mean", "max"]\n')
+
+    model = load_settings(file).settings.model
+
+    assert (model.encoder.name, model.encoder.options) == ("gat", {})
+    assert (model.aggregator.name, model.aggregator.options) == ("several", {"of": ["mean", "max"]})
+
+
 def test_none_in_words_takes_a_bound_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "a.toml", '[graph]\nmax_edges = "none"\n')
     monkeypatch.setenv("SPRINGTIDE_TRAINING__RETRAIN_EVERY_S", "none")
@@ -95,7 +104,7 @@ def test_none_in_words_takes_a_bound_away(tmp_path: Path, monkeypatch: pytest.Mo
         ("[kafka]\nbootstrap_server = 'a'\n", "(did you mean kafka.bootstrap_servers?)"),
         ("[traning]\nsteps = 2\n", "no setting named 'traning' (did you mean training?)"),
         ("steps = 2\n", "no setting named 'steps' (did you mean training.steps?)"),
-        ("[plugins]\nzzz = 1\n", "no setting named 'plugins.zzz' (choices: folder, modules)"),
+        ("[plugins]\nzzz = 1\n", "no setting named 'plugins.zzz' (choices: folder, modules, on_error)"),
         ("[interactions.buy]\nwieght = 2\n", "(did you mean interactions.buy.weight?)"),
         ("[model.encoder]\nnane = 'gat'\n", "no setting named 'model.encoder.nane' (did you mean model.encoder.name?)"),
         ("server = 3\n", "server is a table of settings, got 3"),
