@@ -152,9 +152,7 @@ class TrainingSettings(_Section):
     rating_types: tuple[str, ...] = ("rating",)  # Interaction types whose value is a rating (a purchase's is a count).
     edge_half_life_days: Positive | None = None
     positive_half_life_days: Positive | None = 90.0  # How fast an interaction stops being drawn as a positive.
-    exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = (
-        0.07  # The latest share; more if that tells little.
-    )
+    exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share; more if that tells little.
     live_exponents: bool = True  # Learned with features of each moment, as served; or frozen at the slice's start.
     replay_ratio: Annotated[float, Field(ge=0)] = 1.0  # Replayed old interactions for each recent one in fine-tuning.
     device: str = "cpu"

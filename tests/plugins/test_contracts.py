@@ -48,7 +48,7 @@ def test_encoder_and_aggregator_learn_by_every_loss(encoder, aggregator):
     levels.append(F.normalize(encoder.readout(levels), dim=-1))
     learned = [inputs, *encoder.parameters()]
     for name in names("loss"):
-        loss = make("loss", name)(batch_of(levels))
+        loss = make("loss", name, num_layers=samples.NUM_LAYERS)(batch_of(levels))
         gradients = torch.autograd.grad(loss, learned, retain_graph=True, allow_unused=True)
         assert loss.isfinite(), name
         assert gradients[0].any(), f"loss {name} teaches the inputs nothing"

@@ -56,11 +56,6 @@ def inputs_of(positive, negative, is_own=None, weight=None, user=None, **others:
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda part: part.name)
-def test_loss_keeps_its_contract(loss):
-    check_loss(loss.factory)
-
-
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda part: part.name)
 def test_training_learns_by_the_loss(loss):
     settings = quick_settings(model={"width": 16, "loss": {"name": loss.name}})
     users, items = quick_model(even_odd_state(), settings).tensors["vectors"].split(24)

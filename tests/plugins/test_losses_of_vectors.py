@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import LossInputs
+from springtide.plugins.loading import load_plugins
+from springtide.testing import quick_settings
 from springtide_plugins.losses.geometry import DirectAU, XSimGCL
 from springtide_plugins.losses.softmax import SampledSoftmax
 
@@ -89,7 +91,7 @@ def test_xsimgcl_adds_the_contrast_of_distinct_users_and_items(layer):
     users = info_nce(inputs.user_vectors, inputs.user_levels[layer], 0.2)
     items = info_nce(inputs.item_vectors[:2], inputs.item_levels[layer][:2], 0.2)
     expected = float(SampledSoftmax(temperature=0.1)(inputs)) + 0.3 * (users + items)
-    loss = XSimGCL(temperature=0.1, contrast_weight=0.3, contrast_temperature=0.2, layer=layer)
+    loss = XSimGCL(2, temperature=0.1, contrast_weight=0.3, contrast_temperature=0.2, layer=layer)
     assert float(loss(inputs)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -97,15 +99,16 @@ def test_xsimgcl_contrasts_no_more_nodes_than_it_may():
     inputs = contrasted()
     users = info_nce(inputs.user_vectors[:1], inputs.user_levels[1][:1], 0.2)
     assert users == 0.0  # One alone has nothing to be told from.
-    loss = XSimGCL(contrast_weight=1.0, max_nodes=1)
+    loss = XSimGCL(2, contrast_weight=1.0, max_nodes=1)
     assert float(loss(inputs)) == pytest.approx(float(SampledSoftmax()(inputs)))
 
 
 def test_xsimgcl_wants_noise():
-    assert XSimGCL(eps=0.25).noise == 0.25
+    assert XSimGCL(2, eps=0.25).noise == 0.25
     assert SampledSoftmax().noise == 0.0
 
 
 def test_xsimgcl_refuses_a_layer_that_the_encoder_has_not():
-    with pytest.raises(SettingsError, match="wanted a layer from 0 to 2, got 3"):
-        XSimGCL(layer=3)(contrasted())
+    settings = quick_settings(model={"num_layers": 2, "loss": {"name": "xsimgcl", "options": {"layer": 3}}})
+    with pytest.raises(SettingsError, match="loss 'xsimgcl': wanted a layer of the encoder's, at most 2, got 3"):
+        load_plugins().check(settings)

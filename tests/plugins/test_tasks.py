@@ -19,7 +19,6 @@ from springtide.plugins.loading import load_plugins
 from springtide.state import LiveState
 from springtide.testing import (
     START_MS,
-    check_task,
     even_odd_state,
     interactions_of,
     observed_of,
@@ -86,11 +85,6 @@ def shop():
 
 def settings_of(encoder: str, **model: Any):
     return quick_settings(model={"width": 16, "encoder": {"name": encoder}, "aggregator": {"name": "mean"}, **model})
-
-
-@pytest.mark.parametrize("task", TASKS, ids=lambda part: part.name)
-def test_task_keeps_its_contract(task):
-    check_task(task.factory)
 
 
 def test_register_tasks_offers_three():

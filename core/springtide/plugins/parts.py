@@ -24,7 +24,7 @@ KINDS: Mapping[str, str] = {
 ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "encoder": ("width", "num_layers", "aggregator", "schema", "make"),
     "aggregator": ("width", "make"),
-    "loss": ("make",),
+    "loss": ("num_layers", "make"),
     "negative sampler": ("make",),
     "task": ("make",),
     "context weight": ("make",),
@@ -210,7 +210,7 @@ class Plugins:
         if aggregator is not None:
             sizes = {"width": model.width, "num_layers": model.num_layers}
             made("model.encoder", "encoder", model.encoder, **sizes, aggregator=aggregator, schema=EXAMPLE_SCHEMA)
-        loss = made("model.loss", "loss", model.loss)
+        loss = made("model.loss", "loss", model.loss, num_layers=model.num_layers)
         sampler = made("model.negatives", "negative sampler", model.negatives)
         if loss is not None and sampler is not None and loss.needs_random_negatives and sampler.is_selective:
             problems.append(

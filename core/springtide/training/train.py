@@ -105,7 +105,7 @@ def train(
         task.prepare(before, settings.model.width)
         task.to(rates.device)
     objective = Objective(
-        plugins.make("loss", settings.model.loss),
+        plugins.make("loss", settings.model.loss, num_layers=settings.model.num_layers),
         plugins.make("negative sampler", settings.model.negatives),
         [(task, settings.model.tasks[key].weight, settings.model.tasks[key].batch) for key, task in tasks.items()],
     )

@@ -51,6 +51,7 @@ class XSimGCL(Loss):
     batch, and over its distinct items.
 
     Args:
+        num_layers: How many layers the encoder has.
         recommendation: The loss that the contrast goes with.
         temperature: Of the recommendation loss.
         contrast_weight: What the contrast counts beside it (λ).
@@ -58,6 +59,9 @@ class XSimGCL(Loss):
         layer: Which level the vectors are compared with (l*), from 0 to the encoder's number of layers.
         eps: Length of the noise (ε).
         max_nodes: How many users, and how many items, of a batch are contrasted; memory grows with their square.
+
+    Raises:
+        SettingsError: If the encoder has no such layer.
     """
 
     needs_levels: ClassVar[bool] = True
@@ -65,6 +69,7 @@ class XSimGCL(Loss):
 
     def __init__(
         self,
+        num_layers: int,
         recommendation: Literal["cce", "pairwise_logistic"] = "cce",
         temperature: PositiveFloat = 0.15,
         contrast_weight: NonNegativeFloat = 0.1,
@@ -74,6 +79,8 @@ class XSimGCL(Loss):
         max_nodes: PositiveInt = 2_048,
     ) -> None:
         super().__init__()
+        if layer > num_layers:
+            raise SettingsError(f"wanted a layer of the encoder's, at most {num_layers}, got {layer}")
         self.recommendation: Loss = (
             SampledSoftmax(temperature) if recommendation == "cce" else PairwiseLogistic(temperature)
         )
@@ -84,14 +91,7 @@ class XSimGCL(Loss):
         self.max_nodes = max_nodes
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Return the recommendation loss and the weighted contrast, float32 scalar.
-
-        Raises:
-            SettingsError: If the encoder has no such layer.
-        """
-        if self.layer >= len(inputs.user_levels):
-            num_layers = len(inputs.user_levels) - 1
-            raise SettingsError(f"loss 'xsimgcl': wanted a layer from 0 to {num_layers}, got {self.layer}")
+        """Return the recommendation loss and the weighted contrast, float32 scalar."""
         loss: Tensor = self.recommendation(inputs)
         users, items = slice(self.max_nodes), _firsts(inputs.item, self.max_nodes)
         contrast = self._contrast(inputs.user_vectors[users], inputs.user_levels[self.layer][users])

@@ -61,6 +61,8 @@ def run_checks(
     offered: dict[str, Any] = {}
     if kind == "aggregator":
         offered = {"width": samples.WIDTH}
+    if kind == "loss":
+        offered = {"num_layers": losses.NUM_LAYERS}
     if kind == "encoder":
         offered = {
             "width": samples.WIDTH,

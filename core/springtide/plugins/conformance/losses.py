@@ -17,7 +17,8 @@ from springtide.plugins.conformance.checks import (
 )
 from springtide.plugins.contracts import Loss, LossInputs
 
-_WIDTH, _NUM_NEGATIVES, _NUM_LEVELS = 8, 5, 3
+NUM_LAYERS = 2
+_WIDTH, _NUM_NEGATIVES = 8, 5
 
 
 def the_loss_is_one_finite_number(subject: Subject) -> None:
@@ -177,8 +178,8 @@ def loss_inputs(cosine: float | Tensor = 0.1) -> LossInputs:
         item=torch.tensor([0, 1, 2, 3]),
         user_vectors=users,
         item_vectors=items,
-        user_levels=(*(random(2) for _ in range(_NUM_LEVELS - 1)), users),
-        item_levels=(*(random(4) for _ in range(_NUM_LEVELS - 1)), items),
+        user_levels=(*(random(2) for _ in range(NUM_LAYERS)), users),
+        item_levels=(*(random(4) for _ in range(NUM_LAYERS)), items),
         rated=rating * cosine,
         rating=rating,
     )
