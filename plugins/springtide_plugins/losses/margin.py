@@ -15,7 +15,7 @@ Margin = Annotated[float, Field(gt=0, le=2)]
 
 
 class MaxMargin(PairwiseLoss):
-    """A user's item must rise above each sampled item by a margin, and above its weaker items by a smaller one.
+    """A user's item must rise above each sampled item by a margin; above its weaker items too, if wanted.
 
     The loss of the walk-through (and of PinSage, Ying et al. 2018, eq. 1): the mean over edges and sampled items that
     are not the user's own of ``max(0, negative − positive + margin)``.
