@@ -98,15 +98,15 @@ class Protocol:
 
     @cached_property
     def _state(self) -> LiveState:
-        """The train part in a graph; nodes that no interaction of the whole data set names are left out."""
+        """The train part in a graph; nodes that none of its interactions names are left out, as from the peers'."""
         self._tell(Progress("build the graph", 0, 1))
         settings = self._adapted(self._settings)
         state = LiveState(settings, make_context_weights(settings.ranking, self._plugins))
-        interactions = self._dataset.interactions
+        interactions = _part(self._dataset.interactions, self._split.train)
         wanted = {USER: set(interactions.user_ids), ITEM: set(interactions.item_ids)}
         upserts = [upsert for upsert in self._dataset.upserts if upsert.node_id in wanted.get(upsert.node_type, ())]
         state.apply(EventBatch(_part(interactions, np.zeros(0, np.int64)), upserts=upserts))
-        state.apply(EventBatch(_part(interactions, self._split.train)))
+        state.apply(EventBatch(interactions))
         # A first training compiles what later ones find compiled: that is no part of any model's time.
         one_step = {"steps": 1, "fine_tune_steps": 1, "num_threads": settings.training.num_threads}
         warm_up = quick_settings(training=one_step, ranking=settings.ranking.model_dump())
