@@ -1,6 +1,7 @@
 """Loading the settings: defaults, then one TOML file, then the environment."""
 
 import difflib
+import json
 import os
 import tomllib
 import types
@@ -8,7 +9,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Annotated, Any, Union
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -126,18 +127,23 @@ def _merge(
         field = model.model_fields.get(key)
         if field is None:
             raise SettingsError(f"{origin}: no setting named {'.'.join(here)!r} ({_nearest(model, path, key)})")
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
+        if value == NONE and _may_be_none(field.annotation):
+            tree[key] = None
+            origins[here] = origin
+            continue
+        section = _section_of(field.annotation)
+        if section is not None:
             if issubclass(section, PartSettings) and isinstance(value, str | list):
                 value = _PART.validate_python(value).model_dump()
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{origin}: {'.'.join(here)} is a table of settings, got {value!r}")
+            tree[key] = tree[key] or {}
             _merge(section, tree[key], value, here, origin, origins, replaces_tables=replaces_tables)
             continue
         if isinstance(value, Mapping):
             _merge_table(field.annotation, tree, key, value, here, origin, origins, replaces=replaces_tables)
             continue
-        tree[key] = None if value == NONE and _may_be_none(section) else value
+        tree[key] = value
         origins[here] = origin
 
 
@@ -155,17 +161,36 @@ def _merge_table(
     """Lay a table whose keys are the reader's own names; its values may be sections, whose keys are ours."""
     arguments = typing.get_args(annotation)
     row = arguments[1] if len(arguments) == 2 else None
-    table = {} if replaces else tree[key]
+    table = {} if replaces else tree.get(key) or {}
     for name, entry in value.items():
         if isinstance(row, type) and issubclass(row, BaseModel) and isinstance(entry, Mapping):
             table.setdefault(name, {})
             _merge(row, table[name], entry, (*here, name), origin, origins, replaces_tables=replaces)
         else:
-            table[name] = entry
+            # The environment has text alone: an option of a part that reads as JSON is what it reads as.
+            is_text = not replaces and here[-1] == "options" and isinstance(entry, str)
+            table[name] = _read_option(entry) if is_text else entry
         origins[*here, name] = origin
     if not value:
         origins[here] = origin
     tree[key] = table
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a setting is, or may be beside nothing; None if it is none."""
+    of_union = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else ()
+    for candidate in (annotation, *of_union):
+        section = typing.get_args(candidate)[0] if typing.get_origin(candidate) is Annotated else candidate
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            return section
+    return None
+
+
+def _read_option(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _may_be_none(annotation: Any) -> bool:
@@ -187,8 +212,9 @@ def _nearest(model: type[BaseModel], path: _Path, key: str) -> str:
 def _known_paths(model: type[BaseModel], path: _Path) -> Iterator[_Path]:
     for name, field in model.model_fields.items():
         yield (*path, name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _known_paths(field.annotation, (*path, name))
+        section = _section_of(field.annotation)
+        if section is not None:
+            yield from _known_paths(section, (*path, name))
 
 
 def _explain(detail: Any, origins: Mapping[_Path, str]) -> str:

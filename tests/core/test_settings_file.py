@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from springtide.config import Settings
+from springtide.config import PartSettings, Settings
 from springtide.errors import SettingsError
 from springtide.settings_file import load_settings
 from springtide.settings_view import masked, to_toml
@@ -77,6 +77,28 @@ def test_part_keeps_its_default_name_when_only_options_are_set(tmp_path: Path) -
 
     assert encoder.name == Settings().model.encoder.name
     assert encoder.options == {"alpha": 0.5}
+
+
+def test_aggregator_may_be_left_to_the_encoder_or_set_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().settings.model.aggregator is None
+    file = write(tmp_path / "a.toml", '[model]\naggregator = {name = "lstm", options = {max_messages = 8}}\n')
+    assert load_settings(file).settings.model.aggregator == PartSettings(name="lstm", options={"max_messages": 8})
+    monkeypatch.setenv("SPRINGTIDE_MODEL__AGGREGATOR__NAME", "max")
+    assert load_settings().settings.model.aggregator == PartSettings(name="max")
+    file = write(tmp_path / "b.toml", '[model]\naggregator = "none"\n')
+    monkeypatch.delenv("SPRINGTIDE_MODEL__AGGREGATOR__NAME")
+    assert load_settings(file).settings.model.aggregator is None
+
+
+def test_options_of_parts_come_from_the_environment_as_what_they_read_as(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPRINGTIDE_MODEL__LOSS__OPTIONS__MARGIN", "0.3")
+    monkeypatch.setenv("SPRINGTIDE_MODEL__LOSS__OPTIONS__MODE", "fast")
+    monkeypatch.setenv("SPRINGTIDE_KAFKA__CLIENT_OPTIONS__SASL_PLAIN_PASSWORD", "0123")
+    settings = load_settings().settings
+    assert settings.model.loss.options == {"margin": 0.3, "mode": "fast"}
+    assert settings.kafka.client_options == {"sasl_plain_password": "0123"}, "a password is text whatever it reads as"
 
 
 def test_part_may_be_written_as_its_name_and_aggregators_as_a_list(tmp_path: Path) -> None:

@@ -181,7 +181,10 @@ class Plugins:
         model = settings.model
         if model.aggregator is not None:
             return settings
-        stated = getattr(self.part("encoder", model.encoder.name).factory, "default_aggregator", None)
+        factory = self.part("encoder", model.encoder.name).factory
+        while isinstance(factory, functools.partial):
+            factory = factory.func
+        stated = getattr(factory, "default_aggregator", None)
         aggregator = PartSettings(name=stated or "mean")
         return settings.model_copy(update={"model": model.model_copy(update={"aggregator": aggregator})})
 
