@@ -140,6 +140,16 @@ def test_models_share_one_state_and_leave_it_as_it_was(plugins: Plugins) -> None
             np.testing.assert_array_equal(after.context_weights[name][key], array)
 
 
+def test_what_only_the_test_part_knows_is_no_candidate(plugins: Plugins) -> None:
+    events = [*even_odd_events(32), ("u0", "new at the end", 10**13), ("u1", "i1", 10**13)]
+    upserts = [NodeUpsert("item", item) for item in ("i1", "new at the end", "nobody took it")]
+    protocol = Protocol(Dataset("more", interactions_of(events), upserts), quick_settings(), plugins)
+    ids = protocol._state.graph.nodes("item").ids.all_ids()
+    assert "i1" in ids
+    assert "new at the end" not in ids
+    assert "nobody took it" not in ids
+
+
 def baseline_rows() -> Interactions:
     """Two users had i0, two i1, three i2; of the last 28 days' purchases three are of i0, two of i1 and none of i2."""
     day = MS_PER_DAY
