@@ -38,7 +38,7 @@ from springtide_plugins.encoders.lightgcn import LightGCN
 from springtide_plugins.encoders.mpnn import MPNN
 from springtide_plugins.losses.adjacency import Reconstruction
 from springtide_plugins.losses.geometry import DirectAU, XSimGCL
-from springtide_plugins.losses.margin import MaxMargin
+from springtide_plugins.losses.margin import LowRankMaxMargin, MaxMargin
 from springtide_plugins.losses.pairwise import Hinge, PairwiseLogistic, Triplet
 from springtide_plugins.losses.pointwise import BinaryCrossEntropy, MeanSquaredError
 from springtide_plugins.losses.softmax import SampledSoftmax
@@ -83,6 +83,7 @@ def register_losses(register: Callable[[str, LossFactory], None]) -> None:
     register("cce", SampledSoftmax)
     register("directau", DirectAU)
     register("hinge", Hinge)
+    register("low_rank_max_margin", LowRankMaxMargin)
     register("max_margin", MaxMargin)
     register("mse", MeanSquaredError)
     register("pairwise_logistic", PairwiseLogistic)

@@ -25,7 +25,7 @@ from springtide.testing import (
 from springtide.training.links import Ratings
 from springtide.training.sampling import RatingSampler
 from springtide_plugins.losses.adjacency import Reconstruction
-from springtide_plugins.losses.margin import MaxMargin
+from springtide_plugins.losses.margin import LowRankMaxMargin, MaxMargin
 from springtide_plugins.losses.pairwise import Hinge, PairwiseLogistic, Triplet
 from springtide_plugins.losses.pointwise import BinaryCrossEntropy, MeanSquaredError
 from springtide_plugins.losses.softmax import SampledSoftmax
@@ -185,6 +185,12 @@ def test_low_rank_positives_are_a_users_weaker_edges():
     expected = 0.5 * sum(max(0.0, pair) for pair in pairs) / 3
     loss = MaxMargin(margin=0.2, low_rank_margin=0.1, low_rank_weight=0.5)
     assert float(loss(inputs)) == pytest.approx(expected)  # The negatives lie too far below to count.
+
+
+def test_low_rank_max_margin_is_max_margin_with_them_on():
+    inputs = inputs_of([0.5, 0.48], [[0.4]], user=[0, 0], strength=[2.0, 1.0])
+    assert float(LowRankMaxMargin()(inputs)) == float(MaxMargin(low_rank_weight=0.5)(inputs))
+    assert float(LowRankMaxMargin()(inputs)) > float(MaxMargin()(inputs))
 
 
 def test_low_rank_positives_are_off_by_default():
