@@ -153,3 +153,18 @@ def test_fine_tuning_goes_on_with_a_new_relation_left_out():
     tuned = quick_model(state, settings, PLUGINS, base)
     assert tuned.manifest.schema == base.manifest.schema
     assert torch.isfinite(tuned.tensors["vectors"]).all()
+
+
+@pytest.mark.parametrize("encoder", RELATIONAL)
+def test_items_just_touched_count_as_liked_whatever_came_first(encoder):
+    settings = settings_of(encoder, training={"steps": 120})
+    state = state_of((), settings, PLUGINS)
+    dislikes = [(f"u{row}", f"i{(row + 1) % SIZE}", START_MS) for row in range(SIZE)]
+    state.apply(EventBatch(interactions_of(dislikes, "dislike")))
+    state.apply(EventBatch(interactions_of(even_odd_events(SIZE))))
+    ranker = Ranker(state, settings.ranking)
+    ranker.swap(ServingModel.from_artifact(quick_model(state, settings, PLUGINS), PLUGINS))
+    (ranking,) = ranker.recommend([Query(NOW, recent_items=("i3", "i5"), count=SIZE)])
+    cosine_of = {item.item_id: item.cosine for item in ranking.items}
+    even, odd = (np.mean([cosine_of[f"i{row}"] for row in range(first, SIZE, 2)]) for first in (0, 1))
+    assert odd > even + 0.2

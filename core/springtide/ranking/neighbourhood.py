@@ -121,6 +121,9 @@ class Surroundings:
         half_life_days: float | None,
     ) -> None:
         self._links = links_to(node_type, schema, rules)
+        positive = {rules.edge_type(relation) for relation in rules.positive_relations}
+        liked = (link for link in self._links if link.is_outgoing and link.edge_type in positive)
+        self._touching = next(liked, None)  # What items that were just touched count as.
         self._schema = schema
         self._limit = limit
         self._half_life_days = half_life_days
@@ -149,9 +152,9 @@ class Surroundings:
         found: dict[tuple[str, int], list[_Events]] = {}
         for link in self._links:
             found.setdefault((link.neighbour_type, link.relation), []).append(_events_of(view, link, rows, self._limit))
-        if touched is not None and len(touched.item_rows):
-            link = next(link for link in self._links if link.is_outgoing)
-            found[link.neighbour_type, link.relation].append(_events_of_touched(touched))
+        if touched is not None and len(touched.item_rows) and self._touching is not None:
+            key = (self._touching.neighbour_type, self._touching.relation)
+            found[key].append(_events_of_touched(touched))
         parts = []
         for (node_type, relation), events in found.items():
             target, source, weight, age_days = _pairs(events, newest_ms, self._half_life_days)
