@@ -9,14 +9,18 @@ from springtide.evaluation.plan import Choice, key_of_model, keys_of_baselines, 
 from springtide.plugins.loading import Part, Plugins, load_plugins
 
 
+class Summing:
+    default_aggregator = "sum"
+
+
 class Stating:
-    default_aggregator = "mean"
+    default_aggregator = "max"
 
 
 def plugins_of(*, origin: str = "parts 1.0") -> Plugins:
-    """Two encoders that state nothing, one that states the mean, and something for each other kind."""
+    """An encoder that states nothing, one that states sums, one that states the max; something of each other kind."""
     named = {
-        "encoder": {"lightgcn": object, "plain": object, "stating": Stating},
+        "encoder": {"lightgcn": Summing, "plain": object, "stating": Stating},
         "aggregator": {"sum": object, "mean": object, "max": object},
         "loss": {"cce": object, "bce": object},
         "negative sampler": {"popularity": object},
@@ -37,24 +41,24 @@ def test_nothing_chosen_is_the_model_of_the_settings() -> None:
     (section,) = plan_sections(settings, plugins_of(), Choice())
 
     assert (section.varied, section.same) == ("model", "")
-    assert section.models == {"springtide (lightgcn, sum, cce)": settings}
+    assert section.models == {"springtide (lightgcn, sum, cce)": settings_with(aggregator="sum")}
 
 
 def test_every_encoder_comes_with_the_aggregator_it_states() -> None:
     (section,) = plan_sections(Settings(), plugins_of(), Choice(has_all_encoders=True))
 
     assert (section.varied, section.same) == ("encoder", "loss cce")
-    assert list(section.models) == ["lightgcn, sum", "plain, sum", "stating, mean"]
-    chosen = section.models["stating, mean"].model
-    assert (chosen.encoder.name, chosen.aggregator.name, chosen.loss.name) == ("stating", "mean", "cce")
+    assert list(section.models) == ["lightgcn, sum", "plain, mean", "stating, max"]
+    chosen = section.models["stating, max"].model
+    assert (chosen.encoder.name, chosen.aggregator.name, chosen.loss.name) == ("stating", "max", "cce")
 
 
 def test_settings_encoder_keeps_the_settings_aggregator() -> None:
-    settings = settings_with(encoder="stating", aggregator="max")
+    settings = settings_with(encoder="stating", aggregator="sum")
 
     (section,) = plan_sections(settings, plugins_of(), Choice(encoders=["stating", "plain"]))
 
-    assert list(section.models) == ["stating, max", "plain, max"]
+    assert list(section.models) == ["stating, sum", "plain, mean"]
 
 
 def test_named_aggregators_meet_every_encoder() -> None:
@@ -76,10 +80,10 @@ def test_losses_have_a_section_of_their_own() -> None:
 
     encoders, losses = plan_sections(Settings(), plugins_of(), choice)
 
-    assert list(encoders.models) == ["plain, sum"]
+    assert list(encoders.models) == ["plain, mean"]
     assert (losses.varied, losses.same) == ("loss", "encoder lightgcn, sum")
     assert list(losses.models) == ["bce", "cce"]
-    assert losses.models["cce"] == Settings()
+    assert losses.models["cce"] == settings_with(aggregator="sum")
 
 
 def test_part_of_the_settings_keeps_its_options_and_others_have_none() -> None:
@@ -120,7 +124,7 @@ def test_all_that_is_built_in_can_be_made_as_it_is_planned() -> None:
 
 def test_key_changes_with_what_bears_on_the_result() -> None:
     def key(training: dict[str, object] | None = None, origin: str = "parts 1.0", **model: object) -> object:
-        settings = Settings.model_validate({"model": model, "training": training or {}})
+        settings = Settings.model_validate({"model": {"aggregator": "sum", **model}, "training": training or {}})
         return key_of_model("films", settings, plugins_of(origin=origin))
 
     others = [
@@ -136,7 +140,7 @@ def test_key_changes_with_what_bears_on_the_result() -> None:
 
 
 def test_key_names_data_set_model_and_seed() -> None:
-    settings = Settings.model_validate({"training": {"seed": 5}})
+    settings = Settings.model_validate({"model": {"aggregator": "sum"}, "training": {"seed": 5}})
 
     key = key_of_model("films", settings, plugins_of())
 

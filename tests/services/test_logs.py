@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from springtide.config import KafkaSettings, Settings
+from springtide_services import logs
 from springtide_services.logs import configure_logging, log_settings
 
 
@@ -25,6 +26,7 @@ def stream() -> Iterator[io.StringIO]:
         yield stream
     logging.captureWarnings(False)
     structlog.reset_defaults()
+    vars(logs.logger).pop("bind", None)  # A logger that was used keeps how it was configured then.
     root.handlers[:] = handlers
     root.setLevel(level)
 
