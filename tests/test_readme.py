@@ -140,3 +140,20 @@ def test_make_targets_of_the_readme_exist() -> None:
 def test_links_of_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("block", blocks("toml", "Choose what a model is made of"), ids=lambda block: block.split()[0])
+def test_choices_of_parts_load_and_go_together(block: str, clean_environment: None, tmp_path: Path) -> None:
+    path = tmp_path / "chosen.toml"
+    path.write_text(block, encoding="utf-8")
+    settings = load_settings(path).settings
+    load_plugins(settings.plugins).check(settings)
+
+
+def test_every_built_in_part_is_named_in_the_table_of_parts() -> None:
+    rows = re.findall(r"^\| ([a-z ]+) \| (`.*) \|$", README, re.MULTILINE)
+    named = {(kind, name) for kind, names in rows for name in re.findall(r"`([a-z0-9_]+)`", names)}
+    built_in = {(part.kind, part.name) for part in load_plugins().parts if part.origin.startswith("springtide ")}
+    # Several at once is said in words.
+    assert built_in - named == {("aggregator", "several")}
+    assert named <= built_in
