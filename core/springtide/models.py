@@ -38,6 +38,7 @@ class ModelManifest:
         graph_cut: What it was trained on: checkpoint name, next offsets, number of interactions, newest event time.
         metrics: By name.
         exponents: For each context weight, the exponent of each factor.
+        exponent_errors: The standard error of each, under the same names; empty if none was fitted.
         temperature: What cosines are divided by, above 0.
         schema: Types of nodes in the order of its vectors, relations of a relational encoder, scales of numbers; see
             ``training.artifact``.
@@ -53,6 +54,7 @@ class ModelManifest:
     graph_cut: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
     exponents: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    exponent_errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     temperature: float = 1.0
     schema: Mapping[str, Any] = field(default_factory=dict)
     request_id: str = ""

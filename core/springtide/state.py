@@ -1,7 +1,8 @@
 """What one stream has made so far: the graph, what the context weights learned, and the position that they are at."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,8 @@ from springtide.clock import MS_PER_DAY
 from springtide.config import Settings
 from springtide.errors import EventRefusedError
 from springtide.events.model import EventBatch, NodeUpsert
-from springtide.graph.applying import apply_events
+from springtide.graph.applying import USER, apply_events
+from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.live import LiveGraph
 from springtide.graph.nodes import AttributesSnapshot
@@ -65,6 +67,7 @@ class StateSnapshot:
         edges: By edge type, in order.
         nodes: By node type, in order.
         context_weights: What each learned, as arrays by name.
+        circumstances: Keys and values of what is kept with interactions.
     """
 
     version: int
@@ -75,6 +78,7 @@ class StateSnapshot:
     edges: tuple[EdgesSnapshot, ...]
     nodes: tuple[NodesSnapshot, ...]
     context_weights: dict[str, dict[str, npt.NDArray[np.generic]]]
+    circumstances: dict[str, Any] = field(default_factory=dict)
 
 
 class LiveState:
@@ -88,6 +92,7 @@ class LiveState:
         graph: The live graph.
         rules: The interaction rules.
         context_weights: By name.
+        circumstances: Those that the context weights look at, which are kept with interactions.
         position: Where the stream is, or None before it is read from one.
         num_events: Interactions applied ever, those that were forgotten or evicted since included.
     """
@@ -99,6 +104,9 @@ class LiveState:
         )
         self.rules = settings.interaction_rules()
         self.context_weights = dict(context_weights)
+        self.circumstances = CircumstanceTable(
+            key for weight in context_weights.values() for key in weight.context_keys
+        )
         self.position: StreamPosition | None = None
         self.num_events = 0
 
@@ -116,7 +124,7 @@ class LiveState:
         Raises:
             EventRefusedError: If an upsert is one that ``refusal_of`` would have told of.
         """
-        observed = apply_events(self.graph, batch, self.rules)
+        observed = apply_events(self.graph, batch, self.rules, self.circumstances)
         if len(observed):
             for weight in self.context_weights.values():
                 weight.observe(observed)
@@ -134,18 +142,20 @@ class LiveState:
         self.position = StreamPosition(position.topic, position.topic_id, {**position.next_offsets, **next_offsets})
 
     def positive_interactions(self, view: GraphView) -> Observed:
-        """Return all positive interactions in the view, sorted by time, without contexts."""
+        """Return all positive interactions in the view, sorted by time, with their circumstances."""
         views = [view.edges(self.rules.edge_type(relation)) for relation in self.rules.positive_relations]
         times = np.concatenate([edges.timestamps_ms for edges in views] or [np.empty(0, np.int64)])
         order = np.argsort(times, kind="stable")
         if not len(order):
             no_rows = np.empty(0, np.int32)
             return Observed(no_rows, no_rows, times, np.empty(0, np.float32))
+        users = np.concatenate([edges.source for edges in views])[order]
         return Observed(
-            np.concatenate([edges.source for edges in views])[order],
+            users,
             np.concatenate([edges.target for edges in views])[order],
             times[order],
             np.concatenate([edges.weights for edges in views])[order],
+            self.circumstances.read(_features_of(views, order), users, view.nodes(USER)),
         )
 
     def snapshot(self) -> StateSnapshot:
@@ -166,4 +176,19 @@ class LiveState:
                 for name, table in ((name, self.graph.nodes(name)) for name in self.graph.node_types)
             ),
             context_weights={name: weight.state() for name, weight in self.context_weights.items()},
+            circumstances=self.circumstances.snapshot(),
         )
+
+
+def _features_of(views: Sequence[EdgeView], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
+    """Return the features of edges of several types in an order, float32 ``[n, width]``; None if none is kept."""
+    width = max((0 if edges.features is None else edges.features.shape[1]) for edges in views)
+    if width <= 1:
+        return None
+    features = np.full((len(order), width), np.nan, np.float32)
+    start = 0
+    for edges in views:
+        if edges.features is not None:
+            features[start : start + len(edges), : edges.features.shape[1]] = edges.features
+        start += len(edges)
+    return features[order]

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import uuid
 
@@ -16,6 +17,8 @@ PURCHASE = ("user", "purchase", "item")
 
 class Counting(ContextWeight):
     """Counts how often each item was taken."""
+
+    context_keys = ("place", "weather")
 
     def __init__(self) -> None:
         self.counts = np.zeros(100, np.int64)
@@ -279,6 +282,28 @@ def test_weight_that_the_checkpoint_does_not_know_learns_from_the_graph(tmp_path
     assert checkpoint is not None
     store.restore(checkpoint, state)
     assert state.context_weights["another"].counts.sum() == 50
+
+
+def test_circumstances_come_back_under_their_keys_whatever_is_asked_for_then(tmp_path):
+    contexts = [{"place": "p", "weather": "rain"}, {"weather": "sun"}, {}]
+    state = new_state()
+    state.apply(EventBatch(dataclasses.replace(purchases(3), contexts=contexts)))
+    store = CheckpointStore(str(tmp_path))
+    store.write(state.snapshot())
+
+    class Other(Counting):
+        context_keys = ("weather", "day")
+
+    later = LiveState(Settings(), {"counting": Other()})
+    store.restore(store.latest(), later)
+    later.apply(EventBatch(dataclasses.replace(purchases(2, 3), contexts=[{"day": "off", "weather": "sun"}, {}])))
+    known = later.positive_interactions(later.graph.view()).circumstances
+    words = {key: [of.values[code] if code >= 0 else "" for code in of.codes] for key, of in known.items()}
+    assert words == {
+        "place": ["p", "", "", "", ""],
+        "weather": ["rain", "sun", "", "sun", ""],
+        "day": ["", "", "", "off", ""],
+    }
 
 
 def test_bounds_do_not_evict_while_restoring(tmp_path):

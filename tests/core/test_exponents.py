@@ -1,15 +1,17 @@
 """Exponents are found again on choices that were made by known ones."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
-from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
+from springtide.plugins.contracts import Circumstances, ContextWeight, Factor, Moment, Observed
 from springtide.testing import START_MS, observed_of
 from springtide.training import exponents
 from springtide.training.exponents import ExponentSettings, fit_exponents
+from springtide.training.logit import softmax_covariance, softmax_moments
 from springtide_plugins.context_weights.popularity import Popularity
 
 NUM_USERS, NUM_ITEMS, WIDTH, NUM_EVENTS, SPLIT = 600, 40, 6, 7_000, 2_500
@@ -223,3 +225,62 @@ def test_cosine_alone_can_be_fitted():
     assert found is not None
     assert found.exponents.new.factors == {}
     assert found.exponents.new.cosine > 1.0
+
+
+def test_true_exponents_lie_within_a_few_standard_errors():
+    found = fitted(2.0)
+    for (side, true), error in (
+        ((found.exponents.new.cosine, 3.0), found.errors.new.cosine),
+        ((found.exponents.new.factors["fixed"]["liked"], 0.8), found.errors.new.factors["fixed"]["liked"]),
+        ((found.exponents.new.factors["fixed"]["signed"], -0.6), found.errors.new.factors["fixed"]["signed"]),
+        ((found.exponents.own.factors["fixed"]["liked"], 0.4), found.errors.own.factors["fixed"]["liked"]),
+    ):
+        assert 0.0 < error < 0.2
+        assert abs(side - true) < 4 * error
+
+
+def test_covariance_is_the_slope_of_the_expected_features():
+    generator = np.random.default_rng(0)
+    features, is_own = generator.normal(size=(60, 3)).astype(np.float32), generator.random(60) < 0.4
+    corrections, stops = generator.normal(size=60).astype(np.float32), np.array([20, 45, 60])
+    at = generator.normal(size=(2, 3)).astype(np.float32)
+    covariance = softmax_covariance(features, is_own, corrections, stops, at)
+    step = np.float32(1e-2)
+    for place in range(6):
+        up, down = at.copy(), at.copy()
+        up.flat[place] += step
+        down.flat[place] -= step
+        expected = [softmax_moments(features, is_own, corrections, stops, point)[1].ravel() for point in (up, down)]
+        np.testing.assert_allclose(covariance[place], (expected[0] - expected[1]) / (2 * step), atol=2e-3)
+
+
+class Placed(ContextWeight):
+    """Items that are wanted at one place and shunned at the other, by a pattern."""
+
+    factors = (Factor("place"),)
+    context_keys = ("place",)
+
+    def bucket(self, moment):
+        return moment.place
+
+    def item_log_lifts(self, moment, num_items):
+        pattern = np.random.default_rng(11).normal(size=(1, num_items)).astype(np.float32)
+        return {"north": pattern, "south": -pattern}.get(moment.place, 0 * pattern)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize("true", [0.8, 0.0])
+def test_exponent_of_a_circumstance_is_learned_from_the_events_own(is_live, true):
+    generator = np.random.default_rng(12)
+    places = ["north", "south"]
+    codes = generator.integers(-1, 2, NUM_EVENTS).astype(np.int32)  # A third of the events do not say where.
+    pattern = Placed().item_log_lifts(Moment(0, "north"), NUM_ITEMS)[0]
+    signs = np.array([1.0, -1.0, 0.0])[codes]
+    items = (true * signs[:, None] * pattern + generator.gumbel(size=(NUM_EVENTS, NUM_ITEMS))).argmax(1)
+    times = START_MS + np.arange(NUM_EVENTS) * MS_PER_HOUR // 20
+    events = observed_of(zip(generator.integers(0, NUM_USERS, NUM_EVENTS), items, times, strict=True))
+    events = replace(events, circumstances={"place": Circumstances(codes, places)})
+    settings = replace(SETTINGS, is_live=is_live)
+    found = fit_exponents(events, SPLIT, USERS, ITEMS, lambda: {"placed": Placed()}, settings, seed=0)
+    assert found is not None
+    assert found.exponents.new.factors["placed"]["place"] == pytest.approx(true, abs=0.12)

@@ -78,8 +78,16 @@ def test_features_may_come_late_and_are_nan_where_missing():
     graph.append(BUYS, [0], [3], [3], 1.0)
     assert before.features is None
     np.testing.assert_array_equal(graph.view().edges(BUYS).features, [[np.nan], [5.0], [np.nan]])
-    with pytest.raises(ValueError, match="wanted 1 wide as before, got 2"):
-        graph.append(BUYS, [0], [4], [4], 1.0, features=[[1.0, 2.0]])
+
+
+def test_features_may_grow_wider_and_views_stay_as_they_were():
+    graph = graph_of()
+    graph.append(BUYS, [0], [1], [1], 1.0, features=[[5.0]])
+    before = graph.view().edges(BUYS)
+    graph.append(BUYS, [0], [2], [2], 1.0, features=[[1.0, 2.0]])
+    graph.append(BUYS, [0], [3], [3], 1.0, features=[[7.0]])
+    assert before.features.tolist() == [[5.0]]
+    np.testing.assert_array_equal(graph.view().edges(BUYS).features, [[5.0, np.nan], [1.0, 2.0], [7.0, np.nan]])
 
 
 def test_bad_columns_are_refused_and_change_nothing():

@@ -11,13 +11,14 @@ import torch
 from springtide.clock import MS_PER_DAY
 from springtide.errors import InvalidRequestError, ModelError
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
-from springtide.plugins.contracts import Moment
+from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import FAMILIARITY, Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.users import Users
 from springtide.ranking.weights import Exponents, Terms
+from springtide.state import LiveState
 from springtide.testing import (
     even_odd_events,
     even_odd_state,
@@ -492,3 +493,66 @@ def test_vectors_of_folded_items_have_length_one(ranker, state):
     ranker.refresh()
     norms = ranker._serving.table.vectors.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones(SIZE + 1))
+
+
+class Somewhere(ContextWeight):
+    """Doubles the odds of the first item at home; notes what items belong to."""
+
+    factors = (Factor("home"),)
+    context_keys = ("place", "mood")
+
+    def __init__(self) -> None:
+        self.groups: list[ItemGroups] = []
+
+    def regroup(self, groups):
+        self.groups.append(groups)
+
+    def bucket(self, moment):
+        return moment.circumstance("place")
+
+    def item_log_lifts(self, moment, num_items):
+        lifts = np.zeros((1, num_items), np.float32)
+        lifts[0, :1] = np.log(2.0) if moment.circumstance("place") == "home" else 0.0
+        return lifts
+
+
+def state_somewhere() -> LiveState:
+    state = LiveState(quick_settings(), {"somewhere": Somewhere()})
+    upserts = [
+        NodeUpsert("user", "u0", {"place": ("home", "away")}),
+        NodeUpsert("user", "u1", {"place": ("away",)}),
+        NodeUpsert("item", "i0", {"type": ("milk",), "department": ("dairy",)}),
+    ]
+    state.apply(EventBatch(interactions_of([("u0", "i0", 1), ("u1", "i1", 2)]), upserts=upserts))
+    return state
+
+
+def test_circumstances_that_a_request_leaves_out_are_the_users_own():
+    state = state_somewhere()
+    ranker = Ranker(state, quick_settings().ranking)
+    exponents = Exponents(new=Terms(1.0, {"somewhere": {"home": 1.0}}), own=Terms(1.0, {"somewhere": {"home": 1.0}}))
+    model = ServingModel.from_artifact(quick_model(even_odd_state(SIZE)), PLUGINS)
+    ranker.swap(dataclasses.replace(model, exponents=exponents))
+
+    def factor(user_id: str, moment: Moment) -> float:
+        (ranking,) = ranker.recommend([Query(moment, user_id, allow_items=("i0",))])
+        return ranking.items[0].weights["somewhere"]
+
+    assert factor("u0", Moment(5)) == pytest.approx(2.0), "the first of the user's places"
+    assert factor("u1", Moment(5)) == pytest.approx(1.0)
+    assert factor("u1", Moment(5, place="home")) == pytest.approx(2.0)
+    assert factor("u0", Moment(5, attributes={"place": "away"})) == pytest.approx(1.0)
+
+
+def test_weights_are_told_what_items_belong_to_whenever_that_changes():
+    state = state_somewhere()
+    weight = state.context_weights["somewhere"]
+    ranker = Ranker(state, quick_settings().ranking)
+    ranker.refresh()
+    (groups,) = weight.groups
+    assert groups.names == ("department", "type"), "from the coarse to the fine, and those that there are"
+    assert [codes.tolist() for codes in groups.codes] == [[0, -1], [0, -1]]
+    state.apply(EventBatch(interactions_of(()), upserts=[NodeUpsert("item", "i1", {"type": ("bread",)})]))
+    ranker.refresh()
+    assert [codes.tolist() for codes in weight.groups[-1].codes] == [[0, -1], [0, 1]]
+    assert weight.groups[-1].sizes == (1, 2)

@@ -33,6 +33,8 @@ NOTHING = dataclasses.replace(
 class Remembering(ContextWeight):
     """Keeps what it was shown."""
 
+    context_keys = ("place",)
+
     def __init__(self) -> None:
         self.seen: list[Observed] = []
 
@@ -52,20 +54,49 @@ def test_interactions_become_edges_by_relation():
     assert (purchases.source.tolist(), purchases.target.tolist()) == ([0, 1], [0, 1])
     assert purchases.timestamps_ms.tolist() == [40, 10]
     assert purchases.weights.tolist() == [2.0, 2.0]
-    assert purchases.features is None
-    assert view.edges(("user", "rating>=4", "item")).features.tolist() == [[5.0]]
+    np.testing.assert_array_equal(purchases.features, [[np.nan, 0.0], [np.nan, np.nan]])  # A value, and a place.
+    np.testing.assert_array_equal(view.edges(("user", "rating>=4", "item")).features, [[5.0, 1.0]])
+    assert view.edges(("user", "dislike", "item")).features is None
     assert len(view.edges(("user", "dislike", "item"))) == 1
     assert state.num_events == 4
 
 
-def test_positive_interactions_are_observed_in_stream_order_with_contexts():
+def test_positive_interactions_are_observed_in_stream_order_with_circumstances():
     state = new_state()
     state.apply(EventBatch(INTERACTIONS))
     (observed,) = state.context_weights["remembering"].seen
     assert observed.user_rows.tolist() == [0, 0, 1]
     assert observed.item_rows.tolist() == [0, 1, 1]
     assert observed.timestamps_ms.tolist() == [40, 20, 10]
-    assert observed.contexts == [{"place": "p0"}, {"place": "p2"}, {}]
+    assert observed.circumstances["place"].codes.tolist() == [0, 1, -1]
+    assert observed.circumstances["place"].values == ["p0", "p2"]
+
+
+def test_what_an_event_does_not_say_is_taken_from_the_user():
+    state = new_state()
+    state.apply(EventBatch(NOTHING, [NodeUpsert("user", "bob", {"place": ("p2", "p9")})]))
+    state.apply(EventBatch(INTERACTIONS))
+    for observed in (*state.context_weights["remembering"].seen, state.positive_interactions(state.graph.view())):
+        places = observed.circumstances["place"]
+        found = [places.values[code] for code in places.codes]
+        assert dict(zip(observed.timestamps_ms.tolist(), found, strict=True)) == {40: "p0", 20: "p2", 10: "p2"}
+
+
+def test_circumstances_that_no_weight_asks_for_are_not_kept():
+    state = LiveState(Settings(), {})
+    state.apply(EventBatch(INTERACTIONS))
+    view = state.graph.view()
+    assert view.edges(("user", "purchase", "item")).features is None
+    assert state.positive_interactions(view).circumstances == {}
+
+
+def test_circumstances_that_come_later_are_kept_from_then_on():
+    state = new_state()
+    state.apply(EventBatch(dataclasses.replace(INTERACTIONS, contexts=None)))
+    state.apply(EventBatch(INTERACTIONS))
+    observed = state.positive_interactions(state.graph.view())
+    assert observed.timestamps_ms.tolist() == [10, 10, 20, 20, 40, 40]
+    assert sorted(observed.circumstances["place"].codes.tolist()) == [-1, -1, -1, -1, 0, 1]
 
 
 def test_batch_without_positive_interactions_is_not_observed():
@@ -82,7 +113,7 @@ def test_all_positive_interactions_come_back_sorted_by_time():
     assert observed.timestamps_ms.tolist() == [10, 20, 40]
     assert observed.item_rows.tolist() == [1, 1, 0]
     assert observed.user_rows.tolist() == [1, 0, 0]
-    assert observed.contexts is None
+    assert observed.circumstances["place"].codes.tolist() == [-1, 1, 0]
     assert len(new_state().positive_interactions(new_state().graph.view())) == 0
 
 

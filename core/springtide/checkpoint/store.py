@@ -127,6 +127,8 @@ class CheckpointStore:
                 store.append(*files.edges_from_arrow(content))
             if is_newest:
                 store.lineage = saved["lineage"]
+        if manifest.get("circumstances"):
+            state.circumstances.restore(manifest["circumstances"])
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
         state.position, state.num_events = checkpoint.position, checkpoint.num_events
         for name, weight in state.context_weights.items():
@@ -148,6 +150,7 @@ class CheckpointStore:
             "newest_ms": snapshot.newest_ms,
             "num_forgotten": snapshot.num_forgotten,
             "num_edges": sum(len(edges.edges) for edges in snapshot.edges),
+            "circumstances": snapshot.circumstances,
             "edges": [
                 self._write_edges(f"{name}-edges{index}", edges, old_edges.get(edges.edge_type))
                 for index, edges in enumerate(snapshot.edges)

@@ -6,6 +6,7 @@ import numpy as np
 
 from springtide.events.model import EventBatch, Interactions, Relation
 from springtide.events.rules import InteractionRules
+from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.live import LiveGraph
 from springtide.plugins.contracts import Observed
 
@@ -13,13 +14,16 @@ USER = "user"
 ITEM = "item"
 
 
-def apply_events(graph: LiveGraph, batch: EventBatch, rules: InteractionRules) -> Observed:
+def apply_events(
+    graph: LiveGraph, batch: EventBatch, rules: InteractionRules, circumstances: CircumstanceTable
+) -> Observed:
     """Bring a batch into the graph, so that readers see all of it or nothing.
 
     Args:
         graph: The graph; the caller is its writer.
         batch: Decoded events.
         rules: Gives each interaction's weight, and whether it is positive.
+        circumstances: Which circumstances are kept with interactions.
 
     Returns:
         The positive interactions.
@@ -32,7 +36,7 @@ def apply_events(graph: LiveGraph, batch: EventBatch, rules: InteractionRules) -
         for upsert in batch.upserts:
             graph.upsert(upsert)
         _apply_relations(graph, batch.relations)
-        return _apply_interactions(graph, batch.interactions, rules)
+        return _apply_interactions(graph, batch.interactions, rules, circumstances)
 
 
 def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
@@ -50,27 +54,29 @@ def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
         )
 
 
-def _apply_interactions(graph: LiveGraph, interactions: Interactions, rules: InteractionRules) -> Observed:
+def _apply_interactions(
+    graph: LiveGraph, interactions: Interactions, rules: InteractionRules, circumstances: CircumstanceTable
+) -> Observed:
     user_rows = graph.nodes(USER).ids.intern(interactions.user_ids)[interactions.user_codes]
     item_rows = graph.nodes(rules.item_type).ids.intern(interactions.item_ids)[interactions.item_codes]
-    times, values = interactions.timestamps_ms, interactions.values
+    times = interactions.timestamps_ms
+    features = circumstances.features(interactions.values, interactions.contexts)
     rule_of = {rule.name: rule for rule in rules.rules}
     weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
     is_positive = np.array([rule_of[name].is_positive for name in interactions.relations], np.bool_)
     for code, name in enumerate(interactions.relations):
         chosen = np.flatnonzero(interactions.relation_codes == code)
-        chosen_values = values[chosen]
+        of_chosen = None if features is None else features[chosen]
         graph.append(
             rules.edge_type(name),
             *(user_rows[chosen], item_rows[chosen], times[chosen], weights[code]),
-            features=None if np.isnan(chosen_values).all() else chosen_values[:, None],
+            features=None if of_chosen is None or np.isnan(of_chosen).all() else of_chosen,
         )
     chosen = np.flatnonzero(is_positive[interactions.relation_codes])
-    contexts = interactions.contexts
     return Observed(
         user_rows[chosen],
         item_rows[chosen],
         times[chosen],
         weights[interactions.relation_codes[chosen]],
-        None if contexts is None else [contexts[position] for position in chosen.tolist()],
+        circumstances.read(None if features is None else features[chosen], user_rows[chosen], graph.nodes(USER)),
     )

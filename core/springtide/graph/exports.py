@@ -21,7 +21,7 @@ def to_pyg(view: GraphView) -> HeteroData:
     Each node type has ``num_nodes``, ``category_<name>`` (int64 ``[num_nodes]``, the code of the first value, -1 where
     there is none) and ``number_<name>`` (float32 ``[num_nodes]``, NaN where there is none). Each edge type has
     ``edge_index`` (int64 ``[2, num_edges]``), ``time`` (int64 ``[num_edges]``, milliseconds), ``weight`` (float32
-    ``[num_edges]``) and, if its edges have features, ``edge_attr`` (float32 ``[num_edges, width]``).
+    ``[num_edges]``) and, if its edges have values, ``edge_attr`` (float32 ``[num_edges, 1]``).
     """
     data = HeteroData()
     for node_type in view.node_types:
@@ -37,7 +37,7 @@ def to_pyg(view: GraphView) -> HeteroData:
         data[edge_type].time = torch.from_numpy(edges.timestamps_ms.copy())
         data[edge_type].weight = torch.from_numpy(edges.weights.copy())
         if edges.features is not None:
-            data[edge_type].edge_attr = torch.from_numpy(edges.features.copy())
+            data[edge_type].edge_attr = torch.from_numpy(edges.features[:, :1].copy())
     return data
 
 

@@ -133,7 +133,7 @@ class LiveGraph:
             features: float32 ``[n, width]``, or None.
 
         Raises:
-            ValueError: If the lengths differ, a row was never interned, or the features' width is not as before.
+            ValueError: If the lengths differ, or a row was never interned.
         """
         source = np.ascontiguousarray(source_rows, np.int32)
         target = np.ascontiguousarray(target_rows, np.int32)

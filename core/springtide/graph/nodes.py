@@ -75,6 +75,11 @@ class NodeTable:
         count = len(self)
         return {name: fitted(column, count, np.nan).copy() for name, column in self._numbers.copy().items()}
 
+    @property
+    def attributes_mark(self) -> object:
+        """Changes whenever an attribute does."""
+        return self._mark
+
     def text(self, name: str, row: int) -> str | None:
         """Return a text of one node, or None if it has none of that name."""
         return self._texts.get(name, {}).get(row)

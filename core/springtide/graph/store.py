@@ -46,8 +46,7 @@ class EdgeStore:
     ) -> None:
         """Append edges, arrays ``[n]`` and features ``[n, width]``, n at least 1.
 
-        Raises:
-            ValueError: If the features are of another width than before.
+        Features may be wider or narrower than before: what is missing is NaN.
         """
         start, stop = self.length, self.length + len(source)
         self._make_room(stop, int(source.max()) + 1, int(target.max()) + 1)
@@ -58,7 +57,9 @@ class EdgeStore:
         columns.timestamps_ms[start:stop] = timestamps_ms
         columns.weights[start:stop] = weights
         if columns.features is not None:
-            columns.features[start:stop] = np.nan if features is None else features
+            columns.features[start:stop] = np.nan
+            if features is not None:
+                columns.features[start:stop, : features.shape[1]] = features
         for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
             late = np.empty(stop - start, np.int32)
             times = columns.timestamps_ms
@@ -114,10 +115,9 @@ class EdgeStore:
     def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:
         if features is None:
             return
-        width = features.shape[1]
-        if self.columns.features is None:
-            self.columns = replace(
-                self.columns, features=np.full((len(self.columns.source), width), np.nan, np.float32)
-            )
-        elif self.columns.features.shape[1] != width:
-            raise ValueError(f"features: wanted {self.columns.features.shape[1]} wide as before, got {width}")
+        old, width = self.columns.features, features.shape[1]
+        if old is None or old.shape[1] < width:
+            wider = np.full((len(self.columns.source), width), np.nan, np.float32)
+            if old is not None:
+                wider[: self.length, : old.shape[1]] = old[: self.length]
+            self.columns = replace(self.columns, features=wider)

@@ -241,13 +241,49 @@ class Moment:
         timestamp_ms: Milliseconds since the Unix epoch.
         place: Region, store or country; empty when not known.
         weather: Condition in words; empty when not known.
-        attributes: Anything else.
+        attributes: Anything else, ``time_zone`` (an IANA name) among it.
     """
 
     timestamp_ms: int
     place: str = ""
     weather: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def circumstance(self, key: str) -> str:
+        """Return a circumstance by the name that events give it in their context map; empty when not known."""
+        if key == "place" and self.place:
+            return self.place
+        if key == "weather" and self.weather:
+            return self.weather
+        return self.attributes.get(key, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """One circumstance of many interactions, such as their places.
+
+    Attributes:
+        codes: int32 ``[n]``, position in ``values``; -1 where it is not known.
+        values: The words that events use.
+    """
+
+    codes: npt.NDArray[np.int32]
+    values: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemGroups:
+    """What items belong to, from the coarse to the fine: department, category, product type.
+
+    Attributes:
+        names: Attribute of each level.
+        codes: For each level, int32 ``[num_items]``, the item's group; -1 where it has none.
+        sizes: Number of groups of each level.
+    """
+
+    names: Sequence[str] = ()
+    codes: Sequence[npt.NDArray[np.int32]] = ()
+    sizes: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,14 +295,15 @@ class Observed:
         item_rows: int32 ``[n]``.
         timestamps_ms: int64 ``[n]``.
         weights: float32 ``[n]``, edge weights.
-        contexts: The events' context maps, or None when none has one.
+        circumstances: Those that the weights ask for (``ContextWeight.context_keys``), by key: from the events' context
+            maps, or else from the users' attributes of that name.
     """
 
     user_rows: npt.NDArray[np.int32]
     item_rows: npt.NDArray[np.int32]
     timestamps_ms: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
-    contexts: Sequence[Mapping[str, str]] | None = None
+    circumstances: Mapping[str, Circumstances] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.item_rows)
@@ -330,9 +367,17 @@ class ContextWeight:
 
     Attributes:
         factors: The terms, each with its own exponent, in the order of every array below.
+        context_keys: Circumstances that it looks at: those are kept with every edge, so that exponents can be learned.
     """
 
     factors: tuple[Factor, ...] = (Factor("lift"),)
+    context_keys: tuple[str, ...] = ()
+
+    def regroup(self, groups: ItemGroups) -> None:
+        """Take what items belong to, so that an item seldom seen can borrow from its kind. Not needed by default.
+
+        Called by a background thread whenever attributes of items have changed; the arrays are not changed later.
+        """
 
     def observe(self, observed: Observed) -> None:
         """Learn from interactions, in any order; rows may be new. Called by one thread. Nothing to learn by default."""
@@ -373,6 +418,7 @@ ContextWeightFactory = Callable[..., ContextWeight]  # (**options)
 __all__ = [
     "NUM_EDGE_FEATURES",
     "AggregatorFactory",
+    "Circumstances",
     "ContextWeight",
     "ContextWeightFactory",
     "EdgeAggregation",
@@ -381,6 +427,7 @@ __all__ = [
     "EncoderFactory",
     "Factor",
     "History",
+    "ItemGroups",
     "Loss",
     "LossFactory",
     "LossInputs",

@@ -1,7 +1,7 @@
 """From queries to ranked items: the cosine of user and item times what the context weights say, and why."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from springtide.config import RankingSettings
 from springtide.errors import InvalidRequestError, ModelError
+from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.ids import IdMap
 from springtide.plugins.contracts import History, Moment
@@ -19,7 +20,7 @@ from springtide.ranking.moments import MomentCache
 from springtide.ranking.query import Query, RankedItem, Ranking
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.users import LiveUser, Users
-from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, ItemWeights, history_weights
+from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, ItemWeights, history_weights, item_groups
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
@@ -69,6 +70,8 @@ class Ranker:
         self._state = state
         self._settings = settings
         self._item_type = state.rules.item_type
+        self._groups_mark: object = None
+        self._regroup(state.graph.view())
         self._serving = self._make_serving(None)
 
     @property
@@ -85,6 +88,7 @@ class Ranker:
         serving = self._serving
         view = self._state.graph.view()
         table = serving.table
+        self._regroup(view)
         serving.moments.refresh(view.num_nodes(self._item_type))
         if table is None:
             return
@@ -109,6 +113,7 @@ class Ranker:
             check_query(query, view, self._state.rules)
         num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(self._item_type)
         users = [self._find_user(serving, view, query) for query in queries]
+        queries = [self._with_circumstances(query, view) for query in queries]
         moments = [serving.moments.at(query.moment, num_items) for query in queries]
         owns = [
             self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
@@ -158,6 +163,28 @@ class Ranker:
     def _make_users(self, model: ServingModel | None) -> Users:
         """Return users that keep nothing yet: what was kept came from the vectors of another table."""
         return Users(self._state.rules, self._settings.max_history, model)
+
+    def _regroup(self, view: GraphView) -> None:
+        """Tell the context weights what items belong to, if attributes or items have changed."""
+        items, count = view.nodes(self._item_type), view.num_nodes(self._item_type)
+        mark = (items.attributes_mark, count)
+        if mark != self._groups_mark:
+            groups = item_groups(items, count, self._settings.item_groups)
+            for weight in self._state.context_weights.values():
+                weight.regroup(groups)
+            self._groups_mark = mark
+
+    def _with_circumstances(self, query: Query, view: GraphView) -> Query:
+        """Return the query with the user's attributes for circumstances that it says nothing of."""
+        unknown = [key for key in self._state.circumstances.keys if not query.moment.circumstance(key)]
+        row = view.nodes(USER).ids.row(query.user_id) if unknown and query.user_id else -1
+        if row < 0:
+            return query
+        of_user = dict(reversed(view.nodes(USER).category_values(row)))  # Of several values, the first.
+        known = {key: of_user[key] for key in unknown if key in of_user}
+        if not known:
+            return query
+        return replace(query, moment=replace(query.moment, attributes={**query.moment.attributes, **known}))
 
     def _find_user(self, serving: _Serving, view: GraphView, query: Query) -> LiveUser:
         recent = view.nodes(self._item_type).ids.rows(query.recent_items)

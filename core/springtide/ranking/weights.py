@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.config import PartSettings, RankingSettings
-from springtide.plugins.contracts import ContextWeight, History, Moment
+from springtide.graph.nodes import NodeTable
+from springtide.plugins.contracts import ContextWeight, History, ItemGroups, Moment
 from springtide.plugins.loading import Plugins
 
 Array = npt.NDArray[np.float32]
@@ -24,6 +25,24 @@ def make_context_weights(settings: RankingSettings, plugins: Plugins) -> dict[st
         name: plugins.make("context weight", PartSettings(name=name, options=options))
         for name, options in settings.context_weights.items()
     }
+
+
+def item_groups(items: NodeTable, num_items: int, names: Sequence[str]) -> ItemGroups:
+    """Return what items belong to, by category attributes.
+
+    Args:
+        items: The items.
+        num_items: How many there are.
+        names: Attributes, from the coarse to the fine; those that no item has are left out. Of several values of an
+            item, the first counts.
+    """
+    categories = items.categories
+    known = [(name, categories[name]) for name in names if name in categories]
+    return ItemGroups(
+        tuple(name for name, _ in known),
+        tuple(column.first_codes()[:num_items] for _, column in known),
+        tuple(len(column.vocabulary) for _, column in known),
+    )
 
 
 def factor_names(weights: Mapping[str, ContextWeight]) -> list[tuple[str, str]]:

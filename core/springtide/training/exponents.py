@@ -5,6 +5,7 @@ the vectors have not seen, which τ and β make the items that were taken likeli
 the rest with their sampling correction; the user's own items are all there, and have exponents of their own.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from springtide.plugins.contracts import ContextWeight, Moment, Observed
 from springtide.ranking.weights import Exponents, Terms, bucket_of, factor_names
-from springtide.training.graph import part
+from springtide.training.graph import part, some_of
 from springtide.training.logit import ConditionalLogit
 
 _SMALLEST_COSINE = 1e-6  # A cosine that counts for nothing would leave the temperature infinite.
@@ -47,11 +48,13 @@ class ExponentFit:
         exponents: The exponents.
         loss: Mean negative log-likelihood, natural logarithm.
         num_events: Interactions it was fitted on.
+        errors: Standard error of each exponent.
     """
 
     exponents: Exponents
     loss: float
     num_events: int
+    errors: Exponents
 
 
 def fit_exponents(
@@ -84,14 +87,13 @@ def fit_exponents(
     vectors = (user_vectors, item_vectors)
     latest = _fit_latest(interactions, split, events, vectors, make_weights(), settings, generator)
     exponents, loss = latest.solve()
-    exponents = _fit_whole_history(interactions, exponents, vectors, make_weights(), settings, generator)
-    names = factor_names(make_weights())
-    new, own = exponents
-    found = Exponents(
-        Terms(max(float(new[0]), _SMALLEST_COSINE), _by_weight(names, new[1:])),
-        Terms(float(own[0]), _by_weight(names, own[1:])),
+    errors = latest.standard_errors(exponents)
+    exponents, errors = _fit_whole_history(
+        interactions, exponents, errors, vectors, make_weights(), settings, generator
     )
-    return ExponentFit(found, loss, latest.num_events)
+    exponents[0, 0] = max(exponents[0, 0], _SMALLEST_COSINE)
+    names = factor_names(make_weights())
+    return ExponentFit(_to_exponents(names, exponents), loss, latest.num_events, _to_exponents(names, errors))
 
 
 def _fit_latest(
@@ -112,7 +114,10 @@ def _fit_latest(
     if not settings.is_live:
         frozen_ms = int(interactions.timestamps_ms[split])
         num_chosen = min(len(events), settings.num_moments * settings.events_per_moment)
-        problem.add(Moment(frozen_ms), generator.choice(events, num_chosen, replace=False), frozen_ms, generator)
+        taken = generator.choice(events, num_chosen, replace=False)
+        for places in _alike(interactions, taken)[: settings.num_moments]:
+            moment = dataclasses.replace(_moment_of(interactions, int(taken[places[0]])), timestamp_ms=frozen_ms)
+            problem.add(moment, taken[places], frozen_ms, generator)
         return problem
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
         chosen = chosen[chosen >= observed]  # Windows may overlap: nothing is asked for that was observed already.
@@ -129,12 +134,13 @@ def _fit_latest(
 def _fit_whole_history(
     interactions: Observed,
     exponents: npt.NDArray[np.float64],
+    errors: npt.NDArray[np.float64],
     vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
     weights: Mapping[str, ContextWeight],
     settings: ExponentSettings,
     generator: np.random.Generator,
-) -> npt.NDArray[np.float64]:
-    """Return the exponents, float64 ``[2, 1 + num_factors]``, with those that need the whole history learned too.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return exponents and their errors, float64 ``[2, 1 + num_factors]``, those of the whole history learned too.
 
     The weights learn from one half of the users, and the exponents from the other half's interactions at moments all
     over the history: what a profile says of a moment is then tested on people it has not seen. Cosines are left out,
@@ -145,22 +151,15 @@ def _fit_whole_history(
     of_teacher = is_teacher[interactions.user_rows]
     events = np.flatnonzero(~of_teacher)
     if not is_free.any() or len(events) == 0 or not of_teacher.any():
-        return exponents
+        return exponents, errors
     fixed = exponents.astype(np.float32)
     fixed[:, 0] = 0.0
     problem = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings.num_samples, settings.penalty)
-    problem.observe(
-        Observed(
-            interactions.user_rows[of_teacher],
-            interactions.item_rows[of_teacher],
-            interactions.timestamps_ms[of_teacher],
-            interactions.weights[of_teacher],
-        )
-    )
+    problem.observe(some_of(interactions, of_teacher))
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
         problem.add(moment, chosen, int(interactions.timestamps_ms[chosen.min()]), generator)
     found, _ = problem.solve()
-    return np.where(is_free, found, exponents)
+    return np.where(is_free, found, exponents), np.where(is_free, problem.standard_errors(found), errors)
 
 
 def _needs_whole_history(weights: Mapping[str, ContextWeight]) -> npt.NDArray[np.bool_]:
@@ -168,6 +167,12 @@ def _needs_whole_history(weights: Mapping[str, ContextWeight]) -> npt.NDArray[np
     return np.array(
         [False, *(factor.needs_whole_history for weight in weights.values() for factor in weight.factors)], bool
     )
+
+
+def _to_exponents(names: list[tuple[str, str]], values: npt.NDArray[np.float64]) -> Exponents:
+    """Name the values, float64 ``[2, 1 + num_factors]``, of new items and of own ones."""
+    new, own = (Terms(float(of_side[0]), _by_weight(names, of_side[1:])) for of_side in values)
+    return Exponents(new, own)
 
 
 def _by_weight(names: list[tuple[str, str]], exponents: npt.NDArray[np.float64]) -> dict[str, dict[str, float]]:
@@ -200,19 +205,42 @@ def _moments(
     half = max(1, min(len(events) // (2 * len(centers)), 4 * settings.events_per_moment))
     used = np.zeros(len(interactions), bool)
     for center in centers:
-        moment = Moment(int(interactions.timestamps_ms[center]))
+        moment = _moment_of(interactions, int(center))
         bucket = bucket_of(weights, moment)
         position = int(np.searchsorted(events, center))
         near = events[max(0, position - half) : position + half]
         near = near[~used[near]]
-        times = interactions.timestamps_ms[near]
-        # Nearby events almost always share the hour: only distinct times are asked.
-        distinct, inverse = np.unique(times, return_inverse=True)
-        shares = np.array([bucket_of(weights, Moment(int(time))) == bucket for time in distinct], bool)
-        near = near[shares[inverse]] if len(near) else near
+        # Nearby events almost always share the hour: only distinct moments are asked.
+        shares = np.zeros(len(near), bool)
+        for places in _alike(interactions, near, with_time=True):
+            shares[places] = bucket_of(weights, _moment_of(interactions, int(near[places[0]]))) == bucket
+        near = near[shares]
         if len(near) > settings.events_per_moment:
             near = np.sort(generator.choice(near, settings.events_per_moment, replace=False))
         used[near] = True
         if len(near):
             moments.append((moment, near))
     return moments
+
+
+def _moment_of(interactions: Observed, position: int) -> Moment:
+    """Return the moment of one interaction, with its circumstances."""
+    known = {
+        key: of.values[of.codes[position]] for key, of in interactions.circumstances.items() if of.codes[position] >= 0
+    }
+    place, weather = known.pop("place", ""), known.pop("weather", "")
+    return Moment(int(interactions.timestamps_ms[position]), place, weather, known)
+
+
+def _alike(
+    interactions: Observed, events: npt.NDArray[np.int64], *, with_time: bool = False
+) -> list[npt.NDArray[np.int64]]:
+    """Return positions in ``events`` of those with the same circumstances (and time), the largest groups first."""
+    columns = [of.codes[events].astype(np.int64) for of in interactions.circumstances.values()]
+    if with_time:
+        columns.append(interactions.timestamps_ms[events])
+    if not columns or not len(events):
+        return [np.arange(len(events))] if len(events) else []
+    _, inverse, counts = np.unique(np.stack(columns), axis=1, return_inverse=True, return_counts=True)
+    groups = np.split(np.argsort(inverse, kind="stable"), np.cumsum(counts)[:-1])
+    return sorted(groups, key=len, reverse=True)

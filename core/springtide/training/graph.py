@@ -10,7 +10,7 @@ import numpy.typing as npt
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import Edges, Observed, Schema
+from springtide.plugins.contracts import Circumstances, Edges, Observed, Schema
 from springtide.training.attributes import Attributes, NumberScale
 from springtide.training.links import Ratings, pair_edges, typed_edges
 
@@ -226,10 +226,16 @@ def _relations(
 
 
 def part(interactions: Observed, start: int, stop: int) -> Observed:
-    """Return interactions ``start`` to ``stop``, contexts left out."""
+    """Return interactions ``start`` to ``stop``."""
+    return some_of(interactions, slice(start, stop))
+
+
+def some_of(interactions: Observed, which: slice | npt.NDArray[np.bool_]) -> Observed:
+    """Return some interactions with their circumstances, by a slice or a mask ``[num_interactions]``."""
     return Observed(
-        interactions.user_rows[start:stop],
-        interactions.item_rows[start:stop],
-        interactions.timestamps_ms[start:stop],
-        interactions.weights[start:stop],
+        interactions.user_rows[which],
+        interactions.item_rows[which],
+        interactions.timestamps_ms[which],
+        interactions.weights[which],
+        {key: Circumstances(of.codes[which], of.values) for key, of in interactions.circumstances.items()},
     )

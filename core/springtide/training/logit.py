@@ -133,6 +133,25 @@ class ConditionalLogit:
         exponents[:, self._is_free] = (found.x / spread).reshape(2, -1)
         return exponents, float(found.fun)
 
+    def standard_errors(self, exponents: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return how uncertain exponents that ``solve`` found are, float64 ``[2, 1 + num_factors]``; 0 for fixed ones.
+
+        Square roots of the diagonal of the inverse of the observed information (Greene, "Econometric analysis", on
+        the conditional logit), the penalty's included. An exponent at its bound of 0 has that of the curve there.
+
+        Args:
+            exponents: float64 ``[2, 1 + num_factors]``.
+        """
+        features, is_own = np.concatenate(self._features), np.concatenate(self._is_own)
+        stops = np.cumsum(self._lengths)
+        free = exponents[:, self._is_free].astype(np.float32)
+        information = softmax_covariance(features, is_own, np.concatenate(self._corrections), stops, free)
+        information[np.diag_indices_from(information)] += 2.0 * self._penalty
+        variance = np.diag(np.linalg.inv(information * self.num_events))
+        errors = np.zeros_like(exponents)
+        errors[:, self._is_free] = np.sqrt(np.maximum(variance, 0.0)).reshape(2, -1)
+        return errors
+
     def _item_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
         blocks = []
         for weight in self._weights.values():
@@ -215,3 +234,49 @@ def softmax_moments(
         expected += of_segment / total
         start = stop
     return log_total / len(stops), expected / len(stops)
+
+
+@njit(cache=True, nogil=True)
+def softmax_covariance(
+    features: npt.NDArray[np.float32],
+    is_own: npt.NDArray[np.bool_],
+    corrections: npt.NDArray[np.float32],
+    stops: npt.NDArray[np.int64],
+    exponents: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float64]:
+    """Return, over segments, the mean covariance of the features under the odds, float64 ``[2 · f, 2 · f]``.
+
+    Features of new items come first, then those of own ones. For the arguments see ``softmax_moments``.
+    """
+    num_features = features.shape[1]
+    covariance = np.zeros((2 * num_features, 2 * num_features))
+    second, first = np.zeros_like(covariance), np.zeros(2 * num_features)
+    start = 0
+    for stop in stops:
+        highest = -np.inf
+        for row in range(start, stop):
+            score = corrections[row]
+            for feature in range(num_features):
+                score += features[row, feature] * exponents[int(is_own[row]), feature]
+            highest = max(highest, score)
+        total = 0.0
+        second[:] = 0.0
+        first[:] = 0.0
+        for row in range(start, stop):
+            side = int(is_own[row])
+            score = corrections[row]
+            for feature in range(num_features):
+                score += features[row, feature] * exponents[side, feature]
+            odds = np.exp(score - highest)
+            total += odds
+            shift = side * num_features
+            for one in range(num_features):
+                scaled = odds * features[row, one]
+                first[shift + one] += scaled
+                for other in range(num_features):
+                    second[shift + one, shift + other] += scaled * features[row, other]
+        for one in range(2 * num_features):
+            for other in range(2 * num_features):
+                covariance[one, other] += second[one, other] / total - first[one] * first[other] / total**2
+        start = stop
+    return covariance / len(stops)

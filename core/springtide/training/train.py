@@ -13,9 +13,9 @@ from springtide.config import Settings, TrainingSettings
 from springtide.errors import TrainingError
 from springtide.graph.edges import EdgeType
 from springtide.models import ModelArtifact
-from springtide.plugins.contracts import Observed
+from springtide.plugins.contracts import ContextWeight, Observed
 from springtide.plugins.loading import Plugins
-from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, make_context_weights
+from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, item_groups, make_context_weights
 from springtide.state import LiveState
 from springtide.training.artifact import (
     exponents_of,
@@ -125,6 +125,7 @@ def train(
         chances *= _replay(len(interactions), split, rates.replay_ratio)
     fit("learn the latest", network, objective, whole, rates, rates.fine_tune_steps, chances, tell)
     exponents = _chosen_exponents(exponent_fit, base)
+    errors = exponent_fit.errors if exponent_fit is not None and exponents is exponent_fit.exponents else None
     metrics = {"exponent_loss": exponent_fit.loss, "exponent_events": exponent_fit.num_events} if exponent_fit else {}
     cut = {
         "checkpoint": checkpoint.name if checkpoint else "",
@@ -134,7 +135,9 @@ def train(
         "num_interactions": len(interactions),
         "newest_ms": int(interactions.timestamps_ms[-1]),
     }
-    return make_artifact(network, whole, tasks, ids, exponents, mode, cut, metrics, settings, plugins, request_id)
+    return make_artifact(
+        network, whole, tasks, ids, exponents, errors, mode, cut, metrics, settings, plugins, request_id
+    )
 
 
 def _split(interactions: Observed, rates: TrainingSettings, base: ModelArtifact | None) -> int:
@@ -196,7 +199,7 @@ def _fit_exponents(
         split,
         vectors[: before.num_users],
         vectors[before.item_start :][: before.num_items],
-        lambda: make_context_weights(settings.ranking, plugins),
+        lambda: _make_grouped_weights(before, settings, plugins),
         ExponentSettings(is_live=settings.training.live_exponents),
         settings.training.seed,
     )
@@ -206,3 +209,13 @@ def _chosen_exponents(exponent_fit: ExponentFit | None, base: ModelArtifact | No
     if exponent_fit is not None and exponent_fit.num_events >= _MIN_EXPONENT_EVENTS:
         return exponent_fit.exponents
     return FALLBACK_EXPONENTS if base is None else exponents_of(base.manifest)
+
+
+def _make_grouped_weights(graph: TrainingGraph, settings: Settings, plugins: Plugins) -> dict[str, ContextWeight]:
+    """Return context weights that know nothing yet but what items belong to."""
+    weights = make_context_weights(settings.ranking, plugins)
+    nodes = graph.nodes
+    groups = item_groups(nodes.view.nodes(nodes.item_type), graph.num_items, settings.ranking.item_groups)
+    for weight in weights.values():
+        weight.regroup(groups)
+    return weights
