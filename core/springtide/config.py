@@ -140,6 +140,9 @@ class TrainingSettings(_Section):
     retrain_after_events: Annotated[int, Field(ge=1)] | None = 1_000_000
     fine_tune_every_s: Positive | None = 3_600.0
     fine_tune_after_events: Annotated[int, Field(ge=1)] | None = 100_000
+    refit_every_s: Positive | None = 900.0  # Learns the exponents anew, and leaves the vectors as they are.
+    refit_after_events: Annotated[int, Field(ge=1)] | None = 20_000
+    min_refit_events: Annotated[int, Field(ge=50)] = 1_000  # About a hundred for each exponent: fewer are chance.
     min_interactions: Annotated[int, Field(ge=1)] = 100
     steps: Annotated[int, Field(ge=1)] = 120
     fine_tune_steps: Annotated[int, Field(ge=1)] = 40

@@ -25,6 +25,7 @@ _MODES: dict[pb.TrainingMode, Mode | None] = {
     pb.TRAINING_MODE_UNSPECIFIED: None,
     pb.TRAINING_MODE_RETRAIN: "retrain",
     pb.TRAINING_MODE_FINE_TUNE: "fine_tune",
+    pb.TRAINING_MODE_REFIT: "refit",
 }
 _MODE_NUMBERS: dict[str | None, pb.TrainingMode] = {mode: number for number, mode in _MODES.items()}
 

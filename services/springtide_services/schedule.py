@@ -8,7 +8,7 @@ from springtide.clock import MS_PER_SECOND
 from springtide.config import TrainingSettings
 from springtide.models import ModelManifest
 
-Mode = Literal["retrain", "fine_tune"]
+Mode = Literal["retrain", "fine_tune", "refit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +46,26 @@ class PastTrainings:
     """What was trained before; None where there was nothing.
 
     Attributes:
-        latest: The latest training of any mode.
+        latest: The latest training of vectors.
         latest_retrain: The latest one from scratch.
+        latest_fit: The latest time that exponents were learned, with vectors or alone.
     """
 
     latest: PastTraining | None = None
     latest_retrain: PastTraining | None = None
+    latest_fit: PastTraining | None = None
 
     @classmethod
     def of(cls, manifests: Iterable[ModelManifest]) -> "PastTrainings":
         """Return what the manifests of a registry tell, in any order."""
-        latest = latest_retrain = None
+        latest = latest_retrain = latest_fit = None
         for manifest in sorted(manifests, key=lambda manifest: (manifest.created_ms, manifest.version)):
-            latest = PastTraining(manifest.created_ms, int(manifest.graph_cut.get("num_events", 0)))
+            latest_fit = PastTraining(manifest.created_ms, int(manifest.graph_cut.get("num_events", 0)))
+            if manifest.training != "refit":
+                latest = latest_fit
             if manifest.training == "retrain":
                 latest_retrain = latest
-        return cls(latest, latest_retrain)
+        return cls(latest, latest_retrain, latest_fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ def decide(
 
     A request wins over the schedule, the oldest first. Without one, the first model is made as soon as the checkpoint
     holds ``min_interactions``; after that a training is due when enough time has passed or enough events have come
-    since the last one, retraining before fine-tuning, and never on a graph that has not changed.
+    since the last one of its kind, retraining before fine-tuning before learning the exponents alone, and never on a
+    graph that has not changed.
 
     Args:
         settings: When trainings are due.
@@ -114,6 +119,14 @@ def decide(
         return Plan("retrain")
     if _is_due(now_ms, num_events, past.latest, settings.fine_tune_every_s, settings.fine_tune_after_events):
         return Plan("fine_tune")
+    last_fit = past.latest_fit or past.latest
+    has_enough = num_events - past.latest.num_events >= settings.min_refit_events  # Not if it was begun anew.
+    if (
+        has_enough
+        and _num_new_events(num_events, last_fit)
+        and _is_due(now_ms, num_events, last_fit, settings.refit_every_s, settings.refit_after_events)
+    ):
+        return Plan("refit")
     return None
 
 

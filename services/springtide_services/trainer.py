@@ -20,6 +20,7 @@ from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.training.artifact import fits_settings
+from springtide.training.refit import refit_exponents
 from springtide.training.train import Progress, train
 from springtide_services.logs import log_failures, log_settings
 from springtide_services.schedule import Mode, PastTrainings, Plan, decide
@@ -133,16 +134,7 @@ class Trainer:
             report.stage("load")
             checkpoint, state = self._restore(checkpoint)
             base = self._base_of(plan)
-            artifact = train(
-                state,
-                self._settings,
-                self._plugins,
-                mode="retrain" if base is None else "fine_tune",
-                base=base,
-                checkpoint=checkpoint,
-                request_id=plan.request_id,
-                on_progress=report.progress,
-            )
+            artifact = self._made(plan, checkpoint, state, base, report)
             report.stage("publish")
             version = self._models.publish(_with_num_events(artifact, checkpoint))
         except Exception as error:
@@ -152,6 +144,34 @@ class Trainer:
         took_ms = round((time.monotonic() - started) * 1_000)
         log.info("training_finished", version=version, took_ms=took_ms, metrics=artifact.manifest.metrics)
         return version
+
+    def _made(
+        self,
+        plan: Plan,
+        checkpoint: Checkpoint,
+        state: LiveState,
+        base: ModelArtifact | None,
+        report: TrainingReport,
+    ) -> ModelArtifact:
+        if plan.mode == "refit" and base is not None:
+            return refit_exponents(
+                state,
+                base,
+                self._settings,
+                self._plugins,
+                request_id=plan.request_id,
+                on_progress=report.progress,
+            )
+        return train(
+            state,
+            self._settings,
+            self._plugins,
+            mode="retrain" if base is None else "fine_tune",
+            base=base,
+            checkpoint=checkpoint,
+            request_id=plan.request_id,
+            on_progress=report.progress,
+        )
 
     def _restore(self, checkpoint: Checkpoint) -> tuple[Checkpoint, LiveState]:
         """Restore a checkpoint, or the newest one if it goes while it is read."""

@@ -7,7 +7,13 @@ from springtide.config import TrainingSettings
 from springtide_services.schedule import PastTraining, PastTrainings, Plan, TrainingRequest, decide
 
 SETTINGS = TrainingSettings(
-    retrain_every_s=1_000, retrain_after_events=10_000, fine_tune_every_s=100, fine_tune_after_events=1_000
+    retrain_every_s=1_000,
+    retrain_after_events=10_000,
+    fine_tune_every_s=100,
+    fine_tune_after_events=1_000,
+    refit_every_s=50,
+    refit_after_events=400,
+    min_refit_events=200,
 )
 NOW_MS = 1_700_000_000_000
 
@@ -16,8 +22,15 @@ def past(seconds_ago: float, num_events: int, retrain_seconds_ago: float | None 
     """A latest training, and the latest from scratch: the same one if no other age is given."""
     latest = PastTraining(NOW_MS - round(seconds_ago * MS_PER_SECOND), num_events)
     if retrain_seconds_ago is None:
-        return PastTrainings(latest, latest)
-    return PastTrainings(latest, PastTraining(NOW_MS - round(retrain_seconds_ago * MS_PER_SECOND), num_events))
+        return PastTrainings(latest, latest, latest)
+    retrain = PastTraining(NOW_MS - round(retrain_seconds_ago * MS_PER_SECOND), num_events)
+    return PastTrainings(latest, retrain, latest)
+
+
+def refitted(seconds_ago: float, num_events: int) -> PastTrainings:
+    """Vectors of 500 events, 90 s old, and exponents learned since."""
+    vectors = PastTraining(NOW_MS - 90 * MS_PER_SECOND, 500)
+    return PastTrainings(vectors, vectors, PastTraining(NOW_MS - round(seconds_ago * MS_PER_SECOND), num_events))
 
 
 def request(request_id: str, mode: str | None = None, created_ms: int = 0) -> TrainingRequest:
@@ -38,7 +51,14 @@ def test_the_first_model_is_made_as_soon_as_there_are_enough_interactions() -> N
     [
         pytest.param(past(99, 500), 501, None, id="too soon, too few"),
         pytest.param(past(100, 500), 501, Plan("fine_tune"), id="time to fine-tune"),
-        pytest.param(past(1, 500), 1_499, None, id="one event short"),
+        pytest.param(past(1, 500), 899, None, id="one event short of learning the exponents"),
+        pytest.param(past(1, 500), 900, Plan("refit"), id="events to learn the exponents"),
+        pytest.param(past(50, 500), 700, Plan("refit"), id="time to learn the exponents"),
+        pytest.param(past(50, 500), 699, None, id="too few to learn exponents from"),
+        pytest.param(refitted(49, 800), 1_199, None, id="exponents were learned lately"),
+        pytest.param(refitted(49, 800), 1_200, Plan("refit"), id="exponents again"),
+        pytest.param(refitted(1, 1_400), 1_500, Plan("fine_tune"), id="exponents do not put off the vectors"),
+        pytest.param(refitted(99, 800), 800, None, id="nothing since the exponents"),
         pytest.param(past(1, 500), 1_500, Plan("fine_tune"), id="events to fine-tune"),
         pytest.param(past(1, 500, retrain_seconds_ago=1_000), 501, Plan("retrain"), id="time to retrain"),
         pytest.param(past(1, 500), 10_500, Plan("retrain"), id="events to retrain"),
@@ -53,7 +73,12 @@ def test_a_training_is_due(before: PastTrainings, num_events: int, plan: Plan | 
 
 def test_a_schedule_that_is_switched_off_never_trains_again() -> None:
     off = TrainingSettings(
-        retrain_every_s=None, retrain_after_events=None, fine_tune_every_s=None, fine_tune_after_events=None
+        retrain_every_s=None,
+        retrain_after_events=None,
+        fine_tune_every_s=None,
+        fine_tune_after_events=None,
+        refit_every_s=None,
+        refit_after_events=None,
     )
     assert decide(off, NOW_MS, 10**9, past(10**6, 500)) is None
 

@@ -41,8 +41,11 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-def write_checkpoint(settings: Settings, relation: str = "purchase") -> str:
-    """Write a checkpoint in which even users have taken even items and odd users odd ones, and return its name."""
+def write_checkpoint(settings: Settings, relation: str = "purchase", repeats: int = 1) -> str:
+    """Write a checkpoint in which even users have taken even items and odd users odd ones, and return its name.
+
+    With ``repeats``, they go on to do so, each time after all that came before.
+    """
     pairs = [(user, item) for user in range(NUM_USERS) for item in range(NUM_ITEMS) if user % 2 == item % 2]
     interactions = Interactions(
         user_ids=[f"u{user}" for user in range(NUM_USERS)],
@@ -56,8 +59,10 @@ def write_checkpoint(settings: Settings, relation: str = "purchase") -> str:
     )
     state = LiveState(settings, {})
     state.position = StreamPosition("events", "", {0: 0})
-    state.apply(EventBatch(interactions))
-    state.advance({0: len(pairs)})
+    for again in range(repeats):
+        times = interactions.timestamps_ms + again * len(pairs)
+        state.apply(EventBatch(dataclasses.replace(interactions, timestamps_ms=times)))
+    state.advance({0: len(pairs) * repeats})
     return CheckpointStore(settings.checkpoint.url).write(state.snapshot()).name
 
 
@@ -99,6 +104,24 @@ def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings) -> N
     assert store.manifest(train_once(wider, "fine_tune")).training == "fine_tune"
     (Path(settings.model.url) / "000003" / "tensors.safetensors").write_bytes(b"damaged")
     assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
+
+
+def test_exponents_alone_are_learned_anew_when_that_is_due(settings: Settings) -> None:
+    training = settings.training.model_copy(
+        update={"min_refit_events": 100, "refit_after_events": 200, "fine_tune_after_events": 400}
+    )
+    settings = settings.model_copy(
+        update={"training": training, "ranking": RankingSettings(context_weights={"popularity": {}})}
+    )
+    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    made = []
+    for repeats in (1, 2, 3, 4, 5):  # Of 100 events each.
+        write_checkpoint(settings, repeats=repeats)
+        version = trainer.step(store.manifest(made[-1][0]).created_ms + 1 if made else NOW_MS)
+        if version is not None:
+            made.append((version, store.manifest(version).training, repeats))
+    assert [(mode, repeats) for _, mode, repeats in made] == [("retrain", 1), ("refit", 3), ("fine_tune", 5)]
+    assert store.manifest(made[1][0]).graph_cut["num_interactions"] == 100, "the vectors are those of the first"
 
 
 def test_a_request_that_was_answered_before_a_crash_is_only_closed(settings: Settings) -> None:

@@ -21,6 +21,9 @@ _NOT_IN_DIGEST = {
         "retrain_after_events",
         "fine_tune_every_s",
         "fine_tune_after_events",
+        "refit_every_s",
+        "refit_after_events",
+        "min_refit_events",
     },
 }
 

@@ -27,6 +27,17 @@ def make_context_weights(settings: RankingSettings, plugins: Plugins) -> dict[st
     }
 
 
+def make_grouped_weights(
+    settings: RankingSettings, plugins: Plugins, items: NodeTable, num_items: int
+) -> dict[str, ContextWeight]:
+    """Make the context weights that the settings name, which know nothing yet but what items belong to."""
+    weights = make_context_weights(settings, plugins)
+    groups = item_groups(items, num_items, settings.item_groups)
+    for weight in weights.values():
+        weight.regroup(groups)
+    return weights
+
+
 def item_groups(items: NodeTable, num_items: int, names: Sequence[str]) -> ItemGroups:
     """Return what items belong to, by category attributes.
 

@@ -93,8 +93,8 @@ def make_artifact(
         settings=settings.model_dump(mode="json", include={"model", "training", "ranking", "interactions", "graph"}),
         graph_cut=graph_cut,
         metrics=metrics,
-        exponents=_to_manifest(exponents),
-        exponent_errors={} if errors is None else _to_manifest(errors),
+        exponents=exponents_to_manifest(exponents),
+        exponent_errors={} if errors is None else exponents_to_manifest(errors),
         temperature=exponents.temperature,
         schema=_schema_to_manifest(graph.nodes),
         request_id=request_id,
@@ -187,7 +187,8 @@ def exponents_of(manifest: ModelManifest) -> Exponents:
     return Exponents(Terms(of_new[_COSINE], new), Terms(of_own[_COSINE], own))
 
 
-def _to_manifest(exponents: Exponents) -> dict[str, dict[str, float]]:
+def exponents_to_manifest(exponents: Exponents) -> dict[str, dict[str, float]]:
+    """Return exponents as a manifest holds them; see ``exponents_of``."""
     written: dict[str, dict[str, float]] = {}
     for prefix, terms in (("", exponents.new), (_OWN, exponents.own)):
         for weight, factors in {_COSINE: {_COSINE: terms.cosine}, **terms.factors}.items():

@@ -13,9 +13,9 @@ from springtide.config import Settings, TrainingSettings
 from springtide.errors import TrainingError
 from springtide.graph.edges import EdgeType
 from springtide.models import ModelArtifact
-from springtide.plugins.contracts import ContextWeight, Observed
+from springtide.plugins.contracts import Observed
 from springtide.plugins.loading import Plugins
-from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, item_groups, make_context_weights
+from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, make_grouped_weights
 from springtide.state import LiveState
 from springtide.training.artifact import (
     exponents_of,
@@ -199,7 +199,9 @@ def _fit_exponents(
         split,
         vectors[: before.num_users],
         vectors[before.item_start :][: before.num_items],
-        lambda: _make_grouped_weights(before, settings, plugins),
+        lambda: make_grouped_weights(
+            settings.ranking, plugins, before.nodes.view.nodes(before.nodes.item_type), before.num_items
+        ),
         ExponentSettings(is_live=settings.training.live_exponents),
         settings.training.seed,
     )
@@ -209,13 +211,3 @@ def _chosen_exponents(exponent_fit: ExponentFit | None, base: ModelArtifact | No
     if exponent_fit is not None and exponent_fit.num_events >= _MIN_EXPONENT_EVENTS:
         return exponent_fit.exponents
     return FALLBACK_EXPONENTS if base is None else exponents_of(base.manifest)
-
-
-def _make_grouped_weights(graph: TrainingGraph, settings: Settings, plugins: Plugins) -> dict[str, ContextWeight]:
-    """Return context weights that know nothing yet but what items belong to."""
-    weights = make_context_weights(settings.ranking, plugins)
-    nodes = graph.nodes
-    groups = item_groups(nodes.view.nodes(nodes.item_type), graph.num_items, settings.ranking.item_groups)
-    for weight in weights.values():
-        weight.regroup(groups)
-    return weights

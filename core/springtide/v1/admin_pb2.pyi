@@ -16,9 +16,11 @@ class TrainingMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TRAINING_MODE_UNSPECIFIED: _ClassVar[TrainingMode]
     TRAINING_MODE_RETRAIN: _ClassVar[TrainingMode]
     TRAINING_MODE_FINE_TUNE: _ClassVar[TrainingMode]
+    TRAINING_MODE_REFIT: _ClassVar[TrainingMode]
 TRAINING_MODE_UNSPECIFIED: TrainingMode
 TRAINING_MODE_RETRAIN: TrainingMode
 TRAINING_MODE_FINE_TUNE: TrainingMode
+TRAINING_MODE_REFIT: TrainingMode
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
