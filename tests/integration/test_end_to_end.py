@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -177,3 +178,65 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
                 assert [int(found[1:]) % 2 for found in nearest] == [1, 1, 1]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.timeout(60)
+def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
+    settings: Settings, run_server: RunServer, eventually: Eventually
+) -> None:
+    """Two years in which ice cream is bought in summer, egg nog before Christmas, and bread all the time."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    seasons = {"ice cream": (6, 7, 8), "sun lotion": (6, 7, 8), "egg nog": (12,), "candles": (11, 12)}
+    events = []
+    for day in range(0, 730, 2):
+        moment = start + timedelta(days=day, hours=12)
+        basket = ["bread", *(item for item, months in seasons.items() if moment.month in months)]
+        events += [purchase_at(moment, f"u{day % 17}", item) for item in basket]
+    settings = settings.model_copy(
+        update={"ranking": settings.ranking.model_copy(update={"context_weights": {"popularity": {}, "calendar": {}}})}
+    )
+
+    async def scenario() -> None:
+        with trainer_process(settings):
+            async with run_server(settings) as running:
+                position = await asyncio.to_thread(publish, settings, events)
+
+                async def ask(moment: datetime) -> dict[str, pb.RecommendedItem]:
+                    event_time = Timestamp()
+                    event_time.FromDatetime(moment)
+                    request = pb.RecommendRequest(
+                        user="u3",
+                        count=5,
+                        context=pb.Context(event_time=event_time),
+                        min_position=position,
+                        wait=Duration(seconds=10),
+                    )
+                    return {entry.item: entry for entry in (await running.recommender.Recommend(request)).items}
+
+                await ask(start)
+                await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+
+                async def is_trained() -> bool:
+                    status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+                    assert not status.training.failure, status.training.failure
+                    return bool(status.model_version)
+
+                await eventually(is_trained, within_s=40)
+                july, december = (
+                    await ask(datetime(2025, 7, 12, tzinfo=UTC)),
+                    await ask(datetime(2025, 12, 20, tzinfo=UTC)),
+                )
+                for summery, wintry in (("ice cream", "egg nog"), ("sun lotion", "candles")):
+                    assert july[summery].score > july[wintry].score
+                    assert december[wintry].score > december[summery].score
+                    assert july[summery].weights["calendar"] > 1.5 > july[wintry].weights["calendar"]
+                    assert december[wintry].weights["calendar"] > 1.5 > december[summery].weights["calendar"]
+
+    asyncio.run(scenario())
+
+
+def purchase_at(moment: datetime, user: str, item: str) -> events_pb2.Event:
+    event_time = Timestamp()
+    event_time.FromDatetime(moment)
+    interaction = events_pb2.Interaction(user=user, item=item, type="purchase")
+    return events_pb2.Event(event_time=event_time, interaction=interaction)
