@@ -1,5 +1,6 @@
 """Whether an item is wanted more at this hour, on this weekday, at this time of the year."""
 
+import functools
 import zoneinfo
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -10,9 +11,10 @@ from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.errors import SettingsError
-from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
-from springtide_plugins.context_weights.counts import BinnedCounts, log_lift
+from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
+from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, log_lift
 
+TIME_ZONE = "time_zone"
 _PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5
 _NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
@@ -26,11 +28,15 @@ class Calendar(ContextWeight):
     exponent of its own there. As a moment moves away from the newest event, on either side, one gives way to the other.
 
     Profiles are cyclic and smooth: each bin also counts its neighbours, by a Gaussian, so that the night before a
-    month ends is near the next. Shares are drawn to "as usual" where an item was seldom seen.
+    month ends is near the next. An item that was seldom seen borrows from its kind (``counts.log_lift``), so that a new
+    Christmas item is known as one.
+
+    The clock on the wall is the user's: that of the zone in the context (``time_zone``, an IANA name) of the event or
+    the request, or in the user's attribute of that name.
 
     Args:
-        time_zone: IANA name of the zone whose clock on the wall counts, such as ``Europe/Lisbon``.
-        prior: How many interactions the prior belief in "as usual" weighs, above 0.
+        time_zone: The zone of those who say nothing, or name one that there is not; such as ``Europe/Lisbon``.
+        prior: How many interactions the prior belief in the profile of its kind weighs, above 0.
         hour_width: Standard deviation of the smoothing of hours, in hours, above 0.
         year_width_days: Standard deviation of the smoothing of the year, in days, above 0.
         near_days: After how many days away from the newest event the far factor counts as much as the near one.
@@ -42,6 +48,7 @@ class Calendar(ContextWeight):
         Factor("year", needs_whole_history=True),
         Factor("year_near"),
     )
+    context_keys = (TIME_ZONE,)
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class Calendar(ContextWeight):
         self.prior = prior
         self._near_ms = near_days * MS_PER_DAY
         self._newest_ms = 0
+        self._groups = NO_GROUPS
         self._profiles = (BinnedCounts(24), BinnedCounts(7), BinnedCounts(_NUM_YEAR_BINS))
         one_weekday = np.eye(1, 7)[0]  # Weekdays are not smoothed: a Saturday is not much like a Friday.
         self._kernels = (
@@ -66,19 +74,22 @@ class Calendar(ContextWeight):
             _cyclic_gaussian(_NUM_YEAR_BINS, year_width_days / _DAYS_PER_YEAR_BIN),
         )
 
+    def regroup(self, groups: ItemGroups) -> None:
+        """Take what items belong to."""
+        self._groups = groups
+
     def observe(self, observed: Observed) -> None:
         """Count each interaction into its hour, weekday and time of year."""
         if len(observed) == 0:
             return
         self._newest_ms = max(self._newest_ms, int(observed.timestamps_ms.max()))
-        bins = self._bins(observed.timestamps_ms)
+        bins = _bins(observed.timestamps_ms + self._offsets_ms(observed))
         for profile, bins_of_profile in zip(self._profiles, bins, strict=True):
             profile.add(observed.item_rows, bins_of_profile, observed.weights)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the local hour."""
-        timestamps_ms = np.array([moment.timestamp_ms])
-        return int((timestamps_ms + self._offsets_ms(timestamps_ms))[0] // MS_PER_HOUR)
+        return int(self._local_ms(moment)[0] // MS_PER_HOUR)
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log lifts of hour, weekday and time of year, the last shared out between far and near."""
@@ -87,11 +98,10 @@ class Calendar(ContextWeight):
         if total == 0:
             return None
         lifts = []
-        for profile, kernel, bins in zip(
-            self._profiles, self._kernels, self._bins(np.array([moment.timestamp_ms])), strict=True
-        ):
-            now = profile.smoothed(int(bins[0]), kernel, num_items)
-            lifts.append(log_lift(now, usual * (now.sum() / total), self.prior))
+        for profile, kernel, bins in zip(self._profiles, self._kernels, _bins(self._local_ms(moment)), strict=True):
+            # A sum weighted by a kernel varies as a count does that is smaller by the sum of its squares: as events.
+            now = profile.smoothed(int(bins[0]), kernel, num_items) / np.square(kernel).sum()
+            lifts.append(log_lift(now, usual * (now.sum() / total), self.prior, self._groups))
         hour, weekday, year = lifts
         nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - self._newest_ms) / self._near_ms))
         return np.stack([hour, weekday, (1 - nearness) * year, nearness * year])
@@ -109,27 +119,57 @@ class Calendar(ContextWeight):
         for name, profile in zip(_PROFILES, self._profiles, strict=True):
             profile.restore({"counts": state[name]})
 
-    def _bins(self, timestamps_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
-        local_ms = timestamps_ms + self._offsets_ms(timestamps_ms)
-        hours = local_ms // MS_PER_HOUR % 24
-        days = local_ms // MS_PER_DAY
-        weekdays = (days + _EPOCH_WEEKDAY) % 7
-        dates = days.astype("datetime64[D]")
-        day_of_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
-        return hours, weekdays, np.minimum(day_of_year // _DAYS_PER_YEAR_BIN, _NUM_YEAR_BINS - 1)
+    def _local_ms(self, moment: Moment) -> npt.NDArray[np.int64]:
+        """Return the moment by the clock on the wall, int64 ``[1]``."""
+        timestamps_ms = np.array([moment.timestamp_ms])
+        return timestamps_ms + _offsets_ms(timestamps_ms, self._zone_of(moment.circumstance(TIME_ZONE)))
 
-    def _offsets_ms(self, timestamps_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        if self._zone.key == "UTC":
-            return np.zeros_like(timestamps_ms)
-        # Zones change their offset on quarters of an hour at the finest: one look-up for each that occurs.
-        quarters, positions = np.unique(timestamps_ms // (MS_PER_HOUR // 4), return_inverse=True)
-        epoch = np.datetime64(0, "s").item().replace(tzinfo=zoneinfo.ZoneInfo("UTC"))
-        offsets = [
-            (epoch + np.timedelta64(int(quarter) * 900, "s").item()).astimezone(self._zone).utcoffset()
-            for quarter in quarters
-        ]
-        seconds = np.array([offset.total_seconds() if offset else 0.0 for offset in offsets])
-        return (seconds * 1_000).astype(np.int64)[positions]
+    def _offsets_ms(self, observed: Observed) -> npt.NDArray[np.int64]:
+        """Return what to add to each event's time for the clock on the wall, int64 ``[n]``."""
+        zones = observed.circumstances.get(TIME_ZONE)
+        if zones is None:
+            return _offsets_ms(observed.timestamps_ms, self._zone)
+        offsets_ms = np.zeros(len(observed), np.int64)
+        for code in np.unique(zones.codes):
+            of_zone = np.flatnonzero(zones.codes == code)
+            zone = self._zone_of(zones.values[code]) if code >= 0 else self._zone
+            offsets_ms[of_zone] = _offsets_ms(observed.timestamps_ms[of_zone], zone)
+        return offsets_ms
+
+    def _zone_of(self, name: str) -> zoneinfo.ZoneInfo:
+        """Return a zone by name; the default one if it is empty, or not a zone."""
+        return (_zone(name) or self._zone) if name else self._zone
+
+
+@functools.lru_cache(maxsize=1024)
+def _zone(name: str) -> zoneinfo.ZoneInfo | None:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # A name may be anything, a path among it.
+        return None
+
+
+def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return hour, weekday and bin of the year of local times, int64 ``[n]`` each."""
+    hours = local_ms // MS_PER_HOUR % 24
+    days = local_ms // MS_PER_DAY
+    weekdays = (days + _EPOCH_WEEKDAY) % 7
+    dates = days.astype("datetime64[D]")
+    day_of_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
+    return hours, weekdays, np.minimum(day_of_year // _DAYS_PER_YEAR_BIN, _NUM_YEAR_BINS - 1)
+
+
+def _offsets_ms(timestamps_ms: npt.NDArray[np.int64], zone: zoneinfo.ZoneInfo) -> npt.NDArray[np.int64]:
+    if zone.key == "UTC":
+        return np.zeros_like(timestamps_ms)
+    # Zones change their offset on quarters of an hour at the finest: one look-up for each that occurs.
+    quarters, positions = np.unique(timestamps_ms // (MS_PER_HOUR // 4), return_inverse=True)
+    epoch = np.datetime64(0, "s").item().replace(tzinfo=zoneinfo.ZoneInfo("UTC"))
+    offsets = [
+        (epoch + np.timedelta64(int(quarter) * 900, "s").item()).astimezone(zone).utcoffset() for quarter in quarters
+    ]
+    seconds = np.array([offset.total_seconds() if offset else 0.0 for offset in offsets])
+    return (seconds * 1_000).astype(np.int64)[positions]
 
 
 def _cyclic_gaussian(num_bins: int, width: float) -> npt.NDArray[np.float64]:

@@ -7,7 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
+from springtide.plugins.contracts import ItemGroups
+
 Floats = npt.NDArray[np.float64]
+NO_GROUPS = ItemGroups()
 HalfLives = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 _MAX_DOUBLINGS = 500.0  # float64 holds 2^1023: the landmark moves long before a sum could overflow.
 
@@ -138,10 +141,31 @@ def grown(column: Floats, num_rows: int) -> Floats:
     return longer
 
 
-def log_lift(observed: Floats, expected: Floats, prior: float) -> npt.NDArray[np.float32]:
-    """Return the logarithm of observed over expected, drawn to 0 where little was observed.
+def log_lift(
+    observed: Floats, expected: Floats, prior: float, groups: ItemGroups = NO_GROUPS
+) -> npt.NDArray[np.float32]:
+    """Return the logarithm of observed over expected, drawn to that of an item's kind where little was observed.
 
-    The posterior mean of a Gamma-Poisson rate whose prior has mean 1 and weighs as much as ``prior`` events.
+    The posterior mean of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events. The mean of the prior is
+    the lift of the item's group, which is shrunk in the same way to that of the group above it, and so on up to 1: an
+    item that was never seen has the lift of its product type, and a rare type that of its category.
+
+    Args:
+        observed: float64 ``[num_items]``.
+        expected: float64 ``[num_items]``, what would be as usual.
+        prior: How many events the belief in the kind weighs, above 0.
+        groups: What the items belong to; an item beyond their length belongs to nothing.
     """
-    lift: npt.NDArray[np.float32] = (np.log(observed + prior) - np.log(expected + prior)).astype(np.float32)
-    return lift
+    lift = np.ones(len(observed))
+    for codes, size in zip(groups.codes, groups.sizes, strict=True):
+        known = np.flatnonzero(codes[: len(observed)] >= 0)
+        if not len(known):
+            continue
+        of_known = codes[known]
+        of_group, usual = (np.bincount(of_known, counts[known], size) for counts in (observed, expected))
+        # A group may lie in several of the groups above: it is drawn to their mean, as its members are spread.
+        spread = expected[known] + prior / len(observed)
+        above = np.bincount(of_known, spread * lift[known], size) / (np.bincount(of_known, spread, size) + 1e-300)
+        lift[known] = ((of_group + prior * above) / (usual + prior))[of_known]
+    logs: npt.NDArray[np.float32] = np.log((observed + prior * lift) / (expected + prior)).astype(np.float32)
+    return logs

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
-from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
-from springtide_plugins.context_weights.counts import DecayedCounts, HalfLives, log_lift
+from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
+from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, HalfLives, log_lift
 
 
 class Trend(ContextWeight):
@@ -19,9 +19,11 @@ class Trend(ContextWeight):
     the newest event; the logarithm of its lift halves with every half-life that a request's moment is away from it, on
     either side: what is in demand in December says little about July.
 
+    An item that was seldom seen borrows from its kind (``counts.log_lift``): a new product of a rising type rises.
+
     Args:
         half_lives_days: One factor for each; above 0.
-        prior: How many interactions the prior belief in "as usual" weighs, above 0.
+        prior: How many interactions the prior belief in the trend of its kind weighs, above 0.
     """
 
     def __init__(self, half_lives_days: HalfLives = (7.0, 28.0), prior: PositiveFloat = 0.5) -> None:
@@ -29,6 +31,11 @@ class Trend(ContextWeight):
         self.factors = tuple(Factor(f"{days:g}d") for days in half_lives_days)
         self._recent = [DecayedCounts(days * MS_PER_DAY) for days in half_lives_days]
         self._usual = DecayedCounts(np.inf)
+        self._groups = NO_GROUPS
+
+    def regroup(self, groups: ItemGroups) -> None:
+        """Take what items belong to."""
+        self._groups = groups
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction, by its weight."""
@@ -49,7 +56,7 @@ class Trend(ContextWeight):
         for counts in self._recent:
             recent = counts.at_newest(num_items)
             nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - counts.newest_ms) / counts.half_life_ms))
-            lifts.append(nearness * log_lift(recent, usual * (recent.sum() / total), self.prior))
+            lifts.append(nearness * log_lift(recent, usual * (recent.sum() / total), self.prior, self._groups))
         return np.stack(lifts)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
