@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -201,13 +202,13 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
             async with run_server(settings) as running:
                 position = await asyncio.to_thread(publish, settings, events)
 
-                async def ask(moment: datetime) -> dict[str, pb.RecommendedItem]:
+                async def ask(moment: datetime, **circumstances: Any) -> dict[str, pb.RecommendedItem]:
                     event_time = Timestamp()
                     event_time.FromDatetime(moment)
                     request = pb.RecommendRequest(
                         user="u3",
                         count=5,
-                        context=pb.Context(event_time=event_time),
+                        context=pb.Context(event_time=event_time, **circumstances),
                         min_position=position,
                         wait=Duration(seconds=10),
                     )
@@ -231,6 +232,13 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
                     assert december[wintry].score > december[summery].score
                     assert july[summery].weights["calendar"] > 1.5 > july[wintry].weights["calendar"]
                     assert december[wintry].weights["calendar"] > 1.5 > december[summery].weights["calendar"]
+
+                odd = {"time_zone": "Mars/Olympus", **{f"key {number}": "x" * 100 for number in range(60)}}
+                said = await ask(datetime(2025, 12, 20, tzinfo=UTC), place="nowhere", weather="frogs", attributes=odd)
+                assert said == december, "what nobody has heard of says nothing"
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await ask(start, attributes={str(number): "" for number in range(10_000)})
+                assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
     asyncio.run(scenario())
 
