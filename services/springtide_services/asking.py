@@ -1,5 +1,6 @@
-"""The `recommend` command: one request, and the answer as a table."""
+"""The `recommend` and `explain` commands: one request, and the answer as a table."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -57,6 +58,55 @@ def ask(
     console().print(answer_table(response))
     version = response.model_version or "none"
     console().print(f"model {version}; {_PERSONALIZATIONS.get(response.personalization, 'unknown')}")
+
+
+def ask_why(
+    address: str,
+    *,
+    user: str,
+    item: str,
+    at: datetime | None,
+    place: str,
+    weather: str,
+    recent_items: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Ask the server why an item has its place, and print the answer.
+
+    Raises:
+        ServerCallError: If there is no answer, or an error.
+    """
+    request = pb.ExplainRequest(
+        user=user, item=item, recent_items=recent_items, context=pb.Context(place=place, weather=weather)
+    )
+    if at is not None:
+        request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
+    with Client(address) as client:
+        response = client.explain(request)
+    if as_json:
+        console().print_json(MessageToJson(response))
+        return
+    console().print(Text(response.sentence or "nothing speaks for it"))
+    console().print(why_table(response))
+    version = response.model_version or "none"
+    console().print(f"model {version}; {_PERSONALIZATIONS.get(response.personalization, 'unknown')}")
+
+
+def why_table(response: pb.ExplainResponse) -> Table:
+    """Return all that goes into the score of one item: what it is worth, from what, and the exponent."""
+    table = Table(box=None, pad_edge=False, title=f"rank {response.rank:,}, score {response.score:.2f}")
+    table.title_justify = "left"
+    table.add_column("")
+    for name in ("lift", "exponent", "weight"):
+        table.add_column(name, justify="right", no_wrap=True)
+    cosine, exponent = response.cosine, response.cosine_exponent
+    table.add_row(f"cosine {cosine:.2f}", "", f"{exponent:.2f}", f"×{math.exp(cosine * exponent):.2f}")
+    for weight in response.weights:
+        table.add_row(Text(weight.name), "", "", f"×{weight.weight:.2f}")
+        for factor in weight.factors:
+            numbers = (f"{factor.lift:.2f}×", f"{factor.exponent:.2f}", f"×{factor.weight:.2f}")
+            table.add_row(Text(f"  {factor.name}"), *numbers, style="dim")
+    return table
 
 
 def answer_table(

@@ -168,6 +168,68 @@ def recommend(
 
 
 @app.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="The user's id; '' with --recent for somebody unknown.")],
+    item: Annotated[str, typer.Argument(help="The item's id.")],
+    settings: SettingsPath = None,
+    at: Annotated[datetime | None, typer.Option(help="The moment, UTC; now if absent.")] = None,
+    place: Annotated[str, typer.Option(help="Where.")] = "",
+    weather: Annotated[str, typer.Option(help="The weather.")] = "",
+    recent: Annotated[list[str] | None, typer.Option(help="An item just touched; may be repeated.")] = None,
+    address: Address = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
+) -> None:
+    """Ask the running server why an item has its place for a user."""
+    from springtide_services.asking import ask_why
+
+    ask_why(
+        address or _server_address(settings),
+        user=user,
+        item=item,
+        at=at,
+        place=place,
+        weather=weather,
+        recent_items=recent or (),
+        as_json=json,
+    )
+
+
+@app.command()
+def season(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="An item's id, or ATTRIBUTE=VALUE; without one, what is in season is listed.", metavar="NAME"
+        ),
+    ] = None,
+    settings: SettingsPath = None,
+    top: Annotated[int, typer.Option(min=1, help="How many items to list.")] = 20,
+    at: Annotated[
+        datetime | None, typer.Option(help="The moment to list for; a date alone is the whole day; today if absent.")
+    ] = None,
+    min_count: Annotated[float, typer.Option(help="List items with as many interactions, or more.")] = 20.0,
+    weight: Annotated[str, typer.Option(help="The context weight to ask.")] = "calendar",
+    dataset: Annotated[
+        DatasetName | None, typer.Option(help="Learn from a public data set, not from the newest checkpoint.")
+    ] = None,
+    png: Annotated[Path | None, typer.Option(help="Also draw it as a picture.", metavar="PATH")] = None,
+) -> None:
+    """Draw how much an item or a category is wanted over the year, the week and the day."""
+    from springtide_services.season import season as show_season
+
+    show_season(
+        _load(settings),
+        name=name,
+        top=top,
+        at=at,
+        min_count=min_count,
+        weight_name=weight,
+        dataset=dataset.value if dataset else None,
+        png=png,
+    )
+
+
+@app.command()
 def evaluate(
     dataset: Annotated[list[DatasetName] | None, typer.Argument(help="Which data sets; all if none is named.")] = None,
     settings: SettingsPath = None,

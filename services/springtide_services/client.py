@@ -53,6 +53,18 @@ class Client:
             raise self._explained(error) from error
         return response
 
+    def explain(self, request: recommender_pb2.ExplainRequest) -> recommender_pb2.ExplainResponse:
+        """Ask why an item has its place.
+
+        Raises:
+            ServerCallError: If there is no answer, or an error.
+        """
+        try:
+            response: recommender_pb2.ExplainResponse = self._recommender.Explain(request, timeout=_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise self._explained(error) from error
+        return response
+
     def status(self) -> admin_pb2.GetStatusResponse:
         """Ask how the server does.
 

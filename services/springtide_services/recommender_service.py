@@ -82,6 +82,15 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
             model_version=model_version,
         )
 
+    @answering
+    async def Explain(  # noqa: N802  # The proto's name.
+        self, request: pb.ExplainRequest, context: Context[pb.ExplainRequest, pb.ExplainResponse]
+    ) -> pb.ExplainResponse:
+        """Say why one item has its place."""
+        loaded = self._loaded()
+        item, query = translation.to_item(request), translation.to_explain_query(request, wall_ms())
+        return translation.to_explain_response(await asyncio.to_thread(loaded.ranker.explain, query, item))
+
     def _loaded(self) -> Recommending:
         if self.loaded is None:
             raise NotReadyError("the server is still loading; its health says when it is ready")

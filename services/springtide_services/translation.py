@@ -3,6 +3,7 @@
 Whether the names in it mean anything is for the ranking to say.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
@@ -11,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from springtide.clock import MS_PER_SECOND
 from springtide.errors import InvalidRequestError
 from springtide.plugins.contracts import Moment
+from springtide.ranking.explain import Explanation
 from springtide.ranking.query import Query, Ranking
 from springtide.v1 import recommender_pb2 as pb
 
@@ -60,11 +62,30 @@ def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
         user_id=request.user,
         recent_items=tuple(request.recent_items),
         count=to_count(request),
-        moment=_to_moment(request, now_ms),
+        moment=_to_moment(request.context, now_ms),
         exclude_seen=tuple(request.exclude_seen),
         exclude_items=tuple(request.exclude_items),
         allow_items=tuple(request.allow_items),
         category_filters=to_filters(request.category_filters),
+    )
+
+
+def to_explain_query(request: pb.ExplainRequest, now_ms: int) -> Query:
+    """Return the query in whose answer an item is explained.
+
+    Args:
+        request: As it came.
+        now_ms: The moment for a request that gives none, milliseconds since the Unix epoch.
+
+    Raises:
+        InvalidRequestError: If a field is not what the proto says; it names the field and what was wanted.
+    """
+    _check_word(request.user, "user", may_be_empty=True)
+    _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
+    return Query(
+        user_id=request.user,
+        recent_items=tuple(request.recent_items),
+        moment=_to_moment(request.context, now_ms),
     )
 
 
@@ -81,8 +102,8 @@ def to_count(request: pb.RecommendRequest | pb.SimilarItemsRequest) -> int:
     return request.count
 
 
-def to_item(request: pb.SimilarItemsRequest) -> str:
-    """Return the item that similar ones are wanted for.
+def to_item(request: pb.SimilarItemsRequest | pb.ExplainRequest) -> str:
+    """Return the item that a request is about.
 
     Raises:
         InvalidRequestError: If it is empty or too long.
@@ -166,14 +187,43 @@ def to_response(ranking: Ranking, next_offsets: Mapping[int, int], *, is_behind:
     return response
 
 
+def to_explain_response(explanation: Explanation) -> pb.ExplainResponse:
+    """Return an explanation as a response."""
+    return pb.ExplainResponse(
+        item=explanation.item_id,
+        score=explanation.score,
+        rank=explanation.rank,
+        cosine=explanation.cosine,
+        cosine_exponent=explanation.cosine_exponent,
+        weights=[
+            pb.WeightExplanation(
+                name=name,
+                weight=math.exp(sum(term.log_weight for term in terms)),
+                factors=[
+                    pb.FactorExplanation(
+                        name=term.factor,
+                        lift=math.exp(term.log_lift),
+                        exponent=term.exponent,
+                        weight=math.exp(term.log_weight),
+                    )
+                    for term in terms
+                ],
+            )
+            for name, terms in explanation.weights.items()
+        ],
+        sentence=explanation.sentence,
+        model_version=explanation.model_version,
+        personalization=_PERSONALIZATIONS[explanation.personalization],
+    )
+
+
 def to_timestamp(timestamp_ms: int) -> Timestamp:
     """Return milliseconds since the Unix epoch as a protobuf timestamp."""
     seconds, ms = divmod(timestamp_ms, MS_PER_SECOND)
     return Timestamp(seconds=seconds, nanos=ms * _NS_PER_MS)
 
 
-def _to_moment(request: pb.RecommendRequest, now_ms: int) -> Moment:
-    context = request.context
+def _to_moment(context: pb.Context, now_ms: int) -> Moment:
     if len(context.attributes) > MAX_CONTEXT_ENTRIES:
         raise InvalidRequestError(
             "context.attributes", f"wanted at most {MAX_CONTEXT_ENTRIES:,} entries, got {len(context.attributes):,}"

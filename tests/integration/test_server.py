@@ -1,6 +1,7 @@
 """The server over real sockets: its health, its answers, its refusals, and models that change under load."""
 
 import asyncio
+import math
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 from springtide.checkpoint import CheckpointStore
 from springtide.config import PartSettings, Settings
 from springtide.errors import OffsetsLostError, SettingsError
+from springtide.ranking.ranker import FAMILIARITY
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
@@ -149,6 +151,9 @@ def test_a_bad_request_is_refused_with_the_field_that_is_wrong(settings: Setting
             for stub, other_request, field in (
                 (running.recommender.SimilarItems, pb.SimilarItemsRequest(), "item"),
                 (running.recommender.SimilarItems, pb.SimilarItemsRequest(item="i", count=1_001), "count"),
+                (running.recommender.Explain, pb.ExplainRequest(), "item"),
+                (running.recommender.Explain, pb.ExplainRequest(item="nothing of that id"), "item"),
+                (running.recommender.Explain, pb.ExplainRequest(item="i", user="u" * 300), "user"),
                 (running.admin.ListModels, admin_pb2.ListModelsRequest(page_size=-1), "page_size"),
                 (running.admin.ListModels, admin_pb2.ListModelsRequest(page_token="?"), "page_token"),
                 (running.admin.PromoteModel, admin_pb2.PromoteModelRequest(), "version"),
@@ -405,6 +410,34 @@ def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
     checkpoint = CheckpointStore(settings.checkpoint.url).latest()
     assert checkpoint is not None
     assert checkpoint.num_events == len(diagonal_stream)
+
+
+def test_an_item_is_explained_as_it_was_ranked(
+    settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    position = publish(settings, diagonal_stream)
+    context = pb.Context(attributes={"time_zone": "Nowhere/At_All"})
+    context.event_time.CopyFrom(diagonal_stream[-1].event_time)
+
+    async def scenario() -> tuple[pb.RecommendedItem, pb.ExplainResponse]:
+        async with run_server(settings) as running:
+            request = pb.RecommendRequest(user="u4", context=context, min_position=position)
+            response = await running.recommender.Recommend(request)
+            best = response.items[0]
+            request = pb.ExplainRequest(user="u4", item=best.item, context=context)
+            return best, await running.recommender.Explain(request)
+
+    best, explained = asyncio.run(scenario())
+    assert (explained.item, explained.rank) == (best.item, 1)
+    assert explained.score == pytest.approx(best.score, abs=1e-4)
+    ranked_by = {name: weight for name, weight in best.weights.items() if name != FAMILIARITY}  # It is in the exponent.
+    assert {weight.name: weight.weight for weight in explained.weights} == pytest.approx(ranked_by, rel=1e-4)
+    for weight in explained.weights:
+        assert weight.weight == pytest.approx(math.prod(factor.weight for factor in weight.factors), rel=1e-4)
+        for factor in weight.factors:
+            assert factor.weight == pytest.approx(factor.lift**factor.exponent, rel=1e-4)
+    assert "you chose it" in explained.sentence
+    assert explained.personalization == pb.PERSONALIZATION_FALLBACK
 
 
 async def _until_serving(address: str) -> None:

@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("up", "broker", "serve", "train", "publish", "recommend", "models", "plugins", "config", "evaluate", "demo")
+COMMANDS = (
+    "up",
+    "broker",
+    "serve",
+    "train",
+    "publish",
+    "recommend",
+    "explain",
+    "season",
+    "models",
+    "plugins",
+    "config",
+    "evaluate",
+    "demo",
+)
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
 
 

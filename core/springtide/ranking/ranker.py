@@ -14,6 +14,7 @@ from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.ids import IdMap
 from springtide.plugins.contracts import History, Moment
+from springtide.ranking.explain import Explanation, factor_terms, habit_of, sentence_of
 from springtide.ranking.filters import allowed_items, check_query
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.moments import MomentCache
@@ -154,6 +155,43 @@ class Ranker:
         [(best, names)] = _top(cosines[None, :], [count], ids)
         return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
 
+    def explain(self, query: Query, item_id: str) -> Explanation:
+        """Return all that goes into the score of one item, and why, in words.
+
+        Raises:
+            InvalidRequestError: If the item, or something that the query names, is unknown.
+        """
+        serving, view = self._serving, self._state.graph.view()
+        check_query(query, view, self._state.rules)
+        table, exponents = serving.table, serving.exponents
+        num_items = len(table.has_id) if table is not None else view.num_nodes(self._item_type)
+        row = view.nodes(self._item_type).ids.row(item_id)
+        if not 0 <= row < num_items:
+            raise InvalidRequestError("item", f"no item with the id {item_id!r}")
+        user = self._find_user(serving, view, query)
+        query = self._with_circumstances(query, view)
+        at_moment = serving.moments.at(query.moment, num_items)
+        own = self._own(serving, view, query, user.history, num_items)
+        [scores] = self._scores(serving, [user], [at_moment], [own], num_items)
+        self._leave_out(scores, query, view, table)
+        history = _as_of(user.history, view, query)
+        habit = habit_of(history, row, query.moment.timestamp_ms)
+        of_terms = exponents.new if habit is None else exponents.own
+        terms = factor_terms(self._state.context_weights, of_terms, history, query.moment, row, num_items)
+        cosines = _cosine(table, user, np.arange(num_items))
+        cosine = float(cosines[row])
+        return Explanation(
+            item_id=item_id,
+            score=of_terms.cosine * cosine + sum(term.log_weight for term in terms),
+            rank=1 + int((scores > scores[row]).sum()),
+            cosine=cosine,
+            cosine_exponent=of_terms.cosine,
+            terms=terms,
+            sentence=sentence_of(terms, of_terms.cosine * (cosine - float(cosines.mean())), habit),
+            personalization=user.personalization,
+            model_version=serving.version,
+        )
+
     def _make_serving(self, model: ServingModel | None) -> _Serving:
         exponents = FALLBACK_EXPONENTS if model is None else model.exponents
         table = None if model is None else ItemTable.build(model, self._state.graph.view(), self._state.rules)
@@ -192,9 +230,7 @@ class Ranker:
         return serving.users.find(view, serving.table, query.user_id, recent_rows, query.moment.timestamp_ms)
 
     def _own(self, serving: _Serving, view: GraphView, query: Query, history: History, num_items: int) -> _Own:
-        now_ms = query.moment.timestamp_ms
-        if view.newest_ms is not None and now_ms < view.newest_ms - _PAST_MS:
-            history = history.before(now_ms + 1)
+        history = _as_of(history, view, query)
         rows, _ = history.distinct()
         weights = history_weights(self._state.context_weights, serving.exponents, history, query.moment)
         is_ranked = rows < num_items
@@ -276,6 +312,13 @@ class Ranker:
             RankedItem(item_id, score, own_cosine, dict(zip(names, of_item, strict=True)))
             for item_id, score, own_cosine, of_item in zip(ids, scores.tolist(), cosine.tolist(), weights, strict=True)
         )
+
+
+def _as_of(history: History, view: GraphView, query: Query) -> History:
+    """Return what a query may look at of a history: one that asks about the past sees nothing that came after."""
+    now_ms = query.moment.timestamp_ms
+    is_past = view.newest_ms is not None and now_ms < view.newest_ms - _PAST_MS
+    return history.before(now_ms + 1) if is_past else history
 
 
 def _cosine(table: ItemTable | None, user: LiveUser, rows: npt.NDArray[np.integer[Any]]) -> Array:

@@ -146,3 +146,59 @@ class SimilarItem(_message.Message):
     item: str
     cosine: float
     def __init__(self, item: _Optional[str] = ..., cosine: _Optional[float] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("user", "item", "context", "recent_items")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    RECENT_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    item: str
+    context: Context
+    recent_items: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, user: _Optional[str] = ..., item: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., recent_items: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("item", "score", "rank", "cosine", "cosine_exponent", "weights", "sentence", "model_version", "personalization")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    COSINE_FIELD_NUMBER: _ClassVar[int]
+    COSINE_EXPONENT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
+    item: str
+    score: float
+    rank: int
+    cosine: float
+    cosine_exponent: float
+    weights: _containers.RepeatedCompositeFieldContainer[WeightExplanation]
+    sentence: str
+    model_version: str
+    personalization: Personalization
+    def __init__(self, item: _Optional[str] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., cosine: _Optional[float] = ..., cosine_exponent: _Optional[float] = ..., weights: _Optional[_Iterable[_Union[WeightExplanation, _Mapping]]] = ..., sentence: _Optional[str] = ..., model_version: _Optional[str] = ..., personalization: _Optional[_Union[Personalization, str]] = ...) -> None: ...
+
+class WeightExplanation(_message.Message):
+    __slots__ = ("name", "weight", "factors")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FACTORS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    weight: float
+    factors: _containers.RepeatedCompositeFieldContainer[FactorExplanation]
+    def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ..., factors: _Optional[_Iterable[_Union[FactorExplanation, _Mapping]]] = ...) -> None: ...
+
+class FactorExplanation(_message.Message):
+    __slots__ = ("name", "lift", "exponent", "weight")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LIFT_FIELD_NUMBER: _ClassVar[int]
+    EXPONENT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    lift: float
+    exponent: float
+    weight: float
+    def __init__(self, name: _Optional[str] = ..., lift: _Optional[float] = ..., exponent: _Optional[float] = ..., weight: _Optional[float] = ...) -> None: ...

@@ -45,6 +45,11 @@ class RecommenderServiceStub:
                 request_serializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsRequest.SerializeToString,
                 response_deserializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/springtide.v1.RecommenderService/Explain',
+                request_serializer=springtide_dot_v1_dot_recommender__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_recommender__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class RecommenderServiceServicer:
@@ -65,6 +70,13 @@ class RecommenderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Says why one item has its place for a user, here and now: all that goes into its score, and the strongest in words.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommenderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_RecommenderServiceServicer_to_server(servicer, server):
                     servicer.SimilarItems,
                     request_deserializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsRequest.FromString,
                     response_serializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=springtide_dot_v1_dot_recommender__pb2.ExplainRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_recommender__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class RecommenderService:
             '/springtide.v1.RecommenderService/SimilarItems',
             springtide_dot_v1_dot_recommender__pb2.SimilarItemsRequest.SerializeToString,
             springtide_dot_v1_dot_recommender__pb2.SimilarItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.RecommenderService/Explain',
+            springtide_dot_v1_dot_recommender__pb2.ExplainRequest.SerializeToString,
+            springtide_dot_v1_dot_recommender__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,
