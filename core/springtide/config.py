@@ -167,7 +167,9 @@ class TrainingSettings(_Section):
 class RankingSettings(_Section):
     """How items are ranked; context weights by name, each with its options."""
 
-    context_weights: Table[Options] = {"popularity": {}, "calendar": {}, "trend": {}, "repeat": {}}
+    context_weights: Table[Options] = {
+        name: {} for name in ("popularity", "calendar", "trend", "repeat", "place", "weather")
+    }
     item_groups: tuple[str, ...] = ("department", "category", "type", "genre")  # Coarse to fine; those that exist.
     max_history: Annotated[int, Field(ge=1)] = 5_000
     item_refresh_s: Positive = 1.0

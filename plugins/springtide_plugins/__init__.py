@@ -25,6 +25,7 @@ from springtide_plugins.aggregators.of_edges import Several, TimeDecay
 from springtide_plugins.aggregators.power_mean import PowerMean
 from springtide_plugins.aggregators.sequences import LatestLSTM, ProjectedSet2Set
 from springtide_plugins.context_weights.calendar import Calendar
+from springtide_plugins.context_weights.circumstances import Attribute, Place, Weather
 from springtide_plugins.context_weights.popularity import Popularity
 from springtide_plugins.context_weights.repeat import Repeat
 from springtide_plugins.context_weights.trend import Trend
@@ -112,7 +113,10 @@ def register_tasks(register: Callable[[str, TaskFactory], None]) -> None:
 @hookimpl
 def register_context_weights(register: Callable[[str, ContextWeightFactory], None]) -> None:
     """Register the built-in context weights."""
+    register("attribute", Attribute)
     register("calendar", Calendar)
+    register("place", Place)
     register("popularity", Popularity)
     register("repeat", Repeat)
     register("trend", Trend)
+    register("weather", Weather)

@@ -24,7 +24,7 @@ def plugins_of(*, origin: str = "parts 1.0") -> Plugins:
         "aggregator": {"sum": object, "mean": object, "max": object},
         "loss": {"cce": object, "bce": object},
         "negative sampler": {"popularity": object},
-        "context weight": dict.fromkeys(("popularity", "calendar", "trend", "repeat"), object),
+        "context weight": dict.fromkeys(Settings().ranking.context_weights, object),
     }
     return Plugins(
         [Part.of(kind, name, make, origin, origin) for kind, parts in named.items() for name, make in parts.items()]

@@ -135,8 +135,11 @@ def expect_same(found: Tensor, expected: Tensor, what: str, tolerance: float = 1
 
 
 def expect_same_array(found: npt.NDArray[Any], expected: npt.NDArray[Any], what: str, tolerance: float) -> None:
-    """Refuse arrays that differ by more than a tolerance, relative or absolute."""
+    """Refuse arrays that differ by more than a tolerance, relative or absolute; words must be the same."""
     expect(found.shape == expected.shape, f"{what} of shape {list(expected.shape)}", list(found.shape))
+    if expected.dtype.kind == "U" or found.dtype.kind == "U":
+        expect(bool(np.array_equal(found, expected)), f"the same {what}", "other words")
+        return
     is_same = np.allclose(found, expected, rtol=tolerance, atol=tolerance)
     worst = float(np.abs(found - expected).max()) if found.size else 0.0
     expect(is_same, f"the same {what}", f"a difference of {worst:.3g}")
