@@ -236,12 +236,13 @@ def in_season(seasons: Seasons, at: datetime, top: int, min_count: float) -> Tab
     when = f"{at:%A, %d %B %Y}" + (f", {at:%H:%M}" if "day" in lifts else "")
     table = Table(box=None, pad_edge=False, title=f"In season on {when}", title_justify="left", title_style="bold")
     for heading in ("", "item", "group", "count", *lifts, "in all"):
+        # A narrow terminal takes from the columns that may wrap: from the items' alone, whose text then ends in "…".
         is_text = heading in ("item", "group")
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=True, overflow="ellipsis")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "item")
     for place, row in enumerate(best[np.isfinite(together[best])].tolist(), start=1):
         table.add_row(
             str(place),
-            Text(seasons.title(row)),
+            Text(seasons.title(row), no_wrap=True, overflow="ellipsis"),
             Text(seasons.group(row)),
             f"{seasons.counts[row]:,.0f}",
             *(f"{of_span[row]:.1f}×" for of_span in lifts.values()),
@@ -300,8 +301,9 @@ def _points(span: Span, year: int) -> Sequence[datetime]:
 def _state_of(settings: Settings, dataset: str | None) -> LiveState:
     if dataset is not None:
         data = datasets.fetch(dataset)
+        # As in the evaluation, every interaction of a data set counts.
         rules = {relation: InteractionSettings() for relation in data.interactions.relations}
-        settings = settings.model_copy(update={"interactions": {**rules, **settings.interactions}})
+        settings = settings.model_copy(update={"interactions": {**settings.interactions, **rules}})
         state = LiveState(settings, make_context_weights(settings.ranking, load_checked_plugins(settings)))
         state.apply(EventBatch(data.interactions, upserts=data.upserts))
         return state

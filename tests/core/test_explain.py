@@ -52,6 +52,9 @@ def ranker() -> Ranker:
         ),
         # Two half-lives overlap: the one that counts most speaks.
         ([term("trend", "7d", 3.0, 0.2), term("trend", "28d", 1.5)], "wanted 1.5× as much of late as it usually is"),
+        ([term("occasions", "near", 3.1)], "wanted 3.1× as much as usual around this occasion"),
+        ([term("place", "place", 1.2)], "wanted 1.2× as much as usual in this place"),
+        ([term("weather", "weather", 1.3)], "wanted 1.3× as much as usual in this weather"),
         ([term("popularity", "share", 1500.0, 0.5)], "chosen 1,500× as often as the average item"),
         ([term("tides", "high{water}", 3.24, 0.5)], "tides/high{water}: ×1.8"),
         # 0.25 to the power of -0.5 is 2: wanted for being seldom wanted, which no template says.

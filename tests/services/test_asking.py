@@ -3,7 +3,7 @@ from rich.console import Console
 
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.asking import answer_table, ask
+from springtide_services.asking import answer_table, ask, why_table
 
 RESPONSE = pb.RecommendResponse(
     items=[
@@ -60,3 +60,28 @@ def test_filter_that_is_not_written_as_one_is_refused() -> None:
             only=["brand="],
             as_json=False,
         )
+
+
+def test_explanation_shows_each_factor_with_lift_exponent_and_weight() -> None:
+    year = pb.FactorExplanation(name="year", lift=4.0, exponent=0.5, weight=2.0)
+    idle = pb.FactorExplanation(name="[hour]", lift=3.0, exponent=0.0, weight=1.0)
+    response = pb.ExplainResponse(
+        item="nog",
+        score=2.5,
+        rank=1_234,
+        cosine=0.5,
+        cosine_exponent=4.0,
+        weights=[pb.WeightExplanation(name="calendar", weight=2.0, factors=[year, idle])],
+    )
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(why_table(response))
+
+    assert [line.split() for line in capture.get().splitlines()] == [
+        ["rank", "1,234,", "score", "2.50"],
+        ["lift", "exponent", "weight"],
+        ["cosine", "0.50", "4.00", "×7.39"],  # e^(0.5 · 4)
+        ["calendar", "×2.00"],
+        ["year", "4.00×", "0.50", "×2.00"],
+        ["[hour]", "3.00×", "0.00", "×1.00"],
+    ]

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from springtide.checkpoint import CheckpointStore
 from springtide.errors import CheckpointError, InvalidRequestError, SettingsError
+from springtide.evaluation.datasets import Dataset
 from springtide.events.model import NodeUpsert
 from springtide.plugins.contracts import ContextWeight, Factor
 from springtide.state import LiveState
-from springtide.testing import START_MS, quick_settings, state_of
+from springtide.testing import START_MS, interactions_of, quick_settings, state_of
 from springtide_services.season import Profile, Seasons, axis, chart, in_season, season
 from springtide_services.season_plot import draw
 
@@ -57,8 +58,8 @@ def seasons(state: LiveState) -> Seasons:
     return Seasons.of_state(state, SETTINGS, "calendar")
 
 
-def listed(seasons: Seasons, at: datetime, min_count: float = 0.0) -> list[list[str]]:
-    console = Console(width=100, color_system=None)
+def listed(seasons: Seasons, at: datetime, min_count: float = 0.0, width: int = 100) -> list[list[str]]:
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(in_season(seasons, at, 20, min_count))
     return [line.split() for line in capture.get().splitlines()]
@@ -92,6 +93,13 @@ def test_list_has_the_strongest_first_and_midnight_means_the_day(seasons: Season
         ["Egg", "1.0×", "1.0×", "2.0×", "2.0×"],
         ["turkey", "1.0×", "1.0×", "2.0×", "2.0×"],
     ]
+
+
+def test_narrow_terminal_shortens_titles_and_keeps_numbers(seasons: Seasons) -> None:
+    first = listed(seasons, datetime(2017, 12, 20, tzinfo=UTC), width=44)[-3]
+
+    assert first[-5:] == ["DAIRY", "3", "6.0×", "1.0×", "6.0×"]
+    assert any(word.endswith("…") for word in first)
 
 
 def test_items_with_too_few_interactions_are_not_listed(seasons: Seasons) -> None:
@@ -161,8 +169,8 @@ def test_picture_is_a_png(tmp_path: Path, seasons: Seasons) -> None:
         draw(seasons.profiles(seasons.rows_of("nog")), "", "", tmp_path / "nowhere" / "nog.png")
 
 
-def show(settings, name: str | None, png: Path | None = None) -> None:
-    season(settings, name=name, top=3, at=None, min_count=1, weight_name="calendar", dataset=None, png=png)
+def show(settings, name: str | None, png: Path | None = None, dataset: str | None = None) -> None:
+    season(settings, name=name, top=3, at=None, min_count=1, weight_name="calendar", dataset=dataset, png=png)
 
 
 def test_missing_matplotlib_is_told_before_anything_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -188,3 +196,14 @@ def test_newest_checkpoint_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "over the day" in drawn
     show(settings, None)
     assert "In season on" in capsys.readouterr().out
+
+
+def test_every_interaction_of_a_data_set_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = quick_settings(ranking={"context_weights": {"calendar": {}}})
+    rated = Dataset("movies", interactions_of(EVENTS, "rating"), UPSERTS)
+    monkeypatch.setattr("springtide.evaluation.datasets.fetch", {"movies": rated}.__getitem__)
+
+    show(settings, "department=DAIRY", dataset="movies")
+    assert capsys.readouterr().out.startswith("department=DAIRY\n2 items, 4 interactions\n")

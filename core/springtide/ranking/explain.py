@@ -22,6 +22,7 @@ _WORDS = (
     (re.compile(r"hour"), "wanted {lift} as much as usual at this hour"),
     (re.compile(r"weekday"), "wanted {lift} as much as usual on this day of the week"),
     (re.compile(r"year|year_near"), "wanted {lift} as much as usual at this time of year"),
+    (re.compile(r"near"), "wanted {lift} as much as usual around this occasion"),
     (re.compile(r"\d+(\.\d+)?d"), "wanted {lift} as much of late as it usually is"),
     (re.compile(r"share"), "chosen {lift} as often as the average item"),
     (re.compile(r"place"), "wanted {lift} as much as usual in this place"),
