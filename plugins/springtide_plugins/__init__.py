@@ -26,6 +26,7 @@ from springtide_plugins.aggregators.power_mean import PowerMean
 from springtide_plugins.aggregators.sequences import LatestLSTM, ProjectedSet2Set
 from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.circumstances import Attribute, Place, Weather
+from springtide_plugins.context_weights.occasions import Occasions
 from springtide_plugins.context_weights.popularity import Popularity
 from springtide_plugins.context_weights.repeat import Repeat
 from springtide_plugins.context_weights.trend import Trend
@@ -115,6 +116,7 @@ def register_context_weights(register: Callable[[str, ContextWeightFactory], Non
     """Register the built-in context weights."""
     register("attribute", Attribute)
     register("calendar", Calendar)
+    register("occasions", Occasions)
     register("place", Place)
     register("popularity", Popularity)
     register("repeat", Repeat)

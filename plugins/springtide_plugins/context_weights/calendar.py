@@ -1,7 +1,5 @@
 """Whether an item is wanted more at this hour, on this weekday, at this time of the year."""
 
-import functools
-import zoneinfo
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -10,11 +8,10 @@ import numpy.typing as npt
 from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
-from springtide.errors import SettingsError
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
 from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, log_lift
+from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 
-TIME_ZONE = "time_zone"
 _PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5
 _NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
@@ -58,10 +55,7 @@ class Calendar(ContextWeight):
         year_width_days: PositiveFloat = 10.0,
         near_days: PositiveFloat = 7.0,
     ) -> None:
-        try:
-            self._zone = zoneinfo.ZoneInfo(time_zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-            raise SettingsError(f"context weight 'calendar': no time zone named {time_zone!r}") from error
+        self._clock = WallClock("calendar", time_zone)
         self.prior = prior
         self._near_ms = near_days * MS_PER_DAY
         self._newest_ms = 0
@@ -83,13 +77,13 @@ class Calendar(ContextWeight):
         if len(observed) == 0:
             return
         self._newest_ms = max(self._newest_ms, int(observed.timestamps_ms.max()))
-        bins = _bins(observed.timestamps_ms + self._offsets_ms(observed))
+        bins = _bins(self._clock.of_events(observed))
         for profile, bins_of_profile in zip(self._profiles, bins, strict=True):
             profile.add(observed.item_rows, bins_of_profile, observed.weights)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the local hour."""
-        return int(self._local_ms(moment)[0] // MS_PER_HOUR)
+        return int(self._clock.of_moment(moment)[0] // MS_PER_HOUR)
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log lifts of hour, weekday and time of year, the last shared out between far and near."""
@@ -98,7 +92,9 @@ class Calendar(ContextWeight):
         if total == 0:
             return None
         lifts = []
-        for profile, kernel, bins in zip(self._profiles, self._kernels, _bins(self._local_ms(moment)), strict=True):
+        for profile, kernel, bins in zip(
+            self._profiles, self._kernels, _bins(self._clock.of_moment(moment)), strict=True
+        ):
             # A sum weighted by a kernel varies as a count does that is smaller by the sum of its squares: as events.
             now = profile.smoothed(int(bins[0]), kernel, num_items) / np.square(kernel).sum()
             lifts.append(log_lift(now, usual * (now.sum() / total), self.prior, self._groups))
@@ -119,35 +115,6 @@ class Calendar(ContextWeight):
         for name, profile in zip(_PROFILES, self._profiles, strict=True):
             profile.restore({"counts": state[name]})
 
-    def _local_ms(self, moment: Moment) -> npt.NDArray[np.int64]:
-        """Return the moment by the clock on the wall, int64 ``[1]``."""
-        timestamps_ms = np.array([moment.timestamp_ms])
-        return timestamps_ms + _offsets_ms(timestamps_ms, self._zone_of(moment.circumstance(TIME_ZONE)))
-
-    def _offsets_ms(self, observed: Observed) -> npt.NDArray[np.int64]:
-        """Return what to add to each event's time for the clock on the wall, int64 ``[n]``."""
-        zones = observed.circumstances.get(TIME_ZONE)
-        if zones is None:
-            return _offsets_ms(observed.timestamps_ms, self._zone)
-        offsets_ms = np.zeros(len(observed), np.int64)
-        for code in np.unique(zones.codes):
-            of_zone = np.flatnonzero(zones.codes == code)
-            zone = self._zone_of(zones.values[code]) if code >= 0 else self._zone
-            offsets_ms[of_zone] = _offsets_ms(observed.timestamps_ms[of_zone], zone)
-        return offsets_ms
-
-    def _zone_of(self, name: str) -> zoneinfo.ZoneInfo:
-        """Return a zone by name; the default one if it is empty, or not a zone."""
-        return (_zone(name) or self._zone) if name else self._zone
-
-
-@functools.lru_cache(maxsize=1024)
-def _zone(name: str) -> zoneinfo.ZoneInfo | None:
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # A name may be anything, a path among it.
-        return None
-
 
 def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
     """Return hour, weekday and bin of the year of local times, int64 ``[n]`` each."""
@@ -157,19 +124,6 @@ def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
     dates = days.astype("datetime64[D]")
     day_of_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
     return hours, weekdays, np.minimum(day_of_year // _DAYS_PER_YEAR_BIN, _NUM_YEAR_BINS - 1)
-
-
-def _offsets_ms(timestamps_ms: npt.NDArray[np.int64], zone: zoneinfo.ZoneInfo) -> npt.NDArray[np.int64]:
-    if zone.key == "UTC":
-        return np.zeros_like(timestamps_ms)
-    # Zones change their offset on quarters of an hour at the finest: one look-up for each that occurs.
-    quarters, positions = np.unique(timestamps_ms // (MS_PER_HOUR // 4), return_inverse=True)
-    epoch = np.datetime64(0, "s").item().replace(tzinfo=zoneinfo.ZoneInfo("UTC"))
-    offsets = [
-        (epoch + np.timedelta64(int(quarter) * 900, "s").item()).astimezone(zone).utcoffset() for quarter in quarters
-    ]
-    seconds = np.array([offset.total_seconds() if offset else 0.0 for offset in offsets])
-    return (seconds * 1_000).astype(np.int64)[positions]
 
 
 def _cyclic_gaussian(num_bins: int, width: float) -> npt.NDArray[np.float64]:

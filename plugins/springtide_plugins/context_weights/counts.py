@@ -92,10 +92,18 @@ class BinnedCounts:
         counts = self._counts
         capacity, wanted = counts.shape[1], int(rows.max()) + 1
         if wanted > capacity:
-            counts = np.zeros((self.num_bins, max(wanted, capacity * 3 // 2)), np.float32)
+            # A little more than is wanted, so that growth is rare: an item's row is long, and a million have to fit.
+            counts = np.zeros((self.num_bins, max(wanted, capacity + capacity // 16)), np.float32)
             counts[:, :capacity] = self._counts
         np.add.at(counts.reshape(-1), bins * counts.shape[1] + rows, weights)
         self._counts = counts
+
+    def bin(self, place: int, num_rows: int) -> Floats:
+        """Return float64 ``[num_rows]``, counts of one bin."""
+        counts, of_bin = self._counts, np.zeros(num_rows)
+        known = min(num_rows, counts.shape[1])
+        of_bin[:known] = counts[place, :known]
+        return of_bin
 
     def smoothed(self, center: int, kernel: Floats, num_rows: int) -> Floats:
         """Return float64 ``[num_rows]``: counts around a bin, weighted by a cyclic kernel ``[num_bins]``.

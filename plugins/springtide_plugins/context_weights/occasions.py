@@ -1,0 +1,255 @@
+"""Whether an item is wanted more in the days around an occasion, such as Christmas, Diwali or the cup final."""
+
+import datetime as dt
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Annotated, Any
+
+import holidays
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, PositiveFloat
+
+from springtide.clock import MS_PER_DAY
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
+from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, Floats, log_lift
+from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
+
+_MAX_OCCASIONS = 16  # With 9 parts each, the widest days allowed: 580 bytes an item, so that a million stay in 1 GiB.
+_MAX_DAYS_BEFORE, _MAX_DAYS_AFTER = 31, 7
+_KNOWN_YEARS = range(2015, 2036)  # Which holidays a country has: those that come back in most of these years.
+_FIRST_YEAR, _LAST_YEAR = 1970, 2100  # A time outside is no event's: it is near no occasion.
+_NEIGHBOUR = 0.5  # How much the parts beside a part say of it, if they are as wide.
+_DATED = re.compile(r"(?P<name>[^=]*[^=\s])\s*=\s*(?P<year>\d{4}-)?(?P<day>\d{2}-\d{2})")
+
+DatesOfYear = Callable[[int], Sequence[tuple[str, dt.date]]]
+
+
+class Occasions(ContextWeight):
+    """An item's share of interactions this many days before or after an occasion, over its share at any time.
+
+    Each occasion has a profile of its own, over parts of the time around it that get wider with their distance: the day
+    itself, the day before, two to three days before, four to seven, and so on. Parts borrow from those beside them, and
+    items from their kind (``counts.log_lift``). Near several occasions, the one counts that says most of the item.
+
+    A country's holidays come from the package ``holidays``; 16 occasions are kept at most, those of ``dates`` first.
+    Days are those of the user's zone. Without a country and dates it is neutral.
+
+    Args:
+        country: ISO code of a country whose public holidays count, such as ``PT``.
+        subdivision: Its state or province, for holidays of its own.
+        dates: Further occasions: ``Black Friday=2024-11-29`` for one year, ``Valentine=02-14`` for every year. An
+            occasion that moves is given once for each year, under the same name.
+        days_before: How many days before an occasion it is felt, 0 to 31.
+        days_after: How many days after, 0 to 7.
+        time_zone: The zone of those who say nothing, or name one that there is not.
+        prior: How many interactions the prior belief in the profile of its kind weighs, above 0.
+    """
+
+    factors = (Factor("near", needs_whole_history=True),)
+    context_keys = (TIME_ZONE,)
+
+    def __init__(
+        self,
+        country: str | None = None,
+        subdivision: str | None = None,
+        dates: tuple[str, ...] = (),
+        days_before: Annotated[int, Field(ge=0, le=_MAX_DAYS_BEFORE)] = 14,
+        days_after: Annotated[int, Field(ge=0, le=_MAX_DAYS_AFTER)] = 3,
+        time_zone: str = "UTC",
+        prior: PositiveFloat = 5.0,
+    ) -> None:
+        self._clock = WallClock("occasions", time_zone)
+        self.prior = prior
+        self._groups = NO_GROUPS
+        own_names, own_dates = _own_dates(dates)
+        names, holidays_of = _country_holidays(country, subdivision)
+        self._names = [*own_names, *(name for name in names if name not in own_names)][:_MAX_OCCASIONS]
+        self._dates_of: tuple[DatesOfYear, ...] = (own_dates, holidays_of)
+        self._parts = _parts(days_before, days_after)
+        self._num_cells = len(self._names) * len(self._parts)
+        # One bin for each part of each occasion, and behind them one for all interactions at any time.
+        self._profiles = BinnedCounts(self._num_cells + 1)
+        self._days_of_year: dict[int, list[tuple[int, int]]] = {}
+        self._cells_of_day: dict[int, tuple[int, ...]] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The occasions that it knows."""
+        return tuple(self._names)
+
+    def regroup(self, groups: ItemGroups) -> None:
+        """Take what items belong to."""
+        self._groups = groups
+
+    def observe(self, observed: Observed) -> None:
+        """Count each interaction as one of any time, and into the parts around the occasions that it is near."""
+        if len(observed) == 0 or not self._names:
+            return
+        any_time = np.full(len(observed), self._num_cells, np.int64)
+        self._profiles.add(observed.item_rows, any_time, observed.weights)
+        days, of_day = np.unique(self._clock.of_events(observed) // MS_PER_DAY, return_inverse=True)
+        cells = [self._cells(int(day)) for day in days]
+        for place in range(max(len(of) for of in cells)):
+            cell = np.array([of[place] if place < len(of) else -1 for of in cells], np.int64)[of_day]  # [n]
+            near = np.flatnonzero(cell >= 0)
+            self._profiles.add(observed.item_rows[near], cell[near], observed.weights[near])
+
+    def bucket(self, moment: Moment) -> Hashable:
+        """Return the occasions near the moment's day, each with the part of its time."""
+        return self._cells(int(self._clock.of_moment(moment)[0] // MS_PER_DAY))
+
+    def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
+        """Return each item's strongest log lift among the occasions near the moment; None if none is near."""
+        cells = self._cells(int(self._clock.of_moment(moment)[0] // MS_PER_DAY))
+        if not cells:
+            return None
+        usual = self._profiles.bin(self._num_cells, num_items)
+        total = usual.sum()
+        if total == 0:
+            return None
+        strongest = np.zeros(num_items, np.float32)
+        for cell in cells:
+            kernel = self._kernel(cell)
+            now = self._profiles.smoothed(cell, kernel, num_items) / np.square(kernel).sum()
+            lifts = log_lift(now, usual * (now.sum() / total), self.prior, self._groups)
+            strongest = np.where(np.abs(lifts) > np.abs(strongest), lifts, strongest)
+        return strongest[None, :]
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all profiles, and what each is of."""
+        labels = np.frombuffer(json.dumps(self._labels()).encode(), np.uint8)
+        return {"labels": labels.copy(), **self._profiles.state()}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up the profiles of the occasions that there still are; a new one starts with nothing."""
+        labels: list[str] = json.loads(state["labels"].tobytes())
+        place_of = {label: place for place, label in enumerate(labels)}
+        kept, places = state["counts"], [place_of.get(label, -1) for label in self._labels()]
+        counts = np.zeros((len(places), kept.shape[1]), np.float32)
+        for row, place in enumerate(places):
+            if place >= 0:
+                counts[row] = kept[place]
+        self._profiles.restore({"counts": counts})
+
+    def _labels(self) -> list[str]:
+        of_parts = (f"{first}..{last} {name}" for name in self._names for first, last in self._parts)
+        return [*of_parts, "any time"]
+
+    def _kernel(self, cell: int) -> Floats:
+        """Return the weights of a part and those beside it, float64 ``[num_cells + 1]``; a wide one counts by day."""
+        part = cell % len(self._parts)
+        kernel = np.zeros(self._num_cells + 1)
+        kernel[0] = 1.0
+        widths = [last - first + 1 for first, last in self._parts]
+        for step in (-1, 1):
+            if 0 <= part + step < len(widths):
+                kernel[step] = _NEIGHBOUR * min(1.0, widths[part] / widths[part + step])
+        kernel /= kernel.sum()
+        return kernel
+
+    def _cells(self, day: int) -> tuple[int, ...]:
+        """Return the parts of occasions that a day lies in, as bins; days since the Unix epoch."""
+        cells = self._cells_of_day.get(day)
+        if cells is None:
+            nearest: dict[int, int] = {}  # Of an occasion that lasts for days, that of the nearest one.
+            year = 1970 + int(np.datetime64(day, "D").astype("datetime64[Y]").astype(np.int64))
+            for date, name in (entry for near in (year - 1, year, year + 1) for entry in self._days_of(near)):
+                if self._parts[0][0] <= day - date <= self._parts[-1][1]:
+                    offset = day - date
+                    nearest[name] = min(offset, nearest.get(name, offset), key=lambda days: (abs(days), days))
+            cells = tuple(sorted(name * len(self._parts) + self._part(offset) for name, offset in nearest.items()))
+            if _FIRST_YEAR <= year <= _LAST_YEAR:  # So that what is kept is bounded.
+                self._cells_of_day[day] = cells
+        return cells
+
+    def _part(self, offset: int) -> int:
+        return next(place for place, (_, last) in enumerate(self._parts) if offset <= last)
+
+    def _days_of(self, year: int) -> list[tuple[int, int]]:
+        """Return (days since the Unix epoch, place of the name) of the occasions of a year."""
+        if not _FIRST_YEAR <= year <= _LAST_YEAR:
+            return []
+        if year not in self._days_of_year:
+            place_of = {name: place for place, name in enumerate(self._names)}
+            self._days_of_year[year] = [
+                (int(np.datetime64(date, "D").astype(np.int64)), place_of[name])
+                for dates_of in self._dates_of
+                for name, date in dates_of(year)
+                if name in place_of
+            ]
+        return self._days_of_year[year]
+
+
+def _parts(days_before: int, days_after: int) -> list[tuple[int, int]]:
+    """Return the parts of the time around an occasion: first and last day of each, counted from it."""
+    before = [(-last, -first) for first, last in _doubling(days_before)]
+    return [*reversed(before), (0, 0), *_doubling(days_after)]
+
+
+def _doubling(num_days: int) -> list[tuple[int, int]]:
+    """Return 1 to 1, 2 to 3, 4 to 7, … up to the number of days."""
+    starts = [2**power for power in range(num_days.bit_length())]
+    return [(start, min(2 * start - 1, num_days)) for start in starts]
+
+
+def _own_dates(dates: Sequence[str]) -> tuple[list[str], DatesOfYear]:
+    """Read ``name=YYYY-MM-DD`` and ``name=MM-DD``; return the names, and the dates of a year."""
+    once: list[tuple[str, dt.date]] = []
+    every_year: list[tuple[str, dt.date]] = []
+    for written in dates:
+        try:
+            match = _DATED.fullmatch(written.strip())
+            if match is None:
+                raise ValueError(written)
+            date = dt.date.fromisoformat((match["year"] or "2000-") + match["day"])  # 2000 had a leap day.
+        except ValueError as error:
+            raise SettingsError(
+                "context weight 'occasions': wanted dates such as 'Black Friday=2024-11-29' or 'Valentine=02-14', "
+                f"got {written!r}"
+            ) from error
+        (once if match["year"] else every_year).append((match["name"], date))
+    names = list(dict.fromkeys(name for name, _ in (*once, *every_year)))
+    if len(names) > _MAX_OCCASIONS:
+        raise SettingsError(f"context weight 'occasions': wanted dates of {_MAX_OCCASIONS} names, got {len(names)}")
+
+    def of_year(year: int) -> list[tuple[str, dt.date]]:
+        is_leap = dt.date(year, 12, 31).timetuple().tm_yday == 366
+        yearly = [
+            (name, date.replace(year=year)) for name, date in every_year if is_leap or date.day < 29 or date.month != 2
+        ]
+        return [*(entry for entry in once if entry[1].year == year), *yearly]
+
+    return names, of_year
+
+
+def _country_holidays(country: str | None, subdivision: str | None) -> tuple[list[str], DatesOfYear]:
+    """Return the holidays that a country has in most years, the steadiest first, and the dates of a year."""
+    if country is None:
+        if subdivision is not None:
+            raise SettingsError(f"context weight 'occasions': wanted the country of subdivision {subdivision!r}")
+        return [], lambda year: []
+    choices = holidays.list_supported_countries()
+    if country not in choices:
+        some = ", ".join(code for code in ("BR", "DE", "FR", "GB", "IN", "JP", "PT", "US") if code in choices)
+        raise SettingsError(
+            f"context weight 'occasions': wanted the ISO code of a country (such as {some}; {len(choices)} in all), "
+            f"got {country!r}"
+        )
+    if subdivision is not None and subdivision not in choices[country]:
+        some = ", ".join(choices[country]) or "none"
+        raise SettingsError(
+            f"context weight 'occasions': no subdivision of {country} named {subdivision!r} (choices: {some})"
+        )
+
+    def of_year(year: int) -> list[tuple[str, dt.date]]:
+        # The language is named, since it would be that of the process; a country without English has its own.
+        dates = holidays.country_holidays(country, subdivision, year, observed=False, language="en_US")
+        return [(name.removesuffix(" (estimated)"), date) for date in sorted(dates) for name in dates.get_list(date)]
+
+    years = Counter(name for year in _KNOWN_YEARS for name in {name for name, _ in of_year(year)})
+    steady = [name for name, count in years.items() if 2 * count > len(_KNOWN_YEARS)]
+    return sorted(steady, key=lambda name: (-years[name], name)), of_year

@@ -1,0 +1,74 @@
+"""The clock on the user's wall."""
+
+import functools
+import zoneinfo
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.clock import MS_PER_HOUR
+from springtide.errors import SettingsError
+from springtide.plugins.contracts import Moment, Observed
+
+TIME_ZONE = "time_zone"
+"""The circumstance that tells a user's zone: in the context of an event or a request, or an attribute of the user."""
+
+
+class WallClock:
+    """Tells local times, by the zone of each event and request.
+
+    Args:
+        weight: The context weight that looks at it, for messages.
+        time_zone: The zone of those who say nothing, or name one that there is not; an IANA name.
+
+    Raises:
+        SettingsError: If there is no such zone.
+    """
+
+    def __init__(self, weight: str, time_zone: str) -> None:
+        try:
+            self._default = zoneinfo.ZoneInfo(time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise SettingsError(f"context weight {weight!r}: no time zone named {time_zone!r}") from error
+
+    def of_moment(self, moment: Moment) -> npt.NDArray[np.int64]:
+        """Return the local time of a moment in milliseconds, int64 ``[1]``."""
+        timestamps_ms = np.array([moment.timestamp_ms])
+        return timestamps_ms + _offsets_ms(timestamps_ms, self._zone_of(moment.circumstance(TIME_ZONE)))
+
+    def of_events(self, observed: Observed) -> npt.NDArray[np.int64]:
+        """Return the local time of each event in milliseconds, int64 ``[n]``."""
+        zones = observed.circumstances.get(TIME_ZONE)
+        if zones is None:
+            return observed.timestamps_ms + _offsets_ms(observed.timestamps_ms, self._default)
+        local_ms = observed.timestamps_ms.copy()
+        for code in np.unique(zones.codes):
+            of_zone = np.flatnonzero(zones.codes == code)
+            zone = self._zone_of(zones.values[code]) if code >= 0 else self._default
+            local_ms[of_zone] += _offsets_ms(observed.timestamps_ms[of_zone], zone)
+        return local_ms
+
+    def _zone_of(self, name: str) -> zoneinfo.ZoneInfo:
+        """Return a zone by name; the default one if it is empty, or not a zone."""
+        return (_zone(name) or self._default) if name else self._default
+
+
+@functools.lru_cache(maxsize=1024)
+def _zone(name: str) -> zoneinfo.ZoneInfo | None:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # A name may be anything, a path among it.
+        return None
+
+
+def _offsets_ms(timestamps_ms: npt.NDArray[np.int64], zone: zoneinfo.ZoneInfo) -> npt.NDArray[np.int64]:
+    if zone.key == "UTC":
+        return np.zeros_like(timestamps_ms)
+    # Zones change their offset on quarters of an hour at the finest: one look-up for each that occurs.
+    quarters, positions = np.unique(timestamps_ms // (MS_PER_HOUR // 4), return_inverse=True)
+    epoch = np.datetime64(0, "s").item().replace(tzinfo=zoneinfo.ZoneInfo("UTC"))
+    offsets = [
+        (epoch + np.timedelta64(int(quarter) * 900, "s").item()).astimezone(zone).utcoffset() for quarter in quarters
+    ]
+    seconds = np.array([offset.total_seconds() if offset else 0.0 for offset in offsets])
+    return (seconds * 1_000).astype(np.int64)[positions]
