@@ -165,15 +165,21 @@ def log_lift(
         groups: What the items belong to; an item beyond their length belongs to nothing.
     """
     lift = np.ones(len(observed))
+    is_any_shrunk = False
     for codes, size in zip(groups.codes, groups.sizes, strict=True):
-        known = np.flatnonzero(codes[: len(observed)] >= 0)
-        if not len(known):
+        is_known = codes[: len(observed)] >= 0
+        if not is_known.any():
             continue
-        of_known = codes[known]
+        # A slice where all have a group, since it is read faster than positions are.
+        known = slice(len(is_known)) if is_known.all() else np.flatnonzero(is_known)
+        of_known = codes[: len(observed)][known].astype(np.intp)  # What bincount works on: converted once.
         of_group, usual = (np.bincount(of_known, counts[known], size) for counts in (observed, expected))
-        # A group may lie in several of the groups above: it is drawn to their mean, as its members are spread.
-        spread = expected[known] + prior / len(observed)
-        above = np.bincount(of_known, spread * lift[known], size) / (np.bincount(of_known, spread, size) + 1e-300)
+        above: Floats | float = 1.0
+        if is_any_shrunk:
+            # A group may lie in several of the groups above: it is drawn to their mean, as its members are spread.
+            spread = expected[known] + prior / len(observed)
+            above = np.bincount(of_known, spread * lift[known], size) / (np.bincount(of_known, spread, size) + 1e-300)
         lift[known] = ((of_group + prior * above) / (usual + prior))[of_known]
+        is_any_shrunk = True
     logs: npt.NDArray[np.float32] = np.log((observed + prior * lift) / (expected + prior)).astype(np.float32)
     return logs
