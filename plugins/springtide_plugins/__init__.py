@@ -28,7 +28,8 @@ from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.circumstances import Attribute, Place, Weather
 from springtide_plugins.context_weights.occasions import Occasions
 from springtide_plugins.context_weights.popularity import Popularity
-from springtide_plugins.context_weights.repeat import Repeat
+from springtide_plugins.context_weights.repeat import Cycle, Repeat
+from springtide_plugins.context_weights.session import Session
 from springtide_plugins.context_weights.trend import Trend
 from springtide_plugins.encoders.edge_sage import EdgeSAGE
 from springtide_plugins.encoders.gat import GATv2
@@ -116,9 +117,11 @@ def register_context_weights(register: Callable[[str, ContextWeightFactory], Non
     """Register the built-in context weights."""
     register("attribute", Attribute)
     register("calendar", Calendar)
+    register("cycle", Cycle)
     register("occasions", Occasions)
     register("place", Place)
     register("popularity", Popularity)
     register("repeat", Repeat)
+    register("session", Session)
     register("trend", Trend)
     register("weather", Weather)

@@ -1,6 +1,7 @@
 """Place, weather and whatever else the context says, with numbers worked by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,26 @@ def test_no_more_values_are_kept_than_wanted():
     met = [store for store in stores if weight.bucket(Moment(NOW_MS, attributes={"store": store})) != ("",)]
     assert len(met) == 3
     assert weight.state()["store/labels"].tolist() == sorted(met)
+
+
+def test_only_values_that_occur_are_looked_at():
+    class Many(list):
+        def __iter__(self):
+            pytest.fail("went through every value that was ever met")
+
+    observed = observed_of([0, 1], {"place": ["north", ""]})
+    weight = Place()
+    weight.observe(replace(observed, circumstances={"place": Circumstances(np.array([1, -1], np.int32), Many("sn"))}))
+    assert weight.state()["place/labels"].tolist() == ["n"]
+
+
+def test_keys_that_nobody_named_change_nothing():
+    weight = Place()
+    weight.observe(observed_of([0, 1], {"place": ["north", "south"]}))
+    odd = {f"key {number}": "x" * 1_000 for number in range(64)}
+    plain, asked = Moment(NOW_MS, place="north"), Moment(NOW_MS, place="north", attributes=odd)
+    assert weight.bucket(asked) == weight.bucket(plain)
+    assert np.array_equal(weight.item_log_lifts(asked, 2), weight.item_log_lifts(plain, 2))
 
 
 def test_codes_of_another_state_mean_the_same_words():

@@ -54,13 +54,15 @@ class Circumstances(ContextWeight):
             known = observed.circumstances.get(key)
             if known is None:
                 continue
-            labels = np.array([self.label(key, value) for value in known.values], object)
-            has_label = np.append(labels != "", False)  # The last place answers for code -1.
-            self._count(key, self._under_any[key], observed, np.flatnonzero(has_label[known.codes]))
-            for code in np.unique(known.codes[has_label[known.codes]]):
-                under = self._of_label(key, labels[code])
+            # Only what occurs here is looked at: a key may have any number of values.
+            codes, of_event = np.unique(known.codes, return_inverse=True)
+            labels = [self.label(key, known.values[code]) if code >= 0 else "" for code in codes]
+            has_label = np.array([label != "" for label in labels], bool)
+            self._count(self._under_any[key], observed, np.flatnonzero(has_label[of_event]))
+            for place in np.flatnonzero(has_label):
+                under = self._of_label(key, labels[place])
                 if under is not None:
-                    self._count(key, under, observed, np.flatnonzero(known.codes == code))
+                    self._count(under, observed, np.flatnonzero(of_event == place))
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the labels that are known; what nobody has met is as good as nothing."""
@@ -116,7 +118,7 @@ class Circumstances(ContextWeight):
         return under[label]
 
     @staticmethod
-    def _count(key: str, counts: DecayedCounts, observed: Observed, chosen: npt.NDArray[np.int64]) -> None:
+    def _count(counts: DecayedCounts, observed: Observed, chosen: npt.NDArray[np.int64]) -> None:
         counts.add(observed.item_rows[chosen], observed.timestamps_ms[chosen], observed.weights[chosen])
 
 

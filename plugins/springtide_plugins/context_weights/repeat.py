@@ -2,12 +2,14 @@
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment
 from springtide_plugins.context_weights.counts import HalfLives
 
 _DECAYED_FLOOR = 0.05  # A single event 4.3 half-lives ago: what is fainter counts as gone.
+_SHORTEST_DAYS = 1e-3  # A minute and a half: the logarithm of no time at all is not finite.
 
 
 class Repeat(ContextWeight):
@@ -40,3 +42,46 @@ class Repeat(ContextWeight):
             decayed = np.bincount(inverse, 2.0 ** (-ages_ms / half_life_ms), minlength=len(items))
             terms.append(np.log1p(decayed / _DECAYED_FLOOR))
         return np.stack(terms).astype(np.float32)
+
+
+class Cycle(ContextWeight):
+    """Whether an item is due: the time since the user last had it against the gap that is usual for them.
+
+    The factor is a bump over the ratio of the two, 1 where they are the same, near 0 right after and long after. The
+    usual gap is the mean of the user's own gaps with the item, counted between days on which they had it; few gaps are
+    drawn to the mean over all of the user's items, and that to ``usual_gap_days``. It keeps nothing of its own, since
+    the user's edges are in the graph.
+
+    Args:
+        usual_gap_days: The gap of those of whom nothing is known, in days, above 0.
+        prior: How many gaps the belief in what is usual weighs, above 0.
+        width: Standard deviation of the bump, in units of the logarithm of the ratio, above 0.
+    """
+
+    factors = (Factor("due", is_signed=True),)
+
+    def __init__(
+        self, usual_gap_days: PositiveFloat = 30.0, prior: PositiveFloat = 1.0, width: PositiveFloat = 0.7
+    ) -> None:
+        self.usual_gap_days = usual_gap_days
+        self.prior = prior
+        self.width = width
+
+    def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32] | None:
+        """Return for each item of the user how near it is to being due."""
+        if len(history.item_rows) == 0:
+            return None
+        items, inverse = history.distinct()
+        newest_ms = np.full(len(items), np.iinfo(np.int64).min)
+        oldest_ms = np.full(len(items), np.iinfo(np.int64).max)
+        np.maximum.at(newest_ms, inverse, history.timestamps_ms)
+        np.minimum.at(oldest_ms, inverse, history.timestamps_ms)
+        item_days = np.unique(np.stack([inverse, history.timestamps_ms // MS_PER_DAY]), axis=1)  # [2, num_item_days]
+        num_gaps = np.bincount(item_days[0], minlength=len(items)) - 1
+        spans_days = np.where(num_gaps > 0, (newest_ms - oldest_ms) / MS_PER_DAY, 0.0)
+        of_user = (self.prior * self.usual_gap_days + spans_days.sum()) / (self.prior + num_gaps.sum())
+        gaps_days = (self.prior * of_user + spans_days) / (self.prior + num_gaps)  # [num_items]
+        since_days = np.maximum((moment.timestamp_ms - newest_ms) / MS_PER_DAY, _SHORTEST_DAYS)
+        off = np.log(since_days / gaps_days) / self.width
+        bumps: npt.NDArray[np.float32] = np.exp(-0.5 * off**2).astype(np.float32)[None, :]  # [1, num_items]
+        return bumps
