@@ -24,7 +24,7 @@ from springtide.state import LiveState
 from springtide.testing import even_odd_events, quick_model, quick_settings, state_of
 from springtide.training.train import OnProgress, Progress, train
 
-_OF_THE_MOMENT = ("calendar",)
+_OF_THE_MOMENT = ("calendar", "occasions", "session")
 _QUERIES_AT_ONCE = 64
 
 
@@ -47,7 +47,7 @@ class Protocol:
     """A data set cut in time, to measure any number of models on: they all train on one state, which none changes.
 
     Exponents are learned with features frozen at the start of their slice, since everything is frozen here too; the
-    calendar is left out, since one answer stands for all the weeks of the test part, at no hour and on no weekday.
+    weights of the moment are left out, since one answer stands for all the weeks of the test part, at no hour.
 
     Args:
         dataset: What to measure on.
