@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from springtide.errors import PluginError, SettingsError, SpringtideError
+from springtide_services.season_proof import prove
 
 if TYPE_CHECKING:
     from springtide.config import Settings
@@ -42,6 +43,7 @@ class TrainingMode(StrEnum):
 
     RETRAIN = "retrain"
     FINE_TUNE = "fine_tune"
+    REFIT = "refit"
 
 
 class DatasetName(StrEnum):
@@ -266,6 +268,9 @@ def evaluate(
         as_markdown=markdown,
         json_path=json,
     )
+
+
+app.command()(prove)
 
 
 @app.command()
