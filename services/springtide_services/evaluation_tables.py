@@ -10,7 +10,7 @@ from rich.table import Table
 from springtide.evaluation.baselines import BASELINES
 from springtide.evaluation.datasets import title_of
 from springtide.evaluation.plan import Section, model_name
-from springtide.evaluation.protocol import Measurement
+from springtide.evaluation.questions import Measurement
 from springtide.evaluation.results import Result
 
 _MISSING = "–"

@@ -11,7 +11,8 @@ from springtide.clock import MS_PER_DAY
 from springtide.evaluation.baselines import BASELINES, LATE_POPULARITY, OWN_COUNTS, POPULARITY, K, make_baseline
 from springtide.evaluation.datasets import Dataset
 from springtide.evaluation.metrics import ranking_metrics
-from springtide.evaluation.protocol import Measurement, Protocol
+from springtide.evaluation.protocol import Protocol
+from springtide.evaluation.questions import Measurement
 from springtide.evaluation.splits import Split, global_time_split
 from springtide.events.model import Interactions, NodeUpsert
 from springtide.plugins.loading import Plugins, load_plugins

@@ -7,7 +7,7 @@ import pytest
 
 from springtide.errors import SettingsError
 from springtide.evaluation.metrics import RankingMetrics
-from springtide.evaluation.protocol import Measurement
+from springtide.evaluation.questions import Measurement
 from springtide.evaluation.results import Result, ResultsFile, RunKey
 
 MEASUREMENT = Measurement(RankingMetrics(0.1, 0.2, 3), RankingMetrics(0.4, 0.5, 6), 7.5)

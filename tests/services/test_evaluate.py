@@ -15,7 +15,8 @@ from springtide.errors import TrainingError, UnknownPartError
 from springtide.evaluation.baselines import BASELINES
 from springtide.evaluation.datasets import Dataset
 from springtide.evaluation.plan import Choice
-from springtide.evaluation.protocol import Measurement, Protocol
+from springtide.evaluation.protocol import Protocol
+from springtide.evaluation.questions import Measurement
 from springtide.testing import even_odd_events, interactions_of, quick_settings
 from springtide_services import evaluate as evaluate_module
 from springtide_services.cli import app

@@ -12,7 +12,7 @@ from springtide.config import PartSettings, Settings
 from springtide.evaluation.baselines import BASELINES
 from springtide.evaluation.metrics import RankingMetrics
 from springtide.evaluation.plan import Section, model_name
-from springtide.evaluation.protocol import Measurement
+from springtide.evaluation.questions import Measurement
 from springtide.evaluation.results import Result, RunKey
 from springtide_services.evaluation_tables import Report, terminal_table, to_json, to_markdown
 

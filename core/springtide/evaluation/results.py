@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from springtide.errors import SettingsError
-from springtide.evaluation.protocol import Measurement
+from springtide.evaluation.questions import Measurement
 from springtide.storage import Storage
 
 

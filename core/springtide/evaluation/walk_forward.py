@@ -9,32 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
-from springtide.config import InteractionSettings, Settings
-from springtide.evaluation.baselines import K, RankItems
+from springtide.config import Settings
 from springtide.evaluation.controls import CONTROLS, make_control
 from springtide.evaluation.datasets import Dataset
-from springtide.evaluation.metrics import RankingMetrics, ranking_metrics
 from springtide.evaluation.plan import key_of_model
-from springtide.evaluation.protocol import Measurement
+from springtide.evaluation.questions import Measurement, Questions, frozen_settings, state_of_part
 from springtide.evaluation.results import Result, ResultsFile, RunKey
 from springtide.evaluation.splits import Split, global_time_split
-from springtide.events.model import EventBatch, Interactions
-from springtide.graph.applying import ITEM, USER
+from springtide.events.model import Interactions
 from springtide.models import ModelArtifact
-from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import Plugins
-from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
-from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.training.refit import refit_exponents
-from springtide.training.train import OnProgress, Progress, train
+from springtide.training.train import OnProgress, train
 
 COSINE = "cosine alone"
 ALL_WEIGHTS = "all weights"
 SLICE_DAYS = 28  # The exponents are learned on as long a time as the vectors are then asked to foresee.
-_QUERIES_AT_ONCE = 64
 
 Int64s = npt.NDArray[np.int64]
 
@@ -99,7 +92,7 @@ def walk_forward(
     """
     if wrong := [month for month in months if not 1 <= month <= 11]:
         raise ValueError(f"wanted months of 1 to 11, got {wrong[0]}")
-    settings = _adapted(dataset, plugins.resolved(settings))
+    settings = frozen_settings(plugins.resolved(settings), dataset.interactions)
     tried = variants(settings)
     for month in months:
         keys = {label: _key(dataset, month, label, of, plugins) for label, of in tried.items()}
@@ -144,11 +137,7 @@ class Month:
         self._tell: OnProgress = on_progress or (lambda progress: None)
         self._dataset = dataset
         self._interactions, self.split = cut_at_month(dataset.interactions, month)
-        num_items = len(self._interactions.item_ids)
-        had = np.unique(_pairs(self._interactions, self.split.train))
-        self._all = np.unique(_pairs(self._interactions, self.split.test))
-        self._new = np.setdiff1d(self._all, had, assume_unique=True)
-        self._num_items = num_items
+        self._questions = Questions(self._interactions, self.split, self._tell)
         self._trained: tuple[LiveState, ModelArtifact, ModelArtifact, float] | None = None
 
     def measure(self, label: str) -> Measurement:
@@ -160,7 +149,7 @@ class Month:
         started = time.monotonic()
         if label in CONTROLS:
             rank = make_control(label, self._interactions, self.split)
-            return self._measure(rank, time.monotonic() - started)
+            return self._questions.measure(rank, time.monotonic() - started)
         state, before, whole, training_seconds = self._train()
         started = time.monotonic()
         manifest = whole.manifest
@@ -170,7 +159,7 @@ class Month:
         fit_seconds = training_seconds + time.monotonic() - started
         ranker = Ranker(state, self._settings.ranking)
         ranker.swap(ServingModel.from_artifact(replace(whole, manifest=manifest), self._plugins))
-        return self._measure(self._rank_by(ranker), fit_seconds)
+        return self._questions.measure(self._questions.asked_of(ranker), fit_seconds)
 
     def _train(self) -> tuple[LiveState, ModelArtifact, ModelArtifact, float]:
         """Return the state, a model of all but the last four weeks, one of all, and how long both took.
@@ -195,45 +184,7 @@ class Month:
         return self._trained
 
     def _state(self, positions: Int64s, settings: Settings) -> LiveState:
-        state = LiveState(settings, make_context_weights(settings.ranking, self._plugins))
-        interactions = _part(self._interactions, positions)
-        wanted = {USER: set(interactions.user_ids), ITEM: set(interactions.item_ids)}
-        upserts = [upsert for upsert in self._dataset.upserts if upsert.node_id in wanted.get(upsert.node_type, ())]
-        state.apply(EventBatch(_part(self._interactions, positions[:0]), upserts=upserts))
-        state.apply(EventBatch(interactions))
-        return state
-
-    def _rank_by(self, ranker: Ranker) -> RankItems:
-        interactions = self._interactions
-        moment = Moment(int(interactions.timestamps_ms[self.split.train[-1]]))
-        code_of = {item_id: code for code, item_id in enumerate(interactions.item_ids)}
-
-        def rank(users: Int64s, is_new_only: bool) -> Int64s:
-            query = Query(moment, count=K, exclude_seen=("*",) if is_new_only else ())
-            queries = [replace(query, user_id=interactions.user_ids[user]) for user in users]
-            ranked = np.full((len(users), K), -1, np.int64)
-            for position, answer in enumerate(ranker.recommend(queries)):
-                codes = [code_of[item.item_id] for item in answer.items]
-                ranked[position, : len(codes)] = codes
-            return ranked
-
-        return rank
-
-    def _measure(self, rank: RankItems, fit_seconds: float) -> Measurement:
-        return Measurement(self._metrics(rank, self._new, True), self._metrics(rank, self._all, False), fit_seconds)
-
-    def _metrics(self, rank: RankItems, relevant: Int64s, is_new_only: bool) -> RankingMetrics:
-        users, num_relevant = np.unique(relevant // self._num_items, return_counts=True)
-        is_hit = np.zeros((len(users), K), bool)
-        stage = "rank new items" if is_new_only else "rank all items"
-        for first in range(0, len(users), _QUERIES_AT_ONCE):
-            chunk = users[first : first + _QUERIES_AT_ONCE]
-            ranked = rank(chunk, is_new_only)
-            is_hit[first : first + len(chunk)] = np.isin(chunk[:, None] * self._num_items + ranked, relevant) & (
-                ranked >= 0
-            )
-            self._tell(Progress(stage, first + len(chunk), len(users)))
-        return ranking_metrics(is_hit, num_relevant)
+        return state_of_part(self._interactions, positions, self._dataset.upserts, settings, self._plugins)
 
 
 def cut_at_month(interactions: Interactions, month: int, min_count: int = 5) -> tuple[Interactions, Split]:
@@ -273,19 +224,6 @@ def _start_ms(year: int, month: int) -> int:
     return int(datetime(first.year, first.month, 1, tzinfo=UTC).timestamp() * 1000)
 
 
-def _adapted(dataset: Dataset, settings: Settings) -> Settings:
-    """Every interaction counts, and features are frozen where the exponents are learned, as where they are used."""
-    return settings.model_copy(
-        update={
-            "training": settings.training.model_copy(update={"live_exponents": False}),
-            "interactions": {
-                **settings.interactions,
-                **{relation: InteractionSettings() for relation in dataset.interactions.relations},
-            },
-        }
-    )
-
-
 def _name(dataset: Dataset, month: int) -> str:
     return f"{dataset.name}, month {month}"
 
@@ -297,27 +235,3 @@ def _key(dataset: Dataset, month: int, label: str, settings: Settings, plugins: 
 def _ndcg(result: Result, *, is_new_only: bool) -> float:
     assert result.measurement is not None, f"{result.key.model} was measured"
     return (result.measurement.new if is_new_only else result.measurement.all).ndcg
-
-
-def _pairs(interactions: Interactions, positions: Int64s) -> Int64s:
-    """Return user code × num_items + item code of some interactions, int64 ``[n]``."""
-    pairs: Int64s = interactions.user_codes[positions].astype(np.int64) * len(interactions.item_ids)
-    return pairs + interactions.item_codes[positions]
-
-
-def _part(interactions: Interactions, positions: Int64s) -> Interactions:
-    """Return some interactions, their dictionaries holding only what occurs in them."""
-    user_codes, users = np.unique(interactions.user_codes[positions], return_inverse=True)
-    item_codes, items = np.unique(interactions.item_codes[positions], return_inverse=True)
-    contexts = interactions.contexts
-    return Interactions(
-        [interactions.user_ids[code] for code in user_codes],
-        users.astype(np.int32),
-        [interactions.item_ids[code] for code in item_codes],
-        items.astype(np.int32),
-        interactions.relations,
-        interactions.relation_codes[positions],
-        interactions.timestamps_ms[positions],
-        interactions.values[positions],
-        None if contexts is None else [contexts[position] for position in positions],
-    )

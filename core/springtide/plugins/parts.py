@@ -8,7 +8,7 @@ from typing import Any
 
 from torch_geometric.nn import Aggregation
 
-from springtide.config import PartSettings, Settings
+from springtide.config import ModelSettings, PartSettings, Settings
 from springtide.errors import PluginError, SettingsError, UnknownPartError
 from springtide.plugins.contracts import ContextWeight, Encoder, Loss, NegativeSampler, Schema, Task
 from springtide.plugins.options import DeclaredOptions, Option
@@ -172,21 +172,23 @@ class Plugins:
             raise PluginError(f"{kind} {part.name!r} of {part.origin}: wanted a {wanted_class}, got {made!r}")
         return made
 
-    def resolved(self, settings: Settings) -> Settings:
-        """Return the settings with an aggregator: theirs, or the one that the encoder says suits it, or ``mean``.
+    def aggregator_of(self, model: ModelSettings) -> PartSettings:
+        """Return the aggregator of the settings, or the one that the encoder says suits it, or ``mean``.
 
         Raises:
             UnknownPartError: If no plugin offers the encoder.
         """
-        model = settings.model
         if model.aggregator is not None:
-            return settings
+            return model.aggregator
         factory = self.part("encoder", model.encoder.name).factory
         while isinstance(factory, functools.partial):
             factory = factory.func
-        stated = getattr(factory, "default_aggregator", None)
-        aggregator = PartSettings(name=stated or "mean")
-        return settings.model_copy(update={"model": model.model_copy(update={"aggregator": aggregator})})
+        return PartSettings(name=getattr(factory, "default_aggregator", None) or "mean")
+
+    def resolved(self, settings: Settings) -> Settings:
+        """Return the settings with their aggregator named; see ``aggregator_of``."""
+        model = settings.model
+        return settings.model_copy(update={"model": model.model_copy(update={"aggregator": self.aggregator_of(model)})})
 
     def check(self, settings: Settings) -> None:
         """Make every part that the settings name, so that what cannot work is refused before anything starts.
@@ -205,10 +207,9 @@ class Plugins:
 
         model = settings.model
         try:
-            wanted = self.resolved(settings).model.aggregator
+            wanted = self.aggregator_of(model)
         except UnknownPartError:
             wanted = PartSettings(name="mean")  # What is wrong with the encoder is told below.
-        assert wanted is not None, "resolved settings name one"
         aggregator = made("model.aggregator", "aggregator", wanted, width=model.width)
         if aggregator is not None:
             sizes = {"width": model.width, "num_layers": model.num_layers}

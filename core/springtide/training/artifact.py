@@ -25,17 +25,11 @@ _PARTS = {"encoder": "encoder", "aggregator": "aggregator", "loss": "loss", "neg
 def make_encoder(model: ModelSettings, schema: Schema, plugins: Plugins) -> Encoder:
     """Make the encoder of the settings, with its aggregator.
 
-    Args:
-        model: With an aggregator: see ``Plugins.resolved``.
-        schema: What a relational encoder meets.
-        plugins: Where the parts come from.
-
     Raises:
         UnknownPartError: If no plugin offers one of them.
         SettingsError: If they do not take their options, or not each other.
     """
-    assert model.aggregator is not None, "resolved settings name one"
-    aggregator = plugins.make("aggregator", model.aggregator, width=model.width)
+    aggregator = plugins.make("aggregator", plugins.aggregator_of(model), width=model.width)
     encoder: Encoder = plugins.make(
         "encoder",
         model.encoder,
