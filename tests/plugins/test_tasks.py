@@ -185,6 +185,13 @@ def test_labels_are_no_inputs():
     assert with_task.manifest.schema["numbers"]["item"]["names"] == []
 
 
+def test_settings_that_name_no_aggregator_will_do(shop):
+    settings = quick_settings(model={"width": 8, "encoder": "graphsage"})
+    assert settings.model.aggregator is None
+    found = classify_nodes(shop, settings, PLUGINS, "department", training=TaskTraining(steps=2))
+    assert set(found.labels.values()) <= set(DEPARTMENTS)
+
+
 def test_the_same_seed_gives_the_same_predictions(shop):
     first, second = (
         classify_nodes(shop, settings_of("lightgcn"), PLUGINS, "department", training=TaskTraining(steps=3))

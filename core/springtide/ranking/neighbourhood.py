@@ -8,14 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from springtide.clock import MS_PER_DAY
 from springtide.events.rules import InteractionRules
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
 from springtide.plugins.contracts import Schema
 from springtide.training.graph import is_value_type, value_type
-from springtide.training.links import fade, pair_weight
+from springtide.training.links import add_up, pair_weight
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -270,14 +269,10 @@ def _events_of_touched(touched: Touched) -> _Events:
 def _pairs(
     events: Sequence[_Events], newest_ms: int, half_life_days: float | None
 ) -> tuple[Int64s, Int64s, Float64s, Float64s]:
-    """Add events up to one edge for each pair; see ``training.links.pair_edges``."""
+    """Add events up to one edge for each pair of node and neighbour; see ``training.links.add_up``."""
     target, source, times, weights = (
         np.concatenate([getattr(part, name) for part in events])
         for name in ("target", "source", "timestamps_ms", "weights")
     )
-    keys, inverse = np.unique(target << 32 | source, return_inverse=True)
-    ages_days = np.maximum(newest_ms - times, 0) / MS_PER_DAY
-    totals = np.bincount(inverse, fade(weights, ages_days, half_life_days), minlength=len(keys)).astype(np.float64)
-    last_age_days = np.full(len(keys), np.inf)
-    np.minimum.at(last_age_days, inverse, ages_days)
-    return keys >> 32, keys & 0xFFFFFFFF, pair_weight(totals), last_age_days
+    keys, _, weight, last_age_days = add_up(target << 32 | source, times, weights, newest_ms, half_life_days)
+    return keys >> 32, keys & 0xFFFFFFFF, weight, last_age_days

@@ -49,12 +49,14 @@ class InputsWithoutIds:
 
     Attributes:
         attribute_values: The attribute values it knows, in the order of ``values``.
+        code_of: Position of each of them.
         values: float32 ``[num_values, d]``.
         scale: Of the numbers.
         numbers: float32 ``[2 · num_numbers, d]``.
     """
 
     attribute_values: Sequence[str]
+    code_of: Mapping[str, int]
     values: Tensor
     scale: NumberScale
     numbers: Tensor
@@ -67,8 +69,7 @@ class InputsWithoutIds:
     def of_row(self, nodes: NodeTable, row: int) -> tuple[Tensor, Attributes]:
         """Return level 0 of one node, float32 ``[1, d]``, and its known values; zeros and none for row -1."""
         values = [f"{name}={value}" for name, value in nodes.category_values(row)] if row >= 0 else []
-        code_of = {value: code for code, value in enumerate(self.attribute_values)} if values else {}
-        codes = np.array([code_of[value] for value in values if value in code_of], np.int64)
+        codes = np.array([self.code_of[value] for value in values if value in self.code_of], np.int64)
         attributes = Attributes(self.attribute_values, np.zeros(len(codes), np.int64), codes, 1)
         numbers = nodes.number_values(row) if row >= 0 and self.scale.names else {}
         raw = np.array([[numbers.get(name, np.nan) for name in self.scale.names]], np.float32)
@@ -156,6 +157,7 @@ class ServingModel:
             inputs = {
                 name: InputsWithoutIds(
                     artifact.attribute_values[name],
+                    {value: code for code, value in enumerate(artifact.attribute_values[name])},
                     tensors[f"inputs.values.{place}"],
                     known.scales[name],
                     tensors[f"inputs.numbers.{place}"],

@@ -77,12 +77,9 @@ def pair_edges(
     other = interactions.item_rows.astype(np.int64) + item_start
     if user_start == item_start:
         one, other = np.minimum(one, other), np.maximum(one, other)
-    keys, inverse = np.unique(one * num_nodes + other, return_inverse=True)
-    ages_days = (newest_ms - interactions.timestamps_ms) / MS_PER_DAY
-    totals = np.bincount(inverse, fade(interactions.weights, ages_days, half_life_days), minlength=len(keys))
-    last_age_days = np.zeros(len(keys))
-    last_age_days[inverse] = ages_days  # Interactions are in time order: the last one stays.
-    weight = pair_weight(totals.astype(np.float64))
+    keys, inverse, weight, last_age_days = add_up(
+        one * num_nodes + other, interactions.timestamps_ms, interactions.weights, newest_ms, half_life_days
+    )
     strengths = weight[inverse].astype(np.float32)
     one, other = keys // num_nodes, keys % num_nodes
     apart = one != other
@@ -138,6 +135,34 @@ def typed_edges(
     return _edges(source, target, weight, age_days, sum(sizes), relation, node_type)
 
 
+def add_up(
+    keys: Int64s,
+    timestamps_ms: Int64s,
+    weights: npt.NDArray[np.float32],
+    newest_ms: int,
+    half_life_days: float | None,
+) -> tuple[Int64s, Int64s, Float64s, Float64s]:
+    """Add events up to one edge for each key.
+
+    Args:
+        keys: int64 ``[n]``, what each event adds to.
+        timestamps_ms: int64 ``[n]``.
+        weights: float32 ``[n]``.
+        newest_ms: What ages are counted from; a later event is of no age.
+        half_life_days: How fast an event fades with its age; None for never.
+
+    Returns:
+        The distinct keys, ascending, int64 ``[num_edges]``; the position in them of each event's, int64 ``[n]``; the
+        edges' weights (``pair_weight``) and the ages in days of their latest events, float64 ``[num_edges]``.
+    """
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    ages_days = np.maximum(newest_ms - timestamps_ms, 0) / MS_PER_DAY
+    totals = np.bincount(inverse, fade(weights, ages_days, half_life_days), minlength=len(distinct))
+    last_age_days = np.full(len(distinct), np.inf)
+    np.minimum.at(last_age_days, inverse, ages_days)
+    return distinct, inverse, pair_weight(totals.astype(np.float64)), last_age_days
+
+
 def fade(
     weights: npt.NDArray[np.float32], ages_days: npt.NDArray[np.float64], half_life_days: float | None
 ) -> npt.NDArray[np.float64]:
@@ -165,17 +190,10 @@ def _links(
     chosen = np.flatnonzero(_is_before(edges.timestamps_ms, before_ms))
     num_targets = counts[edge_type[2]]
     keys = edges.source[chosen].astype(np.int64) * num_targets + edges.target[chosen]
-    pairs, inverse = np.unique(keys, return_inverse=True)
-    ages_days = np.maximum(newest_ms - edges.timestamps_ms[chosen], 0) / MS_PER_DAY
-    totals = np.bincount(inverse, fade(edges.weights[chosen], ages_days, half_life_days), minlength=len(pairs))
-    last_age_days = np.full(len(pairs), np.inf)
-    np.minimum.at(last_age_days, inverse, ages_days)
-    return (
-        pairs // max(num_targets, 1),
-        pairs % max(num_targets, 1),
-        pair_weight(totals.astype(np.float64)),
-        last_age_days,
+    pairs, _, weight, last_age_days = add_up(
+        keys, edges.timestamps_ms[chosen], edges.weights[chosen], newest_ms, half_life_days
     )
+    return pairs // max(num_targets, 1), pairs % max(num_targets, 1), weight, last_age_days
 
 
 def _attribute_links(attributes: Attributes, name: str) -> tuple[Int64s, Int64s, Float64s, Float64s]:
