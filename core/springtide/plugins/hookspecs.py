@@ -6,6 +6,7 @@ import pluggy
 
 from springtide.plugins.contracts import (
     AggregatorFactory,
+    BaselineFactory,
     ContextWeightFactory,
     EncoderFactory,
     LossFactory,
@@ -45,3 +46,8 @@ def register_tasks(register: Callable[[str, TaskFactory], None]) -> None:
 @hookspec
 def register_context_weights(register: Callable[[str, ContextWeightFactory], None]) -> None:
     """Register context weights by name."""
+
+
+@hookspec
+def register_baselines(register: Callable[[str, BaselineFactory], None]) -> None:
+    """Register baselines by name."""

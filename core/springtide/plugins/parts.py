@@ -10,7 +10,7 @@ from torch_geometric.nn import Aggregation
 
 from springtide.config import ModelSettings, PartSettings, Settings
 from springtide.errors import PluginError, SettingsError, UnknownPartError
-from springtide.plugins.contracts import ContextWeight, Encoder, Loss, NegativeSampler, Schema, Task
+from springtide.plugins.contracts import Baseline, ContextWeight, Encoder, Loss, NegativeSampler, Schema, Task
 from springtide.plugins.options import DeclaredOptions, Option
 
 KINDS: Mapping[str, str] = {
@@ -20,6 +20,7 @@ KINDS: Mapping[str, str] = {
     "negative sampler": "register_negative_samplers",
     "task": "register_tasks",
     "context weight": "register_context_weights",
+    "baseline": "register_baselines",
 }
 ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "encoder": ("width", "num_layers", "aggregator", "schema", "make"),
@@ -28,6 +29,7 @@ ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "negative sampler": ("make",),
     "task": ("make",),
     "context weight": ("make",),
+    "baseline": ("make",),
 }
 """For each kind, what a factory is given if its signature names it; all else that it takes is an option."""
 
@@ -41,6 +43,7 @@ _CLASSES: Mapping[str, type] = {
     "negative sampler": NegativeSampler,
     "task": Task,
     "context weight": ContextWeight,
+    "baseline": Baseline,
 }
 
 

@@ -1,0 +1,51 @@
+"""What a part of each kind must be: the contracts that built-ins and outsiders' plugins share."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch_geometric.nn import Aggregation
+
+from springtide.plugins.contracts.baselines import Baseline
+from springtide.plugins.contracts.context_weights import ContextWeight, Factor
+from springtide.plugins.contracts.interactions import Circumstances, History, ItemGroups, Moment, Observed
+from springtide.plugins.contracts.model_parts import Encoder, Loss, LossInputs, NegativeSampler, Schema, Task
+from springtide.plugins.edges import NUM_EDGE_FEATURES, EdgeAggregation, Edges
+
+MakePart = Callable[[str, str], Any]
+"""Makes another part, given its kind and its name: ``make("aggregator", "mean")``."""
+
+AggregatorFactory = Callable[..., Aggregation]  # (width?, make?, **options)
+EncoderFactory = Callable[..., Encoder]  # (width, num_layers, aggregator, schema?, **options)
+LossFactory = Callable[..., Loss]  # (**options)
+NegativeSamplerFactory = Callable[..., NegativeSampler]  # (**options)
+TaskFactory = Callable[..., Task]  # (make?, **options)
+ContextWeightFactory = Callable[..., ContextWeight]  # (**options)
+BaselineFactory = Callable[..., Baseline]  # (**options)
+
+__all__ = [
+    "NUM_EDGE_FEATURES",
+    "AggregatorFactory",
+    "Baseline",
+    "BaselineFactory",
+    "Circumstances",
+    "ContextWeight",
+    "ContextWeightFactory",
+    "EdgeAggregation",
+    "Edges",
+    "Encoder",
+    "EncoderFactory",
+    "Factor",
+    "History",
+    "ItemGroups",
+    "Loss",
+    "LossFactory",
+    "LossInputs",
+    "MakePart",
+    "Moment",
+    "NegativeSampler",
+    "NegativeSamplerFactory",
+    "Observed",
+    "Schema",
+    "Task",
+    "TaskFactory",
+]
