@@ -556,3 +556,56 @@ def test_weights_are_told_what_items_belong_to_whenever_that_changes():
     ranker.refresh()
     assert [codes.tolist() for codes in weight.groups[-1].codes] == [[0, -1], [0, 1]]
     assert weight.groups[-1].sizes == (1, 2)
+
+
+def test_ranks_are_the_places_in_the_whole_answer(weighted):
+    ranker, _ = weighted
+    for query in ({"user_id": "u4"}, {"user_id": "u5", "exclude_items": ("i7", "i8")}, {"user_id": "?"}):
+        answer = ids(ask(ranker, count=SIZE, **query))
+        asked = Query(NOW, **query)
+        assert ranker.ranks([asked] * len(answer), answer).tolist() == list(range(1, len(answer) + 1))
+
+
+def test_ranks_of_many_queries_are_those_of_each_alone(weighted, monkeypatch):
+    ranker, _ = weighted
+    monkeypatch.setattr("springtide.ranking.ranker._RANKS_AT_ONCE", 4)
+    queries = [Query(Moment(NOW.timestamp_ms + number * 3_600_000), user_id=f"u{number}") for number in range(9)]
+    items = [f"i{2 * number}" for number in range(9)]
+    alone = [ranker.ranks([query], [item]).item() for query, item in zip(queries, items, strict=True)]
+    assert ranker.ranks(queries, items).tolist() == alone
+    assert len({*alone}) > 1
+
+
+def test_rank_of_what_is_not_ranked_is_past_the_last(ranker, state):
+    take(state, ("u0", "new item", NOW.timestamp_ms))
+    state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete("item", "i9", NOW.timestamp_ms)]))
+    queries = [Query(NOW, user_id="u0", exclude_items=("i3",))] * 4
+    assert ranker.ranks(queries, ["i3", "never seen", "i9", "new item"]).tolist() == [SIZE + 1] * 4
+    ranker.refresh()
+    assert ranker.ranks(queries[:1], ["new item"]).item() <= SIZE
+
+
+def test_equal_scores_share_the_middle_place():
+    settings = quick_settings(ranking={"context_weights": {"popularity": {}}})
+    times = {"i0": 9, "i1": 4, "i2": 4, "i3": 4, "i4": 4, "i5": 1}
+    events = [("u0", item, number) for item, count in times.items() for number in range(count)]
+    ranker = Ranker(state_of(events, settings), settings.ranking)
+    # i1 to i4 fill places 2 to 5.
+    assert ranker.ranks([Query(Moment(10))] * 6, list(times)).tolist() == [1, 3, 3, 3, 3, 6]
+
+
+def test_forgotten_items_take_no_place():
+    settings = quick_settings(ranking={"context_weights": {"popularity": {}}})
+    events = [("u0", item, number) for item, count in (("i0", 5), ("i1", 3), ("i2", 1)) for number in range(count)]
+    state = state_of(events, settings)
+    ranker = Ranker(state, settings.ranking)
+    asked = [Query(Moment(10))]
+    assert ranker.ranks(asked, ["i2"]).tolist() == [3]
+    state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete("item", "i0", 10)]))
+    assert ranker.ranks(asked, ["i2"]).tolist() == [2]
+
+
+def test_ranks_want_one_item_for_each_query(ranker):
+    assert ranker.ranks([], []).tolist() == []
+    with pytest.raises(ValueError, match="one item for each query, got 1 for 2"):
+        ranker.ranks([Query(NOW)] * 2, ["i0"])

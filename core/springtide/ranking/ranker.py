@@ -12,12 +12,12 @@ from springtide.config import RankingSettings
 from springtide.errors import InvalidRequestError, ModelError
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
-from springtide.ids import IdMap
 from springtide.plugins.contracts import History, Moment
 from springtide.ranking.explain import Explanation, factor_terms, habit_of, sentence_of
 from springtide.ranking.filters import allowed_items, check_query
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.moments import MomentCache
+from springtide.ranking.order import best_of, places_of
 from springtide.ranking.query import Query, RankedItem, Ranking
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.users import LiveUser, Users
@@ -26,6 +26,7 @@ from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
 FAMILIARITY = "familiarity"
+_RANKS_AT_ONCE = 128  # Queries; at 100,000 items, 50 MB of scores.
 _NOW = Moment(0)  # Of a query that does not depend on the moment.
 _PAST_MS = 86_400_000  # A moment a day behind the newest event asks about the past: what came after is not looked at.
 
@@ -59,6 +60,20 @@ class _Own:
     total: Array
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What some queries found: for each its user, the weights of its moment and its own items, and all scores.
+
+    Attributes:
+        scores: float32 ``[num_queries, num_items]``, ``-inf`` for what the query leaves out.
+    """
+
+    users: Sequence[LiveUser]
+    moments: Sequence[ItemWeights]
+    owns: Sequence[_Own]
+    scores: Array
+
+
 class Ranker:
     """Ranks all items for users, over the live state.
 
@@ -72,6 +87,7 @@ class Ranker:
         self._settings = settings
         self._item_type = state.rules.item_type
         self._groups_mark: object = None
+        self._forgotten = ("", np.empty(0, np.int64))  # The lineage of ids, and the rows that have none.
         self._regroup(state.graph.view())
         self._serving = self._make_serving(None)
 
@@ -110,25 +126,44 @@ class Ranker:
         view = self._state.graph.view()
         if not queries:
             return []
-        for query in queries:
-            check_query(query, view, self._state.rules)
-        num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(self._item_type)
-        users = [self._find_user(serving, view, query) for query in queries]
-        queries = [self._with_circumstances(query, view) for query in queries]
-        moments = [serving.moments.at(query.moment, num_items) for query in queries]
-        owns = [
-            self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
-        ]
-        scores = self._scores(serving, users, moments, owns, num_items)  # [num_queries, num_items]
-        for query, of_query in zip(queries, scores, strict=True):
-            self._leave_out(of_query, query, view, serving.table)
-        best = _top(scores, [query.count for query in queries], view.nodes(self._item_type).ids)
+        asked = self._ask(serving, view, queries)
+        best = best_of(asked.scores, [query.count for query in queries], view.nodes(self._item_type).ids)
         rankings = []
-        for user, at_moment, own, of_query, (rows, ids) in zip(users, moments, owns, scores, best, strict=True):
+        for user, at_moment, own, of_query, (rows, ids) in zip(
+            asked.users, asked.moments, asked.owns, asked.scores, best, strict=True
+        ):
             cosine = _cosine(serving.table, user, rows)
             items = self._items(serving.exponents, rows, ids, of_query[rows], cosine, at_moment, own)
             rankings.append(Ranking(items, user.personalization, serving.version))
         return rankings
+
+    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the place of one item in the whole answer to each query, int64 ``[n]``, 1 for the best.
+
+        Scores are those of ``recommend``: filters leave out, and what the user had is ranked too. Equal scores share a
+        place: 1, plus the number of items above, plus half the number of others beside it, rounded down.
+
+        Args:
+            queries: Their ``count`` does not matter here.
+            item_ids: One item for each query; one that is unknown, new since the last ``refresh`` or left out by the
+                query comes after all: its place is the number of item rows plus one.
+
+        Raises:
+            InvalidRequestError: If a query names something unknown.
+        """
+        if len(queries) != len(item_ids):
+            raise ValueError(f"wanted one item for each query, got {len(item_ids):,} for {len(queries):,}")
+        serving = self._serving
+        view = self._state.graph.view()
+        forgotten = self._forgotten_rows(view)
+        rows = view.nodes(self._item_type).ids.rows(item_ids)
+        places = []
+        for start in range(0, len(queries), _RANKS_AT_ONCE):
+            part = slice(start, start + _RANKS_AT_ONCE)
+            scores = self._ask(serving, view, queries[part]).scores
+            scores[:, forgotten[forgotten < scores.shape[1]]] = -np.inf
+            places.append(places_of(scores, rows[part]))
+        return np.concatenate([*places, np.empty(0, np.int64)])
 
     def similar(
         self, item_id: str, count: int, category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -152,7 +187,7 @@ class Ranker:
         cosines = (table.vectors @ table.vectors[row]).numpy().copy()
         self._leave_out(cosines, query, view, table)
         cosines[row] = -np.inf
-        [(best, names)] = _top(cosines[None, :], [count], ids)
+        [(best, names)] = best_of(cosines[None, :], [count], ids)
         return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
 
     def explain(self, query: Query, item_id: str) -> Explanation:
@@ -191,6 +226,31 @@ class Ranker:
             personalization=user.personalization,
             model_version=serving.version,
         )
+
+    def _ask(self, serving: _Serving, view: GraphView, queries: Sequence[Query]) -> _Asked:
+        """Score all items for each query, at least one."""
+        for query in queries:
+            check_query(query, view, self._state.rules)
+        num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(self._item_type)
+        users = [self._find_user(serving, view, query) for query in queries]
+        queries = [self._with_circumstances(query, view) for query in queries]
+        moments = [serving.moments.at(query.moment, num_items) for query in queries]
+        owns = [
+            self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
+        ]
+        scores = self._scores(serving, users, moments, owns, num_items)
+        for query, of_query in zip(queries, scores, strict=True):
+            self._leave_out(of_query, query, view, serving.table)
+        return _Asked(users, moments, owns, scores)
+
+    def _forgotten_rows(self, view: GraphView) -> npt.NDArray[np.int64]:
+        """Return the rows of items that were forgotten, int64 ``[n]``."""
+        nodes = view.nodes(self._item_type)
+        lineage = nodes.ids_lineage  # Before the ids: what is forgotten between is looked at again.
+        if self._forgotten[0] != lineage:
+            is_forgotten = [not item_id for item_id in nodes.ids.all_ids()]
+            self._forgotten = (lineage, np.flatnonzero(is_forgotten))
+        return self._forgotten[1]
 
     def _make_serving(self, model: ServingModel | None) -> _Serving:
         exponents = FALLBACK_EXPONENTS if model is None else model.exponents
@@ -327,23 +387,3 @@ def _cosine(table: ItemTable | None, user: LiveUser, rows: npt.NDArray[np.intege
         return np.zeros(len(rows), np.float32)
     cosine: Array = table.vectors.numpy()[rows] @ user.vector
     return cosine
-
-
-def _top(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[npt.NDArray[np.int64], list[str]]]:
-    """Return, for each row of scores ``[num_queries, num_items]``, the items of the highest finite ones, best first.
-
-    They come as rows and ids; forgotten ones are left out.
-    """
-    values, places = torch.topk(torch.from_numpy(scores), min(max(counts, default=0), scores.shape[1]))
-    top = []
-    for position, (count, of_query) in enumerate(zip(counts, places.numpy(), strict=True)):
-        rows = of_query[:count][np.isfinite(values[position, :count].numpy())]
-        names = ids.ids(rows)
-        while not all(names):
-            # Forgotten since the table was made, which is rare: looked for again without them.
-            scores[position, rows[[not name for name in names]]] = -np.inf
-            again, found = torch.topk(torch.from_numpy(scores[position]), min(count, scores.shape[1]))
-            rows = found[torch.isfinite(again)].numpy()
-            names = ids.ids(rows)
-        top.append((rows, names))
-    return top
