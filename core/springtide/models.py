@@ -32,7 +32,7 @@ class ModelManifest:
     Attributes:
         version: Such as ``000012``; given when it is published.
         created_ms: Milliseconds since the Unix epoch.
-        training: From scratch, on from the model before, or its exponents alone.
+        training: From scratch, on from the model before, or its exponents alone; ``baseline`` is a fitted baseline.
         parts: For each kind of part, its ``name``, ``origin`` (distribution and version) and ``options``.
         settings: The settings it was trained with.
         graph_cut: What it was trained on: checkpoint name, next offsets, number of interactions, newest event time.
@@ -48,7 +48,7 @@ class ModelManifest:
 
     version: str
     created_ms: int
-    training: Literal["retrain", "fine_tune", "refit"]
+    training: Literal["retrain", "fine_tune", "refit", "baseline"]
     parts: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any]
     graph_cut: Mapping[str, Any]
@@ -61,8 +61,8 @@ class ModelManifest:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.training not in ("retrain", "fine_tune", "refit"):
-            raise ModelError(f"training: no such kind {self.training!r} (choices: fine_tune, refit, retrain)")
+        if self.training not in ("retrain", "fine_tune", "refit", "baseline"):
+            raise ModelError(f"training: no such kind {self.training!r} (choices: baseline, fine_tune, refit, retrain)")
         if not self.temperature > 0:
             raise ModelError(f"temperature: wanted a number above 0, got {self.temperature}")
 

@@ -124,7 +124,7 @@ def test_manifest_that_json_cannot_hold_is_refused_before_anything_is_written(tm
 
 
 def test_manifest_refuses_nonsense():
-    with pytest.raises(ModelError, match=r"training: .*choices: fine_tune, refit, retrain"):
+    with pytest.raises(ModelError, match=r"training: .*choices: baseline, fine_tune, refit, retrain"):
         artifact(training="again")
     with pytest.raises(ModelError, match="temperature"):
         artifact(temperature=0.0)
