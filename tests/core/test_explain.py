@@ -10,12 +10,14 @@ from springtide.clock import MS_PER_DAY
 from springtide.errors import InvalidRequestError
 from springtide.plugins.contracts import History, Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.explain import FactorTerm, Habit, habit_of, sentence_of
+from springtide.ranking.explain import FactorTerm, Habit, factor_terms, habit_of, sentence_of
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.weights import Exponents, Terms
-from springtide.testing import even_odd_events, even_odd_state, quick_model, quick_settings
+from springtide.testing import even_odd_events, even_odd_state, history_of, quick_model, quick_settings
+from springtide_plugins.context_weights.repeat import Cycle
+from springtide_plugins.context_weights.session import Session
 
 SIZE = 24
 NOW = Moment(even_odd_events(SIZE)[-1][2] + 1_000)
@@ -94,6 +96,72 @@ def test_habit_is_worded_where_it_speaks_for_the_item(habit: Habit, words: str) 
 
     assert sentence_of(terms, habit=habit) == words
     assert sentence_of([term("repeat", "had", math.e, -2.0)], habit=habit) == ""
+
+
+@pytest.mark.parametrize(
+    ("habit", "terms", "words"),
+    [
+        # The bump is 1 where the usual gap has passed; e^0.6 is 1.8.
+        (
+            Habit(4, 12.3, 11.2),
+            [FactorTerm("cycle", "due", 0.99, 0.6)],
+            "it is about due: you choose it about every 12 days, and last did 11 days ago",
+        ),
+        (Habit(1, None, 28.4), [FactorTerm("cycle", "due", 0.98, 0.6)], "it is about due: you chose it 28 days ago"),
+        # A bump of 0.1 is no word for being due, however large its exponent.
+        (
+            Habit(4, 12.3, 2.1),
+            [FactorTerm("cycle", "due", 0.1, 4.0)],
+            "you choose it about every 12 days, and last did 2 days ago",
+        ),
+        (Habit(1, None, 4 / 1_440), [term("session", "touched", math.e, 2.0)], "you touched it 4 minutes ago"),
+        (Habit(1, None, 70 / 86_400), [term("session", "strength", 1.75, 2.0)], "you touched it a minute ago"),
+        (Habit(1, None, 20 / 86_400), [term("session", "touched", math.e, 2.0)], "you touched it just now"),
+        (
+            Habit(5, 7.2, 3 / 1_440),
+            [term("session", "touched", math.e, 1.0), term("repeat", "had", math.e, 0.5)],
+            "you touched it 3 minutes ago, and choose it about every 7 days",
+        ),
+        # Touched counts for it, how strongly against it: together they do not speak for it, habit alone does.
+        (
+            Habit(5, 7.2, 3 / 1_440),
+            [
+                term("session", "touched", math.e, 1.0),
+                term("session", "strength", 2.0, -1.5),
+                term("repeat", "had", math.e, 0.5),
+            ],
+            "you choose it about every 7 days, and last did today",
+        ),
+    ],
+)
+def test_what_is_due_and_what_was_just_touched_are_worded(habit: Habit, terms: list[FactorTerm], words: str) -> None:
+    assert sentence_of(terms, habit=habit) == words
+
+
+def test_what_was_just_bought_and_is_not_bought_again_is_no_reason() -> None:
+    terms = [term("repeat", "had", math.e, 1.0), term("session", "touched", math.e, -1.5)]
+
+    assert sentence_of(terms, habit=Habit(1, None, 0.001)) == ""
+
+
+def test_sentence_of_a_real_history_tells_its_own_numbers() -> None:
+    days = [0, 10, 20]
+    history = history_of([(7, day * MS_PER_DAY) for day in days] + [(8, 30 * MS_PER_DAY - 5 * 60_000)])
+    now = Moment(30 * MS_PER_DAY)
+    weights = {"cycle": Cycle(), "session": Session()}
+    exponents = Terms(1.0, {"cycle": {"due": 1.0}, "session": {"touched": 1.0}})
+
+    sentences = {
+        row: sentence_of(
+            factor_terms(weights, exponents, history, now, row, 9), habit=habit_of(history, row, now.timestamp_ms)
+        )
+        for row in (7, 8)
+    }
+
+    assert sentences == {
+        7: "it is about due: you choose it about every 10 days, and last did 10 days ago",
+        8: "you touched it 5 minutes ago",
+    }
 
 
 def test_habit_counts_days_and_the_gaps_between_them() -> None:

@@ -29,7 +29,13 @@ _WORDS = (
     (re.compile(r"weather"), "wanted {lift} as much as usual in this weather"),
 )
 _SHARING = frozenset({"year", "year_near"})
-_HABIT = re.compile(r"had|count|recent_.*")
+
+# What a user did with an item speaks in one voice: whether the sum of these is for it, and which of them are, is told
+# with the user's own numbers.
+_HABIT = re.compile(r"had|count|recent_.*|due|touched|strength")
+_SESSION = frozenset({"touched", "strength"})
+_DUE_LIFT = 0.5  # Of at most 1: with the usual width, from 0.44 to 2.3 times the usual gap.
+_MINUTES_PER_DAY = 1_440
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ def sentence_of(terms: Sequence[FactorTerm], cosine_gain: float = 0.0, habit: Ha
         else:
             groups.setdefault(_template(term), []).append(term)
     if habit is not None:
-        reasons.append((sum(term.log_weight for term in habits), _habit_words(habit)))
+        reasons.append((sum(term.log_weight for term in habits), _habit_words(habit, habits)))
     for template, group in groups.items():
         strongest = max(group, key=lambda term: term.log_weight)
         log_lift = sum(term.log_lift for term in group) if strongest.factor in _SHARING else strongest.log_lift
@@ -174,6 +180,17 @@ def sentence_of(terms: Sequence[FactorTerm], cosine_gain: float = 0.0, habit: Ha
     reasons = [reason for reason in reasons if reason[0] > _MIN_LOG_WEIGHT]
     reasons.sort(key=lambda reason: -reason[0])
     return "; ".join(words for _, words in reasons[:_MAX_REASONS])
+
+
+def baseline_sentence(name: str, habit: Habit | None) -> str:
+    """Return what is said of an item that a baseline ranks, which has no factors to tell.
+
+    Args:
+        name: What plugins call the baseline.
+        habit: When the user had the item.
+    """
+    words = f"ranked by the baseline {name}"
+    return words if habit is None else f"{words}; {_habit_words(habit)}"
 
 
 def _template(term: FactorTerm) -> str:
@@ -193,10 +210,25 @@ def _times(log_lift: float) -> str:
     return f"{lift:.1f}×" if lift < 10 else f"{lift:,.0f}×"
 
 
-def _habit_words(habit: Habit) -> str:
-    days = round(habit.days_since)
-    last = "today" if days == 0 else "yesterday" if days == 1 else f"{days:,} days ago"
-    if habit.gap_days is None:
-        return f"you chose it {last}"
-    gap = round(habit.gap_days)
-    return f"you choose it about every {'day' if gap == 1 else f'{gap:,} days'}, and last did {last}"
+def _habit_words(habit: Habit, terms: Sequence[FactorTerm]) -> str:
+    in_session = sum(term.log_weight for term in terms if term.factor in _SESSION) > _MIN_LOG_WEIGHT
+    of_due = [term for term in terms if term.factor == "due" and term.log_lift >= _DUE_LIFT]
+    due = "it is about due: " if sum(term.log_weight for term in of_due) > _MIN_LOG_WEIGHT else ""
+    gap = "" if habit.gap_days is None else "day" if round(habit.gap_days) == 1 else f"{round(habit.gap_days):,} days"
+    if in_session:
+        touched = f"{due}you touched it {_minutes_words(habit.days_since)}"
+        return f"{touched}, and choose it about every {gap}" if gap else touched
+    last = _days_words(habit.days_since)
+    return f"{due}you choose it about every {gap}, and last did {last}" if gap else f"{due}you chose it {last}"
+
+
+def _days_words(days_since: float) -> str:
+    days = round(days_since)
+    return "today" if days == 0 else "yesterday" if days == 1 else f"{days:,} days ago"
+
+
+def _minutes_words(days_since: float) -> str:
+    minutes = round(days_since * _MINUTES_PER_DAY)
+    if minutes == 0:
+        return "just now"
+    return "a minute ago" if minutes == 1 else f"{minutes:,} minutes ago"
