@@ -38,6 +38,8 @@ class Query:
 class RankedItem:
     """One item of an answer: ``score`` is ``cosine / temperature`` plus the logarithms of all ``weights``.
 
+    Where a baseline ranks, the score is its own, the cosine 0, and there are no weights.
+
     Attributes:
         item_id: The item.
         score: What items are ranked by.
@@ -59,7 +61,7 @@ class Ranking:
     Attributes:
         items: Best first.
         personalization: How much of it is about the user.
-        model_version: The version that gave the cosines; empty when there was none.
+        model_version: The version that ranked, of a model or a baseline; empty when there was none.
     """
 
     items: tuple[RankedItem, ...]

@@ -19,9 +19,17 @@ from springtide.ranking.item_table import ItemTable
 from springtide.ranking.moments import MomentCache
 from springtide.ranking.order import best_of, places_of
 from springtide.ranking.query import Query, RankedItem, Ranking
+from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.users import LiveUser, Users
-from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, ItemWeights, history_weights, item_groups
+from springtide.ranking.weights import (
+    FALLBACK_EXPONENTS,
+    NO_EXPONENTS,
+    Exponents,
+    ItemWeights,
+    history_weights,
+    item_groups,
+)
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
@@ -33,16 +41,28 @@ _PAST_MS = 86_400_000  # A moment a day behind the newest event asks about the p
 
 @dataclass(frozen=True, slots=True)
 class _Serving:
-    """All that a request takes from the model at once: swapped by one reference."""
+    """All that a request takes from what is served at once: swapped by one reference.
+
+    A model gives a table of vectors, a baseline one of its own; neither is there for the fallback.
+    """
 
     table: ItemTable | None
+    baseline: BaselineTable | None
     exponents: Exponents
     moments: MomentCache
     users: Users
 
     @property
     def version(self) -> str:
+        if self.baseline is not None:
+            return self.baseline.baseline.version
         return "" if self.table is None else self.table.model.version
+
+    @property
+    def has_id(self) -> npt.NDArray[np.bool_] | None:
+        """Which items are there, bool ``[num_items]``; None if nothing is served that was made for certain items."""
+        table = self.baseline or self.table
+        return None if table is None else table.has_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +113,22 @@ class Ranker:
 
     @property
     def model_version(self) -> str:
-        """The version that is served; empty without a model."""
+        """The version that is served, of a model or a baseline; empty for the fallback."""
         return self._serving.version
 
-    def swap(self, model: ServingModel | None) -> None:
-        """Serve a model from the next request on; None for the fallback."""
-        self._serving = self._make_serving(model)
+    def swap(self, served: Served | None) -> None:
+        """Serve a model or a baseline from the next request on; None for the fallback."""
+        self._serving = self._make_serving(served)
 
     def refresh(self) -> None:
         """Take up new items, and keep the weights of the moments that are asked for fresh. For a background thread."""
         serving = self._serving
         view = self._state.graph.view()
-        table = serving.table
         self._regroup(view)
         serving.moments.refresh(view.num_nodes(self._item_type))
-        if table is None:
-            return
-        is_new = view.num_nodes(self._item_type) > len(table.has_id)
-        is_changed = bool((table.model_rows < 0).any()) and view.num_edges != table.num_edges
-        if is_new or is_changed or view.nodes(self._item_type).ids_lineage != table.ids_lineage:
-            fresh = ItemTable.build(table.model, view, self._state.rules)
-            if self._serving is serving:  # Else a swap came between, and its table is newer.
-                self._serving = _Serving(fresh, serving.exponents, serving.moments, self._make_users(table.model))
+        fresh = self._refreshed(serving, view)
+        if self._serving is serving:  # Else a swap came between, and its table is newer.
+            self._serving = fresh
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranking]:
         """Rank all items for each query; all are scored by one product.
@@ -172,9 +186,13 @@ class Ranker:
 
         Raises:
             InvalidRequestError: If the item or an attribute is unknown.
-            ModelError: If there is no model yet.
+            ModelError: If no model is served.
         """
-        table = self._serving.table
+        serving = self._serving
+        table = serving.table
+        if serving.baseline is not None:
+            name = serving.baseline.baseline.name
+            raise ModelError(f"the baseline {name!r} is served: similar items need a model, for its vectors")
         if table is None:
             raise ModelError("no model yet: similar items need one")
         view = self._state.graph.view()
@@ -185,7 +203,7 @@ class Ranker:
         query = Query(_NOW, count=count, category_filters=category_filters)
         check_query(query, view, self._state.rules)
         cosines = (table.vectors @ table.vectors[row]).numpy().copy()
-        self._leave_out(cosines, query, view, table)
+        self._leave_out(cosines, query, view, table.has_id)
         cosines[row] = -np.inf
         [(best, names)] = best_of(cosines[None, :], [count], ids)
         return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
@@ -197,18 +215,27 @@ class Ranker:
             InvalidRequestError: If the item, or something that the query names, is unknown.
         """
         serving, view = self._serving, self._state.graph.view()
-        check_query(query, view, self._state.rules)
         table, exponents = serving.table, serving.exponents
-        num_items = len(table.has_id) if table is not None else view.num_nodes(self._item_type)
+        num_items = self._num_items(serving, view)
         row = view.nodes(self._item_type).ids.row(item_id)
         if not 0 <= row < num_items:
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
-        user = self._find_user(serving, view, query)
+        asked = self._ask(serving, view, [query])
+        [scores], [user] = asked.scores, asked.users
+        rank = 1 + int((scores > scores[row]).sum())
+        if serving.baseline is not None:
+            return Explanation(
+                item_id=item_id,
+                score=float(scores[row]),
+                rank=rank,
+                cosine=0.0,
+                cosine_exponent=0.0,
+                terms=(),
+                sentence=f"ranked by the baseline {serving.baseline.baseline.name}",
+                personalization=user.personalization,
+                model_version=serving.version,
+            )
         query = self._with_circumstances(query, view)
-        at_moment = serving.moments.at(query.moment, num_items)
-        own = self._own(serving, view, query, user.history, num_items)
-        [scores] = self._scores(serving, [user], [at_moment], [own], num_items)
-        self._leave_out(scores, query, view, table)
         history = _as_of(user.history, view, query)
         habit = habit_of(history, row, query.moment.timestamp_ms)
         of_terms = exponents.new if habit is None else exponents.own
@@ -218,7 +245,7 @@ class Ranker:
         return Explanation(
             item_id=item_id,
             score=of_terms.cosine * cosine + sum(term.log_weight for term in terms),
-            rank=1 + int((scores > scores[row]).sum()),
+            rank=rank,
             cosine=cosine,
             cosine_exponent=of_terms.cosine,
             terms=terms,
@@ -227,21 +254,46 @@ class Ranker:
             model_version=serving.version,
         )
 
+    def _refreshed(self, serving: _Serving, view: GraphView) -> _Serving:
+        """Return what is served with the items as they are now; the same if nothing has changed."""
+        table, baseline = serving.table, serving.baseline
+        if serving.has_id is None:
+            return serving
+        is_new = view.num_nodes(self._item_type) > len(serving.has_id)
+        lineage = view.nodes(self._item_type).ids_lineage
+        if baseline is not None and (is_new or lineage != baseline.ids_lineage):
+            return replace(serving, baseline=BaselineTable.build(baseline.baseline, view))
+        if table is not None:
+            is_changed = bool((table.model_rows < 0).any()) and view.num_edges != table.num_edges
+            if is_new or is_changed or lineage != table.ids_lineage:
+                fresh = ItemTable.build(table.model, view, self._state.rules)
+                return replace(serving, table=fresh, users=self._make_users(table.model))
+        return serving
+
     def _ask(self, serving: _Serving, view: GraphView, queries: Sequence[Query]) -> _Asked:
         """Score all items for each query, at least one."""
         for query in queries:
             check_query(query, view, self._state.rules)
-        num_items = len(serving.table.has_id) if serving.table is not None else view.num_nodes(self._item_type)
+        num_items = self._num_items(serving, view)
         users = [self._find_user(serving, view, query) for query in queries]
         queries = [self._with_circumstances(query, view) for query in queries]
         moments = [serving.moments.at(query.moment, num_items) for query in queries]
         owns = [
             self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
         ]
-        scores = self._scores(serving, users, moments, owns, num_items)
+        if serving.baseline is None:
+            scores = self._scores(serving, users, moments, owns, num_items)
+        else:
+            histories = [_as_of(user.history, view, query) for user, query in zip(users, queries, strict=True)]
+            user_ids = [query.user_id for query in queries]
+            times_ms = [query.moment.timestamp_ms for query in queries]
+            scores = serving.baseline.scores(view, user_ids, histories, times_ms)
         for query, of_query in zip(queries, scores, strict=True):
-            self._leave_out(of_query, query, view, serving.table)
+            self._leave_out(of_query, query, view, serving.has_id)
         return _Asked(users, moments, owns, scores)
+
+    def _num_items(self, serving: _Serving, view: GraphView) -> int:
+        return view.num_nodes(self._item_type) if serving.has_id is None else len(serving.has_id)
 
     def _forgotten_rows(self, view: GraphView) -> npt.NDArray[np.int64]:
         """Return the rows of items that were forgotten, int64 ``[n]``."""
@@ -252,11 +304,19 @@ class Ranker:
             self._forgotten = (lineage, np.flatnonzero(is_forgotten))
         return self._forgotten[1]
 
-    def _make_serving(self, model: ServingModel | None) -> _Serving:
-        exponents = FALLBACK_EXPONENTS if model is None else model.exponents
-        table = None if model is None else ItemTable.build(model, self._state.graph.view(), self._state.rules)
+    def _make_serving(self, served: Served | None) -> _Serving:
+        view = self._state.graph.view()
+        table = baseline = model = None
+        exponents = FALLBACK_EXPONENTS
+        if isinstance(served, ServingBaseline):
+            baseline = BaselineTable.build(served, view)
+            exponents = NO_EXPONENTS
+        elif served is not None:
+            model = served
+            table = ItemTable.build(model, view, self._state.rules)
+            exponents = model.exponents
         moments = MomentCache(self._state.context_weights, exponents)
-        return _Serving(table, exponents, moments, self._make_users(model))
+        return _Serving(table, baseline, exponents, moments, self._make_users(model))
 
     def _make_users(self, model: ServingModel | None) -> Users:
         """Return users that keep nothing yet: what was kept came from the vectors of another table."""
@@ -334,9 +394,9 @@ class Ranker:
             of_query[rows] = of_own + at_moment.own_total[rows] + own.total
         return scores
 
-    def _leave_out(self, scores: Array, query: Query, view: GraphView, table: ItemTable | None) -> None:
-        if table is not None and not table.has_id.all():
-            scores[~table.has_id] = -np.inf
+    def _leave_out(self, scores: Array, query: Query, view: GraphView, has_id: npt.NDArray[np.bool_] | None) -> None:
+        if has_id is not None and not has_id.all():
+            scores[~has_id] = -np.inf
         allowed = allowed_items(query, view, self._state.rules, len(scores))
         if allowed is not None:
             scores[~allowed] = -np.inf
@@ -364,7 +424,7 @@ class Ranker:
         }
         for name, of_own in own.weights.items():
             logs.setdefault(name, np.zeros(len(rows), np.float32))[is_own] += of_own[position]
-        if is_own.any():
+        if is_own.any() and exponents.own.cosine != exponents.new.cosine:
             logs[FAMILIARITY] = np.where(is_own, (exponents.own.cosine - exponents.new.cosine) * cosine, 0.0)
         names = list(logs)
         weights = np.exp(np.stack([logs[name] for name in names], 1)).tolist() if names else [[]] * len(rows)

@@ -107,6 +107,9 @@ FALLBACK_EXPONENTS = Exponents(
 )
 """Before any model has learned exponents: what is popular and rising, and what the user has again and again."""
 
+NO_EXPONENTS = Exponents(new=Terms(1.0), own=Terms(1.0))
+"""Where no context weight counts: a baseline ranks by its own score alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class ItemWeights:

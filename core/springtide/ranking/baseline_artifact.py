@@ -1,0 +1,75 @@
+"""From a fitted baseline to a version of the model registry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from springtide.checkpoint import Checkpoint
+from springtide.clock import wall_ms
+from springtide.config import Settings
+from springtide.graph.applying import USER
+from springtide.graph.view import GraphView
+from springtide.models import ModelArtifact, ModelManifest
+from springtide.plugins.contracts import Baseline, Observed
+from springtide.plugins.loading import Plugins
+
+
+def baseline_artifact(
+    name: str,
+    options: Mapping[str, Any],
+    baseline: Baseline,
+    view: GraphView,
+    interactions: Observed,
+    settings: Settings,
+    plugins: Plugins,
+    *,
+    checkpoint: Checkpoint | None = None,
+    metrics: Mapping[str, float] | None = None,
+    request_id: str = "",
+) -> ModelArtifact:
+    """Return a baseline as the registry keeps it: its state as tensors, and the users and items in the fit's rows.
+
+    Its manifest names the baseline under ``parts`` and holds no exponents, since none count. ``ServingBaseline`` takes
+    it up again.
+
+    Args:
+        name: What plugins call it.
+        options: Those that it was made with.
+        baseline: Fitted on all users and items of the view.
+        view: The graph that it was fitted on.
+        interactions: What it was fitted on, oldest first.
+        settings: Those of the graph and the interactions are kept.
+        plugins: Say where the baseline comes from.
+        checkpoint: The checkpoint that the graph was restored from, for the manifest.
+        metrics: What was measured, by name.
+        request_id: The training request that is answered, for the manifest.
+
+    Raises:
+        UnknownPartError: If no plugin offers it.
+    """
+    kinds = dict.fromkeys((USER, settings.graph.item_type))
+    manifest = ModelManifest(
+        version="",
+        created_ms=wall_ms(),
+        training="baseline",
+        parts={
+            "baseline": {
+                "name": name,
+                "origin": plugins.part("baseline", name).origin,
+                "options": dict(options),
+            }
+        },
+        settings=settings.model_dump(mode="json", include={"interactions", "graph"}),
+        graph_cut={
+            "checkpoint": checkpoint.name if checkpoint else "",
+            "num_interactions": len(interactions),
+            "newest_ms": int(interactions.timestamps_ms[-1]),
+        },
+        metrics=dict(metrics or {}),
+        request_id=request_id,
+    )
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in baseline.state().items()}
+    ids = {kind: view.nodes(kind).ids.all_ids()[: view.num_nodes(kind)] for kind in kinds}
+    return ModelArtifact(manifest, tensors, ids)

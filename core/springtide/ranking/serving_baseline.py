@@ -1,0 +1,155 @@
+"""A baseline made ready to serve: what it was fitted on, lined up with what is live."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.config import PartSettings
+from springtide.errors import ModelError
+from springtide.graph.applying import USER
+from springtide.graph.view import GraphView
+from springtide.models import ModelArtifact
+from springtide.plugins.contracts import Baseline, History
+from springtide.plugins.loading import Plugins
+from springtide.ranking.serving_model import ServingModel
+
+
+@dataclass(frozen=True, slots=True)
+class ServingBaseline:
+    """A fitted baseline in memory.
+
+    Attributes:
+        version: Of the registry.
+        name: What plugins call it.
+        baseline: Scores the users and items of its fit.
+        item_type: What it recommends: ``item``, or ``user`` in a graph of users alone.
+        user_rows: Row of each user in the fit, by id.
+        item_rows: Row of each item in the fit, by id.
+        num_items: Number of item rows in the fit, those of forgotten items included.
+    """
+
+    version: str
+    name: str
+    baseline: Baseline
+    item_type: str
+    user_rows: Mapping[str, int]
+    item_rows: Mapping[str, int]
+    num_items: int
+
+    @classmethod
+    def from_artifact(cls, artifact: ModelArtifact, plugins: Plugins) -> "ServingBaseline":
+        """Make a baseline ready; ``baseline_artifact`` says what the artifact holds.
+
+        Raises:
+            UnknownPartError: If no plugin offers it here.
+            SettingsError: If it does not take its options any more.
+            ModelError: If the artifact does not fit.
+        """
+        manifest = artifact.manifest
+        try:
+            part = manifest.parts["baseline"]
+            wanted = PartSettings(name=part["name"], options=part["options"])
+            item_type = manifest.settings["graph"]["item_type"]
+            users, items = artifact.node_ids[USER], artifact.node_ids[item_type]
+            baseline: Baseline = plugins.make("baseline", wanted)
+            baseline.restore({name: tensor.numpy() for name, tensor in artifact.tensors.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"model {manifest.version}: does not fit its own manifest: {error!r}") from error
+        return cls(
+            manifest.version,
+            wanted.name,
+            baseline,
+            item_type,
+            {user_id: row for row, user_id in enumerate(users) if user_id},
+            {item_id: row for row, item_id in enumerate(items) if item_id},
+            len(items),
+        )
+
+
+Served = ServingModel | ServingBaseline
+"""What a registry version is when it serves."""
+
+
+def load_served(artifact: ModelArtifact, plugins: Plugins) -> Served:
+    """Make a registry version ready to serve, whichever kind it is.
+
+    Raises:
+        UnknownPartError: If it was made with a part that no plugin offers here.
+        SettingsError: If a part does not take its options any more.
+        ModelError: If the artifact does not fit.
+    """
+    kind = ServingBaseline if artifact.manifest.training == "baseline" else ServingModel
+    return kind.from_artifact(artifact, plugins)
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineTable:
+    """Live items as a baseline knows them, in the order of their rows; replaced, never changed.
+
+    Attributes:
+        baseline: Whose items these are.
+        fit_rows: int64 ``[num_items]``, each live item's row in the fit; one of its own, from ``baseline.num_items``
+            on, for an item that came after the fit.
+        has_id: bool ``[num_items]``, false for items that were forgotten.
+        ids_lineage: Of the ids at that time; another one when an item was forgotten since.
+    """
+
+    baseline: ServingBaseline
+    fit_rows: npt.NDArray[np.int64]
+    has_id: npt.NDArray[np.bool_]
+    ids_lineage: str
+
+    @classmethod
+    def build(cls, baseline: ServingBaseline, view: GraphView) -> "BaselineTable":
+        """Line the fit's items up with the live ones."""
+        nodes = view.nodes(baseline.item_type)
+        ids_lineage = nodes.ids_lineage  # Before the ids: what is forgotten between is looked at again.
+        ids = nodes.ids.all_ids()[: view.num_nodes(baseline.item_type)]
+        found = map(baseline.item_rows.get, ids, range(baseline.num_items, baseline.num_items + len(ids)))
+        return cls(
+            baseline,
+            np.fromiter(found, np.int64, len(ids)),
+            np.fromiter((bool(item_id) for item_id in ids), bool, len(ids)),
+            ids_lineage,
+        )
+
+    def scores(
+        self, view: GraphView, user_ids: Sequence[str], histories: Sequence[History], moments_ms: Sequence[int]
+    ) -> npt.NDArray[np.float32]:
+        """Return how much each live item suits each user at a moment, float32 ``[n, num_items]``.
+
+        An item that came after the fit gets the lowest score of its row, and no more than 0: it is ranked, but nothing
+        is known of it.
+
+        Args:
+            view: The graph; a user without a row in it was forgotten, whatever the fit knows.
+            user_ids: Empty for somebody without an id.
+            histories: What each did up to the moment, by live rows.
+            moments_ms: Milliseconds since the Unix epoch.
+        """
+        live_rows = view.nodes(USER).ids.rows(user_ids)
+        known = self.baseline.user_rows
+        user_rows = np.array(
+            [known.get(user_id, -1) if row >= 0 else -1 for user_id, row in zip(user_ids, live_rows, strict=True)],
+            np.int64,
+        )
+        in_fit = [self._in_fit(history) for history in histories]
+        num_fit = self.baseline.num_items
+        of_fit = np.empty((len(histories), num_fit + 1), np.float32)  # The last column is of what came after the fit.
+        times_ms = np.asarray(moments_ms, np.int64)
+        for now_ms in np.unique(times_ms).tolist():
+            chosen = np.flatnonzero(times_ms == now_ms)
+            asked = [in_fit[position] for position in chosen.tolist()]
+            of_fit[chosen, :num_fit] = self.baseline.baseline.scores(user_rows[chosen], asked, now_ms)
+        of_fit[:, num_fit] = np.minimum(of_fit[:, :num_fit].min(axis=1, initial=0.0), 0.0)
+        return np.take(of_fit, np.minimum(self.fit_rows, num_fit), axis=1)
+
+    def _in_fit(self, history: History) -> History:
+        """Return a history with the fit's rows for its items."""
+        rows = history.item_rows.astype(np.int64)
+        beyond = self.baseline.num_items + rows  # Also of an item of this very second, which is in no table yet.
+        is_here = rows < len(self.fit_rows)
+        beyond[is_here] = self.fit_rows[rows[is_here]]
+        return History(beyond.astype(np.int32), history.timestamps_ms, history.weights)
