@@ -7,7 +7,7 @@ import structlog
 
 from springtide.errors import ModelError
 from springtide.models import ModelArtifact, ModelStore
-from springtide.ranking.serving_model import ServingModel
+from springtide.ranking.serving_baseline import Served
 from springtide_services.statuses import NotFoundError
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -23,12 +23,12 @@ class RegistryWatcher:
 
     Args:
         store: The registry.
-        load: Makes a serving model of an artifact.
-        swap: Takes the new model up; called with the loading lock held, by whichever thread loaded it.
+        load: Makes what serves, a model or a baseline, of an artifact.
+        swap: Takes it up; called with the loading lock held, by whichever thread loaded it.
     """
 
     def __init__(
-        self, store: ModelStore, load: Callable[[ModelArtifact], ServingModel], swap: Callable[[ServingModel], None]
+        self, store: ModelStore, load: Callable[[ModelArtifact], Served], swap: Callable[[Served], None]
     ) -> None:
         self._store = store
         self._load = load

@@ -20,12 +20,14 @@ class TrainingRequest:
         mode: How to train; None leaves it to the trainer.
         checkpoint: The name of the checkpoint that was written for it.
         created_ms: When it was asked for, milliseconds since the Unix epoch.
+        reason: Why, in words; empty when somebody asked without saying.
     """
 
     request_id: str
     mode: Mode | None
     checkpoint: str
     created_ms: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,14 @@ class PastTrainings:
 
     @classmethod
     def of(cls, manifests: Iterable[ModelManifest]) -> "PastTrainings":
-        """Return what the manifests of a registry tell, in any order."""
+        """Return what the manifests of a registry tell, in any order.
+
+        A baseline is no training: it is published beside a model that lost to it, which counts, or by somebody's hand,
+        and neither puts a training off nor calls for one.
+        """
         latest = latest_retrain = latest_fit = None
-        for manifest in sorted(manifests, key=lambda manifest: (manifest.created_ms, manifest.version)):
+        trainings = (manifest for manifest in manifests if manifest.training != "baseline")
+        for manifest in sorted(trainings, key=lambda manifest: (manifest.created_ms, manifest.version)):
             latest_fit = PastTraining(manifest.created_ms, int(manifest.graph_cut.get("num_events", 0)))
             if manifest.training != "refit":
                 latest = latest_fit

@@ -21,7 +21,7 @@ from springtide.models import ModelStore
 from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
-from springtide.ranking.serving_model import ServingModel
+from springtide.ranking.serving_baseline import load_served
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
@@ -221,7 +221,7 @@ def _load(settings: Settings) -> _Loaded:
         logger.info("checkpoint_restored", checkpoint=checkpoint.name, events=checkpoint.num_events)
     ranker = Ranker(state, settings.ranking)
     models = ModelStore(settings.model.url, settings.model.keep)
-    load_model = functools.partial(ServingModel.from_artifact, plugins=plugins)
+    load_model = functools.partial(load_served, plugins=plugins)
     # What is loaded by now stays; with it, each full garbage collection would stop everything for 0.2 s.
     gc.collect()
     gc.freeze()

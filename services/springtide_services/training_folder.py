@@ -68,14 +68,15 @@ class TrainingFolder:
         parent, separator, _ = settings.model.url.rstrip("/").rpartition("/")
         return cls(f"{parent}{separator}training")
 
-    def ask(self, mode: Mode | None, checkpoint: str) -> TrainingRequest:
+    def ask(self, mode: Mode | None, checkpoint: str, reason: str = "") -> TrainingRequest:
         """Ask for a training.
 
         Args:
             mode: How; None leaves it to the trainer.
             checkpoint: The name of the checkpoint written for it.
+            reason: Why, in words.
         """
-        request = TrainingRequest(secrets.token_hex(8), mode, checkpoint, wall_ms())
+        request = TrainingRequest(secrets.token_hex(8), mode, checkpoint, wall_ms(), reason)
         self._storage.write(_file_of(request.request_id), json.dumps(dataclasses.asdict(request)).encode())
         return request
 
