@@ -186,6 +186,19 @@ class ServerSettings(_Section):
     num_threads: Annotated[int, Field(ge=1)] | None = None
 
 
+class LiveQualitySettings(_Section):
+    """How a server measures itself on the stream: see ``springtide_services.live_quality``.
+
+    Of the positive interactions that come in, at most ``max_events_per_s`` are first asked for: 0 switches it off.
+    Quality is that of the last ``window`` questions. A version that loses more than the share ``max_drop`` of the NDCG@20
+    that its first window had asks for a training, once; None asks for none.
+    """
+
+    max_events_per_s: Annotated[float, Field(ge=0)] = 5.0
+    window: Annotated[int, Field(ge=10)] = 1_000
+    max_drop: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
+
+
 class PluginSettings(_Section):
     """Plugins beside those that come in by entry point; ``on_error`` says whether one that fails stops the others."""
 
@@ -213,6 +226,7 @@ class Settings(_Section):
     training: TrainingSettings = TrainingSettings()
     ranking: RankingSettings = RankingSettings()
     server: ServerSettings = ServerSettings()
+    live_quality: LiveQualitySettings = LiveQualitySettings()
     plugins: PluginSettings = PluginSettings()
 
     def interaction_rules(self) -> InteractionRules:
