@@ -12,6 +12,8 @@ from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide.v1 import recommender_pb2
 from springtide_services.ingest import IngestLoop
+from springtide_services.live_quality import LiveQuality, LiveQualityStatus
+from springtide_services.quality_window import Quality, WindowQuality
 from springtide_services.registry_watcher import RegistryWatcher
 from springtide_services.schedule import Mode
 from springtide_services.statuses import Context, NotReadyError, answering
@@ -40,6 +42,7 @@ class Steering:
         models: The registry.
         watcher: Serves the registry's current model.
         trainings: Where the trainer takes its requests and tells how far it is.
+        quality: How well what is served foretells what comes in.
     """
 
     state: LiveState
@@ -47,6 +50,7 @@ class Steering:
     models: ModelStore
     watcher: RegistryWatcher
     trainings: TrainingFolder
+    quality: LiveQuality
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
@@ -131,6 +135,36 @@ def _status(loaded: Steering) -> pb.GetStatusResponse:
         graph_bytes=loaded.state.graph.num_bytes,
         is_broker_connected=ingest.is_connected,
         training=None if training is None else _training(training),
+        live_quality=_live_quality(loaded.quality.status()),
+    )
+
+
+def _live_quality(status: LiveQualityStatus) -> pb.LiveQuality:
+    drop = status.drop
+    return pb.LiveQuality(
+        recent=_window(status.recent),
+        versions=[_window(of_version) for of_version in status.versions],
+        drop=None
+        if drop is None
+        else pb.QualityDrop(
+            model_version=drop.version,
+            first_ndcg_at_20=drop.first_ndcg,
+            ndcg_at_20=drop.ndcg,
+            request_id=status.request_id,
+        ),
+    )
+
+
+def _window(window: WindowQuality) -> pb.WindowQuality:
+    return pb.WindowQuality(model_version=window.version, all=_quality(window.all), new_to_user=_quality(window.new))
+
+
+def _quality(quality: Quality) -> pb.RankingQuality:
+    return pb.RankingQuality(
+        num_questions=quality.num_questions,
+        ndcg_at_20=quality.ndcg,
+        hit_rate_at_20=quality.hit_rate,
+        mrr=quality.mrr,
     )
 
 

@@ -14,6 +14,7 @@ from springtide.config import Settings
 from springtide.errors import BrokerError, CheckpointError
 from springtide.events import Refusal
 from springtide.events.decoding import Decoder
+from springtide.events.model import EventBatch
 from springtide.state import LiveState
 from springtide_services.checkpointing import Checkpointer
 from springtide_services.dead_letters import DeadLetterWriter
@@ -62,10 +63,13 @@ class IngestLoop:
         checkpoints: Where checkpoints are written; None writes none.
 
     Attributes:
+        before_apply: Called by the ingest thread with each batch before the graph has it, once the stream is caught up;
+            must be quick, and not raise. None calls nobody.
         on_advance: Called by the ingest thread each time the graph has moved; must be quick. None calls nobody.
     """
 
     def __init__(self, settings: Settings, state: LiveState, checkpoints: CheckpointStore | None) -> None:
+        self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
         self._settings = settings
         self._state = state
@@ -179,6 +183,8 @@ class IngestLoop:
                 if refusals:  # Before the position moves past them: a crash repeats letters, never loses one.
                     self._dead_letters.update(dead_letters.write(refusals))
                 for batch in batches:
+                    if self.before_apply is not None and self._has_caught_up:
+                        self.before_apply(batch)
                     state.apply(batch)
                 # Records of a partition stand in order, so that the last one's offset stays.
                 state.advance({record.partition: record.offset + 1 for record in records})

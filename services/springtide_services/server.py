@@ -28,6 +28,7 @@ from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommende
 from springtide_services.admin_service import AdminService, Steering
 from springtide_services.batching import MicroBatcher
 from springtide_services.ingest import IngestLoop
+from springtide_services.live_quality import LiveQuality, ask_for_training
 from springtide_services.logs import log_failures, log_settings
 from springtide_services.positions import PositionWaiters, next_offsets_of
 from springtide_services.recommender_service import RecommenderService, Recommending
@@ -45,6 +46,7 @@ _SERVICE_NAMES = (
 _MAX_REQUEST_BYTES = 6 * 1024 * 1024
 _STOP_GRACE_S = 5.0  # For the requests under way when the server is told to end.
 _INGEST_LOOK_S = 0.1
+_QUALITY_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class _Loaded:
     ingest: IngestLoop
     watcher: RegistryWatcher
     models: ModelStore
+    quality: LiveQuality
 
 
 class Server:
@@ -147,6 +150,8 @@ class Server:
         loop = asyncio.get_running_loop()
         loaded = self._loaded = await asyncio.to_thread(_load, self._settings)
         positions = PositionWaiters(loop, functools.partial(next_offsets_of, loaded.state))
+        trainings = TrainingFolder.beside_models(self._settings)
+        loaded.ingest.before_apply = loaded.quality.look
         loaded.ingest.on_advance = positions.notify
         loaded.ingest.start()
         await asyncio.to_thread(loaded.watcher.start)
@@ -156,13 +161,21 @@ class Server:
             loaded.ingest,
             loaded.models,
             loaded.watcher,
-            TrainingFolder.beside_models(self._settings),
+            trainings,
+            loaded.quality,
         )
-        refreshing = asyncio.create_task(_refresh_forever(loaded.ranker, self._settings.ranking.item_refresh_s))
+        look_at_quality = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
+        in_background = [
+            asyncio.create_task(
+                _do_forever("refresh_failed", loaded.ranker.refresh, self._settings.ranking.item_refresh_s)
+            ),
+            asyncio.create_task(_do_forever("training_request_failed", look_at_quality, _QUALITY_LOOK_S)),
+        ]
         try:
             await self._follow_ingest(loaded.ingest, loaded.ranker)
         finally:
-            refreshing.cancel()
+            for task in in_background:
+                task.cancel()
 
     async def _follow_ingest(self, ingest: IngestLoop, ranker: Ranker) -> None:
         """Turn the health to SERVING once the graph is up to date, and fail when ingest does."""
@@ -232,18 +245,25 @@ def _load(settings: Settings) -> _Loaded:
         ingest=IngestLoop(settings, state, checkpoints),
         watcher=RegistryWatcher(models, load_model, ranker.swap),
         models=models,
+        quality=LiveQuality(settings.live_quality, ranker, state),
     )
 
 
-async def _refresh_forever(ranker: Ranker, every_s: float) -> None:
-    """Keep the ranker's item side up to date; what is stale still answers, so a failure is logged, and no more."""
+async def _do_forever(failure: str, do: Callable[[], object], every_s: float) -> None:
+    """Do something again and again in a thread; the server can go on without, so that a failure is logged, and no more.
+
+    Args:
+        failure: What is logged.
+        do: What is done.
+        every_s: Seconds between two times.
+    """
     is_failing = False
     while True:
         await asyncio.sleep(every_s)
         try:
-            await asyncio.to_thread(ranker.refresh)
+            await asyncio.to_thread(do)
             is_failing = False
         except Exception as error:
-            if not is_failing:  # Once, not every second.
-                logger.error("refresh_failed", exc_info=error)
+            if not is_failing:  # Once, not every time.
+                logger.error(failure, exc_info=error)
             is_failing = True

@@ -27,7 +27,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training")
+    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality")
     class NumNodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class GetStatusResponse(_message.Message):
     GRAPH_BYTES_FIELD_NUMBER: _ClassVar[int]
     IS_BROKER_CONNECTED_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
+    LIVE_QUALITY_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     position: _recommender_pb2.GraphPosition
     lag_events: int
@@ -71,7 +72,52 @@ class GetStatusResponse(_message.Message):
     graph_bytes: int
     is_broker_connected: bool
     training: TrainingStatus
-    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ...) -> None: ...
+    live_quality: LiveQuality
+    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ...) -> None: ...
+
+class LiveQuality(_message.Message):
+    __slots__ = ("recent", "versions", "drop")
+    RECENT_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    DROP_FIELD_NUMBER: _ClassVar[int]
+    recent: WindowQuality
+    versions: _containers.RepeatedCompositeFieldContainer[WindowQuality]
+    drop: QualityDrop
+    def __init__(self, recent: _Optional[_Union[WindowQuality, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[WindowQuality, _Mapping]]] = ..., drop: _Optional[_Union[QualityDrop, _Mapping]] = ...) -> None: ...
+
+class WindowQuality(_message.Message):
+    __slots__ = ("model_version", "all", "new_to_user")
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    NEW_TO_USER_FIELD_NUMBER: _ClassVar[int]
+    model_version: str
+    all: RankingQuality
+    new_to_user: RankingQuality
+    def __init__(self, model_version: _Optional[str] = ..., all: _Optional[_Union[RankingQuality, _Mapping]] = ..., new_to_user: _Optional[_Union[RankingQuality, _Mapping]] = ...) -> None: ...
+
+class RankingQuality(_message.Message):
+    __slots__ = ("num_questions", "ndcg_at_20", "hit_rate_at_20", "mrr")
+    NUM_QUESTIONS_FIELD_NUMBER: _ClassVar[int]
+    NDCG_AT_20_FIELD_NUMBER: _ClassVar[int]
+    HIT_RATE_AT_20_FIELD_NUMBER: _ClassVar[int]
+    MRR_FIELD_NUMBER: _ClassVar[int]
+    num_questions: int
+    ndcg_at_20: float
+    hit_rate_at_20: float
+    mrr: float
+    def __init__(self, num_questions: _Optional[int] = ..., ndcg_at_20: _Optional[float] = ..., hit_rate_at_20: _Optional[float] = ..., mrr: _Optional[float] = ...) -> None: ...
+
+class QualityDrop(_message.Message):
+    __slots__ = ("model_version", "first_ndcg_at_20", "ndcg_at_20", "request_id")
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FIRST_NDCG_AT_20_FIELD_NUMBER: _ClassVar[int]
+    NDCG_AT_20_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    model_version: str
+    first_ndcg_at_20: float
+    ndcg_at_20: float
+    request_id: str
+    def __init__(self, model_version: _Optional[str] = ..., first_ndcg_at_20: _Optional[float] = ..., ndcg_at_20: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class TrainingStatus(_message.Message):
     __slots__ = ("stage", "done", "total", "loss", "mode", "request_id", "model_version", "failure", "update_time")

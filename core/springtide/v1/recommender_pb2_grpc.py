@@ -64,7 +64,7 @@ class RecommenderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SimilarItems(self, request, context):
-        """Ranks all items by their cosine to one item.
+        """Ranks all items by their cosine to one item. FAILED_PRECONDITION while no model serves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
