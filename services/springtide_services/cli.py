@@ -197,6 +197,18 @@ def explain(
 
 
 @app.command()
+def status(
+    settings: SettingsPath = None,
+    address: Address = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
+) -> None:
+    """Ask the running server what it has read, holds and serves, and how well that foretells what comes in."""
+    from springtide_services.server_status import show_status
+
+    show_status(address or _server_address(settings), as_json=json)
+
+
+@app.command()
 def season(
     name: Annotated[
         str | None,
