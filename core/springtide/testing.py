@@ -17,6 +17,7 @@ from springtide.graph.applying import ITEM, USER
 from springtide.models import ModelArtifact
 from springtide.plugins.conformance import (
     check_aggregator,
+    check_baseline,
     check_context_weight,
     check_encoder,
     check_loss,
@@ -34,6 +35,7 @@ __all__ = [
     "QUICK",
     "START_MS",
     "check_aggregator",
+    "check_baseline",
     "check_context_weight",
     "check_encoder",
     "check_loss",

@@ -1,9 +1,11 @@
 """The built-in parts of Springtide; they come in by the same entry point as anybody's."""
 
+import functools
 from collections.abc import Callable
 
 from springtide.plugins.contracts import (
     AggregatorFactory,
+    BaselineFactory,
     ContextWeightFactory,
     EncoderFactory,
     LossFactory,
@@ -24,6 +26,9 @@ from springtide_plugins.aggregators.basic import (
 from springtide_plugins.aggregators.of_edges import Several, TimeDecay
 from springtide_plugins.aggregators.power_mean import PowerMean
 from springtide_plugins.aggregators.sequences import LatestLSTM, ProjectedSet2Set
+from springtide_plugins.baselines.own_items import DecayedOwnCounts, EdgeBank, MovingAverage, OwnCounts
+from springtide_plugins.baselines.popularity import DecayedPopularity, RecentPopularity
+from springtide_plugins.baselines.popularity import Popularity as PopularityBaseline
 from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.circumstances import Attribute, Place, Weather
 from springtide_plugins.context_weights.occasions import Occasions
@@ -125,3 +130,16 @@ def register_context_weights(register: Callable[[str, ContextWeightFactory], Non
     register("session", Session)
     register("trend", Trend)
     register("weather", Weather)
+
+
+@hookimpl
+def register_baselines(register: Callable[[str, BaselineFactory], None]) -> None:
+    """Register the built-in baselines."""
+    register("decayed_own_counts", DecayedOwnCounts)
+    register("decayed_popularity", DecayedPopularity)
+    register("edge_bank", EdgeBank)
+    register("moving_average", MovingAverage)
+    register("own_counts", OwnCounts)
+    register("popularity", PopularityBaseline)
+    register("recent_popularity", RecentPopularity)
+    register("week_popularity", functools.partial(RecentPopularity, days=7.0))

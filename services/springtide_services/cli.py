@@ -62,6 +62,7 @@ class PartKind(StrEnum):
     NEGATIVE_SAMPLER = "negative-sampler"
     TASK = "task"
     CONTEXT_WEIGHT = "context-weight"
+    BASELINE = "baseline"
 
 
 @app.command()

@@ -29,6 +29,7 @@ PARTS = [
     ("negative sampler", "alike"),
     ("task", "how_often"),
     ("context weight", "last_was"),
+    ("baseline", "latest"),
 ]
 
 

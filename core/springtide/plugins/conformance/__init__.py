@@ -17,6 +17,7 @@ from springtide.config import PartSettings, PluginSettings
 from springtide.errors import ConformanceError, PluginError
 from springtide.plugins.conformance import (
     aggregators,
+    baselines,
     context_weights,
     encoders,
     losses,
@@ -34,6 +35,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "negative sampler": negative_samplers.CHECKS,
     "task": tasks.CHECKS,
     "context weight": context_weights.CHECKS,
+    "baseline": baselines.CHECKS,
 }
 """For each kind, what each of its parts must do, in the order in which it is checked."""
 
@@ -112,6 +114,11 @@ def check_task(factory: Callable[..., Any], **options: Any) -> None:
 def check_context_weight(factory: Callable[..., Any], **options: Any) -> None:
     """Check a context weight; see ``check_encoder``."""
     _check("context weight", factory, options)
+
+
+def check_baseline(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a baseline; see ``check_encoder``."""
+    _check("baseline", factory, options)
 
 
 def _check(

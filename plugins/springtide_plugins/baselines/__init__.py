@@ -1,0 +1,1 @@
+"""Baselines: rankings without a graph network, which every model has to beat."""
