@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from springtide.clock import MS_PER_DAY
 from springtide.errors import DatasetError
 from springtide.evaluation import datasets
 from springtide.evaluation.datasets import Dataset, download, fetch
+from springtide.evaluation.splits import global_time_split
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +60,53 @@ def test_movielens_ratings_are_values_and_genres_are_many() -> None:
     assert nodes["user", "1"].numbers["age"] == 24.0
 
 
+@pytest.fixture(scope="session")
+def tafeng() -> Dataset:
+    return fetch("tafeng")
+
+
+def test_tafeng_is_whole_and_by_day(tafeng: Dataset) -> None:
+    purchases = tafeng.interactions
+
+    assert len(purchases) == 817_741
+    assert len(purchases.user_ids) == 32_266
+    assert len(purchases.item_ids) == 23_812
+    assert purchases.relations == ("purchase",)
+    assert np.all(np.diff(purchases.timestamps_ms) >= 0)
+    assert np.all(purchases.timestamps_ms % MS_PER_DAY == 0)
+    # 2000-11-01 and 2001-02-28
+    assert (purchases.timestamps_ms[0], purchases.timestamps_ms[-1]) == (973_036_800_000, 983_318_400_000)
+
+
+def test_tafeng_ids_keep_their_zeros_and_amounts_are_values(tafeng: Dataset) -> None:
+    purchases = tafeng.interactions
+
+    assert purchases.user_ids[purchases.user_codes[0]] == "01104905"
+    assert purchases.item_ids[purchases.item_codes[0]] == "4710199010372"
+    assert purchases.values[0] == 2.0
+
+
+def test_tafeng_items_have_a_subclass_and_customers_an_age_and_an_area(tafeng: Dataset) -> None:
+    nodes = {(node.node_type, node.node_id): node for node in tafeng.upserts}
+
+    assert len(nodes) == len(tafeng.upserts) == 32_266 + 23_812
+    assert nodes["item", "4710199010372"].categories == {"category": ("110411",)}
+    assert nodes["user", "01104905"].categories == {"age": ("45-49",), "area": ("115",)}
+    assert not any("Unknown" in node.categories.get("area", ()) for node in tafeng.upserts)
+
+
+def test_tafeng_splits_as_the_peers_figures_were_measured(tafeng: Dataset) -> None:
+    purchases = tafeng.interactions
+    split = global_time_split(purchases)
+
+    assert len(split.train) == 702_227
+    assert len(np.unique(purchases.user_codes[split.train])) == 24_708
+    assert len(np.unique(purchases.item_codes[split.train])) == 15_032
+
+
 def test_unknown_name_is_refused_with_the_choices() -> None:
     with pytest.raises(
-        DatasetError, match=r"no data set named 'netflix' \(choices: complete-journey, movielens-100k\)"
+        DatasetError, match=r"no data set named 'netflix' \(choices: complete-journey, movielens-100k, tafeng\)"
     ):
         fetch("netflix")
 
