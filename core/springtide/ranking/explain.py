@@ -182,17 +182,6 @@ def sentence_of(terms: Sequence[FactorTerm], cosine_gain: float = 0.0, habit: Ha
     return "; ".join(words for _, words in reasons[:_MAX_REASONS])
 
 
-def baseline_sentence(name: str, habit: Habit | None) -> str:
-    """Return what is said of an item that a baseline ranks, which has no factors to tell.
-
-    Args:
-        name: What plugins call the baseline.
-        habit: When the user had the item.
-    """
-    words = f"ranked by the baseline {name}"
-    return words if habit is None else f"{words}; {_habit_words(habit)}"
-
-
 def _template(term: FactorTerm) -> str:
     """Return what is said of a factor; its own name where there are no words for it."""
     for pattern, words in _WORDS:
