@@ -74,8 +74,10 @@ def show_effects(num_events: int, settings: "Settings", plugins: "Plugins") -> N
     from springtide.evaluation.simulator import EFFECTS, SimulatorSettings, simulate
     from springtide_services.terminal import console
 
-    table = Table(box=None, pad_edge=False, title="NDCG@20 of the next item, of an oracle's", title_justify="left")
-    for heading in ("effect", "weight", "without", "with", "exponent", "exponent without the effect"):
+    title = "NDCG@20 of the next item, of an oracle that knows tastes, popularity and context"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    headings = ("effect", "weight", "without", "with", "exponent", "exponent without the effect", "of true context")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading in ("effect", "weight") else "right")
     for effect in EFFECTS:
         name, factor = _WEIGHT_OF[effect]
@@ -88,14 +90,19 @@ def show_effects(num_events: int, settings: "Settings", plugins: "Plugins") -> N
         )
         exponents = [of.exponents.get(name, {}).get(factor, 0.0) for of in (found, absent)]
         table.add_row(
-            effect, name, f"{base.share:.1%}", f"{found.share:.1%}", *[f"{exponent:.3f}" for exponent in exponents]
+            effect,
+            name,
+            f"{base.share:.1%}",
+            f"{found.share:.1%}",
+            *[f"{exponent:.3f}" for exponent in exponents],
+            f"{found.share_of_context:.1%}",
         )
     world = simulate(SimulatorSettings(num_events=num_events))
     base = against_oracle(world, _with_weights(settings, ["popularity"]), plugins)
     every = against_oracle(
         world, _with_weights(settings, ["popularity", "calendar", "place", "weather", "trend"]), plugins
     )
-    table.add_row("all", "all", f"{base.share:.1%}", f"{every.share:.1%}", "", "")
+    table.add_row("all", "all", f"{base.share:.1%}", f"{every.share:.1%}", "", "", f"{every.share_of_context:.1%}")
     console().print(table)
 
 

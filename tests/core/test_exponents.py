@@ -10,8 +10,8 @@ from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.plugins.contracts import Circumstances, ContextWeight, Factor, Moment, Observed
 from springtide.testing import START_MS, observed_of
 from springtide.training import exponents
-from springtide.training.exponents import ExponentSettings, fit_exponents
-from springtide.training.logit import softmax_covariance, softmax_moments
+from springtide.training.exponents import fit_exponents
+from springtide.training.logit import ExponentSettings, softmax_covariance, softmax_moments
 from springtide_plugins.context_weights.popularity import Popularity
 
 NUM_USERS, NUM_ITEMS, WIDTH, NUM_EVENTS, SPLIT = 600, 40, 6, 7_000, 2_500
@@ -284,3 +284,77 @@ def test_exponent_of_a_circumstance_is_learned_from_the_events_own(is_live, true
     found = fit_exponents(events, SPLIT, USERS, ITEMS, lambda: {"placed": Placed()}, settings, seed=0)
     assert found is not None
     assert found.exponents.new.factors["placed"]["place"] == pytest.approx(true, abs=0.12)
+
+
+class Twins(ContextWeight):
+    """Two factors that say almost the same, and one that says nothing."""
+
+    factors = (Factor("one"), Factor("other", is_signed=True), Factor("noise", is_signed=True))
+
+    def item_log_lifts(self, moment, num_items):
+        one, change, noise = np.random.default_rng(13).normal(size=(3, num_items)).astype(np.float32)
+        return np.stack([one, one + 0.02 * change, noise])
+
+
+def test_of_two_factors_that_say_the_same_one_stays_and_noise_goes():
+    generator = np.random.default_rng(14)
+    lifts = Twins().item_log_lifts(Moment(0), NUM_ITEMS)
+    items = (0.8 * lifts[0] + generator.gumbel(size=(NUM_EVENTS, NUM_ITEMS))).argmax(1)
+    times = START_MS + np.arange(NUM_EVENTS) * MS_PER_HOUR // 20
+    events = observed_of(zip(generator.integers(0, NUM_USERS, NUM_EVENTS), items, times, strict=True))
+
+    def exponents_of(min_z):
+        settings = replace(SETTINGS, min_z=min_z)
+        found = fit_exponents(events, SPLIT, USERS, ITEMS, lambda: {"twins": Twins()}, settings, seed=0)
+        assert found is not None
+        return found.exponents.new.factors["twins"]
+
+    every, told = exponents_of(0.0), exponents_of(2.5)
+    assert every["noise"] != 0.0
+    assert told["noise"] == 0.0
+    assert sorted([told["one"] == 0.0, told["other"] == 0.0]) == [False, True]
+    assert told["one"] + told["other"] == pytest.approx(0.8, abs=0.1)
+
+
+class OfTheYear(ContextWeight):
+    """What a calendar says: an item's share of what is taken in a tenth of the time, over its share of all."""
+
+    factors = (Factor("year", needs_whole_history=True),)
+
+    def __init__(self):
+        self._counts = np.zeros((10, NUM_ITEMS))
+
+    def observe(self, observed):
+        tenths = (observed.timestamps_ms - START_MS) * 10 // (NUM_EVENTS * MS_PER_HOUR)
+        np.add.at(self._counts, (tenths, observed.item_rows), 1.0)
+
+    def bucket(self, moment):
+        return (moment.timestamp_ms - START_MS) * 10 // (NUM_EVENTS * MS_PER_HOUR)
+
+    def item_log_lifts(self, moment, num_items):
+        now, usual = self._counts[self.bucket(moment)], self._counts.sum(0)
+        expected = usual * now.sum() / max(usual.sum(), 1.0)
+        return np.log((now + 5.0) / (expected + 5.0))[None, :].astype(np.float32)
+
+
+@pytest.mark.parametrize("is_seasonal", [True, False])
+def test_items_that_came_late_are_not_taken_for_a_season(is_seasonal):
+    """Half of the items come one after the other; in a market with seasons each has three tenths of its own."""
+    generator = np.random.default_rng(15)
+    numbers = np.arange(NUM_EVENTS)
+    comes_at = np.where(np.arange(NUM_ITEMS) % 2, np.arange(NUM_ITEMS) * NUM_EVENTS // 60, 0)
+    in_season = (numbers[:, None] * 10 // NUM_EVENTS - np.arange(NUM_ITEMS)) % 10 < 3
+    popularity = generator.normal(size=NUM_ITEMS)
+    logits = np.where(numbers[:, None] >= comes_at, popularity + 1.5 * is_seasonal * in_season, -np.inf)
+    items = (logits + generator.gumbel(size=logits.shape)).argmax(1)
+    users = generator.integers(0, NUM_USERS, NUM_EVENTS)
+    events = observed_of(zip(users, items, START_MS + numbers * MS_PER_HOUR, strict=True))
+    settings = replace(SETTINGS, min_z=2.5)
+
+    def make_weights():
+        return {"popularity": Popularity(), "year": OfTheYear()}
+
+    found = fit_exponents(events, NUM_EVENTS * 9 // 10, USERS, ITEMS, make_weights, settings, seed=0)
+    assert found is not None
+    exponent = found.exponents.new.factors["year"]["year"]
+    assert exponent > 0.5 if is_seasonal else exponent == 0.0

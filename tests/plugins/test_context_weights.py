@@ -91,10 +91,24 @@ def test_decayed_counts_can_be_read_while_they_are_moved_on():
 
 def test_binned_counts_smooth_across_the_end_of_the_cycle():
     counts = BinnedCounts(4)
-    counts.add(np.array([0, 0, 1], np.int32), np.array([0, 3, 1]), np.array([1.0, 10.0, 100.0], np.float32))
+    weights = np.array([1.0, 10.0, 100.0], np.float32)
+    counts.add(np.array([0, 0, 1], np.int32), np.array([0, 3, 1]), np.zeros(3, np.int64), weights)
     kernel = np.array([0.5, 0.25, 0.0, 0.25])  # The bin itself, the next, the one before.
     assert counts.smoothed(0, kernel, 3).tolist() == [0.5 * 1 + 0.25 * 10, 0.25 * 100, 0.0]
     assert counts.totals(2).tolist() == [11.0, 100.0]
+
+
+def test_binned_counts_halve_with_each_half_life_in_any_order():
+    in_order, late_first = BinnedCounts(2, half_life_ms=100.0), BinnedCounts(2, half_life_ms=100.0)
+    rows, bins, one = np.array([0], np.int32), np.array([1]), np.ones(1, np.float32)
+    for counts, times in ((in_order, (0, 100, 10_000)), (late_first, (10_000, 100, 0))):
+        for time in times:
+            counts.add(rows, bins, np.array([time]), one)
+    assert in_order.bin(1, 1)[0] == pytest.approx(1.0 + 2.0**-99 + 2.0**-100)
+    assert late_first.bin(1, 1)[0] == pytest.approx(in_order.bin(1, 1)[0])
+    twice = BinnedCounts(2, half_life_ms=100.0)
+    twice.add(np.array([0, 0], np.int32), np.array([0, 1]), np.array([0, 200]), np.ones(2, np.float32))
+    assert twice.totals(1).tolist() == [1.25]
 
 
 def test_log_lift_is_drawn_to_neutral_by_the_prior():
@@ -130,7 +144,7 @@ def test_trend_fades_away_from_the_newest_event_on_either_side(days):
 
 
 def test_calendar_counts_by_the_clock_on_the_wall():
-    weight = Calendar(time_zone="Europe/Lisbon", hour_width=0.1, prior=1.0)
+    weight = Calendar(time_zone="Europe/Lisbon", hour_width=0.1, prior=1.0, half_life_days=None)
     # Nine in the morning in Lisbon, in winter (UTC) and in summer (UTC+1): one hour of the day.
     weight.observe(
         observed_of(
@@ -156,7 +170,7 @@ def test_calendar_changes_its_offset_within_one_day():
 
 
 def test_calendar_puts_the_leap_day_into_the_last_part_of_the_year():
-    weight = Calendar(year_width_days=0.1, prior=1.0, near_days=0.001)
+    weight = Calendar(year_width_days=0.1, prior=1.0, near_days=0.001, half_life_days=None)
     # 31 December 2024 is the 366th day; it joins the part of the year that 27 to 31 December 2023 are in.
     weight.observe(observed_of([(0, 0, ms("2024-12-31T12:00")), (0, 1, ms("2024-06-15T12:00"))]))
     year = lifts_at(weight, ms("2023-12-27T12:00"))["year"]
@@ -164,7 +178,7 @@ def test_calendar_puts_the_leap_day_into_the_last_part_of_the_year():
 
 
 def test_calendar_is_smooth_across_new_year():
-    weight = Calendar(near_days=0.001)
+    weight = Calendar(near_days=0.001, half_life_days=None)
     weight.observe(observed_of([(0, 0, ms("2022-12-30T12:00"))] * 20 + [(0, 1, ms("2022-07-01T12:00"))] * 20))
     first, second = lifts_at(weight, ms("2024-01-03T12:00"))["year"]
     assert first > 0.2 > -0.2 > second
@@ -178,7 +192,7 @@ def test_calendar_is_smooth_across_midnight():
 
 
 def test_calendar_knows_the_weekday():
-    weight = Calendar(prior=1.0)
+    weight = Calendar(prior=1.0, half_life_days=None)
     # 14 January 2023 was a Saturday.
     weight.observe(observed_of([(0, 0, ms("2023-01-14T12:00")), (0, 1, ms("2023-01-16T12:00"))]))
     weekday = lifts_at(weight, ms("2023-09-09T12:00"))["weekday"]  # A Saturday.

@@ -51,7 +51,7 @@ def test_occasions_keep_their_contract(options):
 
 
 def test_lift_on_the_day_is_the_share_of_the_day_over_that_of_any_time():
-    weight = Occasions(dates=("Christmas=12-25",), days_before=0, days_after=0, prior=1.0)
+    weight = Occasions(dates=("Christmas=12-25",), days_before=0, days_after=0, prior=1.0, half_life_days=None)
     weight.observe(events((0, "2022-12-25T12:00", 4), (1, "2022-07-10T12:00", 4)))
     # Of four on the day, two of each item were to be expected; four and none came.
     assert lifts_at(weight, "2024-12-25T09:00") == pytest.approx([math.log(5 / 3), math.log(1 / 3)], rel=1e-5)
@@ -59,7 +59,7 @@ def test_lift_on_the_day_is_the_share_of_the_day_over_that_of_any_time():
 
 
 def test_parts_borrow_from_those_beside_them():
-    weight = Occasions(dates=("Christmas=12-25",), days_before=1, days_after=0, prior=1.0)
+    weight = Occasions(dates=("Christmas=12-25",), days_before=1, days_after=0, prior=1.0, half_life_days=None)
     weight.observe(events((0, "2022-12-25T12:00", 4), (1, "2022-12-24T12:00", 4)))
     # The day and its eve count 1 and 1/2, brought to 2/3 and 1/3: 8/3 and 4/3, over a sum of squares of 5/9 that is
     # 4.8 and 2.4 events, where 3.6 of each were to be expected.

@@ -26,6 +26,7 @@ _STEP_MS = {"year": 5 * MS_PER_DAY, "weekday": MS_PER_DAY, "hour": MS_PER_HOUR}
 _NUM_STEPS = {"year": 73, "weekday": 7, "hour": 24}
 _MANY, _FEW = 200, 20
 _QUERIES_AT_ONCE = 64
+_CONTEXT = ("calendar", "place", "weather")  # The weights that learn what the simulator's effects do.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,14 @@ class AgainstOracle:
 
     Attributes:
         model: NDCG@20 of the next item, as expected under the true chances.
-        oracle: The same of the best ranking there can be.
+        with_true_context: The same of the model's own cosines, popularity and habits, times the true lifts of year,
+            week, day, place and weather in place of those that it learned.
+        oracle: The same of the best ranking there can be, which knows tastes and popularity too.
         exponents: Of new items, by weight and factor.
     """
 
     model: float
+    with_true_context: float
     oracle: float
     exponents: Mapping[str, Mapping[str, float]]
 
@@ -63,6 +67,11 @@ class AgainstOracle:
     def share(self) -> float:
         """How much of the oracle's NDCG the model has."""
         return self.model / self.oracle
+
+    @property
+    def share_of_context(self) -> float:
+        """The same against a model that knows the true lifts, which has to learn tastes and popularity as well."""
+        return self.model / self.with_true_context
 
 
 def state_of_world(world: World, settings: Settings, plugins: Plugins, stop: int | None = None) -> LiveState:
@@ -132,18 +141,26 @@ def against_oracle(
         generator.choice(len(world.items) - split, min(num_asked, len(world.items) - split), replace=False)
     )
     asked = world.events.part(positions)
-    chances = _chances(world, asked)
+    chances, context = _chances(world, asked), world.context_scores(asked)
     discounts = 1.0 / np.log2(np.arange(2, K + 2))
     best = -np.sort(-chances, axis=1)[:, :K]
-    gains = np.zeros(len(positions))
+    gains, gains_of_truth = np.zeros((2, len(positions)))
+    num_items = world.settings.num_items
     for first in range(0, len(positions), _QUERIES_AT_ONCE):
         some = range(first, min(first + _QUERIES_AT_ONCE, len(positions)))
-        queries = [Query(asked.moment(place), f"u{asked.users[place]}", count=K) for place in some]
+        queries = [Query(asked.moment(place), f"u{asked.users[place]}", count=num_items) for place in some]
         for place, answer in zip(some, ranker.recommend(queries), strict=True):
-            rows = [int(item.item_id.removeprefix("i")) for item in answer.items]
-            gains[place] = chances[place, rows] @ discounts[: len(rows)]
+            rows = np.array([int(item.item_id.removeprefix("i")) for item in answer.items])
+            gains[place] = chances[place, rows[:K]] @ discounts[: len(rows)]
+            learned = [sum(np.log(item.weights.get(name, 1.0)) for name in _CONTEXT) for item in answer.items]
+            truth = np.array([item.score for item in answer.items]) - learned + context[place, rows]
+            best_of_truth = rows[np.argsort(-truth, kind="stable")[:K]]
+            gains_of_truth[place] = chances[place, best_of_truth] @ discounts[: len(best_of_truth)]
     return AgainstOracle(
-        float(gains.mean()), float((best @ discounts[: best.shape[1]]).mean()), model.exponents.new.factors
+        float(gains.mean()),
+        float(gains_of_truth.mean()),
+        float((best @ discounts[: best.shape[1]]).mean()),
+        model.exponents.new.factors,
     )
 
 

@@ -153,10 +153,16 @@ class World:
         tastes = self.tastes[_months(asked.timestamps_ms), asked.users]
         scores: Array = tastes @ self.item_factors.T
         scores += self.popularity
+        scores += self.context_scores(asked)
+        scores[self.births_ms > asked.timestamps_ms[:, None]] = -np.inf
+        return scores
+
+    def context_scores(self, asked: Asked) -> Array:
+        """Return what the effects that exist add to each item's score, float32 ``[n, num_items]``."""
         bins = _bins(asked)
+        scores: Array = np.zeros((len(asked.users), self.settings.num_items), np.float32)
         for effect in sorted(self.settings.effects):
             scores += self.profiles[effect][bins[effect]]
-        scores[self.births_ms > asked.timestamps_ms[:, None]] = -np.inf
         return scores
 
     def upserts(self) -> list[NodeUpsert]:

@@ -12,32 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.plugins.contracts import ContextWeight, Moment, Observed
+from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
 from springtide.ranking.weights import Exponents, Terms, bucket_of, factor_names
 from springtide.training.graph import part, some_of
-from springtide.training.logit import ConditionalLogit
+from springtide.training.logit import ConditionalLogit, ExponentSettings
 
 _SMALLEST_COSINE = 1e-6  # A cosine that counts for nothing would leave the temperature infinite.
-
-
-@dataclass(frozen=True, slots=True)
-class ExponentSettings:
-    """How the fit samples.
-
-    Attributes:
-        num_moments: How many moments of the slice are looked at.
-        events_per_moment: Interactions sampled at each, at most.
-        num_samples: Items sampled for each interaction, to stand for those that it did not take.
-        is_live: Whether every feature is as of the interaction's own moment, as in serving; or as of the start of
-            the slice, as in an evaluation that freezes everything there.
-        penalty: Weight of the squared exponents beside the mean negative log-likelihood.
-    """
-
-    num_moments: int = 256
-    events_per_moment: int = 16
-    num_samples: int = 256
-    is_live: bool = True
-    penalty: float = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +66,7 @@ def fit_exponents(
         return None
     vectors = (user_vectors, item_vectors)
     latest = _fit_latest(interactions, split, events, vectors, make_weights(), settings, generator)
-    exponents, loss = latest.solve()
-    errors = latest.standard_errors(exponents)
+    exponents, errors, loss = latest.solve()
     exponents, errors = _fit_whole_history(
         interactions, exponents, errors, vectors, make_weights(), settings, generator
     )
@@ -108,7 +87,7 @@ def _fit_latest(
     """Return the problem of the latest slice: all exponents but those that need the whole history."""
     is_free = ~_needs_whole_history(weights)
     none = np.zeros((2, len(is_free)), np.float32)
-    problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings.num_samples, settings.penalty)
+    problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings)
     problem.observe(part(interactions, 0, split))
     observed = split
     if not settings.is_live:
@@ -144,22 +123,43 @@ def _fit_whole_history(
 
     The weights learn from one half of the users, and the exponents from the other half's interactions at moments all
     over the history: what a profile says of a moment is then tested on people it has not seen. Cosines are left out,
-    since the vectors were trained on these very interactions; the other exponents stay as they are.
+    since the vectors were trained on these very interactions; the other exponents stay as they are. How long an item
+    has been there has an exponent beside them, which is dropped again: popularity counts what never sold because it had
+    not come yet, and an item that came in autumn would pass for one of autumn.
     """
+    weights = {**weights, "": _Arrivals(interactions, len(vectors[1]))}
     is_free = _needs_whole_history(weights)
+    num_kept = exponents.shape[1]
     is_teacher = generator.random(len(vectors[0])) < 0.5
     of_teacher = is_teacher[interactions.user_rows]
     events = np.flatnonzero(~of_teacher)
-    if not is_free.any() or len(events) == 0 or not of_teacher.any():
+    if not is_free[:num_kept].any() or len(events) == 0 or not of_teacher.any():
         return exponents, errors
-    fixed = exponents.astype(np.float32)
+    fixed = np.pad(exponents, [(0, 0), (0, 1)]).astype(np.float32)
     fixed[:, 0] = 0.0
-    problem = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings.num_samples, settings.penalty)
+    problem = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings)
     problem.observe(some_of(interactions, of_teacher))
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
         problem.add(moment, chosen, int(interactions.timestamps_ms[chosen.min()]), generator)
-    found, _ = problem.solve()
-    return np.where(is_free, found, exponents), np.where(is_free, problem.standard_errors(found), errors)
+    found, found_errors, _ = problem.solve()
+    is_free, found, found_errors = is_free[:num_kept], found[:, :num_kept], found_errors[:, :num_kept]
+    return np.where(is_free, found, exponents), np.where(is_free, found_errors, errors)
+
+
+class _Arrivals(ContextWeight):
+    """How much of all that happened came before an item's first interaction: the less it could sell, the higher."""
+
+    factors = (Factor("arrival", is_signed=True, needs_whole_history=True),)
+
+    def __init__(self, interactions: Observed, num_items: int) -> None:
+        first = np.full(num_items, len(interactions))
+        np.minimum.at(first, interactions.item_rows, np.arange(len(interactions)))
+        since = (len(interactions) - first + 1.0) / (len(interactions) + 1.0)  # Share of all, from the first one on.
+        self._log_lifts = -np.log(since)[None, :].astype(np.float32)  # [1, num_items]
+
+    def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
+        """Return the same at every moment."""
+        return self._log_lifts
 
 
 def _needs_whole_history(weights: Mapping[str, ContextWeight]) -> npt.NDArray[np.bool_]:

@@ -15,7 +15,8 @@ from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_grouped_weights
 from springtide.state import LiveState
 from springtide.training.artifact import exponents_to_manifest
-from springtide.training.exponents import ExponentSettings, fit_exponents, known_events
+from springtide.training.exponents import fit_exponents, known_events
+from springtide.training.logit import ExponentSettings
 from springtide.training.loop import OnProgress, Progress
 
 

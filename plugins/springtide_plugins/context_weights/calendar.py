@@ -36,6 +36,7 @@ class Calendar(ContextWeight):
         prior: How many interactions the prior belief in the profile of its kind weighs, above 0.
         hour_width: Standard deviation of the smoothing of hours, in hours, above 0.
         year_width_days: Standard deviation of the smoothing of the year, in days, above 0.
+        half_life_days: How fast what was seen fades; None for never.
         near_days: After how many days away from the newest event the far factor counts as much as the near one.
     """
 
@@ -54,13 +55,15 @@ class Calendar(ContextWeight):
         hour_width: PositiveFloat = 1.5,
         year_width_days: PositiveFloat = 10.0,
         near_days: PositiveFloat = 7.0,
+        half_life_days: PositiveFloat | None = 1_095.0,
     ) -> None:
+        half_life_ms = np.inf if half_life_days is None else half_life_days * MS_PER_DAY
         self._clock = WallClock("calendar", time_zone)
         self.prior = prior
         self._near_ms = near_days * MS_PER_DAY
         self._newest_ms = 0
         self._groups = NO_GROUPS
-        self._profiles = (BinnedCounts(24), BinnedCounts(7), BinnedCounts(_NUM_YEAR_BINS))
+        self._profiles = tuple(BinnedCounts(num_bins, half_life_ms) for num_bins in (24, 7, _NUM_YEAR_BINS))
         one_weekday = np.eye(1, 7)[0]  # Weekdays are not smoothed: a Saturday is not much like a Friday.
         self._kernels = (
             _cyclic_gaussian(24, hour_width),
@@ -77,9 +80,11 @@ class Calendar(ContextWeight):
         if len(observed) == 0:
             return
         self._newest_ms = max(self._newest_ms, int(observed.timestamps_ms.max()))
-        bins = _bins(self._clock.of_events(observed))
+        local_ms = self._clock.of_events(observed)
+        bins = _bins(local_ms)
+        rows, times, weights = observed.item_rows, observed.timestamps_ms, observed.weights
         for profile, bins_of_profile in zip(self._profiles, bins, strict=True):
-            profile.add(observed.item_rows, bins_of_profile, observed.weights)
+            profile.add(rows, bins_of_profile, times, weights)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the local hour."""
@@ -106,6 +111,7 @@ class Calendar(ContextWeight):
         """Return all profiles."""
         return {
             "newest_ms": np.array([self._newest_ms], np.int64),
+            "clock": self._profiles[0].state()["clock"],
             **{name: profile.state()["counts"] for name, profile in zip(_PROFILES, self._profiles, strict=True)},
         }
 
@@ -113,7 +119,7 @@ class Calendar(ContextWeight):
         """Take up all profiles."""
         self._newest_ms = int(state["newest_ms"][0])
         for name, profile in zip(_PROFILES, self._profiles, strict=True):
-            profile.restore({"counts": state[name]})
+            profile.restore({"counts": state[name], "clock": state["clock"]})
 
 
 def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:

@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float64]
 NO_GROUPS = ItemGroups()
 HalfLives = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 _MAX_DOUBLINGS = 500.0  # float64 holds 2^1023: the landmark moves long before a sum could overflow.
+_MAX_SINGLE_DOUBLINGS = 60.0  # float32 holds 2^127.
 
 
 class DecayedCounts:
@@ -74,35 +75,57 @@ class DecayedCounts:
 
 
 class BinnedCounts:
-    """For each bin and row, the sum of the weights of the row's events that fell into the bin.
+    """For each bin and row, the sum of the weights of the row's events that fell into the bin, decayed if wanted.
+
+    Forward decay, as in ``DecayedCounts``: an event costs O(1), and the order of arrival does not matter.
 
     Args:
         num_bins: How many bins, such as 24 for hours of the day.
+        half_life_ms: Milliseconds, above 0; ``inf`` for plain counts.
     """
 
-    def __init__(self, num_bins: int) -> None:
+    def __init__(self, num_bins: int, half_life_ms: float = np.inf) -> None:
         self.num_bins = num_bins
-        # Bins first: one is read at a time. Replaced when it grows, and read by another thread meanwhile.
-        self._counts: npt.NDArray[np.float32] = np.zeros((num_bins, 0), np.float32)
+        self.half_life_ms = half_life_ms
+        # Counts, bins first since one is read at a time; the landmark and the newest event time. Replaced as one, since
+        # another thread reads meanwhile.
+        self._held: tuple[npt.NDArray[np.float32], int, int] = (np.zeros((num_bins, 0), np.float32), 0, 0)
 
-    def add(self, rows: npt.NDArray[np.int32], bins: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]) -> None:
+    def add(
+        self,
+        rows: npt.NDArray[np.int32],
+        bins: npt.NDArray[np.int64],
+        timestamps_ms: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float32],
+    ) -> None:
         """Add events, in any order; ``bins`` int64 ``[n]``, each below ``num_bins``."""
         if len(rows) == 0:
             return
-        counts = self._counts
+        counts, landmark_ms, newest_ms = self._held
+        newest_here_ms = int(timestamps_ms.max())
+        if counts.shape[1] == 0:
+            landmark_ms = newest_ms = newest_here_ms
+        newest_ms = max(newest_ms, newest_here_ms)
+        if (newest_ms - landmark_ms) / self.half_life_ms > _MAX_SINGLE_DOUBLINGS:
+            counts = counts * np.float32(2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms))
+            landmark_ms = newest_ms
         capacity, wanted = counts.shape[1], int(rows.max()) + 1
         if wanted > capacity:
             # A little more than is wanted, so that growth is rare: an item's row is long, and a million have to fit.
-            counts = np.zeros((self.num_bins, max(wanted, capacity + capacity // 16)), np.float32)
-            counts[:, :capacity] = self._counts
+            grown_counts = np.zeros((self.num_bins, max(wanted, capacity + capacity // 16)), np.float32)
+            grown_counts[:, :capacity] = counts
+            counts = grown_counts
+        if np.isfinite(self.half_life_ms):
+            weights = (weights * 2.0 ** ((timestamps_ms - landmark_ms) / self.half_life_ms)).astype(np.float32)
         np.add.at(counts.reshape(-1), bins * counts.shape[1] + rows, weights)
-        self._counts = counts
+        self._held = counts, landmark_ms, newest_ms
 
     def bin(self, place: int, num_rows: int) -> Floats:
-        """Return float64 ``[num_rows]``, counts of one bin."""
-        counts, of_bin = self._counts, np.zeros(num_rows)
+        """Return float64 ``[num_rows]``, counts of one bin at the time of the newest event."""
+        counts, factor = self._at_newest()
+        of_bin = np.zeros(num_rows)
         known = min(num_rows, counts.shape[1])
-        of_bin[:known] = counts[place, :known]
+        of_bin[:known] = factor * counts[place, :known]
         return of_bin
 
     def smoothed(self, center: int, kernel: Floats, num_rows: int) -> Floats:
@@ -110,26 +133,35 @@ class BinnedCounts:
 
         ``kernel[j]`` is the weight of the bin ``j`` steps after the center.
         """
-        counts, smoothed = self._counts, np.zeros(num_rows)
+        counts, factor = self._at_newest()
+        smoothed = np.zeros(num_rows)
         known = min(num_rows, counts.shape[1])
         for step in np.flatnonzero(kernel):
-            smoothed[:known] += kernel[step] * counts[(center + step) % self.num_bins, :known]
+            smoothed[:known] += factor * kernel[step] * counts[(center + step) % self.num_bins, :known]
         return smoothed
 
     def totals(self, num_rows: int) -> Floats:
         """Return float64 ``[num_rows]``, counts over all bins."""
-        counts, totals = self._counts, np.zeros(num_rows)
+        counts, factor = self._at_newest()
+        totals = np.zeros(num_rows)
         known = min(num_rows, counts.shape[1])
-        totals[:known] = counts[:, :known].sum(0, dtype=np.float64)
+        totals[:known] = factor * counts[:, :known].sum(0, dtype=np.float64)
         return totals
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return what is needed to go on."""
-        return {"counts": self._counts.copy()}
+        counts, landmark_ms, newest_ms = self._held
+        return {"counts": counts.copy(), "clock": np.array([landmark_ms, newest_ms], np.int64)}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take up what ``state`` gave."""
-        self._counts = np.array(state["counts"], np.float32)
+        landmark_ms, newest_ms = (int(value) for value in state["clock"])
+        self._held = np.array(state["counts"], np.float32), landmark_ms, newest_ms
+
+    def _at_newest(self) -> tuple[npt.NDArray[np.float32], float]:
+        """Return the counts, and what they are to be multiplied by."""
+        counts, landmark_ms, newest_ms = self._held
+        return counts, float(2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms))
 
 
 def add_at(counts: Floats, rows: npt.NDArray[np.int32], weights: Floats) -> None:

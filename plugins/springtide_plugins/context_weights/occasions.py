@@ -47,6 +47,7 @@ class Occasions(ContextWeight):
         days_after: How many days after, 0 to 7.
         time_zone: The zone of those who say nothing, or name one that there is not.
         prior: How many interactions the prior belief in the profile of its kind weighs, above 0.
+        half_life_days: How fast what was seen fades; None for never.
     """
 
     factors = (Factor("near", needs_whole_history=True),)
@@ -61,6 +62,7 @@ class Occasions(ContextWeight):
         days_after: Annotated[int, Field(ge=0, le=_MAX_DAYS_AFTER)] = 3,
         time_zone: str = "UTC",
         prior: PositiveFloat = 5.0,
+        half_life_days: PositiveFloat | None = 1_095.0,
     ) -> None:
         self._clock = WallClock("occasions", time_zone)
         self.prior = prior
@@ -72,7 +74,8 @@ class Occasions(ContextWeight):
         self._parts = _parts(days_before, days_after)
         self._num_cells = len(self._names) * len(self._parts)
         # One bin for each part of each occasion, and behind them one for all interactions at any time.
-        self._profiles = BinnedCounts(self._num_cells + 1)
+        half_life_ms = np.inf if half_life_days is None else half_life_days * MS_PER_DAY
+        self._profiles = BinnedCounts(self._num_cells + 1, half_life_ms)
         self._days_of_year: dict[int, list[tuple[int, int]]] = {}
         self._cells_of_day: dict[int, tuple[int, ...]] = {}
 
@@ -90,13 +93,14 @@ class Occasions(ContextWeight):
         if len(observed) == 0 or not self._names:
             return
         any_time = np.full(len(observed), self._num_cells, np.int64)
-        self._profiles.add(observed.item_rows, any_time, observed.weights)
+        times = observed.timestamps_ms
+        self._profiles.add(observed.item_rows, any_time, times, observed.weights)
         days, of_day = np.unique(self._clock.of_events(observed) // MS_PER_DAY, return_inverse=True)
         cells = [self._cells(int(day)) for day in days]
         for place in range(max(len(of) for of in cells)):
             cell = np.array([of[place] if place < len(of) else -1 for of in cells], np.int64)[of_day]  # [n]
             near = np.flatnonzero(cell >= 0)
-            self._profiles.add(observed.item_rows[near], cell[near], observed.weights[near])
+            self._profiles.add(observed.item_rows[near], cell[near], times[near], observed.weights[near])
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the occasions near the moment's day, each with the part of its time."""
@@ -133,7 +137,7 @@ class Occasions(ContextWeight):
         for row, place in enumerate(places):
             if place >= 0:
                 counts[row] = kept[place]
-        self._profiles.restore({"counts": counts})
+        self._profiles.restore({"counts": counts, "clock": state["clock"]})
 
     def _labels(self) -> list[str]:
         of_parts = (f"{first}..{last} {name}" for name in self._names for first, last in self._parts)
