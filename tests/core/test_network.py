@@ -5,7 +5,14 @@ import torch
 from torch_geometric.nn import MeanAggregation
 
 from springtide.events.model import NodeUpsert
-from springtide.testing import even_odd_events, even_odd_state, state_of, training_graph_of
+from springtide.testing import (
+    even_odd_events,
+    even_odd_state,
+    quick_model,
+    quick_settings,
+    state_of,
+    training_graph_of,
+)
 from springtide.training.graph import Nodes
 from springtide.training.network import Inputs, Network
 from springtide_plugins.encoders.graphsage import GraphSAGE
@@ -36,6 +43,31 @@ def test_narrow_neighbourhoods_differ_from_draw_to_draw(graph):
     one, other = (network.sampled_levels(graph.edges, nodes, 1, generator)[-1] for _ in range(2))
     assert one.shape == (20, WIDTH)
     assert not torch.equal(one, other)
+
+
+def test_narrow_neighbourhoods_by_age_are_of_the_latest(graph):
+    network, generator, half_an_hour_days = network_of(graph), torch.Generator().manual_seed(0), 0.5 / 24
+    ages = {}
+    for half_life_days in (None, half_an_hour_days):  # An hour lies between two events.
+        drawn = [graph.edges.block(torch.arange(20), 1, generator, half_life_days)[0].age_days for _ in range(50)]
+        ages[half_life_days] = torch.cat(drawn).mean()
+    assert ages[half_an_hour_days] < 0.7 * ages[None]
+    uniform, by_age = (
+        network.sampled_levels(graph.edges, torch.arange(20), 1, generator.manual_seed(0), 0.0, half_life_days)[-1]
+        for half_life_days in (None, half_an_hour_days)
+    )
+    assert not torch.equal(uniform, by_age)
+
+
+def test_training_draws_neighbours_by_age_where_settings_say_so():
+    state, levels = even_odd_state(10), []
+    for half_life_days in (None, 0.1):
+        settings = quick_settings(
+            model={"encoder": {"name": "graphsage", "options": {"fanout": 1}}},
+            training={"sampling_half_life_days": half_life_days, "steps": 2, "fine_tune_steps": 1},
+        )
+        levels.append(quick_model(state, settings).tensors)
+    assert any(not torch.equal(torch.as_tensor(of), torch.as_tensor(levels[1][name])) for name, of in levels[0].items())
 
 
 def test_gradients_of_a_sampled_step_reach_the_wanted_nodes_and_their_neighbours_alone(graph):

@@ -169,6 +169,79 @@ def test_sums_over_drawn_edges_stand_for_all_edges():
         assert drawn.features()[0, 0] == 1.0, "a strength is that of one edge"
 
 
+def aged(ages: list[float], weights: list[float] | None = None) -> Edges:
+    """Return edges of these ages, oldest first, each from a source of its own to one target."""
+    count = len(ages)
+    weight = torch.ones(count) if weights is None else torch.tensor(weights)
+    zeros = torch.zeros(count, dtype=torch.long)
+    return Edges(torch.arange(count), zeros, weight, torch.tensor(ages), torch.ones(count), weight.sum().view(1))
+
+
+def test_sampling_by_age_draws_the_latest_most():
+    edges, generator = aged([20.0, 10.0, 0.0]), torch.Generator().manual_seed(0)
+    drawn = torch.cat([edges.sample(2, generator, half_life_days=10.0).source for _ in range(3_000)])
+    # By age 1 : 2 : 4, and a quarter uniform: 3/4 · 1/7 + 1/12 = 4/21, and so 25/84 and 43/84, of 6,000.
+    expected = torch.tensor([4 / 21, 25 / 84, 43 / 84]) * 6_000
+    assert (torch.bincount(drawn, minlength=3) - expected).abs().max() < 4 * 39  # Four standard deviations.
+
+
+def test_sampling_by_age_goes_by_age_among_the_edges_of_a_target():
+    source, target = torch.arange(6), torch.tensor([0, 0, 0, 1, 1, 1])
+    ages = torch.tensor([2_010.0, 2_000.0, 1_990.0, 20.0, 10.0, 0.0])
+    edges = Edges(source, target, torch.ones(6), ages, torch.ones(6), torch.full((2,), 3.0))
+    one, other = (edges._chances(10.0)[0][edges.target == place] for place in (0, 1))
+    torch.testing.assert_close(one, other)
+    block, nodes = edges.block(torch.tensor([1, 0]), 2, torch.Generator().manual_seed(0), half_life_days=10.0)
+    assert block.pointers.tolist() == [0, 2, 4]
+    assert (nodes[block.source[:2]] >= 3).all(), "an edge of another target was drawn"
+    assert (nodes[block.source[2:]] < 3).all(), "an edge of another target was drawn"
+
+
+def test_what_is_drawn_by_age_stands_for_one_over_its_expected_draws():
+    drawn = aged([20.0, 10.0, 0.0]).sample(2, torch.Generator().manual_seed(0), half_life_days=10.0)
+    expected = torch.tensor([21 / 8, 84 / 50, 84 / 86])[drawn.source]  # 1 / (2 · 4/21), and so on.
+    torch.testing.assert_close(drawn.stands_for, expected)
+
+
+def test_sums_and_means_over_draws_by_age_expect_those_over_all_edges():
+    edges = aged([40.0, 30.0, 20.0, 10.0, 0.0], [1.0, 2.0, 0.5, 1.0, 1.5])
+    values, generator = torch.tensor([[8.0], [1.0], [6.0], [-3.0], [2.0]]), torch.Generator().manual_seed(0)
+    draws = [edges.sample(3, generator, half_life_days=10.0) for _ in range(4_000)]
+    sums = torch.cat([drawn.aggregate(values, SumAggregation()) for drawn in draws]).flatten()
+    # 8 + 2 + 3 - 3 + 3 = 13; the weights sum up to 6.
+    assert abs(sums.mean() - 13.0) < 4 * sums.std() / len(draws) ** 0.5
+    wide = edges.sample(4, generator, half_life_days=10.0)
+    mean, total = wide.aggregate(values, MeanAggregation()), wide.counted_weight().sum()
+    torch.testing.assert_close(mean, wide.aggregate(values, SumAggregation()) / total)
+
+
+def test_draws_by_age_vary_less_where_weights_fade_with_age():
+    ages = torch.arange(99.0, -1.0, -1.0)
+    faded = aged(ages.tolist(), torch.exp2(-ages / 10.0).tolist())
+    values, generator = torch.ones(100, 1), torch.Generator().manual_seed(0)
+
+    def spread(half_life_days: float | None) -> float:
+        sums = [
+            faded.sample(10, generator, half_life_days).aggregate(values, SumAggregation()).item() for _ in range(500)
+        ]
+        return float(torch.tensor(sums).std())
+
+    assert spread(10.0) < spread(None) / 3
+
+
+def test_no_edge_stands_for_more_than_four_times_what_it_does_in_a_uniform_draw():
+    edges = aged([float(age) for age in range(10_000, 9_900, -1)] + [0.0])
+    drawn = [edges.sample(10, torch.Generator().manual_seed(seed), half_life_days=1.0) for seed in range(50)]
+    assert max(float(of.stands_for.max()) for of in drawn) <= 4 * 10.1 + 1e-3
+    assert sum(int((of.source < 100).sum()) for of in drawn) > 0, "wanted an old edge among the draws"
+
+
+def test_small_neighbourhoods_are_kept_whole_by_draws_by_age_too():
+    drawn = aged([20.0, 0.0]).sample(2, torch.Generator(), half_life_days=1.0)
+    assert drawn.source.tolist() == [0, 1]
+    assert drawn.stands_for.tolist() == [1.0, 1.0]
+
+
 def test_features_are_strength_and_freshness():
     zeros, degree = torch.zeros(2, dtype=torch.long), torch.ones(1)
     edges = Edges(zeros, zeros, torch.tensor([0.5, 2.0]), torch.tensor([7.0, 0.0]), degree, degree)

@@ -17,6 +17,7 @@ with warnings.catch_warnings():
 AGE_HALF_LIVES_DAYS = (1.0, 7.0, 30.0, 180.0)
 NUM_EDGE_FEATURES = 1 + len(AGE_HALF_LIVES_DAYS)
 """Width of ``Edges.features``: the strength, and the age at several half-lives."""
+_UNIFORM_SHARE = 0.25  # Of draws by age: so no edge stands for more than four times what it does in a uniform draw.
 
 
 class EdgeAggregation(Aggregation):  # type: ignore[misc]  # PyG carries no types
@@ -95,6 +96,7 @@ class Edges:
         self._symmetric: Tensor | None = None
         self._features: Tensor | None = None
         self._by_relation: dict[int, Edges] = {}
+        self._drawn_by: dict[float, tuple[Tensor, Tensor]] = {}
 
     @property
     def num_edges(self) -> int:
@@ -202,29 +204,46 @@ class Edges:
 
         return carry(aggregator, weight)
 
-    def sample(self, fanout: int, generator: torch.Generator) -> "Edges":
+    def sample(self, fanout: int, generator: torch.Generator, half_life_days: float | None = None) -> "Edges":
         """Draw, with replacement, ``fanout`` edges of each target that has more; keep all of the others'.
 
-        Hamilton et al. 2017 (GraphSAGE), section 3.1: a fixed-size uniform draw of each neighbourhood.
+        Hamilton et al. 2017 (GraphSAGE), section 3.1: a fixed-size draw of each neighbourhood, uniform there.
+
+        With a half-life, the latest are drawn most: three draws of four go by age, an edge's chance halved with every
+        half-life, and the fourth is uniform. TGN (Rossi et al. 2020, section 3.1) takes the latest neighbours for all
+        that there are. Here the model is to stay the same, since it serves over whole neighbourhoods: what is drawn
+        more often stands for less (``stands_for`` is one over the expected number of draws; Hansen & Hurwitz 1943), so
+        that sums expect the sums over all edges, and means are weighted as means over all are. The uniform share keeps
+        any edge from standing for more than four times what it does under a uniform draw (defensive mixture, Hesterberg
+        1995). Where recent edges count more (``edge_half_life_days``, ``time_decay``, attention to age), draws then
+        land where the messages are. That an old edge is to count for less is for those to say, in training and serving.
+
+        Args:
+            fanout: Edges drawn of a target that has more.
+            generator: The source of chance.
+            half_life_days: Half-life of the chance; None for a uniform draw.
         """
         degree = self.pointers.diff()
-        target, chosen = _draw(self.pointers[:-1], degree, fanout, generator)
-        return self._chosen(chosen, _stand_for(degree, fanout)[target])
+        target, chosen = _draw(self.pointers[:-1], degree, fanout, generator, self._cumulative(half_life_days))
+        return self._chosen(chosen, self._stand_for(degree[target], chosen, fanout, half_life_days))
 
-    def block(self, targets: Tensor, fanout: int, generator: torch.Generator) -> tuple["Edges", Tensor]:
+    def block(
+        self, targets: Tensor, fanout: int, generator: torch.Generator, half_life_days: float | None = None
+    ) -> tuple["Edges", Tensor]:
         """Draw ``fanout`` edges of each of some targets, as in ``sample``, for edges over one list of nodes.
 
         Args:
             targets: int64 ``[n]``, nodes, each once.
             fanout: Edges drawn of a target that has more.
             generator: The source of chance.
+            half_life_days: Half-life of an edge's chance; None for a uniform draw.
 
         Returns:
             Edges to the targets in their order, and int64 ``[num_sources]``, the nodes that are their sources: the
             targets first, then those that only the edges lead to.
         """
         first, degree = self.pointers[targets], self.pointers[targets + 1] - self.pointers[targets]
-        target, chosen = _draw(first, degree, fanout, generator)
+        target, chosen = _draw(first, degree, fanout, generator, self._cumulative(half_life_days))
         source = self.source[chosen]
         place = torch.full((self.num_sources,), -1, dtype=torch.long, device=source.device)
         place[targets] = torch.arange(len(targets), device=source.device)
@@ -243,7 +262,7 @@ class Edges:
             None if self.relation is None else self.relation[chosen],
             None if self.source_type is None else self.source_type[nodes],
             None if self.target_type is None else self.target_type[targets],
-            _stand_for(degree, fanout)[target],
+            self._stand_for(degree[target], chosen, fanout, half_life_days),
         )
         return block, nodes
 
@@ -274,6 +293,35 @@ class Edges:
             self.target_type,
             stands_for,
         )
+
+    def _chances(self, half_life_days: float) -> tuple[Tensor, Tensor]:
+        """Return how likely each edge is among those of its target, and the running sum, float64 ``[num_edges]`` each.
+
+        Found once and kept: every training step draws.
+        """
+        if half_life_days not in self._drawn_by:
+            degree = self.pointers.diff()
+            newest = self.age_days.new_full((self.num_targets,), torch.inf)
+            newest = newest.scatter_reduce(0, self.target, self.age_days, "amin")
+            # Ages from the newest edge of the target: chances never all vanish, however old they are.
+            recency = torch.exp2(-(self.age_days - newest[self.target]).double() / half_life_days)
+            by_age = recency / recency.new_zeros(self.num_targets).index_add(0, self.target, recency)[self.target]
+            chances = (1 - _UNIFORM_SHARE) * by_age + _UNIFORM_SHARE / degree[self.target]
+            self._drawn_by[half_life_days] = chances, chances.cumsum(0)
+        return self._drawn_by[half_life_days]
+
+    def _cumulative(self, half_life_days: float | None) -> Tensor | None:
+        return None if half_life_days is None else self._chances(half_life_days)[1]
+
+    def _stand_for(self, degree: Tensor, chosen: Tensor, fanout: int, half_life_days: float | None) -> Tensor:
+        """Return float32 ``[num_drawn]``: how many edges of its target, of which there are ``degree``, each stands for.
+
+        One, where all of the target's are there; else one over how often it is expected among the draws.
+        """
+        if half_life_days is None:
+            return (degree / fanout).clamp(min=1.0)
+        stands_for = 1 / (fanout * self._chances(half_life_days)[0][chosen])
+        return torch.where(degree > fanout, stands_for, 1.0).float()
 
     def _total(self, weight: Tensor) -> Tensor:
         """Return float32 ``[num_targets, 1]``, the sum of the weights at each target, never quite 0."""
@@ -333,13 +381,17 @@ class _SparseProduct(torch.autograd.Function):
         return None, of_weight, of_values
 
 
-def _stand_for(degree: Tensor, fanout: int) -> Tensor:
-    """Return float32 ``[num_targets]``: how many edges of a target each one that is drawn stands for."""
-    return (degree / fanout).clamp(min=1.0)
-
-
-def _draw(first: Tensor, degree: Tensor, fanout: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw(
+    first: Tensor, degree: Tensor, fanout: int, generator: torch.Generator, cumulative: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Draw edges of targets, given by where their edges begin and how many they are.
+
+    Args:
+        first: int64 ``[num_targets]``.
+        degree: int64 ``[num_targets]``.
+        fanout: Edges drawn of a target that has more.
+        generator: The source of chance.
+        cumulative: float64 ``[num_edges]``, running sum of the edges' chances; None where they are equal.
 
     Returns:
         int64 ``[num_drawn]`` each: the target's position, ascending, and the edge's; a target's edges in their order.
@@ -348,7 +400,15 @@ def _draw(first: Tensor, degree: Tensor, fanout: int, generator: torch.Generator
     count = degree.clamp(max=fanout)
     target = torch.repeat_interleave(torch.arange(len(first), device=device), count)
     position = torch.arange(len(target), device=device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-    draw = (torch.rand(len(target), generator=generator).to(device) * degree[target]).long()
+    points = torch.rand(len(target), generator=generator).to(device)
+    if cumulative is None:
+        draw = (points * degree[target]).long()
+    else:
+        before = torch.cat([cumulative.new_zeros(1), cumulative])  # [num_edges + 1], sum of all before each edge.
+        low, high = before[first[target]], before[first[target] + degree[target]]
+        draw = torch.searchsorted(cumulative, low + points * (high - low), right=True) - first[target]
+        # A point may round up to the end of its range, or down to the beginning: it stays with its target all the same.
+        draw = torch.minimum(draw.clamp(min=0), degree[target] - 1)
     # Sorted within each target: targets ascend already, so the sum of the target's start and the draw does it.
     offset = degree.cumsum(0) - degree
     drawn = torch.where(degree[target] > fanout, draw, position) + offset[target]

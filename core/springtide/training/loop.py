@@ -121,7 +121,9 @@ def fit(
         else:
             distinct, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
             nodes = torch.from_numpy(distinct).to(device)
-            levels = network.sampled_levels(graph.edges, nodes, fanout, torch_generator, noise)
+            levels = network.sampled_levels(
+                graph.edges, nodes, fanout, torch_generator, noise, rates.sampling_half_life_days
+            )
             ends = np.cumsum([len(rows) for rows in wanted])[:-1]
             places = [torch.from_numpy(place).to(device) for place in np.split(inverse, ends)]
         raw = network.encoder.readout(levels)  # [n, d]

@@ -95,7 +95,13 @@ class Network(nn.Module):
         return levels
 
     def sampled_levels(
-        self, edges: Edges, nodes: Tensor, fanout: int, generator: torch.Generator, noise: float = 0.0
+        self,
+        edges: Edges,
+        nodes: Tensor,
+        fanout: int,
+        generator: torch.Generator,
+        noise: float = 0.0,
+        half_life_days: float | None = None,
     ) -> list[Tensor]:
         """Return levels 0 to ``num_layers`` of some nodes over sampled neighbourhoods, each float32 ``[n, d]``.
 
@@ -108,10 +114,11 @@ class Network(nn.Module):
             fanout: Neighbours drawn for each node in each layer.
             generator: The source of chance.
             noise: As in ``levels``.
+            half_life_days: How fast an edge's chance to be drawn falls with its age; see ``Edges.sample``.
         """
         blocks, wanted = [], nodes
         for _ in range(self.encoder.num_layers):
-            block, wanted = edges.block(wanted, fanout, generator)
+            block, wanted = edges.block(wanted, fanout, generator, half_life_days)
             blocks.append(block)
         level = self.inputs()[wanted]
         levels = [level[: len(nodes)]]
