@@ -13,10 +13,13 @@ import pytest
 import torch
 import typer.main
 
+from springtide.clock import MS_PER_DAY
 from springtide.config import KafkaSettings, Settings
+from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
+from springtide.ranking.weights import make_context_weights
 from springtide.settings_file import load_settings
-from springtide.testing import loss_inputs_of
+from springtide.testing import check_context_weight, history_of, loss_inputs_of
 from springtide_services.cli import app
 from springtide_services.client import Client
 from springtide_services.supervisor import Child, Supervisor
@@ -108,6 +111,30 @@ def test_plugin_code_is_found_and_works(tmp_path: Path, monkeypatch: pytest.Monk
     inputs = loss_inputs_of(positive=[0.5], negative=[[0.5, 0.9]], is_own=[[False, True]])
     # Equal cosines cost log 2, the user's own item next to nothing; the mean is over both.
     torch.testing.assert_close(loss(inputs), torch.tensor(math.log(2) / 2), rtol=1e-5, atol=0.0)
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_context_weight_is_found_and_counts_the_same_weekday(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks("python", "Weigh the moment")
+    (toml,) = blocks("toml", "Weigh the moment")
+    (tmp_path / "my_weights.py").write_text(code)
+    (tmp_path / "springtide.toml").write_text(toml)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    settings = load_settings().settings
+    try:
+        plugins = load_plugins(settings.plugins)
+    finally:
+        module = sys.modules.pop("my_weights", None)
+    weight = make_context_weights(settings.ranking, plugins)["same_weekday"]
+
+    assert module is not None
+    check_context_weight(module.SameWeekday)
+    # Item 7 two weeks and one week ago, item 8 yesterday.
+    history = history_of([(7, 6 * MS_PER_DAY), (7, 13 * MS_PER_DAY), (8, 19 * MS_PER_DAY)])
+    lifts = weight.history_log_lifts(history, Moment(20 * MS_PER_DAY + 5))
+    assert lifts is not None
+    assert lifts.tolist() == [pytest.approx([math.log(3), 0.0])]
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -1,5 +1,7 @@
 """The built-in encoders are what their papers say: checked against PyG's own, and against sums written out."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -267,6 +269,19 @@ def test_edges_say_nothing_at_first_and_learn_to(inputs, relational, encoder):
     before, after = (vectors_of(made, inputs, edges) for edges in (relational, other))
     assert not torch.allclose(before[:5], after[:5])
     assert torch.equal(before[5], after[5])  # Node 5 has no edge.
+
+
+@pytest.mark.parametrize("encoder", ALL)
+def test_age_reaches_the_encoders_that_look_at_edges(inputs, encoder):
+    made = randomised(make(encoder, num_layers=1))
+    edges = graph(is_relational=made.is_relational)
+    older = copy.copy(edges)
+    older.age_days, older._features = edges.age_days + 30.0, None
+    levels = []
+    for of in (edges, older):
+        block, nodes = of.block(torch.arange(NUM_NODES), 100, torch.Generator())
+        levels.append(made.layer(0, inputs[nodes], inputs, block))
+    assert torch.equal(*levels) != (encoder in {GATv2, MPNN, EdgeSAGE})
 
 
 @pytest.mark.parametrize("num_bases", [None, 2])

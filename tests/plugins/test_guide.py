@@ -3,20 +3,22 @@
 import inspect
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from springtide.config import PartSettings, PluginSettings, Settings
 from springtide.errors import SettingsError
 from springtide.plugins import hookspecs
 from springtide.plugins.conformance import run_checks
-from springtide.plugins.contracts import Moment
+from springtide.plugins.contracts import Circumstances, Moment
 from springtide.plugins.loading import KINDS, load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
-from springtide.testing import START_MS, even_odd_state, quick_model, quick_settings
+from springtide.testing import START_MS, even_odd_state, observed_of, quick_model, quick_settings
 from springtide_services.plugin_commands import project_files
 
 GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding="utf-8")
@@ -29,6 +31,7 @@ PARTS = [
     ("negative sampler", "alike"),
     ("task", "how_often"),
     ("context weight", "last_was"),
+    ("context weight", "channel"),
     ("baseline", "latest"),
 ]
 
@@ -78,7 +81,7 @@ def test_examples_train_and_rank_together(encoder, plugins):
             "negatives": "alike",
             "tasks": {"mine": {"name": "how_often"}},
         },
-        ranking={"context_weights": {"last_was": {}}},
+        ranking={"context_weights": {"last_was": {}, "channel": {}}},
     )
     plugins.check(settings)
     state = even_odd_state(12, settings, plugins)
@@ -110,6 +113,22 @@ def test_refused_option_is_told_as_the_guide_says():
     with pytest.raises(SettingsError) as refused:
         plugins.check(Settings.model_validate({"model": model}))
     assert f"springtide: {refused.value}\n" in blocks("text")
+
+
+def test_example_of_a_channel_learns_what_is_wanted_there(plugins):
+    weight = plugins.make("context weight", PartSettings(name="channel"))
+    observed = observed_of([(0, 0, 1), (0, 0, 2), (0, 1, 3), (0, 1, 4), (0, 1, 5)])
+    channels = Circumstances(np.array([0, 0, 1, 1, -1], np.int32), ["app", "web"])
+    weight.observe(replace(observed, circumstances={"channel": channels}))
+
+    def lifts(channel):
+        return weight.item_log_lifts(Moment(6, attributes={"channel": channel}), 3)
+
+    # Item 0 twice in the app, item 1 twice on the web; half of all four is in either, and one does not say.
+    assert np.exp(lifts("app")).tolist() == [pytest.approx([7 / 6, 5 / 6, 1.0])]
+    assert np.exp(lifts("web")).tolist() == [pytest.approx([5 / 6, 7 / 6, 1.0])]
+    assert lifts("pigeon") is None
+    assert weight.bucket(Moment(6, attributes={"channel": "pigeon"})) == weight.bucket(Moment(6))
 
 
 def test_every_kind_that_can_be_begun_is_named():
