@@ -159,10 +159,28 @@ class TrainingSettings(_Section):
     exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share; more if that tells little.
     live_exponents: bool = True  # Learned with features of each moment, as served; or frozen at the slice's start.
     replay_ratio: Annotated[float, Field(ge=0)] = 1.0  # Replayed old interactions for each recent one in fine-tuning.
+    max_fine_tune_gap: Positive = 0.02  # The share that fine-tuning may fall behind; then the next one is full.
     device: str = "cpu"
     num_threads: Annotated[int, Field(ge=1)] | None = None
     niceness: Annotated[int, Field(ge=0, le=19)] = 10
     seed: int = 0
+
+
+class GateSettings(_Section):
+    """Which models may serve: see ``springtide.training.gate``.
+
+    ``baselines``, by name with their options, are what a model must not fall behind. ``num_questions`` of the latest
+    interactions are asked for; fewer than ``min_questions`` tell nothing, and then a model is promoted unseen. A model
+    is rejected as worse than the one that serves if that is as unlikely to be chance as ``significance`` says, on
+    interactions of the ``segment``: all, or those with items that were new to their users.
+    """
+
+    is_on: bool = True
+    baselines: Table[Options] = {name: {} for name in ("recent_popularity", "decayed_own_counts")}
+    num_questions: Annotated[int, Field(ge=2)] = 1_000
+    min_questions: Annotated[int, Field(ge=2)] = 200
+    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    segment: Literal["all", "new"] = "all"
 
 
 class RankingSettings(_Section):
@@ -226,6 +244,7 @@ class Settings(_Section):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     ranking: RankingSettings = RankingSettings()
+    gate: GateSettings = GateSettings()
     server: ServerSettings = ServerSettings()
     live_quality: LiveQualitySettings = LiveQualitySettings()
     plugins: PluginSettings = PluginSettings()

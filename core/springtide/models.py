@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from springtide.audit import AuditLog
 from springtide.errors import ModelError
 from springtide.storage import Storage, sha256
 
@@ -43,6 +44,7 @@ class ModelManifest:
         schema: Types of nodes in the order of its vectors, relations of a relational encoder, scales of numbers; see
             ``training.artifact``.
         request_id: The training request that it answers; empty if the schedule asked for it.
+        gate: What the promotion gate found, see ``training.gate``; empty where it was not asked.
         files: SHA-256 of each file; given when it is published.
     """
 
@@ -58,6 +60,7 @@ class ModelManifest:
     temperature: float = 1.0
     schema: Mapping[str, Any] = field(default_factory=dict)
     request_id: str = ""
+    gate: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,9 @@ class ModelStore:
     Args:
         url: A local folder, or an fsspec URL.
         keep: How many versions to keep; the current one and the last promoted ones are kept besides.
+
+    Attributes:
+        audit: Every promotion, rollback and rejection.
     """
 
     def __init__(self, url: str, keep: int = 10) -> None:
@@ -101,13 +107,16 @@ class ModelStore:
             raise ModelError(f"keep: wanted at least 1 version, got {keep}")
         self._storage = Storage(url)
         self._keep = keep
+        self.audit = AuditLog(self._storage)
 
-    def publish(self, artifact: ModelArtifact, promote: bool = True) -> str:
+    def publish(self, artifact: ModelArtifact, promote: bool = True, *, actor: str = "", reason: str = "") -> str:
         """Write a model as the next version, and prune old ones.
 
         Args:
             artifact: Its manifest's ``version`` and ``files`` are filled here.
             promote: Whether it becomes the current version.
+            actor: Who publishes it, for the record; whoever runs this process if empty.
+            reason: Why it is promoted or not, for the record.
 
         Returns:
             The version.
@@ -135,7 +144,7 @@ class ModelStore:
             self._storage.write(f"{version}/{name}", content)
         self._storage.create(f"{version}/{MANIFEST}", manifest_json)
         if promote:
-            self.promote(version)
+            self.promote(version, actor=actor, reason=reason)
         self._prune()
         return version
 
@@ -203,8 +212,13 @@ class ModelStore:
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"{self._storage.path(POINTER)}: not a pointer to a model: {error!r}") from error
 
-    def promote(self, version: str) -> None:
+    def promote(self, version: str, *, actor: str = "", reason: str = "") -> None:
         """Make a version the current one.
+
+        Args:
+            version: The version.
+            actor: Who wants it, for the record; whoever runs this process if empty.
+            reason: Why, for the record.
 
         Raises:
             ModelError: If there is no such version.
@@ -214,9 +228,15 @@ class ModelStore:
         promotions = self.promotions()
         if promotions[-1:] != [version]:
             self._point([*promotions, version])
+            before = promotions[-1] if promotions else ""
+            self.audit.append("promote", from_version=before, to_version=version, actor=actor, reason=reason)
 
-    def rollback(self) -> str:
+    def rollback(self, *, actor: str = "", reason: str = "") -> str:
         """Make the version before the current one current again, and return it.
+
+        Args:
+            actor: Who wants it, for the record; whoever runs this process if empty.
+            reason: Why, for the record.
 
         Raises:
             ModelError: If no earlier promotion is left to go back to.
@@ -226,7 +246,12 @@ class ModelStore:
         if not earlier:
             raise ModelError(f"nothing to roll back to: no version was promoted before {current or 'the first'}")
         self._point(earlier)
+        self.audit.append("roll_back", from_version=current or "", to_version=earlier[-1], actor=actor, reason=reason)
         return earlier[-1]
+
+    def reject(self, version: str, *, actor: str = "", reason: str = "") -> None:
+        """Note that a version was published and is not to serve; nothing else changes."""
+        self.audit.append("reject", from_version=self.current() or "", to_version=version, actor=actor, reason=reason)
 
     def _point(self, promotions: list[str]) -> None:
         content = {"current": promotions[-1], "promotions": promotions[-MAX_PROMOTIONS:]}

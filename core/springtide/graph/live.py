@@ -31,13 +31,20 @@ class LiveGraph:
     Args:
         max_edges: Number of edges of all types to keep; the oldest go first. None for no bound.
         max_age_ms: Edges older than this, against the newest event time, go. None for no bound.
+        nodes: Nodes by type that another graph owns, to have other edges between the same rows; only for reading: who
+            appends edges between them may neither upsert nor forget.
 
     Attributes:
         newest_ms: The newest event time of an edge so far, or None before the first edge.
         num_forgotten: How many nodes were ever forgotten.
     """
 
-    def __init__(self, max_edges: int | None = None, max_age_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        max_edges: int | None = None,
+        max_age_ms: int | None = None,
+        nodes: Mapping[str, NodeTable] | None = None,
+    ) -> None:
         for name, bound in (("max_edges", max_edges), ("max_age_ms", max_age_ms)):
             if bound is not None and bound < 1:
                 raise ValueError(f"{name}: wanted at least 1, or None for no bound, got {bound}")
@@ -46,7 +53,7 @@ class LiveGraph:
         self.newest_ms: int | None = None
         self.num_forgotten = 0
         # Both are replaced, never changed, when a type is added: readers may be looking.
-        self._nodes: Mapping[str, NodeTable] = {}
+        self._nodes: Mapping[str, NodeTable] = dict(nodes or {})
         self._stores: Mapping[EdgeType, EdgeStore] = {}
         self._oldest_ms: int | None = None  # Of the edges held.
         self._published = _Published(0, None, {})

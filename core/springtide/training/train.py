@@ -1,7 +1,8 @@
 """Retraining from scratch and fine-tuning on the latest: from a state to a model."""
 
-from collections.abc import Sequence
-from typing import Literal
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from springtide.checkpoint import Checkpoint
 from springtide.clock import MS_PER_DAY
 from springtide.config import Settings, TrainingSettings
 from springtide.errors import TrainingError
+from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
 from springtide.models import ModelArtifact
 from springtide.plugins.contracts import Observed
@@ -26,9 +28,10 @@ from springtide.training.artifact import (
     make_artifact,
     make_encoder,
 )
-from springtide.training.exponents import ExponentFit, ExponentSettings, fit_exponents, known_events
+from springtide.training.exponents import ExponentFit, fit_exponents, known_events
 from springtide.training.graph import Nodes, TrainingGraph, part
 from springtide.training.links import fade
+from springtide.training.logit import ExponentSettings
 from springtide.training.loop import Objective, OnProgress, Progress, fit
 from springtide.training.network import Inputs, Network
 
@@ -50,6 +53,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     request_id: str = "",
     on_progress: OnProgress | None = None,
+    on_candidate: Callable[[ModelArtifact], None] | None = None,
 ) -> ModelArtifact:
     """Make a model of what the state holds.
 
@@ -66,6 +70,9 @@ def train(
         checkpoint: The checkpoint that the state was restored from, for the manifest.
         request_id: The training request that is answered, for the manifest.
         on_progress: Told after each step.
+        on_candidate: Given the model as it was before it learned the latest slice: with the exponents that were found
+            there, and ``newest_ms`` of its graph cut at the last interaction before. It is what can be judged on the
+            slice, for the model that is returned has seen all there is.
 
     Returns:
         The model; its version is given when it is published.
@@ -118,26 +125,53 @@ def train(
     tell(Progress("exponents", 0, 1))
     exponent_fit = _fit_exponents(network, before, interactions, split, settings, plugins)
     tell(Progress("exponents", 1, 1, exponent_fit.loss if exponent_fit else None))
+    exponents = _chosen_exponents(exponent_fit, base)
+    errors = exponent_fit.errors if exponent_fit is not None and exponents is exponent_fit.exponents else None
+    metrics = {"exponent_loss": exponent_fit.loss, "exponent_events": exponent_fit.num_events} if exponent_fit else {}
+
+    def artifact_of(graph: TrainingGraph, ids: Mapping[str, list[str]]) -> ModelArtifact:
+        cut = _graph_cut(state, graph.interactions, checkpoint)
+        return make_artifact(
+            network, graph, tasks, ids, exponents, errors, mode, cut, metrics, settings, plugins, request_id
+        )
+
+    if on_candidate is not None:
+        on_candidate(_copied(artifact_of(before, _known_ids(before, ids))))
 
     whole = _graph(nodes, interactions, rates, rated, None)
     chances = _by_age(interactions, rates)
     if base is not None:
         chances *= _replay(len(interactions), split, rates.replay_ratio)
     fit("learn the latest", network, objective, whole, rates, rates.fine_tune_steps, chances, tell)
-    exponents = _chosen_exponents(exponent_fit, base)
-    errors = exponent_fit.errors if exponent_fit is not None and exponents is exponent_fit.exponents else None
-    metrics = {"exponent_loss": exponent_fit.loss, "exponent_events": exponent_fit.num_events} if exponent_fit else {}
-    cut = {
+    return artifact_of(whole, ids)
+
+
+def _graph_cut(state: LiveState, interactions: Observed, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    offsets = state.position.next_offsets if state.position else {}
+    return {
         "checkpoint": checkpoint.name if checkpoint else "",
-        "next_offsets": {
-            str(key): value for key, value in (state.position.next_offsets if state.position else {}).items()
-        },
+        "next_offsets": {str(key): value for key, value in offsets.items()},
         "num_interactions": len(interactions),
         "newest_ms": int(interactions.timestamps_ms[-1]),
     }
-    return make_artifact(
-        network, whole, tasks, ids, exponents, errors, mode, cut, metrics, settings, plugins, request_id
-    )
+
+
+def _known_ids(graph: TrainingGraph, ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Leave out the ids of users and items that no interaction has touched yet: their vectors have learned nothing."""
+    known = {name: list(of_type) for name, of_type in ids.items()}
+    sides = {graph.nodes.item_type: graph.interactions.item_rows, USER: graph.interactions.user_rows}
+    if graph.nodes.item_type == USER:
+        sides = {USER: np.concatenate([graph.interactions.user_rows, graph.interactions.item_rows])}
+    for name, rows in sides.items():
+        is_touched = np.bincount(rows, minlength=len(known[name])) > 0
+        known[name] = [node_id if touched else "" for node_id, touched in zip(known[name], is_touched, strict=True)]
+    return known
+
+
+def _copied(artifact: ModelArtifact) -> ModelArtifact:
+    """Return an artifact that a training which goes on does not change."""
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in artifact.tensors.items()}
+    return dataclasses.replace(artifact, tensors=tensors)
 
 
 def _split(interactions: Observed, rates: TrainingSettings, base: ModelArtifact | None) -> int:

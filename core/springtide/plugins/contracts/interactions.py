@@ -82,6 +82,14 @@ class Observed:
     def __len__(self) -> int:
         return len(self.item_rows)
 
+    def moment(self, position: int) -> Moment:
+        """Return the moment of one interaction, with its circumstances."""
+        known = {
+            key: of.values[of.codes[position]] for key, of in self.circumstances.items() if of.codes[position] >= 0
+        }
+        place, weather = known.pop("place", ""), known.pop("weather", "")
+        return Moment(int(self.timestamps_ms[position]), place, weather, known)
+
 
 @dataclass(frozen=True, slots=True)
 class History:
