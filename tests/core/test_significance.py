@@ -1,4 +1,4 @@
-"""Intervals and comparisons, by hand and against SciPy's."""
+"""Intervals by hand and by the normal law, comparisons against SciPy's t test."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,26 @@ def values() -> np.ndarray:
     return np.random.default_rng(1).exponential(1.0, 300)
 
 
-def test_interval_is_that_of_scipys_bootstrap(values: np.ndarray) -> None:
-    ours = mean_interval(values, seed=0, num_resamples=20_000)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
-    assert ours.mean == values.mean()
-    # The ends are themselves drawn: at 20,000 resamples to about a hundredth of a standard error.
-    tolerance = 0.05 * values.std() / np.sqrt(len(values))
-    assert ours.low == pytest.approx(theirs.low, abs=tolerance)
-    assert ours.high == pytest.approx(theirs.high, abs=tolerance)
+def test_interval_of_a_mean_of_many_is_the_normal_one(values: np.ndarray) -> None:
+    found = mean_interval(values, seed=0, num_resamples=20_000)
+    error = values.std() / np.sqrt(len(values))
+    assert found.mean == values.mean()
+    assert (found.low, found.high) == pytest.approx(
+        (values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.1 * error
+    )
+
+
+def test_interval_of_two_values_by_hand() -> None:
+    # Of two draws from 0 and 1 a quarter have mean 0, half have 1/2 and a quarter have 1.
+    found = mean_interval(np.array([0.0, 1.0]), seed=0, confidence=0.9, num_resamples=1_000)
+    assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
+    found = mean_interval(np.array([0.0, 1.0]), seed=0, confidence=0.4, num_resamples=1_000)
+    assert (found.low, found.high) == (0.5, 0.5)
+
+
+def test_interval_of_one_value_is_that_value() -> None:
+    found = mean_interval(np.array([0.25]), seed=0)
+    assert (found.mean, found.low, found.high) == (0.25, 0.25, 0.25)
 
 
 def test_interval_widens_with_the_confidence(values: np.ndarray) -> None:
