@@ -26,6 +26,9 @@ from springtide_plugins.aggregators.basic import (
 from springtide_plugins.aggregators.of_edges import Several, TimeDecay
 from springtide_plugins.aggregators.power_mean import PowerMean
 from springtide_plugins.aggregators.sequences import LatestLSTM, ProjectedSet2Set
+from springtide_plugins.baselines.factors import BPR, IALS
+from springtide_plugins.baselines.linear import EASE, SLIM
+from springtide_plugins.baselines.neighbours import TIFUKNN, ItemKNN, UserKNN
 from springtide_plugins.baselines.own_items import DecayedOwnCounts, EdgeBank, MovingAverage, OwnCounts
 from springtide_plugins.baselines.popularity import DecayedPopularity, RecentPopularity
 from springtide_plugins.baselines.popularity import Popularity as PopularityBaseline
@@ -135,11 +138,18 @@ def register_context_weights(register: Callable[[str, ContextWeightFactory], Non
 @hookimpl
 def register_baselines(register: Callable[[str, BaselineFactory], None]) -> None:
     """Register the built-in baselines."""
+    register("bpr", BPR)
     register("decayed_own_counts", DecayedOwnCounts)
     register("decayed_popularity", DecayedPopularity)
+    register("ease", EASE)
     register("edge_bank", EdgeBank)
+    register("ials", IALS)
+    register("item_knn", ItemKNN)
     register("moving_average", MovingAverage)
     register("own_counts", OwnCounts)
     register("popularity", PopularityBaseline)
     register("recent_popularity", RecentPopularity)
+    register("slim", SLIM)
+    register("tifu_knn", TIFUKNN)
+    register("user_knn", UserKNN)
     register("week_popularity", functools.partial(RecentPopularity, days=7.0))

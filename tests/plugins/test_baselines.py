@@ -1,5 +1,7 @@
 """The built-in baselines of `register_baselines`, with numbers worked by hand."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,174 @@ def test_items_that_came_after_the_fit_are_passed_over(name):
 def test_option_out_of_range_is_refused(name, options, said):
     with pytest.raises(SettingsError, match=said):
         make(name, **options)
+
+
+# Users 0 and 1 have items 0 and 1, user 2 items 1 and 2, user 3 item 3: item 1 has three users.
+PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1), (2, 2), (3, 3)]
+
+
+def fitted_on_pairs(name, num_users=4, num_items=5, pairs=PAIRS, **options):
+    return fitted(
+        name, [(user, item, place) for place, (user, item) in enumerate(pairs)], num_users, num_items, **options
+    )
+
+
+def matrix_of(pairs, num_users, num_items):
+    matrix = np.zeros((num_users, num_items))
+    for user, item in pairs:
+        matrix[user, item] = 1.0
+    return matrix
+
+
+def random_pairs(num_users=40, num_items=12):
+    """Return 160 pairs in order, each once."""
+    places = np.random.default_rng(5).choice(num_users * num_items, 160, replace=False)
+    return [divmod(int(place), num_items) for place in np.sort(places)]
+
+
+def test_item_knn_adds_up_the_cosines_with_what_the_user_had():
+    scores = scores_of(fitted_on_pairs("item_knn"), [(0, 9), (2, 9)])[0]
+    # Items 0 and 1 share two users of 2 and 3, items 2 and 1 one user of 1 and 3.
+    assert scores[:3].tolist() == pytest.approx([1.0, 2 / 6**0.5 + 1 / 3**0.5, 1.0])
+    assert scores[3] == pytest.approx(1 / 4 - 1)  # Nothing goes with it: by its one user of 3 + 1, below zero.
+    assert order_of(scores)[-2:] == [3, 4]
+
+
+def test_item_knn_keeps_the_nearest_items_of_each():
+    scores = scores_of(fitted_on_pairs("item_knn", neighbours=2), [(1, 9)])[0]
+    # Item 1 keeps itself and item 0, not item 2.
+    assert scores[:2].tolist() == pytest.approx([2 / 6**0.5, 1.0])
+    assert scores[2] < 0
+
+
+def test_item_knn_counts_what_was_long_ago_for_less():
+    baseline = fitted_on_pairs("item_knn", half_life_days=10)
+    scores = scores_of(baseline, [(0, 100), (0, 90), (2, 90)])[0]
+    assert scores[[0, 2]].tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_item_knn_finds_the_cosines_of_all_pairs():
+    matrix = matrix_of(random_pairs(), 40, 12)
+    lengths = np.linalg.norm(matrix, axis=0)
+    baseline = fitted_on_pairs("item_knn", 40, 12, random_pairs())
+    np.testing.assert_allclose(
+        baseline.similarity.toarray(), matrix.T @ matrix / np.outer(lengths, lengths), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_user_knn_adds_up_the_cosines_of_those_who_had_an_item():
+    scores = scores_of(fitted_on_pairs("user_knn"), [(0, 9), (1, 9)], [(0, 9), (1, 9)], user_rows=[-1, 0])
+    # Users 0 and 1 have the same two items, user 2 one of them.
+    assert scores[0, :3].tolist() == pytest.approx([2.0, 2.5, 0.5])
+    # User 0 is not its own neighbour.
+    assert scores[1, :3].tolist() == pytest.approx([1.0, 1.5, 0.5])
+    assert scores[0, 3] == pytest.approx(1 / 4 - 1)
+
+
+def test_user_knn_looks_at_the_nearest_only():
+    scores = scores_of(fitted_on_pairs("user_knn", neighbours=2), [(0, 9), (1, 9)])[0]
+    assert scores[:2].tolist() == pytest.approx([2.0, 2.0])
+    assert scores[2] < 0
+
+
+def test_tifu_knn_mixes_own_baskets_with_those_of_the_nearest():
+    events = [(0, 0, 10), (0, 1, 10), (1, 1, 10), (2, 2, 10)]
+    baseline = fitted("tifu_knn", events, neighbours=1, own_share=0.7, half_life_days=10)
+    # Baskets of items 1 and 3 now, and of item 1, twice in the one, a half-life ago: weights 1 and 1/2.
+    scores = scores_of(baseline, [(1, 100), (3, 100), (1, 90), (1, 90)])[0]
+    # The nearest is user 1, who had item 1 alone.
+    assert scores[[1, 3]].tolist() == pytest.approx([0.7 + 0.3, 0.7 * 1 / 1.5])
+    assert scores[[0, 2]].max() < 0
+
+
+def test_tifu_knn_does_not_take_a_user_for_its_own_neighbour():
+    baseline = fitted("tifu_knn", [(0, 0, 10), (1, 1, 10)], neighbours=1, own_share=0.5)
+    assert scores_of(baseline, [(0, 10)], user_rows=[0])[0, :2].tolist() == pytest.approx([0.5, 0.5])
+    assert scores_of(baseline, [(0, 10)], user_rows=[-1])[0, 0] == pytest.approx(1.0)
+
+
+def test_ease_solves_its_closed_form():
+    matrix = matrix_of(random_pairs(), 40, 12)
+    inverse = np.linalg.inv(matrix.T @ matrix + 3.0 * np.eye(12))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
+    baseline = fitted_on_pairs("ease", 40, 12, random_pairs(), l2=3.0)
+    np.testing.assert_allclose(baseline.matrix, expected, atol=1e-5)
+    scores = scores_of(baseline, [(2, 9), (7, 9), (2, 8)])[0]
+    np.testing.assert_allclose(scores, expected[2] + expected[7], atol=1e-5)
+
+
+def test_slim_is_at_the_optimum_of_each_elastic_net():
+    matrix = matrix_of(random_pairs(), 40, 12)
+    gram = matrix.T @ matrix
+    weights = fitted_on_pairs("slim", 40, 12, random_pairs(), l1=0.5, l2=2.0).matrix.toarray()
+    slopes = gram @ weights - gram + 0.5 + 2.0 * weights  # Of the objective, by each weight.
+    np.fill_diagonal(slopes, 0.0)
+    assert (weights > 0).sum() > 20
+    assert np.abs(slopes[weights > 0]).max() < 0.01
+    assert slopes[weights == 0].min() > -0.01
+    assert not np.diag(weights).any()
+
+
+def test_slim_gives_weights_to_those_items_that_share_most_users():
+    weights = fitted_on_pairs("slim", neighbours=1, l1=0.01, l2=0.01).matrix.toarray()
+    assert np.argwhere(weights).tolist() == [[0, 1], [1, 0], [1, 2]]
+
+
+@pytest.mark.parametrize("name", ["ease", "slim"])
+def test_linear_model_ranks_items_beyond_its_limit_last_by_popularity(name):
+    pairs = [(user, item) for item in range(4) for user in range(6 - item)]
+    baseline = fitted_on_pairs(name, 6, 5, pairs, max_items=2)
+    scores = scores_of(baseline, [(0, 9), (3, 9)], [(3, 9)])
+    assert order_of(scores[0])[2:] == [2, 3, 4]
+    assert order_of(scores[1]) == [0, 1, 2, 3, 4]  # What it had is beyond the limit: nothing is known of it.
+
+
+def test_ials_solves_for_a_user_by_its_history_as_it_is_now():
+    baseline = fitted_on_pairs("ials", 40, 12, random_pairs(), factors=4, l2=0.5, confidence=3.0)
+    items = baseline.item_factors.astype(np.float64)
+    is_had = np.isin(np.arange(12), [2, 7])
+    weights = np.where(is_had, 3.0, 1.0)
+    solved = np.linalg.solve((items.T * weights) @ items + 0.5 * np.eye(4), (items.T * weights) @ is_had)
+    np.testing.assert_allclose(scores_of(baseline, [(2, 9), (7, 9), (2, 8)])[0], items @ solved, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("bpr", {"learning_rate": 0.1, "iterations": 200}),
+        ("ease", {}),
+        ("ials", {}),
+        ("item_knn", {}),
+        ("slim", {}),
+        ("tifu_knn", {"neighbours": 5}),
+        ("user_knn", {}),
+    ],
+)
+def test_items_that_go_with_those_of_a_stranger_come_first(name, options):
+    # Even users have even items and odd users odd ones, but for one item of each user.
+    pairs = [(user, item) for user in range(24) for item in range(user % 2, 12, 2) if user % 6 != item // 2]
+    scores = scores_of(fitted_on_pairs(name, 24, 12, pairs, **options), [(0, 9), (2, 9)])[0]
+    assert scores[[4, 6, 8, 10]].min() > scores[1::2].max()
+
+
+def test_bpr_ranks_known_users_by_their_own_factors():
+    baseline = fitted_on_pairs("bpr", 40, 12, random_pairs(), factors=4)
+    scores = scores_of(baseline, [], [(2, 9)], user_rows=[3, 3])
+    expected = baseline.item_factors @ baseline.user_factors[3]
+    np.testing.assert_allclose(scores, [expected, expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ials", "bpr"])
+def test_without_its_package_a_factorisation_says_what_to_install(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "implicit", None)
+    with pytest.raises(
+        SettingsError, match=rf"baseline '{name}': wanted the package 'implicit'.*springtide\[baselines\]"
+    ):
+        make(name)
+
+
+@pytest.mark.parametrize("name", ["tifu_knn", "item_knn", "user_knn", "ease", "slim", "ials", "bpr"])
+def test_who_did_nothing_gets_what_is_popular(name):
+    assert order_of(scores_of(fitted_on_pairs(name), [], [(8, 9)])[0]) == [1, 0, 2, 3, 4]
+    assert order_of(scores_of(fitted_on_pairs(name), [], [(8, 9)])[1]) == [1, 0, 2, 3, 4]

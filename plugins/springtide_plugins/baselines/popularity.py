@@ -91,8 +91,9 @@ class RecentPopularity(Popularity):
         self.recent_timestamps_ms = times[first:].copy()
 
     def popularity_at(self, now_ms: int) -> npt.NDArray[np.float32]:
-        """Return how many interactions of the window each item had, and below one for all the time before."""
-        return (self._counts_at(now_ms) + below_one(self.num_users_of)).astype(np.float32)
+        """Return how many interactions of the window each item had, and less than one for those that had none."""
+        counts = self._counts_at(now_ms)
+        return np.where(counts > 0, counts, below_one(self.num_users_of)).astype(np.float32)
 
     def _counts_at(self, now_ms: int) -> npt.NDArray[np.int64]:
         """Count on from where the window began when it was asked last: as now moves, a few leave it."""
