@@ -176,7 +176,9 @@ class GateSettings(_Section):
     """
 
     is_on: bool = True
-    baselines: Table[Options] = {name: {} for name in ("recent_popularity", "decayed_own_counts")}
+    baselines: Table[Options] = {
+        name: {} for name in ("recent_popularity", "decayed_own_counts", "tifu_knn", "item_knn")
+    }
     num_questions: Annotated[int, Field(ge=2)] = 1_000
     min_questions: Annotated[int, Field(ge=2)] = 200
     significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
@@ -187,7 +189,7 @@ class RankingSettings(_Section):
     """How items are ranked; context weights by name, each with its options."""
 
     context_weights: Table[Options] = {
-        name: {} for name in ("popularity", "calendar", "trend", "repeat", "place", "weather")
+        name: {} for name in ("popularity", "calendar", "trend", "repeat", "reorder", "place", "weather")
     }
     item_groups: tuple[str, ...] = ("department", "category", "type", "genre")  # Coarse to fine; those that exist.
     max_history: Annotated[int, Field(ge=1)] = 5_000

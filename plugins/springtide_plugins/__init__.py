@@ -36,6 +36,7 @@ from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.circumstances import Attribute, Place, Weather
 from springtide_plugins.context_weights.occasions import Occasions
 from springtide_plugins.context_weights.popularity import Popularity
+from springtide_plugins.context_weights.reorder import Reorder
 from springtide_plugins.context_weights.repeat import Cycle, Repeat
 from springtide_plugins.context_weights.session import Session
 from springtide_plugins.context_weights.trend import Trend
@@ -131,6 +132,7 @@ def register_context_weights(register: Callable[[str, ContextWeightFactory], Non
     register("popularity", Popularity)
     register("repeat", Repeat)
     register("session", Session)
+    register("reorder", Reorder)
     register("trend", Trend)
     register("weather", Weather)
 

@@ -179,10 +179,15 @@ def test_weights_have_not_seen_the_events_that_are_asked_for(monkeypatch):
             self.num_seen += len(seen)
             super().observe(seen)
 
-        def add(self, moment, events, as_of_ms, generator):
+        def add(self, moment, events, frozen_ms, generator):
             assert events.min() >= self.num_seen
-            assert as_of_ms <= choices(2.0).timestamps_ms[events.min()]
-            super().add(moment, events, as_of_ms, generator)
+            self.asked = choices(2.0).timestamps_ms[events].tolist()
+            super().add(moment, events, frozen_ms, generator)
+            assert not self.asked
+
+        def _history(self, user, before_ms):
+            assert before_ms == self.asked.pop(0)  # That of the event itself: what came before it in its hour counts.
+            return super()._history(user, before_ms)
 
     monkeypatch.setattr(exponents, "ConditionalLogit", Problem)
     assert fit_exponents(choices(2.0), SPLIT, USERS, ITEMS, dict, SETTINGS, seed=0) is not None

@@ -106,7 +106,7 @@ def _fit_latest(
         if first > observed:
             problem.observe(part(interactions, observed, first))
             observed = first
-        problem.add(moment, chosen, int(interactions.timestamps_ms[first]), generator)
+        problem.add(moment, chosen, None, generator)
     return problem
 
 
@@ -140,7 +140,7 @@ def _fit_whole_history(
     problem = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings)
     problem.observe(some_of(interactions, of_teacher))
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
-        problem.add(moment, chosen, int(interactions.timestamps_ms[chosen.min()]), generator)
+        problem.add(moment, chosen, None, generator)
     found, found_errors, _ = problem.solve()
     is_free, found, found_errors = is_free[:num_kept], found[:, :num_kept], found_errors[:, :num_kept]
     return np.where(is_free, found, exponents), np.where(is_free, found_errors, errors)

@@ -1,7 +1,7 @@
 """A conditional logit over sampled alternatives: its rows of features, its likelihood, and where that is highest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -94,8 +94,17 @@ class ConditionalLogit:
         for weight in self._weights.values():
             weight.observe(seen)
 
-    def add(self, moment: Moment, events: npt.NDArray[np.int64], as_of_ms: int, generator: np.random.Generator) -> None:
-        """Add interactions of one moment, with histories as they were before ``as_of_ms``."""
+    def add(
+        self, moment: Moment, events: npt.NDArray[np.int64], frozen_ms: int | None, generator: np.random.Generator
+    ) -> None:
+        """Add interactions of one moment.
+
+        Args:
+            moment: Of the item side, which they share.
+            events: int64 ``[n]``, their positions.
+            frozen_ms: Histories are as they were before this time; None for each interaction's own, as in serving.
+            generator: Draws the items that they could have been.
+        """
         num_items = len(self._item_vectors)
         chances = (self._counts + 1.0) ** _SAMPLING_POWER
         chances /= chances.sum()
@@ -103,18 +112,20 @@ class ConditionalLogit:
         lifts = self._item_lifts(moment, num_items)
         for event in events:
             user, item = int(self._interactions.user_rows[event]), int(self._interactions.item_rows[event])
-            history = self._history(user, as_of_ms)
+            now_ms = int(self._interactions.timestamps_ms[event]) if frozen_ms is None else frozen_ms
+            own_moment = moment if frozen_ms is not None else replace(moment, timestamp_ms=now_ms)
+            history = self._history(user, now_ms)
             own, _ = history.distinct()
             drawn = np.searchsorted(cumulative, generator.random(self._num_samples) * cumulative[-1])
             drawn = np.minimum(drawn, num_items - 1)
-            drawn = drawn[~_contains(own, drawn) & (drawn != item) & (self._first_ms[drawn] <= as_of_ms)]
+            drawn = drawn[~_contains(own, drawn) & (drawn != item) & (self._first_ms[drawn] <= now_ms)]
             others = own[own != item]
             rows = np.concatenate([[item], others, drawn])  # [num_candidates]
             is_own = _contains(own, rows)
             block = np.empty((len(rows), len(self._is_free)), np.float32)
             block[:, 0] = self._item_vectors[rows] @ self._user_vectors[user]
             block[:, 1:] = lifts[:, rows].T
-            block[is_own, 1:] += self._history_lifts(history, moment)[np.searchsorted(own, rows[is_own])]
+            block[is_own, 1:] += self._history_lifts(history, own_moment)[np.searchsorted(own, rows[is_own])]
             correction = np.zeros(len(rows), np.float32)
             correction[1 + len(others) :] = -np.log(chances[drawn] * self._num_samples)
             correction += (block * self._fixed[is_own.astype(int)]).sum(1)
