@@ -57,6 +57,7 @@ def ranker() -> Ranker:
         ([term("occasions", "near", 3.1)], "wanted 3.1× as much as usual around this occasion"),
         ([term("place", "place", 1.2)], "wanted 1.2× as much as usual in this place"),
         ([term("weather", "weather", 1.3)], "wanted 1.3× as much as usual in this weather"),
+        ([term("reorder", "rate", 1.4)], "had again 1.4× as often as the usual item"),
         ([term("popularity", "share", 1500.0, 0.5)], "chosen 1,500× as often as the average item"),
         ([term("tides", "high{water}", 3.24, 0.5)], "tides/high{water}: ×1.8"),
         # 0.25 to the power of -0.5 is 2: wanted for being seldom wanted, which no template says.

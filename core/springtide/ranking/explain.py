@@ -25,6 +25,7 @@ _WORDS = (
     (re.compile(r"near"), "wanted {lift} as much as usual around this occasion"),
     (re.compile(r"\d+(\.\d+)?d"), "wanted {lift} as much of late as it usually is"),
     (re.compile(r"share"), "chosen {lift} as often as the average item"),
+    (re.compile(r"rate"), "had again {lift} as often as the usual item"),
     (re.compile(r"place"), "wanted {lift} as much as usual in this place"),
     (re.compile(r"weather"), "wanted {lift} as much as usual in this weather"),
 )
