@@ -1,23 +1,56 @@
-"""The `evaluate` command: models measured one after the other, each result kept as soon as it is there."""
+"""The `evaluate` command: models measured beside baselines, and what was found in tables, files and pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.progress import Progress
 
 from springtide.config import Settings
-from springtide.errors import SpringtideError, TrainingError
+from springtide.errors import SettingsError, TrainingError
+from springtide.evaluation.cuts import PREQUENTIAL
 from springtide.evaluation.datasets import Dataset, fetch
-from springtide.evaluation.plan import Choice, key_of_model, keys_of_baselines, model_name, plan_sections
-from springtide.evaluation.protocol import Protocol
-from springtide.evaluation.results import Result, ResultsFile, RunKey
-from springtide.plugins.loading import Plugins, load_checked_plugins
-from springtide_services.evaluation_tables import Report, terminal_table, to_json, to_markdown
-from springtide_services.terminal import StageBars, console, progress
+from springtide.evaluation.measurement import ALL, NEW, SEGMENTS
+from springtide.evaluation.plan import Choice, model_name, plan_baselines, plan_sections
+from springtide.evaluation.prequential import FROZEN
+from springtide.evaluation.results import Result, ResultsFile
+from springtide.plugins.loading import load_checked_plugins
+from springtide_services.evaluation_files import to_csv, to_json
+from springtide_services.evaluation_report import Report
+from springtide_services.evaluation_runs import Asked, plan_runs, run_all
+from springtide_services.evaluation_sources import source_of
+from springtide_services.evaluation_tables import (
+    metrics_table,
+    segments_table,
+    terminal_table,
+    to_markdown,
+    verdicts,
+)
+from springtide_services.terminal import console, progress
 
-FetchDataset = Callable[[str], Dataset]
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where what was found goes.
+
+    Attributes:
+        as_markdown: Whether to print tables for a README, in place of those for people.
+        has_segments: Whether to print the finer segments, too.
+        has_metrics: Whether to print the other metrics, too.
+        json_path: Where the rows are written as JSON, if anywhere.
+        csv_path: Where they are written as CSV, if anywhere.
+        plots_folder: Where pictures go, if anywhere.
+    """
+
+    as_markdown: bool = False
+    has_segments: bool = False
+    has_metrics: bool = False
+    json_path: Path | None = None
+    csv_path: Path | None = None
+    plots_folder: Path | None = None
+
+
+_AS_USUAL, _FOR_PEOPLE = Asked(), Output()
 
 
 def evaluate_and_show(
@@ -26,115 +59,105 @@ def evaluate_and_show(
     choice: Choice,
     results_path: Path,
     *,
+    asked: Asked = _AS_USUAL,
+    seeds: Sequence[int] = (),
+    columns: Mapping[str, str] | None = None,
     is_fresh: bool = False,
-    as_markdown: bool = False,
-    json_path: Path | None = None,
-    fetch_dataset: FetchDataset = fetch,
+    output: Output = _FOR_PEOPLE,
+    fetch_dataset: Callable[[str], Dataset] = fetch,
 ) -> None:
     """Measure models beside baselines, and print a line for each; what was measured before is not measured again.
 
     Args:
-        datasets: Names of data sets, each once.
+        datasets: Names of data sets or paths of files, each once.
         settings: Parts, steps and rates.
-        choice: Which parts to try in place of those of the settings.
+        choice: Which models to measure.
         results_path: Where results are kept.
+        asked: How it is measured.
+        seeds: Each model is measured with each of them; with that of the settings if there are none.
+        columns: Of files, the column of each role; those with usual names need not be named.
         is_fresh: Whether to measure all again.
-        as_markdown: Whether to print tables for a README.
-        json_path: Where the rows are also written, if anywhere.
+        output: Where what was found goes.
         fetch_dataset: Gives a data set by its name.
 
     Raises:
-        DatasetError: If a data set cannot be fetched.
+        DatasetError: If a data set cannot be fetched or read.
         UnknownPartError: If a part is named that no plugin offers.
-        SettingsError: If the settings' own parts cannot work, or the results file holds something else.
+        SettingsError: If the settings' own parts cannot work, or a file cannot be written or holds something else.
         TrainingError: If not one model could be measured.
     """
+    if output.plots_folder is not None:
+        from springtide_services.evaluation_plots import check_matplotlib
+
+        check_matplotlib()  # Before the minutes that the measuring takes.
     plugins = load_checked_plugins(settings)
     sections = plan_sections(settings, plugins, choice)
+    baselines, left_out = plan_baselines(plugins, choice)
     models = {model_name(of): of for section in sections for of in section.models.values()}
-    runs: dict[str, dict[RunKey, Settings | None]] = {
-        dataset: {
-            **dict.fromkeys(keys_of_baselines(dataset)),
-            **{key_of_model(dataset, of, plugins): of for of in models.values()},
-        }
-        for dataset in datasets
-    }
+    sources = [source_of(named, columns, fetch_dataset) for named in datasets]
+    of_seeds = list(dict.fromkeys(seeds)) or [settings.training.seed]
+    runs = {source: plan_runs(source, models.values(), baselines, of_seeds, asked, plugins) for source in sources}
     results = ResultsFile(results_path)
     if is_fresh:
-        results.forget({key for of_dataset in runs.values() for key in of_dataset})
+        results.forget({run.key for of_source in runs.values() for run in of_source})
     with progress(console(stderr=True)) as bars:
-        found = _run_all(runs, results, fetch_dataset, settings, plugins, bars)
-    report = Report(datasets, sections, {(key.dataset, key.model): result for key, result in found.items()})
-    if json_path is not None:
-        json_path.write_text(to_json(report) + "\n", encoding="utf-8")
-    if as_markdown:
+        for name, reason in left_out.items():
+            bars.console.print(f"{name} is left out: {reason}", markup=False)
+        found = run_all(runs, results, asked, settings, plugins, bars)
+    by_model: dict[tuple[str, str], list[Result]] = {}
+    for key, result in found.items():
+        by_model.setdefault((key.dataset, key.model), []).append(result)
+    report = Report(
+        [source.name for source in sources],
+        sections,
+        [wanted.name for wanted in baselines],
+        by_model,
+        results.arrays,
+        left_out,
+        asked.split,
+        {name: [f"{name}{FROZEN}"] for name in models} if asked.split == PREQUENTIAL else {},
+    )
+    _write(report, output)
+    if output.as_markdown:
         typer.echo(to_markdown(report))
     else:
-        for dataset in datasets:
-            console().print(terminal_table(report, dataset))
-            for model, reason in report.failures(dataset).items():
-                console().print(f"{model} failed: {reason}", markup=False)
-    if all(model in report.failures(dataset) for dataset in datasets for model in models):
+        for source in sources:
+            _print(report, source.name, output)
+    if all(report.failures(source.name).keys() >= set(report.models) for source in sources) or (
+        models and all(report.failures(source.name).keys() >= models.keys() for source in sources)
+    ):
         raise TrainingError("not one model could be measured")
 
 
-def _run_all(
-    runs: Mapping[str, Mapping[RunKey, Settings | None]],
-    results: ResultsFile,
-    fetch_dataset: FetchDataset,
-    settings: Settings,
-    plugins: Plugins,
-    bars: Progress,
-) -> dict[RunKey, Result]:
-    """Return the result of every run; a data set of which all is known is not even fetched."""
-    keys = [key for of_dataset in runs.values() for key in of_dataset]
-    found = {key: known for key in keys if (known := results.get(key)) is not None}
-    overall = bars.add_task("Runs", total=len(keys), completed=len(found), note="")
-    if found:
-        bars.console.print(f"{len(found)} of {len(keys)} runs are in {results.path} already", markup=False)
-    stages = StageBars(bars)
+def _print(report: Report, dataset: str, output: Output) -> None:
+    on = console()
+    on.print(terminal_table(report, dataset))
+    for line in verdicts(report, dataset):
+        on.print(line, markup=False)
+    if output.has_metrics:
+        for segment in (NEW, ALL):
+            on.print()
+            on.print(metrics_table(report, dataset, segment))
+    if output.has_segments:
+        for segment in SEGMENTS:
+            table = segments_table(report, dataset, segment)
+            if len(table.columns) > 1:
+                on.print()
+                on.print(table)
+    for model, reason in report.failures(dataset).items():
+        on.print(f"{model} failed: {reason}", markup=False)
+
+
+def _write(report: Report, output: Output) -> None:
     try:
-        for dataset, of_dataset in runs.items():
-            missing = {key: of for key, of in of_dataset.items() if key not in found}
-            if not missing:
-                continue
-            stages.show(f"fetch {dataset}")
-            protocol = Protocol(
-                fetch_dataset(dataset),
-                settings,
-                plugins,
-                lambda now: stages.show(now.stage, now.done, now.total, now.loss),
-            )
-            for key, of in missing.items():
-                bars.update(overall, note=f"{dataset}: {key.model}")
-                found[key] = _run(key, of, protocol, bars)
-                results.add(found[key])
-                stages.clear()
-                bars.update(overall, advance=1)
-                bars.console.print(_in_words(found[key]), markup=False)
-    except KeyboardInterrupt:
-        bars.console.print(f"{len(found)} of {len(keys)} runs are kept in {results.path}: the same command goes on")
-        raise
-    bars.update(overall, note="")
-    return found
+        if output.json_path is not None:
+            output.json_path.write_text(to_json(report) + "\n", encoding="utf-8")
+        if output.csv_path is not None:
+            output.csv_path.write_text(to_csv(report), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"what was found cannot be written: {error}") from error
+    if output.plots_folder is not None:
+        from springtide_services.evaluation_plots import draw_all
 
-
-def _run(key: RunKey, settings: Settings | None, protocol: Protocol, bars: Progress) -> Result:
-    today = datetime.now(UTC).date()
-    try:
-        if settings is None:
-            return Result(key, today, protocol.measure_baseline(key.model))
-        return Result(key, today, protocol.measure_model(settings))
-    except SpringtideError as error:
-        return Result(key, today, None, str(error))
-    except Exception as error:  # A part may be anybody's and fail in any way: the others are measured all the same.
-        bars.console.print_exception()
-        return Result(key, today, None, f"{type(error).__name__}: {error}")
-
-
-def _in_words(result: Result) -> str:
-    name = f"{result.key.dataset}: {result.key.model}"
-    if result.measurement is None:
-        return f"{name}: failed: {result.failure}"
-    new, everything, seconds = result.measurement.new, result.measurement.all, result.measurement.fit_seconds
-    return f"{name}: NDCG@20 {new.ndcg:.4f} new, {everything.ndcg:.4f} all, fitted in {seconds:.0f} s"
+        for path in draw_all(report, output.plots_folder):
+            console(stderr=True).print(f"drawn: {path}", markup=False)

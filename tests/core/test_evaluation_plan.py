@@ -3,10 +3,21 @@
 import pytest
 
 from springtide.config import PartSettings, Settings
-from springtide.errors import UnknownPartError
-from springtide.evaluation.baselines import BASELINES
-from springtide.evaluation.plan import Choice, key_of_model, keys_of_baselines, model_name, plan_sections
+from springtide.errors import SettingsError, UnknownPartError
+from springtide.evaluation.plan import (
+    Choice,
+    key_of_baseline,
+    key_of_model,
+    model_name,
+    plan_baselines,
+    plan_sections,
+)
 from springtide.plugins.loading import Part, Plugins, load_plugins
+
+
+class RecentPopularity:
+    def __init__(self, days: float = 28.0) -> None:
+        self.days = days
 
 
 class Summing:
@@ -147,9 +158,67 @@ def test_key_names_data_set_model_and_seed() -> None:
     assert (key.dataset, key.model, key.seed) == ("films", model_name(settings), 5)
 
 
-def test_no_setting_bears_on_baselines() -> None:
-    keys = keys_of_baselines("films")
+def test_key_of_a_baseline_changes_with_its_options_and_origin() -> None:
+    plugins = load_plugins()
+    wanted = PartSettings(name="recent_popularity")
 
-    assert [(key.dataset, key.model, key.seed, key.settings) for key in keys] == [
-        ("films", name, None, "") for name in BASELINES
+    key = key_of_baseline("films", wanted, plugins)
+
+    assert (key.dataset, key.model, key.seed) == ("films", "recent_popularity", None)
+    assert key == key_of_baseline("films", wanted, plugins)
+    assert key != key_of_baseline("films", PartSettings(name="recent_popularity", options={"days": 3.0}), plugins)
+    elsewhere = plugins.with_part("baseline", "recent_popularity", RecentPopularity, "another 1.0")
+    assert key != key_of_baseline("films", wanted, elsewhere)
+
+
+def test_model_without_weights_has_a_name_and_a_key_of_its_own() -> None:
+    (section,) = plan_sections(Settings(), plugins_of(), Choice(models=["default", "cosine"]))
+
+    default, cosine = section.models.values()
+    assert list(section.models) == [
+        "springtide (lightgcn, sum, cce)",
+        "springtide (lightgcn, sum, cce), cosine alone",
     ]
+    assert dict(cosine.ranking.context_weights) == {}
+    assert key_of_model("films", default, plugins_of()) != key_of_model("films", cosine, plugins_of())
+
+
+def test_named_baselines_alone_leave_no_model() -> None:
+    choice = Choice(models=["popularity"])
+
+    (section,) = plan_sections(Settings(), plugins_of(), choice)
+
+    assert section.models == {}
+    assert plan_baselines(load_plugins(), choice) == ([PartSettings(name="popularity")], {})
+
+
+def test_models_that_nobody_offers_are_refused() -> None:
+    with pytest.raises(UnknownPartError, match="no baseline named 'luck'"):
+        plan_baselines(load_plugins(), Choice(models=["default", "luck"]))
+
+
+def test_slow_baselines_come_only_if_asked_for() -> None:
+    plugins = load_plugins()
+
+    usual, _ = plan_baselines(plugins, Choice())
+    every, left_out = plan_baselines(plugins, Choice(has_all_baselines=True))
+
+    slow = {"ease", "slim", "ials", "bpr"}
+    assert {"popularity", "tifu_knn"} <= {part.name for part in usual}
+    assert not slow & {part.name for part in usual}
+    assert slow <= {part.name for part in every} | left_out.keys()
+
+
+def missing() -> object:
+    raise SettingsError("wants a package that is not there")
+
+
+def test_baseline_that_cannot_work_here_is_left_out_with_its_reason() -> None:
+    plugins = Plugins([Part.of("baseline", "missing", missing, "here", "here")])
+
+    assert plan_baselines(plugins, Choice()) == (
+        [],
+        {"missing": "baseline 'missing': wants a package that is not there"},
+    )
+    with pytest.raises(SettingsError, match="wants a package"):
+        plan_baselines(plugins, Choice(models=["missing"]))

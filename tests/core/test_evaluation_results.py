@@ -3,14 +3,20 @@
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from springtide.errors import SettingsError
-from springtide.evaluation.metrics import RankingMetrics
-from springtide.evaluation.questions import Measurement
+from springtide.evaluation.measurement import Measurement, SegmentMetrics
 from springtide.evaluation.results import Result, ResultsFile, RunKey
 
-MEASUREMENT = Measurement(RankingMetrics(0.1, 0.2, 3), RankingMetrics(0.4, 0.5, 6), 7.5)
+
+def measurement_of(ndcg: float, fit_seconds: float = 7.5) -> Measurement:
+    of_new = SegmentMetrics({"ndcg@20": ndcg, "recall@20": 0.2}, 3, 0.05, 0.15)
+    return Measurement({"new": of_new, "all": SegmentMetrics({"ndcg@20": 0.4, "recall@20": 0.5}, 6)}, fit_seconds)
+
+
+MEASUREMENT = measurement_of(0.1)
 
 
 def result_of(model: str, measurement: Measurement | None = MEASUREMENT, failure: str = "") -> Result:
@@ -34,7 +40,7 @@ def test_results_are_read_back(tmp_path: Path) -> None:
 
 def test_last_of_two_results_holds(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    later = result_of("a", Measurement(MEASUREMENT.new, MEASUREMENT.all, 9.0))
+    later = result_of("a", measurement_of(0.1, 9.0))
     written = ResultsFile(path)
     written.add(result_of("a"))
     written.add(later)
@@ -80,6 +86,37 @@ def test_file_of_somebody_else_is_refused_and_left_alone(tmp_path: Path, content
         ResultsFile(path)
 
     assert path.read_text() == content
+
+
+def test_what_a_result_is_made_of_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    written, result = ResultsFile(path), result_of("a")
+    written.add(result, {"new.users": np.array([3, 5], np.int32), "new.ndcg": np.array([0.5, 1.0], np.float32)})
+
+    arrays = ResultsFile(path).arrays(result.key)
+
+    assert {name: array.tolist() for name, array in arrays.items()} == {"new.users": [3, 5], "new.ndcg": [0.5, 1.0]}
+    assert written.arrays(result_of("b").key) == {}
+
+
+def test_arrays_that_are_damaged_are_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    written, result = ResultsFile(path), result_of("a")
+    written.add(result, {"new.ndcg": np.ones(3)})
+    [archive] = (tmp_path / "results.questions").iterdir()
+    archive.write_bytes(archive.read_bytes()[:40])
+
+    assert written.arrays(result.key) == {}
+
+
+def test_line_of_an_earlier_form_is_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    key = '{"dataset":"films","model":"a","seed":0,"settings":"abc","version":"1.0"}'
+    earlier = '{"ndcg":0.1,"recall":0.2,"num_users":3}'
+    measurement = f'{{"new":{earlier},"all":{earlier},"fit_seconds":1.0}}'
+    path.write_text(f'{{"key":{key},"measured_on":"2026-01-02","measurement":{measurement},"failure":""}}\n')
+
+    assert ResultsFile(path).get(result_of("a").key) is None
 
 
 def test_forgotten_results_go_and_others_stay(tmp_path: Path) -> None:

@@ -566,6 +566,16 @@ def test_ranks_are_the_places_in_the_whole_answer(weighted):
         assert ranker.ranks([asked] * len(answer), answer).tolist() == list(range(1, len(answer) + 1))
 
 
+def test_scores_put_items_in_the_order_of_the_answer(weighted):
+    ranker, state = weighted
+    state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete("item", "i9", NOW.timestamp_ms)]))
+    query = Query(NOW, user_id="u5", exclude_items=("i7",))
+    [scores] = ranker.scores([query])
+    order = np.argsort(-scores, kind="stable")[: SIZE - 2]
+    assert ranker.item_ids(order) == ids(ask(ranker, count=SIZE, user_id="u5", exclude_items=("i7",)))
+    assert np.isneginf(scores[[7, 9]]).all()
+
+
 def test_ranks_of_many_queries_are_those_of_each_alone(weighted, monkeypatch):
     ranker, _ = weighted
     monkeypatch.setattr("springtide.ranking.ranker._RANKS_AT_ONCE", 4)

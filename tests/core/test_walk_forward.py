@@ -1,20 +1,16 @@
-"""Month by month: cuts and controls by hand, and a walk through a made-up year that goes on where it was stopped."""
+"""Month by month: cuts by hand, and a walk through a made-up year that goes on where it was stopped."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from springtide.clock import MS_PER_DAY
 from springtide.evaluation import walk_forward as room
-from springtide.evaluation.baselines import LATE_POPULARITY
-from springtide.evaluation.controls import CONTROLS, DECAYED_POPULARITY, TIFU_KNN, WEEK_POPULARITY, make_control
 from springtide.evaluation.datasets import Dataset
 from springtide.evaluation.results import ResultsFile
 from springtide.evaluation.simulator import SimulatorSettings, simulate
-from springtide.evaluation.splits import Split
-from springtide.evaluation.walk_forward import ALL_WEIGHTS, COSINE, cut_at_month, variants, walk_forward
+from springtide.evaluation.walk_forward import ALL_WEIGHTS, CONTROLS, COSINE, cut_at_month, variants, walk_forward
 from springtide.plugins.loading import load_plugins
 from springtide.testing import interactions_of, quick_settings
 
@@ -51,50 +47,9 @@ def test_month_without_interactions_is_refused():
         cut_at_month(interactions_of([("u", "a", ms(1, 1)), ("u", "a", ms(3, 1))]), 1, min_count=1)
 
 
-def ranked(name: str, events: list[tuple[str, str, float]], user: str, *, is_new_only: bool = False) -> list[str]:
-    """Return what a control gives one user, without what it gives nothing for; times are in days."""
-    interactions = interactions_of([(who, item, round(day * MS_PER_DAY)) for who, item, day in events])
-    split = Split(np.arange(len(events)), np.zeros(0, np.int64))
-    asked = np.array([list(interactions.user_ids).index(user)])
-    codes = make_control(name, interactions, split)(asked, is_new_only)[0]
-    return [interactions.item_ids[code] for code in codes if code >= 0]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (WEEK_POPULARITY, ["week"]),  # All others have none.
-        (LATE_POPULARITY, ["month", "week"]),  # 3 and 2.
-        (DECAYED_POPULARITY, ["old", "week", "month"]),  # 12 · ½² = 3, 2 · 1 = 2, 3 · ½^(20/28) = 1.83.
-    ],
-)
-def test_popularity_looks_back_as_far_as_it_says(name: str, expected: list[str]) -> None:
-    events = [(f"u{number}", "old", 44.0) for number in range(12)]
-    events += [(f"u{number}", "month", 80.0) for number in range(3)]
-    events += [(f"u{number}", "week", 100.0) for number in range(2)]
-    assert ranked(name, events, "u0")[: len(expected)] == expected
-
-
-def test_new_items_leave_out_what_the_user_had():
-    events = [("u0", "a", 1.0), ("u1", "a", 2.0), ("u1", "b", 3.0), ("u2", "c", 3.0), ("u2", "b", 3.0)]
-    for name in CONTROLS:
-        assert ranked(name, events, "u0", is_new_only=True)[0] == "b"
-        assert "a" not in ranked(name, events, "u0", is_new_only=True)[:2]
-
-
-def test_tifu_knn_by_hand():
-    """Two baskets, 60 days apart: the older counts half. u1 is like u0, and takes what u0 never did."""
-    events = [("u0", "a", 0.0), ("u0", "b", 60.0), ("u0", "b", 60.0), ("u1", "b", 60.0), ("u1", "c", 60.0)]
-    # u0: a ⅓ and b ⅔; u1: b 1 and c 1. Each has one neighbour, the other: u0 gets a .233, b .467 + .3, c .3.
-    assert ranked(TIFU_KNN, events, "u0") == ["b", "c", "a"]
-    # u1 gets b .7 + .2, c .7, a .1.
-    assert ranked(TIFU_KNN, events, "u1") == ["b", "c", "a"]
-    assert ranked(TIFU_KNN, [*events, ("u0", "a", 60.0)], "u0") == ["b", "a", "c"]  # a 1, b ⅔: .7 and .767.
-
-
-def test_unknown_control_is_refused():
-    with pytest.raises(ValueError, match="no control named 'luck'"):
-        make_control("luck", interactions_of([("u", "a", 1)]), Split(np.zeros(1, np.int64), np.zeros(0, np.int64)))
+def test_controls_are_baselines_that_plugins_offer() -> None:
+    plugins = load_plugins()
+    assert [plugins.part("baseline", name).name for name in CONTROLS.values()] == list(CONTROLS.values())
 
 
 def test_variants_are_none_each_and_all():

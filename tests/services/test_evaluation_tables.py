@@ -1,21 +1,32 @@
-"""Tables and JSON of made-up results, to the letter."""
+"""Tables, JSON and CSV of made-up results, to the letter."""
 
+import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
+import numpy as np
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from springtide.config import PartSettings, Settings
-from springtide.evaluation.baselines import BASELINES
-from springtide.evaluation.metrics import RankingMetrics
+from springtide.evaluation.measurement import Arrays, Measurement, SegmentMetrics
 from springtide.evaluation.plan import Section, model_name
-from springtide.evaluation.questions import Measurement
 from springtide.evaluation.results import Result, RunKey
-from springtide_services.evaluation_tables import Report, terminal_table, to_json, to_markdown
+from springtide_services.evaluation_files import to_csv, to_json
+from springtide_services.evaluation_report import Report
+from springtide_services.evaluation_tables import (
+    metrics_table,
+    segments_table,
+    terminal_table,
+    to_markdown,
+    verdicts,
+)
 
+BASELINES = ("popularity", "recent_popularity", "own_counts")
 JOURNEY, FILMS = "complete-journey", "movielens-100k"
 
 
@@ -24,12 +35,15 @@ def with_parts(**names: str) -> Settings:
     return Settings().model_copy(update={"model": Settings().model.model_copy(update=parts)})
 
 
+def segment(ndcg: float, num_users: int) -> SegmentMetrics:
+    return SegmentMetrics({"ndcg@20": ndcg, "recall@20": ndcg + 0.01}, num_users, ndcg - 0.02, ndcg + 0.02)
+
+
 def results(dataset: str, num_users: int, *measured: tuple[str, float, float, float]) -> Iterator[Result]:
     """Give results of (model, NDCG of new items, of all, fit seconds); recalls are .01 above."""
     for day, (model, new, everything, seconds) in enumerate(measured, start=3):
         measurement = Measurement(
-            RankingMetrics(new, new + 0.01, num_users),
-            RankingMetrics(everything, everything + 0.01, num_users + 1),
+            {"new": segment(new, num_users), "all": segment(everything, num_users + 1)},
             seconds,
         )
         yield Result(RunKey(dataset, model, 0, "", "1.0"), date(2026, 1, day), measurement)
@@ -51,7 +65,8 @@ def report() -> Report:
         Section("encoder", "loss cce", {"graphsage, mean": sage, "lightgcn, sum": default}),
         Section("loss", "encoder lightgcn, sum", {"cce": default, "mse": mse}),
     ]
-    return Report((JOURNEY, FILMS), sections, {(result.key.dataset, result.key.model): result for result in found})
+    by_model = {(result.key.dataset, result.key.model): [result] for result in found}
+    return Report((JOURNEY, FILMS), sections, BASELINES, by_model)
 
 
 def test_markdown_is_ready_for_the_readme(report: Report) -> None:
@@ -60,8 +75,8 @@ def test_markdown_is_ready_for_the_readme(report: Report) -> None:
         "| MovieLens 100K: new NDCG@20 | all NDCG@20 | fit |\n"
         "| :-- | --: | --: | --: | --: | --: | --: |\n"
         "| popularity | 0.1000 | 0.2000 | 0 s | 0.1000 | 0.2000 | 0 s |\n"
-        "| popularity, last 28 days | 0.1100 | 0.2100 | 0 s | 0.1100 | 0.2100 | 0 s |\n"
-        "| own counts, then popularity | 0.1000 | 0.3000 | 1 s | 0.1000 | 0.3000 | 1 s |\n"
+        "| recent_popularity | 0.1100 | 0.2100 | 0 s | 0.1100 | 0.2100 | 0 s |\n"
+        "| own_counts | 0.1000 | 0.3000 | 1 s | 0.1000 | 0.3000 | 1 s |\n"
         "| graphsage, mean | 0.2000 | 0.5000 | 61 s | 0.2000 | 0.5000 | 61 s |\n"
         "| lightgcn, sum | 0.1234 | 0.4000 | 20 s | 0.1234 | 0.4000 | 20 s |\n"
         "\n"
@@ -86,20 +101,25 @@ def test_markdown_is_ready_for_the_readme(report: Report) -> None:
 def test_one_model_is_one_table_with_the_baselines() -> None:
     model = model_name(with_parts())
     found = results(FILMS, 86, *((name, 0.1, 0.2, 3.0) for name in (*BASELINES, model)))
-    by_model = {(FILMS, result.key.model): result for result in found}
+    by_model = {(FILMS, result.key.model): [result] for result in found}
 
-    lines = to_markdown(Report([FILMS], [Section("model", "", {model: with_parts()})], by_model)).splitlines()
+    lines = to_markdown(
+        Report([FILMS], [Section("model", "", {model: with_parts()})], BASELINES, by_model)
+    ).splitlines()
 
     assert lines[0] == "| model | MovieLens 100K: new NDCG@20 | all NDCG@20 | fit |"
     assert lines[5] == "| springtide (lightgcn, sum, cce) | 0.1000 | 0.2000 | 3 s |"
     assert lines[7].startswith("Seed 0. MovieLens 100K: 86 users")
 
 
-def test_terminal_shows_each_model_once(report: Report) -> None:
-    printed = io.StringIO()
-    Console(width=160, file=printed).print(terminal_table(report, JOURNEY))
+def printed(table: Table) -> list[list[str]]:
+    written = io.StringIO()
+    Console(width=200, file=written).print(table)
+    return [line.split() for line in written.getvalue().splitlines()]
 
-    lines = [line.split() for line in printed.getvalue().splitlines()]
+
+def test_terminal_shows_each_model_once(report: Report) -> None:
+    lines = printed(terminal_table(report, JOURNEY))
 
     assert lines[0] == ["Complete", "Journey"]
     assert " ".join(lines[1]) == "model new: NDCG@20 Recall@20 users all: NDCG@20 Recall@20 users fit"
@@ -123,13 +143,123 @@ def test_json_of_several_data_sets_is_a_list(report: Report) -> None:
         "recall@20": 0.51,
         "users": 2023,
         "fit_seconds": 61.0,
+        "seeds": "0",
+        "ndcg@20_sd": None,
+        "ci_low": 0.48,
+        "ci_high": 0.52,
+        "best_baseline": "own_counts",
     }
     assert journey["failed"] == {"springtide (lightgcn, sum, mse)": "no ratings:\nwanted some"}
     assert films["failed"] == {}
 
 
 def test_json_of_one_data_set_is_one_document(report: Report) -> None:
-    document = json.loads(to_json(Report([FILMS], report.sections, report.results)))
+    document = json.loads(to_json(replace(report, datasets=[FILMS])))
 
     assert document["dataset"] == FILMS
     assert {row["segment"] for row in document["rows"]} == {"new", "all"}
+
+
+def test_csv_has_the_same_rows_and_the_data_set(report: Report) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(report))))
+
+    assert len(rows) == 22
+    assert (rows[7]["dataset"], rows[7]["segment"], rows[7]["ndcg@20"]) == (JOURNEY, "all", "0.5")
+    assert rows[0]["best_baseline"] == ""
+
+
+MODEL = model_name(with_parts())
+
+
+def runs(
+    *measured: tuple[str, str, int | None, list[float]], segment_name: str = "new", split: str = "global"
+) -> Report:
+    """Return a report of (model, cut, seed, NDCG of each question)."""
+    results: dict[tuple[str, str], list[Result]] = {}
+    arrays: dict[RunKey, Arrays] = {}
+    for model, cut, seed, values in measured:
+        key = RunKey(FILMS, model, seed, "", "1.0", cut)
+        users = np.arange(len(values), dtype=np.int32)
+        arrays[key] = {f"{segment_name}.users": users, f"{segment_name}.ndcg": np.array(values, np.float32)}
+        of_segment = segment(float(np.mean(values)), len(values))
+        measurement = Measurement({segment_name: of_segment}, 2.0)
+        results.setdefault((FILMS, model), []).append(Result(key, date(2026, 1, 3), measurement))
+    baselines = list(dict.fromkeys(model for model, *_ in measured if model != MODEL))
+    section = Section("model", "", {MODEL: with_parts()})
+    return Report([FILMS], [section], baselines, results, lambda key: arrays[key], split=split)
+
+
+def test_seeds_are_shown_as_mean_and_deviation() -> None:
+    report = runs(
+        ("popularity", "global", None, [0.1, 0.1]),
+        (MODEL, "global", 0, [0.2, 0.4]),
+        (MODEL, "global", 1, [0.4, 0.4]),
+    )
+
+    figures = report.figures(FILMS, MODEL, "new")
+
+    assert figures is not None
+    assert figures.ndcg == pytest.approx(0.35)
+    assert figures.ndcg_sd == pytest.approx(0.1 / np.sqrt(2))  # Of .3 and .4.
+    assert figures.num_users == 2
+    assert " ".join(printed(terminal_table(report, FILMS))[-1]).startswith(f"{MODEL} 0.3500 ± 0.0707 0.3600 2 – –")
+    [row] = [row for row in json.loads(to_json(report))["rows"] if row["model"] == MODEL]
+    assert (row["seeds"], len(json.loads(to_json(report))["runs"])) == ("0 1", 2)
+
+
+def test_blocks_are_one_line_and_their_mean() -> None:
+    first, second = "walk-forward 1 of 4", "walk-forward 2 of 4"
+    report = runs(
+        *[("popularity", first, None, [0.1]), ("popularity", second, None, [0.3])],
+        *[(MODEL, first, 0, [0.2]), (MODEL, second, 0, [0.6])],
+        split="walk-forward",
+    )
+
+    figures = report.figures(FILMS, MODEL, "new")
+
+    assert figures is not None
+    assert (figures.ndcg, figures.num_users, figures.low) == (pytest.approx(0.4), 2, None)
+    compared = report.against(FILMS, MODEL, "popularity", "new")
+    assert compared is not None
+    assert (compared.difference, compared.num_questions) == (pytest.approx(0.2), 2)
+
+
+def test_verdict_says_which_is_better_by_how_much() -> None:
+    generator = np.random.default_rng(0)
+    base = generator.random(400)
+    better = runs(("popularity", "global", None, base.tolist()), (MODEL, "global", 0, (base + 0.1).tolist()))
+    alike = runs(
+        ("popularity", "global", None, base.tolist()),
+        (MODEL, "global", 0, (base + generator.normal(0, 0.1, 400)).tolist()),
+    )
+
+    [of_better] = verdicts(better, FILMS)
+    [of_alike] = verdicts(alike, FILMS)
+
+    assert of_better == (
+        f"New items: {MODEL} is better than popularity by 0.1000 NDCG@20 "
+        "(95 % interval +0.1000 to +0.1000, p < 0.001, 400 questions)"
+    )
+    assert of_alike.startswith(f"New items: {MODEL} cannot be told from popularity: ")
+
+
+def test_models_that_were_asked_others_are_not_compared() -> None:
+    report = runs(("popularity", "global", None, [0.1, 0.1]), (MODEL, "global", 0, [0.2, 0.4, 0.3]))
+
+    assert report.against(FILMS, MODEL, "popularity", "new") is None
+    assert list(verdicts(report, FILMS)) == []
+
+
+def test_finer_segments_and_further_metrics_have_tables_of_their_own() -> None:
+    found = {
+        "new": SegmentMetrics({"ndcg@20": 0.1, "recall@20": 0.2, "mrr@20": 0.5, "coverage@20": 0.25}, 9),
+        "new: users cold": segment(0.3, 4),
+    }
+    key = RunKey(FILMS, "popularity", None, "", "1.0")
+    results = {(FILMS, "popularity"): [Result(key, date(2026, 1, 3), Measurement(found, 1.0))]}
+    report = Report([FILMS], [], ["popularity"], results)
+
+    finer, metrics = printed(segments_table(report, FILMS, "new")), printed(metrics_table(report, FILMS, "new"))
+
+    assert [" ".join(line) for line in finer[-2:]] == ["model users cold (4)", "popularity 0.3000"]
+    assert [" ".join(line) for line in metrics[-2:]] == ["model MRR@20 coverage", "popularity 0.5000 0.2500"]

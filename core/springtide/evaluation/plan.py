@@ -7,9 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from springtide.config import PartSettings, Settings
-from springtide.evaluation.baselines import BASELINES
+from springtide.errors import SettingsError
 from springtide.evaluation.results import RunKey
 from springtide.plugins.loading import Plugins
+
+DEFAULT, COSINE = "default", "cosine"
+"""Models that are called by name: that of the settings, and the same without its context weights."""
+
+_SLOW = frozenset({"ease", "slim", "ials", "bpr"})  # Minutes on a large data set: only when they are asked for.
 
 # What does not bear on a result; the seed does, but it stands beside the digest.
 _NOT_IN_DIGEST = {
@@ -38,6 +43,9 @@ class Choice:
         losses: Each with the encoder and aggregator of the settings.
         has_all_encoders: Whether every encoder that plugins offer is meant.
         has_all_losses: The same for losses.
+        models: What is measured and nothing else: ``default``, ``cosine``, or baselines by name. None for the model of
+            the settings beside baselines.
+        has_all_baselines: Whether those that take minutes are meant, too.
     """
 
     encoders: Sequence[str] = ()
@@ -45,6 +53,8 @@ class Choice:
     losses: Sequence[str] = ()
     has_all_encoders: bool = False
     has_all_losses: bool = False
+    models: Sequence[str] | None = None
+    has_all_baselines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +109,50 @@ def plan_sections(settings: Settings, plugins: Plugins, choice: Choice) -> list[
         models = [_with(settings, loss=_part(name, model.loss)) for name in losses]
         same = f"encoder {_words(model.encoder, own_aggregator)}"
         sections.append(Section("loss", same, {_words(of.model.loss): of for of in models}))
-    return sections or [Section("model", "", {model_name(settings): settings})]
+    if sections and choice.models is None:
+        return sections
+    named = [DEFAULT] if choice.models is None else choice.models
+    ours = {DEFAULT: settings, COSINE: without_weights(settings)}
+    chosen = {model_name(ours[name]): ours[name] for name in named if name in ours}
+    return [*sections, Section("model", "", chosen)]
+
+
+def plan_baselines(plugins: Plugins, choice: Choice) -> tuple[list[PartSettings], dict[str, str]]:
+    """Return the baselines to measure, and why others are left out, by name.
+
+    Raises:
+        UnknownPartError: If a model is named that is neither ours nor a baseline.
+        SettingsError: If a baseline is named that cannot work here, such as one whose package is missing.
+    """
+    if choice.models is not None:
+        named = [PartSettings(name=name) for name in choice.models if name not in (DEFAULT, COSINE)]
+        for wanted in named:
+            plugins.make("baseline", wanted)
+        return named, {}
+    left_out = {}
+    planned = []
+    for part in plugins.parts:
+        if part.kind == "baseline" and (choice.has_all_baselines or part.name not in _SLOW):
+            wanted = PartSettings(name=part.name)
+            try:
+                plugins.make("baseline", wanted)
+                planned.append(wanted)
+            except SettingsError as error:
+                left_out[part.name] = str(error)
+    return planned, left_out
+
+
+def without_weights(settings: Settings) -> Settings:
+    """Return the settings of a model that ranks by its cosine alone."""
+    ranking = settings.ranking.model_copy(update={"context_weights": {}})
+    return settings.model_copy(update={"ranking": ranking})
 
 
 def model_name(settings: Settings) -> str:
     """Return such as ``springtide (lightgcn, sum, cce)``; the settings are resolved."""
     model = settings.model
-    return f"springtide ({_words(model.encoder, _aggregator_of(settings), model.loss)})"
+    parts = _words(model.encoder, _aggregator_of(settings), model.loss)
+    return f"springtide ({parts})" if settings.ranking.context_weights else f"springtide ({parts}), cosine alone"
 
 
 def key_of_model(dataset: str, settings: Settings, plugins: Plugins) -> RunKey:
@@ -119,9 +166,10 @@ def key_of_model(dataset: str, settings: Settings, plugins: Plugins) -> RunKey:
     return RunKey(dataset, model_name(settings), settings.training.seed, digest, _version())
 
 
-def keys_of_baselines(dataset: str) -> list[RunKey]:
-    """Return the runs of the baselines on this data set: no setting bears on them."""
-    return [RunKey(dataset, name, None, "", _version()) for name in BASELINES]
+def key_of_baseline(dataset: str, wanted: PartSettings, plugins: Plugins) -> RunKey:
+    """Return what makes a run of this baseline the same as another: no setting of ours bears on it, and no seed."""
+    written = json.dumps([dict(wanted.options), plugins.part("baseline", wanted.name).origin], sort_keys=True)
+    return RunKey(dataset, wanted.name, None, hashlib.sha256(written.encode()).hexdigest()[:16], _version())
 
 
 def _parts_of(settings: Settings) -> Iterable[tuple[str, str]]:

@@ -1,13 +1,17 @@
 """The protocol of our tables: train up to a moment, freeze everything, rank all items for everybody after it."""
 
 import time
+from dataclasses import replace
 from functools import cached_property
 
-from springtide.config import Settings
-from springtide.evaluation.baselines import make_baseline
+from springtide.config import PartSettings, Settings
 from springtide.evaluation.datasets import Dataset
-from springtide.evaluation.questions import Measurement, Questions, frozen_settings, state_of_part
-from springtide.evaluation.splits import global_time_split
+from springtide.evaluation.fitted import FittedBaseline
+from springtide.evaluation.measurement import Measured
+from springtide.evaluation.questions import Questions, frozen_settings, state_of_part
+from springtide.evaluation.reliability import reliability
+from springtide.evaluation.segmented import Measurer
+from springtide.evaluation.splits import Split
 from springtide.plugins.loading import Plugins
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
@@ -26,28 +30,43 @@ class Protocol:
 
     Args:
         dataset: What to measure on.
+        split: Where it is cut.
         settings: Of the graph, the interactions and the context weights; these are the same for all models.
         plugins: Where the parts come from.
         on_progress: Told of training and of ranking.
     """
 
     def __init__(
-        self, dataset: Dataset, settings: Settings, plugins: Plugins, on_progress: OnProgress | None = None
+        self,
+        dataset: Dataset,
+        split: Split,
+        settings: Settings,
+        plugins: Plugins,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self._dataset = dataset
         self._settings = settings
         self._plugins = plugins
         self._tell: OnProgress = on_progress or (lambda progress: None)
-        self._split = global_time_split(dataset.interactions)
-        self._questions = Questions(dataset.interactions, self._split, self._tell)
+        self._split = split
+        self._questions = Questions(dataset.interactions, split, self._tell)
+        self._measurer = Measurer(dataset, split, self._questions, settings.ranking.item_groups)
 
-    def measure_baseline(self, name: str) -> Measurement:
-        """Measure one of ``springtide.evaluation.baselines.BASELINES``."""
+    def measure_baseline(self, wanted: PartSettings) -> Measured:
+        """Fit and measure a baseline.
+
+        Raises:
+            TrainingError: If the train part is too large or too small for it.
+            SettingsError: If no plugin offers it, or it lacks something.
+        """
+        self._tell(Progress(f"fit {wanted.name}", 0, 1))
         started = time.monotonic()
-        rank = make_baseline(name, self._dataset.interactions, self._split)
-        return self._questions.measure(rank, time.monotonic() - started)
+        fitted = FittedBaseline(self._plugins.make("baseline", wanted), self._dataset.interactions, self._split)
+        fit_seconds = time.monotonic() - started
+        self._tell(Progress(f"fit {wanted.name}", 1, 1))
+        return self._measurer.measure(fitted, fit_seconds)
 
-    def measure_model(self, settings: Settings) -> Measurement:
+    def measure_model(self, settings: Settings) -> Measured:
         """Train and measure a model.
 
         Args:
@@ -65,7 +84,9 @@ class Protocol:
         fit_seconds = time.monotonic() - started
         ranker = Ranker(state, settings.ranking)
         ranker.swap(ServingModel.from_artifact(artifact, self._plugins))
-        return self._questions.measure(self._questions.asked_of(ranker), fit_seconds)
+        measured = self._measurer.measure(self._questions.asked_of(ranker), fit_seconds)
+        of_scores = reliability(ranker, self._dataset.interactions, self._split, self._questions.moment)
+        return replace(measured, arrays={**measured.arrays, "reliability": of_scores})
 
     @cached_property
     def _state(self) -> LiveState:

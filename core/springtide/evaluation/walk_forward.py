@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
-from springtide.config import Settings
-from springtide.evaluation.controls import CONTROLS, make_control
+from springtide.config import PartSettings, Settings
 from springtide.evaluation.datasets import Dataset
-from springtide.evaluation.plan import key_of_model
-from springtide.evaluation.questions import Measurement, Questions, frozen_settings, state_of_part
+from springtide.evaluation.fitted import FittedBaseline
+from springtide.evaluation.measurement import Measurement
+from springtide.evaluation.plan import key_of_baseline, key_of_model
+from springtide.evaluation.questions import Questions, frozen_settings, state_of_part
 from springtide.evaluation.results import Result, ResultsFile, RunKey
+from springtide.evaluation.segmented import Measurer
 from springtide.evaluation.splits import Split, global_time_split
 from springtide.events.model import Interactions
 from springtide.models import ModelArtifact
@@ -24,6 +26,14 @@ from springtide.ranking.serving_model import ServingModel
 from springtide.state import LiveState
 from springtide.training.refit import refit_exponents
 from springtide.training.train import OnProgress, train
+
+CONTROLS = {
+    "popularity, last 7 days": "week_popularity",
+    "popularity, last 28 days": "recent_popularity",
+    "popularity, half-life 28 days": "decayed_popularity",
+    "TIFU-KNN": "tifu_knn",
+}
+"""What an honest evaluation over time has beside the model, in the order of our tables: baselines by their labels."""
 
 COSINE = "cosine alone"
 ALL_WEIGHTS = "all weights"
@@ -96,8 +106,10 @@ def walk_forward(
     tried = variants(settings)
     for month in months:
         keys = {label: _key(dataset, month, label, of, plugins) for label, of in tried.items()}
-        version = keys[ALL_WEIGHTS].version
-        keys |= {name: RunKey(_name(dataset, month), name, None, "", version) for name in CONTROLS}
+        keys |= {
+            label: replace(_key_of_control(dataset, month, name, plugins), model=label)
+            for label, name in CONTROLS.items()
+        }
         found = {label: known for label, key in keys.items() if (known := results.get(key)) is not None}
         missing = [label for label in (*CONTROLS, *tried) if label not in found]
         if missing:
@@ -138,6 +150,8 @@ class Month:
         self._dataset = dataset
         self._interactions, self.split = cut_at_month(dataset.interactions, month)
         self._questions = Questions(self._interactions, self.split, self._tell)
+        cut = replace(dataset, interactions=self._interactions)
+        self._measurer = Measurer(cut, self.split, self._questions, settings.ranking.item_groups)
         self._trained: tuple[LiveState, ModelArtifact, ModelArtifact, float] | None = None
 
     def measure(self, label: str) -> Measurement:
@@ -148,8 +162,9 @@ class Month:
         """
         started = time.monotonic()
         if label in CONTROLS:
-            rank = make_control(label, self._interactions, self.split)
-            return self._questions.measure(rank, time.monotonic() - started)
+            baseline = self._plugins.make("baseline", PartSettings(name=CONTROLS[label]))
+            fitted = FittedBaseline(baseline, self._interactions, self.split)
+            return self._measurer.measure(fitted, time.monotonic() - started).measurement
         state, before, whole, training_seconds = self._train()
         started = time.monotonic()
         manifest = whole.manifest
@@ -159,7 +174,7 @@ class Month:
         fit_seconds = training_seconds + time.monotonic() - started
         ranker = Ranker(state, self._settings.ranking)
         ranker.swap(ServingModel.from_artifact(replace(whole, manifest=manifest), self._plugins))
-        return self._questions.measure(self._questions.asked_of(ranker), fit_seconds)
+        return self._measurer.measure(self._questions.asked_of(ranker), fit_seconds).measurement
 
     def _train(self) -> tuple[LiveState, ModelArtifact, ModelArtifact, float]:
         """Return the state, a model of all but the last four weeks, one of all, and how long both took.
@@ -230,6 +245,10 @@ def _name(dataset: Dataset, month: int) -> str:
 
 def _key(dataset: Dataset, month: int, label: str, settings: Settings, plugins: Plugins) -> RunKey:
     return replace(key_of_model(_name(dataset, month), settings, plugins), model=label)
+
+
+def _key_of_control(dataset: Dataset, month: int, name: str, plugins: Plugins) -> RunKey:
+    return key_of_baseline(_name(dataset, month), PartSettings(name=name), plugins)
 
 
 def _ndcg(result: Result, *, is_new_only: bool) -> float:

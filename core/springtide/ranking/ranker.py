@@ -179,6 +179,24 @@ class Ranker:
             places.append(places_of(scores, rows[part]))
         return np.concatenate([*places, np.empty(0, np.int64)])
 
+    def scores(self, queries: Sequence[Query]) -> Array:
+        """Return the score of every item for each query, float32 ``[num_queries, num_items]``, at least one query.
+
+        They are the logits that ``recommend`` ranks by; ``-inf`` for what a query leaves out. ``item_ids`` names them.
+
+        Raises:
+            InvalidRequestError: If a query names something unknown.
+        """
+        view = self._state.graph.view()
+        scores = self._ask(self._serving, view, queries).scores
+        forgotten = self._forgotten_rows(view)
+        scores[:, forgotten[forgotten < scores.shape[1]]] = -np.inf
+        return scores
+
+    def item_ids(self, rows: npt.NDArray[np.integer[Any]]) -> list[str]:
+        """Return the ids of items by their places in ``scores``."""
+        return self._state.graph.view().nodes(self._item_type).ids.ids(rows)
+
     def similar(
         self, item_id: str, count: int, category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ) -> tuple[list[tuple[str, float]], str]:
