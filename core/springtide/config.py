@@ -211,7 +211,7 @@ class LiveQualitySettings(_Section):
     """How a server measures itself on the stream: see ``springtide_services.live_quality``.
 
     Of the positive interactions that come in, at most ``max_events_per_s`` are first asked for: 0 switches it off.
-    Quality is that of the last ``window`` questions. A version that loses more than the share ``max_drop`` of the NDCG@20
+    Quality is that of the last ``window`` questions. A version that loses more than the share ``max_drop`` of the NDCG
     that its first window had asks for a training, once; None asks for none.
     """
 

@@ -51,11 +51,14 @@ class PastTrainings:
         latest: The latest training of vectors.
         latest_retrain: The latest one from scratch.
         latest_fit: The latest time that exponents were learned, with vectors or alone.
+        fine_tune_gap: How far fine-tuned vectors had fallen behind, as the latest training of vectors measured it: a
+            share of what the one from scratch reached. 0 where it did not.
     """
 
     latest: PastTraining | None = None
     latest_retrain: PastTraining | None = None
     latest_fit: PastTraining | None = None
+    fine_tune_gap: float = 0.0
 
     @classmethod
     def of(cls, manifests: Iterable[ModelManifest]) -> "PastTrainings":
@@ -65,14 +68,15 @@ class PastTrainings:
         and neither puts a training off nor calls for one.
         """
         latest = latest_retrain = latest_fit = None
+        gap = 0.0
         trainings = (manifest for manifest in manifests if manifest.training != "baseline")
         for manifest in sorted(trainings, key=lambda manifest: (manifest.created_ms, manifest.version)):
             latest_fit = PastTraining(manifest.created_ms, int(manifest.graph_cut.get("num_events", 0)))
             if manifest.training != "refit":
-                latest = latest_fit
+                latest, gap = latest_fit, float(manifest.gate.get("fine_tune_gap", 0.0))
             if manifest.training == "retrain":
                 latest_retrain = latest
-        return cls(latest, latest_retrain, latest_fit)
+        return cls(latest, latest_retrain, latest_fit, gap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ def decide(
     A request wins over the schedule, the oldest first. Without one, the first model is made as soon as the checkpoint
     holds ``min_interactions``; after that a training is due when enough time has passed or enough events have come
     since the last one of its kind, retraining before fine-tuning before learning the exponents alone, and never on a
-    graph that has not changed.
+    graph that has not changed. After a training that found fine-tuned vectors too far behind, the next one is from
+    scratch again, unless a request says how.
 
     Args:
         settings: When trainings are due.
@@ -112,9 +117,10 @@ def decide(
     """
     if num_events is None:
         return None
+    on_from_latest: Mode = "retrain" if past.fine_tune_gap > settings.max_fine_tune_gap else "fine_tune"
     if requests:
         oldest = min(requests, key=lambda request: (request.created_ms, request.request_id))
-        wanted = oldest.mode or "fine_tune"
+        wanted = oldest.mode or on_from_latest
         return Plan(wanted if past.latest is not None else "retrain", oldest.request_id)
     if past.latest is None:
         return Plan("retrain") if num_events >= settings.min_interactions else None
@@ -125,7 +131,7 @@ def decide(
     ):
         return Plan("retrain")
     if _is_due(now_ms, num_events, past.latest, settings.fine_tune_every_s, settings.fine_tune_after_events):
-        return Plan("fine_tune")
+        return Plan(on_from_latest)
     last_fit = past.latest_fit or past.latest
     has_enough = num_events - past.latest.num_events >= settings.min_refit_events  # Not if it was begun anew.
     if (

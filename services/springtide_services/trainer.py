@@ -11,6 +11,7 @@ from types import FrameType
 import structlog
 import torch
 
+from springtide.audit import this_actor
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.config import Settings
@@ -20,6 +21,7 @@ from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.training.artifact import fits_settings
+from springtide.training.gate import Verdict, fitted_baseline, judge, vectors_by
 from springtide.training.refit import refit_exponents
 from springtide.training.train import Progress, train
 from springtide_services.logs import log_failures, log_settings
@@ -133,10 +135,12 @@ class Trainer:
         try:
             report.stage("load")
             checkpoint, state = self._restore(checkpoint)
-            base = self._base_of(plan)
-            artifact = self._made(plan, checkpoint, state, base, report)
+            champion = self._champion()
+            base = self._base_of(plan, champion)
+            candidate, artifact = self._made(plan, checkpoint, state, base, report)
+            verdict = self._judged(candidate, champion, state, report)
             report.stage("publish")
-            version = self._models.publish(_with_num_events(artifact, checkpoint))
+            version = self._publish(_with_facts(artifact, checkpoint, base, verdict), verdict, state, checkpoint)
         except Exception as error:
             report.failed(error)
             raise
@@ -152,9 +156,10 @@ class Trainer:
         state: LiveState,
         base: ModelArtifact | None,
         report: TrainingReport,
-    ) -> ModelArtifact:
+    ) -> tuple[ModelArtifact, ModelArtifact]:
+        """Return the candidate, which can be judged by the latest interactions, and the model that has learned all."""
         if plan.mode == "refit" and base is not None:
-            return refit_exponents(
+            refitted = refit_exponents(
                 state,
                 base,
                 self._settings,
@@ -162,7 +167,9 @@ class Trainer:
                 request_id=plan.request_id,
                 on_progress=report.progress,
             )
-        return train(
+            return refitted, refitted  # Its vectors have not seen what its exponents were learned on.
+        candidates: list[ModelArtifact] = []
+        artifact = train(
             state,
             self._settings,
             self._plugins,
@@ -171,7 +178,38 @@ class Trainer:
             checkpoint=checkpoint,
             request_id=plan.request_id,
             on_progress=report.progress,
+            on_candidate=candidates.append,
         )
+        return candidates[0], artifact
+
+    def _judged(
+        self, candidate: ModelArtifact, champion: ModelArtifact | None, state: LiveState, report: TrainingReport
+    ) -> Verdict | None:
+        """Return what the gate finds; None where it is off."""
+        if not self._settings.gate.is_on:
+            return None
+        report.stage("judge")
+        return judge(state, candidate, champion, self._settings, self._plugins, on_progress=report.progress)
+
+    def _publish(
+        self, artifact: ModelArtifact, verdict: Verdict | None, state: LiveState, checkpoint: Checkpoint
+    ) -> str:
+        """Publish a model, promoted or rejected; and a baseline, if that is the best there is."""
+        actor = f"trainer {this_actor()}"
+        if verdict is None or verdict.is_promoted:
+            reason = (
+                artifact.manifest.training if verdict is None else f"{artifact.manifest.training}: {verdict.reason}"
+            )
+            return self._models.publish(artifact, actor=actor, reason=reason)
+        version = self._models.publish(artifact, promote=False)
+        self._models.reject(version, actor=actor, reason=verdict.reason)
+        logger.warning("model_rejected", version=version, reason=verdict.reason)
+        if verdict.baseline is not None:
+            fitted = fitted_baseline(state, verdict.baseline, self._settings, self._plugins, checkpoint)
+            reason = f"{verdict.baseline} is the best there is: {version} was rejected"
+            serving = self._models.publish(fitted, actor=actor, reason=reason)
+            logger.warning("baseline_serves", version=serving, baseline=verdict.baseline)
+        return version
 
     def _restore(self, checkpoint: Checkpoint) -> tuple[Checkpoint, LiveState]:
         """Restore a checkpoint, or the newest one if it goes while it is read."""
@@ -187,20 +225,27 @@ class Trainer:
             else:
                 return checkpoint, state
 
-    def _base_of(self, plan: Plan) -> ModelArtifact | None:
-        """Return the model to fine-tune; None to retrain, as planned or for want of one that fits."""
+    def _champion(self) -> ModelArtifact | None:
+        """Return the version that serves; None if none does, or it cannot be read."""
         current = self._models.current()
-        if plan.mode == "retrain" or current is None:
-            return None
         try:
-            base = self._models.load(current)
+            return None if current is None else self._models.load(current)
         except ModelError as error:
-            logger.warning("retrains_instead", model=current, reason=str(error))
+            logger.warning("champion_unreadable", model=current, reason=str(error))
             return None
-        if not fits_settings(base, self._settings):
-            logger.warning("retrains_instead", model=current, reason="the settings want other parts or another width")
+
+    def _base_of(self, plan: Plan, champion: ModelArtifact | None) -> ModelArtifact | None:
+        """Return the model to go on from; None to retrain, as planned or for want of one that fits."""
+        if plan.mode == "retrain" or champion is None:
             return None
-        return base
+        if not fits_settings(champion, self._settings):
+            logger.warning(
+                "retrains_instead",
+                model=champion.manifest.version,
+                reason="the settings want other parts or another width, or a baseline serves",
+            )
+            return None
+        return champion
 
     def _failed(self, plan: Plan, checkpoint: Checkpoint, error: Exception) -> None:
         failures = self._failures.setdefault(plan.request_id, _Failures())
@@ -243,10 +288,15 @@ class _Failures:
         return retry_s
 
 
-def _with_num_events(artifact: ModelArtifact, checkpoint: Checkpoint) -> ModelArtifact:
-    """Add to the graph cut what the schedule counts new events from."""
-    cut = {**artifact.manifest.graph_cut, "num_events": checkpoint.num_events}
-    return dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, graph_cut=cut))
+def _with_facts(
+    artifact: ModelArtifact, checkpoint: Checkpoint, base: ModelArtifact | None, verdict: Verdict | None
+) -> ModelArtifact:
+    """Add to the manifest what the schedule counts new events from, what made the vectors, and what the gate found."""
+    manifest = artifact.manifest
+    made_by = vectors_by(base) if manifest.training == "refit" and base is not None else manifest.training
+    cut = {**manifest.graph_cut, "num_events": checkpoint.num_events, "vectors_by": made_by}
+    gate = {} if verdict is None else verdict.report
+    return dataclasses.replace(artifact, manifest=dataclasses.replace(manifest, graph_cut=cut, gate=gate))
 
 
 def run_trainer(settings: Settings) -> None:

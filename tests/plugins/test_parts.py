@@ -74,10 +74,14 @@ def plugins():
     )
 
 
-def settings_of(model=None, context_weights=None):
+def settings_of(model=None, context_weights=None, baselines=None):
     parts = {"encoder": "plain", "aggregator": "mean", "loss": "margin", "negatives": "uniform"}
     return Settings.model_validate(
-        {"model": {**parts, **(model or {})}, "ranking": {"context_weights": context_weights or {}}}
+        {
+            "model": {**parts, **(model or {})},
+            "ranking": {"context_weights": context_weights or {}},
+            "gate": {"baselines": baselines or {}},
+        }
     )
 
 
@@ -154,6 +158,12 @@ def test_parts_that_cannot_work_are_refused_with_the_key_of_their_setting(plugin
 def test_context_weight_that_cannot_work_is_refused_with_its_key(plugins):
     assert refusal_of(plugins, settings_of(context_weights={"neutral": {"strength": 1}})) == (
         "ranking.context_weights.neutral: context weight 'neutral': no option named 'strength' (it takes none)"
+    )
+
+
+def test_baseline_of_the_gate_that_is_not_there_is_refused_with_its_key(plugins):
+    assert refusal_of(plugins, settings_of(baselines={"luck": {}})) == (
+        "gate.baselines.luck: no baseline named 'luck' (choices: none)"
     )
 
 

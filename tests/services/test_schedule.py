@@ -1,9 +1,12 @@
 """The schedule: when a training is due, and which."""
 
+import dataclasses
+
 import pytest
 
 from springtide.clock import MS_PER_SECOND
 from springtide.config import TrainingSettings
+from springtide.models import ModelManifest
 from springtide_services.schedule import PastTraining, PastTrainings, Plan, TrainingRequest, decide
 
 SETTINGS = TrainingSettings(
@@ -95,3 +98,20 @@ def test_a_request_without_a_model_retrains() -> None:
 def test_the_oldest_request_comes_first() -> None:
     requests = [request("b", created_ms=2), request("c", "retrain", created_ms=1), request("d", created_ms=3)]
     assert decide(SETTINGS, NOW_MS, 500, past(1, 500), requests) == Plan("retrain", "c")
+
+
+def test_after_a_gap_that_is_too_wide_the_next_training_is_a_full_one() -> None:
+    behind = dataclasses.replace(past(100, 500, retrain_seconds_ago=200), fine_tune_gap=0.021)
+    assert decide(SETTINGS, NOW_MS, 501, behind) == Plan("retrain")
+    assert decide(SETTINGS, NOW_MS, 501, behind, [request("a")]) == Plan("retrain", "a")
+    assert decide(SETTINGS, NOW_MS, 501, behind, [request("a", "fine_tune")]) == Plan("fine_tune", "a")
+    assert decide(SETTINGS, NOW_MS, 501, dataclasses.replace(behind, fine_tune_gap=0.02)) == Plan("fine_tune")
+
+
+def test_the_gap_is_that_of_the_latest_training_of_vectors() -> None:
+    def made(created_ms: int, training: str, **gate: float) -> ModelManifest:
+        return ModelManifest("", created_ms, training, parts={}, settings={}, graph_cut={}, gate=gate)  # type: ignore[arg-type]
+
+    retrained = made(1, "retrain", fine_tune_gap=0.5)
+    assert PastTrainings.of([retrained, made(2, "refit"), made(3, "baseline")]).fine_tune_gap == 0.5
+    assert PastTrainings.of([retrained, made(2, "retrain")]).fine_tune_gap == 0.0

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from springtide.checkpoint import CheckpointStore
 from springtide.config import (
     CheckpointSettings,
+    GateSettings,
     ModelSettings,
     PartSettings,
     PluginSettings,
@@ -224,3 +225,112 @@ def test_a_file_that_is_not_a_request_is_reported_once_and_left(settings: Settin
         assert folder.requests() == [request]
         assert folder.requests() == [request]
     assert [entry["event"] for entry in logs] == ["training_request_unreadable"]
+
+
+LONGEST_AGO = """
+import numpy as np
+
+from springtide.plugins.contracts import Baseline
+from springtide.plugins.hookspecs import hookimpl
+
+
+class LongestAgo(Baseline):
+    def fit(self, interactions, num_users, num_items):
+        self.num_items = num_items
+
+    def scores(self, user_rows, histories, now_ms):
+        scores = np.zeros((len(user_rows), self.num_items), np.float32)
+        for of_user, history in zip(scores, histories, strict=True):
+            first = np.unique(history.item_rows, return_index=True)
+            of_user[first[0]] = 1 + first[1]
+        return scores
+
+    def state(self):
+        return {"num_items": np.array([self.num_items])}
+
+    def restore(self, state):
+        self.num_items = state["num_items"].item()
+
+
+@hookimpl
+def register_baselines(register):
+    register("longest_ago", LongestAgo)
+"""
+"""A baseline that knows how the checkpoints above were made: users take their items in turn."""
+
+
+def gated(settings: Settings, tmp_path: Path, *baselines: str) -> Settings:
+    """Settings of a gate that is content with few questions, and of models that have learned next to nothing."""
+    (tmp_path / "plugins").mkdir(exist_ok=True)
+    (tmp_path / "plugins" / "longest_ago.py").write_text(LONGEST_AGO)
+    return settings.model_copy(
+        update={
+            "plugins": PluginSettings(folder=str(tmp_path / "plugins")),
+            "gate": GateSettings(min_questions=20, num_questions=60, baselines={name: {} for name in baselines}),
+            "training": settings.training.model_copy(
+                update={"steps": 1, "fine_tune_steps": 1, "min_passes": 0.0, "min_refit_events": 100}
+            ),
+        }
+    )
+
+
+def test_a_model_that_a_baseline_beats_is_rejected_and_the_baseline_serves(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    write_checkpoint(settings, repeats=6)
+    store = ModelStore(settings.model.url)
+    assert train_once(settings) == "000001"
+    gate = store.manifest("000001").gate
+    assert (gate["verdict"], gate["best_baseline"]["name"]) == ("rejected", "longest_ago")
+    assert gate["reason"].startswith("behind longest_ago; NDCG@20 0.")
+    assert store.current() == "000002"
+    serving = store.manifest("000002")
+    assert (serving.training, serving.parts["baseline"]["name"]) == ("baseline", "longest_ago")
+    entries = [(entry.action, entry.to_version, entry.reason) for entry in store.audit.entries()]
+    assert entries == [
+        ("reject", "000001", gate["reason"]),
+        ("promote", "000002", "longest_ago is the best there is: 000001 was rejected"),
+    ]
+    assert all(entry.actor.startswith("trainer ") for entry in store.audit.entries())
+
+
+def test_what_follows_a_baseline_is_a_retraining_and_comes_when_it_is_due(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    write_checkpoint(settings, repeats=6)
+    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    assert trainer.step(NOW_MS) == "000001"
+    assert trainer.step(store.manifest("000001").created_ms + 1) is None, "nothing new: no training"
+    write_checkpoint(settings, repeats=8)
+    assert train_once(settings, "fine_tune") == "000003"
+    assert store.manifest("000003").training == "retrain"
+    assert store.manifest("000003").gate["champion"]["version"] == "000002"
+
+
+def test_a_model_that_passes_is_promoted_with_the_numbers(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path)
+    write_checkpoint(settings, repeats=6)
+    train_once(settings)
+    write_checkpoint(settings, repeats=8)
+    for mode in ("retrain", "fine_tune", "refit"):
+        if mode == "refit":
+            write_checkpoint(settings, repeats=10)
+        train_once(settings, mode)  # type: ignore[arg-type]  # The modes.
+    store = ModelStore(settings.model.url)
+    manifests = [store.manifest(version) for version in reversed(store.versions())]
+    assert [manifest.training for manifest in manifests] == ["retrain", "retrain", "fine_tune", "refit"]
+    assert [manifest.graph_cut["vectors_by"] for manifest in manifests] == [
+        "retrain",
+        "retrain",
+        "fine_tune",
+        "fine_tune",
+    ]
+    assert {manifest.gate["verdict"] for manifest in manifests} <= {"promoted", "not judged", "rejected"}
+    assert manifests[1].gate["champion"]["version"] == "000001"
+
+
+def test_without_the_gate_every_model_is_promoted(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    settings = settings.model_copy(update={"gate": GateSettings(is_on=False)})
+    write_checkpoint(settings, repeats=6)
+    store = ModelStore(settings.model.url)
+    assert train_once(settings) == store.current()
+    assert store.manifest("000001").gate == {}

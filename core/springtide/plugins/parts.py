@@ -229,5 +229,7 @@ class Plugins:
             made(f"model.tasks.{name}", "task", task, width=model.width)
         for name, options in settings.ranking.context_weights.items():
             made(f"ranking.context_weights.{name}", "context weight", PartSettings(name=name, options=options))
+        for name, options in settings.gate.baselines.items() if settings.gate.is_on else ():
+            made(f"gate.baselines.{name}", "baseline", PartSettings(name=name, options=options))
         if problems:
             raise SettingsError("; ".join(problems))

@@ -20,11 +20,15 @@ import numpy.typing as npt
 import structlog
 from scipy import stats
 
+from springtide.checkpoint import Checkpoint
 from springtide.config import GateSettings, PartSettings, Settings
 from springtide.errors import SpringtideError
 from springtide.evaluation.replay import Contestant, Replayed, replay
+from springtide.graph.applying import USER
 from springtide.models import ModelArtifact
+from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
+from springtide.ranking.baseline_artifact import baseline_artifact
 from springtide.ranking.serving_baseline import load_served
 from springtide.state import LiveState
 from springtide.training.loop import OnProgress
@@ -210,6 +214,18 @@ def vectors_by(artifact: ModelArtifact) -> str:
     """Return which kind of training made a model's vectors; a refit keeps those of the model before."""
     manifest = artifact.manifest
     return str(manifest.graph_cut.get("vectors_by", manifest.training))
+
+
+def fitted_baseline(
+    state: LiveState, name: str, settings: Settings, plugins: Plugins, checkpoint: Checkpoint | None = None
+) -> ModelArtifact:
+    """Return a baseline of the gate, fitted on everything, as a version of the registry."""
+    view = state.graph.view()
+    interactions = state.positive_interactions(view)
+    options = settings.gate.baselines[name]
+    baseline: Baseline = plugins.make("baseline", PartSettings(name=name, options=options))
+    baseline.fit(interactions, view.num_nodes(USER), view.num_nodes(state.rules.item_type))
+    return baseline_artifact(name, options, baseline, view, interactions, settings, plugins, checkpoint=checkpoint)
 
 
 def _not_judged(reason: str) -> Verdict:
