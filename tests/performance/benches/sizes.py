@@ -18,6 +18,7 @@ class Sizes:
     load_s: float = 2.0
     purchases: int = 200
     retrain_interactions: int | None = None  # All of the data set.
+    scale_edges: tuple[int, ...] = (1_000_000, 3_000_000, 10_000_000)
 
 
 FULL = Sizes()
@@ -33,4 +34,5 @@ TINY = Sizes(
     load_s=0.3,
     purchases=5,
     retrain_interactions=5_000,
+    scale_edges=(2_000, 4_000),
 )
