@@ -16,6 +16,9 @@ from springtide.training.train import train
 
 def run(sizes: Sizes) -> list[Figure]:
     settings, plugins = Settings(), load_plugins()
+    if sizes.retrain_interactions is not None:
+        few = settings.training.model_copy(update={"steps": 3, "fine_tune_steps": 2})
+        settings = settings.model_copy(update={"training": few})
     seconds: dict[int, float] = {}
     for num_edges in (min(sizes.scale_edges), *sizes.scale_edges):  # The first time warms up.
         state = LiveState(settings, make_context_weights(settings.ranking, plugins))
