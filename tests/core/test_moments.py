@@ -165,3 +165,25 @@ def test_what_nobody_asks_for_is_forgotten_by_the_refresh(clock: Clock) -> None:
 
     assert len(cache) == 1
     assert weight.made == ["north", "south", "south"]
+
+
+def test_what_was_asked_for_in_passing_is_shared_and_forgotten_by_the_next_refresh(clock: Clock) -> None:
+    weight = Counting(clock)
+    cache = MomentCache({"counting": weight}, EXPONENTS, clock_s=clock)
+    cache.at(at("lasting"), NUM_ITEMS)
+    for place in ("passing", "passing", "lasting"):
+        cache.at(at(place), NUM_ITEMS, is_lasting=False)
+    assert weight.made == ["lasting", "passing"]
+    cache.refresh(NUM_ITEMS)
+    assert weight.made == ["lasting", "passing", "lasting"]
+    assert len(cache) == 1
+
+
+def test_asking_in_passing_does_not_keep_a_moment_from_being_idle(clock: Clock) -> None:
+    weight = Counting(clock)
+    cache = MomentCache({"counting": weight}, EXPONENTS, clock_s=clock)
+    cache.at(at("north"), NUM_ITEMS)
+    clock.now_s += 61
+    cache.at(at("north"), NUM_ITEMS, is_lasting=False)
+    cache.refresh(NUM_ITEMS)
+    assert len(cache) == 0

@@ -1,5 +1,6 @@
 """Item weights by moment: made once for all requests of a moment, and kept fresh in the background."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -69,19 +70,27 @@ class MomentCache:
         """Return how many moments are kept."""
         return len(self._kept)
 
-    def at(self, moment: Moment, num_items: int) -> ItemWeights:
-        """Return the item weights of a moment, of ``num_items`` items or more."""
+    def at(self, moment: Moment, num_items: int, *, is_lasting: bool = True) -> ItemWeights:
+        """Return the item weights of a moment.
+
+        Args:
+            moment: The moment.
+            num_items: Of as many items, or more.
+            is_lasting: Whether others will ask for the moment too; the next refresh forgets what nobody such asked for.
+        """
         key = bucket_of(self._context_weights, moment)
         now_s = self._clock_s()
         with self._lock:
-            kept = self._kept.pop(key, None)
+            kept = self._kept.get(key)
             if kept is not None:
-                self._kept[key] = kept
-                kept.asked_s = now_s
+                if is_lasting:
+                    self._kept[key] = self._kept.pop(key)
+                    kept.asked_s = now_s
                 if now_s - kept.made_s <= self._stale_s and len(kept.weights.new_total) >= num_items:
                     return kept.weights
         weights = item_weights(self._context_weights, self._exponents, moment, num_items)
-        self._keep(key, _Kept(moment, weights, now_s, now_s))
+        asked_s = now_s if is_lasting else -math.inf if kept is None else kept.asked_s
+        self._keep(key, _Kept(moment, weights, now_s, asked_s))
         return weights
 
     def refresh(self, num_items: int) -> None:

@@ -174,7 +174,7 @@ class Ranker:
         places = []
         for start in range(0, len(queries), _RANKS_AT_ONCE):
             part = slice(start, start + _RANKS_AT_ONCE)
-            scores = self._ask(serving, view, queries[part]).scores
+            scores = self._ask(serving, view, queries[part], is_lasting=False).scores
             scores[:, forgotten[forgotten < scores.shape[1]]] = -np.inf
             places.append(places_of(scores, rows[part]))
         return np.concatenate([*places, np.empty(0, np.int64)])
@@ -288,14 +288,14 @@ class Ranker:
                 return replace(serving, table=fresh, users=self._make_users(table.model))
         return serving
 
-    def _ask(self, serving: _Serving, view: GraphView, queries: Sequence[Query]) -> _Asked:
-        """Score all items for each query, at least one."""
+    def _ask(self, serving: _Serving, view: GraphView, queries: Sequence[Query], *, is_lasting: bool = True) -> _Asked:
+        """Score all items for each query, at least one; ``is_lasting`` says whether its moments will be asked again."""
         for query in queries:
             check_query(query, view, self._state.rules)
         num_items = self._num_items(serving, view)
         users = [self._find_user(serving, view, query) for query in queries]
         queries = [self._with_circumstances(query, view) for query in queries]
-        moments = [serving.moments.at(query.moment, num_items) for query in queries]
+        moments = [serving.moments.at(query.moment, num_items, is_lasting=is_lasting) for query in queries]
         owns = [
             self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
         ]
