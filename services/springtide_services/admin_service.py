@@ -101,7 +101,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         loaded = self._loaded()
         if not request.version:
             raise InvalidRequestError("version", "wanted a version, as ListModels gives it, got an empty string")
-        await asyncio.to_thread(loaded.watcher.promote, request.version)
+        await asyncio.to_thread(loaded.watcher.promote, request.version, actor=context.peer())
         return pb.PromoteModelResponse(model=await asyncio.to_thread(_model, loaded.models, request.version))
 
     @answering
@@ -110,7 +110,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     ) -> pb.RollbackModelResponse:
         """Make the version that was current before the current one; it answers when this returns."""
         loaded = self._loaded()
-        version = await asyncio.to_thread(loaded.watcher.roll_back)
+        version = await asyncio.to_thread(loaded.watcher.roll_back, actor=context.peer())
         return pb.RollbackModelResponse(model=await asyncio.to_thread(_model, loaded.models, version))
 
     def _loaded(self) -> Steering:
@@ -223,4 +223,7 @@ def _model(models: ModelStore, version: str) -> pb.Model:
         num_interactions=int(manifest.graph_cut.get("num_interactions", 0)),
         metrics=manifest.metrics,
         parts={kind: f"{part['name']} ({part['origin']})" for kind, part in manifest.parts.items()},
+        verdict=manifest.gate.get("verdict", ""),
+        verdict_reason=manifest.gate.get("reason", ""),
+        gate_ndcg_at_20={name: means["all"] for name, means in manifest.gate.get("contestants", {}).items()},
     )

@@ -126,6 +126,7 @@ def train(
     if schedule:
         run_trainer(loaded)
         return
+    from springtide_services.model_commands import outcome_of
     from springtide_services.terminal import StageBars, console, progress
 
     with progress(console(stderr=True)) as bars:
@@ -134,7 +135,7 @@ def train(
             loaded, mode.value if mode else None, lambda now: stages.show(now.stage, now.done, now.total, now.loss)
         )
         stages.finish()
-    typer.echo(f"{version} is published")
+    typer.echo(outcome_of(loaded, version))
 
 
 @app.command()
@@ -340,29 +341,52 @@ def demo(
 
 @models_app.command("list")
 def models_list(settings: SettingsPath = None) -> None:
-    """List the models, newest first."""
-    from springtide_services.listing import show_models
+    """List the models, newest first: what the gate said of each, and which one serves."""
+    from springtide_services.model_commands import show_models
 
     show_models(_load(settings))
 
 
-@models_app.command("promote")
-def models_promote(version: str, settings: SettingsPath = None) -> None:
-    """Make a version the current one; running servers swap to it."""
-    from springtide.models import ModelStore
+@models_app.command("show")
+def models_show(version: str, settings: SettingsPath = None) -> None:
+    """Show one model: its parts, what the gate found, its exponents."""
+    from springtide_services.model_commands import show_model
 
-    model = _load(settings).model
-    ModelStore(model.url, model.keep).promote(version)
+    show_model(_load(settings), version)
+
+
+@models_app.command("log")
+def models_log(
+    settings: SettingsPath = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries, the latest.")] = 50,
+) -> None:
+    """Show who promoted, rolled back or rejected which model, and why."""
+    from springtide_services.model_commands import show_log
+
+    show_log(_load(settings), limit)
+
+
+@models_app.command("promote")
+def models_promote(
+    version: str,
+    settings: SettingsPath = None,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+) -> None:
+    """Make a version the current one; running servers swap to it."""
+    from springtide_services.model_commands import promote
+
+    promote(_load(settings), version, reason)
     typer.echo(f"{version} is current")
 
 
 @models_app.command("rollback")
-def models_rollback(settings: SettingsPath = None) -> None:
+def models_rollback(
+    settings: SettingsPath = None, reason: Annotated[str, typer.Option(help="Why, for the record.")] = ""
+) -> None:
     """Make the version current that was so before."""
-    from springtide.models import ModelStore
+    from springtide_services.model_commands import roll_back
 
-    model = _load(settings).model
-    typer.echo(f"{ModelStore(model.url, model.keep).rollback()} is current")
+    typer.echo(f"{roll_back(_load(settings), reason)} is current")
 
 
 @plugins_app.command("list")

@@ -1,46 +1,19 @@
-"""Models and plugins as tables."""
+"""Plugins as tables."""
 
 import dataclasses
 import itertools
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from springtide.clock import MS_PER_SECOND
 from springtide.config import Settings
-from springtide.models import ModelStore
 from springtide.plugins.loading import KINDS, Failure, Part, load_plugins
 from springtide.plugins.options import NONE, Option
 from springtide_services.terminal import console
-
-
-def show_models(settings: Settings) -> None:
-    """Print the models of the registry, newest first."""
-    store = ModelStore(settings.model.url, settings.model.keep)
-    versions = store.versions()
-    current = store.current()
-    if not versions:
-        console().print(f"no models yet in {settings.model.url}")
-        return
-    table = Table("version", "current", "made", "by", "interactions", "metrics", box=None, pad_edge=False)
-    for version in versions:
-        manifest = store.manifest(version)
-        made = datetime.fromtimestamp(manifest.created_ms / MS_PER_SECOND, UTC)
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())
-        table.add_row(
-            version,
-            "yes" if version == current else "",
-            f"{made:%Y-%m-%d %H:%M} UTC",
-            manifest.training,
-            f"{manifest.graph_cut['num_interactions']:,}",
-            metrics,
-        )
-    console().print(table)
 
 
 def show_plugins(settings: Settings, *, as_json: bool = False) -> bool:

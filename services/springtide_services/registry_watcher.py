@@ -12,7 +12,7 @@ from springtide_services.statuses import NotFoundError
 
 logger = structlog.stdlib.get_logger(__name__)
 
-_POLL_S = 0.5  # A new version answers within a second of its promotion.
+_POLL_S = 0.25  # A new version answers within a second of its promotion, the time to load it included.
 _MAX_RETRY_POLLS = 64  # A version that cannot be loaded is tried again after 1, 2, 4 … 64 polls.
 
 
@@ -62,8 +62,12 @@ class RegistryWatcher:
         with self._lock:
             self._check()
 
-    def promote(self, version: str) -> None:
+    def promote(self, version: str, *, actor: str = "") -> None:
         """Make a version the current one and serve it at once.
+
+        Args:
+            version: The version.
+            actor: Who wants it, for the registry's record; whoever runs this process if empty.
 
         Raises:
             NotFoundError: If the registry has no such version.
@@ -74,16 +78,21 @@ class RegistryWatcher:
             if version not in versions:
                 raise NotFoundError(f"no model version {version!r} (choices: {', '.join(versions) or 'none'})")
             self._take_up(version)
-            self._store.promote(version)  # Once it serves: what cannot be loaded never becomes the current one.
+            self._store.promote(
+                version, actor=actor
+            )  # Once it serves: what cannot be loaded never becomes the current one.
 
-    def roll_back(self) -> str:
+    def roll_back(self, *, actor: str = "") -> str:
         """Make the version before the current one the current one, serve it at once, and return its name.
+
+        Args:
+            actor: Who wants it, for the registry's record; whoever runs this process if empty.
 
         Raises:
             ModelError: If there was none before, or it cannot be loaded.
         """
         with self._lock:
-            version = self._store.rollback()
+            version = self._store.rollback(actor=actor)
             self._polls_to_skip = 0
             self._check()
             if self._served != version:

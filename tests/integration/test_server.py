@@ -21,6 +21,7 @@ from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 from springtide.checkpoint import CheckpointStore
 from springtide.config import PartSettings, Settings
 from springtide.errors import OffsetsLostError, SettingsError
+from springtide.models import ModelStore
 from springtide.ranking.ranker import FAMILIARITY
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
@@ -267,6 +268,47 @@ def test_models_are_swapped_under_load_without_a_dropped_request(
 
     asyncio.run(scenario())
     assert set(versions) == {"", "000001", "000002"}
+
+
+def test_what_is_promoted_by_hand_answers_within_a_second_and_is_recorded(
+    settings: Settings, run_server: RunServer, eventually: Eventually, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    position = publish(settings, diagonal_stream)
+    store = ModelStore(settings.model.url)
+
+    async def answers_with(running: Any, version: str) -> bool:
+        response = await running.recommender.Recommend(pb.RecommendRequest(user="u1"))
+        return bool(response.model_version == version)
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+            await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+            for _ in range(2):
+                await asyncio.to_thread(train_once, settings, "retrain")
+            await eventually(lambda: answers_with(running, "000002"))
+            store.rollback(reason="by hand")  # As `springtide models rollback` does, beside the server.
+            await eventually(lambda: answers_with(running, "000001"), within_s=1)
+            store.promote("000002", reason="by hand again")
+            await eventually(lambda: answers_with(running, "000002"), within_s=1)
+            await running.admin.RollbackModel(admin_pb2.RollbackModelRequest())
+            promoted = await running.admin.PromoteModel(admin_pb2.PromoteModelRequest(version="000002"))
+            assert promoted.model.verdict == "not judged"
+            assert promoted.model.verdict_reason.endswith("interactions to ask for, fewer than 200")
+
+    asyncio.run(scenario())
+    entries = store.audit.entries()
+    assert [(entry.action, entry.from_version, entry.to_version) for entry in entries] == [
+        ("promote", "", "000001"),
+        ("promote", "000001", "000002"),
+        ("roll_back", "000002", "000001"),
+        ("promote", "000001", "000002"),
+        ("roll_back", "000002", "000001"),
+        ("promote", "000001", "000002"),
+    ]
+    assert [entry.reason for entry in entries[2:4]] == ["by hand", "by hand again"]
+    assert all(entry.actor.startswith("trainer ") for entry in entries[:2])
+    assert all(entry.actor.startswith("ipv4:127.0.0.1:") for entry in entries[4:])
 
 
 def test_an_operator_sees_and_steers(

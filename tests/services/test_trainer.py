@@ -37,7 +37,9 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
         model=ModelSettings(url=str(tmp_path / "models"), width=8),
-        training=TrainingSettings(steps=2, fine_tune_steps=2, batch_users=8, edges_per_user=4, num_negatives=8),
+        training=TrainingSettings(
+            steps=2, fine_tune_steps=2, batch_users=8, edges_per_user=4, num_negatives=8, num_threads=1
+        ),
         ranking=RankingSettings(context_weights={}),
     )
 

@@ -158,7 +158,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("version", "create_time", "is_current", "training", "num_interactions", "metrics", "parts")
+    __slots__ = ("version", "create_time", "is_current", "training", "num_interactions", "metrics", "parts", "verdict", "verdict_reason", "gate_ndcg_at_20")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +173,13 @@ class Model(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class GateNdcgAt20Entry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     IS_CURRENT_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +187,9 @@ class Model(_message.Message):
     NUM_INTERACTIONS_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_REASON_FIELD_NUMBER: _ClassVar[int]
+    GATE_NDCG_AT_20_FIELD_NUMBER: _ClassVar[int]
     version: str
     create_time: _timestamp_pb2.Timestamp
     is_current: bool
@@ -187,7 +197,10 @@ class Model(_message.Message):
     num_interactions: int
     metrics: _containers.ScalarMap[str, float]
     parts: _containers.ScalarMap[str, str]
-    def __init__(self, version: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_current: _Optional[bool] = ..., training: _Optional[str] = ..., num_interactions: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., parts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    verdict: str
+    verdict_reason: str
+    gate_ndcg_at_20: _containers.ScalarMap[str, float]
+    def __init__(self, version: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_current: _Optional[bool] = ..., training: _Optional[str] = ..., num_interactions: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., parts: _Optional[_Mapping[str, str]] = ..., verdict: _Optional[str] = ..., verdict_reason: _Optional[str] = ..., gate_ndcg_at_20: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class StartTrainingRequest(_message.Message):
     __slots__ = ("mode",)
