@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import structlog
-from scipy import stats
 
 from springtide.checkpoint import Checkpoint
 from springtide.config import GateSettings, PartSettings, Settings
 from springtide.errors import SpringtideError
 from springtide.evaluation.replay import Contestant, Replayed, replay
+from springtide.evaluation.significance import Comparison, compare
 from springtide.graph.applying import USER
 from springtide.models import ModelArtifact
 from springtide.plugins.contracts import Baseline
@@ -38,7 +38,6 @@ logger = structlog.stdlib.get_logger(__name__)
 K = 20
 CANDIDATE = "candidate"
 CHAMPION = "champion"
-_CONFIDENCE = 0.95  # Of the intervals that are recorded.
 _DIGITS = 6
 
 Scores = npt.NDArray[np.float64]
@@ -125,7 +124,7 @@ def judge(
         num_asked = np.count_nonzero(is_asked)
         return _not_judged(f"{num_asked:,} interactions with new items to ask for, fewer than {gate.min_questions:,}")
     scores = {name: found.ndcg(name, K)[is_asked] for name in found.ranks}
-    verdict = _decide(scores, champion, candidate, left_out, gate)
+    verdict = _decide(scores, champion, candidate, left_out, gate, settings.training.seed)
     about = {
         "metric": f"ndcg@{K}",
         "segment": gate.segment,
@@ -140,35 +139,23 @@ def judge(
     return Verdict(verdict.is_promoted, verdict.reason, {**verdict.report, **about}, verdict.baseline)
 
 
-@dataclass(frozen=True, slots=True)
-class _Difference:
-    """How much better the candidate is, by question: mean, its interval, and how likely chance makes it that bad."""
+def _p_worse(difference: Comparison) -> float:
+    """Return how likely chance alone would make the candidate fall behind as far: the one-sided p."""
+    half = difference.p_value / 2
+    return half if difference.difference < 0 else 1.0 - half
 
-    mean: float
-    low: float
-    high: float
-    p_worse: float
 
-    @classmethod
-    def of(cls, ours: Scores, theirs: Scores) -> "_Difference":
-        differences = ours - theirs
-        mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
-        if deviation == 0.0:  # The same answers, or nearly: a t test would divide by it.
-            return cls(mean, mean, mean, 1.0 if mean >= 0 else 0.0)
-        error, freedom = deviation / np.sqrt(len(differences)), len(differences) - 1
-        half = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, freedom)) * error
-        return cls(mean, mean - half, mean + half, float(stats.t.cdf(mean / error, freedom)))
+def _to_report(difference: Comparison) -> dict[str, float]:
+    return {
+        "difference": round(difference.difference, _DIGITS),
+        "low": round(difference.low, _DIGITS),
+        "high": round(difference.high, _DIGITS),
+        "p_worse": round(_p_worse(difference), _DIGITS),
+    }
 
-    def to_report(self) -> dict[str, float]:
-        return {
-            "difference": round(self.mean, _DIGITS),
-            "low": round(self.low, _DIGITS),
-            "high": round(self.high, _DIGITS),
-            "p_worse": round(self.p_worse, _DIGITS),
-        }
 
-    def __str__(self) -> str:
-        return f"{self.mean:+.4f} (95 % {self.low:+.4f} to {self.high:+.4f})"
+def _words(difference: Comparison) -> str:
+    return f"{difference.difference:+.4f} (95 % {difference.low:+.4f} to {difference.high:+.4f})"
 
 
 def _decide(
@@ -177,6 +164,7 @@ def _decide(
     candidate: ModelArtifact,
     left_out: Mapping[str, str],
     gate: GateSettings,
+    seed: int,
 ) -> Verdict:
     """Decide, given float64 ``[n]`` for each contestant: what each question was worth."""
     ours = scores[CANDIDATE]
@@ -185,22 +173,22 @@ def _decide(
     report: dict[str, Any] = {}
     if champion is not None and CHAMPION in scores:
         version = champion.manifest.version
-        difference = _Difference.of(ours, scores[CHAMPION])
-        report["champion"] = {"version": version, **difference.to_report()}
-        said.append(f"{difference} against {version}")
-        if difference.p_worse < gate.significance:
+        difference = compare(ours, scores[CHAMPION], seed=seed)
+        report["champion"] = {"version": version, **_to_report(difference)}
+        said.append(f"{_words(difference)} against {version}")
+        if _p_worse(difference) < gate.significance:
             faults.append(f"worse than {version}, which serves")
         if candidate.manifest.training == "retrain" and vectors_by(champion) == "fine_tune" and mean > 0:
-            report["fine_tune_gap"] = round(difference.mean / mean, _DIGITS)
+            report["fine_tune_gap"] = round(difference.difference / mean, _DIGITS)
     elif CHAMPION in left_out:
         said.append(f"the model that serves is left out: {left_out[CHAMPION]}")
     means = {name: float(of.mean()) for name, of in scores.items() if name in gate.baselines}
     best = max(means, key=lambda name: means[name], default=None)
     baseline = None
     if best is not None:
-        difference = _Difference.of(ours, scores[best])
-        report["best_baseline"] = {"name": best, **difference.to_report()}
-        said.append(f"{difference} against the best baseline, {best}")
+        difference = compare(ours, scores[best], seed=seed)
+        report["best_baseline"] = {"name": best, **_to_report(difference)}
+        said.append(f"{_words(difference)} against the best baseline, {best}")
         if mean < means[best]:
             faults.append(f"behind {best}")
             is_best = CHAMPION not in scores or float(scores[CHAMPION].mean()) < means[best]
