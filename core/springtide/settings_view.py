@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from springtide.config import Settings
 from springtide.settings_file import NONE, LoadedSettings
 
@@ -25,6 +27,39 @@ def to_toml(loaded: LoadedSettings) -> str:
     lines: list[str] = []
     _write_table(masked(loaded.settings), (), loaded.origins, lines)
     return "\n".join(lines).strip() + "\n"
+
+
+def changes_to_toml(settings: Settings) -> str:
+    """Return what of the settings is not a default, as TOML that can be read back.
+
+    What holds a secret is left out, and a comment names it.
+    """
+    left_out: list[str] = []
+    changes = _changes(settings, type(settings)(), masked(settings), (), left_out)
+    lines = [f"# Left out, since it holds a secret: {name}" for name in left_out]
+    _write_table(changes, (), {}, lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _changes(
+    of: BaseModel, default: BaseModel | None, shown: Mapping[str, Any], path: tuple[str, ...], left_out: list[str]
+) -> dict[str, Any]:
+    """Return what differs, section by section; a table with names of one's own is there whole or not at all."""
+    changes: dict[str, Any] = {}
+    plain = of.model_dump(mode="json")
+    for key in type(of).model_fields:
+        value, usual = getattr(of, key), getattr(default, key, None)
+        if value == usual:
+            continue
+        here = (*path, key)
+        if isinstance(value, BaseModel):
+            within = usual if type(usual) is type(value) else None
+            changes[key] = _changes(value, within, shown[key], here, left_out)
+        elif shown[key] == plain[key]:
+            changes[key] = plain[key]
+        else:
+            left_out.append(".".join(here))
+    return changes
 
 
 def _mask(value: Any, name: str = "") -> Any:
