@@ -90,7 +90,7 @@ class Trainer:
         if checkpoint is None:
             return None
         plan = decide(self._settings.training, now_ms, checkpoint.num_events, PastTrainings.of(manifests), requests)
-        if plan is None:
+        if plan is None or (not plan.request_id and plan.mode == "refit" and self._serves_baseline()):
             return None
         if not plan.request_id and (checkpoint.name == self._hopeless_checkpoint or not self._may_try("")):
             return None
@@ -233,6 +233,11 @@ class Trainer:
         except ModelError as error:
             logger.warning("champion_unreadable", model=current, reason=str(error))
             return None
+
+    def _serves_baseline(self) -> bool:
+        """Return whether what serves has no exponents that could be learned anew."""
+        current = self._models.current()
+        return current is not None and self._models.manifest(current).training == "baseline"
 
     def _base_of(self, plan: Plan, champion: ModelArtifact | None) -> ModelArtifact | None:
         """Return the model to go on from; None to retrain, as planned or for want of one that fits."""

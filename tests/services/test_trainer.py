@@ -336,3 +336,17 @@ def test_without_the_gate_every_model_is_promoted(settings: Settings, tmp_path: 
     store = ModelStore(settings.model.url)
     assert train_once(settings) == store.current()
     assert store.manifest("000001").gate == {}
+
+
+def test_no_exponents_are_learned_on_schedule_while_a_baseline_serves(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    training = settings.training.model_copy(update={"refit_after_events": 100, "fine_tune_after_events": 300})
+    settings = settings.model_copy(update={"training": training})
+    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    write_checkpoint(settings, repeats=6)
+    assert trainer.step(NOW_MS) == "000001"
+    later_ms = store.manifest("000001").created_ms + 1
+    write_checkpoint(settings, repeats=8)
+    assert trainer.step(later_ms) is None
+    write_checkpoint(settings, repeats=9)
+    assert trainer.step(later_ms) == "000003"

@@ -30,7 +30,7 @@ from springtide.training.loop import OnProgress, Progress
 
 __all__ = ["Contestant", "Replayed", "replay", "state_of_past"]
 
-_NUM_REFRESHES = 64  # Of the items' vectors and of weights that no bucket tells apart; a server does so every second.
+_NUM_REFRESHES = 24  # Of the items' vectors and of weights that no bucket tells apart; a server does so every second.
 _NO_ROWS = np.empty(0, np.int32)
 
 Int64s = npt.NDArray[np.int64]

@@ -38,6 +38,7 @@ logger = structlog.stdlib.get_logger(__name__)
 K = 20
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+_NUM_REFITS = 4  # Of each baseline on the way: a slice of weeks is never more than some days ahead of its fit.
 _DIGITS = 6
 
 Scores = npt.NDArray[np.float64]
@@ -117,6 +118,7 @@ def judge(
         plugins,
         num_questions=gate.num_questions,
         seed=settings.training.seed,
+        num_refits=_NUM_REFITS,
         on_progress=on_progress,
     )
     is_asked = found.is_new if gate.segment == "new" else np.ones(len(found), bool)
