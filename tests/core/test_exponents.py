@@ -363,3 +363,43 @@ def test_items_that_came_late_are_not_taken_for_a_season(is_seasonal):
     assert found is not None
     exponent = found.exponents.new.factors["year"]["year"]
     assert exponent > 0.5 if is_seasonal else exponent == 0.0
+
+
+class OfLate(ContextWeight):
+    """How often an item was taken lately, over how often it ever was."""
+
+    factors = (Factor("late", is_passing=True),)
+
+    def __init__(self):
+        self._seen = np.zeros(0, np.int32)
+
+    def observe(self, observed):
+        self._seen = np.concatenate([self._seen, observed.item_rows])
+
+    def item_log_lifts(self, moment, num_items):
+        late, ever = (np.bincount(seen, minlength=num_items) + 1.0 for seen in (self._seen[-200:], self._seen))
+        return np.log(late / late.sum() * ever.sum() / ever)[None, :].astype(np.float32)
+
+
+@pytest.mark.parametrize(("goes_on", "low", "high"), [([True] * 8, 0.5, 1.5), ([False] * 7 + [True], 0.0, 0.4)])
+def test_trend_that_went_on_once_is_not_trusted(goes_on, low, high):
+    """In each of eight parts some items are liked; in the next part most of them still are, if the fashion goes on."""
+    generator = np.random.default_rng(16)
+    liked = generator.normal(size=(9, NUM_ITEMS))
+    of_part = []
+    for number in range(8):
+        if number and goes_on[number]:
+            liked[number] = 0.9 * liked[number - 1] + 0.4 * liked[number]
+        of_part += [(1.2 * liked[number] + generator.gumbel(size=(500, NUM_ITEMS))).argmax(1)]
+    items = np.concatenate(of_part)
+    times = START_MS + np.arange(len(items)) * MS_PER_HOUR
+    events = observed_of(zip(generator.integers(0, NUM_USERS, len(items)), items, times, strict=True))
+    settings = replace(SETTINGS, is_live=False)
+
+    def make_weights():
+        return {"popularity": Popularity(), "of_late": OfLate()}
+
+    found = fit_exponents(events, 3_500, USERS, ITEMS, make_weights, settings, seed=0)
+    assert found is not None
+    assert low <= found.exponents.new.factors["of_late"]["late"] <= high
+    assert found.errors.new.factors["of_late"]["late"] > 0.0

@@ -17,6 +17,9 @@ from springtide.ranking.weights import Exponents, Terms, bucket_of, factor_names
 from springtide.training.graph import part, some_of
 from springtide.training.logit import ConditionalLogit, ExponentSettings
 
+_MAX_STARTS = 8  # Slices that a passing factor is learned over: each costs a fold of all counts.
+_UNTOUCHED_SHARE = 0.25  # Of the history: before that, counts say little.
+_MAX_CIRCUMSTANCES = 256  # Different ones, each of which makes weights of all items.
 _SMALLEST_COSINE = 1e-6  # A cosine that counts for nothing would leave the temperature infinite.
 
 
@@ -65,8 +68,14 @@ def fit_exponents(
     if len(events) == 0:
         return None
     vectors = (user_vectors, item_vectors)
-    latest = _fit_latest(interactions, split, events, vectors, make_weights(), settings, generator)
-    exponents, errors, loss = latest.solve()
+    if settings.is_live:
+        latest = _live_problem(interactions, split, events, vectors, make_weights(), settings, generator)
+        exponents, errors, loss = latest.solve()
+    else:
+        passing = _fit_passing(interactions, split, vectors, make_weights(), settings, generator)
+        latest = _frozen_problem(interactions, split, events, vectors, make_weights(), passing[0], settings, generator)
+        exponents, errors, loss = latest.solve()
+        errors = np.where(np.isfinite(passing[0]), passing[1], errors)
     exponents, errors = _fit_whole_history(
         interactions, exponents, errors, vectors, make_weights(), settings, generator
     )
@@ -75,7 +84,7 @@ def fit_exponents(
     return ExponentFit(_to_exponents(names, exponents), loss, latest.num_events, _to_exponents(names, errors))
 
 
-def _fit_latest(
+def _live_problem(
     interactions: Observed,
     split: int,
     events: npt.NDArray[np.int64],
@@ -84,20 +93,15 @@ def _fit_latest(
     settings: ExponentSettings,
     generator: np.random.Generator,
 ) -> ConditionalLogit:
-    """Return the problem of the latest slice: all exponents but those that need the whole history."""
+    """Return the problem of the latest slice, each interaction with features as of its own moment.
+
+    All exponents are free but those that need the whole history.
+    """
     is_free = ~_needs_whole_history(weights)
     none = np.zeros((2, len(is_free)), np.float32)
     problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings)
     problem.observe(part(interactions, 0, split))
     observed = split
-    if not settings.is_live:
-        frozen_ms = int(interactions.timestamps_ms[split])
-        num_chosen = min(len(events), settings.num_moments * settings.events_per_moment)
-        taken = generator.choice(events, num_chosen, replace=False)
-        for places in _alike(interactions, taken)[: settings.num_moments]:
-            moment = dataclasses.replace(_moment_of(interactions, int(taken[places[0]])), timestamp_ms=frozen_ms)
-            problem.add(moment, taken[places], frozen_ms, generator)
-        return problem
     for moment, chosen in _moments(interactions, events, weights, settings, generator):
         chosen = chosen[chosen >= observed]  # Windows may overlap: nothing is asked for that was observed already.
         if len(chosen) == 0:
@@ -108,6 +112,91 @@ def _fit_latest(
             observed = first
         problem.add(moment, chosen, None, generator)
     return problem
+
+
+def _frozen_problem(
+    interactions: Observed,
+    split: int,
+    events: npt.NDArray[np.int64],
+    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    weights: Mapping[str, ContextWeight],
+    fixed: npt.NDArray[np.float64],
+    settings: ExponentSettings,
+    generator: np.random.Generator,
+) -> ConditionalLogit:
+    """Return the problem of the latest slice, all features as of its start.
+
+    Args:
+        interactions: Oldest first.
+        split: Where the slice starts.
+        events: Interactions of the slice.
+        vectors: Of users and items.
+        weights: They know nothing yet.
+        fixed: float64 ``[2, 1 + num_factors]``, exponents that are not sought; NaN for those that are.
+        settings: How to sample.
+        generator: The source of chance.
+    """
+    is_free = ~_needs_whole_history(weights) & np.isnan(fixed).all(0)
+    known = np.nan_to_num(fixed, nan=0.0).astype(np.float32)
+    problem = ConditionalLogit(interactions, *vectors, weights, is_free, known, settings)
+    problem.observe(part(interactions, 0, split))
+    _add_frozen(problem, interactions, split, events, settings.num_moments * settings.events_per_moment, generator)
+    return problem
+
+
+def _fit_passing(
+    interactions: Observed,
+    split: int,
+    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    weights: Mapping[str, ContextWeight],
+    settings: ExponentSettings,
+    generator: np.random.Generator,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the exponents of passing factors and their errors, float64 ``[2, 1 + num_factors]``, NaN for all others.
+
+    With everything frozen at the start of one slice, that one moment decides what a trend is worth: whether the fashion
+    of that week went on. So it is learned over several slices of the same length, one after the other, each frozen at
+    its own start. Cosines are left out, since the vectors were trained on the earlier slices.
+    """
+    is_passing = np.array([False, *(factor.is_passing for weight in weights.values() for factor in weight.factors)])
+    nothing = np.full((2, len(is_passing)), np.nan)
+    length = len(interactions) - split
+    oldest = int(_UNTOUCHED_SHARE * len(interactions))
+    starts = list(range(split, oldest, -length))[:_MAX_STARTS][::-1]
+    if not is_passing.any() or len(starts) < 2:
+        return nothing, nothing
+    is_free = ~_needs_whole_history(weights)
+    is_free[0] = False
+    none = np.zeros((2, len(is_free)), np.float32)
+    problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings)
+    observed = 0
+    for start in starts:
+        problem.observe(part(interactions, observed, start))
+        observed = start
+        events = known_events(interactions, start)
+        events = events[events < start + length]
+        num_chosen = settings.num_moments * settings.events_per_moment // len(starts)
+        _add_frozen(problem, interactions, start, events, num_chosen, generator)
+    if problem.num_events == 0:
+        return nothing, nothing
+    exponents, errors, _ = problem.solve()
+    return np.where(is_passing, exponents, np.nan), np.where(is_passing, errors, np.nan)
+
+
+def _add_frozen(
+    problem: ConditionalLogit,
+    interactions: Observed,
+    start: int,
+    events: npt.NDArray[np.int64],
+    num_chosen: int,
+    generator: np.random.Generator,
+) -> None:
+    """Add some of the events, with features as of the time of the interaction at ``start``."""
+    frozen_ms = int(interactions.timestamps_ms[start])
+    taken = generator.choice(events, min(len(events), num_chosen), replace=False)
+    for places in _alike(interactions, taken)[:_MAX_CIRCUMSTANCES]:
+        moment = dataclasses.replace(_moment_of(interactions, int(taken[places[0]])), timestamp_ms=frozen_ms)
+        problem.add(moment, taken[places], frozen_ms, generator)
 
 
 def _fit_whole_history(

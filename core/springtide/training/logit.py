@@ -25,8 +25,8 @@ class ExponentSettings:
         is_live: Whether every feature is as of the interaction's own moment, as in serving; or as of the start of
             the slice, as in an evaluation that freezes everything there.
         penalty: Weight of the squared exponents beside the mean negative log-likelihood.
-        min_z: An exponent within this many standard errors of 0 is 0. Of a dozen terms that say nothing, one in thirteen
-            fits keeps one at 2.5; at 2 it is one in four.
+        min_z: An exponent within this many standard errors of 0 is 0. Of a dozen terms that say nothing, one fit in
+            thirteen keeps one at 2.5; at 2 it is one in four.
     """
 
     num_moments: int = 256

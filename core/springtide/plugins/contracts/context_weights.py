@@ -20,11 +20,14 @@ class Factor:
         needs_whole_history: Whether the exponent is learned on moments of the whole history, not of the latest slice:
             the time of year does not change within a few weeks. The term must be about how items differ with the
             moment, since it is learned without cosines.
+        is_passing: Whether what it says is true for a while, as a trend is: where everything is frozen, its exponent is
+            learned over several starts, since at one alone chance decides.
     """
 
     name: str
     is_signed: bool = False
     needs_whole_history: bool = False
+    is_passing: bool = False
 
 
 class ContextWeight:
