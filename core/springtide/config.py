@@ -127,7 +127,7 @@ class ModelSettings(_Section):
     num_layers: Annotated[int, Field(ge=1, le=8)] = 2
     encoder: Part = PartSettings(name="lightgcn")
     aggregator: Part | None = None
-    loss: Part = PartSettings(name="cce")
+    loss: Part = PartSettings(name="reconstruction")
     negatives: Part = PartSettings(name="popularity")
     tasks: Table[TaskSettings] = {}
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

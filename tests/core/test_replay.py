@@ -73,6 +73,19 @@ def test_ranks_are_those_of_the_true_items() -> None:
     assert found.num_items == 4
 
 
+def test_new_items_are_ranked_among_those_the_user_never_had() -> None:
+    found = replayed([Contestant("counts", Counting())])
+    # Bob had a and b before c; dan had nothing before d, and d before a.
+    assert found.new_ranks["counts"].tolist() == [0, 1, 0, 4, 1]
+    assert found.ndcg("counts", is_new_only=True) == pytest.approx([1, 1 / np.log2(5), 1])
+
+
+def test_model_leaves_out_what_the_user_had_when_it_ranks_new_items() -> None:
+    found = replayed([Contestant("fallback", None)])
+    assert (found.new_ranks["fallback"] <= found.ranks["fallback"]).all()
+    assert found.new_ranks["fallback"][1] < found.ranks["fallback"][1]
+
+
 def test_a_rank_beyond_k_is_worth_nothing() -> None:
     found = replayed([Contestant("counts", Counting())])
     assert found.ndcg("counts", k=2) == pytest.approx([1 / np.log2(3), 0, 1, 0, 1])
@@ -85,7 +98,10 @@ def test_a_question_sees_all_that_came_before_and_nothing_of_its_own_moment() ->
         (START, [START_MS + 3, START_MS]),
         (START + 1, [START_MS + 4, START_MS + 1]),
         (START + 1, [START_MS + 4, START_MS + 1]),
+        (START + 1, [START_MS + 4, START_MS + 1]),  # One of the two is new to bob: once more, among new items.
         (START + 2, []),
+        (START + 2, []),
+        (START + 3, [START + 2]),
         (START + 3, [START + 2]),
     ]
 

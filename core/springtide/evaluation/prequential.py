@@ -141,18 +141,17 @@ class Prequential:
 def measured_of(replayed: Replayed, name: str, fit_seconds: float) -> Measured:
     """Return how good one contestant was, over all questions and over those whose item was new to the user, or not.
 
-    Every question has one right answer: so recall is whether it was among the first.
+    New items are ranked among new ones. Every question has one right answer: recall is whether it was among the first.
     """
-    of_each = metrics_of_ranks(replayed.ranks[name])
-    of_each |= {key.replace("hit@", "recall@"): values for key, values in of_each.items() if key.startswith("hit@")}
     segments: dict[str, SegmentMetrics] = {}
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for segment, mask in (
-        (NEW, replayed.is_new),
-        (REPEAT, ~replayed.is_new),
-        (ALL, np.ones(len(replayed), bool)),
+    for segment, mask, ranks in (
+        (NEW, replayed.is_new, replayed.new_ranks[name]),
+        (REPEAT, ~replayed.is_new, replayed.ranks[name]),
+        (ALL, np.ones(len(replayed), bool), replayed.ranks[name]),
     ):
-        of_some = {key: values[mask] for key, values in of_each.items()}
+        of_some = metrics_of_ranks(ranks[mask])
+        of_some |= {key.replace("hit@", "recall@"): each for key, each in of_some.items() if key.startswith("hit@")}
         segments[segment] = segment_metrics(of_some)
         arrays |= arrays_of(segment, replayed.user_rows[mask].astype(np.int64), of_some)
         arrays[f"{segment}.times"] = replayed.timestamps_ms[mask]

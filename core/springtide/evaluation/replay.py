@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -63,7 +63,8 @@ class Replayed:
         item_rows: int32 ``[n]``, what was taken.
         is_new: bool ``[n]``, whether the user had never taken it before.
         num_items: How many items are ranked; rank ``num_items + 1`` is of an item that is not.
-        ranks: By name, int64 ``[n]``, 1 for the best.
+        ranks: By name, int64 ``[n]``, 1 for the best, among all items.
+        new_ranks: By name, int64 ``[n]``, among the items that the user never had; 0 where the item is one they had.
         seconds: By name, wall time of fitting and asking.
         failures: By name, why a baseline could not be fitted: such a one has no ranks.
     """
@@ -74,15 +75,22 @@ class Replayed:
     is_new: npt.NDArray[np.bool_]
     num_items: int
     ranks: dict[str, Int64s]
+    new_ranks: dict[str, Int64s]
     seconds: dict[str, float]
     failures: dict[str, str]
 
     def __len__(self) -> int:
         return len(self.timestamps_ms)
 
-    def ndcg(self, name: str, k: int = 20) -> npt.NDArray[np.float64]:
-        """Return the NDCG of each question, which has one right answer: float64 ``[n]``, 1 / log2(1 + rank) or 0."""
-        ranks = self.ranks[name]
+    def ndcg(self, name: str, k: int = 20, *, is_new_only: bool = False) -> npt.NDArray[np.float64]:
+        """Return the NDCG of each question, which has one right answer: float64 ``[n]``, 1 / log2(1 + rank) or 0.
+
+        Args:
+            name: Of the contestant.
+            k: Ranks beyond it are worth nothing.
+            is_new_only: Only questions whose item was new to the user, ranked among the items that were.
+        """
+        ranks = self.new_ranks[name][self.is_new] if is_new_only else self.ranks[name]
         gains: npt.NDArray[np.float64] = np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
         return gains
 
@@ -150,6 +158,7 @@ def replay(
     ]
     is_new = np.zeros(len(asked), bool)
     ranks = {name: np.zeros(len(asked), np.int64) for name in askers}
+    new_ranks = {name: np.zeros(len(asked), np.int64) for name in askers}
     fed_ms = start_ms
     for start, stop in _moments(times):
         now_ms = int(times[start])
@@ -159,15 +168,19 @@ def replay(
         assert newest_ms is None or newest_ms < now_ms, f"asked as of {now_ms} when {newest_ms} is known"
         here = slice(start, stop)
         is_new[here] = _is_new(live, users[here], items[here])
+        new = start + np.flatnonzero(is_new[here])
         for name, asker in askers.items():
             with _timed(seconds, name):
                 if start and _is_due(start, stop, len(asked), asker.num_refreshes):
                     asker.refresh(stream.before(now_ms))
                 ranks[name][here] = asker.ranks(queries[here], item_ids[here])
+                if len(new):
+                    wanted = [replace(queries[place], exclude_seen=("*",)) for place in new]
+                    new_ranks[name][new] = asker.ranks(wanted, [item_ids[place] for place in new])
         if on_progress is not None:
             on_progress(Progress("replay", stop, len(asked)))
     num_items = view.num_nodes(state.rules.item_type)
-    return Replayed(times, users, items, is_new, num_items, ranks, seconds, failures)
+    return Replayed(times, users, items, is_new, num_items, ranks, new_ranks, seconds, failures)
 
 
 class _Asker(Protocol):
@@ -227,6 +240,9 @@ class _Fitted:
         user_rows = view.nodes(USER).ids.rows([query.user_id for query in queries])
         scores = self._baseline.scores(user_rows.astype(np.int64), histories, now_ms)
         scores[:, self._forgotten] = -np.inf
+        for of_query, query, history in zip(scores, queries, histories, strict=True):
+            if query.exclude_seen:
+                of_query[history.distinct()[0]] = -np.inf
         return places_of(scores, view.nodes(self._state.rules.item_type).ids.rows(item_ids))
 
 

@@ -125,7 +125,7 @@ def judge(
     if np.count_nonzero(is_asked) < gate.min_questions:
         num_asked = np.count_nonzero(is_asked)
         return _not_judged(f"{num_asked:,} interactions with new items to ask for, fewer than {gate.min_questions:,}")
-    scores = {name: found.ndcg(name, K)[is_asked] for name in found.ranks}
+    scores = {name: found.ndcg(name, K, is_new_only=gate.segment == "new") for name in found.ranks}
     verdict = _decide(scores, champion, candidate, left_out, gate, settings.training.seed)
     about = {
         "metric": f"ndcg@{K}",
@@ -228,7 +228,7 @@ def _means(found: Replayed) -> dict[str, dict[str, float]]:
         values = found.ndcg(name, K)
         means[name] = {"all": round(float(values.mean()), _DIGITS)}
         if found.is_new.any():
-            means[name]["new"] = round(float(values[found.is_new].mean()), _DIGITS)
+            means[name]["new"] = round(float(found.ndcg(name, K, is_new_only=True).mean()), _DIGITS)
     return means
 
 
