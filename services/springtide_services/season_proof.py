@@ -28,6 +28,10 @@ def prove(
     month: Annotated[
         list[int] | None, typer.Option(help="Walk the Complete Journey to the end of this month; may be repeated.")
     ] = None,
+    fine_tune: Annotated[
+        str | None,
+        typer.Option(help="Walk through this data set, training from scratch and fine-tuning.", metavar="DATASET"),
+    ] = None,
     results: Annotated[
         Path, typer.Option(help="Where results are kept, so that the same command goes on.", metavar="PATH")
     ] = Path("springtide-state/walk-forward.jsonl"),
@@ -41,6 +45,8 @@ def prove(
     if events:
         show_recovery(events, loaded, plugins)
         show_effects(events, loaded, plugins)
+    if fine_tune:
+        show_fine_tuning(fine_tune, loaded, plugins)
     if month:
         show_months(month, results, loaded, plugins)
 
@@ -103,6 +109,36 @@ def show_effects(num_events: int, settings: "Settings", plugins: "Plugins") -> N
         world, _with_weights(settings, ["popularity", "calendar", "place", "weather", "trend"]), plugins
     )
     table.add_row("all", "all", f"{base.share:.1%}", f"{every.share:.1%}", "", "", f"{every.share_of_context:.1%}")
+    console().print(table)
+
+
+def show_fine_tuning(dataset: str, settings: "Settings", plugins: "Plugins") -> None:
+    """Print what fine-tuning loses and saves against training from scratch, block by block."""
+    from rich.table import Table
+
+    from springtide.evaluation.datasets import fetch
+    from springtide.evaluation.fine_tuning import compare_fine_tuning
+    from springtide_services.terminal import StageBars, console, progress
+
+    table = Table(box=None, pad_edge=False, title="Fine-tuned block after block, of retrained", title_justify="left")
+    for heading in ("block", "new: NDCG@20", "of retrained", "all: NDCG@20", "of retrained", "seconds", "of retrained"):
+        table.add_column(heading, justify="right")
+    with progress(console(stderr=True)) as bars:
+        stages = StageBars(bars)
+        for block in compare_fine_tuning(
+            fetch(dataset), settings, plugins, lambda now: stages.show(now.stage, now.done, now.total, now.loss)
+        ):
+            stages.clear()
+            ours, whole = block.fine_tuned, block.retrained
+            table.add_row(
+                f"{block.number}",
+                f"{ours.new:.4f}",
+                f"{ours.new / whole.new:.1%}",
+                f"{ours.all:.4f}",
+                f"{ours.all / whole.all:.1%}",
+                f"{ours.seconds:.1f}",
+                f"{ours.seconds / whole.seconds:.1%}",
+            )
     console().print(table)
 
 
