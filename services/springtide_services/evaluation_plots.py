@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _OURS = ("#2f7d4f", "#b5612a", "#5d4a8a", "#1f2d3a")
 _OTHERS = ("#9aa5b1", "#7d8ea1", "#b9a88f", "#a58f9f", "#8fa59a")
+_DASHES = ("-", "--", ":")  # Of the baselines, whose colours are alike.
 _DPI = 130
 _MOST_BASELINES = 3  # Beside the models: more lines cannot be told apart.
 _DAYS_BY_DAY = 14  # A longer stretch is drawn week by week.
@@ -62,6 +63,8 @@ def draw_all(report: Report, folder: Path) -> Iterator[Path]:
 def windows(times_ms: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
     """Return means by day, or by week where there are more than two of them: each with the moment it begins at.
 
+    A last one of which not even half has passed belongs to the one before.
+
     Args:
         times_ms: int64 ``[n]``, ascending.
         values: float ``[n]``.
@@ -69,6 +72,8 @@ def windows(times_ms: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]
     is_long = times_ms[-1] - times_ms[0] > _DAYS_BY_DAY * MS_PER_DAY
     span_ms = (7 if is_long else 1) * MS_PER_DAY
     window = (times_ms - times_ms[0]) // span_ms
+    if window[-1] > 0 and (times_ms[-1] - times_ms[0]) % span_ms < span_ms / 2:
+        window[window == window[-1]] = window[window < window[-1]][-1]
     return [
         (int(times_ms[0] + number * span_ms), float(values[window == number].mean()))
         for number in np.unique(window).tolist()
@@ -111,8 +116,10 @@ def _tidy(axes: "Axes", title: str) -> None:
 def _segments(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
     """Draw bars of NDCG@20, with intervals: new, repeat and all, and below them the finer kinds of new items."""
     finer = [name for name in report.segments(dataset) if name.startswith(f"{NEW}: ")]
-    parts = [list(SEGMENTS), *([finer] if finer else [])]
-    note = "NDCG@20, with 95 % intervals; in brackets: how many were asked"
+    usual = [name for name in SEGMENTS if any(_size(report, dataset, model, name) for model in models)]
+    parts = [usual, *([finer] if finer else [])]
+    what = "mean over the blocks" if report.split == WALK_FORWARD else "with 95 % intervals"
+    note = f"NDCG@20, {what}; in brackets: how many were asked"
     figure = _figure(f"{title_of(dataset)}: by segment", note, 4.2 + 3.0 * (len(parts) - 1))
     colours = _colours(report, models)
     grid = figure.subplots(len(parts), 1, squeeze=False)[:, 0]
@@ -136,20 +143,30 @@ def _segments(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
                     yerr=error,
                     error_kw={"elinewidth": 1.0, "capsize": 2, "ecolor": "#444444"},
                 )
-        sizes = [
-            max((of.num_users for m in models if (of := report.figures(dataset, m, s))), default=0) for s in segments
-        ]
-        labels = [
-            segment.removeprefix(f"{NEW}: ").replace(" ", "\n", 1 if ":" not in segment else 2) for segment in segments
-        ]
+        sizes = [max(_size(report, dataset, model, segment) for model in models) for segment in segments]
+        labels = [_folded(segment.removeprefix(f"{NEW}: ")) for segment in segments]
         axes.set_xticks(
             range(len(segments)),
             [f"{label}\n({size:,})" for label, size in zip(labels, sizes, strict=True)],
             fontsize=8.5,
         )
-        _tidy(axes, "what was asked for" if segments[0] == NEW else "new items, by kind of user and item")
+        _tidy(axes, "what was asked for" if segments == usual else "new items, by kind of user and item")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure
+
+
+def _size(report: Report, dataset: str, model: str, segment: str) -> int:
+    """Return how many questions a model was asked in a segment."""
+    figures = report.figures(dataset, model, segment)
+    return 0 if figures is None else figures.num_users
+
+
+def _folded(segment: str) -> str:
+    """Break such as ``item age < 7 days`` after what tells apart."""
+    for heading in ("user activity", "item age", "users", "items"):
+        if segment.startswith(f"{heading} "):
+            return f"{heading}\n{segment.removeprefix(heading).strip()}"
+    return segment
 
 
 def _over_time(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
@@ -162,7 +179,12 @@ def _over_time(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
     for axes, segment in zip(panels, (NEW, ALL), strict=True):
         for model in models:
             line = {"color": colours[model], "label": model, "marker": "o", "markersize": 4}
-            line |= {"linewidth": 2.2 if model in report.ours else 1.4}
+            place = (
+                [name for name in models if name not in report.ours].index(model) if model not in report.ours else -1
+            )
+            line |= (
+                {"linewidth": 2.2, "linestyle": "-"} if place < 0 else {"linewidth": 1.4, "linestyle": _DASHES[place]}
+            )
             if is_replay:
                 times, values = _replayed(report, dataset, model, segment)
                 if not len(times):
@@ -224,8 +246,17 @@ def _reliability(report: Report, dataset: str) -> "Figure | None":
     axes.set_yscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_percent)
+        axis.set_minor_formatter(_percent)
+        axis.set_tick_params(which="both", labelsize=8.5)
     axes.set_xlabel("chance foretold, that the next interaction is with the item")
     axes.set_ylabel("share of later interactions")
     axes.legend(fontsize=9, frameon=False, loc="upper left")
     _tidy(axes, "")
     return figure
+
+
+def _percent(value: float, _: float) -> str:
+    """Name the ticks that begin with 1, 2 or 5: more would stand in each other's way."""
+    return f"{100 * value:.3g} %" if f"{value:e}"[0] in "125" else ""

@@ -154,7 +154,7 @@ def _reasons(report: Report, models: Mapping[str, str]) -> Iterator[str]:
 
 def _table(title: str) -> Table:
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     return table
 
 

@@ -31,7 +31,7 @@ JOURNEY, FILMS = "complete-journey", "movielens-100k"
 
 
 def with_parts(**names: str) -> Settings:
-    parts = {kind: PartSettings(name=name) for kind, name in {"aggregator": "sum", **names}.items()}
+    parts = {kind: PartSettings(name=name) for kind, name in {"aggregator": "sum", "loss": "cce", **names}.items()}
     return Settings().model_copy(update={"model": Settings().model.model_copy(update=parts)})
 
 
