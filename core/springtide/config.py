@@ -153,7 +153,7 @@ class TrainingSettings(_Section):
     learning_rate: Positive = 0.02
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     rating_types: tuple[str, ...] = ("rating",)  # Interaction types whose value is a rating (a purchase's is a count).
-    edge_half_life_days: Positive | None = None
+    edge_half_life_days: Positive | None = 120.0
     sampling_half_life_days: Positive | None = None  # Neighbours are drawn by age (``Edges.sample``), or uniformly.
     positive_half_life_days: Positive | None = 90.0  # How fast an interaction stops being drawn as a positive.
     exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07  # The latest share; more if that tells little.

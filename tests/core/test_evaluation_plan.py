@@ -43,11 +43,11 @@ def plugins_of(*, origin: str = "parts 1.0") -> Plugins:
 
 
 def settings_with(**model: object) -> Settings:
-    return Settings.model_validate({"model": model})
+    return Settings.model_validate({"model": {"loss": "cce", **model}})
 
 
 def test_nothing_chosen_is_the_model_of_the_settings() -> None:
-    settings = Settings()
+    settings = settings_with()
 
     (section,) = plan_sections(settings, plugins_of(), Choice())
 
@@ -56,7 +56,7 @@ def test_nothing_chosen_is_the_model_of_the_settings() -> None:
 
 
 def test_every_encoder_comes_with_the_aggregator_it_states() -> None:
-    (section,) = plan_sections(Settings(), plugins_of(), Choice(has_all_encoders=True))
+    (section,) = plan_sections(settings_with(), plugins_of(), Choice(has_all_encoders=True))
 
     assert (section.varied, section.same) == ("encoder", "loss cce")
     assert list(section.models) == ["lightgcn, sum", "plain, mean", "stating, max"]
@@ -75,13 +75,13 @@ def test_settings_encoder_keeps_the_settings_aggregator() -> None:
 def test_named_aggregators_meet_every_encoder() -> None:
     choice = Choice(encoders=["plain", "stating"], aggregators=["max", "sum"])
 
-    (section,) = plan_sections(Settings(), plugins_of(), choice)
+    (section,) = plan_sections(settings_with(), plugins_of(), choice)
 
     assert list(section.models) == ["plain, max", "plain, sum", "stating, max", "stating, sum"]
 
 
 def test_aggregators_alone_meet_the_settings_encoder() -> None:
-    (section,) = plan_sections(Settings(), plugins_of(), Choice(aggregators=["mean", "max"]))
+    (section,) = plan_sections(settings_with(), plugins_of(), Choice(aggregators=["mean", "max"]))
 
     assert list(section.models) == ["lightgcn, mean", "lightgcn, max"]
 
@@ -89,7 +89,7 @@ def test_aggregators_alone_meet_the_settings_encoder() -> None:
 def test_losses_have_a_section_of_their_own() -> None:
     choice = Choice(encoders=["plain"], has_all_losses=True)
 
-    encoders, losses = plan_sections(Settings(), plugins_of(), choice)
+    encoders, losses = plan_sections(settings_with(), plugins_of(), choice)
 
     assert list(encoders.models) == ["plain, mean"]
     assert (losses.varied, losses.same) == ("loss", "encoder lightgcn, sum")
@@ -117,7 +117,7 @@ def test_part_of_the_settings_keeps_its_options_and_others_have_none() -> None:
 )
 def test_part_that_nobody_offers_is_refused(choice: Choice, message: str) -> None:
     with pytest.raises(UnknownPartError) as refused:
-        plan_sections(Settings(), plugins_of(), choice)
+        plan_sections(settings_with(), plugins_of(), choice)
 
     assert str(refused.value) == message
 
@@ -135,7 +135,8 @@ def test_all_that_is_built_in_can_be_made_as_it_is_planned() -> None:
 
 def test_key_changes_with_what_bears_on_the_result() -> None:
     def key(training: dict[str, object] | None = None, origin: str = "parts 1.0", **model: object) -> object:
-        settings = Settings.model_validate({"model": {"aggregator": "sum", **model}, "training": training or {}})
+        parts = {"aggregator": "sum", "loss": "cce", **model}
+        settings = Settings.model_validate({"model": parts, "training": training or {}})
         return key_of_model("films", settings, plugins_of(origin=origin))
 
     others = [
@@ -151,7 +152,7 @@ def test_key_changes_with_what_bears_on_the_result() -> None:
 
 
 def test_key_names_data_set_model_and_seed() -> None:
-    settings = Settings.model_validate({"model": {"aggregator": "sum"}, "training": {"seed": 5}})
+    settings = Settings.model_validate({"model": {"aggregator": "sum", "loss": "cce"}, "training": {"seed": 5}})
 
     key = key_of_model("films", settings, plugins_of())
 
@@ -172,7 +173,7 @@ def test_key_of_a_baseline_changes_with_its_options_and_origin() -> None:
 
 
 def test_model_without_weights_has_a_name_and_a_key_of_its_own() -> None:
-    (section,) = plan_sections(Settings(), plugins_of(), Choice(models=["default", "cosine"]))
+    (section,) = plan_sections(settings_with(), plugins_of(), Choice(models=["default", "cosine"]))
 
     default, cosine = section.models.values()
     assert list(section.models) == [
@@ -186,7 +187,7 @@ def test_model_without_weights_has_a_name_and_a_key_of_its_own() -> None:
 def test_named_baselines_alone_leave_no_model() -> None:
     choice = Choice(models=["popularity"])
 
-    (section,) = plan_sections(Settings(), plugins_of(), choice)
+    (section,) = plan_sections(settings_with(), plugins_of(), choice)
 
     assert section.models == {}
     assert plan_baselines(load_plugins(), choice) == ([PartSettings(name="popularity")], {})
