@@ -195,7 +195,7 @@ def _add_frozen(
     frozen_ms = int(interactions.timestamps_ms[start])
     taken = generator.choice(events, min(len(events), num_chosen), replace=False)
     for places in _alike(interactions, taken)[:_MAX_CIRCUMSTANCES]:
-        moment = dataclasses.replace(_moment_of(interactions, int(taken[places[0]])), timestamp_ms=frozen_ms)
+        moment = dataclasses.replace(interactions.moment(int(taken[places[0]])), timestamp_ms=frozen_ms)
         problem.add(moment, taken[places], frozen_ms, generator)
 
 
@@ -294,7 +294,7 @@ def _moments(
     half = max(1, min(len(events) // (2 * len(centers)), 4 * settings.events_per_moment))
     used = np.zeros(len(interactions), bool)
     for center in centers:
-        moment = _moment_of(interactions, int(center))
+        moment = interactions.moment(int(center))
         bucket = bucket_of(weights, moment)
         position = int(np.searchsorted(events, center))
         near = events[max(0, position - half) : position + half]
@@ -302,7 +302,7 @@ def _moments(
         # Nearby events almost always share the hour: only distinct moments are asked.
         shares = np.zeros(len(near), bool)
         for places in _alike(interactions, near, with_time=True):
-            shares[places] = bucket_of(weights, _moment_of(interactions, int(near[places[0]]))) == bucket
+            shares[places] = bucket_of(weights, interactions.moment(int(near[places[0]]))) == bucket
         near = near[shares]
         if len(near) > settings.events_per_moment:
             near = np.sort(generator.choice(near, settings.events_per_moment, replace=False))
@@ -310,15 +310,6 @@ def _moments(
         if len(near):
             moments.append((moment, near))
     return moments
-
-
-def _moment_of(interactions: Observed, position: int) -> Moment:
-    """Return the moment of one interaction, with its circumstances."""
-    known = {
-        key: of.values[of.codes[position]] for key, of in interactions.circumstances.items() if of.codes[position] >= 0
-    }
-    place, weather = known.pop("place", ""), known.pop("weather", "")
-    return Moment(int(interactions.timestamps_ms[position]), place, weather, known)
 
 
 def _alike(
