@@ -30,6 +30,7 @@ from springtide.settings_view import changes_to_toml
 from springtide.testing import START_MS, even_odd_events, interactions_of, quick_settings
 
 PRESENT = {"new": 0.05, "all": 0.4}
+CCE = Settings.model_validate({"model": {"loss": "cce", "negatives": "popularity"}})
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_present_value_is_in_the_space_however_odd(plugins: Plugins) -> None:
 
 
 def test_losses_that_want_ratings_are_not_tried(plugins: Plugins) -> None:
-    losses = choices_of("model.loss", Settings(), plugins)
+    losses = choices_of("model.loss", CCE, plugins)
 
     assert "mse" not in losses
     assert {"cce", "bce", "pairwise_logistic"} <= set(losses)
@@ -123,10 +124,10 @@ def test_losses_that_want_ratings_are_not_tried(plugins: Plugins) -> None:
 
 def test_losses_and_samplers_go_together_whichever_are_chosen(plugins: Plugins) -> None:
     # "hard" selects, which "reconstruction" cannot have.
-    selecting = Settings.model_validate({"model": {"negatives": "hard"}})
+    selecting = Settings.model_validate({"model": {"loss": "cce", "negatives": "hard"}})
 
-    assert "hard" not in choices_of("model.negatives", Settings(), plugins)
-    assert "reconstruction" in choices_of("model.loss", Settings(), plugins)
+    assert "hard" not in choices_of("model.negatives", CCE, plugins)
+    assert "reconstruction" in choices_of("model.loss", CCE, plugins)
     assert "hard" in choices_of("model.negatives", selecting, plugins)
     assert "reconstruction" not in choices_of("model.loss", selecting, plugins)
 
@@ -169,7 +170,7 @@ def test_option_of_the_own_loss_ranges_around_its_own_value(plugins: Plugins) ->
 
 
 def test_chosen_values_are_set_rounded(plugins: Plugins) -> None:
-    settings = Settings()
+    settings = CCE
     values = {
         "model.loss": "bce",
         "model.loss.bce.temperature": 0.234567,
@@ -198,7 +199,7 @@ def test_another_encoder_comes_without_the_options_and_aggregator_of_the_present
 
 
 def test_options_of_other_losses_apply_to_no_present_value(plugins: Plugins) -> None:
-    present = present_values(search_space(Settings(), plugins))
+    present = present_values(search_space(CCE, plugins))
 
     assert "model.loss.cce.temperature" in present
     assert not [name for name in present if name.startswith("model.loss.") and not name.startswith("model.loss.cce.")]
@@ -302,7 +303,7 @@ def test_changes_alone_are_written_and_read_back(tmp_path: Path, clean_environme
                 "aggregator": ["mean", "max"],
                 "tasks": {"kind": {"name": "node_class", "weight": 0.5}},
             },
-            "training": {"steps": 99, "positive_half_life_days": None},
+            "training": {"steps": 99, "positive_half_life_days": None, "edge_half_life_days": 33.0},
             "ranking": {"context_weights": {}},
         }
     )
