@@ -57,7 +57,7 @@ START_MS = 1_700_000_000_000
 """Time of the first made-up event: 2023-11-14 22:13:20 UTC."""
 
 QUICK: dict[str, Any] = {
-    "model": {"width": 16},
+    "model": {"width": 16, "loss": {"name": "cce"}},
     "training": {
         "steps": 60,
         "fine_tune_steps": 20,
@@ -67,10 +67,14 @@ QUICK: dict[str, Any] = {
         "num_negatives": 64,
         "min_interactions": 10,
         "num_threads": 1,
+        "edge_half_life_days": None,
     },
     "ranking": {"context_weights": {}},
 }
-"""Settings of a model that trains in a fraction of a second and ranks by cosine alone."""
+"""Settings of a model that trains in a fraction of a second and ranks by cosine alone.
+
+The loss is the one that needs the fewest steps for that, whatever the default is.
+"""
 
 
 def quick_settings(**sections: dict[str, Any]) -> Settings:

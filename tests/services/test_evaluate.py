@@ -54,8 +54,8 @@ def register_losses(register):
     register("broken", Broken)
 '''
 FILMS = "movielens-100k"
-MODEL = "springtide (lightgcn, sum, reconstruction)"
-SAGE = "springtide (graphsage, sum, reconstruction)"
+MODEL = "springtide (lightgcn, sum, cce)"
+SAGE = "springtide (graphsage, sum, cce)"
 BASELINES = [part.name for part in plan_baselines(load_plugins(), Choice())[0]]
 ALONE = Choice(models=["default", "popularity"])
 TWO = Choice(encoders=["lightgcn", "graphsage"], aggregators=["sum"])
@@ -154,7 +154,7 @@ def test_another_seed_is_another_run_but_baselines_have_none(
 
     both = show(ALONE, seeds=[settings.training.seed, 1])
 
-    assert trained == ["lightgcn reconstruction"]
+    assert trained == ["lightgcn cce"]
     assert [row["seed"] for row in both["runs"] if row["segment"] == "new"] == [0, 1]
     of_new = [row["ndcg@20"] for row in both["runs"] if row["segment"] == "new"]
     [row] = [row for row in both["rows"] if (row["model"], row["segment"]) == (MODEL, "new")]
@@ -178,12 +178,12 @@ def test_interrupted_run_goes_on_where_it_was(
             show()
     num_kept, num_all = len(BASELINES) + 1, len(BASELINES) + 2
     assert f"{num_kept} of {num_all} runs are kept in" in capsys.readouterr().err
-    assert trained == [*BASELINES, "lightgcn reconstruction"]
+    assert trained == [*BASELINES, "lightgcn cce"]
     trained.clear()
 
     show()
 
-    assert trained == ["graphsage reconstruction"]
+    assert trained == ["graphsage cce"]
     assert f"{num_kept} of {num_all} runs are in" in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_torn_line_is_measured_again(show: Show, trained: list[str], tmp_path: P
 
     second = show()
 
-    assert trained == ["graphsage reconstruction"]
+    assert trained == ["graphsage cce"]
     assert len(path.read_text().splitlines()) == len(BASELINES) + 2
     assert second["rows"][-1]["ndcg@20"] == first["rows"][-1]["ndcg@20"]
 
@@ -205,7 +205,7 @@ def test_fresh_measures_again_what_is_asked_for_and_keeps_the_rest(show: Show, t
     trained.clear()
 
     show(ALONE, is_fresh=True)
-    assert trained == ["popularity", "lightgcn reconstruction"]
+    assert trained == ["popularity", "lightgcn cce"]
     trained.clear()
 
     show()
@@ -221,7 +221,7 @@ def test_part_that_fails_has_a_reason_and_the_others_are_measured(
         update={"plugins": settings.plugins.model_copy(update={"folder": str(tmp_path / "parts")})}
     )
 
-    choice = Choice(losses=["broken", "refusing", "reconstruction"])
+    choice = Choice(losses=["broken", "refusing", "cce"])
     written = show(choice, settings=failing)
 
     assert written["failed"] == {
@@ -355,7 +355,7 @@ def test_file_of_ones_own_is_measured_until_it_changes(clicks: Path, settings: S
 
     clicks.write_text(clicks.read_text() + "u0,i2,1800000000000\n")
     evaluated(clicks, settings)
-    assert trained == ["popularity", "lightgcn reconstruction"]
+    assert trained == ["popularity", "lightgcn cce"]
 
 
 def test_what_is_neither_data_set_nor_file_is_refused(settings: Settings, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_what_is_neither_data_set_nor_file_is_refused(settings: Settings, tmp_pa
 def test_walk_forward_measures_every_block(clicks: Path, settings: Settings, trained: list[str]) -> None:
     written = evaluated(clicks, settings, asked=Asked("walk-forward"))
 
-    assert trained == ["popularity", "lightgcn reconstruction"] * 4
+    assert trained == ["popularity", "lightgcn cce"] * 4
     assert written["split"] == "walk-forward"
     of_model = [row for row in written["runs"] if (row["model"], row["segment"]) == (MODEL, "new")]
     assert [row["split"] for row in of_model] == [f"walk-forward {block} of 4" for block in (1, 2, 3, 4)]

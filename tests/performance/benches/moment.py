@@ -103,7 +103,7 @@ def _made_ms(sizes: Sizes, state: LiveState, exponents: Exponents, moment: Momen
         started = time.perf_counter()
         made = item_weights(state.context_weights, exponents, at, sizes.items)
         taken.append(1_000 * (time.perf_counter() - started))
-        assert set(made.names) == {"popularity", "calendar", "trend", "place", "weather"}
+        assert set(made.names) == {"popularity", "calendar", "trend", "reorder", "place", "weather"}
     return taken
 
 
