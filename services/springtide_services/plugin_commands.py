@@ -27,7 +27,7 @@ _SETTINGS: Mapping[str, str] = {
     "negative sampler": '[model]\nnegatives = "my_part"',
     "task": '[model.tasks.my_part]\nname = "my_part"',
     "context weight": "[ranking.context_weights]\nmy_part = {}",
-    "baseline": '[gate]\nbaselines = ["my_part"]',
+    "baseline": "[gate.baselines]\nmy_part = {}",
 }
 """How settings choose a part of each kind."""
 

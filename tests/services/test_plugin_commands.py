@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from springtide.config import Settings
 from springtide.errors import PluginError
 from springtide.plugins.loading import KINDS
 from springtide_services.cli import PartKind, app
@@ -135,6 +136,7 @@ def test_readme_tells_how_settings_choose_the_part(kind: str) -> None:
     toml = readme.partition("```toml\n")[2].partition("```")[0]
 
     assert "my_gust" in json.dumps(tomllib.loads(toml))
+    Settings.model_validate(tomllib.loads(toml))  # It is taken as written.
 
 
 @pytest.mark.parametrize(("name", "module"), [("my-gust", "my_gust"), ("my_gust", "my_gust"), ("Gust2", "gust2")])
