@@ -144,7 +144,7 @@ class TrainingSettings(_Section):
     refit_after_events: Annotated[int, Field(ge=1)] | None = 20_000
     min_refit_events: Annotated[int, Field(ge=50)] = 1_000  # About a hundred for each exponent: fewer are chance.
     min_interactions: Annotated[int, Field(ge=1)] = 100
-    steps: Annotated[int, Field(ge=1)] = 120
+    steps: Annotated[int, Field(ge=1)] = 400
     fine_tune_steps: Annotated[int, Field(ge=1)] = 40
     min_passes: Annotated[float, Field(ge=0)] = 2.0  # Over all users, even if that takes more steps.
     batch_users: Annotated[int, Field(ge=1)] = 512

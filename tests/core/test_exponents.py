@@ -8,10 +8,11 @@ import pytest
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.plugins.contracts import Circumstances, ContextWeight, Factor, Moment, Observed
+from springtide.ranking.weights import Exponents, Terms
 from springtide.testing import START_MS, observed_of
 from springtide.training import exponents
-from springtide.training.exponents import fit_exponents
-from springtide.training.logit import ExponentSettings, softmax_covariance, softmax_moments
+from springtide.training.exponents import ExponentFit, Known, fit_exponents
+from springtide.training.logit import ExponentSettings
 from springtide_plugins.context_weights.popularity import Popularity
 
 NUM_USERS, NUM_ITEMS, WIDTH, NUM_EVENTS, SPLIT = 600, 40, 6, 7_000, 2_500
@@ -244,21 +245,6 @@ def test_true_exponents_lie_within_a_few_standard_errors():
         assert abs(side - true) < 4 * error
 
 
-def test_covariance_is_the_slope_of_the_expected_features():
-    generator = np.random.default_rng(0)
-    features, is_own = generator.normal(size=(60, 3)).astype(np.float32), generator.random(60) < 0.4
-    corrections, stops = generator.normal(size=60).astype(np.float32), np.array([20, 45, 60])
-    at = generator.normal(size=(2, 3)).astype(np.float32)
-    covariance = softmax_covariance(features, is_own, corrections, stops, at)
-    step = np.float32(1e-2)
-    for place in range(6):
-        up, down = at.copy(), at.copy()
-        up.flat[place] += step
-        down.flat[place] -= step
-        expected = [softmax_moments(features, is_own, corrections, stops, point)[1].ravel() for point in (up, down)]
-        np.testing.assert_allclose(covariance[place], (expected[0] - expected[1]) / (2 * step), atol=2e-3)
-
-
 class Placed(ContextWeight):
     """Items that are wanted at one place and shunned at the other, by a pattern."""
 
@@ -403,3 +389,66 @@ def test_trend_that_went_on_once_is_not_trusted(goes_on, low, high):
     assert found is not None
     assert low <= found.exponents.new.factors["of_late"]["late"] <= high
     assert found.errors.new.factors["of_late"]["late"] > 0.0
+
+
+def amended(known: Known | None, num_events: int, is_live: bool = True) -> ExponentFit:
+    """Return exponents of the last of the choices, given what is known of the exponents."""
+    found = fit_exponents(
+        choices(2.0),
+        NUM_EVENTS - num_events,
+        USERS,
+        ITEMS,
+        lambda: {"popularity": Popularity(), "fixed": Fixed(), "had": Had()},
+        replace(SETTINGS, is_live=is_live),
+        seed=0,
+        known=known,
+    )
+    assert found is not None
+    return found
+
+
+def known_with(cosine: float, error: float) -> Known:
+    """Return what was found on the choices, but for the cosine of new items, with the same error everywhere."""
+    found = fitted(2.0).exponents
+    new = replace(found.new, cosine=cosine)
+    errors = Terms(error, {name: dict.fromkeys(factors, error) for name, factors in new.factors.items()})
+    return Known(Exponents(new, found.own), Exponents(errors, errors))
+
+
+def test_few_choices_hardly_change_what_is_known_for_sure():
+    found = amended(known_with(2.2, 0.01), 100)
+    assert found.exponents.new.cosine == pytest.approx(2.2, abs=0.05)
+    assert found.exponents.new.factors["fixed"]["liked"] == pytest.approx(0.8, abs=0.1)
+    assert found.errors.new.cosine < 0.02
+
+
+def test_choices_overrule_what_is_hardly_known():
+    assert amended(known_with(1.0, 1.0), 4_000).exponents.new.cosine == pytest.approx(3.0, abs=0.3)
+
+
+def test_what_is_known_and_what_is_seen_are_weighed_by_their_errors():
+    alone, error = amended(None, 500).exponents.new.cosine, amended(None, 500).errors.new.cosine
+    # Beliefs are trusted half as much as their errors say, so this one weighs as much as the choices do.
+    found = amended(known_with(1.0, error / np.sqrt(2.0)), 500)
+    assert found.exponents.new.cosine == pytest.approx((alone + 1.0) / 2, abs=0.25)
+
+
+def test_exponents_of_the_whole_history_stay_when_a_fit_goes_on():
+    sides = [
+        Terms(1.0, {"seasonal": {"season": 0.25, "useless": 0.125}}),
+        Terms(0.5, {"seasonal": {"season": 0.5, "useless": 0.0}}),
+    ]
+    errors = Terms(0.1, {"seasonal": {"season": 0.05, "useless": 0.05}})
+    known = Known(Exponents(*sides), Exponents(errors, errors))
+    found = fit_exponents(
+        choices(2.0), SPLIT, USERS, ITEMS, lambda: {"seasonal": Seasonal()}, SETTINGS, seed=0, known=known
+    )
+    assert found is not None
+    assert [found.exponents.new.factors, found.exponents.own.factors] == [side.factors for side in sides]
+
+
+def test_a_fit_starts_anew_if_a_factor_was_not_known():
+    known = known_with(0.5, 1e-3)
+    lacking = Terms(0.5, {name: of for name, of in known.exponents.new.factors.items() if name != "had"})
+    found = amended(replace(known, exponents=replace(known.exponents, new=lacking)), 4_000)
+    assert found.exponents.new.cosine == pytest.approx(3.0, abs=0.3)

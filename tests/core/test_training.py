@@ -95,6 +95,37 @@ def test_every_active_user_is_in_a_batch_once():
         assert sorted(np.concatenate([next(batches) for _ in range(3)])) == list(range(8))
 
 
+def test_users_are_visited_as_often_as_their_chances_say():
+    graph = training_graph_of(even_odd_state(8))
+    visits = np.array([1.0, 1.0, 0.25, 0.25, 0.25, 0.25, 0.0, 0.0])
+    sampler = PositiveSampler(graph, np.ones(len(graph.interactions)), visits)
+    assert sampler.users_per_pass == 3.0
+    batches = sampler.batches(8, np.random.default_rng(0))
+    visited = np.concatenate([next(batches) for _ in range(1_000)])  # One batch holds a pass.
+    np.testing.assert_allclose(np.bincount(visited, minlength=8) / 1_000, visits, atol=0.05)
+
+
+def test_somebody_has_to_be_visited():
+    graph = training_graph_of(even_odd_state(8))
+    with pytest.raises(ValueError, match="wanted a chance above 0"):
+        PositiveSampler(graph, np.ones(len(graph.interactions)), np.zeros(8))
+
+
+def test_fine_tuning_takes_as_many_steps_as_those_need_who_did_something_new(model):
+    events = [*even_odd_events(), *[("u3", "i1", 2 * 10**12 + minute) for minute in range(20)]]
+    settings = quick_settings(training={"fine_tune_steps": 1, "batch_users": 1, "min_passes": 4})
+    steps: dict[str, int] = {}
+    train(
+        state_of(events),
+        settings,
+        load_plugins(),
+        mode="fine_tune",
+        base=model,
+        on_progress=lambda now: steps.update({now.stage: now.total}),
+    )
+    assert steps["learn the latest"] == 8, "four passes over the one and one other"
+
+
 def test_own_items_are_marked_among_the_sampled():
     graph = training_graph_of(state_of([("u0", "i0", 1), ("u1", "i1", 2), ("u0", "i2", 3)]))
     sampler = PositiveSampler(graph, np.ones(3))

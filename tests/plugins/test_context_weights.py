@@ -143,6 +143,36 @@ def test_trend_fades_away_from_the_newest_event_on_either_side(days):
     assert away.tolist() == pytest.approx((now / 2).tolist(), rel=1e-5)
 
 
+def test_short_trend_is_drawn_to_the_longer_one_where_little_was_seen_lately():
+    weight = Trend(half_lives_days=[1.0, 30.0], prior=2.0)
+    # Both items rose to the same height; in the last days item 0 still sells by the hundred, item 1 not at all.
+    old, lately = [(0, item, 0) for item in (0, 1, 2, 2, 2, 2)] * 100, NOW_MS - 20 * MS_PER_DAY
+    rise = [(0, item, lately) for item in (0, 1)] * 200
+    weight.observe(observed_of([*old, *rise, *[(0, 0, NOW_MS)] * 200, *[(0, 2, NOW_MS)] * 200, (0, 3, 0)]))
+    lifts = lifts_at(weight, NOW_MS, 4)
+    assert lifts["1d"][1] < lifts["30d"][1] - 2.0, "two hundred that did not sell: a day is enough to tell"
+    assert lifts["1d"][3] == pytest.approx(lifts["30d"][3], abs=0.2), "little to see in a day of what seldom sells"
+    assert lifts["30d"][0] > 0.3
+
+
+def test_what_a_short_trend_adds_fades_before_the_longer_one():
+    weight = Trend(half_lives_days=[1.0, 30.0])
+    weight.observe(observed_of([*[(0, 0, 0), (0, 1, 0)] * 50, *[(0, 0, NOW_MS)] * 20]))
+    (short, long), (short_later, long_later) = (
+        (lifts["1d"][0], lifts["30d"][0]) for lifts in (lifts_at(weight, NOW_MS + d * MS_PER_DAY) for d in (0, 15))
+    )
+    assert long_later == pytest.approx(long / np.sqrt(2.0), rel=1e-3)
+    assert short_later == pytest.approx(long_later + (short - long) * 2.0**-15, rel=1e-3)
+
+
+def test_order_of_half_lives_does_not_matter():
+    events = observed_of([*[(0, 0, 0), (0, 1, 0)] * 50, *[(0, 0, NOW_MS)] * 20])
+    one, other = Trend(half_lives_days=[1.0, 30.0]), Trend(half_lives_days=[30.0, 1.0])
+    for weight in (one, other):
+        weight.observe(events)
+    assert lifts_at(one, NOW_MS) == lifts_at(other, NOW_MS)
+
+
 def test_calendar_counts_by_the_clock_on_the_wall():
     weight = Calendar(time_zone="Europe/Lisbon", hour_width=0.1, prior=1.0, half_life_days=None)
     # Nine in the morning in Lisbon, in winter (UTC) and in summer (UTC+1): one hour of the day.

@@ -93,6 +93,7 @@ class Edges:
         self.stands_for = stands_for
         self.pointers = _pointers(target, self.num_targets)  # [num_targets + 1], where each target's edges begin
         self._transposed: tuple[Tensor, Tensor, Tensor] | None = None
+        self._transposed_weight: tuple[Tensor, int, Tensor] | None = None  # Of which, in which version; in its order.
         self._symmetric: Tensor | None = None
         self._features: Tensor | None = None
         self._by_relation: dict[int, Edges] = {}
@@ -355,8 +356,12 @@ class Edges:
             order = torch.argsort(self.source, stable=True)
             self._transposed = (_pointers(self.source[order], self.num_sources), self.target[order], order)
         pointers, target, order = self._transposed
+        # Most encoders give the same weights at every step: a million of them take longer to order than to multiply by.
+        kept = self._transposed_weight
+        if kept is None or kept[0].data_ptr() != weight.data_ptr() or kept[1] != weight._version:
+            kept = self._transposed_weight = (weight, weight._version, weight[order])
         size = (self.num_sources, self.num_targets)
-        return torch.sparse_csr_tensor(pointers, target, weight[order], size, check_invariants=False)
+        return torch.sparse_csr_tensor(pointers, target, kept[2], size, check_invariants=False)
 
 
 class _SparseProduct(torch.autograd.Function):

@@ -100,7 +100,7 @@ class Exponents:
         return 1.0 / self.new.cosine
 
 
-_WITHOUT_MODEL = {"popularity": {"share": 1.0}, "trend": {"7d": 0.5, "28d": 0.5}}
+_WITHOUT_MODEL = {"popularity": {"share": 1.0}, "trend": {"1d": 0.5, "28d": 0.5}}
 FALLBACK_EXPONENTS = Exponents(
     new=Terms(1.0, _WITHOUT_MODEL),
     own=Terms(1.0, {**_WITHOUT_MODEL, "repeat": {"had": 3.0, "count": 1.0, "recent_30d": 0.5}}),

@@ -172,9 +172,18 @@ def _schema_to_manifest(nodes: Nodes) -> dict[str, Any]:
 
 def exponents_of(manifest: ModelManifest) -> Exponents:
     """Return the exponents that a manifest holds."""
+    return _exponents_from(manifest.exponents)
+
+
+def exponent_errors_of(manifest: ModelManifest) -> Exponents | None:
+    """Return the standard errors of a manifest's exponents; None where the exponents were not learned."""
+    return _exponents_from(manifest.exponent_errors) if manifest.exponent_errors else None
+
+
+def _exponents_from(written: Mapping[str, Mapping[str, float]]) -> Exponents:
     new: dict[str, dict[str, float]] = {}
     own: dict[str, dict[str, float]] = {}
-    for weight, factors in manifest.exponents.items():
+    for weight, factors in written.items():
         for factor, exponent in factors.items():
             (own if factor.startswith(_OWN) else new).setdefault(weight, {})[factor.removeprefix(_OWN)] = exponent
     of_new, of_own = new.pop(_COSINE), own.pop(_COSINE)

@@ -13,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
-from springtide.ranking.weights import Exponents, Terms, bucket_of, factor_names
+from springtide.ranking.weights import Exponents, Terms, factor_names
 from springtide.training.graph import part, some_of
 from springtide.training.logit import ConditionalLogit, ExponentSettings
+from springtide.training.slices import alike, known_events, moments_of
 
 _MAX_STARTS = 8  # Slices that a passing factor is learned over: each costs a fold of all counts.
 _UNTOUCHED_SHARE = 0.25  # Of the history: before that, counts say little.
 _MAX_CIRCUMSTANCES = 256  # Different ones, each of which makes weights of all items.
+_FORGETTING = 2.0  # What the variance of earlier exponents grows by: vectors and tastes have changed meanwhile.
+_SMALLEST_ERROR = 1e-3
 _SMALLEST_COSINE = 1e-6  # A cosine that counts for nothing would leave the temperature infinite.
 
 
@@ -40,6 +43,14 @@ class ExponentFit:
     errors: Exponents
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Exponents that an earlier fit found, and their standard errors."""
+
+    exponents: Exponents
+    errors: Exponents
+
+
 def fit_exponents(
     interactions: Observed,
     split: int,
@@ -48,6 +59,7 @@ def fit_exponents(
     make_weights: Callable[[], Mapping[str, ContextWeight]],
     settings: ExponentSettings,
     seed: int,
+    known: Known | None = None,
 ) -> ExponentFit | None:
     """Fit the exponents on the interactions from ``split`` on.
 
@@ -59,6 +71,9 @@ def fit_exponents(
         make_weights: Makes context weights that know nothing yet.
         settings: How to sample.
         seed: Of the sampling.
+        known: What was found on earlier interactions than those from ``split`` on: it is the belief that these amend,
+            and exponents that take the whole history, or several slices of it, stay as they were. Whoever goes on from
+            it needs fewer interactions. It is left aside if it lacks a factor.
 
     Returns:
         The fit; None if no interaction of the slice has a user and an item that the vectors know.
@@ -68,53 +83,29 @@ def fit_exponents(
     if len(events) == 0:
         return None
     vectors = (user_vectors, item_vectors)
-    if settings.is_live:
-        latest = _live_problem(interactions, split, events, vectors, make_weights(), settings, generator)
-        exponents, errors, loss = latest.solve()
+    weights = make_weights()
+    names = factor_names(weights)
+    before = None if known is None else _to_arrays(names, known)
+    passing = _is(weights, "is_passing") if not settings.is_live else np.zeros(1 + len(names), bool)
+    if before is not None:
+        is_kept = _is(weights, "needs_whole_history") | passing
+        fixed, fixed_errors = np.where(is_kept, before, np.nan)
+    elif passing.any():
+        fixed, fixed_errors = _fit_passing(interactions, split, vectors, make_weights(), settings, generator)
     else:
-        passing = _fit_passing(interactions, split, vectors, make_weights(), settings, generator)
-        latest = _frozen_problem(interactions, split, events, vectors, make_weights(), passing[0], settings, generator)
-        exponents, errors, loss = latest.solve()
-        errors = np.where(np.isfinite(passing[0]), passing[1], errors)
-    exponents, errors = _fit_whole_history(
-        interactions, exponents, errors, vectors, make_weights(), settings, generator
-    )
+        fixed = fixed_errors = np.full((2, 1 + len(names)), np.nan)
+    latest = _latest_problem(interactions, split, events, vectors, weights, fixed, settings, generator)
+    exponents, errors, loss = latest.solve(*before) if before is not None else latest.solve()
+    errors = np.where(np.isfinite(fixed), fixed_errors, errors)
+    if before is None:
+        exponents, errors = _fit_whole_history(
+            interactions, exponents, errors, vectors, make_weights(), settings, generator
+        )
     exponents[0, 0] = max(exponents[0, 0], _SMALLEST_COSINE)
-    names = factor_names(make_weights())
     return ExponentFit(_to_exponents(names, exponents), loss, latest.num_events, _to_exponents(names, errors))
 
 
-def _live_problem(
-    interactions: Observed,
-    split: int,
-    events: npt.NDArray[np.int64],
-    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
-    weights: Mapping[str, ContextWeight],
-    settings: ExponentSettings,
-    generator: np.random.Generator,
-) -> ConditionalLogit:
-    """Return the problem of the latest slice, each interaction with features as of its own moment.
-
-    All exponents are free but those that need the whole history.
-    """
-    is_free = ~_needs_whole_history(weights)
-    none = np.zeros((2, len(is_free)), np.float32)
-    problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings)
-    problem.observe(part(interactions, 0, split))
-    observed = split
-    for moment, chosen in _moments(interactions, events, weights, settings, generator):
-        chosen = chosen[chosen >= observed]  # Windows may overlap: nothing is asked for that was observed already.
-        if len(chosen) == 0:
-            continue
-        first = int(chosen.min())
-        if first > observed:
-            problem.observe(part(interactions, observed, first))
-            observed = first
-        problem.add(moment, chosen, None, generator)
-    return problem
-
-
-def _frozen_problem(
+def _latest_problem(
     interactions: Observed,
     split: int,
     events: npt.NDArray[np.int64],
@@ -124,7 +115,7 @@ def _frozen_problem(
     settings: ExponentSettings,
     generator: np.random.Generator,
 ) -> ConditionalLogit:
-    """Return the problem of the latest slice, all features as of its start.
+    """Return the problem of the latest slice: each interaction with features as of its own moment, or of the start.
 
     Args:
         interactions: Oldest first.
@@ -132,15 +123,29 @@ def _frozen_problem(
         events: Interactions of the slice.
         vectors: Of users and items.
         weights: They know nothing yet.
-        fixed: float64 ``[2, 1 + num_factors]``, exponents that are not sought; NaN for those that are.
-        settings: How to sample.
+        fixed: float64 ``[2, 1 + num_factors]``, exponents that are not sought; NaN for those that are, but that those
+            which need the whole history are never sought here.
+        settings: How to sample, and whether to freeze all features at the start.
         generator: The source of chance.
     """
-    is_free = ~_needs_whole_history(weights) & np.isnan(fixed).all(0)
-    known = np.nan_to_num(fixed, nan=0.0).astype(np.float32)
-    problem = ConditionalLogit(interactions, *vectors, weights, is_free, known, settings)
+    is_free = ~_is(weights, "needs_whole_history") & np.isnan(fixed).all(0)
+    problem = ConditionalLogit(
+        interactions, *vectors, weights, is_free, np.nan_to_num(fixed, nan=0.0).astype(np.float32), settings
+    )
     problem.observe(part(interactions, 0, split))
-    _add_frozen(problem, interactions, split, events, settings.num_moments * settings.events_per_moment, generator)
+    if not settings.is_live:
+        _add_frozen(problem, interactions, split, events, settings.num_moments * settings.events_per_moment, generator)
+        return problem
+    observed = split
+    for moment, chosen in moments_of(interactions, events, weights, settings, generator):
+        chosen = chosen[chosen >= observed]  # Windows may overlap: nothing is asked for that was observed already.
+        if len(chosen) == 0:
+            continue
+        first = int(chosen.min())
+        if first > observed:
+            problem.observe(part(interactions, observed, first))
+            observed = first
+        problem.add(moment, chosen, None, generator)
     return problem
 
 
@@ -158,14 +163,14 @@ def _fit_passing(
     of that week went on. So it is learned over several slices of the same length, one after the other, each frozen at
     its own start. Cosines are left out, since the vectors were trained on the earlier slices.
     """
-    is_passing = np.array([False, *(factor.is_passing for weight in weights.values() for factor in weight.factors)])
+    is_passing = _is(weights, "is_passing")
     nothing = np.full((2, len(is_passing)), np.nan)
     length = len(interactions) - split
     oldest = int(_UNTOUCHED_SHARE * len(interactions))
     starts = list(range(split, oldest, -length))[:_MAX_STARTS][::-1]
-    if not is_passing.any() or len(starts) < 2:
+    if len(starts) < 2:
         return nothing, nothing
-    is_free = ~_needs_whole_history(weights)
+    is_free = ~_is(weights, "needs_whole_history")
     is_free[0] = False
     none = np.zeros((2, len(is_free)), np.float32)
     problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings)
@@ -194,7 +199,7 @@ def _add_frozen(
     """Add some of the events, with features as of the time of the interaction at ``start``."""
     frozen_ms = int(interactions.timestamps_ms[start])
     taken = generator.choice(events, min(len(events), num_chosen), replace=False)
-    for places in _alike(interactions, taken)[:_MAX_CIRCUMSTANCES]:
+    for places in alike(interactions, taken)[:_MAX_CIRCUMSTANCES]:
         moment = dataclasses.replace(interactions.moment(int(taken[places[0]])), timestamp_ms=frozen_ms)
         problem.add(moment, taken[places], frozen_ms, generator)
 
@@ -217,7 +222,7 @@ def _fit_whole_history(
     not come yet, and an item that came in autumn would pass for one of autumn.
     """
     weights = {**weights, "": _Arrivals(interactions, len(vectors[1]))}
-    is_free = _needs_whole_history(weights)
+    is_free = _is(weights, "needs_whole_history")
     num_kept = exponents.shape[1]
     is_teacher = generator.random(len(vectors[0])) < 0.5
     of_teacher = is_teacher[interactions.user_rows]
@@ -228,7 +233,7 @@ def _fit_whole_history(
     fixed[:, 0] = 0.0
     problem = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings)
     problem.observe(some_of(interactions, of_teacher))
-    for moment, chosen in _moments(interactions, events, weights, settings, generator):
+    for moment, chosen in moments_of(interactions, events, weights, settings, generator):
         problem.add(moment, chosen, None, generator)
     found, found_errors, _ = problem.solve()
     is_free, found, found_errors = is_free[:num_kept], found[:, :num_kept], found_errors[:, :num_kept]
@@ -251,11 +256,24 @@ class _Arrivals(ContextWeight):
         return self._log_lifts
 
 
-def _needs_whole_history(weights: Mapping[str, ContextWeight]) -> npt.NDArray[np.bool_]:
-    """Return bool ``[1 + num_factors]``; the cosine, which comes first, does not."""
+def _is(weights: Mapping[str, ContextWeight], trait: str) -> npt.NDArray[np.bool_]:
+    """Return which terms have a trait of factors, bool ``[1 + num_factors]``; the cosine comes first and has none."""
     return np.array(
-        [False, *(factor.needs_whole_history for weight in weights.values() for factor in weight.factors)], bool
+        [False, *(getattr(factor, trait) for weight in weights.values() for factor in weight.factors)], bool
     )
+
+
+def _to_arrays(
+    names: list[tuple[str, str]], known: Known
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Return exponents and errors, float64 ``[2, 1 + num_factors]``; None if one is not known."""
+    arrays = []
+    for of_all in (known.exponents, known.errors):
+        sides = (of_all.new, of_all.own)
+        if any(factor not in side.factors.get(weight, {}) for side in sides for weight, factor in names):
+            return None
+        arrays.append([[side.cosine, *(side.factors[weight][factor] for weight, factor in names)] for side in sides])
+    return np.array(arrays[0]), np.maximum(np.sqrt(_FORGETTING) * np.array(arrays[1]), _SMALLEST_ERROR)
 
 
 def _to_exponents(names: list[tuple[str, str]], values: npt.NDArray[np.float64]) -> Exponents:
@@ -269,58 +287,3 @@ def _by_weight(names: list[tuple[str, str]], exponents: npt.NDArray[np.float64])
     for (weight, factor), exponent in zip(names, exponents, strict=True):
         factors.setdefault(weight, {})[factor] = float(exponent)
     return factors
-
-
-def known_events(interactions: Observed, split: int) -> npt.NDArray[np.int64]:
-    """Return the positions, from ``split`` on, of interactions whose user and item both came before it too."""
-    known_users = np.zeros(int(interactions.user_rows.max()) + 1, bool)
-    known_items = np.zeros(int(interactions.item_rows.max()) + 1, bool)
-    known_users[interactions.user_rows[:split]] = True
-    known_items[interactions.item_rows[:split]] = True
-    is_known = known_users[interactions.user_rows[split:]] & known_items[interactions.item_rows[split:]]
-    return split + np.flatnonzero(is_known)
-
-
-def _moments(
-    interactions: Observed,
-    events: npt.NDArray[np.int64],
-    weights: Mapping[str, ContextWeight],
-    settings: ExponentSettings,
-    generator: np.random.Generator,
-) -> list[tuple[Moment, npt.NDArray[np.int64]]]:
-    """Return moments of the slice, in time order, each with some of the events that share its bucket."""
-    moments = []
-    centers = np.sort(generator.choice(events, min(settings.num_moments, len(events)), replace=False))
-    half = max(1, min(len(events) // (2 * len(centers)), 4 * settings.events_per_moment))
-    used = np.zeros(len(interactions), bool)
-    for center in centers:
-        moment = interactions.moment(int(center))
-        bucket = bucket_of(weights, moment)
-        position = int(np.searchsorted(events, center))
-        near = events[max(0, position - half) : position + half]
-        near = near[~used[near]]
-        # Nearby events almost always share the hour: only distinct moments are asked.
-        shares = np.zeros(len(near), bool)
-        for places in _alike(interactions, near, with_time=True):
-            shares[places] = bucket_of(weights, interactions.moment(int(near[places[0]]))) == bucket
-        near = near[shares]
-        if len(near) > settings.events_per_moment:
-            near = np.sort(generator.choice(near, settings.events_per_moment, replace=False))
-        used[near] = True
-        if len(near):
-            moments.append((moment, near))
-    return moments
-
-
-def _alike(
-    interactions: Observed, events: npt.NDArray[np.int64], *, with_time: bool = False
-) -> list[npt.NDArray[np.int64]]:
-    """Return positions in ``events`` of those with the same circumstances (and time), the largest groups first."""
-    columns = [of.codes[events].astype(np.int64) for of in interactions.circumstances.values()]
-    if with_time:
-        columns.append(interactions.timestamps_ms[events])
-    if not columns or not len(events):
-        return [np.arange(len(events))] if len(events) else []
-    _, inverse, counts = np.unique(np.stack(columns), axis=1, return_inverse=True, return_counts=True)
-    groups = np.split(np.argsort(inverse, kind="stable"), np.cumsum(counts)[:-1])
-    return sorted(groups, key=len, reverse=True)

@@ -1,16 +1,15 @@
-"""A conditional logit over sampled alternatives: its rows of features, its likelihood, and where that is highest."""
+"""A conditional logit over sampled alternatives: its rows of features, and which exponents they tell."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
-from scipy.optimize import minimize
 
 from springtide.plugins.contracts import ContextWeight, History, Moment, Observed
+from springtide.training.likelihood import Belief, Rows, information, maximise
 
-LOWEST = np.float32(-3e38)
+Floats = npt.NDArray[np.float64]
 _SAMPLING_POWER = 0.75  # Of popularity: as for the negatives of the training.
 
 
@@ -134,106 +133,84 @@ class ConditionalLogit:
             self._corrections.append(correction)
             self._lengths.append(len(rows))
 
-    def solve(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-        """Find where the penalised likelihood, which is concave, is highest.
+    def solve(self, mean: Floats | None = None, deviation: Floats | None = None) -> tuple[Floats, Floats, float]:
+        """Find where the likelihood is highest, under a belief in the exponents.
 
         Exponents that the interactions do not tell from 0 are set to it, and the others are sought again without them:
         a term that says nothing costs nothing, and brings no chance into the ranking.
 
+        Args:
+            mean: float64 ``[2, 1 + num_factors]``, what the exponents were found to be before; 0 if None.
+            deviation: float64 ``[2, 1 + num_factors]``, above 0, the standard errors of that; None for as good as
+                unknown, which is what ``penalty`` says.
+
         Returns:
             All exponents, float64 ``[2, 1 + num_factors]``, their standard errors, and the loss.
         """
-        exponents, loss = self._maximise(np.ones((2, int(self._is_free.sum())), bool))
+        rows = self._rows()
+        is_sought = np.ones((2, rows.features.shape[1]), bool)
+        is_signed = np.tile(np.array(self._signed())[self._is_free], (2, 1))
+        belief = self._belief(mean, deviation)
+        free, loss = maximise(rows, is_sought, is_signed, belief)
         if self._min_z > 0:
-            is_told = self._told(exponents)
-            exponents, loss = self._maximise(is_told)
-        return exponents, self.standard_errors(exponents), loss
+            is_sought = self._told(rows, free, is_signed, belief)
+            free, loss = maximise(rows, is_sought, is_signed, belief, free)
+        exponents, errors = self._fixed.astype(np.float64), np.zeros(self._fixed.shape)
+        exponents[:, self._is_free] = free
+        errors[:, self._is_free] = self._standard_errors(rows, free, belief)
+        return exponents, errors, loss
 
-    def _told(self, exponents: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def _belief(self, mean: Floats | None, deviation: Floats | None) -> Belief:
+        precision = np.full((2, int(self._is_free.sum())), 2.0 * self._penalty)
+        if deviation is not None:
+            precision = precision + 1.0 / (deviation[:, self._is_free] ** 2 * self.num_events)
+        return Belief(np.zeros_like(precision) if mean is None else mean[:, self._is_free], precision)
+
+    def _rows(self) -> Rows:
+        return Rows(
+            np.concatenate(self._features),
+            np.concatenate(self._is_own),
+            np.concatenate(self._corrections),
+            np.cumsum(self._lengths),
+        )
+
+    def _told(
+        self, rows: Rows, free: Floats, is_signed: npt.NDArray[np.bool_], belief: Belief
+    ) -> npt.NDArray[np.bool_]:
         """Return which exponents, bool ``[2, num_free]``, differ from 0 by ``min_z`` standard errors or more.
 
         They are left out one by one, the least certain first, and after each the others are taken for what they would
         be without it, by the likelihood's curvature at its peak (backward elimination by Wald statistics): of two terms
         that say the same, one stays.
         """
-        information = self._information(exponents)
-        estimate = exponents[:, self._is_free].ravel()
-        is_signed = np.tile(np.array(self._signed())[self._is_free], 2)
-        is_cosine = np.tile(np.arange(estimate.size // 2) == 0, 2) & self._is_free[0]
+        of_all, estimate = information(rows, free, belief), free.ravel()
+        signed = is_signed.ravel()
+        is_cosine = np.tile(np.arange(free.shape[1]) == 0, 2) & self._is_free[0]
         left = np.flatnonzero((estimate != 0.0) | is_cosine)
         while len(left):
-            of_left = information[np.ix_(left, left)]
+            of_left = of_all[np.ix_(left, left)]
             rest = np.setdiff1d(np.arange(len(estimate)), left)
-            shifted = estimate[left] + np.linalg.solve(of_left, information[np.ix_(left, rest)] @ estimate[rest])
+            shifted = estimate[left] + np.linalg.solve(of_left, of_all[np.ix_(left, rest)] @ estimate[rest])
             z = shifted / np.sqrt(np.diag(np.linalg.inv(of_left * self.num_events)))
-            z = np.where(is_signed[left], np.abs(z), z)
+            z = np.where(signed[left], np.abs(z), z)
             z[is_cosine[left]] = np.inf  # What the model has learned stays.
             weakest = int(z.argmin())
             if z[weakest] >= self._min_z:
                 break
             left = np.delete(left, weakest)
-        is_told = np.zeros(len(estimate), bool)
-        is_told[left] = True
-        of_sides: npt.NDArray[np.bool_] = is_told.reshape(2, -1)
-        return of_sides
+        is_told = np.zeros(free.shape, bool)
+        is_told.ravel()[left] = True
+        return is_told
 
-    def _maximise(self, is_sought: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], float]:
-        """Return exponents, float64 ``[2, 1 + num_factors]``, and the loss; free ones that are not sought are 0."""
-        features = np.concatenate(self._features)  # [num_rows, num_free]
-        is_own = np.concatenate(self._is_own)
-        corrections = np.concatenate(self._corrections)
-        stops = np.cumsum(self._lengths)
-        num_free = features.shape[1]
-        taken = np.zeros((2, num_free))
-        first = stops - self._lengths
-        np.add.at(taken, is_own[first].astype(int), features[first])
-        taken = taken.ravel() / self.num_events
-        # Exponents in units of their features' spread: the search takes half the steps.
-        spread = np.concatenate([features[~is_own].std(0), features[is_own].std(0)]).astype(np.float64)
-        spread[~(spread > 0)] = 1.0
-        penalty = self._penalty / spread**2
-
-        def loss_and_gradient(scaled: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-            exponents = scaled / spread
-            log_total, expected = softmax_moments(
-                features, is_own, corrections, stops, exponents.reshape(2, -1).astype(np.float32)
-            )
-            loss = log_total - float(taken @ exponents) + float(penalty @ scaled**2)
-            return loss, (expected.ravel() - taken) / spread + 2.0 * penalty * scaled
-
-        is_signed = np.tile(np.array(self._signed())[self._is_free], 2)
-        bounds = [
-            (0.0, 0.0) if not sought else (None, None) if signed else (0.0, None)
-            for signed, sought in zip(is_signed, is_sought.ravel(), strict=True)
-        ]
-        start = np.where(is_sought.ravel(), 0.1, 0.0)
-        found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
-        exponents = self._fixed.astype(np.float64)
-        exponents[:, self._is_free] = (found.x / spread).reshape(2, -1)
-        return exponents, float(found.fun)
-
-    def standard_errors(self, exponents: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return how uncertain exponents that ``solve`` found are, float64 ``[2, 1 + num_factors]``; 0 for fixed ones.
+    def _standard_errors(self, rows: Rows, free: Floats, belief: Belief) -> Floats:
+        """Return how uncertain exponents are, float64 ``[2, num_free]``.
 
         Square roots of the diagonal of the inverse of the observed information (Greene, "Econometric analysis", on
-        the conditional logit), the penalty's included. An exponent at its bound of 0 has that of the curve there.
-
-        Args:
-            exponents: float64 ``[2, 1 + num_factors]``.
+        the conditional logit), the belief's included. An exponent at its bound of 0 has that of the curve there.
         """
-        variance = np.diag(np.linalg.inv(self._information(exponents) * self.num_events))
-        errors = np.zeros_like(exponents)
-        errors[:, self._is_free] = np.sqrt(np.maximum(variance, 0.0)).reshape(2, -1)
+        variance = np.diag(np.linalg.inv(information(rows, free, belief) * self.num_events))
+        errors: Floats = np.sqrt(np.maximum(variance, 0.0)).reshape(free.shape)
         return errors
-
-    def _information(self, exponents: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return what one interaction tells of the free exponents, float64 ``[2 · num_free, 2 · num_free]``."""
-        features, is_own = np.concatenate(self._features), np.concatenate(self._is_own)
-        free = exponents[:, self._is_free].astype(np.float32)
-        corrections, stops = np.concatenate(self._corrections), np.cumsum(self._lengths)
-        information: npt.NDArray[np.float64] = softmax_covariance(features, is_own, corrections, stops, free)
-        information[np.diag_indices_from(information)] += 2.0 * self._penalty
-        return information
 
     def _signed(self) -> list[bool]:
         """Return, for the cosine and every factor, whether its exponent may be negative."""
@@ -270,100 +247,3 @@ def _contains(sorted_rows: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]) -
         return np.zeros(len(rows), bool)
     position = np.minimum(np.searchsorted(sorted_rows, rows), len(sorted_rows) - 1)
     return np.asarray(sorted_rows[position] == rows)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def softmax_moments(
-    features: npt.NDArray[np.float32],
-    is_own: npt.NDArray[np.bool_],
-    corrections: npt.NDArray[np.float32],
-    stops: npt.NDArray[np.int64],
-    exponents: npt.NDArray[np.float32],
-) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return, over segments, the mean log of the summed odds, and the mean of the features that odds expect.
-
-    One pass instead of ten over arrays of millions of rows: 8 times faster here than the same in numpy.
-
-    Args:
-        features: float32 ``[num_rows, num_features]``.
-        is_own: bool ``[num_rows]``, which of the two rows of ``exponents`` holds.
-        corrections: float32 ``[num_rows]``, added to the log odds.
-        stops: int64 ``[num_segments]``, where each segment of rows ends.
-        exponents: float32 ``[2, num_features]``.
-
-    Returns:
-        The mean, and float64 ``[2, num_features]``.
-    """
-    num_features = features.shape[1]
-    expected = np.zeros((2, num_features))
-    of_segment = np.zeros((2, num_features), np.float32)
-    scores = np.zeros(len(features), np.float32)
-    log_total = 0.0
-    start = 0
-    for stop in stops:
-        highest = LOWEST  # Not -inf: fast mathematics may assume that there is none.
-        for row in range(start, stop):
-            side = int(is_own[row])
-            score = corrections[row]
-            for feature in range(num_features):
-                score += features[row, feature] * exponents[side, feature]
-            scores[row] = score
-            highest = max(highest, score)
-        total = np.float32(0.0)
-        of_segment[:] = 0.0
-        for row in range(start, stop):
-            side = int(is_own[row])
-            odds = np.exp(scores[row] - highest)
-            total += odds
-            for feature in range(num_features):
-                of_segment[side, feature] += odds * features[row, feature]
-        log_total += np.log(total) + highest
-        expected += of_segment / total
-        start = stop
-    return log_total / len(stops), expected / len(stops)
-
-
-@njit(cache=True, nogil=True)
-def softmax_covariance(
-    features: npt.NDArray[np.float32],
-    is_own: npt.NDArray[np.bool_],
-    corrections: npt.NDArray[np.float32],
-    stops: npt.NDArray[np.int64],
-    exponents: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float64]:
-    """Return, over segments, the mean covariance of the features under the odds, float64 ``[2 · f, 2 · f]``.
-
-    Features of new items come first, then those of own ones. For the arguments see ``softmax_moments``.
-    """
-    num_features = features.shape[1]
-    covariance = np.zeros((2 * num_features, 2 * num_features))
-    second, first = np.zeros_like(covariance), np.zeros(2 * num_features)
-    start = 0
-    for stop in stops:
-        highest = -np.inf
-        for row in range(start, stop):
-            score = corrections[row]
-            for feature in range(num_features):
-                score += features[row, feature] * exponents[int(is_own[row]), feature]
-            highest = max(highest, score)
-        total = 0.0
-        second[:] = 0.0
-        first[:] = 0.0
-        for row in range(start, stop):
-            side = int(is_own[row])
-            score = corrections[row]
-            for feature in range(num_features):
-                score += features[row, feature] * exponents[side, feature]
-            odds = np.exp(score - highest)
-            total += odds
-            shift = side * num_features
-            for one in range(num_features):
-                scaled = odds * features[row, one]
-                first[shift + one] += scaled
-                for other in range(num_features):
-                    second[shift + one, shift + other] += scaled * features[row, other]
-        for one in range(2 * num_features):
-            for other in range(2 * num_features):
-                covariance[one, other] += second[one, other] / total - first[one] * first[other] / total**2
-        start = stop
-    return covariance / len(stops)

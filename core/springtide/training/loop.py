@@ -71,6 +71,7 @@ def fit(
     wanted_steps: int,
     interaction_weights: npt.NDArray[np.float64],
     on_progress: OnProgress,
+    visits: npt.NDArray[np.float64] | None = None,
 ) -> None:
     """Train a network on a graph. Each step looks at some users, some of their edges, and items that stand for all.
 
@@ -80,9 +81,10 @@ def fit(
         objective: What it is trained by.
         graph: What it is trained on, on the device of the network.
         rates: How many users, edges and negatives a step takes, and how far it goes.
-        wanted_steps: How many steps; more if ``min_passes`` over all users take more.
+        wanted_steps: How many steps; more if ``min_passes`` over the users take more.
         interaction_weights: float64 ``[num_interactions]``, how likely each is drawn among those of its user.
         on_progress: Told after each step.
+        visits: float64 ``[num_users]``, how likely each user is to be looked at in a pass; None for certainly.
 
     Raises:
         TrainingError: If the loss is not finite.
@@ -91,11 +93,11 @@ def fit(
     generator = np.random.default_rng(rates.seed)
     torch_generator = torch.Generator().manual_seed(rates.seed)
     loss_function, negatives = objective.loss, objective.negatives
-    positives = PositiveSampler(graph, interaction_weights)
+    positives = PositiveSampler(graph, interaction_weights, visits)
     negatives.prepare(np.bincount(graph.interactions.item_rows, minlength=graph.num_items).astype(np.float64))
     log_q = negatives.log_q.to(device)
     ratings = RatingSampler(graph.ratings, graph.num_users) if loss_function.needs_ratings else None
-    num_steps = max(wanted_steps, math.ceil(rates.min_passes * len(positives.active_users) / rates.batch_users))
+    num_steps = max(wanted_steps, math.ceil(rates.min_passes * positives.users_per_pass / rates.batch_users))
     parameters = [*network.parameters(), *objective.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=rates.learning_rate, weight_decay=rates.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_up_then_cool_down(step, num_steps))

@@ -15,9 +15,10 @@ from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_grouped_weights
 from springtide.state import LiveState
 from springtide.training.artifact import exponents_to_manifest
-from springtide.training.exponents import fit_exponents, known_events
+from springtide.training.exponents import fit_exponents
 from springtide.training.logit import ExponentSettings
 from springtide.training.loop import OnProgress, Progress
+from springtide.training.slices import known_events
 
 
 def refit_exponents(

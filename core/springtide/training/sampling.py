@@ -19,22 +19,38 @@ class PositiveSampler:
     Args:
         graph: The interactions.
         weights: float64 ``[num_interactions]``, how likely each is to be drawn among its user's; 0 for never.
+        visits: float64 ``[num_users]``, how likely each user is to be looked at in a pass; None for certainly.
     """
 
-    def __init__(self, graph: TrainingGraph, weights: npt.NDArray[np.float64]) -> None:
+    def __init__(
+        self, graph: TrainingGraph, weights: npt.NDArray[np.float64], visits: npt.NDArray[np.float64] | None = None
+    ) -> None:
         self._order = np.argsort(graph.interactions.user_rows, kind="stable")
         self._items = graph.interactions.item_rows[self._order].astype(np.int64)
         self._first = np.searchsorted(graph.interactions.user_rows[self._order], np.arange(graph.num_users + 1))
         self._cumulative = np.concatenate([[0.0], np.cumsum(weights[self._order])])
         of_user = np.diff(self._cumulative[self._first])
         self.active_users: Int64s = np.flatnonzero(of_user > 0)
+        self._visits = None if visits is None else visits[self.active_users]
+        if self._visits is not None and not self._visits.any():
+            raise ValueError("wanted a chance above 0 for some user, got none")
+
+    @property
+    def users_per_pass(self) -> float:
+        """How many users a pass is expected to look at."""
+        return float(len(self.active_users) if self._visits is None else self._visits.sum())
 
     def batches(self, batch_users: int, generator: np.random.Generator) -> Iterator[Int64s]:
-        """Yield batches of users without end: every active user once, in random order, then again."""
+        """Yield batches of users without end: pass after pass, each user once in a pass, in random order."""
         while True:
-            users = generator.permutation(self.active_users)
+            users = generator.permutation(self._visited(generator))
             for first in range(0, len(users), batch_users):
                 yield users[first : first + batch_users]
+
+    def _visited(self, generator: np.random.Generator) -> Int64s:
+        if self._visits is None:
+            return self.active_users
+        return self.active_users[generator.random(len(self.active_users)) < self._visits]
 
     def draw(self, users: Int64s, count: int, generator: np.random.Generator) -> Int64s:
         """Return positions of interactions in the graph's, int64 ``[num_users, count]``."""

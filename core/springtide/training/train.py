@@ -1,7 +1,7 @@
 """Retraining from scratch and fine-tuning on the latest: from a state to a model."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, make_grouped_weights
 from springtide.state import LiveState
 from springtide.training.artifact import (
+    exponent_errors_of,
     exponents_of,
     fits_settings,
     is_relational,
@@ -28,17 +29,19 @@ from springtide.training.artifact import (
     make_artifact,
     make_encoder,
 )
-from springtide.training.exponents import ExponentFit, fit_exponents, known_events
+from springtide.training.exponents import ExponentFit, Known, fit_exponents
 from springtide.training.graph import Nodes, TrainingGraph, part
 from springtide.training.links import fade
 from springtide.training.logit import ExponentSettings
 from springtide.training.loop import Objective, OnProgress, Progress, fit
 from springtide.training.network import Inputs, Network
+from springtide.training.slices import known_events
 
 Mode = Literal["retrain", "fine_tune"]
 _MIN_EXPONENT_EVENTS = 50  # Fewer say nothing about a dozen exponents.
 _WANTED_EXPONENT_EVENTS = 1_000  # About a hundred for each exponent: with fewer, chance decides some of them.
 _WIDEST_SLICE = 0.25  # The vectors need the rest.
+_FINE_TUNE_MOMENTS = 64  # Of the exponents' fit, which goes on from what the base has found.
 
 __all__ = ["Mode", "OnProgress", "Progress", "train"]
 
@@ -123,7 +126,7 @@ def train(
         load_network(network, tasks, base, ids)
 
     tell(Progress("exponents", 0, 1))
-    exponent_fit = _fit_exponents(network, before, interactions, split, settings, plugins)
+    exponent_fit = _fit_exponents(network, before, interactions, split, base, settings, plugins)
     tell(Progress("exponents", 1, 1, exponent_fit.loss if exponent_fit else None))
     exponents = _chosen_exponents(exponent_fit, base)
     errors = exponent_fit.errors if exponent_fit is not None and exponents is exponent_fit.exponents else None
@@ -139,10 +142,11 @@ def train(
         on_candidate(_copied(artifact_of(before, _known_ids(before, ids))))
 
     whole = _graph(nodes, interactions, rates, rated, None)
-    chances = _by_age(interactions, rates)
+    chances, visits = _by_age(interactions, rates), None
     if base is not None:
         chances *= _replay(len(interactions), split, rates.replay_ratio)
-    fit("learn the latest", network, objective, whole, rates, rates.fine_tune_steps, chances, tell)
+        visits = _visits(interactions.user_rows, split, whole.num_users, rates.replay_ratio)
+    fit("learn the latest", network, objective, whole, rates, rates.fine_tune_steps, chances, tell, visits)
     return artifact_of(whole, ids)
 
 
@@ -171,7 +175,7 @@ def _known_ids(graph: TrainingGraph, ids: Mapping[str, list[str]]) -> dict[str, 
 def _copied(artifact: ModelArtifact) -> ModelArtifact:
     """Return an artifact that a training which goes on does not change."""
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in artifact.tensors.items()}
-    return dataclasses.replace(artifact, tensors=tensors)
+    return replace(artifact, tensors=tensors)
 
 
 def _split(interactions: Observed, rates: TrainingSettings, base: ModelArtifact | None) -> int:
@@ -216,16 +220,39 @@ def _replay(num_interactions: int, split: int, ratio: float) -> npt.NDArray[np.f
     return chances
 
 
+def _visits(
+    user_rows: npt.NDArray[np.int32], split: int, num_users: int, ratio: float
+) -> npt.NDArray[np.float64] | None:
+    """Return float64 ``[num_users]``, how likely each is to be looked at in a pass; None if nothing is new.
+
+    Whoever did something new is; of the others, ``ratio`` for one of those: where many come and go, a pass over all of
+    them would look at the past most of the time.
+    """
+    visits = np.zeros(num_users)
+    visits[user_rows[split:]] = 1.0
+    num_new = visits.sum()
+    if not num_new:
+        return None
+    visits[visits == 0.0] = min(1.0, ratio * num_new / max(1.0, num_users - num_new))
+    return visits
+
+
 def _fit_exponents(
     network: Network,
     before: TrainingGraph,
     interactions: Observed,
     split: int,
+    base: ModelArtifact | None,
     settings: Settings,
     plugins: Plugins,
 ) -> ExponentFit | None:
     if len(interactions) - split < _MIN_EXPONENT_EVENTS:
         return None
+    errors = None if base is None else exponent_errors_of(base.manifest)
+    known = None if base is None or errors is None else Known(exponents_of(base.manifest), errors)
+    exponent_settings = ExponentSettings(is_live=settings.training.live_exponents)
+    if known is not None:
+        exponent_settings = replace(exponent_settings, num_moments=_FINE_TUNE_MOMENTS)
     with torch.no_grad():
         vectors = network.vectors(network.levels(before.edges)).cpu().numpy()
     return fit_exponents(
@@ -236,8 +263,9 @@ def _fit_exponents(
         lambda: make_grouped_weights(
             settings.ranking, plugins, before.nodes.view.nodes(before.nodes.item_type), before.num_items
         ),
-        ExponentSettings(is_live=settings.training.live_exponents),
+        exponent_settings,
         settings.training.seed,
+        known,
     )
 
 

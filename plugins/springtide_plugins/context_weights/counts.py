@@ -181,14 +181,29 @@ def grown(column: Floats, num_rows: int) -> Floats:
     return longer
 
 
+def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floats) -> npt.NDArray[np.float32]:
+    """Return the logarithm of observed over expected, drawn to a prior mean where little was observed.
+
+    The posterior mean of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events.
+
+    Args:
+        observed: float64 ``[num_items]``.
+        expected: float64 ``[num_items]``, what would be as usual.
+        prior: Above 0.
+        mean: float64 ``[num_items]``, the lift that is believed in beforehand.
+    """
+    logs: npt.NDArray[np.float32] = np.log((observed + prior * mean) / (expected + prior)).astype(np.float32)
+    return logs
+
+
 def log_lift(
     observed: Floats, expected: Floats, prior: float, groups: ItemGroups = NO_GROUPS
 ) -> npt.NDArray[np.float32]:
     """Return the logarithm of observed over expected, drawn to that of an item's kind where little was observed.
 
-    The posterior mean of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events. The mean of the prior is
-    the lift of the item's group, which is shrunk in the same way to that of the group above it, and so on up to 1: an
-    item that was never seen has the lift of its product type, and a rare type that of its category.
+    As ``shrunk_log_lift``, and the mean of the prior is the lift of the item's group, which is shrunk in the same way
+    to that of the group above it, and so on up to 1: an item that was never seen has the lift of its product type, and
+    a rare type that of its category.
 
     Args:
         observed: float64 ``[num_items]``.
@@ -213,5 +228,4 @@ def log_lift(
             above = np.bincount(of_known, spread * lift[known], size) / (np.bincount(of_known, spread, size) + 1e-300)
         lift[known] = ((of_group + prior * above) / (usual + prior))[of_known]
         is_any_shrunk = True
-    logs: npt.NDArray[np.float32] = np.log((observed + prior * lift) / (expected + prior)).astype(np.float32)
-    return logs
+    return shrunk_log_lift(observed, expected, prior, lift)

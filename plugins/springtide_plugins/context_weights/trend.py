@@ -9,24 +9,27 @@ from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
-from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, HalfLives, log_lift
+from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, HalfLives, log_lift, shrunk_log_lift
 
 
 class Trend(ContextWeight):
     """An item's recent share of interactions over its usual share.
 
     Recent is exponentially decayed, once for each half-life; usual is everything that was seen. The trend is that of
-    the newest event; the logarithm of its lift halves with every half-life that a request's moment is away from it, on
-    either side: what is in demand in December says little about July.
+    the newest event. What a half-life adds to the logarithm of the lift halves with every half-life that a request's
+    moment is away from it, on either side: what is in demand in December says little about July.
 
-    An item that was seldom seen borrows from its kind (``counts.log_lift``): a new product of a rising type rises.
+    A day says most of what sells by the hundred and nothing of what sells once a month. So the trend of each half-life
+    is drawn to that of the next longer one, the more the less was seen of the item in its time
+    (``counts.shrunk_log_lift``), and the longest to that of the item's kind (``counts.log_lift``): a new product of a
+    rising type rises.
 
     Args:
         half_lives_days: One factor for each; above 0.
-        prior: How many interactions the prior belief in the trend of its kind weighs, above 0.
+        prior: How many interactions the belief in the next longer trend, or in that of the kind, weighs; above 0.
     """
 
-    def __init__(self, half_lives_days: HalfLives = (7.0, 28.0), prior: PositiveFloat = 0.5) -> None:
+    def __init__(self, half_lives_days: HalfLives = (1.0, 7.0, 28.0), prior: PositiveFloat = 2.0) -> None:
         self.prior = prior
         self.factors = tuple(Factor(f"{days:g}d", is_passing=True) for days in half_lives_days)
         self._recent = [DecayedCounts(days * MS_PER_DAY) for days in half_lives_days]
@@ -52,12 +55,20 @@ class Trend(ContextWeight):
         total = usual.sum()
         if total == 0:
             return None
-        lifts = []
-        for counts in self._recent:
+        lifts: dict[int, npt.NDArray[np.float32]] = {}
+        of_newest = faded = np.zeros(num_items, np.float32)  # Of the next longer half-life: then, and at the moment.
+        for place in sorted(range(len(self._recent)), key=lambda place: -self._recent[place].half_life_ms):
+            counts = self._recent[place]
             recent = counts.at_newest(num_items)
+            expected = usual * (recent.sum() / total)
+            if lifts:
+                log_lifts = shrunk_log_lift(recent, expected, self.prior, np.exp(of_newest))
+            else:
+                log_lifts = log_lift(recent, expected, self.prior, self._groups)
             nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - counts.newest_ms) / counts.half_life_ms))
-            lifts.append(nearness * log_lift(recent, usual * (recent.sum() / total), self.prior, self._groups))
-        return np.stack(lifts)
+            lifts[place] = faded = faded + nearness * (log_lifts - of_newest)
+            of_newest = log_lifts
+        return np.stack([lifts[place] for place in range(len(lifts))])
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all counts."""
