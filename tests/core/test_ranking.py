@@ -619,3 +619,15 @@ def test_ranks_want_one_item_for_each_query(ranker):
     assert ranker.ranks([], []).tolist() == []
     with pytest.raises(ValueError, match="one item for each query, got 1 for 2"):
         ranker.ranks([Query(NOW)] * 2, ["i0"])
+
+
+def test_both_ranks_are_those_with_and_without_what_the_user_had(weighted, monkeypatch):
+    ranker, _ = weighted
+    monkeypatch.setattr("springtide.ranking.ranker._RANKS_AT_ONCE", 4)
+    queries = [Query(NOW, user_id=f"u{number}") for number in range(9)]
+    items = [f"i{2 * number + number % 2}" for number in range(9)]
+    among_all, among_new = ranker.both_ranks(queries, items)
+    assert among_all.tolist() == ranker.ranks(queries, items).tolist()
+    without = [dataclasses.replace(query, exclude_seen=("*",)) for query in queries]
+    assert among_new.tolist() == ranker.ranks(without, items).tolist()
+    assert among_new.tolist() != among_all.tolist()

@@ -27,7 +27,7 @@ from springtide.testing import (
 from springtide.training.artifact import exponents_of
 from springtide.training.attributes import Attributes
 from springtide.training.links import Ratings
-from springtide.training.loop import Progress, warm_up_then_cool_down
+from springtide.training.loop import Progress, listen_then_cool_down, warm_up_then_cool_down
 from springtide.training.sampling import PositiveSampler, is_own
 from springtide.training.train import train
 
@@ -138,6 +138,15 @@ def test_learning_rate_warms_up_and_cools_down():
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.01
+
+
+def test_a_trained_network_is_listened_to_first_and_then_moved_with_care():
+    rates = [listen_then_cool_down(step, 50) for step in range(50)]
+    assert rates[:10] == [0.0] * 10
+    assert rates[10] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+    assert listen_then_cool_down(0, 1) > 0.0, "a single step has nothing to listen for"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -168,15 +168,12 @@ def replay(
         assert newest_ms is None or newest_ms < now_ms, f"asked as of {now_ms} when {newest_ms} is known"
         here = slice(start, stop)
         is_new[here] = _is_new(live, users[here], items[here])
-        new = start + np.flatnonzero(is_new[here])
         for name, asker in askers.items():
             with _timed(seconds, name):
                 if start and _is_due(start, stop, len(asked), asker.num_refreshes):
                     asker.refresh(stream.before(now_ms))
-                ranks[name][here] = asker.ranks(queries[here], item_ids[here])
-                if len(new):
-                    wanted = [replace(queries[place], exclude_seen=("*",)) for place in new]
-                    new_ranks[name][new] = asker.ranks(wanted, [item_ids[place] for place in new])
+                ranks[name][here], among_new = asker.ranks(queries[here], item_ids[here])
+                new_ranks[name][here] = np.where(is_new[here], among_new, 0)
         if on_progress is not None:
             on_progress(Progress("replay", stop, len(asked)))
     num_items = view.num_nodes(state.rules.item_type)
@@ -195,8 +192,8 @@ class _Asker(Protocol):
     def refresh(self, known: Observed) -> None:
         """Take up what does not come by itself, given the positive interactions so far."""
 
-    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> Int64s:
-        """Return the rank of one item for each query, int64 ``[n]``."""
+    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
+        """Return the rank of one item for each query, among all items and among those that the user never had."""
 
 
 class _Ranked:
@@ -211,8 +208,8 @@ class _Ranked:
     def refresh(self, known: Observed) -> None:
         self._ranker.swap(self._model)  # Also makes weights anew that are kept for as long as their bucket lasts.
 
-    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> Int64s:
-        return self._ranker.ranks(queries, item_ids)
+    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
+        return self._ranker.both_ranks(queries, item_ids)
 
 
 class _Fitted:
@@ -233,17 +230,18 @@ class _Fitted:
         view = self._state.graph.view()
         self._baseline.fit(known, view.num_nodes(USER), view.num_nodes(self._state.rules.item_type))
 
-    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> Int64s:
+    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
         view = self._state.graph.view()
         now_ms = queries[0].moment.timestamp_ms  # Of them all.
         histories = [self._users.find(view, None, query.user_id, _NO_ROWS, now_ms).history for query in queries]
         user_rows = view.nodes(USER).ids.rows([query.user_id for query in queries])
         scores = self._baseline.scores(user_rows.astype(np.int64), histories, now_ms)
         scores[:, self._forgotten] = -np.inf
-        for of_query, query, history in zip(scores, queries, histories, strict=True):
-            if query.exclude_seen:
-                of_query[history.distinct()[0]] = -np.inf
-        return places_of(scores, view.nodes(self._state.rules.item_type).ids.rows(item_ids))
+        rows = view.nodes(self._state.rules.item_type).ids.rows(item_ids)
+        among_all = places_of(scores, rows)
+        for of_query, history in zip(scores, histories, strict=True):
+            of_query[history.distinct()[0]] = -np.inf
+        return among_all, places_of(scores, rows)
 
 
 def _asker(contestant: Contestant, state: LiveState, known: Observed, settings: Settings, num_refits: int) -> _Asker:

@@ -1,97 +1,29 @@
 """From queries to ranked items: the cosine of user and item times what the context weights say, and why."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from springtide.config import RankingSettings
 from springtide.errors import InvalidRequestError, ModelError
-from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import History, Moment
+from springtide.plugins.contracts import Moment
 from springtide.ranking.explain import Explanation, factor_terms, habit_of, sentence_of
-from springtide.ranking.filters import allowed_items, check_query
-from springtide.ranking.item_table import ItemTable
-from springtide.ranking.moments import MomentCache
+from springtide.ranking.filters import ANY, check_query
 from springtide.ranking.order import best_of, places_of
 from springtide.ranking.query import Query, RankedItem, Ranking
-from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
-from springtide.ranking.serving_model import ServingModel
-from springtide.ranking.users import LiveUser, Users
-from springtide.ranking.weights import (
-    FALLBACK_EXPONENTS,
-    NO_EXPONENTS,
-    Exponents,
-    ItemWeights,
-    history_weights,
-    item_groups,
-)
+from springtide.ranking.scoring import Own, Scorer, as_of, cosine_of
+from springtide.ranking.serving_baseline import Served
+from springtide.ranking.weights import Exponents, ItemWeights, item_groups
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
 FAMILIARITY = "familiarity"
 _RANKS_AT_ONCE = 128  # Queries; at 100,000 items, 50 MB of scores.
 _NOW = Moment(0)  # Of a query that does not depend on the moment.
-_PAST_MS = 86_400_000  # A moment a day behind the newest event asks about the past: what came after is not looked at.
-
-
-@dataclass(frozen=True, slots=True)
-class _Serving:
-    """All that a request takes from what is served at once: swapped by one reference.
-
-    A model gives a table of vectors, a baseline one of its own; neither is there for the fallback.
-    """
-
-    table: ItemTable | None
-    baseline: BaselineTable | None
-    exponents: Exponents
-    moments: MomentCache
-    users: Users
-
-    @property
-    def version(self) -> str:
-        if self.baseline is not None:
-            return self.baseline.baseline.version
-        return "" if self.table is None else self.table.model.version
-
-    @property
-    def has_id(self) -> npt.NDArray[np.bool_] | None:
-        """Which items are there, bool ``[num_items]``; None if nothing is served that was made for certain items."""
-        table = self.baseline or self.table
-        return None if table is None else table.has_id
-
-
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """The items that a user had, as far as they are ranked.
-
-    Attributes:
-        rows: int32 ``[m]``, ascending.
-        weights: For each weight with a history side, its log, float32 ``[m]``.
-        total: float32 ``[m]``, their sum.
-    """
-
-    rows: npt.NDArray[np.int32]
-    weights: dict[str, Array]
-    total: Array
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What some queries found: for each its user, the weights of its moment and its own items, and all scores.
-
-    Attributes:
-        scores: float32 ``[num_queries, num_items]``, ``-inf`` for what the query leaves out.
-    """
-
-    users: Sequence[LiveUser]
-    moments: Sequence[ItemWeights]
-    owns: Sequence[_Own]
-    scores: Array
 
 
 class Ranker:
@@ -109,7 +41,8 @@ class Ranker:
         self._groups_mark: object = None
         self._forgotten = ("", np.empty(0, np.int64))  # The lineage of ids, and the rows that have none.
         self._regroup(state.graph.view())
-        self._serving = self._make_serving(None)
+        self._scorer = Scorer(state, settings)
+        self._serving = self._scorer.make_serving(None)
 
     @property
     def model_version(self) -> str:
@@ -118,7 +51,7 @@ class Ranker:
 
     def swap(self, served: Served | None) -> None:
         """Serve a model or a baseline from the next request on; None for the fallback."""
-        self._serving = self._make_serving(served)
+        self._serving = self._scorer.make_serving(served)
 
     def refresh(self) -> None:
         """Take up new items, and keep the weights of the moments that are asked for fresh. For a background thread."""
@@ -126,7 +59,7 @@ class Ranker:
         view = self._state.graph.view()
         self._regroup(view)
         serving.moments.refresh(view.num_nodes(self._item_type))
-        fresh = self._refreshed(serving, view)
+        fresh = self._scorer.refreshed(serving, view)
         if self._serving is serving:  # Else a swap came between, and its table is newer.
             self._serving = fresh
 
@@ -140,13 +73,13 @@ class Ranker:
         view = self._state.graph.view()
         if not queries:
             return []
-        asked = self._ask(serving, view, queries)
+        asked = self._scorer.ask(serving, view, queries)
         best = best_of(asked.scores, [query.count for query in queries], view.nodes(self._item_type).ids)
         rankings = []
         for user, at_moment, own, of_query, (rows, ids) in zip(
             asked.users, asked.moments, asked.owns, asked.scores, best, strict=True
         ):
-            cosine = _cosine(serving.table, user, rows)
+            cosine = cosine_of(serving.table, user, rows)
             items = self._items(serving.exponents, rows, ids, of_query[rows], cosine, at_moment, own)
             rankings.append(Ranking(items, user.personalization, serving.version))
         return rankings
@@ -165,19 +98,46 @@ class Ranker:
         Raises:
             InvalidRequestError: If a query names something unknown.
         """
+        return self._places(queries, item_ids, is_new_too=False)[0]
+
+    def both_ranks(
+        self, queries: Sequence[Query], item_ids: Sequence[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the places that ``ranks`` returns, and those among items the user never had, int64 ``[n]`` each.
+
+        The latter are the ranks of the same queries with ``exclude_seen`` set to all, for the price of one scoring.
+
+        Args:
+            queries: As in ``ranks``.
+            item_ids: As in ``ranks``.
+
+        Raises:
+            InvalidRequestError: If a query names something unknown.
+        """
+        among_all, among_new = self._places(queries, item_ids, is_new_too=True)
+        return among_all, among_new
+
+    def _places(
+        self, queries: Sequence[Query], item_ids: Sequence[str], *, is_new_too: bool
+    ) -> list[npt.NDArray[np.int64]]:
+        """Return places among all items, and if wanted among new ones, int64 ``[n]`` each."""
         if len(queries) != len(item_ids):
             raise ValueError(f"wanted one item for each query, got {len(item_ids):,} for {len(queries):,}")
         serving = self._serving
         view = self._state.graph.view()
         forgotten = self._forgotten_rows(view)
         rows = view.nodes(self._item_type).ids.rows(item_ids)
-        places = []
+        places = [np.empty(len(queries), np.int64) for _ in range(1 + is_new_too)]
         for start in range(0, len(queries), _RANKS_AT_ONCE):
             part = slice(start, start + _RANKS_AT_ONCE)
-            scores = self._ask(serving, view, queries[part], is_lasting=False).scores
+            scores = self._scorer.ask(serving, view, queries[part], is_lasting=False).scores
             scores[:, forgotten[forgotten < scores.shape[1]]] = -np.inf
-            places.append(places_of(scores, rows[part]))
-        return np.concatenate([*places, np.empty(0, np.int64)])
+            places[0][part] = places_of(scores, rows[part])
+            if is_new_too:
+                for query, of_query in zip(queries[part], scores, strict=True):
+                    self._scorer.leave_out(of_query, replace(query, exclude_seen=(ANY,)), view, None)
+                places[1][part] = places_of(scores, rows[part])
+        return places
 
     def scores(self, queries: Sequence[Query]) -> Array:
         """Return the score of every item for each query, float32 ``[num_queries, num_items]``, at least one query.
@@ -188,7 +148,7 @@ class Ranker:
             InvalidRequestError: If a query names something unknown.
         """
         view = self._state.graph.view()
-        scores = self._ask(self._serving, view, queries).scores
+        scores = self._scorer.ask(self._serving, view, queries).scores
         forgotten = self._forgotten_rows(view)
         scores[:, forgotten[forgotten < scores.shape[1]]] = -np.inf
         return scores
@@ -221,7 +181,7 @@ class Ranker:
         query = Query(_NOW, count=count, category_filters=category_filters)
         check_query(query, view, self._state.rules)
         cosines = (table.vectors @ table.vectors[row]).numpy().copy()
-        self._leave_out(cosines, query, view, table.has_id)
+        self._scorer.leave_out(cosines, query, view, table.has_id)
         cosines[row] = -np.inf
         [(best, names)] = best_of(cosines[None, :], [count], ids)
         return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
@@ -234,11 +194,11 @@ class Ranker:
         """
         serving, view = self._serving, self._state.graph.view()
         table, exponents = serving.table, serving.exponents
-        num_items = self._num_items(serving, view)
+        num_items = self._scorer.num_items(serving, view)
         row = view.nodes(self._item_type).ids.row(item_id)
         if not 0 <= row < num_items:
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
-        asked = self._ask(serving, view, [query])
+        asked = self._scorer.ask(serving, view, [query])
         [scores], [user] = asked.scores, asked.users
         rank = 1 + int((scores > scores[row]).sum())
         if serving.baseline is not None:
@@ -253,12 +213,12 @@ class Ranker:
                 personalization=user.personalization,
                 model_version=serving.version,
             )
-        query = self._with_circumstances(query, view)
-        history = _as_of(user.history, view, query)
+        query = self._scorer.with_circumstances(query, view)
+        history = as_of(user.history, view, query)
         habit = habit_of(history, row, query.moment.timestamp_ms)
         of_terms = exponents.new if habit is None else exponents.own
         terms = factor_terms(self._state.context_weights, of_terms, history, query.moment, row, num_items)
-        cosines = _cosine(table, user, np.arange(num_items))
+        cosines = cosine_of(table, user, np.arange(num_items))
         cosine = float(cosines[row])
         return Explanation(
             item_id=item_id,
@@ -272,47 +232,6 @@ class Ranker:
             model_version=serving.version,
         )
 
-    def _refreshed(self, serving: _Serving, view: GraphView) -> _Serving:
-        """Return what is served with the items as they are now; the same if nothing has changed."""
-        table, baseline = serving.table, serving.baseline
-        if serving.has_id is None:
-            return serving
-        is_new = view.num_nodes(self._item_type) > len(serving.has_id)
-        lineage = view.nodes(self._item_type).ids_lineage
-        if baseline is not None and (is_new or lineage != baseline.ids_lineage):
-            return replace(serving, baseline=BaselineTable.build(baseline.baseline, view))
-        if table is not None:
-            is_changed = bool((table.model_rows < 0).any()) and view.num_edges != table.num_edges
-            if is_new or is_changed or lineage != table.ids_lineage:
-                fresh = ItemTable.build(table.model, view, self._state.rules)
-                return replace(serving, table=fresh, users=self._make_users(table.model))
-        return serving
-
-    def _ask(self, serving: _Serving, view: GraphView, queries: Sequence[Query], *, is_lasting: bool = True) -> _Asked:
-        """Score all items for each query, at least one; ``is_lasting`` says whether its moments will be asked again."""
-        for query in queries:
-            check_query(query, view, self._state.rules)
-        num_items = self._num_items(serving, view)
-        users = [self._find_user(serving, view, query) for query in queries]
-        queries = [self._with_circumstances(query, view) for query in queries]
-        moments = [serving.moments.at(query.moment, num_items, is_lasting=is_lasting) for query in queries]
-        owns = [
-            self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
-        ]
-        if serving.baseline is None:
-            scores = self._scores(serving, users, moments, owns, num_items)
-        else:
-            histories = [_as_of(user.history, view, query) for user, query in zip(users, queries, strict=True)]
-            user_ids = [query.user_id for query in queries]
-            times_ms = [query.moment.timestamp_ms for query in queries]
-            scores = serving.baseline.scores(view, user_ids, histories, times_ms)
-        for query, of_query in zip(queries, scores, strict=True):
-            self._leave_out(of_query, query, view, serving.has_id)
-        return _Asked(users, moments, owns, scores)
-
-    def _num_items(self, serving: _Serving, view: GraphView) -> int:
-        return view.num_nodes(self._item_type) if serving.has_id is None else len(serving.has_id)
-
     def _forgotten_rows(self, view: GraphView) -> npt.NDArray[np.int64]:
         """Return the rows of items that were forgotten, int64 ``[n]``."""
         nodes = view.nodes(self._item_type)
@@ -321,24 +240,6 @@ class Ranker:
             is_forgotten = [not item_id for item_id in nodes.ids.all_ids()]
             self._forgotten = (lineage, np.flatnonzero(is_forgotten))
         return self._forgotten[1]
-
-    def _make_serving(self, served: Served | None) -> _Serving:
-        view = self._state.graph.view()
-        table = baseline = model = None
-        exponents = FALLBACK_EXPONENTS
-        if isinstance(served, ServingBaseline):
-            baseline = BaselineTable.build(served, view)
-            exponents = NO_EXPONENTS
-        elif served is not None:
-            model = served
-            table = ItemTable.build(model, view, self._state.rules)
-            exponents = model.exponents
-        moments = MomentCache(self._state.context_weights, exponents)
-        return _Serving(table, baseline, exponents, moments, self._make_users(model))
-
-    def _make_users(self, model: ServingModel | None) -> Users:
-        """Return users that keep nothing yet: what was kept came from the vectors of another table."""
-        return Users(self._state.rules, self._settings.max_history, model)
 
     def _regroup(self, view: GraphView) -> None:
         """Tell the context weights what items belong to, if attributes or items have changed."""
@@ -350,75 +251,6 @@ class Ranker:
                 weight.regroup(groups)
             self._groups_mark = mark
 
-    def _with_circumstances(self, query: Query, view: GraphView) -> Query:
-        """Return the query with the user's attributes for circumstances that it says nothing of."""
-        unknown = [key for key in self._state.circumstances.keys if not query.moment.circumstance(key)]
-        row = view.nodes(USER).ids.row(query.user_id) if unknown and query.user_id else -1
-        if row < 0:
-            return query
-        of_user = dict(reversed(view.nodes(USER).category_values(row)))  # Of several values, the first.
-        known = {key: of_user[key] for key in unknown if key in of_user}
-        if not known:
-            return query
-        return replace(query, moment=replace(query.moment, attributes={**query.moment.attributes, **known}))
-
-    def _find_user(self, serving: _Serving, view: GraphView, query: Query) -> LiveUser:
-        recent = view.nodes(self._item_type).ids.rows(query.recent_items)
-        recent_rows = recent[(recent >= 0) & (recent < view.num_nodes(self._item_type))]
-        return serving.users.find(view, serving.table, query.user_id, recent_rows, query.moment.timestamp_ms)
-
-    def _own(self, serving: _Serving, view: GraphView, query: Query, history: History, num_items: int) -> _Own:
-        history = _as_of(history, view, query)
-        rows, _ = history.distinct()
-        weights = history_weights(self._state.context_weights, serving.exponents, history, query.moment)
-        is_ranked = rows < num_items
-        if not is_ranked.all():
-            rows = rows[is_ranked]
-            weights = {name: logs[is_ranked] for name, logs in weights.items()}
-        total = np.zeros(len(rows), np.float32)
-        for logs in weights.values():
-            total += logs
-        return _Own(rows, weights, total)
-
-    @staticmethod
-    def _scores(
-        serving: _Serving,
-        users: Sequence[LiveUser],
-        moments: Sequence[ItemWeights],
-        owns: Sequence[_Own],
-        num_items: int,
-    ) -> Array:
-        """Return float32 ``[num_queries, num_items]``.
-
-        One product gives all scores of new items, the weights of the moment added on the way; then each user's own few
-        items are put right. Cosines are not kept: they are made again for the items that are answered.
-        """
-        exponents, table = serving.exponents, serving.table
-        totals = torch.from_numpy(np.stack([moments[0].new_total[:num_items]]))  # [1, num_items]
-        if any(at_moment is not moments[0] for at_moment in moments):
-            totals = torch.from_numpy(np.stack([at_moment.new_total[:num_items] for at_moment in moments]))
-        if table is None:
-            scores = totals.repeat(len(users) // len(totals), 1).numpy()
-        else:
-            vectors = np.zeros((len(users), table.vectors.shape[1]), np.float32)
-            for position, user in enumerate(users):
-                if user.vector is not None:
-                    vectors[position] = user.vector
-            vectors *= np.float32(exponents.new.cosine)
-            scores = torch.addmm(totals, torch.from_numpy(vectors), table.vectors.T).numpy()
-        for of_query, user, at_moment, own in zip(scores, users, moments, owns, strict=True):
-            rows = own.rows
-            of_own = _cosine(table, user, rows) * np.float32(exponents.own.cosine)
-            of_query[rows] = of_own + at_moment.own_total[rows] + own.total
-        return scores
-
-    def _leave_out(self, scores: Array, query: Query, view: GraphView, has_id: npt.NDArray[np.bool_] | None) -> None:
-        if has_id is not None and not has_id.all():
-            scores[~has_id] = -np.inf
-        allowed = allowed_items(query, view, self._state.rules, len(scores))
-        if allowed is not None:
-            scores[~allowed] = -np.inf
-
     @staticmethod
     def _items(
         exponents: Exponents,
@@ -427,7 +259,7 @@ class Ranker:
         scores: Array,
         cosine: Array,
         at_moment: ItemWeights,
-        own: _Own,
+        own: Own,
     ) -> tuple[RankedItem, ...]:
         """Return ranked items, given their rows, ids, scores and cosines, with all that went into the scores."""
         position = np.searchsorted(own.rows, rows)
@@ -450,18 +282,3 @@ class Ranker:
             RankedItem(item_id, score, own_cosine, dict(zip(names, of_item, strict=True)))
             for item_id, score, own_cosine, of_item in zip(ids, scores.tolist(), cosine.tolist(), weights, strict=True)
         )
-
-
-def _as_of(history: History, view: GraphView, query: Query) -> History:
-    """Return what a query may look at of a history: one that asks about the past sees nothing that came after."""
-    now_ms = query.moment.timestamp_ms
-    is_past = view.newest_ms is not None and now_ms < view.newest_ms - _PAST_MS
-    return history.before(now_ms + 1) if is_past else history
-
-
-def _cosine(table: ItemTable | None, user: LiveUser, rows: npt.NDArray[np.integer[Any]]) -> Array:
-    """Return float32 ``[n]``, the cosines of a user with some items; 0 where either has no vector."""
-    if table is None or user.vector is None:
-        return np.zeros(len(rows), np.float32)
-    cosine: Array = table.vectors.numpy()[rows] @ user.vector
-    return cosine

@@ -72,6 +72,8 @@ def fit(
     interaction_weights: npt.NDArray[np.float64],
     on_progress: OnProgress,
     visits: npt.NDArray[np.float64] | None = None,
+    *,
+    goes_on: bool = False,
 ) -> None:
     """Train a network on a graph. Each step looks at some users, some of their edges, and items that stand for all.
 
@@ -85,6 +87,7 @@ def fit(
         interaction_weights: float64 ``[num_interactions]``, how likely each is drawn among those of its user.
         on_progress: Told after each step.
         visits: float64 ``[num_users]``, how likely each user is to be looked at in a pass; None for certainly.
+        goes_on: Whether the network has been trained before, and is to be changed with care.
 
     Raises:
         TrainingError: If the loss is not finite.
@@ -100,7 +103,8 @@ def fit(
     num_steps = max(wanted_steps, math.ceil(rates.min_passes * positives.users_per_pass / rates.batch_users))
     parameters = [*network.parameters(), *objective.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=rates.learning_rate, weight_decay=rates.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_up_then_cool_down(step, num_steps))
+    shape = listen_then_cool_down if goes_on else warm_up_then_cool_down
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: shape(step, num_steps))
     fanout, noise = network.encoder.fanout, loss_function.noise
     batches = positives.batches(rates.batch_users, generator)
     network.train()
@@ -179,3 +183,16 @@ def warm_up_then_cool_down(step: int, num_steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, num_steps - warm_up)))
+
+
+def listen_then_cool_down(step: int, num_steps: int) -> float:
+    """Return the share of the learning rate for a trained network: 0 for a fifth of the steps, then a half that falls.
+
+    Adam divides each gradient by its size so far. Of the first few it knows none: every parameter takes a full step,
+    those too that nothing pulls at, and what was learned is blurred. So the sizes are learned first, while nothing
+    moves; then the rate falls from a half by a cosine.
+    """
+    listening = num_steps // 5
+    if step < listening:
+        return 0.0
+    return 0.25 * (1.0 + math.cos(math.pi * (step - listening) / max(1, num_steps - listening)))

@@ -146,7 +146,9 @@ def train(
     if base is not None:
         chances *= _replay(len(interactions), split, rates.replay_ratio)
         visits = _visits(interactions.user_rows, split, whole.num_users, rates.replay_ratio)
-    fit("learn the latest", network, objective, whole, rates, rates.fine_tune_steps, chances, tell, visits)
+    fit(
+        "learn the latest", network, objective, whole, rates, rates.fine_tune_steps, chances, tell, visits, goes_on=True
+    )
     return artifact_of(whole, ids)
 
 

@@ -108,7 +108,7 @@ def _made_ms(sizes: Sizes, state: LiveState, exponents: Exponents, moment: Momen
 
 
 def _scoring(ranker: Ranker, queries: Sequence[Query]) -> Callable[[], object]:
-    return lambda: ranker._ask(ranker._serving, ranker._state.graph.view(), queries)
+    return lambda: ranker._scorer.ask(ranker._serving, ranker._state.graph.view(), queries)
 
 
 def _answering(ranker: Ranker, queries: Sequence[Query]) -> Callable[[], object]:
