@@ -447,8 +447,11 @@ def test_exponents_of_the_whole_history_stay_when_a_fit_goes_on():
     assert [found.exponents.new.factors, found.exponents.own.factors] == [side.factors for side in sides]
 
 
-def test_a_fit_starts_anew_if_a_factor_was_not_known():
+def test_a_fit_starts_anew_if_a_factor_was_not_known(monkeypatch):
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, num_amending=2))
     known = known_with(0.5, 1e-3)
+    amending = amended(known, 4_000)
     lacking = Terms(0.5, {name: of for name, of in known.exponents.new.factors.items() if name != "had"})
     found = amended(replace(known, exponents=replace(known.exponents, new=lacking)), 4_000)
     assert found.exponents.new.cosine == pytest.approx(3.0, abs=0.3)
+    assert found.num_events == amended(None, 4_000).num_events > 10 * amending.num_events

@@ -88,6 +88,7 @@ def fit_exponents(
     before = None if known is None else _to_arrays(names, known)
     passing = _is(weights, "is_passing") if not settings.is_live else np.zeros(1 + len(names), bool)
     if before is not None:
+        settings = dataclasses.replace(settings, num_moments=settings.num_amending)
         is_kept = _is(weights, "needs_whole_history") | passing
         fixed, fixed_errors = np.where(is_kept, before, np.nan)
     elif passing.any():

@@ -19,6 +19,7 @@ class ExponentSettings:
 
     Attributes:
         num_moments: How many moments of the slice are looked at.
+        num_amending: The same where earlier exponents are known, and only amended.
         events_per_moment: Interactions sampled at each, at most.
         num_samples: Items sampled for each interaction, to stand for those that it did not take.
         is_live: Whether every feature is as of the interaction's own moment, as in serving; or as of the start of
@@ -29,6 +30,7 @@ class ExponentSettings:
     """
 
     num_moments: int = 256
+    num_amending: int = 64
     events_per_moment: int = 16
     num_samples: int = 256
     is_live: bool = True

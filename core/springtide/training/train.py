@@ -41,7 +41,6 @@ Mode = Literal["retrain", "fine_tune"]
 _MIN_EXPONENT_EVENTS = 50  # Fewer say nothing about a dozen exponents.
 _WANTED_EXPONENT_EVENTS = 1_000  # About a hundred for each exponent: with fewer, chance decides some of them.
 _WIDEST_SLICE = 0.25  # The vectors need the rest.
-_FINE_TUNE_MOMENTS = 64  # Of the exponents' fit, which goes on from what the base has found.
 
 __all__ = ["Mode", "OnProgress", "Progress", "train"]
 
@@ -252,9 +251,6 @@ def _fit_exponents(
         return None
     errors = None if base is None else exponent_errors_of(base.manifest)
     known = None if base is None or errors is None else Known(exponents_of(base.manifest), errors)
-    exponent_settings = ExponentSettings(is_live=settings.training.live_exponents)
-    if known is not None:
-        exponent_settings = replace(exponent_settings, num_moments=_FINE_TUNE_MOMENTS)
     with torch.no_grad():
         vectors = network.vectors(network.levels(before.edges)).cpu().numpy()
     return fit_exponents(
@@ -265,7 +261,7 @@ def _fit_exponents(
         lambda: make_grouped_weights(
             settings.ranking, plugins, before.nodes.view.nodes(before.nodes.item_type), before.num_items
         ),
-        exponent_settings,
+        ExponentSettings(is_live=settings.training.live_exponents),
         settings.training.seed,
         known,
     )
