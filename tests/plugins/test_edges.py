@@ -81,6 +81,22 @@ def test_gradients_equal_those_of_a_dense_matrix(edges, values, aggregator):
         torch.testing.assert_close(gradient, expected)
 
 
+def test_gradients_follow_weights_that_change(edges, values):
+    """What is kept of the weights for the way back is theirs of now: others, and the same changed in place."""
+    aggregator, weight = SumAggregation(), torch.ones(edges.num_edges)
+
+    def gradient_of(weight):
+        of_values = values.clone().requires_grad_()
+        edges.aggregate(of_values, aggregator, weight).sum().backward()
+        return of_values.grad
+
+    ones = gradient_of(weight)
+    torch.testing.assert_close(gradient_of(3.0 * weight), 3.0 * ones)
+    torch.testing.assert_close(gradient_of(weight), ones)
+    weight.mul_(2.0)
+    torch.testing.assert_close(gradient_of(weight), 2.0 * ones)
+
+
 def test_symmetric_weight_divides_by_the_root_of_both_degrees():
     # Source 0 has degree 4, source 1 has 5; target 0 has degree 9.
     edges = edges_of([0, 1], [0, 0], [4.0, 5.0], num_sources=2, num_targets=1)
