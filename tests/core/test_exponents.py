@@ -445,6 +445,7 @@ def test_exponents_of_the_whole_history_stay_when_a_fit_goes_on():
     )
     assert found is not None
     assert [found.exponents.new.factors, found.exponents.own.factors] == [side.factors for side in sides]
+    assert found.errors.new.factors["seasonal"] == {"season": 0.05, "useless": 0.05}, "nor are they surer or less sure"
 
 
 def test_a_fit_starts_anew_if_a_factor_was_not_known(monkeypatch):

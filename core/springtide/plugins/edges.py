@@ -359,7 +359,7 @@ class Edges:
         # Most encoders give the same weights at every step: a million of them take longer to order than to multiply by.
         kept = self._transposed_weight
         if kept is None or kept[0].data_ptr() != weight.data_ptr() or kept[1] != weight._version:
-            kept = self._transposed_weight = (weight, weight._version, weight[order])
+            kept = self._transposed_weight = (weight.detach(), weight._version, weight.detach()[order])
         size = (self.num_sources, self.num_targets)
         return torch.sparse_csr_tensor(pointers, target, kept[2], size, check_invariants=False)
 

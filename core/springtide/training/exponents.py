@@ -22,7 +22,7 @@ _MAX_STARTS = 8  # Slices that a passing factor is learned over: each costs a fo
 _UNTOUCHED_SHARE = 0.25  # Of the history: before that, counts say little.
 _MAX_CIRCUMSTANCES = 256  # Different ones, each of which makes weights of all items.
 _FORGETTING = 2.0  # What the variance of earlier exponents grows by: vectors and tastes have changed meanwhile.
-_SMALLEST_ERROR = 1e-3
+_SMALLEST_ERROR = 1e-3  # A belief that is surer than this could not be amended any more.
 _SMALLEST_COSINE = 1e-6  # A cosine that counts for nothing would leave the temperature infinite.
 
 
@@ -96,7 +96,11 @@ def fit_exponents(
     else:
         fixed = fixed_errors = np.full((2, 1 + len(names)), np.nan)
     latest = _latest_problem(interactions, split, events, vectors, weights, fixed, settings, generator)
-    exponents, errors, loss = latest.solve(*before) if before is not None else latest.solve()
+    if before is None:
+        exponents, errors, loss = latest.solve()
+    else:
+        mean, deviation = before
+        exponents, errors, loss = latest.solve(mean, np.maximum(np.sqrt(_FORGETTING) * deviation, _SMALLEST_ERROR))
     errors = np.where(np.isfinite(fixed), fixed_errors, errors)
     if before is None:
         exponents, errors = _fit_whole_history(
@@ -274,7 +278,7 @@ def _to_arrays(
         if any(factor not in side.factors.get(weight, {}) for side in sides for weight, factor in names):
             return None
         arrays.append([[side.cosine, *(side.factors[weight][factor] for weight, factor in names)] for side in sides])
-    return np.array(arrays[0]), np.maximum(np.sqrt(_FORGETTING) * np.array(arrays[1]), _SMALLEST_ERROR)
+    return np.array(arrays[0]), np.array(arrays[1])
 
 
 def _to_exponents(names: list[tuple[str, str]], values: npt.NDArray[np.float64]) -> Exponents:

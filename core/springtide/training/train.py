@@ -61,7 +61,7 @@ def train(
 
     A retraining starts from random numbers and leaves out the latest slice at first, so that the exponents are
     learned on interactions that the vectors have not seen; then it goes on with everything. A fine-tuning starts from
-    ``base``: it learns the exponents on what came since, then goes on with that and with replayed history.
+    ``base``: it amends the exponents by what came since, then goes on with that and with replayed history.
 
     Args:
         state: The graph, and the position it stands at.
@@ -249,6 +249,7 @@ def _fit_exponents(
 ) -> ExponentFit | None:
     if len(interactions) - split < _MIN_EXPONENT_EVENTS:
         return None
+    # A refit has learned from a part of the same interactions. Its information is halved, so none counts twice.
     errors = None if base is None else exponent_errors_of(base.manifest)
     known = None if base is None or errors is None else Known(exponents_of(base.manifest), errors)
     with torch.no_grad():
