@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from springtide.config import KafkaSettings, Settings
-from springtide_services.broker import EmbeddedBroker
-from springtide_services.topics import ensure_topics
+from springtide.settings.model import KafkaSettings, Settings
+from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.stream.topics import ensure_topics
 
 _topic_numbers = itertools.count(1)
 

@@ -7,8 +7,8 @@ import pytest
 import typer.main
 import yaml
 
-from springtide.settings_file import load_settings
-from springtide_services.cli import app
+from springtide.settings.load import load_settings
+from springtide_services.cli.app import app
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 

@@ -14,15 +14,15 @@ import torch
 import typer.main
 
 from springtide.clock import MS_PER_DAY
-from springtide.config import KafkaSettings, Settings
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
-from springtide.settings_file import load_settings
+from springtide.settings.load import load_settings
+from springtide.settings.model import KafkaSettings, Settings
 from springtide.testing import check_context_weight, history_of, loss_inputs_of
-from springtide_services.cli import app
-from springtide_services.client import Client
-from springtide_services.supervisor import Child, Supervisor
+from springtide_services.cli.app import app
+from springtide_services.local.supervisor import Child, Supervisor
+from springtide_services.serving.client import Client
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def test_plugin_code_is_found_and_works(tmp_path: Path, monkeypatch: pytest.Monk
     finally:
         sys.modules.pop("my_parts", None)
 
-    inputs = loss_inputs_of(positive=[0.5], negative=[[0.5, 0.9]], is_own=[[False, True]])
+    inputs = loss_inputs_of(positive=[0.5], negative=[[0.5, 0.9]], is_seen=[[False, True]])
     # Equal cosines cost log 2, the user's own item next to nothing; the mean is over both.
     torch.testing.assert_close(loss(inputs), torch.tensor(math.log(2) / 2), rtol=1e-5, atol=0.0)
 

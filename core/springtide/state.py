@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
-from springtide.config import Settings
 from springtide.errors import EventRefusedError
 from springtide.events.model import EventBatch, NodeUpsert
 from springtide.graph.applying import USER, apply_events
@@ -17,7 +16,9 @@ from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.live import LiveGraph
 from springtide.graph.nodes import AttributesSnapshot
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import ContextWeight, Observed
+from springtide.interactions import Observed
+from springtide.plugins.contracts import ContextWeight
+from springtide.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class LiveState:
         self.position: StreamPosition | None = None
         self.num_events = 0
 
-    def refusal_of(self, upsert: NodeUpsert) -> EventRefusedError | None:
+    def claim_attribute_kinds(self, upsert: NodeUpsert) -> EventRefusedError | None:
         """Return why the upsert cannot be applied, or None if it can, which settles the kinds of its new attributes."""
         try:
             self.graph.nodes(upsert.node_type).claim_kinds(upsert)
@@ -122,7 +123,7 @@ class LiveState:
         """Apply a batch: deletes, upserts, relations, then interactions; readers see all of it or nothing.
 
         Raises:
-            EventRefusedError: If an upsert is one that ``refusal_of`` would have told of.
+            EventRefusedError: If an upsert is one that ``claim_attribute_kinds`` would have told of.
         """
         observed = apply_events(self.graph, batch, self.rules, self.circumstances)
         if len(observed):

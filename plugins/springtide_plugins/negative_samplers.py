@@ -114,18 +114,18 @@ class Hard(NegativeSampler):
         pool: Int64s = chosen[np.argsort(-keys[chosen])]
         return pool
 
-    def select(self, cosine: Tensor, is_own: Tensor, count: int) -> Tensor | None:
+    def select(self, cosine: Tensor, is_seen: Tensor, count: int) -> Tensor | None:
         """Return positions in the pool, int64 ``[num_users, num_selected]``: hard ones and random ones in turn."""
         count = min(count, cosine.shape[1])
         num_random = round(self.share * count)
-        is_random = ~is_own & ((~is_own).cumsum(1) <= num_random)  # The first drawn.
+        is_random = ~is_seen & ((~is_seen).cumsum(1) <= num_random)  # The first drawn.
         # By this, the largest are taken: random ones, the hard ones that are not skipped, those that are, own ones.
-        score = cosine.masked_fill(is_random | is_own, -4.0)
+        score = cosine.masked_fill(is_random | is_seen, -4.0)
         nearest = score.topk(min(self.skip, cosine.shape[1]), dim=1).indices
-        score = score.scatter(1, nearest, -3.0).masked_fill(is_random, 4.0).masked_fill(is_own, -4.0)
+        score = score.scatter(1, nearest, -3.0).masked_fill(is_random, 4.0).masked_fill(is_seen, -4.0)
         selected = score.topk(count, dim=1).indices
         # Who has too many of the pool for that is compared with the others more than once.
-        place = torch.arange(count, device=cosine.device) % (~is_own).sum(1, keepdim=True).clamp(min=1)
+        place = torch.arange(count, device=cosine.device) % (~is_seen).sum(1, keepdim=True).clamp(min=1)
         selected = selected.gather(1, place)
         # Losses that look at the first few find both kinds there.
         return selected[:, _in_turn(num_random, count - num_random).to(cosine.device)]

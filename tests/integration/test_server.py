@@ -19,19 +19,19 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from springtide.checkpoint import CheckpointStore
-from springtide.config import PartSettings, Settings
 from springtide.errors import OffsetsLostError, SettingsError
-from springtide.models import ModelStore
+from springtide.model.registry import ModelStore
 from springtide.ranking.ranker import FAMILIARITY
+from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.admin_service import AdminService
-from springtide_services.producer import EventPublisher
-from springtide_services.recommender_service import RecommenderService
-from springtide_services.server import Server
-from springtide_services.trainer import train_once
-from springtide_services.training_folder import TrainingFolder
+from springtide_services.serving.admin_service import AdminService
+from springtide_services.serving.recommender_service import RecommenderService
+from springtide_services.serving.server import Server
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.training.trainer import train_once
+from springtide_services.training.training_folder import TrainingFolder
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
@@ -435,7 +435,8 @@ def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
 ) -> None:
     publish(settings, diagonal_stream)
     code = (
-        "import sys; from springtide.config import Settings; from springtide_services.server import serve; "
+        "import sys; from springtide.settings.model import Settings; "
+        "from springtide_services.serving.server import serve; "
         "from springtide_services.logs import configure_logging; configure_logging(); "
         "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
     )

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from springtide.config import KafkaSettings, Settings
+from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import events_pb2 as pb
 from springtide.v1 import recommender_pb2
-from springtide_services.client import Client
-from springtide_services.producer import EventPublisher
+from springtide_services.serving.client import Client
+from springtide_services.stream.producer import EventPublisher
 
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
 BUDGET_S = 60.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from springtide.evaluation.metrics import metrics_of_each
+from springtide.evaluation.measures.metrics import metrics_of_each
 
 K = 20
 NUM_ITEMS = 15_000

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 from torch_geometric.nn import LSTMAggregation, MaxAggregation, MeanAggregation, PowerMeanAggregation, Set2Set
 
-from springtide.config import PartSettings
 from springtide.errors import SettingsError, UnknownPartError
 from springtide.plugins.contracts import Edges
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 from springtide_plugins.aggregators.of_edges import Several, TimeDecay
 from springtide_plugins.aggregators.power_mean import PowerMean
 from springtide_plugins.aggregators.sequences import LatestLSTM, ProjectedSet2Set

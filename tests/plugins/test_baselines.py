@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from springtide.clock import MS_PER_DAY
-from springtide.config import PartSettings
 from springtide.errors import SettingsError
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 from springtide.testing import history_of, observed_of
 
 PLUGINS = load_plugins()

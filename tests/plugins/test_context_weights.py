@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
-from springtide.config import PartSettings
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 from springtide.testing import history_of, observed_of
 from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.counts import BinnedCounts, DecayedCounts, log_lift

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from springtide.config import PartSettings
-from springtide.plugins.conformance import CHECKS, run_checks, samples
+from springtide.conformance import CHECKS, run_checks, samples
 from springtide.plugins.contracts import LossInputs
 from springtide.plugins.loading import KINDS, load_plugins
+from springtide.settings.model import PartSettings
 from springtide.testing import even_odd_state, quick_model, quick_settings
 
 PLUGINS = load_plugins()
@@ -96,7 +96,7 @@ def batch_of(levels):
         user=user,
         weight=torch.ones(6),
         negative=vectors[users] @ vectors[sampled].T,
-        is_own=torch.tensor([[True, False, False, False], [False, True, False, False], [False, False, True, True]]),
+        is_seen=torch.tensor([[True, False, False, False], [False, True, False, False], [False, False, True, True]]),
         positive_log_q=torch.full((6,), -1.6),
         negative_log_q=torch.full((4,), -1.6),
         strength=torch.tensor([1.0, 2.0, 3.0, 1.0, 1.0, 2.0]),

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from springtide.config import PartSettings
 from springtide.plugins.contracts import Edges, Schema
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 
 PLUGINS = load_plugins()
 WIDTH, NUM_LAYERS, NUM_USERS, NUM_ITEMS = 8, 2, 5, 7

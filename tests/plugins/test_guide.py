@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from springtide.config import PartSettings, PluginSettings, Settings
+from springtide.conformance import run_checks
 from springtide.errors import SettingsError
 from springtide.plugins import hookspecs
-from springtide.plugins.conformance import run_checks
 from springtide.plugins.contracts import Circumstances, Moment
 from springtide.plugins.loading import KINDS, load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
+from springtide.settings.model import PartSettings, PluginSettings, Settings
 from springtide.testing import START_MS, even_odd_state, observed_of, quick_model, quick_settings
-from springtide_services.plugin_commands import project_files
+from springtide_services.cli.plugin_projects import project_files
 
 GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding="utf-8")
 HOOKS = sorted(name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("register_"))

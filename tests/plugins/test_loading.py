@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from springtide.config import PluginSettings
 from springtide.errors import PluginError, UnknownPartError
 from springtide.plugins import hookspecs
 from springtide.plugins.loading import KINDS, load_beside_installed, load_plugins
+from springtide.settings.model import PluginSettings
 
 A_LOSS = '''
 """A loss that is always 0."""

@@ -9,19 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from springtide.config import PartSettings
 from springtide.errors import SettingsError
 from springtide.events.model import EventBatch
 from springtide.plugins.contracts import LossInputs
 from springtide.plugins.loading import load_plugins
-from springtide.testing import (
-    START_MS,
-    check_loss,
-    even_odd_state,
-    interactions_of,
-    quick_model,
-    quick_settings,
-)
+from springtide.settings.model import PartSettings
+from springtide.testing import START_MS, check_loss, even_odd_state, interactions_of, quick_model, quick_settings
 from springtide.training.links import Ratings
 from springtide.training.sampling import RatingSampler
 from springtide_plugins.losses.adjacency import Reconstruction
@@ -34,7 +27,7 @@ PLUGINS = load_plugins()
 LOSSES = [part for part in PLUGINS.parts if part.kind == "loss" and part.plugin == "springtide_plugins"]
 
 
-def inputs_of(positive, negative, is_own=None, weight=None, user=None, **others: Any) -> LossInputs:
+def inputs_of(positive, negative, is_seen=None, weight=None, user=None, **others: Any) -> LossInputs:
     num_users, num_negatives, num_edges = len(negative), len(negative[0]), len(positive)
     columns: dict[str, Any] = {
         "positive_log_q": torch.zeros(num_edges),
@@ -50,7 +43,7 @@ def inputs_of(positive, negative, is_own=None, weight=None, user=None, **others:
         user=torch.tensor(user if user is not None else range(num_edges)),
         weight=torch.tensor(weight or [1.0] * num_edges),
         negative=torch.tensor(negative),
-        is_own=torch.tensor(is_own or [[False] * num_negatives] * num_users),
+        is_seen=torch.tensor(is_seen or [[False] * num_negatives] * num_users),
         **columns,
     )
 
@@ -73,7 +66,7 @@ def test_loss_keeps_its_contract_with_other_options():
 def test_bce_is_the_mean_of_both_kinds():
     # User 0's edge weighs 3, user 1's 1; the second sampled item of user 0 is its own.
     inputs = inputs_of(
-        [0.5, 0.0], [[0.25, 9.0], [0.0, -0.5]], is_own=[[False, True], [False, False]], weight=[3.0, 1.0]
+        [0.5, 0.0], [[0.25, 9.0], [0.0, -0.5]], is_seen=[[False, True], [False, False]], weight=[3.0, 1.0]
     )
     ones = (3 * math.log(1 + math.exp(-1.0)) + math.log(2)) / 4
     zeros = (3 * math.log(1 + math.exp(0.5)) + math.log(2) + math.log(1 + math.exp(-1.0))) / 5
@@ -90,7 +83,7 @@ def test_bce_equals_torchs_own_where_both_kinds_are_as_many():
 
 
 def test_mse_brings_ratings_edges_and_negatives_to_their_values():
-    inputs = inputs_of([0.5], [[0.2, 0.9]], is_own=[[False, True]], rated=[0.5, -0.5], rating=[1.0, -1.0])
+    inputs = inputs_of([0.5], [[0.2, 0.9]], is_seen=[[False, True]], rated=[0.5, -0.5], rating=[1.0, -1.0])
     assert float(MeanSquaredError()(inputs)) == pytest.approx(0.25 + 0.04 + 0.25)
     assert float(MeanSquaredError(negative_weight=0.0)(inputs)) == pytest.approx(0.25 + 0.25)
 
@@ -143,7 +136,7 @@ def test_hinge_is_max_margin_over_the_margin():
 
 
 def test_pairwise_logistic_is_the_log_of_the_chance_to_be_above():
-    inputs = inputs_of([0.5], [[0.3, 0.9]], is_own=[[False, True]])
+    inputs = inputs_of([0.5], [[0.3, 0.9]], is_seen=[[False, True]])
     expected = -math.log(1 / (1 + math.exp(-(0.5 - 0.3) / 0.1)))
     assert float(PairwiseLogistic(temperature=0.1)(inputs)) == pytest.approx(expected)
 
@@ -165,7 +158,7 @@ def test_triplet_of_squared_distances_is_twice_the_cosines():
 
 def test_max_margin_is_the_mean_hinge_over_true_negatives():
     # User 0: 0.4 − 0.5 + 0.2 = 0.1, and its second is its own. User 1: 0.6 − 0.3 + 0.2 = 0.5 and 0.0 − 0.3 + 0.2 < 0.
-    inputs = inputs_of([0.5, 0.3], [[0.4, 0.9], [0.6, 0.0]], is_own=[[False, True], [False, False]])
+    inputs = inputs_of([0.5, 0.3], [[0.4, 0.9], [0.6, 0.0]], is_seen=[[False, True], [False, False]])
     assert float(MaxMargin(margin=0.2)(inputs)) == pytest.approx((0.1 + 0.5 + 0.0) / 3)
 
 
@@ -175,7 +168,7 @@ def test_max_margin_weighs_edges():
 
 
 def test_max_margin_is_zero_where_every_sampled_item_is_the_users_own():
-    assert float(MaxMargin()(inputs_of([0.5], [[0.4, 0.9]], is_own=[[True, True]]))) == 0.0
+    assert float(MaxMargin()(inputs_of([0.5], [[0.4, 0.9]], is_seen=[[True, True]]))) == 0.0
 
 
 def test_low_rank_positives_are_a_users_weaker_edges():
@@ -222,7 +215,7 @@ def test_low_rank_positives_want_a_smaller_margin():
 
 def test_reconstruction_balances_ones_and_zeros():
     # Row of the one user: own at logit 1, not own at logits 0 and 2, and its edge at logit 3 as one more.
-    inputs = inputs_of([0.3], [[0.1, 0.0, 0.2]], is_own=[[True, False, False]])
+    inputs = inputs_of([0.3], [[0.1, 0.0, 0.2]], is_seen=[[True, False, False]])
     ones = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-3))) / 2
     zeros = (math.log(2) + math.log(1 + math.exp(2))) / 2
     loss = Reconstruction(temperature=0.1, balance=0.25)
@@ -230,7 +223,7 @@ def test_reconstruction_balances_ones_and_zeros():
 
 
 def test_reconstruction_draws_a_users_own_sampled_items_near():
-    inputs = inputs_of([0.3], [[0.1, 0.0]], is_own=[[True, False]])
+    inputs = inputs_of([0.3], [[0.1, 0.0]], is_seen=[[True, False]])
     inputs.negative.requires_grad_()
     Reconstruction()(inputs).backward()
     assert inputs.negative.grad is not None

@@ -23,7 +23,7 @@ def inputs_of(users, items, item=None, user_levels=(), item_levels=(), user=None
         user=user,
         weight=torch.ones(len(items)),
         negative=torch.zeros(len(users), 1),
-        is_own=torch.zeros(len(users), 1, dtype=torch.bool),
+        is_seen=torch.zeros(len(users), 1, dtype=torch.bool),
         positive_log_q=torch.zeros(len(items)),
         negative_log_q=torch.zeros(1),
         strength=torch.ones(len(items)),

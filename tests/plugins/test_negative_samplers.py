@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from springtide.config import PartSettings
 from springtide.errors import SettingsError
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 from springtide.testing import even_odd_state, quick_model, quick_settings
 from springtide_plugins.negative_samplers import Hard, InBatch, Popularity, Uniform
 
@@ -75,16 +75,16 @@ def test_hard_draws_the_pool_by_popularity():
 
 def test_hard_selects_the_nearest_but_the_very_nearest():
     cosine = torch.tensor([[0.1, 0.9, 0.5, 0.8, 0.3, 0.7]])
-    is_own = torch.tensor([[False, False, False, True, False, False]])
-    selected = Hard(skip=1, share=0.0).select(cosine, is_own, 3)
+    is_seen = torch.tensor([[False, False, False, True, False, False]])
+    selected = Hard(skip=1, share=0.0).select(cosine, is_seen, 3)
     assert selected is not None
     assert selected.tolist() == [[5, 2, 4]]  # 0.9 is skipped, 0.8 is its own.
 
 
 def test_hard_keeps_some_as_they_were_drawn_and_mixes_them():
     cosine = torch.tensor([[0.1, 0.2, 0.9, 0.8, 0.7, 0.6]])
-    is_own = torch.tensor([[True, False, False, False, False, False]])
-    selected = Hard(skip=1, share=0.5).select(cosine, is_own, 4)
+    is_seen = torch.tensor([[True, False, False, False, False, False]])
+    selected = Hard(skip=1, share=0.5).select(cosine, is_seen, 4)
     assert selected is not None
     # The first drawn that are not its own are 1 and 2; of the others, 3 is skipped, and 4 and 5 are the nearest.
     assert set(selected[0, ::2].tolist()) == {1, 2}
@@ -92,8 +92,8 @@ def test_hard_keeps_some_as_they_were_drawn_and_mixes_them():
 
 
 def test_hard_selects_skipped_items_rather_than_the_users_own():
-    cosine, is_own = torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[False, True, False]])
-    selected = Hard(skip=2, share=0.0).select(cosine, is_own, 3)
+    cosine, is_seen = torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[False, True, False]])
+    selected = Hard(skip=2, share=0.0).select(cosine, is_seen, 3)
     assert selected is not None
     assert set(selected[0].tolist()) == {0, 2}
 

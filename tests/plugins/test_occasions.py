@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from springtide.clock import MS_PER_DAY
-from springtide.config import PartSettings
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import Circumstances, ItemGroups, Moment, Observed
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 from springtide.testing import check_context_weight
 from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.occasions import Occasions

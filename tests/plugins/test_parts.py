@@ -6,10 +6,10 @@ import pytest
 from pydantic import Field
 from torch_geometric.nn import MeanAggregation, SumAggregation
 
-from springtide.config import PartSettings, Settings
 from springtide.errors import PluginError, SettingsError
 from springtide.plugins.contracts import ContextWeight, Encoder, Loss, NegativeSampler, Task
 from springtide.plugins.loading import Plugins, load_checked_plugins
+from springtide.settings.model import PartSettings, Settings
 
 
 class Plain(Encoder):
@@ -85,7 +85,7 @@ def settings_of(model=None, context_weights=None, baselines=None):
     )
 
 
-def refusal_of(plugins, settings):
+def claim_attribute_kinds(plugins, settings):
     with pytest.raises(SettingsError) as refused:
         plugins.check(settings)
     return str(refused.value)
@@ -152,23 +152,23 @@ def test_settings_whose_parts_go_together_pass(plugins):
     ],
 )
 def test_parts_that_cannot_work_are_refused_with_the_key_of_their_setting(plugins, model, message):
-    assert refusal_of(plugins, settings_of(model)) == message
+    assert claim_attribute_kinds(plugins, settings_of(model)) == message
 
 
 def test_context_weight_that_cannot_work_is_refused_with_its_key(plugins):
-    assert refusal_of(plugins, settings_of(context_weights={"neutral": {"strength": 1}})) == (
+    assert claim_attribute_kinds(plugins, settings_of(context_weights={"neutral": {"strength": 1}})) == (
         "ranking.context_weights.neutral: context weight 'neutral': no option named 'strength' (it takes none)"
     )
 
 
 def test_baseline_of_the_gate_that_is_not_there_is_refused_with_its_key(plugins):
-    assert refusal_of(plugins, settings_of(baselines={"luck": {}})) == (
+    assert claim_attribute_kinds(plugins, settings_of(baselines={"luck": {}})) == (
         "gate.baselines.luck: no baseline named 'luck' (choices: none)"
     )
 
 
 def test_everything_wrong_is_told_at_once(plugins):
-    said = refusal_of(plugins, settings_of({"encoder": "plane", "loss": "gain"}))
+    said = claim_attribute_kinds(plugins, settings_of({"encoder": "plane", "loss": "gain"}))
     assert said.count("no ") == 2
     assert "model.encoder: " in said
     assert "; model.loss: " in said

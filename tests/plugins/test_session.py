@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from springtide.clock import MS_PER_DAY
-from springtide.config import PartSettings
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import History, Moment, Observed
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 from springtide.testing import check_context_weight, history_of, observed_of
-from springtide.training.exponents import ExponentFit, fit_exponents
-from springtide.training.logit import ExponentSettings
+from springtide.training.exponents.fit import ExponentFit, fit_exponents
+from springtide.training.exponents.logit import ExponentSettings
 from springtide_plugins.context_weights.repeat import Repeat
 from springtide_plugins.context_weights.session import Session
 
@@ -88,7 +88,7 @@ def fit_of(events: Observed, names: Sequence[str]) -> ExponentFit:
 def test_exponent_of_the_session_is_learned_where_it_holds():
     events = browsing(odds=20.0)
     with_session, without = fit_of(events, ["repeat", "session"]), fit_of(events, ["repeat"])
-    of_session = with_session.exponents.own.factors["session"]
+    of_session = with_session.exponents.seen.factors["session"]
     # What was touched once, which is log 2 strong, has e to the power of this as odds; that of the events is 20.
     odds = math.exp(of_session["touched"] + of_session["strength"] * math.log(2))
     assert 10.0 < odds < 30.0
@@ -96,7 +96,7 @@ def test_exponent_of_the_session_is_learned_where_it_holds():
 
 
 def test_exponent_of_the_session_is_0_where_nothing_comes_of_it():
-    of_session = fit_of(browsing(odds=1.0), ["repeat", "session"]).exponents.own.factors["session"]
+    of_session = fit_of(browsing(odds=1.0), ["repeat", "session"]).exponents.seen.factors["session"]
     assert of_session == {"touched": pytest.approx(0.0, abs=0.05), "strength": pytest.approx(0.0, abs=0.05)}
 
 

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from torch_geometric.nn import MaxAggregation, MeanAggregation
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
-from springtide.config import PartSettings
 from springtide.errors import SettingsError, TrainingError
 from springtide.events.model import EventBatch, NodeUpsert, Relation
 from springtide.plugins.contracts import Task
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings
 from springtide.state import LiveState
 from springtide.testing import (
     START_MS,
@@ -28,7 +28,7 @@ from springtide.testing import (
     training_graph_of,
 )
 from springtide.training.homogeneous import homogeneous_graph
-from springtide.training.labelled import LabelledTask
+from springtide.training.labelled_task import LabelledTask
 from springtide.training.network import Inputs, Network
 from springtide.training.tasks import TaskTraining, classify_graphs, classify_nodes, fit_task, regress_nodes
 from springtide_plugins.encoders.lightgcn import LightGCN
@@ -208,7 +208,7 @@ def graph_of(codes=(), values=(), numbers=(), interactions=None) -> Any:
         starts={"user": 0, "item": 2},
         item_start=2,
         num_items=count,
-        nodes=SimpleNamespace(item_type="item"),
+        item_type="item",
         interactions=interactions,
         categories=lambda node_type, attribute: (np.array(codes, np.int64), list(values)),
         numbers=lambda node_type, name: np.array(numbers, np.float32),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from springtide.config import PluginSettings
 from springtide.plugins.loading import Plugins, load_plugins
+from springtide.settings.model import PluginSettings
 
 FOLDER = Path(__file__).parents[2] / "plugins" / "examples" / "travel_time"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from springtide.config import KafkaSettings, Settings
+from springtide.settings.model import KafkaSettings, Settings
 from springtide_services import logs
 from springtide_services.logs import configure_logging, log_settings
 

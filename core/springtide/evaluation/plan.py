@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from springtide.config import PartSettings, Settings
 from springtide.errors import SettingsError
 from springtide.evaluation.results import RunKey
 from springtide.plugins.loading import Plugins
+from springtide.settings.model import PartSettings, Settings
 
 DEFAULT, COSINE = "default", "cosine"
 """Models that are called by name: that of the settings, and the same without its context weights."""

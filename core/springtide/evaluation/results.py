@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from springtide.errors import SettingsError
-from springtide.evaluation.measurement import Arrays, Measurement
+from springtide.evaluation.measures.measurement import Arrays, Measurement
 from springtide.storage import Storage
 
 

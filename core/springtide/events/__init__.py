@@ -2,7 +2,7 @@
 
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.events.raw import RawEvent, Refusal
-from springtide.events.rules import InteractionRule, InteractionRules
+from springtide.settings.interaction_rules import InteractionRule, InteractionRules
 
 __all__ = [
     "EventBatch",

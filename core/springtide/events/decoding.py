@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 
-from springtide.config import EventSettings
 from springtide.errors import EventRefusedError
 from springtide.events.codecs import find_codec, parse_protobuf
 from springtide.events.columns import BatchBuilder
@@ -12,7 +11,8 @@ from springtide.events.model import EventBatch, NodeUpsert
 from springtide.events.nodes import read_delete, read_relation, read_upsert
 from springtide.events.packed import read_packed
 from springtide.events.raw import RawEvent, Refusal
-from springtide.events.rules import InteractionRules
+from springtide.settings.interaction_rules import InteractionRules
+from springtide.settings.model import EventSettings
 from springtide.v1 import events_pb2
 
 RefusalOf = Callable[[NodeUpsert], EventRefusedError | None]
@@ -26,18 +26,20 @@ class Decoder:
     Args:
         rules: Which interactions are taken, and under which relation.
         settings: What is refused.
-        refusal_of: Asked of each upsert in turn: why the graph would not take it (``LiveState.refusal_of``), or None.
-            Without one, an attribute may change its kind.
+        claim_attribute_kinds: Called with each upsert: returns why the graph would not take it, or None
+            (``LiveState.claim_attribute_kinds``). Without one, an attribute may change its kind.
 
     Attributes:
         num_ignored: Good interactions of a known type that no rule took: low ratings where only ``rating>=4`` is named.
     """
 
-    def __init__(self, rules: InteractionRules, settings: EventSettings, refusal_of: RefusalOf | None = None) -> None:
+    def __init__(
+        self, rules: InteractionRules, settings: EventSettings, claim_attribute_kinds: RefusalOf | None = None
+    ) -> None:
         self.num_ignored = 0
         self._rules = rules
         self._limits = Limits(settings)
-        self._refusal_of = refusal_of
+        self._refusal_of = claim_attribute_kinds
         self._types = frozenset(rules.types)
         # Types whose first rule takes any value: known without asking the rules again.
         self._plain_types: dict[str, int] = {}

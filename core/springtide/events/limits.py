@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from springtide.config import EventSettings
 from springtide.errors import EventRefusedError
+from springtide.settings.model import EventSettings
 
 REASONS: Mapping[str, str] = {
     "bad_batch": "the columns of a packed batch do not fit together",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from springtide.errors import EventRefusedError
 from springtide.events.columns import BatchBuilder
 from springtide.events.limits import EARLIEST_MS, Limits
-from springtide.events.rules import InteractionRules
+from springtide.settings.interaction_rules import InteractionRules
 from springtide.v1 import events_pb2
 
 BadRows = tuple[str, str, npt.NDArray[np.int64]]  # Reason, message, positions of the rows.

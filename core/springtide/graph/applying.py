@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from springtide.events.model import EventBatch, Interactions, Relation
-from springtide.events.rules import InteractionRules
 from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.live import LiveGraph
-from springtide.plugins.contracts import Observed
+from springtide.interactions import Observed
+from springtide.settings.interaction_rules import InteractionRules
 
 USER = "user"
 ITEM = "item"
@@ -29,7 +29,8 @@ def apply_events(
         The positive interactions.
 
     Raises:
-        EventRefusedError: If an upsert gives an attribute another kind than before; ``LiveState.refusal_of`` tells.
+        EventRefusedError: If an upsert gives an attribute another kind than before, which
+            ``LiveState.claim_attribute_kinds`` finds beforehand.
     """
     with graph.one_change():
         graph.forget_many((delete.node_type, delete.node_id) for delete in batch.deletes)

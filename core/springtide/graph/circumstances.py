@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from springtide.graph.nodes import NodeTable
 from springtide.ids import IdMap
-from springtide.plugins.contracts import Circumstances
+from springtide.interactions import Circumstances
 
 MAX_VALUES = 10_000  # Of one key: more are no circumstance but an id, and are not kept.
 

@@ -71,7 +71,9 @@ def to_pyg_homogeneous(view: GraphView) -> Data:
     )
 
 
-def to_networkx(view: GraphView, node_type: str, node_id: str, hops: int, max_neighbours: int) -> nx.MultiDiGraph:
+def to_networkx(
+    view: GraphView, node_type: str, node_id: str, hops: int = 1, max_neighbours: int = 50
+) -> nx.MultiDiGraph:
     """Return the surroundings of a node.
 
     Nodes are ``(type, id)``; edges have the relation as ``relation``, and ``timestamp_ms`` and ``weight``.

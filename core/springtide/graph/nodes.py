@@ -76,7 +76,7 @@ class NodeTable:
         return {name: fitted(column, count, np.nan).copy() for name, column in self._numbers.copy().items()}
 
     @property
-    def attributes_mark(self) -> object:
+    def attributes_version(self) -> object:
         """Changes whenever an attribute does."""
         return self._mark
 

@@ -2,14 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from springtide.graph.edges import EdgeType, EdgeView, empty_columns
 from springtide.graph.nodes import NodeTable
-
-if TYPE_CHECKING:
-    import networkx as nx
-    from torch_geometric.data import Data, HeteroData
 
 _NO_EDGES = EdgeView(empty_columns(), 0)
 
@@ -58,21 +53,3 @@ class GraphView:
     def edges(self, edge_type: EdgeType) -> EdgeView:
         """Return the edges of a type, none if it is unknown."""
         return self._edges.get(edge_type, _NO_EDGES)
-
-    def to_pyg(self) -> "HeteroData":
-        """Return a PyG ``HeteroData``; see ``springtide.graph.exports``."""
-        from springtide.graph import exports  # torch is heavy, and few processes need it
-
-        return exports.to_pyg(self)
-
-    def to_pyg_homogeneous(self) -> "Data":
-        """Return a PyG ``Data`` with all types in one; see ``springtide.graph.exports``."""
-        from springtide.graph import exports
-
-        return exports.to_pyg_homogeneous(self)
-
-    def to_networkx(self, node_type: str, node_id: str, hops: int = 1, max_neighbours: int = 50) -> "nx.MultiDiGraph":
-        """Return the surroundings of a node for networkx; see ``springtide.graph.exports``."""
-        from springtide.graph import exports
-
-        return exports.to_networkx(self, node_type, node_id, hops, max_neighbours)

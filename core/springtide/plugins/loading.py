@@ -14,10 +14,10 @@ from typing import Any
 
 import pluggy
 
-from springtide.config import PluginSettings, Settings
 from springtide.errors import PluginError
 from springtide.plugins import hookspecs
 from springtide.plugins.parts import KINDS, Failure, Part, Plugins
+from springtide.settings.model import PluginSettings, Settings
 
 __all__ = ["KINDS", "Failure", "Part", "Plugins", "load_beside_installed", "load_checked_plugins", "load_plugins"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch_geometric.nn import Aggregation
 
-from springtide.config import ModelSettings, PartSettings, Settings
 from springtide.errors import PluginError, SettingsError, UnknownPartError
 from springtide.plugins.contracts import Baseline, ContextWeight, Encoder, Loss, NegativeSampler, Schema, Task
 from springtide.plugins.options import DeclaredOptions, Option
+from springtide.settings.model import ModelSettings, PartSettings, Settings
 
 KINDS: Mapping[str, str] = {
     "encoder": "register_encoders",

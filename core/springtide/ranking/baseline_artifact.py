@@ -8,12 +8,13 @@ import torch
 
 from springtide.checkpoint import Checkpoint
 from springtide.clock import wall_ms
-from springtide.config import Settings
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
-from springtide.models import ModelArtifact, ModelManifest
-from springtide.plugins.contracts import Baseline, Observed
+from springtide.interactions import Observed
+from springtide.model.registry import ModelArtifact, ModelManifest
+from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
+from springtide.settings.model import Settings
 
 
 def baseline_artifact(

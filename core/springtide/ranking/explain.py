@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from springtide.clock import MS_PER_DAY
-from springtide.plugins.contracts import ContextWeight, History, Moment
+from springtide.interactions import History, Moment
+from springtide.model.exponents import TermExponents
+from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.query import Personalization
-from springtide.ranking.weights import Terms
 
 _MAX_REASONS = 3
 _MIN_LOG_WEIGHT = math.log(1.05)  # What moves an item's odds by less than a twentieth is no reason.
@@ -111,7 +112,7 @@ class Explanation:
 
 def factor_terms(
     weights: Mapping[str, ContextWeight],
-    exponents: Terms,
+    exponents: TermExponents,
     history: History,
     moment: Moment,
     row: int,
@@ -129,13 +130,13 @@ def factor_terms(
     """
     items, _ = history.distinct()
     place = int(np.searchsorted(items, row))
-    is_own = place < len(items) and items[place] == row
+    is_seen = place < len(items) and items[place] == row
     terms = []
     for name, weight in weights.items():
         log_lifts = np.zeros(len(weight.factors))
         if (of_items := weight.item_log_lifts(moment, num_items)) is not None:
             log_lifts += of_items[:, row]
-        if is_own and (of_history := weight.history_log_lifts(history, moment)) is not None:
+        if is_seen and (of_history := weight.history_log_lifts(history, moment)) is not None:
             log_lifts += of_history[:, place]
         terms += [
             FactorTerm(name, factor.name, float(log_lift), float(exponent))

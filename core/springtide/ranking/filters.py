@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
-from springtide.events.rules import InteractionRules
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.ranking.query import Query
+from springtide.settings.interaction_rules import InteractionRules
 
 ANY = "*"
 

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from springtide.events.rules import InteractionRules
 from springtide.graph.view import GraphView
-from springtide.ranking.neighbourhood import Surroundings, Values
+from springtide.ranking.neighbourhood import NeighbourhoodGatherer, Values
 from springtide.ranking.serving_model import ServingModel
+from springtide.settings.interaction_rules import InteractionRules
 
 _MAX_NEIGHBOURS = 200  # Latest users that a new item is folded in from: more change its vector little.
 
@@ -99,7 +99,7 @@ class ItemTable:
         position_of[unknown] = np.arange(len(unknown))
         of_unknown = position_of[attributes.node_rows] >= 0
         values = Values(position_of[attributes.node_rows[of_unknown]], attributes.codes[of_unknown])
-        surroundings = Surroundings(
+        surroundings = NeighbourhoodGatherer(
             item_type, model.schema, rules, attributes.names(), _MAX_NEIGHBOURS, model.edge_half_life_days
         )
         around = surroundings.gather(view, unknown.astype(np.int32), functools.partial(model.levels_of, view), values)

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
-from springtide.plugins.contracts import ContextWeight, Moment
-from springtide.ranking.weights import Exponents, ItemWeights, bucket_of, item_weights
+from springtide.interactions import Moment
+from springtide.model.exponents import Exponents
+from springtide.plugins.contracts import ContextWeight
+from springtide.ranking.weights import ItemWeights, bucket_of, item_weights
 
 MAX_BYTES = 512 * 2**20  # With four weights, 134 hours, places and weathers at 100,000 items; 13 at a million.
 _MOMENT_BYTES = 4096  # Of a moment beside its arrays, about: where items are few, these are what takes room.
@@ -27,7 +29,7 @@ class _Kept:
     @property
     def num_bytes(self) -> int:
         of = self.weights
-        return _MOMENT_BYTES + of.new.nbytes + of.own.nbytes + of.new_total.nbytes + of.own_total.nbytes
+        return _MOMENT_BYTES + of.unseen.nbytes + of.seen.nbytes + of.unseen_total.nbytes + of.seen_total.nbytes
 
 
 class MomentCache:
@@ -70,26 +72,26 @@ class MomentCache:
         """Return how many moments are kept."""
         return len(self._kept)
 
-    def at(self, moment: Moment, num_items: int, *, is_lasting: bool = True) -> ItemWeights:
+    def at(self, moment: Moment, num_items: int, *, keep_in_cache: bool = True) -> ItemWeights:
         """Return the item weights of a moment.
 
         Args:
             moment: The moment.
             num_items: Of as many items, or more.
-            is_lasting: Whether others will ask for the moment too; the next refresh forgets what nobody such asked for.
+            keep_in_cache: Whether others will ask for the moment too; the next refresh drops all other moments.
         """
         key = bucket_of(self._context_weights, moment)
         now_s = self._clock_s()
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
-                if is_lasting:
+                if keep_in_cache:
                     self._kept[key] = self._kept.pop(key)
                     kept.asked_s = now_s
-                if now_s - kept.made_s <= self._stale_s and len(kept.weights.new_total) >= num_items:
+                if now_s - kept.made_s <= self._stale_s and len(kept.weights.unseen_total) >= num_items:
                     return kept.weights
         weights = item_weights(self._context_weights, self._exponents, moment, num_items)
-        asked_s = now_s if is_lasting else -math.inf if kept is None else kept.asked_s
+        asked_s = now_s if keep_in_cache else -math.inf if kept is None else kept.asked_s
         self._keep(key, _Kept(moment, weights, now_s, asked_s))
         return weights
 

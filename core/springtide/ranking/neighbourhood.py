@@ -8,13 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from springtide.events.rules import InteractionRules
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
+from springtide.graph.pair_weights import add_up, pair_weight
 from springtide.graph.view import GraphView
+from springtide.model.schema import is_value_type, value_type
 from springtide.plugins.contracts import Schema
-from springtide.training.graph import is_value_type, value_type
-from springtide.training.links import add_up, pair_weight
+from springtide.settings.interaction_rules import InteractionRules
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -69,7 +69,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class RecentItems:
     """Items just touched that are no edges yet: rows, int32 ``[n]``, and the moment."""
 
     item_rows: npt.NDArray[np.int32]
@@ -98,7 +98,7 @@ def links_to(node_type: str, schema: Schema, rules: InteractionRules) -> list[Li
     return links + [Link(edge_type, False, 0) for edge_type in edge_types if node_type == rules.item_type]
 
 
-class Surroundings:
+class NeighbourhoodGatherer:
     """Gathers the neighbourhoods of nodes of one type, for one model.
 
     Args:
@@ -136,7 +136,7 @@ class Surroundings:
         rows: npt.NDArray[np.int32],
         levels_of: LevelsOf,
         values: Values,
-        touched: Touched | None = None,
+        touched: RecentItems | None = None,
     ) -> Neighbourhood:
         """Return what lies around some nodes.
 
@@ -256,7 +256,7 @@ def _events_of(view: GraphView, link: Link, rows: npt.NDArray[np.int32], limit: 
     )
 
 
-def _events_of_touched(touched: Touched) -> _Events:
+def _events_of_touched(touched: RecentItems) -> _Events:
     count = len(touched.item_rows)
     return _Events(
         np.zeros(count, np.int64),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from springtide.plugins.contracts import Moment
+from springtide.interactions import Moment
 
 Personalization = Literal["learned", "folded_in", "context_only", "fallback"]
 

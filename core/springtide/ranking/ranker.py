@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from springtide.config import RankingSettings
 from springtide.errors import InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import Moment
+from springtide.interactions import Moment
+from springtide.model.exponents import Exponents
 from springtide.ranking.explain import Explanation, factor_terms, habit_of, sentence_of
 from springtide.ranking.filters import ANY, check_query
-from springtide.ranking.order import best_of, places_of
 from springtide.ranking.query import Query, RankedItem, Ranking
-from springtide.ranking.scoring import Own, Scorer, as_of, cosine_of
+from springtide.ranking.scoring import Scorer, SeenItems, as_of, cosine_of
 from springtide.ranking.serving_baseline import Served
-from springtide.ranking.weights import Exponents, ItemWeights, item_groups
+from springtide.ranking.top_k import best_of, ranks_of
+from springtide.ranking.weights import ItemWeights, item_groups
+from springtide.settings.model import RankingSettings
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
@@ -73,11 +74,11 @@ class Ranker:
         view = self._state.graph.view()
         if not queries:
             return []
-        asked = self._scorer.ask(serving, view, queries)
+        asked = self._scorer.score(serving, view, queries)
         best = best_of(asked.scores, [query.count for query in queries], view.nodes(self._item_type).ids)
         rankings = []
         for user, at_moment, own, of_query, (rows, ids) in zip(
-            asked.users, asked.moments, asked.owns, asked.scores, best, strict=True
+            asked.users, asked.moments, asked.seen_items, asked.scores, best, strict=True
         ):
             cosine = cosine_of(serving.table, user, rows)
             items = self._items(serving.exponents, rows, ids, of_query[rows], cosine, at_moment, own)
@@ -130,13 +131,13 @@ class Ranker:
         places = [np.empty(len(queries), np.int64) for _ in range(1 + is_new_too)]
         for start in range(0, len(queries), _RANKS_AT_ONCE):
             part = slice(start, start + _RANKS_AT_ONCE)
-            scores = self._scorer.ask(serving, view, queries[part], is_lasting=False).scores
+            scores = self._scorer.score(serving, view, queries[part], keep_in_cache=False).scores
             scores[:, forgotten[forgotten < scores.shape[1]]] = -np.inf
-            places[0][part] = places_of(scores, rows[part])
+            places[0][part] = ranks_of(scores, rows[part])
             if is_new_too:
                 for query, of_query in zip(queries[part], scores, strict=True):
                     self._scorer.leave_out(of_query, replace(query, exclude_seen=(ANY,)), view, None)
-                places[1][part] = places_of(scores, rows[part])
+                places[1][part] = ranks_of(scores, rows[part])
         return places
 
     def scores(self, queries: Sequence[Query]) -> Array:
@@ -148,7 +149,7 @@ class Ranker:
             InvalidRequestError: If a query names something unknown.
         """
         view = self._state.graph.view()
-        scores = self._scorer.ask(self._serving, view, queries).scores
+        scores = self._scorer.score(self._serving, view, queries).scores
         forgotten = self._forgotten_rows(view)
         scores[:, forgotten[forgotten < scores.shape[1]]] = -np.inf
         return scores
@@ -198,7 +199,7 @@ class Ranker:
         row = view.nodes(self._item_type).ids.row(item_id)
         if not 0 <= row < num_items:
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
-        asked = self._scorer.ask(serving, view, [query])
+        asked = self._scorer.score(serving, view, [query])
         [scores], [user] = asked.scores, asked.users
         rank = 1 + int((scores > scores[row]).sum())
         if serving.baseline is not None:
@@ -216,7 +217,7 @@ class Ranker:
         query = self._scorer.with_circumstances(query, view)
         history = as_of(user.history, view, query)
         habit = habit_of(history, row, query.moment.timestamp_ms)
-        of_terms = exponents.new if habit is None else exponents.own
+        of_terms = exponents.unseen if habit is None else exponents.seen
         terms = factor_terms(self._state.context_weights, of_terms, history, query.moment, row, num_items)
         cosines = cosine_of(table, user, np.arange(num_items))
         cosine = float(cosines[row])
@@ -244,7 +245,7 @@ class Ranker:
     def _regroup(self, view: GraphView) -> None:
         """Tell the context weights what items belong to, if attributes or items have changed."""
         items, count = view.nodes(self._item_type), view.num_nodes(self._item_type)
-        mark = (items.attributes_mark, count)
+        mark = (items.attributes_version, count)
         if mark != self._groups_mark:
             groups = item_groups(items, count, self._settings.item_groups)
             for weight in self._state.context_weights.values():
@@ -259,23 +260,23 @@ class Ranker:
         scores: Array,
         cosine: Array,
         at_moment: ItemWeights,
-        own: Own,
+        own: SeenItems,
     ) -> tuple[RankedItem, ...]:
         """Return ranked items, given their rows, ids, scores and cosines, with all that went into the scores."""
         position = np.searchsorted(own.rows, rows)
-        is_own = np.zeros(len(rows), bool)
+        is_seen = np.zeros(len(rows), bool)
         is_there = position < len(own.rows)
-        is_own[is_there] = own.rows[position[is_there]] == rows[is_there]
-        position = position[is_own]
+        is_seen[is_there] = own.rows[position[is_there]] == rows[is_there]
+        position = position[is_seen]
         # Logs of each weight for these items, item side and history side added.
         logs = {
-            name: np.where(is_own, at_moment.own[place, rows], at_moment.new[place, rows])
+            name: np.where(is_seen, at_moment.seen[place, rows], at_moment.unseen[place, rows])
             for place, name in enumerate(at_moment.names)
         }
         for name, of_own in own.weights.items():
-            logs.setdefault(name, np.zeros(len(rows), np.float32))[is_own] += of_own[position]
-        if is_own.any() and exponents.own.cosine != exponents.new.cosine:
-            logs[FAMILIARITY] = np.where(is_own, (exponents.own.cosine - exponents.new.cosine) * cosine, 0.0)
+            logs.setdefault(name, np.zeros(len(rows), np.float32))[is_seen] += of_own[position]
+        if is_seen.any() and exponents.seen.cosine != exponents.unseen.cosine:
+            logs[FAMILIARITY] = np.where(is_seen, (exponents.seen.cosine - exponents.unseen.cosine) * cosine, 0.0)
         names = list(logs)
         weights = np.exp(np.stack([logs[name] for name in names], 1)).tolist() if names else [[]] * len(rows)
         return tuple(

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from springtide.config import RankingSettings
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import History
+from springtide.interactions import History
+from springtide.model.exponents import FALLBACK_EXPONENTS, NO_EXPONENTS, Exponents
 from springtide.ranking.filters import allowed_items, check_query
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.moments import MomentCache
@@ -19,13 +19,8 @@ from springtide.ranking.query import Query
 from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.users import LiveUser, Users
-from springtide.ranking.weights import (
-    FALLBACK_EXPONENTS,
-    NO_EXPONENTS,
-    Exponents,
-    ItemWeights,
-    history_weights,
-)
+from springtide.ranking.weights import ItemWeights, history_weights
+from springtide.settings.model import RankingSettings
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
@@ -60,7 +55,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class SeenItems:
     """The items that a user had, as far as they are ranked.
 
     Attributes:
@@ -75,7 +70,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScoredQueries:
     """What some queries found: for each its user, the weights of its moment and its own items, and all scores.
 
     Attributes:
@@ -84,7 +79,7 @@ class Asked:
 
     users: Sequence[LiveUser]
     moments: Sequence[ItemWeights]
-    owns: Sequence[Own]
+    seen_items: Sequence[SeenItems]
     scores: Array
 
 
@@ -136,19 +131,21 @@ class Scorer:
                 return replace(serving, table=fresh, users=self._make_users(table.model))
         return serving
 
-    def ask(self, serving: Serving, view: GraphView, queries: Sequence[Query], *, is_lasting: bool = True) -> Asked:
-        """Score all items for each query, at least one; ``is_lasting`` says whether its moments will be asked again."""
+    def score(
+        self, serving: Serving, view: GraphView, queries: Sequence[Query], *, keep_in_cache: bool = True
+    ) -> ScoredQueries:
+        """Score all items for each query, at least one; ``keep_in_cache``: whether others will ask for its moments."""
         for query in queries:
             check_query(query, view, self._state.rules)
         num_items = self.num_items(serving, view)
         users = [self._find_user(serving, view, query) for query in queries]
         queries = [self.with_circumstances(query, view) for query in queries]
-        moments = [serving.moments.at(query.moment, num_items, is_lasting=is_lasting) for query in queries]
-        owns = [
+        moments = [serving.moments.at(query.moment, num_items, keep_in_cache=keep_in_cache) for query in queries]
+        seen_items = [
             self._own(serving, view, query, user.history, num_items) for query, user in zip(queries, users, strict=True)
         ]
         if serving.baseline is None:
-            scores = self._scores(serving, users, moments, owns, num_items)
+            scores = self._scores(serving, users, moments, seen_items, num_items)
         else:
             histories = [as_of(user.history, view, query) for user, query in zip(users, queries, strict=True)]
             user_ids = [query.user_id for query in queries]
@@ -156,7 +153,7 @@ class Scorer:
             scores = serving.baseline.scores(view, user_ids, histories, times_ms)
         for query, of_query in zip(queries, scores, strict=True):
             self.leave_out(of_query, query, view, serving.has_id)
-        return Asked(users, moments, owns, scores)
+        return ScoredQueries(users, moments, seen_items, scores)
 
     def num_items(self, serving: Serving, view: GraphView) -> int:
         """Return how many items have a score."""
@@ -187,7 +184,7 @@ class Scorer:
         recent_rows = recent[(recent >= 0) & (recent < view.num_nodes(self._item_type))]
         return serving.users.find(view, serving.table, query.user_id, recent_rows, query.moment.timestamp_ms)
 
-    def _own(self, serving: Serving, view: GraphView, query: Query, history: History, num_items: int) -> Own:
+    def _own(self, serving: Serving, view: GraphView, query: Query, history: History, num_items: int) -> SeenItems:
         history = as_of(history, view, query)
         rows, _ = history.distinct()
         weights = history_weights(self._state.context_weights, serving.exponents, history, query.moment)
@@ -198,14 +195,14 @@ class Scorer:
         total = np.zeros(len(rows), np.float32)
         for logs in weights.values():
             total += logs
-        return Own(rows, weights, total)
+        return SeenItems(rows, weights, total)
 
     @staticmethod
     def _scores(
         serving: Serving,
         users: Sequence[LiveUser],
         moments: Sequence[ItemWeights],
-        owns: Sequence[Own],
+        seen_items: Sequence[SeenItems],
         num_items: int,
     ) -> Array:
         """Return float32 ``[num_queries, num_items]``.
@@ -214,9 +211,9 @@ class Scorer:
         items are put right. Cosines are not kept: they are made again for the items that are answered.
         """
         exponents, table = serving.exponents, serving.table
-        totals = torch.from_numpy(np.stack([moments[0].new_total[:num_items]]))  # [1, num_items]
+        totals = torch.from_numpy(np.stack([moments[0].unseen_total[:num_items]]))  # [1, num_items]
         if any(at_moment is not moments[0] for at_moment in moments):
-            totals = torch.from_numpy(np.stack([at_moment.new_total[:num_items] for at_moment in moments]))
+            totals = torch.from_numpy(np.stack([at_moment.unseen_total[:num_items] for at_moment in moments]))
         if table is None:
             scores = totals.repeat(len(users) // len(totals), 1).numpy()
         else:
@@ -224,12 +221,12 @@ class Scorer:
             for position, user in enumerate(users):
                 if user.vector is not None:
                     vectors[position] = user.vector
-            vectors *= np.float32(exponents.new.cosine)
+            vectors *= np.float32(exponents.unseen.cosine)
             scores = torch.addmm(totals, torch.from_numpy(vectors), table.vectors.T).numpy()
-        for of_query, user, at_moment, own in zip(scores, users, moments, owns, strict=True):
+        for of_query, user, at_moment, own in zip(scores, users, moments, seen_items, strict=True):
             rows = own.rows
-            of_own = cosine_of(table, user, rows) * np.float32(exponents.own.cosine)
-            of_query[rows] = of_own + at_moment.own_total[rows] + own.total
+            of_own = cosine_of(table, user, rows) * np.float32(exponents.seen.cosine)
+            of_query[rows] = of_own + at_moment.seen_total[rows] + own.total
         return scores
 
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.config import PartSettings
 from springtide.errors import ModelError
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
-from springtide.models import ModelArtifact
-from springtide.plugins.contracts import Baseline, History
+from springtide.interactions import History
+from springtide.model.registry import ModelArtifact
+from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
 from springtide.ranking.serving_model import ServingModel
+from springtide.settings.model import PartSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,24 +10,24 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.nn import SumAggregation
 
-from springtide.config import ModelSettings
 from springtide.errors import ModelError, SettingsError
 from springtide.graph.applying import USER
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
-from springtide.models import ModelArtifact
+from springtide.model.artifact import exponents_of, known_nodes, make_encoder
+from springtide.model.attributes import Attributes, NumberScale
+from springtide.model.exponents import Exponents
+from springtide.model.registry import ModelArtifact
+from springtide.model.schema import is_value_type
 from springtide.plugins.contracts import Encoder, Schema
 from springtide.plugins.edges import Edges
 from springtide.plugins.loading import Plugins
 from springtide.ranking.neighbourhood import Neighbourhood
-from springtide.ranking.weights import Exponents
-from springtide.training.artifact import exponents_of, known_nodes, make_encoder
-from springtide.training.attributes import Attributes, NumberScale
-from springtide.training.graph import is_value_type
+from springtide.settings.model import ModelSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class NodeTypeTensors:
     """What the model holds of the nodes of one type.
 
     Attributes:
@@ -120,19 +120,19 @@ class ServingModel:
     encoder: Encoder
     schema: Schema
     item_type: str
-    sides: Mapping[str, Side]
+    sides: Mapping[str, NodeTypeTensors]
     inputs: Mapping[str, InputsWithoutIds]
     num_interactions: npt.NDArray[np.int64]
     edge_half_life_days: float | None
     newest_ms: int
 
     @property
-    def users(self) -> Side:
+    def users(self) -> NodeTypeTensors:
         """The user side."""
         return self.sides[USER]
 
     @property
-    def items(self) -> Side:
+    def items(self) -> NodeTypeTensors:
         """The item side."""
         return self.sides[self.item_type]
 
@@ -172,7 +172,7 @@ class ServingModel:
             vectors = torch.split(tensors["vectors"], sizes)
             degrees = torch.split(tensors["degree"], sizes)
             sides = {
-                name: Side(
+                name: NodeTypeTensors(
                     {node_id: row for row, node_id in enumerate(artifact.node_ids.get(name, ())) if node_id},
                     levels[place].contiguous(),
                     vectors[place].contiguous(),

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.events.rules import InteractionRules
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import History
+from springtide.interactions import History
 from springtide.ranking.item_table import ItemTable
-from springtide.ranking.neighbourhood import Surroundings, Touched, Values
+from springtide.ranking.neighbourhood import NeighbourhoodGatherer, RecentItems, Values
 from springtide.ranking.query import Personalization
 from springtide.ranking.serving_model import ServingModel
+from springtide.settings.interaction_rules import InteractionRules
 
 Array = npt.NDArray[np.float32]
 
@@ -49,10 +49,12 @@ class Users:
     ) -> None:
         self._edge_types = [rules.edge_type(relation) for relation in rules.positive_relations]
         self._max_history = max_history
-        self._surroundings: Surroundings | None = None
+        self._surroundings: NeighbourhoodGatherer | None = None
         if model is not None:
             names = [value.partition("=")[0] for value in model.inputs[USER].attribute_values]
-            self._surroundings = Surroundings(USER, model.schema, rules, names, max_history, model.edge_half_life_days)
+            self._surroundings = NeighbourhoodGatherer(
+                USER, model.schema, rules, names, max_history, model.edge_half_life_days
+            )
         self._capacity = capacity
         self._kept: OrderedDict[int, tuple[object, LiveUser]] = OrderedDict()
 
@@ -115,7 +117,7 @@ class Users:
             np.array([row], np.int32),
             functools.partial(table.levels_of, view),
             Values(attributes.node_rows, attributes.codes),
-            Touched(recent_rows, now_ms),
+            RecentItems(recent_rows, now_ms),
         )
         folded = model.fold_in(USER, level_0, around)
         return LiveUser(history, folded.vectors[0].numpy(), "learned" if model_row >= 0 else "folded_in")

@@ -1,15 +1,17 @@
 """Context weights as one thing: made from settings, read at a moment, and raised to their exponents."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from springtide.config import PartSettings, RankingSettings
 from springtide.graph.nodes import NodeTable
-from springtide.plugins.contracts import ContextWeight, History, ItemGroups, Moment
+from springtide.interactions import History, ItemGroups, Moment
+from springtide.model.exponents import Exponents
+from springtide.plugins.contracts import ContextWeight
 from springtide.plugins.loading import Plugins
+from springtide.settings.model import PartSettings, RankingSettings
 
 Array = npt.NDArray[np.float32]
 
@@ -62,72 +64,22 @@ def factor_names(weights: Mapping[str, ContextWeight]) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How much each term of the ranking counts.
-
-    Attributes:
-        cosine: What cosines are multiplied by, 0 or more: one over the temperature.
-        factors: For each context weight, the exponent of each factor; a factor that is missing has exponent 0.
-    """
-
-    cosine: float
-    factors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    def of(self, name: str, weight: ContextWeight) -> Array:
-        """Return the exponents of one weight's factors, float32 ``[num_factors]``."""
-        known = self.factors.get(name, {})
-        return np.array([known.get(factor.name, 0.0) for factor in weight.factors], np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Exponents:
-    """What the last fit found, apart for items that are new to the user and for the user's own.
-
-    They differ since a cosine has seen the very edge to an item that the user had, and since habit, where there is
-    one, makes popularity count for less.
-
-    Attributes:
-        new: For items that the user never had; its cosine is above 0.
-        own: For items that the user had.
-    """
-
-    new: Terms
-    own: Terms
-
-    @property
-    def temperature(self) -> float:
-        """What the cosines of new items are divided by."""
-        return 1.0 / self.new.cosine
-
-
-_WITHOUT_MODEL = {"popularity": {"share": 1.0}, "trend": {"1d": 0.5, "28d": 0.5}}
-FALLBACK_EXPONENTS = Exponents(
-    new=Terms(1.0, _WITHOUT_MODEL),
-    own=Terms(1.0, {**_WITHOUT_MODEL, "repeat": {"had": 3.0, "count": 1.0, "recent_30d": 0.5}}),
-)
-"""Before any model has learned exponents: what is popular and rising, and what the user has again and again."""
-
-NO_EXPONENTS = Exponents(new=Terms(1.0), own=Terms(1.0))
-"""Where no context weight counts: a baseline ranks by its own score alone."""
-
-
-@dataclass(frozen=True, slots=True)
 class ItemWeights:
     """The item side of all weights at one moment.
 
     Attributes:
         names: The weights that have an item side, in the order of the rows.
-        new: float32 ``[num_names, num_items]``, log of each weight for items new to the user.
-        own: float32 ``[num_names, num_items]``, the same for items that the user had.
-        new_total: float32 ``[num_items]``, sum over the weights.
-        own_total: float32 ``[num_items]``, sum over the weights.
+        unseen: float32 ``[num_names, num_items]``, log of each weight for items that the user never had.
+        seen: float32 ``[num_names, num_items]``, the same for items that the user had.
+        unseen_total: float32 ``[num_items]``, sum over the weights.
+        seen_total: float32 ``[num_items]``, sum over the weights.
     """
 
     names: Sequence[str]
-    new: Array
-    own: Array
-    new_total: Array
-    own_total: Array
+    unseen: Array
+    seen: Array
+    unseen_total: Array
+    seen_total: Array
 
 
 def bucket_of(weights: Mapping[str, ContextWeight], moment: Moment) -> Hashable:
@@ -141,7 +93,7 @@ def item_weights(
     """Return the item side of all weights at a moment; a weight whose exponents are all 0 costs nothing."""
     names, new, own = [], [], []
     for name, weight in weights.items():
-        both = np.stack([exponents.new.of(name, weight), exponents.own.of(name, weight)])  # [2, num_factors]
+        both = np.stack([exponents.unseen.of(name, weight), exponents.seen.of(name, weight)])  # [2, num_factors]
         if both.any() and (lifts := weight.item_log_lifts(moment, num_items)) is not None:
             of_new, of_own = both @ lifts  # [num_items] each
             names.append(name)
@@ -159,7 +111,7 @@ def history_weights(
     items, _ = history.distinct()
     logs = {}
     for name, weight in weights.items():
-        exponent = exponents.own.of(name, weight)
+        exponent = exponents.seen.of(name, weight)
         if exponent.any() and (lifts := weight.history_log_lifts(history, moment)) is not None:
             assert lifts.shape == (len(weight.factors), len(items)), f"{name}: {lifts.shape} for {len(items)} items"
             logs[name] = exponent @ lifts

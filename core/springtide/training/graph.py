@@ -10,8 +10,10 @@ import numpy.typing as npt
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import Circumstances, Edges, Observed, Schema
-from springtide.training.attributes import Attributes, NumberScale
+from springtide.interactions import Circumstances, Observed
+from springtide.model.attributes import Attributes, NumberScale
+from springtide.model.schema import ModelSchema, is_value_type, value_type
+from springtide.plugins.contracts import Edges, Schema
 from springtide.training.links import Ratings, pair_edges, typed_edges
 
 
@@ -45,7 +47,7 @@ class Nodes:
         *,
         is_relational: bool = False,
         labels: Sequence[tuple[str, str]] = (),
-        known: "Known | None" = None,
+        known: "ModelSchema | None" = None,
     ) -> "Nodes":
         """List the nodes of a view.
 
@@ -86,15 +88,6 @@ class Nodes:
     def num_nodes(self) -> int:
         """Number of nodes of all types."""
         return sum(self.counts.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What an earlier model knows of nodes: its schema, attribute values by node type, and number scales."""
-
-    schema: Schema
-    attribute_values: Mapping[str, Sequence[str]]
-    scales: Mapping[str, NumberScale]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +142,16 @@ class TrainingGraph:
         return cls(nodes, interactions, strengths, ratings, edges)
 
     @property
+    def view(self) -> GraphView:
+        """The live graph at the moment of the training."""
+        return self.nodes.view
+
+    @property
+    def item_type(self) -> str:
+        """The node type that is recommended to users."""
+        return self.nodes.item_type
+
+    @property
     def schema(self) -> Schema:
         """Types of nodes and relations."""
         return self.nodes.schema
@@ -197,16 +200,6 @@ class TrainingGraph:
         return dataclasses.replace(self, edges=self.edges.to(device))
 
 
-def value_type(node_type: str) -> str:
-    """Return the node type of the attribute values of a node type."""
-    return f"{node_type} value"
-
-
-def is_value_type(node_type: str) -> bool:
-    """Return whether nodes of this type are attribute values."""
-    return node_type.endswith(" value")
-
-
 def _relations(
     view: GraphView, node_types: Sequence[str], attributes: Mapping[str, Attributes]
 ) -> tuple[tuple[str, str, str], ...]:
@@ -225,12 +218,12 @@ def _relations(
     return tuple(relation for pair in both for relation in pair)
 
 
-def part(interactions: Observed, start: int, stop: int) -> Observed:
+def slice_of(interactions: Observed, start: int, stop: int) -> Observed:
     """Return interactions ``start`` to ``stop``."""
-    return some_of(interactions, slice(start, stop))
+    return select(interactions, slice(start, stop))
 
 
-def some_of(interactions: Observed, which: slice | npt.NDArray[np.bool_]) -> Observed:
+def select(interactions: Observed, which: slice | npt.NDArray[np.bool_]) -> Observed:
     """Return some interactions with their circumstances, by a slice or a mask ``[num_interactions]``."""
     return Observed(
         interactions.user_rows[which],

@@ -7,8 +7,9 @@ import numpy as np
 from springtide.errors import TrainingError
 from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
-from springtide.plugins.contracts import Observed, Schema
-from springtide.training.attributes import Attributes, NumberScale
+from springtide.interactions import Observed
+from springtide.model.attributes import Attributes, NumberScale
+from springtide.plugins.contracts import Schema
 from springtide.training.graph import Nodes, TrainingGraph
 from springtide.training.links import Ratings, pair_edges
 

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from springtide.config import TrainingSettings
 from springtide.errors import TrainingError
 from springtide.plugins.contracts import Loss, LossInputs, NegativeSampler, Task
+from springtide.settings.model import TrainingSettings
 from springtide.training.graph import TrainingGraph
 from springtide.training.network import Network
-from springtide.training.sampling import PositiveSampler, RatingSampler, is_own
+from springtide.training.sampling import PositiveSampler, RatingSampler, is_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def fit(
     num_steps = max(wanted_steps, math.ceil(rates.min_passes * positives.users_per_pass / rates.batch_users))
     parameters = [*network.parameters(), *objective.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=rates.learning_rate, weight_decay=rates.weight_decay)
-    shape = listen_then_cool_down if goes_on else warm_up_then_cool_down
+    shape = frozen_warmup_then_cosine if goes_on else warmup_then_cosine
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: shape(step, num_steps))
     fanout, noise = network.encoder.fanout, loss_function.noise
     batches = positives.batches(rates.batch_users, generator)
@@ -116,7 +116,7 @@ def fit(
         rated_by, rated = ratings.draw(users, rates.edges_per_user, generator) if ratings else (_NONE, _NONE)
         rated_items = graph.ratings.item_rows[rated]
         examples = [task.draw(batch, generator) for task, _, batch in objective.tasks]
-        own = is_own(positives, users, sampled, graph.num_items)
+        own = is_seen(positives, users, sampled, graph.num_items)
         if start == 0:  # A graph of users alone, where nobody is to be told to follow themselves.
             own |= torch.from_numpy(users[:, None] == sampled[None, :])
 
@@ -150,7 +150,7 @@ def fit(
             user=user,
             weight=torch.ones(len(user), device=device),
             negative=negative,
-            is_own=own,
+            is_seen=own,
             positive_log_q=log_q[item],
             negative_log_q=negative_log_q,
             strength=torch.from_numpy(graph.strengths[taken.ravel()]).to(device),
@@ -177,7 +177,7 @@ def fit(
     network.eval()
 
 
-def warm_up_then_cool_down(step: int, num_steps: int) -> float:
+def warmup_then_cosine(step: int, num_steps: int) -> float:
     """Return the share of the learning rate: up in a straight line for a tenth of the steps, then down by a cosine."""
     warm_up = max(1, num_steps // 10)
     if step < warm_up:
@@ -185,7 +185,7 @@ def warm_up_then_cool_down(step: int, num_steps: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, num_steps - warm_up)))
 
 
-def listen_then_cool_down(step: int, num_steps: int) -> float:
+def frozen_warmup_then_cosine(step: int, num_steps: int) -> float:
     """Return the share of the learning rate for a trained network: 0 for a fifth of the steps, then a half that falls.
 
     Adam divides each gradient by its size so far. Of the first few it knows none: every parameter takes a full step,

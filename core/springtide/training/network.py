@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import SumAggregation
 
+from springtide.model.schema import is_value_type
 from springtide.plugins.contracts import Encoder
 from springtide.plugins.edges import Edges
-from springtide.training.graph import Nodes, is_value_type
+from springtide.training.graph import Nodes
 
 _INITIAL_SCALE = 0.1  # Of ids and attribute values: small against the unit vectors they become.
 

@@ -101,7 +101,7 @@ class RatingSampler:
         return found
 
 
-def is_own(sampler: PositiveSampler, users: Int64s, items: Int64s, num_items: int) -> Tensor:
+def is_seen(sampler: PositiveSampler, users: Int64s, items: Int64s, num_items: int) -> Tensor:
     """Return bool ``[num_users, num_sampled]``: whether the user has an interaction with the sampled item."""
     distinct, inverse = np.unique(items, return_inverse=True)
     column_of = np.full(num_items, -1, np.int64)

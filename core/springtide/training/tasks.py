@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from springtide.config import PartSettings, Settings
 from springtide.errors import SettingsError, TrainingError
+from springtide.model.artifact import is_relational, make_encoder
 from springtide.plugins.contracts import Task
 from springtide.plugins.loading import Plugins
+from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState
-from springtide.training.artifact import is_relational, make_encoder
 from springtide.training.graph import Nodes, TrainingGraph
-from springtide.training.labelled import GraphTask, LabelledTask
-from springtide.training.loop import warm_up_then_cool_down
+from springtide.training.labelled_task import GraphTask, LabelledTask
+from springtide.training.loop import warmup_then_cosine
 from springtide.training.network import Inputs, Network
 
 Int64s = npt.NDArray[np.int64]
@@ -91,7 +91,7 @@ def fit_task(
     generator = np.random.default_rng(seed)
     torch_generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam([*network.parameters(), *task.parameters()], lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_up_then_cool_down(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_then_cosine(step, steps))
     device, fanout, losses = graph.edges.source.device, network.encoder.fanout, []
     network.train()
     task.train()

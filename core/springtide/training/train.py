@@ -10,32 +10,25 @@ import torch
 
 from springtide.checkpoint import Checkpoint
 from springtide.clock import MS_PER_DAY
-from springtide.config import Settings, TrainingSettings
 from springtide.errors import TrainingError
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
-from springtide.models import ModelArtifact
-from springtide.plugins.contracts import Observed
+from springtide.graph.pair_weights import fade
+from springtide.interactions import Observed
+from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
+from springtide.model.exponents import FALLBACK_EXPONENTS, Exponents
+from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
-from springtide.ranking.weights import FALLBACK_EXPONENTS, Exponents, make_grouped_weights
+from springtide.ranking.weights import make_grouped_weights
+from springtide.settings.model import Settings, TrainingSettings
 from springtide.state import LiveState
-from springtide.training.artifact import (
-    exponent_errors_of,
-    exponents_of,
-    fits_settings,
-    is_relational,
-    known_nodes,
-    load_network,
-    make_artifact,
-    make_encoder,
-)
-from springtide.training.exponents import ExponentFit, Known, fit_exponents
-from springtide.training.graph import Nodes, TrainingGraph, part
-from springtide.training.links import fade
-from springtide.training.logit import ExponentSettings
+from springtide.training.artifact import fits_settings, load_network, make_artifact
+from springtide.training.exponents.fit import ExponentFit, FittedPrior, fit_exponents
+from springtide.training.exponents.logit import ExponentSettings
+from springtide.training.exponents.slices import known_events
+from springtide.training.graph import Nodes, TrainingGraph, slice_of
 from springtide.training.loop import Objective, OnProgress, Progress, fit
 from springtide.training.network import Inputs, Network
-from springtide.training.slices import known_events
 
 Mode = Literal["retrain", "fine_tune"]
 _MIN_EXPONENT_EVENTS = 50  # Fewer say nothing about a dozen exponents.
@@ -109,7 +102,7 @@ def train(
     network = Network(Inputs(nodes, settings.model.width, settings.model.id_dropout), encoder).to(rates.device)
     split = _split(interactions, rates, base)
     rated = [state.rules.edge_type(rule.name) for rule in state.rules.rules if rule.type_name in rates.rating_types]
-    before = _graph(nodes, part(interactions, 0, split), rates, rated, _time_of(interactions, split))
+    before = _graph(nodes, slice_of(interactions, 0, split), rates, rated, _time_of(interactions, split))
     for task in tasks.values():
         task.prepare(before, settings.model.width)
         task.to(rates.device)
@@ -251,7 +244,7 @@ def _fit_exponents(
         return None
     # A refit has learned from a part of the same interactions. Its information is halved, so none counts twice.
     errors = None if base is None else exponent_errors_of(base.manifest)
-    known = None if base is None or errors is None else Known(exponents_of(base.manifest), errors)
+    known = None if base is None or errors is None else FittedPrior(exponents_of(base.manifest), errors)
     with torch.no_grad():
         vectors = network.vectors(network.levels(before.edges)).cpu().numpy()
     return fit_exponents(

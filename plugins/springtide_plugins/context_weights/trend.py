@@ -31,7 +31,7 @@ class Trend(ContextWeight):
 
     def __init__(self, half_lives_days: HalfLives = (1.0, 7.0, 28.0), prior: PositiveFloat = 2.0) -> None:
         self.prior = prior
-        self.factors = tuple(Factor(f"{days:g}d", is_passing=True) for days in half_lives_days)
+        self.factors = tuple(Factor(f"{days:g}d", is_short_lived=True) for days in half_lives_days)
         self._recent = [DecayedCounts(days * MS_PER_DAY) for days in half_lives_days]
         self._usual = DecayedCounts(np.inf)
         self._groups = NO_GROUPS

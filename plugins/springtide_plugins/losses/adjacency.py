@@ -33,7 +33,10 @@ class Reconstruction(Loss):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Return the balanced binary cross entropy of the block, float32 scalar."""
         logits = inputs.negative / self.temperature
-        own, num_users = F.softplus(-logits[inputs.is_own]), len(inputs.negative)  # Few of them: not all are looked at.
+        own, num_users = (
+            F.softplus(-logits[inputs.is_seen]),
+            len(inputs.negative),
+        )  # Few of them: not all are looked at.
         of_edges = over_edges(F.softplus(-inputs.positive / self.temperature), inputs)
         ones = (own.sum() + num_users * of_edges) / (len(own) + num_users)
         zeros = over_negatives(F.softplus(logits), inputs)

@@ -16,7 +16,7 @@ def over_negatives(values: Tensor, inputs: LossInputs) -> Tensor:
     Each user counts by the weight of its edges in the batch, and what the user has an edge to does not count.
     """
     of_users = inputs.weight.new_zeros(len(values)).index_add(0, inputs.user, inputs.weight)
-    weight = ~inputs.is_own * of_users.unsqueeze(-1)  # [num_users, num_negatives]
+    weight = ~inputs.is_seen * of_users.unsqueeze(-1)  # [num_users, num_negatives]
     return (values * weight).sum() / weight.sum().clamp(min=1e-12)
 
 

@@ -37,7 +37,7 @@ class PairwiseLoss(Loss):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Return the mean penalty of the batch, float32 scalar."""
         negative = inputs.negative[:, : self.max_negatives][inputs.user]  # [num_edges, max_negatives]
-        is_negative = ~inputs.is_own[:, : self.max_negatives][inputs.user]
+        is_negative = ~inputs.is_seen[:, : self.max_negatives][inputs.user]
         return over_pairs(self.penalty(inputs.positive.unsqueeze(-1), negative), is_negative, inputs)
 
 

@@ -11,10 +11,9 @@ from torch.nn import functional as F
 from torch_geometric.nn import MeanAggregation
 
 from springtide.errors import SettingsError, TrainingError
-from springtide.plugins.contracts import MakePart
+from springtide.plugins.contracts import MakePart, TaskGraph
 from springtide.plugins.edges import EdgeAggregation
-from springtide.training.graph import TrainingGraph
-from springtide.training.labelled import GraphTask
+from springtide.training.labelled_task import GraphTask
 from springtide_plugins.tasks.baskets import KINDS, Graphs, When, baskets_of, kinds_of
 
 Int64s = npt.NDArray[np.int64]
@@ -80,7 +79,7 @@ class GraphClassification(GraphTask):
         items = np.concatenate(graphs) if graphs else np.zeros(0, np.int64)
         self._taken = (Graphs.of(numbers, items, len(graphs), self.max_items), labels)
 
-    def prepare(self, graph: TrainingGraph, width: int) -> None:
+    def prepare(self, graph: TaskGraph, width: int) -> None:
         """Find the baskets and their labels.
 
         Raises:
@@ -136,11 +135,11 @@ class GraphClassification(GraphTask):
         scores: Tensor = self.head(self.pool(vectors, examples))
         return scores
 
-    def _clusters_of(self, graph: TrainingGraph) -> Int64s | None:
+    def _clusters_of(self, graph: TaskGraph) -> Int64s | None:
         """Return the cluster of each item, int64 ``[num_items]``; an item without a value is one of its own."""
         if self.coarsen_by is None:
             return None
-        codes, values = graph.categories(graph.nodes.item_type, self.coarsen_by)
+        codes, values = graph.categories(graph.item_type, self.coarsen_by)
         if (codes < 0).all():
             raise TrainingError(f"wanted items with the category {self.coarsen_by!r} to coarsen by, got none")
         return np.where(codes >= 0, codes, len(values) + np.arange(len(codes)))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from springtide.errors import TrainingError
-from springtide.training.graph import TrainingGraph
-from springtide.training.labelled import LabelledTask
+from springtide.plugins.contracts import TaskGraph
+from springtide.training.labelled_task import LabelledTask
 
 Int64s = npt.NDArray[np.int64]
 
@@ -28,14 +28,14 @@ class _OfNodes(LabelledTask):
         """Return the nodes in the list of all, one for each row."""
         return examples + self._start
 
-    def _check_type(self, graph: TrainingGraph) -> None:
+    def _check_type(self, graph: TaskGraph) -> None:
         if self.node_type not in graph.counts:
             raise TrainingError(
                 f"wanted nodes of type {self.node_type!r} to predict {self.attribute!r} of, and the encoder sees those "
                 f"of {', '.join(graph.counts)} alone: one that is relational sees all"
             )
 
-    def _split(self, graph: TrainingGraph, has_label: npt.NDArray[np.bool_]) -> None:
+    def _split(self, graph: TaskGraph, has_label: npt.NDArray[np.bool_]) -> None:
         self._start = graph.starts[self.node_type]
         self.known, self.unknown = np.flatnonzero(has_label), np.flatnonzero(~has_label)
 
@@ -54,7 +54,7 @@ class NodeClassification(_OfNodes):
     def __init__(self, node_type: str = "item", attribute: str = "department") -> None:
         super().__init__(node_type, attribute)
 
-    def prepare(self, graph: TrainingGraph, width: int) -> None:
+    def prepare(self, graph: TaskGraph, width: int) -> None:
         """Find the nodes that have the attribute.
 
         Raises:
@@ -104,7 +104,7 @@ class NodeRegression(_OfNodes):
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("deviation", torch.tensor(1.0))
 
-    def prepare(self, graph: TrainingGraph, width: int) -> None:
+    def prepare(self, graph: TaskGraph, width: int) -> None:
         """Find the nodes that have the attribute.
 
         Raises:

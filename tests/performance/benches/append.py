@@ -14,12 +14,12 @@ from benches.figures import Figure, Limit
 from benches.sizes import Sizes
 from benches.synthetic import cut, make_interactions
 
-from springtide.config import Settings
 from springtide.events import EventBatch, Interactions
 from springtide.graph.applying import ITEM, USER
 from springtide.graph.live import LiveGraph
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
+from springtide.settings.model import Settings
 from springtide.state import LiveState
 
 _ROWS_PER_BATCH = 5_000

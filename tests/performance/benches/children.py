@@ -26,8 +26,8 @@ def main(role: str, *arguments: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # Nobody reads our stdout to its end.
     )
     if role == "serve":
-        from springtide.config import Settings
-        from springtide_services.server import serve
+        from springtide.settings.model import Settings
+        from springtide_services.serving.server import serve
 
         serve(Settings.model_validate_json(arguments[0]), functools.partial(print, flush=True))
     elif role == "echo":

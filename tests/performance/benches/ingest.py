@@ -10,16 +10,16 @@ from benches.synthetic import make_interactions
 from kafka import TopicPartition
 
 from springtide.clock import Deadline
-from springtide.config import KafkaSettings, Settings
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
+from springtide.settings.model import KafkaSettings, Settings
 from springtide.state import LiveState
-from springtide_services.broker import EmbeddedBroker
-from springtide_services.dataset_events import interaction_events
-from springtide_services.ingest import IngestLoop
-from springtide_services.producer import EventPublisher
-from springtide_services.source import _make_consumer
-from springtide_services.topics import ensure_topics
+from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.stream.dataset_events import interaction_events
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.source import _make_consumer
+from springtide_services.stream.topics import ensure_topics
 
 _PARTITIONS = 4
 _TIMEOUT_S = 120.0

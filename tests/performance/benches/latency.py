@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from springtide.v1 import events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.producer import EventPublisher
+from springtide_services.stream.producer import EventPublisher
 
 
 def run(sizes: Sizes) -> list[Figure]:

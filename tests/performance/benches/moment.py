@@ -10,14 +10,15 @@ from benches.sizes import Sizes
 from benches.synthetic import make_interactions
 
 from springtide.clock import MS_PER_HOUR
-from springtide.config import Settings, TrainingSettings
 from springtide.events import EventBatch
+from springtide.model.exponents import Exponents, TermExponents
 from springtide.plugins.contracts import Circumstances, Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
-from springtide.ranking.weights import Exponents, Terms, item_weights, make_context_weights
+from springtide.ranking.weights import item_weights, make_context_weights
+from springtide.settings.model import Settings, TrainingSettings
 from springtide.state import LiveState
 from springtide.training.train import train
 
@@ -36,11 +37,11 @@ def run(sizes: Sizes) -> list[Figure]:
     model = ServingModel.from_artifact(train(state, settings, plugins, mode="retrain"), plugins)
     _tell_circumstances(state)
     weights = state.context_weights
-    cosine = Terms(5.0)
-    of_moment = Terms(5.0, _factors(state, (name for name in weights if name != "repeat")))
-    of_all = Terms(5.0, _factors(state, weights))
+    cosine = TermExponents(5.0)
+    of_moment = TermExponents(5.0, _factors(state, (name for name in weights if name != "repeat")))
+    of_all = TermExponents(5.0, _factors(state, weights))
 
-    def ranker_of(terms: Terms) -> Ranker:
+    def ranker_of(terms: TermExponents) -> Ranker:
         ranker = Ranker(state, settings.ranking)
         ranker.swap(dataclasses.replace(model, exponents=Exponents(terms, terms)))
         return ranker
@@ -108,7 +109,7 @@ def _made_ms(sizes: Sizes, state: LiveState, exponents: Exponents, moment: Momen
 
 
 def _scoring(ranker: Ranker, queries: Sequence[Query]) -> Callable[[], object]:
-    return lambda: ranker._scorer.ask(ranker._serving, ranker._state.graph.view(), queries)
+    return lambda: ranker._scorer.score(ranker._serving, ranker._state.graph.view(), queries)
 
 
 def _answering(ranker: Ranker, queries: Sequence[Query]) -> Callable[[], object]:

@@ -9,12 +9,12 @@ from benches.figures import Figure, Limit
 from benches.sizes import Sizes
 from benches.synthetic import make_interactions
 
-from springtide.config import Settings
-from springtide.evaluation.datasets import fetch
+from springtide.evaluation.data.datasets import fetch
 from springtide.events import EventBatch
 from springtide.graph.applying import ITEM, USER
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
+from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.training.train import Progress, train
 

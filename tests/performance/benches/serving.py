@@ -14,7 +14,11 @@ from benches.sizes import Sizes
 from benches.synthetic import make_interactions
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from springtide.config import (
+from springtide.events import EventBatch, Interactions
+from springtide.model.registry import ModelStore
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.weights import make_context_weights
+from springtide.settings.model import (
     CheckpointSettings,
     KafkaSettings,
     ModelSettings,
@@ -22,16 +26,12 @@ from springtide.config import (
     Settings,
     TrainingSettings,
 )
-from springtide.events import EventBatch, Interactions
-from springtide.models import ModelStore
-from springtide.plugins.loading import load_plugins
-from springtide.ranking.weights import make_context_weights
 from springtide.state import LiveState
 from springtide.training.train import train
 from springtide.v1 import admin_pb2, admin_pb2_grpc
-from springtide_services.broker import EmbeddedBroker
-from springtide_services.producer import EventPublisher
-from springtide_services.topics import ensure_topics
+from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import ensure_topics
 
 _HERE = Path(__file__).parents[1]
 _START_BUDGET_S = 120.0

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch_geometric.nn import Aggregation
 
+from springtide.interactions import Circumstances, History, ItemGroups, Moment, Observed
 from springtide.plugins.contracts.baselines import Baseline
 from springtide.plugins.contracts.context_weights import ContextWeight, Factor
-from springtide.plugins.contracts.interactions import Circumstances, History, ItemGroups, Moment, Observed
-from springtide.plugins.contracts.model_parts import Encoder, Loss, LossInputs, NegativeSampler, Schema, Task
+from springtide.plugins.contracts.model_parts import Encoder, Loss, LossInputs, NegativeSampler, Schema, Task, TaskGraph
 from springtide.plugins.edges import NUM_EDGE_FEATURES, EdgeAggregation, Edges
 
 MakePart = Callable[[str, str], Any]
@@ -48,4 +48,5 @@ __all__ = [
     "Schema",
     "Task",
     "TaskFactory",
+    "TaskGraph",
 ]

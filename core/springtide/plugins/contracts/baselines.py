@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from springtide.plugins.contracts.interactions import History, Observed
+from springtide.interactions import History, Observed
 
 
 class Baseline:

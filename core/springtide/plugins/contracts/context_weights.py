@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from springtide.plugins.contracts.interactions import History, ItemGroups, Moment, Observed
+from springtide.interactions import History, ItemGroups, Moment, Observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,14 @@ class Factor:
         needs_whole_history: Whether the exponent is learned on moments of the whole history, not of the latest slice:
             the time of year does not change within a few weeks. The term must be about how items differ with the
             moment, since it is learned without cosines.
-        is_passing: Whether what it says is true for a while, as a trend is: where everything is frozen, its exponent is
-            learned over several starts, since at one alone chance decides.
+        is_short_lived: Whether what it says holds for a while only, as a trend does. Where everything is frozen, its
+            exponent is learned over several starts, since at one alone chance decides.
     """
 
     name: str
     is_signed: bool = False
     needs_whole_history: bool = False
-    is_passing: bool = False
+    is_short_lived: bool = False
 
 
 class ContextWeight:

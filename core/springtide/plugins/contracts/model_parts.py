@@ -1,9 +1,9 @@
 """What a model is made of: encoder, loss, negative sampler, task."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import Aggregation
 
+from springtide.graph.view import GraphView
+from springtide.interactions import Observed
 from springtide.plugins.edges import Edges
-
-if TYPE_CHECKING:
-    from springtide.training.graph import TrainingGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class LossInputs:
         user: int64 ``[num_edges]``, the edge's user as a position in ``negative``'s rows.
         weight: float32 ``[num_edges]``, how much the edge counts in the mean, above 0.
         negative: float32 ``[num_users, num_negatives]``, cosine of each user with each of its sampled items.
-        is_own: bool ``[num_users, num_negatives]``, true where the sampled item is one that the user has an edge to.
+        is_seen: bool ``[num_users, num_negatives]``, true where the sampled item is one that the user has an edge to.
         positive_log_q: float32 ``[num_edges]``, log of the probability that one draw of the sampler gives the item.
         negative_log_q: float32 ``[num_negatives]``, the same for the sampled items; ``[num_users, num_negatives]``
             where each user has its own (negative sampler ``hard``).
@@ -118,7 +117,7 @@ class LossInputs:
     user: Tensor
     weight: Tensor
     negative: Tensor
-    is_own: Tensor
+    is_seen: Tensor
     positive_log_q: Tensor
     negative_log_q: Tensor
     strength: Tensor
@@ -189,18 +188,68 @@ class NegativeSampler:
         """
         raise NotImplementedError
 
-    def select(self, cosine: Tensor, is_own: Tensor, count: int) -> Tensor | None:
+    def select(self, cosine: Tensor, is_seen: Tensor, count: int) -> Tensor | None:
         """Select for each user among the drawn items, once their cosines are known; None for all of them.
 
         Args:
             cosine: float32 ``[num_users, num_drawn]``, without gradient.
-            is_own: bool ``[num_users, num_drawn]``.
+            is_seen: bool ``[num_users, num_drawn]``.
             count: How many items are wanted.
 
         Returns:
             Positions among the drawn items, int64 ``[num_users, num_selected]``.
         """
         return None
+
+
+class TaskGraph(Protocol):
+    """The graph that a training reads, as a task may look at it: ``springtide.training.graph.TrainingGraph`` is one."""
+
+    @property
+    def view(self) -> GraphView:
+        """The live graph at the moment of the training."""
+
+    @property
+    def schema(self) -> Schema:
+        """Types of nodes and relations."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of nodes of each type."""
+
+    @property
+    def starts(self) -> Mapping[str, int]:
+        """Position of each type's first node in the list of all nodes."""
+
+    @property
+    def interactions(self) -> Observed:
+        """Positive interactions, oldest first."""
+
+    @property
+    def edges(self) -> Edges:
+        """Edges over the list of all nodes."""
+
+    @property
+    def item_type(self) -> str:
+        """The node type that is recommended to users."""
+
+    @property
+    def num_users(self) -> int:
+        """Number of user rows; user ``u`` is node ``u``."""
+
+    @property
+    def num_items(self) -> int:
+        """Number of item rows; item ``i`` is node ``item_start + i``."""
+
+    @property
+    def item_start(self) -> int:
+        """Position of the first item in the list of all nodes."""
+
+    def categories(self, node_type: str, attribute: str) -> tuple[npt.NDArray[np.int64], list[str]]:
+        """Return the code of each node's (first) value, int64 ``[count]``, -1 where absent, and the values."""
+
+    def numbers(self, node_type: str, name: str) -> npt.NDArray[np.float32]:
+        """Return each node's number of that name, float32 ``[count]``, NaN where absent."""
 
 
 class Task(nn.Module):
@@ -212,7 +261,7 @@ class Task(nn.Module):
 
     labels: Sequence[tuple[str, str]] = ()
 
-    def prepare(self, graph: "TrainingGraph", width: int) -> None:
+    def prepare(self, graph: TaskGraph, width: int) -> None:
         """Find the labels in the graph, and make the parameters for vectors of a width.
 
         Raises:

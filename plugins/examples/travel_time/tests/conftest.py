@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from springtide.config import ModelSettings, PartSettings
 from springtide.plugins.loading import Plugins, load_plugins
+from springtide.settings.model import ModelSettings, PartSettings
 from springtide_travel_time.task import TravelTime
 
 

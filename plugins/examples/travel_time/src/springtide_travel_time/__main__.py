@@ -6,8 +6,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from springtide.config import ModelSettings, PartSettings
 from springtide.plugins.loading import load_plugins
+from springtide.settings.model import ModelSettings, PartSettings
 from springtide.training.tasks import TaskTraining
 from springtide_travel_time.learning import Errors, errors_by_road_class, errors_of_network
 from springtide_travel_time.roads import make_city

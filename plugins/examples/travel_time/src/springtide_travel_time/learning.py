@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from springtide.config import ModelSettings, PartSettings
+from springtide.model.artifact import make_encoder
 from springtide.plugins.contracts import Edges, Observed, Schema
 from springtide.plugins.loading import Plugins
-from springtide.training.artifact import make_encoder
+from springtide.settings.model import ModelSettings, PartSettings
 from springtide.training.graph import Nodes, TrainingGraph
 from springtide.training.homogeneous import homogeneous_graph
 from springtide.training.network import Inputs, Network

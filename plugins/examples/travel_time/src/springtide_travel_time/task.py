@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from springtide.errors import TrainingError
-from springtide.training.graph import TrainingGraph
-from springtide.training.labelled import LabelledTask
+from springtide.plugins.contracts import TaskGraph
+from springtide.training.labelled_task import LabelledTask
 from springtide_travel_time.roads import PASSES, ROUTE, SEGMENT, TRAVEL_TIME
 
 Rows = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ class TravelTime(LabelledTask):
         self.segment_weight = segment_weight
         self.huber_delta = huber_delta
 
-    def prepare(self, graph: TrainingGraph, width: int) -> None:
+    def prepare(self, graph: TaskGraph, width: int) -> None:
         """Find segments and routes.
 
         Raises:
@@ -49,7 +49,7 @@ class TravelTime(LabelledTask):
         """
         if SEGMENT not in graph.counts:
             raise TrainingError(f"wanted nodes of type {SEGMENT!r}, got those of {', '.join(graph.counts)}")
-        view = graph.nodes.view
+        view = graph.view
         length_m, limit_kmh = graph.numbers(SEGMENT, "length_m"), graph.numbers(SEGMENT, "speed_limit_kmh")
         free_flow_s = length_m / (limit_kmh / 3.6)
         if not np.isfinite(free_flow_s).all():

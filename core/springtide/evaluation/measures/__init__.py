@@ -1,0 +1,1 @@
+"""What is measured: ranking metrics, what lies beyond accuracy, segments, and significance."""

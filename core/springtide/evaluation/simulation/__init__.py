@@ -1,0 +1,1 @@
+"""A simulated market whose truth is known, and how much of it a model recovers."""

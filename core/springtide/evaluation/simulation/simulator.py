@@ -1,0 +1,314 @@
+"""A made-up market whose truth is known: who takes what, and how year, week, day, place and weather change it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.events.model import EventBatch, Interactions, NodeUpsert
+from springtide.interactions import Moment
+
+Array = npt.NDArray[np.float32]
+Int64s = npt.NDArray[np.int64]
+
+EFFECTS = ("year", "weekday", "hour", "place", "weather")
+START_MS = 1_577_836_800_000  # 2020-01-01, a Wednesday.
+_START_WEEKDAY = 2  # Monday is 0.
+_DAYS_PER_YEAR = 365.25
+_NUM_MONTH_DAYS = 30
+_NUM_FACTORS = 8
+_EVENTS_AT_ONCE = 4_096  # 400 items: scores of 6 MB, which stay in the cache.
+_WEATHERS = ("clear", "cloudy", "rain", "storm")
+_ZONES = (("UTC", 0), ("Etc/GMT-3", 3), ("Etc/GMT+5", -5))  # POSIX signs: GMT-3 is three hours ahead. No summer time.
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """How large the market is, and what is true in it.
+
+    Attributes:
+        num_users: Users, some far busier than others.
+        num_items: Items, some far more popular than others.
+        num_categories: Each item is of one, and of its department: every four categories are one.
+        num_events: Interactions, spread evenly over the years.
+        num_years: How long it goes on, from 2020 on.
+        num_places: Each with a time zone.
+        home_share: Share of a user's interactions that are in one place of its own, the others being anywhere. Above 0,
+            a place has tastes, those of the few who live there: it tells something even where it has no effect.
+        effects: Those that exist, of ``EFFECTS``; profiles of the others are flat.
+        strength: Standard deviation of each effect's logarithm, over items and moments.
+        likeness: Share of an item's profile, as variance, that is its category's, 0 to 1.
+        new_share: Share of the items that come later than the first day, evenly over the months.
+        drift: How far a taste moves each month, 0 (never) to 1 (anew).
+        taste: Standard deviation of what tastes add to the logarithm.
+        seed: Of everything.
+    """
+
+    num_users: int = 500
+    num_items: int = 400
+    num_categories: int = 24
+    num_events: int = 200_000
+    num_years: int = 3
+    num_places: int = 6
+    home_share: float = 0.0
+    effects: frozenset[str] = frozenset(EFFECTS)
+    strength: float = 0.8
+    likeness: float = 0.85
+    new_share: float = 0.3
+    drift: float = 0.1
+    taste: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if unknown := self.effects - set(EFFECTS):
+            raise ValueError(f"no effect named {sorted(unknown)[0]!r} (choices: {', '.join(EFFECTS)})")
+        if not 0 <= self.likeness <= 1 or not 0 <= self.new_share < 1 or not 0 <= self.drift <= 1:
+            raise ValueError("wanted likeness and drift of 0 to 1, and new_share below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedQueries:
+    """Moments and those who ask, as columns.
+
+    Attributes:
+        users: int64 ``[n]``.
+        timestamps_ms: int64 ``[n]``.
+        places: int64 ``[n]``.
+        weathers: int64 ``[n]``.
+        temperatures: int64 ``[n]``, degrees Celsius.
+    """
+
+    users: Int64s
+    timestamps_ms: Int64s
+    places: Int64s
+    weathers: Int64s
+    temperatures: Int64s
+
+    def part(self, which: slice | Int64s) -> "SimulatedQueries":
+        """Return some of them."""
+        return SimulatedQueries(
+            self.users[which],
+            self.timestamps_ms[which],
+            self.places[which],
+            self.weathers[which],
+            self.temperatures[which],
+        )
+
+    def moment(self, position: int) -> Moment:
+        """Return one as a request gives it."""
+        known = dict(_context(*(int(column[position]) for column in (self.places, self.weathers, self.temperatures))))
+        return Moment(int(self.timestamps_ms[position]), known.pop("place"), known.pop("weather"), known)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What was simulated, and the truth behind it.
+
+    Attributes:
+        settings: How it was made.
+        categories: int64 ``[num_items]``.
+        births_ms: int64 ``[num_items]``, when each item came.
+        popularity: float32 ``[num_items]``, logarithm.
+        profiles: For each of ``EFFECTS``, float32 ``[num_bins, num_items]``: what it adds to the logarithm at each day
+            of the year, weekday, hour, place, or weather.
+        tastes: float32 ``[num_months, num_users, num_factors]``.
+        item_factors: float32 ``[num_items, num_factors]``.
+        events: Who asked, and when, in time order.
+        items: int64 ``[num_events]``, what was taken.
+    """
+
+    settings: SimulatorSettings
+    categories: Int64s
+    births_ms: Int64s
+    popularity: Array
+    profiles: Mapping[str, Array]
+    tastes: Array
+    item_factors: Array
+    events: SimulatedQueries
+    items: Int64s = field(repr=False)
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """Id of each item."""
+        return [f"i{item}" for item in range(self.settings.num_items)]
+
+    def log_lifts(self, effect: str) -> Array:
+        """Return how much likelier each item truly is in each bin than usual, float32 ``[num_items, num_bins]``.
+
+        That is its share among all items over its mean share; what other effects do is left out.
+        """
+        logits = self.profiles[effect] + self.popularity  # [num_bins, num_items]
+        shares = np.exp(logits - logits.max(1, keepdims=True))
+        shares /= shares.sum(1, keepdims=True)
+        lifts: Array = np.log(shares / shares.mean(0)).T
+        return lifts
+
+    def scores(self, asked: SimulatedQueries) -> Array:
+        """Return what an oracle knows: the logarithm of each item's chance but for a constant, float32 ``[n, items]``.
+
+        Items that have not come yet have minus infinity.
+        """
+        tastes = self.tastes[_months(asked.timestamps_ms), asked.users]
+        scores: Array = tastes @ self.item_factors.T
+        scores += self.popularity
+        scores += self.context_scores(asked)
+        scores[self.births_ms > asked.timestamps_ms[:, None]] = -np.inf
+        return scores
+
+    def context_scores(self, asked: SimulatedQueries) -> Array:
+        """Return what the effects that exist add to each item's score, float32 ``[n, num_items]``."""
+        bins = _bins(asked)
+        scores: Array = np.zeros((len(asked.users), self.settings.num_items), np.float32)
+        for effect in sorted(self.settings.effects):
+            scores += self.profiles[effect][bins[effect]]
+        return scores
+
+    def upserts(self) -> list[NodeUpsert]:
+        """Return the items, with category and department."""
+        return [
+            NodeUpsert(
+                "item",
+                item_id,
+                categories={"department": (f"d{category // 4}",), "category": (f"c{category}",)},
+                timestamp_ms=int(birth_ms),
+            )
+            for item_id, category, birth_ms in zip(self.item_ids, self.categories, self.births_ms, strict=True)
+        ]
+
+    def interactions(self, start: int = 0, stop: int | None = None) -> Interactions:
+        """Return the interactions from a position to another."""
+        part = self.events.part(slice(start, stop))
+        columns = np.stack([part.places, part.weathers, part.temperatures])
+        distinct, inverse = np.unique(columns, axis=1, return_inverse=True)
+        contexts = [_context(*column) for column in distinct.T.tolist()]
+        count = len(part.users)
+        return Interactions(
+            [f"u{user}" for user in range(self.settings.num_users)],
+            part.users.astype(np.int32),
+            self.item_ids,
+            self.items[start:stop].astype(np.int32),
+            ["purchase"],
+            np.zeros(count, np.int16),
+            part.timestamps_ms,
+            np.full(count, np.nan, np.float32),
+            [contexts[place] for place in inverse.ravel().tolist()],
+        )
+
+    def batch(self, start: int = 0, stop: int | None = None) -> EventBatch:
+        """Return interactions from a position to another, with the items' attributes beside the first."""
+        return EventBatch(self.interactions(start, stop), upserts=self.upserts() if start == 0 else ())
+
+
+def simulate(settings: SimulatorSettings) -> World:
+    """Make a market, and let it run."""
+    generator = np.random.default_rng(settings.seed)
+    categories = np.arange(settings.num_items) % settings.num_categories
+    num_months = int(settings.num_years * _DAYS_PER_YEAR / _NUM_MONTH_DAYS) + 1
+    is_new = generator.random(settings.num_items) < settings.new_share
+    births = np.where(is_new, generator.integers(1, num_months - 1, settings.num_items), 0)
+    of_category = generator.normal(size=(settings.num_categories, _NUM_FACTORS))
+    own = generator.normal(size=(settings.num_items, _NUM_FACTORS))
+    factors = settings.taste / np.sqrt(_NUM_FACTORS) * (np.sqrt(0.5) * (of_category[categories] + own))
+    popularity = generator.normal(0.0, 1.3, settings.num_items)
+    profiles = {effect: _profiles(effect, categories, settings, generator) for effect in EFFECTS}
+    tastes = _tastes(num_months, settings, generator)
+    events = _events(settings, generator)
+    world = World(
+        settings,
+        categories,
+        START_MS + births * _NUM_MONTH_DAYS * MS_PER_DAY,
+        popularity.astype(np.float32),
+        profiles,
+        tastes,
+        factors.astype(np.float32),
+        events,
+        np.zeros(settings.num_events, np.int64),
+    )
+    for first in range(0, settings.num_events, _EVENTS_AT_ONCE):
+        part = slice(first, first + _EVENTS_AT_ONCE)
+        scores = world.scores(events.part(part))
+        scores -= scores.max(1, keepdims=True)
+        chances = np.cumsum(np.exp(scores, out=scores), axis=1, out=scores)
+        drawn = generator.random((len(scores), 1), np.float32) * chances[:, -1:]
+        world.items[part] = np.minimum((chances <= drawn).sum(1), settings.num_items - 1)
+    return world
+
+
+def _profiles(effect: str, categories: Int64s, settings: SimulatorSettings, generator: np.random.Generator) -> Array:
+    """Return float32 ``[num_bins, num_items]``, each item's drawn around its category's."""
+    num_bins = {"year": 366, "weekday": 7, "hour": 24, "place": settings.num_places, "weather": len(_WEATHERS)}[effect]
+    of_category = _shapes(effect, num_bins, settings.num_categories, generator)[categories]
+    own = _shapes(effect, num_bins, settings.num_items, generator)
+    shapes = np.sqrt(settings.likeness) * of_category + np.sqrt(1 - settings.likeness) * own
+    exists = effect in settings.effects
+    profiles: Array = (settings.strength * exists * shapes).T.astype(np.float32)
+    return np.ascontiguousarray(profiles)
+
+
+def _shapes(effect: str, num_bins: int, count: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return float64 ``[count, num_bins]`` of mean 0 and variance 1: waves over year and day, anything elsewhere."""
+    if effect in ("year", "hour"):
+        phase = 2 * np.pi * np.arange(num_bins) / num_bins
+        waves = np.stack([wave(order * phase) for order in (1, 2) for wave in (np.sin, np.cos)])
+        shapes = generator.normal(size=(count, 4)) * np.array([1.0, 1.0, 0.5, 0.5]) @ waves
+    else:
+        shapes = generator.normal(size=(count, num_bins))
+    shapes -= shapes.mean(1, keepdims=True)
+    normal: npt.NDArray[np.float64] = shapes / shapes.std(1, keepdims=True)
+    return normal
+
+
+def _tastes(num_months: int, settings: SimulatorSettings, generator: np.random.Generator) -> Array:
+    """Return float32 ``[num_months, num_users, num_factors]``: tastes that move, and are as strong as before."""
+    steps = generator.normal(size=(num_months, settings.num_users, _NUM_FACTORS))
+    for month in range(1, num_months):
+        steps[month] = np.sqrt(1 - settings.drift**2) * steps[month - 1] + settings.drift * steps[month]
+    return steps.astype(np.float32)
+
+
+def _events(settings: SimulatorSettings, generator: np.random.Generator) -> SimulatedQueries:
+    """Return who asks, and when. Weather does not depend on the season, so that the effects can be told apart."""
+    count, num_places = settings.num_events, settings.num_places
+    num_days = int(settings.num_years * _DAYS_PER_YEAR)
+    times = START_MS + np.sort(generator.integers(0, num_days * MS_PER_DAY, count))
+    busy = np.exp(generator.normal(0.0, 0.7, settings.num_users))
+    users = generator.choice(settings.num_users, count, p=busy / busy.sum())
+    homes = generator.integers(0, num_places, settings.num_users)
+    places = np.where(
+        generator.random(count) < settings.home_share, homes[users], generator.integers(0, num_places, count)
+    )
+    days = (times - START_MS) // MS_PER_DAY
+    weathers = generator.integers(0, len(_WEATHERS), (num_days, num_places))[days, places]
+    temperatures = np.rint(generator.normal(12.0, 8.0, (num_days, num_places))).astype(np.int64)[days, places]
+    return SimulatedQueries(users, times, places, weathers, temperatures)
+
+
+def _bins(asked: SimulatedQueries) -> dict[str, Int64s]:
+    """Return the bin of each effect, int64 ``[n]``; year, week and day are those of the place's clock."""
+    offsets = np.array([hours for _, hours in _ZONES], np.int64) * MS_PER_HOUR
+    local_ms = asked.timestamps_ms + offsets[asked.places % len(_ZONES)]
+    days = local_ms // MS_PER_DAY
+    dates = days.astype("datetime64[D]")
+    return {
+        "year": (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64),
+        "weekday": (days - START_MS // MS_PER_DAY + _START_WEEKDAY) % 7,
+        "hour": local_ms // MS_PER_HOUR % 24,
+        "place": asked.places,
+        "weather": asked.weathers,
+    }
+
+
+def _months(timestamps_ms: Int64s) -> Int64s:
+    months: Int64s = (timestamps_ms - START_MS) // (_NUM_MONTH_DAYS * MS_PER_DAY)
+    return months
+
+
+def _context(place: int, weather: int, temperature: int) -> dict[str, str]:
+    return {
+        "place": f"p{place}",
+        "weather": _WEATHERS[weather],
+        "temperature": str(temperature),
+        "time_zone": _ZONES[place % len(_ZONES)][0],
+    }

@@ -1,0 +1,42 @@
+"""The ways to cut a data set that are measured, by name."""
+
+from springtide.evaluation.splits.time_splits import Split, global_time_split, leave_one_out, walk_forward_splits
+from springtide.events.model import Interactions
+
+GLOBAL, WALK_FORWARD, PREQUENTIAL, LEAVE_ONE_OUT = "global", "walk-forward", "prequential", "leave-one-out"
+SPLITS = (GLOBAL, WALK_FORWARD, PREQUENTIAL, LEAVE_ONE_OUT)
+
+_NUM_BLOCKS = 4
+_COLD_KEPT = ", cold kept"
+
+
+def cut_names(split: str, *, is_cold_kept: bool = False) -> list[str]:
+    """Return the names of the cuts that a split consists of: one, or each block of a walk forward.
+
+    Args:
+        split: One of ``SPLITS``.
+        is_cold_kept: Whether users and items of which the train part has too little stay in both parts.
+    """
+    names = [split] if split != WALK_FORWARD else [f"{split} {block} of {_NUM_BLOCKS}" for block in _blocks()]
+    return [f"{name}{_COLD_KEPT}" for name in names] if is_cold_kept else names
+
+
+def cut_at(interactions: Interactions, name: str) -> Split:
+    """Return a cut by its name, which ``cut_names`` gave.
+
+    Raises:
+        ValueError: If no cut is called so; a replay is no cut.
+    """
+    bare = name.removesuffix(_COLD_KEPT)
+    min_count = 5 if bare == name else 0
+    if bare == GLOBAL:
+        return global_time_split(interactions, min_count=min_count)
+    if bare == LEAVE_ONE_OUT:
+        return leave_one_out(interactions, min_count)
+    if bare not in cut_names(WALK_FORWARD):
+        raise ValueError(f"no cut named {name!r}")
+    return walk_forward_splits(interactions, min_count=min_count)[cut_names(WALK_FORWARD).index(bare)]
+
+
+def _blocks() -> range:
+    return range(1, _NUM_BLOCKS + 1)

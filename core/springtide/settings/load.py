@@ -1,0 +1,226 @@
+"""Loading the settings: defaults, then one TOML file, then the environment."""
+
+import difflib
+import json
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from springtide.errors import SettingsError
+from springtide.settings.model import Part, PartSettings, Settings
+
+FILE_VARIABLE = "SPRINGTIDE_SETTINGS"
+DEFAULT_FILE = "springtide.toml"
+PREFIX = "SPRINGTIDE_"
+NONE = "none"  # TOML has no null: this word stands for it where a setting may be without bound.
+
+_PART: TypeAdapter[PartSettings] = TypeAdapter(Part)  # It knows that a name alone is a part, and a list several.
+
+_Tree = dict[str, Any]
+_Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, and where each came from.
+
+    Attributes:
+        settings: The settings.
+        origins: Dotted path of each setting that is not a default, to the file or environment variable that set it.
+    """
+
+    settings: Settings
+    origins: Mapping[_Path, str]
+
+
+def load_settings(path: str | Path | None = None) -> LoadedSettings:
+    """Load the settings.
+
+    A table with names of your own (``interactions``, ``ranking.context_weights``, ``options``) is replaced whole by the
+    file; everything else, and every environment variable, replaces one setting.
+
+    Args:
+        path: The TOML file; if None, the one that ``SPRINGTIDE_SETTINGS`` names, or ``springtide.toml`` if it exists.
+
+    Raises:
+        SettingsError: If the file cannot be read, or a setting is unknown or not acceptable.
+    """
+    tree: _Tree = Settings().model_dump()
+    origins: dict[_Path, str] = {}
+    file = _settings_file(path)
+    if file is not None:
+        _merge(Settings, tree, _read(file), (), str(file), origins, replaces_tables=True)
+    for variable, values in _environment():
+        _merge(Settings, tree, values, (), variable, origins, replaces_tables=False)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(detail, origins) for detail in error.errors())) from error
+    settings.interaction_rules()  # Refuses rule names that cannot be read, before any process starts.
+    return LoadedSettings(settings, origins)
+
+
+def _settings_file(path: str | Path | None) -> Path | None:
+    named = path or os.environ.get(FILE_VARIABLE)
+    if named:
+        return Path(named)
+    return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
+
+
+def _read(file: Path) -> _Tree:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {file} is not TOML: {error}") from error
+
+
+def _environment() -> Iterator[tuple[str, _Tree]]:
+    """Give each environment variable that sets something, with the tree it sets."""
+    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if servers:
+        yield "KAFKA_BOOTSTRAP_SERVERS", {"kafka": {"bootstrap_servers": servers}}
+    variables = sorted(name for name in os.environ if name.startswith(PREFIX) and name != FILE_VARIABLE)
+    if not variables:
+        return
+    from pydantic_settings import BaseSettings, EnvSettingsSource  # Slow to import.
+    from pydantic_settings import SettingsError as ParseError
+
+    class Reader(Settings, BaseSettings):  # type: ignore[misc]  # the two configurations do not contradict each other
+        """The settings as pydantic-settings wants them."""
+
+    source = EnvSettingsSource(Reader, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")
+    every_variable = source.env_vars
+    for variable in variables:
+        section, _, rest = variable.removeprefix(PREFIX).lower().partition("__")
+        source.env_vars = {variable.lower(): every_variable[variable.lower()]}
+        try:
+            values = source()
+        except ParseError as error:
+            # The value is not repeated: it may hold a password.
+            raise SettingsError(f"{variable}: wanted JSON for a table or a list") from error
+        # A section that does not exist is skipped by pydantic-settings: name it, so that it is refused.
+        yield variable, values or {section: {rest: None} if rest else None}
+
+
+def _merge(
+    model: type[BaseModel],
+    tree: _Tree,
+    over: Mapping[str, Any],
+    path: _Path,
+    origin: str,
+    origins: dict[_Path, str],
+    *,
+    replaces_tables: bool,
+) -> None:
+    """Lay ``over`` on ``tree``, both shaped like ``model``, and note the origin of each setting that it brings."""
+    for key, value in over.items():
+        here = (*path, key)
+        field = model.model_fields.get(key)
+        if field is None:
+            raise SettingsError(f"{origin}: no setting named {'.'.join(here)!r} ({_nearest(model, path, key)})")
+        if value == NONE and _may_be_none(field.annotation):
+            tree[key] = None
+            origins[here] = origin
+            continue
+        section = _section_of(field.annotation)
+        if section is not None:
+            if issubclass(section, PartSettings) and isinstance(value, str | list):
+                value = _PART.validate_python(value).model_dump()
+            if not isinstance(value, Mapping):
+                raise SettingsError(f"{origin}: {'.'.join(here)} is a table of settings, got {value!r}")
+            tree[key] = tree[key] or {}
+            _merge(section, tree[key], value, here, origin, origins, replaces_tables=replaces_tables)
+            continue
+        if isinstance(value, Mapping):
+            _merge_table(field.annotation, tree, key, value, here, origin, origins, replaces=replaces_tables)
+            continue
+        tree[key] = value
+        origins[here] = origin
+
+
+def _merge_table(
+    annotation: Any,
+    tree: _Tree,
+    key: str,
+    value: Mapping[str, Any],
+    here: _Path,
+    origin: str,
+    origins: dict[_Path, str],
+    *,
+    replaces: bool,
+) -> None:
+    """Lay a table whose keys are the reader's own names; its values may be sections, whose keys are ours."""
+    arguments = typing.get_args(annotation)
+    row = arguments[1] if len(arguments) == 2 else None
+    table = {} if replaces else tree.get(key) or {}
+    for name, entry in value.items():
+        if isinstance(row, type) and issubclass(row, BaseModel) and isinstance(entry, Mapping):
+            table.setdefault(name, {})
+            _merge(row, table[name], entry, (*here, name), origin, origins, replaces_tables=replaces)
+        else:
+            # The environment has text alone: an option of a part that reads as JSON is what it reads as.
+            is_text = not replaces and here[-1] == "options" and isinstance(entry, str)
+            table[name] = _read_option(entry) if is_text else entry
+        origins[*here, name] = origin
+    if not value:
+        origins[here] = origin
+    tree[key] = table
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a setting is, or may be beside nothing; None if it is none."""
+    of_union = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else ()
+    for candidate in (annotation, *of_union):
+        section = typing.get_args(candidate)[0] if typing.get_origin(candidate) is Annotated else candidate
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            return section
+    return None
+
+
+def _read_option(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _may_be_none(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (Union, types.UnionType) and type(None) in typing.get_args(annotation)
+
+
+def _nearest(model: type[BaseModel], path: _Path, key: str) -> str:
+    """Say which known setting was probably meant: one of the same section, or one of that name elsewhere."""
+    close = difflib.get_close_matches(key, model.model_fields, n=1)
+    if close:
+        return f"did you mean {'.'.join((*path, close[0]))}?"
+    by_name = {known[-1]: known for known in _known_paths(Settings, ())}
+    close = difflib.get_close_matches(key, by_name, n=1, cutoff=0.75)
+    if close:
+        return f"did you mean {'.'.join(by_name[close[0]])}?"
+    return f"choices: {', '.join(sorted(model.model_fields))}"
+
+
+def _known_paths(model: type[BaseModel], path: _Path) -> Iterator[_Path]:
+    for name, field in model.model_fields.items():
+        yield (*path, name)
+        section = _section_of(field.annotation)
+        if section is not None:
+            yield from _known_paths(section, (*path, name))
+
+
+def _explain(detail: Any, origins: Mapping[_Path, str]) -> str:
+    """Say in one line what pydantic found: where it was set, which setting, what was wanted and what came."""
+    here = tuple(str(part) for part in detail["loc"])
+    origin = next((origins[here[:n]] for n in range(len(here), 0, -1) if here[:n] in origins), "settings")
+    wanted = detail["msg"][:1].lower() + detail["msg"][1:]
+    came = "" if isinstance(detail["input"], dict) else f", got {detail['input']!r}"
+    return f"{origin}: {'.'.join(here)}: {wanted}{came}"

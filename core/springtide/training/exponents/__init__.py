@@ -1,0 +1,1 @@
+"""Learning the exponents: a conditional logit on the latest slice of the stream."""

@@ -1,0 +1,96 @@
+"""Learning the exponents anew between trainings: seasons turn and trends fade faster than vectors age."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.clock import wall_ms
+from springtide.errors import TrainingError
+from springtide.graph.applying import USER
+from springtide.graph.view import GraphView
+from springtide.model.artifact import exponents_to_manifest
+from springtide.model.registry import ModelArtifact
+from springtide.plugins.loading import Plugins
+from springtide.ranking.weights import make_grouped_weights
+from springtide.settings.model import Settings
+from springtide.state import LiveState
+from springtide.training.exponents.fit import fit_exponents
+from springtide.training.exponents.logit import ExponentSettings
+from springtide.training.exponents.slices import known_events
+from springtide.training.loop import OnProgress, Progress
+
+
+def refit_exponents(
+    state: LiveState,
+    base: ModelArtifact,
+    settings: Settings,
+    plugins: Plugins,
+    *,
+    request_id: str = "",
+    on_progress: OnProgress | None = None,
+) -> ModelArtifact:
+    """Return a model with the vectors it had and exponents of now.
+
+    They are learned on what came since the vectors were trained, each interaction with features as of its own moment.
+
+    Args:
+        state: The graph.
+        base: The model whose vectors stay.
+        settings: Context weights, and how exponents are learned.
+        plugins: Where the context weights come from.
+        request_id: The training request that is answered, for the manifest.
+        on_progress: Told before and after.
+
+    Raises:
+        TrainingError: If too little came since.
+    """
+    tell = on_progress or (lambda progress: None)
+    view = state.graph.view()
+    interactions = state.positive_interactions(view)
+    split = int(np.searchsorted(interactions.timestamps_ms, base.manifest.graph_cut["newest_ms"], side="right"))
+    num_known = len(known_events(interactions, split)) if 0 < split < len(interactions) else 0
+    wanted = settings.training.min_refit_events
+    if num_known < wanted:
+        raise TrainingError(
+            f"wanted at least {wanted:,} interactions of known users and items since the vectors were trained, "
+            f"got {num_known:,}"
+        )
+    tell(Progress("exponents", 0, 1))
+    item_type = settings.graph.item_type
+    found = fit_exponents(
+        interactions,
+        split,
+        _vectors(base, view, USER),
+        _vectors(base, view, item_type),
+        lambda: make_grouped_weights(settings.ranking, plugins, view.nodes(item_type), view.num_nodes(item_type)),
+        ExponentSettings(is_live=settings.training.live_exponents),
+        settings.training.seed,
+    )
+    assert found is not None, "there are known events"
+    tell(Progress("exponents", 1, 1, found.loss))
+    manifest = dataclasses.replace(
+        base.manifest,
+        version="",
+        created_ms=wall_ms(),
+        training="refit",
+        exponents=exponents_to_manifest(found.exponents),
+        exponent_errors=exponents_to_manifest(found.errors),
+        temperature=found.exponents.temperature,
+        metrics={"exponent_loss": found.loss, "exponent_events": found.num_events},
+        request_id=request_id,
+    )
+    return dataclasses.replace(base, manifest=manifest)
+
+
+def _vectors(base: ModelArtifact, view: GraphView, node_type: str) -> npt.NDArray[np.float32]:
+    """Return the vectors of the live rows of a type, float32 ``[num_nodes, d]``; 0 where the model knows none."""
+    known = base.node_ids[node_type]
+    # Users and items come first in the order of a model's nodes.
+    start = 0 if node_type == USER else len(base.node_ids[USER])
+    learned = base.tensors["vectors"][start : start + len(known)].numpy()
+    vectors = np.zeros((view.num_nodes(node_type), learned.shape[1]), np.float32)
+    rows = view.nodes(node_type).ids.rows(known)
+    is_there = (rows >= 0) & (rows < len(vectors)) & np.array([bool(node_id) for node_id in known], bool)
+    vectors[rows[is_there]] = learned[is_there]
+    return vectors

@@ -1,0 +1,153 @@
+"""The `recommend` and `explain` commands: one request, and the answer as a table."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.json_format import MessageToJson
+from rich.table import Table
+from rich.text import Text
+
+from springtide.errors import InvalidRequestError
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.serving.client import Client
+from springtide_services.terminal import console
+
+_PERSONALIZATIONS = {
+    pb.PERSONALIZATION_LEARNED: "from what the model learned of the user",
+    pb.PERSONALIZATION_FOLDED_IN: "folded in live: the model has not seen this user",
+    pb.PERSONALIZATION_CONTEXT_ONLY: "nothing is known of this user: ranked by the context alone",
+    pb.PERSONALIZATION_FALLBACK: "no model yet: ranked by the fallback",
+}
+
+
+def ask(
+    address: str,
+    *,
+    user: str,
+    count: int,
+    at: datetime | None,
+    place: str,
+    weather: str,
+    recent_items: Sequence[str],
+    exclude_seen: Sequence[str],
+    only: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Ask the server and print the answer.
+
+    Raises:
+        ServerCallError: If there is no answer, or an error.
+        InvalidRequestError: If ``only`` is not written ATTRIBUTE=VALUE.
+    """
+    request = pb.RecommendRequest(
+        user=user,
+        count=count,
+        recent_items=recent_items,
+        exclude_seen=exclude_seen,
+        category_filters=_filters(only),
+        context=pb.Context(place=place, weather=weather),
+    )
+    if at is not None:
+        request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
+    with Client(address) as client:
+        response = client.recommend(request)
+    if as_json:
+        console().print_json(MessageToJson(response))
+        return
+    console().print(answer_table(response))
+    version = response.model_version or "none"
+    console().print(f"model {version}; {_PERSONALIZATIONS.get(response.personalization, 'unknown')}")
+
+
+def ask_why(
+    address: str,
+    *,
+    user: str,
+    item: str,
+    at: datetime | None,
+    place: str,
+    weather: str,
+    recent_items: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Ask the server why an item has its place, and print the answer.
+
+    Raises:
+        ServerCallError: If there is no answer, or an error.
+    """
+    request = pb.ExplainRequest(
+        user=user, item=item, recent_items=recent_items, context=pb.Context(place=place, weather=weather)
+    )
+    if at is not None:
+        request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
+    with Client(address) as client:
+        response = client.explain(request)
+    if as_json:
+        console().print_json(MessageToJson(response))
+        return
+    console().print(Text(response.sentence or "nothing speaks for it"))
+    console().print(why_table(response))
+    version = response.model_version or "none"
+    console().print(f"model {version}; {_PERSONALIZATIONS.get(response.personalization, 'unknown')}")
+
+
+def why_table(response: pb.ExplainResponse) -> Table:
+    """Return all that goes into the score of one item: what it is worth, from what, and the exponent."""
+    table = Table(box=None, pad_edge=False, title=f"rank {response.rank:,}, score {response.score:.2f}")
+    table.title_justify = "left"
+    table.add_column("")
+    for name in ("lift", "exponent", "weight"):
+        table.add_column(name, justify="right", no_wrap=True)
+    cosine, exponent = response.cosine, response.cosine_exponent
+    table.add_row(f"cosine {cosine:.2f}", "", f"{exponent:.2f}", f"×{math.exp(cosine * exponent):.2f}")
+    for weight in response.weights:
+        table.add_row(Text(weight.name), "", "", f"×{weight.weight:.2f}")
+        for factor in weight.factors:
+            numbers = (f"{factor.lift:.2f}×", f"{factor.exponent:.2f}", f"×{factor.weight:.2f}")
+            table.add_row(Text(f"  {factor.name}"), *numbers, style="dim")
+    return table
+
+
+def answer_table(
+    response: pb.RecommendResponse, titles: Mapping[str, str] | None = None, former: Sequence[str] | None = None
+) -> Table:
+    """Return the items of an answer with the cosine and each context weight beside every one.
+
+    Args:
+        response: The answer.
+        titles: Readable names by item id; items without one are shown by their id.
+        former: The items of an earlier answer, best first: a column then says which place each item had there.
+    """
+    weights = sorted({name for item in response.items for name in item.weights})
+    table = Table(box=None, pad_edge=False)
+    former_places = {item_id: str(place) for place, item_id in enumerate(former or (), start=1)}
+    was = [] if former is None else ["was"]
+    rows: list[tuple[str | Text, ...]] = [
+        (
+            str(place),
+            *(former_places.get(item.item, "-") for _ in was),
+            Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),
+            f"{item.score:.2f}",
+            f"{item.cosine:.2f}",
+            *(f"×{item.weights.get(name, 1.0):.2f}" for name in weights),
+        )
+        for place, item in enumerate(response.items, start=1)
+    ]
+    for name in ("", *was, "item", "score", "cosine", *weights):
+        # A narrow terminal takes from the columns that may wrap: from the items' alone, whose text then ends in "…".
+        is_item = name == "item"
+        table.add_column(name, justify="left" if is_item else "right", no_wrap=not is_item)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _filters(only: Sequence[str]) -> list[pb.CategoryFilter]:
+    filters: dict[str, pb.CategoryFilter] = {}
+    for entry in only:
+        attribute, equals, value = entry.partition("=")
+        if not (attribute and equals and value):
+            raise InvalidRequestError("--only", f"wanted ATTRIBUTE=VALUE, got {entry!r}")
+        filters.setdefault(attribute, pb.CategoryFilter(attribute=attribute)).values.append(value)
+    return list(filters.values())

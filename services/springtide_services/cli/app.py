@@ -1,0 +1,42 @@
+"""The command line: it collects the commands, each of which imports what it needs when it runs."""
+
+import sys
+
+import typer
+
+from springtide.errors import PluginError, SettingsError, SpringtideError
+from springtide_services.cli import config, models, plugins
+from springtide_services.cli.demo import demo
+from springtide_services.cli.evaluate import evaluate
+from springtide_services.cli.explain import explain
+from springtide_services.cli.prove import prove
+from springtide_services.cli.publish import publish
+from springtide_services.cli.recommend import recommend
+from springtide_services.cli.season import season
+from springtide_services.cli.serve import serve
+from springtide_services.cli.status import status
+from springtide_services.cli.train import train
+from springtide_services.cli.tune import tune
+from springtide_services.cli.up import broker, up
+from springtide_services.exit_codes import EXIT_FAILED, EXIT_REFUSED
+
+app = typer.Typer(
+    help="Springtide: the recommender that learns from the stream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (up, broker, serve, train, publish, recommend, explain, status, season, evaluate, tune, prove, demo):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+app.add_typer(plugins.app, name="plugins")
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line, not a traceback."""
+    try:
+        app(standalone_mode=True)
+    except SpringtideError as error:
+        typer.echo(f"springtide: {error}", err=True)
+        sys.exit(EXIT_REFUSED if isinstance(error, SettingsError | PluginError) else EXIT_FAILED)

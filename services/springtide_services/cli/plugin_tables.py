@@ -1,0 +1,92 @@
+"""Plugins as tables."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from springtide.plugins.loading import KINDS, Failure, Part, load_plugins
+from springtide.plugins.options import NONE, Option
+from springtide.settings.model import Settings
+from springtide_services.terminal import console
+
+
+def show_plugins(settings: Settings, *, as_json: bool = False) -> bool:
+    """Print the parts that plugins offer, by kind, each with its options; and last, the plugins that failed.
+
+    Args:
+        settings: Which plugins there are beside those installed.
+        as_json: Print JSON: ``{"parts": [{"kind", "name", "summary", "origin", "plugin", "options"}], "failures"}``.
+
+    Returns:
+        Whether a server would start with them: none failed, or those that fail are to be left out.
+    """
+    # Here those that fail are left out in any case: who looks wants to see them, and all the others.
+    plugins = load_plugins(settings.plugins.model_copy(update={"on_error": "skip"}))
+    parts = sorted(plugins.parts, key=lambda part: (list(KINDS).index(part.kind), part.name))
+    if as_json:
+        print(_plugins_as_json(parts, plugins.failures))  # noqa: T201  # for a program: no console's folding
+    else:
+        console().print(_parts_table(parts))
+        for failure in plugins.failures:
+            console().print(f"[red]✗[/] {escape(str(failure))}")
+    return not plugins.failures or settings.plugins.on_error == "skip"
+
+
+def _parts_table(parts: Sequence[Part]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(no_wrap=True, style="dim")
+    for kind, of_kind in itertools.groupby(parts, key=lambda part: part.kind):
+        table.add_row(f"[bold]{kind}[/]")
+        for part in of_kind:
+            described = Text(part.summary)
+            for before, option in zip(itertools.chain("\n", itertools.repeat(", ")), part.options, strict=False):
+                described.append(before)
+                described.append(f"{option.name} = {_written(option.default)}", style="cyan")
+                described.append(_bounds(option), style="dim")
+            table.add_row(f"  {part.name}", described, part.origin)
+    return table
+
+
+def _bounds(option: Option) -> str:
+    """Return, in brackets, what an option may be beside what its default shows."""
+    tells_type = option.type.startswith("'") or (option.default is None and not option.range)
+    if tells_type:
+        said = ", ".join(filter(None, (option.type, option.range)))
+    else:
+        said = " or ".join(filter(None, (option.range, NONE if option.may_be_none else "")))
+    return f" ({said})" if said else ""
+
+
+def _written(value: Any) -> str:
+    """Return a value as settings write it."""
+    return NONE if value is None else json.dumps(value, default=str)
+
+
+def _plugins_as_json(parts: Sequence[Part], failures: Sequence[Failure]) -> str:
+    return json.dumps(
+        {
+            "parts": [
+                {
+                    "kind": part.kind,
+                    "name": part.name,
+                    "summary": part.summary,
+                    "origin": part.origin,
+                    "plugin": part.plugin,
+                    "options": [dataclasses.asdict(option) for option in part.options],
+                }
+                for part in parts
+            ],
+            "failures": [dataclasses.asdict(failure) for failure in failures],
+        },
+        indent=2,
+        default=str,
+        ensure_ascii=False,
+    )

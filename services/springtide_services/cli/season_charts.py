@@ -1,0 +1,182 @@
+"""The `season` command: what the stream has taught of the year, the week and the day, drawn; and what is in season."""
+
+import calendar
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+from rich.text import Text
+
+from springtide.checkpoint import CheckpointStore
+from springtide.errors import CheckpointError, InvalidRequestError
+from springtide.evaluation.data import datasets
+from springtide.events.model import EventBatch
+from springtide.plugins.loading import load_checked_plugins
+from springtide.ranking.weights import make_context_weights
+from springtide.settings.model import InteractionSettings, Settings
+from springtide.state import LiveState
+from springtide_services.cli.season_profiles import _POINTS_PER_MONTH, Profile, Seasons, Span
+from springtide_services.terminal import console
+
+_MONTHS = tuple(calendar.month_abbr)[1:]
+_DAYS = tuple(calendar.day_abbr)
+_NUM_ROWS = 8  # Height of a chart, in lines.
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def season(
+    settings: Settings,
+    *,
+    name: str | None,
+    top: int,
+    at: datetime | None,
+    min_count: float,
+    weight_name: str,
+    dataset: str | None,
+    png: Path | None,
+) -> None:
+    """Draw the season of an item or a category; without one, list what is in season.
+
+    Args:
+        settings: Where checkpoints are, and which context weights there are.
+        name: An item's id, or ATTRIBUTE=VALUE; None for the list.
+        top: How many items to list.
+        at: The moment to list for; midnight stands for the whole day, and None for today.
+        min_count: Items with fewer interactions are not listed.
+        weight_name: The context weight to ask.
+        dataset: A public data set to learn from; None for the newest checkpoint.
+        png: Where to draw a picture too; None for nowhere.
+
+    Raises:
+        SettingsError: If there is no such weight, or it tells nothing of seasons; or a picture is wanted and matplotlib
+            is missing.
+        InvalidRequestError: If there is no such item or category.
+        CheckpointError: If there is no checkpoint yet.
+    """
+    if png is not None:
+        from springtide_services.cli.season_plot import check_matplotlib
+
+        check_matplotlib()  # Before the minute that a large checkpoint takes.
+    seasons = Seasons.of_state(_state_of(settings, dataset), settings, weight_name)
+    if name is None:
+        if png is not None:
+            raise InvalidRequestError("--png", "wanted an item or a category to draw, got none")
+        now = at or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        console().print(in_season(seasons, now.replace(tzinfo=now.tzinfo or UTC), top, min_count))
+        return
+    rows = seasons.rows_of(name)
+    profiles = seasons.profiles(rows)
+    title, note = _heading(seasons, name, rows)
+    console().print(Text(title, style="bold"), Text(note, style="dim"), sep="\n")
+    for profile in profiles:
+        console().print()
+        console().print(chart(profile))
+    if png is not None:
+        from springtide_services.cli.season_plot import draw
+
+        draw(profiles, title, note, png)
+        console().print(f"\ndrawn to {png}")
+
+
+def in_season(seasons: Seasons, at: datetime, top: int, min_count: float) -> Table:
+    """Return the items that are in season at a moment, by the product of their lifts, the strongest first.
+
+    Args:
+        seasons: What was learned.
+        at: The moment; at midnight, the whole day is meant, and the hour does not count.
+        top: How many.
+        min_count: Items with fewer interactions are left out.
+    """
+    lifts = seasons.at(at)
+    if (at.hour, at.minute, at.second) == (0, 0, 0) and len(lifts) > 1:
+        lifts.pop("day", None)
+    together = np.prod(list(lifts.values()), axis=0)
+    together[seasons.counts < min_count] = -np.inf
+    best = np.argsort(-together, kind="stable")[:top]
+    when = f"{at:%A, %d %B %Y}" + (f", {at:%H:%M}" if "day" in lifts else "")
+    table = Table(box=None, pad_edge=False, title=f"In season on {when}", title_justify="left", title_style="bold")
+    for heading in ("", "item", "group", "count", *lifts, "in all"):
+        # A narrow terminal takes from the columns that may wrap: from the items' alone, whose text then ends in "…".
+        is_text = heading in ("item", "group")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "item")
+    for place, row in enumerate(best[np.isfinite(together[best])].tolist(), start=1):
+        table.add_row(
+            str(place),
+            Text(seasons.title(row), no_wrap=True, overflow="ellipsis"),
+            Text(seasons.group(row)),
+            f"{seasons.counts[row]:,.0f}",
+            *(f"{of_span[row]:.1f}×" for of_span in lifts.values()),
+            f"{together[row]:.1f}×",
+        )
+    return table
+
+
+def chart(profile: Profile) -> Text:
+    """Return a profile as a chart of bars, 8 lines high and at most 79 columns wide; a dotted line is the usual."""
+    width = {"year": 1, "week": 10, "day": 3}[profile.span]
+    gap = 0 if profile.span == "year" else 1
+    step = _step(float(profile.lifts.max()))
+    eighths = np.rint(np.maximum(profile.lifts, 0) / step * 8).astype(int).tolist()
+    num_rows = max(-(-max(eighths) // 8), math.ceil(1 / step))
+    lines = Text(f"over the {profile.span} (1× is usual)\n")
+    for row in reversed(range(num_rows)):
+        level = (row + 1) * step
+        lines.append(f"{_short(level):>5}× ", style="dim")
+        for lift, height in zip(profile.lifts.tolist(), eighths, strict=True):
+            filled = min(max(height - 8 * row, 0), 8)
+            if filled == 0:
+                lines.append(("┄" if level == 1 else " ") * width, style="dim")
+            else:
+                lines.append(_BLOCKS[filled] * (width - gap) + " " * gap, style="green" if lift >= 1 else "blue")
+        lines.append("\n")
+    lines.append(" " * 7 + axis(profile.span), style="dim")
+    return lines
+
+
+def axis(span: Span) -> str:
+    """Return the labels below a chart."""
+    if span == "year":
+        return "".join(f"{month:<{_POINTS_PER_MONTH}}" for month in _MONTHS).rstrip()
+    if span == "week":
+        return "".join(f"{day:^9} " for day in _DAYS).rstrip()
+    return "".join(f"{hour:02} " for hour in range(24)).rstrip()
+
+
+def _state_of(settings: Settings, dataset: str | None) -> LiveState:
+    if dataset is not None:
+        data = datasets.fetch(dataset)
+        # As in the evaluation, every interaction of a data set counts.
+        rules = {relation: InteractionSettings() for relation in data.interactions.relations}
+        settings = settings.model_copy(update={"interactions": {**settings.interactions, **rules}})
+        state = LiveState(settings, make_context_weights(settings.ranking, load_checked_plugins(settings)))
+        state.apply(EventBatch(data.interactions, upserts=data.upserts))
+        return state
+    store = CheckpointStore(settings.checkpoint.url)
+    checkpoint = store.latest()
+    if checkpoint is None:
+        raise CheckpointError(f"no checkpoint at {settings.checkpoint.url} yet; --dataset complete-journey needs none")
+    state = LiveState(settings, make_context_weights(settings.ranking, load_checked_plugins(settings)))
+    store.restore(checkpoint, state)
+    return state
+
+
+def _heading(seasons: Seasons, name: str, rows: npt.NDArray[np.int64]) -> tuple[str, str]:
+    """Return a title, and what it was learned from."""
+    num_interactions = f"{seasons.counts[rows].sum():,.0f} interactions"
+    if seasons.items.ids.row(name) >= 0:
+        row = int(rows[0])
+        group = seasons.group(row)
+        return seasons.title(row), ", ".join(part for part in (f"item {name}", group, num_interactions) if part)
+    return name, f"{len(rows):,} item{'' if len(rows) == 1 else 's'}, {num_interactions}"
+
+
+def _step(highest: float) -> float:
+    """Return how much one line of a chart stands for: a quarter, a half, 1, 2, …, so that 8 lines are enough."""
+    return max(0.25, 2.0 ** math.ceil(math.log2(max(highest, 1.0) / _NUM_ROWS) - 1e-9))
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")

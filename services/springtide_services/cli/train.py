@@ -1,0 +1,49 @@
+"""The `train` command: one training, or a trainer that keeps running."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from springtide.errors import SettingsError
+from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings
+
+
+class TrainingMode(StrEnum):
+    """How to train."""
+
+    RETRAIN = "retrain"
+    FINE_TUNE = "fine_tune"
+    REFIT = "refit"
+
+
+def train(
+    settings: SettingsPath = None,
+    mode: Annotated[TrainingMode | None, typer.Option(help="How to train; the trainer chooses if absent.")] = None,
+    schedule: Annotated[bool, typer.Option(help="Keep running: train when the schedule or a request says so.")] = False,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Train a model on the newest checkpoint and publish it."""
+    if schedule and mode is not None:
+        raise SettingsError("train: wanted --mode or --schedule, got both: the schedule chooses the mode")
+    loaded = load_settings(settings)
+    from springtide_services.local.supervisor import end_when_stdin_closes
+    from springtide_services.logs import configure_logging
+    from springtide_services.training.trainer import run_trainer, train_once
+
+    if until_stdin_closes:
+        end_when_stdin_closes()
+    configure_logging()
+    if schedule:
+        run_trainer(loaded)
+        return
+    from springtide_services.cli.model_tables import outcome_of
+    from springtide_services.terminal import StageBars, console, progress
+
+    with progress(console(stderr=True)) as bars:
+        stages = StageBars(bars, "Train")
+        version = train_once(
+            loaded, mode.value if mode else None, lambda now: stages.show(now.stage, now.done, now.total, now.loss)
+        )
+        stages.finish()
+    typer.echo(outcome_of(loaded, version))

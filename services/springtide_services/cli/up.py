@@ -1,0 +1,21 @@
+"""The `up` and `broker` commands: everything on this machine, or the embedded broker alone."""
+
+from typing import Annotated
+
+import typer
+
+from springtide_services.cli.options import SettingsPath, load_settings
+
+
+def up(settings: SettingsPath = None) -> None:
+    """Run everything on this machine: broker (if no Kafka is named), server and trainer."""
+    from springtide_services.local.up import run_up
+
+    run_up(load_settings(settings), settings)
+
+
+def broker(port: Annotated[int, typer.Option(help="Port to listen on, on the loopback interface.")] = 9092) -> None:
+    """Run the embedded broker, which forgets all on exit."""
+    from springtide_services.local.up import run_broker
+
+    run_broker(port)

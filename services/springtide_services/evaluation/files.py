@@ -1,0 +1,96 @@
+"""What an evaluation found, as JSON and as CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from springtide_services.evaluation.report import Report
+
+
+def to_json(report: Report) -> str:
+    """Return the rows as JSON: ``{"dataset", "rows": [{"model", "segment", "ndcg@20", ...}]}``, a list if several.
+
+    ``runs`` has a row for each seed and block where there are several; what could not be measured stands under
+    ``failed``, and baselines that cannot work here under ``left_out``, by model.
+    """
+    documents = [
+        {
+            "dataset": dataset,
+            "split": report.split,
+            "rows": list(rows(report, dataset)),
+            "runs": list(_runs(report, dataset)),
+            "failed": report.failures(dataset),
+            "left_out": dict(report.left_out or {}),
+        }
+        for dataset in report.datasets
+    ]
+    return json.dumps(documents[0] if len(documents) == 1 else documents, indent=2)
+
+
+def to_csv(report: Report) -> str:
+    """Return the rows of all data sets as CSV, a column for each field that occurs."""
+    found = [{"dataset": dataset, **row} for dataset in report.datasets for row in rows(report, dataset)]
+    written = io.StringIO()
+    columns = list(dict.fromkeys(column for row in found for column in row))
+    writer = csv.DictWriter(written, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return written.getvalue()
+
+
+def rows(report: Report, dataset: str) -> Iterator[dict[str, Any]]:
+    """Give a row for each model and segment."""
+    segments = report.segments(dataset)
+    best = {segment: report.best_baseline(dataset, segment) for segment in segments}
+    for model in report.models:
+        for segment in segments:
+            figures = report.figures(dataset, model, segment)
+            if figures is None:
+                continue
+            row: dict[str, Any] = {
+                "model": model,
+                "segment": segment,
+                "ndcg@20": figures.ndcg,
+                "recall@20": figures.recall,
+                "users": figures.num_users,
+                "fit_seconds": report.fit_seconds(dataset, model),
+                "seeds": " ".join(str(seed) for seed in _seeds(report, dataset, model)),
+                "ndcg@20_sd": figures.ndcg_sd,
+                "ci_low": figures.low,
+                "ci_high": figures.high,
+                **{name: value for name, value in figures.metrics.items() if name not in ("ndcg@20", "recall@20")},
+            }
+            other = best[segment]
+            if other is not None and model in report.ours:
+                row["best_baseline"] = other
+                compared = report.against(dataset, model, other, segment)
+                if compared is not None:
+                    row |= {"difference": compared.difference, "difference_low": compared.low}
+                    row |= {"difference_high": compared.high, "p_value": compared.p_value}
+            yield row
+
+
+def _seeds(report: Report, dataset: str, model: str) -> list[int]:
+    return sorted({of.key.seed for of in report.results[dataset, model] if of.key.seed is not None})
+
+
+def _runs(report: Report, dataset: str) -> Iterator[dict[str, Any]]:
+    """Give a row for each run and segment, of models with several runs."""
+    for model in report.models:
+        results = report.results[dataset, model]
+        for result in results if len(results) > 1 else ():
+            if result.measurement is None:
+                continue
+            for segment, metrics in result.measurement.segments.items():
+                yield {
+                    "model": model,
+                    "segment": segment,
+                    "split": result.key.split,
+                    "seed": result.key.seed,
+                    "ndcg@20": metrics.ndcg,
+                    "recall@20": metrics.recall,
+                    "users": metrics.num_users,
+                    "fit_seconds": result.measurement.fit_seconds,
+                }

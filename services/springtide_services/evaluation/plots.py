@@ -1,0 +1,262 @@
+"""What an evaluation found, as pictures: over time, by segment, and whether scores mean what they say."""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from springtide.clock import MS_PER_DAY
+from springtide.errors import SettingsError
+from springtide.evaluation.data.datasets import title_of
+from springtide.evaluation.measures.measurement import ALL, NEW, SEGMENTS
+from springtide.evaluation.splits.cuts import PREQUENTIAL, WALK_FORWARD
+from springtide_services.evaluation.report import Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_OURS = ("#2f7d4f", "#b5612a", "#5d4a8a", "#1f2d3a")
+_OTHERS = ("#9aa5b1", "#7d8ea1", "#b9a88f", "#a58f9f", "#8fa59a")
+_DASHES = ("-", "--", ":")  # Of the baselines, whose colours are alike.
+_DPI = 130
+_MOST_BASELINES = 3  # Beside the models: more lines cannot be told apart.
+_DAYS_BY_DAY = 14  # A longer stretch is drawn week by week.
+
+
+def check_matplotlib() -> None:
+    """Check that pictures can be drawn.
+
+    Raises:
+        SettingsError: If matplotlib is missing.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise SettingsError("--plots needs matplotlib: pip install 'springtide[plots]'")
+
+
+def draw_all(report: Report, folder: Path) -> Iterator[Path]:
+    """Draw what there is to draw of each data set, and give the path of each PNG.
+
+    Raises:
+        SettingsError: If a file cannot be written.
+    """
+    for dataset in report.datasets:
+        models = _shown(report, dataset)
+        pictures = {"segments": _segments(report, dataset, models)}
+        if report.split in (WALK_FORWARD, PREQUENTIAL):
+            pictures["over-time"] = _over_time(report, dataset, models)
+        if (reliability := _reliability(report, dataset)) is not None:
+            pictures["reliability"] = reliability
+        for name, figure in pictures.items():
+            path = folder / f"{Path(dataset).stem}-{report.split}-{name}.png"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                figure.savefig(path, dpi=_DPI, format="png")
+            except OSError as error:
+                raise SettingsError(f"--plots: {path} cannot be written: {error}") from error
+            yield path
+
+
+def windows(times_ms: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
+    """Return means by day, or by week where there are more than two of them: each with the moment it begins at.
+
+    A last one of which not even half has passed belongs to the one before.
+
+    Args:
+        times_ms: int64 ``[n]``, ascending.
+        values: float ``[n]``.
+    """
+    is_long = times_ms[-1] - times_ms[0] > _DAYS_BY_DAY * MS_PER_DAY
+    span_ms = (7 if is_long else 1) * MS_PER_DAY
+    window = (times_ms - times_ms[0]) // span_ms
+    if window[-1] > 0 and (times_ms[-1] - times_ms[0]) % span_ms < span_ms / 2:
+        window[window == window[-1]] = window[window < window[-1]][-1]
+    return [
+        (int(times_ms[0] + number * span_ms), float(values[window == number].mean()))
+        for number in np.unique(window).tolist()
+    ]
+
+
+def _shown(report: Report, dataset: str) -> list[str]:
+    """Return the models, and the baselines that are best."""
+    reached = {
+        name: figures.ndcg for name in report.baselines if (figures := report.figures(dataset, name, ALL)) is not None
+    }
+    best = sorted(reached, key=lambda name: -reached[name])[:_MOST_BASELINES]
+    return [*(name for name in report.ours if report.figures(dataset, name, ALL) is not None), *best]
+
+
+def _colours(report: Report, models: Sequence[str]) -> dict[str, str]:
+    ours = [name for name in models if name in report.ours]
+    others = [name for name in models if name not in report.ours]
+    return {name: _OURS[place % len(_OURS)] for place, name in enumerate(ours)} | {
+        name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)
+    }
+
+
+def _figure(title: str, note: str, height: float = 5.4) -> "Figure":
+    from matplotlib.figure import Figure  # Without pyplot: no display, and nothing global.
+
+    figure = Figure(figsize=(10, height), layout="constrained")
+    figure.suptitle(f"{title}\n", fontsize=14, fontweight="bold", x=0.01, ha="left")
+    figure.text(0.01, 1 - 0.30 / height, note, fontsize=9.5, color="#666666", ha="left", va="top")
+    return figure
+
+
+def _tidy(axes: "Axes", title: str) -> None:
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _segments(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
+    """Draw bars of NDCG@20, with intervals: new, repeat and all, and below them the finer kinds of new items."""
+    finer = [name for name in report.segments(dataset) if name.startswith(f"{NEW}: ")]
+    usual = [name for name in SEGMENTS if any(_size(report, dataset, model, name) for model in models)]
+    parts = [usual, *([finer] if finer else [])]
+    what = "mean over the blocks" if report.split == WALK_FORWARD else "with 95 % intervals"
+    note = f"NDCG@20, {what}; in brackets: how many were asked"
+    figure = _figure(f"{title_of(dataset)}: by segment", note, 4.2 + 3.0 * (len(parts) - 1))
+    colours = _colours(report, models)
+    grid = figure.subplots(len(parts), 1, squeeze=False)[:, 0]
+    for axes, segments in zip(grid, parts, strict=True):
+        width = 0.8 / max(len(models), 1)
+        for number, model in enumerate(models):
+            for place, segment in enumerate(segments):
+                figures = report.figures(dataset, model, segment)
+                if figures is None:
+                    continue
+                at = place + (number - (len(models) - 1) / 2) * width
+                error = None
+                if figures.low is not None and figures.high is not None:
+                    error = [[max(figures.ndcg - figures.low, 0.0)], [max(figures.high - figures.ndcg, 0.0)]]
+                axes.bar(
+                    at,
+                    figures.ndcg,
+                    width * 0.92,
+                    color=colours[model],
+                    label=model if place == 0 else None,
+                    yerr=error,
+                    error_kw={"elinewidth": 1.0, "capsize": 2, "ecolor": "#444444"},
+                )
+        sizes = [max(_size(report, dataset, model, segment) for model in models) for segment in segments]
+        labels = [_folded(segment.removeprefix(f"{NEW}: ")) for segment in segments]
+        axes.set_xticks(
+            range(len(segments)),
+            [f"{label}\n({size:,})" for label, size in zip(labels, sizes, strict=True)],
+            fontsize=8.5,
+        )
+        _tidy(axes, "what was asked for" if segments == usual else "new items, by kind of user and item")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    return figure
+
+
+def _size(report: Report, dataset: str, model: str, segment: str) -> int:
+    """Return how many questions a model was asked in a segment."""
+    figures = report.figures(dataset, model, segment)
+    return 0 if figures is None else figures.num_users
+
+
+def _folded(segment: str) -> str:
+    """Break such as ``item age < 7 days`` after what tells apart."""
+    for heading in ("user activity", "item age", "users", "items"):
+        if segment.startswith(f"{heading} "):
+            return f"{heading}\n{segment.removeprefix(heading).strip()}"
+    return segment
+
+
+def _over_time(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
+    """Draw NDCG@20 over the blocks of a walk forward, or over the windows of a replay; new and all items apart."""
+    is_replay = report.split == PREQUENTIAL
+    note = "NDCG@20 of the next item, as time goes on" if is_replay else "NDCG@20 of each block, trained on all before"
+    figure = _figure(f"{title_of(dataset)}: over time", note, 5.8)
+    colours = _colours(report, models)
+    panels = figure.subplots(1, 2, squeeze=False)[0]
+    for axes, segment in zip(panels, (NEW, ALL), strict=True):
+        for model in models:
+            line = {"color": colours[model], "label": model, "marker": "o", "markersize": 4}
+            place = (
+                [name for name in models if name not in report.ours].index(model) if model not in report.ours else -1
+            )
+            line |= (
+                {"linewidth": 2.2, "linestyle": "-"} if place < 0 else {"linewidth": 1.4, "linestyle": _DASHES[place]}
+            )
+            if is_replay:
+                times, values = _replayed(report, dataset, model, segment)
+                if not len(times):
+                    continue
+                points = windows(times, values)
+                axes.plot([datetime.fromtimestamp(at / 1000, UTC) for at, _ in points], [y for _, y in points], **line)
+            else:
+                values_of = _blocks(report, dataset, model, segment)
+                axes.plot(range(1, len(values_of) + 1), values_of, **line)
+                axes.set_xticks(range(1, len(values_of) + 1), [f"block {n + 1}" for n in range(len(values_of))])
+        if is_replay:
+            axes.tick_params(axis="x", labelrotation=30, labelsize=8.5)
+        axes.set_ylim(bottom=0)
+        _tidy(axes, f"{segment} items")
+    figure.legend(
+        *panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False
+    )
+    return figure
+
+
+def _replayed(report: Report, dataset: str, model: str, segment: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the time of each question of a replay, int64 ``[n]``, and its NDCG, a mean over the seeds."""
+    of_seeds = [report.arrays(result.key) for result in report.results[dataset, model]]
+    if not all(f"{segment}.times" in arrays for arrays in of_seeds):
+        return np.empty(0, np.int64), np.empty(0)
+    values = np.mean([arrays[f"{segment}.ndcg"] for arrays in of_seeds], axis=0)
+    return of_seeds[0][f"{segment}.times"], values
+
+
+def _blocks(report: Report, dataset: str, model: str, segment: str) -> list[float]:
+    """Return the NDCG of each block, in order, a mean over the seeds."""
+    of_blocks: dict[str, list[float]] = {}
+    for result in report.results[dataset, model]:
+        if result.measurement is not None:
+            of_blocks.setdefault(result.key.split, []).append(result.measurement.segments[segment].ndcg)
+    return [float(np.mean(of_blocks[block])) for block in sorted(of_blocks)]
+
+
+def _reliability(report: Report, dataset: str) -> "Figure | None":
+    """Draw chances beside shares, for each model whose scores are logits; None if there is none."""
+    found: dict[str, np.ndarray] = {}
+    for model in report.ours:
+        arrays = [report.arrays(result.key) for result in report.results[dataset, model]]
+        bins = [of["reliability"] for of in arrays if "reliability" in of]
+        if bins:
+            found[model] = np.mean(bins, axis=0)
+    if not found:
+        return None
+    note = "the 20 best items of each user, by their chance: what was foretold, and how often it came"
+    figure = _figure(f"{title_of(dataset)}: reliability of scores", note, 6.0)
+    axes = figure.subplots()
+    shown = [value for of in found.values() for value in of[:2].ravel() if value > 0]
+    low, high = min(shown) * 0.7, max(shown) * 1.4
+    axes.plot([low, high], [low, high], color="#bbbbbb", linestyle="--", linewidth=1.2, label="as foretold")
+    colours = _colours(report, list(found))
+    for model, of_model in found.items():
+        axes.plot(of_model[0], of_model[1], color=colours[model], marker="o", markersize=5, linewidth=1.8, label=model)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_percent)
+        axis.set_minor_formatter(_percent)
+        axis.set_tick_params(which="both", labelsize=8.5)
+    axes.set_xlabel("chance foretold, that the next interaction is with the item")
+    axes.set_ylabel("share of later interactions")
+    axes.legend(fontsize=9, frameon=False, loc="upper left")
+    _tidy(axes, "")
+    return figure
+
+
+def _percent(value: float, _: float) -> str:
+    """Name the ticks that begin with 1, 2 or 5: more would stand in each other's way."""
+    return f"{100 * value:.3g} %" if f"{value:e}"[0] in "125" else ""

@@ -1,0 +1,1 @@
+"""Everything on one machine: the embedded broker, the children, and their orderly end."""

@@ -1,0 +1,1 @@
+"""The gRPC server: what it answers, what it watches, and its client."""

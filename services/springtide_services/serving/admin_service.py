@@ -1,0 +1,229 @@
+"""AdminService: watching and steering a running recommender."""
+
+import asyncio
+import base64
+from dataclasses import dataclass
+
+from springtide.errors import InvalidRequestError
+from springtide.model.registry import ModelManifest, ModelStore
+from springtide.settings.model import Settings
+from springtide.state import LiveState
+from springtide.v1 import admin_pb2 as pb
+from springtide.v1 import admin_pb2_grpc as pb_grpc
+from springtide.v1 import recommender_pb2
+from springtide_services.serving.live_quality import LiveQuality, LiveQualityStatus
+from springtide_services.serving.quality_window import Quality, WindowQuality
+from springtide_services.serving.registry_watcher import RegistryWatcher
+from springtide_services.serving.statuses import Context, NotReadyError, with_deadline_and_status
+from springtide_services.serving.translation import to_timestamp
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.training.schedule import Mode
+from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
+
+_DEFAULT_PAGE_SIZE = 50
+_MAX_PAGE_SIZE = 1_000  # More is cut down to it, as AIP-158 has it.
+
+_MODES: dict[pb.TrainingMode, Mode | None] = {
+    pb.TRAINING_MODE_UNSPECIFIED: None,
+    pb.TRAINING_MODE_RETRAIN: "retrain",
+    pb.TRAINING_MODE_FINE_TUNE: "fine_tune",
+    pb.TRAINING_MODE_REFIT: "refit",
+}
+_MODE_NUMBERS: dict[str | None, pb.TrainingMode] = {mode: number for number, mode in _MODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class AdminDependencies:
+    """What is watched and steered, once it is loaded.
+
+    Attributes:
+        state: What the stream has made so far.
+        ingest: Reads the stream.
+        models: The registry.
+        watcher: Serves the registry's current model.
+        trainings: Where the trainer takes its requests and tells how far it is.
+        quality: How well what is served foretells what comes in.
+    """
+
+    state: LiveState
+    ingest: IngestLoop
+    models: ModelStore
+    watcher: RegistryWatcher
+    trainings: TrainingFolder
+    quality: LiveQuality
+
+
+class AdminService(pb_grpc.AdminServiceServicer):
+    """Watches and steers a running recommender.
+
+    Attributes:
+        loaded: What is steered; None while the server is loading, and UNAVAILABLE is all it says.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # What is asked for here reads and writes files: an order of magnitude more time than a ranking may take.
+        self.max_deadline_s = 10 * settings.server.max_deadline_s
+        self.loaded: AdminDependencies | None = None
+
+    @with_deadline_and_status
+    async def GetStatus(  # noqa: N802  # The proto's name.
+        self, request: pb.GetStatusRequest, context: Context[pb.GetStatusRequest, pb.GetStatusResponse]
+    ) -> pb.GetStatusResponse:
+        """Tell what the server has read, holds and serves."""
+        return await asyncio.to_thread(_status, self._loaded())
+
+    @with_deadline_and_status
+    async def ListModels(  # noqa: N802  # The proto's name.
+        self, request: pb.ListModelsRequest, context: Context[pb.ListModelsRequest, pb.ListModelsResponse]
+    ) -> pb.ListModelsResponse:
+        """List a page of models, newest first."""
+        return await asyncio.to_thread(_page_of_models, self._loaded().models, request)
+
+    @with_deadline_and_status
+    async def StartTraining(  # noqa: N802  # The proto's name.
+        self, request: pb.StartTrainingRequest, context: Context[pb.StartTrainingRequest, pb.StartTrainingResponse]
+    ) -> pb.StartTrainingResponse:
+        """Write a checkpoint, and ask the trainer for a training on it."""
+        loaded = self._loaded()
+        if request.mode not in _MODES:
+            raise InvalidRequestError(
+                "mode", f"no training mode {request.mode} (choices: {', '.join(pb.TrainingMode.keys())})"
+            )
+        checkpoint = await asyncio.to_thread(loaded.ingest.checkpoint_now)
+        wanted = await asyncio.to_thread(loaded.trainings.ask, _MODES[request.mode], checkpoint.name)
+        return pb.StartTrainingResponse(request_id=wanted.request_id, checkpoint=checkpoint.name)
+
+    @with_deadline_and_status
+    async def PromoteModel(  # noqa: N802  # The proto's name.
+        self, request: pb.PromoteModelRequest, context: Context[pb.PromoteModelRequest, pb.PromoteModelResponse]
+    ) -> pb.PromoteModelResponse:
+        """Make a version the current one; it answers when this returns."""
+        loaded = self._loaded()
+        if not request.version:
+            raise InvalidRequestError("version", "wanted a version, as ListModels gives it, got an empty string")
+        await asyncio.to_thread(loaded.watcher.promote, request.version, actor=context.peer())
+        return pb.PromoteModelResponse(model=await asyncio.to_thread(_model, loaded.models, request.version))
+
+    @with_deadline_and_status
+    async def RollbackModel(  # noqa: N802  # The proto's name.
+        self, request: pb.RollbackModelRequest, context: Context[pb.RollbackModelRequest, pb.RollbackModelResponse]
+    ) -> pb.RollbackModelResponse:
+        """Make the version that was current before the current one; it answers when this returns."""
+        loaded = self._loaded()
+        version = await asyncio.to_thread(loaded.watcher.roll_back, actor=context.peer())
+        return pb.RollbackModelResponse(model=await asyncio.to_thread(_model, loaded.models, version))
+
+    def _loaded(self) -> AdminDependencies:
+        if self.loaded is None:
+            raise NotReadyError("the server is still loading; its health says when it is ready")
+        return self.loaded
+
+
+def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
+    ingest = loaded.ingest.status()
+    view = loaded.state.graph.view()
+    training = loaded.trainings.status()
+    return pb.GetStatusResponse(
+        model_version=loaded.watcher.served_version,
+        position=recommender_pb2.GraphPosition(next_offsets=ingest.next_offsets),
+        lag_events=ingest.lag_events if ingest.is_connected else -1,
+        num_nodes={node_type: view.num_nodes(node_type) for node_type in loaded.state.graph.node_types},
+        num_edges={":".join(edge_type): len(view.edges(edge_type)) for edge_type in view.edge_types},
+        num_dead_letters=ingest.dead_letters,
+        newest_event_time=None if view.newest_ms is None else to_timestamp(view.newest_ms),
+        checkpoint_time=None if ingest.last_checkpoint_ms is None else to_timestamp(ingest.last_checkpoint_ms),
+        graph_bytes=loaded.state.graph.num_bytes,
+        is_broker_connected=ingest.is_connected,
+        training=None if training is None else _training(training),
+        live_quality=_live_quality(loaded.quality.status()),
+    )
+
+
+def _live_quality(status: LiveQualityStatus) -> pb.LiveQuality:
+    drop = status.drop
+    return pb.LiveQuality(
+        recent=_window(status.recent),
+        versions=[_window(of_version) for of_version in status.versions],
+        drop=None
+        if drop is None
+        else pb.QualityDrop(
+            model_version=drop.version,
+            first_ndcg_at_20=drop.first_ndcg,
+            ndcg_at_20=drop.ndcg,
+            request_id=status.request_id,
+        ),
+    )
+
+
+def _window(window: WindowQuality) -> pb.WindowQuality:
+    return pb.WindowQuality(model_version=window.version, all=_quality(window.all), new_to_user=_quality(window.new))
+
+
+def _quality(quality: Quality) -> pb.RankingQuality:
+    return pb.RankingQuality(
+        num_questions=quality.num_questions,
+        ndcg_at_20=quality.ndcg,
+        hit_rate_at_20=quality.hit_rate,
+        mrr=quality.mrr,
+    )
+
+
+def _training(status: TrainingStatus) -> pb.TrainingStatus:
+    return pb.TrainingStatus(
+        stage=status.stage,
+        done=status.done,
+        total=status.total,
+        loss=status.loss,
+        mode=_MODE_NUMBERS.get(status.mode, pb.TRAINING_MODE_UNSPECIFIED),
+        request_id=status.request_id,
+        model_version=status.model_version,
+        failure=status.failure,
+        update_time=to_timestamp(status.updated_ms),
+    )
+
+
+def _page_of_models(models: ModelStore, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
+    if request.page_size < 0:
+        raise InvalidRequestError("page_size", f"wanted 0 to {_MAX_PAGE_SIZE:,}, got {request.page_size:,}")
+    page_size = min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
+    versions = models.versions()
+    if request.page_token:
+        last = int(_version_of(request.page_token))
+        versions = [
+            version for version in versions if int(version) < last
+        ]  # Also where the last one has been pruned since.
+    page = versions[:page_size]
+    return pb.ListModelsResponse(
+        models=[_model(models, version) for version in page],
+        next_page_token=_page_token(page[-1]) if len(versions) > page_size else "",
+    )
+
+
+def _page_token(version: str) -> str:
+    return base64.urlsafe_b64encode(version.encode()).decode()
+
+
+def _version_of(page_token: str) -> str:
+    try:
+        version = base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
+    except ValueError:  # Not base64, or not UTF-8.
+        version = ""
+    if not version.isdecimal():
+        raise InvalidRequestError("page_token", "wanted the next_page_token of the page before, as it was given")
+    return version
+
+
+def _model(models: ModelStore, version: str) -> pb.Model:
+    manifest: ModelManifest = models.manifest(version)
+    return pb.Model(
+        version=version,
+        create_time=to_timestamp(manifest.created_ms),
+        is_current=version == models.current(),
+        training=manifest.training,
+        num_interactions=int(manifest.graph_cut.get("num_interactions", 0)),
+        metrics=manifest.metrics,
+        parts={kind: f"{part['name']} ({part['origin']})" for kind, part in manifest.parts.items()},
+        verdict=manifest.gate.get("verdict", ""),
+        verdict_reason=manifest.gate.get("reason", ""),
+        gate_ndcg_at_20={name: means["all"] for name, means in manifest.gate.get("contestants", {}).items()},
+    )

@@ -1,0 +1,97 @@
+"""RecommenderService: a request to a query, a ranking to a response."""
+
+import asyncio
+from dataclasses import dataclass
+
+from springtide.clock import wall_ms
+from springtide.ranking.filters import check_query
+from springtide.ranking.query import Query, Ranking
+from springtide.ranking.ranker import Ranker
+from springtide.settings.model import Settings
+from springtide.state import LiveState
+from springtide.v1 import recommender_pb2 as pb
+from springtide.v1 import recommender_pb2_grpc as pb_grpc
+from springtide_services.serving import translation
+from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.positions import PositionWaiters, next_offsets_of
+from springtide_services.serving.statuses import Context, NotReadyError, seconds_left, with_deadline_and_status
+
+# What is kept of a call's time for the ranking itself while it waits for its position.
+_RANKING_RESERVE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RecommenderDependencies:
+    """What recommending takes, once it is loaded.
+
+    Attributes:
+        state: What the stream has made so far.
+        ranker: Ranks.
+        batcher: Scores together what waits together, by the ranker.
+        positions: Tells when the graph has reached a position.
+    """
+
+    state: LiveState
+    ranker: Ranker
+    batcher: MicroBatcher[Query, Ranking]
+    positions: PositionWaiters
+
+
+class RecommenderService(pb_grpc.RecommenderServiceServicer):
+    """Answers which items a user would want here and now.
+
+    Attributes:
+        loaded: What answers; None while the server is loading, and UNAVAILABLE is all it says.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.max_deadline_s = settings.server.max_deadline_s
+        self.loaded: RecommenderDependencies | None = None
+
+    @with_deadline_and_status
+    async def Recommend(  # noqa: N802  # The proto's name.
+        self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, pb.RecommendResponse]
+    ) -> pb.RecommendResponse:
+        """Rank items for a user, once the graph reflects what the request wants it to reflect."""
+        loaded = self._loaded()
+        query = translation.to_query(request, wall_ms())
+        check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Here: so that it does not spoil a batch.
+        wait_s = translation.to_wait_s(request)
+        is_behind = False
+        if request.HasField("min_position"):
+            if loaded.state.position is None:
+                raise NotReadyError("the stream has not been reached yet, so no position of it can be waited for")
+            wanted = translation.to_min_position(request, next_offsets_of(loaded.state))
+            wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
+            is_behind = not await loaded.positions.wait_for(wanted, wait_s)
+        next_offsets = next_offsets_of(loaded.state)  # Before it is ranked: the graph has this much at least.
+        ranking = await loaded.batcher.submit(query)
+        return translation.to_response(ranking, next_offsets, is_behind=is_behind)
+
+    @with_deadline_and_status
+    async def SimilarItems(  # noqa: N802  # The proto's name.
+        self, request: pb.SimilarItemsRequest, context: Context[pb.SimilarItemsRequest, pb.SimilarItemsResponse]
+    ) -> pb.SimilarItemsResponse:
+        """Rank items by their cosine to one item."""
+        loaded = self._loaded()
+        item, count = translation.to_item(request), translation.to_count(request)
+        filters = translation.to_filters(request.category_filters)
+        items, model_version = await asyncio.to_thread(loaded.ranker.similar, item, count, filters)
+        return pb.SimilarItemsResponse(
+            items=[pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items],
+            model_version=model_version,
+        )
+
+    @with_deadline_and_status
+    async def Explain(  # noqa: N802  # The proto's name.
+        self, request: pb.ExplainRequest, context: Context[pb.ExplainRequest, pb.ExplainResponse]
+    ) -> pb.ExplainResponse:
+        """Say why one item has its place."""
+        loaded = self._loaded()
+        item, query = translation.to_item(request), translation.to_explain_query(request, wall_ms())
+        return translation.to_explain_response(await asyncio.to_thread(loaded.ranker.explain, query, item))
+
+    def _loaded(self) -> RecommenderDependencies:
+        if self.loaded is None:
+            raise NotReadyError("the server is still loading; its health says when it is ready")
+        return self.loaded

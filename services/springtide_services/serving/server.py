@@ -1,0 +1,269 @@
+"""The server process: reads the stream, holds the graph, follows the registry, and answers by gRPC."""
+
+import asyncio
+import functools
+import gc
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+import structlog
+import torch
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from springtide.checkpoint import CheckpointStore
+from springtide.errors import SettingsError
+from springtide.model.registry import ModelStore
+from springtide.plugins.loading import load_checked_plugins
+from springtide.ranking.query import Query, Ranking
+from springtide.ranking.ranker import Ranker
+from springtide.ranking.serving_baseline import load_served
+from springtide.ranking.weights import make_context_weights
+from springtide.settings.model import Settings
+from springtide.state import LiveState
+from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide_services.logs import log_failures, log_settings
+from springtide_services.serving.admin_service import AdminDependencies, AdminService
+from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.live_quality import LiveQuality, ask_for_training
+from springtide_services.serving.positions import PositionWaiters, next_offsets_of
+from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
+from springtide_services.serving.registry_watcher import RegistryWatcher
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.training.training_folder import TrainingFolder
+
+logger = structlog.stdlib.get_logger(__name__)
+
+_SERVICE_NAMES = (
+    "",  # The server as a whole.
+    recommender_pb2.DESCRIPTOR.services_by_name["RecommenderService"].full_name,
+    admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+)
+# 21,000 ids of 256 bytes, the most that the protos allow in one request, are 5.4 MB.
+_MAX_REQUEST_BYTES = 6 * 1024 * 1024
+_STOP_GRACE_S = 5.0  # For the requests under way when the server is told to end.
+_INGEST_LOOK_S = 0.1
+_QUALITY_LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    state: LiveState
+    ranker: Ranker
+    batcher: MicroBatcher[Query, Ranking]
+    ingest: IngestLoop
+    watcher: RegistryWatcher
+    models: ModelStore
+    quality: LiveQuality
+
+
+class Server:
+    """One server on one event loop: ``start``, then ``wait`` until it is told to ``end`` or fails, then ``stop``.
+
+    Attributes:
+        address: What it listens on, ``host:port``; empty before ``start``.
+
+    Args:
+        settings: Everything that can be set.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.address = ""
+        self._is_ready = False
+        self._settings = settings
+        self._recommender = RecommenderService(settings)
+        self._admin = AdminService(settings)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # Its stubs know no aio.
+        self._loaded: _Loaded | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._grpc = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # A second server on the port must fail, not take half the requests.
+                ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+            ]
+        )
+
+    async def start(self) -> None:
+        """Listen, with_deadline_and_status NOT_SERVING, and begin to load.
+
+        Raises:
+            SettingsError: If the address cannot be listened on.
+        """
+        for name in _SERVICE_NAMES:
+            await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(self._recommender, self._grpc)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._grpc)
+        if self._settings.server.reflection:
+            names = (*_SERVICE_NAMES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._grpc)
+        self.address = self._listen()
+        await self._grpc.start()
+        logger.info("listening", address=self.address)
+        self._task = asyncio.create_task(self._run(), name="server")
+
+    def end(self) -> None:
+        """Let ``wait`` return."""
+        assert self._task is not None, "start comes first"
+        self._task.cancel()
+
+    async def wait(self) -> None:
+        """Wait until the server is told to end, or cannot go on.
+
+        Raises:
+            Exception: What it could not go on for.
+        """
+        assert self._task is not None, "start comes first"
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Answer what is under way, take no more, write a last checkpoint."""
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(_STOP_GRACE_S)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._loaded is not None:
+            await asyncio.to_thread(self._loaded.watcher.stop)
+            await asyncio.to_thread(self._loaded.batcher.close)
+            await asyncio.to_thread(self._loaded.ingest.stop)
+        logger.info("stopped", address=self.address)
+
+    def _listen(self) -> str:
+        host, port = self._settings.server.host, self._settings.server.port
+        wanted = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound_port = self._grpc.add_insecure_port(wanted)
+        except RuntimeError as error:
+            raise SettingsError(
+                f"server.port: cannot listen on {wanted}: another process has it, or the host is not this machine's "
+                "(wanted a free port; 0 picks one)"
+            ) from error
+        return wanted.removesuffix(str(port)) + str(bound_port)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loaded = self._loaded = await asyncio.to_thread(_load, self._settings)
+        positions = PositionWaiters(loop, functools.partial(next_offsets_of, loaded.state))
+        trainings = TrainingFolder.beside_models(self._settings)
+        loaded.ingest.before_apply = loaded.quality.measure
+        loaded.ingest.on_advance = positions.notify
+        loaded.ingest.start()
+        await asyncio.to_thread(loaded.watcher.start)
+        self._recommender.loaded = RecommenderDependencies(loaded.state, loaded.ranker, loaded.batcher, positions)
+        self._admin.loaded = AdminDependencies(
+            loaded.state,
+            loaded.ingest,
+            loaded.models,
+            loaded.watcher,
+            trainings,
+            loaded.quality,
+        )
+        look_at_quality = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
+        in_background = [
+            asyncio.create_task(
+                _do_forever("refresh_failed", loaded.ranker.refresh, self._settings.ranking.item_refresh_s)
+            ),
+            asyncio.create_task(_do_forever("training_request_failed", look_at_quality, _QUALITY_LOOK_S)),
+        ]
+        try:
+            await self._follow_ingest(loaded.ingest, loaded.ranker)
+        finally:
+            for task in in_background:
+                task.cancel()
+
+    async def _follow_ingest(self, ingest: IngestLoop, ranker: Ranker) -> None:
+        """Turn the health to SERVING once the graph is up to date, and fail when ingest does."""
+        while True:
+            status = ingest.status()
+            if status.failure is not None:
+                raise status.failure
+            if not self._is_ready and ingest.is_caught_up:
+                await asyncio.to_thread(ranker.refresh)  # A model taken up on the way knows only the items until then.
+                for name in _SERVICE_NAMES:
+                    await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+                self._is_ready = True
+                logger.info("serving", address=self.address, next_offsets=dict(status.next_offsets))
+            await asyncio.sleep(_INGEST_LOOK_S)
+
+
+def serve(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
+    """Be the server process, until SIGTERM or SIGINT.
+
+    Args:
+        settings: Everything that can be set.
+        on_listening: Told the address, once it is bound.
+
+    Raises:
+        SettingsError: If the address cannot be listened on.
+        Exception: What the server could not go on for, such as ``OffsetsLostError``.
+    """
+    log_settings(settings)
+    if settings.server.num_threads is not None:
+        torch.set_num_threads(settings.server.num_threads)
+    uvloop.run(_serve(settings, on_listening))
+
+
+async def _serve(settings: Settings, on_listening: Callable[[str], None] | None) -> None:
+    server = Server(settings)
+    await server.start()
+    if on_listening is not None:
+        on_listening(server.address)
+    ending = asyncio.create_task(server.wait())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.end)
+    try:
+        await ending
+    finally:
+        await server.stop()
+
+
+def _load(settings: Settings) -> _Loaded:
+    plugins = load_checked_plugins(settings)
+    log_failures(plugins)
+    state = LiveState(settings, make_context_weights(settings.ranking, plugins))
+    checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
+    checkpoint = checkpoints.latest()
+    if checkpoint is not None:
+        checkpoints.restore(checkpoint, state)
+        logger.info("checkpoint_restored", checkpoint=checkpoint.name, events=checkpoint.num_events)
+    ranker = Ranker(state, settings.ranking)
+    models = ModelStore(settings.model.url, settings.model.keep)
+    load_model = functools.partial(load_served, plugins=plugins)
+    # What is loaded by now stays; with it, each full garbage collection would stop everything for 0.2 s.
+    gc.collect()
+    gc.freeze()
+    return _Loaded(
+        state=state,
+        ranker=ranker,
+        batcher=MicroBatcher(ranker.recommend, settings.server.max_batch),
+        ingest=IngestLoop(settings, state, checkpoints),
+        watcher=RegistryWatcher(models, load_model, ranker.swap),
+        models=models,
+        quality=LiveQuality(settings.live_quality, ranker, state),
+    )
+
+
+async def _do_forever(failure: str, do: Callable[[], object], every_s: float) -> None:
+    """Do something again and again in a thread; the server can go on without, so that a failure is logged, and no more.
+
+    Args:
+        failure: What is logged.
+        do: What is done.
+        every_s: Seconds between two times.
+    """
+    is_failing = False
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await asyncio.to_thread(do)
+            is_failing = False
+        except Exception as error:
+            if not is_failing:  # Once, not every time.
+                logger.error(failure, exc_info=error)
+            is_failing = True

@@ -1,0 +1,110 @@
+"""Our errors as gRPC statuses: one table, with google.rpc details that name the field at fault."""
+
+import asyncio
+import functools
+import re
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import grpc
+import structlog
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # It ships no types.
+from grpc_status import rpc_status
+
+from springtide.errors import (
+    BrokerError,
+    CheckpointError,
+    InvalidRequestError,
+    ModelError,
+    OffsetsLostError,
+    SpringtideError,
+)
+
+logger = structlog.stdlib.get_logger(__name__)
+
+Servicer = TypeVar("Servicer", bound="DeadlineCapped")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Context = grpc.aio.ServicerContext[Request, Response]
+Method = Callable[[Servicer, Request, Context[Request, Response]], Awaitable[Response]]
+
+
+class NotReadyError(SpringtideError):
+    """Raised when the server is still loading, or is about to end."""
+
+
+class NotFoundError(SpringtideError):
+    """Raised when a request names something that is not there."""
+
+
+# The first class that an error is an instance of decides.
+_CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
+    (InvalidRequestError, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFoundError, grpc.StatusCode.NOT_FOUND),
+    (NotReadyError, grpc.StatusCode.UNAVAILABLE),
+    (BrokerError, grpc.StatusCode.UNAVAILABLE),
+    (ModelError, grpc.StatusCode.FAILED_PRECONDITION),
+    (OffsetsLostError, grpc.StatusCode.DATA_LOSS),
+    (CheckpointError, grpc.StatusCode.INTERNAL),
+    (SpringtideError, grpc.StatusCode.INTERNAL),
+    (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
+)
+
+
+class DeadlineCapped(Protocol):
+    """What a servicer has whose methods are ``with_deadline_and_status``.
+
+    Attributes:
+        max_deadline_s: The most seconds that a call may take, also where the client set no deadline.
+    """
+
+    max_deadline_s: float
+
+
+def with_deadline_and_status(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
+    """Give a servicer's method its deadline, and turn the errors it raises into statuses."""
+
+    @functools.wraps(method)
+    async def answer(self: Servicer, request: Request, context: Context[Request, Response]) -> Response:
+        try:
+            async with asyncio.timeout(seconds_left(context, self.max_deadline_s)):
+                return await method(self, request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            status = rpc_status.to_status(status_of(error, self.max_deadline_s))
+            await context.abort(status.code, status.details, status.trailing_metadata)
+            raise AssertionError("abort raises") from error
+
+    return answer
+
+
+def seconds_left(context: Context[Request, Response], max_deadline_s: float) -> float:
+    """Return the seconds that a call may still take: the client's deadline if it set one, capped."""
+    left_s = context.time_remaining()
+    return max_deadline_s if left_s is None else min(left_s, max_deadline_s)
+
+
+def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
+    """Return the status that a client gets for an error; what is not of ours is logged, and not shown to it."""
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    if code is None:
+        logger.error("request_failed", exc_info=error)
+        code, message = grpc.StatusCode.INTERNAL, "internal error; the server's log says more"
+    elif isinstance(error, TimeoutError):
+        message = f"not answered in time (the server allows {max_deadline_s:g} s at most)"
+    else:
+        message = str(error)
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).upper()
+    details: list[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest] = [
+        error_details_pb2.ErrorInfo(reason=name, domain="springtide")
+    ]
+    if isinstance(error, InvalidRequestError):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    packed = []
+    for detail in details:
+        packed.append(any_pb2.Any())
+        packed[-1].Pack(detail)
+    return status_pb2.Status(code=code.value[0], message=message, details=packed)

@@ -1,0 +1,266 @@
+"""Requests as queries and rankings as responses; how much of what a request may hold is checked here.
+
+Whether the names in it mean anything is for the ranking to say.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from springtide.clock import MS_PER_SECOND
+from springtide.errors import InvalidRequestError
+from springtide.interactions import Moment
+from springtide.ranking.explain import Explanation
+from springtide.ranking.query import Query, Ranking
+from springtide.v1 import recommender_pb2 as pb
+
+# As the protos say; together they also bound what one request can make the server do.
+DEFAULT_COUNT = 20
+MAX_COUNT = 1_000
+MAX_RECENT_ITEMS = 1_000
+MAX_LISTED_ITEMS = 10_000
+MAX_SEEN_TYPES = 64
+MAX_FILTERS = 64
+MAX_FILTER_VALUES = 1_000
+MAX_CONTEXT_ENTRIES = 64
+MAX_WORD_BYTES = 256
+DEFAULT_WAIT_S = 1.0
+MAX_WAIT_S = 10.0
+
+# From the year 1 to the year 9999: what a Timestamp may hold.
+_MIN_TIMESTAMP_S = -62_135_596_800
+_MAX_TIMESTAMP_S = 253_402_300_799
+_NS_PER_SECOND = 1_000_000_000
+_NS_PER_MS = 1_000_000
+
+_PERSONALIZATIONS = {
+    "learned": pb.PERSONALIZATION_LEARNED,
+    "folded_in": pb.PERSONALIZATION_FOLDED_IN,
+    "context_only": pb.PERSONALIZATION_CONTEXT_ONLY,
+    "fallback": pb.PERSONALIZATION_FALLBACK,
+}
+
+
+def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
+    """Return the query that a request asks.
+
+    Args:
+        request: As it came.
+        now_ms: The moment for a request that gives none, milliseconds since the Unix epoch.
+
+    Raises:
+        InvalidRequestError: If a field is not what the proto says; it names the field and what was wanted.
+    """
+    _check_word(request.user, "user", may_be_empty=True)
+    _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
+    _check_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES)
+    _check_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS)
+    _check_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS)
+    return Query(
+        user_id=request.user,
+        recent_items=tuple(request.recent_items),
+        count=to_count(request),
+        moment=_to_moment(request.context, now_ms),
+        exclude_seen=tuple(request.exclude_seen),
+        exclude_items=tuple(request.exclude_items),
+        allow_items=tuple(request.allow_items),
+        category_filters=to_filters(request.category_filters),
+    )
+
+
+def to_explain_query(request: pb.ExplainRequest, now_ms: int) -> Query:
+    """Return the query in whose answer an item is explained.
+
+    Args:
+        request: As it came.
+        now_ms: The moment for a request that gives none, milliseconds since the Unix epoch.
+
+    Raises:
+        InvalidRequestError: If a field is not what the proto says; it names the field and what was wanted.
+    """
+    _check_word(request.user, "user", may_be_empty=True)
+    _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
+    return Query(
+        user_id=request.user,
+        recent_items=tuple(request.recent_items),
+        moment=_to_moment(request.context, now_ms),
+    )
+
+
+def to_count(request: pb.RecommendRequest | pb.SimilarItemsRequest) -> int:
+    """Return how many items are wanted.
+
+    Raises:
+        InvalidRequestError: If it is out of range.
+    """
+    if not request.HasField("count"):
+        return DEFAULT_COUNT
+    if not 1 <= request.count <= MAX_COUNT:
+        raise InvalidRequestError("count", f"wanted 1 to {MAX_COUNT:,}, got {request.count:,}")
+    return request.count
+
+
+def to_item(request: pb.SimilarItemsRequest | pb.ExplainRequest) -> str:
+    """Return the item that a request is about.
+
+    Raises:
+        InvalidRequestError: If it is empty or too long.
+    """
+    _check_word(request.item, "item")
+    return request.item
+
+
+def to_filters(filters: Sequence[pb.CategoryFilter]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return category filters as pairs of an attribute and the values that pass.
+
+    Raises:
+        InvalidRequestError: If a filter has no attribute or no value, or there are too many.
+    """
+    if len(filters) > MAX_FILTERS:
+        raise InvalidRequestError("category_filters", f"wanted at most {MAX_FILTERS:,}, got {len(filters):,}")
+    for position, entry in enumerate(filters):
+        field = f"category_filters[{position}]"
+        _check_word(entry.attribute, f"{field}.attribute")
+        if not entry.values:
+            raise InvalidRequestError(f"{field}.values", "wanted at least one value, got none")
+        _check_words(entry.values, f"{field}.values", MAX_FILTER_VALUES)
+    return tuple((entry.attribute, tuple(entry.values)) for entry in filters)
+
+
+def to_wait_s(request: pb.RecommendRequest) -> float:
+    """Return how many seconds a request is ready to wait for its ``min_position``.
+
+    Raises:
+        InvalidRequestError: If it is out of range.
+    """
+    if not request.HasField("wait"):
+        return DEFAULT_WAIT_S
+    wait: Duration = request.wait
+    wait_s = wait.seconds + wait.nanos / _NS_PER_SECOND
+    if not 0 <= wait_s <= MAX_WAIT_S:
+        raise InvalidRequestError("wait", f"wanted 0 to {MAX_WAIT_S:g} s, got {wait_s:g} s")
+    return wait_s
+
+
+def to_min_position(request: pb.RecommendRequest, partitions: Iterable[int]) -> Mapping[int, int]:
+    """Return the offsets that the graph must have reached, by partition; empty if the request asks for none.
+
+    Args:
+        request: As it came.
+        partitions: The partitions that the events topic has.
+
+    Raises:
+        InvalidRequestError: If a partition is not there, or an offset is below 0.
+    """
+    known = frozenset(partitions)
+    wanted = dict(request.min_position.next_offsets)
+    for partition, offset in wanted.items():
+        field = f"min_position.next_offsets[{partition}]"
+        if partition not in known:
+            choices = ", ".join(str(number) for number in sorted(known)) or "none yet"
+            raise InvalidRequestError(field, f"the events topic has no partition {partition} (choices: {choices})")
+        if offset < 0:
+            raise InvalidRequestError(field, f"wanted an offset of 0 or more, got {offset:,}")
+    return wanted
+
+
+def to_response(ranking: Ranking, next_offsets: Mapping[int, int], *, is_behind: bool = False) -> pb.RecommendResponse:
+    """Return a ranking as a response.
+
+    Args:
+        ranking: What was asked for.
+        next_offsets: How far into the stream the graph was before the ranking was made.
+        is_behind: Whether the request's ``min_position`` was not reached in time.
+    """
+    response = pb.RecommendResponse(
+        model_version=ranking.model_version,
+        personalization=_PERSONALIZATIONS[ranking.personalization],
+        is_behind_min_position=is_behind,
+    )
+    response.position.next_offsets.update(next_offsets)
+    for item in ranking.items:
+        entry = response.items.add(item=item.item_id, score=item.score, cosine=item.cosine)
+        for name, weight in item.weights.items():  # A third of the time that the maps' own `update` takes.
+            entry.weights[name] = weight
+    return response
+
+
+def to_explain_response(explanation: Explanation) -> pb.ExplainResponse:
+    """Return an explanation as a response."""
+    return pb.ExplainResponse(
+        item=explanation.item_id,
+        score=explanation.score,
+        rank=explanation.rank,
+        cosine=explanation.cosine,
+        cosine_exponent=explanation.cosine_exponent,
+        weights=[
+            pb.WeightExplanation(
+                name=name,
+                weight=math.exp(sum(term.log_weight for term in terms)),
+                factors=[
+                    pb.FactorExplanation(
+                        name=term.factor,
+                        lift=math.exp(term.log_lift),
+                        exponent=term.exponent,
+                        weight=math.exp(term.log_weight),
+                    )
+                    for term in terms
+                ],
+            )
+            for name, terms in explanation.weights.items()
+        ],
+        sentence=explanation.sentence,
+        model_version=explanation.model_version,
+        personalization=_PERSONALIZATIONS[explanation.personalization],
+    )
+
+
+def to_timestamp(timestamp_ms: int) -> Timestamp:
+    """Return milliseconds since the Unix epoch as a protobuf timestamp."""
+    seconds, ms = divmod(timestamp_ms, MS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=ms * _NS_PER_MS)
+
+
+def _to_moment(context: pb.Context, now_ms: int) -> Moment:
+    if len(context.attributes) > MAX_CONTEXT_ENTRIES:
+        raise InvalidRequestError(
+            "context.attributes", f"wanted at most {MAX_CONTEXT_ENTRIES:,} entries, got {len(context.attributes):,}"
+        )
+    _check_word(context.place, "context.place", may_be_empty=True)
+    _check_word(context.weather, "context.weather", may_be_empty=True)
+    for name, value in context.attributes.items():
+        _check_word(name, "context.attributes")
+        _check_word(value, f"context.attributes[{name}]", may_be_empty=True)
+    if context.HasField("event_time"):
+        now_ms = _to_ms(context.event_time, "context.event_time")
+    return Moment(now_ms, context.place, context.weather, dict(context.attributes))
+
+
+def _to_ms(timestamp: Timestamp, field: str) -> int:
+    if not (_MIN_TIMESTAMP_S <= timestamp.seconds <= _MAX_TIMESTAMP_S and 0 <= timestamp.nanos < _NS_PER_SECOND):
+        raise InvalidRequestError(
+            field,
+            "wanted a time from the year 1 to the year 9999 with 0 to 999,999,999 nanos, "
+            f"got {timestamp.seconds:,} s and {timestamp.nanos:,} nanos",
+        )
+    return timestamp.seconds * MS_PER_SECOND + timestamp.nanos // _NS_PER_MS
+
+
+def _check_words(words: Sequence[str], field: str, max_words: int) -> None:
+    if len(words) > max_words:
+        raise InvalidRequestError(field, f"wanted at most {max_words:,}, got {len(words):,}")
+    for position, word in enumerate(words):
+        if (
+            not word or len(word) > MAX_WORD_BYTES // 4
+        ):  # Four bytes a character at most: mostly there is no need to count.
+            _check_word(word, f"{field}[{position}]")
+
+
+def _check_word(word: str, field: str, *, may_be_empty: bool = False) -> None:
+    if not word and not may_be_empty:
+        raise InvalidRequestError(field, f"wanted 1 to {MAX_WORD_BYTES} bytes, got an empty string")
+    num_bytes = len(word.encode())
+    if num_bytes > MAX_WORD_BYTES:
+        raise InvalidRequestError(field, f"wanted at most {MAX_WORD_BYTES} bytes, got {num_bytes:,}")

@@ -1,0 +1,1 @@
+"""From Kafka into the live graph, and back: reading, publishing, dead letters, checkpoints in time."""

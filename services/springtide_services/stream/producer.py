@@ -1,0 +1,199 @@
+"""Publishing events: one by one with an acknowledgement, many in a stream, or packed columns."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from kafka.partitioner.default import murmur2
+from kafka.producer.future import FutureRecordMetadata
+
+from springtide.errors import BrokerError
+from springtide.events import Interactions
+from springtide.settings.model import Settings
+from springtide.v1 import events_pb2
+from springtide_services.stream.topics import client_config, wait_for_broker
+
+OnProgress = Callable[[int], None]
+
+_ACK_TIMEOUT_S = 30.0
+_ROWS_PER_BATCH = 5_000  # About 80 KB; more gains nothing.
+_MAX_IN_FLIGHT = 10_000  # Single events that may wait for their acknowledgement.
+
+
+class EventPublisher:
+    """Publishes events to the events topic as protobuf, keyed so that a user's events share a partition.
+
+    Args:
+        settings: Names the broker and the topic, which must exist.
+
+    Raises:
+        BrokerError: If no broker answers; also from every method, if the broker does not take an event.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        kafka = settings.kafka
+        wait_for_broker(kafka)
+        self._topic = kafka.topic
+        self._max_event_bytes = settings.events.max_event_bytes
+        ours = {"acks": "all", "linger_ms": 0, "compression_type": None, "max_block_ms": int(_ACK_TIMEOUT_S * 1_000)}
+        try:
+            self._producer = KafkaProducer(**{**ours, **client_config(kafka)})
+        except KafkaError as error:
+            raise BrokerError(f"no producer for {kafka.bootstrap_servers}: {error}") from error
+
+    def publish(self, event: events_pb2.Event) -> tuple[int, int]:
+        """Publish an event and return, once the broker has it, its partition and offset."""
+        return _acknowledged(self._send(event))
+
+    def publish_many(self, events: Iterable[events_pb2.Event], on_progress: OnProgress | None = None) -> Counter[str]:
+        """Publish events in their order and return, once the broker has all of them, how many there were by payload.
+
+        Args:
+            events: Read as they are sent, so that they need not fit in memory.
+            on_progress: Told, now and then, how many more the broker has acknowledged.
+        """
+        counts: Counter[str] = Counter()
+        in_flight: list[FutureRecordMetadata] = []
+        for event in events:
+            in_flight.append(self._send(event))
+            counts[event.WhichOneof("payload") or "nothing"] += 1
+            if len(in_flight) >= _MAX_IN_FLIGHT:
+                self._settle(in_flight, on_progress)
+        self._settle(in_flight, on_progress)
+        return counts
+
+    def publish_interactions(
+        self,
+        interactions: Interactions,
+        on_progress: OnProgress | None = None,
+        rows_per_batch: int = _ROWS_PER_BATCH,
+    ) -> int:
+        """Publish columns as packed batches, and return once the broker has all of them how many records they took.
+
+        Args:
+            interactions: ``relations`` holds interaction types; the order is kept within each partition. Contexts
+                cannot be packed.
+            on_progress: Told, now and then, how many more interactions the broker has acknowledged.
+            rows_per_batch: How many rows are sent before the next ones, over all partitions; what goes to one
+                partition is one record.
+
+        Raises:
+            ValueError: If there are contexts.
+        """
+        if interactions.contexts is not None:
+            raise ValueError(
+                "wanted interactions without contexts, which packed batches cannot carry: use publish_many"
+            )
+        partition_of_user = self._partitions_of(interactions.user_ids)
+        num_records = 0
+        for start in range(0, len(interactions), rows_per_batch):
+            rows = np.arange(start, min(start + rows_per_batch, len(interactions)))
+            partitions = partition_of_user[interactions.user_codes[rows]]
+            sent = [
+                self._producer.send(self._topic, value=value, partition=int(partition))
+                for partition in np.unique(partitions)
+                for value in self._pack(interactions, rows[partitions == partition])
+            ]
+            num_records += len(sent)
+            for acknowledgement in sent:
+                _acknowledged(acknowledgement)
+            if on_progress is not None:
+                on_progress(len(rows))
+        return num_records
+
+    def close(self) -> None:
+        """Let go of the connection, after what was sent has been acknowledged."""
+        self._producer.close(timeout=_ACK_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, event: events_pb2.Event) -> FutureRecordMetadata:
+        key = key_of(event)
+        try:
+            return self._producer.send(self._topic, event.SerializeToString(), key.encode() if key else None)
+        except KafkaError as error:
+            raise BrokerError(f"an event was not taken: {error}") from error
+
+    def _settle(self, in_flight: list[FutureRecordMetadata], on_progress: OnProgress | None) -> None:
+        for acknowledgement in in_flight:
+            _acknowledged(acknowledgement)
+        if on_progress is not None and in_flight:
+            on_progress(len(in_flight))
+        in_flight.clear()
+
+    def _partitions_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Return each user's partition, int32 ``[num_users]``: where Kafka's clients put a record with that key."""
+        num_partitions = len(self._producer.partitions_for(self._topic))
+        return np.array([(murmur2(user.encode()) & 0x7FFFFFFF) % num_partitions for user in user_ids], np.int32)
+
+    def _pack(self, interactions: Interactions, rows: npt.NDArray[np.int64]) -> Iterator[bytes]:
+        """Yield the rows as serialized events: one, or more where one would be too large to be taken."""
+        value = events_pb2.Event(batch=pack(interactions, rows)).SerializeToString()
+        if len(value) <= self._max_event_bytes or len(rows) == 1:
+            yield value
+        else:
+            half = len(rows) // 2
+            yield from self._pack(interactions, rows[:half])
+            yield from self._pack(interactions, rows[half:])
+
+
+def key_of(event: events_pb2.Event) -> str:
+    """Return the key an event is published under: its user, or its node, or nothing for a packed batch."""
+    payload = event.WhichOneof("payload")
+    if payload == "interaction":
+        return event.interaction.user
+    if payload == "node_upsert":
+        return event.node_upsert.id
+    if payload == "node_delete":
+        return event.node_delete.id
+    if payload == "relation":
+        return event.relation.source_id
+    return ""
+
+
+def pack(interactions: Interactions, rows: npt.NDArray[Any]) -> events_pb2.EventBatch:
+    """Return rows of the columns as a packed batch.
+
+    Args:
+        interactions: ``relations`` holds interaction types.
+        rows: int ``[n]``, which rows.
+    """
+    dictionary: list[str] = []
+
+    def recode(names: Sequence[str], codes: npt.NDArray[Any]) -> list[int]:
+        used, positions = np.unique(codes[rows], return_inverse=True)
+        start = len(dictionary)
+        dictionary.extend(names[code] for code in used.tolist())
+        return (positions + start).tolist()  # type: ignore[no-any-return]  # Whole numbers, as numpy cannot say.
+
+    users = recode(interactions.user_ids, interactions.user_codes)
+    items = recode(interactions.item_ids, interactions.item_codes)
+    types = recode(interactions.relations, interactions.relation_codes)
+    values = interactions.values[rows]
+    return events_pb2.EventBatch(
+        dictionary=dictionary,
+        users=users,
+        items=items,
+        types=types[:1] if len(set(types)) == 1 else types,
+        event_times_ms=interactions.timestamps_ms[rows].tolist(),
+        values=[] if np.isnan(values).all() else values.tolist(),
+    )
+
+
+def _acknowledged(future: FutureRecordMetadata) -> tuple[int, int]:
+    try:
+        written = future.get(_ACK_TIMEOUT_S)
+    except KafkaError as error:
+        raise BrokerError(f"an event was not taken: {error}") from error
+    return written.partition, written.offset

@@ -1,0 +1,247 @@
+"""The events topic as a source: opened at a position, checked against it, read by polling."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import CorruptRecordError, KafkaConnectionError, OffsetOutOfRangeError
+
+from springtide.clock import Deadline
+from springtide.errors import OffsetsLostError
+from springtide.events import RawEvent
+from springtide.settings.model import KafkaSettings
+from springtide.state import StreamPosition
+from springtide_services.stream.topics import TopicFacts, client_config, read_topic_facts
+
+_CHOICES = (
+    "restore the topic, name another one in kafka.topic together with another checkpoint.url, or remove the "
+    "checkpoints to begin anew"
+)
+_LOOK_EVERY_S = 1.0  # For a lost connection: a reading of a counter.
+_ASK_EVERY_S = 10.0  # For a topic made anew and for new partitions: a request to the broker.
+_TOPIC_GRACE_S = 5.0  # A broker that has just started may not know its topics yet.
+_TIMEOUTS = {"bootstrap_timeout_ms": 10_000, "request_timeout_ms": 10_000}  # Silent for so long, a broker is gone.
+_PROBE_TIMEOUT_MS = 2_000
+_UNREADABLE = "Found invalid record structure"  # How kafka-python 3.0 words it; a bad checksum it words otherwise.
+
+
+class UnreadableRecordError(Exception):
+    """Raised when the record that comes next in a partition is not built as Kafka records are, and never will be.
+
+    Attributes:
+        record: Where it stands; its bytes cannot be had.
+    """
+
+    def __init__(self, record: RawEvent, message: str) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+class KafkaSource:
+    """Reads the events topic from a position on; belongs to one thread, closing included.
+
+    Offsets are ours: the broker's groups are not used, and nothing is committed.
+
+    Args:
+        kafka: Names the broker and the topic, which must exist.
+        position: Where to go on; None to begin at the topic's beginning.
+
+    Attributes:
+        position: Where reading begins: the given position with partitions that are new added at their beginnings.
+
+    Raises:
+        OffsetsLostError: If the topic is not the one of the position, or no longer has what comes next.
+        KafkaError: If the broker does not answer.
+    """
+
+    def __init__(self, kafka: KafkaSettings, position: StreamPosition | None) -> None:
+        self._kafka = kafka
+        self._next_look = Deadline.after(_LOOK_EVERY_S)
+        self._next_ask = Deadline.after(_ASK_EVERY_S)
+        self._admin = KafkaAdminClient(**{**_TIMEOUTS, **client_config(kafka)})
+        try:
+            facts = self._find_topic()
+            _check_topic(facts, position)
+            self._consumer = _make_consumer(kafka)
+        except BaseException:
+            self._admin.close()
+            raise
+        try:
+            self._partitions = {number: TopicPartition(kafka.topic, number) for number in facts.partitions}
+            self._consumer.assign(list(self._partitions.values()))
+            self._next_offsets = self._seek({} if position is None else position.next_offsets)
+            self.position = StreamPosition(kafka.topic, facts.topic_id, dict(self._next_offsets))
+        except BaseException:
+            self.close()
+            raise
+
+    def poll(self, timeout_ms: int) -> list[RawEvent]:
+        """Return the next records, those of one partition together and in order; none if none came in time.
+
+        Raises:
+            OffsetsLostError: If the broker no longer has what comes next.
+            UnreadableRecordError: If a record cannot be read; the source must be opened again behind it.
+            KafkaError: If the broker refuses.
+        """
+        try:
+            polled = self._consumer.poll(timeout_ms)
+        except CorruptRecordError as error:
+            if _UNREADABLE in str(error):
+                self._raise_unreadable()
+            raise
+        except OffsetOutOfRangeError as error:
+            raise OffsetsLostError(
+                f"topic {self._kafka.topic!r} no longer has the events that come next: {error} ({_CHOICES})"
+            ) from error
+        for partition, records in polled.items():
+            self._next_offsets[partition.partition] = records[-1].offset + 1
+        return [
+            RawEvent(r.value, r.key, r.headers, r.topic, r.partition, r.offset, r.timestamp)
+            for records in polled.values()
+            for r in records
+        ]
+
+    def lag(self) -> int | None:
+        """Return how many records the topic has past those that were polled; None until each partition was heard of.
+
+        Raises:
+            OffsetsLostError: If what comes next lies past a partition's end, by the broker's own word.
+            KafkaError: If the broker does not say where the partition ends.
+        """
+        lag = 0
+        for number, partition in self._partitions.items():
+            # From the fetch responses: `end_offsets` is wrong on the embedded broker.
+            high_watermark = self._consumer.highwater(partition)
+            if high_watermark is None:
+                return None
+            # Not our own offsets: a transaction's marker at the end is a record that is never polled.
+            next_offset = self._consumer.position(partition)
+            behind = high_watermark - next_offset
+            if behind < 0:
+                self._check_end(number, next_offset)
+            lag += max(behind, 0)
+        return lag
+
+    def check(self) -> bool:
+        """Look after the connection now and then; cheap enough to be called at every turn.
+
+        Returns:
+            False if the source must be opened again to read new partitions.
+
+        Raises:
+            OffsetsLostError: If the topic was made anew.
+            KafkaError: If the connection is lost.
+        """
+        if self._next_look.is_over():
+            self._next_look = Deadline.after(_LOOK_EVERY_S)
+            if not self._consumer.metrics()["consumer-metrics"]["connection-count"]:
+                raise KafkaConnectionError("no connection to any broker is left")
+        if self._next_ask.is_over():
+            self._next_ask = Deadline.after(_ASK_EVERY_S)
+            facts = self._find_topic()
+            _check_topic(facts, self.position)
+            return len(facts.partitions) == len(self._partitions)
+        return True
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._consumer.close(autocommit=False)
+        self._admin.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_end(self, number: int, next_offset: int) -> None:
+        """Raise OffsetsLostError if a partition ends before what comes next; the broker is asked now.
+
+        A fetch's high watermark alone tells nothing: Kafka reads it before it reads the records, so that an answer of
+        a healthy topic may hold records past it. Reading past the end is an error on Kafka; the embedded broker stalls
+        without a word, and is why this is asked at all.
+        """
+        partition = self._partitions[number]
+        end = self._consumer.end_offsets([partition])[partition]
+        if end < next_offset:
+            raise OffsetsLostError(
+                f"partition {number} of topic {self._kafka.topic!r} ends at offset {end}, wanted {next_offset}: "
+                f"the topic was made anew or cut ({_CHOICES})"
+            )
+
+    def _raise_unreadable(self) -> None:
+        """Raise UnreadableRecordError for the partition whose next record it is, which is found by reading each alone.
+
+        kafka-python reads a batch from its beginning: what follows an unreadable record in its batch, and so comes from
+        the same producer, is unreadable too.
+        """
+        for number, partition in self._partitions.items():
+            offset = self._next_offsets[number]
+            if offset == self._consumer.highwater(partition):
+                continue
+            consumer = _make_consumer(self._kafka)
+            try:
+                consumer.assign([partition])
+                consumer.seek(partition, offset)
+                consumer.poll(_PROBE_TIMEOUT_MS)
+            except CorruptRecordError as error:
+                record = RawEvent(None, topic=self._kafka.topic, partition=number, offset=offset)
+                raise UnreadableRecordError(record, f"record: wanted one built as Kafka's are: {error}") from error
+            finally:
+                consumer.close(autocommit=False)
+
+    def _find_topic(self) -> TopicFacts:
+        deadline = Deadline.after(_TOPIC_GRACE_S)
+        while (facts := read_topic_facts(self._admin, self._kafka.topic)) is None:
+            if deadline.is_over():
+                raise OffsetsLostError(f"the broker has no topic {self._kafka.topic!r} ({_CHOICES})")
+            time.sleep(0.1)
+        return facts
+
+    def _seek(self, known: Mapping[int, int]) -> dict[int, int]:
+        """Seek each partition to its known offset, or else to its beginning; return where each begins."""
+        beginnings = self._consumer.beginning_offsets(list(self._partitions.values()))
+        next_offsets = {}
+        for number, partition in self._partitions.items():
+            offset = known.get(number, beginnings[partition])
+            if offset < beginnings[partition]:
+                raise OffsetsLostError(
+                    f"partition {number} of topic {self._kafka.topic!r} begins at offset {beginnings[partition]}, "
+                    f"wanted {offset}: retention has removed what comes next ({_CHOICES})"
+                )
+            self._consumer.seek(partition, offset)
+            next_offsets[number] = offset
+        return next_offsets
+
+
+def _make_consumer(kafka: KafkaSettings) -> KafkaConsumer:
+    return KafkaConsumer(
+        **{**_TIMEOUTS, **client_config(kafka)},
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        fetch_min_bytes=1,
+        fetch_max_wait_ms=kafka.fetch_max_wait_ms,
+        isolation_level="read_committed",  # What a transaction took back did not happen.
+        max_poll_records=kafka.max_poll_records,
+    )
+
+
+def _check_topic(facts: TopicFacts, position: StreamPosition | None) -> None:
+    """Raise OffsetsLostError if the topic is not the one of the position."""
+    if position is None:
+        return
+    if position.topic != facts.name:
+        raise OffsetsLostError(
+            f"the checkpoint was made from topic {position.topic!r}, the settings name {facts.name!r} ({_CHOICES})"
+        )
+    if position.topic_id and facts.topic_id and position.topic_id != facts.topic_id:
+        raise OffsetsLostError(
+            f"topic {facts.name!r} was made anew: its id is {facts.topic_id}, wanted {position.topic_id} ({_CHOICES})"
+        )
+    lost = sorted(set(position.next_offsets) - set(facts.partitions))
+    if lost:
+        raise OffsetsLostError(f"topic {facts.name!r} has lost partitions {lost} ({_CHOICES})")

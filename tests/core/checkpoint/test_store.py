@@ -1,0 +1,339 @@
+import dataclasses
+import threading
+import uuid
+
+import numpy as np
+import pytest
+
+from springtide.checkpoint import CheckpointStore
+from springtide.errors import CheckpointError
+from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
+from springtide.plugins.contracts import ContextWeight, Observed
+from springtide.settings.model import Settings
+from springtide.state import LiveState, StreamPosition
+
+PURCHASE = ("user", "purchase", "item")
+
+
+class Counting(ContextWeight):
+    """Counts how often each item was taken."""
+
+    context_keys = ("place", "weather")
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(100, np.int64)
+
+    def observe(self, observed: Observed) -> None:
+        np.add.at(self.counts, observed.item_rows, 1)
+
+    def state(self):
+        return {"counts": self.counts.copy()}
+
+    def restore(self, state) -> None:
+        self.counts = state["counts"].copy()
+
+
+def interactions(users, items, times, values=None, relation="purchase") -> Interactions:
+    user_ids, user_codes = np.unique(users, return_inverse=True)
+    item_ids, item_codes = np.unique(items, return_inverse=True)
+    count = len(users)
+    return Interactions(
+        *(user_ids.tolist(), user_codes.astype(np.int32), item_ids.tolist(), item_codes.astype(np.int32)),
+        *([relation], np.zeros(count, np.int16), np.array(times, np.int64)),
+        np.full(count, np.nan, np.float32) if values is None else np.array(values, np.float32),
+    )
+
+
+def purchases(count: int, start: int = 0) -> Interactions:
+    numbers = np.arange(start, start + count)
+    return interactions([f"u{n % 7}" for n in numbers], [f"i{n % 5}" for n in numbers], 1_000 + numbers)
+
+
+def new_state() -> LiveState:
+    return LiveState(Settings(), {"counting": Counting()})
+
+
+def filled_state() -> LiveState:
+    state = new_state()
+    state.position = StreamPosition("springtide.events", "abc", {0: 5, 1: 7})
+    upserts = [
+        NodeUpsert(
+            "item", "i0", {"department": ("GROCERY", "DELI"), "brand": ("own",)}, {"price": 1.5}, {"name": "eau"}
+        ),
+        NodeUpsert("item", "i9", {"department": ("DELI",)}),
+        NodeUpsert("user", "u1", {"segment": ()}, {"age": 40.0}),
+    ]
+    state.apply(EventBatch(purchases(50), upserts, [Relation("item", "i0", "sold_in", "store", "s", 5, 2.0)]))
+    state.apply(EventBatch(interactions(["u1", "u8"], ["i1", "i2"], [9, 10], [3.0, np.nan], "rating")))
+    return state
+
+
+def content(state: LiveState) -> dict:
+    """Everything that a restored state must share with the one that was written."""
+    view = state.graph.view()
+    tables = {name: state.graph.nodes(name) for name in state.graph.node_types}
+    neighbours = [
+        view.edges(PURCHASE).recent_targets(np.arange(7), 20, before).rows.tolist() for before in (None, 1_030)
+    ]
+    return {
+        "ids": {name: table.ids.all_ids() for name, table in tables.items()},
+        "categories": {
+            (name, key): (
+                column.vocabulary.all_ids(),
+                column.first_codes().tolist(),
+                sorted(zip(*column.pairs(), strict=True)),
+            )
+            for name, table in tables.items()
+            for key, column in table.categories.items()
+        },
+        "numbers": {
+            (name, key): str(column.tolist()) for name, table in tables.items() for key, column in table.numbers.items()
+        },
+        "texts": {name: [table.text("name", row) for row in range(len(table))] for name, table in tables.items()},
+        "kinds": {name: table.kinds for name, table in tables.items()},
+        "edges": {
+            edge_type: [
+                str(column if column is None else column.tolist())
+                for column in (edges.source, edges.target, edges.timestamps_ms, edges.weights, edges.features)
+            ]
+            for edge_type, edges in ((edge_type, view.edges(edge_type)) for edge_type in view.edge_types)
+        },
+        "neighbours": neighbours,
+        "counters": (view.version, view.newest_ms, state.position, state.num_events, state.graph.num_forgotten),
+        "counts": state.context_weights["counting"].counts.tolist(),
+    }
+
+
+def restored(store: CheckpointStore, name: str | None = None) -> LiveState:
+    checkpoint = store.latest() if name is None else store.open(name)
+    assert checkpoint is not None
+    state = new_state()
+    store.restore(checkpoint, state)
+    return state
+
+
+@pytest.fixture(params=["folder", "memory"])
+def url(request, tmp_path):
+    return str(tmp_path / "checkpoints") if request.param == "folder" else f"memory://checkpoints-{uuid.uuid4().hex}"
+
+
+def test_restored_state_is_the_written_one(url):
+    state, store = filled_state(), CheckpointStore(url)
+    assert store.latest() is None
+    checkpoint = store.write(state.snapshot(), now_ms=123)
+    assert checkpoint == store.latest()
+    assert (checkpoint.name, checkpoint.created_ms, checkpoint.num_events, checkpoint.num_edges) == (
+        "00000001",
+        123,
+        52,
+        53,
+    )
+    assert checkpoint.position == StreamPosition("springtide.events", "abc", {0: 5, 1: 7})
+    assert content(restored(CheckpointStore(url))) == content(state)
+
+
+def test_restored_state_goes_on_like_the_written_one(url):
+    state, store = filled_state(), CheckpointStore(url)
+    store.write(state.snapshot())
+    again = restored(store)
+    for each in (state, again):
+        each.apply(EventBatch(purchases(20, start=30), [NodeUpsert("item", "i9", {"department": ("NEW",)})]))
+        each.advance({1: 9})
+    assert again.position == StreamPosition("springtide.events", "abc", {0: 5, 1: 9})
+    assert content(again) == content(state)
+    store.write(again.snapshot())
+    assert content(restored(store)) == content(state)
+
+
+def test_empty_state_is_written_and_restored(url):
+    store = CheckpointStore(url)
+    store.write(new_state().snapshot())
+    assert restored(store).graph.num_edges == 0
+
+
+def test_new_edges_are_written_alone(tmp_path):
+    state, store = new_state(), CheckpointStore(str(tmp_path), keep=1)
+    state.apply(EventBatch(purchases(100_000)))
+    store.write(state.snapshot())
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "segments").iterdir()}
+    state.apply(EventBatch(purchases(1_000)))
+    store.write(state.snapshot())
+    written = [path for path in (tmp_path / "segments").iterdir() if path.name not in before]
+    kept = [path for path in (tmp_path / "segments").iterdir() if path.name in before]
+    assert sum(path.stat().st_size for path in written) < 30_000
+    assert all(path.stat().st_mtime_ns == before[path.name] for path in kept)
+    assert sum(path.stat().st_size for path in kept) > 2_000_000
+    assert content(restored(store)) == content(state)
+
+
+def test_many_small_checkpoints_leave_few_segments(tmp_path):
+    state, store = new_state(), CheckpointStore(str(tmp_path), keep=1)
+    for start in range(20):
+        state.apply(EventBatch(purchases(10, start=start * 10)))
+        store.write(state.snapshot())
+    assert len(list((tmp_path / "segments").glob("*edges*"))) <= 6
+    assert content(restored(store)) == content(state)
+
+
+def test_keep_prunes_the_oldest_and_their_segments(tmp_path):
+    state, store = new_state(), CheckpointStore(str(tmp_path), keep=2)
+    for start in range(4):
+        state.apply(EventBatch(purchases(10, start=start * 10)))
+        store.write(state.snapshot())
+    assert store.names() == ["00000004", "00000003"]
+    assert restored(store, "00000003").num_events == 30
+    assert restored(store).num_events == 40
+
+
+def test_forgotten_user_leaves_no_trace_on_disk(tmp_path):
+    state, store = new_state(), CheckpointStore(str(tmp_path), keep=3)
+    secret = NodeUpsert("user", "secret-id", {"segment": ("secret-segment",)}, {}, {"name": "secret-name"})
+    state.apply(EventBatch(interactions(["secret-id", "u1"], ["i1", "i1"], [1, 2]), [secret]))
+    store.write(state.snapshot())
+    assert any(b"secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    state.apply(EventBatch(purchases(1), deletes=[NodeDelete("user", "secret-id", 3)]))
+    store.write(state.snapshot())
+    assert store.names() == ["00000002"]
+    assert not any(b"secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    again = restored(store)
+    assert content(again) == content(state)
+    assert again.graph.view().edges(PURCHASE).source.tolist() == [1, 2]
+    assert again.graph.nodes("user").ids.intern(["secret-id"]).tolist() == [3]
+
+
+def test_crash_before_the_manifest_leaves_the_former_checkpoint(tmp_path):
+    state, store = filled_state(), CheckpointStore(str(tmp_path))
+    store.write(state.snapshot())
+    whole = content(state)
+    (tmp_path / "segments" / "00000002-edges0-0.arrow").write_bytes(b"half")
+    (tmp_path / "segments" / ".writing-00000002-edges1-0.arrow-123").write_bytes(b"half")
+    (tmp_path / "manifests" / ".writing-00000002.json-123").write_bytes(b"{")
+    assert content(restored(CheckpointStore(str(tmp_path)))) == whole
+    state.apply(EventBatch(purchases(3, start=60)))
+    checkpoint = store.write(state.snapshot())
+    assert content(restored(CheckpointStore(str(tmp_path)))) == content(state)
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    named = {piece.name for piece in (tmp_path / "segments").iterdir()} | {f"{name}.json" for name in store.names()}
+    assert checkpoint.name == "00000002"
+    assert left == named
+    assert not any(name.startswith(".writing") for name in left)
+
+
+def test_flipped_byte_anywhere_is_found_and_named(tmp_path):
+    store = CheckpointStore(str(tmp_path))
+    store.write(filled_state().snapshot())
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        damaged[len(damaged) // 2] ^= 1
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(CheckpointError, match=f"{path.name}: damaged"):
+            restored(store)
+        path.write_bytes(whole)
+    restored(store)
+
+
+def test_missing_file_is_named(tmp_path):
+    store = CheckpointStore(str(tmp_path))
+    store.write(filled_state().snapshot())
+    path = next((tmp_path / "segments").glob("*edges*"))
+    path.unlink()
+    with pytest.raises(CheckpointError, match=rf"{path.name}: .*missing"):
+        restored(store)
+
+
+def test_older_checkpoint_is_taken_only_when_asked_for(tmp_path):
+    state, store = new_state(), CheckpointStore(str(tmp_path))
+    for start in range(2):
+        state.apply(EventBatch(purchases(10, start=start * 10)))
+        store.write(state.snapshot())
+    (tmp_path / "manifests" / "00000002.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"00000002\.json"):
+        store.latest()
+    older = restored(store, store.names()[1])
+    assert older.num_events == 10
+    with pytest.raises(CheckpointError, match=r"no checkpoint '7' \(choices: 00000002, 00000001\)"):
+        store.open("7")
+
+
+def test_state_from_an_older_checkpoint_builds_on_nothing_newer(tmp_path):
+    state, store = filled_state(), CheckpointStore(str(tmp_path))
+    store.write(state.snapshot())
+    state.apply(EventBatch(purchases(30, start=100), [NodeUpsert("item", "i9", {"department": ("LOST",)})]))
+    store.write(state.snapshot())
+    older = restored(store, "00000001")
+    more = interactions([f"v{n}" for n in range(40)], ["i3"] * 40, np.arange(40))
+    older.apply(EventBatch(more, [NodeUpsert("item", "i9", {"department": ("OTHER",)})]))
+    store.write(older.snapshot())
+    assert content(restored(store)) == content(older)
+
+
+def test_restoring_into_a_used_state_is_refused(tmp_path):
+    state, store = filled_state(), CheckpointStore(str(tmp_path))
+    with pytest.raises(CheckpointError, match="wanted an empty state"):
+        store.restore(store.write(state.snapshot()), state)
+
+
+def test_weight_that_the_checkpoint_does_not_know_learns_from_the_graph(tmp_path):
+    store = CheckpointStore(str(tmp_path))
+    store.write(filled_state().snapshot())
+    state = LiveState(Settings(), {"another": Counting()})
+    checkpoint = store.latest()
+    assert checkpoint is not None
+    store.restore(checkpoint, state)
+    assert state.context_weights["another"].counts.sum() == 50
+
+
+def test_circumstances_come_back_under_their_keys_whatever_is_asked_for_then(tmp_path):
+    contexts = [{"place": "p", "weather": "rain"}, {"weather": "sun"}, {}]
+    state = new_state()
+    state.apply(EventBatch(dataclasses.replace(purchases(3), contexts=contexts)))
+    store = CheckpointStore(str(tmp_path))
+    store.write(state.snapshot())
+
+    class Other(Counting):
+        context_keys = ("weather", "day")
+
+    later = LiveState(Settings(), {"counting": Other()})
+    store.restore(store.latest(), later)
+    later.apply(EventBatch(dataclasses.replace(purchases(2, 3), contexts=[{"day": "off", "weather": "sun"}, {}])))
+    known = later.positive_interactions(later.graph.view()).circumstances
+    words = {key: [of.values[code] if code >= 0 else "" for code in of.codes] for key, of in known.items()}
+    assert words == {
+        "place": ["p", "", "", "", ""],
+        "weather": ["rain", "sun", "", "sun", ""],
+        "day": ["", "", "", "off", ""],
+    }
+
+
+def test_bounds_do_not_evict_while_restoring(tmp_path):
+    store = CheckpointStore(str(tmp_path))
+    store.write(filled_state().snapshot())
+    state = LiveState(Settings.model_validate({"graph": {"max_edges": 10}}), {})
+    checkpoint = store.latest()
+    assert checkpoint is not None
+    store.restore(checkpoint, state)
+    assert state.graph.num_edges == 53
+    state.apply(EventBatch(purchases(1)))
+    assert state.graph.num_edges == 10
+
+
+def test_snapshot_is_written_while_the_stream_goes_on(tmp_path):
+    state, store = filled_state(), CheckpointStore(str(tmp_path))
+    expected, snapshot = content(state), state.snapshot()
+    writer = threading.Thread(target=store.write, args=(snapshot,))
+    writer.start()
+    state.apply(
+        EventBatch(purchases(2_000, start=7), [NodeUpsert("item", "i0", {"brand": ("other",)}, {"price": 9.0})])
+    )
+    state.apply(EventBatch(purchases(1), deletes=[NodeDelete("user", "u1", 5)]))
+    writer.join()
+    assert content(restored(store)) == expected
+
+
+def test_failing_disk_is_a_checkpoint_error(tmp_path):
+    (tmp_path / "segments").write_text("no folder")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        CheckpointStore(str(tmp_path)).write(filled_state().snapshot())
+    with pytest.raises(CheckpointError, match="cannot be listed"):
+        CheckpointStore(str(tmp_path / "segments")).latest()

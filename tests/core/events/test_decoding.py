@@ -1,0 +1,388 @@
+"""Records become columns; what is bad is refused with a reason, and nothing good is lost with it."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from google.protobuf import json_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from springtide.events import InteractionRules, RawEvent
+from springtide.events.decoding import Decoder
+from springtide.events.limits import REASONS
+from springtide.settings.model import EventSettings, InteractionSettings, Settings
+from springtide.state import LiveState
+from springtide.v1 import events_pb2
+
+NOW_MS = 1_700_000_000_000
+NOW_S = NOW_MS // 1_000
+JSON = (("content-type", b"application/json"),)
+
+
+def _interaction(
+    user: str = "ann", item: str = "bread", type_name: str = "purchase", **others: object
+) -> events_pb2.Event:
+    event = events_pb2.Event(interaction={"user": user, "item": item, "type": type_name, **others})
+    event.event_time.seconds = NOW_S
+    return event
+
+
+def _upsert(**fields: object) -> events_pb2.Event:
+    event = events_pb2.Event(node_upsert={"type": "item", "id": "bread", **fields})
+    event.event_time.seconds = NOW_S
+    return event
+
+
+def _relation(**fields: object) -> events_pb2.Event:
+    whole = {
+        "source_type": "item",
+        "source_id": "bread",
+        "relation": "sold_in",
+        "target_type": "store",
+        "target_id": "1",
+    }
+    event = events_pb2.Event(relation={**whole, **fields})
+    event.event_time.seconds = NOW_S
+    return event
+
+
+def _delete(user: str) -> events_pb2.Event:
+    event = events_pb2.Event(node_delete={"type": "user", "id": user})
+    event.event_time.seconds = NOW_S
+    return event
+
+
+def _raw(event: events_pb2.Event | bytes | None, headers: tuple[tuple[str, bytes], ...] = ()) -> RawEvent:
+    return RawEvent(event.SerializeToString() if isinstance(event, events_pb2.Event) else event, headers=headers)
+
+
+def _at(event: events_pb2.Event, seconds: int, nanos: int = 0) -> events_pb2.Event:
+    event.event_time.seconds = seconds
+    event.event_time.nanos = nanos
+    return event
+
+
+def _without_time(event: events_pb2.Event) -> events_pb2.Event:
+    event.ClearField("event_time")
+    return event
+
+
+def _packed(**fields: object) -> events_pb2.Event:
+    whole = {
+        "dictionary": ["purchase", "ann", "bob", "bread", "milk"],
+        "users": [1, 2, 1],
+        "items": [3, 4, 4],
+        "types": [0],
+        "event_times_ms": [NOW_MS, NOW_MS - 2, NOW_MS - 1],
+    }
+    return events_pb2.Event(batch={**whole, **fields})
+
+
+@pytest.fixture
+def decoder() -> Decoder:
+    settings = Settings()
+    return Decoder(settings.interaction_rules(), settings.events, LiveState(settings, {}).claim_attribute_kinds)
+
+
+REFUSED: dict[str, tuple[str, Callable[[], RawEvent]]] = {
+    "an empty user": ("empty_id", lambda: _raw(_interaction(user=""))),
+    "a blank item": ("empty_id", lambda: _raw(_interaction(item="  \t"))),
+    "a nameless context entry": ("empty_id", lambda: _raw(_interaction(context={"": "x"}))),
+    "a node without an id": ("empty_id", lambda: _raw(_upsert(id=""))),
+    "a node without a type": ("empty_id", lambda: _raw(_upsert(type=""))),
+    "a nameless attribute": ("empty_id", lambda: _raw(_upsert(numbers={"": 1.0}))),
+    "an empty category": ("empty_id", lambda: _raw(_upsert(categories={"department": {"values": ["A", ""]}}))),
+    "a relation to nowhere": ("empty_id", lambda: _raw(_relation(target_id=""))),
+    "a deletion of nobody": ("empty_id", lambda: _raw(_delete(""))),
+    "a user of 257 bytes": ("id_too_long", lambda: _raw(_interaction(user="u" * 257))),
+    "a user of 258 bytes in 86 characters": ("id_too_long", lambda: _raw(_interaction(user="好" * 86))),
+    "an event id of 257 bytes": (
+        "id_too_long",
+        lambda: _raw(events_pb2.Event(event_id="e" * 257, interaction={"user": "ann"})),
+    ),
+    "a value that is NaN": ("not_finite", lambda: _raw(_interaction(value=math.nan))),
+    "a value that is infinite": ("not_finite", lambda: _raw(_interaction(value=-math.inf))),
+    "a value past 32 bits": ("not_finite", lambda: _raw(_interaction(value=1e300))),
+    "a number that is NaN": ("not_finite", lambda: _raw(_upsert(numbers={"price": math.nan}))),
+    "a weight that is infinite": ("not_finite", lambda: _raw(_relation(weight=math.inf))),
+    "a weight of nothing": ("bad_weight", lambda: _raw(_relation(weight=0.0))),
+    "a weight that 32 bits make nothing": ("bad_weight", lambda: _raw(_relation(weight=1e-60))),
+    "two days ahead": ("future_time", lambda: _raw(_at(_interaction(), NOW_S + 2 * 86_400))),
+    "the end of 64 bits": ("future_time", lambda: _raw(_at(_interaction(), 2**63 - 1))),
+    "before the year 1": ("time_out_of_range", lambda: _raw(_at(_interaction(), -(2**62)))),
+    "no time": ("missing_time", lambda: _raw(_without_time(_interaction()))),
+    "a node without a time": ("missing_time", lambda: _raw(_without_time(_upsert()))),
+    "an unknown type": ("unknown_type", lambda: _raw(_interaction(type_name="dream"))),
+    "no type": ("unknown_type", lambda: _raw(_interaction(type_name=""))),
+    "65 context entries": (
+        "context_too_large",
+        lambda: _raw(_interaction(context={str(number): "x" for number in range(65)})),
+    ),
+    "a long context value": ("context_too_large", lambda: _raw(_interaction(context={"place": "x" * 16_385}))),
+    "a long text": ("text_too_long", lambda: _raw(_upsert(texts={"title": "x" * 16_385}))),
+    "an attribute of two kinds": ("wrong_attribute_kind", lambda: _raw(_upsert(numbers={"a": 1}, texts={"a": "x"}))),
+    "a record past 1 MB": ("oversize", lambda: _raw(b"x" * 1_000_001)),
+    "no value": ("empty_payload", lambda: _raw(None)),
+    "an empty value": ("empty_payload", lambda: _raw(b"")),
+    "no payload": ("empty_payload", lambda: _raw(events_pb2.Event(event_id="e"))),
+    "a batch without rows": ("empty_payload", lambda: _raw(events_pb2.Event(batch={}))),
+    "columns of two lengths": ("bad_batch", lambda: _raw(_packed(items=[3]))),
+    "noise": ("undecodable", lambda: _raw(b"\xff\xff\xff\xff")),
+    "a cut message": ("undecodable", lambda: _raw(_interaction().SerializeToString()[:-3])),
+    "text that is no JSON": ("undecodable", lambda: _raw(b"{", JSON)),
+    "JSON that is no object": ("undecodable", lambda: _raw(b"[1]", JSON)),
+    "JSON with a field that events lack": ("undecodable", lambda: _raw(b'{"interation": {}}', JSON)),
+    "JSON that is not UTF-8": ("undecodable", lambda: _raw(b'{"eventId": "\xff"}', JSON)),
+    "JSON with a lone surrogate": ("undecodable", lambda: _raw(b'{"eventId": "\\ud800"}', JSON)),
+    "JSON nested without end": ("undecodable", lambda: _raw(b"[" * 100_000, JSON)),
+    "XML": ("unknown_content_type", lambda: _raw(b"<event/>", (("content-type", b"text/xml"),))),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_decoder_refuses(what: str, decoder: Decoder) -> None:
+    reason, make = REFUSED[what]
+    record = make()
+    good = _raw(_interaction())
+    batches, refusals = decoder.decode([good, record, good], NOW_MS)
+    assert [refusal.reason for refusal in refusals] == [reason]
+    assert refusals[0].record is record
+    assert refusals[0].message
+    assert [len(batch.interactions) for batch in batches] == [2], "nothing good is lost"
+
+
+def test_every_reason_is_explained_and_tested() -> None:
+    elsewhere = {"missing_value"}
+    assert {reason for reason, _ in REFUSED.values()} | elsewhere == set(REASONS)
+
+
+def test_interactions_become_columns_in_the_order_of_event_time(decoder: Decoder) -> None:
+    events = [
+        _at(_interaction("ann", "bread", "purchase", value=2.0), NOW_S),
+        _at(_interaction("bob", "bread", "click", context={"place": "store 7"}), NOW_S - 20, 5_999_999),
+        _at(_interaction("ann", "milk", "rating", value=5.0), NOW_S - 10),
+        _at(_interaction("ann", "milk", "rating", value=3.0), 0),
+    ]
+    (batch,), refusals = decoder.decode([_raw(event) for event in events], NOW_MS)
+    columns = batch.interactions
+    assert refusals == []
+    assert [columns.user_ids[code] for code in columns.user_codes] == ["ann", "bob", "ann", "ann"]
+    assert [columns.item_ids[code] for code in columns.item_codes] == ["milk", "bread", "milk", "bread"]
+    assert [columns.relations[code] for code in columns.relation_codes] == ["rating", "click", "rating>=4", "purchase"]
+    assert columns.timestamps_ms.tolist() == [0, NOW_MS - 20_000 + 5, NOW_MS - 10_000, NOW_MS]
+    np.testing.assert_array_equal(columns.values, np.array([3.0, np.nan, 5.0, 2.0], np.float32))
+    assert columns.contexts == [{}, {"place": "store 7"}, {}, {}]
+    assert columns.user_codes.dtype == columns.item_codes.dtype == np.int32
+    assert columns.relation_codes.dtype == np.int16
+
+
+def test_batch_without_contexts_has_none(decoder: Decoder) -> None:
+    (batch,), _ = decoder.decode([_raw(_interaction())], NOW_MS)
+    assert batch.interactions.contexts is None
+
+
+def test_nothing_gives_no_batch(decoder: Decoder) -> None:
+    assert decoder.decode([], NOW_MS) == ([], [])
+    assert decoder.decode([_raw(b"\xff")], NOW_MS)[0] == []
+
+
+def test_upserts_and_relations_are_read_whole(decoder: Decoder) -> None:
+    upsert = _upsert(
+        categories={"department": {"values": ["FOOD", "FRESH"]}, "brand": {}},
+        numbers={"price": 1.5},
+        texts={"title": ""},
+    )
+    (batch,), refusals = decoder.decode([_raw(upsert), _raw(_relation()), _raw(_relation(weight=2.5))], NOW_MS)
+    assert refusals == []
+    (node,) = batch.upserts
+    assert (node.node_type, node.node_id, node.timestamp_ms) == ("item", "bread", NOW_MS)
+    assert node.categories == {"department": ("FOOD", "FRESH"), "brand": ()}
+    assert node.numbers == {"price": 1.5}
+    assert node.texts == {"title": ""}
+    assert [relation.weight for relation in batch.relations] == [1.0, 2.5]
+    assert batch.relations[0].target_id == "1"
+
+
+def test_deletion_starts_a_new_batch(decoder: Decoder) -> None:
+    events = [_interaction("ann"), _delete("ann"), _delete("bob"), _interaction("ann"), _upsert(), _delete("cid")]
+    batches, _ = decoder.decode([_raw(event) for event in events], NOW_MS)
+    assert [len(batch.interactions) for batch in batches] == [1, 1, 0]
+    assert [[delete.node_id for delete in batch.deletes] for batch in batches] == [[], ["ann", "bob"], ["cid"]]
+    assert [len(batch.upserts) for batch in batches] == [0, 1, 0]
+
+
+def test_attribute_keeps_its_first_kind(decoder: Decoder) -> None:
+    first = _upsert(numbers={"price": 1.0})
+    other_type = events_pb2.Event(node_upsert={"type": "store", "id": "1", "texts": {"price": "low"}})
+    other_type.event_time.seconds = NOW_S
+    second = _upsert(texts={"price": "cheap", "title": "Bread"})
+    third = _upsert(categories={"title": {"values": ["x"]}})  # The refused one has settled nothing.
+    (batch,), refusals = decoder.decode([_raw(event) for event in (first, other_type, second, third)], NOW_MS)
+    assert len(batch.upserts) == 3
+    assert [refusal.reason for refusal in refusals] == ["wrong_attribute_kind"]
+    assert "'price'" in refusals[0].message
+    _, refusals = decoder.decode([_raw(_upsert(texts={"title": "Bread"}))], NOW_MS)
+    assert [refusal.reason for refusal in refusals] == ["wrong_attribute_kind"]
+
+
+def test_rules_tell_by_the_value() -> None:
+    rules = InteractionRules.from_mapping({"rating>=4": (1.0, True), "rating<2": (0.5, False)})
+    decoder = Decoder(rules, EventSettings())
+    events = [_interaction(type_name="rating", value=value) for value in (5.0, 1.0, 3.0)]
+    (batch,), refusals = decoder.decode([_raw(event) for event in [*events, _interaction(type_name="rating")]], NOW_MS)
+    assert [rules.relations[code] for code in batch.interactions.relation_codes] == ["rating>=4", "rating<2"]
+    assert decoder.num_ignored == 1, "a 3 is no mistake, but nobody takes it"
+    assert [refusal.reason for refusal in refusals] == ["missing_value"]
+
+
+def test_plain_rule_after_a_bound_takes_the_rest() -> None:
+    rules = Settings(
+        interactions={"rating>=4": InteractionSettings(), "rating": InteractionSettings()}
+    ).interaction_rules()
+    decoder = Decoder(rules, EventSettings())
+    events = [_interaction(type_name="rating", value=5), _interaction(type_name="rating")]
+    (batch,), _ = decoder.decode([_raw(event) for event in events], NOW_MS)
+    assert batch.interactions.relation_codes.tolist() == [0, 1]
+
+
+def test_packed_batch_joins_the_singles(decoder: Decoder) -> None:
+    records = [_raw(_interaction("bob", "eggs")), _raw(_packed(values=[1.0, math.nan, 3.0]))]
+    (batch,), refusals = decoder.decode(records, NOW_MS)
+    columns = batch.interactions
+    assert refusals == []
+    rows = list(
+        zip(
+            [columns.user_ids[code] for code in columns.user_codes],
+            [columns.item_ids[code] for code in columns.item_codes],
+            columns.timestamps_ms.tolist(),
+            strict=True,
+        )
+    )
+    assert rows == [
+        ("bob", "milk", NOW_MS - 2),
+        ("ann", "milk", NOW_MS - 1),
+        ("bob", "eggs", NOW_MS),
+        ("ann", "bread", NOW_MS),
+    ]
+    np.testing.assert_array_equal(columns.values, np.array([np.nan, 3.0, np.nan, 1.0], np.float32))
+    assert sorted(columns.user_ids) == ["ann", "bob"]
+    assert {columns.relations[code] for code in columns.relation_codes} == {"purchase"}
+
+
+def test_packed_batch_loses_its_bad_rows_only(decoder: Decoder) -> None:
+    dictionary = ["purchase", "ann", "bread", "", "dream", "x" * 300]
+    rows = {  # user, item, type, time, value
+        "good": (1, 2, 0, NOW_MS, 1.0),
+        "bad_batch": (9, 2, 0, NOW_MS, 1.0),
+        "empty_id": (3, 2, 0, NOW_MS, 1.0),
+        "id_too_long": (1, 5, 0, NOW_MS, 1.0),
+        "unknown_type": (1, 2, 4, NOW_MS, 1.0),
+        "not_finite": (1, 2, 0, NOW_MS, math.inf),
+        "future_time": (1, 2, 0, NOW_MS + 10**9, 1.0),
+        "time_out_of_range": (1, 2, 0, -(2**63), 1.0),
+        "also good": (1, 2, 0, 5, math.nan),
+    }
+    users, items, types, times, values = (list(column) for column in zip(*rows.values(), strict=True))
+    event = events_pb2.Event(
+        batch={
+            "dictionary": dictionary,
+            "users": users,
+            "items": items,
+            "types": types,
+            "event_times_ms": times,
+            "values": values,
+        }
+    )
+    (batch,), refusals = decoder.decode([_raw(event)], NOW_MS)
+    assert batch.interactions.timestamps_ms.tolist() == [5, NOW_MS]
+    names = list(rows)
+    assert {refusal.reason: [names[row] for row in refusal.rows] for refusal in refusals} == {
+        name: [name] for name in names if "good" not in name
+    }
+
+
+def test_packed_rows_that_no_rule_takes_are_ignored_or_lack_a_value() -> None:
+    decoder = Decoder(InteractionRules.from_mapping({"rating>=4": (1.0, True)}), EventSettings())
+    event = _packed(dictionary=["rating", "ann", "bob", "bread", "milk"], values=[5.0, 1.0, math.nan])
+    (batch,), refusals = decoder.decode([_raw(event)], NOW_MS)
+    assert len(batch.interactions) == 1
+    assert decoder.num_ignored == 1
+    assert [(refusal.reason, list(refusal.rows)) for refusal in refusals] == [("missing_value", [2])]
+
+
+def test_packed_batch_of_bad_rows_alone_gives_no_batch(decoder: Decoder) -> None:
+    batches, refusals = decoder.decode([_raw(_packed(types=[1]))], NOW_MS)
+    assert batches == []
+    assert refusals[0].num_events == 3
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"Application/JSON; charset=utf-8"])
+def test_json_gives_what_protobuf_gives(content_type: bytes, decoder: Decoder) -> None:
+    event = _interaction(value=2.0, context={"place": "7"})
+    as_json = json_format.MessageToJson(event).encode()
+    (from_json,), refusals = decoder.decode([_raw(as_json, (("Content-Type", content_type),))], NOW_MS)
+    (from_protobuf,), _ = decoder.decode([_raw(event, (("content-type", b"application/protobuf"),))], NOW_MS)
+    assert refusals == []
+    assert from_json.interactions.contexts == from_protobuf.interactions.contexts
+    for name in ("user_ids", "item_ids", "timestamps_ms", "values", "relation_codes"):
+        np.testing.assert_array_equal(getattr(from_json.interactions, name), getattr(from_protobuf.interactions, name))
+
+
+def test_other_headers_leave_protobuf(decoder: Decoder) -> None:
+    batches, refusals = decoder.decode([_raw(_interaction(), (("traceparent", b"00-1-2-01"),))], NOW_MS)
+    assert (len(batches), refusals) == (1, [])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([(), JSON, (("content-type", b"\xff"),), (("content-type", None),)]))
+def test_arbitrary_bytes_never_raise(value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
+    decoder = Decoder(Settings().interaction_rules(), EventSettings())
+    batches, refusals = decoder.decode([RawEvent(value, headers=headers)], NOW_MS)
+    assert len(refusals) + len(batches) + decoder.num_ignored >= 1
+
+
+_strings = st.one_of(st.sampled_from(["purchase", "rating", "ann", ""]), st.text(max_size=5))
+_doubles = st.floats(allow_nan=True, allow_infinity=True)
+_counts = st.integers(0, 5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_arbitrary_messages_never_raise(data: st.DataObject) -> None:
+    draw = data.draw
+    event = events_pb2.Event(event_id=draw(_strings))
+    if draw(st.booleans()):
+        event.event_time.seconds = draw(st.integers(-(2**63), 2**63 - 1))
+        event.event_time.nanos = draw(st.integers(-(2**31), 2**31 - 1))
+    kind = draw(st.integers(0, 4))
+    if kind == 0:
+        event.interaction.user, event.interaction.item, event.interaction.type = draw(st.tuples(*[_strings] * 3))
+        event.interaction.value = draw(_doubles)
+        event.interaction.context.update(draw(st.dictionaries(_strings, _strings, max_size=3)))
+    elif kind == 1:
+        event.node_upsert.type, event.node_upsert.id = draw(st.tuples(_strings, _strings))
+        event.node_upsert.numbers.update(draw(st.dictionaries(_strings, _doubles, max_size=3)))
+        event.node_upsert.texts.update(draw(st.dictionaries(_strings, _strings, max_size=3)))
+        event.node_upsert.categories[draw(_strings)].values.extend(draw(st.lists(_strings, max_size=2)))
+    elif kind == 2:
+        event.relation.source_id, event.relation.weight = draw(st.tuples(_strings, _doubles))
+    elif kind == 3:
+        event.node_delete.type, event.node_delete.id = draw(st.tuples(_strings, _strings))
+    else:
+        event.batch.dictionary.extend(draw(st.lists(_strings, max_size=4)))
+        rows = draw(_counts)
+        for column in (event.batch.users, event.batch.items, event.batch.types):
+            column.extend(draw(st.lists(st.integers(0, 4), min_size=rows, max_size=rows)))
+        event.batch.event_times_ms.extend(
+            draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=rows, max_size=rows))
+        )
+        event.batch.values.extend(draw(st.lists(st.floats(width=32), max_size=rows)))
+    decoder = Decoder(Settings().interaction_rules(), EventSettings())
+    batches, refusals = decoder.decode([_raw(event)], NOW_MS)
+    for batch in batches:
+        assert all(batch.interactions.user_ids)
+        assert not np.isinf(batch.interactions.values).any()
+    assert list(itertools.chain(batches, refusals)) or decoder.num_ignored

@@ -1,0 +1,116 @@
+"""The likelihood of choices: its curvature is its slope's slope, and its peak is where a general optimiser finds it."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from springtide.training.exponents.likelihood import (
+    GaussianPrior,
+    Rows,
+    information,
+    maximise,
+    softmax_covariance,
+    softmax_moments,
+)
+
+NUM_CHOICES, NUM_FEATURES = 2_000, 4
+
+
+def test_covariance_is_the_slope_of_the_expected_features():
+    generator = np.random.default_rng(0)
+    features, is_seen = generator.normal(size=(60, 3)).astype(np.float32), generator.random(60) < 0.4
+    corrections, stops = generator.normal(size=60).astype(np.float32), np.array([20, 45, 60])
+    at = generator.normal(size=(2, 3)).astype(np.float32)
+    covariance = softmax_covariance(features, is_seen, corrections, stops, at)
+    step = np.float32(1e-2)
+    for place in range(6):
+        up, down = at.copy(), at.copy()
+        up.flat[place] += step
+        down.flat[place] -= step
+        expected = [softmax_moments(features, is_seen, corrections, stops, point)[1].ravel() for point in (up, down)]
+        np.testing.assert_allclose(covariance[place], (expected[0] - expected[1]) / (2 * step), atol=2e-3)
+
+
+def rows_of(similarity: float = 0.0) -> Rows:
+    """Return choices among 10 to 30 alternatives; the last feature is nearly the first, by its correlation."""
+    generator = np.random.default_rng(1)
+    lengths = generator.integers(10, 31, NUM_CHOICES)
+    features = generator.normal(size=(lengths.sum(), NUM_FEATURES)).astype(np.float32)
+    features[:, -1] = similarity * features[:, 0] + np.sqrt(1.0 - similarity**2) * features[:, -1]
+    is_seen = generator.random(len(features)) < 0.3
+    true = np.array([[1.0, -0.7, 0.0, 0.5], [0.5, 0.0, 2.0, 0.0]])
+    logits = (features * true[is_seen.astype(int)]).sum(1) + generator.gumbel(size=len(features))
+    stops = np.cumsum(lengths)
+    for start, stop in zip(stops - lengths, stops, strict=True):  # The one that was chosen comes first.
+        best = start + int(logits[start:stop].argmax())
+        for column in (features, is_seen):
+            column[[start, best]] = column[[best, start]]
+    return Rows(features, is_seen, np.zeros(len(features), np.float32), stops)
+
+
+def negative_log(rows: Rows, belief: GaussianPrior, exponents: np.ndarray) -> float:
+    """Return the mean negative log-likelihood, in plain numpy and double precision."""
+    scores = (rows.features.astype(np.float64) * exponents[rows.is_seen.astype(int)]).sum(1)
+    first = rows.stops - np.diff(rows.stops, prepend=0)
+    totals = np.log(np.add.reduceat(np.exp(scores), first))
+    off = 0.5 * (belief.precision * (exponents - belief.mean) ** 2).sum()
+    return float((totals - scores[first]).mean() + off)
+
+
+def belief_of(mean: float = 0.0, precision: float = 1e-3) -> GaussianPrior:
+    return GaussianPrior(np.full((2, NUM_FEATURES), mean), np.full((2, NUM_FEATURES), precision))
+
+
+@pytest.mark.parametrize("similarity", [0.0, 0.999])
+@pytest.mark.parametrize("is_signed", [True, False])
+@pytest.mark.parametrize("belief", [belief_of(), belief_of(1.0, 0.2)])
+def test_peak_is_where_a_general_optimiser_finds_it(similarity, is_signed, belief):
+    rows, signed = rows_of(similarity), np.full((2, NUM_FEATURES), is_signed)
+    found, loss = maximise(rows, np.ones((2, NUM_FEATURES), bool), signed, belief)
+    peak = minimize(
+        lambda at: negative_log(rows, belief, at.reshape(2, -1)),
+        np.zeros(2 * NUM_FEATURES),
+        bounds=[(None, None) if is_signed else (0.0, None)] * 2 * NUM_FEATURES,
+    )
+    assert loss == pytest.approx(peak.fun, abs=2e-6)
+    np.testing.assert_allclose(found.ravel(), peak.x, atol=0.03 if similarity else 5e-3)
+    assert is_signed or (found >= 0.0).all()
+
+
+def test_what_is_not_sought_is_0():
+    is_free = np.ones((2, NUM_FEATURES), bool)
+    is_free[0, 1] = is_free[1, 2] = False
+    found, _ = maximise(rows_of(), is_free, np.ones_like(is_free), belief_of())
+    assert found[0, 1] == found[1, 2] == 0.0
+    assert (found[is_free] != 0.0).all()
+
+
+def test_nothing_sought_changes_nothing():
+    none = np.zeros((2, NUM_FEATURES), bool)
+    found, loss = maximise(rows_of(), none, none, belief_of())
+    assert not found.any()
+    assert loss == pytest.approx(negative_log(rows_of(), belief_of(), found), abs=1e-5)
+
+
+def test_start_at_the_peak_stays_there():
+    every = np.ones((2, NUM_FEATURES), bool)
+    found, loss = maximise(rows_of(), every, every, belief_of())
+    again, loss_again = maximise(rows_of(), every, every, belief_of(), found)
+    np.testing.assert_allclose(again, found, atol=2e-3)
+    assert loss_again == pytest.approx(loss, abs=1e-6)
+
+
+def test_belief_adds_to_what_a_choice_tells():
+    rows, at = rows_of(), np.zeros((2, NUM_FEATURES))
+    more = information(rows, at, belief_of(precision=0.5)) - information(rows, at, belief_of(precision=0.0))
+    np.testing.assert_allclose(more, 0.5 * np.eye(2 * NUM_FEATURES), atol=1e-6)
+
+
+def test_some_choices_are_whole_ones():
+    rows = rows_of()
+    some = rows.some(100)
+    assert len(some.stops) == 100
+    lengths, of_some = np.diff(rows.stops, prepend=0), np.diff(some.stops, prepend=0)
+    np.testing.assert_array_equal(of_some, lengths[::20])
+    np.testing.assert_array_equal(some.features[: of_some[0]], rows.features[: lengths[0]])
+    assert rows.some(NUM_CHOICES) is rows

@@ -1,0 +1,106 @@
+"""Inputs under an encoder: over the whole graph, over sampled neighbourhoods, with ids left out and noise added."""
+
+import pytest
+import torch
+from torch_geometric.nn import MeanAggregation
+
+from springtide.events.model import NodeUpsert
+from springtide.testing import even_odd_events, even_odd_state, quick_model, quick_settings, state_of, training_graph_of
+from springtide.training.graph import Nodes
+from springtide.training.network import Inputs, Network
+from springtide_plugins.encoders.graphsage import GraphSAGE
+
+WIDTH = 8
+
+
+@pytest.fixture
+def graph():
+    return training_graph_of(even_odd_state(10))
+
+
+def network_of(graph, id_dropout: float = 0.0, num_layers: int = 2) -> Network:
+    torch.manual_seed(0)
+    return Network(Inputs(graph.nodes, WIDTH, id_dropout), GraphSAGE(WIDTH, num_layers, MeanAggregation())).eval()
+
+
+def test_sampled_neighbourhoods_as_wide_as_the_graph_give_what_the_graph_gives(graph):
+    network, nodes = network_of(graph), torch.tensor([13, 2, 0, 7])
+    whole = network.levels(graph.edges)
+    sampled = network.sampled_levels(graph.edges, nodes, fanout=100, generator=torch.Generator())
+    for level, of_whole in zip(sampled, whole, strict=True):
+        torch.testing.assert_close(level, of_whole[nodes])
+
+
+def test_narrow_neighbourhoods_differ_from_draw_to_draw(graph):
+    network, nodes, generator = network_of(graph), torch.arange(20), torch.Generator().manual_seed(0)
+    one, other = (network.sampled_levels(graph.edges, nodes, 1, generator)[-1] for _ in range(2))
+    assert one.shape == (20, WIDTH)
+    assert not torch.equal(one, other)
+
+
+def test_narrow_neighbourhoods_by_age_are_of_the_latest(graph):
+    network, generator, half_an_hour_days = network_of(graph), torch.Generator().manual_seed(0), 0.5 / 24
+    ages = {}
+    for half_life_days in (None, half_an_hour_days):  # An hour lies between two events.
+        drawn = [graph.edges.block(torch.arange(20), 1, generator, half_life_days)[0].age_days for _ in range(50)]
+        ages[half_life_days] = torch.cat(drawn).mean()
+    assert ages[half_an_hour_days] < 0.7 * ages[None]
+    uniform, by_age = (
+        network.sampled_levels(graph.edges, torch.arange(20), 1, generator.manual_seed(0), 0.0, half_life_days)[-1]
+        for half_life_days in (None, half_an_hour_days)
+    )
+    assert not torch.equal(uniform, by_age)
+
+
+def test_training_draws_neighbours_by_age_where_settings_say_so():
+    state, levels = even_odd_state(10), []
+    for half_life_days in (None, 0.1):
+        settings = quick_settings(
+            model={"encoder": {"name": "graphsage", "options": {"fanout": 1}}},
+            training={"sampling_half_life_days": half_life_days, "steps": 2, "fine_tune_steps": 1},
+        )
+        levels.append(quick_model(state, settings).tensors)
+    assert any(not torch.equal(torch.as_tensor(of), torch.as_tensor(levels[1][name])) for name, of in levels[0].items())
+
+
+def test_gradients_of_a_sampled_step_reach_the_wanted_nodes_and_their_neighbours_alone(graph):
+    network = network_of(graph)
+    network.sampled_levels(graph.edges, torch.tensor([0]), 100, torch.Generator())[1].sum().backward()
+    users, items = network.inputs.ids
+    assert users.grad.any(dim=1).nonzero().flatten().tolist() == [0]
+    assert items.grad.any(dim=1).nonzero().flatten().tolist() == [2, 4, 6, 8], "user 0 took even items but item 0"
+
+
+def test_id_dropout_leaves_ids_out_in_training_alone():
+    graph = training_graph_of(even_odd_state(200))
+    inputs = network_of(graph, id_dropout=0.25).inputs
+    assert torch.equal(inputs(), torch.cat(list(inputs.ids)))
+    left_out = (inputs.train()() == 0).all(dim=1).float().mean()
+    assert float(left_out) == pytest.approx(0.25, abs=0.06)
+
+
+def test_attributes_and_numbers_speak_for_a_node_without_its_id():
+    upserts = [
+        NodeUpsert("item", "i0", {"kind": ("a", "b")}, {"price": 3.0}),
+        NodeUpsert("item", "i1", {}, {"price": 1.0}),
+    ]
+    state = state_of(even_odd_events(4), upserts=upserts)
+    inputs = Inputs(Nodes.of(state.graph.view()), WIDTH)
+    with torch.no_grad():
+        for ids in inputs.ids:
+            ids.zero_()
+        levels = inputs()[4:]  # Users come first.
+        price, has_price = inputs.numbers[1]
+        # Prices 3 and 1: mean 2, deviation 1.
+        torch.testing.assert_close(levels[0], inputs.values[1].mean(0) + price + has_price)
+        torch.testing.assert_close(levels[1], has_price - price)
+        assert not levels[2].any()
+
+
+def test_noise_is_a_step_of_its_length_after_each_layer(graph):
+    network = network_of(graph, num_layers=1)  # Its one layer has no ReLU, so no sign is 0.
+    still, moved = network.levels(graph.edges), network.levels(graph.edges, noise=0.1)
+    assert torch.equal(still[0], moved[0])
+    step = moved[1] - still[1]
+    torch.testing.assert_close(step.norm(dim=1), torch.full((20,), 0.1))
+    assert (step * still[1] >= 0).all(), "no step leaves its orthant"

@@ -1,0 +1,387 @@
+"""Retraining and fine-tuning: from a live state to a model that loads."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from springtide.clock import MS_PER_DAY
+from springtide.errors import ModelError, TrainingError
+from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
+from springtide.model.artifact import exponents_of
+from springtide.model.attributes import Attributes
+from springtide.model.exponents import FALLBACK_EXPONENTS
+from springtide.model.registry import ModelStore
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.serving_model import ServingModel
+from springtide.state import LiveState
+from springtide.testing import (
+    START_MS,
+    even_odd_events,
+    even_odd_state,
+    interactions_of,
+    quick_model,
+    quick_settings,
+    state_of,
+    training_graph_of,
+)
+from springtide.training.links import Ratings
+from springtide.training.loop import Progress, frozen_warmup_then_cosine, warmup_then_cosine
+from springtide.training.sampling import PositiveSampler, is_seen
+from springtide.training.train import train
+
+PLUGINS = load_plugins()
+LATER_MS = START_MS + 400 * MS_PER_DAY
+
+
+def serving(artifact) -> ServingModel:
+    return ServingModel.from_artifact(artifact, PLUGINS)
+
+
+def test_interactions_add_up_to_edges_in_both_directions():
+    events = [("u0", "i1", 0), ("u1", "i0", MS_PER_DAY), ("u0", "i1", 2 * MS_PER_DAY)]
+    graph = training_graph_of(state_of(events, upserts=[NodeUpsert("item", "i0"), NodeUpsert("item", "i1")]))
+    # Users are nodes 0 and 1, items 2 and 3. User 0 had item 1 twice: log(1 + 2).
+    assert graph.edges.target.tolist() == [0, 1, 2, 3]
+    assert graph.edges.source.tolist() == [3, 2, 1, 0]
+    assert graph.edges.weight.tolist() == pytest.approx(np.log([3, 2, 2, 3]).tolist())
+    assert graph.edges.age_days.tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert graph.edges.target_degree.tolist() == pytest.approx(np.log([3, 2, 2, 3]).tolist())
+    assert graph.strengths.tolist() == pytest.approx(np.log([3, 2, 3]).tolist()), "of the edge each adds up to"
+
+
+def test_old_interactions_fade():
+    graph = training_graph_of(state_of([("u0", "i0", 0), ("u0", "i1", 10 * MS_PER_DAY)]), half_life_days=10.0)
+    assert graph.edges.weight[graph.edges.target == 0].tolist() == pytest.approx(np.log([1.5, 2.0]).tolist())
+
+
+def test_edges_of_one_target_come_oldest_first():
+    graph = training_graph_of(state_of([("u0", "i1", 0), ("u1", "i0", MS_PER_DAY), ("u0", "i0", 2 * MS_PER_DAY)]))
+    assert graph.edges.source[graph.edges.target == 0].tolist() == [2, 3], "i1 (node 2) was taken before i0"
+    assert graph.edges.age_days[graph.edges.target == 0].tolist() == [2.0, 0.0]
+
+
+def test_attributes_are_values_that_add_up_to_one_for_each_node():
+    upserts = [
+        NodeUpsert("item", "i0", categories={"brand": ("a",), "kind": ("x", "y")}),
+        NodeUpsert("item", "i1"),
+        NodeUpsert("item", "i2", categories={"kind": ("y",)}),
+    ]
+    nodes = state_of(upserts=upserts).graph.nodes("item")
+    attributes = Attributes.of(nodes, 3)
+    edges = attributes.edges(len(attributes.vocabulary))
+    assert sorted(attributes.vocabulary) == ["brand=a", "kind=x", "kind=y"]
+    assert edges.target.tolist() == [0, 0, 0, 2]
+    assert edges.weight.tolist() == pytest.approx([1 / 3] * 3 + [1.0])
+    assert Attributes.of(nodes, 3, known=["kind=y"]).vocabulary[0] == "kind=y", "a value that was known lost its code"
+
+
+def test_positives_are_drawn_by_their_weight_and_stay_with_their_user():
+    graph = training_graph_of(state_of([("u0", "i0", 1), ("u1", "i1", 2), ("u0", "i2", 3), ("u2", "i0", 4)]))
+    sampler = PositiveSampler(graph, np.array([3.0, 1.0, 1.0, 0.0]))
+    assert sampler.active_users.tolist() == [0, 1], "a user whose interactions are never drawn takes no part"
+    drawn = graph.interactions.item_rows[sampler.draw(np.array([0, 1]), 4_000, np.random.default_rng(0))]
+    assert set(drawn[0]) == {0, 2}
+    assert set(drawn[1]) == {1}
+    assert (drawn[0] == 0).mean() == pytest.approx(0.75, abs=0.03)
+
+
+def test_every_active_user_is_in_a_batch_once():
+    graph = training_graph_of(even_odd_state(8))
+    sampler = PositiveSampler(graph, np.ones(len(graph.interactions)))
+    batches = sampler.batches(3, np.random.default_rng(0))
+    for _ in range(2):
+        assert sorted(np.concatenate([next(batches) for _ in range(3)])) == list(range(8))
+
+
+def test_users_are_visited_as_often_as_their_chances_say():
+    graph = training_graph_of(even_odd_state(8))
+    visits = np.array([1.0, 1.0, 0.25, 0.25, 0.25, 0.25, 0.0, 0.0])
+    sampler = PositiveSampler(graph, np.ones(len(graph.interactions)), visits)
+    assert sampler.users_per_pass == 3.0
+    batches = sampler.batches(8, np.random.default_rng(0))
+    visited = np.concatenate([next(batches) for _ in range(1_000)])  # One batch holds a pass.
+    np.testing.assert_allclose(np.bincount(visited, minlength=8) / 1_000, visits, atol=0.05)
+
+
+def test_somebody_has_to_be_visited():
+    graph = training_graph_of(even_odd_state(8))
+    with pytest.raises(ValueError, match="wanted a chance above 0"):
+        PositiveSampler(graph, np.ones(len(graph.interactions)), np.zeros(8))
+
+
+def test_fine_tuning_takes_as_many_steps_as_those_need_who_did_something_new(model):
+    events = [*even_odd_events(), *[("u3", "i1", 2 * 10**12 + minute) for minute in range(20)]]
+    settings = quick_settings(training={"fine_tune_steps": 1, "batch_users": 1, "min_passes": 4})
+    steps: dict[str, int] = {}
+    train(
+        state_of(events),
+        settings,
+        load_plugins(),
+        mode="fine_tune",
+        base=model,
+        on_progress=lambda now: steps.update({now.stage: now.total}),
+    )
+    assert steps["learn the latest"] == 8, "four passes over the one and one other"
+
+
+def test_own_items_are_marked_among_the_sampled():
+    graph = training_graph_of(state_of([("u0", "i0", 1), ("u1", "i1", 2), ("u0", "i2", 3)]))
+    sampler = PositiveSampler(graph, np.ones(3))
+    marks = is_seen(sampler, np.array([1, 0]), np.array([2, 1, 1, 0]), num_items=3)
+    assert marks.tolist() == [[False, True, True, False], [True, False, False, True]]
+
+
+def test_learning_rate_warms_up_and_cools_down():
+    rates = [warmup_then_cosine(step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_a_trained_network_is_listened_to_first_and_then_moved_with_care():
+    rates = [frozen_warmup_then_cosine(step, 50) for step in range(50)]
+    assert rates[:10] == [0.0] * 10
+    assert rates[10] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+    assert frozen_warmup_then_cosine(0, 1) > 0.0, "a single step has nothing to listen for"
+
+
+@pytest.fixture(scope="module")
+def state() -> LiveState:
+    return even_odd_state()
+
+
+@pytest.fixture(scope="module")
+def model(state):
+    return quick_model(state)
+
+
+def test_retrained_model_is_published_and_loads(state, model, tmp_path):
+    store = ModelStore(str(tmp_path))
+    loaded = store.load(store.publish(model))
+    assert loaded.manifest.training == "retrain"
+    assert loaded.manifest.graph_cut["num_interactions"] == state.num_events
+    assert loaded.manifest.graph_cut["newest_ms"] == state.graph.newest_ms
+    assert loaded.manifest.parts["encoder"]["name"] == "lightgcn"
+    served = serving(loaded)
+    assert served.version == "000001"
+    torch.testing.assert_close(served.users.vectors.norm(dim=1), torch.ones(24))
+
+
+def test_training_is_the_same_every_time(state, model):
+    again = quick_model(state)
+    for name, tensor in model.tensors.items():
+        assert torch.equal(tensor, again.tensors[name]), name
+    assert again.manifest.exponents == model.manifest.exponents
+
+
+def test_training_is_another_under_another_seed(state, model):
+    other = quick_model(state, quick_settings(training={"seed": 1}))
+    assert not torch.equal(other.tensors["vectors"], model.tensors["vectors"])
+
+
+def test_progress_is_told_stage_by_stage(state):
+    told: list[Progress] = []
+    settings = quick_settings(training={"steps": 3, "fine_tune_steps": 2})
+    train(state, settings, PLUGINS, mode="retrain", on_progress=told.append)
+    stages = [(progress.stage, progress.done, progress.total) for progress in told]
+    assert stages == [
+        ("learn", 1, 3),
+        ("learn", 2, 3),
+        ("learn", 3, 3),
+        ("exponents", 0, 1),
+        ("exponents", 1, 1),
+        ("learn the latest", 1, 2),
+        ("learn the latest", 2, 2),
+    ]
+    assert all(progress.loss is not None for progress in told if progress.stage != "exponents")
+
+
+def test_loss_falls(state):
+    told: list[Progress] = []
+    train(state, quick_settings(), PLUGINS, mode="retrain", on_progress=told.append)
+    losses = [progress.loss for progress in told if progress.stage == "learn"]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.5
+
+
+def test_all_users_are_passed_through_even_if_that_takes_more_steps(state):
+    told: list[Progress] = []
+    settings = quick_settings(training={"steps": 1, "min_passes": 3.0, "batch_users": 10})
+    train(state, settings, PLUGINS, mode="retrain", on_progress=told.append)
+    assert max(progress.total for progress in told if progress.stage == "learn") == 8  # 3 · 24 / 10, rounded up.
+
+
+def test_few_events_leave_the_exponents_as_they_are_without_a_model():
+    # A quarter of 144 interactions are fewer than the 50 that say something.
+    assert exponents_of(quick_model(even_odd_state(18)).manifest) == FALLBACK_EXPONENTS
+
+
+def test_slice_is_widened_until_it_tells_enough():
+    # 7 % of 264 interactions are 18; a quarter are 66.
+    model = quick_model(even_odd_state(24))
+    assert model.manifest.metrics["exponent_events"] == 66
+    assert exponents_of(model.manifest) != FALLBACK_EXPONENTS
+
+
+def test_exponents_are_learned_where_there_are_enough_events(state):
+    settings = quick_settings(training={"exponent_slice": 0.4}, ranking={"context_weights": {"popularity": {}}})
+    learned = quick_model(even_odd_state(settings=settings), settings)
+    assert learned.manifest.metrics["exponent_events"] > 50
+    assert exponents_of(learned.manifest) != FALLBACK_EXPONENTS
+    assert learned.manifest.temperature == pytest.approx(1 / exponents_of(learned.manifest).unseen.cosine)
+
+
+def test_too_few_interactions_are_refused():
+    with pytest.raises(TrainingError, match="wanted at least 10 positive interactions, got 2"):
+        quick_model(state_of([("u0", "i0", 1), ("u1", "i0", 2)]))
+
+
+def test_negative_interactions_are_not_learned_from():
+    state = state_of([("u0", "i0", 1)] * 20)
+    state.apply(EventBatch(interactions_of([("u0", "i1", 2)] * 100, relation="dislike")))
+    assert quick_model(state).manifest.graph_cut["num_interactions"] == 20
+
+
+def test_loss_that_is_not_finite_is_refused(state):
+    settings = quick_settings(training={"learning_rate": 1e38})
+    with pytest.raises(TrainingError, match=r"the loss of step .* is nan: wanted a finite number"):
+        quick_model(state, settings)
+
+
+def test_fine_tuning_without_a_model_is_refused(state):
+    with pytest.raises(TrainingError, match="retrain first"):
+        train(state, quick_settings(), PLUGINS, mode="fine_tune")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"width": 8}, {"num_layers": 1}, {"encoder": {"name": "graphsage"}}, {"aggregator": {"name": "mean"}}]
+)
+def test_fine_tuning_a_model_of_another_shape_is_refused(state, model, changed):
+    with pytest.raises(TrainingError, match="a model of the same parts and width"):
+        quick_model(state, quick_settings(model={"width": 16, **changed}), base=model)
+
+
+def test_fine_tuning_takes_up_new_users_and_items(model):
+    state = even_odd_state()
+    state.apply(EventBatch(interactions_of([("u0", "new item", LATER_MS), ("new user", "i2", LATER_MS + 1)])))
+    tuned = quick_model(state, base=model)
+    assert tuned.manifest.training == "fine_tune"
+    assert (tuned.node_ids["user"][-1], tuned.node_ids["item"][-1]) == ("new user", "new item")
+    served = serving(tuned)
+    cosines = served.items.vectors @ served.users.vectors[served.users.row_of["new user"]]
+    assert cosines[0::2].mean() > cosines[1:24:2].mean(), "the new user took an even item"
+
+
+def test_fine_tuning_goes_on_from_the_model(state, model):
+    tuned = quick_model(state, quick_settings(training={"fine_tune_steps": 1, "learning_rate": 1e-9}), base=model)
+    torch.testing.assert_close(tuned.tensors["vectors"], model.tensors["vectors"], atol=1e-5, rtol=0)
+    assert tuned.manifest.exponents == model.manifest.exponents
+
+
+def test_fine_tuning_finds_nodes_by_id_and_not_by_row(model):
+    upserts = [NodeUpsert(kind, f"{kind[0]}{row}") for kind in ("user", "item") for row in reversed(range(24))]
+    events = even_odd_state().positive_interactions(even_odd_state().graph.view())
+    named = [
+        (f"u{user}", f"i{item}", int(time))
+        for user, item, time in zip(events.user_rows, events.item_rows, events.timestamps_ms, strict=True)
+    ]
+    settings = quick_settings(training={"fine_tune_steps": 1, "learning_rate": 1e-9})
+    tuned = quick_model(state_of(named, upserts=upserts), settings, base=model)
+    users = {user_id: row for row, user_id in enumerate(tuned.node_ids["user"])}
+    torch.testing.assert_close(tuned.tensors["vectors"][users["u3"]], model.tensors["vectors"][3], atol=1e-4, rtol=0)
+
+
+def test_fine_tuning_keeps_the_codes_of_attribute_values():
+    def with_brand(brand: str) -> LiveState:
+        return state_of(
+            [(f"u{number % 3}", f"i{number % 5}", number) for number in range(60)],
+            upserts=[NodeUpsert("item", "i0", categories={"brand": (brand,)})],
+        )
+
+    base = quick_model(with_brand("b"))
+    tuned = quick_model(with_brand("a"), base=base)
+    assert base.attribute_values["item"] == ["brand=b"]
+    assert tuned.attribute_values["item"] == ["brand=b", "brand=a"]
+
+
+def test_forgotten_nodes_are_in_no_later_model(model):
+    state = even_odd_state()
+    deletes = [NodeDelete("user", "u3", LATER_MS), NodeDelete("item", "i4", LATER_MS)]
+    state.apply(EventBatch(interactions_of([]), deletes=deletes))
+    for later in (quick_model(state), quick_model(state, base=model)):
+        assert "u3" not in later.node_ids["user"]
+        assert "i4" not in later.node_ids["item"]
+        assert (later.node_ids["user"][3], later.node_ids["item"][4]) == ("", ""), "a row stays taken"
+        served = serving(later)
+        assert "" not in served.users.row_of
+        assert "u3" not in served.users.row_of
+
+
+def test_checkpoint_and_request_stand_in_the_manifest(state):
+    settings = quick_settings(training={"steps": 1, "fine_tune_steps": 1})
+    manifest = train(state, settings, PLUGINS, mode="retrain", request_id="request-7").manifest
+    assert manifest.request_id == "request-7"
+    assert manifest.graph_cut["checkpoint"] == ""
+
+
+def test_model_that_does_not_fit_its_manifest_is_refused(model):
+    tensors = {name: tensor for name, tensor in model.tensors.items() if name != "levels"}
+    with pytest.raises(ModelError, match="does not fit its own manifest: 'levels'"):
+        serving(dataclasses.replace(model, tensors=tensors))
+
+
+KINDS = {
+    "model": {"tasks": {"kinds": {"name": "node_classification", "options": {"attribute": "kind"}, "weight": 0.5}}}
+}
+
+
+def with_kinds() -> LiveState:
+    upserts = [NodeUpsert(kind, f"{kind[0]}{row}") for kind in ("user", "item") for row in range(24)]
+    kinds = [NodeUpsert("item", f"i{row}", {"kind": ("odd" if row % 2 else "even",)}) for row in range(20)]
+    return state_of(even_odd_events(24), upserts=[*upserts, *kinds])
+
+
+def test_task_is_learned_beside_the_main_loss():
+    settings = quick_settings(model={"width": 16, **KINDS["model"]})
+    model = quick_model(with_kinds(), settings)
+    tasks = {name: tensor for name, tensor in model.tensors.items() if name.startswith("tasks.kinds.")}
+    assert tasks
+    assert model.attribute_values["item"] == [], "a label is no input"
+    alone = quick_model(with_kinds(), quick_settings())
+    assert alone.attribute_values["item"] == ["kind=even", "kind=odd"]
+    served = serving(model)
+    assert served.items.vectors.shape == (24, 16)
+
+
+def test_fine_tuning_goes_on_with_what_a_task_learned():
+    settings = quick_settings(
+        model={"width": 16, **KINDS["model"]}, training={"fine_tune_steps": 1, "learning_rate": 1e-9}
+    )
+    base = quick_model(with_kinds(), quick_settings(model={"width": 16, **KINDS["model"]}))
+    tuned = quick_model(with_kinds(), settings, base=base)
+    for name, tensor in base.tensors.items():
+        if name.startswith("tasks."):
+            torch.testing.assert_close(tuned.tensors[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_fine_tuning_a_model_of_other_labels_is_refused():
+    base = quick_model(with_kinds())
+    with pytest.raises(TrainingError, match="a model of the same parts and width"):
+        quick_model(with_kinds(), quick_settings(model={"width": 16, **KINDS["model"]}), base=base)
+
+
+def test_ratings_are_read_from_the_types_whose_value_is_one():
+    state = state_of([(f"u{row % 4}", f"i{row % 5}", row) for row in range(40)])
+    rated = interactions_of([("u0", "i1", 100), ("u1", "i2", 101), ("u2", "i3", 102)], "rating")
+    state.apply(EventBatch(dataclasses.replace(rated, values=np.array([1.0, 5.0, 3.0], np.float32))))
+    counted = interactions_of([("u0", "i1", 103)])
+    state.apply(EventBatch(dataclasses.replace(counted, values=np.array([7.0], np.float32))))
+    ratings = Ratings.of(state.graph.view(), [("user", "rating", "item")], None)
+    assert ratings.ratings.tolist() == [-1.0, 1.0, 0.0], "the quantity of a purchase is no rating"
+    assert ratings.item_rows.tolist() == [1, 2, 3]
+    assert len(Ratings.of(state.graph.view(), [("user", "rating", "item")], 101).ratings) == 0, (
+        "one value tells nothing"
+    )

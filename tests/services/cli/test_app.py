@@ -1,0 +1,106 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMANDS = (
+    "up",
+    "broker",
+    "serve",
+    "train",
+    "publish",
+    "recommend",
+    "explain",
+    "season",
+    "models",
+    "plugins",
+    "config",
+    "evaluate",
+    "demo",
+)
+SPRINGTIDE = Path(sys.executable).with_name("springtide")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SPRINGTIDE_SETTINGS", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SPRINGTIDE, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_is_there_at_once_and_names_every_command() -> None:
+    times_s = []
+    for _ in range(3):
+        start_s = time.perf_counter()
+        done = run("--help")
+        times_s.append(time.perf_counter() - start_s)
+
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+    assert min(times_s) < 0.4
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, springtide_services.cli.app\n"
+        "print(sorted({'torch', 'numpy', 'pydantic', 'grpc', 'kafka', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_wrong_setting_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "springtide.toml").write_text("[kafka]\nbotstrap_servers = 'x'\n")
+
+    done = run("config", "show")
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "springtide: springtide.toml: no setting named 'kafka.botstrap_servers' "
+        "(did you mean kafka.bootstrap_servers?)\n"
+    )
+
+
+def test_config_show_prints_settings_and_masks_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.toml").write_text("[server]\nport = 7000\n")
+    monkeypatch.setenv("SPRINGTIDE_KAFKA__CLIENT_OPTIONS", json.dumps({"sasl_plain_password": "hush"}))
+
+    done = run("config", "show", "--settings", "mine.toml")
+
+    assert "port = 7000  # mine.toml" in done.stdout
+    assert 'sasl_plain_password = "***"' in done.stdout
+    assert "hush" not in done.stdout
+
+
+@pytest.mark.parametrize("command", [["serve"], ["publish", "events.jsonl"]])
+def test_command_that_needs_a_broker_says_so_without_one(command: list[str]) -> None:
+    done = run(*command)
+
+    assert done.returncode == 2
+    assert "wanted kafka.bootstrap_servers, or KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_recommend_without_a_server_is_one_line() -> None:
+    done = run("recommend", "anybody", "--address", "127.0.0.1:1")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("springtide: no server answers at 127.0.0.1:1")
+    assert done.stderr.count("\n") == 1
+
+
+def test_category_filter_that_cannot_be_read_is_refused() -> None:
+    done = run("recommend", "anybody", "--only", "department")
+
+    assert done.returncode == 1
+    assert "wanted ATTRIBUTE=VALUE, got 'department'" in done.stderr

@@ -1,0 +1,76 @@
+"""The `status` command: what is shown of a server's status."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+
+from springtide.v1 import admin_pb2 as pb
+from springtide_services.cli.status_tables import drop_words, quality_table, status_table
+
+QUALITY = pb.LiveQuality(
+    recent=pb.WindowQuality(
+        model_version="000002",
+        all=pb.RankingQuality(num_questions=1_000, ndcg_at_20=0.25, hit_rate_at_20=0.5, mrr=0.125),
+        new_to_user=pb.RankingQuality(num_questions=400, ndcg_at_20=0.0625),
+    ),
+    versions=[
+        pb.WindowQuality(model_version="000002", all=pb.RankingQuality(num_questions=3, ndcg_at_20=1.0)),
+        pb.WindowQuality(all=pb.RankingQuality()),
+    ],
+)
+
+
+def lines(table: Table) -> list[str]:
+    console = Console(width=160, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return [" ".join(line.split()) for line in capture.get().splitlines()]
+
+
+def test_a_window_is_shown_with_its_figures_and_a_version_without_questions_with_none() -> None:
+    _, heading, *rows = lines(quality_table(QUALITY))
+    assert heading == "events NDCG@20 hits@20 MRR new to the user NDCG@20"
+    assert rows == [
+        "the latest 1,000 0.2500 0.5000 0.1250 400 0.0625",
+        "000002 3 1.0000 0.0000 0.0000 0",
+        "fallback 0",
+    ]
+
+
+def test_a_drop_is_told_with_the_training_that_it_asked_for() -> None:
+    drop = pb.QualityDrop(model_version="000002", first_ndcg_at_20=0.25, ndcg_at_20=0.125)
+    assert drop_words(drop) == "000002 fell from NDCG@20 0.2500 to 0.1250, and is asking for a training"
+    drop.request_id = "abc"
+    assert drop_words(drop).endswith("asked for training abc")
+
+
+def test_status_of_a_server_that_has_nothing_yet() -> None:
+    assert lines(status_table(pb.GetStatusResponse(lag_events=-1))) == [
+        "serves none (the fallback ranks)",
+        "stream the broker is away",
+        "nodes none",
+        "edges none",
+        "dead letters none",
+    ]
+
+
+def test_status_of_a_server_at_work() -> None:
+    status = pb.GetStatusResponse(
+        model_version="000002",
+        is_broker_connected=True,
+        lag_events=1_200,
+        num_nodes={"user": 5, "item": 7_000},
+        num_edges={"user:purchase:item": 9},
+        num_dead_letters={"empty_id": 2},
+        checkpoint_time=Timestamp(seconds=1_700_000_000),
+        training=pb.TrainingStatus(stage="learn", done=5, total=120),
+    )
+    assert lines(status_table(status)) == [
+        "serves 000002",
+        "stream 1,200 events behind",
+        "nodes 7,000 item, 5 user",
+        "edges 9 user:purchase:item",
+        "dead letters 2 empty_id",
+        "checkpoint 2023-11-14 22:13:20 UTC",
+        "training learn 5/120",
+    ]

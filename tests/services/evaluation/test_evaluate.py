@@ -1,0 +1,464 @@
+"""The `evaluate` command on a small data set: it measures, keeps, goes on, and outlives a part that fails."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from springtide.errors import DatasetError, SettingsError, TrainingError, UnknownPartError
+from springtide.evaluation.data.datasets import DATASETS, Dataset
+from springtide.evaluation.measures.measurement import Measured
+from springtide.evaluation.plan import Choice, plan_baselines
+from springtide.evaluation.protocols.protocol import Protocol
+from springtide.evaluation.splits.cuts import SPLITS
+from springtide.plugins.loading import load_plugins
+from springtide.settings.model import PartSettings, Settings
+from springtide.testing import even_odd_events, interactions_of, quick_settings
+from springtide_services.cli.app import app
+from springtide_services.cli.evaluate import SplitName
+from springtide_services.cli.options import DatasetName
+from springtide_services.evaluation import evaluate as evaluate_module
+from springtide_services.evaluation.evaluate import Output, evaluate_and_show
+from springtide_services.evaluation.plots import windows
+from springtide_services.evaluation.runs import EvaluationScope
+
+FAILING_PARTS = '''"""Losses that cannot work."""
+
+from springtide.errors import TrainingError
+from springtide.plugins.contracts import Loss
+from springtide.plugins.hookspecs import hookimpl
+
+
+class Refusing(Loss):
+    """Refuses."""
+
+    def forward(self, inputs):
+        raise TrainingError("wanted ratings, got none")
+
+
+class Broken(Loss):
+    """Breaks."""
+
+    def forward(self, inputs):
+        return {}["nothing"]
+
+
+@hookimpl
+def register_losses(register):
+    register("refusing", Refusing)
+    register("broken", Broken)
+'''
+FILMS = "movielens-100k"
+MODEL = "springtide (lightgcn, sum, cce)"
+SAGE = "springtide (graphsage, sum, cce)"
+BASELINES = [part.name for part in plan_baselines(load_plugins(), Choice())[0]]
+ALONE = Choice(models=["default", "popularity"])
+TWO = Choice(encoders=["lightgcn", "graphsage"], aggregators=["sum"])
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return Dataset("films", interactions_of(even_odd_events(24)), [])
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return quick_settings(training={"steps": 2, "fine_tune_steps": 1}, ranking={"context_weights": {"popularity": {}}})
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is measured, in order: ``encoder loss``, or a baseline's name."""
+    measured: list[str] = []
+    measure_model, measure_baseline = Protocol.measure_model, Protocol.measure_baseline
+
+    def of_model(protocol: Protocol, settings: Settings) -> Measured:
+        measured.append(f"{settings.model.encoder.name} {settings.model.loss.name}")
+        return measure_model(protocol, settings)
+
+    def of_baseline(protocol: Protocol, wanted: PartSettings) -> Measured:
+        measured.append(wanted.name)
+        return measure_baseline(protocol, wanted)
+
+    monkeypatch.setattr(Protocol, "measure_model", of_model)
+    monkeypatch.setattr(Protocol, "measure_baseline", of_baseline)
+    return measured
+
+
+Show = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def show(tmp_path: Path, dataset: Dataset, settings: Settings) -> Show:
+    """Evaluate movielens-100k, in whose place ``dataset`` stands, and return what was written as JSON."""
+
+    def run(choice: Choice = TWO, settings: Settings = settings, **others: Any) -> dict[str, Any]:
+        output = replace(others.pop("output", Output()), json_path=tmp_path / "rows.json")
+        others = {"fetch_dataset": lambda name: dataset, "output": output, **others}
+        evaluate_and_show([FILMS], settings, choice, tmp_path / "results.jsonl", **others)
+        written: dict[str, Any] = json.loads((tmp_path / "rows.json").read_text())
+        return written
+
+    return run
+
+
+def test_each_model_has_a_line_and_the_same_rows_are_written(show: Show, capsys: pytest.CaptureFixture[str]) -> None:
+    written = show()
+
+    assert written["dataset"] == FILMS
+    assert written["failed"] == {}
+    models = list(dict.fromkeys(row["model"] for row in written["rows"]))
+    assert models == [*BASELINES, MODEL, SAGE]
+    assert set(written["rows"][0]) >= {"model", "segment", "ndcg@20", "recall@20", "users", "fit_seconds", "ci_low"}
+    printed = capsys.readouterr()
+    lines = {line.partition("  ")[0]: line for line in printed.out.splitlines()}
+    for row in written["rows"]:
+        if row["segment"] in ("new", "all"):
+            assert f"{row['ndcg@20']:.4f}" in lines[row["model"]]
+    [of_new] = [row for row in written["rows"] if (row["model"], row["segment"]) == (MODEL, "new")]
+    assert 0 <= of_new["p_value"] <= 1
+    assert of_new["difference"] == pytest.approx(
+        of_new["ndcg@20"] - max(row["ndcg@20"] for row in written["rows"] if is_of_baseline(row, "new")), abs=1e-6
+    )
+    assert f"New items: {MODEL} " in printed.out
+    assert "Runs" in printed.err
+    assert f"{len(BASELINES) + 2}/{len(BASELINES) + 2}" in printed.err
+    assert f"{FILMS}: {SAGE}: NDCG@20 " in printed.err
+
+
+def is_of_baseline(row: dict[str, Any], segment: str) -> bool:
+    return row["model"] in BASELINES and row["segment"] == segment
+
+
+def test_second_run_measures_nothing_and_fetches_nothing(show: Show, trained: list[str]) -> None:
+    first = show()
+    trained.clear()
+
+    def fetch_dataset(name: str) -> Dataset:
+        raise AssertionError(f"{name} is fetched")
+
+    assert show(fetch_dataset=fetch_dataset) == first
+    assert trained == []
+
+
+def test_another_seed_is_another_run_but_baselines_have_none(
+    show: Show, settings: Settings, trained: list[str]
+) -> None:
+    first = show(ALONE)
+    trained.clear()
+
+    both = show(ALONE, seeds=[settings.training.seed, 1])
+
+    assert trained == ["lightgcn cce"]
+    assert [row["seed"] for row in both["runs"] if row["segment"] == "new"] == [0, 1]
+    of_new = [row["ndcg@20"] for row in both["runs"] if row["segment"] == "new"]
+    [row] = [row for row in both["rows"] if (row["model"], row["segment"]) == (MODEL, "new")]
+    assert row["ndcg@20"] == pytest.approx(sum(of_new) / 2)
+    assert of_new[0] in [row["ndcg@20"] for row in first["rows"]]
+
+
+def test_interrupted_run_goes_on_where_it_was(
+    show: Show, trained: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure = Protocol.measure_model
+
+    def measure_until_interrupted(protocol: Protocol, settings: Settings) -> Measured:
+        if settings.model.encoder.name == "graphsage":
+            raise KeyboardInterrupt
+        return measure(protocol, settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Protocol, "measure_model", measure_until_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            show()
+    num_kept, num_all = len(BASELINES) + 1, len(BASELINES) + 2
+    assert f"{num_kept} of {num_all} runs are kept in" in capsys.readouterr().err
+    assert trained == [*BASELINES, "lightgcn cce"]
+    trained.clear()
+
+    show()
+
+    assert trained == ["graphsage cce"]
+    assert f"{num_kept} of {num_all} runs are in" in capsys.readouterr().err
+
+
+def test_torn_line_is_measured_again(show: Show, trained: list[str], tmp_path: Path) -> None:
+    first = show()
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    trained.clear()
+
+    second = show()
+
+    assert trained == ["graphsage cce"]
+    assert len(path.read_text().splitlines()) == len(BASELINES) + 2
+    assert second["rows"][-1]["ndcg@20"] == first["rows"][-1]["ndcg@20"]
+
+
+def test_fresh_measures_again_what_is_asked_for_and_keeps_the_rest(show: Show, trained: list[str]) -> None:
+    show()
+    trained.clear()
+
+    show(ALONE, is_fresh=True)
+    assert trained == ["popularity", "lightgcn cce"]
+    trained.clear()
+
+    show()
+    assert trained == []
+
+
+def test_part_that_fails_has_a_reason_and_the_others_are_measured(
+    show: Show, settings: Settings, trained: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "failing.py").write_text(FAILING_PARTS)
+    failing = settings.model_copy(
+        update={"plugins": settings.plugins.model_copy(update={"folder": str(tmp_path / "parts")})}
+    )
+
+    choice = Choice(losses=["broken", "refusing", "cce"])
+    written = show(choice, settings=failing)
+
+    assert written["failed"] == {
+        "springtide (lightgcn, sum, broken)": "KeyError: 'nothing'",
+        "springtide (lightgcn, sum, refusing)": "wanted ratings, got none",
+    }
+    assert written["rows"][-1]["model"] == MODEL
+    printed = capsys.readouterr()
+    assert "springtide (lightgcn, sum, refusing) failed: wanted ratings, got none" in printed.out
+    assert 'return {}["nothing"]' in printed.err  # Where a part broke is for its author to see.
+
+    trained.clear()
+    show(choice, settings=failing, output=Output(as_markdown=True))
+    assert trained == ["lightgcn broken", "lightgcn refusing"]
+    assert "- refusing on MovieLens 100K: wanted ratings, got none" in capsys.readouterr().out
+
+
+def test_nothing_measured_is_an_error(show: Show, settings: Settings) -> None:
+    starved = settings.model_copy(
+        update={"training": settings.training.model_copy(update={"min_interactions": 1_000_000})}
+    )
+
+    with pytest.raises(TrainingError, match="not one model could be measured"):
+        show(ALONE, settings=starved)
+
+
+def test_unknown_part_is_refused_before_anything_is_fetched(show: Show) -> None:
+    def fetch_dataset(name: str) -> Dataset:
+        raise AssertionError(f"{name} is fetched")
+
+    with pytest.raises(UnknownPartError, match="no encoder named 'gnat'"):
+        show(Choice(encoders=["lightgcn", "gnat"]), fetch_dataset=fetch_dataset)
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """What the command line hands on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPRINGTIDE_SETTINGS", raising=False)
+    found: dict[str, Any] = {}
+
+    def record(datasets: list[str], settings: Settings, choice: Choice, results_path: Path, **others: Any) -> None:
+        found.update(datasets=datasets, choice=choice, results_path=results_path, **others)
+
+    monkeypatch.setattr(evaluate_module, "evaluate_and_show", record)
+    return found
+
+
+def test_command_without_arguments_measures_the_default_on_all_data_sets(called: dict[str, Any]) -> None:
+    assert CliRunner().invoke(app, ["evaluate"]).exit_code == 0
+
+    assert called == {
+        "datasets": ["complete-journey", "movielens-100k", "tafeng"],
+        "choice": Choice(),
+        "results_path": Path("springtide-state/evaluation.jsonl"),
+        "asked": EvaluationScope(),
+        "seeds": (),
+        "columns": None,
+        "is_fresh": False,
+        "output": Output(),
+    }
+
+
+def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
+    line = (
+        "evaluate movielens-100k movielens-100k clicks.csv --encoder gat --encoder gcn --aggregator max --loss bce "
+        "--all-losses --all-encoders --models default,cosine --all-baselines --seed 7 --seed 8 --split prequential "
+        "--days 9 --questions 50 --keep-cold --columns user=visitorid --results r.jsonl --fresh --segments --metrics "
+        "--markdown --json rows.json --csv rows.csv --plots pictures"
+    )
+
+    done = CliRunner().invoke(app, line.split())
+
+    assert done.exit_code == 0, done.output
+    assert called == {
+        "datasets": ["movielens-100k", "clicks.csv"],
+        "choice": Choice(
+            ["gat", "gcn"],
+            ["max"],
+            ["bce"],
+            has_all_encoders=True,
+            has_all_losses=True,
+            models=["default", "cosine"],
+            has_all_baselines=True,
+        ),
+        "results_path": Path("r.jsonl"),
+        "asked": EvaluationScope("prequential", is_cold_kept=True, num_days=9, num_questions=50),
+        "seeds": [7, 8],
+        "columns": {"user": "visitorid"},
+        "is_fresh": True,
+        "output": Output(
+            as_markdown=True,
+            has_segments=True,
+            has_metrics=True,
+            json_path=Path("rows.json"),
+            csv_path=Path("rows.csv"),
+            plots_folder=Path("pictures"),
+        ),
+    }
+
+
+def test_command_offers_all_public_data_sets_and_splits() -> None:
+    assert {name.value for name in DatasetName} == DATASETS.keys()
+    assert tuple(name.value for name in SplitName) == SPLITS
+
+
+@pytest.fixture
+def clicks(tmp_path: Path) -> Path:
+    path = tmp_path / "clicks.csv"
+    events = [f"{user},{item},{time}" for user, item, time in even_odd_events(24)]
+    path.write_text("\n".join(["visitor,thing,timestamp", *events]) + "\n")
+    return path
+
+
+def evaluated(path: Path, settings: Settings, choice: Choice = ALONE, **others: Any) -> dict[str, Any]:
+    output = replace(others.pop("output", Output()), json_path=path.with_suffix(".json"))
+    columns = {"item": "thing"}
+    results = path.with_suffix(".results.jsonl")
+    evaluate_and_show([str(path)], settings, choice, results, columns=columns, output=output, **others)
+    written: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+    return written
+
+
+def test_file_of_ones_own_is_measured_until_it_changes(clicks: Path, settings: Settings, trained: list[str]) -> None:
+    written = evaluated(clicks, settings)
+    assert {row["model"] for row in written["rows"]} == {"popularity", MODEL}
+    trained.clear()
+
+    assert evaluated(clicks, settings) == written
+    assert trained == []
+
+    clicks.write_text(clicks.read_text() + "u0,i2,1800000000000\n")
+    evaluated(clicks, settings)
+    assert trained == ["popularity", "lightgcn cce"]
+
+
+def test_what_is_neither_data_set_nor_file_is_refused(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no data set or file named 'clicks.csv' \(data sets: complete-journey"):
+        evaluate_and_show(["clicks.csv"], settings, ALONE, tmp_path / "results.jsonl")
+
+
+def test_walk_forward_measures_every_block(clicks: Path, settings: Settings, trained: list[str]) -> None:
+    written = evaluated(clicks, settings, asked=EvaluationScope("walk-forward"))
+
+    assert trained == ["popularity", "lightgcn cce"] * 4
+    assert written["split"] == "walk-forward"
+    of_model = [row for row in written["runs"] if (row["model"], row["segment"]) == (MODEL, "new")]
+    assert [row["split"] for row in of_model] == [f"walk-forward {block} of 4" for block in (1, 2, 3, 4)]
+    [row] = [row for row in written["rows"] if (row["model"], row["segment"]) == (MODEL, "new")]
+    assert row["ndcg@20"] == pytest.approx(sum(row["ndcg@20"] for row in of_model) / 4)
+
+
+def test_prequential_asks_live_and_frozen_models_and_baselines_the_same(
+    clicks: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = EvaluationScope("prequential", num_questions=20)
+    written = evaluated(clicks, settings, asked=asked)
+
+    assert written["failed"] == {}
+    rows = {row["model"]: row for row in written["rows"] if row["segment"] == "all"}
+    assert list(rows) == ["popularity", MODEL, f"{MODEL}, frozen"]
+    assert {row["users"] for row in rows.values()} == {20}
+    assert "p_value" in rows[MODEL]
+    printed = capsys.readouterr().out
+    assert f"All items: {MODEL} cannot be told from " in printed or f"All items: {MODEL} is " in printed
+    assert f" {MODEL}, frozen" in printed.partition("All items: ")[2]
+
+    assert evaluated(clicks, settings, asked=asked) == written
+    assert "3 of 3 runs are in" in capsys.readouterr().err
+
+
+def test_cut_that_leaves_nothing_is_a_failure_in_words(tmp_path: Path, settings: Settings) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("user,thing,timestamp\nu,a,1700000000\nu,b,1700000001\n")
+
+    with pytest.raises(TrainingError, match="not one model could be measured"):
+        evaluated(path, settings)
+
+    assert "wanted something on both sides of the cut" in path.with_suffix(".json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "pictures"),
+    [
+        (EvaluationScope(), ["clicks-global-reliability.png", "clicks-global-segments.png"]),
+        (
+            EvaluationScope("walk-forward"),
+            [f"clicks-walk-forward-{name}.png" for name in ("over-time", "reliability", "segments")],
+        ),
+        (
+            EvaluationScope("prequential", num_questions=20),
+            [f"clicks-prequential-{name}.png" for name in ("over-time", "segments")],
+        ),
+    ],
+)
+def test_pictures_are_drawn(
+    clicks: Path, settings: Settings, tmp_path: Path, asked: EvaluationScope, pictures: list[str]
+) -> None:
+    evaluated(clicks, settings, asked=asked, output=Output(plots_folder=tmp_path / "pictures"))
+
+    drawn = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in drawn] == pictures
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_windows_are_days_or_weeks() -> None:
+    day = 86_400_000
+    times = np.array([0, day // 2, 3 * day + day // 2])
+    assert windows(times, np.array([1.0, 0.0, 0.25])) == [(0, 0.5), (3 * day, 0.25)]
+    assert windows(times * 7, np.array([1.0, 0.0, 0.25])) == [(0, 0.5), (21 * day, 0.25)]
+
+
+def test_last_window_that_has_hardly_begun_belongs_to_the_one_before() -> None:
+    day = 86_400_000
+    times = np.array([0, day, day + 1, 2 * day + day // 4])
+    assert windows(times, np.array([1.0, 0.0, 0.5, 1.0])) == [(0, 1.0), (day, 0.5)]
+
+
+def test_pictures_without_matplotlib_are_refused_before_anything_is_measured(
+    clicks: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, trained: list[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(SettingsError, match=r"pip install 'springtide\[plots\]'"):
+        evaluated(clicks, settings, output=Output(plots_folder=clicks.parent))
+
+    assert trained == []
+
+
+def test_command_refuses_an_unknown_part_in_one_line(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("springtide"), "evaluate", "movielens-100k", "--loss", "luck"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("springtide: no loss named 'luck' (choices: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,18 @@
+"""The proof's command prints what was measured."""
+
+import pytest
+
+from springtide.plugins.loading import load_plugins
+from springtide.testing import quick_settings
+from springtide_services.evaluation.prove import show_recovery
+
+
+def test_recovered_profiles_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    show_recovery(20_000, quick_settings(), load_plugins())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    profiles = {cells[0]: cells for cells in lines if cells[0] in ("year", "weekday", "hour")}
+    assert set(profiles) == {"year", "weekday", "hour"}
+    for _, _, many, num_few, few in profiles.values():
+        assert float(many) > 0.8
+        assert int(num_few) > 100
+        assert float(few) > 0.8

@@ -1,0 +1,389 @@
+"""The `tune` command on a small data set: it finds, keeps, goes on, ends in time, and outlives a part that fails."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from springtide.errors import SettingsError, TrainingError
+from springtide.evaluation.data.datasets import Dataset
+from springtide.evaluation.measures.measurement import Measured
+from springtide.evaluation.protocols import protocol as protocol_module
+from springtide.evaluation.protocols.protocol import Protocol
+from springtide.evaluation.splits.time_splits import global_time_split
+from springtide.evaluation.tuning.search_space import search_space, with_values
+from springtide.evaluation.tuning.trials import TrialsFile
+from springtide.model.registry import ModelArtifact
+from springtide.plugins.loading import load_checked_plugins
+from springtide.settings.load import load_settings
+from springtide.settings.model import PartSettings, Settings
+from springtide.state import LiveState
+from springtide.testing import even_odd_events, interactions_of, quick_settings
+from springtide_services.cli.app import app
+from springtide_services.evaluation.tune import Outcome, tune_and_write
+
+FILMS = "movielens-100k"
+FAILING_LOSSES = '''"""Losses that cannot work."""
+
+from springtide.errors import TrainingError
+from springtide.plugins.contracts import Loss
+from springtide.plugins.hookspecs import hookimpl
+
+
+class Refusing(Loss):
+    """Refuses."""
+
+    def forward(self, inputs):
+        raise TrainingError("wanted more, got less")
+
+
+class Broken(Loss):
+    """Breaks."""
+
+    def forward(self, inputs):
+        return {}["nothing"]
+
+
+@hookimpl
+def register_losses(register):
+    register("refusing", Refusing)
+    register("broken", Broken)
+'''
+
+Tune = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return Dataset("films", interactions_of(even_odd_events(24)), [])
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """A rate so small that nothing is learned: the fault that is to be found."""
+    return quick_settings(training={"learning_rate": 1e-5, "steps": 20, "fine_tune_steps": 5})
+
+
+@pytest.fixture
+def tune(tmp_path: Path, dataset: Dataset, settings: Settings) -> Tune:
+    """Tune on movielens-100k, in whose place ``dataset`` stands."""
+
+    def run(num_trials: int | None = 3, settings: Settings = settings, **others: Any) -> Outcome:
+        others = {
+            "minutes": 1.0,
+            "seed": 0,
+            "out": tmp_path / "tuned.toml",
+            "trials_path": tmp_path / "trials.jsonl",
+            "fetch_dataset": lambda name: dataset,
+            **others,
+        }
+        return tune_and_write(FILMS, settings, num_trials=num_trials, **others)
+
+    return run
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What is trained, in order."""
+    settings_of: list[Settings] = []
+    measure_model = Protocol.measure_model
+
+    def measured(protocol: Protocol, settings: Settings) -> Measured:
+        settings_of.append(settings)
+        return measure_model(protocol, settings)
+
+    monkeypatch.setattr(Protocol, "measure_model", measured)
+    return settings_of
+
+
+def values_of(outcome: Outcome) -> Sequence[Any]:
+    return [dict(trial.values) for trial in outcome.trials]
+
+
+def test_a_setting_that_is_far_off_is_found_and_the_file_reads_back(
+    tune: Tune, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], clean_environment: None
+) -> None:
+    outcome = tune(num_trials=6)
+
+    assert outcome.chosen is outcome.best_first[0]
+    assert outcome.chosen is not outcome.present
+    assert outcome.chosen.ndcg["all"] > 1.2 * outcome.present.ndcg["all"]
+    found = load_settings(tmp_path / "tuned.toml").settings
+    space = search_space(settings, load_checked_plugins(settings))
+    assert found == with_values(settings, space, outcome.chosen.values)
+    assert found.training.learning_rate > settings.training.learning_rate
+    written = (tmp_path / "tuned.toml").read_text()
+    assert written.startswith(f"# Found by `springtide tune`: {FILMS}, 20")
+    assert "# 6 trials; seed 0; " in written
+    assert f"{outcome.present.ndcg['all']:.4f} before, {outcome.chosen.ndcg['all']:.4f} now" in written
+    assert "host" not in written  # What is a default is not in it.
+    printed = capsys.readouterr()
+    assert "nothing: the settings as they were" in printed.out
+    assert "trial 5: NDCG@20" in printed.err
+
+
+def test_test_part_is_never_looked_at(tune: Tune, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    interactions = dataset.interactions
+    split = global_time_split(interactions)
+    shown: list[Dataset] = []
+    newest_ms: list[int] = []
+    asked_until_ms: list[int] = []
+    begin, train = Protocol.__init__, protocol_module.train
+
+    def watched(protocol: Protocol, dataset: Dataset, split: Any, *others: Any) -> None:
+        shown.append(dataset)
+        asked_until_ms.append(int(dataset.interactions.timestamps_ms[split.test].max()))
+        begin(protocol, dataset, split, *others)
+
+    def train_watched(state: LiveState, *others: Any, **named: Any) -> ModelArtifact:
+        newest_ms.append(int(state.positive_interactions(state.graph.view()).timestamps_ms[-1]))
+        return train(state, *others, **named)
+
+    monkeypatch.setattr(Protocol, "__init__", watched)
+    monkeypatch.setattr(protocol_module, "train", train_watched)
+    tune(num_trials=3)
+
+    in_train = interactions.timestamps_ms[split.train]
+    validation_begins = in_train[int(len(in_train) * 0.9)]
+    assert len(newest_ms) == 3
+    assert max(newest_ms) < validation_begins
+    assert asked_until_ms == [in_train[-1]]
+    assert [len(of.interactions) for of in shown] == [len(split.train)]
+
+
+def test_search_goes_on_and_repeats_nothing(
+    tune: Tune, trained: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_one_go = tune(num_trials=4, trials_path=tmp_path / "one.jsonl")
+    trained.clear()
+
+    tune(num_trials=2)
+    in_two = tune(num_trials=4)
+
+    assert len(trained) == 4
+    assert values_of(in_two) == values_of(in_one_go)
+    assert len({tuple(of.items()) for of in values_of(in_two)}) == 4
+    assert in_two.chosen.number == in_one_go.chosen.number
+    assert "2 trials are in" in capsys.readouterr().err
+
+
+def test_enough_trials_are_shown_without_training(tune: Tune, trained: list[Settings]) -> None:
+    first = tune(num_trials=2)
+    trained.clear()
+
+    def no_fetching(name: str) -> Dataset:
+        raise AssertionError("all is known")
+
+    again = tune(num_trials=2, fetch_dataset=no_fetching)
+
+    assert (trained, values_of(again)) == ([], values_of(first))
+
+
+@pytest.mark.parametrize("what", ["seed", "settings"])
+def test_another_search_does_not_go_on_with_this_one(
+    what: str, tune: Tune, settings: Settings, trained: list[Settings]
+) -> None:
+    tune(num_trials=2)
+    trained.clear()
+
+    other = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_users": 32})})
+    tune(num_trials=2, **({"seed": 1} if what == "seed" else {"settings": other}))
+
+    assert len(trained) == 2
+
+
+def test_settings_are_kept_where_nothing_is_better(
+    tune: Tune, settings: Settings, tmp_path: Path, clean_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = tune(num_trials=1)
+
+    assert outcome.chosen is outcome.present
+    assert load_settings(tmp_path / "tuned.toml").settings == settings
+    said = "No trial was better by more than one standard error: the settings are kept as they were"
+    assert f"# {said}\n" in (tmp_path / "tuned.toml").read_text()
+    assert said in capsys.readouterr().out
+
+
+def test_gain_within_one_standard_error_is_no_gain(
+    tune: Tune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clean_environment: None, settings: Settings
+) -> None:
+    measure_model = Protocol.measure_model
+    found: list[Measured] = []
+
+    def measured(protocol: Protocol, settings: Settings) -> Measured:
+        """The first trial's own result, and for the second one user better by a hair than another is worse."""
+        if not found:
+            found.append(measure_model(protocol, settings))
+            return found[0]
+        arrays = {name: array.copy() for name, array in found[0].arrays.items()}
+        segments = dict(found[0].measurement.segments)
+        for segment in ("new", "all"):
+            arrays[f"{segment}.ndcg"][:2] += [0.1, -0.0999]
+            ndcg = {**segments[segment].metrics, "ndcg@20": float(arrays[f"{segment}.ndcg"].astype(float).mean())}
+            segments[segment] = replace(segments[segment], metrics=ndcg)
+        return Measured(replace(found[0].measurement, segments=segments), arrays)
+
+    monkeypatch.setattr(Protocol, "measure_model", measured)
+    outcome = tune(num_trials=2)
+
+    assert outcome.best_first[0].number == 1
+    assert outcome.comparison.difference > 0
+    assert outcome.chosen is outcome.present
+    assert load_settings(tmp_path / "tuned.toml").settings == settings
+
+
+def test_trials_that_fail_are_told_and_skipped(
+    tune: Tune,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trained: list[Settings],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "failing_losses.py").write_text(FAILING_LOSSES)
+    folder = settings.plugins.model_copy(update={"folder": str(tmp_path / "plugins")})
+    measure_model = Protocol.measure_model
+
+    def with_failing_losses(protocol: Protocol, settings: Settings) -> Measured:
+        loss = {1: PartSettings(name="refusing"), 2: PartSettings(name="broken")}.get(len(trained), settings.model.loss)
+        model = settings.model.model_copy(update={"loss": loss})
+        return measure_model(protocol, settings.model_copy(update={"model": model}))
+
+    monkeypatch.setattr(Protocol, "measure_model", with_failing_losses)
+    outcome = tune(num_trials=4, settings=settings.model_copy(update={"plugins": folder}))
+
+    assert [trial.failure for trial in outcome.trials] == ["", "wanted more, got less", "KeyError: 'nothing'", ""]
+    assert sorted(trial.number for trial in outcome.best_first) == [0, 3]
+    assert "trial 1 failed: wanted more, got less (" in capsys.readouterr().err
+    assert "4 trials, 2 of them failed" in (tmp_path / "tuned.toml").read_text()
+    trained.clear()
+    assert values_of(tune(num_trials=4, settings=settings.model_copy(update={"plugins": folder}))) == values_of(outcome)
+    assert trained == []
+
+
+def test_settings_that_cannot_be_trained_are_told(tune: Tune, settings: Settings, tmp_path: Path) -> None:
+    rates = settings.training.model_copy(update={"min_interactions": 1_000_000})
+
+    with pytest.raises(TrainingError, match="begins with cannot be trained: wanted at least 1000000 positive"):
+        tune(settings=settings.model_copy(update={"training": rates}))
+    assert not (tmp_path / "tuned.toml").exists()
+
+
+def test_nothing_begins_that_would_not_end_in_time(
+    tune: Tune, monkeypatch: pytest.MonkeyPatch, trained: list[Settings]
+) -> None:
+    measure_model = Protocol.measure_model
+
+    def slow(protocol: Protocol, settings: Settings) -> Measured:
+        time.sleep(1.0)
+        return measure_model(protocol, settings)
+
+    monkeypatch.setattr(Protocol, "measure_model", slow)
+    outcome = tune(num_trials=None, minutes=1.5 / 60)
+
+    # Whatever of the 1.5 s the first one left, it is less than the first one took.
+    assert len(outcome.trials) == len(trained) == 1
+
+
+def test_trial_that_does_not_end_in_time_is_cut_short_and_does_not_count(
+    tune: Tune, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(num_trials=1)
+    slow = settings.model_copy(update={"training": settings.training.model_copy(update={"steps": 10_000_000})})
+
+    measure_model = Protocol.measure_model
+
+    def slower(protocol: Protocol, _: Settings) -> Measured:
+        return measure_model(protocol, slow)
+
+    started = time.monotonic()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Protocol, "measure_model", slower)
+        outcome = tune(num_trials=None, minutes=2.0 / 60)
+
+    assert time.monotonic() - started < 10.0
+    assert len(outcome.trials) == 1
+    assert "did not end in time" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_the_best_so_far(
+    tune: Tune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure_model = Protocol.measure_model
+    measured: list[Settings] = []
+
+    def interrupted(protocol: Protocol, settings: Settings) -> Measured:
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(settings)
+        return measure_model(protocol, settings)
+
+    monkeypatch.setattr(Protocol, "measure_model", interrupted)
+    outcome = tune(num_trials=9)
+
+    assert len(outcome.trials) == 2
+    assert (tmp_path / "tuned.toml").exists()
+    assert "stopped: 2 trials are kept" in capsys.readouterr().err
+
+
+def test_missing_optuna_is_told_before_anything_is_done(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+
+    with pytest.raises(SettingsError, match=r"tune needs Optuna: pip install 'springtide\[tune\]'"):
+        tune()
+
+
+def test_file_of_another_hand_is_not_written_over(tune: Tune, tmp_path: Path, trained: list[Settings]) -> None:
+    (tmp_path / "tuned.toml").write_text("[model]\nwidth = 32\n")
+
+    with pytest.raises(SettingsError, match="was not written by `springtide tune`: name another with --out"):
+        tune()
+    assert trained == []
+    assert (tmp_path / "tuned.toml").read_text() == "[model]\nwidth = 32\n"
+
+
+def test_own_file_is_written_anew(tune: Tune, tmp_path: Path) -> None:
+    (tmp_path / "tuned.toml").write_text("# Found by `springtide tune`: of old\n")
+
+    tune(num_trials=1)
+
+    assert "of old" not in (tmp_path / "tuned.toml").read_text()
+
+
+def test_command_tunes_on_a_file_of_events(tmp_path: Path, clean_environment: None) -> None:
+    events = tmp_path / "events.csv"
+    rows = [f"{user},{item},{time_ms // 1000}" for user, item, time_ms in even_odd_events(24)]
+    events.write_text("\n".join(["who,what,timestamp", *rows]) + "\n")
+    (tmp_path / "settings.toml").write_text(
+        "[training]\nsteps = 5\nfine_tune_steps = 2\nmin_passes = 0.0\nnum_threads = 1\n"
+    )
+    arguments = ["tune", str(events), "--columns", "user=who,item=what", "--settings", str(tmp_path / "settings.toml")]
+    arguments += ["--minutes", "1", "--trials", "1", "--seed", "3"]
+    arguments += ["--out", str(tmp_path / "out.toml"), "--study", str(tmp_path / "study.jsonl")]
+
+    done = CliRunner().invoke(app, arguments)
+
+    assert done.exit_code == 0, done.output
+    assert "events.csv" in (tmp_path / "out.toml").read_text()
+    assert "seed 3" in (tmp_path / "out.toml").read_text()
+    assert load_settings(tmp_path / "out.toml").settings.training.steps == 5
+    assert len((tmp_path / "study.jsonl").read_text().splitlines()) == 1
+
+
+def test_study_is_a_trials_file(tune: Tune, tmp_path: Path) -> None:
+    outcome = tune(num_trials=2)
+
+    assert TrialsFile(tmp_path / "trials.jsonl").of_study(outcome.present.study) == outcome.trials
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SPRINGTIDE_SETTINGS", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)

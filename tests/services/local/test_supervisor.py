@@ -1,0 +1,101 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from springtide_services.local import supervisor as supervisor_module
+from springtide_services.local.supervisor import Child, ChildFailedError, Supervisor
+
+# Stands in for the command: sleeps until its standard input closes or a signal comes.
+_SLEEPER = """
+import sys, time
+from springtide_services.local.supervisor import end_when_stdin_closes
+end_when_stdin_closes()
+print("awake", flush=True)
+time.sleep(60)
+"""
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def child_of(tmp_path: Path, *arguments: str) -> Child:
+    return Child("server", arguments, log=tmp_path / "child.log")
+
+
+def test_child_that_is_refused_is_not_restarted_and_its_last_words_are_told(tmp_path: Path) -> None:
+    settings = tmp_path / "bad.toml"
+    settings.write_text("[kafke]\n")
+    with Supervisor(restarts=True) as supervisor:
+        supervisor.add(child_of(tmp_path, "serve", "--settings", str(settings)))
+
+        with pytest.raises(ChildFailedError, match=r"the server ended with exit code 2[\s\S]*did you mean kafka"):
+            assert eventually(lambda: bool(supervisor.check()))
+
+
+def test_child_that_is_killed_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "sleeper.py"
+    script.write_text(_SLEEPER)
+    child = child_of(tmp_path)
+    monkeypatch.setattr(supervisor_module, "command", lambda _arguments: [sys.executable, str(script)])
+    with Supervisor(restarts=True) as supervisor:
+        supervisor.add(child)
+        assert child.process is not None
+        first_pid = child.process.pid
+        os.kill(first_pid, signal.SIGKILL)
+        child.process.wait()
+
+        assert supervisor.check() == ["the server ended with signal SIGKILL; it starts again in 1 s"]
+        assert eventually(lambda: supervisor.check() == [] and child.process.pid != first_pid)  # type: ignore[union-attr]
+
+        last_pid = child.process.pid
+    assert not psutil.pid_exists(last_pid)
+
+
+def test_child_that_crashes_at_once_again_and_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "command", lambda _arguments: [sys.executable, "-c", "raise SystemExit(1)"])
+    monkeypatch.setattr("springtide_services.local.supervisor._LONGEST_PAUSE_S", 0.01)
+    with Supervisor(restarts=True) as supervisor:
+        supervisor.add(child_of(tmp_path))
+
+        with pytest.raises(ChildFailedError, match="exit code 1, 5 times in a row"):
+            eventually(lambda: bool(supervisor.check()) and False)
+
+
+def test_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "sleeper.py"
+    script.write_text(_SLEEPER)
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys, time\n"
+            f"command = [sys.executable, {str(script)!r}]\n"
+            "child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+            "child.stdout.readline()\n"
+            "print(child.pid, flush=True)\n"
+            "time.sleep(60)\n",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with parent:
+        assert parent.stdout is not None
+        child_pid = int(parent.stdout.readline())
+        parent.kill()
+
+    assert eventually(lambda: not psutil.pid_exists(child_pid) or psutil.Process(child_pid).status() == "zombie")

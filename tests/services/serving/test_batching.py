@@ -1,0 +1,105 @@
+"""The micro-batcher: what waits together is scored together, and one bad query fails alone."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import pytest
+
+from springtide.errors import InvalidRequestError
+from springtide_services.serving.batching import MicroBatcher
+
+
+class Doubler:
+    """Doubles numbers and remembers the batches; a batch with a negative number is refused whole."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.gate.wait(5)
+        self.batches.append(list(numbers))
+        if min(numbers) < 0:
+            raise InvalidRequestError("number", f"wanted 0 or more, got {min(numbers)}")
+        return [2 * number for number in numbers]
+
+
+@pytest.fixture
+def doubler() -> Doubler:
+    return Doubler()
+
+
+@pytest.fixture
+def batcher(doubler: Doubler) -> Iterator[MicroBatcher[int, int]]:
+    batcher = MicroBatcher(doubler, max_batch=4)
+    yield batcher
+    batcher.close()
+
+
+async def _behind_a_busy_worker(
+    doubler: Doubler, batcher: MicroBatcher[int, int], ask: Callable[[], Awaitable[None]]
+) -> None:
+    """Let ``ask`` submit while the worker is held by a first query."""
+    doubler.gate.clear()
+    first = asyncio.create_task(batcher.submit(0))
+    await asyncio.sleep(0.02)
+    asking = asyncio.ensure_future(ask())
+    await asyncio.sleep(0.02)
+    doubler.gate.set()
+    await asking
+    assert await first == 0
+
+
+def test_a_query_is_answered_with_its_own_answer(batcher: MicroBatcher[int, int]) -> None:
+    async def ask() -> list[int]:
+        return await asyncio.gather(*(batcher.submit(number) for number in range(50)))
+
+    assert asyncio.run(ask()) == [2 * number for number in range(50)]
+
+
+def test_what_waits_is_scored_together_up_to_the_bound(doubler: Doubler, batcher: MicroBatcher[int, int]) -> None:
+    async def ask() -> None:
+        await asyncio.gather(*(batcher.submit(number) for number in (1, 2, 3, 4, 5)))
+
+    asyncio.run(_behind_a_busy_worker(doubler, batcher, ask))
+    assert doubler.batches == [[0], [1, 2, 3, 4], [5]]
+
+
+def test_a_bad_query_fails_alone(doubler: Doubler, batcher: MicroBatcher[int, int]) -> None:
+    outcomes: list[int | BaseException] = []
+
+    async def ask() -> None:
+        outcomes.extend(
+            await asyncio.gather(*(batcher.submit(number) for number in (1, -2, 3)), return_exceptions=True)
+        )
+
+    asyncio.run(_behind_a_busy_worker(doubler, batcher, ask))
+    assert outcomes[0] == 2
+    assert isinstance(outcomes[1], InvalidRequestError)
+    assert outcomes[2] == 6
+
+
+def test_a_query_that_was_given_up_is_not_scored(doubler: Doubler, batcher: MicroBatcher[int, int]) -> None:
+    async def ask() -> None:
+        given_up = asyncio.create_task(batcher.submit(7))
+        kept = asyncio.create_task(batcher.submit(8))
+        await asyncio.sleep(0.01)
+        given_up.cancel()
+        assert await kept == 16
+
+    asyncio.run(_behind_a_busy_worker(doubler, batcher, ask))
+    assert doubler.batches == [[0], [8]]
+
+
+def test_an_idle_batcher_does_not_wait_for_a_batch_to_fill(batcher: MicroBatcher[int, int]) -> None:
+    async def ask_one_after_another() -> float:
+        await batcher.submit(0)
+        started = time.perf_counter()
+        for number in range(100):
+            await batcher.submit(number)
+        return (time.perf_counter() - started) / 100
+
+    assert asyncio.run(ask_one_after_another()) < 0.005  # Mostly 0.0001 s; the rest is a busy machine's.

@@ -1,0 +1,158 @@
+"""Following the registry: a new version is taken up, a damaged one is not, and operators are obeyed at once."""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from structlog.testing import capture_logs
+
+from springtide.errors import ModelError
+from springtide.model.registry import ModelArtifact, ModelManifest, ModelStore
+from springtide_services.serving.registry_watcher import RegistryWatcher
+from springtide_services.serving.statuses import NotFoundError
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Stands in for a serving model, which takes a trained artifact: these tests are about which one serves."""
+
+    version: str
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(str(tmp_path / "models"))
+
+
+@pytest.fixture
+def served() -> list[str]:
+    """The versions taken up, in order."""
+    return []
+
+
+@pytest.fixture
+def watcher(store: ModelStore, served: list[str]) -> Iterator[RegistryWatcher]:
+    watcher = RegistryWatcher(
+        store, lambda artifact: Model(artifact.manifest.version), lambda model: served.append(model.version)
+    )
+    yield watcher
+    watcher.stop()
+
+
+def publish(store: ModelStore, *, promote: bool = True) -> str:
+    manifest = ModelManifest("", 0, "retrain", parts={}, settings={}, graph_cut={})
+    artifact = ModelArtifact(manifest, {"items": torch.ones(1)}, {"user": [], "item": ["a"]})
+    return store.publish(artifact, promote=promote)
+
+
+def damage(tmp_path: Path, version: str) -> None:
+    (tmp_path / "models" / version / "tensors.safetensors").write_bytes(b"damaged")
+
+
+def test_an_empty_registry_is_watched_without_complaint(watcher: RegistryWatcher, served: list[str]) -> None:
+    with capture_logs() as logs:
+        watcher.check()
+    assert (served, watcher.served_version, logs) == ([], "", [])
+
+
+def test_the_current_version_is_taken_up_once(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
+    publish(store)
+    watcher.check()
+    watcher.check()
+    assert served == ["000001"]
+
+
+def test_a_new_version_is_seen_within_a_second(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
+    watcher.start()
+    publish(store)
+    deadline = time.monotonic() + 1
+    while not served and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert served == ["000001"]
+
+
+def test_a_damaged_version_is_logged_once_and_the_former_goes_on(
+    watcher: RegistryWatcher, store: ModelStore, served: list[str], tmp_path: Path
+) -> None:
+    publish(store)
+    watcher.check()
+    damage(tmp_path, publish(store))
+    with capture_logs() as logs:
+        for _ in range(10):
+            watcher.check()
+    assert served == ["000001"]
+    assert [(entry["event"], entry["version"]) for entry in logs] == [("model_not_loaded", "000002")]
+    publish(store)
+    watcher.check()
+    assert served == ["000001", "000003"]
+
+
+def test_a_version_that_could_not_be_loaded_is_tried_again(store: ModelStore, served: list[str]) -> None:
+    failures = [OSError("the store is away"), OSError("the store is away")]
+
+    def load(artifact: ModelArtifact) -> Model:
+        if failures:
+            raise failures.pop()
+        return Model(artifact.manifest.version)
+
+    watcher = RegistryWatcher(store, load, lambda model: served.append(model.version))
+    publish(store)
+    for _ in range(6):  # Fails, is left alone once, fails, is left alone twice, succeeds.
+        watcher.check()
+    assert served == ["000001"]
+
+
+def test_a_promotion_serves_at_once(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
+    publish(store)
+    publish(store, promote=False)
+    watcher.check()
+    watcher.promote("000002")
+    assert served == ["000001", "000002"]
+    assert store.current() == "000002"
+
+
+def test_a_promotion_of_what_is_not_there_says_the_choices(watcher: RegistryWatcher, store: ModelStore) -> None:
+    publish(store)
+    with pytest.raises(NotFoundError, match=r"'000009' \(choices: 000001\)"):
+        watcher.promote("000009")
+
+
+def test_a_damaged_version_is_not_promoted(watcher: RegistryWatcher, store: ModelStore, tmp_path: Path) -> None:
+    publish(store)
+    damage(tmp_path, publish(store, promote=False))
+    with pytest.raises(ModelError, match="damaged"):
+        watcher.promote("000002")
+    assert store.current() == "000001"
+
+
+def test_a_rollback_serves_at_once(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
+    publish(store)
+    publish(store)
+    watcher.check()
+    assert watcher.roll_back() == "000001"
+    assert served == ["000002", "000001"]
+    with pytest.raises(ModelError, match="nothing to roll back to"):
+        watcher.roll_back()
+
+
+def test_operators_and_the_watch_do_not_load_at_the_same_time(store: ModelStore, served: list[str]) -> None:
+    loading = threading.Semaphore(1)
+
+    def load(artifact: ModelArtifact) -> Model:
+        assert loading.acquire(blocking=False), "two loads at once"
+        time.sleep(0.02)
+        loading.release()
+        return Model(artifact.manifest.version)
+
+    watcher = RegistryWatcher(store, load, lambda model: served.append(model.version))
+    publish(store)
+    threads = [threading.Thread(target=watcher.check) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert served == ["000001"]

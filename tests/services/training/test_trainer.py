@@ -1,0 +1,352 @@
+"""The trainer: what it trains, whom it answers, and what it does when a training fails or must end."""
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from springtide.checkpoint import CheckpointStore
+from springtide.errors import SettingsError, TrainingError
+from springtide.events.model import EventBatch, Interactions
+from springtide.model.registry import ModelStore
+from springtide.settings.model import (
+    CheckpointSettings,
+    GateSettings,
+    ModelSettings,
+    PartSettings,
+    PluginSettings,
+    RankingSettings,
+    Settings,
+    TrainingSettings,
+)
+from springtide.state import LiveState, StreamPosition
+from springtide_services.training.trainer import Trainer, train_once
+from springtide_services.training.training_folder import TrainingFolder
+from springtide_services.training.training_report import TrainingStoppedError
+
+NOW_MS = 1_700_000_000_000
+NUM_USERS, NUM_ITEMS = 20, 10
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
+        model=ModelSettings(url=str(tmp_path / "models"), width=8),
+        training=TrainingSettings(
+            steps=2, fine_tune_steps=2, batch_users=8, edges_per_user=4, num_negatives=8, num_threads=1
+        ),
+        ranking=RankingSettings(context_weights={}),
+    )
+
+
+def write_checkpoint(settings: Settings, relation: str = "purchase", repeats: int = 1) -> str:
+    """Write a checkpoint in which even users have taken even items and odd users odd ones, and return its name.
+
+    With ``repeats``, they go on to do so, each time after all that came before.
+    """
+    pairs = [(user, item) for user in range(NUM_USERS) for item in range(NUM_ITEMS) if user % 2 == item % 2]
+    interactions = Interactions(
+        user_ids=[f"u{user}" for user in range(NUM_USERS)],
+        user_codes=np.array([user for user, _ in pairs], np.int32),
+        item_ids=[f"i{item}" for item in range(NUM_ITEMS)],
+        item_codes=np.array([item for _, item in pairs], np.int32),
+        relations=[relation],
+        relation_codes=np.zeros(len(pairs), np.int16),
+        timestamps_ms=NOW_MS - np.arange(len(pairs), dtype=np.int64),
+        values=np.full(len(pairs), np.nan, np.float32),
+    )
+    state = LiveState(settings, {})
+    state.position = StreamPosition("events", "", {0: 0})
+    for again in range(repeats):
+        times = interactions.timestamps_ms + again * len(pairs)
+        state.apply(EventBatch(dataclasses.replace(interactions, timestamps_ms=times)))
+    state.advance({0: len(pairs) * repeats})
+    return CheckpointStore(settings.checkpoint.url).write(state.snapshot()).name
+
+
+def test_the_first_model_is_made_once(settings: Settings) -> None:
+    trainer = Trainer(settings)
+    assert trainer.step(NOW_MS) is None
+    write_checkpoint(settings)
+    assert trainer.step(NOW_MS) == "000001"
+    assert trainer.step(NOW_MS) is None
+    manifest = ModelStore(settings.model.url).manifest("000001")
+    assert (manifest.training, manifest.graph_cut["num_events"], manifest.request_id) == ("retrain", 100, "")
+
+
+def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(settings: Settings) -> None:
+    folder, store = TrainingFolder.beside_models(settings), ModelStore(settings.model.url)
+    trainer = Trainer(settings)
+    request = folder.ask("retrain", write_checkpoint(settings))
+    assert trainer.step(NOW_MS) == "000001"
+    assert store.manifest("000001").request_id == request.request_id
+    assert folder.requests() == []
+    status = folder.status()
+    assert status is not None
+    assert (status.stage, status.model_version, status.request_id) == ("done", "000001", request.request_id)
+
+    follower = folder.ask(None, "00000001")
+    assert trainer.step(NOW_MS) == "000002"
+    assert (store.manifest("000002").training, store.manifest("000002").request_id) == (
+        "fine_tune",
+        follower.request_id,
+    )
+
+
+def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings) -> None:
+    write_checkpoint(settings)
+    train_once(settings)
+    wider = settings.model_copy(update={"model": settings.model.model_copy(update={"width": 12})})
+    store = ModelStore(settings.model.url)
+    assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
+    assert store.manifest(train_once(wider, "fine_tune")).training == "fine_tune"
+    (Path(settings.model.url) / "000003" / "tensors.safetensors").write_bytes(b"damaged")
+    assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
+
+
+def test_exponents_alone_are_learned_anew_when_that_is_due(settings: Settings) -> None:
+    training = settings.training.model_copy(
+        update={"min_refit_events": 100, "refit_after_events": 200, "fine_tune_after_events": 400}
+    )
+    settings = settings.model_copy(
+        update={"training": training, "ranking": RankingSettings(context_weights={"popularity": {}})}
+    )
+    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    made = []
+    for repeats in (1, 2, 3, 4, 5):  # Of 100 events each.
+        write_checkpoint(settings, repeats=repeats)
+        version = trainer.step(store.manifest(made[-1][0]).created_ms + 1 if made else NOW_MS)
+        if version is not None:
+            made.append((version, store.manifest(version).training, repeats))
+    assert [(mode, repeats) for _, mode, repeats in made] == [("retrain", 1), ("refit", 3), ("fine_tune", 5)]
+    assert store.manifest(made[1][0]).graph_cut["num_interactions"] == 100, "the vectors are those of the first"
+
+
+def test_a_request_that_was_answered_before_a_crash_is_only_closed(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    request = folder.ask("retrain", write_checkpoint(settings))
+    Trainer(settings).step(NOW_MS)
+    path = Path(settings.model.url).parent / "training" / "requests" / f"{request.request_id}.json"
+    path.write_text(json.dumps(dataclasses.asdict(request)))
+    assert Trainer(settings).step(NOW_MS) is None
+    assert folder.requests() == []
+    assert ModelStore(settings.model.url).versions() == ["000001"]
+
+
+def test_a_graph_without_positive_interactions_refuses_a_request_with_its_reason(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    folder.ask("retrain", write_checkpoint(settings, relation="dislike"))
+    assert Trainer(settings).step(NOW_MS) is None
+    assert folder.requests() == []
+    status = folder.status()
+    assert status is not None
+    assert status.stage == "failed"
+    assert "TrainingError" in status.failure
+
+
+def test_a_graph_that_was_refused_is_not_tried_again_until_it_changes(settings: Settings) -> None:
+    trainer = Trainer(settings)
+    write_checkpoint(settings, relation="dislike")
+    with capture_logs() as logs:
+        for _ in range(3):
+            trainer.step(NOW_MS)
+    assert [entry["event"] for entry in logs].count("training_refused") == 1
+    write_checkpoint(settings)
+    assert trainer.step(NOW_MS) == "000001"
+
+
+def test_a_failed_training_is_logged_and_tried_again_later(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"training": settings.training.model_copy(update={"device": "wormhole"})})
+    trainer = Trainer(nowhere)
+    write_checkpoint(settings)
+    with capture_logs() as logs:
+        trainer.step(NOW_MS)
+        trainer.step(NOW_MS)
+    failures = [entry for entry in logs if entry["event"] == "training_failed"]
+    assert [entry["retry_s"] for entry in failures] == [2.0]
+    assert "wormhole" in str(failures[0]["exc_info"])
+
+
+def test_settings_whose_parts_cannot_work_are_refused_at_once(settings: Settings) -> None:
+    model = settings.model.model_copy(update={"encoder": PartSettings(name="nothing_of_that_name")})
+    with pytest.raises(SettingsError, match=r"^model\.encoder: no encoder named 'nothing_of_that_name' \(choices: "):
+        Trainer(settings.model_copy(update={"model": model}))
+
+
+def test_plugin_that_is_left_out_is_logged_at_the_start(settings: Settings) -> None:
+    plugins = PluginSettings(modules=("no_such_module",), on_error="skip")
+    with capture_logs() as logs:
+        Trainer(settings.model_copy(update={"plugins": plugins}))
+    (entry,) = [entry for entry in logs if entry["event"] == "plugin_left_out"]
+    assert (entry["log_level"], entry["plugin"]) == ("warning", "no_such_module")
+    assert entry["reason"] == "No module named 'no_such_module'"
+
+
+def test_a_trainer_that_is_told_to_stop_leaves_the_request_open(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    request = folder.ask("retrain", write_checkpoint(settings))
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(TrainingStoppedError):
+        Trainer(settings, stopping).step(NOW_MS)
+    assert [open_.request_id for open_ in folder.requests()] == [request.request_id]
+
+
+def test_a_stopped_trainer_ends_its_loop(settings: Settings) -> None:
+    stopping = threading.Event()
+    running = threading.Thread(target=Trainer(settings, stopping).run)
+    running.start()
+    stopping.set()
+    running.join(5)
+    assert not running.is_alive()
+
+
+def test_training_once_without_a_checkpoint_says_what_is_missing(settings: Settings) -> None:
+    with pytest.raises(TrainingError, match="no checkpoint in"):
+        train_once(settings)
+
+
+def test_training_once_tells_its_progress(settings: Settings) -> None:
+    write_checkpoint(settings)
+    stages: list[str] = []
+    assert train_once(settings, "retrain", lambda progress: stages.append(progress.stage)) == "000001"
+    assert (stages[0], stages[-1]) == ("load", "publish")
+    assert len(set(stages)) > 2
+
+
+def test_a_file_that_is_not_a_request_is_reported_once_and_left(settings: Settings) -> None:
+    folder = TrainingFolder.beside_models(settings)
+    request = folder.ask(None, "00000001")
+    (Path(settings.model.url).parent / "training" / "requests" / "note.json").write_text("not a request")
+    with capture_logs() as logs:
+        assert folder.requests() == [request]
+        assert folder.requests() == [request]
+    assert [entry["event"] for entry in logs] == ["training_request_unreadable"]
+
+
+LONGEST_AGO = """
+import numpy as np
+
+from springtide.plugins.contracts import Baseline
+from springtide.plugins.hookspecs import hookimpl
+
+
+class LongestAgo(Baseline):
+    def fit(self, interactions, num_users, num_items):
+        self.num_items = num_items
+
+    def scores(self, user_rows, histories, now_ms):
+        scores = np.zeros((len(user_rows), self.num_items), np.float32)
+        for of_user, history in zip(scores, histories, strict=True):
+            first = np.unique(history.item_rows, return_index=True)
+            of_user[first[0]] = 1 + first[1]
+        return scores
+
+    def state(self):
+        return {"num_items": np.array([self.num_items])}
+
+    def restore(self, state):
+        self.num_items = state["num_items"].item()
+
+
+@hookimpl
+def register_baselines(register):
+    register("longest_ago", LongestAgo)
+"""
+"""A baseline that knows how the checkpoints above were made: users take their items in turn."""
+
+
+def gated(settings: Settings, tmp_path: Path, *baselines: str) -> Settings:
+    """Settings of a gate that is content with few questions, and of models that have learned next to nothing."""
+    (tmp_path / "plugins").mkdir(exist_ok=True)
+    (tmp_path / "plugins" / "longest_ago.py").write_text(LONGEST_AGO)
+    return settings.model_copy(
+        update={
+            "plugins": PluginSettings(folder=str(tmp_path / "plugins")),
+            "gate": GateSettings(min_questions=20, num_questions=60, baselines={name: {} for name in baselines}),
+            "training": settings.training.model_copy(
+                update={"steps": 1, "fine_tune_steps": 1, "min_passes": 0.0, "min_refit_events": 100}
+            ),
+        }
+    )
+
+
+def test_a_model_that_a_baseline_beats_is_rejected_and_the_baseline_serves(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    write_checkpoint(settings, repeats=6)
+    store = ModelStore(settings.model.url)
+    assert train_once(settings) == "000001"
+    gate = store.manifest("000001").gate
+    assert (gate["verdict"], gate["best_baseline"]["name"]) == ("rejected", "longest_ago")
+    assert gate["reason"].startswith("behind longest_ago; NDCG@20 0.")
+    assert store.current() == "000002"
+    serving = store.manifest("000002")
+    assert (serving.training, serving.parts["baseline"]["name"]) == ("baseline", "longest_ago")
+    entries = [(entry.action, entry.to_version, entry.reason) for entry in store.audit.entries()]
+    assert entries == [
+        ("reject", "000001", gate["reason"]),
+        ("promote", "000002", "longest_ago is the best there is: 000001 was rejected"),
+    ]
+    assert all(entry.actor.startswith("trainer ") for entry in store.audit.entries())
+
+
+def test_what_follows_a_baseline_is_a_retraining_and_comes_when_it_is_due(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    write_checkpoint(settings, repeats=6)
+    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    assert trainer.step(NOW_MS) == "000001"
+    assert trainer.step(store.manifest("000001").created_ms + 1) is None, "nothing new: no training"
+    write_checkpoint(settings, repeats=8)
+    assert train_once(settings, "fine_tune") == "000003"
+    assert store.manifest("000003").training == "retrain"
+    assert store.manifest("000003").gate["champion"]["version"] == "000002"
+
+
+def test_a_model_that_passes_is_promoted_with_the_numbers(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path)
+    write_checkpoint(settings, repeats=6)
+    train_once(settings)
+    write_checkpoint(settings, repeats=8)
+    for mode in ("retrain", "fine_tune", "refit"):
+        if mode == "refit":
+            write_checkpoint(settings, repeats=10)
+        train_once(settings, mode)  # type: ignore[arg-type]  # The modes.
+    store = ModelStore(settings.model.url)
+    manifests = [store.manifest(version) for version in reversed(store.versions())]
+    assert [manifest.training for manifest in manifests] == ["retrain", "retrain", "fine_tune", "refit"]
+    assert [manifest.graph_cut["vectors_by"] for manifest in manifests] == [
+        "retrain",
+        "retrain",
+        "fine_tune",
+        "fine_tune",
+    ]
+    assert {manifest.gate["verdict"] for manifest in manifests} <= {"promoted", "not judged", "rejected"}
+    assert manifests[1].gate["champion"]["version"] == "000001"
+
+
+def test_without_the_gate_every_model_is_promoted(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    settings = settings.model_copy(update={"gate": GateSettings(is_on=False)})
+    write_checkpoint(settings, repeats=6)
+    store = ModelStore(settings.model.url)
+    assert train_once(settings) == store.current()
+    assert store.manifest("000001").gate == {}
+
+
+def test_no_exponents_are_learned_on_schedule_while_a_baseline_serves(settings: Settings, tmp_path: Path) -> None:
+    settings = gated(settings, tmp_path, "longest_ago")
+    training = settings.training.model_copy(update={"refit_after_events": 100, "fine_tune_after_events": 300})
+    settings = settings.model_copy(update={"training": training})
+    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    write_checkpoint(settings, repeats=6)
+    assert trainer.step(NOW_MS) == "000001"
+    later_ms = store.manifest("000001").created_ms + 1
+    write_checkpoint(settings, repeats=8)
+    assert trainer.step(later_ms) is None
+    write_checkpoint(settings, repeats=9)
+    assert trainer.step(later_ms) == "000003"
