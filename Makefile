@@ -43,6 +43,10 @@ lint: install ## Check style and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+.PHONY: layers
+layers: install ## Print the arrows between rooms, and which of them run up (ARGS=--ref=REVISION for another day's)
+	@$(BIN)/python tests/layers.py $(ARGS)
+
 .PHONY: format
 format: install ## Put the code into its form
 	$(BIN)/ruff check --fix .

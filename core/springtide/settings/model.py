@@ -220,6 +220,16 @@ class LiveQualitySettings(_Section):
     max_drop: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
 
 
+class LogSettings(_Section):
+    """What processes log to standard error, and in which form.
+
+    ``auto`` writes coloured lines for people where standard error is a terminal, and JSON elsewhere.
+    """
+
+    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class PluginSettings(_Section):
     """Plugins beside those that come in by entry point; ``on_error`` says whether one that fails stops the others."""
 
@@ -250,6 +260,7 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     live_quality: LiveQualitySettings = LiveQualitySettings()
     plugins: PluginSettings = PluginSettings()
+    log: LogSettings = LogSettings()
 
     def interaction_rules(self) -> InteractionRules:
         """Return the interaction rules, in the order of the settings."""
