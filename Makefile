@@ -68,6 +68,10 @@ protos-check: install ## Check that the generated code is what the protos say, a
 	&& diff --recursive --exclude=__pycache__ --exclude=__init__.py $$fresh/springtide/v1 core/springtide/v1 \
 	|| { echo 'core/springtide/v1 is not what the protos say: run `make protos`' >&2; exit 1; }
 
+.PHONY: docs
+docs: install ## Write the reference of the settings
+	$(BIN)/python -m springtide.settings.reference core/springtide/settings/README.md
+
 .PHONY: wheel-check
 wheel-check: install ## Build the distribution, install it into a bare environment, and use it
 	$(BIN)/python -m pytest -m wheel tests/test_wheel.py

@@ -4,16 +4,15 @@ import difflib
 import json
 import os
 import tomllib
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from springtide.errors import SettingsError
+from springtide.settings.fields import may_be_none, row_of, section_of, settings_in
 from springtide.settings.model import Part, PartSettings, Settings
 
 FILE_VARIABLE = "SPRINGTIDE_SETTINGS"
@@ -127,11 +126,11 @@ def _merge(
         field = model.model_fields.get(key)
         if field is None:
             raise SettingsError(f"{origin}: no setting named {'.'.join(here)!r} ({_nearest(model, path, key)})")
-        if value == NONE and _may_be_none(field.annotation):
+        if value == NONE and may_be_none(field.annotation):
             tree[key] = None
             origins[here] = origin
             continue
-        section = _section_of(field.annotation)
+        section = section_of(field.annotation)
         if section is not None:
             if issubclass(section, PartSettings) and isinstance(value, str | list):
                 value = _PART.validate_python(value).model_dump()
@@ -159,11 +158,10 @@ def _merge_table(
     replaces: bool,
 ) -> None:
     """Lay a table whose keys are the reader's own names; its values may be sections, whose keys are ours."""
-    arguments = typing.get_args(annotation)
-    row = arguments[1] if len(arguments) == 2 else None
+    row = row_of(annotation)
     table = {} if replaces else tree.get(key) or {}
     for name, entry in value.items():
-        if isinstance(row, type) and issubclass(row, BaseModel) and isinstance(entry, Mapping):
+        if row is not None and isinstance(entry, Mapping):
             table.setdefault(name, {})
             _merge(row, table[name], entry, (*here, name), origin, origins, replaces_tables=replaces)
         else:
@@ -176,16 +174,6 @@ def _merge_table(
     tree[key] = table
 
 
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the section that a setting is, or may be beside nothing; None if it is none."""
-    of_union = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else ()
-    for candidate in (annotation, *of_union):
-        section = typing.get_args(candidate)[0] if typing.get_origin(candidate) is Annotated else candidate
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            return section
-    return None
-
-
 def _read_option(text: str) -> Any:
     try:
         return json.loads(text)
@@ -193,28 +181,16 @@ def _read_option(text: str) -> Any:
         return text
 
 
-def _may_be_none(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (Union, types.UnionType) and type(None) in typing.get_args(annotation)
-
-
 def _nearest(model: type[BaseModel], path: _Path, key: str) -> str:
     """Say which known setting was probably meant: one of the same section, or one of that name elsewhere."""
     close = difflib.get_close_matches(key, model.model_fields, n=1)
     if close:
         return f"did you mean {'.'.join((*path, close[0]))}?"
-    by_name = {known[-1]: known for known in _known_paths(Settings, ())}
+    by_name = {setting.path[-1]: setting.path for setting in settings_in(Settings)}
     close = difflib.get_close_matches(key, by_name, n=1, cutoff=0.75)
     if close:
         return f"did you mean {'.'.join(by_name[close[0]])}?"
     return f"choices: {', '.join(sorted(model.model_fields))}"
-
-
-def _known_paths(model: type[BaseModel], path: _Path) -> Iterator[_Path]:
-    for name, field in model.model_fields.items():
-        yield (*path, name)
-        section = _section_of(field.annotation)
-        if section is not None:
-            yield from _known_paths(section, (*path, name))
 
 
 def _explain(detail: Any, origins: Mapping[_Path, str]) -> str:

@@ -1,0 +1,76 @@
+"""Sections about serving: ranking, the gRPC server, its measured quality, plugins, logs."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from springtide.settings.sections.base import Options, Positive, Section, Table
+
+
+class RankingSettings(Section):
+    """How items are ranked."""
+
+    context_weights: Table[Options] = {
+        name: {} for name in ("popularity", "calendar", "trend", "repeat", "reorder", "place", "weather")
+    }
+    """Context weights that multiply a model's score, by name, each with its options. A list in a file replaces the
+    default one, so name all that you use."""
+    item_groups: tuple[str, ...] = ("department", "category", "type", "genre")
+    """Categorical attributes that group items, from coarse to fine. Rare items borrow from their group. Attributes that
+    your items do not have are ignored."""
+    max_history: Annotated[int, Field(ge=1)] = 5_000
+    """Most interactions of a user that a request looks at, the latest of each kind. Lower it if users with long
+    histories answer slowly."""
+    item_refresh_s: Positive = 1.0
+    """Time in seconds between two updates of the item vectors, which add new items and changed attributes."""
+
+
+class ServerSettings(Section):
+    """The gRPC server."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. `0.0.0.0` accepts connections from other machines; put a proxy with TLS in front."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
+    """TCP port to listen on. 0 takes any free port."""
+    reflection: bool = True
+    """Whether the server describes its API to tools such as grpcurl."""
+    max_deadline_s: Positive = 10.0
+    """Longest time that a request may take, in seconds, also if the client sets a longer deadline or none."""
+    max_batch: Annotated[int, Field(ge=1)] = 32
+    """Most requests that are scored together. A higher value raises throughput, and the latency under load."""
+    num_threads: Annotated[int, Field(ge=1)] | None = None
+    """Number of CPU threads that score a batch. `none` leaves it to PyTorch, which takes all cores."""
+
+
+class LiveQualitySettings(Section):
+    """How a server measures itself: it ranks a sample of the events before it applies them."""
+
+    max_events_per_s: Annotated[float, Field(ge=0)] = 5.0
+    """Most positive events per second that are measured. Each costs one ranking; 0 switches the measurement off."""
+    window: Annotated[int, Field(ge=10)] = 1_000
+    """Number of the latest measured events over which quality is averaged. More is steadier and notices a drop
+    later."""
+    max_drop: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
+    """Share of its first window's NDCG@20 that a model version may lose; beyond it, the server asks for a training, at
+    most once per version. `none` never asks."""
+
+
+class LogSettings(Section):
+    """What processes log to standard error, and how it looks."""
+
+    format: Literal["auto", "text", "json"] = "auto"
+    """Form of the lines: `text` for people, `json` for machines. `auto` writes text to a terminal, JSON elsewhere."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that Springtide logs. Libraries log from `warning` on."""
+
+
+class PluginSettings(Section):
+    """Plugins, beside those that installed packages offer by entry point."""
+
+    modules: tuple[str, ...] = ()
+    """Python modules to load as plugins, such as `["my_weights"]`."""
+    folder: str | None = None
+    """Folder whose `*.py` files are loaded as plugins. `none` loads no folder."""
+    on_error: Literal["refuse", "skip"] = "refuse"
+    """What happens if a plugin cannot be loaded: `refuse` stops the start, `skip` continues without it and logs a
+    warning."""

@@ -1,0 +1,86 @@
+"""Sections about the stream: Kafka, events, interactions, the live graph, checkpoints."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from springtide.settings.sections.base import Options, Positive, Section
+
+
+class KafkaSettings(Section):
+    """The Kafka cluster that events come from."""
+
+    bootstrap_servers: str = ""
+    """Brokers to connect to first, as `host:port`, separated by commas. If empty, `springtide up` starts an embedded
+    broker, which loses all events when it stops; commands that need a broker refuse to start."""
+    topic: str = "springtide.events"
+    """Topic that events are read from. It is created if it does not exist."""
+    dead_letter_topic: str = "springtide.dead-letters"
+    """Topic that refused records are written to, with the reason in a header."""
+    num_partitions: Annotated[int, Field(ge=1)] = 4
+    """Number of partitions of `topic` when Springtide creates it. An existing topic keeps its own number."""
+    poll_timeout_ms: Annotated[int, Field(ge=1)] = 50
+    """Longest wait of one poll for new records, in milliseconds. Higher values save CPU while the stream is quiet, and
+    make checkpoints and shutdown wait longer."""
+    fetch_max_wait_ms: Annotated[int, Field(ge=1)] = 10
+    """Longest time in milliseconds that a broker holds a fetch while it has no records. The embedded broker always
+    waits this long, so it is short. With Apache Kafka, which answers once a record arrives, 500 saves requests."""
+    max_poll_records: Annotated[int, Field(ge=1)] = 5_000
+    """Most records that one poll returns, and so most records that enter the graph in one step. Lower it if requests
+    become slow while a backlog is read."""
+    client_options: Options = {}
+    """More options for kafka-python, passed on unchanged: `security_protocol`, `sasl_*`, `ssl_*`. Put passwords into
+    environment variables, such as `SPRINGTIDE_KAFKA__CLIENT_OPTIONS__SASL_PLAIN_PASSWORD`."""
+
+
+class EventSettings(Section):
+    """Limits for events. An event beyond a limit is refused and goes to the dead-letter topic."""
+
+    max_future_s: Positive = 86_400.0
+    """How far an event time may lie ahead of the server's clock, in seconds. Raise it if producers' clocks are wrong by
+    more."""
+    max_id_bytes: Annotated[int, Field(ge=1)] = 256
+    """Longest id, type or name, in bytes of UTF-8."""
+    max_text_bytes: Annotated[int, Field(ge=1)] = 16_384
+    """Longest text attribute or context value, in bytes of UTF-8."""
+    max_event_bytes: Annotated[int, Field(ge=64)] = 1_000_000
+    """Largest record, in bytes. It should not be below the producers' limit (`max.request.size` in Kafka)."""
+    max_context_entries: Annotated[int, Field(ge=0)] = 64
+    """Most entries in the context map of one interaction."""
+
+
+class InteractionSettings(Section):
+    """One kind of interaction: how it enters the graph."""
+
+    weight: Positive = 1.0
+    """Edge weight of one interaction, a factor relative to the other kinds: a view of weight 0.1 counts a tenth of a
+    purchase of weight 1."""
+    positive: bool = True
+    """Whether the interaction shows that the user likes the item. Models learn preferences and context weights learn
+    habits from positive interactions only; relational encoders see the others as edges."""
+
+
+class GraphSettings(Section):
+    """The live graph: what is recommended, and how much is kept in memory."""
+
+    item_type: Literal["item", "user"] = "item"
+    """Node type that is recommended. With `user` the graph is social: events carry user ids as item ids, and the
+    recommendations are whom to follow."""
+    max_edges: Annotated[int, Field(ge=1)] | None = 50_000_000
+    """Most edges kept in memory; the oldest are dropped beyond it. `none` keeps all. An edge takes 28 to 56 bytes."""
+    max_age_days: Positive | None = None
+    """Age in days at which edges are dropped, counted back from the newest event. `none` keeps all. Set it where old
+    behaviour misleads, or must not be stored."""
+
+
+class CheckpointSettings(Section):
+    """Checkpoints: the graph and the stream offsets, written together, so that a restart continues where it stopped."""
+
+    url: str = "springtide-state/checkpoints"
+    """Folder or fsspec URL, such as `s3://bucket/checkpoints`."""
+    every_s: Positive = 60.0
+    """Time between two checkpoints in seconds, if anything changed. A restart reads again what came after the last."""
+    every_events: Annotated[int, Field(ge=1)] = 500_000
+    """Number of interactions after which a checkpoint is written even if `every_s` has not passed."""
+    keep: Annotated[int, Field(ge=1)] = 3
+    """Number of checkpoints kept; older ones are deleted. Keep the topic's retention longer than the oldest one."""
