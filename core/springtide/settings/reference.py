@@ -27,8 +27,8 @@ _PAGE_HEAD = """\
 # Settings
 
 Springtide reads one TOML file: `--settings PATH`, or the file that `SPRINGTIDE_SETTINGS` names, or `springtide.toml` in
-the working folder. `springtide config init` writes a file with all defaults, and `springtide config show --explain` prints
-the settings in force. A setting that does not exist is refused, naming the nearest that does.
+the working folder. `springtide config init` writes a file with all defaults, and `springtide config show --explain`
+prints the settings in force. A setting that does not exist is refused, naming the nearest that does.
 
 **Environment variables override the file.** The name is `SPRINGTIDE_`, the section, two underscores and the setting, in
 capitals: `SPRINGTIDE_SERVER__PORT=7000` sets `port` in `[server]`. Deeper tables add two underscores each:
