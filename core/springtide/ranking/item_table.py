@@ -27,7 +27,9 @@ class ItemTable:
         vectors: float32 ``[num_items, d]``.
         degree: float32 ``[num_items]``.
         has_id: bool ``[num_items]``, false for items that were forgotten.
-        num_edges: Edges in the graph when the folded ones were made.
+        has_folded: Whether there are items that the model does not know, so that their vectors follow the graph.
+        num_edges: Number of edges in the graph when the folded ones were made.
+        attributes_version: Version of the items' attributes at that time.
         ids_lineage: Of the ids at that time; another one when an item was forgotten since.
     """
 
@@ -37,7 +39,9 @@ class ItemTable:
     vectors: Tensor
     degree: Tensor
     has_id: npt.NDArray[np.bool_]
+    has_folded: bool
     num_edges: int
+    attributes_version: object
     ids_lineage: str
 
     @classmethod
@@ -50,7 +54,8 @@ class ItemTable:
             rules: Which edges are interactions.
         """
         nodes = view.nodes(model.item_type)
-        ids_lineage = nodes.ids_lineage  # Before the ids: what is forgotten between is looked at again.
+        # Before the ids and the attributes: what changes in between is looked at again.
+        ids_lineage, attributes_version = nodes.ids_lineage, nodes.attributes_version
         ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
         row_of = model.items.row_of
         model_rows = np.fromiter((row_of.get(item_id, -1) for item_id in ids), np.int64, len(ids))
@@ -66,18 +71,31 @@ class ItemTable:
                 model.items.vectors[picked],
                 model.items.degree[picked],
             )
+        has_id = np.fromiter((bool(item_id) for item_id in ids), bool, len(ids))
+        unknown = np.flatnonzero((model_rows < 0) & has_id)
         table = cls(
             model,
             model_rows,
             levels,
             vectors,
             degree,
-            np.fromiter((bool(item_id) for item_id in ids), bool, len(ids)),
-            view.num_edges,
-            ids_lineage,
+            has_id,
+            has_folded=len(unknown) > 0,
+            num_edges=view.num_edges,
+            attributes_version=attributes_version,
+            ids_lineage=ids_lineage,
         )
-        table._fold_in_unknown(view, rules)
+        if len(unknown):
+            table._fold_in(unknown, view, rules)
         return table
+
+    def is_outdated(self, view: GraphView) -> bool:
+        """Return whether items have come or were forgotten since, or the vectors of folded ones may have changed."""
+        nodes = view.nodes(self.model.item_type)
+        if view.num_nodes(self.model.item_type) > len(self.has_id) or nodes.ids_lineage != self.ids_lineage:
+            return True
+        is_changed = view.num_edges != self.num_edges or nodes.attributes_version != self.attributes_version
+        return self.has_folded and is_changed
 
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
@@ -89,10 +107,7 @@ class ItemTable:
         known = torch.from_numpy(rows[is_known])
         return self.levels[:, known], self.degree[known], is_known
 
-    def _fold_in_unknown(self, view: GraphView, rules: InteractionRules) -> None:
-        unknown = np.flatnonzero(self.model_rows < 0)
-        if len(unknown) == 0:
-            return
+    def _fold_in(self, unknown: npt.NDArray[np.int64], view: GraphView, rules: InteractionRules) -> None:
         model, item_type = self.model, self.model.item_type
         level_0, attributes = model.inputs[item_type].of_table(view.nodes(item_type), len(self.model_rows))
         position_of = np.full(len(self.model_rows), -1, np.int64)

@@ -1,5 +1,6 @@
 """From queries to ranked items: the cosine of user and item times what the context weights say, and why."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,8 @@ class Ranker:
         self._state = state
         self._settings = settings
         self._item_type = state.rules.item_type
+        self._swap_lock = threading.Lock()  # For those that replace what is served; requests only read the reference.
+        self._refresh_lock = threading.Lock()  # One refresh at a time.
         self._groups_mark: object = None
         self._forgotten = ("", np.empty(0, np.int64))  # The lineage of ids, and the rows that have none.
         self._regroup(state.graph.view())
@@ -52,17 +55,22 @@ class Ranker:
 
     def swap(self, served: Served | None) -> None:
         """Serve a model or a baseline from the next request on; None for the fallback."""
-        self._serving = self._scorer.make_serving(served)
+        serving = self._scorer.make_serving(served)
+        with self._swap_lock:
+            self._serving = serving
 
     def refresh(self) -> None:
         """Take up new items, and keep the weights of the moments that are asked for fresh. For a background thread."""
-        serving = self._serving
-        view = self._state.graph.view()
-        self._regroup(view)
-        serving.moments.refresh(view.num_nodes(self._item_type))
-        fresh = self._scorer.refreshed(serving, view)
-        if self._serving is serving:  # Else a swap came between, and its table is newer.
-            self._serving = fresh
+        with self._refresh_lock:
+            serving = self._serving
+            view = self._state.graph.view()
+            self._regroup(view)
+            serving.moments.refresh(view.num_nodes(self._item_type))
+            serving.users.drop_forgotten(view)
+            fresh = self._scorer.refreshed(serving, view)
+            with self._swap_lock:
+                if self._serving is serving:  # Else it was swapped meanwhile, and what is served now is newer.
+                    self._serving = fresh
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranking]:
         """Rank all items for each query; all are scored by one product.

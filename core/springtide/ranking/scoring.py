@@ -118,17 +118,11 @@ class Scorer:
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:
         """Return what is served with the items as they are now; the same if nothing has changed."""
         table, baseline = serving.table, serving.baseline
-        if serving.has_id is None:
-            return serving
-        is_new = view.num_nodes(self._item_type) > len(serving.has_id)
-        lineage = view.nodes(self._item_type).ids_lineage
-        if baseline is not None and (is_new or lineage != baseline.ids_lineage):
+        if baseline is not None and baseline.is_outdated(view):
             return replace(serving, baseline=BaselineTable.build(baseline.baseline, view))
-        if table is not None:
-            is_changed = bool((table.model_rows < 0).any()) and view.num_edges != table.num_edges
-            if is_new or is_changed or lineage != table.ids_lineage:
-                fresh = ItemTable.build(table.model, view, self._state.rules)
-                return replace(serving, table=fresh, users=self._make_users(table.model))
+        if table is not None and table.is_outdated(view):
+            fresh = ItemTable.build(table.model, view, self._state.rules)
+            return replace(serving, table=fresh, users=self._make_users(table.model))
         return serving
 
     def score(

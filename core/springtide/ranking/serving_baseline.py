@@ -116,6 +116,11 @@ class BaselineTable:
             ids_lineage,
         )
 
+    def is_outdated(self, view: GraphView) -> bool:
+        """Return whether items have come or were forgotten since."""
+        item_type = self.baseline.item_type
+        return view.num_nodes(item_type) > len(self.has_id) or view.nodes(item_type).ids_lineage != self.ids_lineage
+
     def scores(
         self, view: GraphView, user_ids: Sequence[str], histories: Sequence[History], moments_ms: Sequence[int]
     ) -> npt.NDArray[np.float32]:

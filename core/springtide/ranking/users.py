@@ -1,6 +1,7 @@
 """The users as they are ranked for: their history, and a vector that knows their last event."""
 
 import functools
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.applying import USER
+from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import History
 from springtide.ranking.item_table import ItemTable
@@ -17,6 +19,11 @@ from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
 
 Array = npt.NDArray[np.float32]
+Attributes = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, float], ...]]
+
+MAX_BYTES = 256 * 2**20  # About 100,000 users with 40 interactions and a vector of 64 numbers each.
+_USER_BYTES = 1_700  # A cached user's objects beside the numbers in their arrays, about (measured by tracemalloc).
+_INTERACTION_BYTES = 28  # Row, time and weight (16), and what `History.distinct` keeps: at most a row and a position.
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +41,36 @@ class LiveUser:
     personalization: Personalization
 
 
+@dataclass(slots=True)
+class _CachedUser:
+    """A user in the cache, and what the graph said of them then: as long as it says the same, the user is valid."""
+
+    user: LiveUser
+    edges_mark: object
+    attributes_version: object
+    attributes: Attributes
+
+    @property
+    def num_bytes(self) -> int:
+        vector = self.user.vector
+        num_interactions = len(self.user.history.item_rows)
+        return _USER_BYTES + _INTERACTION_BYTES * num_interactions + (0 if vector is None else vector.nbytes)
+
+
 class Users:
-    """Finds users' histories and vectors over one table of items, and keeps them until they change.
+    """Finds users' histories and vectors over one table of items, and caches them until they change.
+
+    The cache drops the users that were not asked for the longest. Any thread may call any method.
 
     Args:
         rules: Which edges are positive interactions.
         max_history: Latest interactions of a user that are looked at, for each relation.
         model: Whose vectors are found; None for histories alone.
-        capacity: How many users are kept, those found last.
+        max_bytes: Size of the cache, in bytes.
     """
 
     def __init__(
-        self, rules: InteractionRules, max_history: int, model: ServingModel | None, capacity: int = 100_000
+        self, rules: InteractionRules, max_history: int, model: ServingModel | None, max_bytes: int = MAX_BYTES
     ) -> None:
         self._edge_types = [rules.edge_type(relation) for relation in rules.positive_relations]
         self._max_history = max_history
@@ -55,8 +80,20 @@ class Users:
             self._surroundings = NeighbourhoodGatherer(
                 USER, model.schema, rules, names, max_history, model.edge_half_life_days
             )
-        self._capacity = capacity
-        self._kept: OrderedDict[int, tuple[object, LiveUser]] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._cached: OrderedDict[int, _CachedUser] = OrderedDict()  # By row; the one asked for last comes last.
+        self._num_bytes = 0
+        self._ids_lineage = ""
+        self._lock = threading.Lock()  # Over the cache; held for no longer than a look-up takes.
+
+    def __len__(self) -> int:
+        """Return how many users are cached."""
+        return len(self._cached)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the cached users, in bytes, about."""
+        return self._num_bytes
 
     def find(
         self, view: GraphView, table: ItemTable | None, user_id: str, recent_rows: npt.NDArray[np.int32], now_ms: int
@@ -70,23 +107,72 @@ class Users:
             recent_rows: int32 ``[n]``, rows of items just touched, latest first.
             now_ms: The moment at which they were.
         """
-        row = view.nodes(USER).ids.row(user_id) if user_id else -1
+        nodes = view.nodes(USER)
+        ids_lineage = nodes.ids_lineage  # Before the row: whoever is forgotten from now on is not cached.
+        row = nodes.ids.row(user_id) if user_id else -1
         if row >= view.num_nodes(USER):
             row = -1
         if len(recent_rows) or row < 0:
             return self._make(view, table, user_id, row, recent_rows, now_ms)
         edges = [view.edges(edge_type) for edge_type in self._edge_types]
-        mark = tuple(of_relation.mark(row) for of_relation in edges)
-        kept = self._kept.get(row)
-        if kept is not None and kept[0] == mark:
-            return kept[1]
+        edges_mark = tuple(of_relation.mark(row) for of_relation in edges)
+        attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
+        cached = self._find_cached(row, edges_mark, attributes_version, nodes)
+        if cached is not None:
+            return cached
+        attributes = self._attributes(nodes, row)
         user = self._make(view, table, user_id, row, recent_rows, now_ms)
-        # The mark may be of an event that came after the view: such a user is not kept under it.
+        # The mark may be of an event that came after the view: such a user is not cached under it.
         if len(user.history.item_rows) and all(of_relation.has_all_targets(row) for of_relation in edges):
-            self._kept[row] = (mark, user)
-            if len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            with self._lock:
+                if nodes.ids_lineage == ids_lineage:
+                    self._cache(row, _CachedUser(user, edges_mark, attributes_version, attributes))
         return user
+
+    def drop_forgotten(self, view: GraphView) -> None:
+        """Drop users from the cache that the graph has forgotten. For a background thread, every second or so."""
+        nodes = view.nodes(USER)
+        ids_lineage = nodes.ids_lineage
+        if ids_lineage == self._ids_lineage:
+            return
+        with self._lock:
+            rows = list(self._cached)
+            for row, user_id in zip(rows, nodes.ids.ids(rows), strict=True):
+                if not user_id:
+                    self._drop(row)
+        self._ids_lineage = ids_lineage
+
+    def _find_cached(
+        self, row: int, edges_mark: object, attributes_version: object, nodes: NodeTable
+    ) -> LiveUser | None:
+        """Return a user from the cache; None if it is not there, or has changed since."""
+        with self._lock:
+            cached = self._cached.get(row)
+            if cached is None or cached.edges_mark != edges_mark:
+                return None
+            if cached.attributes_version != attributes_version:  # Somebody's attributes have changed.
+                if cached.attributes != self._attributes(nodes, row):
+                    return None
+                cached.attributes_version = attributes_version
+            self._cached.move_to_end(row)
+            return cached.user
+
+    def _cache(self, row: int, cached: _CachedUser) -> None:
+        if row in self._cached:
+            self._drop(row)
+        self._cached[row] = cached
+        self._num_bytes += cached.num_bytes
+        while self._num_bytes > self._max_bytes:
+            self._drop(next(iter(self._cached)))
+
+    def _drop(self, row: int) -> None:
+        self._num_bytes -= self._cached.pop(row).num_bytes
+
+    def _attributes(self, nodes: NodeTable, row: int) -> Attributes:
+        """Return the attributes that a user's vector depends on; none without a model."""
+        if self._surroundings is None:
+            return (), ()
+        return tuple(nodes.category_values(row)), tuple(nodes.number_values(row).items())
 
     def _make(
         self,
@@ -120,7 +206,7 @@ class Users:
             RecentItems(recent_rows, now_ms),
         )
         folded = model.fold_in(USER, level_0, around)
-        return LiveUser(history, folded.vectors[0].numpy(), "learned" if model_row >= 0 else "folded_in")
+        return LiveUser(history, folded.vectors[0].numpy().copy(), "learned" if model_row >= 0 else "folded_in")
 
     def _history(self, view: GraphView, row: int, recent_rows: npt.NDArray[np.int32], now_ms: int) -> History:
         found = [

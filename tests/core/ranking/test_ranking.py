@@ -17,7 +17,6 @@ from springtide.plugins.loading import load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import FAMILIARITY, Ranker
 from springtide.ranking.serving_model import ServingModel
-from springtide.ranking.users import Users
 from springtide.state import LiveState
 from springtide.testing import even_odd_events, even_odd_state, interactions_of, quick_model, quick_settings, state_of
 
@@ -378,25 +377,6 @@ def test_late_event_changes_the_answer_too(weighted):
     (after,) = ask(ranker, **query).items
     assert before.weights.get("repeat", 1.0) == 1.0
     assert after.weights["repeat"] != 1.0
-
-
-def test_user_found_in_an_older_view_is_not_kept_for_the_next(state):
-    users = Users(state.rules, max_history=100, model=None)
-    older = state.graph.view()
-    take(state, ("u0", "i1", 1_000))
-    no_rows = np.zeros(0, np.int32)
-    found = [users.find(view, None, "u0", no_rows, NOW.timestamp_ms) for view in (older, state.graph.view())]
-    assert [len(user.history.item_rows) for user in found] == [SIZE // 2 - 1, SIZE // 2]
-
-
-def test_user_is_kept_until_something_changes(state):
-    users = Users(state.rules, max_history=100, model=None)
-    no_rows = np.zeros(0, np.int32)
-    first = users.find(state.graph.view(), None, "u0", no_rows, NOW.timestamp_ms)
-    take(state, ("u1", "i1", NOW.timestamp_ms))
-    assert users.find(state.graph.view(), None, "u0", no_rows, NOW.timestamp_ms) is first
-    take(state, ("u0", "i1", NOW.timestamp_ms))
-    assert users.find(state.graph.view(), None, "u0", no_rows, NOW.timestamp_ms) is not first
 
 
 def test_event_beside_an_eviction_changes_the_answer():
