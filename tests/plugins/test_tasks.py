@@ -292,7 +292,7 @@ def test_kinds_of_trips_are_by_utc(moment, weekpart, daypart):
 
 def pooling_task(**options: Any) -> GraphClassification:
     task = GraphClassification(make=lambda kind, name: MaxAggregation(), **options)
-    task.take([np.array([0, 1, 2]), np.array([3])], ["one", "other"])
+    task.set_graphs([np.array([0, 1, 2]), np.array([3])], ["one", "other"])
     return task
 
 
@@ -326,7 +326,7 @@ def test_any_other_aggregator_pools(pooling):
     wanted = PartSettings(name="graph_classification", options={"pooling": pooling})
     task = PLUGINS.make("task", wanted, width=4)
     assert isinstance(task, LabelledTask)
-    task.take([np.array([0, 1, 2]), np.array([3])], ["one", "other"])
+    task.set_graphs([np.array([0, 1, 2]), np.array([3])], ["one", "other"])
     task.prepare(graph_of([-1] * 4), 4)
     assert task.pool(torch.randn(4, 4), np.array([0, 1])).shape == (2, 4)
 

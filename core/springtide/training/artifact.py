@@ -1,6 +1,8 @@
 """From a trained network to a model artifact, and back."""
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor
 
 from springtide.clock import wall_ms
+from springtide.graph.applying import USER
 from springtide.model.artifact import exponents_to_manifest
 from springtide.model.exponents import Exponents
 from springtide.model.registry import ModelArtifact, ModelManifest
@@ -20,26 +23,53 @@ from springtide.training.network import Network
 _PARTS = {"encoder": "encoder", "aggregator": "aggregator", "loss": "loss", "negative sampler": "negatives"}
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What the manifest of a model says about its training.
+
+    Attributes:
+        mode: Whether the model was retrained or fine-tuned.
+        settings: Settings of the training, resolved.
+        parts: For each kind of part, its name, origin and options; see ``parts_of``.
+        exponents: Exponents of the ranking.
+        errors: Standard errors of the exponents; None if these were not learned in this training.
+        metrics: Results of the training, by name.
+        checkpoint: Name of the checkpoint that the state was restored from; empty if none.
+        next_offsets: Next offset of each Kafka partition at the training, by partition.
+        request_id: Id of the training request that is answered; empty if none.
+    """
+
+    mode: Literal["retrain", "fine_tune"]
+    settings: Settings
+    parts: Mapping[str, Mapping[str, Any]]
+    exponents: Exponents
+    errors: Exponents | None
+    metrics: Mapping[str, float]
+    checkpoint: str
+    next_offsets: Mapping[str, int]
+    request_id: str
+
+
 def make_artifact(
     network: Network,
-    graph: TrainingGraph,
     tasks: Mapping[str, Task],
-    ids: Mapping[str, list[str]],
-    exponents: Exponents,
-    errors: Exponents | None,
-    mode: Literal["retrain", "fine_tune"],
-    graph_cut: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    settings: Settings,
-    plugins: Plugins,
-    request_id: str,
+    graph: TrainingGraph,
+    node_ids: Mapping[str, list[str]],
+    record: TrainingRecord,
 ) -> ModelArtifact:
     """Return the model: weights, the levels that a live fold-in needs, vectors, ids and manifest.
 
     Tensors: ``encoder.*`` and ``inputs.*`` are the network's, ``tasks.*`` the tasks'; ``levels`` float32
-    ``[num_layers, num_nodes, d]``, what neighbours hold below the last layer; ``vectors`` float32 ``[num_nodes, d]``;
-    ``degree`` float32 ``[num_nodes]``. Nodes come type by type, in the order of the schema. ``num_interactions`` int64
-    ``[num_users]`` is that by which a server knows whether a user has done something since.
+    ``[num_layers, num_nodes, d]``, the levels below the last; ``vectors`` float32 ``[num_nodes, d]``; ``degree``
+    float32 ``[num_nodes]``. Nodes come type by type, in the order of the schema. ``num_interactions`` int64
+    ``[num_users]`` tells a server which users have new interactions since the training.
+
+    Args:
+        network: The trained network.
+        tasks: The trained tasks, by name.
+        graph: The graph whose vectors the model holds.
+        node_ids: Id of each row by node type; empty where the model shall not know the node.
+        record: What the manifest says about the training.
     """
     with torch.no_grad():
         levels = network.levels(graph.edges)
@@ -53,22 +83,46 @@ def make_artifact(
         "degree": graph.edges.target_degree,
         "num_interactions": torch.from_numpy(num_interactions),
     }
+    sections = {"model", "training", "ranking", "interactions", "graph"}
     manifest = ModelManifest(
         version="",
         created_ms=wall_ms(),
-        training=mode,
-        parts=parts_of(settings, plugins),
-        settings=settings.model_dump(mode="json", include={"model", "training", "ranking", "interactions", "graph"}),
-        graph_cut=graph_cut,
-        metrics=metrics,
-        exponents=exponents_to_manifest(exponents),
-        exponent_errors={} if errors is None else exponents_to_manifest(errors),
-        temperature=exponents.temperature,
+        training=record.mode,
+        parts=record.parts,
+        settings=record.settings.model_dump(mode="json", include=sections),
+        graph_cut={
+            "checkpoint": record.checkpoint,
+            "next_offsets": dict(record.next_offsets),
+            "num_interactions": len(graph.interactions),
+            "newest_ms": int(graph.interactions.timestamps_ms[-1]),
+        },
+        metrics=record.metrics,
+        exponents=exponents_to_manifest(record.exponents),
+        exponent_errors={} if record.errors is None else exponents_to_manifest(record.errors),
+        temperature=record.exponents.temperature,
         schema=_schema_to_manifest(graph.nodes),
-        request_id=request_id,
+        request_id=record.request_id,
     )
-    values = {name: list(of.vocabulary) for name, of in graph.nodes.attributes.items()}
-    return ModelArtifact(manifest, tensors, ids, values)
+    values = {name: list(attributes.vocabulary) for name, attributes in graph.nodes.attributes.items()}
+    return ModelArtifact(manifest, tensors, node_ids, values)
+
+
+def ids_with_interactions(graph: TrainingGraph, node_ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the ids, but empty for users and items without an interaction: their vectors have learned nothing yet."""
+    known = {name: list(ids) for name, ids in node_ids.items()}
+    rows_of = {graph.item_type: graph.interactions.item_rows, USER: graph.interactions.user_rows}
+    if graph.item_type == USER:
+        rows_of = {USER: np.concatenate([graph.interactions.user_rows, graph.interactions.item_rows])}
+    for name, rows in rows_of.items():
+        has_any = np.bincount(rows, minlength=len(known[name])) > 0
+        known[name] = [node_id if is_known else "" for node_id, is_known in zip(known[name], has_any, strict=True)]
+    return known
+
+
+def copied(artifact: ModelArtifact) -> ModelArtifact:
+    """Return an artifact with its own tensors on the CPU, which a training that goes on does not change."""
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in artifact.tensors.items()}
+    return dataclasses.replace(artifact, tensors=tensors)
 
 
 def parts_of(settings: Settings, plugins: Plugins) -> dict[str, dict[str, Any]]:
@@ -80,35 +134,46 @@ def parts_of(settings: Settings, plugins: Plugins) -> dict[str, dict[str, Any]]:
 
 
 def fits_settings(artifact: ModelArtifact, settings: Settings) -> bool:
-    """Return whether a training with these settings, which are resolved, could go on from the model."""
+    """Return whether the model can be fine-tuned with these settings, which are resolved."""
     before, now = artifact.manifest.settings, settings.model_dump(mode="json")
-    of_model = ("width", "num_layers", "encoder", "aggregator")
-    return all(before.get("model", {}).get(key) == now["model"][key] for key in of_model) and (
+    keys = ("width", "num_layers", "encoder", "aggregator")
+    return all(before.get("model", {}).get(key) == now["model"][key] for key in keys) and (
         before.get("graph", {}).get("item_type") == now["graph"]["item_type"]
         and _labels_of(before["model"].get("tasks", {})) == _labels_of(now["model"]["tasks"])
     )
 
 
 def load_network(
-    network: Network, tasks: Mapping[str, Task], artifact: ModelArtifact, ids: Mapping[str, list[str]]
+    network: Network, tasks: Mapping[str, Task], artifact: ModelArtifact, node_ids: Mapping[str, list[str]]
 ) -> None:
-    """Give a network and tasks what the model learned; nodes and values that it did not know stay as they are."""
+    """Set the parameters of a network and tasks to those of a model, in place.
+
+    Nodes and attribute values that the model does not know keep theirs, and so do tasks of other shapes.
+
+    Args:
+        network: The network, of the same parts and width as the model.
+        tasks: The tasks, by name.
+        artifact: The model.
+        node_ids: Id of each row of the network by node type; empty for deleted nodes.
+    """
     inputs, tensors = network.inputs, artifact.tensors
     device = next(inputs.parameters()).device
     with torch.no_grad():
         network.encoder.load_state_dict(_under("encoder.", tensors))
         for name, known_ids in artifact.node_ids.items():
-            place = inputs.place(name)
+            index = inputs.index_of(name)
             row_of = {node_id: row for row, node_id in enumerate(known_ids)}
-            pairs = [(row, row_of[node_id]) for row, node_id in enumerate(ids[name]) if node_id and node_id in row_of]
-            here, there = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-            inputs.ids[place][here] = tensors[f"inputs.ids.{place}"][there].to(device)
-            values = tensors[f"inputs.values.{place}"]
-            inputs.values[place][: len(values)] = values.to(device)
-            inputs.numbers[place].copy_(tensors[f"inputs.numbers.{place}"])
+            pairs = [
+                (row, row_of[node_id]) for row, node_id in enumerate(node_ids[name]) if node_id and node_id in row_of
+            ]
+            rows, model_rows = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+            inputs.ids[index][rows] = tensors[f"inputs.ids.{index}"][model_rows].to(device)
+            values = tensors[f"inputs.values.{index}"]
+            inputs.values[index][: len(values)] = values.to(device)
+            inputs.numbers[index].copy_(tensors[f"inputs.numbers.{index}"])
         for key, task in tasks.items():
-            known, own = _under(f"tasks.{key}.", tensors), task.state_dict()
-            if {name: of.shape for name, of in known.items()} == {name: of.shape for name, of in own.items()}:
+            known, state = _under(f"tasks.{key}.", tensors), task.state_dict()
+            if {name: each.shape for name, each in known.items()} == {name: each.shape for name, each in state.items()}:
                 task.load_state_dict(known)
 
 
@@ -117,14 +182,14 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _labels_of(tasks: Mapping[str, Any]) -> list[Any]:
-    """Return what decides which attributes are inputs and which are labels."""
+    """Return tasks as name and options, which decide which attributes are labels and therefore no inputs."""
     return sorted((key, task["name"], sorted(task["options"].items())) for key, task in tasks.items())
 
 
 def _schema_to_manifest(nodes: Nodes) -> dict[str, Any]:
     numbers = {
-        name: {"names": list(of.names), "mean": of.mean.tolist(), "deviation": of.deviation.tolist()}
-        for name, of in nodes.scales.items()
+        name: {"names": list(scale.names), "mean": scale.mean.tolist(), "deviation": scale.deviation.tolist()}
+        for name, scale in nodes.scales.items()
     }
     return {
         "node_types": list(nodes.schema.node_types),

@@ -1,4 +1,4 @@
-"""The graph that a training reads: nodes of all its types as one list, and the edges between them."""
+"""The graph that a training reads: the nodes of all types in one list, and the edges between them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ class Nodes:
     """The nodes of a training, one type after another.
 
     Attributes:
-        view: Where they come from.
+        view: The graph that they are read from.
         schema: Node types in the order of the list; relations too, if the encoder is relational.
         counts: Number of nodes of each type.
         starts: Position of each type's first node in the list.
-        item_type: What is recommended to users.
-        attributes: Of each node type that is no attribute value, the category attributes that are inputs.
-        scales: Of the same types, the number attributes that are inputs.
+        item_type: Node type that is recommended to users.
+        attributes: Category attributes that are inputs, by node type, without the types of attribute values.
+        scales: Number attributes that are inputs, by the same node types.
     """
 
     view: GraphView
@@ -47,16 +47,16 @@ class Nodes:
         *,
         is_relational: bool = False,
         labels: Sequence[tuple[str, str]] = (),
-        known: "ModelSchema | None" = None,
+        known: ModelSchema | None = None,
     ) -> "Nodes":
         """List the nodes of a view.
 
         Args:
             view: The graph.
             item_type: ``item``, or ``user`` in a graph of users alone.
-            is_relational: Whether nodes of all types take part, attribute values among them; or users and items only.
-            labels: (node type, attribute) of attributes that are to be predicted: they are no inputs.
-            known: What an earlier model knows, to go on from it: no types or relations are added then.
+            is_relational: Whether to list nodes of all types and attribute values, or users and items only.
+            labels: (node type, attribute) of attributes that are predicted: these are no inputs.
+            known: Schema of the model that is fine-tuned: types and relations that it lacks are left out.
         """
         linked = tuple(dict.fromkeys((USER, item_type)))
         base = linked
@@ -92,16 +92,16 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class TrainingGraph:
-    """Nodes, what was between them until a moment, and the edges that this adds up to.
+    """Nodes, their interactions until a moment, and edges for message passing.
 
     Attributes:
         nodes: The nodes.
         interactions: Positive interactions, oldest first.
-        strengths: float32 ``[num_interactions]``, weight of the edge that each adds up to with others of its pair.
+        strengths: float32 ``[num_interactions]``, weight of the edge between the user and the item of each interaction.
         ratings: Interactions whose value is a rating, positive or not.
-        edges: Over the list of all nodes. For encoders that are not relational: both directions of every pair of user
-            and item once, weights added up and dampened (``links.pair_weight``). For relational ones: both directions
-            of every pair under every relation, attribute values included.
+        edges: Edges over the list of all nodes, with added-up and dampened weights (``graph.pair_weights``). Encoders
+            that are not relational get one edge in each direction for each pair of user and item. Relational ones get
+            one in each direction for each pair under each relation, with edges between nodes and attribute values.
     """
 
     nodes: Nodes
@@ -120,13 +120,13 @@ class TrainingGraph:
         before_ms: int | None = None,
         rated: Sequence[EdgeType] = (),
     ) -> "TrainingGraph":
-        """Add interactions, and other edges if the nodes have relations, up to edges.
+        """Build the edges from interactions, and from all edges of the view if the nodes have relations.
 
         Args:
             nodes: The nodes.
             interactions: Positive interactions, oldest first.
             half_life_days: How fast an edge fades with its age; None for never.
-            before_ms: Other edges and ratings are taken strictly before this time; None for all.
+            before_ms: Ratings and the edges of the view are taken strictly before this time; None for all.
             rated: Types of edges whose value is a rating.
         """
         starts = nodes.starts
@@ -204,22 +204,22 @@ def _relations(
     view: GraphView, node_types: Sequence[str], attributes: Mapping[str, Attributes]
 ) -> tuple[tuple[str, str, str], ...]:
     """Return both directions of every edge type that has edges, and of every attribute."""
-    forth = [
+    forward = [
         edge_type
         for edge_type in view.edge_types
         if len(view.edges(edge_type)) and edge_type[0] in node_types and edge_type[2] in node_types
     ]
-    forth += [
+    forward += [
         (value_type(node_type), name, node_type)
         for node_type in node_types
         for name in dict.fromkeys(attributes[node_type].names())
     ]
-    both = [((source, name, target), (target, f"rev_{name}", source)) for source, name, target in forth]
+    both = [((source, name, target), (target, f"rev_{name}", source)) for source, name, target in forward]
     return tuple(relation for pair in both for relation in pair)
 
 
 def slice_of(interactions: Observed, start: int, stop: int) -> Observed:
-    """Return interactions ``start`` to ``stop``."""
+    """Return the interactions from position ``start`` up to, not including, ``stop``."""
     return select(interactions, slice(start, stop))
 
 
@@ -230,5 +230,5 @@ def select(interactions: Observed, which: slice | npt.NDArray[np.bool_]) -> Obse
         interactions.item_rows[which],
         interactions.timestamps_ms[which],
         interactions.weights[which],
-        {key: Circumstances(of.codes[which], of.values) for key, of in interactions.circumstances.items()},
+        {key: Circumstances(each.codes[which], each.values) for key, each in interactions.circumstances.items()},
     )

@@ -1,4 +1,4 @@
-"""Graphs of nodes of one type, whatever the type."""
+"""Training graphs of one node type and one edge type, such as road segments."""
 
 from collections.abc import Sequence
 
@@ -20,19 +20,18 @@ def homogeneous_graph(
     labels: Sequence[tuple[str, str]] = (),
     half_life_days: float | None = None,
 ) -> TrainingGraph:
-    """Return the graph of one type of nodes and one of edges, such as road segments that lead to each other.
+    """Return the graph of one edge type between nodes of one type, such as road segments that lead to each other.
 
-    It is for encoders that are not relational: a pair of nodes has one edge in each direction, whichever way the
-    edges ran.
+    It is for encoders that are not relational: each pair of nodes with an edge has one in each direction.
 
     Args:
-        view: Where nodes and edges come from.
-        edge_type: Its ends are of the same type.
-        labels: (node type, attribute) of attributes that are no inputs.
+        view: The graph that nodes and edges are read from.
+        edge_type: The edge type; its source and target type are the same.
+        labels: (node type, attribute) of attributes that are predicted: these are no inputs.
         half_life_days: How fast an edge fades with its age; None for never.
 
     Raises:
-        TrainingError: If the ends are of different types.
+        TrainingError: If the source and target type differ.
     """
     node_type, _, target_type = edge_type
     if node_type != target_type:

@@ -1,4 +1,4 @@
-"""From timestamped edges to the edges that messages pass along: repeats add up, and fade with their age."""
+"""Edges for message passing, from timestamped events: events of one pair add up, and old ones count less."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Ratings:
     Attributes:
         user_rows: int64 ``[num_ratings]``.
         item_rows: int64 ``[num_ratings]``.
-        ratings: float32 ``[num_ratings]``, the values, their scale brought to -1 (lowest seen) to 1 (highest seen).
+        ratings: float32 ``[num_ratings]``, the values, scaled to -1 (lowest in the data) to 1 (highest).
     """
 
     user_rows: Int64s
@@ -33,8 +33,19 @@ class Ratings:
     ratings: npt.NDArray[np.float32]
 
     @classmethod
+    def none(cls) -> "Ratings":
+        """Return no ratings."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+    @classmethod
     def of(cls, view: GraphView, edge_types: Sequence[EdgeType], before_ms: int | None) -> "Ratings":
-        """Read the values of some edge types, those strictly before a time, or all. One value alone tells nothing."""
+        """Read the values of some edge types; no ratings if all values are equal, since those have no scale.
+
+        Args:
+            view: The graph.
+            edge_types: Types of edges whose value is a rating.
+            before_ms: Ratings strictly before this time are read; None for all.
+        """
         users, items, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for edges in map(view.edges, edge_types):
             if edges.features is None:
@@ -47,7 +58,7 @@ class Ratings:
         all_values = np.concatenate(values)
         low, high = (float(all_values.min()), float(all_values.max())) if len(all_values) else (0.0, 0.0)
         if low == high:
-            return cls(users[0], items[0], values[0])
+            return cls.none()
         scaled = (2.0 * (all_values - low) / (high - low) - 1.0).astype(np.float32)
         return cls(np.concatenate(users), np.concatenate(items), scaled)
 
@@ -60,15 +71,15 @@ def pair_edges(
     newest_ms: int,
     half_life_days: float | None,
 ) -> tuple[Edges, npt.NDArray[np.float32]]:
-    """Add interactions up to one edge for each pair of nodes, in both directions.
+    """Add up interactions to one edge for each pair of nodes, in both directions.
 
     Args:
         interactions: Positive interactions, oldest first.
         user_start: Node of user row 0.
-        item_start: Node of item row 0; the same as of users in a graph of users alone, where a pair is one whoever
-            of the two began, and nobody is paired with themselves.
+        item_start: Node of item row 0. In a graph of users alone it is that of users: the two directions of a pair add
+            up to one edge then, and edges from a user to themselves are left out.
         num_nodes: Number of nodes of all types.
-        newest_ms: What ages are counted from.
+        newest_ms: Time that ages are counted from.
         half_life_days: How fast an edge fades with its age; None for never.
 
     Returns:
@@ -83,8 +94,8 @@ def pair_edges(
     )
     strengths = weight[inverse].astype(np.float32)
     one, other = keys // num_nodes, keys % num_nodes
-    apart = one != other
-    one, other, weight, last_age_days = one[apart], other[apart], weight[apart], last_age_days[apart]
+    differ = one != other
+    one, other, weight, last_age_days = one[differ], other[differ], weight[differ], last_age_days[differ]
     edges = _edges(
         np.concatenate([other, one]),
         np.concatenate([one, other]),
@@ -104,22 +115,22 @@ def typed_edges(
     half_life_days: float | None,
     before_ms: int | None,
 ) -> Edges:
-    """Add the edges of all relations up to one edge for each pair of nodes under each relation.
+    """Add up the edges of all relations to one edge for each pair of nodes under each relation.
 
     Args:
         view: The graph.
-        schema: Its node types are the nodes in their order; its relations come in pairs, forth and back.
+        schema: Node types in the order of the nodes; relations in pairs, forward and back.
         counts: Number of nodes of each type.
-        attributes: By node type; the edges from values to nodes are as old as the newest.
-        newest_ms: What ages are counted from.
+        attributes: Attributes by node type; the edges from values to nodes have age 0.
+        newest_ms: Time that ages are counted from.
         half_life_days: How fast an edge fades with its age; None for never.
-        before_ms: Only edges strictly before this time; None for all.
+        before_ms: Edges strictly before this time are taken; None for all.
     """
     sizes = [counts[node_type] for node_type in schema.node_types]
     starts = dict(zip(schema.node_types, np.cumsum([0, *sizes]).tolist(), strict=False))
     columns: list[tuple[Int64s, Int64s, Float64s, Float64s, Int64s]] = []
-    for forth in range(0, len(schema.relations), 2):
-        source_type, name, target_type = schema.relations[forth]
+    for forward in range(0, len(schema.relations), 2):
+        source_type, name, target_type = schema.relations[forward]
         if source_type == f"{target_type} value":
             source, target, weight, age_days = _attribute_links(attributes[target_type], name)
         else:
@@ -127,7 +138,7 @@ def typed_edges(
                 view, (source_type, name, target_type), counts, newest_ms, half_life_days, before_ms
             )
         source, target = source + starts[source_type], target + starts[target_type]
-        for code, ends in ((forth, (source, target)), (forth + 1, (target, source))):
+        for code, ends in ((forward, (source, target)), (forward + 1, (target, source))):
             columns.append((*ends, weight, age_days, np.full(len(source), code, np.int64)))
     source, target, weight, age_days, relation = (
         np.concatenate([column[position] for column in columns]) for position in range(5)
@@ -144,7 +155,7 @@ def _links(
     half_life_days: float | None,
     before_ms: int | None,
 ) -> tuple[Int64s, Int64s, Float64s, Float64s]:
-    """Return rows of sources and targets, weights and ages in days of the pairs under one edge type."""
+    """Return source rows, target rows, weights and ages in days of the pairs under one edge type."""
     edges = view.edges(edge_type)
     chosen = np.flatnonzero(_is_before(edges.timestamps_ms, before_ms))
     num_targets = counts[edge_type[2]]
@@ -156,8 +167,9 @@ def _links(
 
 
 def _attribute_links(attributes: Attributes, name: str) -> tuple[Int64s, Int64s, Float64s, Float64s]:
-    is_of = np.array([of == name for of in attributes.names()], bool)
-    chosen = is_of[attributes.codes] if len(attributes.codes) else np.zeros(0, bool)
+    """Return value codes, node rows, weights and ages in days of the edges from the values of one attribute."""
+    has_name = np.array([each == name for each in attributes.names()], bool)
+    chosen = has_name[attributes.codes] if len(attributes.codes) else np.zeros(0, bool)
     codes, rows = attributes.codes[chosen], attributes.node_rows[chosen]
     return codes, rows, pair_weight(np.ones(len(codes))), np.zeros(len(codes))
 
@@ -171,7 +183,7 @@ def _edges(
     relation: Int64s | None = None,
     node_type: Int64s | None = None,
 ) -> Edges:
-    """Return the edges sorted by target, those of one target oldest first."""
+    """Return the edges sorted by target, and oldest first within a target."""
     order = np.lexsort((-age_days, target))
     degree = torch.from_numpy(np.bincount(target, weight, minlength=num_nodes).astype(np.float32))
     types = None if node_type is None else torch.from_numpy(node_type)

@@ -1,7 +1,9 @@
-"""What is trained: inputs (learned ids, attributes, numbers) under an encoder."""
+"""The network that is trained: inputs (learned ids, attributes, numbers), and an encoder above them."""
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,19 +14,19 @@ from springtide.plugins.contracts import Encoder
 from springtide.plugins.edges import Edges
 from springtide.training.graph import Nodes
 
-_INITIAL_SCALE = 0.1  # Of ids and attribute values: small against the unit vectors they become.
+_INITIAL_SCALE = 0.1  # Ids and attribute values begin small beside the unit vectors that come of them.
 
 
 class Inputs(nn.Module):
-    """Level 0 of every node: what was learned of its id, of its attribute values (their mean), and of its numbers.
+    """Level 0 of every node: the sum of an embedding of its id, the mean of its attribute values' and its numbers'.
 
-    A node that was not there at training has no id part: its attributes speak for it. So that they learn to, a
-    training step may leave out the ids of some nodes (Volkovs et al. 2017, "DropoutNet").
+    A node that was not there at training has no embedding of its id, only those of its attributes. A training step may
+    leave out the ids of some nodes, so that the attributes learn to do without (Volkovs et al. 2017, "DropoutNet").
 
     Args:
-        nodes: The nodes. An attribute value that is a node itself has as its level 0 what was learned of the value.
+        nodes: The nodes. An attribute value that is a node itself has the embedding of the value as its level 0.
         width: Width ``d``.
-        id_dropout: Share of nodes whose id part a training step leaves out.
+        id_dropout: Share of nodes whose id is left out in a training step.
     """
 
     def __init__(self, nodes: Nodes, width: int, id_dropout: float = 0.0) -> None:
@@ -32,13 +34,13 @@ class Inputs(nn.Module):
         self.node_types = nodes.schema.node_types
         self.id_dropout = id_dropout
         base = [name for name in self.node_types if not is_value_type(name)]
-        self._place = {name: place for place, name in enumerate(base)}
+        self._index = {name: index for index, name in enumerate(base)}
         attributes, scales = [nodes.attributes[name] for name in base], [nodes.scales[name] for name in base]
-        # Lists, not dictionaries by type: a producer may name a node type what no parameter can be named.
+        # Lists, not dictionaries: a producer may choose a name for a node type that no parameter can have.
         self.ids = nn.ParameterList(_initial(nodes.counts[name], width) for name in base)
-        self.values = nn.ParameterList(_initial(len(of.vocabulary), width) for of in attributes)
+        self.values = nn.ParameterList(_initial(len(each.vocabulary), width) for each in attributes)
         self.numbers = nn.ParameterList(_initial(2 * len(scale.names), width) for scale in scales)
-        self._value_edges = [of.edges(len(of.vocabulary)) for of in attributes]
+        self._value_edges = [each.edges(len(each.vocabulary)) for each in attributes]
         self._numbers = [
             scale.apply(scale.read(nodes.view.nodes(name), nodes.counts[name]))
             for name, scale in zip(base, scales, strict=True)
@@ -49,24 +51,24 @@ class Inputs(nn.Module):
         """Return float32 ``[num_nodes, d]``."""
         return torch.cat([self._level(node_type) for node_type in self.node_types])
 
-    def place(self, node_type: str) -> int:
-        """Return the position of a node type in ``ids``, ``values`` and ``numbers``."""
-        return self._place[node_type]
+    def index_of(self, node_type: str) -> int:
+        """Return the index of a node type in ``ids``, ``values`` and ``numbers``."""
+        return self._index[node_type]
 
     def _level(self, node_type: str) -> Tensor:
         if is_value_type(node_type):
-            values: Tensor = self.values[self._place[node_type.removesuffix(" value")]]
+            values: Tensor = self.values[self._index[node_type.removesuffix(" value")]]
             return values
-        place = self._place[node_type]
-        level: Tensor = self.ids[place]
+        index = self._index[node_type]
+        level: Tensor = self.ids[index]
         if self.training and self.id_dropout:
             level = level * (torch.rand(len(level), 1, device=level.device) >= self.id_dropout)
-        if len(self.values[place]):
-            self._value_edges[place] = self._value_edges[place].to(level.device)
-            level = level + self._value_edges[place].aggregate(self.values[place], self._sum)
-        if len(self.numbers[place]):
-            self._numbers[place] = self._numbers[place].to(level.device)
-            level = level + self._numbers[place] @ self.numbers[place]
+        if len(self.values[index]):
+            self._value_edges[index] = self._value_edges[index].to(level.device)
+            level = level + self._value_edges[index].aggregate(self.values[index], self._sum)
+        if len(self.numbers[index]):
+            self._numbers[index] = self._numbers[index].to(level.device)
+            level = level + self._numbers[index] @ self.numbers[index]
         return level
 
 
@@ -74,8 +76,8 @@ class Network(nn.Module):
     """Inputs and an encoder.
 
     Args:
-        inputs: Makes level 0.
-        encoder: Makes the levels above and the vectors.
+        inputs: Computes level 0.
+        encoder: Computes the levels above and the vectors.
     """
 
     def __init__(self, inputs: Inputs, encoder: Encoder) -> None:
@@ -87,7 +89,7 @@ class Network(nn.Module):
         """Return levels 0 to ``num_layers`` of all nodes, each float32 ``[num_nodes, d]``.
 
         Args:
-            edges: Between all nodes.
+            edges: Edges between all nodes.
             noise: Length of the random step added to each node's level after each layer; see ``Loss.noise``.
         """
         levels = [self.inputs()]
@@ -106,14 +108,14 @@ class Network(nn.Module):
     ) -> list[Tensor]:
         """Return levels 0 to ``num_layers`` of some nodes over sampled neighbourhoods, each float32 ``[n, d]``.
 
-        Hamilton et al. 2017 (GraphSAGE), algorithm 2: from the wanted nodes outward, each layer draws the neighbours
-        that it needs, so that a step costs the same however large the graph is.
+        Hamilton et al. 2017 (GraphSAGE), algorithm 2: each layer draws neighbours of the nodes that the layer above
+        needs, so that the cost of a step does not grow with the graph.
 
         Args:
-            edges: Between all nodes.
-            nodes: int64 ``[n]``, the wanted nodes, each once.
+            edges: Edges between all nodes.
+            nodes: int64 ``[n]``, the nodes, each once.
             fanout: Neighbours drawn for each node in each layer.
-            generator: The source of chance.
+            generator: Source of randomness.
             noise: As in ``levels``.
             half_life_days: How fast an edge's chance to be drawn falls with its age; see ``Edges.sample``.
         """
@@ -127,6 +129,35 @@ class Network(nn.Module):
             level = _noisy(self.encoder.layer(depth, level, level[: block.num_targets], block), noise)
             levels.append(level[: len(nodes)])
         return levels
+
+    def levels_of(
+        self,
+        edges: Edges,
+        groups: Sequence[npt.NDArray[np.int64]],
+        generator: torch.Generator,
+        noise: float = 0.0,
+        half_life_days: float | None = None,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return levels in which groups of nodes can be looked up: as the encoder's ``fanout`` says, sampled or whole.
+
+        Args:
+            edges: Edges between all nodes.
+            groups: Groups of nodes, int64 each; a node may be in several, and several times in one.
+            generator: Source of randomness, used if the encoder has a fanout.
+            noise: As in ``levels``.
+            half_life_days: As in ``sampled_levels``.
+
+        Returns:
+            Levels 0 to ``num_layers``, each float32 ``[n, d]``; and for each group the rows of its nodes there, int64.
+        """
+        device = edges.source.device
+        if self.encoder.fanout is None:
+            return self.levels(edges, noise), [torch.from_numpy(group).to(device) for group in groups]
+        distinct, inverse = np.unique(np.concatenate(groups), return_inverse=True)
+        nodes = torch.from_numpy(distinct).to(device)
+        levels = self.sampled_levels(edges, nodes, self.encoder.fanout, generator, noise, half_life_days)
+        ends = np.cumsum([len(group) for group in groups])[:-1]
+        return levels, [torch.from_numpy(rows).to(device) for rows in np.split(inverse, ends)]
 
     def vectors(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the unit vectors, float32 ``[num_nodes, d]``."""

@@ -1,69 +1,160 @@
-"""What a training step is shown: users, and some of their interactions and ratings."""
+"""What a training step looks at: users, some of their interactions and ratings, and how likely each is drawn."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from springtide.clock import MS_PER_DAY
+from springtide.graph.pair_weights import fade
+from springtide.interactions import Observed
 from springtide.training.graph import TrainingGraph
 from springtide.training.links import Ratings
 
 Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+
+def chances_by_age(interactions: Observed, half_life_days: float | None) -> Float64s:
+    """Return how likely each interaction is drawn, by its weight and its age at the newest one.
+
+    Args:
+        interactions: At least one, oldest first.
+        half_life_days: After how many days an interaction is drawn half as often; None for no decay.
+
+    Returns:
+        float64 ``[num_interactions]``, relative to each other.
+    """
+    ages_days = (interactions.timestamps_ms[-1] - interactions.timestamps_ms) / MS_PER_DAY
+    return fade(interactions.weights, ages_days, half_life_days)
+
+
+def replay_chances(num_interactions: int, split: int, ratio: float) -> Float64s:
+    """Return how likely a fine-tuning draws each interaction.
+
+    Args:
+        num_interactions: How many there are.
+        split: Interactions before this position are old: the base model has learned from them.
+        ratio: How many old interactions are drawn for each new one, on average.
+
+    Returns:
+        float64 ``[num_interactions]``: 1 for new interactions; the old ones share ``ratio`` times the number of new
+        ones. All are 1 if none is new.
+    """
+    chances = np.ones(num_interactions)
+    chances[:split] = ratio * (num_interactions - split) / split if split < num_interactions else 1.0
+    return chances
+
+
+def replay_user_chances(user_rows: npt.NDArray[np.int32], split: int, num_users: int, ratio: float) -> Float64s | None:
+    """Return the probability that one pass of a fine-tuning includes each user.
+
+    Users with a new interaction are always included. Of all others, ``ratio`` for each of these are: where many users
+    come and go, a pass over all of them would spend most of its steps on the past.
+
+    Args:
+        user_rows: int32 ``[num_interactions]``.
+        split: Interactions before this position are old.
+        num_users: Number of user rows.
+        ratio: How many users without a new interaction are included for each user with one, on average.
+
+    Returns:
+        float64 ``[num_users]``; None if no interaction is new.
+    """
+    chances = np.zeros(num_users)
+    chances[user_rows[split:]] = 1.0
+    num_new = chances.sum()
+    if not num_new:
+        return None
+    chances[chances == 0.0] = min(1.0, ratio * num_new / max(1.0, num_users - num_new))
+    return chances
 
 
 class PositiveSampler:
-    """Draws interactions of given users, each by its weight, with replacement.
+    """Draws interactions of given users, with replacement.
 
     Args:
         graph: The interactions.
-        weights: float64 ``[num_interactions]``, how likely each is to be drawn among its user's; 0 for never.
-        visits: float64 ``[num_users]``, how likely each user is to be looked at in a pass; None for certainly.
+        interaction_chances: float64 ``[num_interactions]``, how likely each is drawn among those of its user; 0 for
+            never.
+        user_chances: float64 ``[num_users]``, probability that a pass over the users includes each of them; None to
+            include all.
+
+    Attributes:
+        active_users: int64, users with an interaction that can be drawn, ascending.
+
+    Raises:
+        ValueError: If no user can be included.
     """
 
     def __init__(
-        self, graph: TrainingGraph, weights: npt.NDArray[np.float64], visits: npt.NDArray[np.float64] | None = None
+        self, graph: TrainingGraph, interaction_chances: Float64s, user_chances: Float64s | None = None
     ) -> None:
+        self._num_items = graph.num_items
+        self._items_are_users = graph.item_start == 0
         self._order = np.argsort(graph.interactions.user_rows, kind="stable")
         self._items = graph.interactions.item_rows[self._order].astype(np.int64)
         self._first = np.searchsorted(graph.interactions.user_rows[self._order], np.arange(graph.num_users + 1))
-        self._cumulative = np.concatenate([[0.0], np.cumsum(weights[self._order])])
-        of_user = np.diff(self._cumulative[self._first])
-        self.active_users: Int64s = np.flatnonzero(of_user > 0)
-        self._visits = None if visits is None else visits[self.active_users]
-        if self._visits is not None and not self._visits.any():
+        self._cumulative = np.concatenate([[0.0], np.cumsum(interaction_chances[self._order])])
+        total_chances = np.diff(self._cumulative[self._first])  # [num_users]
+        self.active_users: Int64s = np.flatnonzero(total_chances > 0)
+        self._user_chances = None if user_chances is None else user_chances[self.active_users]
+        if self._user_chances is not None and not self._user_chances.any():
             raise ValueError("wanted a chance above 0 for some user, got none")
 
     @property
     def users_per_pass(self) -> float:
-        """How many users a pass is expected to look at."""
-        return float(len(self.active_users) if self._visits is None else self._visits.sum())
+        """Expected number of users in one pass."""
+        return float(len(self.active_users) if self._user_chances is None else self._user_chances.sum())
 
     def batches(self, batch_users: int, generator: np.random.Generator) -> Iterator[Int64s]:
-        """Yield batches of users without end: pass after pass, each user once in a pass, in random order."""
+        """Yield batches of users without end: pass after pass, each user at most once in a pass, in random order."""
         while True:
-            users = generator.permutation(self._visited(generator))
+            users = generator.permutation(self._users_of_pass(generator))
             for first in range(0, len(users), batch_users):
                 yield users[first : first + batch_users]
 
-    def _visited(self, generator: np.random.Generator) -> Int64s:
-        if self._visits is None:
+    def _users_of_pass(self, generator: np.random.Generator) -> Int64s:
+        if self._user_chances is None:
             return self.active_users
-        return self.active_users[generator.random(len(self.active_users)) < self._visits]
+        return self.active_users[generator.random(len(self.active_users)) < self._user_chances]
 
     def draw(self, users: Int64s, count: int, generator: np.random.Generator) -> Int64s:
-        """Return positions of interactions in the graph's, int64 ``[num_users, count]``."""
+        """Return ``count`` interactions of each user, int64 ``[num_users, count]``: positions in the graph's."""
         low = self._cumulative[self._first[users]][:, None]
         high = self._cumulative[self._first[users + 1]][:, None]
         points = low + generator.random((len(users), count)) * (high - low)
         drawn = np.searchsorted(self._cumulative, points, side="right") - 1
-        # A point may round up to the end of its range: it stays with its user all the same.
+        # A point may be rounded up to the end of its range, which belongs to the next user.
         positions: Int64s = self._order[np.minimum(drawn, self._first[users + 1][:, None] - 1)]
         return positions
 
-    def own_items(self, users: Int64s) -> tuple[Int64s, Int64s]:
-        """Return all interactions of the users: positions in ``users``, and item rows, each int64 ``[num_own]``."""
+    def is_seen(self, users: Int64s, items: Int64s) -> npt.NDArray[np.bool_]:
+        """Return whether each user has an interaction with each item.
+
+        In a graph of users alone, users count as seen by themselves: nobody shall learn to avoid, or to follow,
+        themselves.
+
+        Args:
+            users: int64 ``[num_users]``.
+            items: int64 ``[num_sampled]``, the same for all users; an item may be there twice.
+
+        Returns:
+            bool ``[num_users, num_sampled]``.
+        """
+        distinct, inverse = np.unique(items, return_inverse=True)
+        column_of = np.full(self._num_items, -1, np.int64)
+        column_of[distinct] = np.arange(len(distinct))
+        rows, seen_items = self._seen_items(users)
+        columns = column_of[seen_items]
+        is_sampled = columns >= 0
+        marks = np.zeros((len(users), len(distinct)), bool)
+        marks[rows[is_sampled], columns[is_sampled]] = True
+        seen: npt.NDArray[np.bool_] = marks[:, inverse]
+        return seen | (users[:, None] == items[None, :]) if self._items_are_users else seen
+
+    def _seen_items(self, users: Int64s) -> tuple[Int64s, Int64s]:
+        """Return the items of all interactions of the users: positions in ``users``, and item rows, int64 each."""
         counts = self._first[users + 1] - self._first[users]
         position = np.repeat(np.arange(len(users)), counts)
         within = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -74,11 +165,13 @@ class RatingSampler:
     """Draws ratings of given users, with replacement.
 
     Args:
-        ratings: All of them.
+        ratings: All ratings; None to draw none.
         num_users: Number of user rows.
     """
 
-    def __init__(self, ratings: Ratings, num_users: int) -> None:
+    def __init__(self, ratings: Ratings | None, num_users: int) -> None:
+        self._is_on = ratings is not None
+        ratings = Ratings.none() if ratings is None else ratings
         self._order = np.argsort(ratings.user_rows, kind="stable")
         self._first = np.searchsorted(ratings.user_rows[self._order], np.arange(num_users + 1))
         self._num_items = int(ratings.item_rows.max(initial=-1)) + 1
@@ -92,22 +185,20 @@ class RatingSampler:
         return position, self._order[self._first[users][position] + within]
 
     def is_rated(self, users: Int64s, items: Int64s) -> npt.NDArray[np.bool_]:
-        """Return whether each user rated each of its items, bool ``[num_users, n]`` of int64 ``[num_users, n]``."""
+        """Return whether each user rated each of its items.
+
+        Args:
+            users: int64 ``[num_users]``.
+            items: int64 ``[num_users, n]``, item rows.
+
+        Returns:
+            bool ``[num_users, n]``; empty if the sampler was made without ratings.
+        """
+        if not self._is_on:
+            return np.zeros(0, bool)
         if not len(self._pairs):
             return np.zeros(items.shape, bool)
-        wanted = users[:, None] * self._num_items + items
-        place = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
-        found: npt.NDArray[np.bool_] = (items < self._num_items) & (self._pairs[place] == wanted)
+        pairs = users[:, None] * self._num_items + items
+        index = np.minimum(np.searchsorted(self._pairs, pairs), len(self._pairs) - 1)
+        found: npt.NDArray[np.bool_] = (items < self._num_items) & (self._pairs[index] == pairs)
         return found
-
-
-def is_seen(sampler: PositiveSampler, users: Int64s, items: Int64s, num_items: int) -> Tensor:
-    """Return bool ``[num_users, num_sampled]``: whether the user has an interaction with the sampled item."""
-    distinct, inverse = np.unique(items, return_inverse=True)
-    column_of = np.full(num_items, -1, np.int64)
-    column_of[distinct] = np.arange(len(distinct))
-    position, own = sampler.own_items(users)
-    column = column_of[own]
-    marks = np.zeros((len(users), len(distinct)), bool)
-    marks[position[column >= 0], column[column >= 0]] = True
-    return torch.from_numpy(marks[:, inverse])

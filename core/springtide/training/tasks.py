@@ -1,4 +1,4 @@
-"""Learning a task on its own: from a live state to what its nodes and graphs without a label are."""
+"""Learning a task on its own, to predict the labels of nodes or graphs of a live state."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ class TaskTraining:
     """How a task is learned on its own.
 
     Attributes:
-        steps: Steps of Adam.
-        batch: Examples of a step.
-        learning_rate: At its highest.
-        held_out: Share of the labelled examples that the score is measured on.
-        seed: Decides what is held out, how the network begins and what is drawn.
+        steps: Number of steps of Adam.
+        batch: Examples in each step.
+        learning_rate: Highest learning rate.
+        held_out: Share of the labelled examples that are held out, and that the score is measured on.
+        seed: Seed of the held-out examples, the first parameters and the batches.
     """
 
     steps: int = 200
@@ -48,12 +48,12 @@ _DEFAULT = TaskTraining()
 
 @dataclass(frozen=True, slots=True)
 class Predictions(Generic[Key, Value]):
-    """What a task that was learned on its own says of the examples without a label.
+    """Predictions of a task that was learned on its own.
 
     Attributes:
-        labels: What each is: of nodes by id, of graphs by position.
-        score: On what was held out: accuracy for classes, R² for numbers; NaN if nothing was.
-        losses: Of each step.
+        labels: Predicted label of each example without one: of nodes by id, of graphs by position.
+        score: Score on the held-out examples: accuracy for classes, R² for numbers; NaN if none were held out.
+        losses: Loss of each step.
     """
 
     labels: Mapping[Key, Value]
@@ -71,16 +71,16 @@ def fit_task(
     learning_rate: float = 0.02,
     seed: int = 0,
 ) -> list[float]:
-    """Train a network and a task on nothing but the task.
+    """Train a network and a task, in place, on the loss of the task alone.
 
     Args:
-        graph: What it is trained on.
-        network: Trained in place.
-        task: Prepared; trained in place.
-        steps: Steps of Adam.
-        batch: Examples of a step.
-        learning_rate: At its highest.
-        seed: Of what is drawn.
+        graph: The graph, on the device of the network.
+        network: The network.
+        task: The task, prepared.
+        steps: Number of steps of Adam.
+        batch: Examples in each step.
+        learning_rate: Highest learning rate.
+        seed: Seed of the batches and the sampled neighbourhoods.
 
     Returns:
         The loss of each step.
@@ -89,21 +89,15 @@ def fit_task(
         TrainingError: If the loss is not finite.
     """
     generator = np.random.default_rng(seed)
-    torch_generator = torch.Generator().manual_seed(seed)
+    neighbour_generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam([*network.parameters(), *task.parameters()], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_then_cosine(step, steps))
-    device, fanout, losses = graph.edges.source.device, network.encoder.fanout, []
+    losses: list[float] = []
     network.train()
     task.train()
     for _ in range(steps):
-        nodes = torch.from_numpy(task.draw(batch, generator)).to(device)
-        if fanout is None:
-            levels = network.levels(graph.edges)
-            place = nodes
-        else:
-            distinct, place = torch.unique(nodes, return_inverse=True)
-            levels = network.sampled_levels(graph.edges, distinct, fanout, torch_generator)
-        loss = task(network.encoder.readout(levels)[place])
+        levels, (rows,) = network.levels_of(graph.edges, [task.draw(batch, generator)], neighbour_generator)
+        loss = task(network.encoder.readout(levels)[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -119,10 +113,10 @@ def fit_task(
 def learn(
     graph: TrainingGraph, network: Network, task: LabelledTask, training: TaskTraining
 ) -> Predictions[int, str | float]:
-    """Train a network and a prepared task, measure it on what it holds out, and predict what has no label.
+    """Train a network and a prepared task, measure it on held-out examples, and predict the labels of the others.
 
     Returns:
-        Labels of examples by their numbers.
+        Predictions by the number of the example.
 
     Raises:
         TrainingError: If the loss is not finite.
@@ -156,15 +150,15 @@ def classify_nodes(
     """Predict a category attribute of the nodes that lack it, such as the department of a product.
 
     Args:
-        state: The graph.
-        settings: Of the model: its encoder, width and so on.
-        plugins: Where the parts come from.
-        attribute: What to predict; it is no input then.
-        node_type: Of which nodes.
-        training: How it is learned.
+        state: The live graph.
+        settings: Settings of the model: its encoder, width and so on.
+        plugins: Plugins that offer the parts.
+        attribute: The attribute to predict; it is no input.
+        node_type: Type of the nodes.
+        training: How the task is learned.
 
     Raises:
-        TrainingError: If the nodes have not two values of the attribute to tell apart, or the loss is not finite.
+        TrainingError: If the nodes have fewer than two values of the attribute, or the loss is not finite.
     """
     wanted = PartSettings(name="node_classification", options={"node_type": node_type, "attribute": attribute})
     found = _learn_on(state, settings, plugins, wanted, training)
@@ -196,26 +190,26 @@ def classify_graphs(
     options: Mapping[str, Any] | None = None,
     training: TaskTraining = _DEFAULT,
 ) -> Predictions[int, str]:
-    """Predict what kind of graph a set of items is, such as a basket: what kind of trip.
+    """Predict the class of sets of items, such as the kind of shopping trip of a basket.
 
     Args:
-        state: The graph that the items are part of.
-        settings: Of the model.
-        plugins: Where the parts come from.
-        graphs: Item ids of each; those that are not known are left out.
-        labels: Kind of each; None for those to predict.
-        options: Of the task ``graph_classification``, such as its ``pooling``.
-        training: How it is learned.
+        state: The live graph that the items are part of.
+        settings: Settings of the model.
+        plugins: Plugins that offer the parts.
+        graphs: Item ids of each set; unknown ids are left out.
+        labels: Class of each set; None for those to predict.
+        options: Options of the task ``graph_classification``, such as its ``pooling``.
+        training: How the task is learned.
 
     Raises:
-        TrainingError: If a graph has no known item, there are not two kinds to tell apart, or the loss is not finite.
+        TrainingError: If a set has no known item, there are fewer than two classes, or the loss is not finite.
     """
     item_ids = state.graph.nodes(settings.graph.item_type).ids
-    rows = [item_ids.rows(list(of_graph)).astype(np.int64) for of_graph in graphs]
+    rows = [item_ids.rows(list(ids)).astype(np.int64) for ids in graphs]
     wanted = PartSettings(name="graph_classification", options=dict(options or {}))
-    given = ([of_graph[of_graph >= 0] for of_graph in rows], labels)
-    found = _learn_on(state, settings, plugins, wanted, training, given)
-    return Predictions({place: str(label) for place, label in found.labels.items()}, found.score, found.losses)
+    known_rows = [item_rows[item_rows >= 0] for item_rows in rows]
+    found = _learn_on(state, settings, plugins, wanted, training, (known_rows, labels))
+    return Predictions({number: str(label) for number, label in found.labels.items()}, found.score, found.losses)
 
 
 def _learn_on(
@@ -236,7 +230,7 @@ def _learn_on(
     )
     graph = TrainingGraph.build(nodes, state.positive_interactions(view), settings.training.edge_half_life_days)
     if isinstance(task, GraphTask) and graphs is not None:
-        task.take(*graphs)
+        task.set_graphs(*graphs)
     torch.manual_seed(training.seed)
     network = Network(Inputs(nodes, model.width, model.id_dropout), make_encoder(model, nodes.schema, plugins))
     task.prepare(graph, model.width)
@@ -246,6 +240,6 @@ def _learn_on(
 def _by_id(
     state: LiveState, node_type: str, labels: Mapping[int, str | float], as_value: Callable[[str | float], Value]
 ) -> dict[str, Value]:
-    """Return labels by node ids instead of rows, without nodes that were forgotten."""
+    """Return labels by node id instead of row, without deleted nodes."""
     ids = state.graph.nodes(node_type).ids
     return {ids.id(row): as_value(label) for row, label in labels.items() if ids.id(row)}

@@ -60,9 +60,9 @@ class GraphClassification(GraphTask):
         self.max_items = max_items
         self.coarsen_by = coarsen_by
         self._merge = MeanAggregation()
-        self._taken: tuple[Graphs, Sequence[str | None]] | None = None
+        self._given: tuple[Graphs, Sequence[str | None]] | None = None
 
-    def take(self, graphs: Sequence[Int64s], labels: Sequence[str | None]) -> None:
+    def set_graphs(self, graphs: Sequence[Int64s], labels: Sequence[str | None]) -> None:
         """Take graphs to learn from in place of baskets.
 
         Args:
@@ -77,7 +77,7 @@ class GraphClassification(GraphTask):
                 raise TrainingError(f"wanted items that are known in each graph, got none in graph {place}")
         numbers = np.repeat(np.arange(len(graphs)), [len(graph) for graph in graphs])
         items = np.concatenate(graphs) if graphs else np.zeros(0, np.int64)
-        self._taken = (Graphs.of(numbers, items, len(graphs), self.max_items), labels)
+        self._given = (Graphs.of(numbers, items, len(graphs), self.max_items), labels)
 
     def prepare(self, graph: TaskGraph, width: int) -> None:
         """Find the baskets and their labels.
@@ -85,8 +85,8 @@ class GraphClassification(GraphTask):
         Raises:
             TrainingError: If there are not two kinds to tell apart, or no item has the attribute to coarsen by.
         """
-        if self._taken is not None:
-            self._graphs, labels = self._taken
+        if self._given is not None:
+            self._graphs, labels = self._given
             self.classes: Sequence[str] = sorted({label for label in labels if label is not None})
             code_of = {label: code for code, label in enumerate(self.classes)}
             self._codes = np.array([-1 if label is None else code_of[label] for label in labels], np.int64)

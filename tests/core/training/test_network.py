@@ -1,5 +1,6 @@
 """Inputs under an encoder: over the whole graph, over sampled neighbourhoods, with ids left out and noise added."""
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.nn import MeanAggregation
@@ -61,6 +62,18 @@ def test_training_draws_neighbours_by_age_where_settings_say_so():
         )
         levels.append(quick_model(state, settings).tensors)
     assert any(not torch.equal(torch.as_tensor(of), torch.as_tensor(levels[1][name])) for name, of in levels[0].items())
+
+
+@pytest.mark.parametrize("fanout", [None, 100])
+def test_levels_of_groups_can_be_looked_up_by_their_rows(graph, fanout):
+    network, groups = network_of(graph), [np.array([13, 2, 2]), np.zeros(0, np.int64), np.array([0, 13])]
+    network.encoder.fanout = fanout  # 100 is more than any node has: the samples are whole neighbourhoods.
+    levels, rows = network.levels_of(graph.edges, groups, torch.Generator())
+    whole = network.levels(graph.edges)
+    assert [len(level) for level in levels] == [20 if fanout is None else 3] * 3
+    for nodes, found in zip(groups, rows, strict=True):
+        for level, whole_level in zip(levels, whole, strict=True):
+            torch.testing.assert_close(level[found], whole_level[nodes])
 
 
 def test_gradients_of_a_sampled_step_reach_the_wanted_nodes_and_their_neighbours_alone(graph):

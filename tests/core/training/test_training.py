@@ -28,7 +28,7 @@ from springtide.testing import (
 )
 from springtide.training.links import Ratings
 from springtide.training.loop import Progress, frozen_warmup_then_cosine, warmup_then_cosine
-from springtide.training.sampling import PositiveSampler, is_seen
+from springtide.training.sampling import PositiveSampler
 from springtide.training.train import train
 
 PLUGINS = load_plugins()
@@ -95,23 +95,23 @@ def test_every_active_user_is_in_a_batch_once():
         assert sorted(np.concatenate([next(batches) for _ in range(3)])) == list(range(8))
 
 
-def test_users_are_visited_as_often_as_their_chances_say():
+def test_passes_include_users_by_their_chances():
     graph = training_graph_of(even_odd_state(8))
-    visits = np.array([1.0, 1.0, 0.25, 0.25, 0.25, 0.25, 0.0, 0.0])
-    sampler = PositiveSampler(graph, np.ones(len(graph.interactions)), visits)
+    chances = np.array([1.0, 1.0, 0.25, 0.25, 0.25, 0.25, 0.0, 0.0])
+    sampler = PositiveSampler(graph, np.ones(len(graph.interactions)), chances)
     assert sampler.users_per_pass == 3.0
     batches = sampler.batches(8, np.random.default_rng(0))
-    visited = np.concatenate([next(batches) for _ in range(1_000)])  # One batch holds a pass.
-    np.testing.assert_allclose(np.bincount(visited, minlength=8) / 1_000, visits, atol=0.05)
+    included = np.concatenate([next(batches) for _ in range(1_000)])  # One batch holds a pass.
+    np.testing.assert_allclose(np.bincount(included, minlength=8) / 1_000, chances, atol=0.05)
 
 
-def test_somebody_has_to_be_visited():
+def test_chances_of_0_for_all_users_are_refused():
     graph = training_graph_of(even_odd_state(8))
     with pytest.raises(ValueError, match="wanted a chance above 0"):
         PositiveSampler(graph, np.ones(len(graph.interactions)), np.zeros(8))
 
 
-def test_fine_tuning_takes_as_many_steps_as_those_need_who_did_something_new(model):
+def test_fine_tuning_passes_over_users_with_new_interactions_and_as_many_others(model):
     events = [*even_odd_events(), *[("u3", "i1", 2 * 10**12 + minute) for minute in range(20)]]
     settings = quick_settings(training={"fine_tune_steps": 1, "batch_users": 1, "min_passes": 4})
     steps: dict[str, int] = {}
@@ -123,14 +123,21 @@ def test_fine_tuning_takes_as_many_steps_as_those_need_who_did_something_new(mod
         base=model,
         on_progress=lambda now: steps.update({now.stage: now.total}),
     )
-    assert steps["learn the latest"] == 8, "four passes over the one and one other"
+    assert steps["learn the latest"] == 8, "four passes over one active user and one other"
 
 
-def test_own_items_are_marked_among_the_sampled():
+def test_seen_items_are_marked_among_the_sampled():
     graph = training_graph_of(state_of([("u0", "i0", 1), ("u1", "i1", 2), ("u0", "i2", 3)]))
     sampler = PositiveSampler(graph, np.ones(3))
-    marks = is_seen(sampler, np.array([1, 0]), np.array([2, 1, 1, 0]), num_items=3)
+    marks = sampler.is_seen(np.array([1, 0]), np.array([2, 1, 1, 0]))
     assert marks.tolist() == [[False, True, True, False], [True, False, False, True]]
+
+
+def test_users_count_as_seen_by_themselves_in_a_graph_of_users():
+    settings = quick_settings(graph={"item_type": "user"})
+    graph = training_graph_of(state_of([("u0", "u1", 1), ("u1", "u2", 2), ("u2", "u0", 3)], settings))
+    sampler = PositiveSampler(graph, np.ones(3))
+    assert sampler.is_seen(np.array([0, 1]), np.array([0, 1, 2])).tolist() == [[True, True, False], [False, True, True]]
 
 
 def test_learning_rate_warms_up_and_cools_down():
@@ -140,13 +147,13 @@ def test_learning_rate_warms_up_and_cools_down():
     assert rates[-1] < 0.01
 
 
-def test_a_trained_network_is_listened_to_first_and_then_moved_with_care():
+def test_a_trained_network_is_frozen_first_and_then_moved_at_half_the_rate():
     rates = [frozen_warmup_then_cosine(step, 50) for step in range(50)]
     assert rates[:10] == [0.0] * 10
     assert rates[10] == pytest.approx(0.5)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.01
-    assert frozen_warmup_then_cosine(0, 1) > 0.0, "a single step has nothing to listen for"
+    assert frozen_warmup_then_cosine(0, 1) > 0.0, "a single step is not frozen"
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +190,11 @@ def test_training_is_another_under_another_seed(state, model):
     assert not torch.equal(other.tensors["vectors"], model.tensors["vectors"])
 
 
-def test_progress_is_told_stage_by_stage(state):
-    told: list[Progress] = []
+def test_progress_is_reported_stage_by_stage(state):
+    reported: list[Progress] = []
     settings = quick_settings(training={"steps": 3, "fine_tune_steps": 2})
-    train(state, settings, PLUGINS, mode="retrain", on_progress=told.append)
-    stages = [(progress.stage, progress.done, progress.total) for progress in told]
+    train(state, settings, PLUGINS, mode="retrain", on_progress=reported.append)
+    stages = [(progress.stage, progress.done, progress.total) for progress in reported]
     assert stages == [
         ("learn", 1, 3),
         ("learn", 2, 3),
@@ -197,29 +204,29 @@ def test_progress_is_told_stage_by_stage(state):
         ("learn the latest", 1, 2),
         ("learn the latest", 2, 2),
     ]
-    assert all(progress.loss is not None for progress in told if progress.stage != "exponents")
+    assert all(progress.loss is not None for progress in reported if progress.stage != "exponents")
 
 
 def test_loss_falls(state):
-    told: list[Progress] = []
-    train(state, quick_settings(), PLUGINS, mode="retrain", on_progress=told.append)
-    losses = [progress.loss for progress in told if progress.stage == "learn"]
+    reported: list[Progress] = []
+    train(state, quick_settings(), PLUGINS, mode="retrain", on_progress=reported.append)
+    losses = [progress.loss for progress in reported if progress.stage == "learn"]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.5
 
 
-def test_all_users_are_passed_through_even_if_that_takes_more_steps(state):
-    told: list[Progress] = []
+def test_steps_are_added_until_all_users_have_been_passed_over(state):
+    reported: list[Progress] = []
     settings = quick_settings(training={"steps": 1, "min_passes": 3.0, "batch_users": 10})
-    train(state, settings, PLUGINS, mode="retrain", on_progress=told.append)
-    assert max(progress.total for progress in told if progress.stage == "learn") == 8  # 3 · 24 / 10, rounded up.
+    train(state, settings, PLUGINS, mode="retrain", on_progress=reported.append)
+    assert max(progress.total for progress in reported if progress.stage == "learn") == 8  # 3 · 24 / 10, rounded up.
 
 
-def test_few_events_leave_the_exponents_as_they_are_without_a_model():
-    # A quarter of 144 interactions are fewer than the 50 that say something.
+def test_few_events_give_the_fallback_exponents():
+    # A quarter of 144 interactions are fewer than 50.
     assert exponents_of(quick_model(even_odd_state(18)).manifest) == FALLBACK_EXPONENTS
 
 
-def test_slice_is_widened_until_it_tells_enough():
+def test_slice_is_widened_up_to_a_quarter():
     # 7 % of 264 interactions are 18; a quarter are 66.
     model = quick_model(even_odd_state(24))
     assert model.manifest.metrics["exponent_events"] == 66
@@ -383,5 +390,5 @@ def test_ratings_are_read_from_the_types_whose_value_is_one():
     assert ratings.ratings.tolist() == [-1.0, 1.0, 0.0], "the quantity of a purchase is no rating"
     assert ratings.item_rows.tolist() == [1, 2, 3]
     assert len(Ratings.of(state.graph.view(), [("user", "rating", "item")], 101).ratings) == 0, (
-        "one value tells nothing"
+        "a single value has no scale"
     )

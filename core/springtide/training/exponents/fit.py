@@ -1,8 +1,8 @@
-"""Learning how much each term of the ranking counts: a conditional logit on the latest interactions.
+"""Fitting how much each term of the ranking counts: a conditional logit on the latest interactions.
 
-The ranking is ``P(i | u, moment) ∝ exp(cosine / τ) · Π lift^β`` (McFadden 1974). The fit asks, for interactions that
-the vectors have not seen, which τ and β make the items that were taken likeliest. Items are sampled, and stand for
-the rest with their sampling correction; the user's own items are all there, and have exponents of their own.
+The ranking is ``P(i | u, moment) ∝ exp(cosine / τ) · Π lift^β`` (McFadden 1974). The fit finds the τ and β that make
+the items of the latest interactions most likely, which the vectors have not seen. The alternatives are all items that
+the user has seen, which have exponents of their own, and a sample of the unseen ones, corrected for the sampling.
 """
 
 import dataclasses
@@ -20,22 +20,26 @@ from springtide.training.exponents.logit import ConditionalLogit, ExponentSettin
 from springtide.training.exponents.slices import group_by_circumstances, known_events, moments_of
 from springtide.training.graph import select, slice_of
 
-_MAX_STARTS = 8  # Slices that a passing factor is learned over: each costs a fold of all counts.
-_UNTOUCHED_SHARE = 0.25  # Of the history: before that, counts say little.
-_MAX_CIRCUMSTANCES = 256  # Different ones, each of which makes weights of all items.
-_FORGETTING = 2.0  # What the variance of earlier exponents grows by: vectors and tastes have changed meanwhile.
-_SMALLEST_ERROR = 1e-3  # A belief that is surer than this could not be amended any more.
-_SMALLEST_COSINE = 1e-6  # A cosine that counts for nothing would leave the temperature infinite.
+Floats = npt.NDArray[np.float64]
+Vectors = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Unit vectors of users and of items, float32 ``[num_users, d]`` and ``[num_items, d]``."""
+
+_MAX_STARTS = 8  # Slices that a short-lived factor is fitted over: the context weights learn anew up to each.
+_UNTOUCHED_SHARE = 0.25  # Share of the history before which no slice starts: counts are too small there.
+_MAX_CIRCUMSTANCES = 256  # Groups of interactions: weights compute the lifts of all items for each.
+_PRIOR_VARIANCE_FACTOR = 2.0  # An earlier fit's variance is doubled: vectors and tastes have changed since.
+_SMALLEST_ERROR = 1e-3  # Of a prior: a smaller one could hardly be updated any more.
+_SMALLEST_COSINE = 1e-6  # With a cosine of 0 the temperature would be infinite.
 
 
 @dataclass(frozen=True, slots=True)
 class ExponentFit:
-    """What the fit found.
+    """Result of a fit.
 
     Attributes:
         exponents: The exponents.
         loss: Mean negative log-likelihood, natural logarithm.
-        num_events: Interactions it was fitted on.
+        num_events: Number of interactions it was fitted on.
         errors: Standard error of each exponent.
     """
 
@@ -47,7 +51,12 @@ class ExponentFit:
 
 @dataclass(frozen=True, slots=True)
 class FittedPrior:
-    """Exponents that an earlier fit found, and their standard errors."""
+    """Result of an earlier fit, as the prior of the next one.
+
+    Attributes:
+        exponents: The exponents.
+        errors: Standard error of each exponent.
+    """
 
     exponents: Exponents
     errors: Exponents
@@ -61,21 +70,21 @@ def fit_exponents(
     make_weights: Callable[[], Mapping[str, ContextWeight]],
     settings: ExponentSettings,
     seed: int,
-    known: FittedPrior | None = None,
+    prior: FittedPrior | None = None,
 ) -> ExponentFit | None:
     """Fit the exponents on the interactions from ``split`` on.
 
     Args:
         interactions: Positive interactions, oldest first.
-        split: The vectors have seen the interactions before it, and none after.
-        user_vectors: Unit vectors, float32 ``[num_users, d]``; users that were not there may be missing or 0.
+        split: Position of the first interaction that the vectors have not seen.
+        user_vectors: Unit vectors, float32 ``[num_users, d]``; users without interactions before may be missing or 0.
         item_vectors: Unit vectors, float32 ``[num_items, d]``.
-        make_weights: Makes context weights that know nothing yet.
+        make_weights: Makes context weights that have learned nothing yet.
         settings: How to sample.
-        seed: Of the sampling.
-        known: What was found on earlier interactions than those from ``split`` on: it is the belief that these amend,
-            and exponents that take the whole history, or several slices of it, stay as they were. Whoever goes on from
-            it needs fewer interactions. It is left aside if it lacks a factor.
+        seed: Seed of the sampling.
+        prior: Result of a fit on earlier interactions, which the new ones update: fewer interactions are sampled then.
+            Exponents that need the whole history, or several slices of it, stay as they were. It is ignored if it
+            lacks a factor.
 
     Returns:
         The fit; None if no interaction of the slice has a user and an item that the vectors know.
@@ -87,22 +96,23 @@ def fit_exponents(
     vectors = (user_vectors, item_vectors)
     weights = make_weights()
     names = factor_names(weights)
-    before = None if known is None else _to_arrays(names, known)
-    passing = _is(weights, "is_short_lived") if not settings.is_live else np.zeros(1 + len(names), bool)
+    before = None if prior is None else _to_arrays(names, prior)
+    is_short_lived = np.zeros(1 + len(names), bool) if settings.is_live else _has_trait(weights, "is_short_lived")
     if before is not None:
-        settings = dataclasses.replace(settings, num_moments=settings.num_amending)
-        is_kept = _is(weights, "needs_whole_history") | passing
+        settings = dataclasses.replace(settings, num_moments=settings.num_moments_with_prior)
+        is_kept = _has_trait(weights, "needs_whole_history") | is_short_lived
         fixed, fixed_errors = np.where(is_kept, before, np.nan)
-    elif passing.any():
-        fixed, fixed_errors = _fit_passing(interactions, split, vectors, make_weights(), settings, generator)
+    elif is_short_lived.any():
+        fixed, fixed_errors = _fit_short_lived(interactions, split, vectors, make_weights(), settings, generator)
     else:
         fixed = fixed_errors = np.full((2, 1 + len(names)), np.nan)
-    latest = _latest_problem(interactions, split, events, vectors, weights, fixed, settings, generator)
+    latest = _latest_choices(interactions, split, events, vectors, weights, fixed, settings, generator)
     if before is None:
         exponents, errors, loss = latest.solve()
     else:
         mean, deviation = before
-        exponents, errors, loss = latest.solve(mean, np.maximum(np.sqrt(_FORGETTING) * deviation, _SMALLEST_ERROR))
+        deviation = np.maximum(np.sqrt(_PRIOR_VARIANCE_FACTOR) * deviation, _SMALLEST_ERROR)
+        exponents, errors, loss = latest.solve(mean, deviation)
     errors = np.where(np.isfinite(fixed), fixed_errors, errors)
     if before is None:
         exponents, errors = _fit_whole_history(
@@ -112,181 +122,179 @@ def fit_exponents(
     return ExponentFit(_to_exponents(names, exponents), loss, latest.num_events, _to_exponents(names, errors))
 
 
-def _latest_problem(
+def _latest_choices(
     interactions: Observed,
     split: int,
     events: npt.NDArray[np.int64],
-    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    vectors: Vectors,
     weights: Mapping[str, ContextWeight],
-    fixed: npt.NDArray[np.float64],
+    fixed: Floats,
     settings: ExponentSettings,
     generator: np.random.Generator,
 ) -> ConditionalLogit:
-    """Return the problem of the latest slice: each interaction with features as of its own moment, or of the start.
+    """Return the choices of the latest slice, with features at the moment of each, or frozen at the start.
 
     Args:
-        interactions: Oldest first.
+        interactions: Positive interactions, oldest first.
         split: Where the slice starts.
-        events: Interactions of the slice.
-        vectors: Of users and items.
-        weights: They know nothing yet.
-        fixed: float64 ``[2, 1 + num_factors]``, exponents that are not sought; NaN for those that are, but that those
-            which need the whole history are never sought here.
-        settings: How to sample, and whether to freeze all features at the start.
-        generator: The source of chance.
+        events: int64, positions of interactions of the slice.
+        vectors: Vectors of users and items.
+        weights: Context weights that have learned nothing yet.
+        fixed: float64 ``[2, 1 + num_factors]``, exponents that are not fitted; NaN for the others. Exponents that need
+            the whole history are not fitted here in any case: they are 0 if NaN.
+        settings: How to sample, and whether features are frozen.
+        generator: Source of randomness.
     """
-    is_free = ~_is(weights, "needs_whole_history") & np.isnan(fixed).all(0)
-    problem = ConditionalLogit(
+    is_free = ~_has_trait(weights, "needs_whole_history") & np.isnan(fixed).all(0)
+    choices = ConditionalLogit(
         interactions, *vectors, weights, is_free, np.nan_to_num(fixed, nan=0.0).astype(np.float32), settings
     )
-    problem.observe(slice_of(interactions, 0, split))
+    choices.observe(slice_of(interactions, 0, split))
     if not settings.is_live:
-        _add_frozen(problem, interactions, split, events, settings.num_moments * settings.events_per_moment, generator)
-        return problem
+        _add_frozen(choices, interactions, split, events, settings.num_moments * settings.events_per_moment, generator)
+        return choices
     observed = split
     for moment, chosen in moments_of(interactions, events, weights, settings, generator):
-        chosen = chosen[chosen >= observed]  # Windows may overlap: nothing is asked for that was observed already.
+        chosen = chosen[chosen >= observed]  # Windows may overlap: nothing is predicted that was observed already.
         if len(chosen) == 0:
             continue
         first = int(chosen.min())
         if first > observed:
-            problem.observe(slice_of(interactions, observed, first))
+            choices.observe(slice_of(interactions, observed, first))
             observed = first
-        problem.add(moment, chosen, None, generator)
-    return problem
+        choices.add(moment, chosen, None, generator)
+    return choices
 
 
-def _fit_passing(
+def _fit_short_lived(
     interactions: Observed,
     split: int,
-    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    vectors: Vectors,
     weights: Mapping[str, ContextWeight],
     settings: ExponentSettings,
     generator: np.random.Generator,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the exponents of passing factors and their errors, float64 ``[2, 1 + num_factors]``, NaN for all others.
+) -> tuple[Floats, Floats]:
+    """Return the exponents of short-lived factors and their errors, float64 ``[2, 1 + num_factors]``; NaN elsewhere.
 
-    With everything frozen at the start of one slice, that one moment decides what a trend is worth: whether the fashion
-    of that week went on. So it is learned over several slices of the same length, one after the other, each frozen at
-    its own start. Cosines are left out, since the vectors were trained on the earlier slices.
+    With all features frozen at the start of one slice, the exponent of a trend would depend on that one moment:
+    whether the fashion of that week went on. So it is fitted over several slices of the same length, one after the
+    other, each frozen at its own start. Cosines are left out, since the vectors were trained on the earlier slices.
     """
-    is_short_lived = _is(weights, "is_short_lived")
+    is_short_lived = _has_trait(weights, "is_short_lived")
     nothing = np.full((2, len(is_short_lived)), np.nan)
     length = len(interactions) - split
     oldest = int(_UNTOUCHED_SHARE * len(interactions))
     starts = list(range(split, oldest, -length))[:_MAX_STARTS][::-1]
     if len(starts) < 2:
         return nothing, nothing
-    is_free = ~_is(weights, "needs_whole_history")
+    is_free = ~_has_trait(weights, "needs_whole_history")
     is_free[0] = False
-    none = np.zeros((2, len(is_free)), np.float32)
-    problem = ConditionalLogit(interactions, *vectors, weights, is_free, none, settings)
+    zeros = np.zeros((2, len(is_free)), np.float32)
+    choices = ConditionalLogit(interactions, *vectors, weights, is_free, zeros, settings)
     observed = 0
     for start in starts:
-        problem.observe(slice_of(interactions, observed, start))
+        choices.observe(slice_of(interactions, observed, start))
         observed = start
         events = known_events(interactions, start)
         events = events[events < start + length]
         num_chosen = settings.num_moments * settings.events_per_moment // len(starts)
-        _add_frozen(problem, interactions, start, events, num_chosen, generator)
-    if problem.num_events == 0:
+        _add_frozen(choices, interactions, start, events, num_chosen, generator)
+    if choices.num_events == 0:
         return nothing, nothing
-    exponents, errors, _ = problem.solve()
+    exponents, errors, _ = choices.solve()
     return np.where(is_short_lived, exponents, np.nan), np.where(is_short_lived, errors, np.nan)
 
 
 def _add_frozen(
-    problem: ConditionalLogit,
+    choices: ConditionalLogit,
     interactions: Observed,
     start: int,
     events: npt.NDArray[np.int64],
     num_chosen: int,
     generator: np.random.Generator,
 ) -> None:
-    """Add some of the events, with features as of the time of the interaction at ``start``."""
+    """Add some of the events, with features at the time of the interaction at ``start``."""
     frozen_ms = int(interactions.timestamps_ms[start])
-    taken = generator.choice(events, min(len(events), num_chosen), replace=False)
-    for places in group_by_circumstances(interactions, taken)[:_MAX_CIRCUMSTANCES]:
-        moment = dataclasses.replace(interactions.moment(int(taken[places[0]])), timestamp_ms=frozen_ms)
-        problem.add(moment, taken[places], frozen_ms, generator)
+    chosen = generator.choice(events, min(len(events), num_chosen), replace=False)
+    for group in group_by_circumstances(interactions, chosen)[:_MAX_CIRCUMSTANCES]:
+        moment = dataclasses.replace(interactions.moment(int(chosen[group[0]])), timestamp_ms=frozen_ms)
+        choices.add(moment, chosen[group], frozen_ms, generator)
 
 
 def _fit_whole_history(
     interactions: Observed,
-    exponents: npt.NDArray[np.float64],
-    errors: npt.NDArray[np.float64],
-    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    exponents: Floats,
+    errors: Floats,
+    vectors: Vectors,
     weights: Mapping[str, ContextWeight],
     settings: ExponentSettings,
     generator: np.random.Generator,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return exponents and their errors, float64 ``[2, 1 + num_factors]``, those of the whole history learned too.
+) -> tuple[Floats, Floats]:
+    """Return exponents and errors, float64 ``[2, 1 + num_factors]``, with factors that need the whole history fitted.
 
-    The weights learn from one half of the users, and the exponents from the other half's interactions at moments all
-    over the history: what a profile says of a moment is then tested on people it has not seen. Cosines are left out,
-    since the vectors were trained on these very interactions; the other exponents stay as they are. How long an item
-    has been there has an exponent beside them, which is dropped again: popularity counts what never sold because it had
-    not come yet, and an item that came in autumn would pass for one of autumn.
+    The weights learn from one half of the users, and the exponents from interactions of the other half at moments all
+    over the history: so a seasonal profile is tested on users it has not seen. Cosines are left out, since the vectors
+    were trained on these interactions; the other exponents stay as they are. A term for the age of items is fitted too
+    and then dropped. Popularity is too low for items that came late, since they could not sell before; without that
+    term, an item that came in autumn would look like an autumn item.
     """
     weights = {**weights, "": _Arrivals(interactions, len(vectors[1]))}
-    is_free = _is(weights, "needs_whole_history")
+    is_free = _has_trait(weights, "needs_whole_history")
     num_kept = exponents.shape[1]
-    is_teacher = generator.random(len(vectors[0])) < 0.5
-    of_teacher = is_teacher[interactions.user_rows]
-    events = np.flatnonzero(~of_teacher)
-    if not is_free[:num_kept].any() or len(events) == 0 or not of_teacher.any():
+    is_training_user = generator.random(len(vectors[0])) < 0.5
+    is_training = is_training_user[interactions.user_rows]
+    events = np.flatnonzero(~is_training)
+    if not is_free[:num_kept].any() or len(events) == 0 or not is_training.any():
         return exponents, errors
     fixed = np.pad(exponents, [(0, 0), (0, 1)]).astype(np.float32)
     fixed[:, 0] = 0.0
-    problem = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings)
-    problem.observe(select(interactions, of_teacher))
+    choices = ConditionalLogit(interactions, *vectors, weights, is_free, fixed, settings)
+    choices.observe(select(interactions, is_training))
     for moment, chosen in moments_of(interactions, events, weights, settings, generator):
-        problem.add(moment, chosen, None, generator)
-    found, found_errors, _ = problem.solve()
+        choices.add(moment, chosen, None, generator)
+    found, found_errors, _ = choices.solve()
     is_free, found, found_errors = is_free[:num_kept], found[:, :num_kept], found_errors[:, :num_kept]
     return np.where(is_free, found, exponents), np.where(is_free, found_errors, errors)
 
 
 class _Arrivals(ContextWeight):
-    """How much of all that happened came before an item's first interaction: the less it could sell, the higher."""
+    """Minus the logarithm of the share of all interactions that came since an item's first: high for late items."""
 
     factors = (Factor("arrival", is_signed=True, needs_whole_history=True),)
 
     def __init__(self, interactions: Observed, num_items: int) -> None:
         first = np.full(num_items, len(interactions))
         np.minimum.at(first, interactions.item_rows, np.arange(len(interactions)))
-        since = (len(interactions) - first + 1.0) / (len(interactions) + 1.0)  # Share of all, from the first one on.
-        self._log_lifts = -np.log(since)[None, :].astype(np.float32)  # [1, num_items]
+        share_since = (len(interactions) - first + 1.0) / (len(interactions) + 1.0)
+        self._log_lifts = -np.log(share_since)[None, :].astype(np.float32)  # [1, num_items]
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
         """Return the same at every moment."""
         return self._log_lifts
 
 
-def _is(weights: Mapping[str, ContextWeight], trait: str) -> npt.NDArray[np.bool_]:
-    """Return which terms have a trait of factors, bool ``[1 + num_factors]``; the cosine comes first and has none."""
+def _has_trait(weights: Mapping[str, ContextWeight], trait: str) -> npt.NDArray[np.bool_]:
+    """Return which terms have a trait of ``Factor``, bool ``[1 + num_factors]``; the first is the cosine, with none."""
     return np.array(
         [False, *(getattr(factor, trait) for weight in weights.values() for factor in weight.factors)], bool
     )
 
 
-def _to_arrays(
-    names: list[tuple[str, str]], known: FittedPrior
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """Return exponents and errors, float64 ``[2, 1 + num_factors]``; None if one is not known."""
+def _to_arrays(names: list[tuple[str, str]], prior: FittedPrior) -> tuple[Floats, Floats] | None:
+    """Return exponents and errors, float64 ``[2, 1 + num_factors]``; None if the prior lacks a factor."""
     arrays = []
-    for of_all in (known.exponents, known.errors):
-        sides = (of_all.unseen, of_all.seen)
+    for exponents in (prior.exponents, prior.errors):
+        sides = (exponents.unseen, exponents.seen)
         if any(factor not in side.factors.get(weight, {}) for side in sides for weight, factor in names):
             return None
         arrays.append([[side.cosine, *(side.factors[weight][factor] for weight, factor in names)] for side in sides])
     return np.array(arrays[0]), np.array(arrays[1])
 
 
-def _to_exponents(names: list[tuple[str, str]], values: npt.NDArray[np.float64]) -> Exponents:
-    """Name the values, float64 ``[2, 1 + num_factors]``, of new items and of own ones."""
-    new, own = (TermExponents(float(of_side[0]), _by_weight(names, of_side[1:])) for of_side in values)
-    return Exponents(new, own)
+def _to_exponents(names: list[tuple[str, str]], values: Floats) -> Exponents:
+    """Name the values, float64 ``[2, 1 + num_factors]``, for unseen items and for seen ones."""
+    unseen, seen = (TermExponents(float(side[0]), _by_weight(names, side[1:])) for side in values)
+    return Exponents(unseen, seen)
 
 
 def _by_weight(names: list[tuple[str, str]], exponents: npt.NDArray[np.float64]) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The likelihood of choices among alternatives as log-linear odds, its curvature, and where it is highest."""
+"""The log-likelihood of a conditional logit, its Fisher information, and its maximum by Newton's method."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,23 @@ from scipy.optimize import lsq_linear
 LOWEST = np.float32(-3e38)
 _START = 0.1
 _MAX_STEPS = 50
-_ENOUGH = 2e-7  # Gain of the mean log-likelihood still in sight: a twentieth of a standard error at 10,000 choices.
-_SUFFICIENT = 1e-4  # Share of the gain in sight that a step must bring (Armijo).
+_TOLERANCE = 2e-7  # Expected gain of the mean log-likelihood: a twentieth of a standard error at 10,000 choices.
+_SUFFICIENT = 1e-4  # Share of the expected gain that a step must bring (Armijo's rule).
 _SHORTEST_STEP = 1e-4
-_CURVATURE_SEGMENTS = 512  # Of how many the curvature is taken: it need not be exact, the gradient is.
+_HESSIAN_CHOICES = 512  # A sample is enough for the Hessian, since the gradient is exact.
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Alternatives, one segment for each choice, one behind the other; the first of each segment was chosen.
+class Choices:
+    """Choices and their alternatives: one segment of rows for each choice, whose first row was chosen.
 
     Attributes:
         features: float32 ``[num_rows, num_features]``.
-        is_seen: bool ``[num_rows]``, which of the two rows of exponents holds.
+        is_seen: bool ``[num_rows]``, which of the two rows of exponents applies: 0 for unseen items, 1 for seen ones.
         corrections: float32 ``[num_rows]``, added to the log odds.
-        stops: int64 ``[num_segments]``, where each segment ends.
+        stops: int64 ``[num_choices]``, where each segment ends.
     """
 
     features: npt.NDArray[np.float32]
@@ -34,20 +34,20 @@ class Rows:
     corrections: npt.NDArray[np.float32]
     stops: npt.NDArray[np.int64]
 
-    def some(self, most: int) -> "Rows":
-        """Return segments at equal distances, about so many."""
-        every = max(1, len(self.stops) // most)
+    def subsample(self, count: int) -> "Choices":
+        """Return about ``count`` of the choices, evenly spaced."""
+        every = max(1, len(self.stops) // count)
         if every == 1:
             return self
         lengths = np.diff(self.stops, prepend=0)
         is_taken = np.arange(len(self.stops)) % every == 0
         rows = np.repeat(is_taken, lengths)
-        return Rows(self.features[rows], self.is_seen[rows], self.corrections[rows], np.cumsum(lengths[is_taken]))
+        return Choices(self.features[rows], self.is_seen[rows], self.corrections[rows], np.cumsum(lengths[is_taken]))
 
 
 @dataclass(frozen=True, slots=True)
 class GaussianPrior:
-    """What is believed of exponents before any choice is seen: that they are normal, each for itself.
+    """Independent normal distributions of the exponents before any choice is seen.
 
     Attributes:
         mean: float64 ``[2, num_features]``.
@@ -59,81 +59,88 @@ class GaussianPrior:
 
 
 def maximise(
-    rows: Rows,
+    choices: Choices,
     is_free: npt.NDArray[np.bool_],
     is_signed: npt.NDArray[np.bool_],
-    belief: GaussianPrior,
+    prior: GaussianPrior,
     start: Floats | None = None,
 ) -> tuple[Floats, float]:
-    """Find where the likelihood times the belief, which is log-concave, is highest.
+    """Find the exponents with the highest posterior density, which is log-concave.
 
-    Newton's method with exact gradients and the curvature of a part of the choices (Byrd et al. 2011, "On the use of
+    Newton's method with exact gradients and the Hessian of a sample of the choices (Byrd et al. 2011, "On the use of
     stochastic Hessian information in optimization methods for machine learning"); each step solves the quadratic
-    within the bounds. Features that say nearly the same cost no more steps than others: L-BFGS-B took 60 to 100 passes
-    over the rows where this takes 10.
+    problem within the bounds. Features that are nearly collinear need no more steps than others: L-BFGS-B took 60 to
+    100 passes over the rows where this takes 10.
 
     Args:
-        rows: The choices.
-        is_free: bool ``[2, num_features]``; the exponents of the others are 0.
-        is_signed: bool ``[2, num_features]``; the exponents of the others are 0 or more.
-        belief: In the exponents; a mean of 0 draws them to 0.
-        start: float64 ``[2, num_features]``, where to begin; None for anywhere.
+        choices: The choices.
+        is_free: bool ``[2, num_features]``, which exponents are fitted; the others are 0.
+        is_signed: bool ``[2, num_features]``, which exponents may be negative; the others are 0 or more.
+        prior: Prior of the exponents; with a mean of 0 it is an L2 penalty.
+        start: float64 ``[2, num_features]``, first guess; None for a constant.
 
     Returns:
-        Exponents, float64 ``[2, num_features]``, and the mean negative log-likelihood there with the belief's part.
+        Exponents, float64 ``[2, num_features]``, and the mean negative log-likelihood there, the prior's part included.
     """
-    sought = np.flatnonzero(is_free)
-    lowest = np.where(is_signed.ravel()[sought], -np.inf, 0.0)
-    chosen = _chosen(rows)
-    part = rows.some(_CURVATURE_SEGMENTS)
+    free = np.flatnonzero(is_free)
+    lowest = np.where(is_signed.ravel()[free], -np.inf, 0.0)
+    chosen = _mean_chosen_features(choices)
+    sample = choices.subsample(_HESSIAN_CHOICES)
 
     def loss_and_gradient(exponents: Floats) -> tuple[float, Floats]:
         log_total, expected = softmax_moments(
-            rows.features, rows.is_seen, rows.corrections, rows.stops, exponents.astype(np.float32)
+            choices.features, choices.is_seen, choices.corrections, choices.stops, exponents.astype(np.float32)
         )
-        off = exponents - belief.mean
-        loss = log_total - float((chosen * exponents).sum()) + 0.5 * float((belief.precision * off**2).sum())
-        return loss, (expected - chosen + belief.precision * off).ravel()[sought]
+        deviation = exponents - prior.mean
+        penalty = 0.5 * float((prior.precision * deviation**2).sum())
+        loss = log_total - float((chosen * exponents).sum()) + penalty
+        return loss, (expected - chosen + prior.precision * deviation).ravel()[free]
 
     exponents = np.where(is_free, _START if start is None else start, 0.0)
     loss, gradient = loss_and_gradient(exponents)
-    for _ in range(_MAX_STEPS if len(sought) else 0):
-        curvature = information(part, exponents, belief)[np.ix_(sought, sought)]
-        here = exponents.ravel()[sought]
-        root = np.linalg.cholesky(curvature)
-        wanted = np.linalg.solve(root, curvature @ here - gradient)
-        direction = lsq_linear(root.T, wanted, bounds=(lowest, np.inf), method="bvls").x - here
-        in_sight, length = -float(gradient @ direction), 1.0
-        if in_sight < _ENOUGH:
+    for _ in range(_MAX_STEPS if len(free) else 0):
+        hessian = information(sample, exponents, prior)[np.ix_(free, free)]
+        current = exponents.ravel()[free]
+        root = np.linalg.cholesky(hessian)
+        target = np.linalg.solve(root, hessian @ current - gradient)
+        direction = lsq_linear(root.T, target, bounds=(lowest, np.inf), method="bvls").x - current
+        expected_gain, length = -float(gradient @ direction), 1.0
+        if expected_gain < _TOLERANCE:
             break
         while length > _SHORTEST_STEP:
             tried = exponents.copy()
-            tried.ravel()[sought] = np.maximum(here + length * direction, lowest)
-            loss_there, gradient_there = loss_and_gradient(tried)
-            if loss_there <= loss - _SUFFICIENT * length * in_sight:
+            tried.ravel()[free] = np.maximum(current + length * direction, lowest)
+            tried_loss, tried_gradient = loss_and_gradient(tried)
+            if tried_loss <= loss - _SUFFICIENT * length * expected_gain:
                 break
             length /= 2.0
-        else:  # As near as single precision comes.
+        else:  # Single precision gets no nearer.
             break
-        exponents, loss, gradient = tried, loss_there, gradient_there
+        exponents, loss, gradient = tried, tried_loss, tried_gradient
     return exponents, loss
 
 
-def information(rows: Rows, exponents: Floats, belief: GaussianPrior) -> Floats:
-    """Return what one choice tells of the exponents, the belief's part included, float64 ``[2 · f, 2 · f]``."""
+def information(choices: Choices, exponents: Floats, prior: GaussianPrior) -> Floats:
+    """Return the mean Fisher information of a choice about the exponents, plus the prior's, float64 ``[2f, 2f]``.
+
+    Args:
+        choices: The choices.
+        exponents: float64 ``[2, f]``, where the information is computed.
+        prior: Prior of the exponents.
+    """
     covariance: Floats = softmax_covariance(
-        rows.features, rows.is_seen, rows.corrections, rows.stops, exponents.astype(np.float32)
+        choices.features, choices.is_seen, choices.corrections, choices.stops, exponents.astype(np.float32)
     )
-    covariance[np.diag_indices_from(covariance)] += belief.precision.ravel()
+    covariance[np.diag_indices_from(covariance)] += prior.precision.ravel()
     return covariance
 
 
-def _chosen(rows: Rows) -> Floats:
-    """Return the mean of the chosen rows' features, float64 ``[2, num_features]``."""
-    first = rows.stops - np.diff(rows.stops, prepend=0)
-    chosen = np.zeros((2, rows.features.shape[1]))
-    np.add.at(chosen, rows.is_seen[first].astype(int), rows.features[first])
-    return chosen / len(rows.stops)
+def _mean_chosen_features(choices: Choices) -> Floats:
+    """Return the mean features of the chosen rows, float64 ``[2, num_features]``."""
+    first = choices.stops - np.diff(choices.stops, prepend=0)
+    chosen = np.zeros((2, choices.features.shape[1]))
+    np.add.at(chosen, choices.is_seen[first].astype(int), choices.features[first])
+    return chosen / len(choices.stops)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -144,23 +151,23 @@ def softmax_moments(
     stops: npt.NDArray[np.int64],
     exponents: npt.NDArray[np.float32],
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return, over segments, the mean log of the summed odds, and the mean of the features that odds expect.
+    """Return the log-sum-exp of the scores, and the expected features under their softmax: means over the choices.
 
-    One pass instead of ten over arrays of millions of rows: 8 times faster here than the same in numpy.
+    One pass over arrays of millions of rows, where numpy would make ten: 8 times faster.
 
     Args:
         features: float32 ``[num_rows, num_features]``.
-        is_seen: bool ``[num_rows]``, which of the two rows of ``exponents`` holds.
+        is_seen: bool ``[num_rows]``, which of the two rows of ``exponents`` applies.
         corrections: float32 ``[num_rows]``, added to the log odds.
-        stops: int64 ``[num_segments]``, where each segment of rows ends.
+        stops: int64 ``[num_choices]``, where the segment of each choice ends.
         exponents: float32 ``[2, num_features]``.
 
     Returns:
-        The mean, and float64 ``[2, num_features]``.
+        The mean log-sum-exp, and the mean expected features, float64 ``[2, num_features]``.
     """
     num_features = features.shape[1]
     expected = np.zeros((2, num_features))
-    of_segment = np.zeros((2, num_features), np.float32)
+    weighted = np.zeros((2, num_features), np.float32)
     scores = np.zeros(len(features), np.float32)
     log_total = 0.0
     start = 0
@@ -174,15 +181,15 @@ def softmax_moments(
             scores[row] = score
             highest = max(highest, score)
         total = np.float32(0.0)
-        of_segment[:] = 0.0
+        weighted[:] = 0.0
         for row in range(start, stop):
             side = int(is_seen[row])
             odds = np.exp(scores[row] - highest)
             total += odds
             for feature in range(num_features):
-                of_segment[side, feature] += odds * features[row, feature]
+                weighted[side, feature] += odds * features[row, feature]
         log_total += np.log(total) + highest
-        expected += of_segment / total
+        expected += weighted / total
         start = stop
     return log_total / len(stops), expected / len(stops)
 
@@ -195,9 +202,9 @@ def softmax_covariance(
     stops: npt.NDArray[np.int64],
     exponents: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float64]:
-    """Return, over segments, the mean covariance of the features under the odds, float64 ``[2 · f, 2 · f]``.
+    """Return the mean covariance of the features under the softmax of the scores, float64 ``[2f, 2f]``.
 
-    Features of new items come first, then those of own ones. For the arguments see ``softmax_moments``.
+    Features of unseen items come first, then those of seen ones. For the arguments see ``softmax_moments``.
     """
     num_features = features.shape[1]
     covariance = np.zeros((2 * num_features, 2 * num_features))

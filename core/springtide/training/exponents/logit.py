@@ -1,4 +1,4 @@
-"""A conditional logit over sampled alternatives: its rows of features, and which exponents they tell."""
+"""A conditional logit over sampled items: features of each choice, and which exponents are significant."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,30 +8,30 @@ import numpy.typing as npt
 
 from springtide.interactions import History, Moment, Observed
 from springtide.plugins.contracts import ContextWeight
-from springtide.training.exponents.likelihood import GaussianPrior, Rows, information, maximise
+from springtide.training.exponents.likelihood import Choices, GaussianPrior, information, maximise
 
 Floats = npt.NDArray[np.float64]
-_SAMPLING_POWER = 0.75  # Of popularity: as for the negatives of the training.
+_SAMPLING_POWER = 0.75  # Items are sampled by this power of their popularity, as negatives are in the training.
 
 
 @dataclass(frozen=True, slots=True)
 class ExponentSettings:
-    """How the fit samples.
+    """How the fit samples, and which exponents it keeps.
 
     Attributes:
-        num_moments: How many moments of the slice are looked at.
-        num_amending: The same where earlier exponents are known, and only amended.
-        events_per_moment: Interactions sampled at each, at most.
-        num_samples: Items sampled for each interaction, to stand for those that it did not take.
-        is_live: Whether every feature is as of the interaction's own moment, as in serving; or as of the start of
-            the slice, as in an evaluation that freezes everything there.
+        num_moments: Number of moments of the slice that are sampled.
+        num_moments_with_prior: The same where a prior from an earlier fit is updated.
+        events_per_moment: Most interactions sampled at each moment.
+        num_samples: Items sampled for each interaction, to stand for those that were not chosen.
+        is_live: Whether features are computed at the moment of each interaction, as in serving; or frozen at the start
+            of the slice, as in an evaluation that freezes everything there.
         penalty: Weight of the squared exponents beside the mean negative log-likelihood.
-        min_z: An exponent within this many standard errors of 0 is 0. Of a dozen terms that say nothing, one fit in
-            thirteen keeps one at 2.5; at 2 it is one in four.
+        min_z: Exponents within this many standard errors of 0 are set to 0. Of a dozen terms without any effect, one
+            fit in thirteen keeps one at 2.5; at 2 it is one in four.
     """
 
     num_moments: int = 256
-    num_amending: int = 64
+    num_moments_with_prior: int = 64
     events_per_moment: int = 16
     num_samples: int = 256
     is_live: bool = True
@@ -40,18 +40,19 @@ class ExponentSettings:
 
 
 class ConditionalLogit:
-    """Rows of features, one segment for each interaction: its item first, then the items it could have been.
+    """Choices of items: one for each interaction, among its item, the other items its user has seen, and sampled ones.
 
-    A row holds the cosine, then every factor. Rows of the user's own items are weighed by exponents of their own.
+    The features of an item are its cosine, then every factor of the context weights. Seen items have exponents of
+    their own.
 
     Args:
         interactions: Positive interactions, oldest first.
         user_vectors: float32 ``[num_users, d]``.
         item_vectors: float32 ``[num_items, d]``.
-        weights: They know nothing yet.
-        is_free: bool ``[1 + num_factors]``, which exponents are sought.
-        fixed: float32 ``[2, 1 + num_factors]``, the others', for new items and for own.
-        settings: How to sample, and what to leave out.
+        weights: Context weights that have learned nothing yet.
+        is_free: bool ``[1 + num_factors]``, which exponents are fitted.
+        fixed: float32 ``[2, 1 + num_factors]``, the exponents that are not, for unseen items and for seen ones.
+        settings: How to sample, and which exponents to keep.
     """
 
     def __init__(
@@ -73,15 +74,15 @@ class ConditionalLogit:
         self._num_samples = settings.num_samples
         self._penalty = settings.penalty
         self._min_z = settings.min_z
-        # An item cannot have been refused before it came.
+        # An item cannot be an alternative before its first interaction.
         self._first_ms = np.full(len(item_vectors), np.iinfo(np.int64).max)
         np.minimum.at(self._first_ms, interactions.item_rows, interactions.timestamps_ms)
-        self._by_user = np.argsort(interactions.user_rows, kind="stable")  # Each user's, oldest first.
+        self._by_user = np.argsort(interactions.user_rows, kind="stable")  # User by user, oldest first.
         num_users = len(user_vectors)
         self._first = np.searchsorted(interactions.user_rows[self._by_user], np.arange(num_users + 1))
         self._counts = np.zeros(len(item_vectors))
         self._features: list[npt.NDArray[np.float32]] = []
-        self._is_own: list[npt.NDArray[np.bool_]] = []
+        self._is_seen: list[npt.NDArray[np.bool_]] = []
         self._corrections: list[npt.NDArray[np.float32]] = []
         self._lengths: list[int] = []
 
@@ -90,22 +91,22 @@ class ConditionalLogit:
         """How many interactions were added."""
         return len(self._lengths)
 
-    def observe(self, seen: Observed) -> None:
-        """Let the weights learn from interactions."""
-        self._counts += np.bincount(seen.item_rows, minlength=len(self._counts))
+    def observe(self, observed: Observed) -> None:
+        """Let the context weights learn from interactions."""
+        self._counts += np.bincount(observed.item_rows, minlength=len(self._counts))
         for weight in self._weights.values():
-            weight.observe(seen)
+            weight.observe(observed)
 
     def add(
         self, moment: Moment, events: npt.NDArray[np.int64], frozen_ms: int | None, generator: np.random.Generator
     ) -> None:
-        """Add interactions of one moment.
+        """Add the choices of some interactions, with features as of what ``observe`` was given until now.
 
         Args:
-            moment: Of the item side, which they share.
-            events: int64 ``[n]``, their positions.
-            frozen_ms: Histories are as they were before this time; None for each interaction's own, as in serving.
-            generator: Draws the items that they could have been.
+            moment: Moment of the item lifts, which the interactions share.
+            events: int64 ``[n]``, positions of the interactions.
+            frozen_ms: Histories end before this time; None for the time of each interaction, as in serving.
+            generator: Draws the sampled items.
         """
         num_items = len(self._item_vectors)
         chances = (self._counts + 1.0) ** _SAMPLING_POWER
@@ -115,111 +116,112 @@ class ConditionalLogit:
         for event in events:
             user, item = int(self._interactions.user_rows[event]), int(self._interactions.item_rows[event])
             now_ms = int(self._interactions.timestamps_ms[event]) if frozen_ms is None else frozen_ms
-            own_moment = moment if frozen_ms is not None else replace(moment, timestamp_ms=now_ms)
+            event_moment = moment if frozen_ms is not None else replace(moment, timestamp_ms=now_ms)
             history = self._history(user, now_ms)
-            own, _ = history.distinct()
+            seen, _ = history.distinct()
             drawn = np.searchsorted(cumulative, generator.random(self._num_samples) * cumulative[-1])
             drawn = np.minimum(drawn, num_items - 1)
-            drawn = drawn[~_contains(own, drawn) & (drawn != item) & (self._first_ms[drawn] <= now_ms)]
-            others = own[own != item]
-            rows = np.concatenate([[item], others, drawn])  # [num_candidates]
-            is_seen = _contains(own, rows)
+            drawn = drawn[~_contains(seen, drawn) & (drawn != item) & (self._first_ms[drawn] <= now_ms)]
+            other_seen = seen[seen != item]
+            rows = np.concatenate([[item], other_seen, drawn])  # [num_candidates]
+            is_seen = _contains(seen, rows)
             block = np.empty((len(rows), len(self._is_free)), np.float32)
             block[:, 0] = self._item_vectors[rows] @ self._user_vectors[user]
             block[:, 1:] = lifts[:, rows].T
-            block[is_seen, 1:] += self._history_lifts(history, own_moment)[np.searchsorted(own, rows[is_seen])]
+            block[is_seen, 1:] += self._history_lifts(history, event_moment)[np.searchsorted(seen, rows[is_seen])]
             correction = np.zeros(len(rows), np.float32)
-            correction[1 + len(others) :] = -np.log(chances[drawn] * self._num_samples)
+            correction[1 + len(other_seen) :] = -np.log(chances[drawn] * self._num_samples)
             correction += (block * self._fixed[is_seen.astype(int)]).sum(1)
             self._features.append(block[:, self._is_free])
-            self._is_own.append(is_seen)
+            self._is_seen.append(is_seen)
             self._corrections.append(correction)
             self._lengths.append(len(rows))
 
     def solve(self, mean: Floats | None = None, deviation: Floats | None = None) -> tuple[Floats, Floats, float]:
-        """Find where the likelihood is highest, under a belief in the exponents.
+        """Find the exponents that make the choices most likely, given a prior.
 
-        Exponents that the interactions do not tell from 0 are set to it, and the others are sought again without them:
-        a term that says nothing costs nothing, and brings no chance into the ranking.
+        Exponents that do not differ significantly from 0 are set to 0, and the others are fitted again without them: a
+        term without effect then costs nothing, and adds no noise to the ranking.
 
         Args:
-            mean: float64 ``[2, 1 + num_factors]``, what the exponents were found to be before; 0 if None.
-            deviation: float64 ``[2, 1 + num_factors]``, above 0, the standard errors of that; None for as good as
-                unknown, which is what ``penalty`` says.
+            mean: float64 ``[2, 1 + num_factors]``, exponents of an earlier fit; None for 0.
+            deviation: float64 ``[2, 1 + num_factors]``, above 0, their standard errors; None if there was no earlier
+                fit: ``penalty`` alone is the prior then.
 
         Returns:
             All exponents, float64 ``[2, 1 + num_factors]``, their standard errors, and the loss.
         """
-        rows = self._rows()
-        is_free = np.ones((2, rows.features.shape[1]), bool)
-        is_signed = np.tile(np.array(self._signed())[self._is_free], (2, 1))
-        belief = self._belief(mean, deviation)
-        free, loss = maximise(rows, is_free, is_signed, belief)
+        choices = self._choices()
+        is_free = np.ones((2, choices.features.shape[1]), bool)
+        is_signed = np.tile(np.array(self._is_signed())[self._is_free], (2, 1))
+        prior = self._prior(mean, deviation)
+        fitted, loss = maximise(choices, is_free, is_signed, prior)
         if self._min_z > 0:
-            is_free = self._told(rows, free, is_signed, belief)
-            free, loss = maximise(rows, is_free, is_signed, belief, free)
+            is_significant = self._is_significant(choices, fitted, is_signed, prior)
+            fitted, loss = maximise(choices, is_significant, is_signed, prior, fitted)
         exponents, errors = self._fixed.astype(np.float64), np.zeros(self._fixed.shape)
-        exponents[:, self._is_free] = free
-        errors[:, self._is_free] = self._standard_errors(rows, free, belief)
+        exponents[:, self._is_free] = fitted
+        errors[:, self._is_free] = self._standard_errors(choices, fitted, prior)
         return exponents, errors, loss
 
-    def _belief(self, mean: Floats | None, deviation: Floats | None) -> GaussianPrior:
+    def _prior(self, mean: Floats | None, deviation: Floats | None) -> GaussianPrior:
         precision = np.full((2, int(self._is_free.sum())), 2.0 * self._penalty)
         if deviation is not None:
             precision = precision + 1.0 / (deviation[:, self._is_free] ** 2 * self.num_events)
         return GaussianPrior(np.zeros_like(precision) if mean is None else mean[:, self._is_free], precision)
 
-    def _rows(self) -> Rows:
-        return Rows(
+    def _choices(self) -> Choices:
+        return Choices(
             np.concatenate(self._features),
-            np.concatenate(self._is_own),
+            np.concatenate(self._is_seen),
             np.concatenate(self._corrections),
             np.cumsum(self._lengths),
         )
 
-    def _told(
-        self, rows: Rows, free: Floats, is_signed: npt.NDArray[np.bool_], belief: GaussianPrior
+    def _is_significant(
+        self, choices: Choices, fitted: Floats, is_signed: npt.NDArray[np.bool_], prior: GaussianPrior
     ) -> npt.NDArray[np.bool_]:
         """Return which exponents, bool ``[2, num_free]``, differ from 0 by ``min_z`` standard errors or more.
 
-        They are left out one by one, the least certain first, and after each the others are taken for what they would
-        be without it, by the likelihood's curvature at its peak (backward elimination by Wald statistics): of two terms
-        that say the same, one stays.
+        Backward elimination by Wald statistics: the least significant exponent is left out first. After each, the
+        others are estimated anew as they would be without it, from the information at the maximum. So one of two
+        collinear terms stays. The cosine always stays.
         """
-        of_all, estimate = information(rows, free, belief), free.ravel()
+        information_matrix, estimate = information(choices, fitted, prior), fitted.ravel()
         signed = is_signed.ravel()
-        is_cosine = np.tile(np.arange(free.shape[1]) == 0, 2) & self._is_free[0]
-        left = np.flatnonzero((estimate != 0.0) | is_cosine)
-        while len(left):
-            of_left = of_all[np.ix_(left, left)]
-            rest = np.setdiff1d(np.arange(len(estimate)), left)
-            shifted = estimate[left] + np.linalg.solve(of_left, of_all[np.ix_(left, rest)] @ estimate[rest])
-            z = shifted / np.sqrt(np.diag(np.linalg.inv(of_left * self.num_events)))
-            z = np.where(signed[left], np.abs(z), z)
-            z[is_cosine[left]] = np.inf  # What the model has learned stays.
+        is_cosine = np.tile(np.arange(fitted.shape[1]) == 0, 2) & self._is_free[0]
+        kept = np.flatnonzero((estimate != 0.0) | is_cosine)
+        while len(kept):
+            kept_information = information_matrix[np.ix_(kept, kept)]
+            dropped = np.setdiff1d(np.arange(len(estimate)), kept)
+            shift = np.linalg.solve(kept_information, information_matrix[np.ix_(kept, dropped)] @ estimate[dropped])
+            z = (estimate[kept] + shift) / np.sqrt(np.diag(np.linalg.inv(kept_information * self.num_events)))
+            z = np.where(signed[kept], np.abs(z), z)
+            z[is_cosine[kept]] = np.inf
             weakest = int(z.argmin())
             if z[weakest] >= self._min_z:
                 break
-            left = np.delete(left, weakest)
-        is_told = np.zeros(free.shape, bool)
-        is_told.ravel()[left] = True
-        return is_told
+            kept = np.delete(kept, weakest)
+        is_significant = np.zeros(fitted.shape, bool)
+        is_significant.ravel()[kept] = True
+        return is_significant
 
-    def _standard_errors(self, rows: Rows, free: Floats, belief: GaussianPrior) -> Floats:
-        """Return how uncertain exponents are, float64 ``[2, num_free]``.
+    def _standard_errors(self, choices: Choices, fitted: Floats, prior: GaussianPrior) -> Floats:
+        """Return the standard errors of exponents, float64 ``[2, num_free]``.
 
-        Square roots of the diagonal of the inverse of the observed information (Greene, "Econometric analysis", on
-        the conditional logit), the belief's included. An exponent at its bound of 0 has that of the curve there.
+        Square roots of the diagonal of the inverse information, the prior's included (Greene, "Econometric analysis",
+        on the conditional logit). An exponent at its bound of 0 has the error that the curvature there gives.
         """
-        variance = np.diag(np.linalg.inv(information(rows, free, belief) * self.num_events))
-        errors: Floats = np.sqrt(np.maximum(variance, 0.0)).reshape(free.shape)
+        variance = np.diag(np.linalg.inv(information(choices, fitted, prior) * self.num_events))
+        errors: Floats = np.sqrt(np.maximum(variance, 0.0)).reshape(fitted.shape)
         return errors
 
-    def _signed(self) -> list[bool]:
+    def _is_signed(self) -> list[bool]:
         """Return, for the cosine and every factor, whether its exponent may be negative."""
         return [False, *(factor.is_signed for weight in self._weights.values() for factor in weight.factors)]
 
     def _item_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
+        """Return float32 ``[num_factors, num_items]``."""
         blocks = []
         for weight in self._weights.values():
             lifts = weight.item_log_lifts(moment, num_items)
@@ -236,12 +238,13 @@ class ConditionalLogit:
         return np.concatenate(blocks).T if blocks else np.zeros((len(items), 0), np.float32)
 
     def _history(self, user: int, before_ms: int) -> History:
-        own = self._by_user[self._first[user] : self._first[user + 1]]
-        own = own[: np.searchsorted(self._interactions.timestamps_ms[own], before_ms)][::-1]
+        """Return the interactions of a user before a time, newest first."""
+        events = self._by_user[self._first[user] : self._first[user + 1]]
+        events = events[: np.searchsorted(self._interactions.timestamps_ms[events], before_ms)][::-1]
         return History(
-            self._interactions.item_rows[own],
-            self._interactions.timestamps_ms[own],
-            self._interactions.weights[own],
+            self._interactions.item_rows[events],
+            self._interactions.timestamps_ms[events],
+            self._interactions.weights[events],
         )
 
 

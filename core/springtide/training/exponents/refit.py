@@ -1,4 +1,4 @@
-"""Learning the exponents anew between trainings: seasons turn and trends fade faster than vectors age."""
+"""Refitting the exponents between trainings: seasons and trends change faster than vectors age."""
 
 import dataclasses
 
@@ -30,22 +30,20 @@ def refit_exponents(
     request_id: str = "",
     on_progress: OnProgress | None = None,
 ) -> ModelArtifact:
-    """Return a model with the vectors it had and exponents of now.
-
-    They are learned on what came since the vectors were trained, each interaction with features as of its own moment.
+    """Return the model with exponents fitted on the interactions since its vectors were trained.
 
     Args:
-        state: The graph.
-        base: The model whose vectors stay.
-        settings: Context weights, and how exponents are learned.
-        plugins: Where the context weights come from.
-        request_id: The training request that is answered, for the manifest.
-        on_progress: Told before and after.
+        state: The live graph.
+        base: The model; its vectors stay.
+        settings: Context weights, and how exponents are fitted.
+        plugins: Plugins that offer the context weights.
+        request_id: Id of the training request that is answered, for the manifest.
+        on_progress: Called before and after.
 
     Raises:
-        TrainingError: If too little came since.
+        TrainingError: If there are too few interactions since.
     """
-    tell = on_progress or (lambda progress: None)
+    report = on_progress or (lambda progress: None)
     view = state.graph.view()
     interactions = state.positive_interactions(view)
     split = int(np.searchsorted(interactions.timestamps_ms, base.manifest.graph_cut["newest_ms"], side="right"))
@@ -56,7 +54,7 @@ def refit_exponents(
             f"wanted at least {wanted:,} interactions of known users and items since the vectors were trained, "
             f"got {num_known:,}"
         )
-    tell(Progress("exponents", 0, 1))
+    report(Progress("exponents", 0, 1))
     item_type = settings.graph.item_type
     found = fit_exponents(
         interactions,
@@ -68,7 +66,7 @@ def refit_exponents(
         settings.training.seed,
     )
     assert found is not None, "there are known events"
-    tell(Progress("exponents", 1, 1, found.loss))
+    report(Progress("exponents", 1, 1, found.loss))
     manifest = dataclasses.replace(
         base.manifest,
         version="",
@@ -84,13 +82,13 @@ def refit_exponents(
 
 
 def _vectors(base: ModelArtifact, view: GraphView, node_type: str) -> npt.NDArray[np.float32]:
-    """Return the vectors of the live rows of a type, float32 ``[num_nodes, d]``; 0 where the model knows none."""
-    known = base.node_ids[node_type]
-    # Users and items come first in the order of a model's nodes.
+    """Return the model's vectors by the live rows of a node type, float32 ``[num_nodes, d]``; 0 for other nodes."""
+    known_ids = base.node_ids[node_type]
+    # Users, then items, come first in the order of a model's nodes.
     start = 0 if node_type == USER else len(base.node_ids[USER])
-    learned = base.tensors["vectors"][start : start + len(known)].numpy()
+    learned = base.tensors["vectors"][start : start + len(known_ids)].numpy()
     vectors = np.zeros((view.num_nodes(node_type), learned.shape[1]), np.float32)
-    rows = view.nodes(node_type).ids.rows(known)
-    is_there = (rows >= 0) & (rows < len(vectors)) & np.array([bool(node_id) for node_id in known], bool)
-    vectors[rows[is_there]] = learned[is_there]
+    rows = view.nodes(node_type).ids.rows(known_ids)
+    is_live = (rows >= 0) & (rows < len(vectors)) & np.array([bool(node_id) for node_id in known_ids], bool)
+    vectors[rows[is_live]] = learned[is_live]
     return vectors

@@ -1,4 +1,4 @@
-"""Which interactions of a slice are asked for, and at which moments."""
+"""Choosing the interactions that exponents are fitted on, and the moments at which their features are computed."""
 
 from collections.abc import Mapping
 
@@ -6,13 +6,41 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.interactions import Moment, Observed
+from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.weights import bucket_of
 from springtide.training.exponents.logit import ExponentSettings
 
+_WANTED_EVENTS = 1_000  # About a hundred for each exponent: with fewer, chance decides some of them.
+_WIDEST_SLICE = 0.25  # Share of the interactions: the vectors need the rest.
+
+
+def split_for_exponents(interactions: Observed, slice_share: float, base: ModelArtifact | None) -> int:
+    """Return the position of the first interaction of the slice that exponents are fitted on.
+
+    Without a base model the slice is the latest share of the interactions. It is widened if it has few interactions
+    between known users and items, as happens where many of them are new. With a base model it is what came since.
+
+    Args:
+        interactions: At least one, oldest first.
+        slice_share: Share of the interactions that the slice has if it is not widened.
+        base: The model to fine-tune; None for a training from scratch.
+
+    Returns:
+        The position, at least 1: vectors are trained on the interactions before it.
+    """
+    if base is not None:
+        newest_ms = base.manifest.graph_cut["newest_ms"]
+        return max(1, int(np.searchsorted(interactions.timestamps_ms, newest_ms, side="right")))
+    while True:
+        split = max(1, int(len(interactions) * (1.0 - slice_share)))
+        if slice_share >= _WIDEST_SLICE or len(known_events(interactions, split)) >= _WANTED_EVENTS:
+            return split
+        slice_share = min(1.5 * slice_share, _WIDEST_SLICE)
+
 
 def known_events(interactions: Observed, split: int) -> npt.NDArray[np.int64]:
-    """Return the positions, from ``split`` on, of interactions whose user and item both came before it too."""
+    """Return positions from ``split`` on, int64, of interactions whose user and item both have one before ``split``."""
     known_users = np.zeros(int(interactions.user_rows.max()) + 1, bool)
     known_items = np.zeros(int(interactions.item_rows.max()) + 1, bool)
     known_users[interactions.user_rows[:split]] = True
@@ -28,7 +56,18 @@ def moments_of(
     settings: ExponentSettings,
     generator: np.random.Generator,
 ) -> list[tuple[Moment, npt.NDArray[np.int64]]]:
-    """Return moments of the slice, in time order, each with some of the events that share its bucket."""
+    """Draw moments, and for each some interactions around it that have the same item lifts.
+
+    Args:
+        interactions: Positive interactions, oldest first.
+        events: int64, positions of the interactions to draw from, ascending.
+        weights: Context weights, whose buckets say which moments have the same item lifts.
+        settings: How many moments, and how many interactions for each.
+        generator: Source of randomness.
+
+    Returns:
+        Moments, oldest first, each with positions of interactions, int64; no interaction comes twice.
+    """
     moments = []
     centers = np.sort(generator.choice(events, min(settings.num_moments, len(events)), replace=False))
     half = max(1, min(len(events) // (2 * len(centers)), 4 * settings.events_per_moment))
@@ -39,11 +78,11 @@ def moments_of(
         position = int(np.searchsorted(events, center))
         near = events[max(0, position - half) : position + half]
         near = near[~used[near]]
-        # Nearby events almost always share the hour: only distinct moments are asked.
-        shares = np.zeros(len(near), bool)
-        for places in group_by_circumstances(interactions, near, with_time=True):
-            shares[places] = bucket_of(weights, interactions.moment(int(near[places[0]]))) == bucket
-        near = near[shares]
+        # Nearby events almost always share their moment: the bucket is computed once for each distinct one.
+        has_bucket = np.zeros(len(near), bool)
+        for group in group_by_circumstances(interactions, near, with_time=True):
+            has_bucket[group] = bucket_of(weights, interactions.moment(int(near[group[0]]))) == bucket
+        near = near[has_bucket]
         if len(near) > settings.events_per_moment:
             near = np.sort(generator.choice(near, settings.events_per_moment, replace=False))
         used[near] = True
@@ -56,7 +95,7 @@ def group_by_circumstances(
     interactions: Observed, events: npt.NDArray[np.int64], *, with_time: bool = False
 ) -> list[npt.NDArray[np.int64]]:
     """Return positions in ``events`` of those with the same circumstances (and time), the largest groups first."""
-    columns = [of.codes[events].astype(np.int64) for of in interactions.circumstances.values()]
+    columns = [each.codes[events].astype(np.int64) for each in interactions.circumstances.values()]
     if with_time:
         columns.append(interactions.timestamps_ms[events])
     if not columns or not len(events):

@@ -1,4 +1,4 @@
-"""Exponents are found again on choices that were made by known ones."""
+"""The fit recovers the exponents that choices were simulated with."""
 
 import functools
 from dataclasses import replace
@@ -48,26 +48,26 @@ USERS, ITEMS = unit_vectors(NUM_USERS, 1), unit_vectors(NUM_ITEMS, 2)
 
 @functools.cache
 def choices(had: float, unsigned: float = 0.0) -> Observed:
-    """Return choices of random users, each made among all items by the ranking's own model.
+    """Return choices of random users among all items, simulated with the model of the ranking.
 
-    New items: 3 · cosine + 0.7 · popularity + 0.8 · liked − 0.6 · signed + ``unsigned`` times the factor of that name.
-    Items that the user had: 1.5 · cosine + 0.3 · popularity + 0.4 · liked + ``had``. Nothing comes of ``useless``. At
-    first some items are popular for no reason, or popularity would say the same as what makes items popular.
+    Unseen items: 3 · cosine + 0.7 · popularity + 0.8 · liked − 0.6 · signed + ``unsigned`` times the factor of that
+    name. Seen items: 1.5 · cosine + 0.3 · popularity + 0.4 · liked + ``had``. ``useless`` has no effect. The first
+    choices follow random preferences, or popularity would be collinear with the factors that make items popular.
     """
     generator = np.random.default_rng(3)
     popularity, lifts = Popularity(), Fixed().item_log_lifts(Moment(0), NUM_ITEMS)
-    owns = np.zeros((NUM_USERS, NUM_ITEMS), bool)
-    for_no_reason = np.random.default_rng(8).normal(size=NUM_ITEMS)
+    is_seen = np.zeros((NUM_USERS, NUM_ITEMS), bool)
+    at_random = np.random.default_rng(8).normal(size=NUM_ITEMS)
     events = []
     for number in range(NUM_EVENTS):
         user = int(generator.integers(NUM_USERS))
         cosine = ITEMS @ USERS[user]
         (share,) = popularity.item_log_lifts(Moment(0), NUM_ITEMS)
-        of_new = 3.0 * cosine + 0.7 * share + 0.8 * lifts[0] - 0.6 * lifts[2] + unsigned * lifts[3]
-        of_own = 1.5 * cosine + 0.3 * share + 0.4 * lifts[0] + had
-        of_any = np.where(owns[user], of_own, of_new) if number > SPLIT * 3 // 4 else for_no_reason
-        item = int((of_any + generator.gumbel(size=NUM_ITEMS)).argmax())
-        owns[user, item] = True
+        unseen = 3.0 * cosine + 0.7 * share + 0.8 * lifts[0] - 0.6 * lifts[2] + unsigned * lifts[3]
+        seen = 1.5 * cosine + 0.3 * share + 0.4 * lifts[0] + had
+        scores = np.where(is_seen[user], seen, unseen) if number > SPLIT * 3 // 4 else at_random
+        item = int((scores + generator.gumbel(size=NUM_ITEMS)).argmax())
+        is_seen[user, item] = True
         events.append((user, item, START_MS + number * MS_PER_HOUR // 20))
         popularity.observe(observed_of(events[-1:]))
     return observed_of(events)
@@ -89,18 +89,18 @@ def fitted(had: float, unsigned: float = 0.0):
 
 
 @pytest.mark.parametrize("had", [2.0, -1.0])
-def test_exponents_of_new_items_are_found_again(had):
-    new = fitted(had).exponents.unseen
-    assert new.cosine == pytest.approx(3.0, abs=0.3)
-    assert new.factors["popularity"]["share"] == pytest.approx(0.7, abs=0.2)
-    assert new.factors["fixed"]["liked"] == pytest.approx(0.8, abs=0.1)
+def test_exponents_of_unseen_items_are_recovered(had):
+    unseen = fitted(had).exponents.unseen
+    assert unseen.cosine == pytest.approx(3.0, abs=0.3)
+    assert unseen.factors["popularity"]["share"] == pytest.approx(0.7, abs=0.2)
+    assert unseen.factors["fixed"]["liked"] == pytest.approx(0.8, abs=0.1)
 
 
-def test_exponents_of_own_items_are_found_again():
-    own = fitted(2.0).exponents.seen
-    assert own.cosine == pytest.approx(1.5, abs=0.3)
-    assert own.factors["popularity"]["share"] == pytest.approx(0.3, abs=0.2)
-    assert own.factors["fixed"]["liked"] == pytest.approx(0.4, abs=0.1)
+def test_exponents_of_seen_items_are_recovered():
+    seen = fitted(2.0).exponents.seen
+    assert seen.cosine == pytest.approx(1.5, abs=0.3)
+    assert seen.factors["popularity"]["share"] == pytest.approx(0.3, abs=0.2)
+    assert seen.factors["fixed"]["liked"] == pytest.approx(0.4, abs=0.1)
 
 
 @pytest.mark.parametrize("had", [2.0, -1.0])
@@ -130,11 +130,11 @@ def test_fit_is_the_same_every_time():
 
 
 class Recording(ContextWeight):
-    """Notes what it was shown before it was asked."""
+    """Records what it had observed whenever its lifts were computed."""
 
     def __init__(self) -> None:
         self.num_seen, self.newest_ms = 0, 0
-        self.asked: list[tuple[int, int, int]] = []  # Moment, events seen until then, time of the newest of them.
+        self.asked: list[tuple[int, int, int]] = []  # Moment, number of events observed, time of the newest.
 
     def observe(self, observed):
         self.num_seen += len(observed)
@@ -172,13 +172,13 @@ def test_frozen_features_are_as_of_the_start_of_the_slice():
     assert {(at, num_seen) for at, num_seen, _ in record(is_live=False).asked} == {(start_ms, SPLIT)}
 
 
-def test_weights_have_not_seen_the_events_that_are_asked_for(monkeypatch):
+def test_weights_have_not_observed_the_events_that_are_predicted(monkeypatch):
     class Problem(exponents.ConditionalLogit):
         num_seen = 0
 
-        def observe(self, seen):
-            self.num_seen += len(seen)
-            super().observe(seen)
+        def observe(self, observed):
+            self.num_seen += len(observed)
+            super().observe(observed)
 
         def add(self, moment, events, frozen_ms, generator):
             assert events.min() >= self.num_seen
@@ -187,7 +187,7 @@ def test_weights_have_not_seen_the_events_that_are_asked_for(monkeypatch):
             assert not self.asked
 
         def _history(self, user, before_ms):
-            assert before_ms == self.asked.pop(0)  # That of the event itself: what came before it in its hour counts.
+            assert before_ms == self.asked.pop(0)  # The event's own time: earlier events of its hour count.
             return super()._history(user, before_ms)
 
     monkeypatch.setattr(exponents, "ConditionalLogit", Problem)
@@ -195,7 +195,7 @@ def test_weights_have_not_seen_the_events_that_are_asked_for(monkeypatch):
 
 
 class Seasonal(ContextWeight):
-    """Items that are wanted on even days, and shunned on odd ones, by a pattern; and a pattern that means nothing."""
+    """A pattern that is chosen on even days and avoided on odd ones, and a pattern without effect."""
 
     factors = (Factor("season", needs_whole_history=True), Factor("useless", needs_whole_history=True))
 
@@ -213,7 +213,7 @@ def test_exponents_that_need_the_whole_history_are_learned_from_all_of_it():
     seasons = np.stack([Seasonal().item_log_lifts(Moment(int(time)), NUM_ITEMS)[0] for time in times])
     items = (0.8 * seasons + generator.gumbel(size=seasons.shape)).argmax(1)
     events = observed_of(zip(generator.integers(0, NUM_USERS, NUM_EVENTS), items, times, strict=True))
-    # The latest slice lies within one day: it cannot tell a season from what is always so.
+    # The latest slice lies within one day: a season looks like constant popularity there.
     found = fit_exponents(events, NUM_EVENTS - 20, USERS, ITEMS, lambda: {"seasonal": Seasonal()}, SETTINGS, seed=0)
     assert found is not None
     factors = found.exponents.unseen.factors["seasonal"]
@@ -221,7 +221,7 @@ def test_exponents_that_need_the_whole_history_are_learned_from_all_of_it():
     assert factors["useless"] == pytest.approx(0.0, abs=0.1)
 
 
-def test_users_without_a_past_say_nothing():
+def test_slice_without_known_users_gives_no_fit():
     events = observed_of([(0, 0, 1), (1, 1, 2), (2, 0, 3)])
     assert fit_exponents(events, 2, USERS, ITEMS, dict, SETTINGS, seed=0) is None
 
@@ -246,7 +246,7 @@ def test_true_exponents_lie_within_a_few_standard_errors():
 
 
 class Placed(ContextWeight):
-    """Items that are wanted at one place and shunned at the other, by a pattern."""
+    """A pattern that is chosen at one place and avoided at the other."""
 
     factors = (Factor("place"),)
     context_keys = ("place",)
@@ -278,7 +278,7 @@ def test_exponent_of_a_circumstance_is_learned_from_the_events_own(is_live, true
 
 
 class Twins(ContextWeight):
-    """Two factors that say almost the same, and one that says nothing."""
+    """Two factors that are nearly collinear, and one without effect."""
 
     factors = (Factor("one"), Factor("other", is_signed=True), Factor("noise", is_signed=True))
 
@@ -287,7 +287,7 @@ class Twins(ContextWeight):
         return np.stack([one, one + 0.02 * change, noise])
 
 
-def test_of_two_factors_that_say_the_same_one_stays_and_noise_goes():
+def test_one_of_two_collinear_factors_stays_and_noise_goes():
     generator = np.random.default_rng(14)
     lifts = Twins().item_log_lifts(Moment(0), NUM_ITEMS)
     items = (0.8 * lifts[0] + generator.gumbel(size=(NUM_EVENTS, NUM_ITEMS))).argmax(1)
@@ -300,15 +300,15 @@ def test_of_two_factors_that_say_the_same_one_stays_and_noise_goes():
         assert found is not None
         return found.exponents.unseen.factors["twins"]
 
-    every, told = exponents_of(0.0), exponents_of(2.5)
+    every, significant = exponents_of(0.0), exponents_of(2.5)
     assert every["noise"] != 0.0
-    assert told["noise"] == 0.0
-    assert sorted([told["one"] == 0.0, told["other"] == 0.0]) == [False, True]
-    assert told["one"] + told["other"] == pytest.approx(0.8, abs=0.1)
+    assert significant["noise"] == 0.0
+    assert sorted([significant["one"] == 0.0, significant["other"] == 0.0]) == [False, True]
+    assert significant["one"] + significant["other"] == pytest.approx(0.8, abs=0.1)
 
 
 class OfTheYear(ContextWeight):
-    """What a calendar says: an item's share of what is taken in a tenth of the time, over its share of all."""
+    """A calendar: the share of an item in a tenth of the time, over its share in all of it."""
 
     factors = (Factor("year", needs_whole_history=True),)
 
@@ -330,7 +330,7 @@ class OfTheYear(ContextWeight):
 
 @pytest.mark.parametrize("is_seasonal", [True, False])
 def test_items_that_came_late_are_not_taken_for_a_season(is_seasonal):
-    """Half of the items come one after the other; in a market with seasons each has three tenths of its own."""
+    """Half of the items arrive one by one; with seasons, each item is popular in three tenths of the time."""
     generator = np.random.default_rng(15)
     numbers = np.arange(NUM_EVENTS)
     comes_at = np.where(np.arange(NUM_ITEMS) % 2, np.arange(NUM_ITEMS) * NUM_EVENTS // 60, 0)
@@ -352,7 +352,7 @@ def test_items_that_came_late_are_not_taken_for_a_season(is_seasonal):
 
 
 class OfLate(ContextWeight):
-    """How often an item was taken lately, over how often it ever was."""
+    """How often an item was chosen lately, over how often in all."""
 
     factors = (Factor("late", is_short_lived=True),)
 
@@ -369,15 +369,15 @@ class OfLate(ContextWeight):
 
 @pytest.mark.parametrize(("goes_on", "low", "high"), [([True] * 8, 0.5, 1.5), ([False] * 7 + [True], 0.0, 0.4)])
 def test_trend_that_went_on_once_is_not_trusted(goes_on, low, high):
-    """In each of eight parts some items are liked; in the next part most of them still are, if the fashion goes on."""
+    """Each of eight slices likes some items; where a fashion goes on, the next slice still likes most of them."""
     generator = np.random.default_rng(16)
     liked = generator.normal(size=(9, NUM_ITEMS))
-    of_part = []
+    slices = []
     for number in range(8):
         if number and goes_on[number]:
             liked[number] = 0.9 * liked[number - 1] + 0.4 * liked[number]
-        of_part += [(1.2 * liked[number] + generator.gumbel(size=(500, NUM_ITEMS))).argmax(1)]
-    items = np.concatenate(of_part)
+        slices += [(1.2 * liked[number] + generator.gumbel(size=(500, NUM_ITEMS))).argmax(1)]
+    items = np.concatenate(slices)
     times = START_MS + np.arange(len(items)) * MS_PER_HOUR
     events = observed_of(zip(generator.integers(0, NUM_USERS, len(items)), items, times, strict=True))
     settings = replace(SETTINGS, is_live=False)
@@ -391,8 +391,8 @@ def test_trend_that_went_on_once_is_not_trusted(goes_on, low, high):
     assert found.errors.unseen.factors["of_late"]["late"] > 0.0
 
 
-def amended(known: FittedPrior | None, num_events: int, is_live: bool = True) -> ExponentFit:
-    """Return exponents of the last of the choices, given what is known of the exponents."""
+def updated(prior: FittedPrior | None, num_events: int, is_live: bool = True) -> ExponentFit:
+    """Return the fit on the last of the choices, with a prior."""
     found = fit_exponents(
         choices(2.0),
         NUM_EVENTS - num_events,
@@ -401,58 +401,58 @@ def amended(known: FittedPrior | None, num_events: int, is_live: bool = True) ->
         lambda: {"popularity": Popularity(), "fixed": Fixed(), "had": Had()},
         replace(SETTINGS, is_live=is_live),
         seed=0,
-        known=known,
+        prior=prior,
     )
     assert found is not None
     return found
 
 
-def known_with(cosine: float, error: float) -> FittedPrior:
-    """Return what was found on the choices, but for the cosine of new items, with the same error everywhere."""
+def prior_with(cosine: float, error: float) -> FittedPrior:
+    """Return the exponents found on all choices, but another cosine of unseen items, and the same error everywhere."""
     found = fitted(2.0).exponents
-    new = replace(found.unseen, cosine=cosine)
-    errors = TermExponents(error, {name: dict.fromkeys(factors, error) for name, factors in new.factors.items()})
-    return FittedPrior(Exponents(new, found.seen), Exponents(errors, errors))
+    unseen = replace(found.unseen, cosine=cosine)
+    errors = TermExponents(error, {name: dict.fromkeys(factors, error) for name, factors in unseen.factors.items()})
+    return FittedPrior(Exponents(unseen, found.seen), Exponents(errors, errors))
 
 
-def test_few_choices_hardly_change_what_is_known_for_sure():
-    found = amended(known_with(2.2, 0.01), 100)
+def test_few_choices_hardly_change_a_precise_prior():
+    found = updated(prior_with(2.2, 0.01), 100)
     assert found.exponents.unseen.cosine == pytest.approx(2.2, abs=0.05)
     assert found.exponents.unseen.factors["fixed"]["liked"] == pytest.approx(0.8, abs=0.1)
     assert found.errors.unseen.cosine < 0.02
 
 
-def test_choices_overrule_what_is_hardly_known():
-    assert amended(known_with(1.0, 1.0), 4_000).exponents.unseen.cosine == pytest.approx(3.0, abs=0.3)
+def test_many_choices_overrule_a_vague_prior():
+    assert updated(prior_with(1.0, 1.0), 4_000).exponents.unseen.cosine == pytest.approx(3.0, abs=0.3)
 
 
-def test_what_is_known_and_what_is_seen_are_weighed_by_their_errors():
-    alone, error = amended(None, 500).exponents.unseen.cosine, amended(None, 500).errors.unseen.cosine
-    # Beliefs are trusted half as much as their errors say, so this one weighs as much as the choices do.
-    found = amended(known_with(1.0, error / np.sqrt(2.0)), 500)
+def test_prior_and_choices_are_weighed_by_their_errors():
+    alone, error = updated(None, 500).exponents.unseen.cosine, updated(None, 500).errors.unseen.cosine
+    # The variance of the prior is doubled, so that it weighs as much as the choices do.
+    found = updated(prior_with(1.0, error / np.sqrt(2.0)), 500)
     assert found.exponents.unseen.cosine == pytest.approx((alone + 1.0) / 2, abs=0.25)
 
 
-def test_exponents_of_the_whole_history_stay_when_a_fit_goes_on():
+def test_exponents_of_the_whole_history_stay_under_a_prior():
     sides = [
         TermExponents(1.0, {"seasonal": {"season": 0.25, "useless": 0.125}}),
         TermExponents(0.5, {"seasonal": {"season": 0.5, "useless": 0.0}}),
     ]
     errors = TermExponents(0.1, {"seasonal": {"season": 0.05, "useless": 0.05}})
-    known = FittedPrior(Exponents(*sides), Exponents(errors, errors))
+    prior = FittedPrior(Exponents(*sides), Exponents(errors, errors))
     found = fit_exponents(
-        choices(2.0), SPLIT, USERS, ITEMS, lambda: {"seasonal": Seasonal()}, SETTINGS, seed=0, known=known
+        choices(2.0), SPLIT, USERS, ITEMS, lambda: {"seasonal": Seasonal()}, SETTINGS, seed=0, prior=prior
     )
     assert found is not None
     assert [found.exponents.unseen.factors, found.exponents.seen.factors] == [side.factors for side in sides]
     assert found.errors.unseen.factors["seasonal"] == {"season": 0.05, "useless": 0.05}, "the errors stay too"
 
 
-def test_a_fit_starts_anew_if_a_factor_was_not_known(monkeypatch):
-    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, num_amending=2))
-    known = known_with(0.5, 1e-3)
-    amending = amended(known, 4_000)
-    lacking = TermExponents(0.5, {name: of for name, of in known.exponents.unseen.factors.items() if name != "had"})
-    found = amended(replace(known, exponents=replace(known.exponents, unseen=lacking)), 4_000)
+def test_prior_that_lacks_a_factor_is_ignored(monkeypatch):
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, num_moments_with_prior=2))
+    prior = prior_with(0.5, 1e-3)
+    with_prior = updated(prior, 4_000)
+    lacking = TermExponents(0.5, {name: of for name, of in prior.exponents.unseen.factors.items() if name != "had"})
+    found = updated(replace(prior, exponents=replace(prior.exponents, unseen=lacking)), 4_000)
     assert found.exponents.unseen.cosine == pytest.approx(3.0, abs=0.3)
-    assert found.num_events == amended(None, 4_000).num_events > 10 * amending.num_events
+    assert found.num_events == updated(None, 4_000).num_events > 10 * with_prior.num_events

@@ -1,12 +1,12 @@
-"""The likelihood of choices: its curvature is its slope's slope, and its peak is where a general optimiser finds it."""
+"""The likelihood of choices: its information is the slope of its gradient, and scipy finds the same maximum."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from springtide.training.exponents.likelihood import (
+    Choices,
     GaussianPrior,
-    Rows,
     information,
     maximise,
     softmax_covariance,
@@ -23,15 +23,15 @@ def test_covariance_is_the_slope_of_the_expected_features():
     at = generator.normal(size=(2, 3)).astype(np.float32)
     covariance = softmax_covariance(features, is_seen, corrections, stops, at)
     step = np.float32(1e-2)
-    for place in range(6):
+    for index in range(6):
         up, down = at.copy(), at.copy()
-        up.flat[place] += step
-        down.flat[place] -= step
+        up.flat[index] += step
+        down.flat[index] -= step
         expected = [softmax_moments(features, is_seen, corrections, stops, point)[1].ravel() for point in (up, down)]
-        np.testing.assert_allclose(covariance[place], (expected[0] - expected[1]) / (2 * step), atol=2e-3)
+        np.testing.assert_allclose(covariance[index], (expected[0] - expected[1]) / (2 * step), atol=2e-3)
 
 
-def rows_of(similarity: float = 0.0) -> Rows:
+def choices_of(similarity: float = 0.0) -> Choices:
     """Return choices among 10 to 30 alternatives; the last feature is nearly the first, by its correlation."""
     generator = np.random.default_rng(1)
     lengths = generator.integers(10, 31, NUM_CHOICES)
@@ -45,30 +45,30 @@ def rows_of(similarity: float = 0.0) -> Rows:
         best = start + int(logits[start:stop].argmax())
         for column in (features, is_seen):
             column[[start, best]] = column[[best, start]]
-    return Rows(features, is_seen, np.zeros(len(features), np.float32), stops)
+    return Choices(features, is_seen, np.zeros(len(features), np.float32), stops)
 
 
-def negative_log(rows: Rows, belief: GaussianPrior, exponents: np.ndarray) -> float:
+def negative_log(choices: Choices, prior: GaussianPrior, exponents: np.ndarray) -> float:
     """Return the mean negative log-likelihood, in plain numpy and double precision."""
-    scores = (rows.features.astype(np.float64) * exponents[rows.is_seen.astype(int)]).sum(1)
-    first = rows.stops - np.diff(rows.stops, prepend=0)
+    scores = (choices.features.astype(np.float64) * exponents[choices.is_seen.astype(int)]).sum(1)
+    first = choices.stops - np.diff(choices.stops, prepend=0)
     totals = np.log(np.add.reduceat(np.exp(scores), first))
-    off = 0.5 * (belief.precision * (exponents - belief.mean) ** 2).sum()
+    off = 0.5 * (prior.precision * (exponents - prior.mean) ** 2).sum()
     return float((totals - scores[first]).mean() + off)
 
 
-def belief_of(mean: float = 0.0, precision: float = 1e-3) -> GaussianPrior:
+def prior_of(mean: float = 0.0, precision: float = 1e-3) -> GaussianPrior:
     return GaussianPrior(np.full((2, NUM_FEATURES), mean), np.full((2, NUM_FEATURES), precision))
 
 
 @pytest.mark.parametrize("similarity", [0.0, 0.999])
 @pytest.mark.parametrize("is_signed", [True, False])
-@pytest.mark.parametrize("belief", [belief_of(), belief_of(1.0, 0.2)])
-def test_peak_is_where_a_general_optimiser_finds_it(similarity, is_signed, belief):
-    rows, signed = rows_of(similarity), np.full((2, NUM_FEATURES), is_signed)
-    found, loss = maximise(rows, np.ones((2, NUM_FEATURES), bool), signed, belief)
+@pytest.mark.parametrize("prior", [prior_of(), prior_of(1.0, 0.2)])
+def test_maximum_is_where_scipy_finds_it(similarity, is_signed, prior):
+    choices, signed = choices_of(similarity), np.full((2, NUM_FEATURES), is_signed)
+    found, loss = maximise(choices, np.ones((2, NUM_FEATURES), bool), signed, prior)
     peak = minimize(
-        lambda at: negative_log(rows, belief, at.reshape(2, -1)),
+        lambda at: negative_log(choices, prior, at.reshape(2, -1)),
         np.zeros(2 * NUM_FEATURES),
         bounds=[(None, None) if is_signed else (0.0, None)] * 2 * NUM_FEATURES,
     )
@@ -77,40 +77,40 @@ def test_peak_is_where_a_general_optimiser_finds_it(similarity, is_signed, belie
     assert is_signed or (found >= 0.0).all()
 
 
-def test_what_is_not_sought_is_0():
+def test_exponents_that_are_not_free_are_0():
     is_free = np.ones((2, NUM_FEATURES), bool)
     is_free[0, 1] = is_free[1, 2] = False
-    found, _ = maximise(rows_of(), is_free, np.ones_like(is_free), belief_of())
+    found, _ = maximise(choices_of(), is_free, np.ones_like(is_free), prior_of())
     assert found[0, 1] == found[1, 2] == 0.0
     assert (found[is_free] != 0.0).all()
 
 
-def test_nothing_sought_changes_nothing():
+def test_loss_without_free_exponents_is_that_of_zeros():
     none = np.zeros((2, NUM_FEATURES), bool)
-    found, loss = maximise(rows_of(), none, none, belief_of())
+    found, loss = maximise(choices_of(), none, none, prior_of())
     assert not found.any()
-    assert loss == pytest.approx(negative_log(rows_of(), belief_of(), found), abs=1e-5)
+    assert loss == pytest.approx(negative_log(choices_of(), prior_of(), found), abs=1e-5)
 
 
-def test_start_at_the_peak_stays_there():
+def test_start_at_the_maximum_stays_there():
     every = np.ones((2, NUM_FEATURES), bool)
-    found, loss = maximise(rows_of(), every, every, belief_of())
-    again, loss_again = maximise(rows_of(), every, every, belief_of(), found)
+    found, loss = maximise(choices_of(), every, every, prior_of())
+    again, loss_again = maximise(choices_of(), every, every, prior_of(), found)
     np.testing.assert_allclose(again, found, atol=2e-3)
     assert loss_again == pytest.approx(loss, abs=1e-6)
 
 
-def test_belief_adds_to_what_a_choice_tells():
-    rows, at = rows_of(), np.zeros((2, NUM_FEATURES))
-    more = information(rows, at, belief_of(precision=0.5)) - information(rows, at, belief_of(precision=0.0))
+def test_prior_adds_its_precision_to_the_information():
+    choices, at = choices_of(), np.zeros((2, NUM_FEATURES))
+    more = information(choices, at, prior_of(precision=0.5)) - information(choices, at, prior_of(precision=0.0))
     np.testing.assert_allclose(more, 0.5 * np.eye(2 * NUM_FEATURES), atol=1e-6)
 
 
-def test_some_choices_are_whole_ones():
-    rows = rows_of()
-    some = rows.some(100)
-    assert len(some.stops) == 100
-    lengths, of_some = np.diff(rows.stops, prepend=0), np.diff(some.stops, prepend=0)
-    np.testing.assert_array_equal(of_some, lengths[::20])
-    np.testing.assert_array_equal(some.features[: of_some[0]], rows.features[: lengths[0]])
-    assert rows.some(NUM_CHOICES) is rows
+def test_subsample_keeps_whole_choices():
+    choices = choices_of()
+    sample = choices.subsample(100)
+    assert len(sample.stops) == 100
+    lengths, sample_lengths = np.diff(choices.stops, prepend=0), np.diff(sample.stops, prepend=0)
+    np.testing.assert_array_equal(sample_lengths, lengths[::20])
+    np.testing.assert_array_equal(sample.features[: sample_lengths[0]], choices.features[: lengths[0]])
+    assert choices.subsample(NUM_CHOICES) is choices

@@ -1,4 +1,4 @@
-"""Exponents are learned anew on what came since, and vectors stay as they are."""
+"""A refit learns the exponents from the interactions since the training, and leaves the vectors as they are."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_vectors_stay_and_exponents_follow_the_stream(state, base):
     found = refit_exponents(state, base, SETTINGS, PLUGINS, request_id="request-1")
     assert found.manifest.training == "refit"
     assert found.manifest.request_id == "request-1"
-    assert found.manifest.graph_cut == base.manifest.graph_cut, "the vectors know no more than they did"
+    assert found.manifest.graph_cut == base.manifest.graph_cut, "the vectors have seen no more"
     assert torch.equal(found.tensors["vectors"], base.tensors["vectors"])
     before, after = exponents_of(base.manifest).seen, exponents_of(found.manifest).seen
     assert after.factors["popularity"]["share"] + after.factors["trend"]["7d"] + after.factors["trend"]["28d"] > 0.5
@@ -80,7 +80,7 @@ def test_nodes_are_found_by_id_whatever_their_rows(state, base):
     assert two.metrics["exponent_events"] == one.metrics["exponent_events"]
 
 
-def test_too_little_since_the_training_is_refused(state, base):
+def test_too_few_interactions_since_the_training_are_refused(state, base):
     with pytest.raises(TrainingError, match=r"wanted at least 50 interactions of known users and items since .* got 0"):
         refit_exponents(state, base, SETTINGS, PLUGINS)
     state.apply(EventBatch(interactions_of([(f"new{number}", "i0", LAST_MS + 1 + number) for number in range(100)])))
