@@ -142,6 +142,17 @@ class LiveState:
         position = self.position
         self.position = StreamPosition(position.topic, position.topic_id, {**position.next_offsets, **next_offsets})
 
+    @property
+    def next_offsets(self) -> Mapping[int, int]:
+        """For each partition, the offset of the first event that has not been applied; empty before the first read."""
+        position = self.position
+        return {} if position is None else position.next_offsets
+
+    def has_reached(self, next_offsets: Mapping[int, int]) -> bool:
+        """Return whether all events before the given offsets, by partition, have been applied."""
+        reached = self.next_offsets
+        return all(reached.get(partition, 0) >= offset for partition, offset in next_offsets.items())
+
     def positive_interactions(self, view: GraphView) -> Observed:
         """Return all positive interactions in the view, sorted by time, with their circumstances."""
         views = [view.edges(self.rules.edge_type(relation)) for relation in self.rules.positive_relations]

@@ -52,17 +52,26 @@ class Storage:
             self._files.pipe_file(self._full(name), content)
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file that must not be there yet; object stores that cannot tell may let the last of two writers win.
+        """Write a file that must not exist yet: of two writers that create one name at once, one is refused.
+
+        Object stores do so by a conditional write. Where fsspec offers none for a store, its check for the name and
+        its write are two steps, and the last of two writers may win.
 
         Raises:
-            FileExistsError: If it is.
+            FileExistsError: If it exists.
         """
         if self._is_local:
             self._write_local(name, content, _link_new)
-        elif self.exists(name):
+            return
+        if self.exists(name):
             raise FileExistsError(self.path(name))
-        else:
-            self.write(name, content)
+        self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
+        try:
+            self._files.pipe_file(self._full(name), content, mode="create")
+        except OSError as error:
+            if self.exists(name):  # Some stores say FileExistsError, others only that a precondition failed.
+                raise FileExistsError(self.path(name)) from error
+            raise
 
     def exists(self, name: str) -> bool:
         """Return whether the file is there."""

@@ -169,3 +169,13 @@ def test_bounds_come_from_the_settings():
     assert (state.graph.max_edges, state.graph.max_age_ms) == (2, 86_400_000)
     state.apply(EventBatch(INTERACTIONS))
     assert state.graph.num_edges == 2
+
+
+def test_a_position_is_reached_once_all_its_partitions_are() -> None:
+    state = LiveState(Settings(), {})
+    assert not state.has_reached({0: 1})
+    state.position = StreamPosition("events", "", {0: 5, 1: 2})
+    assert state.has_reached({0: 5, 1: 1})
+    assert not state.has_reached({0: 5, 1: 3})
+    assert state.has_reached({2: 0}), "a partition that was never read counts as read up to its beginning"
+    assert not state.has_reached({2: 1})

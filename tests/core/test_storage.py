@@ -1,6 +1,9 @@
+import errno
 import uuid
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from springtide.storage import Storage
 
@@ -37,6 +40,27 @@ def test_creating_a_taken_name_fails_and_changes_nothing(storage):
     with pytest.raises(FileExistsError):
         storage.create("one", b"2")
     assert storage.read("one") == b"1"
+
+
+class ConditionalStore(MemoryFileSystem):
+    """An object store on which another client writes just before each conditional write, which then fails."""
+
+    protocol = "conditional"
+    cachable = False
+
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        if mode == "create":
+            super().pipe_file(path, b"theirs")
+            raise OSError(errno.EINVAL, "a precondition did not hold")
+        super().pipe_file(path, value, **kwargs)
+
+
+def test_of_two_clients_of_an_object_store_that_create_one_name_the_last_is_refused():
+    fsspec.register_implementation("conditional", ConditionalStore, clobber=True)
+    storage = Storage(f"conditional://s-{uuid.uuid4().hex}")
+    with pytest.raises(FileExistsError):
+        storage.create("one", b"ours")
+    assert storage.read("one") == b"theirs"
 
 
 def test_failed_write_leaves_the_former_file_and_no_rest(tmp_path, monkeypatch):

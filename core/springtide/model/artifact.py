@@ -6,7 +6,8 @@ import numpy as np
 
 from springtide.model.attributes import NumberScale
 from springtide.model.exponents import Exponents, TermExponents
-from springtide.model.registry import ModelArtifact, ModelManifest
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema
 from springtide.plugins.contracts import Encoder, Schema
 from springtide.plugins.loading import Plugins

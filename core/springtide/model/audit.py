@@ -1,5 +1,6 @@
-"""Who changed which model serves: a record that is only ever added to."""
+"""The audit log of a registry: who changed which model serves, when and why."""
 
+import contextlib
 import dataclasses
 import getpass
 import json
@@ -13,20 +14,20 @@ from springtide.errors import ModelError
 from springtide.storage import Storage
 
 _FOLDER = "audit"
-_DIGITS = 19  # Of an entry's time in nanoseconds, with which its name begins: names sort by time until 2286.
+_DIGITS = 19  # An entry's file name begins with its time in nanoseconds: names sort by time until the year 2286.
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One change, or one refusal.
+    """One change of the model that serves, or one rejection.
 
     Attributes:
         time_ms: Milliseconds since the Unix epoch.
-        actor: Who: ``user@host``, or a gRPC peer.
+        actor: Who made it: ``user@host``, or a gRPC peer.
         action: ``promote``, ``roll_back`` or ``reject``.
-        from_version: What was current before; empty if nothing was.
-        to_version: What was promoted or gone back to; or what was rejected.
-        reason: In words; empty if none was given.
+        from_version: The version that was current before; empty if there was none.
+        to_version: The version that was promoted, rolled back to, or rejected.
+        reason: Why, in words; empty if none was given.
     """
 
     time_ms: int
@@ -38,30 +39,36 @@ class AuditEntry:
 
 
 class AuditLog:
-    """The record in a registry's folder.
+    """The audit log in a registry's folder.
 
-    Each entry is an object of its own, created and never written again: object stores cannot append, and of two
-    writers that rewrite one file, one loses.
+    Each entry is an object of its own, which is created once and never changed: object stores cannot append, and of
+    two writers that rewrite one file, one loses its entry.
 
     Args:
-        storage: Of the registry.
+        storage: The registry's storage.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def append(self, action: str, *, from_version: str, to_version: str, actor: str = "", reason: str = "") -> None:
-        """Add an entry of now; without an actor, it is whoever runs this process."""
-        now_ns = time.time_ns()  # Of entries within a millisecond, too, the first is to stay the first.
+        """Add an entry with the time of now; without an actor, it is whoever runs this process."""
+        now_ns = time.time_ns()  # Nanoseconds keep the order of entries within one millisecond.
         entry = AuditEntry(now_ns // 1_000_000, actor or this_actor(), action, from_version, to_version, reason)
-        name = f"{now_ns:0{_DIGITS}d}-{secrets.token_hex(4)}.json"
-        self._storage.create(f"{_FOLDER}/{name}", json.dumps(dataclasses.asdict(entry)).encode())
+        self.add(entry, entry_name(now_ns))
+
+    def add(self, entry: AuditEntry, name: str) -> None:
+        """Add an entry under a name of ``entry_name``; nothing happens if it was added before."""
+        path = f"{_FOLDER}/{name}"
+        if not self._storage.exists(path):
+            with contextlib.suppress(FileExistsError):  # Another process has added it just now.
+                self._storage.create(path, json.dumps(dataclasses.asdict(entry)).encode())
 
     def entries(self, limit: int | None = None) -> list[AuditEntry]:
         """Return the entries, the oldest first; only the latest ``limit`` of them, or all.
 
         Raises:
-            ModelError: If one cannot be read.
+            ModelError: If an entry cannot be read.
         """
         names = self._storage.list(_FOLDER)
         return [self._read(f"{_FOLDER}/{name}") for name in (names if limit is None else names[-limit:])]
@@ -71,6 +78,11 @@ class AuditLog:
             return AuditEntry(**json.loads(self._storage.read(name)))
         except (ValueError, TypeError) as error:
             raise ModelError(f"{self._storage.path(name)}: not an entry of an audit log: {error}") from error
+
+
+def entry_name(time_ns: int) -> str:
+    """Return a new file name for an entry; names sort by time, nanoseconds since the Unix epoch."""
+    return f"{time_ns:0{_DIGITS}d}-{secrets.token_hex(4)}.json"
 
 
 def this_actor() -> str:

@@ -1,16 +1,19 @@
-"""The model registry: versions in folders, safetensors and a manifest, one pointer to the version that serves."""
+"""The model registry: versions in folders, each with its manifest, and a pointer to the version that serves."""
 
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from springtide.clock import MS_PER_HOUR, wall_ms
 from springtide.errors import ModelError
-from springtide.model.audit import AuditLog
+from springtide.model.audit import AuditLog, this_actor
+from springtide.model.manifest import ModelManifest, UnreadableManifest, manifest_from_json, manifest_to_json
+from springtide.model.pointer import Pointer
 from springtide.storage import Storage, sha256
 
 if TYPE_CHECKING:
@@ -20,54 +23,10 @@ MANIFEST = "manifest.json"
 TENSORS = "tensors.safetensors"
 NODE_IDS = "node_ids.arrow"
 ATTRIBUTE_VALUES = "attribute_values.json"
-POINTER = "current.json"
+CLAIM = "claim.json"
 
-MAX_PROMOTIONS = 100  # Kept in the pointer file, for rolling back and for the record.
 NUM_PROMOTIONS_PROTECTED = 3  # The last ones, the current among them, are never pruned: a rollback must find them.
-
-
-@dataclass(frozen=True, slots=True)
-class ModelManifest:
-    """What a model is, and how it came to be.
-
-    Attributes:
-        version: Such as ``000012``; given when it is published.
-        created_ms: Milliseconds since the Unix epoch.
-        training: From scratch, on from the model before, or its exponents alone; ``baseline`` is a fitted baseline.
-        parts: For each kind of part, its ``name``, ``origin`` (distribution and version) and ``options``.
-        settings: The settings it was trained with.
-        graph_cut: What it was trained on: checkpoint name, next offsets, number of interactions, newest event time.
-        metrics: By name.
-        exponents: For each context weight, the exponent of each factor.
-        exponent_errors: The standard error of each, under the same names; empty if none was fitted.
-        temperature: What cosines are divided by, above 0.
-        schema: Types of nodes in the order of its vectors, relations of a relational encoder, scales of numbers; see
-            ``training.artifact``.
-        request_id: The training request that it answers; empty if the schedule asked for it.
-        gate: What the promotion gate found, see ``training.gate``; empty where it was not asked.
-        files: SHA-256 of each file; given when it is published.
-    """
-
-    version: str
-    created_ms: int
-    training: Literal["retrain", "fine_tune", "refit", "baseline"]
-    parts: Mapping[str, Mapping[str, Any]]
-    settings: Mapping[str, Any]
-    graph_cut: Mapping[str, Any]
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    exponents: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    exponent_errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    temperature: float = 1.0
-    schema: Mapping[str, Any] = field(default_factory=dict)
-    request_id: str = ""
-    gate: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.training not in ("retrain", "fine_tune", "refit", "baseline"):
-            raise ModelError(f"training: no such kind {self.training!r} (choices: baseline, fine_tune, refit, retrain)")
-        if not self.temperature > 0:
-            raise ModelError(f"temperature: wanted a number above 0, got {self.temperature}")
+_CLAIM_MS = MS_PER_HOUR  # Publishing takes seconds: after this, who claimed a version number is taken for dead.
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +34,12 @@ class ModelArtifact:
     """A trained model.
 
     Attributes:
-        manifest: What it is.
-        tensors: Its weights and vectors by name.
-        node_ids: For each node type, the nodes it knows, in the order of their vectors; empty where forgotten.
-        attribute_values: For each node type, the attribute values it knows (``department=GROCERY``), in the order of
-            their vectors.
+        manifest: What it is, and how it was made.
+        tensors: Weights and vectors by name.
+        node_ids: For each node type, the ids of its nodes in the order of their vectors; an empty string for a node
+            that was forgotten.
+        attribute_values: For each node type, its attribute values (``department=GROCERY``) in the order of their
+            vectors.
     """
 
     manifest: ModelManifest
@@ -92,14 +52,17 @@ class ModelStore:
     """Published models at one URL.
 
     A version's files are written first, then its manifest, then the pointer: a reader finds whole versions only.
-    One process publishes at a time; any number read.
+    Any number of processes may publish, promote, roll back and read at once.
 
     Args:
         url: A local folder, or an fsspec URL.
-        keep: How many versions to keep; the current one and the last promoted ones are kept besides.
+        keep: How many versions to keep, at least 1; the current one and the last promoted ones are kept besides.
 
     Attributes:
         audit: Every promotion, rollback and rejection.
+
+    Raises:
+        ModelError: If ``keep`` is below 1.
     """
 
     def __init__(self, url: str, keep: int = 10) -> None:
@@ -107,16 +70,18 @@ class ModelStore:
             raise ModelError(f"keep: wanted at least 1 version, got {keep}")
         self._storage = Storage(url)
         self._keep = keep
+        self._manifests: dict[str, ModelManifest] = {}  # Read by `manifests`; a manifest never changes.
         self.audit = AuditLog(self._storage)
+        self._pointer = Pointer(self._storage, self.audit)
 
     def publish(self, artifact: ModelArtifact, promote: bool = True, *, actor: str = "", reason: str = "") -> str:
         """Write a model as the next version, and prune old ones.
 
         Args:
-            artifact: Its manifest's ``version`` and ``files`` are filled here.
+            artifact: The model; its manifest's ``version`` and ``files`` are filled here.
             promote: Whether it becomes the current version.
-            actor: Who publishes it, for the record; whoever runs this process if empty.
-            reason: Why it is promoted or not, for the record.
+            actor: Who publishes it, for the audit log; whoever runs this process if empty.
+            reason: Why it is promoted, for the audit log.
 
         Returns:
             The version.
@@ -132,19 +97,16 @@ class ModelStore:
             NODE_IDS: _ids_to_arrow(artifact.node_ids),
             ATTRIBUTE_VALUES: _to_json(dict(artifact.attribute_values)),
         }
-        version = self._next_version()
-        manifest = dataclasses.replace(
-            artifact.manifest, version=version, files={name: sha256(content) for name, content in files.items()}
-        )
-        try:
-            manifest_json = _to_json({part.name: getattr(manifest, part.name) for part in dataclasses.fields(manifest)})
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"the model's manifest cannot be written as JSON: {error}") from error
+        sums = {name: sha256(content) for name, content in files.items()}
+        manifest_to_json(artifact.manifest)  # Refused before a version number is claimed.
+        version = self._claim_version()
+        manifest = dataclasses.replace(artifact.manifest, version=version, files=sums)
         for name, content in files.items():
             self._storage.write(f"{version}/{name}", content)
-        self._storage.create(f"{version}/{MANIFEST}", manifest_json)
+        self._storage.create(f"{version}/{MANIFEST}", manifest_to_json(manifest))
         if promote:
             self.promote(version, actor=actor, reason=reason)
+        self._storage.delete(f"{version}/{CLAIM}")
         self._prune()
         return version
 
@@ -165,10 +127,32 @@ class ModelStore:
             content = self._storage.read(name)
         except FileNotFoundError:  # Pruned since.
             raise self._unknown(version) from None
-        try:
-            return ModelManifest(**json.loads(content))
-        except (ValueError, TypeError, ModelError) as error:
-            raise ModelError(f"{self._storage.path(name)}: not a model manifest: {error}") from error
+        return self._parsed(version, content)
+
+    def manifests(self, versions: Sequence[str] | None = None) -> list[ModelManifest | UnreadableManifest]:
+        """Return the manifests of some versions in their order, or of all, newest first.
+
+        A version that this version of Springtide cannot read stands in the list as such, and the others are not
+        affected. A version that has been pruned meanwhile is left out. Each manifest is read from storage once.
+        """
+        wanted = self.versions() if versions is None else versions
+        found: list[ModelManifest | UnreadableManifest] = []
+        for version in wanted:
+            manifest = self._manifests.get(version)
+            if manifest is None:
+                try:
+                    content = self._storage.read(f"{version}/{MANIFEST}")
+                except FileNotFoundError:
+                    continue
+                try:
+                    manifest = self._manifests[version] = self._parsed(version, content)
+                except ModelError as error:
+                    found.append(UnreadableManifest(version, str(error)))
+                    continue
+            found.append(manifest)
+        if versions is None:
+            self._manifests = {version: self._manifests[version] for version in wanted if version in self._manifests}
+        return found
 
     def load(self, version: str) -> ModelArtifact:
         """Return a version whole, its checksums verified.
@@ -203,59 +187,75 @@ class ModelStore:
         Raises:
             ModelError: If the pointer cannot be read.
         """
-        try:
-            content = self._storage.read(POINTER)
-        except FileNotFoundError:
-            return []
-        try:
-            return [str(version) for version in json.loads(content)["promotions"]]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"{self._storage.path(POINTER)}: not a pointer to a model: {error!r}") from error
+        return self._pointer.promotions()
 
     def promote(self, version: str, *, actor: str = "", reason: str = "") -> None:
-        """Make a version the current one.
+        """Make a version the current one; nothing happens if it is.
 
         Args:
-            version: The version.
-            actor: Who wants it, for the record; whoever runs this process if empty.
-            reason: Why, for the record.
+            version: Registry version.
+            actor: Who wants it, for the audit log; whoever runs this process if empty.
+            reason: Why, for the audit log.
 
         Raises:
-            ModelError: If there is no such version.
+            ModelError: If there is no such version, its manifest cannot be read, or the pointer cannot be read.
         """
-        if not self._is_version(version):
-            raise self._unknown(version)
-        promotions = self.promotions()
-        if promotions[-1:] != [version]:
-            self._point([*promotions, version])
-            before = promotions[-1] if promotions else ""
-            self.audit.append("promote", from_version=before, to_version=version, actor=actor, reason=reason)
+        self.manifest(version)
+
+        def promoted(promotions: Sequence[str]) -> Sequence[str] | None:
+            return None if promotions[-1:] == (version,) else (*promotions, version)
+
+        self._pointer.change("promote", promoted, actor=actor, reason=reason)
 
     def rollback(self, *, actor: str = "", reason: str = "") -> str:
-        """Make the version before the current one current again, and return it.
+        """Make the version that was promoted before the current one current again, and return it.
+
+        Versions that have been pruned since, or whose manifest cannot be read, are passed over.
 
         Args:
-            actor: Who wants it, for the record; whoever runs this process if empty.
-            reason: Why, for the record.
+            actor: Who wants it, for the audit log; whoever runs this process if empty.
+            reason: Why, for the audit log.
 
         Raises:
-            ModelError: If no earlier promotion is left to go back to.
+            ModelError: If no earlier version is left to roll back to, or the pointer cannot be read.
         """
-        current = self.current()
-        earlier = [name for name in self.promotions()[:-1] if name != current and self._is_version(name)]
-        if not earlier:
-            raise ModelError(f"nothing to roll back to: no version was promoted before {current or 'the first'}")
-        self._point(earlier)
-        self.audit.append("roll_back", from_version=current or "", to_version=earlier[-1], actor=actor, reason=reason)
-        return earlier[-1]
+        target = ""
+
+        def rolled_back(promotions: Sequence[str]) -> Sequence[str]:
+            nonlocal target
+            current = promotions[-1] if promotions else ""
+            unreadable = []
+            for num_left in range(len(promotions) - 1, 0, -1):
+                target = promotions[num_left - 1]
+                if target == current or not self._is_version(target):
+                    continue
+                try:
+                    self.manifest(target)
+                except ModelError as error:
+                    unreadable.append(str(error))
+                else:
+                    return [name for name in promotions[:num_left] if name != current and self._is_version(name)]
+            faults = f"; passed over: {'; '.join(unreadable)}" if unreadable else ""
+            raise ModelError(
+                f"nothing to roll back to: no version was promoted before {current or 'the first'}{faults}"
+            )
+
+        self._pointer.change("roll_back", rolled_back, actor=actor, reason=reason)
+        return target
 
     def reject(self, version: str, *, actor: str = "", reason: str = "") -> None:
-        """Note that a version was published and is not to serve; nothing else changes."""
+        """Add to the audit log that a version was published and must not serve; nothing else changes."""
         self.audit.append("reject", from_version=self.current() or "", to_version=version, actor=actor, reason=reason)
 
-    def _point(self, promotions: list[str]) -> None:
-        content = {"current": promotions[-1], "promotions": promotions[-MAX_PROMOTIONS:]}
-        self._storage.write(POINTER, _to_json(content))
+    def _parsed(self, version: str, content: bytes) -> ModelManifest:
+        try:
+            manifest = manifest_from_json(content)
+            if manifest.version != version:
+                raise ModelError(f"version: wanted {version}, got {manifest.version}")
+        except ModelError as error:
+            path = self._storage.path(f"{version}/{MANIFEST}")
+            raise ModelError(f"{path}: not a model manifest: {error}") from error
+        return manifest
 
     def _is_version(self, name: str) -> bool:
         return name.isdecimal() and self._storage.exists(f"{name}/{MANIFEST}")
@@ -263,18 +263,41 @@ class ModelStore:
     def _folders(self) -> list[str]:
         return sorted((name for name in self._storage.list() if name.isdecimal()), key=int, reverse=True)
 
-    def _next_version(self) -> str:
+    def _claim_version(self) -> str:
+        """Claim the next version number, and return it; no other process gets the same one."""
         folders = self._folders()  # Those of a publisher that died count too: its number is not used again.
-        return f"{int(folders[0]) + 1 if folders else 1:06d}"
+        number = int(folders[0]) + 1 if folders else 1
+        claim = _to_json({"actor": this_actor(), "created_ms": wall_ms()})
+        while True:
+            version = f"{number:06d}"
+            try:
+                self._storage.create(f"{version}/{CLAIM}", claim)
+            except FileExistsError:  # Another process publishes at the same time.
+                number += 1
+                continue
+            if self._storage.list(version) == [CLAIM]:
+                return version
+            self._storage.delete(f"{version}/{CLAIM}")  # Published by another process just now.
+            number += 1
 
     def _prune(self) -> None:
-        protected = set(self.promotions()[-NUM_PROMOTIONS_PROTECTED:])
         versions = self.versions()
         oldest_kept = versions[min(self._keep, len(versions)) - 1]
         for version in self._folders():
-            if int(version) < int(oldest_kept) and version not in protected:
-                self._storage.delete(f"{version}/{MANIFEST}")  # First: what has no manifest is no version.
-                self._storage.delete_folder(version)
+            if int(version) >= int(oldest_kept) or self._is_being_published(version):
+                continue
+            if version in self.promotions()[-NUM_PROMOTIONS_PROTECTED:]:  # Read again: it may just have been promoted.
+                continue
+            self._storage.delete(f"{version}/{MANIFEST}")  # First: what has no manifest is no version.
+            self._storage.delete_folder(version)
+
+    def _is_being_published(self, version: str) -> bool:
+        """Return whether a process works on a version, which the newer ones of others must not push out meanwhile."""
+        try:
+            claimed_ms = int(json.loads(self._storage.read(f"{version}/{CLAIM}"))["created_ms"])
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return False
+        return wall_ms() - claimed_ms < _CLAIM_MS
 
     def _read_verified(self, manifest: ModelManifest, name: str) -> bytes:
         path = self._storage.path(f"{manifest.version}/{name}")

@@ -11,7 +11,8 @@ from springtide.clock import wall_ms
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
-from springtide.model.registry import ModelArtifact, ModelManifest
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import Settings

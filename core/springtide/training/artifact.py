@@ -13,7 +13,8 @@ from springtide.clock import wall_ms
 from springtide.graph.applying import USER
 from springtide.model.artifact import exponents_to_manifest
 from springtide.model.exponents import Exponents
-from springtide.model.registry import ModelArtifact, ModelManifest
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Task
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import Settings

@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from springtide.clock import MS_PER_SECOND
-from springtide.model.registry import ModelManifest, ModelStore
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide_services.terminal import console
 

@@ -5,7 +5,8 @@ import base64
 from dataclasses import dataclass
 
 from springtide.errors import InvalidRequestError
-from springtide.model.registry import ModelManifest, ModelStore
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import admin_pb2 as pb

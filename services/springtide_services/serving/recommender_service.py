@@ -13,7 +13,7 @@ from springtide.v1 import recommender_pb2 as pb
 from springtide.v1 import recommender_pb2_grpc as pb_grpc
 from springtide_services.serving import translation
 from springtide_services.serving.batching import MicroBatcher
-from springtide_services.serving.positions import PositionWaiters, next_offsets_of
+from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.statuses import Context, NotReadyError, seconds_left, with_deadline_and_status
 
 # What is kept of a call's time for the ranking itself while it waits for its position.
@@ -61,10 +61,10 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         if request.HasField("min_position"):
             if loaded.state.position is None:
                 raise NotReadyError("the stream has not been reached yet, so no position of it can be waited for")
-            wanted = translation.to_min_position(request, next_offsets_of(loaded.state))
+            wanted = translation.to_min_position(request, loaded.state.next_offsets)
             wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
             is_behind = not await loaded.positions.wait_for(wanted, wait_s)
-        next_offsets = next_offsets_of(loaded.state)  # Before it is ranked: the graph has this much at least.
+        next_offsets = loaded.state.next_offsets  # Before it is ranked: the graph has this much at least.
         ranking = await loaded.batcher.submit(query)
         return translation.to_response(ranking, next_offsets, is_behind=is_behind)
 

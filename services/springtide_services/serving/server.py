@@ -29,7 +29,7 @@ from springtide_services.logs import log_failures, log_settings
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
-from springtide_services.serving.positions import PositionWaiters, next_offsets_of
+from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
 from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.stream.ingest import IngestLoop
@@ -149,7 +149,7 @@ class Server:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         loaded = self._loaded = await asyncio.to_thread(_load, self._settings)
-        positions = PositionWaiters(loop, functools.partial(next_offsets_of, loaded.state))
+        positions = PositionWaiters(loop, loaded.state.has_reached)
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
         loaded.ingest.on_advance = positions.notify

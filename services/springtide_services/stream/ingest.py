@@ -120,11 +120,11 @@ class IngestLoop:
         """
 
         def is_over() -> bool:
-            return self._has_reached(next_offsets) or not self._thread.is_alive() or self._failure is not None
+            return self._state.has_reached(next_offsets) or not self._thread.is_alive() or self._failure is not None
 
         with self._moved:
             self._moved.wait_for(is_over, deadline.remaining_s())
-        return self._has_reached(next_offsets)
+        return self._state.has_reached(next_offsets)
 
     def checkpoint_now(self, timeout_s: float = 60.0) -> Checkpoint:
         """Write a checkpoint of the state between two batches, and return it once it is durable; from any thread.
@@ -229,8 +229,3 @@ class IngestLoop:
             self._moved.notify_all()
         if self.on_advance is not None:
             self.on_advance()
-
-    def _has_reached(self, wanted: Mapping[int, int]) -> bool:
-        position = self._state.position
-        reached = {} if position is None else position.next_offsets
-        return all(reached.get(partition, 0) >= offset for partition, offset in wanted.items())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from springtide.clock import MS_PER_SECOND
-from springtide.model.registry import ModelManifest
+from springtide.model.manifest import ModelManifest
 from springtide.settings.model import TrainingSettings
 
 Mode = Literal["retrain", "fine_tune", "refit"]

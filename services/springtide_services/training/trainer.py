@@ -16,7 +16,8 @@ from springtide.clock import Deadline, wall_ms
 from springtide.errors import CheckpointError, ModelError, TrainingError
 from springtide.evaluation.gate import Verdict, fitted_baseline, judge, vectors_by
 from springtide.model.audit import this_actor
-from springtide.model.registry import ModelArtifact, ModelManifest, ModelStore
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings

@@ -10,7 +10,8 @@ import torch
 from springtide.clock import wall_ms
 from springtide.errors import ModelError
 from springtide.model.audit import AuditLog
-from springtide.model.registry import ModelArtifact, ModelManifest, ModelStore
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.storage import Storage
 
 

@@ -1,13 +1,18 @@
 import dataclasses
 import json
+import subprocess
+import sys
 import threading
 import uuid
+from pathlib import Path
 
 import pytest
 import torch
 
+from springtide.clock import wall_ms
 from springtide.errors import ModelError
-from springtide.model.registry import ModelArtifact, ModelManifest, ModelStore
+from springtide.model.manifest import ModelManifest, UnreadableManifest
+from springtide.model.registry import ModelArtifact, ModelStore
 
 
 def artifact(**changes) -> ModelArtifact:
@@ -160,3 +165,124 @@ def test_reader_beside_a_publisher_sees_whole_models_only(tmp_path):
         assert reader.load(version).manifest.version == version
         num_loaded += 1
     publisher.join()
+
+
+def rewrite(folder: Path, version: str, **changes) -> None:
+    """Change a version's manifest on disk; None takes a key away."""
+    path = folder / version / "manifest.json"
+    fields = {**json.loads(path.read_bytes()), **changes}
+    path.write_text(json.dumps({name: value for name, value in fields.items() if value is not None}))
+
+
+def test_versions_that_cannot_be_read_stand_in_the_list_with_the_reason(tmp_path):
+    store = ModelStore(str(tmp_path))
+    for _ in range(4):
+        store.publish(artifact())
+    (tmp_path / "000001" / "manifest.json").write_text("{")
+    rewrite(tmp_path, "000002", quantization="int8")
+    rewrite(tmp_path, "000004", created_ms=None)
+    newest, readable, newer, broken = ModelStore(str(tmp_path)).manifests()
+    assert (newest.version, newer.version, broken.version) == ("000004", "000002", "000001")
+    for found, reason in (
+        (newest, "missing keys: created_ms"),
+        (newer, "unknown keys: quantization (written by a newer version of Springtide?)"),
+        (broken, "not JSON: "),
+    ):
+        assert isinstance(found, UnreadableManifest)
+        assert reason in found.reason
+    assert readable == store.manifest("000003")
+
+
+def test_a_manifest_that_was_mended_is_read(tmp_path):
+    store = ModelStore(str(tmp_path))
+    store.publish(artifact())
+    rewrite(tmp_path, "000001", quantization="int8")
+    assert isinstance(store.manifests()[0], UnreadableManifest)
+    rewrite(tmp_path, "000001", quantization=None)
+    assert store.manifests() == [store.manifest("000001")]
+
+
+def test_manifests_of_some_versions_are_listed_without_those_pruned_meanwhile(url):
+    store = ModelStore(url)
+    for _ in range(3):
+        store.publish(artifact())
+    assert [found.version for found in store.manifests(["000003", "000009", "000001"])] == ["000003", "000001"]
+
+
+def test_a_manifest_in_another_version_s_folder_is_refused(tmp_path):
+    store = ModelStore(str(tmp_path))
+    store.publish(artifact())
+    (tmp_path / "000001").rename(tmp_path / "000007")
+    with pytest.raises(ModelError, match="version: wanted 000007, got 000001"):
+        store.load("000007")
+
+
+def test_an_unreadable_version_is_neither_promoted_nor_rolled_back_to(tmp_path):
+    store = ModelStore(str(tmp_path))
+    for _ in range(3):
+        store.publish(artifact())
+    rewrite(tmp_path, "000002", quantization="int8")
+    with pytest.raises(ModelError, match="unknown keys: quantization"):
+        store.promote("000002")
+    assert store.rollback() == "000001"
+    with pytest.raises(ModelError, match=r"nothing to roll back to: no version was promoted before 000001$"):
+        store.rollback()
+    store.promote("000003")
+    rewrite(tmp_path, "000001", quantization="int8")
+    with pytest.raises(ModelError, match=r"before 000003; passed over: .*000001/manifest\.json: not a model manifest"):
+        store.rollback()
+    assert store.promotions() == ["000001", "000003"]
+
+
+def test_publishing_and_pruning_go_on_beside_an_unreadable_version(tmp_path):
+    store = ModelStore(str(tmp_path), keep=2)
+    store.publish(artifact())
+    rewrite(tmp_path, "000001", quantization="int8")
+    for _ in range(4):
+        store.publish(artifact())
+    assert store.versions() == ["000005", "000004", "000003"]
+
+
+PUBLISH = """
+import pathlib, sys, time
+import torch
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact, ModelStore
+
+folder, actor = pathlib.Path(sys.argv[1]), sys.argv[2]
+manifest = ModelManifest("", 0, "retrain", parts={}, settings={"actor": actor}, graph_cut={})
+(folder / f"{actor}.ready").touch()
+while not (folder / "go").exists():
+    time.sleep(0.001)
+for number in range(3):
+    tensors = {"items": torch.full((3,), float(number))}
+    ModelStore(str(folder), keep=1).publish(ModelArtifact(manifest, tensors, {"item": ["a"]}), actor=actor)
+"""
+
+
+def test_processes_that_publish_at_once_get_versions_of_their_own(tmp_path):
+    actors = ("ann", "bob", "cy")
+    processes = [subprocess.Popen([sys.executable, "-c", PUBLISH, str(tmp_path), actor]) for actor in actors]
+    while len(list(tmp_path.glob("*.ready"))) < len(actors):
+        assert all(process.poll() is None for process in processes)
+    (tmp_path / "go").touch()
+    assert [process.wait(120) for process in processes] == [0] * len(actors)
+
+    store = ModelStore(str(tmp_path))
+    entries = store.audit.entries()
+    assert sorted(entry.to_version for entry in entries) == [f"{number:06d}" for number in range(1, 10)]
+    assert sorted(store.promotions()) == [f"{number:06d}" for number in range(1, 10)]
+    for version in store.versions():
+        loaded = store.load(version)
+        assert [entry.actor for entry in entries if entry.to_version == version] == [loaded.manifest.settings["actor"]]
+
+
+def test_a_version_that_is_being_published_is_not_pruned_and_a_dead_publisher_s_is(tmp_path):
+    store = ModelStore(str(tmp_path), keep=1)
+    for version, age_ms in (("000001", 0), ("000002", 2 * 3_600_000)):
+        (tmp_path / version).mkdir()
+        claim = {"actor": "ann@host", "created_ms": wall_ms() - age_ms}
+        (tmp_path / version / "claim.json").write_text(json.dumps(claim))
+    assert store.publish(artifact()) == "000003"
+    assert (tmp_path / "000001").exists()
+    assert not (tmp_path / "000002").exists()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from springtide.model.registry import ModelArtifact, ModelManifest, ModelStore
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.settings.model import ModelSettings, Settings
 from springtide_services.cli.app import app
 from springtide_services.cli.model_tables import outcome_of, promote, roll_back, show_log, show_model, show_models

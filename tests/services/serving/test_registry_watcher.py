@@ -11,7 +11,8 @@ import torch
 from structlog.testing import capture_logs
 
 from springtide.errors import ModelError
-from springtide.model.registry import ModelArtifact, ModelManifest, ModelStore
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact, ModelStore
 from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.serving.statuses import NotFoundError
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from springtide.clock import MS_PER_SECOND
-from springtide.model.registry import ModelManifest
+from springtide.model.manifest import ModelManifest
 from springtide.settings.model import TrainingSettings
 from springtide_services.training.schedule import PastTraining, PastTrainings, Plan, TrainingRequest, decide
 

@@ -1,0 +1,216 @@
+"""The pointer to the version that serves, changed by several processes at once without losing a change.
+
+Each change creates the next of the numbered states ``pointer/000000000012.json``. A state is created once and never
+written again, so of two processes that change the pointer at once, one is refused; it reads the new state and tries
+again on top of it. No process holds a lock, so none can leave one behind when it dies.
+
+``current.json`` is a copy of the newest state. Readers read only this file, one read a look. Registries that were
+written before there were numbered states hold nothing else, and software from that time finds its pointer there.
+"""
+
+import contextlib
+import dataclasses
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from springtide.errors import ModelError
+from springtide.model.audit import AuditEntry, AuditLog, entry_name, this_actor
+from springtide.storage import Storage, sha256
+
+POINTER = "current.json"
+MAX_PROMOTIONS = 100  # Kept in each state, for rolling back.
+
+_FOLDER = "pointer"
+_DIGITS = 12  # A state's number in its file name: names sort by number.
+_NUM_STATES_KEPT = (
+    100  # More than others can create while one process is between reading a state and creating the next.
+)
+_MAX_ATTEMPTS = 200
+_MAX_PAUSE_S = 0.02  # Between two attempts, so that processes that collided once do not do so again.
+
+_pauses = random.Random()  # Not the global generator, which may have been seeded for a training.
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The pointer after one change.
+
+    Attributes:
+        number: 1 for the first change.
+        promotions: Versions in the order of their promotion, without those rolled back; the last is the current one.
+        entry: The change's entry in the audit log.
+        entry_name: The name of that entry.
+        time_ns: Time of the change, nanoseconds since the Unix epoch; larger than the time of the state before.
+        replaced_sha256: SHA-256 of the latest ``current.json`` without a number that the states took over; empty if
+            there was none. A file with this sum has not been overwritten yet; another one without a number was
+            written since, by software that knows no states.
+    """
+
+    number: int
+    promotions: tuple[str, ...]
+    entry: AuditEntry
+    entry_name: str
+    time_ns: int
+    replaced_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """What ``current.json`` holds.
+
+    Attributes:
+        promotions: As in the state.
+        number: The state it is a copy of; 0 if software without numbered states wrote it, or it does not exist.
+        sha256: Of its content; empty if it does not exist.
+    """
+
+    promotions: tuple[str, ...]
+    number: int
+    sha256: str
+
+
+class Pointer:
+    """The pointer of a registry.
+
+    Args:
+        storage: The registry's storage.
+        audit: The registry's audit log, which gets one entry for each change.
+    """
+
+    def __init__(self, storage: Storage, audit: AuditLog) -> None:
+        self._storage = storage
+        self._audit = audit
+
+    def promotions(self) -> list[str]:
+        """Return the versions in the order of their promotion, without those rolled back; the last is the current.
+
+        Raises:
+            ModelError: If the pointer cannot be read.
+        """
+        return list(self._read_copy().promotions)
+
+    def change(
+        self, action: str, choose: Callable[[Sequence[str]], Sequence[str] | None], *, actor: str = "", reason: str = ""
+    ) -> None:
+        """Change the promotions, and add the change to the audit log.
+
+        Args:
+            action: Name of the change in the audit log.
+            choose: Takes the promotions, and returns the new ones, at least one; or None to change nothing. It is
+                called again if another process changes the pointer meanwhile.
+            actor: Who makes the change; whoever runs this process if empty.
+            reason: Why, in words.
+
+        Raises:
+            ModelError: If the pointer cannot be read, or other processes change it all the time.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            newest, copy = self._newest(), self._read_copy()
+            is_copy_older = newest is not None and (copy.number or copy.sha256 in ("", newest.replaced_sha256))
+            before = newest.promotions if newest is not None and is_copy_older else copy.promotions
+            after = choose(before)
+            if after is None:
+                if is_copy_older:  # The process that made the last change may have died in the middle of it.
+                    self._settle()
+                return
+            now_ns = time.time_ns()
+            if newest is not None:
+                now_ns = max(now_ns, newest.time_ns + 1)
+                self._audit.add(newest.entry, newest.entry_name)
+            state = _State(
+                number=1 if newest is None else newest.number + 1,
+                promotions=tuple(after[-MAX_PROMOTIONS:]),
+                entry=AuditEntry(
+                    time_ms=now_ns // 1_000_000,
+                    actor=actor or this_actor(),
+                    action=action,
+                    from_version=before[-1] if before else "",
+                    to_version=after[-1],
+                    reason=reason,
+                ),
+                entry_name=entry_name(now_ns),
+                time_ns=now_ns,
+                replaced_sha256=newest.replaced_sha256 if newest is not None and is_copy_older else copy.sha256,
+            )
+            if self._create(state):
+                self._settle()
+                return
+            time.sleep(_pauses.uniform(0, _MAX_PAUSE_S))
+        raise ModelError(f"{self._storage.path(_FOLDER)}: gave up after {_MAX_ATTEMPTS} attempts to change the pointer")
+
+    def _create(self, state: _State) -> bool:
+        """Create a state, and return whether no other process has created one with its number."""
+        try:
+            self._storage.create(_file_of(state.number), json.dumps(dataclasses.asdict(state)).encode())
+        except FileExistsError:
+            # It may be ours: a client of an object store repeats a request whose answer was lost.
+            return self._read(state.number) == state
+        return True
+
+    def _settle(self) -> None:
+        """Bring the audit log and ``current.json`` up to the newest state.
+
+        Whoever writes ``current.json`` looks for a newer state afterwards. So the last of all writes is that of the
+        newest state, in whatever order several processes come to write.
+        """
+        while (newest := self._newest()) is not None:
+            self._audit.add(newest.entry, newest.entry_name)
+            if self._read_copy().number >= newest.number:
+                break
+            content = {
+                "current": newest.promotions[-1],
+                "promotions": newest.promotions,
+                "state": newest.number,
+            }
+            self._storage.write(POINTER, json.dumps(content, indent=2, sort_keys=True).encode())
+        for number in self._numbers()[:-_NUM_STATES_KEPT]:
+            self._storage.delete(_file_of(number))
+
+    def _newest(self) -> _State | None:
+        numbers = self._numbers()
+        return self._read(numbers[-1]) if numbers else None
+
+    def _numbers(self) -> list[int]:
+        return sorted(
+            int(name.removesuffix(".json"))
+            for name in self._storage.list(_FOLDER)
+            if name.removesuffix(".json").isdecimal()
+        )
+
+    def _read(self, number: int) -> _State:
+        content = self._storage.read(_file_of(number))
+        with self._named_errors(_file_of(number)):
+            fields: dict[str, Any] = json.loads(content)
+            return _State(
+                number=number,
+                promotions=tuple(str(version) for version in fields["promotions"]),
+                entry=AuditEntry(**fields["entry"]),
+                entry_name=str(fields["entry_name"]),
+                time_ns=int(fields["time_ns"]),
+                replaced_sha256=str(fields["replaced_sha256"]),
+            )
+
+    def _read_copy(self) -> _Copy:
+        try:
+            content = self._storage.read(POINTER)
+        except FileNotFoundError:
+            return _Copy((), 0, "")
+        with self._named_errors(POINTER):
+            fields: dict[str, Any] = json.loads(content)
+            promotions = tuple(str(version) for version in fields["promotions"])
+            return _Copy(promotions, int(fields.get("state", 0)), sha256(content))
+
+    @contextlib.contextmanager
+    def _named_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{self._storage.path(name)}: not a pointer to a model: {error!r}") from error
+
+
+def _file_of(number: int) -> str:
+    return f"{_FOLDER}/{number:0{_DIGITS}d}.json"

@@ -1,0 +1,178 @@
+"""The pointer: changes by several processes at once, half a change, and pointers that older software wrote."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from springtide.errors import ModelError
+from springtide.model.audit import AuditLog
+from springtide.model.manifest import ModelManifest, manifest_to_json
+from springtide.model.pointer import Pointer
+from springtide.model.registry import ModelStore
+from springtide.storage import Storage
+
+
+@pytest.fixture(params=["folder", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path) if request.param == "folder" else f"memory://pointer-{uuid.uuid4().hex}")
+
+
+def pointer_in(storage: Storage) -> Pointer:
+    return Pointer(storage, AuditLog(storage))
+
+
+def promote(pointer: Pointer, version: str) -> None:
+    def promoted(promotions: Sequence[str]) -> Sequence[str] | None:
+        return None if promotions[-1:] == (version,) else (*promotions, version)
+
+    pointer.change("promote", promoted)
+
+
+def audit_of(storage: Storage) -> list[tuple[str, str]]:
+    return [(entry.from_version, entry.to_version) for entry in AuditLog(storage).entries()]
+
+
+def legacy(*promotions: str) -> bytes:
+    """``current.json`` as software wrote it before there were numbered states."""
+    return json.dumps({"current": promotions[-1], "promotions": promotions}, indent=2, sort_keys=True).encode()
+
+
+def write_manifests(folder: Path, num: int) -> list[str]:
+    """Write versions that are a manifest and no more, and return their names."""
+    versions = [f"{number:06d}" for number in range(1, num + 1)]
+    for version in versions:
+        manifest = ModelManifest(version, 0, "retrain", parts={}, settings={}, graph_cut={})
+        (folder / version).mkdir(parents=True)
+        (folder / version / "manifest.json").write_bytes(manifest_to_json(manifest))
+    return versions
+
+
+PROMOTE_MANY = """
+import pathlib, sys, time
+from springtide.model.registry import ModelStore
+
+store, actor, versions = ModelStore(sys.argv[1]), sys.argv[2], sys.argv[3:]
+(pathlib.Path(sys.argv[1]) / f"{actor}.ready").touch()
+while not (pathlib.Path(sys.argv[1]) / "go").exists():
+    time.sleep(0.001)
+for version in versions:
+    store.promote(version, actor=actor)
+"""
+
+
+def test_processes_that_promote_at_once_lose_no_promotion(tmp_path: Path) -> None:
+    num_processes, num_each = 4, 8
+    versions = write_manifests(tmp_path, num_processes * num_each)
+    shares = {f"actor{number}": versions[number::num_processes] for number in range(num_processes)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROMOTE_MANY, str(tmp_path), actor, *share])
+        for actor, share in shares.items()
+    ]
+    while len(list(tmp_path.glob("*.ready"))) < num_processes:
+        assert all(process.poll() is None for process in processes)
+    (tmp_path / "go").touch()
+    assert [process.wait(120) for process in processes] == [0] * num_processes
+
+    store = ModelStore(str(tmp_path))
+    promotions = store.promotions()
+    assert sorted(promotions) == versions
+    for share in shares.values():
+        assert [version for version in promotions if version in share] == share, "each process's own are in its order"
+    entries = store.audit.entries()
+    assert [entry.to_version for entry in entries] == promotions
+    assert [entry.from_version for entry in entries] == ["", *promotions[:-1]]
+    assert all(entry.to_version in shares[entry.actor] for entry in entries)
+    assert len({entry.actor for entry in entries[: num_each + 1]}) > 1, "they did run at once"
+
+
+def test_a_change_while_another_is_chosen_is_built_upon(storage: Storage) -> None:
+    seen: list[Sequence[str]] = []
+
+    def choose(promotions: Sequence[str]) -> Sequence[str]:
+        seen.append(promotions)
+        if len(seen) == 1:
+            promote(pointer_in(storage), "000001")  # Another process, just before this one writes.
+        return (*promotions, "000002")
+
+    pointer_in(storage).change("promote", choose)
+    assert seen == [(), ("000001",)]
+    assert pointer_in(storage).promotions() == ["000001", "000002"]
+    assert audit_of(storage) == [("", "000001"), ("000001", "000002")]
+
+
+def test_a_pointer_of_older_software_is_read_and_built_upon(storage: Storage) -> None:
+    storage.write("current.json", legacy("000001", "000002"))
+    pointer = pointer_in(storage)
+    assert pointer.promotions() == ["000001", "000002"]
+    promote(pointer, "000002")
+    assert storage.read("current.json") == legacy("000001", "000002"), "nothing has changed"
+    promote(pointer, "000003")
+    assert pointer.promotions() == ["000001", "000002", "000003"]
+    assert audit_of(storage) == [("000002", "000003")]
+
+
+def test_older_software_finds_the_pointer(storage: Storage) -> None:
+    promote(pointer_in(storage), "000001")
+    promote(pointer_in(storage), "000002")
+    written = json.loads(storage.read("current.json"))
+    assert (written["current"], written["promotions"]) == ("000002", ["000001", "000002"])
+
+
+def test_what_older_software_has_changed_since_is_built_upon(storage: Storage) -> None:
+    promote(pointer_in(storage), "000001")
+    promote(pointer_in(storage), "000002")
+    storage.write("current.json", legacy("000001", "000002", "000003"))
+    promote(pointer_in(storage), "000004")
+    assert pointer_in(storage).promotions() == ["000001", "000002", "000003", "000004"]
+
+
+@pytest.mark.parametrize("before", [None, legacy("000001")])
+def test_a_change_whose_process_died_in_the_middle_of_it_is_completed_by_the_next(
+    storage: Storage, before: bytes | None
+) -> None:
+    if before is not None:
+        storage.write("current.json", before)
+    for version in ("000002", "000003"):
+        promote(pointer_in(storage), version)
+    # Killed after their states, before the audit log and the copy.
+    storage.delete_folder("audit")
+    if before is None:
+        storage.delete("current.json")
+    else:
+        storage.write("current.json", before)
+    num_before = 0 if before is None else 1
+    promote(pointer_in(storage), "000004")
+    assert pointer_in(storage).promotions()[num_before:] == ["000002", "000003", "000004"]
+    assert audit_of(storage)[-2:] == [("000002", "000003"), ("000003", "000004")]
+    storage.delete_folder("audit")
+    promote(pointer_in(storage), "000004")  # Already current: nothing to change, but the last change is completed.
+    assert audit_of(storage) == [("000003", "000004")]
+
+
+def test_an_older_copy_that_is_written_late_is_replaced(storage: Storage) -> None:
+    promote(pointer_in(storage), "000001")
+    late = storage.read("current.json")
+    promote(pointer_in(storage), "000002")
+    storage.write("current.json", late)
+    promote(pointer_in(storage), "000002")
+    assert pointer_in(storage).promotions() == ["000001", "000002"]
+
+
+def test_only_the_latest_states_and_promotions_are_kept(storage: Storage) -> None:
+    for number in range(1, 104):
+        promote(pointer_in(storage), f"{number:06d}")
+    assert storage.list("pointer")[0] == "000000000004.json"
+    assert len(storage.list("pointer")) == 100
+    assert pointer_in(storage).promotions() == [f"{number:06d}" for number in range(4, 104)]
+
+
+def test_a_state_that_cannot_be_read_is_named(storage: Storage) -> None:
+    promote(pointer_in(storage), "000001")
+    storage.write("pointer/000000000002.json", b"{}")
+    with pytest.raises(ModelError, match=r"pointer/000000000002\.json: not a pointer to a model"):
+        promote(pointer_in(storage), "000002")
