@@ -1,4 +1,4 @@
-"""The README tells the truth: its code runs, its settings load, its links lead somewhere."""
+"""The README tells the truth: its code runs and its settings load; so do the guide's built-in parts."""
 
 import math
 import re
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import typer.main
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import Moment
@@ -19,20 +18,25 @@ from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.load import load_settings
 from springtide.settings.model import KafkaSettings, Settings
-from springtide.testing import check_context_weight, history_of, loss_inputs_of
-from springtide_services.cli.app import app
+from springtide.testing import check_context_weight, check_loss, history_of, loss_inputs_of
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.serving.client import Client
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
+PARTS = "The built-in parts"  # The guide's section.
 TIMEOUT_S = 60.0
 
 
-def blocks(language: str, section: str) -> list[str]:
-    text = re.search(rf"^## {section}$(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+def section_of(section: str, document: str = README) -> str:
+    text = re.search(rf"^## {section}$(.*?)(?=^## |\Z)", document, re.MULTILINE | re.DOTALL)
     assert text is not None, f"no section {section!r}"
-    return re.findall(rf"^```{language}\n(.*?)^```", text[1], re.MULTILINE | re.DOTALL)
+    return text[1]
+
+
+def blocks(language: str, section: str, document: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", section_of(section, document), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -69,8 +73,8 @@ def running(fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path) -> Iterat
 
 def test_producer_and_client_code_runs(running: tuple[KafkaSettings, str], capsys: pytest.CaptureFixture[str]) -> None:
     kafka, address = running
-    (ask,) = blocks("python", "Ask for recommendations")
-    publish, wait = blocks("python", "Publish events")
+    ask, wait = blocks("python", "Ask for recommendations")
+    (publish,) = blocks("python", "Publish events")
     namespace: dict[str, Any] = {}
 
     def execute(code: str) -> None:
@@ -87,8 +91,10 @@ def test_producer_and_client_code_runs(running: tuple[KafkaSettings, str], capsy
     execute("from springtide.v1 import recommender_pb2")
     execute(wait)
     with Client(address) as client:
-        answer = client.recommend(namespace["request"])
-        assert not answer.is_behind_min_position
+        # The first events compile numba's code, which may take longer than one request waits.
+        deadline = time.monotonic() + TIMEOUT_S
+        while client.recommend(namespace["request"]).is_behind_min_position:
+            assert time.monotonic() < deadline
     execute(ask)
 
     assert capsys.readouterr().out.startswith("tent ")  # The umbrella is left out: Ann has it.
@@ -106,8 +112,10 @@ def test_plugin_code_is_found_and_works(tmp_path: Path, monkeypatch: pytest.Monk
     try:
         loss = load_plugins(settings.plugins).make("loss", settings.model.loss)
     finally:
-        sys.modules.pop("my_parts", None)
+        module = sys.modules.pop("my_parts", None)
 
+    assert module is not None
+    check_loss(module.BayesianPersonalizedRanking)
     inputs = loss_inputs_of(positive=[0.5], negative=[[0.5, 0.9]], is_seen=[[False, True]])
     # Equal cosines cost log 2, the user's own item next to nothing; the mean is over both.
     torch.testing.assert_close(loss(inputs), torch.tensor(math.log(2) / 2), rtol=1e-5, atol=0.0)
@@ -115,10 +123,12 @@ def test_plugin_code_is_found_and_works(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("clean_environment")
 def test_context_weight_is_found_and_counts_the_same_weekday(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = blocks("python", "Weigh the moment")
-    (toml,) = blocks("toml", "Weigh the moment")
+    (code,) = blocks("python", PARTS, GUIDE)
+    others = blocks("toml", PARTS, GUIDE)[-1]
     (tmp_path / "my_weights.py").write_text(code)
-    (tmp_path / "springtide.toml").write_text(toml)
+    (tmp_path / "springtide.toml").write_text(
+        f'[plugins]\nmodules = ["my_weights"]\n[ranking.context_weights.same_weekday]\n{others}'
+    )
     monkeypatch.syspath_prepend(tmp_path)
 
     settings = load_settings().settings
@@ -148,28 +158,7 @@ def test_settings_of_the_readme_load(tmp_path: Path) -> None:
     assert settings != Settings()
 
 
-def test_commands_of_the_readme_exist() -> None:
-    commands: Any = typer.main.get_command(app)
-
-    named = set(re.findall(r"`(?:\.venv/bin/)?springtide ([a-z]+)", README))
-
-    assert named <= set(commands.commands)
-    assert {"up", "publish", "models", "plugins", "config", "evaluate"} <= named
-
-
-def test_make_targets_of_the_readme_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-
-    for target in set(re.findall(r"`make ([a-z-]+)", README)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
-def test_links_of_the_readme_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
-
-
-@pytest.mark.parametrize("block", blocks("toml", "Choose what a model is made of"), ids=lambda block: block.split()[0])
+@pytest.mark.parametrize("block", blocks("toml", PARTS, GUIDE), ids=lambda block: block.split()[0])
 def test_choices_of_parts_load_and_go_together(block: str, clean_environment: None, tmp_path: Path) -> None:
     path = tmp_path / "chosen.toml"
     path.write_text(block, encoding="utf-8")
@@ -178,7 +167,7 @@ def test_choices_of_parts_load_and_go_together(block: str, clean_environment: No
 
 
 def test_every_built_in_part_is_named_in_the_table_of_parts() -> None:
-    rows = re.findall(r"^\| ([a-z ]+) \| (`.*) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| ([a-z ]+) \| (`.*) \|$", section_of(PARTS, GUIDE), re.MULTILINE)
     named = {(kind, name) for kind, names in rows for name in re.findall(r"`([a-z0-9_]+)`", names)}
     built_in = {(part.kind, part.name) for part in load_plugins().parts if part.origin.startswith("springtide ")}
     # Several at once is said in words.
