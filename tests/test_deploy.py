@@ -1,5 +1,6 @@
-"""What deploy/ starts exists: commands in the command line, settings that load."""
+"""What deploy/ starts exists: commands in the command line, settings that load; its README says what is there."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import typer.main
 import yaml
 
 from springtide.settings.load import load_settings
+from springtide.settings.model import Settings
 from springtide_services.cli.app import app
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -72,3 +74,36 @@ def test_image_starts_a_command_that_exists() -> None:
     assert 'ENTRYPOINT ["springtide"]' in lines
     (command,) = (line.removeprefix("CMD ") for line in lines if line.startswith("CMD "))
     assert_command_exists(yaml.safe_load(command))
+
+
+def test_readme_names_every_file_of_the_folder() -> None:
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    files = {path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file()} - {"README.md"}
+
+    assert {name for name in files if f"]({name})" not in readme} == set()
+
+
+def test_kubernetes_runs_one_server_as_the_readme_says() -> None:
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    (deployment,) = (manifest for manifest in manifests() if manifest["kind"] == "Deployment")
+
+    assert "`replicas: 1`" in readme
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_ports_of_the_readme_are_those_of_compose() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    published = {port.split(":")[0] for service in compose["services"].values() for port in service.get("ports", [])}
+    named = set(re.findall(r"`localhost:(\d+)`", (DEPLOY / "README.md").read_text(encoding="utf-8")))
+
+    assert named == published
+
+
+def test_defaults_that_the_readme_gives_are_the_defaults() -> None:
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    given = re.findall(r"`([a-z_]+)\.([a-z_]+)`\s\(([\d.]+)[;)]", readme)
+
+    assert given
+    for section, name, value in given:
+        assert getattr(getattr(Settings(), section), name) == float(value), name

@@ -1,6 +1,8 @@
 """The Markdown tells the truth: links, paths, names, commands and targets exist, and the maps of rooms are whole."""
 
+import importlib
 import importlib.util
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -162,3 +164,22 @@ def test_map_of_the_evaluation_names_every_room() -> None:
     rooms = {path.parent.name for path in folder.glob("*/__init__.py")}
 
     assert rooms <= set().union(*rooms_of("core/springtide/evaluation/README.md"))
+
+
+def test_readme_compares_with_the_baselines_as_the_table_of_the_evaluation_does() -> None:
+    rows = [line.split(" | ") for line in text_of("core/springtide/evaluation/README.md").splitlines()]
+    start = next(number for number, row in enumerate(rows) if row[0] == "| model")
+    columns = [column for column, name in enumerate(rows[start]) if "NDCG" in name]
+    table = list(itertools.takewhile(lambda row: len(row) > 1, rows[start + 2 :]))
+    figures = {row[0]: [float(row[column].split()[0]) for column in columns] for row in table}
+    default = figures.pop("| springtide (lightgcn, sum, reconstruction)")
+    is_ahead = [ours > max(theirs) for ours, *theirs in zip(default, *figures.values(), strict=True)]
+    said = " ".join(text_of("README.md").split())
+
+    # MovieLens new and all, Complete Journey new and all, Ta-Feng new and all.
+    assert is_ahead == [True, True, True, True, False, True]
+    assert len(figures) == 15
+    assert (
+        "ranks better than all fifteen baselines on MovieLens 100K and Complete Journey, and for all items of Ta-Feng. "
+        "It is behind the best baseline for new items of Ta-Feng."
+    ) in said

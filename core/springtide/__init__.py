@@ -1,1 +1,1 @@
-"""The recommender that learns from the stream."""
+"""The core of Springtide: events, live graph, training, ranking, evaluation. `core/README.md` is its map."""

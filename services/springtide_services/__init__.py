@@ -1,1 +1,1 @@
-"""The processes of Springtide: ingest, trainer, gRPC server, command line."""
+"""The processes of Springtide and its command line. `services/README.md` is the map."""
