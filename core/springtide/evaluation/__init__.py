@@ -1,1 +1,1 @@
-"""Time splits, metrics and data sets: how good a model really is."""
+"""How good a model is: data sets, splits, protocols, metrics, and the gate. See README.md beside this file."""

@@ -1,1 +1,1 @@
-"""What a trained model is, for training and ranking alike: its parts, exponents and attributes, and the registry."""
+"""What a trained model is: its parts, exponents and attributes, and the registry of versions."""

@@ -1,1 +1,1 @@
-"""Hooks, contracts and loading of plugins."""
+"""Plugins: hooks, contracts, options and loading. Begin with `hookspecs`."""

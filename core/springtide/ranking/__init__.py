@@ -1,1 +1,1 @@
-"""From a user and a moment to the ranked items, and why."""
+"""Ranking: from a user and a moment to ranked items, and why. Begin with `ranker`."""

@@ -1,1 +1,1 @@
-"""Tasks beside link prediction: what kind of node, how much of something, what kind of graph."""
+"""Tasks beside link prediction: classify nodes, predict numbers of nodes, classify graphs."""

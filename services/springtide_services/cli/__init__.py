@@ -1,1 +1,1 @@
-"""The command line: one file a command; `app` collects them."""
+"""The command line: one file for each command; `app` collects them."""

@@ -1,1 +1,1 @@
-"""The commands that measure: runs, tables, plots and files of an evaluation, a tuning or a proof."""
+"""The commands that measure: runs, tables, plots and files."""

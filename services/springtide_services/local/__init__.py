@@ -1,1 +1,1 @@
-"""Everything on one machine: the embedded broker, the children, and their orderly end."""
+"""Everything on one machine: the embedded broker, the supervised processes, and their shutdown."""

@@ -1,1 +1,1 @@
-"""The gRPC server: what it answers, what it watches, and its client."""
+"""The gRPC server and its client. Begin with `server`."""

@@ -1,1 +1,1 @@
-"""From Kafka into the live graph, and back: reading, publishing, dead letters, checkpoints in time."""
+"""Kafka in and out: reading events into the live graph, publishing, dead letters, and when checkpoints are written."""

@@ -1,1 +1,1 @@
-"""The trainer: a process that trains when the schedule or a request says so."""
+"""The trainer: a process that trains by a schedule or on request. Begin with `trainer`."""

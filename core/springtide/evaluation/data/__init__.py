@@ -1,1 +1,1 @@
-"""Data sets: the public ones, and tables of one's own events."""
+"""Data sets: public ones, and tables of your own events."""

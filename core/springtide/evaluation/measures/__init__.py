@@ -1,1 +1,1 @@
-"""What is measured: ranking metrics, what lies beyond accuracy, segments, and significance."""
+"""Measures: ranking metrics, metrics beyond accuracy, segments, significance."""

@@ -1,1 +1,1 @@
-"""How models are asked and measured: once, month by month, or event by event."""
+"""How a model is evaluated: once, block after block, or event by event."""

@@ -1,1 +1,1 @@
-"""How a data set is cut in time."""
+"""How a data set is split in time."""

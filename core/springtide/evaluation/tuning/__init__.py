@@ -1,1 +1,1 @@
-"""The search for better settings: what may be tried, and how trials are judged."""
+"""The search for better settings: the search space, and how trials are judged."""
