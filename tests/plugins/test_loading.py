@@ -157,6 +157,57 @@ def test_plugin_that_fails_is_left_out_whole_if_the_settings_say_so(tmp_path, sp
     assert "\n" not in str(failure)
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [("class Zero", "raise OSError('far away')\n\n\nclass Zero"), ("register_losses", "register_loses")],
+    ids=["fails during import", "fails after import"],
+)
+@pytest.mark.parametrize("way", ["file", "module", "entry point"])
+def test_plugin_that_failed_is_forgotten_and_loads_once_it_is_corrected(tmp_path, monkeypatch, spoilt, way):
+    package = tmp_path / "springtide_late"
+    package.mkdir()
+    (package / "__init__.py").write_text("from springtide_late.numbers import ONE\n")
+    (package / "numbers.py").write_text("ONE = 1\n")
+    path = tmp_path / "late.py" if way == "file" else package / "parts.py"
+    settings = {
+        "file": PluginSettings(folder=str(tmp_path)),
+        "module": PluginSettings(modules=("springtide_late.parts",)),
+        "entry point": PluginSettings(),
+    }[way]
+    if way == "entry point":
+        information = tmp_path / "springtide_late-1.0.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: springtide-late\nVersion: 1.0\n")
+        (information / "entry_points.txt").write_text("[springtide]\nplugin = springtide_late.parts\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    path.write_text(A_LOSS.format(name="zero").replace(*spoilt))
+    with pytest.raises(PluginError, match=r"late\.py|springtide_late\.parts"):
+        load_plugins(settings)
+    assert not late_modules()
+
+    path.write_text(A_LOSS.format(name="zero"))
+    try:
+        assert "zero" in names(load_plugins(settings), "loss")
+    finally:
+        for name in late_modules():
+            del sys.modules[name]
+
+
+def late_modules():
+    return {name for name in sys.modules if name.startswith(("springtide_late", "springtide_plugin_late"))}
+
+
+def test_plugin_that_fails_leaves_the_module_that_was_loaded_before(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(A_LOSS.format(name="zero"))
+    loaded = load_beside_installed(str(path)).part("loss", "zero").factory
+    path.write_text(A_LOSS.format(name="zero").replace("register_losses", "register_loses"))
+    with pytest.raises(PluginError, match="register_loses"):
+        load_beside_installed(str(path))
+    assert sys.modules["springtide_plugin_mine"].Zero is loaded
+
+
 def test_plugins_of_two_distributions_may_have_an_entry_point_of_the_same_name(tmp_path, monkeypatch):
     for name in ("one", "two"):
         (tmp_path / f"springtide_{name}.py").write_text(A_LOSS.format(name=name))

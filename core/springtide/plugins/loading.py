@@ -1,4 +1,4 @@
-"""Finding plugins, and what they offer."""
+"""Finding plugins, and the parts they offer."""
 
 import difflib
 import functools
@@ -7,7 +7,8 @@ import importlib.metadata
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,16 +27,16 @@ def load_plugins(settings: PluginSettings | None = None) -> Plugins:
     """Load the plugins that are installed (entry point group ``springtide``) and those that the settings name.
 
     Returns:
-        The parts they offer, and what failed if the settings say that it is to be left out.
+        The parts they offer, and the plugins that failed, if ``settings.on_error`` is ``skip``.
 
     Raises:
         PluginError: If a plugin cannot be imported, misspells a hook, offers a part that does not declare its options,
-            or a name that another one offers.
+            or offers a name that another plugin offers.
     """
     settings = settings or PluginSettings()
     loader = _Loader()
-    for name, origin, load in _sources(settings):
-        loader.take(name, origin, load)
+    for source in _sources(settings):
+        loader.take(source)
     if loader.failures and settings.on_error == "refuse":
         raise PluginError("; ".join(map(str, loader.failures)))
     return Plugins(list(loader.parts.values()), loader.failures)
@@ -54,29 +55,55 @@ def load_checked_plugins(settings: Settings) -> Plugins:
 
 
 def load_beside_installed(source: str) -> Plugins:
-    """Load one plugin beside those that are installed; one of those that fails does not matter.
+    """Load one plugin beside the installed ones; failures of the installed ones are ignored.
 
     Args:
-        source: Name of its module, or path of its file; the module may be one of those installed.
+        source: Name of its module, or path of its file; the module may be an installed plugin's.
 
     Raises:
         PluginError: If it cannot be loaded.
     """
     loader = _Loader()
-    for name, origin, load in _sources(PluginSettings()):
-        loader.take(name, origin, load)
+    for installed in _sources(PluginSettings()):
+        loader.take(installed)
     loader.failures = [failure for failure in loader.failures if failure.plugin == source]
     if source.endswith(".py"):
-        loader.take(source, source, functools.partial(_import_file, Path(source)))
+        loader.take(_Source.of_file(Path(source)))
     elif not any(part.plugin == source for part in loader.parts.values()):
-        loader.take(source, source, functools.partial(importlib.import_module, source))
+        loader.take(_Source.of_module(source))
     if loader.failures:
         raise PluginError("; ".join(map(str, loader.failures)))
     return Plugins(list(loader.parts.values()))
 
 
-def _sources(settings: PluginSettings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """Give each plugin's name, its origin, and what loads it."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A plugin that is to be loaded.
+
+    Attributes:
+        name: Name of the module, or path of the file.
+        origin: Distribution and version, or the name again.
+        module_name: Name in ``sys.modules``.
+        load: Imports the plugin and returns it.
+    """
+
+    name: str
+    origin: str
+    module_name: str
+    load: Callable[[], Any]
+
+    @classmethod
+    def of_module(cls, name: str) -> "_Source":
+        return cls(name, name, name, functools.partial(importlib.import_module, name))
+
+    @classmethod
+    def of_file(cls, path: Path) -> "_Source":
+        module_name = f"springtide_plugin_{path.stem}"
+        return cls(str(path), str(path), module_name, functools.partial(_import_file, path, module_name))
+
+
+def _sources(settings: PluginSettings) -> Iterator[_Source]:
+    """Yield the installed plugins, then those that the settings name."""
     seen: set[tuple[str, str]] = set()
     for distribution in importlib.metadata.distributions():
         for entry_point in distribution.entry_points:
@@ -84,15 +111,14 @@ def _sources(settings: PluginSettings) -> Iterator[tuple[str, str, Callable[[], 
             key = (distribution.name, entry_point.name)
             if entry_point.group == "springtide" and key not in seen:
                 seen.add(key)
-                yield entry_point.value, f"{distribution.name} {distribution.version}", entry_point.load
-    for name in settings.modules:
-        yield name, name, functools.partial(importlib.import_module, name)
-    for path in sorted(Path(settings.folder).glob("*.py")) if settings.folder else ():
-        yield str(path), str(path), functools.partial(_import_file, path)
+                origin = f"{distribution.name} {distribution.version}"
+                yield _Source(entry_point.value, origin, entry_point.module, entry_point.load)
+    yield from map(_Source.of_module, settings.modules)
+    yield from map(_Source.of_file, sorted(Path(settings.folder).glob("*.py")) if settings.folder else ())
 
 
 class _Loader:
-    """Takes plugins one by one: each whole, or not at all."""
+    """Takes plugins one by one, each whole or not at all: of one that fails, neither parts nor modules remain."""
 
     def __init__(self) -> None:
         self.parts: dict[tuple[str, str], Part] = {}
@@ -100,16 +126,19 @@ class _Loader:
         self._manager = pluggy.PluginManager("springtide")
         self._manager.add_hookspecs(hookspecs)
 
-    def take(self, name: str, origin: str, load: Callable[[], Any]) -> None:
+    def take(self, source: _Source) -> None:
+        modules_before = dict(sys.modules)
         try:
-            plugin = load()
-            self._manager.register(plugin, name=name)
+            plugin = source.load()
+            self._manager.register(plugin, name=source.name)
             self._refuse_unknown_hooks(plugin)
-            self.parts.update(self._parts_of(plugin, name, origin))
-        except Exception as error:  # A plugin may fail in any way; which one it was is what counts.
-            self.failures.append(Failure(name, origin, _reason(error)))
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
+            self.parts.update(self._parts_of(plugin, source.name, source.origin))
+        except Exception as error:  # A plugin may fail in any way; the message says which one it was.
+            self.failures.append(Failure(source.name, source.origin, _reason(error)))
+            if self._manager.has_plugin(source.name):
+                self._manager.unregister(name=source.name)
+            # Otherwise the next try would find the failed module, and not read the corrected file.
+            _forget_modules(source.module_name.partition(".")[0], modules_before)
 
     def _refuse_unknown_hooks(self, plugin: Any) -> None:
         for caller in self._manager.get_hookcallers(plugin) or ():
@@ -137,8 +166,16 @@ class _Loader:
         return found
 
 
-def _import_file(path: Path) -> ModuleType:
-    module_name = f"springtide_plugin_{path.stem}"
+def _forget_modules(package: str, before: Mapping[str, ModuleType]) -> None:
+    """Undo the imports of a package and its modules since ``before``, a copy of ``sys.modules``."""
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        if name not in before:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before[name]
+
+
+def _import_file(path: Path, module_name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None, "a .py file has a spec"
     assert spec.loader is not None, "a .py file has a loader"
