@@ -20,6 +20,7 @@ SCHEMA = Schema(
         ("item value", "category", "item"),
         ("item", "rev_category", "item value"),
     ),
+    {"item": "item value"},
 )
 NODE_TYPES = (0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 0)
 """Type of each node of the sample graph: a user who is alone, five users, five items, three attribute values, and

@@ -8,7 +8,7 @@ from springtide.model.attributes import NumberScale
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact
-from springtide.model.schema import ModelSchema
+from springtide.model.schema import ModelSchema, schema_from_manifest
 from springtide.plugins.contracts import Encoder, Schema
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import ModelSettings
@@ -50,8 +50,7 @@ def known_nodes(artifact: ModelArtifact) -> ModelSchema:
         name: NumberScale(tuple(of["names"]), np.array(of["mean"], np.float32), np.array(of["deviation"], np.float32))
         for name, of in schema["numbers"].items()
     }
-    relations = tuple((source, name, target) for source, name, target in schema["relations"])
-    return ModelSchema(Schema(tuple(schema["node_types"]), relations), artifact.attribute_values, scales)
+    return ModelSchema(schema_from_manifest(schema), artifact.attribute_values, scales)
 
 
 def exponents_of(manifest: ModelManifest) -> Exponents:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from springtide.model.attributes import NumberScale
 from springtide.plugins.contracts import Schema
@@ -16,11 +17,39 @@ class ModelSchema:
     scales: Mapping[str, NumberScale]
 
 
-def value_type(node_type: str) -> str:
-    """Return the node type of the attribute values of a node type."""
-    return f"{node_type} value"
+_SUFFIX = " value"
 
 
-def is_value_type(node_type: str) -> bool:
-    """Return whether nodes of this type are attribute values."""
-    return node_type.endswith(" value")
+def name_value_types(node_types: Sequence[str]) -> dict[str, str]:
+    """Return, for each node type of events, a node type for its attribute values: a name that no other type has."""
+    taken = set(node_types)
+    names: dict[str, str] = {}
+    for node_type in node_types:
+        name = node_type + _SUFFIX
+        while name in taken:
+            name += _SUFFIX
+        taken.add(name)
+        names[node_type] = name
+    return names
+
+
+def schema_to_manifest(schema: Schema) -> dict[str, Any]:
+    """Return a schema as the manifest of a model keeps it."""
+    return {
+        "node_types": list(schema.node_types),
+        "relations": [list(relation) for relation in schema.relations],
+        "value_types": dict(schema.value_types),
+    }
+
+
+def schema_from_manifest(saved: Mapping[str, Any]) -> Schema:
+    """Return the schema that a manifest keeps.
+
+    Manifests of earlier versions have no ``value_types``: there, the values of ``item`` were always ``item value``.
+    """
+    node_types = tuple(saved["node_types"])
+    relations = tuple((source, name, target) for source, name, target in saved["relations"])
+    value_types = saved.get("value_types")
+    if value_types is None:
+        value_types = {name: name + _SUFFIX for name in node_types if name + _SUFFIX in node_types}
+    return Schema(node_types, relations, value_types)

@@ -12,7 +12,6 @@ from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
 from springtide.graph.pair_weights import add_up, pair_weight
 from springtide.graph.view import GraphView
-from springtide.model.schema import is_value_type, value_type
 from springtide.plugins.contracts import Schema
 from springtide.settings.interaction_rules import InteractionRules
 
@@ -91,7 +90,7 @@ def links_to(node_type: str, schema: Schema, rules: InteractionRules) -> list[Li
             # Relations come in pairs, forth and back: what leads back to a node are the edges that leave it.
             Link(schema.relations[code - code % 2], bool(code % 2), code)
             for code, (source_type, _, target_type) in enumerate(schema.relations)
-            if target_type == node_type and not is_value_type(source_type)
+            if target_type == node_type and not schema.is_value_type(source_type)
         ]
     edge_types = [rules.edge_type(relation) for relation in rules.positive_relations]
     links = [Link(edge_type, True, 0) for edge_type in edge_types if node_type == USER]
@@ -126,7 +125,7 @@ class NeighbourhoodGatherer:
         self._schema = schema
         self._limit = limit
         self._half_life_days = half_life_days
-        self._value_type = value_type(node_type)
+        self._value_type = schema.value_types.get(node_type)
         code_of = {name: code for code, (source, name, _) in enumerate(schema.relations) if source == self._value_type}
         self._value_relations = np.array([code_of.get(name, -1) for name in value_names], np.int64)
 
@@ -159,7 +158,7 @@ class NeighbourhoodGatherer:
             target, source, weight, age_days = _pairs(events, newest_ms, self._half_life_days)
             relations = np.full(len(target), relation)
             parts.append(self._part(node_type, relations, target, source, weight, age_days, levels_of))
-        if self._value_type in self._schema.node_types:
+        if self._value_type is not None:
             relations = self._value_relations[values.codes]
             known = relations >= 0
             one = pair_weight(np.ones(int(known.sum())))

@@ -18,7 +18,6 @@ from springtide.model.artifact import exponents_of, known_nodes, make_encoder
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.exponents import Exponents
 from springtide.model.registry import ModelArtifact
-from springtide.model.schema import is_value_type
 from springtide.plugins.contracts import Encoder, Schema
 from springtide.plugins.edges import Edges
 from springtide.plugins.loading import Plugins
@@ -153,7 +152,6 @@ class ServingModel:
             }
             encoder.load_state_dict(weights)
             exponents = exponents_of(manifest)
-            base = [name for name in known.schema.node_types if not is_value_type(name)]
             inputs = {
                 name: InputsWithoutIds(
                     artifact.attribute_values[name],
@@ -162,10 +160,11 @@ class ServingModel:
                     known.scales[name],
                     tensors[f"inputs.numbers.{place}"],
                 )
-                for place, name in enumerate(base)
+                for place, name in enumerate(known.schema.event_types)
             }
+            num_values = {of: len(inputs[name].values) for name, of in known.schema.value_types.items()}
             sizes = [
-                len(inputs[name.removesuffix(" value")].values) if is_value_type(name) else len(artifact.node_ids[name])
+                num_values[name] if name in num_values else len(artifact.node_ids[name])
                 for name in known.schema.node_types
             ]
             levels = torch.split(tensors["levels"], sizes, dim=1)
@@ -210,7 +209,7 @@ class ServingModel:
             rows: int64 ``[n]``, live rows; codes if they are attribute values.
         """
         side = self.sides[node_type]
-        if is_value_type(node_type):
+        if self.schema.is_value_type(node_type):
             model_rows = rows
         else:
             ids = view.nodes(node_type).ids.ids(rows)

@@ -15,6 +15,7 @@ from springtide.model.artifact import exponents_to_manifest
 from springtide.model.exponents import Exponents
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact
+from springtide.model.schema import schema_to_manifest
 from springtide.plugins.contracts import Task
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import Settings
@@ -192,8 +193,4 @@ def _schema_to_manifest(nodes: Nodes) -> dict[str, Any]:
         name: {"names": list(scale.names), "mean": scale.mean.tolist(), "deviation": scale.deviation.tolist()}
         for name, scale in nodes.scales.items()
     }
-    return {
-        "node_types": list(nodes.schema.node_types),
-        "relations": [list(relation) for relation in nodes.schema.relations],
-        "numbers": numbers,
-    }
+    return {**schema_to_manifest(nodes.schema), "numbers": numbers}

@@ -12,7 +12,7 @@ from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
 from springtide.interactions import Circumstances, Observed
 from springtide.model.attributes import Attributes, NumberScale
-from springtide.model.schema import ModelSchema, is_value_type, value_type
+from springtide.model.schema import ModelSchema, name_value_types
 from springtide.plugins.contracts import Edges, Schema
 from springtide.training.links import Ratings, pair_edges, typed_edges
 
@@ -63,7 +63,7 @@ class Nodes:
         if is_relational:
             base += tuple(name for name in view.node_types if name not in linked and view.num_nodes(name))
         if known is not None:
-            base = tuple(name for name in known.schema.node_types if not is_value_type(name))
+            base = known.schema.event_types
         hidden = {name: [attribute for node_type, attribute in labels if node_type == name] for name in base}
         values = known.attribute_values if known is not None else {}
         counts = {name: view.num_nodes(name) for name in base}
@@ -74,13 +74,17 @@ class Nodes:
             name: NumberScale.of(view.nodes(name), counts[name], hidden[name]) if known is None else known.scales[name]
             for name in base
         }
-        if is_relational:
-            for name in base:
-                if attributes[name].vocabulary and (known is None or value_type(name) in known.schema.node_types):
-                    counts[value_type(name)] = len(attributes[name].vocabulary)
-        schema = Schema(tuple(counts), _relations(view, base, attributes) if is_relational else ())
+        value_types: Mapping[str, str] = {}
+        if known is not None:
+            value_types = known.schema.value_types
+        elif is_relational:
+            value_types = {name: of for name, of in name_value_types(base).items() if attributes[name].vocabulary}
+        counts |= {of: len(attributes[name].vocabulary) for name, of in value_types.items()}
         if known is not None:
             schema = known.schema
+        else:
+            relations = _relations(view, base, attributes, value_types) if is_relational else ()
+            schema = Schema(tuple(counts), relations, value_types)
         starts = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
         return cls(view, schema, counts, starts, item_type, attributes, scales)
 
@@ -201,7 +205,7 @@ class TrainingGraph:
 
 
 def _relations(
-    view: GraphView, node_types: Sequence[str], attributes: Mapping[str, Attributes]
+    view: GraphView, node_types: Sequence[str], attributes: Mapping[str, Attributes], value_types: Mapping[str, str]
 ) -> tuple[tuple[str, str, str], ...]:
     """Return both directions of every edge type that has edges, and of every attribute."""
     forward = [
@@ -210,8 +214,8 @@ def _relations(
         if len(view.edges(edge_type)) and edge_type[0] in node_types and edge_type[2] in node_types
     ]
     forward += [
-        (value_type(node_type), name, node_type)
-        for node_type in node_types
+        (value_type, name, node_type)
+        for node_type, value_type in value_types.items()
         for name in dict.fromkeys(attributes[node_type].names())
     ]
     both = [((source, name, target), (target, f"rev_{name}", source)) for source, name, target in forward]

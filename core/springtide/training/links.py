@@ -131,7 +131,7 @@ def typed_edges(
     columns: list[tuple[Int64s, Int64s, Float64s, Float64s, Int64s]] = []
     for forward in range(0, len(schema.relations), 2):
         source_type, name, target_type = schema.relations[forward]
-        if source_type == f"{target_type} value":
+        if source_type == schema.value_types.get(target_type):
             source, target, weight, age_days = _attribute_links(attributes[target_type], name)
         else:
             source, target, weight, age_days = _links(

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import SumAggregation
 
-from springtide.model.schema import is_value_type
 from springtide.plugins.contracts import Encoder
 from springtide.plugins.edges import Edges
 from springtide.training.graph import Nodes
@@ -33,8 +32,9 @@ class Inputs(nn.Module):
         super().__init__()
         self.node_types = nodes.schema.node_types
         self.id_dropout = id_dropout
-        base = [name for name in self.node_types if not is_value_type(name)]
+        base = nodes.schema.event_types
         self._index = {name: index for index, name in enumerate(base)}
+        self._index_of_values = {of: self._index[name] for name, of in nodes.schema.value_types.items()}
         attributes, scales = [nodes.attributes[name] for name in base], [nodes.scales[name] for name in base]
         # Lists, not dictionaries: a producer may choose a name for a node type that no parameter can have.
         self.ids = nn.ParameterList(_initial(nodes.counts[name], width) for name in base)
@@ -56,8 +56,8 @@ class Inputs(nn.Module):
         return self._index[node_type]
 
     def _level(self, node_type: str) -> Tensor:
-        if is_value_type(node_type):
-            values: Tensor = self.values[self._index[node_type.removesuffix(" value")]]
+        if node_type in self._index_of_values:
+            values: Tensor = self.values[self._index_of_values[node_type]]
             return values
         index = self._index[node_type]
         level: Tensor = self.ids[index]

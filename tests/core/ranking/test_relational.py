@@ -168,3 +168,93 @@ def test_items_just_touched_count_as_liked_whatever_came_first(encoder):
     cosine_of = {item.item_id: item.cosine for item in ranking.items}
     even, odd = (np.mean([cosine_of[f"i{row}"] for row in range(first, SIZE, 2)]) for first in (0, 1))
     assert odd > even + 0.2
+
+
+def odd_names_state(settings):
+    """A state with node types that are named as if they were attribute values, one of them like those of items."""
+    state = mixed_state(settings)
+    upserts = [
+        *(NodeUpsert("face value", f"f{row}", {"shape": (f"s{row}",)}) for row in range(2)),
+        *(NodeUpsert("item value", f"v{row}", {"kind": (f"k{row}",)}) for row in range(2)),
+    ]
+    relations = [
+        *(Relation("face value", f"f{row % 2}", "is_on", "item", f"i{row}", START_MS) for row in range(SIZE)),
+        *(Relation("item value", f"v{row % 2}", "kind", "item", f"i{row}", START_MS) for row in range(SIZE)),
+    ]
+    state.apply(EventBatch(interactions_of(()), upserts=upserts, relations=relations))
+    return state
+
+
+def test_node_types_of_events_are_told_from_attribute_values_whatever_their_names():
+    schema = training_graph_of(odd_names_state(settings_of("hetero")), is_relational=True).schema
+    assert schema.event_types == ("user", "item", "store", "face value", "item value")
+    assert schema.value_types == {
+        "user": "user value",
+        "item": "item value value",
+        "face value": "face value value",
+        "item value": "item value value value",
+    }
+    assert ("item value", "kind", "item") in schema.relations
+    assert ("item value value", "kind", "item") in schema.relations
+
+
+@pytest.mark.parametrize("encoder", RELATIONAL)
+def test_node_type_named_like_attribute_values_trains_and_serves(encoder):
+    settings = settings_of(encoder)
+    state = odd_names_state(settings)
+    artifact = quick_model(state, settings, PLUGINS)
+    assert artifact.node_ids["face value"] == ["f0", "f1"]
+    model = ServingModel.from_artifact(artifact, PLUGINS)
+    trained, folding = Ranker(state, settings.ranking), Ranker(state, settings.ranking)
+    trained.swap(model)
+    folding.swap(dataclasses.replace(model, num_interactions=model.num_interactions * 0 - 1))
+    [expected] = trained.recommend([Query(NOW, "u1", count=SIZE)])
+    [found] = folding.recommend([Query(NOW, "u1", count=SIZE)])
+    of_expected = {item.item_id: item.cosine for item in expected.items}
+    assert {item.item_id: item.cosine for item in found.items} == pytest.approx(of_expected, abs=1e-5)
+
+    # A new item has neighbours under both relations of the name `kind`: a value and a node.
+    upserts = [NodeUpsert("item", "new", {"kind": ("even",)})]
+    relations = [Relation("item value", "v0", "kind", "item", "new", START_MS)]
+    state.apply(EventBatch(interactions_of([("u0", "i1", NOW.timestamp_ms)]), upserts=upserts, relations=relations))
+    trained.refresh()
+    [ranking] = trained.recommend([Query(NOW, "u0", allow_items=("new",))])
+    assert np.isfinite(ranking.items[0].score)
+
+    tuned = quick_model(state, settings, PLUGINS, artifact)
+    assert tuned.manifest.schema["value_types"] == artifact.manifest.schema["value_types"]
+    assert torch.isfinite(tuned.tensors["vectors"]).all()
+
+
+def test_node_type_that_comes_later_is_told_from_the_values_of_the_model():
+    settings = settings_of("hetero")
+    state = mixed_state(settings)
+    artifact = quick_model(state, settings, PLUGINS)
+    ranker = Ranker(state, settings.ranking)
+    ranker.swap(ServingModel.from_artifact(artifact, PLUGINS))
+    relations = [Relation("item value", f"v{row}", "kind", "item", f"i{row}", START_MS) for row in range(SIZE)]
+    state.apply(EventBatch(interactions_of([("u0", "i1", NOW.timestamp_ms)]), relations=relations))
+    ranker.refresh()
+    [ranking] = ranker.recommend([Query(NOW, "u0", count=SIZE)])
+    assert len(ranking.items) == SIZE
+    tuned = quick_model(state, settings, PLUGINS, artifact)
+    assert tuned.manifest.schema == artifact.manifest.schema
+
+
+@pytest.mark.parametrize("encoder", ["hetero", "lightgcn"])
+def test_model_stored_before_manifests_named_value_types_still_serves_and_goes_on(encoder):
+    settings = settings_of(encoder)
+    state = mixed_state(settings)
+    artifact = quick_model(state, settings, PLUGINS)
+    schema = {name: part for name, part in artifact.manifest.schema.items() if name != "value_types"}
+    stored = dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, schema=schema))
+    answers = []
+    for each in (artifact, stored):
+        ranker = Ranker(state, settings.ranking)
+        ranker.swap(ServingModel.from_artifact(each, PLUGINS))
+        [ranking] = ranker.recommend([Query(NOW, "u1", count=SIZE)])
+        answers.append([(item.item_id, item.score) for item in ranking.items])
+    assert answers[0] == answers[1]
+    state.apply(EventBatch(interactions_of([("u0", "i1", NOW.timestamp_ms)])))
+    tuned = quick_model(state, settings, PLUGINS, stored)
+    assert tuned.manifest.schema == artifact.manifest.schema

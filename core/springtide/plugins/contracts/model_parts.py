@@ -18,17 +18,30 @@ from springtide.plugins.edges import Edges
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The types of nodes and edges that a relational encoder meets.
+    """The types of nodes and edges that a relational encoder sees.
 
     Attributes:
-        node_types: Such as ``user``, ``item``, ``store``; the values of a node type's attributes are nodes too, of the
-            type ``item value``.
-        relations: (source type, name, target type); each direction is one of its own, such as
+        node_types: Node types of events, such as ``user``, ``item``, ``store``, and then the types of attribute values:
+            each value of a categorical attribute is a node too.
+        relations: (source type, name, target type). Each direction is a relation, such as
             ``("user", "purchase", "item")`` and ``("item", "rev_purchase", "user")``.
+        value_types: From a node type to the node type of its attribute values, such as ``item`` to ``item value``;
+            node types without categorical attributes are left out. Only this tells which node types are values: a node
+            type of events may have any name.
     """
 
     node_types: tuple[str, ...] = ()
     relations: tuple[tuple[str, str, str], ...] = ()
+    value_types: Mapping[str, str] = field(default_factory=dict)
+
+    def is_value_type(self, node_type: str) -> bool:
+        """Return whether nodes of this type are attribute values."""
+        return node_type in self.value_types.values()
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """The node types that events name: all but those of attribute values."""
+        return tuple(name for name in self.node_types if not self.is_value_type(name))
 
 
 class Encoder(nn.Module):
