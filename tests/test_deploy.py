@@ -60,6 +60,13 @@ def test_kubernetes_starts_commands_that_exist() -> None:
         assert_command_exists(container["args"])
 
 
+def test_kubernetes_runs_one_server_for_one_checkpoint_url() -> None:
+    (deployment,) = (manifest for manifest in manifests() if manifest["kind"] == "Deployment")
+
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
 def test_deployed_settings_load(tmp_path: Path) -> None:
     assert load_settings(DEPLOY / "springtide.toml").settings.server.host == "0.0.0.0"
     (config,) = (manifest for manifest in manifests() if manifest["kind"] == "ConfigMap")

@@ -42,6 +42,14 @@ class CheckpointError(SpringtideError):
     """Raised when a checkpoint is missing a piece, is damaged, or cannot be written."""
 
 
+class CheckpointLockedError(CheckpointError):
+    """Raised when another process may write to the checkpoint URL, so that this one may not."""
+
+
+class CheckpointLockLostError(CheckpointError):
+    """Raised when another process has taken over the checkpoint URL while this one was writing there."""
+
+
 class OffsetsLostError(SpringtideError):
     """Raised when the broker no longer has what the checkpoint says comes next, or the topic was made anew."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,10 @@ from springtide.graph.live import LiveGraph
 from springtide.graph.nodes import AttributesSnapshot
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
-from springtide.plugins.contracts import ContextWeight
 from springtide.settings.model import Settings
+
+if TYPE_CHECKING:
+    from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class LiveState:
         num_events: Interactions applied ever, those that were forgotten or evicted since included.
     """
 
-    def __init__(self, settings: Settings, context_weights: Mapping[str, ContextWeight]) -> None:
+    def __init__(self, settings: Settings, context_weights: "Mapping[str, ContextWeight]") -> None:
         max_age_days = settings.graph.max_age_days
         self.graph = LiveGraph(
             settings.graph.max_edges, None if max_age_days is None else max(1, round(max_age_days * MS_PER_DAY))

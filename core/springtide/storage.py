@@ -30,6 +30,11 @@ class Storage:
     def __repr__(self) -> str:
         return f"Storage({self.url!r})"
 
+    @property
+    def local_folder(self) -> Path | None:
+        """The folder, or None on an object store."""
+        return Path(self._root) if self._is_local else None
+
     def path(self, name: str) -> str:
         """Return where a file is, for messages."""
         return f"{self.url}/{name}"

@@ -1,14 +1,17 @@
 """The server over real sockets: its health, its answers, its refusals, and models that change under load."""
 
 import asyncio
+import contextlib
 import math
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
@@ -18,14 +21,17 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
-from springtide.checkpoint import CheckpointStore
-from springtide.errors import OffsetsLostError, SettingsError
+from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint.lock import HOLDER_FILE
+from springtide.checkpoint.lock_holder import LockHolder
+from springtide.errors import CheckpointLockedError, CheckpointLockLostError, OffsetsLostError, SettingsError
 from springtide.model.registry import ModelStore
 from springtide.ranking.ranker import FAMILIARITY
 from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.exit_codes import EXIT_REFUSED
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.recommender_service import RecommenderService
 from springtide_services.serving.server import Server
@@ -396,21 +402,92 @@ def test_a_port_that_is_taken_is_named(settings: Settings, run_server: RunServer
     asyncio.run(scenario())
 
 
-def test_settings_whose_parts_cannot_work_end_the_server(settings: Settings) -> None:
-    model = settings.model.model_copy(update={"loss": PartSettings(name="max_margin", options={"margin": 3.0})})
+def waits_for_lock(settings: Settings) -> list[LockHolder]:
+    """Take the lock and release it; return the holder that it had to wait for, if there was one."""
+    former: list[LockHolder] = []
+    lock = CheckpointLock(settings.checkpoint.url)
+    lock.acquire(on_wait=lambda holder, _: former.append(holder))
+    lock.release()
+    return former
+
+
+async def run_until_it_fails(settings: Settings) -> None:
+    server = Server(settings)
+    await server.start()
+    try:
+        await asyncio.wait_for(server.wait(), 10)
+    finally:
+        await server.stop()
+
+
+def test_a_second_server_on_one_checkpoint_url_is_refused_until_the_first_one_stops(
+    settings: Settings, run_server: RunServer
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings):
+            with pytest.raises(CheckpointLockedError, match=rf"have another writer: host \S+, pid {os.getpid()}, "):
+                await run_until_it_fails(settings)
+        async with run_server(settings) as running:
+            assert await running.is_serving()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_whose_lock_was_taken_over_ends_and_writes_nothing_more(
+    settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    publish(settings, diagonal_stream)
+    folder = Path(settings.checkpoint.url)
 
     async def scenario() -> None:
-        server = Server(settings.model_copy(update={"model": model}))
-        await server.start()
-        try:
-            await asyncio.wait_for(server.wait(), 10)
-        finally:
-            await server.stop()
+        async with run_server(settings) as running:
+            (folder / HOLDER_FILE).unlink()
+            code, _, message = await refusal(running.admin.StartTraining, admin_pb2.StartTrainingRequest())
+            assert (code, "has lost the lock" in message) == (grpc.StatusCode.INTERNAL, True)
+            with pytest.raises(CheckpointLockLostError):
+                await asyncio.wait_for(running.server.wait(), 10)
+
+    asyncio.run(scenario())
+    assert CheckpointStore(settings.checkpoint.url).names() == []
+
+
+def test_a_process_that_was_killed_can_start_again_at_once_and_a_second_one_is_refused(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with server_process(settings) as process:
+        asyncio.run(_until_serving(first_line(process)))
+        with pytest.raises(CheckpointLockedError, match=rf"pid {process.pid}"):
+            CheckpointLock(settings.checkpoint.url).acquire()
+        environment = {
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "SPRINGTIDE_KAFKA__TOPIC": settings.kafka.topic,
+            "SPRINGTIDE_CHECKPOINT__URL": settings.checkpoint.url,
+            "SPRINGTIDE_MODEL__URL": settings.model.url,
+            "SPRINGTIDE_SERVER__PORT": "0",
+        }
+        serve = [Path(sys.executable).with_name("springtide"), "serve"]
+        done = subprocess.run(
+            serve,
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, f"pid {process.pid}" in done.stderr) == (EXIT_REFUSED, True)
+        process.kill()
+        process.wait(15)
+    assert waits_for_lock(settings) == []
+
+
+def test_settings_whose_parts_cannot_work_end_the_server(settings: Settings) -> None:
+    model = settings.model.model_copy(update={"loss": PartSettings(name="max_margin", options={"margin": 3.0})})
 
     with pytest.raises(
         SettingsError, match=r"model\.loss: loss 'max_margin': margin: wanted a number, above 0, at most"
     ):
-        asyncio.run(scenario())
+        asyncio.run(run_until_it_fails(settings.model_copy(update={"model": model})))
 
 
 def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server(settings: Settings) -> None:
@@ -418,41 +495,22 @@ def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server(settings: Setting
     state.position = StreamPosition(settings.kafka.topic, "00000000-0000-0000-0000-00000000beef", {0: 5, 1: 5})
     CheckpointStore(settings.checkpoint.url).write(state.snapshot())
 
-    async def scenario() -> None:
-        server = Server(settings)
-        await server.start()
-        try:
-            await asyncio.wait_for(server.wait(), 10)
-        finally:
-            await server.stop()
-
     with pytest.raises(OffsetsLostError):
-        asyncio.run(scenario())
+        asyncio.run(run_until_it_fails(settings))
 
 
 def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
     settings: Settings, diagonal_stream: list[events_pb2.Event]
 ) -> None:
     publish(settings, diagonal_stream)
-    code = (
-        "import sys; from springtide.settings.model import Settings; "
-        "from springtide_services.serving.server import serve; "
-        "from springtide_services.logs import configure_logging; configure_logging(); "
-        "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
-    )
-    command = [sys.executable, "-c", code, settings.model_dump_json()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            address = process.stdout.readline().strip()
-            asyncio.run(_until_serving(address))
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
-        finally:
-            process.kill()
+    with server_process(settings) as process:
+        asyncio.run(_until_serving(first_line(process)))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
     checkpoint = CheckpointStore(settings.checkpoint.url).latest()
     assert checkpoint is not None
     assert checkpoint.num_events == len(diagonal_stream)
+    assert waits_for_lock(settings) == []
 
 
 def test_an_item_is_explained_as_it_was_ranked(
@@ -481,6 +539,28 @@ def test_an_item_is_explained_as_it_was_ranked(
             assert factor.weight == pytest.approx(factor.lift**factor.exponent, rel=1e-4)
     assert "you chose it" in explained.sentence
     assert explained.personalization == pb.PERSONALIZATION_FALLBACK
+
+
+@contextlib.contextmanager
+def server_process(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
+    """Run the server as a process; the first line that it prints is its address."""
+    code = (
+        "import sys; from springtide.settings.model import Settings; "
+        "from springtide_services.serving.server import serve; "
+        "from springtide_services.logs import configure_logging; configure_logging(); "
+        "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
+    )
+    command = [sys.executable, "-c", code, settings.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 async def _until_serving(address: str) -> None:

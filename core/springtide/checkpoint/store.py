@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
+from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import FORMAT, Checkpoint, Json
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
@@ -19,21 +20,31 @@ SEGMENTS = "segments"
 class CheckpointStore:
     """Checkpoints at one URL, with one writer and any number of readers.
 
-    Columns that only grew since the last checkpoint are written from there on; those that were compacted, by eviction
-    or because a node was forgotten, are written anew. Segments come first, the manifest last, so a crash leaves the
-    former checkpoint as it was. When a node was forgotten, earlier checkpoints go at once; else the last ``keep`` stay.
-    A reader that still reads one which goes finds a file missing, and reads the newest again.
+    Of a column that only grew since the last checkpoint, the new rows are written. A column that was compacted, by
+    eviction or because a node was forgotten, is written again as a whole. Segments are written first and the manifest
+    last, so a crash leaves the former checkpoint as it was. When a node was forgotten, all earlier checkpoints are
+    deleted at once; otherwise the last ``keep`` stay. A reader whose checkpoint is deleted meanwhile finds a file
+    missing, and reads the newest one instead.
 
     Args:
         url: A local folder, or an fsspec URL.
         keep: How many checkpoints to keep.
+        lock: The lock of this URL, acquired; it is checked while a checkpoint is written. None for readers, and where
+            nobody else can write.
     """
 
-    def __init__(self, url: str, keep: int = 3) -> None:
+    def __init__(self, url: str, keep: int = 3, lock: CheckpointLock | None = None) -> None:
         if keep < 1:
             raise CheckpointError(f"keep: wanted at least 1 checkpoint, got {keep}")
+        self.url = url
         self._storage = Storage(url)
         self._keep = keep
+        self._lock = lock
+
+    def raise_if_lock_lost(self) -> None:
+        """Raise CheckpointLockLostError if the lock is known to be lost; reads nothing."""
+        if self._lock is not None:
+            self._lock.raise_if_lost()
 
     def names(self) -> list[str]:
         """Return the names of the checkpoints, newest first.
@@ -84,8 +95,10 @@ class CheckpointStore:
             now_ms: The time to note; the wall clock's if not given.
 
         Raises:
+            CheckpointLockLostError: If another process writes here now.
             CheckpointError: If it cannot be written; the former checkpoint stays as it was.
         """
+        self._check_lock()
         names = self.names()
         name = f"{int(names[0]) + 1 if names else 1:08d}"
         try:
@@ -95,6 +108,7 @@ class CheckpointStore:
         try:
             manifest = self._write_segments(name, snapshot, base)
             manifest |= {"created_ms": wall_ms() if now_ms is None else now_ms}
+            self._check_lock()  # Writing segments may have taken long; what follows changes what others read.
             self._storage.write(f"{MANIFESTS}/{name}.json", manifests.to_bytes(manifest))
             self._prune(manifest, names)
         except OSError as error:
@@ -137,6 +151,14 @@ class CheckpointStore:
                 weight.observe(state.positive_interactions(graph.view()))
             else:
                 weight.restore(files.arrays_from_npz(self._content(piece)))
+
+    def _check_lock(self) -> None:
+        if self._lock is None:
+            return
+        try:
+            self._lock.check()
+        except OSError as error:
+            raise CheckpointError(f"the lock of {self._storage.url} cannot be read: {error}") from error
 
     def _write_segments(self, name: str, snapshot: StateSnapshot, base: Json) -> Json:
         old_edges = {tuple(saved["type"]): saved for saved in base.get("edges", ())}

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from springtide.errors import PluginError, SettingsError, SpringtideError
+from springtide.errors import CheckpointLockedError, PluginError, SettingsError, SpringtideError
 from springtide_services.cli import config, models, plugins
 from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
@@ -19,6 +19,8 @@ from springtide_services.cli.train import train
 from springtide_services.cli.tune import tune
 from springtide_services.cli.up import broker, up
 from springtide_services.exit_codes import EXIT_FAILED, EXIT_REFUSED
+
+_REFUSALS = (SettingsError, PluginError, CheckpointLockedError)  # Starting again would not help.
 
 app = typer.Typer(
     help="Springtide: the recommender that learns from the stream.",
@@ -39,4 +41,4 @@ def main() -> None:
         app(standalone_mode=True)
     except SpringtideError as error:
         typer.echo(f"springtide: {error}", err=True)
-        sys.exit(EXIT_REFUSED if isinstance(error, SettingsError | PluginError) else EXIT_FAILED)
+        sys.exit(EXIT_REFUSED if isinstance(error, _REFUSALS) else EXIT_FAILED)

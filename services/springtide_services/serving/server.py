@@ -14,7 +14,9 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from springtide.checkpoint import CheckpointStore
+from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint.lock_holder import LockHolder
+from springtide.clock import wall_ms
 from springtide.errors import SettingsError
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import load_checked_plugins
@@ -74,6 +76,7 @@ class Server:
         self.address = ""
         self._is_ready = False
         self._settings = settings
+        self._lock = CheckpointLock(settings.checkpoint.url)
         self._recommender = RecommenderService(settings)
         self._admin = AdminService(settings)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # Its stubs know no aio.
@@ -132,6 +135,7 @@ class Server:
             await asyncio.to_thread(self._loaded.watcher.stop)
             await asyncio.to_thread(self._loaded.batcher.close)
             await asyncio.to_thread(self._loaded.ingest.stop)
+        await asyncio.to_thread(self._lock.release)  # After the last checkpoint.
         logger.info("stopped", address=self.address)
 
     def _listen(self) -> str:
@@ -148,7 +152,7 @@ class Server:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        loaded = self._loaded = await asyncio.to_thread(_load, self._settings)
+        loaded = self._loaded = await asyncio.to_thread(_load, self._settings, self._lock)
         positions = PositionWaiters(loop, loaded.state.has_reached)
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
@@ -201,6 +205,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None)
 
     Raises:
         SettingsError: If the address cannot be listened on.
+        CheckpointLockedError: If another process writes checkpoints to ``checkpoint.url``.
         Exception: What the server could not go on for, such as ``OffsetsLostError``.
     """
     log_settings(settings)
@@ -223,11 +228,12 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None)
         await server.stop()
 
 
-def _load(settings: Settings) -> _Loaded:
+def _load(settings: Settings, lock: CheckpointLock) -> _Loaded:
     plugins = load_checked_plugins(settings)
     log_failures(plugins)
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
-    checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
+    lock.acquire(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody may write another one after that.
+    checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, lock)
     checkpoint = checkpoints.latest()
     if checkpoint is not None:
         checkpoints.restore(checkpoint, state)
@@ -247,6 +253,10 @@ def _load(settings: Settings) -> _Loaded:
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
     )
+
+
+def _log_wait(former: LockHolder, at_most_s: float) -> None:
+    logger.warning("waiting_for_checkpoint_lock", holder=former.describe(wall_ms()), at_most_s=at_most_s)
 
 
 async def _do_forever(failure: str, do: Callable[[], object], every_s: float) -> None:

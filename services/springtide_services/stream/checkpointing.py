@@ -1,5 +1,6 @@
-"""When checkpoints are written: by time, by number of events, and when somebody asks; never two at once."""
+"""When checkpoints are written: by time, by number of events, and on request; never two at once."""
 
+import contextlib
 import queue
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -9,21 +10,23 @@ from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline
 from springtide.errors import CheckpointError
 from springtide.settings.model import CheckpointSettings
-from springtide.state import LiveState, StreamPosition
+from springtide.state import LiveState, StateSnapshot, StreamPosition
 
 logger = structlog.stdlib.get_logger(__name__)
 
+Requests = list[Future[Checkpoint]]
+
 
 class Checkpointer:
-    """Takes snapshots in the thread that applies events, and has them written by another.
+    """Takes snapshots in the thread that applies events, and writes them in another thread.
 
     Args:
-        settings: When.
-        state: What is written.
-        store: Where to; None writes nothing.
+        settings: When to write.
+        state: What to write.
+        store: Where to write; None writes nothing.
 
     Attributes:
-        last: The last checkpoint that was written, by this process or the one before.
+        last: The newest checkpoint, written by this process or by an earlier one; None if there is none.
     """
 
     def __init__(self, settings: CheckpointSettings, state: LiveState, store: CheckpointStore | None) -> None:
@@ -31,76 +34,99 @@ class Checkpointer:
         self._settings = settings
         self._state = state
         self._store = store
-        self._pending: queue.SimpleQueue[Future[Checkpoint]] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Future[Checkpoint]] = queue.SimpleQueue()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._writing: Future[Checkpoint] | None = None
+        self._writing: Future[None] | None = None
         self._next_due = Deadline.after(settings.every_s)
         self._num_events_taken = state.num_events
-        self._position_taken: StreamPosition | None = state.position
+        # Both are set by the writer thread before its future is done; the ingest thread reads them after that.
+        self._position_written: StreamPosition | None = state.position
+        self._has_failed = False
+        self._end: BaseException | None = None  # Why no request is answered any more.
 
     def ask(self) -> Future[Checkpoint]:
-        """Ask for a checkpoint of the state after the batch that is being applied; from any thread."""
-        pending: Future[Checkpoint] = Future()
+        """Request a checkpoint of the state after the batch that is being applied; from any thread."""
+        request: Future[Checkpoint] = Future()
         if self._store is None:
-            pending.set_exception(CheckpointError("no checkpoint can be written: wanted a checkpoint store, got none"))
-        else:
-            self._pending.put(pending)
-        return pending
+            request.set_exception(CheckpointError("no checkpoint can be written: wanted a checkpoint store, got none"))
+            return request
+        self._requests.put(request)
+        if self._end is not None:  # It ended just before, or between these two lines.
+            self._refuse_requests(self._end)
+        return request
 
     def write_if_due(self) -> None:
-        """Begin to write a checkpoint if one is due or was asked for; called between two batches."""
-        if self._store is None or (self._writing is not None and not self._writing.done()):
+        """Begin to write a checkpoint if one is due or requested; called by the ingest thread between two batches.
+
+        Raises:
+            CheckpointLockLostError: If another process writes to the store now.
+        """
+        if self._store is None:
             return
-        if self._pending.empty() and not self._is_due():
+        self._store.raise_if_lock_lost()
+        if self._writing is not None and not self._writing.done():
             return
-        pendings = []
-        while not self._pending.empty():
-            pendings.append(self._pending.get())
-        self._begin(pendings)
+        if not self._requests.empty() or self._is_due():
+            self._begin(self._store)
 
     def finish(self) -> None:
-        """Write what has changed since the last checkpoint, and wait until it is written."""
+        """Wait for the checkpoint that is being written, and write another one if that failed or the state changed.
+
+        Raises:
+            CheckpointLockLostError: If another process writes to the store now.
+        """
         if self._store is not None:
             if self._writing is not None:
-                self._writing.exception()
-            if self._has_changed() or not self._pending.empty():
-                self._next_due = Deadline.after(0.0)
-                self.write_if_due()
-        self._writer.shutdown(wait=True)
+                self._writing.result()
+            self._store.raise_if_lock_lost()
+            if self._has_changed() or not self._requests.empty():
+                self._begin(self._store)
+        self._close(CheckpointError("no checkpoint can be written: ingest has ended"))
 
     def abandon(self, error: BaseException) -> None:
-        """Write no more, and tell those who asked why."""
-        while not self._pending.empty():
-            self._pending.get().set_exception(error)
+        """Begin no other checkpoint, and refuse all requests with the error."""
+        self._close(error)
+
+    def _close(self, end: BaseException) -> None:
         self._writer.shutdown(wait=True)
+        self._end = end
+        self._refuse_requests(end)
 
     def _is_due(self) -> bool:
         num_fresh = self._state.num_events - self._num_events_taken
         return num_fresh >= self._settings.every_events or (self._next_due.is_over() and self._has_changed())
 
     def _has_changed(self) -> bool:
-        return self._state.position is not self._position_taken
+        return self._has_failed or self._state.position is not self._position_written
 
-    def _begin(self, pendings: list[Future[Checkpoint]]) -> None:
-        assert self._store is not None, "only called with a store"
-        snapshot = self._state.snapshot()
-        self._next_due = Deadline.after(self._settings.every_s)
-        self._num_events_taken, self._position_taken = snapshot.num_events, snapshot.position
-        self._writing = self._writer.submit(self._store.write, snapshot)
+    def _begin(self, store: CheckpointStore) -> None:
+        snapshot, requests = self._state.snapshot(), self._take_requests()
+        self._next_due = Deadline.after(self._settings.every_s)  # After a failure too: no retry at every turn.
+        self._num_events_taken = snapshot.num_events
+        self._writing = self._writer.submit(self._write, store, snapshot, requests)
 
-        def tell(writing: Future[Checkpoint]) -> None:
-            error = writing.exception()
-            if error is None:
-                self.last = writing.result()
-                logger.info("checkpoint_written", checkpoint=self.last.name, events=self.last.num_events)
-            else:
-                # The stream goes on, and the next one writes what this one did not.
-                self._position_taken = None
-                logger.error("checkpoint_failed", error=str(error), exc_info=error)
-            for pending in pendings:
-                if error is None:
-                    pending.set_result(writing.result())
-                else:
-                    pending.set_exception(error)
+    def _write(self, store: CheckpointStore, snapshot: StateSnapshot, requests: Requests) -> None:
+        """Write a snapshot and answer the requests; runs in the writer thread, and never raises."""
+        try:
+            checkpoint = store.write(snapshot)
+        except BaseException as error:
+            self._has_failed = True  # The stream goes on, and the next checkpoint holds what this one did not.
+            logger.error("checkpoint_failed", error=str(error), exc_info=error)
+            for request in requests:
+                request.set_exception(error)
+            return
+        self.last, self._position_written, self._has_failed = checkpoint, snapshot.position, False
+        logger.info("checkpoint_written", checkpoint=checkpoint.name, events=checkpoint.num_events)
+        for request in requests:
+            request.set_result(checkpoint)
 
-        self._writing.add_done_callback(tell)
+    def _take_requests(self) -> Requests:
+        requests = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                requests.append(self._requests.get_nowait())
+        return requests
+
+    def _refuse_requests(self, error: BaseException) -> None:
+        for request in self._take_requests():
+            request.set_exception(error)

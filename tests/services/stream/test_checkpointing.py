@@ -1,12 +1,16 @@
 """Checkpoints are written by another thread, one at a time, and a failed one holds nothing up."""
 
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
-from springtide.checkpoint import Checkpoint, CheckpointStore
-from springtide.errors import CheckpointError
+from springtide.checkpoint import Checkpoint, CheckpointLock, CheckpointStore
+from springtide.checkpoint.lock import HOLDER_FILE
+from springtide.errors import CheckpointError, CheckpointLockLostError
 from springtide.settings.model import CheckpointSettings, Settings
 from springtide.state import LiveState, StateSnapshot, StreamPosition
 from springtide_services.stream.checkpointing import Checkpointer
@@ -15,8 +19,8 @@ from springtide_services.stream.checkpointing import Checkpointer
 class SlowStore(CheckpointStore):
     """Writes when it is let, or fails."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, lock: CheckpointLock | None = None) -> None:
+        super().__init__(url, lock=lock)
         self.may_write = threading.Event()
         self.began = threading.Event()
         self.failure: Exception | None = None
@@ -84,7 +88,7 @@ def test_change_is_written_after_so_many_events(state: LiveState, store: SlowSto
     checkpointer.finish()
 
 
-def test_two_are_never_written_at_once_and_the_later_wish_gets_the_later_state(
+def test_two_are_never_written_at_once_and_the_later_request_gets_the_later_state(
     state: LiveState, store: SlowStore
 ) -> None:
     checkpointer = _checkpointer(state, store)
@@ -107,7 +111,7 @@ def test_two_are_never_written_at_once_and_the_later_wish_gets_the_later_state(
     assert store.most_writing == 1
 
 
-def test_failed_write_is_told_to_who_asked_and_tried_again(state: LiveState, store: SlowStore) -> None:
+def test_failed_write_fails_the_request_and_is_tried_again(state: LiveState, store: SlowStore) -> None:
     store.may_write.set()
     store.failure = CheckpointError("disk full")
     checkpointer = _checkpointer(state, store)
@@ -119,6 +123,94 @@ def test_failed_write_is_told_to_who_asked_and_tried_again(state: LiveState, sto
     store.failure = None
     checkpointer.finish()
     assert store.latest() is not None
+
+
+@pytest.fixture
+def slow_done_callbacks() -> Iterator[None]:
+    """Let those who wait for a future go on before the future's callbacks run, as may always happen."""
+
+    def delay(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_invoke_callbacks":
+            time.sleep(0.1)
+
+    threading.setprofile(delay)  # For threads that start from now on.
+    yield
+    threading.setprofile(None)
+
+
+@pytest.mark.usefixtures("slow_done_callbacks")
+def test_write_that_fails_while_the_end_waits_for_it_is_tried_again(state: LiveState, tmp_path: Path) -> None:
+    class FailingOnce(SlowStore):
+        def write(self, snapshot: StateSnapshot, now_ms: int | None = None) -> Checkpoint:
+            is_first = not self.began.is_set()
+            self.began.set()
+            assert self.may_write.wait(5.0)
+            if is_first:
+                raise CheckpointError("disk full")
+            return CheckpointStore.write(self, snapshot, now_ms)
+
+    store = FailingOnce(str(tmp_path))
+    checkpointer = _checkpointer(state, store)
+    state.advance({0: 1})
+    request = checkpointer.ask()
+    checkpointer.write_if_due()
+    assert store.began.wait(5.0)
+    end = threading.Thread(target=checkpointer.finish)
+    end.start()
+    store.may_write.set()
+    end.join(5.0)
+
+    assert isinstance(request.exception(5.0), CheckpointError)
+    latest = store.latest()
+    assert latest is not None
+    assert latest.position == state.position
+    assert checkpointer.last == latest
+
+
+def test_failed_write_is_not_tried_again_at_every_turn(state: LiveState, store: SlowStore) -> None:
+    store.may_write.set()
+    store.failure = CheckpointError("disk full")
+    checkpointer = _checkpointer(state, store)
+    state.num_events = 5
+    checkpointer.write_if_due()
+    assert store.began.wait(5.0)
+    while store.num_writing:
+        pass
+    store.began.clear()
+    for _ in range(100):
+        checkpointer.write_if_due()
+    assert not store.began.wait(0.05)
+    checkpointer.abandon(CheckpointError("over"))
+
+
+def test_lost_lock_stops_the_checkpoints_for_good(state: LiveState, tmp_path: Path) -> None:
+    lock = CheckpointLock(str(tmp_path))
+    lock.acquire()
+    store = SlowStore(str(tmp_path), lock)
+    store.may_write.set()
+    checkpointer = _checkpointer(state, store)
+    (tmp_path / HOLDER_FILE).unlink()
+    request = checkpointer.ask()
+    checkpointer.write_if_due()
+    with pytest.raises(CheckpointLockLostError):
+        request.result(5.0)
+
+    state.advance({0: 1})
+    with pytest.raises(CheckpointLockLostError):
+        checkpointer.write_if_due()
+    with pytest.raises(CheckpointLockLostError) as lost:
+        checkpointer.finish()
+    checkpointer.abandon(lost.value)
+
+    assert store.names() == []
+    lock.release()
+
+
+def test_request_after_the_end_is_refused_at_once(state: LiveState, store: SlowStore) -> None:
+    checkpointer = _checkpointer(state, store)
+    checkpointer.finish()
+    with pytest.raises(CheckpointError, match="ingest has ended"):
+        checkpointer.ask().result(0.0)
 
 
 def test_finish_answers_those_who_wait(state: LiveState, store: SlowStore) -> None:
