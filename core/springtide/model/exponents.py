@@ -16,8 +16,8 @@ class TermExponents:
     """How much each term of the ranking counts.
 
     Attributes:
-        cosine: What cosines are multiplied by, 0 or more: one over the temperature.
-        factors: For each context weight, the exponent of each factor; a factor that is missing has exponent 0.
+        cosine: Factor of the cosine, 0 or more: one over the temperature.
+        factors: For each context weight, the exponent of each factor; the exponent of a missing factor is 0.
     """
 
     cosine: float
@@ -31,14 +31,14 @@ class TermExponents:
 
 @dataclass(frozen=True, slots=True)
 class Exponents:
-    """What the last fit found, apart for items that the user has seen and those that it has not.
+    """The exponents of all terms, for unseen and for seen items.
 
-    They differ since a cosine has seen the very edge to an item that the user had, and since habit, where there is
-    one, makes popularity count for less.
+    They differ because the user's vector already knows the edge to a seen item, and because habit, where there is one,
+    makes popularity count for less.
 
     Attributes:
-        unseen: For items that the user never had; its cosine is above 0.
-        seen: For items that the user had.
+        unseen: For items that the user has never had; its cosine is above 0.
+        seen: For items that the user has had.
     """
 
     unseen: TermExponents
@@ -50,15 +50,23 @@ class Exponents:
         return 1.0 / self.unseen.cosine
 
 
-_WITHOUT_MODEL = {"popularity": {"share": 1.0}, "trend": {"1d": 0.5, "28d": 0.5}}
+def fallback_exponents(weights: Mapping[str, ContextWeight]) -> Exponents:
+    """Return the exponents of context weights before any model has learned some, as their factors give them.
 
-
-FALLBACK_EXPONENTS = Exponents(
-    unseen=TermExponents(1.0, _WITHOUT_MODEL),
-    seen=TermExponents(1.0, {**_WITHOUT_MODEL, "repeat": {"had": 3.0, "count": 1.0, "recent_30d": 0.5}}),
-)
-"""Before any model has learned exponents: what is popular and rising, and what the user has again and again."""
+    Args:
+        weights: By name.
+    """
+    unseen: dict[str, dict[str, float]] = {}
+    seen: dict[str, dict[str, float]] = {}
+    for name, weight in weights.items():
+        for factor in weight.factors:
+            of_unseen, of_seen = factor.fallback_exponent, factor.fallback_exponent_seen
+            if of_unseen:
+                unseen.setdefault(name, {})[factor.name] = of_unseen
+            if of_seen := of_unseen if of_seen is None else of_seen:
+                seen.setdefault(name, {})[factor.name] = of_seen
+    return Exponents(TermExponents(1.0, unseen), TermExponents(1.0, seen))
 
 
 NO_EXPONENTS = Exponents(unseen=TermExponents(1.0), seen=TermExponents(1.0))
-"""Where no context weight counts: a baseline ranks by its own score alone."""
+"""Exponents where no context weight counts, because a baseline ranks by its own score alone."""

@@ -26,7 +26,6 @@ class ItemTable:
         levels: float32 ``[num_layers, num_items, d]``, for folding users in.
         vectors: float32 ``[num_items, d]``.
         degree: float32 ``[num_items]``.
-        has_id: bool ``[num_items]``, false for items that were forgotten.
         has_folded: Whether there are items that the model does not know, so that their vectors follow the graph.
         num_edges: Number of edges in the graph when the folded ones were made.
         attributes_version: Version of the items' attributes at that time.
@@ -38,11 +37,15 @@ class ItemTable:
     levels: Tensor
     vectors: Tensor
     degree: Tensor
-    has_id: npt.NDArray[np.bool_]
     has_folded: bool
     num_edges: int
     attributes_version: object
     ids_lineage: str
+
+    @property
+    def num_items(self) -> int:
+        """Number of rows, those of forgotten items included."""
+        return len(self.model_rows)
 
     @classmethod
     def build(cls, model: ServingModel, view: GraphView, rules: InteractionRules) -> "ItemTable":
@@ -59,7 +62,7 @@ class ItemTable:
         ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
         row_of = model.items.row_of
         model_rows = np.fromiter((row_of.get(item_id, -1) for item_id in ids), np.int64, len(ids))
-        # Row -1 of the model's tables stands in for unknown items until they are folded in below.
+        # Item 0 of the model stands in for items that the model does not know, until they are set below.
         picked = torch.from_numpy(np.maximum(model_rows, 0))
         num_layers, _, width = model.items.levels.shape
         levels = torch.zeros(num_layers, len(ids), width)
@@ -71,15 +74,16 @@ class ItemTable:
                 model.items.vectors[picked],
                 model.items.degree[picked],
             )
-        has_id = np.fromiter((bool(item_id) for item_id in ids), bool, len(ids))
-        unknown = np.flatnonzero((model_rows < 0) & has_id)
+        for of_items in (levels.unbind(), [vectors, degree]):
+            for tensor in of_items:
+                tensor[torch.from_numpy(model_rows < 0)] = 0.0
+        unknown = np.array([row for row in np.flatnonzero(model_rows < 0).tolist() if ids[row]], np.int64)
         table = cls(
             model,
             model_rows,
             levels,
             vectors,
             degree,
-            has_id,
             has_folded=len(unknown) > 0,
             num_edges=view.num_edges,
             attributes_version=attributes_version,
@@ -92,7 +96,7 @@ class ItemTable:
     def is_outdated(self, view: GraphView) -> bool:
         """Return whether items have come or were forgotten since, or the vectors of folded ones may have changed."""
         nodes = view.nodes(self.model.item_type)
-        if view.num_nodes(self.model.item_type) > len(self.has_id) or nodes.ids_lineage != self.ids_lineage:
+        if view.num_nodes(self.model.item_type) > self.num_items or nodes.ids_lineage != self.ids_lineage:
             return True
         is_changed = view.num_edges != self.num_edges or nodes.attributes_version != self.attributes_version
         return self.has_folded and is_changed
@@ -103,7 +107,7 @@ class ItemTable:
         """Return what is known of live nodes: of items, the folded ones too; see ``neighbourhood.LevelsOf``."""
         if node_type != self.model.item_type:
             return self.model.levels_of(view, node_type, rows)
-        is_known = rows < len(self.has_id)  # An item of this very second may not be there yet.
+        is_known = rows < self.num_items  # An item of this very second may not be there yet.
         known = torch.from_numpy(rows[is_known])
         return self.levels[:, known], self.degree[known], is_known
 

@@ -1,9 +1,10 @@
-"""What is asked of the ranking, and what it answers."""
+"""What callers ask of the ranking, and what it answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
 
 Personalization = Literal["learned", "folded_in", "context_only", "fallback"]
@@ -11,17 +12,23 @@ Personalization = Literal["learned", "folded_in", "context_only", "fallback"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Whom to recommend to, when, how many items, and what to leave out.
+    """The user and the moment to recommend for, how many items, and which ones to leave out.
 
     Attributes:
         moment: The moment and its circumstances.
-        user_id: Empty when only ``recent_items`` tell who asks.
-        recent_items: Items just touched, latest first, beside the user's own history.
-        count: How many items are wanted, at least 1.
-        exclude_seen: Relations (or interaction types) in which a seen item is left out; ``*`` for any.
+        user_id: The user; empty for a user without an id.
+        recent_items: Items that the user has just touched, latest first. They count in addition to the user's history.
+        count: Number of items, at least 1.
+        exclude_seen: Relations or interaction types: items that the user has seen in one of them are left out.
+            ``*`` stands for all.
         exclude_items: Items to leave out.
-        allow_items: Items to rank; all if empty.
-        category_filters: (attribute, values): an item passes a filter if it has one of the values.
+        allow_items: The only items to rank; empty for all items.
+        category_filters: Pairs of an attribute and values. An item passes if it has one of the values; it must pass all
+            filters.
+
+    Raises:
+        InvalidRequestError: If ``count`` is below 1. Whether the names mean anything, only the graph can say:
+            ``binding`` checks them.
     """
 
     moment: Moment
@@ -33,19 +40,23 @@ class Query:
     allow_items: tuple[str, ...] = ()
     category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InvalidRequestError("count", f"wanted at least 1, got {self.count}")
+
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
-    """One item of an answer: ``score`` is ``cosine / temperature`` plus the logarithms of all ``weights``.
+    """One item of a ranking. Its score is ``cosine / temperature`` plus the logarithms of all ``weights``.
 
-    Where a baseline ranks, the score is its own, the cosine 0, and there are no weights.
+    If a baseline ranks, the score is the baseline's, the cosine is 0, and there are no weights.
 
     Attributes:
         item_id: The item.
-        score: What items are ranked by.
-        cosine: Of the user's and the item's vectors, -1 to 1.
-        weights: Each context weight's factor, lift to the power of its exponent; 1 is neutral. ``familiarity`` stands
-            for what the cosine counts more or less for items that the user had.
+        score: Items are sorted by it, the highest first.
+        cosine: Cosine of the user's and the item's vectors, -1 to 1.
+        weights: By context weight, the product of its lifts, each raised to its exponent; 1 is neutral. ``familiarity``
+            is the factor by which the cosine counts differently for items that the user has seen.
     """
 
     item_id: str
@@ -56,12 +67,12 @@ class RankedItem:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """An answer.
+    """The answer to a query.
 
     Attributes:
         items: Best first.
-        personalization: How much of it is about the user.
-        model_version: The version that ranked, of a model or a baseline; empty when there was none.
+        personalization: What the answer knows of the user.
+        model_version: Version of the model or baseline that ranked; empty for the fallback.
     """
 
     items: tuple[RankedItem, ...]

@@ -13,6 +13,7 @@ from springtide.interactions import History
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
+from springtide.ranking.binding import BoundQuery
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.model import PartSettings
 
@@ -93,14 +94,17 @@ class BaselineTable:
         baseline: Whose items these are.
         fit_rows: int64 ``[num_items]``, each live item's row in the fit; one of its own, from ``baseline.num_items``
             on, for an item that came after the fit.
-        has_id: bool ``[num_items]``, false for items that were forgotten.
         ids_lineage: Of the ids at that time; another one when an item was forgotten since.
     """
 
     baseline: ServingBaseline
     fit_rows: npt.NDArray[np.int64]
-    has_id: npt.NDArray[np.bool_]
     ids_lineage: str
+
+    @property
+    def num_items(self) -> int:
+        """Number of rows, those of forgotten items included."""
+        return len(self.fit_rows)
 
     @classmethod
     def build(cls, baseline: ServingBaseline, view: GraphView) -> "BaselineTable":
@@ -112,39 +116,32 @@ class BaselineTable:
         return cls(
             baseline,
             np.fromiter(found, np.int64, len(ids)),
-            np.fromiter((bool(item_id) for item_id in ids), bool, len(ids)),
             ids_lineage,
         )
 
     def is_outdated(self, view: GraphView) -> bool:
         """Return whether items have come or were forgotten since."""
         item_type = self.baseline.item_type
-        return view.num_nodes(item_type) > len(self.has_id) or view.nodes(item_type).ids_lineage != self.ids_lineage
+        return view.num_nodes(item_type) > self.num_items or view.nodes(item_type).ids_lineage != self.ids_lineage
 
-    def scores(
-        self, view: GraphView, user_ids: Sequence[str], histories: Sequence[History], moments_ms: Sequence[int]
-    ) -> npt.NDArray[np.float32]:
-        """Return how much each live item suits each user at a moment, float32 ``[n, num_items]``.
+    def scores(self, queries: Sequence[BoundQuery], histories: Sequence[History]) -> npt.NDArray[np.float32]:
+        """Return how much each live item suits the user of each query at its moment, float32 ``[n, num_items]``.
 
         An item that came after the fit gets the lowest score of its row, and no more than 0: it is ranked, but nothing
         is known of it.
 
         Args:
-            view: The graph; a user without a row in it was forgotten, whatever the fit knows.
-            user_ids: Empty for somebody without an id.
-            histories: What each did up to the moment, by live rows.
-            moments_ms: Milliseconds since the Unix epoch.
+            queries: The queries; a user without a row was forgotten, whatever the fit knows.
+            histories: The interactions of each user up to the moment, by live rows.
         """
-        live_rows = view.nodes(USER).ids.rows(user_ids)
         known = self.baseline.user_rows
         user_rows = np.array(
-            [known.get(user_id, -1) if row >= 0 else -1 for user_id, row in zip(user_ids, live_rows, strict=True)],
-            np.int64,
+            [known.get(query.user_id, -1) if query.user_row >= 0 else -1 for query in queries], np.int64
         )
         in_fit = [self._in_fit(history) for history in histories]
         num_fit = self.baseline.num_items
-        of_fit = np.empty((len(histories), num_fit + 1), np.float32)  # The last column is of what came after the fit.
-        times_ms = np.asarray(moments_ms, np.int64)
+        of_fit = np.empty((len(histories), num_fit + 1), np.float32)  # The last column is for items newer than the fit.
+        times_ms = np.array([query.moment.timestamp_ms for query in queries], np.int64)
         for now_ms in np.unique(times_ms).tolist():
             chosen = np.flatnonzero(times_ms == now_ms)
             asked = [in_fit[position] for position in chosen.tolist()]

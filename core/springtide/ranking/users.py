@@ -12,6 +12,7 @@ from springtide.graph.applying import USER
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import History
+from springtide.ranking.binding import BoundQuery
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.neighbourhood import NeighbourhoodGatherer, RecentItems, Values
 from springtide.ranking.query import Personalization
@@ -74,46 +75,39 @@ class Users:
     ) -> None:
         self._edge_types = [rules.edge_type(relation) for relation in rules.positive_relations]
         self._max_history = max_history
-        self._surroundings: NeighbourhoodGatherer | None = None
+        self._gatherer: NeighbourhoodGatherer | None = None
         if model is not None:
             names = [value.partition("=")[0] for value in model.inputs[USER].attribute_values]
-            self._surroundings = NeighbourhoodGatherer(
+            self._gatherer = NeighbourhoodGatherer(
                 USER, model.schema, rules, names, max_history, model.edge_half_life_days
             )
         self._max_bytes = max_bytes
-        self._cached: OrderedDict[int, _CachedUser] = OrderedDict()  # By row; the one asked for last comes last.
+        self._cached_users: OrderedDict[int, _CachedUser] = OrderedDict()  # By row; the one asked for last comes last.
         self._num_bytes = 0
         self._ids_lineage = ""
         self._lock = threading.Lock()  # Over the cache; held for no longer than a look-up takes.
 
     def __len__(self) -> int:
         """Return how many users are cached."""
-        return len(self._cached)
+        return len(self._cached_users)
 
     @property
     def num_bytes(self) -> int:
         """Size of the cached users, in bytes, about."""
         return self._num_bytes
 
-    def find(
-        self, view: GraphView, table: ItemTable | None, user_id: str, recent_rows: npt.NDArray[np.int32], now_ms: int
-    ) -> LiveUser:
-        """Return a user as the graph knows them now.
+    def find(self, view: GraphView, table: ItemTable | None, query: BoundQuery) -> LiveUser:
+        """Return the user of a query as the graph knows them now.
 
         Args:
-            view: The graph.
+            view: The graph, to which the query was bound.
             table: The items, or None without a model.
-            user_id: May be unknown or empty.
-            recent_rows: int32 ``[n]``, rows of items just touched, latest first.
-            now_ms: The moment at which they were.
+            query: Its user, recent items and moment are looked at.
         """
+        row = query.user_row
+        if len(query.recent_rows) or row < 0:
+            return self._make(view, table, query)
         nodes = view.nodes(USER)
-        ids_lineage = nodes.ids_lineage  # Before the row: whoever is forgotten from now on is not cached.
-        row = nodes.ids.row(user_id) if user_id else -1
-        if row >= view.num_nodes(USER):
-            row = -1
-        if len(recent_rows) or row < 0:
-            return self._make(view, table, user_id, row, recent_rows, now_ms)
         edges = [view.edges(edge_type) for edge_type in self._edge_types]
         edges_mark = tuple(of_relation.mark(row) for of_relation in edges)
         attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
@@ -121,11 +115,11 @@ class Users:
         if cached is not None:
             return cached
         attributes = self._attributes(nodes, row)
-        user = self._make(view, table, user_id, row, recent_rows, now_ms)
+        user = self._make(view, table, query)
         # The mark may be of an event that came after the view: such a user is not cached under it.
         if len(user.history.item_rows) and all(of_relation.has_all_targets(row) for of_relation in edges):
             with self._lock:
-                if nodes.ids_lineage == ids_lineage:
+                if nodes.ids.row(query.user_id) == row:  # Else the user was forgotten meanwhile.
                     self._cache(row, _CachedUser(user, edges_mark, attributes_version, attributes))
         return user
 
@@ -136,7 +130,7 @@ class Users:
         if ids_lineage == self._ids_lineage:
             return
         with self._lock:
-            rows = list(self._cached)
+            rows = list(self._cached_users)
             for row, user_id in zip(rows, nodes.ids.ids(rows), strict=True):
                 if not user_id:
                     self._drop(row)
@@ -147,58 +141,51 @@ class Users:
     ) -> LiveUser | None:
         """Return a user from the cache; None if it is not there, or has changed since."""
         with self._lock:
-            cached = self._cached.get(row)
+            cached = self._cached_users.get(row)
             if cached is None or cached.edges_mark != edges_mark:
                 return None
             if cached.attributes_version != attributes_version:  # Somebody's attributes have changed.
                 if cached.attributes != self._attributes(nodes, row):
                     return None
                 cached.attributes_version = attributes_version
-            self._cached.move_to_end(row)
+            self._cached_users.move_to_end(row)
             return cached.user
 
     def _cache(self, row: int, cached: _CachedUser) -> None:
-        if row in self._cached:
+        if row in self._cached_users:
             self._drop(row)
-        self._cached[row] = cached
+        self._cached_users[row] = cached
         self._num_bytes += cached.num_bytes
         while self._num_bytes > self._max_bytes:
-            self._drop(next(iter(self._cached)))
+            self._drop(next(iter(self._cached_users)))
 
     def _drop(self, row: int) -> None:
-        self._num_bytes -= self._cached.pop(row).num_bytes
+        self._num_bytes -= self._cached_users.pop(row).num_bytes
 
     def _attributes(self, nodes: NodeTable, row: int) -> Attributes:
         """Return the attributes that a user's vector depends on; none without a model."""
-        if self._surroundings is None:
+        if self._gatherer is None:
             return (), ()
         return tuple(nodes.category_values(row)), tuple(nodes.number_values(row).items())
 
-    def _make(
-        self,
-        view: GraphView,
-        table: ItemTable | None,
-        user_id: str,
-        row: int,
-        recent_rows: npt.NDArray[np.int32],
-        now_ms: int,
-    ) -> LiveUser:
+    def _make(self, view: GraphView, table: ItemTable | None, query: BoundQuery) -> LiveUser:
+        row, recent_rows, now_ms = query.user_row, query.recent_rows, query.moment.timestamp_ms
         history = self._history(view, row, recent_rows, now_ms)
         if table is None:
             return LiveUser(history, None, "fallback")
         model, side = table.model, table.model.users
-        # Whom the graph has no row for was forgotten, whatever the model still knows.
-        model_row = side.row_of.get(user_id, -1) if row >= 0 else -1
+        # A user without a row in the graph was forgotten, whatever the model still knows.
+        model_row = side.row_of.get(query.user_id, -1) if row >= 0 else -1
         if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
             return LiveUser(history, side.vectors[model_row].numpy(), "learned")
-        is_in_table = history.item_rows < len(table.has_id)
+        is_in_table = history.item_rows < table.num_items
         if model_row < 0 and not is_in_table.any() and not self._has_attributes(view, row):
             return LiveUser(history, None, "context_only")
         level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
         if model_row >= 0:
             level_0 = side.levels[0, model_row : model_row + 1]
-        assert self._surroundings is not None, "there is a table, so there is a model"
-        around = self._surroundings.gather(
+        assert self._gatherer is not None, "there is a table, so there is a model"
+        around = self._gatherer.gather(
             view,
             np.array([row], np.int32),
             functools.partial(table.levels_of, view),

@@ -9,10 +9,10 @@ from springtide.checkpoint import Checkpoint
 from springtide.errors import TrainingError
 from springtide.interactions import Observed
 from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
-from springtide.model.exponents import FALLBACK_EXPONENTS
+from springtide.model.exponents import fallback_exponents
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
-from springtide.ranking.weights import make_grouped_weights
+from springtide.ranking.weights import make_context_weights, make_grouped_weights
 from springtide.settings.model import Settings, TrainingSettings
 from springtide.state import LiveState
 from springtide.training.artifact import (
@@ -139,7 +139,10 @@ def train(
     found = _fit_exponents(network, earlier, interactions, split, base, settings, plugins)
     report(Progress("exponents", 1, 1, found.loss if found else None))
     is_enough = found is not None and found.num_events >= _MIN_EXPONENT_EVENTS
-    fallback = FALLBACK_EXPONENTS if base is None else exponents_of(base.manifest)
+    if base is not None:
+        fallback = exponents_of(base.manifest)
+    else:
+        fallback = fallback_exponents(make_context_weights(settings.ranking, plugins))
     offsets = state.position.next_offsets if state.position else {}
     record = TrainingRecord(
         mode,

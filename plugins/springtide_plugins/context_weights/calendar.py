@@ -15,6 +15,7 @@ from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 _PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5
 _NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
+_YEAR_WORDS = "wanted {lift} as much as usual at this time of year"
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
 
 
@@ -41,10 +42,10 @@ class Calendar(ContextWeight):
     """
 
     factors = (
-        Factor("hour"),
-        Factor("weekday"),
-        Factor("year", needs_whole_history=True),
-        Factor("year_near"),
+        Factor("hour", words="wanted {lift} as much as usual at this hour"),
+        Factor("weekday", words="wanted {lift} as much as usual on this day of the week"),
+        Factor("year", needs_whole_history=True, words=_YEAR_WORDS, shares_lift=True),
+        Factor("year_near", words=_YEAR_WORDS, shares_lift=True),
     )
     context_keys = (TIME_ZONE,)
 

@@ -14,6 +14,11 @@ from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Edges = Annotated[tuple[float, ...], Field(min_length=1)]
 
+_WORDS = {
+    "place": "wanted {lift} as much as usual in this place",
+    "weather": "wanted {lift} as much as usual in this weather",
+}
+
 
 class Circumstances(ContextWeight):
     """An item's share of the interactions under a circumstance over its share under any; one factor for each.
@@ -30,7 +35,7 @@ class Circumstances(ContextWeight):
     """
 
     def __init__(self, keys: Sequence[str], half_life_days: float | None, prior: float, max_values: int) -> None:
-        self.factors = tuple(Factor(key) for key in keys)
+        self.factors = tuple(Factor(key, words=_WORDS.get(key, "")) for key in keys)
         self.context_keys = tuple(keys)
         self.prior = prior
         self.max_values = max_values

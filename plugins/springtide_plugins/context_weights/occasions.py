@@ -50,7 +50,7 @@ class Occasions(ContextWeight):
         half_life_days: How fast what was seen fades; None for never.
     """
 
-    factors = (Factor("near", needs_whole_history=True),)
+    factors = (Factor("near", needs_whole_history=True, words="wanted {lift} as much as usual around this occasion"),)
     context_keys = (TIME_ZONE,)
 
     def __init__(

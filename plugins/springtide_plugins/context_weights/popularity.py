@@ -21,7 +21,7 @@ class Popularity(ContextWeight):
         prior: Interactions that every item is given beforehand, above 0.
     """
 
-    factors = (Factor("share"),)
+    factors = (Factor("share", words="chosen {lift} as often as the average item", fallback_exponent=1.0),)
 
     def __init__(self, prior: PositiveFloat = 1.0) -> None:
         self.prior = prior

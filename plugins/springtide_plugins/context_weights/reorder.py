@@ -27,7 +27,7 @@ class Reorder(ContextWeight):
         max_pairs: How many pairs of user and item are remembered.
     """
 
-    factors = (Factor("rate", is_signed=True),)
+    factors = (Factor("rate", is_signed=True, words="had again {lift} as often as the usual item"),)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from springtide.plugins.contracts import ContextWeight, Factor, History, Moment
 from springtide_plugins.context_weights.counts import HalfLives
 
 _DECAYED_FLOOR = 0.05  # A single event 4.3 half-lives ago: what is fainter counts as gone.
+_FALLBACK_EXPONENTS = {30.0: 0.5}  # By half-life in days, before any model has learned exponents.
 _SHORTEST_DAYS = 1e-3  # A minute and a half: the logarithm of no time at all is not finite.
 
 
@@ -25,9 +26,17 @@ class Repeat(ContextWeight):
     def __init__(self, half_lives_days: HalfLives = (30.0, 90.0)) -> None:
         self._half_lives_ms = tuple(days * MS_PER_DAY for days in half_lives_days)
         self.factors = (
-            Factor("had", is_signed=True),
-            Factor("count", is_signed=True),
-            *(Factor(f"recent_{days:g}d", is_signed=True) for days in half_lives_days),
+            Factor("had", is_signed=True, habit="had", fallback_exponent_seen=3.0),
+            Factor("count", is_signed=True, habit="had", fallback_exponent_seen=1.0),
+            *(
+                Factor(
+                    f"recent_{days:g}d",
+                    is_signed=True,
+                    habit="had",
+                    fallback_exponent_seen=_FALLBACK_EXPONENTS.get(days),
+                )
+                for days in half_lives_days
+            ),
         )
 
     def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32] | None:
@@ -58,7 +67,7 @@ class Cycle(ContextWeight):
         width: Standard deviation of the bump, in units of the logarithm of the ratio, above 0.
     """
 
-    factors = (Factor("due", is_signed=True),)
+    factors = (Factor("due", is_signed=True, habit="due"),)
 
     def __init__(
         self, usual_gap_days: PositiveFloat = 30.0, prior: PositiveFloat = 1.0, width: PositiveFloat = 0.7

@@ -19,7 +19,7 @@ class Session(ContextWeight):
         window_minutes: How long an interaction belongs to the session, in minutes, above 0.
     """
 
-    factors = (Factor("touched", is_signed=True), Factor("strength", is_signed=True))
+    factors = (Factor("touched", is_signed=True, habit="session"), Factor("strength", is_signed=True, habit="session"))
 
     def __init__(self, window_minutes: PositiveFloat = 30.0) -> None:
         self._window_ms = window_minutes * _MS_PER_MINUTE

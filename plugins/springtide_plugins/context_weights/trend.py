@@ -11,6 +11,8 @@ from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
 from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, HalfLives, log_lift, shrunk_log_lift
 
+_FALLBACK_EXPONENTS = {1.0: 0.5, 28.0: 0.5}  # By half-life in days, before any model has learned exponents.
+
 
 class Trend(ContextWeight):
     """An item's recent share of interactions over its usual share.
@@ -31,7 +33,15 @@ class Trend(ContextWeight):
 
     def __init__(self, half_lives_days: HalfLives = (1.0, 7.0, 28.0), prior: PositiveFloat = 2.0) -> None:
         self.prior = prior
-        self.factors = tuple(Factor(f"{days:g}d", is_short_lived=True) for days in half_lives_days)
+        self.factors = tuple(
+            Factor(
+                f"{days:g}d",
+                is_short_lived=True,
+                words="wanted {lift} as much of late as it usually is",
+                fallback_exponent=_FALLBACK_EXPONENTS.get(days, 0.0),
+            )
+            for days in half_lives_days
+        )
         self._recent = [DecayedCounts(days * MS_PER_DAY) for days in half_lives_days]
         self._usual = DecayedCounts(np.inf)
         self._groups = NO_GROUPS

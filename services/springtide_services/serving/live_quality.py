@@ -15,6 +15,7 @@ from springtide.events.model import EventBatch, Interactions
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
+from springtide.ranking.measuring import item_ranks
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.settings.model import LiveQualitySettings
@@ -147,10 +148,11 @@ class LiveQuality:
         user_rows = view.nodes(USER).ids.rows(user_ids)
         item_rows = view.nodes(self._state.rules.item_type).ids.rows(item_ids)
         is_new = self._are_new(view, user_rows, item_rows)
-        version = self._ranker.model_version
-        ranks = np.where(item_rows < 0, MISSED, self._ranker.ranks(queries, item_ids))
+        scorer = self._ranker.scorer()
+        version = scorer.version
+        ranks = np.where(item_rows < 0, MISSED, item_ranks(scorer, queries, item_ids))
         if self._ranker.model_version != version:
-            return  # Swapped meanwhile: nobody knows which of the two answered.
+            return  # Swapped meanwhile: the figures of a version that is no longer served are closed.
         with self._lock:
             drop = self._windows.add(version, ranks, is_new)
             if drop is not None:

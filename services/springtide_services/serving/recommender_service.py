@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from springtide.clock import wall_ms
-from springtide.ranking.filters import check_query
+from springtide.ranking.binding import check_query
+from springtide.ranking.explain import explain
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings
@@ -89,7 +90,7 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         """Say why one item has its place."""
         loaded = self._loaded()
         item, query = translation.to_item(request), translation.to_explain_query(request, wall_ms())
-        return translation.to_explain_response(await asyncio.to_thread(loaded.ranker.explain, query, item))
+        return translation.to_explain_response(await asyncio.to_thread(explain, loaded.ranker.scorer(), query, item))
 
     def _loaded(self) -> RecommenderDependencies:
         if self.loaded is None:

@@ -201,7 +201,7 @@ def to_explain_response(explanation: Explanation) -> pb.ExplainResponse:
                 weight=math.exp(sum(term.log_weight for term in terms)),
                 factors=[
                     pb.FactorExplanation(
-                        name=term.factor,
+                        name=term.factor.name,
                         lift=math.exp(term.log_lift),
                         exponent=term.exponent,
                         weight=math.exp(term.log_weight),

@@ -11,7 +11,7 @@ from springtide.errors import ModelError, TrainingError
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
 from springtide.model.artifact import exponents_of
 from springtide.model.attributes import Attributes
-from springtide.model.exponents import FALLBACK_EXPONENTS
+from springtide.model.exponents import Exponents, TermExponents, fallback_exponents
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.serving_model import ServingModel
@@ -223,21 +223,26 @@ def test_steps_are_added_until_all_users_have_been_passed_over(state):
 
 def test_few_events_give_the_fallback_exponents():
     # A quarter of 144 interactions are fewer than 50.
-    assert exponents_of(quick_model(even_odd_state(18)).manifest) == FALLBACK_EXPONENTS
+    names = ("popularity", "calendar", "trend", "repeat")
+    settings = quick_settings(ranking={"context_weights": {name: {} for name in names}})
+    popular = {"popularity": {"share": 1.0}, "trend": {"1d": 0.5, "28d": 0.5}}
+    habit = {"repeat": {"had": 3.0, "count": 1.0, "recent_30d": 0.5}}
+    expected = Exponents(TermExponents(1.0, popular), TermExponents(1.0, {**popular, **habit}))
+    assert exponents_of(quick_model(even_odd_state(18, settings), settings).manifest) == expected
 
 
 def test_slice_is_widened_up_to_a_quarter():
     # 7 % of 264 interactions are 18; a quarter are 66.
     model = quick_model(even_odd_state(24))
     assert model.manifest.metrics["exponent_events"] == 66
-    assert exponents_of(model.manifest) != FALLBACK_EXPONENTS
+    assert exponents_of(model.manifest) != fallback_exponents({})
 
 
 def test_exponents_are_learned_where_there_are_enough_events(state):
     settings = quick_settings(training={"exponent_slice": 0.4}, ranking={"context_weights": {"popularity": {}}})
     learned = quick_model(even_odd_state(settings=settings), settings)
     assert learned.manifest.metrics["exponent_events"] > 50
-    assert exponents_of(learned.manifest) != FALLBACK_EXPONENTS
+    assert exponents_of(learned.manifest).unseen.factors["popularity"]["share"] != 1.0, "the fallback"
     assert learned.manifest.temperature == pytest.approx(1 / exponents_of(learned.manifest).unseen.cosine)
 
 

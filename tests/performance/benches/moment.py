@@ -109,7 +109,7 @@ def _made_ms(sizes: Sizes, state: LiveState, exponents: Exponents, moment: Momen
 
 
 def _scoring(ranker: Ranker, queries: Sequence[Query]) -> Callable[[], object]:
-    return lambda: ranker._scorer.score(ranker._serving, ranker._state.graph.view(), queries)
+    return lambda: ranker.scorer().score(queries)
 
 
 def _answering(ranker: Ranker, queries: Sequence[Query]) -> Callable[[], object]:

@@ -16,8 +16,10 @@ from springtide.model.registry import ModelStore
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
+from springtide.ranking.measuring import item_ranks
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
+from springtide.ranking.scoring import Scorer
 from springtide.ranking.serving_baseline import load_served
 from springtide.settings.model import LiveQualitySettings, PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
@@ -56,15 +58,15 @@ class SlowRanker(Ranker):
 
     clock: Clock
 
-    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    def scorer(self) -> Scorer:
         self.clock.now_s += 0.1
-        return super().ranks(queries, item_ids)
+        return super().scorer()
 
 
 class BrokenRanker(Ranker):
     """Cannot rank."""
 
-    def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    def scorer(self) -> Scorer:
         raise RuntimeError("a part that cannot rank")
 
 
@@ -143,15 +145,17 @@ def test_late_events_are_not_asked_for(quality_of: Callable[..., LiveQuality], s
     assert num_asked(quality) == 1
 
 
-def test_the_moment_is_the_event_s_own(quality_of: Callable[..., LiveQuality], state: LiveState) -> None:
+def test_the_moment_is_the_event_s_own(
+    quality_of: Callable[..., LiveQuality], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[Query] = []
 
-    class Noting(Ranker):
-        def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-            asked.extend(queries)
-            return super().ranks(queries, item_ids)
+    def noting(scorer: Scorer, queries: Sequence[Query], item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        asked.extend(queries)
+        return item_ranks(scorer, queries, item_ids)
 
-    quality = quality_of(Noting(state, SETTINGS.ranking))
+    monkeypatch.setattr(live_quality, "item_ranks", noting)
+    quality = quality_of()
     interactions = interactions_of([("ann", "milk", 77)])
     context = {"place": "Oslo", "time_zone": "Europe/Oslo"}
     quality.measure(EventBatch(type(interactions)(**{**_fields(interactions), "contexts": [context]})))

@@ -37,15 +37,16 @@ def reliability(ranker: Ranker, interactions: Interactions, split: Split, moment
     """
     users = np.unique(interactions.user_codes[split.test])
     users = users[np.linspace(0, len(users) - 1, min(_MAX_USERS, len(users))).astype(np.int64)]
+    scorer = ranker.scorer()
     predicted, observed = [], []
     for first in range(0, len(users), _QUERIES_AT_ONCE):
         chunk = users[first : first + _QUERIES_AT_ONCE]
-        scores = ranker.scores([Query(moment, user_id=interactions.user_ids[user]) for user in chunk])
+        scores = scorer.score([Query(moment, user_id=interactions.user_ids[user]) for user in chunk]).scores
         count = min(K, scores.shape[1])
         best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
         logits = np.take_along_axis(scores, best, 1).astype(np.float64)
         predicted.append(np.exp(logits - logsumexp(scores.astype(np.float64), axis=1, keepdims=True)))
-        observed.append(_shares(interactions, split, chunk, [ranker.item_ids(of_user) for of_user in best]))
+        observed.append(_shares(interactions, split, chunk, [scorer.item_ids(of_user) for of_user in best]))
     return binned(np.concatenate(predicted).ravel(), np.concatenate(observed).ravel())
 
 

@@ -20,6 +20,8 @@ from springtide.graph.applying import USER
 from springtide.interactions import Observed
 from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
+from springtide.ranking.binding import BoundQuery
+from springtide.ranking.measuring import item_ranks_and_unseen
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import Served
@@ -32,7 +34,6 @@ from springtide.training.loop import OnProgress, Progress
 __all__ = ["Contestant", "Replayed", "replay", "state_of_past"]
 
 _NUM_REFRESHES = 24  # Of the items' vectors and of weights that no bucket tells apart; a server does so every second.
-_NO_ROWS = np.empty(0, np.int32)
 
 Int64s = npt.NDArray[np.int64]
 
@@ -210,7 +211,7 @@ class _Ranked:
         self._ranker.swap(self._model)  # Also makes weights anew that are kept for as long as their bucket lasts.
 
     def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
-        return self._ranker.both_ranks(queries, item_ids)
+        return item_ranks_and_unseen(self._ranker.scorer(), queries, item_ids)
 
 
 class _Fitted:
@@ -234,8 +235,11 @@ class _Fitted:
     def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
         view = self._state.graph.view()
         now_ms = queries[0].moment.timestamp_ms  # Of them all.
-        histories = [self._users.find(view, None, query.user_id, _NO_ROWS, now_ms).history for query in queries]
         user_rows = view.nodes(USER).ids.rows([query.user_id for query in queries])
+        bound = [
+            BoundQuery(query.user_id, row, query.moment) for query, row in zip(queries, user_rows.tolist(), strict=True)
+        ]
+        histories = [self._users.find(view, None, query).history for query in bound]
         scores = self._baseline.scores(user_rows.astype(np.int64), histories, now_ms)
         scores[:, self._forgotten] = -np.inf
         rows = view.nodes(self._state.rules.item_type).ids.rows(item_ids)

@@ -1,33 +1,60 @@
 """What a context weight is: how much likelier an item is here and now than usual."""
 
+import string
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.interactions import History, ItemGroups, Moment, Observed
 
+Habit = Literal["had", "due", "session"]
+
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One term of a context weight that gets its own learned exponent.
+    """One term of a context weight, with an exponent of its own.
 
     Attributes:
         name: Such as ``hour``; unique within its weight.
-        is_signed: Whether the exponent may be negative; lifts are not, habits are.
+        is_signed: Whether the learned exponent may be negative. It may for habits, and may not for lifts.
         needs_whole_history: Whether the exponent is learned on moments of the whole history, not of the latest slice:
             the time of year does not change within a few weeks. The term must be about how items differ with the
             moment, since it is learned without cosines.
         is_short_lived: Whether what it says holds for a while only, as a trend does. Where everything is frozen, its
             exponent is learned over several starts, since at one alone chance decides.
+        words: What an explanation says when the factor speaks for an item. ``{lift}`` stands for the lift, such as
+            ``2.0×``: ``wanted {lift} as much as usual at this hour``. Factors with the same words are one reason. If
+            empty, the explanation gives the factor's name and number.
+        shares_lift: Whether factors with the same words split one lift between them, so that the words give the product
+            of their lifts. By default they give the strongest lift.
+        habit: What the factor says of the user's habit with an item they had: ``had`` (whether, how often, how lately),
+            ``due`` (1 where it is about due, near 0 where not) or ``session`` (touched within the last minutes). All
+            such factors are one reason, which the explanation words with the user's own numbers, not with ``words``.
+            None for any other factor.
+        fallback_exponent: Exponent before any model has learned one.
+        fallback_exponent_seen: The same for items that the user has seen; None for the same as ``fallback_exponent``.
+
+    Raises:
+        ValueError: If ``words`` have a placeholder other than ``{lift}``.
     """
 
     name: str
     is_signed: bool = False
     needs_whole_history: bool = False
     is_short_lived: bool = False
+    words: str = ""
+    shares_lift: bool = False
+    habit: Habit | None = None
+    fallback_exponent: float = 0.0
+    fallback_exponent_seen: float | None = None
+
+    def __post_init__(self) -> None:
+        fields = {field for _, field, _, _ in string.Formatter().parse(self.words) if field is not None}
+        if fields - {"lift"}:
+            raise ValueError(f"factor {self.name!r}: wanted words with {{lift}} alone, got {self.words!r}")
 
 
 class ContextWeight:
@@ -38,39 +65,41 @@ class ContextWeight:
 
     Attributes:
         factors: The terms, each with its own exponent, in the order of every array below.
-        context_keys: Circumstances that it looks at: those are kept with every edge, so that exponents can be learned.
+        context_keys: Circumstances that the weight looks at. They are kept with every edge, so that exponents can be
+            learned.
     """
 
     factors: tuple[Factor, ...] = (Factor("lift"),)
     context_keys: tuple[str, ...] = ()
 
     def regroup(self, groups: ItemGroups) -> None:
-        """Take what items belong to, so that an item seldom seen can borrow from its kind. Not needed by default.
+        """Take the groups of items, so that an item with few interactions can borrow from its group.
 
-        Called by a background thread whenever attributes of items have changed; the arrays are not changed later.
+        Called by a background thread whenever attributes of items have changed; the arrays do not change later. By
+        default it does nothing.
         """
 
     def observe(self, observed: Observed) -> None:
-        """Learn from interactions, in any order; rows may be new. Called by one thread. Nothing to learn by default."""
+        """Learn from interactions, in any order; rows may be new. Called by one thread. By default it does nothing."""
 
     def bucket(self, moment: Moment) -> Hashable:
-        """Return a key: moments with the same key have the same item lifts. None if there is no item-side term."""
+        """Return a key: moments with the same key have the same item lifts. None if the weight has no item side."""
         return None
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
-        """Return float32 ``[num_factors, num_items]`` of log lifts at the moment, or None if all are neutral."""
+        """Return the log lifts at the moment, float32 ``[num_factors, num_items]``, or None if all are neutral."""
         return None
 
     def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32] | None:
-        """Return float32 ``[num_factors, num_distinct]`` for the user's distinct items, or None if all are neutral.
+        """Return the terms of the user's seen items, float32 ``[num_factors, num_distinct]``, or None if all are 0.
 
         The items are those of ``history.distinct()``, in its order; for all other items the terms are 0.
         """
         return None
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what was learned, as named arrays for the checkpoint: copies, safe to write later."""
+        """Return what was learned, as named arrays for the checkpoint. They are copies, safe to write later."""
         return {}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what ``state`` gave."""
+        """Continue from what ``state`` returned."""

@@ -1,0 +1,81 @@
+"""All that is served at one time: a model or a baseline over the live items, and the caches that belong to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from springtide.graph.view import GraphView
+from springtide.model.exponents import NO_EXPONENTS, Exponents, fallback_exponents
+from springtide.plugins.contracts import ContextWeight
+from springtide.ranking.item_table import ItemTable
+from springtide.ranking.moments import MomentCache
+from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
+from springtide.ranking.users import Users
+from springtide.settings.interaction_rules import InteractionRules
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """All that is served at one time. It is replaced as a whole, so a request sees one version of everything.
+
+    Attributes:
+        table: The live items' vectors; None without a model.
+        baseline: The live items as a baseline knows them; None without a baseline. Without both, the fallback serves.
+        exponents: How much each term of a score counts.
+        moments: The cache of item weights.
+        users: The cache of users.
+    """
+
+    table: ItemTable | None
+    baseline: BaselineTable | None
+    exponents: Exponents
+    moments: MomentCache
+    users: Users
+
+    @property
+    def version(self) -> str:
+        """Registry version of the model or the baseline; empty for the fallback."""
+        if self.baseline is not None:
+            return self.baseline.baseline.version
+        return "" if self.table is None else self.table.model.version
+
+    def num_items(self, view: GraphView, item_type: str) -> int:
+        """Return how many items are ranked, forgotten ones included: those of the table, or of the view without one."""
+        table = self.baseline or self.table
+        return view.num_nodes(item_type) if table is None else table.num_items
+
+
+class ServingMaker:
+    """Makes what is served, over one stream's context weights.
+
+    Args:
+        context_weights: By name.
+        rules: The interaction rules.
+        max_history: Latest interactions of a user that are looked at, for each relation.
+    """
+
+    def __init__(self, context_weights: Mapping[str, ContextWeight], rules: InteractionRules, max_history: int) -> None:
+        self._context_weights = context_weights
+        self._rules = rules
+        self._max_history = max_history
+
+    def make(self, served: Served | None, view: GraphView) -> Serving:
+        """Return what serves a model or a baseline; None for the fallback. Its caches are empty."""
+        if isinstance(served, ServingBaseline):
+            users = Users(self._rules, self._max_history, None)
+            moments = MomentCache(self._context_weights, NO_EXPONENTS)
+            return Serving(None, BaselineTable.build(served, view), NO_EXPONENTS, moments, users)
+        exponents = fallback_exponents(self._context_weights) if served is None else served.exponents
+        table = None if served is None else ItemTable.build(served, view, self._rules)
+        users = Users(self._rules, self._max_history, served)
+        return Serving(table, None, exponents, MomentCache(self._context_weights, exponents), users)
+
+    def refreshed(self, serving: Serving, view: GraphView) -> Serving:
+        """Return what is served with the items as they are now; the same object if nothing has changed."""
+        table, baseline = serving.table, serving.baseline
+        if baseline is not None and baseline.is_outdated(view):
+            return replace(serving, baseline=BaselineTable.build(baseline.baseline, view))
+        if table is not None and table.is_outdated(view):
+            fresh = ItemTable.build(table.model, view, self._rules)
+            # Cached users have vectors that came from the items of the old table.
+            return replace(serving, table=fresh, users=Users(self._rules, self._max_history, table.model))
+        return serving
