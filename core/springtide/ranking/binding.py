@@ -1,7 +1,7 @@
 """Binding a query to the graph as it is: ids become rows, and names are checked, once for all that follows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ ANY = "*"
 _NO_ROWS: Rows = np.empty(0, np.int32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BoundQuery:
     """A query whose ids were looked up in a view of the graph.
 
@@ -35,10 +35,10 @@ class BoundQuery:
     user_id: str
     user_row: int
     moment: Moment
-    recent_rows: Rows = _NO_ROWS
+    recent_rows: Rows = field(default_factory=lambda: _NO_ROWS)
     count: int = 1
     allowed: npt.NDArray[np.bool_] | None = None
-    excluded_rows: Rows = _NO_ROWS
+    excluded_rows: Rows = field(default_factory=lambda: _NO_ROWS)
 
     def mask(self, scores: npt.NDArray[np.float32]) -> None:
         """Set the items that the query leaves out to ``-inf``, in place; scores are float32 ``[num_items]``."""

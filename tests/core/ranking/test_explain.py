@@ -1,24 +1,29 @@
-"""Why an item has its place: the terms add up to the score, and the strongest are put into words."""
+"""Why an item has its rank: the terms add up to the score, and the strongest are put into words."""
 
 import dataclasses
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from springtide.clock import MS_PER_DAY
 from springtide.errors import InvalidRequestError
+from springtide.events.model import EventBatch, NodeDelete
 from springtide.model.exponents import Exponents, TermExponents
-from springtide.plugins.contracts import History, Moment
+from springtide.plugins.contracts import ContextWeight, Factor, History, Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.explain import FactorTerm, Habit, factor_terms, habit_of, sentence_of
+from springtide.ranking.explain import explain, factor_terms
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
+from springtide.ranking.reasons import FactorTerm, ItemHabit, habit_of, sentence_of
 from springtide.ranking.serving_model import ServingModel
-from springtide.testing import even_odd_events, even_odd_state, history_of, quick_model, quick_settings
+from springtide.settings.model import PartSettings
+from springtide.testing import even_odd_events, even_odd_state, history_of, interactions_of, quick_model, quick_settings
 from springtide_plugins.context_weights.repeat import Cycle
 from springtide_plugins.context_weights.session import Session
 
+PLUGINS = load_plugins()
 SIZE = 24
 NOW = Moment(even_odd_events(SIZE)[-1][2] + 1_000)
 EXPONENTS = Exponents(
@@ -31,8 +36,16 @@ EXPONENTS = Exponents(
 )
 
 
-def term(weight: str, factor: str, lift: float, exponent: float = 1.0) -> FactorTerm:
-    return FactorTerm(weight, factor, math.log(lift), exponent)
+def factor_of(weight: str, name: str) -> Factor:
+    """Return a factor of a built-in context weight; for ``tides``, which is none, one without words."""
+    if weight == "tides":
+        return Factor(name)
+    made = PLUGINS.make("context weight", PartSettings(name=weight))
+    return next(factor for factor in made.factors if factor.name == name)
+
+
+def term(weight: str, name: str, lift: float, exponent: float = 1.0) -> FactorTerm:
+    return FactorTerm(weight, factor_of(weight, name), math.log(lift), exponent)
 
 
 @pytest.fixture
@@ -40,7 +53,7 @@ def ranker() -> Ranker:
     names = ("popularity", "calendar", "trend", "repeat")
     settings = quick_settings(model={"width": 16}, ranking={"context_weights": {name: {} for name in names}})
     state = even_odd_state(SIZE, settings)
-    model = ServingModel.from_artifact(quick_model(state, settings), load_plugins())
+    model = ServingModel.from_artifact(quick_model(state, settings), PLUGINS)
     ranker = Ranker(state, settings.ranking)
     ranker.swap(dataclasses.replace(model, version="000001", exponents=EXPONENTS))
     return ranker
@@ -91,12 +104,12 @@ def test_strongest_reasons_come_first_and_weak_ones_not_at_all() -> None:
 @pytest.mark.parametrize(
     ("habit", "words"),
     [
-        (Habit(4, 12.3, 11.2), "you choose it about every 12 days, and last did 11 days ago"),
-        (Habit(9, 1.2, 0.3), "you choose it about every day, and last did today"),
-        (Habit(1, None, 1.1), "you chose it yesterday"),
+        (ItemHabit(4, 12.3, 11.2), "you choose it about every 12 days, and last did 11 days ago"),
+        (ItemHabit(9, 1.2, 0.3), "you choose it about every day, and last did today"),
+        (ItemHabit(1, None, 1.1), "you chose it yesterday"),
     ],
 )
-def test_habit_is_worded_where_it_speaks_for_the_item(habit: Habit, words: str) -> None:
+def test_habit_is_worded_where_it_speaks_for_the_item(habit: ItemHabit, words: str) -> None:
     terms = [term("repeat", "had", math.e, 2.0), term("repeat", "count", 3.0, -0.5)]
 
     assert sentence_of(terms, habit=habit) == words
@@ -108,28 +121,32 @@ def test_habit_is_worded_where_it_speaks_for_the_item(habit: Habit, words: str) 
     [
         # The bump is 1 where the usual gap has passed; e^0.6 is 1.8.
         (
-            Habit(4, 12.3, 11.2),
-            [FactorTerm("cycle", "due", 0.99, 0.6)],
+            ItemHabit(4, 12.3, 11.2),
+            [FactorTerm("cycle", factor_of("cycle", "due"), 0.99, 0.6)],
             "it is about due: you choose it about every 12 days, and last did 11 days ago",
         ),
-        (Habit(1, None, 28.4), [FactorTerm("cycle", "due", 0.98, 0.6)], "it is about due: you chose it 28 days ago"),
+        (
+            ItemHabit(1, None, 28.4),
+            [FactorTerm("cycle", factor_of("cycle", "due"), 0.98, 0.6)],
+            "it is about due: you chose it 28 days ago",
+        ),
         # A bump of 0.1 is no word for being due, however large its exponent.
         (
-            Habit(4, 12.3, 2.1),
-            [FactorTerm("cycle", "due", 0.1, 4.0)],
+            ItemHabit(4, 12.3, 2.1),
+            [FactorTerm("cycle", factor_of("cycle", "due"), 0.1, 4.0)],
             "you choose it about every 12 days, and last did 2 days ago",
         ),
-        (Habit(1, None, 4 / 1_440), [term("session", "touched", math.e, 2.0)], "you touched it 4 minutes ago"),
-        (Habit(1, None, 70 / 86_400), [term("session", "strength", 1.75, 2.0)], "you touched it a minute ago"),
-        (Habit(1, None, 20 / 86_400), [term("session", "touched", math.e, 2.0)], "you touched it just now"),
+        (ItemHabit(1, None, 4 / 1_440), [term("session", "touched", math.e, 2.0)], "you touched it 4 minutes ago"),
+        (ItemHabit(1, None, 70 / 86_400), [term("session", "strength", 1.75, 2.0)], "you touched it a minute ago"),
+        (ItemHabit(1, None, 20 / 86_400), [term("session", "touched", math.e, 2.0)], "you touched it just now"),
         (
-            Habit(5, 7.2, 3 / 1_440),
+            ItemHabit(5, 7.2, 3 / 1_440),
             [term("session", "touched", math.e, 1.0), term("repeat", "had", math.e, 0.5)],
             "you touched it 3 minutes ago, and choose it about every 7 days",
         ),
         # RecentItems counts for it, how strongly against it: together they do not speak for it, habit alone does.
         (
-            Habit(5, 7.2, 3 / 1_440),
+            ItemHabit(5, 7.2, 3 / 1_440),
             [
                 term("session", "touched", math.e, 1.0),
                 term("session", "strength", 2.0, -1.5),
@@ -139,14 +156,16 @@ def test_habit_is_worded_where_it_speaks_for_the_item(habit: Habit, words: str) 
         ),
     ],
 )
-def test_what_is_due_and_what_was_just_touched_are_worded(habit: Habit, terms: list[FactorTerm], words: str) -> None:
+def test_what_is_due_and_what_was_just_touched_are_worded(
+    habit: ItemHabit, terms: list[FactorTerm], words: str
+) -> None:
     assert sentence_of(terms, habit=habit) == words
 
 
 def test_what_was_just_bought_and_is_not_bought_again_is_no_reason() -> None:
     terms = [term("repeat", "had", math.e, 1.0), term("session", "touched", math.e, -1.5)]
 
-    assert sentence_of(terms, habit=Habit(1, None, 0.001)) == ""
+    assert sentence_of(terms, habit=ItemHabit(1, None, 0.001)) == ""
 
 
 def test_sentence_of_a_real_history_tells_its_own_numbers() -> None:
@@ -173,8 +192,8 @@ def test_habit_counts_days_and_the_gaps_between_them() -> None:
     days = np.array([30, 29, 20, 10, 10])
     history = History(np.array([7, 8, 7, 7, 7], np.int32), days * MS_PER_DAY + 5, np.ones(5, np.float32))
 
-    assert habit_of(history, 7, 33 * MS_PER_DAY + 5) == Habit(num_days=3, gap_days=10.0, days_since=3.0)
-    assert habit_of(history, 8, 33 * MS_PER_DAY + 5) == Habit(num_days=1, gap_days=None, days_since=4.0)
+    assert habit_of(history, 7, 33 * MS_PER_DAY + 5) == ItemHabit(num_days=3, gap_days=10.0, days_since=3.0)
+    assert habit_of(history, 8, 33 * MS_PER_DAY + 5) == ItemHabit(num_days=1, gap_days=None, days_since=4.0)
     assert habit_of(history, 9, 33 * MS_PER_DAY) is None
 
 
@@ -183,7 +202,7 @@ def test_explanation_adds_up_to_the_score_and_the_place_of_the_ranking(ranker: R
     [ranking] = ranker.recommend([query])
 
     for place, item in enumerate(ranking.items, start=1):
-        explanation = ranker.explain(query, item.item_id)
+        explanation = explain(ranker.scorer(), query, item.item_id)
         assert explanation.score == pytest.approx(item.score, abs=1e-4)
         assert explanation.cosine == pytest.approx(item.cosine, abs=1e-5)
         assert explanation.rank == place
@@ -195,8 +214,8 @@ def test_explanation_adds_up_to_the_score_and_the_place_of_the_ranking(ranker: R
 
 
 def test_every_factor_is_there_with_its_exponent(ranker: Ranker) -> None:
-    terms = ranker.explain(Query(NOW, user_id="u3"), "i4").terms
-    of_calendar = {term.factor: term.exponent for term in terms if term.weight == "calendar"}
+    terms = explain(ranker.scorer(), Query(NOW, user_id="u3"), "i4").terms
+    of_calendar = {term.factor.name: term.exponent for term in terms if term.weight == "calendar"}
 
     assert of_calendar == pytest.approx({"hour": 0.3, "weekday": 0.0, "year": 1.0, "year_near": 0.0})
     assert {term.log_lift for term in terms if term.weight == "repeat"} == {0.0}
@@ -204,10 +223,77 @@ def test_every_factor_is_there_with_its_exponent(ranker: Ranker) -> None:
 
 def test_unknown_item_is_refused(ranker: Ranker) -> None:
     with pytest.raises(InvalidRequestError, match="no item with the id 'nothing'"):
-        ranker.explain(Query(NOW, user_id="u3"), "nothing")
+        explain(ranker.scorer(), Query(NOW, user_id="u3"), "nothing")
 
 
 def test_unknown_time_zone_is_the_default_one(ranker: Ranker) -> None:
     lost = dataclasses.replace(NOW, attributes={"time_zone": "Nowhere/At_All"})
 
-    assert ranker.explain(Query(lost, user_id="u3"), "i3") == ranker.explain(Query(NOW, user_id="u3"), "i3")
+    assert explain(ranker.scorer(), Query(lost, user_id="u3"), "i3") == explain(
+        ranker.scorer(), Query(NOW, user_id="u3"), "i3"
+    )
+
+
+def test_forgotten_items_do_not_count_in_the_rank(ranker: Ranker) -> None:
+    query = Query(NOW, user_id="u3", count=SIZE)
+    best, second, *_ = ranker.recommend([query])[0].items
+    assert explain(ranker.scorer(), query, second.item_id).rank == 2
+
+    delete = NodeDelete("item", best.item_id, NOW.timestamp_ms)
+    ranker._state.apply(EventBatch(interactions_of([]), deletes=[delete]))
+
+    assert explain(ranker.scorer(), query, second.item_id).rank == 1
+    with pytest.raises(InvalidRequestError, match="no item with the id"):
+        explain(ranker.scorer(), query, best.item_id)
+
+
+@pytest.mark.parametrize("has_model", [True, False])
+def test_forgotten_items_do_not_count_in_the_rank_after_a_refresh(ranker: Ranker, has_model: bool) -> None:
+    if not has_model:
+        ranker.swap(None)
+    query = Query(NOW, user_id="u3", count=SIZE)
+    best, second, *_ = ranker.recommend([query])[0].items
+    delete = NodeDelete("item", best.item_id, NOW.timestamp_ms)
+    ranker._state.apply(EventBatch(interactions_of([]), deletes=[delete]))
+    ranker.refresh()
+
+    assert explain(ranker.scorer(), query, second.item_id).rank == 1
+
+
+class Tides(ContextWeight):
+    """Item 4 is wanted three times as much at high tide, and the user's items are had with the moon."""
+
+    factors = (
+        Factor("high", words="wanted {lift} as much as usual at high tide"),
+        Factor("moon", is_signed=True, habit="had"),
+    )
+
+    def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
+        lifts = np.zeros((2, num_items), np.float32)
+        lifts[0, 4] = math.log(3)
+        return lifts
+
+    def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32]:
+        items, _ = history.distinct()
+        return np.stack([np.zeros(len(items)), np.ones(len(items))]).astype(np.float32)
+
+
+def test_a_weight_from_outside_brings_its_own_words() -> None:
+    exponents = TermExponents(1.0, {"tides": {"high": 1.0, "moon": 0.5}})
+    history, now = history_of([(7, 8 * MS_PER_DAY)]), Moment(9 * MS_PER_DAY)
+
+    sentences = [
+        sentence_of(
+            factor_terms({"tides": Tides()}, exponents, history, now, row, 9),
+            habit=habit_of(history, row, now.timestamp_ms),
+        )
+        for row in (4, 7)
+    ]
+
+    assert sentences == ["wanted 3.0× as much as usual at high tide", "you chose it yesterday"]
+
+
+@pytest.mark.parametrize("words", ["wanted {times} as much", "wanted {}", "wanted {lift"])
+def test_words_that_cannot_be_filled_in_are_refused(words: str) -> None:
+    with pytest.raises(ValueError, match=r"wanted words with \{lift\} alone|expected '}'"):
+        Factor("high", words=words)

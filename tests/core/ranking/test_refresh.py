@@ -81,14 +81,14 @@ def test_refresh_never_overwrites_a_model_that_was_swapped_in_meanwhile(state: L
     ranker = SwappedMeanwhile(state, SETTINGS.ranking)
     ranker.swap(model)
     ranker.swap_in = dataclasses.replace(model, version="000002")
-    refreshed = ranker._scorer.refreshed
+    refreshed = ranker._maker.refreshed
 
     def refreshed_then_swapped(*args: Any) -> Any:
         fresh = refreshed(*args)
         ranker.is_due = True
         return fresh
 
-    ranker._scorer.refreshed = refreshed_then_swapped  # type: ignore[method-assign]
+    ranker._maker.refreshed = refreshed_then_swapped  # type: ignore[method-assign]
     ranker.refresh()
     ranker.swapping.join(timeout=30)
 

@@ -15,6 +15,8 @@ from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.plugins.contracts import Baseline, History, Moment, Observed
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
+from springtide.ranking.explain import explain
+from springtide.ranking.measuring import item_ranks
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import ServingBaseline, load_served
@@ -222,11 +224,11 @@ def test_ranks_go_through_the_baseline(state):
     ranker = ranker_of(state, served_of(state))
     queries = [Query(NOW, "ann"), Query(NOW, "bob"), Query(NOW, "bob"), Query(NOW, "ann")]
     # To bob, bread and milk are alike and share the first two places.
-    assert ranker.ranks(queries, ["bread", "bread", "tea", "soap"]).tolist() == [3, 1, 3, 4]
+    assert item_ranks(ranker.scorer(), queries, ["bread", "bread", "tea", "soap"]).tolist() == [3, 1, 3, 4]
 
 
 def test_explain_says_which_baseline_ranked(state):
-    explanation = ranker_of(state, served_of(state)).explain(Query(NOW, "ann"), "tea")
+    explanation = explain(ranker_of(state, served_of(state)).scorer(), Query(NOW, "ann"), "tea")
     assert (explanation.rank, explanation.cosine, explanation.cosine_exponent, explanation.terms) == (2, 0.0, 0.0, ())
     assert math.isclose(explanation.score, 1.01, rel_tol=1e-6)
     assert (explanation.sentence, explanation.model_version) == ("ranked by the baseline counting", "000007")
@@ -234,7 +236,7 @@ def test_explain_says_which_baseline_ranked(state):
 
 def test_explain_of_an_unknown_item_is_refused(state):
     with pytest.raises(InvalidRequestError, match="no item with the id 'soap'"):
-        ranker_of(state, served_of(state)).explain(Query(NOW, "ann"), "soap")
+        explain(ranker_of(state, served_of(state)).scorer(), Query(NOW, "ann"), "soap")
 
 
 def test_similar_items_need_a_model(state):

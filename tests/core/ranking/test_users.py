@@ -3,12 +3,13 @@
 import gc
 import tracemalloc
 
-import numpy as np
 import pytest
 
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
+from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.plugins.loading import load_plugins
+from springtide.ranking.binding import BoundQuery
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
@@ -19,7 +20,6 @@ from springtide.testing import even_odd_events, even_odd_state, interactions_of,
 SIZE = 24
 NOW = Moment(even_odd_events(SIZE)[-1][2] + 1_000)
 SETTINGS = quick_settings(model={"width": 16})
-NO_ROWS = np.zeros(0, np.int32)
 
 
 @pytest.fixture
@@ -39,15 +39,20 @@ def delete(state: LiveState, node_type: str, node_id: str) -> None:
     state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete(node_type, node_id, NOW.timestamp_ms)]))
 
 
+def bound(view: GraphView, user_id: str) -> BoundQuery:
+    return BoundQuery(user_id, view.nodes("user").ids.row(user_id), NOW)
+
+
 def find(users: Users, state: LiveState, user_id: str) -> LiveUser:
-    return users.find(state.graph.view(), None, user_id, NO_ROWS, NOW.timestamp_ms)
+    view = state.graph.view()
+    return users.find(view, None, bound(view, user_id))
 
 
 def test_user_found_in_an_older_view_is_not_cached_for_the_next(state: LiveState) -> None:
     users = Users(state.rules, max_history=100, model=None)
     older = state.graph.view()
     take(state, ("u0", "i1", 1_000))
-    found = [users.find(view, None, "u0", NO_ROWS, NOW.timestamp_ms) for view in (older, state.graph.view())]
+    found = [users.find(view, None, bound(view, "u0")) for view in (older, state.graph.view())]
     assert [len(user.history.item_rows) for user in found] == [SIZE // 2 - 1, SIZE // 2]
 
 
@@ -91,9 +96,11 @@ def test_attributes_of_others_leave_a_user_in_the_cache(state: LiveState) -> Non
     ranker.swap(model)
     users, table = ranker._serving.users, ranker._serving.table
     take(state, ("u0", "i1", NOW.timestamp_ms))
-    first = users.find(state.graph.view(), table, "u0", NO_ROWS, NOW.timestamp_ms)
+    view = state.graph.view()
+    first = users.find(view, table, bound(view, "u0"))
     upsert(state, NodeUpsert("user", "u1", categories={"side": ("odd",)}))
-    assert users.find(state.graph.view(), table, "u0", NO_ROWS, NOW.timestamp_ms) is first
+    view = state.graph.view()
+    assert users.find(view, table, bound(view, "u0")) is first
 
 
 def test_forgotten_user_leaves_the_cache_with_the_next_refresh(state: LiveState) -> None:

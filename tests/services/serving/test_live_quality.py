@@ -24,6 +24,7 @@ from springtide.ranking.serving_baseline import load_served
 from springtide.settings.model import LiveQualitySettings, PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.testing import interactions_of, quick_settings, state_of
+from springtide_services.serving import live_quality
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.quality_window import Quality
 from springtide_services.training.training_folder import TrainingFolder
@@ -145,9 +146,7 @@ def test_late_events_are_not_asked_for(quality_of: Callable[..., LiveQuality], s
     assert num_asked(quality) == 1
 
 
-def test_the_moment_is_the_event_s_own(
-    quality_of: Callable[..., LiveQuality], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_moment_is_the_event_s_own(quality_of: Callable[..., LiveQuality], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Query] = []
 
     def noting(scorer: Scorer, queries: Sequence[Query], item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
