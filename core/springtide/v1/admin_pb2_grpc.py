@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Watches and steers a running recommender.
+    """Watches and controls a running recommender.
     """
 
     def __init__(self, channel):
@@ -63,11 +63,11 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """Watches and steers a running recommender.
+    """Watches and controls a running recommender.
     """
 
     def GetStatus(self, request, context):
-        """Tells what the server has read, holds and serves.
+        """Returns the status of the server: stream, graph, model, trainer, live quality.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,7 +81,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartTraining(self, request, context):
-        """Writes a checkpoint and asks the trainer for a training on it; does not wait for it.
+        """Writes a checkpoint and requests a training on it; does not wait for the training.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +95,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollbackModel(self, request, context):
-        """Makes the version that was current before the current one.
+        """Makes the version that was promoted before the current one current again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +138,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Watches and steers a running recommender.
+    """Watches and controls a running recommender.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The `models` commands: which models there are, what the gate said of them, which one serves, and who decided it."""
+"""What the `models` commands print: models with the gate's verdicts and reports, exponents, and the audit log."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from springtide.clock import MS_PER_SECOND
-from springtide.model.manifest import ModelManifest
+from springtide.model.manifest import ModelManifest, UnreadableManifest
 from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide_services.terminal import console
@@ -17,11 +17,11 @@ _CHAMPION = "champion"
 
 
 def show_models(settings: Settings) -> None:
-    """Print the models of the registry, newest first."""
+    """Print the models of the registry, newest first; below the table, the reasons why some cannot be read."""
     store = _store(settings)
-    versions = store.versions()
+    manifests = store.manifests()
     current = store.current()
-    if not versions:
+    if not manifests:
         console().print(f"no models yet in {settings.model.url}")
         return
     table = Table(
@@ -29,31 +29,41 @@ def show_models(settings: Settings) -> None:
         box=None,
         pad_edge=False,
     )
-    for version in versions:
-        manifest = store.manifest(version)
+    for manifest in manifests:
+        serves = "yes" if manifest.version == current else ""
+        if isinstance(manifest, UnreadableManifest):
+            table.add_row(manifest.version, serves, "unreadable")
+            continue
         gate = manifest.gate
         table.add_row(
-            version,
-            "yes" if version == current else "",
+            manifest.version,
+            serves,
             _when(manifest.created_ms),
             _made_by(manifest),
-            f"{manifest.graph_cut['num_interactions']:,}",
+            _num_interactions(manifest),
             gate.get("verdict", ""),
             _mean_of("candidate", gate),
             _best_baseline(gate),
             _against_champion(gate),
         )
     console().print(table)
+    for manifest in manifests:
+        if isinstance(manifest, UnreadableManifest):
+            console().print(f"{manifest.version} is unreadable: {escape(manifest.reason)}", soft_wrap=True)
 
 
 def show_model(settings: Settings, version: str) -> None:
-    """Print what a model is: how it came to be, what the gate said of it, its exponents with their errors."""
+    """Print a model: how it was made, the gate's report, its exponents with their standard errors.
+
+    Raises:
+        ModelError: If there is no such version, or it cannot be read.
+    """
     store = _store(settings)
     manifest = store.manifest(version)
     about = Table(box=None, pad_edge=False, show_header=False)
     about.add_row("version", version + (" (serves)" if version == store.current() else ""))
     about.add_row("made", f"{_when(manifest.created_ms)} by {_made_by(manifest)}")
-    about.add_row("interactions", f"{manifest.graph_cut['num_interactions']:,}")
+    about.add_row("interactions", _num_interactions(manifest))
     for kind, part in manifest.parts.items():
         about.add_row(kind, f"{part['name']} ({part['origin']})")
     for name, value in manifest.metrics.items():
@@ -65,7 +75,7 @@ def show_model(settings: Settings, version: str) -> None:
 
 
 def show_log(settings: Settings, limit: int) -> None:
-    """Print who promoted, rolled back or rejected what, the latest last."""
+    """Print who promoted, rolled back or rejected which version, the latest last."""
     entries = _store(settings).audit.entries(limit)
     if not entries:
         console().print(f"nothing was promoted yet in {settings.model.url}")
@@ -83,12 +93,12 @@ def promote(settings: Settings, version: str, reason: str) -> None:
 
 
 def roll_back(settings: Settings, reason: str) -> str:
-    """Make the version current that was so before, and return it."""
+    """Make the version before the current one current again, and return it."""
     return _store(settings).rollback(reason=reason)
 
 
 def outcome_of(settings: Settings, version: str) -> str:
-    """Return what became of a version that a training has just published, in words."""
+    """Return in words whether a version that was just published was promoted or rejected."""
     gate = _store(settings).manifest(version).gate
     if gate.get("verdict") == "rejected":
         return f"{version} is published and rejected: {gate['reason']}"
@@ -101,7 +111,7 @@ def _show_gate(gate: Mapping[str, Any]) -> None:
     console().print(f"\n[bold]gate: {gate['verdict']}[/]\n{escape(gate['reason'])}")
     if "contestants" not in gate:
         return
-    table = Table("", "NDCG@20", "of new items", "candidate's difference", box=None, pad_edge=False)
+    table = Table("", "NDCG@20", "unseen items", "candidate's difference", box=None, pad_edge=False)
     differences = {_CHAMPION: gate.get("champion")}
     if best := gate.get("best_baseline"):
         differences[best["name"]] = best
@@ -109,11 +119,12 @@ def _show_gate(gate: Mapping[str, Any]) -> None:
         new = f"{means['new']:.4f}" if "new" in means else ""
         table.add_row(escape(name), f"{means['all']:.4f}", new, _difference(differences.get(name)))
     console().print(table)
-    console().print(f"{gate['questions']:,} questions, {gate['new_questions']:,} about new items; {gate['seconds']} s")
+    num_queries = f"{gate['questions']:,} queries, {gate['new_questions']:,} of them for unseen items"
+    console().print(f"{num_queries}; {gate['seconds']} s")
     for name, why in gate["left_out"].items():
         console().print(f"{escape(name)} was left out: {escape(why)}")
     if "fine_tune_gap" in gate:
-        console().print(f"fine-tuning had fallen {100 * gate['fine_tune_gap']:.1f} % behind")
+        console().print(f"fine-tuned vectors were {100 * gate['fine_tune_gap']:.1f} % worse than retrained ones")
 
 
 def _exponents_table(manifest: ModelManifest) -> Table:
@@ -131,6 +142,10 @@ def _store(settings: Settings) -> ModelStore:
 
 def _when(time_ms: int) -> str:
     return f"{datetime.fromtimestamp(time_ms / MS_PER_SECOND, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _num_interactions(manifest: ModelManifest) -> str:
+    return f"{manifest.graph_cut.get('num_interactions', 0):,}"
 
 
 def _made_by(manifest: ModelManifest) -> str:

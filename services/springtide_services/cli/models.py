@@ -1,4 +1,4 @@
-"""The `models` commands: which models there are, and which one serves."""
+"""The `models` commands: list the models of the registry, and choose which one serves."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ app = typer.Typer(help="List the models, and choose which one serves.", no_args_
 
 @app.command("list")
 def models_list(settings: SettingsPath = None) -> None:
-    """List the models, newest first: what the gate said of each, and which one serves."""
+    """List the models, newest first, with the gate's verdict on each, and which one serves."""
     from springtide_services.cli.model_tables import show_models
 
     show_models(load_settings(settings))
@@ -19,7 +19,7 @@ def models_list(settings: SettingsPath = None) -> None:
 
 @app.command("show")
 def models_show(version: str, settings: SettingsPath = None) -> None:
-    """Show one model: its parts, what the gate found, its exponents."""
+    """Show one model: its parts, the gate's report, its exponents."""
     from springtide_services.cli.model_tables import show_model
 
     show_model(load_settings(settings), version)
@@ -28,7 +28,7 @@ def models_show(version: str, settings: SettingsPath = None) -> None:
 @app.command("log")
 def models_log(
     settings: SettingsPath = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many entries, the latest.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the latest entries to show.")] = 50,
 ) -> None:
     """Show who promoted, rolled back or rejected which model, and why."""
     from springtide_services.cli.model_tables import show_log
@@ -40,7 +40,7 @@ def models_log(
 def models_promote(
     version: str,
     settings: SettingsPath = None,
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, for the audit log.")] = "",
 ) -> None:
     """Make a version the current one; running servers swap to it."""
     from springtide_services.cli.model_tables import promote
@@ -51,9 +51,9 @@ def models_promote(
 
 @app.command("rollback")
 def models_rollback(
-    settings: SettingsPath = None, reason: Annotated[str, typer.Option(help="Why, for the record.")] = ""
+    settings: SettingsPath = None, reason: Annotated[str, typer.Option(help="Reason, for the audit log.")] = ""
 ) -> None:
-    """Make the version current that was so before."""
+    """Make the version before the current one current again; running servers swap to it."""
     from springtide_services.cli.model_tables import roll_back
 
     typer.echo(f"{roll_back(load_settings(settings), reason)} is current")

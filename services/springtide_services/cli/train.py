@@ -1,29 +1,21 @@
 """The `train` command: one training, or a trainer that keeps running."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from springtide.errors import SettingsError
+from springtide.model.manifest import TrainingMode
 from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings
-
-
-class TrainingMode(StrEnum):
-    """How to train."""
-
-    RETRAIN = "retrain"
-    FINE_TUNE = "fine_tune"
-    REFIT = "refit"
 
 
 def train(
     settings: SettingsPath = None,
-    mode: Annotated[TrainingMode | None, typer.Option(help="How to train; the trainer chooses if absent.")] = None,
-    schedule: Annotated[bool, typer.Option(help="Keep running: train when the schedule or a request says so.")] = False,
+    mode: Annotated[TrainingMode | None, typer.Option(help="How to train; by default fine_tune if it can.")] = None,
+    schedule: Annotated[bool, typer.Option(help="Keep running; train when one is due or requested.")] = False,
     until_stdin_closes: UntilStdinCloses = False,
 ) -> None:
-    """Train a model on the newest checkpoint and publish it."""
+    """Train a model on the newest checkpoint, and publish it."""
     if schedule and mode is not None:
         raise SettingsError("train: wanted --mode or --schedule, got both: the schedule chooses the mode")
     loaded = load_settings(settings)
@@ -42,8 +34,6 @@ def train(
 
     with progress(console(stderr=True)) as bars:
         stages = StageBars(bars, "Train")
-        version = train_once(
-            loaded, mode.value if mode else None, lambda now: stages.show(now.stage, now.done, now.total, now.loss)
-        )
+        version = train_once(loaded, mode, lambda now: stages.show(now.stage, now.done, now.total, now.loss))
         stages.finish()
     typer.echo(outcome_of(loaded, version))

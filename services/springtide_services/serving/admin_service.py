@@ -1,11 +1,11 @@
-"""AdminService: watching and steering a running recommender."""
+"""AdminService: watching and controlling a running recommender."""
 
 import asyncio
 import base64
 from dataclasses import dataclass
 
 from springtide.errors import InvalidRequestError
-from springtide.model.manifest import ModelManifest
+from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -18,32 +18,29 @@ from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.serving.statuses import Context, NotReadyError, with_deadline_and_status
 from springtide_services.serving.translation import to_timestamp
 from springtide_services.stream.ingest import IngestLoop
-from springtide_services.training.schedule import Mode
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
 
 _DEFAULT_PAGE_SIZE = 50
 _MAX_PAGE_SIZE = 1_000  # More is cut down to it, as AIP-158 has it.
 
-_MODES: dict[pb.TrainingMode, Mode | None] = {
+_MODE_NAMES: dict[str, str] = {mode: f"TRAINING_MODE_{mode.upper()}" for mode in TRAINING_MODES}
+_MODES: dict[int, TrainingMode | None] = {
     pb.TRAINING_MODE_UNSPECIFIED: None,
-    pb.TRAINING_MODE_RETRAIN: "retrain",
-    pb.TRAINING_MODE_FINE_TUNE: "fine_tune",
-    pb.TRAINING_MODE_REFIT: "refit",
+    **{pb.TrainingMode.Value(_MODE_NAMES[mode]): mode for mode in TRAINING_MODES},
 }
-_MODE_NUMBERS: dict[str | None, pb.TrainingMode] = {mode: number for number, mode in _MODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class AdminDependencies:
-    """What is watched and steered, once it is loaded.
+    """The parts of the server that the service watches and controls.
 
     Attributes:
-        state: What the stream has made so far.
+        state: The live state: graph, context weights, stream position.
         ingest: Reads the stream.
-        models: The registry.
-        watcher: Serves the registry's current model.
-        trainings: Where the trainer takes its requests and tells how far it is.
-        quality: How well what is served foretells what comes in.
+        models: The model registry.
+        watcher: Serves the registry's current version.
+        trainings: The folder of requests for trainings and of the trainer's progress.
+        quality: Live quality of the served model.
     """
 
     state: LiveState
@@ -55,14 +52,18 @@ class AdminDependencies:
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
-    """Watches and steers a running recommender.
+    """Watches and controls a running recommender.
 
     Attributes:
-        loaded: What is steered; None while the server is loading, and UNAVAILABLE is all it says.
+        loaded: The parts of the server; None while they are being loaded, and each call is answered UNAVAILABLE.
+        max_deadline_s: The most seconds that a call may take.
+
+    Args:
+        settings: Gives the deadline.
     """
 
     def __init__(self, settings: Settings) -> None:
-        # What is asked for here reads and writes files: an order of magnitude more time than a ranking may take.
+        # These calls read and write files, which takes ten times longer than a ranking may.
         self.max_deadline_s = 10 * settings.server.max_deadline_s
         self.loaded: AdminDependencies | None = None
 
@@ -70,7 +71,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     async def GetStatus(  # noqa: N802  # The proto's name.
         self, request: pb.GetStatusRequest, context: Context[pb.GetStatusRequest, pb.GetStatusResponse]
     ) -> pb.GetStatusResponse:
-        """Tell what the server has read, holds and serves."""
+        """Return the status of the server."""
         return await asyncio.to_thread(_status, self._loaded())
 
     @with_deadline_and_status
@@ -84,39 +85,39 @@ class AdminService(pb_grpc.AdminServiceServicer):
     async def StartTraining(  # noqa: N802  # The proto's name.
         self, request: pb.StartTrainingRequest, context: Context[pb.StartTrainingRequest, pb.StartTrainingResponse]
     ) -> pb.StartTrainingResponse:
-        """Write a checkpoint, and ask the trainer for a training on it."""
+        """Write a checkpoint, and request a training on it."""
         loaded = self._loaded()
         if request.mode not in _MODES:
             raise InvalidRequestError(
                 "mode", f"no training mode {request.mode} (choices: {', '.join(pb.TrainingMode.keys())})"
             )
         checkpoint = await asyncio.to_thread(loaded.ingest.checkpoint_now)
-        wanted = await asyncio.to_thread(loaded.trainings.ask, _MODES[request.mode], checkpoint.name)
-        return pb.StartTrainingResponse(request_id=wanted.request_id, checkpoint=checkpoint.name)
+        training = await asyncio.to_thread(loaded.trainings.ask, _MODES[request.mode], checkpoint.name)
+        return pb.StartTrainingResponse(request_id=training.request_id, checkpoint=checkpoint.name)
 
     @with_deadline_and_status
     async def PromoteModel(  # noqa: N802  # The proto's name.
         self, request: pb.PromoteModelRequest, context: Context[pb.PromoteModelRequest, pb.PromoteModelResponse]
     ) -> pb.PromoteModelResponse:
-        """Make a version the current one; it answers when this returns."""
+        """Make a version the current one; this server serves it when the call returns."""
         loaded = self._loaded()
         if not request.version:
-            raise InvalidRequestError("version", "wanted a version, as ListModels gives it, got an empty string")
+            raise InvalidRequestError("version", "wanted a version that ListModels lists, got an empty string")
         await asyncio.to_thread(loaded.watcher.promote, request.version, actor=context.peer())
-        return pb.PromoteModelResponse(model=await asyncio.to_thread(_model, loaded.models, request.version))
+        return pb.PromoteModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, request.version))
 
     @with_deadline_and_status
     async def RollbackModel(  # noqa: N802  # The proto's name.
         self, request: pb.RollbackModelRequest, context: Context[pb.RollbackModelRequest, pb.RollbackModelResponse]
     ) -> pb.RollbackModelResponse:
-        """Make the version that was current before the current one; it answers when this returns."""
+        """Make the version before the current one current again; this server serves it when the call returns."""
         loaded = self._loaded()
         version = await asyncio.to_thread(loaded.watcher.roll_back, actor=context.peer())
-        return pb.RollbackModelResponse(model=await asyncio.to_thread(_model, loaded.models, version))
+        return pb.RollbackModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, version))
 
     def _loaded(self) -> AdminDependencies:
         if self.loaded is None:
-            raise NotReadyError("the server is still loading; its health says when it is ready")
+            raise NotReadyError("the server is still loading; its health service says when it is ready")
         return self.loaded
 
 
@@ -144,7 +145,7 @@ def _live_quality(status: LiveQualityStatus) -> pb.LiveQuality:
     drop = status.drop
     return pb.LiveQuality(
         recent=_window(status.recent),
-        versions=[_window(of_version) for of_version in status.versions],
+        versions=[_window(version) for version in status.versions],
         drop=None
         if drop is None
         else pb.QualityDrop(
@@ -175,7 +176,7 @@ def _training(status: TrainingStatus) -> pb.TrainingStatus:
         done=status.done,
         total=status.total,
         loss=status.loss,
-        mode=_MODE_NUMBERS.get(status.mode, pb.TRAINING_MODE_UNSPECIFIED),
+        mode=_MODE_NAMES.get(status.mode, "TRAINING_MODE_UNSPECIFIED"),
         request_id=status.request_id,
         model_version=status.model_version,
         failure=status.failure,
@@ -190,12 +191,11 @@ def _page_of_models(models: ModelStore, request: pb.ListModelsRequest) -> pb.Lis
     versions = models.versions()
     if request.page_token:
         last = int(_version_of(request.page_token))
-        versions = [
-            version for version in versions if int(version) < last
-        ]  # Also where the last one has been pruned since.
+        versions = [version for version in versions if int(version) < last]  # The last one may have been pruned since.
     page = versions[:page_size]
+    current = models.current()
     return pb.ListModelsResponse(
-        models=[_model(models, version) for version in page],
+        models=[_model(manifest, current) for manifest in models.manifests(page)],
         next_page_token=_page_token(page[-1]) if len(versions) > page_size else "",
     )
 
@@ -210,16 +210,22 @@ def _version_of(page_token: str) -> str:
     except ValueError:  # Not base64, or not UTF-8.
         version = ""
     if not version.isdecimal():
-        raise InvalidRequestError("page_token", "wanted the next_page_token of the page before, as it was given")
+        raise InvalidRequestError("page_token", "wanted the next_page_token of the page before")
     return version
 
 
-def _model(models: ModelStore, version: str) -> pb.Model:
-    manifest: ModelManifest = models.manifest(version)
+def _one_model(models: ModelStore, version: str) -> pb.Model:
+    return _model(models.manifest(version), models.current())
+
+
+def _model(manifest: ModelManifest | UnreadableManifest, current: str | None) -> pb.Model:
+    is_current = manifest.version == current
+    if isinstance(manifest, UnreadableManifest):
+        return pb.Model(version=manifest.version, is_current=is_current, unreadable_reason=manifest.reason)
     return pb.Model(
-        version=version,
+        version=manifest.version,
         create_time=to_timestamp(manifest.created_ms),
-        is_current=version == models.current(),
+        is_current=is_current,
         training=manifest.training,
         num_interactions=int(manifest.graph_cut.get("num_interactions", 0)),
         metrics=manifest.metrics,

@@ -94,5 +94,5 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
 
     def _loaded(self) -> RecommenderDependencies:
         if self.loaded is None:
-            raise NotReadyError("the server is still loading; its health says when it is ready")
+            raise NotReadyError("the server is still loading; its health service says when it is ready")
         return self.loaded

@@ -2,41 +2,53 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from springtide.clock import MS_PER_SECOND
-from springtide.model.manifest import ModelManifest
+from springtide.errors import InvalidRequestError
+from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode
 from springtide.settings.model import TrainingSettings
-
-Mode = Literal["retrain", "fine_tune", "refit"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """Somebody's wish for a training, beside the schedule.
+    """A request for a training, beside the schedule.
 
     Attributes:
-        request_id: Unique; the model's manifest carries it.
+        request_id: Unique id; the model's manifest carries it.
         mode: How to train; None leaves it to the trainer.
-        checkpoint: The name of the checkpoint that was written for it.
-        created_ms: When it was asked for, milliseconds since the Unix epoch.
-        reason: Why, in words; empty when somebody asked without saying.
+        checkpoint: Name of the checkpoint that was written for it.
+        created_ms: When it was made, milliseconds since the Unix epoch.
+        reason: Why, in words; empty if none was given.
+
+    Raises:
+        InvalidRequestError: If there is no such mode, or a field is not of its type.
     """
 
     request_id: str
-    mode: Mode | None
+    mode: TrainingMode | None
     checkpoint: str
     created_ms: int
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("request_id", "checkpoint", "reason"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidRequestError(name, f"wanted a string, got {getattr(self, name)!r}")
+        if not isinstance(self.created_ms, int):
+            raise InvalidRequestError("created_ms", f"wanted a whole number, got {self.created_ms!r}")
+        if self.mode is not None and self.mode not in TRAINING_MODES:
+            raise InvalidRequestError(
+                "mode", f"no training mode {self.mode!r} (choices: {', '.join(sorted(TRAINING_MODES))})"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class PastTraining:
-    """A training that gave a model.
+    """A training that made a model.
 
     Attributes:
         created_ms: When the model was made, milliseconds since the Unix epoch.
-        num_events: How many interactions the graph had been given when it was cut.
+        num_events: Number of interactions that had been applied to the graph it was trained on.
     """
 
     created_ms: int
@@ -45,14 +57,14 @@ class PastTraining:
 
 @dataclass(frozen=True, slots=True)
 class PastTrainings:
-    """What was trained before; None where there was nothing.
+    """The trainings that made the models of the registry; None where there was none.
 
     Attributes:
         latest: The latest training of vectors.
-        latest_retrain: The latest one from scratch.
-        latest_fit: The latest time that exponents were learned, with vectors or alone.
-        fine_tune_gap: How far fine-tuned vectors had fallen behind, as the latest training of vectors measured it: a
-            share of what the one from scratch reached. 0 where it did not.
+        latest_retrain: The latest training from scratch.
+        latest_fit: The latest training of exponents, with vectors or alone.
+        fine_tune_gap: How much worse fine-tuned vectors were than vectors trained from scratch, as a share of the
+            latter's NDCG, measured by the latest training of vectors; 0 if it did not measure it.
     """
 
     latest: PastTraining | None = None
@@ -62,10 +74,9 @@ class PastTrainings:
 
     @classmethod
     def of(cls, manifests: Iterable[ModelManifest]) -> "PastTrainings":
-        """Return what the manifests of a registry tell, in any order.
+        """Return the past trainings that manifests, in any order, record.
 
-        A baseline is no training: it is published beside a model that lost to it, which counts, or by somebody's hand,
-        and neither puts a training off nor calls for one.
+        A baseline does not count as a training: it is published beside a model that was worse, and that model counts.
         """
         latest = latest_retrain = latest_fit = None
         gap = 0.0
@@ -81,14 +92,14 @@ class PastTrainings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A training to be made now.
+    """A training to be run now.
 
     Attributes:
         mode: How to train.
-        request_id: Who asked for it; empty when the schedule did.
+        request_id: The request that it answers; empty if it is due by the schedule.
     """
 
-    mode: Mode
+    mode: TrainingMode
     request_id: str = ""
 
 
@@ -101,27 +112,26 @@ def decide(
 ) -> Plan | None:
     """Return what to train now, or None.
 
-    A request wins over the schedule, the oldest first. Without one, the first model is made as soon as the checkpoint
-    holds ``min_interactions``; after that a training is due when enough time has passed or enough events have come
-    since the last one of its kind, retraining before fine-tuning before learning the exponents alone, and never on a
-    graph that has not changed. After a training that found fine-tuned vectors too far behind, the next one is from
-    scratch again, unless a request says how.
+    Requests come before the schedule, the oldest first. Without a request, the first model is trained as soon as the
+    checkpoint holds ``min_interactions``. After that, a training is due when enough time has passed, or enough events
+    have come, since the last one of its kind: retraining before fine-tuning before learning the exponents alone. No
+    training is due while the graph has not changed. If the latest training found fine-tuned vectors too much worse,
+    the next one is from scratch, unless a request names the mode.
 
     Args:
         settings: When trainings are due.
         now_ms: The time now, milliseconds since the Unix epoch.
-        num_events: How many interactions the newest checkpoint's graph was given; None if there is no checkpoint, and
-            so nothing to train on.
-        past: What was trained before.
-        requests: Those not yet answered, in any order.
+        num_events: Number of interactions applied to the graph of the newest checkpoint; None if there is no
+            checkpoint, and so nothing to train on.
+        past: The trainings before.
+        requests: The open requests, in any order.
     """
     if num_events is None:
         return None
-    on_from_latest: Mode = "retrain" if past.fine_tune_gap > settings.max_fine_tune_gap else "fine_tune"
+    mode: TrainingMode = "retrain" if past.fine_tune_gap > settings.max_fine_tune_gap else "fine_tune"
     if requests:
         oldest = min(requests, key=lambda request: (request.created_ms, request.request_id))
-        wanted = oldest.mode or on_from_latest
-        return Plan(wanted if past.latest is not None else "retrain", oldest.request_id)
+        return Plan(oldest.mode or mode if past.latest is not None else "retrain", oldest.request_id)
     if past.latest is None:
         return Plan("retrain") if num_events >= settings.min_interactions else None
     if _num_new_events(num_events, past.latest) == 0:
@@ -131,9 +141,9 @@ def decide(
     ):
         return Plan("retrain")
     if _is_due(now_ms, num_events, past.latest, settings.fine_tune_every_s, settings.fine_tune_after_events):
-        return Plan(on_from_latest)
+        return Plan(mode)
     last_fit = past.latest_fit or past.latest
-    has_enough = num_events - past.latest.num_events >= settings.min_refit_events  # Not if it was begun anew.
+    has_enough = num_events - past.latest.num_events >= settings.min_refit_events  # False if the stream began anew.
     if (
         has_enough
         and _num_new_events(num_events, last_fit)
@@ -149,6 +159,6 @@ def _is_due(now_ms: int, num_events: int, last: PastTraining, every_s: float | N
 
 
 def _num_new_events(num_events: int, last: PastTraining) -> int:
-    """Return how many interactions came since a training; all of them if the stream was begun anew in between."""
+    """Return the number of interactions since a training; all of them if the stream began anew in between."""
     new = num_events - last.num_events
     return new if new >= 0 else num_events

@@ -16,7 +16,7 @@ from springtide.clock import Deadline, wall_ms
 from springtide.errors import CheckpointError, ModelError, TrainingError
 from springtide.evaluation.gate import Verdict, fitted_baseline, judge, vectors_by
 from springtide.model.audit import this_actor
-from springtide.model.manifest import ModelManifest
+from springtide.model.manifest import ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.weights import make_context_weights
@@ -26,7 +26,7 @@ from springtide.training.artifact import fits_settings
 from springtide.training.exponents.refit import refit_exponents
 from springtide.training.train import Progress, train
 from springtide_services.logs import log_failures, log_settings
-from springtide_services.training.schedule import Mode, PastTrainings, Plan, decide
+from springtide_services.training.schedule import PastTrainings, Plan, decide
 from springtide_services.training.training_folder import TrainingFolder
 from springtide_services.training.training_report import TrainingReport, TrainingStoppedError
 
@@ -39,11 +39,11 @@ _MAX_ATTEMPTS = 3  # A request that failed this often is answered with its failu
 
 
 class Trainer:
-    """Trains when the schedule or a request wants it, one training at a time.
+    """Trains when a training is due by the schedule or requested, one training at a time.
 
     Args:
         settings: Where checkpoints and models are kept, and when and how to train.
-        stopping: Set it from anywhere, and the trainer ends at its next step.
+        stopping: Once it is set, the trainer stops at its next step.
     """
 
     def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
@@ -54,12 +54,12 @@ class Trainer:
         self._checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
         self._models = ModelStore(settings.model.url, settings.model.keep)
         self._folder = TrainingFolder.beside_models(settings)
-        self._manifests: dict[str, ModelManifest] = {}
-        self._failures: dict[str, _Failures] = {}  # By request id; the schedule's own under the empty one.
-        self._hopeless_checkpoint = ""
+        self._unreadable: set[str] = set()  # Versions that a warning has been logged for.
+        self._failures: dict[str, _Failures] = {}  # By request id; those of the schedule under the empty id.
+        self._refused_checkpoint = ""  # Nothing in it to train on: not tried again by the schedule.
 
     def run(self) -> None:
-        """Train whenever a training is due, until told to stop; a failure is logged, and tried again later."""
+        """Train whenever a training is due, until ``stopping`` is set; a failure is logged, and tried again later."""
         while not self._stopping.wait(_POLL_S):
             try:
                 self.step(wall_ms())
@@ -77,9 +77,9 @@ class Trainer:
             The version published, or None.
 
         Raises:
-            TrainingStoppedError: If told to stop in the midst of it.
+            TrainingStoppedError: If ``stopping`` was set during the training.
         """
-        manifests = self._known_manifests()
+        manifests = self._readable_manifests()
         answered = {manifest.request_id for manifest in manifests}
         requests = []
         for request in self._folder.requests():
@@ -93,26 +93,26 @@ class Trainer:
         plan = decide(self._settings.training, now_ms, checkpoint.num_events, PastTrainings.of(manifests), requests)
         if plan is None or (not plan.request_id and plan.mode == "refit" and self._serves_baseline()):
             return None
-        if not plan.request_id and (checkpoint.name == self._hopeless_checkpoint or not self._may_try("")):
+        if not plan.request_id and (checkpoint.name == self._refused_checkpoint or not self._may_try("")):
             return None
         try:
             version = self._train(plan, checkpoint)
         except TrainingStoppedError:
             raise
         except Exception as error:
-            self._failed(plan, checkpoint, error)
+            self._note_failure(plan, checkpoint, error)
             return None
         self._failures.pop(plan.request_id, None)
         if plan.request_id:
             self._folder.close(plan.request_id)
         return version
 
-    def train_now(self, mode: Mode | None = None, on_progress: Callable[[Progress], None] | None = None) -> str:
-        """Train once on the newest checkpoint, whatever the schedule says.
+    def train_now(self, mode: TrainingMode | None = None, on_progress: Callable[[Progress], None] | None = None) -> str:
+        """Train once on the newest checkpoint, whether or not a training is due.
 
         Args:
-            mode: How; None fine-tunes if there is a model, and retrains if not.
-            on_progress: Told how far it is.
+            mode: How to train; None fine-tunes if there is a model, and retrains if not.
+            on_progress: Called at every step, if given.
 
         Returns:
             The version published.
@@ -138,8 +138,8 @@ class Trainer:
             checkpoint, state = self._restore(checkpoint)
             champion = self._champion()
             base = self._base_of(plan, champion)
-            candidate, artifact = self._made(plan, checkpoint, state, base, report)
-            verdict = self._judged(candidate, champion, state, report)
+            candidate, artifact = self._make(plan, checkpoint, state, base, report)
+            verdict = self._judge(candidate, champion, state, report)
             report.stage("publish")
             version = self._publish(_with_facts(artifact, checkpoint, base, verdict), verdict, state, checkpoint)
         except Exception as error:
@@ -150,7 +150,7 @@ class Trainer:
         log.info("training_finished", version=version, took_ms=took_ms, metrics=artifact.manifest.metrics)
         return version
 
-    def _made(
+    def _make(
         self,
         plan: Plan,
         checkpoint: Checkpoint,
@@ -158,7 +158,7 @@ class Trainer:
         base: ModelArtifact | None,
         report: TrainingReport,
     ) -> tuple[ModelArtifact, ModelArtifact]:
-        """Return the candidate, which can be judged by the latest interactions, and the model that has learned all."""
+        """Return the candidate, which has not seen the interactions that the gate asks for, and the finished model."""
         if plan.mode == "refit" and base is not None:
             refitted = refit_exponents(
                 state,
@@ -168,7 +168,7 @@ class Trainer:
                 request_id=plan.request_id,
                 on_progress=report.progress,
             )
-            return refitted, refitted  # Its vectors have not seen what its exponents were learned on.
+            return refitted, refitted  # Its vectors have not seen the interactions of the gate.
         candidates: list[ModelArtifact] = []
         artifact = train(
             state,
@@ -183,10 +183,10 @@ class Trainer:
         )
         return candidates[0], artifact
 
-    def _judged(
+    def _judge(
         self, candidate: ModelArtifact, champion: ModelArtifact | None, state: LiveState, report: TrainingReport
     ) -> Verdict | None:
-        """Return what the gate finds; None where it is off."""
+        """Return the gate's verdict; None if the gate is off."""
         if not self._settings.gate.is_on:
             return None
         report.stage("judge")
@@ -195,7 +195,7 @@ class Trainer:
     def _publish(
         self, artifact: ModelArtifact, verdict: Verdict | None, state: LiveState, checkpoint: Checkpoint
     ) -> str:
-        """Publish a model, promoted or rejected; and a baseline, if that is the best there is."""
+        """Publish the model, promoted or rejected, and return its version; also a baseline, if that is the best."""
         actor = f"trainer {this_actor()}"
         if verdict is None or verdict.is_promoted:
             reason = (
@@ -213,7 +213,7 @@ class Trainer:
         return version
 
     def _restore(self, checkpoint: Checkpoint) -> tuple[Checkpoint, LiveState]:
-        """Restore a checkpoint, or the newest one if it goes while it is read."""
+        """Restore a checkpoint, or the newest one if it is pruned while it is read."""
         while True:
             state = LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
             try:
@@ -227,7 +227,7 @@ class Trainer:
                 return checkpoint, state
 
     def _champion(self) -> ModelArtifact | None:
-        """Return the version that serves; None if none does, or it cannot be read."""
+        """Return the current model; None if there is none, or it cannot be read."""
         current = self._models.current()
         try:
             return None if current is None else self._models.load(current)
@@ -236,12 +236,13 @@ class Trainer:
             return None
 
     def _serves_baseline(self) -> bool:
-        """Return whether what serves has no exponents that could be learned anew."""
+        """Return whether the current version is a baseline, which has no exponents to refit."""
         current = self._models.current()
-        return current is not None and self._models.manifest(current).training == "baseline"
+        manifests = [] if current is None else self._models.manifests([current])
+        return any(isinstance(found, ModelManifest) and found.training == "baseline" for found in manifests)
 
     def _base_of(self, plan: Plan, champion: ModelArtifact | None) -> ModelArtifact | None:
-        """Return the model to go on from; None to retrain, as planned or for want of one that fits."""
+        """Return the model to start from; None to train from scratch, as planned or because no model fits."""
         if plan.mode == "retrain" or champion is None:
             return None
         if not fits_settings(champion, self._settings):
@@ -253,16 +254,16 @@ class Trainer:
             return None
         return champion
 
-    def _failed(self, plan: Plan, checkpoint: Checkpoint, error: Exception) -> None:
+    def _note_failure(self, plan: Plan, checkpoint: Checkpoint, error: Exception) -> None:
         failures = self._failures.setdefault(plan.request_id, _Failures())
         retry_s = failures.add()
-        is_hopeless = isinstance(error, TrainingError)  # The same graph would give the same again.
-        if is_hopeless:
+        is_refused = isinstance(error, TrainingError)  # The same graph would be refused again.
+        if is_refused:
             logger.warning("training_refused", mode=plan.mode, request_id=plan.request_id, reason=str(error))
-            self._hopeless_checkpoint = checkpoint.name
+            self._refused_checkpoint = checkpoint.name
         else:
             logger.error("training_failed", mode=plan.mode, request_id=plan.request_id, retry_s=retry_s, exc_info=error)
-        if is_hopeless or (plan.request_id and failures.num >= _MAX_ATTEMPTS):
+        if is_refused or (plan.request_id and failures.num >= _MAX_ATTEMPTS):
             del self._failures[plan.request_id]
             if plan.request_id:
                 self._folder.close(plan.request_id)
@@ -271,12 +272,18 @@ class Trainer:
         failures = self._failures.get(request_id)
         return failures is None or failures.retry_at.is_over()
 
-    def _known_manifests(self) -> list[ModelManifest]:
-        versions = self._models.versions()
-        self._manifests = {
-            version: self._manifests.get(version) or self._models.manifest(version) for version in versions
-        }
-        return list(self._manifests.values())
+    def _readable_manifests(self) -> list[ModelManifest]:
+        """Return the manifests that can be read; the others are logged, each version once."""
+        readable, unreadable = [], set()
+        for found in self._models.manifests():
+            if isinstance(found, UnreadableManifest):
+                unreadable.add(found.version)
+                if found.version not in self._unreadable:
+                    logger.warning("manifest_unreadable", version=found.version, reason=found.reason)
+            else:
+                readable.append(found)
+        self._unreadable = unreadable
+        return readable
 
 
 class _Failures:
@@ -287,7 +294,7 @@ class _Failures:
         self.retry_at = Deadline.after(0)
 
     def add(self) -> float:
-        """Count one more, and return the seconds until the next try: twice as many as the last time."""
+        """Count one more failure, and return the seconds until the next try, which double each time."""
         retry_s = min(_FIRST_RETRY_S * 2.0**self.num, _MAX_RETRY_S)
         self.num += 1
         self.retry_at = Deadline.after(retry_s)
@@ -297,7 +304,7 @@ class _Failures:
 def _with_facts(
     artifact: ModelArtifact, checkpoint: Checkpoint, base: ModelArtifact | None, verdict: Verdict | None
 ) -> ModelArtifact:
-    """Add to the manifest what the schedule counts new events from, what made the vectors, and what the gate found."""
+    """Add to the manifest the number of events, the training that made the vectors, and the gate's report."""
     manifest = artifact.manifest
     made_by = vectors_by(base) if manifest.training == "refit" and base is not None else manifest.training
     cut = {**manifest.graph_cut, "num_events": checkpoint.num_events, "vectors_by": made_by}
@@ -306,7 +313,7 @@ def _with_facts(
 
 
 def run_trainer(settings: Settings) -> None:
-    """Be the trainer process: polite to its neighbours, until SIGTERM or SIGINT."""
+    """Run the trainer process, at a low priority, until SIGTERM or SIGINT."""
     log_settings(settings)
     stopping = threading.Event()
 
@@ -322,7 +329,7 @@ def run_trainer(settings: Settings) -> None:
 
 
 def train_once(
-    settings: Settings, mode: Mode | None = None, on_progress: Callable[[Progress], None] | None = None
+    settings: Settings, mode: TrainingMode | None = None, on_progress: Callable[[Progress], None] | None = None
 ) -> str:
     """Train once on the newest checkpoint, publish the model, and return its version.
 

@@ -1,4 +1,4 @@
-"""Where server and trainer meet: requests for trainings, and how far the trainer is."""
+"""The folder that server and trainer share: open requests for trainings, and the trainer's progress."""
 
 import dataclasses
 import json
@@ -9,9 +9,11 @@ from typing import Any
 import structlog
 
 from springtide.clock import wall_ms
+from springtide.errors import InvalidRequestError
+from springtide.model.manifest import TrainingMode
 from springtide.settings.model import Settings
 from springtide.storage import Storage
-from springtide_services.training.schedule import Mode, TrainingRequest
+from springtide_services.training.schedule import TrainingRequest
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -21,19 +23,19 @@ _STATUS = "status.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainingStatus:
-    """What the trainer is doing, or did last.
+    """The progress of the current training, or the outcome of the last one.
 
     Attributes:
         stage: ``load``, a stage of the training, ``publish``; then ``done`` or ``failed``.
         mode: How it trains.
-        request_id: Who asked for it; empty when the schedule did.
+        request_id: The request that it answers; empty if it was due by the schedule.
         started_ms: When it began, milliseconds since the Unix epoch.
-        updated_ms: When this was said.
-        done: How much of the stage is done, in its own units.
-        total: How much the stage has in all; 0 when it cannot tell.
+        updated_ms: When this status was written, milliseconds since the Unix epoch.
+        done: How much of the stage is done, in the stage's own units.
+        total: How much the stage has in all; 0 if unknown.
         loss: The latest loss; None before the first.
-        model_version: What was published; empty until then.
-        failure: Why it failed; empty when it did not.
+        model_version: The version it published; empty until then.
+        failure: Why it failed; empty if it did not.
     """
 
     stage: str
@@ -49,10 +51,10 @@ class TrainingStatus:
 
 
 class TrainingFolder:
-    """A folder beside the models: one file for each open request, and one that the trainer's progress is written to.
+    """A folder beside the models: one file for each open request, and one file with the trainer's progress.
 
-    A request is a file that appears whole and is deleted when it has been answered, so that server and trainer need
-    no connection, and a request survives both.
+    A request is a file that is deleted when it has been answered. So server and trainer need no connection, and a
+    request outlives a restart of either.
 
     Args:
         url: A folder or an fsspec URL.
@@ -60,7 +62,7 @@ class TrainingFolder:
 
     def __init__(self, url: str) -> None:
         self._storage = Storage(url)
-        self._unreadable: set[str] = set()
+        self._unreadable: set[str] = set()  # Paths that a warning has been logged for.
 
     @classmethod
     def beside_models(cls, settings: Settings) -> "TrainingFolder":
@@ -68,12 +70,12 @@ class TrainingFolder:
         parent, separator, _ = settings.model.url.rstrip("/").rpartition("/")
         return cls(f"{parent}{separator}training")
 
-    def ask(self, mode: Mode | None, checkpoint: str, reason: str = "") -> TrainingRequest:
-        """Ask for a training.
+    def ask(self, mode: TrainingMode | None, checkpoint: str, reason: str = "") -> TrainingRequest:
+        """Write a request for a training, and return it.
 
         Args:
-            mode: How; None leaves it to the trainer.
-            checkpoint: The name of the checkpoint written for it.
+            mode: How to train; None leaves it to the trainer.
+            checkpoint: Name of the checkpoint written for it.
             reason: Why, in words.
         """
         request = TrainingRequest(secrets.token_hex(8), mode, checkpoint, wall_ms(), reason)
@@ -81,7 +83,7 @@ class TrainingFolder:
         return request
 
     def requests(self) -> list[TrainingRequest]:
-        """Return the open requests, the oldest first; a file that is not one is logged once and left where it is."""
+        """Return the open requests, the oldest first; a file that is no request is logged once and not deleted."""
         requests = []
         for name in self._storage.list(_REQUESTS):
             path = f"{_REQUESTS}/{name}"
@@ -89,27 +91,36 @@ class TrainingFolder:
                 requests.append(TrainingRequest(**json.loads(self._storage.read(path))))
             except FileNotFoundError:  # Closed since it was listed.
                 continue
-            except (ValueError, TypeError) as error:
-                if path not in self._unreadable:
-                    logger.warning("training_request_unreadable", path=self._storage.path(path), reason=str(error))
-                    self._unreadable.add(path)
+            except (ValueError, TypeError, InvalidRequestError) as error:
+                self._warn_once("training_request_unreadable", path, error)
         return sorted(requests, key=lambda request: (request.created_ms, request.request_id))
 
     def close(self, request_id: str) -> None:
-        """Take a request away, because it has been answered."""
+        """Delete a request that has been answered."""
         self._storage.delete(_file_of(request_id))
 
     def write_status(self, status: TrainingStatus) -> None:
-        """Tell how far the trainer is."""
+        """Write the trainer's progress, over what was written before."""
         self._storage.write(_STATUS, json.dumps(dataclasses.asdict(status)).encode())
 
     def status(self) -> TrainingStatus | None:
-        """Return what the trainer said last; None if it has said nothing yet."""
+        """Return what the trainer wrote last; None if it has written nothing yet, or what cannot be read.
+
+        What cannot be read, such as the status of a newer trainer, is logged once.
+        """
         try:
             fields: dict[str, Any] = json.loads(self._storage.read(_STATUS))
+            return TrainingStatus(**fields)
         except FileNotFoundError:
             return None
-        return TrainingStatus(**fields)
+        except (ValueError, TypeError) as error:
+            self._warn_once("training_status_unreadable", _STATUS, error)
+            return None
+
+    def _warn_once(self, event: str, path: str, error: Exception) -> None:
+        if path not in self._unreadable:
+            logger.warning(event, path=self._storage.path(path), reason=str(error))
+            self._unreadable.add(path)
 
 
 def _file_of(request_id: str) -> str:

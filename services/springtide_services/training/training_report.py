@@ -1,4 +1,4 @@
-"""Telling how far a training is, and ending one that is told to stop."""
+"""Reporting the progress of a training, and ending it when the trainer must stop."""
 
 import dataclasses
 import threading
@@ -17,17 +17,17 @@ _WRITE_EVERY_S = 0.5  # Often enough for a progress bar that moves, seldom enoug
 
 
 class TrainingStoppedError(Exception):
-    """Raised when the trainer is told to end in the midst of a training; the request, if any, stays."""
+    """Raised when the trainer must stop during a training; the request, if any, stays open."""
 
 
 class TrainingReport:
-    """Tells how far one training is, and ends it when the trainer is told to stop.
+    """Reports the progress of one training, and ends it when the trainer must stop.
 
     Args:
-        folder: Where it is told, at each new stage and now and then in between.
-        plan: What is trained.
+        folder: Where the status is written, at each new stage and every half second in between.
+        plan: The training.
         stopping: Once it is set, the training ends at its next step.
-        on_progress: Told of every step; None tells nobody.
+        on_progress: Called at every step, if given.
     """
 
     def __init__(
@@ -44,17 +44,21 @@ class TrainingReport:
         self._next_write = Deadline.after(0)
 
     def stage(self, stage: str) -> None:
-        """Begin a stage that has no steps."""
+        """Report that a stage without steps begins.
+
+        Raises:
+            TrainingStoppedError: If the trainer must stop.
+        """
         self.progress(Progress(stage, 0, 0, None))
 
     def progress(self, progress: Progress) -> None:
-        """Take a step.
+        """Report a step.
 
         Raises:
-            TrainingStoppedError: If the trainer has been told to stop.
+            TrainingStoppedError: If the trainer must stop.
         """
         if self._stopping.is_set():
-            raise TrainingStoppedError(f"told to stop during {progress.stage}")
+            raise TrainingStoppedError(f"stopped during {progress.stage}")
         if self._on_progress is not None:
             self._on_progress(progress)
         if progress.stage == self._status.stage and not self._next_write.is_over():
@@ -64,16 +68,16 @@ class TrainingReport:
         self._next_write = Deadline.after(_WRITE_EVERY_S)
 
     def finished(self, version: str) -> None:
-        """End with a model."""
+        """Report that the training published a version."""
         self._write(stage="done", done=1, total=1, model_version=version)
 
     def failed(self, error: Exception) -> None:
-        """End without one."""
+        """Report that the training failed."""
         self._write(stage="failed", done=0, total=0, failure=f"{type(error).__name__}: {error}")
 
     def _write(self, **changes: object) -> None:
         self._status = dataclasses.replace(self._status, updated_ms=wall_ms(), **changes)  # type: ignore[arg-type]  # By name.
         try:
             self._folder.write_status(self._status)
-        except Exception as error:  # Progress is for people to look at: no training ends for it.
+        except Exception as error:  # A training must not fail because its progress cannot be shown.
             logger.warning("training_status_not_written", exc_info=error)

@@ -1,5 +1,6 @@
 """The `models` commands: what they print of a registry, and what they change in it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,24 @@ def test_the_list_shows_what_serves_and_what_the_gate_said(
     assert serving == ["000001", "yes", when, "retrain", "1,234"]
 
 
+def test_a_version_that_cannot_be_read_is_listed_with_the_reason_below(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        publish(settings)
+    folder = Path(settings.model.url)
+    (folder / "000001" / "manifest.json").write_text("{")
+    path = folder / "000003" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "quantization": "int8"}))
+    show_models(settings)
+    _, newer, readable, broken, *reasons = lines_of(capsys)
+    assert newer == ["000003", "yes", "unreadable"]
+    assert readable[:2] == ["000002", "2023-11-14 22:13 UTC"]
+    assert broken == ["000001", "unreadable"]
+    assert [reason.split(":")[0] for (reason,) in reasons] == ["000003 is unreadable", "000001 is unreadable"]
+    assert "unknown keys: quantization (written by a newer version of Springtide?)" in reasons[0][0]
+
+
 def test_an_empty_registry_is_said_to_be_empty(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     show_models(settings)
     show_log(settings, 50)
@@ -96,7 +115,7 @@ def test_a_model_is_shown_with_gate_and_exponents(settings: Settings, capsys: py
         ["champion", "0.3850", "0.0400", "+0.0050 (95 % -0.0010 to +0.0110)"],
         ["tifu_knn", "0.3950", "0.0450", "-0.0050 (95 % -0.0120 to +0.0020)"],
         ["slim was left out: too many items"],
-        ["fine-tuning had fallen 1.3 % behind"],
+        ["fine-tuned vectors were 1.3 % worse than retrained ones"],
         ["trend 7d", "0.500", "0.012"],
         ["trend own:7d", "0.250"],
     ):

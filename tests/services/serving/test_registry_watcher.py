@@ -1,6 +1,7 @@
 """Following the registry: a new version is taken up, a damaged one is not, and operators are obeyed at once."""
 
 import dataclasses
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -90,6 +91,25 @@ def test_a_damaged_version_is_logged_once_and_the_former_goes_on(
     publish(store)
     watcher.check()
     assert served == ["000001", "000003"]
+
+
+def test_a_current_version_of_newer_software_is_logged_once_and_the_former_goes_on(
+    watcher: RegistryWatcher, store: ModelStore, served: list[str], tmp_path: Path
+) -> None:
+    publish(store)
+    watcher.check()
+    publish(store)
+    path = tmp_path / "models" / "000002" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "quantization": "int8"}))
+    with capture_logs() as logs:
+        for _ in range(10):
+            watcher.check()
+    assert served == ["000001"]
+    (entry,) = logs
+    assert (entry["event"], entry["version"]) == ("model_not_loaded", "000002")
+    with pytest.raises(ModelError, match="unknown keys: quantization"):
+        watcher.promote("000002")
+    assert watcher.roll_back() == "000001"
 
 
 def test_a_version_that_could_not_be_loaded_is_tried_again(store: ModelStore, served: list[str]) -> None:

@@ -98,6 +98,50 @@ def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(settings: Sett
     )
 
 
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        pytest.param("{", "not JSON", id="broken"),
+        pytest.param('{"version": "000001"}', "missing keys", id="missing keys"),
+        pytest.param(None, "unknown keys: quantization", id="of a newer version"),
+    ],
+)
+def test_a_version_that_cannot_be_read_stops_no_training_and_is_logged_once(
+    settings: Settings, manifest: str | None, reason: str
+) -> None:
+    write_checkpoint(settings)
+    train_once(settings)
+    path = Path(settings.model.url) / "000001" / "manifest.json"
+    path.write_text(manifest or json.dumps({**json.loads(path.read_bytes()), "quantization": "int8"}))
+    trainer, folder = Trainer(settings), TrainingFolder.beside_models(settings)
+    with capture_logs() as logs:
+        assert trainer.step(NOW_MS) == "000002", "the first model that it can read"
+        assert trainer.step(NOW_MS) is None
+        folder.ask("retrain", "00000001")
+        assert trainer.step(NOW_MS) == "000003"
+    unreadable = [entry for entry in logs if entry["event"] == "manifest_unreadable"]
+    assert [(entry["log_level"], entry["version"]) for entry in unreadable] == [("warning", "000001")]
+    assert reason in unreadable[0]["reason"]
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
+
+
+def test_a_current_version_that_cannot_be_read_stops_no_training(settings: Settings) -> None:
+    training = settings.training.model_copy(update={"min_refit_events": 100, "refit_after_events": 200})
+    settings = settings.model_copy(
+        update={"training": training, "ranking": RankingSettings(context_weights={"popularity": {}})}
+    )
+    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    write_checkpoint(settings)
+    assert trainer.step(NOW_MS) == "000001"
+    created_ms = store.manifest("000001").created_ms
+    assert train_once(settings) == "000002"
+    path = Path(settings.model.url) / "000002" / "manifest.json"
+    path.write_text("{")
+    write_checkpoint(settings, repeats=3)
+    assert trainer.step(created_ms + 1) == "000003"
+    assert store.current() == "000003"
+
+
 def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings) -> None:
     write_checkpoint(settings)
     train_once(settings)
