@@ -1,13 +1,15 @@
-"""Logging, set up in one place: named events with fields, one per line; plain text on a terminal, JSON elsewhere."""
+"""Logging, set up in one place: one line an event, in words at a terminal, and as JSON elsewhere."""
 
 import logging
+import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from springtide.settings.model import Settings
+from springtide.settings.model import LogSettings, Settings
 from springtide.settings.view import masked
+from springtide_services.log_lines import LineRenderer
 
 if TYPE_CHECKING:
     from springtide.plugins.loading import Plugins  # Slow to import.
@@ -15,24 +17,33 @@ if TYPE_CHECKING:
 logger = structlog.stdlib.get_logger(__name__)
 
 
-def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
+def configure_logging(settings: LogSettings | None = None, process: str = "", stream: TextIO | None = None) -> None:
     """Send our logs and those of the libraries to one stream, in one form.
 
     Args:
-        level: The least severe level of ours that is written; libraries speak from WARNING on.
+        settings: The form, and the least severe level of our own events that is written; the defaults if None.
+            Libraries log from WARNING on.
+        process: Name of this process, which stands in each line; without one, it is left out.
         stream: Standard error if None, so that standard output stays free for what a command prints.
     """
+    settings = settings or LogSettings()
     stream = stream or sys.stderr
+    is_text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=not is_text),
     ]
-    on_terminal: list[structlog.typing.Processor] = [
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)  # Locals may hold secrets.
-    ]
-    elsewhere: list[structlog.typing.Processor] = [
+    as_text: list[structlog.typing.Processor] = [LineRenderer(process, is_coloured=_takes_colour(stream))]
+
+    def add_process(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if process:
+            event["process"] = process
+        return event
+
+    as_json: list[structlog.typing.Processor] = [
+        add_process,
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(default=str),
     ]
@@ -52,7 +63,7 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(on_terminal if stream.isatty() else elsewhere),
+                *(as_text if is_text else as_json),
             ],
         )
     )
@@ -61,17 +72,33 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
     for package in ("springtide", "springtide_plugins", "springtide_services"):
-        logging.getLogger(package).setLevel(level)
-    # Ingest tells once when the broker goes and when it comes; kafka-python tells it ten times a second.
+        logging.getLogger(package).setLevel(settings.level.upper())
+    # Ingest logs once when the broker goes and once when it is back; kafka-python logs it ten times a second.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def log_settings(settings: Settings) -> None:
-    """Log the settings, once at a process's start, with passwords, tokens and keys masked."""
-    logger.info("settings", **masked(settings))
+    """Log the settings that differ from their defaults, once at a process's start, with all secrets masked."""
+    logger.info("settings", changed=_changes(masked(settings), masked(Settings())))
 
 
 def log_failures(plugins: "Plugins") -> None:
-    """Log the plugins that were left out, at a process's start: the settings let it go on without them."""
+    """Log the plugins that were left out, once at a process's start; the settings allow to go on without them."""
     for failure in plugins.failures:
         logger.warning("plugin_left_out", plugin=failure.plugin, origin=failure.origin, reason=failure.reason)
+
+
+def _takes_colour(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _changes(values: dict[str, Any], defaults: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Return the values that are not the default ones, by dotted path; a table with other keys is there whole."""
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        default, here = defaults[key], f"{path}{key}"
+        if isinstance(value, dict) and isinstance(default, dict) and value.keys() == default.keys():
+            changes |= _changes(value, default, f"{here}.")
+        elif value != default:
+            changes[here] = value
+    return changes

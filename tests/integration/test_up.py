@@ -70,9 +70,9 @@ def up(tmp_path: Path) -> Iterator[Up]:
 
 
 def test_up_serves_heals_and_leaves_nothing_behind(up: Up, tmp_path: Path) -> None:
-    kafka = KafkaSettings(bootstrap_servers=up.until_said(r"Kafka on (\S+),")[1])
-    address = up.until_said(r"gRPC on (\S+)\.")[1]
-    assert up.said("forgets all on exit")
+    kafka = KafkaSettings(bootstrap_servers=up.until_said(r"Kafka +(\S+), topic springtide.events")[1])
+    address = up.until_said(r"gRPC +(\S+)")[1]
+    assert up.said("forgets everything when it stops")
     request = recommender_pb2.RecommendRequest(user="ann")
     with EventPublisher(Settings(kafka=kafka)) as publisher, Client(address) as client:
         event = pb.Event(interaction=pb.Interaction(user="ann", item="umbrella", type="purchase"))
@@ -85,7 +85,7 @@ def test_up_serves_heals_and_leaves_nothing_behind(up: Up, tmp_path: Path) -> No
         server = up.child("serve")
         assert server is not None
         server.kill()
-        up.until_said(r"the server ended with signal SIGKILL; it starts again")
+        up.until_said(r'"reason": "signal SIGKILL", "restart_in_s": 1\.0, "event": "child_ended"')
         eventually(client.is_serving)
         assert [item.item for item in client.recommend(request).items] == ["umbrella"]
 

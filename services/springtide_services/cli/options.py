@@ -51,5 +51,7 @@ def load_settings_with_kafka(path: Path | None) -> "Settings":
 
 def server_address(path: Path | None) -> str:
     """Return where the server of the settings listens, as host:port."""
+    from springtide_services.addresses import join_address
+
     server = load_settings(path).server
-    return f"{server.host}:{server.port}"
+    return join_address(server.host, server.port)

@@ -1,16 +1,18 @@
 """The `serve` command: one server, in the foreground."""
 
 from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings_with_kafka
+from springtide_services.termination import end_with_parent, exit_on_signals
 
 
 def serve(settings: SettingsPath = None, until_stdin_closes: UntilStdinCloses = False) -> None:
     """Read the stream, keep the live graph, and answer over gRPC."""
-    loaded = load_settings_with_kafka(settings)  # A wrong setting is told before the slow imports.
-    from springtide_services.local.supervisor import end_when_stdin_closes
+    exit_on_signals()
+    if until_stdin_closes:
+        end_with_parent()
+    loaded = load_settings_with_kafka(settings)  # A wrong setting is reported before the slow imports.
     from springtide_services.logs import configure_logging
+
+    configure_logging(loaded.log, "server")
     from springtide_services.serving.server import serve as run_server
 
-    if until_stdin_closes:
-        end_when_stdin_closes()
-    configure_logging()
     run_server(loaded)

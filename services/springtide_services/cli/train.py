@@ -7,6 +7,7 @@ import typer
 from springtide.errors import SettingsError
 from springtide.model.manifest import TrainingMode
 from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings
+from springtide_services.termination import end_with_parent, exit_on_signals
 
 
 def train(
@@ -18,14 +19,16 @@ def train(
     """Train a model on the newest checkpoint, and publish it."""
     if schedule and mode is not None:
         raise SettingsError("train: wanted --mode or --schedule, got both: the schedule chooses the mode")
+    if schedule:
+        exit_on_signals()
+    if until_stdin_closes:
+        end_with_parent()
     loaded = load_settings(settings)
-    from springtide_services.local.supervisor import end_when_stdin_closes
     from springtide_services.logs import configure_logging
+
+    configure_logging(loaded.log, "trainer")
     from springtide_services.training.trainer import run_trainer, train_once
 
-    if until_stdin_closes:
-        end_when_stdin_closes()
-    configure_logging()
     if schedule:
         run_trainer(loaded)
         return

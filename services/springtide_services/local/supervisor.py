@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,33 +11,37 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import structlog
+
 from springtide.errors import SpringtideError
 from springtide_services.exit_codes import EXIT_REFUSED
+from springtide_services.termination import STOP_BUDGET_S
 
-_STOP_BUDGET_S = 20.0  # A server writes its last checkpoint in this time.
-_STEADY_S = 30.0  # A child that ran this long has started well: its back-off begins anew.
+logger = structlog.stdlib.get_logger(__name__)
+
+_STEADY_S = 30.0  # A child that ran this long has started well: its next crash counts as the first one.
 _MAX_QUICK_CRASHES = 5
 _LONGEST_PAUSE_S = 15.0
-_NUM_LAST_WORDS = 15
+_NUM_LAST_LINES = 15
 
 
 class ChildFailedError(SpringtideError):
-    """Raised when a child process has ended and restarting it does not help."""
+    """Raised when a child process has ended and is not to be started again."""
 
 
 @dataclass
 class Child:
-    """A process of ours.
+    """A child process: a ``springtide`` command.
 
     Attributes:
-        name: What messages call it.
-        arguments: Of the ``springtide`` command.
-        environment: Variables beside our own.
-        log: The file that takes what it writes; None to let it write where we do.
+        name: Name in messages, such as ``server``.
+        arguments: Command-line arguments of ``springtide``.
+        environment: Environment variables, in addition to those of this process.
+        log: File for its standard output and standard error; None to share those of this process.
         process: The running process, or the last one.
         num_quick_crashes: How many times in a row it ended soon after its start.
-        started_at_s: When it started, on the monotonic clock.
-        restart_at_s: When it is to start again, on the monotonic clock; None unless it has crashed.
+        started_at_s: Time of its last start, on the monotonic clock.
+        restart_at_s: Time of its next start, on the monotonic clock; None unless it has crashed.
     """
 
     name: str
@@ -51,7 +54,7 @@ class Child:
     restart_at_s: float | None = None
 
     def start(self) -> None:
-        """Start the process: in a session of its own, with a pipe whose end tells it that we are gone."""
+        """Start the process, in its own session, with a pipe as standard input that closes when this process dies."""
         self._close_pipe()
         output = self.log.open("ab") if self.log else None
         try:
@@ -61,7 +64,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C reaches us alone, and we stop the children in their order.
+                start_new_session=True,  # Ctrl-C reaches this process alone, which stops the children in order.
             )
         finally:
             if output is not None:
@@ -70,11 +73,11 @@ class Child:
         self.restart_at_s = None
 
     def stop(self) -> None:
-        """Ask the process to end, and end it if it does not."""
+        """Ask the process to end, and kill it if it does not."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(_STOP_BUDGET_S)
+                self.process.wait(STOP_BUDGET_S)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
@@ -84,11 +87,11 @@ class Child:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
-    def last_words(self) -> str:
-        """Return the end of its log, after a line break; empty if it has none."""
+    def last_lines(self) -> str:
+        """Return a line break and the last lines of its log; an empty text if it has no log."""
         if self.log is None or not self.log.exists():
             return ""
-        lines = self.log.read_text(errors="replace").splitlines()[-_NUM_LAST_WORDS:]
+        lines = self.log.read_text(errors="replace").splitlines()[-_NUM_LAST_LINES:]
         return "".join(f"\n  {line}" for line in lines)
 
 
@@ -98,10 +101,10 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 class Supervisor:
-    """Starts children in order and stops them in the reverse order.
+    """Starts child processes in order, and stops them in the reverse order.
 
     Args:
-        restarts: Whether a child that crashes is started again.
+        restarts: Whether a child that has crashed is started again.
     """
 
     def __init__(self, *, restarts: bool) -> None:
@@ -113,16 +116,13 @@ class Supervisor:
         child.start()
         self.children.append(child)
 
-    def check(self) -> list[str]:
-        """Look after the children once.
-
-        Returns:
-            What happened, in words, for the person who watches.
+    def check(self) -> None:
+        """Notice children that have ended, and start them again when their pause is over; to be called regularly.
 
         Raises:
-            ChildFailedError: If a child has ended and is not to be restarted.
+            ChildFailedError: If a child has ended and is not to be started again: it was refused (exit code 2), it
+                crashed too often, or the supervisor does not restart.
         """
-        news = []
         for child in self.children:
             assert child.process is not None, "add() started it"
             if child.restart_at_s is not None:
@@ -134,18 +134,18 @@ class Supervisor:
                 continue
             is_quick = time.monotonic() - child.started_at_s < _STEADY_S
             child.num_quick_crashes = child.num_quick_crashes + 1 if is_quick else 1
-            ended = f"the {child.name} ended with {_in_words(code)}"
+            reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            ended = f"the {child.name} ended with {reason}"
             if not self._restarts or code == EXIT_REFUSED:
-                raise ChildFailedError(f"{ended}{child.last_words()}")
+                raise ChildFailedError(f"{ended}{child.last_lines()}")
             if child.num_quick_crashes >= _MAX_QUICK_CRASHES:
-                raise ChildFailedError(f"{ended}, {child.num_quick_crashes} times in a row{child.last_words()}")
+                raise ChildFailedError(f"{ended}, {child.num_quick_crashes} times in a row{child.last_lines()}")
             pause_s = min(2.0 ** (child.num_quick_crashes - 1), _LONGEST_PAUSE_S)
             child.restart_at_s = time.monotonic() + pause_s
-            news.append(f"{ended}; it starts again in {pause_s:g} s")
-        return news
+            logger.warning("child_ended", child=child.name, reason=reason, restart_in_s=pause_s)
 
     def stop(self) -> None:
-        """Ask the children to end, the last first, and end those that do not."""
+        """Stop the children, the last one first."""
         for child in reversed(self.children):
             child.stop()
         self.children.clear()
@@ -157,19 +157,3 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def end_when_stdin_closes() -> None:
-    """End this process once its parent is gone: its standard input is then closed, however the parent died."""
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_STOP_BUDGET_S)
-        os._exit(1)  # It did not end by itself.
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
-def _in_words(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,82 +1,96 @@
-"""Everything on one machine: broker if no Kafka is named, server, trainer, watched by one process."""
+"""Everything on this machine: a broker if no Kafka cluster is named, the server and the trainer, kept running."""
 
 import contextlib
-import socket
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
+import structlog
 
 from springtide.errors import SettingsError
 from springtide.settings.model import Settings
+from springtide_services.addresses import free_port, join_address
 from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.local.panel import show_panel, write_example_events
 from springtide_services.local.supervisor import Child, Supervisor
-from springtide_services.local.termination import stoppable
+from springtide_services.logs import configure_logging
 from springtide_services.serving.client import Client
+from springtide_services.terminal import console
+from springtide_services.termination import ends_on_signals, ignore_signals
+
+logger = structlog.stdlib.get_logger(__name__)
 
 _POLL_S = 0.2
 
 
 def run_up(settings: Settings, settings_path: Path | None = None) -> None:
-    """Run broker, server and trainer until Ctrl-C or SIGTERM.
+    """Run broker, server and trainer until a stop signal comes, and show where they listen once they are ready.
 
-    With the embedded broker, graph and models live in a temporary folder and end with it: what a checkpoint says of a
-    stream that is gone fits no other stream.
+    With the embedded broker, checkpoints and models are kept in a temporary folder and removed at the end: the offsets
+    of a checkpoint fit no other stream than the one that has ended.
 
     Args:
-        settings: What the children will load, too.
-        settings_path: Where from, if named.
+        settings: The settings that the children load too.
+        settings_path: The settings file, if it is named on the command line.
 
     Raises:
+        SettingsError: If no port can be found on ``server.host``.
         BrokerError: If the embedded broker cannot be started, or dies.
-        ChildFailedError: If a child ends again and again.
+        ChildFailedError: If a child ends again and again, or is refused.
     """
-    console = Console(stderr=True, highlight=False)
+    configure_logging(settings.log, "up")
     arguments = ["--settings", str(settings_path.absolute())] if settings_path else []
-    with stoppable(), contextlib.ExitStack() as stack:
+    environment: dict[str, str] = {}
+    with ends_on_signals(), contextlib.ExitStack() as stack:
         try:
-            environment: dict[str, str] = {}
-            broker = None
+            broker, example = None, None
             if not settings.kafka.bootstrap_servers:
                 broker = stack.enter_context(EmbeddedBroker())
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-up-"))
-                environment |= embedded_environment(broker, Path(folder))
-                console.print(
-                    "The embedded broker forgets all on exit, and graph and models with it; to keep them, name a Kafka "
-                    "cluster in kafka.bootstrap_servers."
-                )
-            port = settings.server.port or free_port(settings.server.host)
-            environment["SPRINGTIDE_SERVER__PORT"] = str(port)
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-up-")))
+                settings = _with_embedded_broker(settings, broker, folder)
+                environment |= embedded_environment(broker, folder)
+                example = write_example_events(folder)
+            settings = _with_port(settings)
+            environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
             supervisor = stack.enter_context(Supervisor(restarts=True))
             supervisor.add(Child("server", ["serve", *arguments], environment))
             supervisor.add(Child("trainer", ["train", "--schedule", *arguments], environment))
-            kafka = broker.bootstrap_servers if broker else settings.kafka.bootstrap_servers
-            console.print(f"Kafka on {kafka}, topic {settings.kafka.topic}")
-            _watch(console, supervisor, broker, f"{settings.server.host}:{port}")
+            with Client(join_address(settings.server.host, settings.server.port)) as client:
+                while not client.is_serving():
+                    _look_after(supervisor, broker)
+            show_panel(console(stderr=True), settings, example, settings_path)
+            while True:
+                _look_after(supervisor, broker)
         except KeyboardInterrupt:
-            console.print("Stopping.")
+            logger.info("stopping")
+            raise
+        finally:
+            ignore_signals()
 
 
 def run_broker(port: int) -> None:
-    """Run the embedded broker until Ctrl-C or SIGTERM.
+    """Run the embedded broker until a stop signal comes.
 
     Raises:
+        SettingsError: If the port is none.
         BrokerError: If it cannot be started, or dies.
     """
     if not 1 <= port <= 65_535:
         raise SettingsError(f"--port: wanted 1 to 65535, got {port}")
-    console = Console(stderr=True, highlight=False)
-    with stoppable(), contextlib.suppress(KeyboardInterrupt), EmbeddedBroker(port) as broker:
-        console.print(f"Kafka on {broker.bootstrap_servers}; it forgets all on exit. Ctrl-C stops it.")
-        while True:
-            broker.check()
-            time.sleep(_POLL_S)
+    with ends_on_signals(), EmbeddedBroker(port) as broker:
+        console(stderr=True).print(
+            f"Kafka on {broker.bootstrap_servers}. It forgets everything when it stops. Ctrl-C stops it."
+        )
+        try:
+            while True:
+                broker.check()
+                time.sleep(_POLL_S)
+        finally:
+            ignore_signals()
 
 
 def embedded_environment(broker: EmbeddedBroker, folder: Path) -> dict[str, str]:
-    """Return the environment of children that use the embedded broker, with their state in ``folder``."""
+    """Return environment variables for children that use the embedded broker and keep their state in ``folder``."""
     return {
         "SPRINGTIDE_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         "SPRINGTIDE_CHECKPOINT__URL": str(folder / "checkpoints"),
@@ -84,28 +98,28 @@ def embedded_environment(broker: EmbeddedBroker, folder: Path) -> dict[str, str]
     }
 
 
-def free_port(host: str) -> int:
-    """Return a port that is free now on the host."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def _with_embedded_broker(settings: Settings, broker: EmbeddedBroker, folder: Path) -> Settings:
+    """Return the settings as children with ``embedded_environment`` load them."""
+    kafka = settings.kafka.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
+    checkpoint = settings.checkpoint.model_copy(update={"url": str(folder / "checkpoints")})
+    model = settings.model.model_copy(update={"url": str(folder / "models")})
+    return settings.model_copy(update={"kafka": kafka, "checkpoint": checkpoint, "model": model})
 
 
-def _watch(console: Console, supervisor: Supervisor, broker: EmbeddedBroker | None, address: str) -> None:
-    with Client(address) as client:
-        for _ in _looking_after(console, supervisor, broker):
-            if client.is_serving():
-                console.print(f"gRPC on {address}. Ctrl-C stops all.")
-                break
-    for _ in _looking_after(console, supervisor, broker):
-        pass
+def _with_port(settings: Settings) -> Settings:
+    """Return the settings with a free port in place of port 0, so that the server keeps its port when it restarts."""
+    if settings.server.port:
+        return settings
+    try:
+        port = free_port(settings.server.host)
+    except OSError as error:
+        raise SettingsError(f"server.host: wanted a host of this machine, got {settings.server.host!r}") from error
+    return settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
 
 
-def _looking_after(console: Console, supervisor: Supervisor, broker: EmbeddedBroker | None) -> Iterator[None]:
-    while True:
-        if broker is not None:
-            broker.check()
-        for line in supervisor.check():
-            console.print(line)
-        yield
-        time.sleep(_POLL_S)
+def _look_after(supervisor: Supervisor, broker: EmbeddedBroker | None) -> None:
+    """Check everything once, then wait a moment."""
+    if broker is not None:
+        broker.check()
+    supervisor.check()
+    time.sleep(_POLL_S)

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import gc
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide_services.addresses import join_address
 from springtide_services.logs import log_failures, log_settings
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.batching import MicroBatcher
@@ -35,6 +35,7 @@ from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
 from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.stream.ingest import IngestLoop
+from springtide_services.termination import STOP_SIGNALS, exit_on_signals
 from springtide_services.training.training_folder import TrainingFolder
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -81,6 +82,8 @@ class Server:
         self._admin = AdminService(settings)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # Its stubs know no aio.
         self._loaded: _Loaded | None = None
+        self._loading: asyncio.Future[_Loaded] | None = None
+        self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._grpc = grpc.aio.server(
             options=[
@@ -90,7 +93,7 @@ class Server:
         )
 
     async def start(self) -> None:
-        """Listen, with_deadline_and_status NOT_SERVING, and begin to load.
+        """Listen, answer NOT_SERVING, and begin to load.
 
         Raises:
             SettingsError: If the address cannot be listened on.
@@ -109,38 +112,44 @@ class Server:
         self._task = asyncio.create_task(self._run(), name="server")
 
     def end(self) -> None:
-        """Let ``wait`` return."""
-        assert self._task is not None, "start comes first"
-        self._task.cancel()
+        """Let ``wait`` return, now or once it is called; from the event loop's thread."""
+        self._ending.set()
 
     async def wait(self) -> None:
-        """Wait until the server is told to end, or cannot go on.
+        """Wait until ``end`` is called, or the server cannot go on.
 
         Raises:
-            Exception: What it could not go on for.
+            Exception: Why it cannot go on.
         """
         assert self._task is not None, "start comes first"
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
+        ending = asyncio.ensure_future(self._ending.wait())
+        await asyncio.wait([self._task, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if self._task.done() and not self._task.cancelled():
             self._task.result()
 
     async def stop(self) -> None:
-        """Answer what is under way, take no more, write a last checkpoint."""
+        """Take no more requests, answer those under way, and write a last checkpoint."""
         await self._health.enter_graceful_shutdown()
         await self._grpc.stop(_STOP_GRACE_S)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self._loaded is not None:
-            await asyncio.to_thread(self._loaded.watcher.stop)
-            await asyncio.to_thread(self._loaded.batcher.close)
-            await asyncio.to_thread(self._loaded.ingest.stop)
+        if self._loaded is None:  # Nothing can have been written yet, and a wait for the lock is to end.
+            await asyncio.to_thread(self._lock.release)
+        if self._loading is not None:
+            await asyncio.wait([self._loading])  # A thread cannot be cancelled, and what it has opened must be closed.
+            if self._loading.exception() is None:
+                loaded = self._loading.result()
+                await asyncio.to_thread(loaded.watcher.stop)
+                await asyncio.to_thread(loaded.batcher.close)
+                await asyncio.to_thread(loaded.ingest.stop)
         await asyncio.to_thread(self._lock.release)  # After the last checkpoint.
         logger.info("stopped", address=self.address)
 
     def _listen(self) -> str:
         host, port = self._settings.server.host, self._settings.server.port
-        wanted = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        wanted = join_address(host, port)
         try:
             bound_port = self._grpc.add_insecure_port(wanted)
         except RuntimeError as error:
@@ -148,11 +157,12 @@ class Server:
                 f"server.port: cannot listen on {wanted}: another process has it, or the host is not this machine's "
                 "(wanted a free port; 0 picks one)"
             ) from error
-        return wanted.removesuffix(str(port)) + str(bound_port)
+        return join_address(host, bound_port)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        loaded = self._loaded = await asyncio.to_thread(_load, self._settings, self._lock)
+        self._loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings, self._lock))
+        loaded = self._loaded = await asyncio.shield(self._loading)
         positions = PositionWaiters(loop, loaded.state.has_reached)
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
@@ -197,33 +207,33 @@ class Server:
 
 
 def serve(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
-    """Be the server process, until SIGTERM or SIGINT.
+    """Run a server in this process, until a stop signal comes.
 
     Args:
         settings: Everything that can be set.
-        on_listening: Told the address, once it is bound.
+        on_listening: Called with the address once it is bound.
 
     Raises:
         SettingsError: If the address cannot be listened on.
         CheckpointLockedError: If another process writes checkpoints to ``checkpoint.url``.
-        Exception: What the server could not go on for, such as ``OffsetsLostError``.
+        Exception: Why the server cannot go on, such as ``OffsetsLostError``.
     """
     log_settings(settings)
     if settings.server.num_threads is not None:
         torch.set_num_threads(settings.server.num_threads)
     uvloop.run(_serve(settings, on_listening))
+    exit_on_signals()  # Everything is written: a signal to the exiting interpreter changes nothing.
 
 
 async def _serve(settings: Settings, on_listening: Callable[[str], None] | None) -> None:
     server = Server(settings)
-    await server.start()
-    if on_listening is not None:
-        on_listening(server.address)
-    ending = asyncio.create_task(server.wait())
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, server.end)
+    await server.start()
     try:
-        await ending
+        if on_listening is not None:
+            on_listening(server.address)
+        await server.wait()
     finally:
         await server.stop()
 

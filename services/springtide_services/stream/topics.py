@@ -13,6 +13,7 @@ from kafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTo
 from springtide.clock import Deadline
 from springtide.errors import BrokerError
 from springtide.settings.model import KafkaSettings, Settings
+from springtide_services.addresses import split_address
 
 _CREATE_TIMEOUT_MS = 15_000
 _CONNECT_RETRY_S = 0.1
@@ -48,8 +49,8 @@ def is_reachable(kafka: KafkaSettings) -> bool:
     if kafka.client_options.get("proxy_url"):
         return True
     for server in kafka.bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":") if ":" in server else (server.strip(), "", _DEFAULT_PORT)
-        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
+        address = split_address(server.strip(), _DEFAULT_PORT)
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout=2.0):
             return True
     return False
 

@@ -26,6 +26,7 @@ from springtide.training.artifact import fits_settings
 from springtide.training.exponents.refit import refit_exponents
 from springtide.training.train import Progress, train
 from springtide_services.logs import log_failures, log_settings
+from springtide_services.termination import STOP_SIGNALS, exit_on_signals
 from springtide_services.training.schedule import PastTrainings, Plan, decide
 from springtide_services.training.training_folder import TrainingFolder
 from springtide_services.training.training_report import TrainingReport, TrainingStoppedError
@@ -313,19 +314,20 @@ def _with_facts(
 
 
 def run_trainer(settings: Settings) -> None:
-    """Run the trainer process, at a low priority, until SIGTERM or SIGINT."""
+    """Run the trainer process, at a low priority, until a stop signal comes."""
     log_settings(settings)
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
     os.nice(settings.training.niceness)
     if settings.training.num_threads is not None:
         torch.set_num_threads(settings.training.num_threads)
     Trainer(settings, stopping).run()
+    exit_on_signals()  # Nothing is under way: a signal to the exiting interpreter changes nothing.
 
 
 def train_once(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from springtide_services.local import supervisor as supervisor_module
 from springtide_services.local.supervisor import Child, ChildFailedError, Supervisor
@@ -15,8 +16,8 @@ from springtide_services.local.supervisor import Child, ChildFailedError, Superv
 # Stands in for the command: sleeps until its standard input closes or a signal comes.
 _SLEEPER = """
 import sys, time
-from springtide_services.local.supervisor import end_when_stdin_closes
-end_when_stdin_closes()
+from springtide_services.termination import end_with_parent
+end_with_parent()
 print("awake", flush=True)
 time.sleep(60)
 """
@@ -31,18 +32,24 @@ def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
     return False
 
 
+def _check(supervisor: Supervisor) -> bool:
+    """Check once, and return False: for ``eventually``, where only an error ends the wait."""
+    supervisor.check()
+    return False
+
+
 def child_of(tmp_path: Path, *arguments: str) -> Child:
     return Child("server", arguments, log=tmp_path / "child.log")
 
 
-def test_child_that_is_refused_is_not_restarted_and_its_last_words_are_told(tmp_path: Path) -> None:
+def test_child_that_is_refused_is_not_restarted_and_the_error_shows_the_end_of_its_log(tmp_path: Path) -> None:
     settings = tmp_path / "bad.toml"
     settings.write_text("[kafke]\n")
     with Supervisor(restarts=True) as supervisor:
         supervisor.add(child_of(tmp_path, "serve", "--settings", str(settings)))
 
         with pytest.raises(ChildFailedError, match=r"the server ended with exit code 2[\s\S]*did you mean kafka"):
-            assert eventually(lambda: bool(supervisor.check()))
+            eventually(lambda: _check(supervisor))
 
 
 def test_child_that_is_killed_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,8 +64,18 @@ def test_child_that_is_killed_is_started_again(tmp_path: Path, monkeypatch: pyte
         os.kill(first_pid, signal.SIGKILL)
         child.process.wait()
 
-        assert supervisor.check() == ["the server ended with signal SIGKILL; it starts again in 1 s"]
-        assert eventually(lambda: supervisor.check() == [] and child.process.pid != first_pid)  # type: ignore[union-attr]
+        with capture_logs() as logs:
+            supervisor.check()
+        assert logs == [
+            {
+                "event": "child_ended",
+                "log_level": "warning",
+                "child": "server",
+                "reason": "signal SIGKILL",
+                "restart_in_s": 1.0,
+            }
+        ]
+        assert eventually(lambda: _check(supervisor) or child.process.pid != first_pid)  # type: ignore[union-attr]
 
         last_pid = child.process.pid
     assert not psutil.pid_exists(last_pid)
@@ -73,7 +90,7 @@ def test_child_that_crashes_at_once_again_and_again_is_given_up(
         supervisor.add(child_of(tmp_path))
 
         with pytest.raises(ChildFailedError, match="exit code 1, 5 times in a row"):
-            eventually(lambda: bool(supervisor.check()) and False)
+            eventually(lambda: _check(supervisor))
 
 
 def test_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""What `springtide up` shows once everything is ready: where it listens, and two commands to try."""
+
+import json
+import os
+import shlex
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from springtide.settings.load import DEFAULT_FILE, FILE_VARIABLE
+from springtide.settings.model import Settings
+from springtide.settings.view import masked
+from springtide_services.addresses import join_address
+
+_EXAMPLE = (
+    ("ann", "umbrella"),
+    ("ann", "rubber boots"),
+    ("bob", "umbrella"),
+    ("bob", "tent"),
+    ("bob", "sleeping bag"),
+    ("eve", "tent"),
+    ("eve", "camping stove"),
+)
+_EXAMPLE_USER = "ann"
+_TOPIC_VARIABLE = "SPRINGTIDE_KAFKA__TOPIC"
+_FORGETS = (
+    "The embedded broker forgets everything when it stops, and the state goes with it.\n"
+    "To keep both, name a Kafka cluster in kafka.bootstrap_servers."
+)
+
+
+def show_panel(on: Console, settings: Settings, example: Path | None, settings_path: Path | None) -> None:
+    """Show where Kafka and gRPC listen, where state is kept, and two commands for another shell.
+
+    Args:
+        on: Where to; a frame is drawn at a terminal only.
+        settings: The settings of the running server.
+        example: The file of example events; None if a Kafka cluster was named, to which none are to be published.
+        settings_path: The settings file, if it is named on the command line.
+    """
+    shown = masked(settings)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("Kafka", f"{settings.kafka.bootstrap_servers}, topic {settings.kafka.topic}")
+    facts.add_row("gRPC", join_address(settings.server.host, settings.server.port))
+    facts.add_row("State", f"{shown['checkpoint']['url']} (checkpoints), {shown['model']['url']} (models)")
+    if example is not None:
+        facts.add_row("", _FORGETS)
+    title = "Springtide is up. Ctrl-C stops it."
+    if on.is_terminal:
+        on.print(Panel(facts, title=title, title_align="left", border_style="green", expand=False))
+    else:
+        on.print(title)
+        on.print(facts)
+    on.print("Try it in another shell:")
+    for command in commands_to_try(settings, example, settings_path):
+        on.print(f"  {command}", style="bold", markup=False, soft_wrap=True)  # A broken line could not be pasted.
+
+
+def commands_to_try(settings: Settings, example: Path | None, settings_path: Path | None) -> tuple[str, str]:
+    """Return a command that publishes events and one that asks for recommendations, for any shell and folder.
+
+    Args:
+        settings: The settings of the running server.
+        example: The file of events to publish; None for a file that is yet to be written.
+        settings_path: The settings file, if it is named on the command line.
+    """
+    variables = {"KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers}
+    if _TOPIC_VARIABLE in os.environ:
+        variables[_TOPIC_VARIABLE] = settings.kafka.topic
+    publish = ["springtide", "publish", str(example or "events.jsonl")]
+    file = settings_path or os.environ.get(FILE_VARIABLE) or DEFAULT_FILE
+    if Path(file).is_file():
+        publish += ["--settings", str(Path(file).absolute())]
+    address = join_address(settings.server.host, settings.server.port)
+    assignments = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    recommend = ["springtide", "recommend", _EXAMPLE_USER, "--address", address]
+    return " ".join([*assignments, shlex.join(publish)]), shlex.join(recommend)
+
+
+def write_example_events(folder: Path) -> Path:
+    """Write a file of a few purchases of the last hour, as `springtide publish` reads it, and return its path."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    lines = []
+    for number, (user, item) in enumerate(_EXAMPLE):
+        at = now - timedelta(minutes=len(_EXAMPLE) - number)
+        interaction = {"user": user, "item": item, "type": "purchase"}
+        lines.append(json.dumps({"eventTime": at.isoformat().replace("+00:00", "Z"), "interaction": interaction}))
+    path = folder / "example-events.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

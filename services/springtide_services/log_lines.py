@@ -1,0 +1,151 @@
+"""Log events as lines for people: the time, the process, and what happened in plain words."""
+
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from springtide.errors import SpringtideError
+
+_PROCESS_WIDTH = 8
+_RESET, _DIM = "\x1b[0m", "\x1b[2m"
+_LEVEL_COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+_PROCESS_COLOURS = {"server": "\x1b[36m", "trainer": "\x1b[35m", "up": "\x1b[32m"}
+_NOT_FIELDS = ("event", "logger", "level", "timestamp", "exc_info")
+
+Fields = Mapping[str, Any]
+
+
+def _settings(fields: Fields) -> str:
+    changed = fields["changed"]
+    if not changed:
+        return "every setting has its default"
+    return "settings that are not defaults: " + ", ".join(f"{name} = {value!r}" for name, value in changed.items())
+
+
+def _reading(fields: Fields) -> str:
+    offsets = fields["next_offsets"]
+    if len(set(offsets.values())) == 1:
+        return f"reading {fields['topic']} from offset {next(iter(offsets.values())):,}"
+    by_partition = ", ".join(f"{offset:,} (partition {partition})" for partition, offset in sorted(offsets.items()))
+    return f"reading {fields['topic']} from offsets {by_partition}"
+
+
+def _model_swapped(fields: Fields) -> str:
+    before = f", instead of {fields['before']}" if fields["before"] else ""
+    return f"model {fields['version']} is in use now{before}"
+
+
+def _model_not_loaded(fields: Fields) -> str:
+    version = f"model {fields['version']}" if fields["version"] else "the model registry"
+    return f"{version} cannot be loaded; {fields['served'] or 'no model'} stays in use"
+
+
+def _events_refused(fields: Fields) -> str:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(fields["reasons"].items()))
+    return (
+        f"refused {sum(fields['reasons'].values()):,} events ({reasons}); the first one, at offset {fields['offset']} "
+        f"of partition {fields['partition']}: {fields['first_message']}"
+    )
+
+
+WORDS: Mapping[str, str | Callable[[Fields], str]] = {
+    "baseline_serves": "the baseline {baseline} is in use now, as version {version}",
+    "broker_lost": "no connection to Kafka, next attempt in {retry_in_s:g} s: {error}",
+    "champion_unreadable": "the current model {model} cannot be read: {reason}",
+    "checkpoint_failed": "the checkpoint could not be written: {error}",
+    "checkpoint_restored": "restored checkpoint {checkpoint} with {events:,} events",
+    "checkpoint_written": "wrote checkpoint {checkpoint} with {events:,} events",
+    "child_ended": "the {child} ended with {reason}; it starts again in {restart_in_s:g} s",
+    "events_refused": _events_refused,
+    "ingest_failed": "cannot go on reading the stream: {error}",
+    "listening": "listening on {address}, not ready yet",
+    "live_quality": "live quality of {version}: NDCG {ndcg:.4f}, hit rate {hit_rate:.4f}, over {questions:,} events",
+    "live_quality_dropped": "live quality dropped, and a training was requested: {reason}",
+    "live_quality_failed": "live quality cannot be measured",
+    "model_judged": "the new model was {verdict} after {seconds:g} s of comparison: {reason}",
+    "model_not_loaded": _model_not_loaded,
+    "model_rejected": "model {version} was published but not promoted: {reason}",
+    "model_swapped": _model_swapped,
+    "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
+    "reading": _reading,
+    "refresh_failed": "the item table could not be refreshed; the old one stays in use",
+    "request_failed": "a request failed",
+    "retrains_instead": "training from scratch, since model {model} cannot be continued: {reason}",
+    "serving": "ready for requests on {address}",
+    "settings": _settings,
+    "stopped": "stopped",
+    "stopping": "stopping",
+    "trainer_step_failed": "the trainer failed, and tries again soon",
+    "trainer_stopped": "stopped",
+    "training_failed": "training ({mode}) failed, next attempt in {retry_s:g} s",
+    "training_refused": "training ({mode}) is not possible: {reason}",
+    "training_request_failed": "a training could not be requested",
+    "training_request_unreadable": "the training request {path} cannot be read and is skipped: {reason}",
+    "training_status_not_written": "the training's progress could not be written",
+}
+"""What each event of ours says to people: a format of its fields, or a function of them."""
+
+
+class LineRenderer:
+    """The last processor of structlog: renders an event as one line, and an unexpected error's traceback below it.
+
+    Args:
+        process: Name of this process, which stands in each line; without one, it is left out.
+        is_coloured: Whether to write the terminal's colour codes.
+    """
+
+    def __init__(self, process: str = "", *, is_coloured: bool = False) -> None:
+        self._process = process
+        self._is_coloured = is_coloured
+
+    def __call__(self, _logger: Any, _method: str, event: Mapping[str, Any]) -> str:
+        """Return the line, without a line break at its end."""
+        level = event.get("level", "info")
+        words = in_words(event)
+        error = _error_of(event.get("exc_info"))
+        trace = ""
+        if isinstance(error, SpringtideError):  # Its message is written for people: no traceback.
+            words += "" if str(error) in words else f": {error}"
+        elif error is not None:
+            trace = "\n" + "".join(traceback.format_exception(error)).rstrip()
+        columns = [self._coloured(event.get("timestamp", ""), _DIM)]
+        if self._process:
+            name = f"{self._process:<{_PROCESS_WIDTH}}"
+            columns.append(self._coloured(name, _PROCESS_COLOURS.get(self._process, _RESET)))
+        marked = words if level in ("debug", "info") else f"{level}: {words}"
+        columns.append(self._coloured(_on_one_line(marked), _LEVEL_COLOURS.get(level, "")))
+        return "  ".join(columns) + self._coloured(trace, _DIM)
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{_RESET}" if self._is_coloured and colour and text else text
+
+
+def in_words(event: Mapping[str, Any]) -> str:
+    """Return what an event says, in words; one that ``WORDS`` lacks is its name and its fields."""
+    name = str(event["event"])
+    words = WORDS.get(name)
+    fields = {key: value for key, value in event.items() if key not in _NOT_FIELDS}
+    try:
+        if words is not None:
+            return words.format_map(fields) if isinstance(words, str) else words(fields)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        pass  # Other fields than expected: a log line must never fail.
+    logger = str(event.get("logger", ""))
+    if not logger.startswith("springtide"):  # A library's message is a sentence already.
+        return f"{logger}: {name}" if logger else name
+    listed = ", ".join(f"{key} = {value!r}" for key, value in fields.items())
+    return name.replace("_", " ") + (f": {listed}" if listed else "")
+
+
+def _error_of(exc_info: Any) -> BaseException | None:
+    if exc_info is True:
+        return sys.exception()
+    if isinstance(exc_info, tuple):
+        exc_info = exc_info[1]
+    return exc_info if isinstance(exc_info, BaseException) else None
+
+
+def _on_one_line(text: str) -> str:
+    """Return the text without line breaks, and with control characters escaped: events may bring them from outside."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))

@@ -1,0 +1,167 @@
+"""What runs until it is stopped ends in order, with exit code 0: on each stop signal, and when its parent dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from springtide.settings.model import KafkaSettings
+from springtide_services.addresses import free_port
+from springtide_services.local.supervisor import Child, ChildFailedError, Supervisor
+
+SPRINGTIDE = Path(sys.executable).with_name("springtide")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+UNTIL_STOPPED = (("up",), ("broker",), ("serve",), ("train", "--schedule"), ("demo",))
+BUDGET_S = 60.0
+
+
+class Command:
+    """A running command of ours, and what it has written so far."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        folder.mkdir()
+        self._log = folder / "output.log"
+        kept = {name: value for name, value in os.environ.items() if name not in ("KAFKA_BOOTSTRAP_SERVERS",)}
+        environment = {**kept, "TMPDIR": str(folder), "SPRINGTIDE_SERVER__PORT": "0", **variables}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [SPRINGTIDE, *arguments], cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
+            )
+
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + BUDGET_S
+        while not condition():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.02)
+
+    def catches(self, number: int) -> bool:
+        """Return whether the process has a handler for the signal by now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (number - 1) & 1)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    """Start a command, in a folder of its own: ``start("serve", SPRINGTIDE_KAFKA__TOPIC="mine")``."""
+    commands: list[Command] = []
+
+    def _start(*arguments: str, **variables: str) -> Command:
+        commands.append(Command(tmp_path / str(len(commands)), *arguments, **variables))
+        return commands[-1]
+
+    yield _start
+    for command in commands:
+        command.process.kill()
+        command.process.communicate()
+
+
+def assert_ended_in_order(command: Command) -> None:
+    assert command.process.wait(BUDGET_S) == 0, command.output()
+    assert "Fatal" not in command.output()
+    assert "Traceback" not in command.output()
+
+
+# What each command writes, or has running, once it is up.
+UP: dict[str, tuple[tuple[str, ...], Callable[[Command], bool]]] = {
+    "serve": (("serve", "--until-stdin-closes"), lambda command: '"serving"' in command.output()),
+    "train": (("train", "--schedule", "--until-stdin-closes"), lambda command: '"settings"' in command.output()),
+    "up": (("up",), lambda command: "gRPC  " in command.output()),
+}
+
+
+@pytest.mark.parametrize("name", UP)
+def test_running_command_ends_in_order_on_a_stop_signal(
+    name: str, start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings]
+) -> None:
+    arguments, is_up = UP[name]
+    numbers = (signal.SIGINT, signal.SIGHUP)  # Other tests end each of them by SIGTERM.
+    commands = [start(*arguments, **(variables_of(fresh_kafka()) if name != "up" else {})) for _ in numbers]
+    for number, command in zip(numbers, commands, strict=True):
+        command.until(lambda command=command: is_up(command))  # type: ignore[misc]
+        command.process.send_signal(number)
+
+    for command in commands:
+        assert_ended_in_order(command)
+
+
+@pytest.mark.parametrize("name", ["serve", "train"])
+def test_child_ends_in_order_when_its_parent_is_gone(
+    name: str, start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings]
+) -> None:
+    arguments, is_up = UP[name]
+    command = start(*arguments, **variables_of(fresh_kafka()))
+    command.until(lambda: is_up(command))
+    assert command.process.stdin is not None
+    command.process.stdin.close()  # What the kernel does when the parent dies.
+
+    assert_ended_in_order(command)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_broker_ends_in_order(number: int, start: Callable[..., Command]) -> None:
+    command = start("broker", "--port", str(free_port("127.0.0.1")))
+    command.until(lambda: "Kafka on" in command.output())
+    command.process.send_signal(number)
+
+    assert_ended_in_order(command)
+
+
+@pytest.mark.parametrize("arguments", UNTIL_STOPPED, ids=" ".join)
+def test_signal_during_the_imports_ends_in_order(arguments: tuple[str, ...], start: Callable[..., Command]) -> None:
+    commands = [start(*arguments, KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1") for _ in STOP_SIGNALS]
+    for number, command in zip(STOP_SIGNALS, commands, strict=True):
+        command.until(lambda command=command: command.catches(signal.SIGTERM))  # type: ignore[misc]
+        command.process.send_signal(number)
+
+    for command in commands:
+        assert_ended_in_order(command)
+
+
+def test_command_under_nohup_outlives_its_terminal(start: Callable[..., Command]) -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Children inherit it: that is all that nohup does.
+    try:
+        command = start("broker", "--port", str(free_port("127.0.0.1")))
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    command.until(lambda: "Kafka on" in command.output())
+    command.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+
+    assert command.process.poll() is None
+    command.process.terminate()
+    assert_ended_in_order(command)
+
+
+def test_server_that_lacks_a_plugin_is_refused_and_not_started_again(tmp_path: Path) -> None:
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "SPRINGTIDE_PLUGINS__MODULES": '["no_such_module"]'}
+    with Supervisor(restarts=True) as supervisor:
+        supervisor.add(Child("server", ["serve"], environment | {"SPRINGTIDE_SERVER__PORT": "0"}, tmp_path / "log"))
+
+        with pytest.raises(ChildFailedError, match=r"the server ended with exit code 2\n[\s\S]*'no_such_module'"):
+            until_ended(supervisor)
+
+
+def until_ended(supervisor: Supervisor) -> None:
+    deadline = time.monotonic() + BUDGET_S
+    while time.monotonic() < deadline:
+        supervisor.check()
+        assert supervisor.children[0].restart_at_s is None, "it is to be started again"
+        time.sleep(0.05)
+
+
+def variables_of(kafka: KafkaSettings) -> dict[str, str]:
+    return {
+        "SPRINGTIDE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "SPRINGTIDE_KAFKA__TOPIC": kafka.topic,
+        "SPRINGTIDE_KAFKA__DEAD_LETTER_TOPIC": kafka.dead_letter_topic,
+    }
