@@ -1,4 +1,4 @@
-"""For tests and plugin authors: the conformance checks, and small data, states and models whose answer is known."""
+"""For tests and plugin authors: conformance checks, and small data, states and models with known answers."""
 
 from springtide.conformance import (
     check_aggregator,

@@ -1,7 +1,7 @@
-"""Small data whose answer is known, and states, graphs and models made of it.
+"""Small data whose best recommendations are known, and states, graphs and models made from it.
 
-The data: even users took even items, odd users odd ones, and what stands on the diagonal is withheld. So the best item
-that user ``i`` never had is item ``i``.
+The data: even users chose even items and odd users odd ones, but the diagonal is withheld. So item ``i`` is the best
+unseen item of user ``i``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,12 +44,12 @@ QUICK: dict[str, Any] = {
 }
 """Settings of a model that trains in a fraction of a second and ranks by cosine alone.
 
-The loss is the one that needs the fewest steps for that, whatever the default is.
+The loss is the one that needs the fewest steps, whatever the default is.
 """
 
 
 def quick_settings(**sections: dict[str, Any]) -> Settings:
-    """Return settings for quick trainings, some keys set otherwise: ``quick_settings(model={"width": 8})``."""
+    """Return settings for quick trainings, with some keys replaced: ``quick_settings(model={"width": 8})``."""
     merged = {name: {**QUICK.get(name, {}), **sections.get(name, {})} for name in {**QUICK, **sections}}
     return Settings.model_validate(merged)
 
@@ -59,7 +59,7 @@ def interactions_of(events: Iterable[tuple[str, str, int]], relation: str = "pur
 
     Args:
         events: (user id, item id, milliseconds since the Unix epoch).
-        relation: Of all of them.
+        relation: Interaction type of all events.
     """
     rows = list(events)
     user_ids = list(dict.fromkeys(user for user, _, _ in rows))
@@ -79,7 +79,12 @@ def interactions_of(events: Iterable[tuple[str, str, int]], relation: str = "pur
 
 
 def observed_of(events: Iterable[tuple[int, int, int]], weight: float = 1.0) -> Observed:
-    """Return what context weights are shown, of (user row, item row, milliseconds since the Unix epoch)."""
+    """Return interactions as context weights observe them, with one weight for all.
+
+    Args:
+        events: (user row, item row, milliseconds since the Unix epoch).
+        weight: Weight of each interaction.
+    """
     rows = np.array(list(events), np.int64).reshape(-1, 3)
     return Observed(
         rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int32), rows[:, 2], np.full(len(rows), weight, np.float32)
@@ -87,7 +92,7 @@ def observed_of(events: Iterable[tuple[int, int, int]], weight: float = 1.0) -> 
 
 
 def history_of(events: Iterable[tuple[int, int]]) -> History:
-    """Return a user's history, of (item row, milliseconds since the Unix epoch), in any order."""
+    """Return a user's history from events (item row, milliseconds since the Unix epoch) in any order."""
     rows = np.array(sorted(events, key=lambda event: -event[1]), np.int64).reshape(-1, 2)
     return History(rows[:, 0].astype(np.int32), rows[:, 1], np.ones(len(rows), np.float32))
 
@@ -99,14 +104,14 @@ def loss_inputs_of(
     user: Sequence[int] | None = None,
     weight: Sequence[float] | None = None,
 ) -> LossInputs:
-    """Return what a loss may look at, of a few cosines; ``dataclasses.replace`` sets what is not given here.
+    """Return the inputs of a loss from a few cosines; change the other fields with ``dataclasses.replace``.
 
     Args:
         positive: Cosine of each edge.
-        negative: For each user, its cosines with the sampled items.
-        is_seen: For each user, which of the sampled items are its own; none if absent.
-        user: The user of each edge; edge 0 is of user 0, and so on, if absent.
-        weight: Of each edge; 1 if absent.
+        negative: For each user the cosines with the sampled items.
+        is_seen: For each user which of the sampled items are seen; None for no seen items.
+        user: The user of each edge; None for user 0 with edge 0, and so on.
+        weight: Weight of each edge; None for 1.
     """
     num_edges, num_users, num_negatives = len(positive), len(negative), len(negative[0])
     return LossInputs(
@@ -127,14 +132,14 @@ def loss_inputs_of(
 def even_odd_events(size: int = 24, seed: int = 0) -> list[tuple[str, str, int]]:
     """Return (user id, item id, time) of users ``u0``, ``u1`` … and items ``i0``, ``i1`` …, ``size`` of each.
 
-    Even users took even items and odd users odd ones; the diagonal is withheld. The order is random, and an hour lies
-    between two events.
+    Even users chose even items and odd users odd ones, but the diagonal is withheld. The order is random, and events
+    are an hour apart.
     """
     pairs = [(user, item) for user in range(size) for item in range(user % 2, size, 2) if user != item]
     order = np.random.default_rng(seed).permutation(len(pairs))
     return [
-        (f"u{pairs[place][0]}", f"i{pairs[place][1]}", START_MS + hour * MS_PER_HOUR)
-        for hour, place in enumerate(order.tolist())
+        (f"u{pairs[index][0]}", f"i{pairs[index][1]}", START_MS + hour * MS_PER_HOUR)
+        for hour, index in enumerate(order.tolist())
     ]
 
 
@@ -145,7 +150,15 @@ def state_of(
     upserts: Sequence[NodeUpsert] = (),
     relation: str = "purchase",
 ) -> LiveState:
-    """Return a live state that took up the nodes and then the events, with the context weights of the settings."""
+    """Return a live state with nodes and events applied, and with the context weights of the settings.
+
+    Args:
+        events: (user id, item id, milliseconds since the Unix epoch).
+        settings: Settings; ``quick_settings()`` if None.
+        plugins: Plugins that offer the context weights; the built-in ones and those installed if None.
+        upserts: Nodes, applied before the events.
+        relation: Interaction type of the events.
+    """
     settings = settings or quick_settings()
     plugins = plugins or load_plugins(PluginSettings())
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
@@ -155,7 +168,7 @@ def state_of(
 
 
 def even_odd_state(size: int = 24, settings: Settings | None = None, plugins: Plugins | None = None) -> LiveState:
-    """Return a live state that took up ``even_odd_events``; rows are in the order of the numbers."""
+    """Return a live state with ``even_odd_events``; user ``u3`` and item ``i3`` have row 3, and so on."""
     upserts = [NodeUpsert(kind, f"{kind[0]}{row}") for kind in (USER, ITEM) for row in range(size)]
     return state_of(even_odd_events(size), settings, plugins, upserts)
 
@@ -163,7 +176,7 @@ def even_odd_state(size: int = 24, settings: Settings | None = None, plugins: Pl
 def training_graph_of(
     state: LiveState, half_life_days: float | None = None, *, is_relational: bool = False
 ) -> TrainingGraph:
-    """Return what a training reads of a state."""
+    """Return the graph that a training reads from a state."""
     view = state.graph.view()
     nodes = Nodes.of(view, state.rules.item_type, is_relational=is_relational)
     return TrainingGraph.build(nodes, state.positive_interactions(view), half_life_days)
@@ -175,7 +188,7 @@ def quick_model(
     plugins: Plugins | None = None,
     base: ModelArtifact | None = None,
 ) -> ModelArtifact:
-    """Return a model trained on a state; on from ``base`` if there is one. The same every time."""
+    """Return a model trained on a state, or fine-tuned from ``base``: the same every time."""
     return train(
         state,
         settings or quick_settings(),

@@ -66,7 +66,7 @@ def test_every_example_is_tested(plugins):
 
 @pytest.mark.parametrize(("kind", "name"), PARTS)
 def test_example_does_what_its_kind_must_do(kind, name, plugins):
-    failed = [result for result in run_checks(kind, PartSettings(name=name), plugins) if not result.is_kept]
+    failed = [result for result in run_checks(kind, PartSettings(name=name), plugins) if not result.has_passed]
     assert not failed
 
 

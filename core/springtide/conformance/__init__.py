@@ -1,4 +1,4 @@
-"""What every part of a kind must do: checks that built-ins and outsiders' parts pass alike.
+"""Conformance checks: what every part of a kind must do, built-in or not.
 
 Under pytest, or anywhere::
 
@@ -37,7 +37,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "context weight": context_weights.CHECKS,
     "baseline": baselines.CHECKS,
 }
-"""For each kind, what each of its parts must do, in the order in which it is checked."""
+"""For each kind of part its checks, in the order in which they run."""
 
 
 def run_checks(
@@ -50,15 +50,15 @@ def run_checks(
     """Check a part that plugins offer.
 
     Args:
-        kind: Its kind.
-        wanted: Its name, and its options.
-        plugins: They offer it.
-        aggregator: What an encoder is checked with; the mean if absent.
-        checks: Those to run; all of its kind if absent.
+        kind: Kind of the part.
+        wanted: Name and options of the part.
+        plugins: Plugins that offer the part.
+        aggregator: Aggregator that an encoder is checked with; the mean if None.
+        checks: Checks to run; all of the kind if None.
 
     Raises:
-        SettingsError: If it does not take the options.
-        UnknownPartError: If no plugin offers it.
+        SettingsError: If the part does not take the options.
+        UnknownPartError: If no plugin offers the part.
     """
     offered: dict[str, Any] = {}
     if kind == "aggregator":
@@ -73,7 +73,7 @@ def run_checks(
             "schema": samples.SCHEMA,
         }
     subject = Subject(kind, wanted, plugins, offered)
-    subject.make()  # What cannot be made cannot be checked: that is one error, not one for each check.
+    subject.make()  # A part that cannot be made is one error, not one for each check.
     return [check.result(subject) for check in (CHECKS[kind] if checks is None else checks)]
 
 
@@ -82,11 +82,11 @@ def check_encoder(factory: Callable[..., Any], aggregator: Aggregation | None = 
 
     Args:
         factory: What a plugin registers: a class, a function or a ``functools.partial``.
-        aggregator: What it is checked with; the mean if absent.
-        **options: Those of its options that are not to have their defaults.
+        aggregator: Aggregator that it is checked with; the mean if None.
+        **options: Options other than their defaults.
 
     Raises:
-        ConformanceError: If it does not do what every encoder must do.
+        ConformanceError: If it fails a check.
     """
     _check("encoder", factory, options, aggregator)
 
@@ -124,17 +124,17 @@ def check_baseline(factory: Callable[..., Any], **options: Any) -> None:
 def _check(
     kind: str, factory: Callable[..., Any], options: Mapping[str, Any], aggregator: Aggregation | None = None
 ) -> None:
-    __tracebackhide__ = True  # Pytest then shows the line that asked, not this one.
+    __tracebackhide__ = True  # Pytest then shows the line of the caller.
     name = "under_test"
-    called = getattr(factory, "__name__", name)
+    shown = getattr(factory, "__name__", name)
     try:
         plugins = load_plugins(PluginSettings(on_error="skip")).with_part(kind, name, factory)
     except PluginError as error:
-        raise ConformanceError(str(error).replace(repr(name), repr(called))) from error
+        raise ConformanceError(str(error).replace(repr(name), repr(shown))) from error
     results = run_checks(kind, PartSettings(name=name, options=dict(options)), plugins, aggregator)
-    failed = [result for result in results if not result.is_kept]
+    failed = [result for result in results if not result.has_passed]
     if failed:
-        lines = [f"{kind} {called!r} fails {len(failed)} of {len(results)} checks:"]
+        lines = [f"{kind} {shown!r} fails {len(failed)} of {len(results)} checks:"]
         for result in failed:
             lines += [f"✗ {result.check.name}", f"    wanted {result.wanted}, got {result.got}"]
         raise ConformanceError("\n".join(lines))

@@ -1,27 +1,29 @@
-"""What any aggregator must do."""
+"""Checks that every aggregator must pass."""
 
 import copy
 
-import safetensors.torch
 import torch
 from torch_geometric.nn import Aggregation
 
 from springtide.conformance.checks import (
-    NotKept,
+    CheckFailed,
     Subject,
+    backward_from,
     checks_of,
     expect_finite,
     expect_floats,
     expect_gradient,
+    expect_parameter_gradients,
     expect_same,
+    load_into,
 )
 from springtide.conformance.samples import (
-    ALONE,
-    BUSY,
+    CONNECTED,
+    ISOLATED,
     NUM_NODES,
     WIDTH,
-    alone,
-    doubled,
+    duplicated,
+    fold_in_edges,
     no_edges,
     sample_edges,
     sample_inputs,
@@ -30,40 +32,37 @@ from springtide.plugins.contracts import Edges
 
 
 def targets_get_one_message_of_the_same_width(subject: Subject) -> None:
-    """Whatever comes in, each target has one finite message, float32 ``[num_targets, d]``."""
+    """The messages to each target become one, finite float32 ``[num_targets, d]``."""
     combined = _graph().aggregate(sample_inputs(), _made(subject))
     expect_floats(combined, (NUM_NODES, WIDTH), "messages")
 
 
 def the_same_seed_gives_the_same_messages(subject: Subject) -> None:
-    """Nothing but torch's generator decides how an aggregator begins, and nothing at all what it then gives."""
+    """Only torch's generator decides the first parameters, and only these and the inputs decide the messages."""
     aggregator = _made(subject)
     combined = _graph().aggregate(sample_inputs(), aggregator)
     again = _graph().aggregate(sample_inputs(), _made(subject))
-    expect_same(again, combined, "messages of one made under the same seed", 0.0)
-    expect_same(_graph().aggregate(sample_inputs(), aggregator), combined, "messages when asked twice", 0.0)
+    expect_same(again, combined, "messages of an aggregator made under the same seed", 0.0)
+    expect_same(_graph().aggregate(sample_inputs(), aggregator), combined, "messages when computed twice", 0.0)
 
 
 def gradients_reach_the_messages_and_every_parameter(subject: Subject) -> None:
-    """What no gradient reaches is never learned; and one that is not finite spoils everything."""
+    """A parameter without a gradient is never learned, and one NaN spoils a whole training."""
     aggregator, inputs = _made(subject).train(), sample_inputs().requires_grad_()
-    combined = _graph().aggregate(inputs, aggregator)
-    wanted = torch.randn(combined.shape, generator=torch.Generator().manual_seed(4))
-    (combined - wanted).square().sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+    backward_from(_graph().aggregate(inputs, aggregator))
     expect_gradient(inputs.grad, "the messages")
-    for name, parameter in aggregator.named_parameters():
-        expect_gradient(parameter.grad, f"parameter {name!r}")
+    expect_parameter_gradients(aggregator)
 
 
-def messages_of_edges_are_combined_as_those_of_nodes(subject: Subject) -> None:
-    """``edges.combine`` of what each source holds is ``edges.aggregate``, whichever way the messages take."""
+def combine_gives_what_aggregate_gives(subject: Subject) -> None:
+    """``edges.combine`` of one message for each edge equals ``edges.aggregate`` of the sources that they come from."""
     edges, inputs, aggregator = _graph(), sample_inputs(), _made(subject)
     found = edges.combine(inputs[edges.source], aggregator)
     expect_same(found, edges.aggregate(inputs, aggregator), "messages by edges.combine and by edges.aggregate")
 
 
 def the_order_of_messages_does_not_matter(subject: Subject) -> None:
-    """Neighbours are a set; an aggregator for which they are not says ``is_permutation_invariant = False``."""
+    """Neighbours are a set; an aggregator to which their order matters says ``is_permutation_invariant = False``."""
     aggregator = _made(subject)
     if not getattr(aggregator, "is_permutation_invariant", True):
         return
@@ -81,21 +80,22 @@ def the_order_of_messages_does_not_matter(subject: Subject) -> None:
     expected = edges.aggregate(inputs, aggregator)
     try:
         expect_same(shuffled.aggregate(inputs, aggregator), expected, "messages in another order")
-    except NotKept as error:
-        raise NotKept(f"{error.wanted}, or is_permutation_invariant = False on the class", error.got) from error
+    except CheckFailed as error:
+        raise CheckFailed(f"{error.wanted}, or is_permutation_invariant = False on the class", error.got) from error
 
 
-def targets_do_not_mix(subject: Subject) -> None:
-    """A target's message is the same whoever else is there: a live fold-in has a few targets only."""
+def targets_do_not_depend_on_each_other(subject: Subject) -> None:
+    """A target gets the same message whatever other targets there are: a live fold-in has a few targets only."""
     edges, inputs, aggregator = _graph(), sample_inputs(), _made(subject)
     expected = edges.aggregate(inputs, aggregator)
-    for nodes in ([BUSY[0]], [ALONE[0], *BUSY, ALONE[1]]):
-        own, sources = alone(edges, nodes)
-        expect_same(own.aggregate(inputs[sources], aggregator), expected[nodes], f"messages of targets {nodes} alone")
+    for nodes in ([CONNECTED[0]], [ISOLATED[0], *CONNECTED, ISOLATED[1]]):
+        own_edges, sources = fold_in_edges(edges, nodes)
+        found = own_edges.aggregate(inputs[sources], aggregator)
+        expect_same(found, expected[nodes], f"messages of targets {nodes} alone")
 
 
-def no_messages_give_finite_numbers(subject: Subject) -> None:
-    """Targets without edges, and edges without targets, are met every day."""
+def targets_without_messages_get_finite_numbers(subject: Subject) -> None:
+    """Targets without edges are common, and there may be no targets at all."""
     aggregator = _made(subject)
     expect_floats(no_edges(False).aggregate(sample_inputs(), aggregator), (NUM_NODES, WIDTH), "messages without edges")
     none = no_edges(False, ()).aggregate(sample_inputs(0), aggregator)
@@ -103,7 +103,7 @@ def no_messages_give_finite_numbers(subject: Subject) -> None:
 
 
 def equal_messages_have_finite_gradients(subject: Subject) -> None:
-    """Neighbours that hold the same, zeros too, are met when attributes are all that nodes have."""
+    """Neighbours are equal, or 0, if attributes are all that nodes have."""
     for value in (0.0, 1.0):
         inputs = torch.full((NUM_NODES, WIDTH), value, requires_grad=True)
         combined = _graph().aggregate(inputs, _made(subject))
@@ -113,29 +113,27 @@ def equal_messages_have_finite_gradients(subject: Subject) -> None:
         expect_finite(inputs.grad, "gradients at the messages")
 
 
-def messages_that_stand_twice_do_no_harm(subject: Subject) -> None:
-    """Messages stay finite, with their shape."""
-    combined = doubled(_graph()).aggregate(sample_inputs(), _made(subject))
+def duplicate_messages_give_finite_numbers(subject: Subject) -> None:
+    """A message that is there twice leaves the result finite, with its shape."""
+    combined = duplicated(_graph()).aggregate(sample_inputs(), _made(subject))
     expect_floats(combined, (NUM_NODES, WIDTH), "messages")
 
 
-def it_can_be_copied_and_begun_anew(subject: Subject) -> None:
-    """Each layer of an encoder has a copy, with parameters of its own."""
+def it_can_be_copied_and_reset(subject: Subject) -> None:
+    """Each layer of an encoder has a copy, reset to parameters of its own."""
     aggregator = _made(subject)
     expected = _graph().aggregate(sample_inputs(), aggregator)
     copied = copy.deepcopy(aggregator)
     copied.reset_parameters()
-    expect_floats(_graph().aggregate(sample_inputs(), copied), (NUM_NODES, WIDTH), "messages of a copy begun anew")
-    expect_same(_graph().aggregate(sample_inputs(), aggregator), expected, "messages when a copy begins anew", 0.0)
+    expect_floats(_graph().aggregate(sample_inputs(), copied), (NUM_NODES, WIDTH), "messages of a reset copy")
+    expect_same(_graph().aggregate(sample_inputs(), aggregator), expected, "messages when a copy is reset", 0.0)
 
 
-def saved_and_loaded_it_gives_the_same_messages(subject: Subject) -> None:
-    """A model is kept as the tensors of ``state_dict``, by safetensors, and nothing else."""
+def saving_and_loading_changes_no_message(subject: Subject) -> None:
+    """A model is stored as the tensors of ``state_dict``, by safetensors, and nothing else."""
     aggregator = _made(subject)
-    saved = safetensors.torch.save(aggregator.state_dict())
-    torch.manual_seed(1)
-    other = subject.plugins.make(subject.kind, subject.wanted, **subject.offered).eval()
-    other.load_state_dict(safetensors.torch.load(saved))
+    other = subject.make(seed=1).eval()
+    load_into(other, aggregator)
     expected = _graph().aggregate(sample_inputs(), aggregator)
     expect_same(_graph().aggregate(sample_inputs(), other), expected, "messages after saving and loading", 0.0)
 
@@ -144,14 +142,14 @@ CHECKS = checks_of(
     targets_get_one_message_of_the_same_width,
     the_same_seed_gives_the_same_messages,
     gradients_reach_the_messages_and_every_parameter,
-    messages_of_edges_are_combined_as_those_of_nodes,
+    combine_gives_what_aggregate_gives,
     the_order_of_messages_does_not_matter,
-    targets_do_not_mix,
-    no_messages_give_finite_numbers,
+    targets_do_not_depend_on_each_other,
+    targets_without_messages_get_finite_numbers,
     equal_messages_have_finite_gradients,
-    messages_that_stand_twice_do_no_harm,
-    it_can_be_copied_and_begun_anew,
-    saved_and_loaded_it_gives_the_same_messages,
+    duplicate_messages_give_finite_numbers,
+    it_can_be_copied_and_reset,
+    saving_and_loading_changes_no_message,
 )
 
 

@@ -1,4 +1,4 @@
-"""What any baseline must do."""
+"""Checks that every baseline must pass."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,49 +16,49 @@ _TOLERANCE = 1e-4
 
 
 def scores_are_finite_float32_of_each_user_and_item(subject: Subject) -> None:
-    """As many rows as users are asked for, and none if there are none."""
+    """There is one row for each user, and none for no users."""
     baseline = _fitted(subject)
-    _asked(baseline, *_everybody())
-    _asked(baseline, [], [])
+    _scores(baseline, *_users())
+    _scores(baseline, [], [])
 
 
 def scores_may_be_written_to(subject: Subject) -> None:
-    """Whoever asks leaves out what it does not want, in place."""
+    """The caller masks items in place."""
     baseline = _fitted(subject)
-    first = _asked(baseline, *_everybody())
-    kept = first.copy()
+    first = _scores(baseline, *_users())
+    expected = first.copy()
     first.fill(-1.0)
-    expect_same_array(_asked(baseline, *_everybody()), kept, "scores after the last ones were written to", 0.0)
+    expect_same_array(_scores(baseline, *_users()), expected, "scores after an array of scores was changed", 0.0)
 
 
-def users_asked_for_together_get_what_each_gets_alone(subject: Subject) -> None:
-    """Requests are answered in batches as they come."""
+def scores_do_not_depend_on_the_batch(subject: Subject) -> None:
+    """Requests are answered in batches of any size."""
     baseline = _fitted(subject)
-    rows, histories = _everybody()
-    together = _asked(baseline, rows, histories)
+    rows, histories = _users()
+    together = _scores(baseline, rows, histories)
     for row, history, scores in zip(rows, histories, together, strict=True):
-        expect_same_array(_asked(baseline, [row], [history])[0], scores, "scores when asked for alone", _TOLERANCE)
+        expect_same_array(_scores(baseline, [row], [history])[0], scores, "scores in a batch of one", _TOLERANCE)
 
 
-def who_is_not_known_or_did_nothing_has_scores(subject: Subject) -> None:
-    """A new user asks before the next fit, and a known one may have asked to be forgotten."""
+def unknown_users_and_empty_histories_have_scores(subject: Subject) -> None:
+    """Requests come from users newer than the fit, and from users whose history was deleted."""
     baseline = _fitted(subject)
-    _asked(baseline, [-1, -1, 3], [_history([]), _history([4, 0]), _history([])])
+    _scores(baseline, [-1, -1, 3], [_history([]), _history([4, 0]), _history([])])
 
 
-def items_that_came_later_do_no_harm(subject: Subject) -> None:
-    """Histories are live: their items may have rows beyond those of the fit."""
-    _asked(_fitted(subject), [2, -1], [_history([NUM_ITEMS + 3, 4]), _history([NUM_ITEMS])])
+def items_newer_than_the_fit_are_ignored(subject: Subject) -> None:
+    """Histories are live: their items may have rows that the fit did not know."""
+    _scores(_fitted(subject), [2, -1], [_history([NUM_ITEMS + 3, 4]), _history([NUM_ITEMS])])
 
 
-def what_most_users_have_comes_first_for_a_stranger(subject: Subject) -> None:
-    """Nothing else is known of one who did nothing yet: item 0, which all but one user took, at all times."""
-    scores = _asked(_fitted(subject), [-1], [_history([])])[0]
+def the_most_popular_item_is_first_for_unknown_users(subject: Subject) -> None:
+    """All users but one have item 0, so it comes first where nothing else is known."""
+    scores = _scores(_fitted(subject), [-1], [_history([])])[0]
     expect(scores.argmax() == 0 and (scores == scores.max()).sum() == 1, "item 0 first, alone", scores.tolist())
 
 
 def the_same_interactions_give_the_same_scores(subject: Subject) -> None:
-    """Fits can be repeated, and a fit replaces the one before."""
+    """Fits can be repeated, and each replaces the one before."""
     once, again = _fitted(subject), subject.make()
     again.fit(_interactions(seed=2), NUM_USERS + 1, NUM_ITEMS + 2)
     again.fit(_interactions(), NUM_USERS, NUM_ITEMS)
@@ -66,11 +66,11 @@ def the_same_interactions_give_the_same_scores(subject: Subject) -> None:
         _expect_same(again, once, "when fitted again")
 
 
-def its_state_comes_back_the_same(subject: Subject) -> None:
-    """It is kept in a registry, and serves elsewhere."""
+def its_state_can_be_restored(subject: Subject) -> None:
+    """It is stored in the registry, and served by another process."""
     before, after = _fitted(subject), subject.make()
     after.restore(safetensors.numpy.load(safetensors.numpy.save(before.state())))
-    _expect_same(after, before, "after its state was kept and taken up")
+    _expect_same(after, before, "after its state was saved and restored")
 
 
 def its_state_is_a_copy(subject: Subject) -> None:
@@ -78,46 +78,46 @@ def its_state_is_a_copy(subject: Subject) -> None:
     baseline, other = _fitted(subject), _fitted(subject)
     for array in baseline.state().values():
         array.fill(0)
-    _expect_same(baseline, other, "after an array of its state was written to")
+    _expect_same(baseline, other, "after an array of its state was changed")
 
 
-def items_that_nobody_had_have_scores(subject: Subject) -> None:
-    """They are in the graph by their attributes; so are users who did nothing."""
+def items_without_interactions_have_scores(subject: Subject) -> None:
+    """Items and users without interactions are in the graph too, by their attributes."""
     baseline = subject.make()
     baseline.fit(_interactions(), NUM_USERS + 3, NUM_ITEMS + 4)
-    _asked(baseline, *_everybody(), num_items=NUM_ITEMS + 4)
+    _scores(baseline, *_users(), num_items=NUM_ITEMS + 4)
 
 
 def one_interaction_is_enough_or_refused(subject: Subject) -> None:
-    """A stream begins with one: scores that are finite, or a ``TrainingError``."""
+    """A stream starts with one interaction: scores are finite then, or a ``TrainingError`` is raised."""
     baseline = subject.make()
     one = Observed(np.zeros(1, np.int32), np.zeros(1, np.int32), np.array([NOW_MS]), np.ones(1, np.float32))
     try:
         baseline.fit(one, 1, 1)
     except TrainingError:
         return
-    _asked(baseline, [0, -1], [_history([0]), _history([])], num_items=1)
+    _scores(baseline, [0, -1], [_history([0]), _history([])], num_items=1)
 
 
 CHECKS = checks_of(
     scores_are_finite_float32_of_each_user_and_item,
     scores_may_be_written_to,
-    users_asked_for_together_get_what_each_gets_alone,
-    who_is_not_known_or_did_nothing_has_scores,
-    items_that_came_later_do_no_harm,
-    what_most_users_have_comes_first_for_a_stranger,
+    scores_do_not_depend_on_the_batch,
+    unknown_users_and_empty_histories_have_scores,
+    items_newer_than_the_fit_are_ignored,
+    the_most_popular_item_is_first_for_unknown_users,
     the_same_interactions_give_the_same_scores,
-    its_state_comes_back_the_same,
+    its_state_can_be_restored,
     its_state_is_a_copy,
-    items_that_nobody_had_have_scores,
+    items_without_interactions_have_scores,
     one_interaction_is_enough_or_refused,
 )
 
 
 def _interactions(seed: int = 1) -> Observed:
-    """Return what 12 users did with 9 items in 600 hours, oldest first: all but user 11 took item 0, three times each.
+    """Return interactions of 12 users with 9 items in 600 hours, oldest first.
 
-    Item 0 is taken throughout, and more often than any other.
+    All users but 11 have item 0, three times each, spread over the whole time, and more often than any other item.
     """
     generator = np.random.default_rng(seed)
     users = np.concatenate([np.repeat(np.arange(NUM_USERS - 1), 3), generator.integers(0, NUM_USERS, 60)])
@@ -129,14 +129,14 @@ def _interactions(seed: int = 1) -> Observed:
     )
 
 
-def _everybody() -> tuple[list[int], list[History]]:
-    """Return a few users, the last of them not known, and what each of them did up to now."""
+def _users() -> tuple[list[int], list[History]]:
+    """Return rows of a few users, the last of them unknown, and their histories."""
     interactions = _interactions()
     histories = []
     for row in range(4):
-        own = np.flatnonzero(interactions.user_rows == row)[::-1]
+        events = np.flatnonzero(interactions.user_rows == row)[::-1]
         histories.append(
-            History(interactions.item_rows[own], interactions.timestamps_ms[own], interactions.weights[own])
+            History(interactions.item_rows[events], interactions.timestamps_ms[events], interactions.weights[events])
         )
     return [0, 1, 2, 3, -1], [*histories, _history([5, 2])]
 
@@ -152,10 +152,10 @@ def _fitted(subject: Subject) -> Baseline:
     return baseline
 
 
-def _asked(
+def _scores(
     baseline: Baseline, user_rows: list[int], histories: list[History], num_items: int = NUM_ITEMS
 ) -> npt.NDArray[np.float32]:
-    """Return the scores, refused if they are not as they must be."""
+    """Return the scores, after checking their type, shape and values."""
     scores = baseline.scores(np.array(user_rows, np.int64), histories, NOW_MS)
     expect(isinstance(scores, np.ndarray), "an array of scores", type(scores).__name__)
     expect(scores.dtype == np.float32, "float32 scores", scores.dtype)
@@ -166,4 +166,4 @@ def _asked(
 
 
 def _expect_same(found: Baseline, expected: Baseline, when: str) -> None:
-    expect_same_array(_asked(found, *_everybody()), _asked(expected, *_everybody()), f"scores {when}", _TOLERANCE)
+    expect_same_array(_scores(found, *_users()), _scores(expected, *_users()), f"scores {when}", _TOLERANCE)

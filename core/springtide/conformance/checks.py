@@ -1,4 +1,4 @@
-"""Checks, what they find, and what they say: each tells what it wanted and what came."""
+"""Checks of parts and their results: each failure says what was wanted and what came."""
 
 import traceback
 from collections.abc import Callable, Sequence
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from springtide.errors import PluginError, SettingsError
 from springtide.plugins.parts import Plugins
@@ -17,13 +18,13 @@ from springtide.settings.model import PartSettings
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The part that is checked.
+    """The part under test.
 
     Attributes:
-        kind: Its kind.
-        wanted: Its name, and its options.
-        plugins: They offer it, and what it may ask for.
-        offered: What is handed to it unless a check hands it something else.
+        kind: Kind of the part.
+        wanted: Name and options of the part.
+        plugins: Plugins that offer the part, and other parts that it may make.
+        offered: Arguments for its factory beside the options.
     """
 
     kind: str
@@ -31,10 +32,10 @@ class Subject:
     plugins: Plugins
     offered: dict[str, Any] = field(default_factory=dict)
 
-    def make(self, **offered: Any) -> Any:
-        """Make it under seed 0."""
-        torch.manual_seed(0)
-        return self.plugins.make(self.kind, self.wanted, **{**self.offered, **offered})
+    def make(self, seed: int = 0) -> Any:
+        """Make the part, after setting the seed of torch's generator."""
+        torch.manual_seed(seed)
+        return self.plugins.make(self.kind, self.wanted, **self.offered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,9 @@ class Check:
     """Something that every part of a kind must do.
 
     Attributes:
-        name: In a few words.
-        reason: What it wants, and why, in a sentence.
-        run: Raises ``NotKept`` if a part does not do it.
+        name: What must be so, in a few words.
+        reason: Why, or in detail, in a sentence.
+        run: Raises ``CheckFailed`` if it is not so.
     """
 
     name: str
@@ -53,16 +54,16 @@ class Check:
 
     @classmethod
     def of(cls, function: Callable[[Subject], None]) -> "Check":
-        """Return the check that a function makes: its name is the check's, its docstring tells the reason."""
+        """Return the check of a function: its name becomes the name, and the first line of its docstring the reason."""
         return cls(function.__name__.replace("_", " "), (function.__doc__ or "").partition("\n")[0], function)
 
     def result(self, subject: Subject) -> "CheckResult":
-        """Run the check."""
+        """Run the check; an error of any type is a failure."""
         try:
             self.run(subject)
-        except NotKept as error:
+        except CheckFailed as error:
             return CheckResult(self, error.wanted, error.got)
-        except Exception as error:  # A part may fail in any way: that is what is to be found out.
+        except Exception as error:  # A faulty part may raise anything.
             frame = traceback.extract_tb(error.__traceback__)[-1]
             said = " ".join(str(error).split())
             where = "" if isinstance(error, SettingsError | PluginError) else f" in {frame.filename}:{frame.lineno}"
@@ -72,11 +73,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         check: The check.
-        wanted: What was expected; empty if it is kept.
+        wanted: What was wanted; empty if the part has passed.
         got: What came instead.
     """
 
@@ -85,13 +86,13 @@ class CheckResult:
     got: str = ""
 
     @property
-    def is_kept(self) -> bool:
-        """Whether the part does what is wanted."""
+    def has_passed(self) -> bool:
+        """Whether the part has passed the check."""
         return not self.wanted
 
 
-class NotKept(Exception):  # noqa: N818  # a finding, not an error of ours
-    """Raised when a part does not do what a check wants."""
+class CheckFailed(Exception):  # noqa: N818  # a finding about a part, not an error
+    """Raised when a part does not pass a check."""
 
     def __init__(self, wanted: str, got: str) -> None:
         super().__init__(f"wanted {wanted}, got {got}")
@@ -100,18 +101,18 @@ class NotKept(Exception):  # noqa: N818  # a finding, not an error of ours
 
 
 def checks_of(*functions: Callable[[Subject], None]) -> Sequence[Check]:
-    """Return the checks that functions make, in their order."""
+    """Return the checks of functions, in their order."""
     return tuple(Check.of(function) for function in functions)
 
 
-def expect(is_kept: bool, wanted: str, got: object) -> None:
-    """Refuse what is not as wanted."""
-    if not is_kept:
-        raise NotKept(wanted, str(got))
+def expect(is_true: bool, wanted: str, got: object) -> None:
+    """Fail the check unless a condition is true."""
+    if not is_true:
+        raise CheckFailed(wanted, str(got))
 
 
 def expect_floats(found: object, shape: tuple[int, ...], what: str) -> None:
-    """Refuse what is not a finite float32 tensor of a shape."""
+    """Fail the check unless it is a finite float32 tensor of a shape."""
     expect(isinstance(found, Tensor), f"a tensor as {what}", type(found).__name__)
     assert isinstance(found, Tensor), "just checked"
     expect(tuple(found.shape) == shape, f"{what} of shape {list(shape)}", list(found.shape))
@@ -120,13 +121,13 @@ def expect_floats(found: object, shape: tuple[int, ...], what: str) -> None:
 
 
 def expect_finite(found: Tensor, what: str) -> None:
-    """Refuse NaN and infinity."""
+    """Fail the check if there is NaN or infinity."""
     num_bad = int((~found.isfinite()).sum())
     expect(num_bad == 0, f"{what} that are finite", f"{num_bad} of {found.numel()} numbers that are not")
 
 
 def expect_same(found: Tensor, expected: Tensor, what: str, tolerance: float = 1e-4) -> None:
-    """Refuse numbers that differ by more than rounding."""
+    """Fail the check if numbers differ by more than a tolerance, relative to one plus their size."""
     expect(found.shape == expected.shape, f"{what} of shape {list(expected.shape)}", list(found.shape))
     difference = (found - expected).detach().abs()
     bound = tolerance * (1.0 + expected.abs())
@@ -135,10 +136,10 @@ def expect_same(found: Tensor, expected: Tensor, what: str, tolerance: float = 1
 
 
 def expect_same_array(found: npt.NDArray[Any], expected: npt.NDArray[Any], what: str, tolerance: float) -> None:
-    """Refuse arrays that differ by more than a tolerance, relative or absolute; words must be the same."""
+    """Fail the check if arrays differ by more than a tolerance, relative or absolute; strings must be equal."""
     expect(found.shape == expected.shape, f"{what} of shape {list(expected.shape)}", list(found.shape))
     if expected.dtype.kind == "U" or found.dtype.kind == "U":
-        expect(bool(np.array_equal(found, expected)), f"the same {what}", "other words")
+        expect(bool(np.array_equal(found, expected)), f"the same {what}", "other strings")
         return
     is_same = np.allclose(found, expected, rtol=tolerance, atol=tolerance)
     worst = float(np.abs(found - expected).max()) if found.size else 0.0
@@ -146,8 +147,28 @@ def expect_same_array(found: npt.NDArray[Any], expected: npt.NDArray[Any], what:
 
 
 def expect_gradient(gradient: Tensor | None, what: str) -> None:
-    """Refuse a gradient that does not arrive, is 0, or is not finite."""
+    """Fail the check if a gradient is missing, 0, or not finite."""
     expect(gradient is not None, f"a gradient at {what}", "none")
     assert gradient is not None, "just checked"
     expect_finite(gradient, f"gradients at {what}")
     expect(bool(gradient.any()), f"a gradient at {what}", "0")
+
+
+def expect_parameter_gradients(module: nn.Module) -> None:
+    """Fail the check if the gradient of a parameter is missing, 0, or not finite."""
+    for name, parameter in module.named_parameters():
+        expect_gradient(parameter.grad, f"parameter {name!r}")
+
+
+def backward_from(outputs: Tensor) -> None:
+    """Send gradients back from the squared distance of outputs to random numbers.
+
+    A simpler loss may have no gradient by accident: the sum of normalised outputs, for example, is constant.
+    """
+    wanted = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(4))
+    (outputs - wanted).square().sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+
+
+def load_into(module: nn.Module, saved: nn.Module) -> None:
+    """Load into a module what safetensors keeps of another one, as the model registry does."""
+    module.load_state_dict(safetensors.torch.load(safetensors.torch.save(saved.state_dict())))

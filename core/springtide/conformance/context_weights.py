@@ -1,4 +1,4 @@
-"""What any context weight must do."""
+"""Checks that every context weight must pass."""
 
 from collections.abc import Sequence
 
@@ -11,63 +11,63 @@ from springtide.plugins.contracts import ContextWeight
 
 NOW_MS = 1_700_000_000_000
 _ONE_BUCKET = 0.02
-"""How far log lifts may lie apart within one bucket: it may hold an hour, in which lifts move a little."""
+"""Largest difference of log lifts within one bucket: it may hold an hour, in which lifts change a little."""
 
 
-def factors_have_names_of_their_own(subject: Subject) -> None:
-    """Exponents are kept by name."""
+def factors_have_different_names(subject: Subject) -> None:
+    """Exponents are stored by name."""
     names = [factor.name for factor in subject.make().factors]
     expect(len(names) > 0, "at least one factor", "none")
     expect(len(set(names)) == len(names), "names that differ", ", ".join(names))
 
 
 def the_order_of_events_does_not_matter(subject: Subject) -> None:
-    """Events that come late, or all at once, teach the same."""
+    """Events that come late, or all at once, give the same lifts."""
     events = _events()
     all_at_once, one_by_one = subject.make(), subject.make()
     all_at_once.observe(events)
-    for place in np.random.default_rng(1).permutation(len(events)):
-        one_by_one.observe(_part(events, [place]))
+    for position in np.random.default_rng(1).permutation(len(events)):
+        one_by_one.observe(_select(events, [position]))
     _expect_same_lifts(one_by_one, all_at_once, "when events come one by one, in another order")
 
 
-def its_state_comes_back_the_same(subject: Subject) -> None:
-    """A restart changes nothing, nor does it end learning."""
+def its_state_can_be_restored(subject: Subject) -> None:
+    """After a restart the lifts are the same, and learning goes on."""
     events = _events()
     before, after = subject.make(), subject.make()
-    before.observe(_part(events, range(30)))
+    before.observe(_select(events, range(30)))
     after.restore(before.state())
     _expect_same_lifts(after, before, "after a restart")
     for weight in (before, after):
-        weight.observe(_part(events, range(30, len(events))))
+        weight.observe(_select(events, range(30, len(events))))
     _expect_same_lifts(after, before, "when more is learned after a restart")
     for name, array in before.state().items():
         expect_same_array(after.state()[name], array, f"state {name!r} after a restart", 1e-6)
 
 
 def its_state_is_a_copy(subject: Subject) -> None:
-    """It is written later, while the stream goes on."""
+    """It is written later, while the weight goes on learning."""
     weight, events = subject.make(), _events()
     weight.observe(events)
     state = weight.state()
     kept = {name: array.copy() for name, array in state.items()}
     weight.observe(events)
     for name, array in kept.items():
-        expect(np.array_equal(state[name], array), f"a copy as state {name!r}", "an array that went on changing")
+        expect(np.array_equal(state[name], array), f"a copy as state {name!r}", "an array that changed later")
 
 
 def lifts_have_a_row_for_each_factor_and_are_finite(subject: Subject) -> None:
-    """More items than were seen may be asked for, and fewer, and none."""
+    """Lifts may be wanted for more items than were observed, for fewer, and for none."""
     weight = subject.make()
     weight.observe(_events())
     for num_items in (0, 3, 50):
         _expect_lifts(weight.item_log_lifts(Moment(NOW_MS), num_items), (len(weight.factors), num_items))
-    own = weight.history_log_lifts(_HISTORY, Moment(NOW_MS))
-    _expect_lifts(own, (len(weight.factors), len(_HISTORY.distinct()[0])))
+    history_lifts = weight.history_log_lifts(_HISTORY, Moment(NOW_MS))
+    _expect_lifts(history_lifts, (len(weight.factors), len(_HISTORY.distinct()[0])))
 
 
 def moments_of_one_bucket_have_the_same_lifts(subject: Subject) -> None:
-    """They are made once for all requests of the bucket."""
+    """Lifts are computed once for all requests of the bucket."""
     weight = subject.make()
     weight.observe(_events())
     moments = [Moment(NOW_MS + minutes * MS_PER_HOUR // 60) for minutes in range(-90, 90, 10)]
@@ -78,24 +78,24 @@ def moments_of_one_bucket_have_the_same_lifts(subject: Subject) -> None:
             expect_same_array(lifts, expected, "log lifts at moments of one bucket", _ONE_BUCKET)
 
 
-def who_has_seen_nothing_is_neutral(subject: Subject) -> None:
-    """Lifts of 1 for every item; an empty history says nothing either."""
+def it_is_neutral_before_any_event(subject: Subject) -> None:
+    """All lifts are 1, and an empty history has none."""
     weight = subject.make()
-    weight.observe(_part(_events(), []))
+    weight.observe(_select(_events(), []))
     lifts = weight.item_log_lifts(Moment(NOW_MS), 10)
-    expect(lifts is None or not lifts.any(), "log lifts of 0 before anything was seen", lifts)
-    own = weight.history_log_lifts(_history(0), Moment(NOW_MS))
-    expect(own is None or own.size == 0, "nothing of an empty history", own)
+    expect(lifts is None or not lifts.any(), "log lifts of 0 before any event", lifts)
+    history_lifts = weight.history_log_lifts(_history(0), Moment(NOW_MS))
+    expect(history_lifts is None or history_lifts.size == 0, "no lifts for an empty history", history_lifts)
 
 
 CHECKS = checks_of(
-    factors_have_names_of_their_own,
+    factors_have_different_names,
     the_order_of_events_does_not_matter,
-    its_state_comes_back_the_same,
+    its_state_can_be_restored,
     its_state_is_a_copy,
     lifts_have_a_row_for_each_factor_and_are_finite,
     moments_of_one_bucket_have_the_same_lifts,
-    who_has_seen_nothing_is_neutral,
+    it_is_neutral_before_any_event,
 )
 
 
@@ -110,7 +110,7 @@ def _events() -> Observed:
     )
 
 
-def _part(events: Observed, positions: Sequence[int]) -> Observed:
+def _select(events: Observed, positions: Sequence[int]) -> Observed:
     chosen = np.array(positions, np.int64)
     return Observed(
         events.user_rows[chosen], events.item_rows[chosen], events.timestamps_ms[chosen], events.weights[chosen]
@@ -142,6 +142,6 @@ def _expect_same_lifts(found: ContextWeight, expected: ContextWeight, when: str)
             (found.item_log_lifts(moment, 10), expected.item_log_lifts(moment, 10)),
             (found.history_log_lifts(_HISTORY, moment), expected.history_log_lifts(_HISTORY, moment)),
         ):
-            expect((one is None) == (other is None), f"the same lifts {when}", "lifts of one, and none of the other")
+            expect((one is None) == (other is None), f"the same lifts {when}", "None in one case alone")
             if one is not None and other is not None:
                 expect_same_array(one, other, f"lifts {when}", 1e-4)

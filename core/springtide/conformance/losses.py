@@ -1,4 +1,4 @@
-"""What any loss must do."""
+"""Checks that every loss must pass."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -13,6 +13,7 @@ from springtide.conformance.checks import (
     expect,
     expect_finite,
     expect_gradient,
+    expect_parameter_gradients,
     expect_same,
 )
 from springtide.plugins.contracts import Loss, LossInputs
@@ -30,7 +31,7 @@ def the_loss_is_one_finite_number(subject: Subject) -> None:
 
 
 def the_same_inputs_give_the_same_loss(subject: Subject) -> None:
-    """Under the same seed of torch's generator, if it draws anything."""
+    """If it draws anything, it draws the same under the same seed of torch's generator."""
     inputs, values = loss_inputs(), []
     for _ in range(2):
         loss = _made(subject)
@@ -40,7 +41,7 @@ def the_same_inputs_give_the_same_loss(subject: Subject) -> None:
 
 
 def the_loss_falls_as_positives_rise_above_negatives(subject: Subject) -> None:
-    """That is what it is for; where it looks at ratings, as cosines come near them."""
+    """That is its purpose; a loss of ratings falls as cosines come near the ratings."""
     loss = _made(subject)
     values = []
     for cosine in (-0.9, 0.0, 0.9):
@@ -51,7 +52,7 @@ def the_loss_falls_as_positives_rise_above_negatives(subject: Subject) -> None:
 
 
 def gradients_reach_what_it_looks_at_and_every_parameter(subject: Subject) -> None:
-    """``looks_at`` names the inputs that it learns from; what no gradient reaches is never learned."""
+    """``looks_at`` names the inputs that it learns from; a parameter without a gradient is never learned."""
     loss, inputs = _made(subject), _leaves(loss_inputs())
     known = {each.name for each in fields(LossInputs)}
     expect(loss.looks_at <= known, f"looks_at among {', '.join(sorted(known))}", ", ".join(sorted(loss.looks_at)))
@@ -60,23 +61,22 @@ def gradients_reach_what_it_looks_at_and_every_parameter(subject: Subject) -> No
         found = getattr(inputs, name)
         for tensor in [found] if isinstance(found, Tensor) else found[-1:]:
             expect_gradient(tensor.grad, name)
-    for name, parameter in loss.named_parameters():
-        expect_gradient(parameter.grad, f"parameter {name!r}")
+    expect_parameter_gradients(loss)
 
 
 def gradients_push_positives_up_and_negatives_down(subject: Subject) -> None:
-    """The loss falls along the positives of each user taken together, and rises along no negative's fall."""
+    """The loss falls as all positives of a user rise together, and does not fall as a negative rises."""
     loss, inputs = _made(subject), _leaves(loss_inputs())
     loss(inputs).backward()
     if "positive" in loss.looks_at:
         expect_gradient(inputs.positive.grad, "the positives")
         assert inputs.positive.grad is not None, "just checked"
-        of_users = torch.zeros(len(inputs.negative)).index_add(0, inputs.user, inputs.positive.grad)
-        expect(bool((of_users <= 0).all()), "a loss that falls along each user's positives", _listed(of_users))
+        slopes = torch.zeros(len(inputs.negative)).index_add(0, inputs.user, inputs.positive.grad)  # [num_users]
+        expect(bool((slopes <= 0).all()), "a loss that falls along each user's positives", _listed(slopes))
     if "negative" in loss.looks_at:
         assert inputs.negative.grad is not None, "checked before"
-        of_others = inputs.negative.grad[~inputs.is_seen]
-        expect(bool((of_others >= 0).all()), "a loss that rises along each negative", _listed(of_others))
+        slopes = inputs.negative.grad[~inputs.is_seen]
+        expect(bool((slopes >= 0).all()), "a loss that rises along each negative", _listed(slopes))
     along = torch.tensor(0.1, requires_grad=True)
     loss(loss_inputs(along)).backward()
     assert along.grad is not None, "vectors and cosines come from it"
@@ -84,25 +84,25 @@ def gradients_push_positives_up_and_negatives_down(subject: Subject) -> None:
 
 
 def the_loss_is_a_mean(subject: Subject) -> None:
-    """A batch whose edges stand twice has the same loss, and so has one whose weights are all three times as large."""
+    """Neither having every edge twice nor tripling all weights changes the loss."""
     loss, once = _made(subject), loss_inputs()
     expected = _value(loss, once)
-    expect_same(_value(loss, _repeated(once)), expected, "loss when every edge stands twice")
+    expect_same(_value(loss, _repeated(once)), expected, "loss when every edge is there twice")
     expect_same(_value(loss, replace(once, weight=3 * once.weight)), expected, "loss when all weights are tripled")
 
 
 def each_user_may_have_negatives_of_its_own(subject: Subject) -> None:
-    """Then their log probabilities are ``[num_users, num_negatives]``."""
+    """Log probabilities may be ``[num_users, num_negatives]``, one row for each user."""
     loss, inputs = _made(subject), loss_inputs()
-    own = replace(inputs, negative_log_q=inputs.negative_log_q.expand_as(inputs.negative))
-    expect_same(_value(loss, own), _value(loss, inputs), "loss when each user's log probabilities are given apart")
+    by_user = replace(inputs, negative_log_q=inputs.negative_log_q.expand_as(inputs.negative))
+    expect_same(_value(loss, by_user), _value(loss, inputs), "loss when each user has a row of log probabilities")
 
 
 def empty_batches_have_a_finite_loss(subject: Subject) -> None:
-    """No edges, no ratings; one user with one edge and one negative; nothing but the users' own among the negatives."""
+    """No edges and no ratings; one user with one edge and one negative; only seen items among the negatives."""
     loss, inputs = _made(subject), loss_inputs()
-    all_own = replace(inputs, is_seen=torch.ones_like(inputs.is_seen))
-    for what, batch in (("no edges", _first(inputs, 0)), ("one edge", _first(inputs, 1)), ("all own", all_own)):
+    all_seen = replace(inputs, is_seen=torch.ones_like(inputs.is_seen))
+    for what, batch in (("no edges", _first(inputs, 0)), ("one edge", _first(inputs, 1)), ("seen items", all_seen)):
         leaves = _leaves(batch)
         value = loss(leaves)
         expect_finite(value, f"losses of a batch with {what}")
@@ -114,8 +114,8 @@ def empty_batches_have_a_finite_loss(subject: Subject) -> None:
                     expect_finite(gradient, f"gradients at {name} of a batch with {what}")
 
 
-def cosines_at_their_ends_do_no_harm(subject: Subject) -> None:
-    """Vectors that fall together have a cosine of 1, and a root has no slope there."""
+def cosines_of_1_and_minus_1_have_finite_gradients(subject: Subject) -> None:
+    """Equal vectors have a cosine of 1, where a root has an infinite slope."""
     loss = _made(subject)
     for cosine in (-1.0, 1.0):
         inputs = _leaves(loss_inputs(cosine))
@@ -137,7 +137,7 @@ CHECKS = checks_of(
     the_loss_is_a_mean,
     each_user_may_have_negatives_of_its_own,
     empty_batches_have_a_finite_loss,
-    cosines_at_their_ends_do_no_harm,
+    cosines_of_1_and_minus_1_have_finite_gradients,
 )
 
 
@@ -145,10 +145,10 @@ def loss_inputs(cosine: float | Tensor = 0.1) -> LossInputs:
     """Return a batch of two users with two edges each, and five sampled items.
 
     Args:
-        cosine: Of each user with its items; cosines of rated items are as near to their ratings.
+        cosine: Cosine of each user with their items; those of rated items are this share of their ratings.
 
     Returns:
-        Vectors, cosines and levels that belong together; the first sampled item is the first user's own.
+        Vectors, cosines and levels that belong together; the first user has seen the first sampled item.
     """
     generator = torch.Generator().manual_seed(5)
 
@@ -157,11 +157,11 @@ def loss_inputs(cosine: float | Tensor = 0.1) -> LossInputs:
 
     cosine = torch.as_tensor(cosine)
     user = torch.tensor([0, 0, 1, 1])
-    users, aside, sampled = random(2), random(4), random(_NUM_NEGATIVES)
-    of_edges = users[user]
-    aside = F.normalize(aside - (aside * of_edges).sum(-1, keepdim=True) * of_edges, dim=-1)
-    items = cosine * of_edges + (1 - cosine.square()).clamp(min=0).sqrt() * aside  # [num_edges, d], at that angle
-    # Above 0: what a negative should fall to, 0 or less, is another matter.
+    users, orthogonal, sampled = random(2), random(4), random(_NUM_NEGATIVES)
+    edge_users = users[user]  # [num_edges, d]
+    orthogonal = F.normalize(orthogonal - (orthogonal * edge_users).sum(-1, keepdim=True) * edge_users, dim=-1)
+    items = cosine * edge_users + (1 - cosine.square()).clamp(min=0).sqrt() * orthogonal  # [num_edges, d]
+    # Above 0, since losses differ in whether a negative shall fall to 0 or further.
     negative = (users @ sampled.T).abs().clamp(0.05, 0.6)
     is_seen = torch.zeros(2, _NUM_NEGATIVES, dtype=torch.bool)
     is_seen[0, 0] = True
@@ -203,7 +203,7 @@ def _value(loss: Loss, inputs: LossInputs) -> Tensor:
 
 
 def _leaves(inputs: LossInputs) -> LossInputs:
-    """Return the inputs with all that gradients may reach as leaves."""
+    """Return the inputs, with those that gradients may reach as leaves."""
 
     def leaf(tensor: Tensor) -> Tensor:
         return tensor.detach().clone().requires_grad_()
@@ -230,7 +230,7 @@ def _repeated(inputs: LossInputs) -> LossInputs:
 
 
 def _first(inputs: LossInputs, num_edges: int) -> LossInputs:
-    """Return the first user with as many edges, as many ratings, and one negative."""
+    """Return the first user with ``num_edges`` edges and ratings, and one negative."""
     columns: dict[str, Any] = {name: getattr(inputs, name)[:num_edges] for name in (*_OF_EDGES, *_OF_RATINGS)}
     return replace(
         inputs,

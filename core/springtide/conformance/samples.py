@@ -23,15 +23,15 @@ SCHEMA = Schema(
     {"item": "item value"},
 )
 NODE_TYPES = (0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 0)
-"""Type of each node of the sample graph: a user who is alone, five users, five items, three attribute values, and
-another user who is alone: code that counts on edges fails at the first node or at the last."""
+"""Type of each node of the sample graph: an isolated user, five users, five items, three attribute values, and another
+isolated user. Code that expects every node to have edges fails at the first node or at the last."""
 
 NUM_NODES = len(NODE_TYPES)
-ALONE = (0, NUM_NODES - 1)
-BUSY = (1, 6, 11, 3)
-"""Nodes of each type that have several edges."""
+ISOLATED = (0, NUM_NODES - 1)
+CONNECTED = (1, 6, 11, 3)
+"""Nodes with several edges, of each type."""
 
-_NUM_PAIRS = 11  # Of each relation, of 25 or 15: every node has some, and none has all.
+_NUM_PAIRS = 11  # Pairs of each relation, of 25 or 15 possible ones: every node has some, and none has all.
 
 
 def edges_of(
@@ -42,7 +42,7 @@ def edges_of(
     node_types: Sequence[int] = NODE_TYPES,
     relation: Tensor | None = None,
 ) -> Edges:
-    """Return edges over one list of nodes, sorted as ``Edges`` wants them, under relations or not."""
+    """Return edges over one list of nodes, sorted as ``Edges`` wants them, with relations or without."""
     order = torch.argsort(age_days, descending=True, stable=True)
     order = order[torch.argsort(target[order], stable=True)]
     types = None if relation is None else torch.tensor(node_types, dtype=torch.long)
@@ -61,16 +61,16 @@ def edges_of(
 
 
 def sample_edges(is_relational: bool) -> Edges:
-    """Return random edges, each in both directions, of distinct ages: under all relations, or under none."""
+    """Return random edges of distinct ages, each in both directions, with all relations of the schema or without."""
     generator = torch.Generator().manual_seed(3)
-    one, other, relation = [], [], []
+    firsts, seconds, relation = [], [], []
     for code, (first_type, second_type) in enumerate(((0, 1), (0, 1), (2, 1))):
         first, second = _nodes_of(first_type), _nodes_of(second_type)
         pairs = torch.randperm(len(first) * len(second), generator=generator)[:_NUM_PAIRS]
-        one.append(first[pairs // len(second)])
-        other.append(second[pairs % len(second)])
+        firsts.append(first[pairs // len(second)])
+        seconds.append(second[pairs % len(second)])
         relation.append(torch.full_like(pairs, 2 * code))
-    ends = torch.stack([torch.cat(one), torch.cat(other)])  # [2, num_pairs]
+    ends = torch.stack([torch.cat(firsts), torch.cat(seconds)])  # [2, num_pairs]
     codes = torch.cat(relation)
     if not is_relational:
         ends = torch.unique(ends, dim=1)  # One edge for each pair.
@@ -88,23 +88,25 @@ def sample_edges(is_relational: bool) -> Edges:
 
 
 def no_edges(is_relational: bool, node_types: Sequence[int] = NODE_TYPES) -> Edges:
-    """Return no edges, over some nodes."""
+    """Return no edges, over the nodes of given types."""
     no_rows, nothing = torch.zeros(0, dtype=torch.long), torch.zeros(0)
     return edges_of(no_rows, no_rows, nothing, nothing, node_types, no_rows if is_relational else None)
 
 
-def moved(edges: Edges, place_of: Tensor) -> Edges:
-    """Return the edges over the same nodes in another order; node ``n`` stands at ``place_of[n]``."""
+def permuted(edges: Edges, position_of: Tensor) -> Edges:
+    """Return the edges over the same nodes in another order, in which node ``n`` is at ``position_of[n]``."""
     types: Sequence[int] = NODE_TYPES
     if edges.target_type is not None:
         in_order = torch.empty_like(edges.target_type)
-        in_order[place_of] = edges.target_type
+        in_order[position_of] = edges.target_type
         types = in_order.tolist()
-    return edges_of(place_of[edges.source], place_of[edges.target], edges.weight, edges.age_days, types, edges.relation)
+    return edges_of(
+        position_of[edges.source], position_of[edges.target], edges.weight, edges.age_days, types, edges.relation
+    )
 
 
-def doubled(edges: Edges) -> Edges:
-    """Return edges that stand twice each."""
+def duplicated(edges: Edges) -> Edges:
+    """Return every edge twice."""
     return edges_of(
         edges.source.repeat(2),
         edges.target.repeat(2),
@@ -114,11 +116,11 @@ def doubled(edges: Edges) -> Edges:
     )
 
 
-def alone(edges: Edges, nodes: Sequence[int]) -> tuple[Edges, Tensor]:
-    """Return some nodes' own edges, as a live fold-in has them, and the node at the source of each, int64."""
-    own = [(edges.target == node).nonzero().flatten() for node in nodes]
-    chosen = torch.cat(own)
-    counts = torch.tensor([len(positions) for positions in own])
+def fold_in_edges(edges: Edges, nodes: Sequence[int]) -> tuple[Edges, Tensor]:
+    """Return the edges to some nodes, as a live fold-in has them, and the node at the source of each, int64."""
+    by_node = [(edges.target == node).nonzero().flatten() for node in nodes]
+    chosen = torch.cat(by_node)
+    counts = torch.tensor([len(positions) for positions in by_node])
     return Edges(
         torch.arange(len(chosen)),
         torch.repeat_interleave(torch.arange(len(nodes)), counts),
@@ -151,4 +153,4 @@ def vectors_of(encoder: Encoder, inputs: Tensor, edges: Edges) -> Tensor:
 
 
 def _nodes_of(node_type: int) -> Tensor:
-    return torch.tensor([node for node, own in enumerate(NODE_TYPES) if own == node_type and node not in ALONE])
+    return torch.tensor([node for node, code in enumerate(NODE_TYPES) if code == node_type and node not in ISOLATED])

@@ -141,11 +141,11 @@ def _check_part(part: Part, plugins: Plugins, shown: Console) -> tuple[int, int]
         _print_failure(shown, "it can be made", "", str(error))
         return 1, 1
     for result in results:
-        if result.is_kept:
+        if result.has_passed:
             shown.print(f"  [green]✓[/] {result.check.name}")
         else:
             _print_failure(shown, result.check.name, result.check.reason, f"wanted {result.wanted}, got {result.got}")
-    return len(results), sum(not result.is_kept for result in results)
+    return len(results), sum(not result.has_passed for result in results)
 
 
 def _print_failure(shown: Console, name: str, reason: str, finding: str) -> None:
