@@ -93,6 +93,16 @@ class Storage:
         names = (path.rstrip("/").rpartition("/")[2] for path in paths)
         return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size of each file in a folder, in bytes, by name relative to it; none if it does not exist."""
+        full = self._full(folder).rstrip("/")
+        self._files.invalidate_cache(full)
+        try:
+            entries = self._files.ls(full, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if entry["type"] == "file"}
+
     def delete(self, name: str) -> None:
         """Delete a file; nothing happens if it is not there."""
         with contextlib.suppress(FileNotFoundError):

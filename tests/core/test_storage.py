@@ -30,6 +30,14 @@ def test_written_file_is_read_listed_and_deleted(storage):
     assert storage.list() == ["three"]
 
 
+def test_sizes_are_those_of_the_files_in_a_folder(storage):
+    assert storage.sizes("x") == {}
+    storage.write("x/one", b"12")
+    storage.write("x/two", b"")
+    storage.write("x/folder/three", b"123")
+    assert storage.sizes("x") == {"one": 2, "two": 0}
+
+
 def test_missing_file_is_file_not_found(storage):
     with pytest.raises(FileNotFoundError):
         storage.read("nothing")

@@ -13,6 +13,8 @@ from springtide.graph.nodes import AttributesSnapshot
 from springtide.state import EdgesSnapshot, LiveState, NodesSnapshot, StateSnapshot
 from springtide.storage import Storage, sha256
 
+_HINT = "`springtide checkpoints list` shows the others, `springtide checkpoints use NAME` takes an older one"
+
 MANIFESTS = "manifests"
 SEGMENTS = "segments"
 
@@ -63,14 +65,15 @@ class CheckpointStore:
         """Return the newest checkpoint, or None if there is none.
 
         Raises:
-            CheckpointError: If its manifest is damaged. An older one is taken only when asked for by name.
+            CheckpointError: If its manifest is damaged. An older checkpoint never takes its place silently: a person
+                chooses one by name.
         """
         while names := self.names():
             try:
                 return self.open(names[0])
-            except CheckpointError:
+            except CheckpointError as error:
                 if self.names()[:1] == names[:1]:
-                    raise
+                    raise CheckpointError(f"{error} ({_HINT})") from error
                 # Else a newer one has taken its place meanwhile.
         return None
 
@@ -85,7 +88,61 @@ class CheckpointStore:
             content = self._storage.read(path)
         except FileNotFoundError:
             raise CheckpointError(f"no checkpoint {name!r} (choices: {', '.join(self.names()) or 'none'})") from None
+        except OSError as error:
+            raise CheckpointError(f"{self._storage.path(path)}: cannot be read: {error}") from error
         return manifests.summary(manifests.from_bytes(content, self._storage.path(path)))
+
+    def read_file(self, entry: Json) -> bytes:
+        """Return the content of a file that a manifest names.
+
+        Args:
+            entry: The file's entry in the manifest.
+
+        Raises:
+            CheckpointError: If the file is missing, or its checksum is another one.
+        """
+        name = f"{SEGMENTS}/{entry['file']}"
+        path = self._storage.path(name)
+        try:
+            content = self._storage.read(name)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: the manifest names this file, and it is missing") from None
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error}") from error
+        if (found := sha256(content)) != entry["sha256"]:
+            raise CheckpointError(f"{path}: damaged: wanted SHA-256 {entry['sha256']}, got {found}")
+        return content
+
+    def file_sizes(self) -> dict[str, int]:
+        """Return the size in bytes of each file that manifests may name, by file name.
+
+        Raises:
+            CheckpointError: If the files cannot be listed.
+        """
+        try:
+            return self._storage.sizes(SEGMENTS)
+        except OSError as error:
+            raise CheckpointError(f"checkpoints at {self._storage.url} cannot be listed: {error}") from error
+
+    def copy_as_newest(self, name: str) -> Checkpoint:
+        """Make the state of an older checkpoint the newest one: write its manifest again under the next name.
+
+        The copy shares the older one's files. Nothing is deleted, and no name is used twice.
+
+        Raises:
+            CheckpointError: If there is no such checkpoint, its manifest is damaged, or the copy cannot be written.
+            CheckpointLockLostError: If another process writes here now.
+        """
+        original, newest = self.open(name), self.names()[0]
+        if name == newest:
+            return original
+        manifest = {**original.manifest, "name": _next_name(newest), "copy_of": name}
+        self._check_lock()
+        try:
+            self._storage.write(f"{MANIFESTS}/{manifest['name']}.json", manifests.to_bytes(manifest))
+        except OSError as error:
+            raise CheckpointError(f"a copy of checkpoint {name} cannot be written: {error}") from error
+        return manifests.summary(manifest)
 
     def write(self, snapshot: StateSnapshot, now_ms: int | None = None) -> Checkpoint:
         """Write a checkpoint; when this returns it is durable.
@@ -100,7 +157,7 @@ class CheckpointStore:
         """
         self._check_lock()
         names = self.names()
-        name = f"{int(names[0]) + 1 if names else 1:08d}"
+        name = _next_name(names[0] if names else "0")
         try:
             base = self.open(names[0]).manifest if names else {}
         except CheckpointError:
@@ -247,13 +304,11 @@ class CheckpointStore:
         return map(self._content, pieces)
 
     def _content(self, piece: Json) -> bytes:
-        name = f"{SEGMENTS}/{piece['file']}"
         try:
-            content = self._storage.read(name)
-        except FileNotFoundError:
-            raise CheckpointError(
-                f"{self._storage.path(name)}: the manifest names this file, and it is missing"
-            ) from None
-        if (found := sha256(content)) != piece["sha256"]:
-            raise CheckpointError(f"{self._storage.path(name)}: damaged: wanted SHA-256 {piece['sha256']}, got {found}")
-        return content
+            return self.read_file(piece)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} ({_HINT})") from error
+
+
+def _next_name(name: str) -> str:
+    return f"{int(name) + 1:08d}"

@@ -248,7 +248,7 @@ def test_older_checkpoint_is_taken_only_when_asked_for(tmp_path):
         state.apply(EventBatch(purchases(10, start=start * 10)))
         store.write(state.snapshot())
     (tmp_path / "manifests" / "00000002.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"00000002\.json"):
+    with pytest.raises(CheckpointError, match=r"00000002\.json: damaged.*`springtide checkpoints use NAME`"):
         store.latest()
     older = restored(store, store.names()[1])
     assert older.num_events == 10
@@ -266,6 +266,35 @@ def test_state_from_an_older_checkpoint_builds_on_nothing_newer(tmp_path):
     older.apply(EventBatch(more, [NodeUpsert("item", "i9", {"department": ("OTHER",)})]))
     store.write(older.snapshot())
     assert content(restored(store)) == content(older)
+
+
+def test_copy_of_an_older_checkpoint_is_the_newest_and_is_built_upon(url):
+    state, store = filled_state(), CheckpointStore(url)
+    store.write(state.snapshot(), now_ms=123)
+    whole = content(state)
+    state.apply(EventBatch(purchases(30, start=100), [NodeUpsert("item", "i9", {"department": ("LOST",)})]))
+    store.write(state.snapshot())
+    files_before = store.file_sizes()
+
+    copy = store.copy_as_newest("00000001")
+
+    assert copy == store.latest()
+    assert (copy.name, copy.created_ms, copy.num_events) == ("00000003", 123, 52)
+    assert store.names() == ["00000003", "00000002", "00000001"]
+    assert store.file_sizes() == files_before
+    again = restored(store)
+    assert content(again) == whole
+    again.apply(EventBatch(purchases(5, start=400), [NodeUpsert("item", "i9", {"department": ("OTHER",)})]))
+    store.write(again.snapshot())
+    assert content(restored(store)) == content(again)
+    assert content(restored(store, "00000002")) == content(state)
+
+
+def test_copy_of_the_newest_checkpoint_is_itself(url):
+    store = CheckpointStore(url)
+    checkpoint = store.write(filled_state().snapshot())
+    assert store.copy_as_newest(checkpoint.name) == checkpoint
+    assert store.names() == ["00000001"]
 
 
 def test_restoring_into_a_used_state_is_refused(tmp_path):

@@ -16,6 +16,7 @@ COMMANDS = (
     "explain",
     "season",
     "models",
+    "checkpoints",
     "plugins",
     "config",
     "evaluate",

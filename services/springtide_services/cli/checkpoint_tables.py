@@ -1,0 +1,142 @@
+"""What the `checkpoints` commands do, and the tables that they print."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rich.markup import escape
+from rich.table import Table
+
+from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint.inspection import CheckpointCondition, CheckpointInspector
+from springtide.checkpoint.lock_holder import LockHolder
+from springtide.clock import MS_PER_SECOND, wall_ms
+from springtide.errors import CheckpointError
+from springtide.settings.model import Settings
+from springtide.state import StreamPosition
+from springtide_services.terminal import console
+
+_BYTES_PER_MB = 1_000_000
+
+
+def show_checkpoints(settings: Settings) -> None:
+    """Print the checkpoints, newest first, and whether their files exist."""
+    conditions = CheckpointInspector(_store(settings), reads_files=False).inspect_all()
+    if not conditions:
+        console().print(_none_yet(settings))
+        return
+    table = Table("name", "made", "events", "edges", "MB", "files", "next offsets", box=None, pad_edge=False)
+    for condition in conditions:
+        table.add_row(condition.name, *_columns(condition))
+    console().print(table)
+    console().print("[dim]`springtide checkpoints verify` reads the files and compares their checksums")
+
+
+def verify_checkpoints(settings: Settings, name: str) -> bool:
+    """Read the files of one checkpoint, or of all if ``name`` is empty, and print what is missing or damaged.
+
+    Returns:
+        Whether all of them are whole.
+
+    Raises:
+        CheckpointError: If there is no checkpoint of that name.
+    """
+    inspector = CheckpointInspector(_store(settings), reads_files=True)
+    conditions = [inspector.inspect(name)] if name else inspector.inspect_all()
+    if not conditions:
+        console().print(_none_yet(settings))
+    for condition in conditions:
+        console().print(f"{condition.name}  {_damaged() if condition.faults else 'whole'}")
+        for fault in condition.faults:
+            console().print(f"  {escape(fault)}", soft_wrap=True)
+    return not any(condition.faults for condition in conditions)
+
+
+def use_checkpoint(settings: Settings, name: str, confirm: Callable[[str], object]) -> None:
+    """Make an older checkpoint the newest one.
+
+    Args:
+        settings: Where the checkpoints are.
+        name: The older checkpoint.
+        confirm: Called with a question before anything is written; raises to refuse.
+
+    Raises:
+        CheckpointLockedError: If a server runs on these checkpoints.
+        CheckpointError: If there is no such checkpoint, or it is damaged.
+    """
+    CheckpointInspector(_store(settings), reads_files=False).inspect(name)  # Before the lock, which makes the folder.
+    lock = CheckpointLock(settings.checkpoint.url)
+    lock.acquire(on_wait=_say_wait)
+    try:
+        store = _store(settings, lock)
+        condition = CheckpointInspector(store, reads_files=True).inspect(name)
+        if condition.faults:
+            raise CheckpointError(f"checkpoint {name} cannot be used: {'; '.join(condition.faults)}")
+        newest = store.names()[0]
+        if name == newest:
+            console().print(f"{name} is the newest checkpoint already")
+            return
+        _explain_use(condition, newest)
+        confirm(f"Make {name} the newest checkpoint?")
+        copy = store.copy_as_newest(name)
+        console().print(f"{copy.name}, a copy of {name}, is the newest checkpoint")
+    finally:
+        lock.release()
+
+
+def _explain_use(condition: CheckpointCondition, newest: str) -> None:
+    checkpoint = condition.checkpoint
+    assert checkpoint is not None, "a checkpoint without faults has a manifest"
+    lines = [
+        f"{condition.name} was made {_when(checkpoint.created_ms)} and holds {checkpoint.num_events:,} events.",
+        "The server then reads the stream again from there, so the topic must still have the events from "
+        f"{_offsets(checkpoint.position) or 'its beginning'} on (partition:offset).",
+        f"{newest} and the other checkpoints stay until `checkpoint.keep` newer ones exist or a node is forgotten.",
+    ]
+    console().print("\n".join(lines), soft_wrap=True)
+
+
+def _say_wait(former: LockHolder, at_most_s: float) -> None:
+    console(stderr=True).print(
+        f"waiting up to {at_most_s:g} s to see whether the former writer still runs: {former.describe(wall_ms())}",
+        soft_wrap=True,
+    )
+
+
+def _columns(condition: CheckpointCondition) -> tuple[str, ...]:
+    checkpoint = condition.checkpoint
+    if checkpoint is None:
+        return "", "", "", "", f"{_damaged()} manifest", ""
+    copy_of = f" (copy of {condition.copy_of})" if condition.copy_of else ""
+    files = f"[red]{len(condition.faults)} missing[/]" if condition.faults else "exist"
+    return (
+        _when(checkpoint.created_ms) + copy_of,
+        f"{checkpoint.num_events:,}",
+        f"{checkpoint.num_edges:,}",
+        f"{condition.num_bytes / _BYTES_PER_MB:,.1f}",
+        files,
+        escape(_offsets(checkpoint.position)),
+    )
+
+
+def _damaged() -> str:
+    return "[red]damaged[/]"
+
+
+def _offsets(position: StreamPosition | None) -> str:
+    """Return the topic, and partition and offset of the next event in each of its partitions."""
+    if position is None:
+        return ""
+    offsets = " ".join(f"{partition}:{offset}" for partition, offset in sorted(position.next_offsets.items()))
+    return f"{position.topic} {offsets}"
+
+
+def _when(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / MS_PER_SECOND, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _none_yet(settings: Settings) -> str:
+    return f"no checkpoints yet in {escape(settings.checkpoint.url)}"
+
+
+def _store(settings: Settings, lock: CheckpointLock | None = None) -> CheckpointStore:
+    return CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, lock)
