@@ -1,4 +1,4 @@
-"""The `status` command: what a running server has read, holds and serves."""
+"""The `status` command: stream, graph, model, trainer and live quality of a running server."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ def status(
     address: Address = "",
     json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
-    """Ask the running server what it has read, holds and serves, and how well that foretells what comes in."""
+    """Show the status of the running server: stream, graph, model, trainer, and live quality."""
     from springtide_services.cli.status_tables import show_status
 
     show_status(address or server_address(settings), as_json=json)

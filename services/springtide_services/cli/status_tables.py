@@ -1,4 +1,4 @@
-"""The `status` command: what a running server has read, holds and serves, and how well it foretells what comes in."""
+"""What the `status` command prints."""
 
 from google.protobuf.json_format import MessageToJson
 from rich.table import Table
@@ -15,7 +15,7 @@ def show_status(address: str, *, as_json: bool) -> None:
     """Ask the server for its status and print it.
 
     Raises:
-        ServerCallError: If there is no answer, or an error.
+        ServerCallError: If the server does not answer, or answers with an error status.
     """
     with Client(address) as client:
         status = client.status()
@@ -26,16 +26,16 @@ def show_status(address: str, *, as_json: bool) -> None:
     console().print()
     console().print(quality_table(status.live_quality))
     if status.live_quality.HasField("drop"):
-        console().print(Text(drop_words(status.live_quality.drop)))
+        console().print(Text(drop_sentence(status.live_quality.drop)))
 
 
 def status_table(status: pb.GetStatusResponse) -> Table:
-    """Return what the server has read, holds and serves, a line for each."""
+    """Return the table of the server's model, stream, graph, dead letters, checkpoint and trainer."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
     table.add_row("serves", Text(status.model_version or _FALLBACK))
-    lag = f"{status.lag_events:,} events behind" if status.is_broker_connected else "the broker is away"
+    lag = f"{status.lag_events:,} events behind" if status.is_broker_connected else "the broker does not answer"
     table.add_row("stream", lag)
     for heading, numbers in (("nodes", status.num_nodes), ("edges", status.num_edges)):
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(numbers.items()))
@@ -50,11 +50,11 @@ def status_table(status: pb.GetStatusResponse) -> Table:
 
 
 def quality_table(quality: pb.LiveQuality) -> Table:
-    """Return how well the versions asked lately ranked what came in."""
-    table = Table(box=None, pad_edge=False, title="live quality: new events, ranked before they were known")
+    """Return the table of live quality: over the latest events, and for each of the latest versions."""
+    table = Table(box=None, pad_edge=False, title="live quality: new events, ranked before they are applied")
     table.title_justify = "left"
     table.add_column("")
-    for name in ("events", "NDCG@20", "hits@20", "MRR", "new to the user", "NDCG@20"):
+    for name in ("events", "NDCG@20", "hits@20", "MRR", "unseen items", "NDCG@20"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row("the latest", *_figures(quality.recent))
     for window in quality.versions:
@@ -62,27 +62,27 @@ def quality_table(quality: pb.LiveQuality) -> Table:
     return table
 
 
-def drop_words(drop: pb.QualityDrop) -> str:
-    """Return in words that a version has got worse, and what came of it."""
-    asked = f"asked for training {drop.request_id}" if drop.request_id else "is asking for a training"
-    return f"{drop.model_version} fell from NDCG@20 {drop.first_ndcg_at_20:.4f} to {drop.ndcg_at_20:.4f}, and {asked}"
+def drop_sentence(drop: pb.QualityDrop) -> str:
+    """Return in words how far a version has dropped, and which training was requested."""
+    training = f"training {drop.request_id} is requested" if drop.request_id else "a training is about to be requested"
+    return f"{drop.model_version} fell from NDCG@20 {drop.first_ndcg_at_20:.4f} to {drop.ndcg_at_20:.4f}; {training}"
 
 
 def _figures(window: pb.WindowQuality) -> tuple[str, ...]:
-    of_all, of_new = window.all, window.new_to_user
-    if not of_all.num_questions:
+    overall, unseen = window.all, window.new_to_user
+    if not overall.num_questions:
         return ("0", "", "", "", "", "")
     return (
-        f"{of_all.num_questions:,}",
-        f"{of_all.ndcg_at_20:.4f}",
-        f"{of_all.hit_rate_at_20:.4f}",
-        f"{of_all.mrr:.4f}",
-        f"{of_new.num_questions:,}",
-        f"{of_new.ndcg_at_20:.4f}" if of_new.num_questions else "",
+        f"{overall.num_questions:,}",
+        f"{overall.ndcg_at_20:.4f}",
+        f"{overall.hit_rate_at_20:.4f}",
+        f"{overall.mrr:.4f}",
+        f"{unseen.num_questions:,}",
+        f"{unseen.ndcg_at_20:.4f}" if unseen.num_questions else "",
     )
 
 
 def _training_words(training: pb.TrainingStatus) -> str:
-    how_far = f" {training.done:,}/{training.total:,}" if training.total else ""
+    steps = f" {training.done:,}/{training.total:,}" if training.total else ""
     outcome = training.failure or training.model_version
-    return f"{training.stage}{how_far}" + (f": {outcome}" if outcome else "")
+    return f"{training.stage}{steps}" + (f": {outcome}" if outcome else "")

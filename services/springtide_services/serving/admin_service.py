@@ -158,7 +158,7 @@ def _live_quality(status: LiveQualityStatus) -> pb.LiveQuality:
 
 
 def _window(window: WindowQuality) -> pb.WindowQuality:
-    return pb.WindowQuality(model_version=window.version, all=_quality(window.all), new_to_user=_quality(window.new))
+    return pb.WindowQuality(model_version=window.version, all=_quality(window.all), new_to_user=_quality(window.unseen))
 
 
 def _quality(quality: Quality) -> pb.RankingQuality:

@@ -1,4 +1,4 @@
-"""Scoring the requests that wait together in one batch, without making anybody wait for a batch to fill."""
+"""Micro-batching: the queries that are waiting are scored in one batch; no query waits for a batch to fill."""
 
 import asyncio
 from collections import deque
@@ -11,14 +11,14 @@ Answer = TypeVar("Answer")
 
 
 class MicroBatcher(Generic[Query, Answer]):
-    """Hands all waiting queries to one worker thread, at most ``max_batch`` at a time.
+    """Passes the waiting queries to one worker thread, at most ``max_batch`` at a time.
 
-    An idle batcher scores a query at once. While the worker is busy the next ones gather, so batches grow with the
-    load and with nothing else: there is no time to wait and no knob to set. To be used from one event loop.
+    An idle batcher scores a query at once. While the worker is busy, new queries queue up and make the next batch. So
+    the batch size follows the load, and there is no waiting time to configure. To be used from one event loop.
 
     Args:
-        score: Answers a batch, in its order; called in the worker thread.
-        max_batch: The most queries that are scored together.
+        score: Returns the answers to a batch of queries, in their order; called in the worker thread.
+        max_batch: The most queries in a batch.
     """
 
     def __init__(self, score: Callable[[Sequence[Query]], Sequence[Answer]], max_batch: int) -> None:
@@ -32,25 +32,25 @@ class MicroBatcher(Generic[Query, Answer]):
         """Return the answer to a query.
 
         Raises:
-            Exception: What scoring this query alone raises; another query's error does not touch it.
+            Exception: If scoring this query raises it; errors of other queries in the batch do not matter.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((query, answer))
         if not self._is_busy:
             self._is_busy = True
-            loop.call_soon(self._start_next, loop)  # After the requests that arrived in the same turn of the loop.
+            loop.call_soon(self._start_next, loop)  # After all requests of this loop iteration.
         return await answer
 
     def close(self) -> None:
-        """Let the worker end; what waits is answered first."""
+        """Answer the waiting queries, and stop the worker."""
         self._worker.shutdown(wait=True)
 
     def _start_next(self, loop: asyncio.AbstractEventLoop) -> None:
         batch: list[tuple[Query, asyncio.Future[Answer]]] = []
         while self._waiting and len(batch) < self._max_batch:
             query, answer = self._waiting.popleft()
-            if not answer.done():  # A client that gave up has cancelled its own.
+            if not answer.done():  # Done already if its client has cancelled the call.
                 batch.append((query, answer))
         if not batch:
             self._is_busy = False
@@ -73,7 +73,7 @@ class MicroBatcher(Generic[Query, Answer]):
 def _outcomes(
     score: Callable[[Sequence[Query]], Sequence[Answer]], queries: Sequence[Query]
 ) -> list[Answer | Exception]:
-    """Score a batch; if that fails, each query by itself, so that one bad query fails alone."""
+    """Score a batch; if that fails, score each query by itself, so that only the bad query fails."""
     try:
         return list(score(queries))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A client of the gRPC services, for our own commands."""
+"""A client of the gRPC services, for the command line."""
 
 from types import TracebackType
 from typing import Self
@@ -10,23 +10,23 @@ from springtide.errors import SpringtideError
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 
 _TIMEOUT_S = 15.0
-_CHECKPOINT_TIMEOUT_S = 60.0  # StartTraining answers once a checkpoint is written.
+_CHECKPOINT_TIMEOUT_S = 60.0  # StartTraining writes a checkpoint before it answers.
 
 
 class ServerCallError(SpringtideError):
-    """Raised when the server does not answer, or answers with an error."""
+    """Raised when the server does not answer, or answers with an error status."""
 
 
 class Client:
     """Calls a running server.
 
     Args:
-        address: Where it listens, ``host:port``.
+        address: Address of the server, ``host:port``.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
-        # Without the longest pause of two minutes, a client that came before the server would find it late.
+        # gRPC's own pauses of up to two minutes would make a client that starts before the server wait long.
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
         self._channel = grpc.insecure_channel(address, options)
         self._recommender = recommender_pb2_grpc.RecommenderServiceStub(self._channel)
@@ -34,7 +34,7 @@ class Client:
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     def is_serving(self) -> bool:
-        """Return whether the server is there and says that it is ready."""
+        """Return whether the server answers, and its health service says SERVING."""
         try:
             answer = self._health.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
         except grpc.RpcError:
@@ -42,55 +42,55 @@ class Client:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     def recommend(self, request: recommender_pb2.RecommendRequest) -> recommender_pb2.RecommendResponse:
-        """Ask for a ranking.
+        """Call Recommend.
 
         Raises:
-            ServerCallError: If there is no answer, or an error.
+            ServerCallError: If the server does not answer, or answers with an error status.
         """
         try:
             response: recommender_pb2.RecommendResponse = self._recommender.Recommend(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._to_error(error) from error
         return response
 
     def explain(self, request: recommender_pb2.ExplainRequest) -> recommender_pb2.ExplainResponse:
-        """Ask why an item has its place.
+        """Call Explain.
 
         Raises:
-            ServerCallError: If there is no answer, or an error.
+            ServerCallError: If the server does not answer, or answers with an error status.
         """
         try:
             response: recommender_pb2.ExplainResponse = self._recommender.Explain(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._to_error(error) from error
         return response
 
     def status(self) -> admin_pb2.GetStatusResponse:
-        """Ask how the server does.
+        """Call GetStatus.
 
         Raises:
-            ServerCallError: If there is no answer, or an error.
+            ServerCallError: If the server does not answer, or answers with an error status.
         """
         try:
             response: admin_pb2.GetStatusResponse = self._admin.GetStatus(
                 admin_pb2.GetStatusRequest(), timeout=_TIMEOUT_S
             )
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._to_error(error) from error
         return response
 
     def start_training(self, mode: admin_pb2.TrainingMode) -> admin_pb2.StartTrainingResponse:
-        """Ask for a training on a checkpoint that the server writes first.
+        """Call StartTraining, which writes a checkpoint first.
 
         Raises:
-            ServerCallError: If there is no answer, or an error.
+            ServerCallError: If the server does not answer, or answers with an error status.
         """
         try:
             response: admin_pb2.StartTrainingResponse = self._admin.StartTraining(
                 admin_pb2.StartTrainingRequest(mode=mode), timeout=_CHECKPOINT_TIMEOUT_S
             )
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._to_error(error) from error
         return response
 
     def __enter__(self) -> Self:
@@ -101,7 +101,7 @@ class Client:
     ) -> None:
         self._channel.close()
 
-    def _explained(self, error: grpc.RpcError) -> ServerCallError:
+    def _to_error(self, error: grpc.RpcError) -> ServerCallError:
         if error.code() == grpc.StatusCode.UNAVAILABLE:
             return ServerCallError(f"no server answers at {self.address}: {error.details()}")
         return ServerCallError(f"the server at {self.address} refused: {error.details()} ({error.code().name})")

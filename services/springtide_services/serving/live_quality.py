@@ -1,4 +1,4 @@
-"""Live quality: new events are first asked for, as the server would have answered, and only then applied."""
+"""Live quality: the items of new events are ranked, as the server would answer, before the events are applied."""
 
 import threading
 import time
@@ -26,21 +26,21 @@ from springtide_services.training.training_folder import TrainingFolder
 
 logger = structlog.stdlib.get_logger(__name__)
 
-_MAX_SHARE = 0.02  # Of the ingest thread's time: where ranking is slow, fewer events are asked for.
+_MAX_SHARE = 0.02  # Of the ingest thread's time: where ranking is slow, fewer events are measured.
 _LOG_EVERY_S = 60.0
-# An event that comes later than this is not asked for: the weights of the moment have learned what came after it.
-_MAX_LATENESS_MS = MS_PER_DAY
+_MAX_LATENESS_MS = MS_PER_DAY  # Later events are not measured: the context weights have learned from what came after.
 
 
 @dataclass(frozen=True, slots=True)
 class LiveQualityStatus:
-    """What was measured so far, since the start of the server.
+    """The quality measured since the start of the server.
 
     Attributes:
-        recent: Of the last questions, whichever version was asked.
-        versions: Of the last questions to each of the latest versions, the one asked last first.
+        recent: Quality over the last events measured, whichever version ranked them.
+        versions: Quality over the last events that each of the latest versions ranked; the version that ranked last
+            comes first.
         drop: The last drop, or None.
-        request_id: The training that it asked for; empty until that is filed.
+        request_id: Id of the training request for that drop; empty until it is written.
     """
 
     recent: WindowQuality
@@ -50,18 +50,18 @@ class LiveQualityStatus:
 
 
 class LiveQuality:
-    """Measures what is served by how it ranks the items of new events before it knows of them (prequentially).
+    """Measures how well the served model ranks the items of new events before they are applied (prequentially).
 
-    The ingest thread lets it look at each batch before it is applied, once the stream is caught up: what a server reads
-    again after a restart is no news. A sample of the positive interactions is asked for, at most so many a second and
-    at most so much of the thread's time. An item that is not ranked, such as one that nobody had before, counts as
-    missed.
+    The ingest thread calls ``measure`` with each batch before it applies it, but only once it has caught up with the
+    stream: events that are read again after a restart are not new. A sample of the positive interactions is measured,
+    limited in events per second and in the share of the thread's time. An item that is not ranked, such as one that
+    the graph does not have yet, counts as missed.
 
     Args:
-        settings: How many, and what counts as a drop.
+        settings: How many events to measure, and what counts as a drop.
         ranker: Ranks as it does for clients.
-        state: What the stream has made so far.
-        clock_s: Monotonic seconds.
+        state: The live state: graph, context weights, stream position.
+        clock_s: Returns monotonic seconds.
     """
 
     def __init__(
@@ -79,16 +79,16 @@ class LiveQuality:
         self._positive = frozenset(state.rules.positive_relations)
         self._edge_types = [state.rules.edge_type(relation) for relation in state.rules.positive_relations]
         self._allowance = 1.0
-        self._looked_s = self._logged_s = clock_s()
-        self._rests_until_s = -np.inf
+        self._measured_s = self._logged_s = clock_s()
+        self._paused_until_s = -np.inf
         self._is_failing = False
-        self._lock = threading.Lock()  # Over what is measured: one thread measures, others ask.
+        self._lock = threading.Lock()  # Guards the attributes below: one thread measures, others read.
         self._windows = QualityWindows(settings.window, settings.max_drop)
         self._drop: Drop | None = None
         self._request_id = ""
 
     def status(self) -> LiveQualityStatus:
-        """Return what was measured; from any thread."""
+        """Return the quality measured so far; from any thread."""
         version = self._ranker.model_version
         with self._lock:
             return LiveQualityStatus(
@@ -96,26 +96,26 @@ class LiveQuality:
             )
 
     def note_request(self, drop: Drop, request_id: str) -> None:
-        """Note the training that a drop has asked for; from any thread."""
+        """Note the id of the training request for a drop; from any thread."""
         with self._lock:
-            if self._drop is drop:  # Else another version has dropped since, and asks for one of its own.
+            if self._drop is drop:  # Else another version has dropped since, which needs a request of its own.
                 self._request_id = request_id
 
     def measure(self, batch: EventBatch) -> None:
-        """Ask for a sample of a batch that is about to be applied. Called by the thread that applies; never raises."""
+        """Measure a sample of a batch that is about to be applied; called by the thread that applies, never raises."""
         now_s = self._clock_s()
-        self._allowance = min(self._allowance + (now_s - self._looked_s) * self._rate, max(1.0, self._rate))
-        self._looked_s = now_s
-        if self._rate == 0 or self._allowance < 1 or now_s < self._rests_until_s:
+        self._allowance = min(self._allowance + (now_s - self._measured_s) * self._rate, max(1.0, self._rate))
+        self._measured_s = now_s
+        if self._rate == 0 or self._allowance < 1 or now_s < self._paused_until_s:
             return
         try:
-            chosen = self._sample(batch.interactions, int(self._allowance))
-            if len(chosen):
-                self._allowance -= len(chosen)
-                self._ask(batch.interactions, chosen)
-                self._rests_until_s = now_s + (self._clock_s() - now_s) / _MAX_SHARE
+            rows = self._sample(batch.interactions, int(self._allowance))
+            if len(rows):
+                self._allowance -= len(rows)
+                self._rank(batch.interactions, rows)
+                self._paused_until_s = now_s + (self._clock_s() - now_s) / _MAX_SHARE
             self._is_failing = False
-        except Exception as error:  # A part that cannot rank must not stop the stream.
+        except Exception as error:  # A failure to rank must not stop the stream.
             if not self._is_failing:  # Once, not for every batch.
                 logger.error("live_quality_failed", exc_info=error)
             self._is_failing = True
@@ -124,22 +124,23 @@ class LiveQuality:
             self._log()
 
     def _sample(self, interactions: Interactions, max_events: int) -> npt.NDArray[np.int64]:
-        """Return places of positive interactions that are not late, in their order."""
+        """Return the sorted row numbers of a sample of the positive interactions that are not late, int64 ``[n]``."""
         is_positive = np.array([name in self._positive for name in interactions.relations], bool)
         newest_ms = self._state.graph.view().newest_ms
-        is_asked = is_positive[interactions.relation_codes]
+        is_candidate = is_positive[interactions.relation_codes]
         if newest_ms is not None:
-            is_asked &= interactions.timestamps_ms >= newest_ms - _MAX_LATENESS_MS
-        places = np.flatnonzero(is_asked)
-        if len(places) > max_events:
-            places = np.sort(self._generator.choice(places, max_events, replace=False))
-        return places
+            is_candidate &= interactions.timestamps_ms >= newest_ms - _MAX_LATENESS_MS
+        rows = np.flatnonzero(is_candidate)
+        if len(rows) > max_events:
+            rows = np.sort(self._generator.choice(rows, max_events, replace=False))
+        return rows
 
-    def _ask(self, interactions: Interactions, chosen: npt.NDArray[np.int64]) -> None:
-        user_ids = [interactions.user_ids[code] for code in interactions.user_codes[chosen].tolist()]
-        item_ids = [interactions.item_ids[code] for code in interactions.item_codes[chosen].tolist()]
-        times_ms = interactions.timestamps_ms[chosen].tolist()
-        contexts = [{} if interactions.contexts is None else interactions.contexts[place] for place in chosen.tolist()]
+    def _rank(self, interactions: Interactions, rows: npt.NDArray[np.int64]) -> None:
+        """Rank the items of some interactions, and add their ranks to the windows."""
+        user_ids = [interactions.user_ids[code] for code in interactions.user_codes[rows].tolist()]
+        item_ids = [interactions.item_ids[code] for code in interactions.item_codes[rows].tolist()]
+        times_ms = interactions.timestamps_ms[rows].tolist()
+        contexts = [{} if interactions.contexts is None else interactions.contexts[row] for row in rows.tolist()]
         queries = [
             Query(Moment(time_ms, attributes=context), user_id)
             for time_ms, context, user_id in zip(times_ms, contexts, user_ids, strict=True)
@@ -152,7 +153,7 @@ class LiveQuality:
         version = scorer.version
         ranks = np.where(item_rows < 0, MISSED, item_ranks(scorer, queries, item_ids))
         if self._ranker.model_version != version:
-            return  # Swapped meanwhile: the figures of a version that is no longer served are closed.
+            return  # Swapped meanwhile: nothing is added any more to the windows of the version before.
         with self._lock:
             drop = self._windows.add(version, ranks, is_new)
             if drop is not None:
@@ -173,24 +174,27 @@ class LiveQuality:
         logger.info(
             "live_quality",
             version=recent.version,
-            questions=recent.all.num_questions,
+            events=recent.all.num_questions,
             ndcg=round(recent.all.ndcg, 4),
             hit_rate=round(recent.all.hit_rate, 4),
             mrr=round(recent.all.mrr, 4),
-            new_questions=recent.new.num_questions,
-            new_ndcg=round(recent.new.ndcg, 4),
+            unseen_events=recent.unseen.num_questions,
+            unseen_ndcg=round(recent.unseen.ndcg, 4),
         )
 
 
 def ask_for_training(
     quality: LiveQuality, checkpoint_now: Callable[[], Checkpoint], trainings: TrainingFolder
 ) -> TrainingRequest | None:
-    """File a training request if quality has dropped and none was filed for it.
+    """Request a training if quality has dropped and none was requested for that drop yet.
 
     Args:
-        quality: What was measured.
-        checkpoint_now: Writes the checkpoint to train on; not to be called by the ingest thread.
-        trainings: Where the trainer finds its requests.
+        quality: The quality measured so far.
+        checkpoint_now: Writes the checkpoint to train on, and returns it; must not be called by the ingest thread.
+        trainings: The folder that the trainer reads requests from.
+
+    Returns:
+        The request; None if there was no need for one.
 
     Raises:
         CheckpointError: If no checkpoint can be written.

@@ -1,4 +1,4 @@
-"""How well what is served foretells what comes in: ranks in rolling windows, and whether they have got worse."""
+"""Rolling windows of live quality: metrics of the last ranks, and alerts when a version gets worse."""
 
 import math
 from collections import OrderedDict
@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 K = 20
-MISSED = 2**31 - 1  # The rank of an item that is not there, however few there are.
-_MAX_VERSIONS = 5  # Windows are kept of as many versions, those asked last.
-_MIN_ERRORS = 3.0  # Of the difference: a smaller one is chance too often, among so many windows.
+MISSED = 2**31 - 1  # The rank of an item that is not ranked.
+_MAX_VERSIONS = 5  # Windows are kept for this many versions, those that ranked last.
+_MIN_ERRORS = 3.0  # Standard errors of a drop: with many overlapping windows, smaller drops occur by chance.
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Of some questions, each with one right item, ranked among all.
+    """Metrics of the ranks of some events' items, each among all items.
 
     Attributes:
-        num_questions: How many; all else is 0 if there was none.
+        num_questions: Number of events; the metrics are 0 if there was none.
         ndcg: Mean of ``1 / log2(1 + rank)`` where the rank is 20 or better, else 0.
         hit_rate: Share of ranks of 20 or better.
         mrr: Mean of ``1 / rank``.
@@ -31,7 +31,7 @@ class Quality:
 
     @classmethod
     def of(cls, ranks: npt.NDArray[np.int64]) -> "Quality":
-        """Return the quality that ranks are of, int64 ``[n]``, 1 for the best."""
+        """Return the metrics of ranks, int64 ``[n]``, 1 for the best."""
         if not len(ranks):
             return cls(0, 0.0, 0.0, 0.0)
         return cls(len(ranks), float(_gains(ranks).mean()), float((ranks <= K).mean()), float((1.0 / ranks).mean()))
@@ -39,28 +39,28 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class WindowQuality:
-    """Of the last questions.
+    """Quality over the last events measured.
 
     Attributes:
-        version: What was asked; empty for the fallback without a model.
-        all: Of all questions.
-        new: Of those about items that were new to the user.
+        version: Registry version that ranked; empty for the fallback without a model.
+        all: Quality over all these events.
+        unseen: Quality over the events with an item that the user had not seen.
     """
 
     version: str
     all: Quality
-    new: Quality
+    unseen: Quality
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A version that has got worse.
+    """An alert: a version ranks worse than at first.
 
     Attributes:
-        version: Of the registry.
-        first_ndcg: Of its first window.
-        ndcg: Of the window in which it was noticed.
-        num_questions: Of either window.
+        version: Registry version.
+        first_ndcg: NDCG of its first window.
+        ndcg: NDCG of the window in which the drop was noticed.
+        num_questions: Number of events in each of the two windows.
     """
 
     version: str
@@ -70,7 +70,7 @@ class Drop:
 
     @property
     def reason(self) -> str:
-        """In words."""
+        """The drop in words."""
         return (
             f"live quality of {self.version} fell: NDCG@{K} {self.ndcg:.4f} over the last {self.num_questions:,} "
             f"events, {self.first_ndcg:.4f} over the first"
@@ -78,11 +78,11 @@ class Drop:
 
 
 class QualityWindows:
-    """The last ranks, of everything and of each version.
+    """The last ranks, over all versions and for each of the latest versions.
 
     Args:
-        size: How many questions a window holds.
-        max_drop: The share of the NDCG of its first window that a version may lose; None for all of it.
+        size: Number of events in a window.
+        max_drop: The share of its first window's NDCG that a version may lose without an alert; None for no alerts.
     """
 
     def __init__(self, size: int, max_drop: float | None) -> None:
@@ -92,20 +92,25 @@ class QualityWindows:
         self._by_version: OrderedDict[str, _Window] = OrderedDict()
         self._dropped: set[str] = set()
 
-    def add(self, version: str, ranks: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]) -> Drop | None:
-        """Take the ranks that a version gave, oldest first, and return its drop if it is noticed now.
+    def add(self, version: str, ranks: npt.NDArray[np.int64], is_unseen: npt.NDArray[np.bool_]) -> Drop | None:
+        """Add ranks that a version gave, and return its drop if it is noticed now.
 
-        A version drops once, if at all. Its NDCG over the last window is held against that over the first, which is one
-        sample: the best of many windows would be the luckiest. The loss must be more than ``max_drop``, and more than
-        chance explains.
+        At most one alert per version. The NDCG of the version's last window is compared with that of its first one,
+        not with its best one: the best of many windows is the luckiest. The loss must be larger than ``max_drop`` and
+        statistically significant.
+
+        Args:
+            version: Registry version; empty for the fallback without a model, which gives no alert.
+            ranks: int64 ``[n]``, 1 for the best, oldest first.
+            is_unseen: Whether each user had not seen the item, bool ``[n]``.
         """
         window = self._by_version.setdefault(version, _Window(self._size))
         self._by_version.move_to_end(version)
         if len(self._by_version) > _MAX_VERSIONS:
             self._by_version.popitem(last=False)
-        for rank, new in zip(ranks.tolist(), is_new.tolist(), strict=True):
-            self._recent.add(rank, new)
-            window.add(rank, new)
+        for rank, unseen in zip(ranks.tolist(), is_unseen.tolist(), strict=True):
+            self._recent.add(rank, unseen)
+            window.add(rank, unseen)
         if not version or version in self._dropped or self._max_drop is None:
             return None
         drop = window.drop(version, self._max_drop)
@@ -114,27 +119,27 @@ class QualityWindows:
         return drop
 
     def recent(self, version: str) -> WindowQuality:
-        """Return the quality of the last questions, whatever was asked; ``version`` is what is asked now."""
+        """Return the quality over the last events, whichever version ranked them; ``version`` is the one served now."""
         return self._recent.quality(version)
 
     def versions(self) -> tuple[WindowQuality, ...]:
-        """Return the quality of each version's last questions, the version asked last first."""
+        """Return the quality over each version's last events, the version that ranked last first."""
         return tuple(window.quality(version) for version, window in reversed(self._by_version.items()))
 
 
 class _Window:
-    """The last ranks, and what the first full window gained."""
+    """The last ranks, and the NDCG of each rank in the first full window."""
 
     def __init__(self, size: int) -> None:
         self._ranks = np.zeros(size, np.int64)
-        self._is_new = np.zeros(size, bool)
+        self._is_unseen = np.zeros(size, bool)
         self._num_added = 0
         self._first_gains = np.zeros(size)
 
-    def add(self, rank: int, is_new: bool) -> None:
+    def add(self, rank: int, is_unseen: bool) -> None:
         size = len(self._ranks)
         self._ranks[self._num_added % size] = rank
-        self._is_new[self._num_added % size] = is_new
+        self._is_unseen[self._num_added % size] = is_unseen
         self._num_added += 1
         if self._num_added == size:
             self._first_gains = _gains(self._ranks)
@@ -142,7 +147,7 @@ class _Window:
     def quality(self, version: str) -> WindowQuality:
         size = min(self._num_added, len(self._ranks))
         ranks = self._ranks[:size]
-        return WindowQuality(version, Quality.of(ranks), Quality.of(ranks[self._is_new[:size]]))
+        return WindowQuality(version, Quality.of(ranks), Quality.of(ranks[self._is_unseen[:size]]))
 
     def drop(self, version: str, max_drop: float) -> Drop | None:
         size = len(self._ranks)

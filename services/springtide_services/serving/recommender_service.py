@@ -1,4 +1,4 @@
-"""RecommenderService: a request to a query, a ranking to a response."""
+"""RecommenderService: turns requests into queries, and rankings into responses."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,19 +17,18 @@ from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.statuses import Context, NotReadyError, seconds_left, with_deadline_and_status
 
-# What is kept of a call's time for the ranking itself while it waits for its position.
-_RANKING_RESERVE_S = 0.1
+_RANKING_RESERVE_S = 0.1  # A call that waits for its position stops this long before its deadline, and ranks.
 
 
 @dataclass(frozen=True, slots=True)
 class RecommenderDependencies:
-    """What recommending takes, once it is loaded.
+    """The parts of the server that answer recommendation requests.
 
     Attributes:
-        state: What the stream has made so far.
-        ranker: Ranks.
-        batcher: Scores together what waits together, by the ranker.
-        positions: Tells when the graph has reached a position.
+        state: The live state: graph, context weights, stream position.
+        ranker: Ranks items.
+        batcher: Ranks the waiting queries in batches.
+        positions: Waits until the graph has reached a position.
     """
 
     state: LiveState
@@ -39,10 +38,14 @@ class RecommenderDependencies:
 
 
 class RecommenderService(pb_grpc.RecommenderServiceServicer):
-    """Answers which items a user would want here and now.
+    """Recommends items for a user and a moment.
 
     Attributes:
-        loaded: What answers; None while the server is loading, and UNAVAILABLE is all it says.
+        loaded: The parts of the server; None while they are being loaded, and each call is answered UNAVAILABLE.
+        max_deadline_s: The most seconds that a call may take.
+
+    Args:
+        settings: Gives the deadline.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,19 +56,19 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     async def Recommend(  # noqa: N802  # The proto's name.
         self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, pb.RecommendResponse]
     ) -> pb.RecommendResponse:
-        """Rank items for a user, once the graph reflects what the request wants it to reflect."""
+        """Rank items for a user, once the graph has reached the position that the request names."""
         loaded = self._loaded()
         query = translation.to_query(request, wall_ms())
-        check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Here: so that it does not spoil a batch.
+        check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
         wait_s = translation.to_wait_s(request)
         is_behind = False
         if request.HasField("min_position"):
             if loaded.state.position is None:
-                raise NotReadyError("the stream has not been reached yet, so no position of it can be waited for")
+                raise NotReadyError("min_position cannot be waited for: the server has not reached the stream yet")
             wanted = translation.to_min_position(request, loaded.state.next_offsets)
             wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
             is_behind = not await loaded.positions.wait_for(wanted, wait_s)
-        next_offsets = loaded.state.next_offsets  # Before it is ranked: the graph has this much at least.
+        next_offsets = loaded.state.next_offsets  # Read before ranking: the ranking reflects at least this.
         ranking = await loaded.batcher.submit(query)
         return translation.to_response(ranking, next_offsets, is_behind=is_behind)
 
@@ -87,7 +90,7 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     async def Explain(  # noqa: N802  # The proto's name.
         self, request: pb.ExplainRequest, context: Context[pb.ExplainRequest, pb.ExplainResponse]
     ) -> pb.ExplainResponse:
-        """Say why one item has its place."""
+        """Explain the score and the rank of one item for a user."""
         loaded = self._loaded()
         item, query = translation.to_item(request), translation.to_explain_query(request, wall_ms())
         return translation.to_explain_response(await asyncio.to_thread(explain, loaded.ranker.scorer(), query, item))

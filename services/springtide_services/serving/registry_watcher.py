@@ -1,4 +1,4 @@
-"""Keeping the served model the registry's current one: loaded aside, swapped by one reference."""
+"""Following the registry: the current version is loaded in the background, then swapped in by one reference."""
 
 import threading
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from springtide_services.serving.statuses import NotFoundError
 
 logger = structlog.stdlib.get_logger(__name__)
 
-_POLL_S = 0.25  # A new version answers within a second of its promotion, the time to load it included.
+_POLL_S = 0.25  # A promoted version serves within a second, loading included.
 _MAX_RETRY_POLLS = 64  # A version that cannot be loaded is tried again after 1, 2, 4 … 64 polls.
 
 
 class RegistryWatcher:
-    """Follows a registry's current pointer in a thread of its own.
+    """Serves the registry's current version: polls the pointer in a thread of its own.
 
-    A version that cannot be loaded is logged once, and the model before it goes on serving.
+    A version that cannot be loaded is logged once, and the version before it goes on serving.
 
     Args:
         store: The registry.
-        load: Makes what serves, a model or a baseline, of an artifact.
-        swap: Takes it up; called with the loading lock held, by whichever thread loaded it.
+        load: Makes a serving model or baseline of an artifact.
+        swap: Makes it the one that serves; called by the thread that loaded it, with the loading lock held.
     """
 
     def __init__(
@@ -47,46 +47,44 @@ class RegistryWatcher:
         return self._served or ""
 
     def start(self) -> None:
-        """Take up the current model if there is one, then watch for the next."""
+        """Load and serve the current version if there is one, then follow the pointer."""
         self.check()
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop following the pointer."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def check(self) -> None:
-        """Take up the current model if it is not the one that is served. To be called from any thread."""
+        """Load and serve the current version unless it is served already; from any thread."""
         with self._lock:
             self._check()
 
     def promote(self, version: str, *, actor: str = "") -> None:
-        """Make a version the current one and serve it at once.
+        """Serve a version, and make it the current one.
 
         Args:
-            version: The version.
-            actor: Who wants it, for the registry's record; whoever runs this process if empty.
+            version: Registry version.
+            actor: Who wants it, for the audit log; whoever runs this process if empty.
 
         Raises:
             NotFoundError: If the registry has no such version.
-            ModelError: If the version is damaged or does not fit; the current one then stays.
+            ModelError: If the version is damaged, or does not fit the graph; the current one then stays.
         """
         with self._lock:
             versions = self._store.versions()
             if version not in versions:
                 raise NotFoundError(f"no model version {version!r} (choices: {', '.join(versions) or 'none'})")
-            self._take_up(version)
-            self._store.promote(
-                version, actor=actor
-            )  # Once it serves: what cannot be loaded never becomes the current one.
+            self._serve(version)
+            self._store.promote(version, actor=actor)  # Last: a version that cannot be loaded never becomes current.
 
     def roll_back(self, *, actor: str = "") -> str:
-        """Make the version before the current one the current one, serve it at once, and return its name.
+        """Make the version before the current one current again, serve it, and return it.
 
         Args:
-            actor: Who wants it, for the registry's record; whoever runs this process if empty.
+            actor: Who wants it, for the audit log; whoever runs this process if empty.
 
         Raises:
             ModelError: If there was none before, or it cannot be loaded.
@@ -96,7 +94,9 @@ class RegistryWatcher:
             self._polls_to_skip = 0
             self._check()
             if self._served != version:
-                raise ModelError(f"model {version} is current now but cannot be loaded: the log says why")
+                raise ModelError(
+                    f"model {version} is current now, but cannot be loaded; the server's log has the reason"
+                )
             return version
 
     def _check(self) -> None:
@@ -111,11 +111,11 @@ class RegistryWatcher:
             self._polls_to_skip -= 1
             return
         try:
-            self._take_up(current)
-        except Exception as error:  # Whatever is wrong with a model, the one before it is still right.
+            self._serve(current)
+        except Exception as error:  # Whatever is wrong with the new version, the one before it goes on serving.
             self._fail(current, error)
 
-    def _take_up(self, version: str) -> None:
+    def _serve(self, version: str) -> None:
         self._swap(self._load(self._store.load(version)))
         logger.info("model_swapped", version=version, before=self.served_version)
         self._served, self._failed = version, None

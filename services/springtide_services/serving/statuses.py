@@ -1,4 +1,4 @@
-"""Our errors as gRPC statuses: one table, with google.rpc details that name the field at fault."""
+"""Turning errors into gRPC statuses: one table of codes, and google.rpc details that name the field at fault."""
 
 import asyncio
 import functools
@@ -31,11 +31,11 @@ Method = Callable[[Servicer, Request, Context[Request, Response]], Awaitable[Res
 
 
 class NotReadyError(SpringtideError):
-    """Raised when the server is still loading, or is about to end."""
+    """Raised when the server is still loading, or is stopping."""
 
 
 class NotFoundError(SpringtideError):
-    """Raised when a request names something that is not there."""
+    """Raised when a request names something that does not exist."""
 
 
 # The first class that an error is an instance of decides.
@@ -53,17 +53,17 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
 
 
 class DeadlineCapped(Protocol):
-    """What a servicer has whose methods are ``with_deadline_and_status``.
+    """A servicer whose methods are decorated with ``with_deadline_and_status``.
 
     Attributes:
-        max_deadline_s: The most seconds that a call may take, also where the client set no deadline.
+        max_deadline_s: The most seconds that a call may take, even if the client set no deadline.
     """
 
     max_deadline_s: float
 
 
 def with_deadline_and_status(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
-    """Give a servicer's method its deadline, and turn the errors it raises into statuses."""
+    """Decorate a servicer's method: it ends at its deadline, and the errors that it raises become gRPC statuses."""
 
     @functools.wraps(method)
     async def answer(self: Servicer, request: Request, context: Context[Request, Response]) -> Response:
@@ -81,17 +81,17 @@ def with_deadline_and_status(method: Method[Servicer, Request, Response]) -> Met
 
 
 def seconds_left(context: Context[Request, Response], max_deadline_s: float) -> float:
-    """Return the seconds that a call may still take: the client's deadline if it set one, capped."""
+    """Return the seconds that a call may still take: the client's deadline, if any, but at most ``max_deadline_s``."""
     left_s = context.time_remaining()
     return max_deadline_s if left_s is None else min(left_s, max_deadline_s)
 
 
 def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
-    """Return the status that a client gets for an error; what is not of ours is logged, and not shown to it."""
+    """Return the status that a client gets for an error; an unexpected error is logged, and not shown to the client."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
     if code is None:
         logger.error("request_failed", exc_info=error)
-        code, message = grpc.StatusCode.INTERNAL, "internal error; the server's log says more"
+        code, message = grpc.StatusCode.INTERNAL, "internal error; the server's log has the details"
     elif isinstance(error, TimeoutError):
         message = f"not answered in time (the server allows {max_deadline_s:g} s at most)"
     else:

@@ -1,6 +1,6 @@
-"""Requests as queries and rankings as responses; how much of what a request may hold is checked here.
+"""Turning requests into queries and rankings into responses, and checking the limits of each request field.
 
-Whether the names in it mean anything is for the ranking to say.
+Whether the names in a request are known is checked by the ranking.
 """
 
 import math
@@ -16,7 +16,7 @@ from springtide.ranking.explain import Explanation
 from springtide.ranking.query import Query, Ranking
 from springtide.v1 import recommender_pb2 as pb
 
-# As the protos say; together they also bound what one request can make the server do.
+# The limits that the protos document; they also bound the work that one request can cause.
 DEFAULT_COUNT = 20
 MAX_COUNT = 1_000
 MAX_RECENT_ITEMS = 1_000
@@ -29,7 +29,7 @@ MAX_WORD_BYTES = 256
 DEFAULT_WAIT_S = 1.0
 MAX_WAIT_S = 10.0
 
-# From the year 1 to the year 9999: what a Timestamp may hold.
+# From the year 1 to the year 9999: the range of a protobuf Timestamp.
 _MIN_TIMESTAMP_S = -62_135_596_800
 _MAX_TIMESTAMP_S = 253_402_300_799
 _NS_PER_SECOND = 1_000_000_000
@@ -44,14 +44,14 @@ _PERSONALIZATIONS = {
 
 
 def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
-    """Return the query that a request asks.
+    """Return the query of a request.
 
     Args:
-        request: As it came.
-        now_ms: The moment for a request that gives none, milliseconds since the Unix epoch.
+        request: The request as received.
+        now_ms: The moment for a request without one, milliseconds since the Unix epoch.
 
     Raises:
-        InvalidRequestError: If a field is not what the proto says; it names the field and what was wanted.
+        InvalidRequestError: If a field is outside the limits that the proto documents.
     """
     _check_word(request.user, "user", may_be_empty=True)
     _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
@@ -71,14 +71,14 @@ def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
 
 
 def to_explain_query(request: pb.ExplainRequest, now_ms: int) -> Query:
-    """Return the query in whose answer an item is explained.
+    """Return the query for which an item is explained.
 
     Args:
-        request: As it came.
-        now_ms: The moment for a request that gives none, milliseconds since the Unix epoch.
+        request: The request as received.
+        now_ms: The moment for a request without one, milliseconds since the Unix epoch.
 
     Raises:
-        InvalidRequestError: If a field is not what the proto says; it names the field and what was wanted.
+        InvalidRequestError: If a field is outside the limits that the proto documents.
     """
     _check_word(request.user, "user", may_be_empty=True)
     _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
@@ -90,7 +90,7 @@ def to_explain_query(request: pb.ExplainRequest, now_ms: int) -> Query:
 
 
 def to_count(request: pb.RecommendRequest | pb.SimilarItemsRequest) -> int:
-    """Return how many items are wanted.
+    """Return the number of items that a request wants.
 
     Raises:
         InvalidRequestError: If it is out of range.
@@ -103,7 +103,7 @@ def to_count(request: pb.RecommendRequest | pb.SimilarItemsRequest) -> int:
 
 
 def to_item(request: pb.SimilarItemsRequest | pb.ExplainRequest) -> str:
-    """Return the item that a request is about.
+    """Return the id of the item that a request names.
 
     Raises:
         InvalidRequestError: If it is empty or too long.
@@ -120,8 +120,8 @@ def to_filters(filters: Sequence[pb.CategoryFilter]) -> tuple[tuple[str, tuple[s
     """
     if len(filters) > MAX_FILTERS:
         raise InvalidRequestError("category_filters", f"wanted at most {MAX_FILTERS:,}, got {len(filters):,}")
-    for position, entry in enumerate(filters):
-        field = f"category_filters[{position}]"
+    for index, entry in enumerate(filters):
+        field = f"category_filters[{index}]"
         _check_word(entry.attribute, f"{field}.attribute")
         if not entry.values:
             raise InvalidRequestError(f"{field}.values", "wanted at least one value, got none")
@@ -130,7 +130,7 @@ def to_filters(filters: Sequence[pb.CategoryFilter]) -> tuple[tuple[str, tuple[s
 
 
 def to_wait_s(request: pb.RecommendRequest) -> float:
-    """Return how many seconds a request is ready to wait for its ``min_position``.
+    """Return how many seconds a request may wait for its ``min_position``.
 
     Raises:
         InvalidRequestError: If it is out of range.
@@ -148,11 +148,11 @@ def to_min_position(request: pb.RecommendRequest, partitions: Iterable[int]) -> 
     """Return the offsets that the graph must have reached, by partition; empty if the request asks for none.
 
     Args:
-        request: As it came.
-        partitions: The partitions that the events topic has.
+        request: The request as received.
+        partitions: The partitions of the events topic.
 
     Raises:
-        InvalidRequestError: If a partition is not there, or an offset is below 0.
+        InvalidRequestError: If the topic has no such partition, or an offset is below 0.
     """
     known = frozenset(partitions)
     wanted = dict(request.min_position.next_offsets)
@@ -170,8 +170,8 @@ def to_response(ranking: Ranking, next_offsets: Mapping[int, int], *, is_behind:
     """Return a ranking as a response.
 
     Args:
-        ranking: What was asked for.
-        next_offsets: How far into the stream the graph was before the ranking was made.
+        ranking: The ranked items.
+        next_offsets: For each partition, the next offset of the graph before the items were ranked.
         is_behind: Whether the request's ``min_position`` was not reached in time.
     """
     response = pb.RecommendResponse(
@@ -182,7 +182,7 @@ def to_response(ranking: Ranking, next_offsets: Mapping[int, int], *, is_behind:
     response.position.next_offsets.update(next_offsets)
     for item in ranking.items:
         entry = response.items.add(item=item.item_id, score=item.score, cosine=item.cosine)
-        for name, weight in item.weights.items():  # A third of the time that the maps' own `update` takes.
+        for name, weight in item.weights.items():  # Three times as fast as the map's `update`.
             entry.weights[name] = weight
     return response
 
@@ -251,11 +251,9 @@ def _to_ms(timestamp: Timestamp, field: str) -> int:
 def _check_words(words: Sequence[str], field: str, max_words: int) -> None:
     if len(words) > max_words:
         raise InvalidRequestError(field, f"wanted at most {max_words:,}, got {len(words):,}")
-    for position, word in enumerate(words):
-        if (
-            not word or len(word) > MAX_WORD_BYTES // 4
-        ):  # Four bytes a character at most: mostly there is no need to count.
-            _check_word(word, f"{field}[{position}]")
+    for index, word in enumerate(words):
+        if not word or len(word) > MAX_WORD_BYTES // 4:  # A character has at most 4 bytes: shorter words need no count.
+            _check_word(word, f"{field}[{index}]")
 
 
 def _check_word(word: str, field: str, *, may_be_empty: bool = False) -> None:

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from springtide.v1 import admin_pb2 as pb
-from springtide_services.cli.status_tables import drop_words, quality_table, status_table
+from springtide_services.cli.status_tables import drop_sentence, quality_table, status_table
 
 QUALITY = pb.LiveQuality(
     recent=pb.WindowQuality(
@@ -29,7 +29,7 @@ def lines(table: Table) -> list[str]:
 
 def test_a_window_is_shown_with_its_figures_and_a_version_without_questions_with_none() -> None:
     _, heading, *rows = lines(quality_table(QUALITY))
-    assert heading == "events NDCG@20 hits@20 MRR new to the user NDCG@20"
+    assert heading == "events NDCG@20 hits@20 MRR unseen items NDCG@20"
     assert rows == [
         "the latest 1,000 0.2500 0.5000 0.1250 400 0.0625",
         "000002 3 1.0000 0.0000 0.0000 0",
@@ -37,17 +37,17 @@ def test_a_window_is_shown_with_its_figures_and_a_version_without_questions_with
     ]
 
 
-def test_a_drop_is_told_with_the_training_that_it_asked_for() -> None:
+def test_a_drop_is_shown_with_the_training_that_it_requested() -> None:
     drop = pb.QualityDrop(model_version="000002", first_ndcg_at_20=0.25, ndcg_at_20=0.125)
-    assert drop_words(drop) == "000002 fell from NDCG@20 0.2500 to 0.1250, and is asking for a training"
+    assert drop_sentence(drop) == "000002 fell from NDCG@20 0.2500 to 0.1250; a training is about to be requested"
     drop.request_id = "abc"
-    assert drop_words(drop).endswith("asked for training abc")
+    assert drop_sentence(drop).endswith("; training abc is requested")
 
 
 def test_status_of_a_server_that_has_nothing_yet() -> None:
     assert lines(status_table(pb.GetStatusResponse(lag_events=-1))) == [
         "serves none (the fallback ranks)",
-        "stream the broker is away",
+        "stream the broker does not answer",
         "nodes none",
         "edges none",
         "dead letters none",

@@ -128,7 +128,7 @@ def test_what_was_applied_is_known_to_the_next_question(
 def test_items_new_to_the_user_are_told_apart(quality_of: Callable[..., LiveQuality]) -> None:
     quality = quality_of()
     quality.measure(batch(("ann", "milk", 10), ("eve", "tea", 11), ("a stranger", "milk", 12), ("ann", "soap", 13)))
-    assert quality.status().recent.new.num_questions == 3
+    assert quality.status().recent.unseen.num_questions == 3
 
 
 def test_only_what_shows_liking_is_asked_for(quality_of: Callable[..., LiveQuality]) -> None:
@@ -228,7 +228,7 @@ def test_a_line_a_minute_is_logged(quality_of: Callable[..., LiveQuality], clock
             quality.measure(batch(("ann", "tea", 10)))
             clock.now_s += 1
     assert [entry["event"] for entry in logs] == ["live_quality"] * 2
-    assert (logs[0]["version"], logs[0]["questions"], logs[0]["new_questions"]) == ("", 60, 0)
+    assert (logs[0]["version"], logs[0]["events"], logs[0]["unseen_events"]) == ("", 60, 0)
     assert logs[0]["ndcg"] == pytest.approx(1 / math.log2(3), abs=1e-4)
 
 

@@ -36,7 +36,7 @@ def test_items_new_to_the_user_are_told_apart() -> None:
     add(windows, "1", [1, 1, 1])
     add(windows, "1", [1, 100], is_new=True)
     found = windows.recent("1")
-    assert (found.all.num_questions, found.new.num_questions, found.new.hit_rate) == (5, 2, 0.5)
+    assert (found.all.num_questions, found.unseen.num_questions, found.unseen.hit_rate) == (5, 2, 0.5)
 
 
 def test_each_version_has_a_window_of_its_own_and_the_latest_comes_first() -> None:
