@@ -10,7 +10,6 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from springtide.errors import ModelError
 from springtide.storage import Storage
 
 _FOLDER = "audit"
@@ -24,10 +23,10 @@ class AuditEntry:
     Attributes:
         time_ms: Milliseconds since the Unix epoch.
         actor: Who made it: ``user@host``, or a gRPC peer.
-        action: ``promote``, ``roll_back`` or ``reject``.
+        action: ``promote``, ``roll_back`` or ``reject``; ``unreadable`` for an entry that cannot be read.
         from_version: The version that was current before; empty if there was none.
         to_version: The version that was promoted, rolled back to, or rejected.
-        reason: Why, in words; empty if none was given.
+        reason: Why, in words; empty if none was given. Why it cannot be read, for an entry that cannot.
     """
 
     time_ms: int
@@ -67,17 +66,20 @@ class AuditLog:
     def entries(self, limit: int | None = None) -> list[AuditEntry]:
         """Return the entries, the oldest first; only the latest ``limit`` of them, or all.
 
-        Raises:
-            ModelError: If an entry cannot be read.
+        An entry that cannot be read, such as one of newer software, stands in the list as ``unreadable``.
         """
         names = self._storage.list(_FOLDER)
         return [self._read(f"{_FOLDER}/{name}") for name in (names if limit is None else names[-limit:])]
 
     def _read(self, name: str) -> AuditEntry:
+        content = self._storage.read(name)
         try:
-            return AuditEntry(**json.loads(self._storage.read(name)))
+            return AuditEntry(**json.loads(content))
         except (ValueError, TypeError) as error:
-            raise ModelError(f"{self._storage.path(name)}: not an entry of an audit log: {error}") from error
+            digits = name.rpartition("/")[2].partition("-")[0]
+            time_ms = int(digits) // 1_000_000 if digits.isdecimal() else 0
+            reason = f"{self._storage.path(name)}: not an entry of an audit log: {error}"
+            return AuditEntry(time_ms, "", "unreadable", "", "", reason)
 
 
 def entry_name(time_ns: int) -> str:

@@ -1,5 +1,6 @@
 """The record of promotions: complete, in order, and never lost between two writers."""
 
+import json
 import re
 import threading
 import uuid
@@ -8,7 +9,6 @@ import pytest
 import torch
 
 from springtide.clock import wall_ms
-from springtide.errors import ModelError
 from springtide.model.audit import AuditLog
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact, ModelStore
@@ -71,8 +71,15 @@ def test_two_writers_lose_nothing(tmp_path):
         assert sorted(int(entry.to_version) for entry in entries if entry.actor == actor) == list(range(20))
 
 
-def test_an_entry_that_cannot_be_read_is_named(tmp_path):
-    (tmp_path / "audit").mkdir()
-    (tmp_path / "audit" / "1700000000000-0.json").write_text("{")
-    with pytest.raises(ModelError, match=r"audit/1700000000000-0\.json: not an entry"):
-        AuditLog(Storage(str(tmp_path))).entries()
+@pytest.mark.parametrize("content", ["{", "[]", '{"time_ms": 0}', "newer"])
+def test_an_entry_that_cannot_be_read_stands_among_the_others_with_the_reason(tmp_path, content):
+    log = AuditLog(Storage(str(tmp_path)))
+    log.append("promote", from_version="", to_version="000001", actor="ann@host")
+    (path,) = (tmp_path / "audit").iterdir()
+    if content == "newer":
+        content = json.dumps({**json.loads(path.read_bytes()), "ticket": 7})
+    (tmp_path / "audit" / "1700000000000000000-0.json").write_text(content)
+    unreadable, entry = log.entries()
+    assert (unreadable.action, unreadable.time_ms, unreadable.to_version) == ("unreadable", 1_700_000_000_000, "")
+    assert "audit/1700000000000000000-0.json: not an entry of an audit log: " in unreadable.reason
+    assert (entry.action, entry.actor) == ("promote", "ann@host")

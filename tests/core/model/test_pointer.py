@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -65,18 +66,24 @@ for version in versions:
 """
 
 
+def run_at_once(folder: Path, script: str, arguments: Mapping[str, Sequence[str]]) -> None:
+    """Run a script in several processes at once, each with the folder, its actor and its arguments."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(folder), actor, *words])
+        for actor, words in arguments.items()
+    ]
+    while len(list(folder.glob("*.ready"))) < len(processes):
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
+    (folder / "go").touch()
+    assert [process.wait(120) for process in processes] == [0] * len(processes)
+
+
 def test_processes_that_promote_at_once_lose_no_promotion(tmp_path: Path) -> None:
     num_processes, num_each = 4, 8
     versions = write_manifests(tmp_path, num_processes * num_each)
     shares = {f"actor{number}": versions[number::num_processes] for number in range(num_processes)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROMOTE_MANY, str(tmp_path), actor, *share])
-        for actor, share in shares.items()
-    ]
-    while len(list(tmp_path.glob("*.ready"))) < num_processes:
-        assert all(process.poll() is None for process in processes)
-    (tmp_path / "go").touch()
-    assert [process.wait(120) for process in processes] == [0] * num_processes
+    run_at_once(tmp_path, PROMOTE_MANY, shares)
 
     store = ModelStore(str(tmp_path))
     promotions = store.promotions()
@@ -88,6 +95,30 @@ def test_processes_that_promote_at_once_lose_no_promotion(tmp_path: Path) -> Non
     assert [entry.from_version for entry in entries] == ["", *promotions[:-1]]
     assert all(entry.to_version in shares[entry.actor] for entry in entries)
     assert len({entry.actor for entry in entries[: num_each + 1]}) > 1, "they did run at once"
+
+
+PROMOTE_AND_ROLL_BACK = PROMOTE_MANY.replace(
+    "store.promote(version, actor=actor)",
+    """store.promote(version, actor=actor)
+    store.rollback(actor=actor)""",
+)
+
+
+def test_processes_that_promote_and_roll_back_at_once_leave_one_chain_of_changes(tmp_path: Path) -> None:
+    first, *versions = write_manifests(tmp_path, 19)
+    store = ModelStore(str(tmp_path))
+    store.promote(first)
+    run_at_once(tmp_path, PROMOTE_AND_ROLL_BACK, {f"actor{number}": versions[number::3] for number in range(3)})
+
+    entries = store.audit.entries()
+    assert [entry.action for entry in entries].count("promote") == 19
+    assert [entry.action for entry in entries].count("roll_back") == 18
+    assert [entry.from_version for entry in entries] == ["", *(entry.to_version for entry in entries[:-1])]
+    promotions: list[str] = []
+    for entry in entries:
+        promotions = [*promotions, entry.to_version] if entry.action == "promote" else promotions[:-1]
+        assert promotions[-1] == entry.to_version
+    assert store.promotions() == promotions == [first], "as many were rolled back as were promoted after the first"
 
 
 def test_a_change_while_another_is_chosen_is_built_upon(storage: Storage) -> None:
