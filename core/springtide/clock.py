@@ -9,7 +9,7 @@ MS_PER_DAY = 86_400_000
 
 
 def wall_ms() -> int:
-    """Return the time now as milliseconds since the Unix epoch; only the outermost callers ask."""
+    """Return the time now as milliseconds since the Unix epoch; only outermost callers use it, and pass it on."""
     return time.time_ns() // 1_000_000
 
 
@@ -25,7 +25,7 @@ class Deadline:
 
     @classmethod
     def after(cls, budget_s: float) -> "Deadline":
-        """Return the deadline that lies ``budget_s`` seconds ahead."""
+        """Return the deadline ``budget_s`` seconds from now."""
         return cls(time.monotonic() + budget_s)
 
     def remaining_s(self) -> float:

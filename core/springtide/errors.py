@@ -51,7 +51,7 @@ class CheckpointLockLostError(CheckpointError):
 
 
 class OffsetsLostError(SpringtideError):
-    """Raised when the broker no longer has what the checkpoint says comes next, or the topic was made anew."""
+    """Raised when the broker no longer has the events after the checkpoint's position, or the topic was recreated."""
 
 
 class ModelError(SpringtideError):

@@ -9,15 +9,16 @@ import numpy.typing as npt
 
 
 class IdMap:
-    """Gives each id a row, in order of arrival; a row is never given twice.
+    """Assigns a row to each id, in order of arrival; a row is never assigned twice.
 
-    One thread interns and forgets; any thread may look up meanwhile, and sees an id either with its row or not at all.
+    One thread interns and forgets. Any thread may look ids up at the same time: it finds an id with its row, or not at
+    all.
 
     Args:
-        ids: Ids in row order, as ``all_ids`` gave them; an empty string stands for a forgotten one.
+        ids: Ids in row order, as ``all_ids`` returned them; an empty string stands for a forgotten id.
 
     Raises:
-        ValueError: If an id stands twice.
+        ValueError: If an id occurs twice.
     """
 
     __slots__ = ("_ids", "_rows")
@@ -29,7 +30,7 @@ class IdMap:
             raise ValueError("wanted distinct ids, got one twice")
 
     def __len__(self) -> int:
-        """Number of rows ever given, those of forgotten ids included."""
+        """Number of rows assigned so far, those of forgotten ids included."""
         return len(self._ids)
 
     def intern(self, ids: Sequence[str]) -> npt.NDArray[np.int32]:
@@ -39,8 +40,8 @@ class IdMap:
             ValueError: If an id is empty; those before it keep their rows.
         """
         rows = self.rows(ids)
-        for position in np.flatnonzero(rows < 0).tolist():
-            rows[position] = self._add(ids[position])
+        for index in np.flatnonzero(rows < 0).tolist():
+            rows[index] = self._add(ids[index])
         return rows
 
     def rows(self, ids: Sequence[str]) -> npt.NDArray[np.int32]:
@@ -56,25 +57,25 @@ class IdMap:
         return self._ids[row]
 
     def ids(self, rows: npt.NDArray[np.integer[Any]] | Sequence[int]) -> list[str]:
-        """Return the ids of the rows; empty where one was forgotten."""
+        """Return the ids of the rows; an empty string for a forgotten one."""
         ids = self._ids
         return [ids[row] for row in (rows.tolist() if isinstance(rows, np.ndarray) else rows)]
 
     def all_ids(self) -> list[str]:
-        """Return a copy of all ids in row order, empty strings where one was forgotten."""
+        """Return a copy of all ids in row order; an empty string for each forgotten one."""
         return self._ids.copy()
 
     def forget(self, row: int) -> None:
-        """Forget the row's id; the row stays taken, and the same id would get a new one."""
+        """Forget the row's id; the row is not used again, and the same id would get a new one."""
         id_, self._ids[row] = self._ids[row], ""
         self._rows.pop(id_, None)
 
     def _add(self, id_: str) -> int:
-        row = self._rows.get(id_, -1)  # An id may stand twice in one call.
+        row = self._rows.get(id_, -1)  # An id may occur twice in one call.
         if row < 0:
             if not id_:
                 raise ValueError("wanted an id, got an empty string")
             row = len(self._ids)
             self._ids.append(id_)
-            self._rows[id_] = row  # Last: who finds the row in the map finds its id in the list.
+            self._rows[id_] = row  # Last: a reader that finds the row in the map also finds its id in the list.
         return row

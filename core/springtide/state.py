@@ -1,4 +1,4 @@
-"""What one stream has made so far: the graph, what the context weights learned, and the position that they are at."""
+"""The live state of one stream: the graph, what the context weights learned, and the position in the stream."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ class StreamPosition:
 
     Attributes:
         topic: Name of the topic.
-        topic_id: The broker's id for it, which a topic that is made anew does not share; empty if unknown.
-        next_offsets: For each partition, the offset that comes next.
+        topic_id: The broker's id of the topic; a recreated topic has another one. Empty if unknown.
+        next_offsets: For each partition, the offset of the next event to read.
     """
 
     topic: str
@@ -40,7 +40,7 @@ class StreamPosition:
 
 @dataclass(frozen=True, slots=True)
 class EdgesSnapshot:
-    """Edges of one type, and the lineage that tells whether an earlier state is a prefix of them."""
+    """Edges of one type, with their lineage: of two snapshots with the same lineage, one is a prefix of the other."""
 
     edge_type: EdgeType
     lineage: str
@@ -59,18 +59,18 @@ class NodesSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class StateSnapshot:
-    """A state as it was between two batches; another thread may write it while the stream goes on.
+    """A state between two batches; another thread may write it to disk while the stream goes on.
 
     Attributes:
         version: The graph's version.
-        position: Where the stream was, or None if it was not read from one.
-        num_events: Interactions applied ever.
-        newest_ms: The newest event time of an edge, or None.
-        num_forgotten: Nodes forgotten ever.
+        position: Position in the stream, or None if the state was not read from a stream.
+        num_events: Interactions applied since the beginning.
+        newest_ms: The newest event time of an edge, or None without edges.
+        num_forgotten: Nodes forgotten since the beginning.
         edges: By edge type, in order.
         nodes: By node type, in order.
-        context_weights: What each learned, as arrays by name.
-        circumstances: Keys and values of what is kept with interactions.
+        context_weights: What each context weight learned, as arrays by name.
+        circumstances: Keys and values of the circumstances that are kept with interactions.
     """
 
     version: int
@@ -85,19 +85,19 @@ class StateSnapshot:
 
 
 class LiveState:
-    """What one stream has made so far. One thread applies events; any thread may read views of the graph.
+    """The state that the events of one stream build. One thread applies events; any thread may read graph views.
 
     Args:
-        settings: Gives the interaction rules and the graph's bounds.
-        context_weights: They learn from each positive interaction.
+        settings: The interaction rules and the limits of the graph.
+        context_weights: Context weights by name; they learn from each positive interaction.
 
     Attributes:
         graph: The live graph.
         rules: The interaction rules.
-        context_weights: By name.
-        circumstances: Those that the context weights look at, which are kept with interactions.
-        position: Where the stream is, or None before it is read from one.
-        num_events: Interactions applied ever, those that were forgotten or evicted since included.
+        context_weights: The context weights by name.
+        circumstances: The circumstances that the context weights use; they are kept with interactions.
+        position: Position in the stream, or None before the stream is opened.
+        num_events: Interactions applied since the beginning, forgotten and evicted ones included.
     """
 
     def __init__(self, settings: Settings, context_weights: "Mapping[str, ContextWeight]") -> None:
@@ -114,7 +114,7 @@ class LiveState:
         self.num_events = 0
 
     def claim_attribute_kinds(self, upsert: NodeUpsert) -> EventRefusedError | None:
-        """Return why the upsert cannot be applied, or None if it can, which settles the kinds of its new attributes."""
+        """Fix the kinds of the upsert's new attributes; return why it cannot be applied, or None if it can."""
         try:
             self.graph.nodes(upsert.node_type).claim_kinds(upsert)
         except EventRefusedError as error:
@@ -125,7 +125,7 @@ class LiveState:
         """Apply a batch: deletes, upserts, relations, then interactions; readers see all of it or nothing.
 
         Raises:
-            EventRefusedError: If an upsert is one that ``claim_attribute_kinds`` would have told of.
+            EventRefusedError: If an upsert was not checked with ``claim_attribute_kinds``, and cannot be applied.
         """
         observed = apply_events(self.graph, batch, self.rules, self.circumstances)
         if len(observed):
@@ -134,13 +134,13 @@ class LiveState:
         self.num_events += len(batch.interactions)
 
     def advance(self, next_offsets: Mapping[int, int]) -> None:
-        """Note which offsets come next, after what lies before them was applied; other partitions stay where they are.
+        """Move the position to new offsets, after all events before them were applied; other partitions stay.
 
         Raises:
-            ValueError: If the position was never set.
+            ValueError: If the position was not set before.
         """
         if self.position is None:
-            raise ValueError("wanted a position to advance from: set it when the topic is known")
+            raise ValueError("wanted a position to advance from, got none: set it when the topic is opened")
         position = self.position
         self.position = StreamPosition(position.topic, position.topic_id, {**position.next_offsets, **next_offsets})
 
@@ -173,7 +173,7 @@ class LiveState:
         )
 
     def snapshot(self) -> StateSnapshot:
-        """Return the state as it is, for a checkpoint; called by the thread that applies, between two batches."""
+        """Return a snapshot for a checkpoint; called by the thread that applies events, between two batches."""
         view = self.graph.view()
         return StateSnapshot(
             version=view.version,
@@ -195,7 +195,7 @@ class LiveState:
 
 
 def _features_of(views: Sequence[EdgeView], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
-    """Return the features of edges of several types in an order, float32 ``[n, width]``; None if none is kept."""
+    """Return the features of the views' edges in an order, float32 ``[num_edges, width]``; None if none is kept."""
     width = max((0 if edges.features is None else edges.features.shape[1]) for edges in views)
     if width <= 1:
         return None

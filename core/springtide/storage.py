@@ -1,4 +1,4 @@
-"""Files on a local folder or an object store, by one URL: read, written whole or not at all, listed, deleted."""
+"""Files in a local folder or an object store, by one URL: read, written atomically, listed, deleted."""
 
 import contextlib
 import hashlib
@@ -15,11 +15,11 @@ TEMPORARY_PREFIX = ".writing-"
 class Storage:
     """A folder, local or on anything that fsspec knows (``s3://``, ``gs://``, ``memory://``).
 
-    Names are relative, with ``/`` between folders. A file is never seen half written: locally it is renamed into place
-    after it has reached the disk, and object stores put whole objects.
+    Names are relative, with ``/`` between folders. Readers never see a partly written file: a local file is renamed
+    into place after it has reached the disk, and object stores put whole objects.
 
     Args:
-        url: A local path, or an fsspec URL; made at the first write.
+        url: A local path, or an fsspec URL; the folder is created at the first write.
     """
 
     def __init__(self, url: str) -> None:
@@ -36,7 +36,7 @@ class Storage:
         return Path(self._root) if self._is_local else None
 
     def path(self, name: str) -> str:
-        """Return where a file is, for messages."""
+        """Return a file's full path or URL, for messages."""
         return f"{self.url}/{name}"
 
     def read(self, name: str) -> bytes:
@@ -49,7 +49,7 @@ class Storage:
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, over one that is there: after this returns it is durable, before it nobody sees any of it."""
+        """Write a file atomically, in place of one of that name; it is durable when this returns."""
         if self._is_local:
             self._write_local(name, content, os.replace)
         else:
@@ -79,11 +79,11 @@ class Storage:
             raise
 
     def exists(self, name: str) -> bool:
-        """Return whether the file is there."""
+        """Return whether the file exists."""
         return bool(self._files.exists(self._full(name)))
 
     def list(self, folder: str = "") -> list[str]:
-        """Return the sorted names of files and folders in a folder, relative to it; none if it is not there."""
+        """Return the sorted names of files and folders in a folder, relative to it; none if it does not exist."""
         full = self._full(folder).rstrip("/")
         self._files.invalidate_cache(full)  # Another process may have written since.
         try:
@@ -104,17 +104,17 @@ class Storage:
         return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if entry["type"] == "file"}
 
     def delete(self, name: str) -> None:
-        """Delete a file; nothing happens if it is not there."""
+        """Delete a file, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._full(name))
 
     def delete_folder(self, folder: str) -> None:
-        """Delete a folder with all that is in it; nothing happens if it is not there."""
+        """Delete a folder with all its content, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._files.rm(self._full(folder), recursive=True)
 
     def delete_unfinished(self, folder: str = "") -> None:
-        """Delete what writers that died left half written in a folder; only its one writer may call this."""
+        """Delete the temporary files of killed writers in a folder; only the folder's one writer may call this."""
         if self._is_local:
             for path in Path(self._full(folder)).glob(f"{TEMPORARY_PREFIX}*"):
                 path.unlink(missing_ok=True)

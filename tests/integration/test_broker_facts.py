@@ -55,7 +55,7 @@ def _produce(kafka: KafkaSettings, values: list[bytes | None], **record: object)
     producer.close()
 
 
-def test_topic_made_anew_has_another_id(kafka: KafkaSettings) -> None:
+def test_recreated_topic_has_another_id(kafka: KafkaSettings) -> None:
     with KafkaAdminClient(**client_config(kafka)) as admin:
         before = read_topic_facts(admin, kafka.topic)
         admin.delete_topics([kafka.topic])

@@ -349,7 +349,7 @@ def test_checkpoint_comes_when_asked_and_when_due(fresh_kafka: Callable[..., Kaf
         loop.checkpoint_now()
 
 
-def test_topic_made_anew_is_named_and_stops_ingest(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+def test_recreated_topic_is_named_and_stops_ingest(fresh_kafka: Callable[..., KafkaSettings]) -> None:
     settings = _settings(fresh_kafka(num_partitions=1))
     state = LiveState(settings, {})
     with EventPublisher(settings) as publisher:
@@ -366,12 +366,12 @@ def test_topic_made_anew_is_named_and_stops_ingest(fresh_kafka: Callable[..., Ka
         _until(lambda: loop.status().failure is not None)
         failure = loop.status().failure
         assert isinstance(failure, OffsetsLostError)
-        assert "made anew" in str(failure)
+        assert "recreated" in str(failure)
         assert not loop.wait_for({0: 99}, Deadline.after(5.0)), "waiting ends at once"
     assert [user for user, _, _ in _edges(state)] == ["ann"], "no silent latest, no silent beginning"
 
 
-def test_topic_made_anew_under_a_running_loop_is_noticed(
+def test_topic_recreated_under_a_running_loop_is_noticed(
     fresh_kafka: Callable[..., KafkaSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "_ASK_EVERY_S", 0.2)

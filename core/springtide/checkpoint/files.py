@@ -1,4 +1,4 @@
-"""What stands in a checkpoint's files: edges, ids and attributes as Arrow IPC, arrays as npz."""
+"""The content of a checkpoint's files: edges, ids and attributes as Arrow IPC, arrays as npz."""
 
 import io
 import json
@@ -23,7 +23,7 @@ EdgeArrays = tuple[
 
 
 def edges_to_arrow(edges: EdgeView, start: int, stop: int) -> bytes:
-    """Return the file of edges ``start`` to ``stop``, in order of arrival."""
+    """Return the file of the edges [start, stop), in order of arrival."""
     columns = {
         "source": pa.array(edges.source[start:stop]),
         "target": pa.array(edges.target[start:stop]),
@@ -37,7 +37,7 @@ def edges_to_arrow(edges: EdgeView, start: int, stop: int) -> bytes:
 
 
 def edges_from_arrow(content: bytes) -> EdgeArrays:
-    """Return sources, targets, times, weights and features, as ``EdgeStore.append`` takes them."""
+    """Return sources, targets, times, weights and features, the arguments of ``EdgeStore.append``."""
     table = _from_arrow(content)
     features = None
     if "features" in table.column_names:
@@ -63,8 +63,8 @@ def ids_from_arrow(content: bytes) -> list[str]:
 def attributes_to_arrow(attributes: AttributesSnapshot) -> bytes:
     """Return the file of a node type's attributes: a row for each node, a column for each attribute.
 
-    A category is a list of dictionary codes, so that codes come back as they were. Kinds stand in the schema, those of
-    attributes without a value too.
+    A category is a list of dictionary codes, so that restored codes are the same. The schema holds the kinds of all
+    attributes, also of those without a value.
     """
     lengths = [len(category.first) for category in attributes.categories.values()]
     lengths += [len(column) for column in attributes.numbers.values()]
@@ -101,7 +101,11 @@ def attributes_from_arrow(content: bytes, mark: str) -> AttributesSnapshot:
 
 
 def arrays_to_npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return the file of named arrays; arrays of Python objects are refused, for they would need pickle."""
+    """Return the file of named arrays.
+
+    Raises:
+        ValueError: If an array holds Python objects, which would need pickle.
+    """
     sink = io.BytesIO()
     np.savez(sink, allow_pickle=False, **arrays)
     return sink.getvalue()

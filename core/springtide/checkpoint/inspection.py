@@ -66,7 +66,7 @@ class CheckpointInspector:
         except CheckpointError as error:
             return CheckpointCondition(name, None, 0, "", (str(error),))
         sizes = self._store.file_sizes()
-        entries = list(manifests.pieces(checkpoint.manifest))
+        entries = list(manifests.file_entries(checkpoint.manifest))
         return CheckpointCondition(
             name,
             checkpoint,

@@ -10,7 +10,7 @@ from springtide.errors import CheckpointError
 from springtide.state import StreamPosition
 from springtide.storage import sha256
 
-FORMAT = 1  # Of manifest and segments together; another number is refused.
+FORMAT = 1  # Format of manifest and segments; another number is refused.
 MAX_SEGMENT_ROWS = 4_000_000  # About 80 MB of edges: bounds the memory that writing and reading take.
 
 Json = dict[str, Any]
@@ -18,16 +18,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a checkpoint holds, in short.
+    """The summary of a checkpoint.
 
     Attributes:
-        name: Such as ``00000012``; later ones have greater names.
-        created_ms: Milliseconds since the Unix epoch.
-        position: Where the stream was, or None if the state was not read from one.
-        num_events: Interactions applied ever.
-        newest_ms: The newest event time of an edge, or None.
-        num_edges: Edges of all types.
-        manifest: All of it, as in the file.
+        name: Its name, such as ``00000012``; later checkpoints have greater names.
+        created_ms: When its state was written first, in milliseconds since the Unix epoch.
+        position: Position in the stream, or None if the state was not read from a stream.
+        num_events: Interactions applied since the beginning.
+        newest_ms: The newest event time of an edge, or None without edges.
+        num_edges: Number of edges of all types.
+        manifest: The whole manifest, as in its file.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Checkpoint:
 
 
 def summary(manifest: Json) -> Checkpoint:
-    """Return what a manifest says, in short."""
+    """Return the summary of a manifest."""
     return Checkpoint(
         name=manifest["name"],
         created_ms=manifest["created_ms"],
@@ -53,7 +53,7 @@ def summary(manifest: Json) -> Checkpoint:
 
 
 def position_to_json(position: StreamPosition | None) -> Json | None:
-    """Return a position as JSON has it."""
+    """Return a position as JSON."""
     if position is None:
         return None
     offsets = {str(partition): offset for partition, offset in position.next_offsets.items()}
@@ -61,7 +61,7 @@ def position_to_json(position: StreamPosition | None) -> Json | None:
 
 
 def position_from_json(saved: Json | None) -> StreamPosition | None:
-    """Return what ``position_to_json`` was given."""
+    """Return the position that ``position_to_json`` wrote."""
     if saved is None:
         return None
     offsets = {int(partition): offset for partition, offset in saved["next_offsets"].items()}
@@ -69,7 +69,7 @@ def position_from_json(saved: Json | None) -> StreamPosition | None:
 
 
 def to_bytes(manifest: Json) -> bytes:
-    """Return the manifest's file, which holds its own checksum."""
+    """Return the content of the manifest's file: the manifest and its checksum."""
     return _to_json({"sha256": sha256(_to_json(manifest)), "checkpoint": manifest})
 
 
@@ -78,10 +78,10 @@ def from_bytes(content: bytes, path: str) -> Json:
 
     Args:
         content: The file's content.
-        path: Where it is, for the message.
+        path: Path of the file, for the message.
 
     Raises:
-        CheckpointError: If it is damaged, or of another format.
+        CheckpointError: If it is damaged, or its format is another one.
     """
     try:
         envelope = json.loads(content)
@@ -96,7 +96,7 @@ def from_bytes(content: bytes, path: str) -> Json:
     return dict(manifest)
 
 
-def pieces(manifest: Json) -> Iterator[Json]:
+def file_entries(manifest: Json) -> Iterator[Json]:
     """Yield the entry of each file that a manifest names."""
     for edges in manifest["edges"]:
         yield from edges["segments"]
@@ -106,18 +106,18 @@ def pieces(manifest: Json) -> Iterator[Json]:
     yield from manifest["context_weights"].values()
 
 
-def plan(segments: Sequence[Json], num_rows: int) -> tuple[list[Json], list[tuple[int, int]]]:
-    """Decide which segments stay and which ranges of rows are written.
+def plan_segments(segments: Sequence[Json], num_rows: int) -> tuple[list[Json], list[tuple[int, int]]]:
+    """Decide which segments are kept and which ranges of rows are written.
 
-    A segment that is no larger than what follows it is written again with it: so there are ever only about log2 of
-    them, and each row is written about log2 times in all.
+    A segment that is not larger than all rows after it is written again together with them. So there are only about
+    log2(num_rows) segments at any time, and each row is written about log2(num_rows) times in all.
 
     Args:
-        segments: Those of the former checkpoint, which hold a prefix of the rows.
-        num_rows: How many rows there are now.
+        segments: The former checkpoint's segments, which hold a prefix of the rows.
+        num_rows: The number of rows now.
 
     Returns:
-        The segments that stay, and [start, stop) of each to be written.
+        The segments that are kept, and the range [start, stop) of each segment to write.
     """
     kept = list(segments)
     start = kept[-1]["stop"] if kept else 0

@@ -149,7 +149,7 @@ class CheckpointStore:
 
         Args:
             snapshot: The state.
-            now_ms: The time to note; the wall clock's if not given.
+            now_ms: The creation time to note; by default the wall clock's.
 
         Raises:
             CheckpointLockLostError: If another process writes here now.
@@ -161,7 +161,7 @@ class CheckpointStore:
         try:
             base = self.open(names[0]).manifest if names else {}
         except CheckpointError:
-            base = {}  # Damaged: nothing of it is built upon.
+            base = {}  # Damaged: everything is written again.
         try:
             manifest = self._write_segments(name, snapshot, base)
             manifest |= {"created_ms": wall_ms() if now_ms is None else now_ms}
@@ -173,17 +173,19 @@ class CheckpointStore:
         return manifests.summary(manifest)
 
     def restore(self, checkpoint: Checkpoint, state: LiveState) -> None:
-        """Bring a checkpoint into an empty state: the same graph, the same rows, the same position.
+        """Fill an empty state from a checkpoint: the same graph, the same rows, the same position.
 
-        A context weight that the checkpoint does not know learns from the graph's positive interactions instead.
+        A context weight that is not in the checkpoint learns from the graph's positive interactions instead.
 
         Raises:
-            CheckpointError: If a file is missing or damaged, which leaves the state half filled; or it is not empty.
+            CheckpointError: If the state is not empty; or if a file is missing or damaged, which leaves the state
+                partly filled.
         """
         graph, manifest = state.graph, checkpoint.manifest
         if graph.node_types or state.num_events:
             raise CheckpointError("wanted an empty state to restore into, got one that has events already")
-        # From an older one, a new history begins: what was written since has the same lineage, but does not come next.
+        # An older checkpoint starts a new lineage: later checkpoints have the old one, but this state does not continue
+        # them.
         is_newest = self.names()[:1] == [checkpoint.name]
         for saved in manifest["nodes"]:
             ids = [id_ for content in self._contents(saved["ids"]) for id_ in files.ids_from_arrow(content)]
@@ -203,11 +205,11 @@ class CheckpointStore:
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
         state.position, state.num_events = checkpoint.position, checkpoint.num_events
         for name, weight in state.context_weights.items():
-            piece = manifest["context_weights"].get(name)
-            if piece is None:
+            entry = manifest["context_weights"].get(name)
+            if entry is None:
                 weight.observe(state.positive_interactions(graph.view()))
             else:
-                weight.restore(files.arrays_from_npz(self._content(piece)))
+                weight.restore(files.arrays_from_npz(self._content(entry)))
 
     def _check_lock(self) -> None:
         if self._lock is None:
@@ -246,7 +248,7 @@ class CheckpointStore:
 
     def _write_edges(self, stem: str, snapshot: EdgesSnapshot, old: Json | None) -> Json:
         same = old["segments"] if old is not None and old["lineage"] == snapshot.lineage else []
-        kept, ranges = manifests.plan(same, len(snapshot.edges))
+        kept, ranges = manifests.plan_segments(same, len(snapshot.edges))
         new = [
             self._put(f"{stem}-{start}.arrow", files.edges_to_arrow(snapshot.edges, start, stop), start, stop)
             for start, stop in ranges
@@ -255,7 +257,7 @@ class CheckpointStore:
 
     def _write_nodes(self, stem: str, snapshot: NodesSnapshot, old: Json | None) -> Json:
         same = old["ids"] if old is not None and old["ids_lineage"] == snapshot.ids_lineage else []
-        kept, ranges = manifests.plan(same, len(snapshot.ids))
+        kept, ranges = manifests.plan_segments(same, len(snapshot.ids))
         new = [
             self._put(f"{stem}-ids-{start}.arrow", files.ids_to_arrow(snapshot.ids[start:stop]), start, stop)
             for start, stop in ranges
@@ -281,9 +283,9 @@ class CheckpointStore:
             earlier = self._manifest_or_none(name) if len(kept) < self._keep else None
             if earlier is not None and earlier["num_forgotten"] == manifest["num_forgotten"]:
                 kept.append(earlier)
-            else:  # One too many, or it may hold who is forgotten now.
+            else:  # One too many, or it may hold a node that is forgotten now.
                 self._storage.delete(f"{MANIFESTS}/{name}.json")
-        in_use = {piece["file"] for body in kept for piece in manifests.pieces(body)}
+        in_use = {entry["file"] for body in kept for entry in manifests.file_entries(body)}
         for file in self._storage.list(SEGMENTS):
             if file not in in_use:
                 self._storage.delete(f"{SEGMENTS}/{file}")
@@ -294,18 +296,18 @@ class CheckpointStore:
         try:
             return self.open(name).manifest
         except CheckpointError:
-            return None  # A damaged one would keep nothing alive that can be read.
+            return None  # A damaged checkpoint cannot be read, so its files need not stay.
 
-    def _attributes(self, piece: Json, is_newest: bool) -> AttributesSnapshot:
-        mark = piece["mark"] if is_newest else f"{uuid.uuid4().hex}:0"
-        return files.attributes_from_arrow(self._content(piece), mark)
+    def _attributes(self, entry: Json, is_newest: bool) -> AttributesSnapshot:
+        mark = entry["mark"] if is_newest else f"{uuid.uuid4().hex}:0"
+        return files.attributes_from_arrow(self._content(entry), mark)
 
-    def _contents(self, pieces: Sequence[Json]) -> Iterator[bytes]:
-        return map(self._content, pieces)
+    def _contents(self, entries: Sequence[Json]) -> Iterator[bytes]:
+        return map(self._content, entries)
 
-    def _content(self, piece: Json) -> bytes:
+    def _content(self, entry: Json) -> bytes:
         try:
-            return self.read_file(piece)
+            return self.read_file(entry)
         except CheckpointError as error:
             raise CheckpointError(f"{error} ({_HINT})") from error
 

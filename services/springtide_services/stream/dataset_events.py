@@ -1,4 +1,4 @@
-"""Data sets as protobuf events."""
+"""Interactions and nodes of data sets as protobuf events."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,26 +7,26 @@ from springtide.events.model import Interactions, NodeUpsert
 from springtide.v1 import events_pb2 as pb
 
 _NS_PER_MS = 1_000_000
-_CHUNK_ROWS = 10_000  # Turned into Python numbers at a time.
+_CHUNK_ROWS = 10_000  # Rows that are converted to Python numbers at a time.
 
 
 def interaction_events(interactions: Interactions) -> Iterator[pb.Event]:
-    """Give the interactions as events, in their order."""
+    """Yield the interactions as events, in their order."""
     for start in range(0, len(interactions), _CHUNK_ROWS):
-        part = slice(start, start + _CHUNK_ROWS)
+        chunk = slice(start, start + _CHUNK_ROWS)
         for row in zip(
-            interactions.user_codes[part].tolist(),
-            interactions.item_codes[part].tolist(),
-            interactions.relation_codes[part].tolist(),
-            interactions.timestamps_ms[part].tolist(),
-            interactions.values[part].tolist(),
+            interactions.user_codes[chunk].tolist(),
+            interactions.item_codes[chunk].tolist(),
+            interactions.relation_codes[chunk].tolist(),
+            interactions.timestamps_ms[chunk].tolist(),
+            interactions.values[chunk].tolist(),
             strict=True,
         ):
             yield _interaction_event(interactions, *row)
 
 
 def upsert_events(upserts: Iterable[NodeUpsert]) -> Iterator[pb.Event]:
-    """Give nodes with their attributes as events, in their order."""
+    """Yield nodes with their attributes as events, in their order."""
     return map(_upsert_event, upserts)
 
 
@@ -38,7 +38,7 @@ def _interaction_event(
             user=interactions.user_ids[user],
             item=interactions.item_ids[item],
             type=interactions.relations[relation],
-            value=None if value != value else value,  # NaN stands for none.
+            value=None if value != value else value,  # NaN means that there is no value.
         )
     )
     _set_time(event, timestamp_ms)

@@ -1,4 +1,4 @@
-"""Dead letters: what was refused goes to a topic of its own, as it came, with the reason beside it."""
+"""Dead letters: refused events go to their own topic, unchanged, with the reason in the headers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,41 +18,41 @@ from springtide_services.stream.topics import client_config
 
 logger = structlog.stdlib.get_logger(__name__)
 
-# Kafka Streams' names (KIP-1034), so that its tools find what they look for; the rest is ours.
+# The names of Kafka Streams (KIP-1034), which other tools know; those with "springtide" are ours.
 EXCEPTION = "__streams.errors.exception"
 MESSAGE = "__streams.errors.message"
 TOPIC = "__streams.errors.topic"
 PARTITION = "__streams.errors.partition"
 OFFSET = "__streams.errors.offset"
 REASON = "springtide.reason"
-ROWS = "springtide.rows"  # Of a packed batch whose other rows were taken: the positions of the refused ones.
+ROWS = "springtide.rows"  # Of a packed batch that was taken in part: the indices of the refused rows.
 REFUSED_AT_MS = "springtide.refused_at_ms"
 RECORD_TIME_MS = "springtide.record_time_ms"
-OMITTED_BYTES = "springtide.omitted_bytes"  # Only where the broker takes no letter of that size: see TOPIC and OFFSET.
+OMITTED_BYTES = "springtide.omitted_bytes"  # Only if the letter was too large: TOPIC and OFFSET lead to the original.
 
 _EXCEPTION_NAME = f"{EventRefusedError.__module__}.{EventRefusedError.__qualname__}"
 _WRITE_TIMEOUT_S = 10.0
-_MAX_REQUEST_BYTES = 2**30  # The broker's limit counts, not the client's.
-_MAX_ROWS_SHOWN = 1_000  # Headers are no place for a million numbers.
-_MAX_KEPT_BYTES = 65_536  # Of key and headers, where the letter as a whole is too large.
+_MAX_REQUEST_BYTES = 2**30  # No limit by the client: the broker has its own.
+_MAX_ROWS_SHOWN = 1_000  # Headers have a limited size.
+_MAX_KEPT_BYTES = 65_536  # Of key and headers, if the letter as a whole is too large.
 
 
 class DeadLetterWriter:
-    """Writes refusals to the dead-letter topic; belongs to one thread, and is thrown away when a write fails.
+    """Writes refused events to the dead-letter topic; for one thread, and not to be used again after a failed write.
 
     Args:
-        kafka: Names the broker and the topic.
+        kafka: The broker and the topic.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._producer: KafkaProducer | None = None  # Made at the first refusal: most streams have none.
+        self._producer: KafkaProducer | None = None  # Created at the first refusal: most streams have none.
 
     def write(self, refusals: Sequence[Refusal]) -> Counter[str]:
-        """Write refusals and return, once the broker has all of them, how many events were refused by reason.
+        """Write refusals, wait until the broker has all of them, and return the number of refused events by reason.
 
         Raises:
-            KafkaError: If the broker did not take one; some may have been written, and are written again next time.
+            KafkaError: If the broker did not take one; others may be written then, and are written again next time.
         """
         counts: Counter[str] = Counter()
         letters = [(refusal, self._send(refusal)) for refusal in refusals]
@@ -60,7 +60,7 @@ class DeadLetterWriter:
             try:
                 letter.get(_WRITE_TIMEOUT_S)
             except MessageSizeTooLargeError:
-                self._send_without_the_bulk(refusal).get(_WRITE_TIMEOUT_S)
+                self._send_shortened(refusal).get(_WRITE_TIMEOUT_S)
             counts[refusal.reason] += refusal.num_events
         example = refusals[0]
         logger.warning(
@@ -73,7 +73,7 @@ class DeadLetterWriter:
         return counts
 
     def close(self) -> None:
-        """Let go of the connection; nothing waits to be written."""
+        """Close the connection; ``write`` has left nothing unsent."""
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.close(timeout=1.0)
@@ -90,10 +90,10 @@ class DeadLetterWriter:
         try:
             return self._send_as(refusal, refusal.record)
         except MessageSizeTooLargeError:
-            return self._send_without_the_bulk(refusal)
+            return self._send_shortened(refusal)
 
-    def _send_without_the_bulk(self, refusal: Refusal) -> FutureRecordMetadata:
-        """Send a letter that fits in any topic: without the value and, if they are large too, key and headers."""
+    def _send_shortened(self, refusal: Refusal) -> FutureRecordMetadata:
+        """Send a letter that fits in any topic: without the value, and without key and headers if these are large."""
         record = refusal.record
         num_value_bytes = len(record.value or b"")
         num_other_bytes = len(record.key or b"") + sum(len(name) + len(value or b"") for name, value in record.headers)
@@ -118,15 +118,15 @@ class DeadLetterWriter:
             about[ROWS] = ",".join(map(str, refusal.rows[:_MAX_ROWS_SHOWN]))
         if num_omitted is not None:
             about[OMITTED_BYTES] = num_omitted
-        # kafka-python sends neither a header without a value nor a record without key and value: both become empty.
+        # kafka-python cannot send a header without a value, or a record without key and value: both become empty.
         headers = [(name, b"" if value is None else value) for name, value in record.headers]
         headers += [(name, str(value).encode(errors="replace")) for name, value in about.items()]
         value = b"" if record.value is None and record.key is None else record.value
-        return self._connected().send(self._kafka.dead_letter_topic, value, record.key, headers)
+        return self._get_producer().send(self._kafka.dead_letter_topic, value, record.key, headers)
 
-    def _connected(self) -> KafkaProducer:
+    def _get_producer(self) -> KafkaProducer:
         if self._producer is None:
-            ours = {
+            options = {
                 "acks": "all",
                 "enable_idempotence": False,  # A letter that is too large would leave a gap in the sequence.
                 "delivery_timeout_ms": int(_WRITE_TIMEOUT_S * 1_000),
@@ -134,5 +134,5 @@ class DeadLetterWriter:
                 "max_block_ms": int(_WRITE_TIMEOUT_S * 1_000),
                 "max_request_size": _MAX_REQUEST_BYTES,
             }
-            self._producer = KafkaProducer(**{**client_config(self._kafka), **ours})
+            self._producer = KafkaProducer(**{**client_config(self._kafka), **options})
         return self._producer

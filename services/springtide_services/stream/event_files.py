@@ -22,18 +22,21 @@ _CONTEXT = "context."
 
 
 class EventFileError(SpringtideError):
-    """Raised when a file of events cannot be read; nothing of the file after that place has been published."""
+    """Raised when a file of events cannot be read; events before the fault may have been published already."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventFile:
-    """Events that lie in a file.
+    """A file of events.
 
     Attributes:
-        path: A JSON lines file (``.jsonl``, ``.ndjson``) with one event a line in protobuf's JSON mapping; or a CSV or
-            Parquet file of interactions with the columns user, item, type, event_time, and if wanted value, event_id
-            and ``context.NAME``. Times are ISO 8601 or timestamps (UTC where they name no zone), or integers in
+        path: A JSON lines file (``.jsonl``, ``.ndjson``) with one event per line in protobuf's JSON mapping; or a CSV
+            or Parquet file of interactions with the columns user, item, type and event_time, and optionally value,
+            event_id and ``context.NAME``. Times are ISO 8601 or timestamps (UTC if they have no zone), or integers in
             milliseconds since the Unix epoch.
+
+    Raises:
+        EventFileError: If there is no such file, or its suffix is another one.
     """
 
     path: Path
@@ -45,7 +48,7 @@ class EventFile:
             raise EventFileError(f"{self.path}: wanted a file that ends in {', '.join(sorted(_READERS))}")
 
     def count(self) -> int:
-        """Return how many events the file has, without reading what they say."""
+        """Return the number of events in the file, without parsing them."""
         if self.path.suffix == ".parquet":
             return int(pq.read_metadata(self.path).num_rows)
         with self.path.open("rb") as file:
@@ -53,10 +56,10 @@ class EventFile:
         return num_lines - (self.path.suffix == ".csv")
 
     def events(self) -> Iterator[pb.Event]:
-        """Read the events, in the file's order.
+        """Yield the events, in the file's order.
 
         Raises:
-            EventFileError: If something cannot be read; it names the line or the column.
+            EventFileError: If an event cannot be read; names the line or the column.
         """
         try:
             yield from _READERS[self.path.suffix](self.path)
@@ -96,7 +99,7 @@ def _rows(path: Path, batch: pa.RecordBatch) -> Iterator[pb.Event]:
     unknown = [name for name in names if name not in (*_REQUIRED, *_OPTIONAL) and not name.startswith(_CONTEXT)]
     if missing or unknown:
         raise EventFileError(
-            f"{path}: wanted the columns {', '.join(_REQUIRED)} and, if there is more, {', '.join(_OPTIONAL)} or "
+            f"{path}: wanted the columns {', '.join(_REQUIRED)}, and optionally {', '.join(_OPTIONAL)} or "
             f"{_CONTEXT}NAME; missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
         )
     columns: dict[str, list[Any]] = {

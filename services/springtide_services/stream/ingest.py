@@ -1,4 +1,4 @@
-"""The ingest loop: from the events topic into the live state, in the order things happen."""
+"""The ingest loop: reads the events topic into the live state."""
 
 import threading
 from collections import Counter
@@ -25,21 +25,21 @@ logger = structlog.stdlib.get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
-_TURN_S = 0.05  # While there is no broker: how often checkpoints are looked after.
+_TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
 
 
 @dataclass(frozen=True, slots=True)
 class IngestStatus:
-    """Where ingest stands.
+    """The status of ingest.
 
     Attributes:
         next_offsets: By partition, the offset of the first event that is not yet in the graph.
-        lag_events: How many records the topic has past them; -1 while that is not known.
+        lag_events: Number of records in the topic after these offsets; -1 if unknown.
         is_connected: Whether the broker answers.
         dead_letters: Events refused since the start, by reason.
-        num_ignored: Good interactions since the start that no rule took.
-        last_checkpoint_ms: When the last checkpoint was written, or None.
-        failure: Why ingest has stopped for good, or None.
+        num_ignored: Valid interactions since the start to which no interaction rule applied.
+        last_checkpoint_ms: When the last checkpoint was written, in milliseconds since the Unix epoch, or None.
+        failure: Why ingest has ended; None while it runs.
     """
 
     next_offsets: Mapping[int, int]
@@ -52,20 +52,20 @@ class IngestStatus:
 
 
 class IngestLoop:
-    """Reads the stream in a thread of its own, which is the one writer of the live state.
+    """Reads the stream in its own thread, which is the one writer of the live state.
 
-    A broker that goes away is waited for. What cannot be healed by waiting ends the loop and stands in
-    ``status().failure``: OffsetsLostError above all.
+    If the broker does not answer, the loop waits for it. An error that waiting cannot heal, such as OffsetsLostError or
+    CheckpointLockLostError, ends the loop, and is then in ``status().failure``.
 
     Args:
-        settings: Everything that can be set.
-        state: What events are applied to; where it has a position, reading goes on there.
+        settings: All settings.
+        state: The state that events are applied to. If it has a position, reading continues there.
         checkpoints: Where checkpoints are written; None writes none.
 
     Attributes:
-        before_apply: Called by the ingest thread with each batch before the graph has it, once the stream is caught up;
-            must be quick, and not raise. None calls nobody.
-        on_advance: Called by the ingest thread each time the graph has moved; must be quick. None calls nobody.
+        before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
+            must be quick, and must not raise. None calls nothing.
+        on_advance: Called by the ingest thread each time the position has advanced; must be quick. None calls nothing.
     """
 
     def __init__(self, settings: Settings, state: LiveState, checkpoints: CheckpointStore | None) -> None:
@@ -86,21 +86,21 @@ class IngestLoop:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the graph has had all that the topic had, at least once since the start."""
+        """Whether the lag was 0 at least once since the start."""
         return self._has_caught_up
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop reading, write a last checkpoint if anything has changed, and return when that is done."""
+        """Stop reading, and write a last checkpoint if the state has changed; returns when both are done."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def status(self) -> IngestStatus:
-        """Return where ingest stands; from any thread."""
+        """Return the status; from any thread."""
         position, last = self._state.position, self._checkpointer.last
         return IngestStatus(
             next_offsets={} if position is None else dict(position.next_offsets),
@@ -113,10 +113,10 @@ class IngestLoop:
         )
 
     def wait_for(self, next_offsets: Mapping[int, int], deadline: Deadline) -> bool:
-        """Wait until the graph has reached the offsets in all their partitions; from any thread.
+        """Wait until the graph has reached the given offsets in all given partitions; from any thread.
 
         Returns:
-            Whether it has; False at the deadline, or as soon as ingest has ended without having reached them.
+            True if it has; False at the deadline, or when ingest has ended before.
         """
 
         def is_over() -> bool:
@@ -127,10 +127,10 @@ class IngestLoop:
         return self._state.has_reached(next_offsets)
 
     def checkpoint_now(self, timeout_s: float = 60.0) -> Checkpoint:
-        """Write a checkpoint of the state between two batches, and return it once it is durable; from any thread.
+        """Write a checkpoint between two batches, and return it when it is durable; from any thread but ingest's.
 
         Raises:
-            CheckpointError: If it cannot be written, or ingest does not run.
+            CheckpointError: If it cannot be written in ``timeout_s`` seconds, or ingest does not run.
         """
         if self._failure is not None or not self._thread.is_alive():
             raise CheckpointError(f"no checkpoint can be taken: ingest does not run ({self._failure or 'stopped'})")
@@ -167,7 +167,7 @@ class IngestLoop:
                 self._moved.notify_all()
 
     def _read(self, source: KafkaSource, dead_letters: DeadLetterWriter) -> None:
-        """Read until told to stop, or until the source must be opened again."""
+        """Read until ``stop`` is called, or until the source must be opened again."""
         state, timeout_ms = self._state, self._settings.kafka.poll_timeout_ms
         while not self._stopping.is_set() and source.check():
             try:
@@ -180,13 +180,13 @@ class IngestLoop:
                 return
             if records:
                 batches, refusals = self._decoder.decode(records, wall_ms())
-                if refusals:  # Before the position moves past them: a crash repeats letters, never loses one.
+                if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
                     self._dead_letters.update(dead_letters.write(refusals))
                 for batch in batches:
                     if self.before_apply is not None and self._has_caught_up:
                         self.before_apply(batch)
                     state.apply(batch)
-                # Records of a partition stand in order, so that the last one's offset stays.
+                # Records of one partition are in order, so the last one's offset wins.
                 state.advance({record.partition: record.offset + 1 for record in records})
                 self._tell_moved()
             self._checkpointer.write_if_due()
@@ -196,7 +196,7 @@ class IngestLoop:
     def _open(self) -> KafkaSource:
         kafka, position = self._settings.kafka, self._state.position
         wanted = {kafka.dead_letter_topic: 1}
-        if position is None:  # Else the topic that the position is of must stand: it is never made anew.
+        if position is None:  # With a position, its topic must exist: a recreated one would lack the events.
             wanted[kafka.topic] = kafka.num_partitions
         make_missing_topics(kafka, wanted)
         source = KafkaSource(kafka, position)
@@ -211,7 +211,7 @@ class IngestLoop:
         return source
 
     def _wait_for_broker(self) -> bool:
-        """Return True once a broker takes connections, False once the loop is to stop."""
+        """Wait for a broker; return False if ``stop`` was called before one took a connection."""
         while not self._stopping.is_set():
             if is_reachable(self._settings.kafka):
                 return True
@@ -219,7 +219,7 @@ class IngestLoop:
         return False
 
     def _pause(self, pause_s: float) -> None:
-        """Wait, looking after checkpoints, until the time is over or the loop is to stop."""
+        """Wait for a time, or until ``stop`` is called; write checkpoints that become due."""
         deadline = Deadline.after(pause_s)
         while not deadline.is_over() and not self._stopping.wait(_TURN_S):
             self._checkpointer.write_if_due()

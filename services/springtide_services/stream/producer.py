@@ -1,4 +1,4 @@
-"""Publishing events: one by one with an acknowledgement, many in a stream, or packed columns."""
+"""Publishing events: one by one, many in a stream, or columns as packed batches; all are acknowledged."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,18 +21,18 @@ from springtide_services.stream.topics import client_config, wait_for_broker
 OnProgress = Callable[[int], None]
 
 _ACK_TIMEOUT_S = 30.0
-_ROWS_PER_BATCH = 5_000  # About 80 KB; more gains nothing.
-_MAX_IN_FLIGHT = 10_000  # Single events that may wait for their acknowledgement.
+_ROWS_PER_BATCH = 5_000  # About 80 KB; larger batches are not faster.
+_MAX_IN_FLIGHT = 10_000  # Single events that wait for their acknowledgement at a time.
 
 
 class EventPublisher:
     """Publishes events to the events topic as protobuf, keyed so that a user's events share a partition.
 
     Args:
-        settings: Names the broker and the topic, which must exist.
+        settings: The broker and the topic, which must exist.
 
     Raises:
-        BrokerError: If no broker answers; also from every method, if the broker does not take an event.
+        BrokerError: If no broker answers. Every method raises it if the broker does not take an event.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,22 +40,22 @@ class EventPublisher:
         wait_for_broker(kafka)
         self._topic = kafka.topic
         self._max_event_bytes = settings.events.max_event_bytes
-        ours = {"acks": "all", "linger_ms": 0, "compression_type": None, "max_block_ms": int(_ACK_TIMEOUT_S * 1_000)}
+        options = {"acks": "all", "linger_ms": 0, "compression_type": None, "max_block_ms": int(_ACK_TIMEOUT_S * 1_000)}
         try:
-            self._producer = KafkaProducer(**{**ours, **client_config(kafka)})
+            self._producer = KafkaProducer(**{**options, **client_config(kafka)})
         except KafkaError as error:
             raise BrokerError(f"no producer for {kafka.bootstrap_servers}: {error}") from error
 
     def publish(self, event: events_pb2.Event) -> tuple[int, int]:
-        """Publish an event and return, once the broker has it, its partition and offset."""
+        """Publish an event, wait until the broker has it, and return its partition and offset."""
         return _acknowledged(self._send(event))
 
     def publish_many(self, events: Iterable[events_pb2.Event], on_progress: OnProgress | None = None) -> Counter[str]:
-        """Publish events in their order and return, once the broker has all of them, how many there were by payload.
+        """Publish events in order, wait until the broker has all of them, and return their number by payload.
 
         Args:
-            events: Read as they are sent, so that they need not fit in memory.
-            on_progress: Told, now and then, how many more the broker has acknowledged.
+            events: Read while they are sent, so they need not fit in memory.
+            on_progress: Called from time to time with the number of events acknowledged since the last call.
         """
         counts: Counter[str] = Counter()
         in_flight: list[FutureRecordMetadata] = []
@@ -73,17 +73,17 @@ class EventPublisher:
         on_progress: OnProgress | None = None,
         rows_per_batch: int = _ROWS_PER_BATCH,
     ) -> int:
-        """Publish columns as packed batches, and return once the broker has all of them how many records they took.
+        """Publish columns as packed batches, wait until the broker has all of them, and return the number of records.
 
         Args:
-            interactions: ``relations`` holds interaction types; the order is kept within each partition. Contexts
-                cannot be packed.
-            on_progress: Told, now and then, how many more interactions the broker has acknowledged.
-            rows_per_batch: How many rows are sent before the next ones, over all partitions; what goes to one
-                partition is one record.
+            interactions: The columns, with interaction types as ``relations``. The order is kept within each
+                partition.
+            on_progress: Called from time to time with the number of interactions acknowledged since the last call.
+            rows_per_batch: Number of rows, over all partitions, that are sent and acknowledged before the next ones;
+                the rows of one partition are one record.
 
         Raises:
-            ValueError: If there are contexts.
+            ValueError: If the interactions have contexts, which packed batches cannot carry.
         """
         if interactions.contexts is not None:
             raise ValueError(
@@ -107,7 +107,7 @@ class EventPublisher:
         return num_records
 
     def close(self) -> None:
-        """Let go of the connection, after what was sent has been acknowledged."""
+        """Close the connection, after all events sent were acknowledged."""
         self._producer.close(timeout=_ACK_TIMEOUT_S)
 
     def __enter__(self) -> Self:
@@ -133,12 +133,12 @@ class EventPublisher:
         in_flight.clear()
 
     def _partitions_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Return each user's partition, int32 ``[num_users]``: where Kafka's clients put a record with that key."""
+        """Return each user's partition, int32 ``[num_users]``, as Kafka's clients choose it from the key."""
         num_partitions = len(self._producer.partitions_for(self._topic))
         return np.array([(murmur2(user.encode()) & 0x7FFFFFFF) % num_partitions for user in user_ids], np.int32)
 
     def _pack(self, interactions: Interactions, rows: npt.NDArray[np.int64]) -> Iterator[bytes]:
-        """Yield the rows as serialized events: one, or more where one would be too large to be taken."""
+        """Yield the rows as serialized events: one, or several if one would be larger than ``max_event_bytes``."""
         value = events_pb2.Event(batch=pack(interactions, rows)).SerializeToString()
         if len(value) <= self._max_event_bytes or len(rows) == 1:
             yield value
@@ -149,7 +149,7 @@ class EventPublisher:
 
 
 def key_of(event: events_pb2.Event) -> str:
-    """Return the key an event is published under: its user, or its node, or nothing for a packed batch."""
+    """Return the record key of an event: its user or node id; empty for a packed batch."""
     payload = event.WhichOneof("payload")
     if payload == "interaction":
         return event.interaction.user
@@ -167,15 +167,15 @@ def pack(interactions: Interactions, rows: npt.NDArray[Any]) -> events_pb2.Event
 
     Args:
         interactions: ``relations`` holds interaction types.
-        rows: int ``[n]``, which rows.
+        rows: int ``[num_rows]``, the rows to pack.
     """
     dictionary: list[str] = []
 
     def recode(names: Sequence[str], codes: npt.NDArray[Any]) -> list[int]:
-        used, positions = np.unique(codes[rows], return_inverse=True)
+        used, new_codes = np.unique(codes[rows], return_inverse=True)
         start = len(dictionary)
         dictionary.extend(names[code] for code in used.tolist())
-        return (positions + start).tolist()  # type: ignore[no-any-return]  # Whole numbers, as numpy cannot say.
+        return (new_codes + start).tolist()  # type: ignore[no-any-return]  # numpy types tolist() as Any.
 
     users = recode(interactions.user_ids, interactions.user_codes)
     items = recode(interactions.item_ids, interactions.item_codes)

@@ -1,4 +1,4 @@
-"""The events topic as a source: opened at a position, checked against it, read by polling."""
+"""The events topic as a source: opened at a position, checked against the broker, read by polling."""
 
 import time
 from collections.abc import Mapping
@@ -16,22 +16,22 @@ from springtide.state import StreamPosition
 from springtide_services.stream.topics import TopicFacts, client_config, read_topic_facts
 
 _CHOICES = (
-    "restore the topic, name another one in kafka.topic together with another checkpoint.url, or remove the "
-    "checkpoints to begin anew"
+    "restore the topic; or set another kafka.topic together with another checkpoint.url; or remove the checkpoints to "
+    "start from the topic's beginning"
 )
-_LOOK_EVERY_S = 1.0  # For a lost connection: a reading of a counter.
-_ASK_EVERY_S = 10.0  # For a topic made anew and for new partitions: a request to the broker.
+_CONNECTION_CHECK_S = 1.0  # Between two checks for a lost connection: each reads a counter.
+_TOPIC_CHECK_S = 10.0  # Between two checks for a recreated topic or new partitions: each is a request to the broker.
 _TOPIC_GRACE_S = 5.0  # A broker that has just started may not know its topics yet.
-_TIMEOUTS = {"bootstrap_timeout_ms": 10_000, "request_timeout_ms": 10_000}  # Silent for so long, a broker is gone.
+_TIMEOUTS = {"bootstrap_timeout_ms": 10_000, "request_timeout_ms": 10_000}  # Then a broker counts as gone.
 _PROBE_TIMEOUT_MS = 2_000
-_UNREADABLE = "Found invalid record structure"  # How kafka-python 3.0 words it; a bad checksum it words otherwise.
+_UNREADABLE = "Found invalid record structure"  # kafka-python 3.0's message; that of a bad checksum differs.
 
 
 class UnreadableRecordError(Exception):
-    """Raised when the record that comes next in a partition is not built as Kafka records are, and never will be.
+    """Raised when the next record of a partition does not have Kafka's record format; reading again does not help.
 
     Attributes:
-        record: Where it stands; its bytes cannot be had.
+        record: Topic, partition and offset of the record; its bytes are not available.
     """
 
     def __init__(self, record: RawEvent, message: str) -> None:
@@ -40,26 +40,26 @@ class UnreadableRecordError(Exception):
 
 
 class KafkaSource:
-    """Reads the events topic from a position on; belongs to one thread, closing included.
+    """Reads the events topic from a position on; all calls, ``close`` too, must come from one thread.
 
-    Offsets are ours: the broker's groups are not used, and nothing is committed.
+    Checkpoints hold the offsets: consumer groups are not used, and nothing is committed to the broker.
 
     Args:
-        kafka: Names the broker and the topic, which must exist.
-        position: Where to go on; None to begin at the topic's beginning.
+        kafka: The broker and the topic, which must exist.
+        position: Where to continue; None for the topic's beginning.
 
     Attributes:
-        position: Where reading begins: the given position with partitions that are new added at their beginnings.
+        position: Where reading starts: the given position, and the beginnings of partitions that are new.
 
     Raises:
-        OffsetsLostError: If the topic is not the one of the position, or no longer has what comes next.
+        OffsetsLostError: If the topic is not the position's topic, or no longer has the next events.
         KafkaError: If the broker does not answer.
     """
 
     def __init__(self, kafka: KafkaSettings, position: StreamPosition | None) -> None:
         self._kafka = kafka
-        self._next_look = Deadline.after(_LOOK_EVERY_S)
-        self._next_ask = Deadline.after(_ASK_EVERY_S)
+        self._next_connection_check = Deadline.after(_CONNECTION_CHECK_S)
+        self._next_topic_check = Deadline.after(_TOPIC_CHECK_S)
         self._admin = KafkaAdminClient(**{**_TIMEOUTS, **client_config(kafka)})
         try:
             facts = self._find_topic()
@@ -78,11 +78,11 @@ class KafkaSource:
             raise
 
     def poll(self, timeout_ms: int) -> list[RawEvent]:
-        """Return the next records, those of one partition together and in order; none if none came in time.
+        """Return the next records, grouped by partition and in order; an empty list if none came in time.
 
         Raises:
-            OffsetsLostError: If the broker no longer has what comes next.
-            UnreadableRecordError: If a record cannot be read; the source must be opened again behind it.
+            OffsetsLostError: If the broker no longer has the next events.
+            UnreadableRecordError: If a record cannot be read; the source must be opened again after that record.
             KafkaError: If the broker refuses.
         """
         try:
@@ -93,7 +93,7 @@ class KafkaSource:
             raise
         except OffsetOutOfRangeError as error:
             raise OffsetsLostError(
-                f"topic {self._kafka.topic!r} no longer has the events that come next: {error} ({_CHOICES})"
+                f"topic {self._kafka.topic!r} no longer has the next events: {error} ({_CHOICES})"
             ) from error
         for partition, records in polled.items():
             self._next_offsets[partition.partition] = records[-1].offset + 1
@@ -104,10 +104,10 @@ class KafkaSource:
         ]
 
     def lag(self) -> int | None:
-        """Return how many records the topic has past those that were polled; None until each partition was heard of.
+        """Return the number of records after those that were polled; None until each partition was fetched once.
 
         Raises:
-            OffsetsLostError: If what comes next lies past a partition's end, by the broker's own word.
+            OffsetsLostError: If the next offset is past a partition's end, and the broker confirms that end.
             KafkaError: If the broker does not say where the partition ends.
         """
         lag = 0
@@ -116,7 +116,7 @@ class KafkaSource:
             high_watermark = self._consumer.highwater(partition)
             if high_watermark is None:
                 return None
-            # Not our own offsets: a transaction's marker at the end is a record that is never polled.
+            # Not self._next_offsets: a transaction's end marker takes an offset, but is never polled.
             next_offset = self._consumer.position(partition)
             behind = high_watermark - next_offset
             if behind < 0:
@@ -125,28 +125,28 @@ class KafkaSource:
         return lag
 
     def check(self) -> bool:
-        """Look after the connection now and then; cheap enough to be called at every turn.
+        """Check connection and topic from time to time; cheap enough to be called before each poll.
 
         Returns:
             False if the source must be opened again to read new partitions.
 
         Raises:
-            OffsetsLostError: If the topic was made anew.
+            OffsetsLostError: If the topic was recreated.
             KafkaError: If the connection is lost.
         """
-        if self._next_look.is_over():
-            self._next_look = Deadline.after(_LOOK_EVERY_S)
+        if self._next_connection_check.is_over():
+            self._next_connection_check = Deadline.after(_CONNECTION_CHECK_S)
             if not self._consumer.metrics()["consumer-metrics"]["connection-count"]:
                 raise KafkaConnectionError("no connection to any broker is left")
-        if self._next_ask.is_over():
-            self._next_ask = Deadline.after(_ASK_EVERY_S)
+        if self._next_topic_check.is_over():
+            self._next_topic_check = Deadline.after(_TOPIC_CHECK_S)
             facts = self._find_topic()
             _check_topic(facts, self.position)
             return len(facts.partitions) == len(self._partitions)
         return True
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._consumer.close(autocommit=False)
         self._admin.close()
 
@@ -159,25 +159,25 @@ class KafkaSource:
         self.close()
 
     def _check_end(self, number: int, next_offset: int) -> None:
-        """Raise OffsetsLostError if a partition ends before what comes next; the broker is asked now.
+        """Ask the broker where a partition ends; raise OffsetsLostError if that is before the next offset.
 
-        A fetch's high watermark alone tells nothing: Kafka reads it before it reads the records, so that an answer of
-        a healthy topic may hold records past it. Reading past the end is an error on Kafka; the embedded broker stalls
-        without a word, and is why this is asked at all.
+        A fetch's high watermark is no proof: Kafka reads it before it reads the records, so a fetch from a healthy
+        topic may return records past it. On Kafka, reading past the end is an error. The embedded broker returns
+        nothing instead, which is why this check is needed.
         """
         partition = self._partitions[number]
         end = self._consumer.end_offsets([partition])[partition]
         if end < next_offset:
             raise OffsetsLostError(
                 f"partition {number} of topic {self._kafka.topic!r} ends at offset {end}, wanted {next_offset}: "
-                f"the topic was made anew or cut ({_CHOICES})"
+                f"the topic was recreated or truncated ({_CHOICES})"
             )
 
     def _raise_unreadable(self) -> None:
-        """Raise UnreadableRecordError for the partition whose next record it is, which is found by reading each alone.
+        """Find the partition whose next record is unreadable, by reading each alone; raise UnreadableRecordError.
 
-        kafka-python reads a batch from its beginning: what follows an unreadable record in its batch, and so comes from
-        the same producer, is unreadable too.
+        kafka-python reads a batch from its start. So the records after an unreadable one in the same batch, which come
+        from the same producer, are unreadable too.
         """
         for number, partition in self._partitions.items():
             offset = self._next_offsets[number]
@@ -190,7 +190,7 @@ class KafkaSource:
                 consumer.poll(_PROBE_TIMEOUT_MS)
             except CorruptRecordError as error:
                 record = RawEvent(None, topic=self._kafka.topic, partition=number, offset=offset)
-                raise UnreadableRecordError(record, f"record: wanted one built as Kafka's are: {error}") from error
+                raise UnreadableRecordError(record, f"record: wanted Kafka's record format: {error}") from error
             finally:
                 consumer.close(autocommit=False)
 
@@ -203,7 +203,7 @@ class KafkaSource:
         return facts
 
     def _seek(self, known: Mapping[int, int]) -> dict[int, int]:
-        """Seek each partition to its known offset, or else to its beginning; return where each begins."""
+        """Seek each partition to its known offset, or to its beginning; return the offsets by partition."""
         beginnings = self._consumer.beginning_offsets(list(self._partitions.values()))
         next_offsets = {}
         for number, partition in self._partitions.items():
@@ -211,7 +211,7 @@ class KafkaSource:
             if offset < beginnings[partition]:
                 raise OffsetsLostError(
                     f"partition {number} of topic {self._kafka.topic!r} begins at offset {beginnings[partition]}, "
-                    f"wanted {offset}: retention has removed what comes next ({_CHOICES})"
+                    f"wanted {offset}: retention has removed the next events ({_CHOICES})"
                 )
             self._consumer.seek(partition, offset)
             next_offsets[number] = offset
@@ -225,13 +225,13 @@ def _make_consumer(kafka: KafkaSettings) -> KafkaConsumer:
         auto_offset_reset="none",
         fetch_min_bytes=1,
         fetch_max_wait_ms=kafka.fetch_max_wait_ms,
-        isolation_level="read_committed",  # What a transaction took back did not happen.
+        isolation_level="read_committed",  # Records of an aborted transaction are not events.
         max_poll_records=kafka.max_poll_records,
     )
 
 
 def _check_topic(facts: TopicFacts, position: StreamPosition | None) -> None:
-    """Raise OffsetsLostError if the topic is not the one of the position."""
+    """Raise OffsetsLostError if the topic is not the position's topic."""
     if position is None:
         return
     if position.topic != facts.name:
@@ -240,7 +240,7 @@ def _check_topic(facts: TopicFacts, position: StreamPosition | None) -> None:
         )
     if position.topic_id and facts.topic_id and position.topic_id != facts.topic_id:
         raise OffsetsLostError(
-            f"topic {facts.name!r} was made anew: its id is {facts.topic_id}, wanted {position.topic_id} ({_CHOICES})"
+            f"topic {facts.name!r} was recreated: its id is {facts.topic_id}, wanted {position.topic_id} ({_CHOICES})"
         )
     lost = sorted(set(position.next_offsets) - set(facts.partitions))
     if lost:

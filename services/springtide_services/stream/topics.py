@@ -1,4 +1,4 @@
-"""The topics on any broker: made if need be, and described."""
+"""Topics: created where they are missing, and described."""
 
 import contextlib
 import socket
@@ -22,12 +22,12 @@ _DEFAULT_PORT = 9_092
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """What a broker says of a topic.
+    """A broker's description of a topic.
 
     Attributes:
         name: The topic's name.
-        topic_id: The UUID that the broker gave it; another one after it has been made anew. Empty where a broker
-            knows no ids.
+        topic_id: The UUID that the broker assigned to it; a recreated topic has another one. Empty if the broker has no
+            topic ids.
         partitions: The partitions' numbers, ascending.
     """
 
@@ -37,14 +37,14 @@ class TopicFacts:
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Return what every kafka-python client of ours is given; a setting of ``client_options`` wins."""
+    """Return the options of all our kafka-python clients; ``client_options`` of the settings takes precedence."""
     return {"bootstrap_servers": kafka.bootstrap_servers.split(","), "client_id": "springtide", **kafka.client_options}
 
 
 def is_reachable(kafka: KafkaSettings) -> bool:
-    """Return whether some bootstrap server takes a connection now.
+    """Return whether any bootstrap server takes a connection now; True without a check if there is a proxy.
 
-    Asked before a client is made: kafka-python 3.0 leaks a thread and its sockets when a constructor finds no broker.
+    To be called before a client is made: kafka-python 3.0 leaks a thread and sockets if a client finds no broker.
     """
     if kafka.client_options.get("proxy_url"):
         return True
@@ -56,7 +56,7 @@ def is_reachable(kafka: KafkaSettings) -> bool:
 
 
 def wait_for_broker(kafka: KafkaSettings, timeout_s: float = 30.0) -> None:
-    """Return once a bootstrap server takes connections.
+    """Wait until a bootstrap server takes connections.
 
     Raises:
         BrokerError: If none does within ``timeout_s`` seconds.
@@ -71,40 +71,47 @@ def wait_for_broker(kafka: KafkaSettings, timeout_s: float = 30.0) -> None:
 
 
 def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> None:
-    """Make the events topic and the dead-letter topic where they are missing; those that stand are left as they are.
+    """Create the events topic and the dead-letter topic if they are missing; existing ones are not changed.
 
     Raises:
-        BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to make a topic.
+        BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to create a topic.
     """
     kafka = settings.kafka
     make_missing_topics(kafka, {kafka.topic: kafka.num_partitions, kafka.dead_letter_topic: 1}, timeout_s)
 
 
 def make_missing_topics(kafka: KafkaSettings, wanted: Mapping[str, int], timeout_s: float = 30.0) -> None:
-    """Make those topics that are missing, given as name to number of partitions.
+    """Create the topics that are missing.
+
+    Args:
+        kafka: The broker.
+        wanted: Number of partitions by topic name.
+        timeout_s: Seconds to wait for a broker.
 
     Raises:
-        BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to make a topic.
+        BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to create a topic.
     """
     wait_for_broker(kafka, timeout_s)
     try:
         with KafkaAdminClient(**client_config(kafka)) as admin:
-            standing = set(admin.list_topics())
+            existing = set(admin.list_topics())
             for name, num_partitions in wanted.items():
-                if name in standing:
+                if name in existing:
                     continue
-                with contextlib.suppress(TopicAlreadyExistsError):  # Somebody else may be making it just now.
+                with contextlib.suppress(TopicAlreadyExistsError):  # Another process may have created it meanwhile.
                     admin.create_topics({name: {"num_partitions": num_partitions}}, timeout_ms=_CREATE_TIMEOUT_MS)
             admin.wait_for_topics(list(wanted), timeout_ms=_CREATE_TIMEOUT_MS)
     except KafkaError as error:
-        raise BrokerError(f"topics {', '.join(wanted)} cannot be made on {kafka.bootstrap_servers}: {error}") from error
+        raise BrokerError(
+            f"topics {', '.join(wanted)} cannot be created on {kafka.bootstrap_servers}: {error}"
+        ) from error
 
 
 def read_topic_facts(admin: KafkaAdminClient, name: str) -> TopicFacts | None:
-    """Return what the broker says of a topic, or None if it has none of that name.
+    """Return the broker's description of a topic, or None if it has no topic of that name.
 
     Raises:
-        KafkaError: If the broker does not answer, or cannot tell just now.
+        KafkaError: If the broker does not answer, or cannot describe the topic now.
     """
     described: list[Mapping[str, Any]] = admin.describe_topics([name])
     for topic in described:
