@@ -2,7 +2,6 @@
 
 import math
 import re
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from springtide.ranking.weights import make_context_weights
 from springtide.settings.load import load_settings
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.testing import check_context_weight, check_loss, history_of, loss_inputs_of
+from springtide_services.addresses import free_port
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.serving.client import Client
 
@@ -50,9 +50,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def running(fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path) -> Iterator[tuple[KafkaSettings, str]]:
     """A server as `springtide serve` starts it, on topics of its own."""
     kafka = fresh_kafka()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         "SPRINGTIDE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "SPRINGTIDE_KAFKA__TOPIC": kafka.topic,

@@ -37,8 +37,15 @@ def _model_swapped(fields: Fields) -> str:
 
 
 def _model_not_loaded(fields: Fields) -> str:
-    version = f"model {fields['version']}" if fields["version"] else "the model registry"
-    return f"{version} cannot be loaded; {fields['served'] or 'no model'} stays in use"
+    what = f"model {fields['version']} cannot be loaded" if fields["version"] else "the model registry cannot be read"
+    return f"{what}; " + (f"model {fields['served']} stays in use" if fields["served"] else "there is still no model")
+
+
+def _live_quality(fields: Fields) -> str:
+    return (
+        f"live quality of {fields['version'] or 'the fallback'} over the last {fields['questions']:,} events: "
+        f"NDCG {fields['ndcg']:.4f}, hit rate {fields['hit_rate']:.4f}"
+    )
 
 
 def _events_refused(fields: Fields) -> str:
@@ -54,15 +61,19 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "broker_lost": "no connection to Kafka, next attempt in {retry_in_s:g} s: {error}",
     "champion_unreadable": "the current model {model} cannot be read: {reason}",
     "checkpoint_failed": "the checkpoint could not be written: {error}",
+    "checkpoint_lock_heartbeat_failed": "the checkpoint lock could not be renewed, next attempt soon: {error}",
+    "checkpoint_lock_lost": "{error}",
+    "checkpoint_lock_not_released": "the checkpoint lock could not be released, the next server waits for it: {error}",
     "checkpoint_restored": "restored checkpoint {checkpoint} with {events:,} events",
     "checkpoint_written": "wrote checkpoint {checkpoint} with {events:,} events",
     "child_ended": "the {child} ended with {reason}; it starts again in {restart_in_s:g} s",
     "events_refused": _events_refused,
     "ingest_failed": "cannot go on reading the stream: {error}",
     "listening": "listening on {address}, not ready yet",
-    "live_quality": "live quality of {version}: NDCG {ndcg:.4f}, hit rate {hit_rate:.4f}, over {questions:,} events",
+    "live_quality": _live_quality,
     "live_quality_dropped": "live quality dropped, and a training was requested: {reason}",
     "live_quality_failed": "live quality cannot be measured",
+    "manifest_unreadable": "model {version} is skipped, since its manifest cannot be read: {reason}",
     "model_judged": "the new model was {verdict} after {seconds:g} s of comparison: {reason}",
     "model_not_loaded": _model_not_loaded,
     "model_rejected": "model {version} was published but not promoted: {reason}",
@@ -82,7 +93,9 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "training_refused": "training ({mode}) is not possible: {reason}",
     "training_request_failed": "a training could not be requested",
     "training_request_unreadable": "the training request {path} cannot be read and is skipped: {reason}",
-    "training_status_not_written": "the training's progress could not be written",
+    "training_status_not_written": "the progress of the training could not be written",
+    "training_status_unreadable": "the progress of the training cannot be read from {path}: {reason}",
+    "waiting_for_checkpoint_lock": "waiting up to {at_most_s:g} s for the checkpoint lock of {holder}",
 }
 """What each event of ours says to people: a format of its fields, or a function of them."""
 

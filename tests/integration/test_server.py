@@ -31,6 +31,7 @@ from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.addresses import free_port
 from springtide_services.exit_codes import EXIT_REFUSED
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.recommender_service import RecommenderService
@@ -387,6 +388,28 @@ def test_similar_items_are_those_that_the_same_users_take(
     response = asyncio.run(scenario())
     assert {int(entry.item[1:]) % 2 for entry in response.items} == {0}
     assert "i4" not in {entry.item for entry in response.items}
+
+
+def test_a_server_on_an_ipv6_address_answers_where_it_says_and_where_the_settings_say(
+    settings: Settings, run_server: RunServer
+) -> None:
+    try:
+        port = free_port("::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server_settings = settings.server.model_copy(update={"host": "::1", "port": port})
+    command = [Path(sys.executable).with_name("springtide"), "status", "--json"]
+    environment = {**os.environ, "SPRINGTIDE_SERVER__HOST": "::1", "SPRINGTIDE_SERVER__PORT": str(port)}
+
+    async def scenario() -> subprocess.CompletedProcess[str]:
+        async with run_server(settings.model_copy(update={"server": server_settings})) as running:
+            assert running.server.address == f"[::1]:{port}"
+            return await asyncio.to_thread(
+                subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60
+            )
+
+    done = asyncio.run(scenario())
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_port_that_is_taken_is_named(settings: Settings, run_server: RunServer) -> None:

@@ -15,6 +15,7 @@ import pytest
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import events_pb2 as pb
 from springtide.v1 import recommender_pb2
+from springtide_services.addresses import free_port
 from springtide_services.serving.client import Client
 from springtide_services.stream.producer import EventPublisher
 
@@ -25,14 +26,14 @@ BUDGET_S = 60.0
 class Up:
     """A running `springtide up`, and what it has said so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self._log = folder / "up.log"
         environment = {
             name: value
             for name, value in os.environ.items()
             if name not in ("KAFKA_BOOTSTRAP_SERVERS", "SPRINGTIDE_SETTINGS")
         }
-        environment |= {"SPRINGTIDE_SERVER__PORT": "0", "TMPDIR": str(folder)}
+        environment |= {"SPRINGTIDE_SERVER__PORT": "0", "TMPDIR": str(folder), **variables}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen([SPRINGTIDE, "up"], cwd=folder, stderr=log, stdout=log, env=environment)
 
@@ -109,3 +110,17 @@ def test_up_that_is_killed_takes_its_children_with_it(up: Up) -> None:
 
     _, alive = psutil.wait_procs(children, timeout=BUDGET_S)
     assert alive == []
+
+
+def test_up_on_an_ipv6_host_is_ready_and_says_where(tmp_path: Path) -> None:
+    try:
+        port = free_port("::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    running = Up(tmp_path, SPRINGTIDE_SERVER__HOST="::1", SPRINGTIDE_SERVER__PORT=str(port))
+    try:
+        running.until_said(rf"gRPC +\[::1\]:{port}\b")
+        running.until_said(rf"springtide recommend ann --address '\[::1\]:{port}'")
+    finally:
+        running.process.terminate()
+        assert running.process.wait(BUDGET_S) == 0

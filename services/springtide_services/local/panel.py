@@ -41,12 +41,14 @@ def show_panel(on: Console, settings: Settings, example: Path | None, settings_p
         example: The file of example events; None if a Kafka cluster was named, to which none are to be published.
         settings_path: The settings file, if it is named on the command line.
     """
-    shown = masked(settings)
     facts = Table.grid(padding=(0, 2))
     facts.add_row("Kafka", f"{settings.kafka.bootstrap_servers}, topic {settings.kafka.topic}")
     facts.add_row("gRPC", join_address(settings.server.host, settings.server.port))
-    facts.add_row("State", f"{shown['checkpoint']['url']} (checkpoints), {shown['model']['url']} (models)")
-    if example is not None:
+    if example is None:
+        shown = masked(settings)  # A URL may hold credentials.
+        facts.add_row("State", f"checkpoints in {shown['checkpoint']['url']}, models in {shown['model']['url']}")
+    else:
+        facts.add_row("State", str(example.parent))
         facts.add_row("", _FORGETS)
     title = "Springtide is up. Ctrl-C stops it."
     if on.is_terminal:
