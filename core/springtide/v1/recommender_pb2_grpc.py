@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RecommenderServiceStub:
-    """Answers which items a user would want here and now.
+    """Recommends items for a user and a moment.
     """
 
     def __init__(self, channel):
@@ -53,25 +53,25 @@ class RecommenderServiceStub:
 
 
 class RecommenderServiceServicer:
-    """Answers which items a user would want here and now.
+    """Recommends items for a user and a moment.
     """
 
     def Recommend(self, request, context):
-        """Ranks all items for a user, or for somebody who has just touched the named items.
+        """Ranks all items for a user, or for somebody known only by the items of the current session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SimilarItems(self, request, context):
-        """Ranks all items by their cosine to one item. FAILED_PRECONDITION while no model serves.
+        """Ranks all items by the cosine of their vector to that of one item. FAILED_PRECONDITION while no model serves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Says why one item has its place for a user, here and now: all that goes into its score, and the strongest in words.
+        """Explains the score and the rank of one item for a user and a moment: all terms, and the largest ones in words.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +104,7 @@ def add_RecommenderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecommenderService:
-    """Answers which items a user would want here and now.
+    """Recommends items for a user and a moment.
     """
 
     @staticmethod

@@ -61,13 +61,17 @@ class Trainer:
 
     def run(self) -> None:
         """Train whenever a training is due, until ``stopping`` is set; a failure is logged, and tried again later."""
+        failure = ""
         while not self._stopping.wait(_POLL_S):
             try:
                 self.step(wall_ms())
+                failure = ""
             except TrainingStoppedError:
                 break
             except Exception as error:  # A store that is away for a while must not end the trainer.
-                logger.error("trainer_step_failed", exc_info=error)
+                if repr(error) != failure:  # Once, not at every try.
+                    logger.error("trainer_step_failed", exc_info=error)
+                failure = repr(error)
                 self._stopping.wait(_FIRST_RETRY_S)
         logger.info("trainer_stopped")
 
@@ -84,7 +88,7 @@ class Trainer:
         answered = {manifest.request_id for manifest in manifests}
         requests = []
         for request in self._folder.requests():
-            if request.request_id in answered:  # A crash came between publishing and closing it.
+            if request.request_id in answered:  # The trainer died between publishing and closing it.
                 self._folder.close(request.request_id)
             elif self._may_try(request.request_id):
                 requests.append(request)
@@ -199,9 +203,8 @@ class Trainer:
         """Publish the model, promoted or rejected, and return its version; also a baseline, if that is the best."""
         actor = f"trainer {this_actor()}"
         if verdict is None or verdict.is_promoted:
-            reason = (
-                artifact.manifest.training if verdict is None else f"{artifact.manifest.training}: {verdict.reason}"
-            )
+            training = artifact.manifest.training
+            reason = training if verdict is None else f"{training}: {verdict.reason}"
             return self._models.publish(artifact, actor=actor, reason=reason)
         version = self._models.publish(artifact, promote=False)
         self._models.reject(version, actor=actor, reason=verdict.reason)

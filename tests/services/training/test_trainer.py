@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from springtide.settings.model import (
     TrainingSettings,
 )
 from springtide.state import LiveState, StreamPosition
+from springtide_services.training import trainer as trainer_module
 from springtide_services.training.trainer import Trainer, train_once
 from springtide_services.training.training_folder import TrainingFolder
 from springtide_services.training.training_report import TrainingStoppedError
@@ -239,6 +241,30 @@ def test_a_trainer_that_is_told_to_stop_leaves_the_request_open(settings: Settin
     with pytest.raises(TrainingStoppedError):
         Trainer(settings, stopping).step(NOW_MS)
     assert [open_.request_id for open_ in folder.requests()] == [request.request_id]
+
+
+def test_a_store_that_is_away_is_logged_once_and_the_trainer_goes_on(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "_POLL_S", 0.01)
+    monkeypatch.setattr(trainer_module, "_FIRST_RETRY_S", 0.01)
+    write_checkpoint(settings)
+    requests = tmp_path / "training" / "requests"
+    requests.parent.mkdir()
+    requests.write_text("a file where the folder of requests should be")
+    stopping = threading.Event()
+    running = threading.Thread(target=Trainer(settings, stopping).run)
+    with capture_logs() as logs:
+        running.start()
+        time.sleep(0.5)
+        requests.unlink()
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "models" / "current.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        stopping.set()
+        running.join(30)
+    assert ModelStore(settings.model.url).current() == "000001"
+    assert [entry["event"] for entry in logs].count("trainer_step_failed") == 1
 
 
 def test_a_stopped_trainer_ends_its_loop(settings: Settings) -> None:
