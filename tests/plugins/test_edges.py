@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch_geometric.nn import MaxAggregation, MeanAggregation, SumAggregation
 
+from springtide.plugins.edge_sampling import draw_probabilities
 from springtide.plugins.edges import Edges
 
 NUM_SOURCES, NUM_TARGETS, NUM_EDGES, WIDTH = 7, 5, 20, 3
@@ -205,7 +206,8 @@ def test_sampling_by_age_goes_by_age_among_the_edges_of_a_target():
     source, target = torch.arange(6), torch.tensor([0, 0, 0, 1, 1, 1])
     ages = torch.tensor([2_010.0, 2_000.0, 1_990.0, 20.0, 10.0, 0.0])
     edges = Edges(source, target, torch.ones(6), ages, torch.ones(6), torch.full((2,), 3.0))
-    one, other = (edges._chances(10.0)[0][edges.target == place] for place in (0, 1))
+    probability = draw_probabilities(target, torch.tensor([3, 3]), ages, 10.0)
+    one, other = probability[:3], probability[3:]
     torch.testing.assert_close(one, other)
     block, nodes = edges.block(torch.tensor([1, 0]), 2, torch.Generator().manual_seed(0), half_life_days=10.0)
     assert block.pointers.tolist() == [0, 2, 4]
