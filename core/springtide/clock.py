@@ -1,5 +1,6 @@
 """Time as a value: wall time in milliseconds, durations as monotonic deadlines."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -18,14 +19,23 @@ class Deadline:
     """A moment on the monotonic clock by which something must be done.
 
     Attributes:
-        at_s: Seconds on ``time.monotonic()``'s clock.
+        at_s: Seconds on ``time.monotonic()``'s clock, finite; where nothing is ever due, use None for the deadline.
+
+    Raises:
+        ValueError: If the moment is not finite, or the budget of ``after`` negative.
     """
 
     at_s: float
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.at_s):
+            raise ValueError(f"deadline: wanted a finite number of seconds, got {self.at_s}")
+
     @classmethod
     def after(cls, budget_s: float) -> "Deadline":
-        """Return the deadline ``budget_s`` seconds from now."""
+        """Return the deadline ``budget_s`` seconds from now; 0 or more."""
+        if budget_s < 0:
+            raise ValueError(f"budget_s: wanted 0 or more seconds, got {budget_s}")
         return cls(time.monotonic() + budget_s)
 
     def remaining_s(self) -> float:

@@ -1,6 +1,6 @@
-"""Interactions as a part sees them: the moment, what came in, and what one user did."""
+"""Interactions as parts see them: the moment, what entered the graph, and one user's history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The moment and its circumstances, as a request or an event gives them.
+    """A time and its circumstances, as a request or an event gives them.
 
     Attributes:
         timestamp_ms: Milliseconds since the Unix epoch.
-        place: Region, store or country; empty when not known.
-        weather: Condition in words; empty when not known.
-        attributes: Anything else, ``time_zone`` (an IANA name) among it.
+        place: Region, store or country; empty if unknown.
+        weather: Weather condition; empty if unknown.
+        attributes: Other circumstances by name, such as ``time_zone`` (an IANA name).
     """
 
     timestamp_ms: int
@@ -24,7 +24,7 @@ class Moment:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def circumstance(self, key: str) -> str:
-        """Return a circumstance by the name that events give it in their context map; empty when not known."""
+        """Return a circumstance by the name that it has in the context map of events; empty if unknown."""
         if key == "place" and self.place:
             return self.place
         if key == "weather" and self.weather:
@@ -37,8 +37,8 @@ class Circumstances:
     """One circumstance of many interactions, such as their places.
 
     Attributes:
-        codes: int32 ``[n]``, position in ``values``; -1 where it is not known.
-        values: The words that events use.
+        codes: int32 ``[n]``, index in ``values``; -1 where it is unknown.
+        values: The distinct values, as events spell them.
     """
 
     codes: npt.NDArray[np.int32]
@@ -47,30 +47,40 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class ItemGroups:
-    """What items belong to, from the coarse to the fine: department, category, product type.
+    """Groups of items, from coarse to fine levels: department, category, product type.
 
     Attributes:
         names: Attribute of each level.
-        codes: For each level, int32 ``[num_items]``, the item's group; -1 where it has none.
+        codes: For each level, int32 ``[num_items]``, group of each item; -1 where it has none.
         sizes: Number of groups of each level.
+
+    Raises:
+        ValueError: If they differ in the number of levels, or the levels in the number of items.
     """
 
     names: Sequence[str] = ()
     codes: Sequence[npt.NDArray[np.int32]] = ()
     sizes: Sequence[int] = ()
 
+    def __post_init__(self) -> None:
+        refuse_unequal_lengths(names=self.names, codes=self.codes, sizes=self.sizes)
+        refuse_unequal_lengths(**dict(zip(self.names, self.codes, strict=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Interactions as they enter the graph, for the context weights to learn from; all positive, in stream order.
+    """Positive interactions as they enter the graph, in stream order: what context weights learn from.
 
     Attributes:
         user_rows: int32 ``[n]``.
         item_rows: int32 ``[n]``.
         timestamps_ms: int64 ``[n]``.
         weights: float32 ``[n]``, edge weights.
-        circumstances: Those that the weights ask for (``ContextWeight.context_keys``), by key: from the events' context
-            maps, or else from the users' attributes of that name.
+        circumstances: The circumstances that context weights need (``ContextWeight.context_keys``), by key. They come
+            from the events' context maps, or else from the users' attributes of that name.
+
+    Raises:
+        ValueError: If the columns differ in length.
     """
 
     user_rows: npt.NDArray[np.int32]
@@ -79,26 +89,40 @@ class Observed:
     weights: npt.NDArray[np.float32]
     circumstances: Mapping[str, Circumstances] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        refuse_unequal_lengths(
+            user_rows=self.user_rows,
+            item_rows=self.item_rows,
+            timestamps_ms=self.timestamps_ms,
+            weights=self.weights,
+            **{f"circumstances[{key!r}]": column.codes for key, column in self.circumstances.items()},
+        )
+
     def __len__(self) -> int:
         return len(self.item_rows)
 
-    def moment(self, position: int) -> Moment:
+    def moment(self, index: int) -> Moment:
         """Return the moment of one interaction, with its circumstances."""
         known = {
-            key: of.values[of.codes[position]] for key, of in self.circumstances.items() if of.codes[position] >= 0
+            key: column.values[column.codes[index]]
+            for key, column in self.circumstances.items()
+            if column.codes[index] >= 0
         }
         place, weather = known.pop("place", ""), known.pop("weather", "")
-        return Moment(int(self.timestamps_ms[position]), place, weather, known)
+        return Moment(int(self.timestamps_ms[index]), place, weather, known)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One user's own positive interactions, newest first.
+    """One user's positive interactions, newest first.
 
     Attributes:
         item_rows: int32 ``[n]``.
         timestamps_ms: int64 ``[n]``, descending.
         weights: float32 ``[n]``.
+
+    Raises:
+        ValueError: If the columns differ in length.
     """
 
     item_rows: npt.NDArray[np.int32]
@@ -108,10 +132,14 @@ class History:
         default_factory=list, init=False, repr=False, compare=False
     )
 
-    def distinct(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Return the distinct items, int32 ``[m]`` ascending, and each event's position in them, int64 ``[n]``.
+    def __post_init__(self) -> None:
+        if not len(self.item_rows) == len(self.timestamps_ms) == len(self.weights):  # Written out: it is made often.
+            refuse_unequal_lengths(item_rows=self.item_rows, timestamps_ms=self.timestamps_ms, weights=self.weights)
 
-        Found once and kept: a history is asked again and again, at other moments.
+    def distinct(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the distinct items, int32 ``[m]`` ascending, and each interaction's index in them, int64 ``[n]``.
+
+        Cached: one history is used for many moments.
         """
         if not self._distinct:
             items, inverse = np.unique(self.item_rows, return_inverse=True)
@@ -119,6 +147,14 @@ class History:
         return self._distinct[0]
 
     def before(self, timestamp_ms: int) -> "History":
-        """Return the part of the history that lies strictly before a moment."""
+        """Return the part of the history that lies strictly before a time."""
         first = int(np.searchsorted(-self.timestamps_ms, -timestamp_ms, side="right"))
         return History(self.item_rows[first:], self.timestamps_ms[first:], self.weights[first:])
+
+
+def refuse_unequal_lengths(**columns: Sized) -> None:
+    """Raise ValueError if columns differ in length, naming each with its length."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"wanted columns of one length, got {found}")

@@ -97,10 +97,17 @@ class Plan:
     Attributes:
         mode: How to train.
         request_id: The request that it answers; empty if it is due by the schedule.
+
+    Raises:
+        ValueError: If there is no such mode.
     """
 
     mode: TrainingMode
     request_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mode not in TRAINING_MODES:
+            raise ValueError(f"no training mode {self.mode!r} (choices: {', '.join(sorted(TRAINING_MODES))})")
 
 
 def decide(

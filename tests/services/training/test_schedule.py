@@ -115,3 +115,8 @@ def test_the_gap_is_that_of_the_latest_training_of_vectors() -> None:
     retrained = made(1, "retrain", fine_tune_gap=0.5)
     assert PastTrainings.of([retrained, made(2, "refit"), made(3, "baseline")]).fine_tune_gap == 0.5
     assert PastTrainings.of([retrained, made(2, "retrain")]).fine_tune_gap == 0.0
+
+
+def test_plan_refuses_an_unknown_mode():
+    with pytest.raises(ValueError, match=r"no training mode 'again' \(choices: fine_tune, refit, retrain\)"):
+        Plan("again")
