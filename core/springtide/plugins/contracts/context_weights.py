@@ -67,6 +67,18 @@ class ContextWeight:
         factors: The terms, each with its own exponent, in the order of every array below.
         context_keys: Circumstances that the weight looks at. They are kept with every edge, so that exponents can be
             learned.
+
+    Example:
+        >>> class Weekend(ContextWeight):
+        ...     def bucket(self, moment):
+        ...         return moment.timestamp_ms // 86_400_000 % 7 in (2, 3)  # Day 0, 1970-01-01, was a Thursday.
+        ...
+        ...     def item_log_lifts(self, moment, num_items):
+        ...         lifts = np.ones((len(self.factors), num_items), np.float32)  # [num_factors, num_items]
+        ...         lifts[0, 0] = 2.0 if self.bucket(moment) else 0.5
+        ...         return np.log(lifts)
+        >>> Weekend().item_log_lifts(Moment(timestamp_ms=2 * 86_400_000), num_items=3).round(2)
+        array([[0.69, 0.  , 0.  ]], dtype=float32)
     """
 
     factors: tuple[Factor, ...] = (Factor("lift"),)
