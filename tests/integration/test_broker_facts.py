@@ -218,7 +218,7 @@ def test_what_a_transaction_took_back_is_not_read_and_its_marker_is_no_lag(kafka
 
 @pytest.mark.kafka
 def test_new_partitions_are_read_without_a_restart(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_ASK_EVERY_S", 0.2)
+    monkeypatch.setattr(source, "_TOPIC_CHECK_S", 0.2)
     settings = Settings(kafka=kafka)
     loop = IngestLoop(settings, LiveState(settings, {}), None)
     loop.start()

@@ -374,7 +374,7 @@ def test_recreated_topic_is_named_and_stops_ingest(fresh_kafka: Callable[..., Ka
 def test_topic_recreated_under_a_running_loop_is_noticed(
     fresh_kafka: Callable[..., KafkaSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "_ASK_EVERY_S", 0.2)
+    monkeypatch.setattr(source, "_TOPIC_CHECK_S", 0.2)
     settings = _settings(fresh_kafka(num_partitions=1))
     with _running(settings, LiveState(settings, {})) as loop:
         _until(lambda: loop.is_caught_up)
