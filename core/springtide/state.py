@@ -172,6 +172,22 @@ class LiveState:
             self.circumstances.read(_features_of(views, order), users, view.nodes(USER)),
         )
 
+    def has_interacted(
+        self, view: GraphView, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.bool_]:
+        """Return whether each user has a positive interaction with the item beside it, bool ``[n]``.
+
+        Args:
+            view: View of the graph.
+            user_rows: int32 ``[n]``; -1 for a user that the graph does not have, who has no interactions.
+            item_rows: int32 ``[n]``; -1 for an item that the graph does not have.
+        """
+        known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
+        has = np.zeros(len(user_rows), bool)
+        for relation in self.rules.positive_relations:
+            has[known] |= view.edges(self.rules.edge_type(relation)).has(user_rows[known], item_rows[known])
+        return has
+
     def snapshot(self) -> StateSnapshot:
         """Return a snapshot for a checkpoint; called by the thread that applies events, between two batches."""
         view = self.graph.view()

@@ -117,6 +117,14 @@ def test_all_positive_interactions_come_back_sorted_by_time():
     assert len(new_state().positive_interactions(new_state().graph.view())) == 0
 
 
+def test_only_positive_interactions_count_as_interacted():
+    state = new_state()
+    state.apply(EventBatch(INTERACTIONS))
+    users, items = np.array([0, 0, 1, 1, -1, 0], np.int32), np.array([0, 1, 0, 1, 0, -1], np.int32)
+    has = state.has_interacted(state.graph.view(), users, items)
+    assert has.tolist() == [True, True, False, True, False, False]  # Bob dislikes x; -1 is unknown.
+
+
 def test_relations_become_edges_of_their_own_types():
     state = new_state()
     relations = [Relation("item", "x", "in", "shop", "s", 5, 0.5), Relation("user", "a", "follows", "user", "b", 6)]

@@ -1,13 +1,14 @@
-"""The promotion gate: whether a model may serve, by what it would have answered on the latest stretch of the stream.
+"""The promotion gate: decides whether a model may serve, by replaying the latest slice of the stream.
 
-A training leaves out the latest slice at first. The candidate, as it was before it learned the slice, is asked for
-interactions of it beside the model that serves and the baselines, all of them live and as of each interaction's own
-moment (``evaluation.replay``). It may serve if it is not significantly worse than the one that serves, and its mean is
-not below that of the best baseline.
+A training leaves out the latest slice at first. The candidate, as it was before it learned that slice, ranks the
+interactions of the slice beside the champion (the model that serves) and the baselines. All are live: they rank each
+interaction as of its own moment (``protocols.replay``). The candidate is promoted if it is not significantly worse than
+the champion and its mean is not below that of the best baseline.
 
-The exponents were learned on a sample of the same slice: a dozen numbers on hundreds of interactions or more, which
-favours the candidate by less than chance does. A fine-tuning's candidate is the model that it went on from, over the
-graph of now and with new exponents, and a refit's has new exponents alone: they are judged by what they change.
+The candidate's exponents were learned on a sample of the same slice. They are a dozen numbers learned from hundreds of
+interactions or more, so this favours the candidate by less than the standard error. The candidate of a fine-tuning is
+its base model on the present graph with new exponents, and that of a refit has new exponents only: each is judged by
+what it changes.
 """
 
 import time
@@ -21,8 +22,10 @@ import structlog
 
 from springtide.checkpoint import Checkpoint
 from springtide.errors import SpringtideError
+from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.measures.significance import Comparison, compare
-from springtide.evaluation.protocols.replay import Contestant, Replayed, replay
+from springtide.evaluation.protocols.contestants import Contestant
+from springtide.evaluation.protocols.replay import ReplayResult, replay
 from springtide.graph.applying import USER
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Baseline
@@ -35,10 +38,9 @@ from springtide.training.loop import OnProgress
 
 logger = structlog.stdlib.get_logger(__name__)
 
-K = 20
 CANDIDATE = "candidate"
 CHAMPION = "champion"
-_NUM_REFITS = 4  # Of each baseline on the way: a slice of weeks is never more than some days ahead of its fit.
+_NUM_REFITS = 4  # Of each baseline during the replay: on a slice of weeks, a fit is never older than some days.
 _DIGITS = 6
 
 Scores = npt.NDArray[np.float64]
@@ -46,17 +48,18 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate found.
+    """The decision of the gate.
 
     Attributes:
         is_promoted: Whether the candidate may serve.
         reason: Why, in words.
-        report: All of it, for the model's manifest. ``verdict`` (``promoted``, ``rejected``, ``not judged``) and
-            ``reason``; of what was asked ``metric``, ``segment``, ``questions``, ``new_questions``, ``after_ms``,
-            ``seconds``; ``contestants`` with the means of all questions and of those about items new to their users;
-            ``champion`` and ``best_baseline`` with the candidate's difference from them; ``fine_tune_gap``, how far, as
-            a share, a fine-tuned champion is behind a candidate that is made from scratch.
-        baseline: The baseline that is better than the candidate and than the model that serves; None if none is.
+        report: The details, for the model's manifest. ``verdict`` is ``promoted``, ``rejected`` or ``not judged``;
+            ``reason`` as above. ``metric``, ``segment``, ``questions`` (ranked interactions), ``new_questions`` (those
+            whose item was new to the user), ``after_ms`` and ``seconds`` describe the replay. ``contestants`` has the
+            means of all interactions and of those with new items. ``champion`` and ``best_baseline`` have the
+            candidate's difference from them. ``fine_tune_gap`` is how far a fine-tuned champion is behind a candidate
+            that was trained from scratch, as a share of the candidate's mean.
+        baseline: Name of a baseline that is better than the candidate and the champion; None if there is none.
     """
 
     is_promoted: bool
@@ -74,43 +77,26 @@ def judge(
     *,
     on_progress: OnProgress | None = None,
 ) -> Verdict:
-    """Judge a candidate on what came after all that it and the champion have learned.
+    """Judge a candidate on the interactions after everything that it and the champion have learned.
 
-    Where too little came since the champion learned, the champion is left out; where too little came since the
-    candidate did, nothing can be told, and it is promoted.
+    If there are too few interactions since the champion's, the champion is left out. If there are too few since the
+    candidate's, there is nothing to judge by, and the candidate is promoted.
 
     Args:
         state: All events; nobody may write to it meanwhile.
         candidate: A model that has not learned the latest interactions.
         champion: The version that serves; None if none does.
-        settings: The gate's, the context weights'.
-        plugins: Where baselines and parts come from.
-        on_progress: Told of the questions.
+        settings: Settings of the gate and the context weights.
+        plugins: Plugins that offer baselines and parts.
+        on_progress: Called with the progress of the replay.
     """
     started = time.perf_counter()
     gate = settings.gate
-    times = state.positive_interactions(state.graph.view()).timestamps_ms
-    after_ms, left_out = _newest_ms(candidate), {}
-    num_events = _num_after(times, after_ms)
-    if champion is not None:
-        num_since = _num_after(times, max(after_ms, _newest_ms(champion)))
-        if num_since < gate.min_questions <= num_events:
-            left_out[CHAMPION] = f"only {num_since:,} interactions came after what it has learned"
-        else:
-            after_ms, num_events = max(after_ms, _newest_ms(champion)), num_since
+    after_ms, num_events, left_out = _judged_slice(state, candidate, champion, gate)
     if num_events < gate.min_questions:
-        return _not_judged(f"{num_events:,} interactions to ask for, fewer than {gate.min_questions:,}")
-    contestants = [Contestant(CANDIDATE, load_served(candidate, plugins))]
-    if champion is not None and not left_out:
-        try:
-            contestants.append(Contestant(CHAMPION, load_served(champion, plugins)))
-        except SpringtideError as error:  # A plugin that it was made with may be gone.
-            left_out[CHAMPION] = str(error)
-    contestants += [
-        Contestant(name, plugins.make("baseline", PartSettings(name=name, options=options)))
-        for name, options in gate.baselines.items()
-    ]
-    found = replay(
+        return _not_judged(f"{num_events:,} interactions to judge by, fewer than {gate.min_questions:,}")
+    contestants = _contestants(candidate, champion, gate, plugins, left_out)
+    result = replay(
         state,
         after_ms + 1,
         contestants,
@@ -121,28 +107,63 @@ def judge(
         num_refits=_NUM_REFITS,
         on_progress=on_progress,
     )
-    is_asked = found.is_new if gate.segment == "new" else np.ones(len(found), bool)
-    if np.count_nonzero(is_asked) < gate.min_questions:
-        num_asked = np.count_nonzero(is_asked)
-        return _not_judged(f"{num_asked:,} interactions with new items to ask for, fewer than {gate.min_questions:,}")
-    scores = {name: found.ndcg(name, K, is_new_only=gate.segment == "new") for name in found.ranks}
+    is_new_only = gate.segment == "new"
+    num_judged = int(result.is_new.sum()) if is_new_only else len(result)
+    if num_judged < gate.min_questions:
+        return _not_judged(f"{num_judged:,} interactions with new items to judge by, fewer than {gate.min_questions:,}")
+    scores = {name: result.ndcg(name, K, is_new_only=is_new_only) for name in result.ranks}
     verdict = _decide(scores, champion, candidate, left_out, gate, settings.training.seed)
-    about = {
+    details = {
         "metric": f"ndcg@{K}",
         "segment": gate.segment,
-        "questions": len(found),
-        "new_questions": int(found.is_new.sum()),
+        "questions": len(result),
+        "new_questions": int(result.is_new.sum()),
         "after_ms": after_ms,
-        "contestants": _means(found),
-        "left_out": {**left_out, **found.failures},
+        "contestants": _means(result),
+        "left_out": {**left_out, **result.failures},
         "seconds": round(time.perf_counter() - started, 3),
     }
-    logger.info("model_judged", verdict=verdict.report["verdict"], reason=verdict.reason, seconds=about["seconds"])
-    return Verdict(verdict.is_promoted, verdict.reason, {**verdict.report, **about}, verdict.baseline)
+    logger.info("model_judged", verdict=verdict.report["verdict"], reason=verdict.reason, seconds=details["seconds"])
+    return Verdict(verdict.is_promoted, verdict.reason, {**verdict.report, **details}, verdict.baseline)
+
+
+def _judged_slice(
+    state: LiveState, candidate: ModelArtifact, champion: ModelArtifact | None, gate: GateSettings
+) -> tuple[int, int, dict[str, str]]:
+    """Return the time after which interactions are judged, their number, and why the champion is left out, if it is."""
+    times = state.positive_interactions(state.graph.view()).timestamps_ms
+    after_ms = _newest_ms(candidate)
+    num_events = _num_after(times, after_ms)
+    if champion is None:
+        return after_ms, num_events, {}
+    after_both_ms = max(after_ms, _newest_ms(champion))
+    num_after_both = _num_after(times, after_both_ms)
+    if num_after_both < gate.min_questions <= num_events:
+        reason = f"only {num_after_both:,} interactions came after those it has learned"
+        return after_ms, num_events, {CHAMPION: reason}
+    return after_both_ms, num_after_both, {}
+
+
+def _contestants(
+    candidate: ModelArtifact,
+    champion: ModelArtifact | None,
+    gate: GateSettings,
+    plugins: Plugins,
+    left_out: dict[str, str],
+) -> list[Contestant]:
+    """Return who is replayed; a champion that cannot be loaded is added to ``left_out``."""
+    contestants = [Contestant(CANDIDATE, load_served(candidate, plugins))]
+    if champion is not None and not left_out:
+        try:
+            contestants.append(Contestant(CHAMPION, load_served(champion, plugins)))
+        except SpringtideError as error:  # For example, a plugin that it was made with is gone.
+            left_out[CHAMPION] = str(error)
+    baselines = {name: PartSettings(name=name, options=options) for name, options in gate.baselines.items()}
+    return contestants + [Contestant(name, plugins.make("baseline", part)) for name, part in baselines.items()]
 
 
 def _p_worse(difference: Comparison) -> float:
-    """Return how likely chance alone would make the candidate fall behind as far: the one-sided p."""
+    """Return the one-sided p-value: probability of falling at least this far behind by chance."""
     half = difference.p_value / 2
     return half if difference.difference < 0 else 1.0 - half
 
@@ -156,7 +177,7 @@ def _to_report(difference: Comparison) -> dict[str, float]:
     }
 
 
-def _words(difference: Comparison) -> str:
+def _in_words(difference: Comparison) -> str:
     return f"{difference.difference:+.4f} (95 % {difference.low:+.4f} to {difference.high:+.4f})"
 
 
@@ -168,48 +189,56 @@ def _decide(
     gate: GateSettings,
     seed: int,
 ) -> Verdict:
-    """Decide, given float64 ``[n]`` for each contestant: what each question was worth."""
+    """Decide, given the NDCG of each interaction for each contestant, float64 ``[n]``."""
     ours = scores[CANDIDATE]
     mean = float(ours.mean())
-    said, faults = [f"NDCG@{K} {mean:.4f} on {len(ours):,} questions"], []
+    findings, faults = [f"NDCG@{K} {mean:.4f} on {len(ours):,} questions"], []
     report: dict[str, Any] = {}
     if champion is not None and CHAMPION in scores:
         version = champion.manifest.version
         difference = compare(ours, scores[CHAMPION], seed=seed)
         report["champion"] = {"version": version, **_to_report(difference)}
-        said.append(f"{_words(difference)} against {version}")
+        findings.append(f"{_in_words(difference)} against {version}")
         if _p_worse(difference) < gate.significance:
             faults.append(f"worse than {version}, which serves")
         if candidate.manifest.training == "retrain" and vectors_by(champion) == "fine_tune" and mean > 0:
             report["fine_tune_gap"] = round(difference.difference / mean, _DIGITS)
     elif CHAMPION in left_out:
-        said.append(f"the model that serves is left out: {left_out[CHAMPION]}")
-    means = {name: float(of.mean()) for name, of in scores.items() if name in gate.baselines}
+        findings.append(f"the model that serves is left out: {left_out[CHAMPION]}")
+    means = {name: float(values.mean()) for name, values in scores.items() if name in gate.baselines}
     best = max(means, key=lambda name: means[name], default=None)
     baseline = None
     if best is not None:
         difference = compare(ours, scores[best], seed=seed)
         report["best_baseline"] = {"name": best, **_to_report(difference)}
-        said.append(f"{_words(difference)} against the best baseline, {best}")
+        findings.append(f"{_in_words(difference)} against the best baseline, {best}")
         if mean < means[best]:
             faults.append(f"behind {best}")
-            is_best = CHAMPION not in scores or float(scores[CHAMPION].mean()) < means[best]
-            baseline = best if is_best and CHAMPION not in left_out else None
+            beats_champion = CHAMPION not in scores or float(scores[CHAMPION].mean()) < means[best]
+            baseline = best if beats_champion and CHAMPION not in left_out else None
     verdict: Literal["promoted", "rejected"] = "rejected" if faults else "promoted"
-    reason = "; ".join([*faults, *said])
+    reason = "; ".join([*faults, *findings])
     return Verdict(not faults, reason, {"verdict": verdict, "reason": reason, **report}, baseline)
 
 
 def vectors_by(artifact: ModelArtifact) -> str:
-    """Return which kind of training made a model's vectors; a refit keeps those of the model before."""
+    """Return the training mode that made a model's vectors; a refit keeps the vectors of its base model."""
     manifest = artifact.manifest
     return str(manifest.graph_cut.get("vectors_by", manifest.training))
 
 
-def fitted_baseline(
+def fit_baseline(
     state: LiveState, name: str, settings: Settings, plugins: Plugins, checkpoint: Checkpoint | None = None
 ) -> ModelArtifact:
-    """Return a baseline of the gate, fitted on everything, as a version of the registry."""
+    """Return a baseline of the gate, fitted on all events, as a version for the model registry.
+
+    Args:
+        state: All events.
+        name: One of ``settings.gate.baselines``.
+        settings: Its options, under ``gate.baselines``.
+        plugins: Plugins that offer it.
+        checkpoint: The checkpoint that ``state`` was read from, for the manifest; None if there is none.
+    """
     view = state.graph.view()
     interactions = state.positive_interactions(view)
     options = settings.gate.baselines[name]
@@ -222,17 +251,17 @@ def _not_judged(reason: str) -> Verdict:
     return Verdict(True, reason, {"verdict": "not judged", "reason": reason})
 
 
-def _means(found: Replayed) -> dict[str, dict[str, float]]:
+def _means(result: ReplayResult) -> dict[str, dict[str, float]]:
     means = {}
-    for name in found.ranks:
-        values = found.ndcg(name, K)
-        means[name] = {"all": round(float(values.mean()), _DIGITS)}
-        if found.is_new.any():
-            means[name]["new"] = round(float(found.ndcg(name, K, is_new_only=True).mean()), _DIGITS)
+    for name in result.ranks:
+        means[name] = {"all": round(float(result.ndcg(name, K).mean()), _DIGITS)}
+        if result.is_new.any():
+            means[name]["new"] = round(float(result.ndcg(name, K, is_new_only=True).mean()), _DIGITS)
     return means
 
 
 def _newest_ms(artifact: ModelArtifact) -> int:
+    """Return the time of the newest interaction that a model has learned, milliseconds."""
     return int(artifact.manifest.graph_cut["newest_ms"])
 
 

@@ -1,4 +1,4 @@
-"""The `evaluate` command: models measured beside baselines."""
+"""The `evaluate` command: models and baselines, measured on the same data."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from springtide_services.cli.options import DatasetName, SettingsPath, load_sett
 
 
 class SplitName(StrEnum):
-    """How an evaluation cuts a data set in time."""
+    """How an evaluation splits a data set."""
 
     GLOBAL = "global"
     WALK_FORWARD = "walk-forward"
@@ -26,12 +26,12 @@ def evaluate(
         ),
     ] = None,
     settings: SettingsPath = None,
-    split: Annotated[SplitName, typer.Option(help="How the data is cut in time.")] = SplitName.GLOBAL,
+    split: Annotated[SplitName, typer.Option(help="How the data is split.")] = SplitName.GLOBAL,
     models: Annotated[
-        str, typer.Option(help="Measure these alone, with commas: default, cosine, or baselines.", metavar="NAMES")
+        str, typer.Option(help="Measure only these, with commas: default, cosine, or baselines.", metavar="NAMES")
     ] = "",
     all_baselines: Annotated[
-        bool, typer.Option("--all-baselines", help="Also those that take minutes: ease, slim, ials, bpr.")
+        bool, typer.Option("--all-baselines", help="Also measure baselines that take minutes: ease, slim, ials, bpr.")
     ] = False,
     encoder: Annotated[list[str] | None, typer.Option(help="Try this encoder; may be repeated.")] = None,
     aggregator: Annotated[
@@ -42,45 +42,48 @@ def evaluate(
     all_losses: Annotated[bool, typer.Option("--all-losses", help="Try every loss.")] = False,
     seed: Annotated[
         list[int] | None,
-        typer.Option(help="Of everything left to chance; may be repeated. That of the settings if absent."),
+        typer.Option(help="Random seed; may be repeated. Default: that of the settings."),
     ] = None,
     columns: Annotated[
-        str, typer.Option(help="Columns of files whose names are unusual: user=visitorid,item=itemid.", metavar="NAMES")
+        str, typer.Option(help="Names of columns in files: user=visitorid,item=itemid.", metavar="NAMES")
     ] = "",
     keep_cold: Annotated[
-        bool, typer.Option("--keep-cold", help="Keep users and items that the train part has too little of.")
+        bool, typer.Option("--keep-cold", help="Keep users and items with too few interactions in the training set.")
     ] = False,
     days: Annotated[
-        int | None, typer.Option(min=1, help="Of a prequential replay; the last 30, or a tenth of a short data set.")
+        int | None,
+        typer.Option(min=1, help="Days of a prequential replay. Default: 30, or the last tenth of a short data set."),
     ] = None,
-    questions: Annotated[int, typer.Option(min=1, help="Of a prequential replay.")] = 2_000,
+    questions: Annotated[int, typer.Option(min=1, help="Number of events that a prequential replay ranks.")] = 2_000,
     results: Annotated[
-        Path, typer.Option(help="Where results are kept, so that the same command goes on.", metavar="PATH")
+        Path, typer.Option(help="Results file; run the same command again to continue.", metavar="PATH")
     ] = Path("springtide-state/evaluation.jsonl"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what was measured before.")] = False,
-    segments: Annotated[bool, typer.Option("--segments", help="Also print kinds of users and items apart.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
+    segments: Annotated[bool, typer.Option("--segments", help="Also print segments of users and items.")] = False,
     metrics: Annotated[
-        bool, typer.Option("--metrics", help="Also print the other metrics, those beyond accuracy among them.")
+        bool, typer.Option("--metrics", help="Also print the other metrics, those beyond accuracy included.")
     ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a README.")] = False,
-    json: Annotated[Path | None, typer.Option("--json", help="Also write the rows here.", metavar="PATH")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the rows here.", metavar="PATH")] = None,
-    plots: Annotated[Path | None, typer.Option("--plots", help="Also draw pictures here.", metavar="FOLDER")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the rows as JSON.", metavar="PATH")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the rows as CSV.", metavar="PATH")] = None,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="Also draw plots into this folder.", metavar="FOLDER")
+    ] = None,
 ) -> None:
-    """Measure models beside baselines, on public data sets or on your own events."""
+    """Measure models and baselines, on public data sets or on your own events."""
     loaded = load_settings(settings)
     from springtide.evaluation.data.event_tables import parse_columns
-    from springtide.evaluation.plan import Choice
+    from springtide.evaluation.plan import ModelChoice
     from springtide_services.evaluation.evaluate import Output, evaluate_and_show
-    from springtide_services.evaluation.runs import EvaluationScope
+    from springtide_services.evaluation.runs import SplitOptions
 
     named = [name.strip() for name in models.split(",") if name.strip()] or None
     evaluate_and_show(
         list(dict.fromkeys(dataset or [name.value for name in DatasetName])),
         loaded,
-        Choice(encoder or (), aggregator or (), loss or (), all_encoders, all_losses, named, all_baselines),
+        ModelChoice(encoder or (), aggregator or (), loss or (), all_encoders, all_losses, named, all_baselines),
         results,
-        asked=EvaluationScope(split.value, keep_cold, days, questions),
+        split=SplitOptions(split.value, keep_cold, days, questions),
         seeds=seed or (),
         columns=parse_columns(columns) if columns else None,
         is_fresh=fresh,

@@ -1,4 +1,4 @@
-"""The `prove` command: what the context weights recover of a known truth, and what they are worth."""
+"""The `prove` command: what the context weights recover of a known ground truth, and what they add on real data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,23 +10,27 @@ from springtide_services.cli.options import SettingsPath, load_settings
 
 def prove(
     settings: SettingsPath = None,
-    events: Annotated[int, typer.Option(help="Interactions of each simulated market; 0 for no simulation.")] = 200_000,
+    events: Annotated[
+        int, typer.Option(help="Number of interactions of each simulated market; 0 for no simulation.")
+    ] = 200_000,
     month: Annotated[
-        list[int] | None, typer.Option(help="Walk the Complete Journey to the end of this month; may be repeated.")
+        list[int] | None,
+        typer.Option(help="Train on the Complete Journey up to the end of this month; may be repeated."),
     ] = None,
     fine_tune: Annotated[
         str | None,
-        typer.Option(help="Walk through this data set, training from scratch and fine-tuning.", metavar="DATASET"),
+        typer.Option(help="Compare fine-tuning with training from scratch on this data set.", metavar="DATASET"),
     ] = None,
     results: Annotated[
-        Path, typer.Option(help="Where results are kept, so that the same command goes on.", metavar="PATH")
+        Path, typer.Option(help="Results file; run the same command again to continue.", metavar="PATH")
     ] = Path("springtide-state/walk-forward.jsonl"),
 ) -> None:
-    """Measure the context weights: on a simulated market whose truth is known, and month by month on a real one."""
-    from springtide.plugins.loading import load_checked_plugins
-    from springtide_services.evaluation.prove import show_effects, show_fine_tuning, show_months, show_recovery
-
+    """Measure the context weights: on simulated markets with a known ground truth, and on a real one by month."""
     loaded = load_settings(settings)
+    from springtide.plugins.loading import load_checked_plugins
+    from springtide_services.evaluation.prove_dataset import show_fine_tuning, show_months
+    from springtide_services.evaluation.prove_simulation import show_effects, show_recovery
+
     plugins = load_checked_plugins(loaded)
     if events:
         show_recovery(events, loaded, plugins)

@@ -13,21 +13,19 @@ def tune(
     settings: SettingsPath = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to search.")] = 10.0,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="How many trials in all; as many as fit into the time if absent.")
+        int | None, typer.Option(min=1, help="Number of trials in all. Default: as many as fit into the time.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of trials.")] = 0,
-    out: Annotated[Path, typer.Option(help="Where the settings that were found go.", metavar="PATH")] = Path(
-        "tuned.toml"
-    ),
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the search.")] = 0,
+    out: Annotated[Path, typer.Option(help="File for the best settings.", metavar="PATH")] = Path("tuned.toml"),
     study: Annotated[
-        Path, typer.Option(help="Where trials are kept, so that the same command goes on.", metavar="PATH")
+        Path, typer.Option(help="Trials file; run the same command again to continue.", metavar="PATH")
     ] = Path("springtide-state/tuning.jsonl"),
     columns: Annotated[
         str,
-        typer.Option(help="Columns of a file whose names are unusual: user=visitorid,item=itemid.", metavar="NAMES"),
+        typer.Option(help="Names of columns in a file: user=visitorid,item=itemid.", metavar="NAMES"),
     ] = "",
 ) -> None:
-    """Search for better settings on your data, judged by what comes last before the part that `evaluate` tests on."""
+    """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
     loaded = load_settings(settings)
     from springtide.evaluation.data.event_tables import parse_columns
     from springtide_services.evaluation.tune import tune_and_write

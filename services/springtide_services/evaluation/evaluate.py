@@ -1,23 +1,25 @@
-"""The `evaluate` command: models measured beside baselines, and what was found in tables, files and pictures."""
+"""The `evaluate` command: measures models and baselines, and prints, writes and draws the report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from rich.console import Console
 
 from springtide.errors import SettingsError, TrainingError
 from springtide.evaluation.data.datasets import Dataset, fetch
 from springtide.evaluation.measures.measurement import ALL, NEW, SEGMENTS
-from springtide.evaluation.plan import Choice, model_name, plan_baselines, plan_sections
+from springtide.evaluation.plan import ModelChoice, model_name, plan_baselines, plan_sections
 from springtide.evaluation.protocols.prequential import FROZEN
-from springtide.evaluation.results import Result, ResultsFile
+from springtide.evaluation.results import Result, ResultsFile, RunKey
 from springtide.evaluation.splits.cuts import PREQUENTIAL
 from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.model import Settings
-from springtide_services.evaluation.files import to_csv, to_json
+from springtide_services.evaluation.exports import to_csv, to_json
+from springtide_services.evaluation.plots import check_matplotlib, draw_all
 from springtide_services.evaluation.report import Report
-from springtide_services.evaluation.runs import EvaluationScope, plan_runs, run_all
+from springtide_services.evaluation.runs import SplitOptions, plan_runs, run_all
 from springtide_services.evaluation.sources import source_of
 from springtide_services.evaluation.tables import (
     metrics_table,
@@ -31,15 +33,15 @@ from springtide_services.terminal import console, progress
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where what was found goes.
+    """How the report is printed, and where it is written.
 
     Attributes:
-        as_markdown: Whether to print tables for a README, in place of those for people.
-        has_segments: Whether to print the finer segments, too.
-        has_metrics: Whether to print the other metrics, too.
-        json_path: Where the rows are written as JSON, if anywhere.
-        csv_path: Where they are written as CSV, if anywhere.
-        plots_folder: Where pictures go, if anywhere.
+        as_markdown: Whether to print Markdown tables in place of those for the terminal.
+        has_segments: Whether to print the finer segments too.
+        has_metrics: Whether to print the other metrics too.
+        json_path: File for the rows as JSON; None for none.
+        csv_path: File for the rows as CSV; None for none.
+        plots_folder: Folder for plots; None for none.
     """
 
     as_markdown: bool = False
@@ -50,86 +52,104 @@ class Output:
     plots_folder: Path | None = None
 
 
-_AS_USUAL, _FOR_PEOPLE = EvaluationScope(), Output()
+_DEFAULT_SPLIT, _DEFAULT_OUTPUT = SplitOptions(), Output()
 
 
 def evaluate_and_show(
     datasets: Sequence[str],
     settings: Settings,
-    choice: Choice,
+    choice: ModelChoice,
     results_path: Path,
     *,
-    asked: EvaluationScope = _AS_USUAL,
+    split: SplitOptions = _DEFAULT_SPLIT,
     seeds: Sequence[int] = (),
     columns: Mapping[str, str] | None = None,
     is_fresh: bool = False,
-    output: Output = _FOR_PEOPLE,
+    output: Output = _DEFAULT_OUTPUT,
     fetch_dataset: Callable[[str], Dataset] = fetch,
 ) -> None:
-    """Measure models beside baselines, and print a line for each; what was measured before is not measured again.
+    """Measure models and baselines, and show the report; runs in the results file are not measured again.
 
     Args:
-        datasets: Names of data sets or paths of files, each once.
-        settings: Parts, steps and rates.
-        choice: Which models to measure.
-        results_path: Where results are kept.
-        asked: How it is measured.
-        seeds: Each model is measured with each of them; with that of the settings if there are none.
-        columns: Of files, the column of each role; those with usual names need not be named.
-        is_fresh: Whether to measure all again.
-        output: Where what was found goes.
-        fetch_dataset: Gives a data set by its name.
+        datasets: Names of public data sets or paths of files, each once.
+        settings: Settings of the model: parts, steps and rates.
+        choice: Which models and baselines to measure.
+        results_path: The results file.
+        split: How the data sets are split.
+        seeds: Seeds of each model; that of the settings if empty.
+        columns: Column names by role, for files; see ``read_interactions_file``.
+        is_fresh: Whether to measure everything again.
+        output: How the report is printed and written.
+        fetch_dataset: Returns a public data set by its name.
 
     Raises:
         DatasetError: If a data set cannot be fetched or read.
-        UnknownPartError: If a part is named that no plugin offers.
-        SettingsError: If the settings' own parts cannot work, or a file cannot be written or holds something else.
-        TrainingError: If not one model could be measured.
+        UnknownPartError: If no plugin offers a named part.
+        SettingsError: If the settings' parts cannot work, or a file cannot be read or written.
+        TrainingError: If no model could be measured.
     """
     if output.plots_folder is not None:
-        from springtide_services.evaluation.plots import check_matplotlib
-
-        check_matplotlib()  # Before the minutes that the measuring takes.
+        check_matplotlib()  # Before the minutes that measuring takes.
     plugins = load_checked_plugins(settings)
     sections = plan_sections(settings, plugins, choice)
     baselines, left_out = plan_baselines(plugins, choice)
-    models = {model_name(of): of for section in sections for of in section.models.values()}
-    sources = [source_of(named, columns, fetch_dataset) for named in datasets]
-    of_seeds = list(dict.fromkeys(seeds)) or [settings.training.seed]
-    runs = {source: plan_runs(source, models.values(), baselines, of_seeds, asked, plugins) for source in sources}
+    models = {model_name(model): model for section in sections for model in section.models.values()}
+    sources = [source_of(name, columns, fetch_dataset) for name in datasets]
+    seeds = list(dict.fromkeys(seeds)) or [settings.training.seed]
+    runs = {source: plan_runs(source, models.values(), baselines, seeds, split, plugins) for source in sources}
     results = ResultsFile(results_path)
     if is_fresh:
-        results.forget({run.key for of_source in runs.values() for run in of_source})
+        results.forget({run.key for source_runs in runs.values() for run in source_runs})
     with progress(console(stderr=True)) as bars:
-        for name, reason in left_out.items():
-            bars.console.print(f"{name} is left out: {reason}", markup=False)
-        found = run_all(runs, results, asked, settings, plugins, bars)
-    by_model: dict[tuple[str, str], list[Result]] = {}
-    for key, result in found.items():
-        by_model.setdefault((key.dataset, key.model), []).append(result)
+        _print_left_out(left_out, bars.console)
+        by_key = run_all(runs, results, split, settings, plugins, bars)
     report = Report(
         [source.name for source in sources],
         sections,
-        [wanted.name for wanted in baselines],
-        by_model,
+        [baseline.name for baseline in baselines],
+        _by_model(by_key),
         results.arrays,
         left_out,
-        asked.split,
-        {name: [f"{name}{FROZEN}"] for name in models} if asked.split == PREQUENTIAL else {},
+        split.split,
+        {name: [f"{name}{FROZEN}"] for name in models} if split.split == PREQUENTIAL else {},
     )
     _write(report, output)
-    if output.as_markdown:
-        typer.echo(to_markdown(report))
-    else:
-        for source in sources:
-            _print(report, source.name, output)
-    if all(report.failures(source.name).keys() >= set(report.models) for source in sources) or (
-        models and all(report.failures(source.name).keys() >= models.keys() for source in sources)
-    ):
+    _print(report, output)
+    _check_measured(report, models.keys() or report.models)
+
+
+def _print_left_out(left_out: Mapping[str, str], on: Console) -> None:
+    for name, reason in left_out.items():
+        on.print(f"{name} is left out: {reason}", markup=False)
+
+
+def _check_measured(report: Report, models: Iterable[str]) -> None:
+    """Check that at least one of the models was measured on at least one data set.
+
+    Raises:
+        TrainingError: If none was.
+    """
+    if all(report.failures(dataset).keys() >= set(models) for dataset in report.datasets):
         raise TrainingError("not one model could be measured")
 
 
-def _print(report: Report, dataset: str, output: Output) -> None:
+def _by_model(results: Mapping[RunKey, Result]) -> dict[tuple[str, str], list[Result]]:
+    """Return the results of all seeds and blocks, by data set and model."""
+    by_model: dict[tuple[str, str], list[Result]] = {}
+    for key, result in results.items():
+        by_model.setdefault((key.dataset, key.model), []).append(result)
+    return by_model
+
+
+def _print(report: Report, output: Output) -> None:
+    if output.as_markdown:
+        typer.echo(to_markdown(report))
+        return
+    for dataset in report.datasets:
+        _print_dataset(report, dataset, output)
+
+
+def _print_dataset(report: Report, dataset: str, output: Output) -> None:
     on = console()
     on.print(terminal_table(report, dataset))
     for line in verdicts(report, dataset):
@@ -155,9 +175,7 @@ def _write(report: Report, output: Output) -> None:
         if output.csv_path is not None:
             output.csv_path.write_text(to_csv(report), encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"what was found cannot be written: {error}") from error
+        raise SettingsError(f"the report cannot be written: {error}") from error
     if output.plots_folder is not None:
-        from springtide_services.evaluation.plots import draw_all
-
         for path in draw_all(report, output.plots_folder):
             console(stderr=True).print(f"drawn: {path}", markup=False)

@@ -1,4 +1,4 @@
-"""What an evaluation found, as pictures: over time, by segment, and whether scores mean what they say."""
+"""The plots of an evaluation: NDCG by segment, NDCG over time, and the reliability of scores."""
 
 import importlib.util
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _OURS = ("#2f7d4f", "#b5612a", "#5d4a8a", "#1f2d3a")
 _OTHERS = ("#9aa5b1", "#7d8ea1", "#b9a88f", "#a58f9f", "#8fa59a")
-_DASHES = ("-", "--", ":")  # Of the baselines, whose colours are alike.
+_DASHES = ("-", "--", ":")  # Of the baselines, whose colours are similar.
 _DPI = 130
-_MOST_BASELINES = 3  # Beside the models: more lines cannot be told apart.
-_DAYS_BY_DAY = 14  # A longer stretch is drawn week by week.
+_MAX_BASELINES = 3  # The best ones: more lines are hard to distinguish.
+_MAX_DAILY_DAYS = 14  # A longer period is drawn week by week.
 
 
 def check_matplotlib() -> None:
-    """Check that pictures can be drawn.
+    """Check that matplotlib is installed.
 
     Raises:
         SettingsError: If matplotlib is missing.
@@ -38,19 +38,19 @@ def check_matplotlib() -> None:
 
 
 def draw_all(report: Report, folder: Path) -> Iterator[Path]:
-    """Draw what there is to draw of each data set, and give the path of each PNG.
+    """Draw the plots of each data set as PNG files, and give the path of each.
 
     Raises:
         SettingsError: If a file cannot be written.
     """
     for dataset in report.datasets:
         models = _shown(report, dataset)
-        pictures = {"segments": _segments(report, dataset, models)}
+        plots = {"segments": _segments(report, dataset, models)}
         if report.split in (WALK_FORWARD, PREQUENTIAL):
-            pictures["over-time"] = _over_time(report, dataset, models)
+            plots["over-time"] = _over_time(report, dataset, models)
         if (reliability := _reliability(report, dataset)) is not None:
-            pictures["reliability"] = reliability
-        for name, figure in pictures.items():
+            plots["reliability"] = reliability
+        for name, figure in plots.items():
             path = folder / f"{Path(dataset).stem}-{report.split}-{name}.png"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -61,15 +61,15 @@ def draw_all(report: Report, folder: Path) -> Iterator[Path]:
 
 
 def windows(times_ms: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
-    """Return means by day, or by week where there are more than two of them: each with the moment it begins at.
+    """Return the means by day, or by week for more than two weeks, each with the start of its window in milliseconds.
 
-    A last one of which not even half has passed belongs to the one before.
+    A last window that is less than half full is merged with the one before.
 
     Args:
         times_ms: int64 ``[n]``, ascending.
         values: float ``[n]``.
     """
-    is_long = times_ms[-1] - times_ms[0] > _DAYS_BY_DAY * MS_PER_DAY
+    is_long = times_ms[-1] - times_ms[0] > _MAX_DAILY_DAYS * MS_PER_DAY
     span_ms = (7 if is_long else 1) * MS_PER_DAY
     window = (times_ms - times_ms[0]) // span_ms
     if window[-1] > 0 and (times_ms[-1] - times_ms[0]) % span_ms < span_ms / 2:
@@ -81,24 +81,24 @@ def windows(times_ms: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]
 
 
 def _shown(report: Report, dataset: str) -> list[str]:
-    """Return the models, and the baselines that are best."""
-    reached = {
+    """Return the names of the models and of the best baselines."""
+    ndcgs = {
         name: figures.ndcg for name in report.baselines if (figures := report.figures(dataset, name, ALL)) is not None
     }
-    best = sorted(reached, key=lambda name: -reached[name])[:_MOST_BASELINES]
+    best = sorted(ndcgs, key=lambda name: -ndcgs[name])[:_MAX_BASELINES]
     return [*(name for name in report.ours if report.figures(dataset, name, ALL) is not None), *best]
 
 
 def _colours(report: Report, models: Sequence[str]) -> dict[str, str]:
     ours = [name for name in models if name in report.ours]
     others = [name for name in models if name not in report.ours]
-    return {name: _OURS[place % len(_OURS)] for place, name in enumerate(ours)} | {
-        name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)
+    return {name: _OURS[index % len(_OURS)] for index, name in enumerate(ours)} | {
+        name: _OTHERS[index % len(_OTHERS)] for index, name in enumerate(others)
     }
 
 
 def _figure(title: str, note: str, height: float = 5.4) -> "Figure":
-    from matplotlib.figure import Figure  # Without pyplot: no display, and nothing global.
+    from matplotlib.figure import Figure  # Without pyplot, which needs a display and has global state.
 
     figure = Figure(figsize=(10, height), layout="constrained")
     figure.suptitle(f"{title}\n", fontsize=14, fontweight="bold", x=0.01, ha="left")
@@ -114,32 +114,32 @@ def _tidy(axes: "Axes", title: str) -> None:
 
 
 def _segments(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
-    """Draw bars of NDCG@20, with intervals: new, repeat and all, and below them the finer kinds of new items."""
+    """Draw bars of NDCG@20 with intervals: new, repeat and all, and below them the finer segments of new items."""
     finer = [name for name in report.segments(dataset) if name.startswith(f"{NEW}: ")]
-    usual = [name for name in SEGMENTS if any(_size(report, dataset, model, name) for model in models)]
-    parts = [usual, *([finer] if finer else [])]
-    what = "mean over the blocks" if report.split == WALK_FORWARD else "with 95 % intervals"
-    note = f"NDCG@20, {what}; in brackets: how many were asked"
-    figure = _figure(f"{title_of(dataset)}: by segment", note, 4.2 + 3.0 * (len(parts) - 1))
+    main = [name for name in SEGMENTS if any(_size(report, dataset, model, name) for model in models)]
+    panels = [main, *([finer] if finer else [])]
+    kind = "mean over the blocks" if report.split == WALK_FORWARD else "with 95 % intervals"
+    note = f"NDCG@20, {kind}; in brackets: number of queries"
+    figure = _figure(f"{title_of(dataset)}: by segment", note, 4.2 + 3.0 * (len(panels) - 1))
     colours = _colours(report, models)
-    grid = figure.subplots(len(parts), 1, squeeze=False)[:, 0]
-    for axes, segments in zip(grid, parts, strict=True):
+    grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, segments in zip(grid, panels, strict=True):
         width = 0.8 / max(len(models), 1)
         for number, model in enumerate(models):
-            for place, segment in enumerate(segments):
+            for index, segment in enumerate(segments):
                 figures = report.figures(dataset, model, segment)
                 if figures is None:
                     continue
-                at = place + (number - (len(models) - 1) / 2) * width
+                position = index + (number - (len(models) - 1) / 2) * width
                 error = None
                 if figures.low is not None and figures.high is not None:
                     error = [[max(figures.ndcg - figures.low, 0.0)], [max(figures.high - figures.ndcg, 0.0)]]
                 axes.bar(
-                    at,
+                    position,
                     figures.ndcg,
                     width * 0.92,
                     color=colours[model],
-                    label=model if place == 0 else None,
+                    label=model if index == 0 else None,
                     yerr=error,
                     error_kw={"elinewidth": 1.0, "capsize": 2, "ecolor": "#444444"},
                 )
@@ -150,19 +150,19 @@ def _segments(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
             [f"{label}\n({size:,})" for label, size in zip(labels, sizes, strict=True)],
             fontsize=8.5,
         )
-        _tidy(axes, "what was asked for" if segments == usual else "new items, by kind of user and item")
+        _tidy(axes, "all users" if segments == main else "new items, by segment of users and items")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure
 
 
 def _size(report: Report, dataset: str, model: str, segment: str) -> int:
-    """Return how many questions a model was asked in a segment."""
+    """Return the number of queries of a model in a segment."""
     figures = report.figures(dataset, model, segment)
     return 0 if figures is None else figures.num_users
 
 
 def _folded(segment: str) -> str:
-    """Break such as ``item age < 7 days`` after what tells apart."""
+    """Return a segment's name with a line break after the heading, such as that after ``item age``."""
     for heading in ("user activity", "item age", "users", "items"):
         if segment.startswith(f"{heading} "):
             return f"{heading}\n{segment.removeprefix(heading).strip()}"
@@ -170,31 +170,31 @@ def _folded(segment: str) -> str:
 
 
 def _over_time(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
-    """Draw NDCG@20 over the blocks of a walk forward, or over the windows of a replay; new and all items apart."""
+    """Draw NDCG@20 over the blocks of a walk forward or the windows of a replay; new and all items apart."""
     is_replay = report.split == PREQUENTIAL
     note = "NDCG@20 of the next item, as time goes on" if is_replay else "NDCG@20 of each block, trained on all before"
     figure = _figure(f"{title_of(dataset)}: over time", note, 5.8)
     colours = _colours(report, models)
+    baselines = [name for name in models if name not in report.ours]
     panels = figure.subplots(1, 2, squeeze=False)[0]
     for axes, segment in zip(panels, (NEW, ALL), strict=True):
         for model in models:
             line = {"color": colours[model], "label": model, "marker": "o", "markersize": 4}
-            place = (
-                [name for name in models if name not in report.ours].index(model) if model not in report.ours else -1
-            )
-            line |= (
-                {"linewidth": 2.2, "linestyle": "-"} if place < 0 else {"linewidth": 1.4, "linestyle": _DASHES[place]}
-            )
+            if model in report.ours:
+                line |= {"linewidth": 2.2, "linestyle": "-"}
+            else:
+                line |= {"linewidth": 1.4, "linestyle": _DASHES[baselines.index(model)]}
             if is_replay:
-                times, values = _replayed(report, dataset, model, segment)
+                times, values = _ndcg_over_time(report, dataset, model, segment)
                 if not len(times):
                     continue
                 points = windows(times, values)
-                axes.plot([datetime.fromtimestamp(at / 1000, UTC) for at, _ in points], [y for _, y in points], **line)
+                axes.plot([datetime.fromtimestamp(ms / 1000, UTC) for ms, _ in points], [y for _, y in points], **line)
             else:
-                values_of = _blocks(report, dataset, model, segment)
-                axes.plot(range(1, len(values_of) + 1), values_of, **line)
-                axes.set_xticks(range(1, len(values_of) + 1), [f"block {n + 1}" for n in range(len(values_of))])
+                ndcgs = _ndcg_by_block(report, dataset, model, segment)
+                numbers = range(1, len(ndcgs) + 1)
+                axes.plot(numbers, ndcgs, **line)
+                axes.set_xticks(numbers, [f"block {number}" for number in numbers])
         if is_replay:
             axes.tick_params(axis="x", labelrotation=30, labelsize=8.5)
         axes.set_ylim(bottom=0)
@@ -205,43 +205,43 @@ def _over_time(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
     return figure
 
 
-def _replayed(report: Report, dataset: str, model: str, segment: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the time of each question of a replay, int64 ``[n]``, and its NDCG, a mean over the seeds."""
-    of_seeds = [report.arrays(result.key) for result in report.results[dataset, model]]
-    if not all(f"{segment}.times" in arrays for arrays in of_seeds):
+def _ndcg_over_time(report: Report, dataset: str, model: str, segment: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return time, int64 ``[n]``, and NDCG, float64 ``[n]``, of each event of a replay; NDCG is a mean over seeds."""
+    seed_arrays = [report.arrays(result.key) for result in report.results[dataset, model]]
+    if not all(f"{segment}.times" in arrays for arrays in seed_arrays):
         return np.empty(0, np.int64), np.empty(0)
-    values = np.mean([arrays[f"{segment}.ndcg"] for arrays in of_seeds], axis=0)
-    return of_seeds[0][f"{segment}.times"], values
+    values = np.mean([arrays[f"{segment}.ndcg"] for arrays in seed_arrays], axis=0)
+    return seed_arrays[0][f"{segment}.times"], values
 
 
-def _blocks(report: Report, dataset: str, model: str, segment: str) -> list[float]:
-    """Return the NDCG of each block, in order, a mean over the seeds."""
-    of_blocks: dict[str, list[float]] = {}
+def _ndcg_by_block(report: Report, dataset: str, model: str, segment: str) -> list[float]:
+    """Return the NDCG of each block, in order; a mean over the seeds."""
+    by_block: dict[str, list[float]] = {}
     for result in report.results[dataset, model]:
         if result.measurement is not None:
-            of_blocks.setdefault(result.key.split, []).append(result.measurement.segments[segment].ndcg)
-    return [float(np.mean(of_blocks[block])) for block in sorted(of_blocks)]
+            by_block.setdefault(result.key.split, []).append(result.measurement.segments[segment].ndcg)
+    return [float(np.mean(by_block[block])) for block in sorted(by_block)]
 
 
 def _reliability(report: Report, dataset: str) -> "Figure | None":
-    """Draw chances beside shares, for each model whose scores are logits; None if there is none."""
-    found: dict[str, np.ndarray] = {}
+    """Draw predicted probability against observed share, for models whose scores are logits; None without any."""
+    bins_of: dict[str, np.ndarray] = {}
     for model in report.ours:
         arrays = [report.arrays(result.key) for result in report.results[dataset, model]]
-        bins = [of["reliability"] for of in arrays if "reliability" in of]
-        if bins:
-            found[model] = np.mean(bins, axis=0)
-    if not found:
+        seed_bins = [run_arrays["reliability"] for run_arrays in arrays if "reliability" in run_arrays]
+        if seed_bins:
+            bins_of[model] = np.mean(seed_bins, axis=0)
+    if not bins_of:
         return None
-    note = "the 20 best items of each user, by their chance: what was foretold, and how often it came"
+    note = "the top 20 items of each user, binned by predicted probability"
     figure = _figure(f"{title_of(dataset)}: reliability of scores", note, 6.0)
     axes = figure.subplots()
-    shown = [value for of in found.values() for value in of[:2].ravel() if value > 0]
+    shown = [value for bins in bins_of.values() for value in bins[:2].ravel() if value > 0]
     low, high = min(shown) * 0.7, max(shown) * 1.4
-    axes.plot([low, high], [low, high], color="#bbbbbb", linestyle="--", linewidth=1.2, label="as foretold")
-    colours = _colours(report, list(found))
-    for model, of_model in found.items():
-        axes.plot(of_model[0], of_model[1], color=colours[model], marker="o", markersize=5, linewidth=1.8, label=model)
+    axes.plot([low, high], [low, high], color="#bbbbbb", linestyle="--", linewidth=1.2, label="calibrated")
+    colours = _colours(report, list(bins_of))
+    for model, bins in bins_of.items():
+        axes.plot(bins[0], bins[1], color=colours[model], marker="o", markersize=5, linewidth=1.8, label=model)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high)
@@ -250,7 +250,7 @@ def _reliability(report: Report, dataset: str) -> "Figure | None":
         axis.set_major_formatter(_percent)
         axis.set_minor_formatter(_percent)
         axis.set_tick_params(which="both", labelsize=8.5)
-    axes.set_xlabel("chance foretold, that the next interaction is with the item")
+    axes.set_xlabel("predicted probability that the next interaction is with the item")
     axes.set_ylabel("share of later interactions")
     axes.legend(fontsize=9, frameon=False, loc="upper left")
     _tidy(axes, "")
@@ -258,5 +258,5 @@ def _reliability(report: Report, dataset: str) -> "Figure | None":
 
 
 def _percent(value: float, _: float) -> str:
-    """Name the ticks that begin with 1, 2 or 5: more would stand in each other's way."""
+    """Return the label of a tick that begins with 1, 2 or 5, empty for others, whose labels would overlap."""
     return f"{100 * value:.3g} %" if f"{value:e}"[0] in "125" else ""

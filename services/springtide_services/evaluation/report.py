@@ -1,4 +1,4 @@
-"""What an evaluation found: means over blocks and seeds, and each model held against the best baseline."""
+"""The report of an evaluation: means over blocks and seeds, and comparisons of models on the same queries."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -7,56 +7,44 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.evaluation.measures.measurement import Arrays, SegmentMetrics
+from springtide.evaluation.measures.measurement import Arrays, MeanMetrics, SegmentMetrics
 from springtide.evaluation.measures.significance import Comparison, compare
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.results import Result, RunKey
 
-_SEED = 0  # Of the resamples: the same results are compared alike every time.
+_SEED = 0  # Of the bootstrap: the same results give the same comparison.
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What one model reached in one segment.
+class Figures(MeanMetrics):
+    """Metrics of one model in one segment: means over blocks, then over seeds.
+
+    ``num_users`` is the number of queries of all blocks together.
 
     Attributes:
-        metrics: Means over blocks, then over seeds, by name.
-        num_users: Questions, those of all blocks together.
-        low: Lower bound of the 95 % interval of NDCG@20; None over several blocks.
+        low: Lower bound of the 95 % confidence interval of NDCG@20; None for several blocks.
         high: Upper bound.
         ndcg_sd: Standard deviation of NDCG@20 between seeds; None for one seed.
     """
 
-    metrics: Mapping[str, float]
-    num_users: int
     low: float | None
     high: float | None
     ndcg_sd: float | None
 
-    @property
-    def ndcg(self) -> float:
-        """NDCG@20."""
-        return self.metrics["ndcg@20"]
-
-    @property
-    def recall(self) -> float:
-        """Recall@20."""
-        return self.metrics["recall@20"]
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was asked for and what was found.
+    """What was evaluated, and the results.
 
     Attributes:
-        datasets: Names, in the order they were asked for.
-        sections: The models, by table.
-        baselines: Names, in the order of the tables.
-        results: By data set and model: a result for each seed and block.
-        arrays: Gives what a run's result is made of.
+        datasets: Names of the data sets, in the order of the tables.
+        sections: The models of each table.
+        baselines: Names of the baselines, in the order of the tables.
+        results: Results by data set and model, one for each seed and block.
+        arrays: Returns the metrics of each query of a run; see ``DetailedMeasurement``.
         left_out: Why baselines were not measured, by name.
         split: One of ``springtide.evaluation.splits.cuts.SPLITS``.
-        further: Models that stand in no section, such as frozen ones, each after the one it belongs to.
+        related: Names of models that are in no section, such as frozen ones, by the model that they are shown after.
     """
 
     datasets: Sequence[str]
@@ -66,21 +54,25 @@ class Report:
     arrays: Callable[[RunKey], Arrays] = lambda key: {}
     left_out: Mapping[str, str] | None = None
     split: str = "global"
-    further: Mapping[str, Sequence[str]] | None = None
+    related: Mapping[str, Sequence[str]] | None = None
 
     @property
     def ours(self) -> list[str]:
-        """Names of all models that are no baselines, each once."""
+        """Names of all models except baselines, each once."""
         names = [model_name(settings) for section in self.sections for settings in section.models.values()]
-        return list(dict.fromkeys(other for name in names for other in (name, *(self.further or {}).get(name, ()))))
+        return list(dict.fromkeys(shown for name in names for shown in (name, *self.related_to(name))))
+
+    def related_to(self, model: str) -> Sequence[str]:
+        """Return the names of the models that are shown after a model."""
+        return (self.related or {}).get(model, ())
 
     @property
     def models(self) -> list[str]:
-        """Names of the baselines and of all models, each once."""
+        """Names of all baselines and models, each once."""
         return list(dict.fromkeys([*self.baselines, *self.ours]))
 
     def failures(self, dataset: str) -> dict[str, str]:
-        """Return why models have no figures, by name."""
+        """Return why models could not be measured, by name."""
         failures = {}
         for model in self.models:
             for result in self.results[dataset, model]:
@@ -89,20 +81,20 @@ class Report:
         return failures
 
     def segments(self, dataset: str) -> list[str]:
-        """Return the segments that anything was measured in, in their order."""
-        found: dict[str, None] = {}
+        """Return the names of all measured segments, in order."""
+        segments: dict[str, None] = {}
         for model in self.models:
             for result in self.results[dataset, model]:
-                found |= dict.fromkeys(result.measurement.segments if result.measurement else ())
-        return list(found)
+                segments |= dict.fromkeys(result.measurement.segments if result.measurement else ())
+        return list(segments)
 
     def fit_seconds(self, dataset: str, model: str) -> float | None:
-        """Return the mean time of a fit; None if a run failed."""
-        times = [of.measurement.fit_seconds for of in self.results[dataset, model] if of.measurement is not None]
+        """Return the mean wall time of a fit; None if a run failed."""
+        times = [run.measurement.fit_seconds for run in self.results[dataset, model] if run.measurement is not None]
         return statistics.fmean(times) if len(times) == len(self.results[dataset, model]) else None
 
     def figures(self, dataset: str, model: str, segment: str) -> Figures | None:
-        """Return what a model reached; None if a run failed or nobody was asked in the segment."""
+        """Return the metrics of a model; None if a run failed or the segment has no queries."""
         results = self.results[dataset, model]
         if any(result.measurement is None for result in results):
             return None
@@ -112,12 +104,12 @@ class Report:
                 by_seed.setdefault(result.key.seed, []).append(result.measurement.segments[segment])
         if not by_seed:
             return None
-        of_seeds = [_means([block.metrics for block in blocks]) for blocks in by_seed.values()]
-        blocks = [block for of_seed in by_seed.values() for block in of_seed]
+        seed_means = [_means([block.metrics for block in blocks]) for blocks in by_seed.values()]
+        blocks = [block for seed_blocks in by_seed.values() for block in seed_blocks]
         is_one_cut = len(blocks) == len(by_seed)
-        ndcgs = [of["ndcg@20"] for of in of_seeds]
+        ndcgs = [means["ndcg@20"] for means in seed_means]
         return Figures(
-            _means(of_seeds),
+            _means(seed_means),
             sum(block.num_users for block in next(iter(by_seed.values()))),
             statistics.fmean(block.low for block in blocks) if is_one_cut else None,
             statistics.fmean(block.high for block in blocks) if is_one_cut else None,
@@ -125,41 +117,40 @@ class Report:
         )
 
     def best_baseline(self, dataset: str, segment: str) -> str | None:
-        """Return the baseline of the highest NDCG@20; None if there is none."""
-        found = {name: self.figures(dataset, name, segment) for name in self.baselines}
-        reached = {name: figures.ndcg for name, figures in found.items() if figures is not None}
-        return max(reached, key=lambda name: reached[name]) if reached else None
+        """Return the baseline with the highest NDCG@20; None if there is none."""
+        all_figures = {name: self.figures(dataset, name, segment) for name in self.baselines}
+        ndcgs = {name: figures.ndcg for name, figures in all_figures.items() if figures is not None}
+        return max(ndcgs, key=lambda name: ndcgs[name]) if ndcgs else None
 
-    def against(self, dataset: str, model: str, other: str, segment: str) -> Comparison | None:
-        """Hold two models against each other, question by question; None if what that takes was not kept."""
-        ours, theirs = (self._of_each(dataset, name, segment) for name in (model, other))
+    def compare(self, dataset: str, model: str, other: str, segment: str) -> Comparison | None:
+        """Compare two models query by query; None if the metrics of the same queries were not kept for both."""
+        ours, theirs = (self._ndcg_by_cut(dataset, name, segment) for name in (model, other))
         if not ours or not theirs or ours.keys() != theirs.keys():
             return None
         if any(not np.array_equal(ours[cut][0], theirs[cut][0]) for cut in ours):
             return None
-        values = [np.concatenate([of[cut][1] for cut in ours]) for of in (ours, theirs)]
+        values = [np.concatenate([by_cut[cut][1] for cut in ours]) for by_cut in (ours, theirs)]
         return compare(values[0], values[1], seed=_SEED) if len(values[0]) else None
 
-    def _of_each(
+    def _ndcg_by_cut(
         self, dataset: str, model: str, segment: str
     ) -> dict[str, tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]]:
-        """Return, by cut, the users that were asked and the NDCG of each, a mean over the seeds."""
-        of_cuts: dict[str, list[Arrays]] = {}
+        """Return users and NDCG of the queries of each cut, by cut; NDCG is a mean over the seeds."""
+        by_cut: dict[str, list[Arrays]] = {}
         for result in self.results[dataset, model]:
             arrays = self.arrays(result.key)
             if f"{segment}.ndcg" not in arrays:
                 return {}
-            of_cuts.setdefault(result.key.split, []).append(arrays)
+            by_cut.setdefault(result.key.split, []).append(arrays)
         return {
             cut: (
                 arrays[0][f"{segment}.users"],
-                np.mean([of_seed[f"{segment}.ndcg"] for of_seed in arrays], axis=0, dtype=np.float64),
+                np.mean([seed_arrays[f"{segment}.ndcg"] for seed_arrays in arrays], axis=0, dtype=np.float64),
             )
-            for cut, arrays in of_cuts.items()
+            for cut, arrays in by_cut.items()
         }
 
 
-def _means(of_each: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {
-        name: statistics.fmean(of[name] for of in of_each) for name in of_each[0] if all(name in of for of in of_each)
-    }
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric that all rows have."""
+    return {name: statistics.fmean(row[name] for row in rows) for name in rows[0] if all(name in row for row in rows)}

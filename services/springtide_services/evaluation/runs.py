@@ -1,4 +1,4 @@
-"""Running an evaluation: one run after the other, each result kept as soon as it is there."""
+"""The runs of an evaluation: planned, measured one after the other, and written to the results file as they end."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,37 +7,40 @@ from datetime import UTC, datetime
 from rich.progress import Progress
 
 from springtide.errors import SpringtideError, TrainingError
-from springtide.evaluation.measures.measurement import Measured
+from springtide.evaluation.measures.measurement import DetailedMeasurement
 from springtide.evaluation.plan import key_of_baseline, key_of_model
 from springtide.evaluation.protocols.prequential import FROZEN, NUM_QUESTIONS, Prequential
-from springtide.evaluation.protocols.protocol import Protocol
+from springtide.evaluation.protocols.train_test import TrainTestProtocol
 from springtide.evaluation.results import Result, ResultsFile, RunKey
-from springtide.evaluation.splits.cuts import PREQUENTIAL, cut_at, cut_names
+from springtide.evaluation.splits.cuts import GLOBAL, PREQUENTIAL, cut_at, cut_names
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.training.loop import Progress as Stage
 from springtide_services.evaluation.sources import Source
 from springtide_services.terminal import StageBars
 
+Outcome = DetailedMeasurement | Exception
+"""What a run gave: a measurement, or why it failed."""
+
 
 @dataclass(frozen=True, slots=True)
-class EvaluationScope:
-    """How it is measured.
+class SplitOptions:
+    """How a data set is split.
 
     Attributes:
         split: One of ``springtide.evaluation.splits.cuts.SPLITS``.
-        is_cold_kept: Whether users and items with too little in the train part stay.
-        num_days: Of a replay; None for what suits the data set.
-        num_questions: Of a replay.
+        is_cold_kept: Whether users and items with too few interactions in the training set are kept.
+        num_days: Length of a prequential replay; None for a length that suits the data set.
+        num_questions: Number of events of a prequential replay that are ranked.
     """
 
-    split: str = "global"
+    split: str = GLOBAL
     is_cold_kept: bool = False
     num_days: int | None = None
     num_questions: int = NUM_QUESTIONS
 
     def cuts(self) -> list[str]:
-        """Return the names of the cuts, which tell runs apart."""
+        """Return the names of the cuts, which are part of the keys of runs."""
         if self.split == PREQUENTIAL:
             return [f"{PREQUENTIAL}, {self.num_questions} questions, {self.num_days or 'default'} days"]
         return cut_names(self.split, is_cold_kept=self.is_cold_kept)
@@ -45,11 +48,11 @@ class EvaluationScope:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One thing to measure.
+    """A model or baseline to be measured on one cut.
 
     Attributes:
-        key: What tells it from all others.
-        wanted: The settings of a model, or a baseline.
+        key: Key of the run.
+        wanted: Settings of a model, or a baseline.
     """
 
     key: RunKey
@@ -61,144 +64,158 @@ def plan_runs(
     models: Iterable[Settings],
     baselines: Iterable[PartSettings],
     seeds: Sequence[int],
-    asked: EvaluationScope,
+    split: SplitOptions,
     plugins: Plugins,
 ) -> list[Run]:
-    """Return the runs on one data set: baselines first, then each model with each seed, cut by cut."""
-    runs = [Run(key_of_baseline(source.name, wanted, plugins), wanted) for wanted in baselines]
+    """Return the runs on one data set: for each cut, the baselines, then each model with each seed."""
+    runs = [Run(key_of_baseline(source.name, baseline, plugins), baseline) for baseline in baselines]
     for settings in models:
         for seed in seeds:
             seeded = settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
             key = key_of_model(source.name, seeded, plugins)
             runs.append(Run(key, seeded))
-            if asked.split == PREQUENTIAL:
+            if split.split == PREQUENTIAL:
                 runs.append(Run(replace(key, model=f"{key.model}{FROZEN}"), seeded))
-    return [replace(run, key=replace(run.key, split=cut, data=source.digest)) for cut in asked.cuts() for run in runs]
+    return [replace(run, key=replace(run.key, split=cut, data=source.digest)) for cut in split.cuts() for run in runs]
 
 
 def run_all(
     runs: Mapping[Source, Sequence[Run]],
     results: ResultsFile,
-    asked: EvaluationScope,
+    split: SplitOptions,
     settings: Settings,
     plugins: Plugins,
     bars: Progress,
 ) -> dict[RunKey, Result]:
-    """Return the result of every run; a data set of which all is known is not even fetched."""
-    keys = [run.key for of_source in runs.values() for run in of_source]
-    found = {key: known for key in keys if (known := results.get(key)) is not None}
-    overall = bars.add_task("Runs", total=len(keys), completed=len(found), note="")
-    if found:
-        bars.console.print(f"{len(found)} of {len(keys)} runs are in {results.path} already", markup=False)
+    """Measure all runs that are not in the results file, and return the result of every run.
+
+    Args:
+        runs: Runs by data set; a data set without missing runs is not read.
+        results: The results file, to which each result is added.
+        split: How the data sets are split.
+        settings: Graph, interactions and context weights.
+        plugins: Plugins that offer the parts.
+        bars: Shows the progress.
+    """
+    keys = [run.key for source_runs in runs.values() for run in source_runs]
+    by_key = {key: known for key in keys if (known := results.get(key)) is not None}
+    overall = bars.add_task("Runs", total=len(keys), completed=len(by_key), note="")
+    if by_key:
+        bars.console.print(f"{len(by_key)} of {len(keys)} runs are in {results.path} already", markup=False)
     stages = StageBars(bars)
 
-    def keep(key: RunKey, outcome: Measured | Exception) -> None:
-        found[key] = _result_of(key, outcome)
-        results.add(found[key], outcome.arrays if isinstance(outcome, Measured) else None)
+    def keep(key: RunKey, outcome: Outcome) -> None:
+        by_key[key] = _result_of(key, outcome)
+        results.add(by_key[key], outcome.arrays if isinstance(outcome, DetailedMeasurement) else None)
         bars.update(overall, advance=1)
-        bars.console.print(_in_words(found[key]), markup=False)
+        bars.console.print(_in_words(by_key[key]), markup=False)
 
     try:
-        for source, of_source in runs.items():
-            missing = [run for run in of_source if run.key not in found]
+        for source, source_runs in runs.items():
+            missing = [run for run in source_runs if run.key not in by_key]
             if not missing:
                 continue
             stages.show(f"fetch {source.name}")
-            measuring = _Measuring(source, asked, settings, plugins, stages, bars)
-            if asked.split == PREQUENTIAL:
+            evaluator = _Evaluator(source, split, settings, plugins, stages, bars)
+            if split.split == PREQUENTIAL:
                 bars.update(overall, note=source.name)
-                for key, outcome in measuring.replayed(missing).items():
+                for key, outcome in evaluator.replay(missing).items():
                     keep(key, outcome)
                 stages.clear()
                 continue
             for run in missing:
                 bars.update(overall, note=f"{source.name}: {run.key.model}")
-                outcome = measuring.measured(run)
+                outcome = evaluator.measure(run)
                 stages.clear()
                 keep(run.key, outcome)
     except KeyboardInterrupt:
-        bars.console.print(f"{len(found)} of {len(keys)} runs are kept in {results.path}: the same command goes on")
+        bars.console.print(
+            f"{len(by_key)} of {len(keys)} runs are kept in {results.path}: run the same command to continue"
+        )
         raise
     bars.update(overall, note="")
-    return found
+    return by_key
 
 
-class _Measuring:
-    """One data set, and what was made of its cuts so far."""
+class _Evaluator:
+    """Measures runs on one data set, and keeps the graph of the last cut for the next run."""
 
     def __init__(
         self,
         source: Source,
-        asked: EvaluationScope,
+        split: SplitOptions,
         settings: Settings,
         plugins: Plugins,
         stages: StageBars,
         bars: Progress,
     ) -> None:
         self._dataset = source.load()
-        self._asked = asked
+        self._split = split
         self._settings = settings
         self._plugins = plugins
         self._stages = stages
         self._bars = bars
-        self._protocol: tuple[str, Protocol] | None = None
+        self._protocol: tuple[str, TrainTestProtocol] | None = None  # With the name of its cut.
 
-    def _tell(self, now: Stage) -> None:
+    def _show(self, now: Stage) -> None:
         self._stages.show(now.stage, now.done, now.total, now.loss)
 
-    def measured(self, run: Run) -> Measured | Exception:
-        """Measure one run at its cut."""
+    def measure(self, run: Run) -> Outcome:
+        """Measure one run on its cut."""
         cut = run.key.split
         try:
             if self._protocol is None or self._protocol[0] != cut:
                 split = cut_at(self._dataset.interactions, cut)
                 if not len(split.train) or not len(split.test):
-                    raise TrainingError(f"wanted something on both sides of the cut, got none on one ({cut})")
-                self._protocol = cut, Protocol(self._dataset, split, self._settings, self._plugins, self._tell)
+                    raise TrainingError(f"wanted interactions on both sides of the cut, got none on one ({cut})")
+                self._protocol = (
+                    cut,
+                    TrainTestProtocol(self._dataset, split, self._settings, self._plugins, self._show),
+                )
             if isinstance(run.wanted, Settings):
                 return self._protocol[1].measure_model(run.wanted)
             return self._protocol[1].measure_baseline(run.wanted)
         except SpringtideError as error:
             return error
-        except Exception as error:  # A part may be anybody's and fail in any way: the others are measured all the same.
+        except Exception as error:  # A plugin may fail in any way; the other runs go on.
             self._bars.console.print_exception()
             return error
 
-    def replayed(self, runs: Sequence[Run]) -> dict[RunKey, Measured | Exception]:
-        """Measure all runs, in one replay for each seed; baselines, which have none, go with the first."""
-        outcomes: dict[RunKey, Measured | Exception] = {}
-        of_models: list[int | None] = [run.key.seed for run in runs if run.key.seed is not None]
-        seeds = list(dict.fromkeys(of_models)) or [None]
+    def replay(self, runs: Sequence[Run]) -> dict[RunKey, Outcome]:
+        """Measure all runs, in one replay for each seed; baselines, which have no seed, take part in the first."""
+        outcomes: dict[RunKey, Outcome] = {}
+        model_seeds: list[int | None] = [run.key.seed for run in runs if run.key.seed is not None]
+        seeds = list(dict.fromkeys(model_seeds)) or [None]
         baselines = {run.key.model: run for run in runs if run.key.seed is None}
         for seed in seeds:
             models = {run.key.model: run for run in runs if run.key.seed == seed and isinstance(run.wanted, Settings)}
-            of_seed = models | baselines
+            replayed = models | baselines
             try:
-                replay = Prequential(
+                protocol = Prequential(
                     self._dataset,
                     self._settings,
                     self._plugins,
-                    self._tell,
-                    self._asked.num_days,
-                    self._asked.num_questions,
+                    self._show,
+                    self._split.num_days,
+                    self._split.num_questions,
                 )
-                found = replay.measure(
+                measured = protocol.measure(
                     {name: run.wanted for name, run in models.items() if isinstance(run.wanted, Settings)},
                     {name: run.wanted for name, run in baselines.items() if isinstance(run.wanted, PartSettings)},
                 )
-                outcomes |= {of_seed[name].key: outcome for name, outcome in found.items()}
+                outcomes |= {replayed[name].key: outcome for name, outcome in measured.items()}
             except SpringtideError as error:
-                outcomes |= {run.key: error for run in of_seed.values()}
-            except Exception as error:  # As above.
+                outcomes |= {run.key: error for run in replayed.values()}
+            except Exception as error:  # As in ``measure``.
                 self._bars.console.print_exception()
-                outcomes |= {run.key: error for run in of_seed.values()}
+                outcomes |= {run.key: error for run in replayed.values()}
             baselines = {}
         return outcomes
 
 
-def _result_of(key: RunKey, outcome: Measured | Exception) -> Result:
+def _result_of(key: RunKey, outcome: Outcome) -> Result:
     today = datetime.now(UTC).date()
-    if isinstance(outcome, Measured):
+    if isinstance(outcome, DetailedMeasurement):
         return Result(key, today, outcome.measurement)
     is_ours = isinstance(outcome, SpringtideError)
     return Result(key, today, None, str(outcome) if is_ours else f"{type(outcome).__name__}: {outcome}")
@@ -206,7 +223,7 @@ def _result_of(key: RunKey, outcome: Measured | Exception) -> Result:
 
 def _in_words(result: Result) -> str:
     name = f"{result.key.dataset}: {result.key.model}"
-    if result.key.split not in ("global",):
+    if result.key.split != GLOBAL:
         name = f"{name} ({result.key.split})"
     if result.measurement is None:
         return f"{name}: failed: {result.failure}"

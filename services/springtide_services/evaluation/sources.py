@@ -1,4 +1,4 @@
-"""Where the data to evaluate on comes from: a public data set by its name, or anybody's file."""
+"""The data to evaluate on: a public data set by its name, or a file of events."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -13,12 +13,12 @@ from springtide.evaluation.data.event_tables import read_interactions_file
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data set that need not be read if all is known of it.
+    """A data set that is read only when it is needed.
 
     Attributes:
-        name: What tables call it.
-        digest: Of the file's content and columns; empty for a public data set, whose name says all.
-        load: Reads it.
+        name: Its name in tables: that of the public data set, or the path of the file.
+        digest: Digest of the file's content and columns; empty for a public data set.
+        load: Reads the data set.
     """
 
     name: str
@@ -29,10 +29,15 @@ class Source:
 def source_of(
     named: str, columns: Mapping[str, str] | None = None, fetch_dataset: Callable[[str], Dataset] = fetch
 ) -> Source:
-    """Return the data set of that name, or the file.
+    """Return the source of that name.
+
+    Args:
+        named: Name of a public data set, or path of a file.
+        columns: Column names by role, for a file; see ``read_interactions_file``.
+        fetch_dataset: Returns a public data set by its name.
 
     Raises:
-        DatasetError: If it is neither.
+        DatasetError: If there is no such data set or file.
     """
     if named in DATASETS:
         return Source(named, "", partial(fetch_dataset, named))

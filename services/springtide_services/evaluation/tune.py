@@ -1,4 +1,4 @@
-"""The `tune` command: settings that rank a data set better, found within a time, and written out."""
+"""The `tune` command: searches for settings that rank a data set better, and writes them as TOML."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from springtide.evaluation.data.datasets import Dataset, fetch
 from springtide.evaluation.measures.measurement import ALL, NEW
 from springtide.evaluation.measures.significance import Comparison
 from springtide.evaluation.plan import key_of_model
-from springtide.evaluation.protocols.protocol import Protocol
-from springtide.evaluation.tuning.judging import Trial, compare_trials, cut_for_tuning, score
+from springtide.evaluation.protocols.train_test import TrainTestProtocol
+from springtide.evaluation.tuning.objective import Trial, compare_trials, cut_for_tuning, score
 from springtide.evaluation.tuning.search_space import Dimension, in_words, search_space, with_values
 from springtide.evaluation.tuning.trials import TrialsFile
 from springtide.plugins.loading import Plugins, load_checked_plugins
@@ -32,15 +32,15 @@ _NUM_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a search came to.
+    """The outcome of a search.
 
     Attributes:
-        trials: All of them, the failed ones too.
-        best_first: Those that did not fail.
-        present: The one of the settings that the search began with.
-        chosen: The one whose settings are written out.
-        comparison: The best one's score against the present settings', user by user; the interval is one standard error
-            to either side.
+        trials: All trials, failed ones included.
+        best_first: Trials that did not fail, the best first.
+        present: Trial of the present settings, with which the search started.
+        chosen: Trial whose settings are written.
+        comparison: Score of the best trial against that of ``present``, user by user; the interval is one standard
+            error to either side.
     """
 
     trials: list[Trial]
@@ -62,24 +62,24 @@ def tune_and_write(
     columns: Mapping[str, str] | None = None,
     fetch_dataset: Callable[[str], Dataset] = fetch,
 ) -> Outcome:
-    """Search for settings that rank better what comes last in the train part, and write them as TOML.
+    """Search for settings with a higher NDCG@20 on the validation set, and write the best as TOML.
 
-    If none is better than the present ones by more than one standard error, those are written.
+    If no trial is better than the present settings by more than one standard error, the present settings are written.
 
     Args:
-        named: A data set, or the path of a file.
-        settings: Where the search begins.
-        minutes: How long it may take, reading the data set left out.
-        num_trials: How many trials there shall be in all; None for as many as fit into the time.
-        seed: Of what is left to chance in the choice of trials.
-        out: Where the settings go.
-        trials_path: Where trials are kept, so that the same command goes on.
-        columns: Of a file, the column of each role; those with usual names need not be named.
-        fetch_dataset: Gives a data set by its name.
+        named: Name of a public data set, or path of a file.
+        settings: The present settings, with which the search starts.
+        minutes: Time limit, without reading the data set.
+        num_trials: Number of trials in all, those of earlier runs included; None for as many as fit into the time.
+        seed: Seed of the search.
+        out: File for the settings.
+        trials_path: The trials file.
+        columns: Column names by role, for a file; see ``read_interactions_file``.
+        fetch_dataset: Returns a public data set by its name.
 
     Raises:
         DatasetError: If the data set cannot be fetched or read.
-        SettingsError: If Optuna is missing, or a file cannot be written or holds something else.
+        SettingsError: If Optuna is missing, or a file cannot be read or written.
         TrainingError: If the present settings cannot be trained.
     """
     check_optuna()
@@ -96,7 +96,7 @@ def tune_and_write(
         if num_trials is None or len(search.trials) < num_trials:
             dataset, split = cut_for_tuning(source.load())
             deadline = time.monotonic() + minutes * 60
-            search.run(Protocol(dataset, split, settings, plugins, search.tell), deadline, num_trials)
+            search.run(TrainTestProtocol(dataset, split, settings, plugins, search.show_progress), deadline, num_trials)
     outcome = _outcome(search, trials, seed)
     chosen = with_values(settings, space, outcome.chosen.values)
     header = _header(source.name, outcome, seed)
@@ -111,14 +111,14 @@ def tune_and_write(
 
 def _outcome(search: Search, trials: TrialsFile, seed: int) -> Outcome:
     best_first, present = search.best_first(), search.present
-    assert present is not None, "without it the search has failed"
+    assert present is not None, "the search raises if trial 0 fails"
     best = best_first[0]
     comparison = compare_trials(trials.arrays(best), trials.arrays(present), present.ndcg, seed=seed)
     return Outcome(search.trials, best_first, present, best if comparison.is_better else present, comparison)
 
 
 def _study_of(source: Source, settings: Settings, plugins: Plugins, space: list[Dimension], seed: int) -> str:
-    """Return a digest of all that bears on a trial beside its values, and on which one comes next."""
+    """Return a digest of everything, besides its values, that affects a trial, or the choice of the next one."""
     key = key_of_model(source.name, plugins.resolved(settings), plugins)
     written = json.dumps([source.name, source.digest, repr(key), [repr(dimension) for dimension in space], seed])
     return hashlib.sha256(written.encode()).hexdigest()[:16]
@@ -131,44 +131,48 @@ def _header(dataset: str, outcome: Outcome, seed: int) -> list[str]:
     kept = outcome.chosen is present
     lines = [
         f"{' '.join(dataset.split())}, {datetime.now(UTC).date()}",
-        f"{len(outcome.trials)} trials{failed}; seed {seed}; {present.num_users} users asked on validation, which ends "
-        "where the test part begins",
+        f"{len(outcome.trials)} trials{failed}; seed {seed}; {present.num_users} users in the validation set, which "
+        "ends where the test set begins",
     ]
     if best is not present:
-        what = "best, not told from chance" if kept else "now"
+        what = "best, not significantly different" if kept else "now"
         lines += [
             f"NDCG@20 {segment}: {present.ndcg[segment]:.4f} before, {best.ndcg[segment]:.4f} {what}"
             for segment in present.ndcg
         ]
         lines.append(
-            f"Gain in both alike: {comparison.difference:+.1%} (one standard error: {comparison.low:+.1%} to "
-            f"{comparison.high:+.1%})"
+            f"Gain, both segments weighted equally: {comparison.difference:+.1%} "
+            f"(one standard error: {comparison.low:+.1%} to {comparison.high:+.1%})"
         )
     if kept:
-        lines.append("No trial was better by more than one standard error: the settings are kept as they were")
+        lines.append("No trial was better by more than one standard error: the settings are unchanged")
     return lines
 
 
 def _table(outcome: Outcome, space: list[Dimension]) -> Table:
-    table = Table(title="The best trials, by NDCG@20 on validation", title_justify="left")
+    table = Table(title="The best trials, by NDCG@20 on the validation set", title_justify="left")
     for heading in ("trial", "gain", *outcome.present.ndcg, "seconds"):
         table.add_column(heading, justify="right")
-    table.add_column("what is different")
+    table.add_column("changes")
     shown = outcome.best_first[:_NUM_SHOWN]
     for trial in [*shown, *([] if outcome.present in shown else [outcome.present])]:
         gain = score(trial.ndcg, outcome.present.ndcg) - 1.0
         figures = [f"{trial.ndcg[segment]:.4f}" for segment in (NEW, ALL) if segment in trial.ndcg]
-        what = in_words(space, trial.values) or "nothing: the settings as they were"
+        what = in_words(space, trial.values) or "none: the present settings"
         style = "bold" if trial is outcome.chosen else None
         table.add_row(str(trial.number), f"{gain:+.1%}", *figures, f"{trial.seconds:.0f}", what, style=style)
     return table
 
 
 def _check_out(out: Path) -> None:
-    """Refuse to write over what another hand wrote, before the minutes that the search takes."""
+    """Refuse to overwrite a file that `tune` did not write, before the minutes that the search takes.
+
+    Raises:
+        SettingsError: If the file exists and is not one of ours, or its folder cannot be made.
+    """
     try:
         if out.exists() and not out.read_text(encoding="utf-8").startswith(FIRST_LINE):
-            raise SettingsError(f"{out} is there and was not written by `springtide tune`: name another with --out")
+            raise SettingsError(f"{out} exists and was not written by `springtide tune`: name another with --out")
         out.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{out} cannot be written: {error}") from error

@@ -1,4 +1,4 @@
-"""The search over settings: what to try next, by Optuna, and trying it until the time is up."""
+"""The search over settings: Optuna proposes the next trial, until the time is up."""
 
 import importlib.util
 import math
@@ -11,8 +11,8 @@ import numpy as np
 from rich.progress import Progress as Bars
 
 from springtide.errors import SettingsError, SpringtideError, TrainingError
-from springtide.evaluation.protocols.protocol import Protocol
-from springtide.evaluation.tuning.judging import Trial, ndcg_of, score
+from springtide.evaluation.protocols.train_test import TrainTestProtocol
+from springtide.evaluation.tuning.objective import Trial, ndcg_of, score
 from springtide.evaluation.tuning.search_space import (
     LOSS,
     Choices,
@@ -31,17 +31,17 @@ from springtide_services.terminal import StageBars
 if TYPE_CHECKING:
     import optuna
 
-_KEPT_SHARE = 0.6  # Of the best trial's values, for the next: a few dozen trials find more near it than anywhere.
-_MAX_SLOWDOWN = 3.0  # A trial that takes longer than this many times the present settings' is not worth its time.
-_MIN_LIMIT_S = 10.0  # Below this, the time that a trial takes is chance.
+_KEPT_SHARE = 0.6  # Of the best trial's values, kept in the next: with a few dozen trials, search near the best.
+_MAX_SLOWDOWN = 3.0  # A trial is abandoned after this many times the seconds of the present settings.
+_MIN_LIMIT_S = 10.0  # Shorter times vary too much by chance to abandon a trial.
 
 
 class OutOfTimeError(TrainingError):
-    """Raised when a trial is cut short since the time for all of them is up."""
+    """Raised when a trial is stopped because the time of the whole search is up."""
 
 
 def check_optuna() -> None:
-    """Check that there is something to search with.
+    """Check that Optuna is installed.
 
     Raises:
         SettingsError: If Optuna is missing.
@@ -51,20 +51,20 @@ def check_optuna() -> None:
 
 
 class Search:
-    """A study: what was tried, and what is tried next.
+    """A study: its trials so far, and the choice of the next one.
 
-    What comes next follows from the seed and from the trials so far, whether or not they were made in one go.
+    The next trial depends only on the seed and the trials so far, whether or not they ran in one process.
 
     Args:
-        study: Digest of what the trials have in common.
-        settings: Where the search begins: the first trial.
-        space: What may be changed.
-        file: Where trials are kept.
-        seed: Of what is left to chance in the choice of trials.
-        bars: Shows how far it is.
+        study: Digest of what all trials of the study have in common.
+        settings: The present settings, those of the first trial.
+        space: Dimensions of the search.
+        file: The trials file.
+        seed: Seed of the search.
+        bars: Shows the progress.
 
     Attributes:
-        trials: Those of this study, in order.
+        trials: Trials of this study, in order.
     """
 
     def __init__(
@@ -88,38 +88,39 @@ class Search:
 
     @property
     def present(self) -> Trial | None:
-        """The trial of the settings that the search began with; None before it was made."""
+        """Trial of the present settings; None before it was made."""
         return self.trials[0] if self.trials and not self.trials[0].failure else None
 
     def best_first(self) -> list[Trial]:
-        """Return the trials that did not fail, the best first; of equals, the one that came first."""
+        """Return the trials that did not fail, the best first; equal ones in the order of their numbers."""
         if self.present is None:
             return []
         present = self.present.ndcg
-        return sorted((trial for trial in self.trials if not trial.failure), key=lambda of: -score(of.ndcg, present))
+        succeeded = [trial for trial in self.trials if not trial.failure]
+        return sorted(succeeded, key=lambda trial: -score(trial.ndcg, present))
 
-    def tell(self, now: Progress) -> None:
-        """Show how far a trial is, and end it if it takes too long.
+    def show_progress(self, now: Progress) -> None:
+        """Show the progress of a trial, and stop it if it takes too long.
 
         Raises:
             OutOfTimeError: If the time for all trials is up.
-            TrainingError: If the trial is slower than is worth it.
+            TrainingError: If the trial is too slow.
         """
         self._stages.show(now.stage, now.done, now.total, now.loss)
         limit, deadline = self._abandon_at
         if time.monotonic() > deadline:
             raise OutOfTimeError("the time is up")
         if time.monotonic() > limit:
-            raise TrainingError(f"it takes more than {_MAX_SLOWDOWN:g} times as long as the settings that are now")
+            raise TrainingError(f"it takes more than {_MAX_SLOWDOWN:g} times as long as the present settings")
 
-    def run(self, protocol: Protocol, deadline: float, num_trials: int | None) -> None:
-        """Try settings until the time is up or there are enough trials; Ctrl-C ends it, and keeps what there is.
+    def run(self, protocol: TrainTestProtocol, deadline: float, num_trials: int | None) -> None:
+        """Make trials until the time is up or there are enough; Ctrl-C stops the search and keeps the trials so far.
 
         Args:
-            protocol: Measures a trial; it tells ``tell``.
-            deadline: On the monotonic clock, in seconds. No trial begins that would probably end after it, but the
-                first one, without which there is nothing to compare with.
-            num_trials: How many there shall be in all, those of earlier runs included; None for as many as fit.
+            protocol: Measures a trial; its progress goes to ``show_progress``.
+            deadline: Monotonic clock, seconds. A trial that would probably end later does not start, except the first
+                one, which the others are compared with.
+            num_trials: Number of trials in all, those of earlier runs included; None for as many as fit.
 
         Raises:
             TrainingError: If the first trial fails.
@@ -131,10 +132,10 @@ class Search:
                 if self.present is not None and self._usual_seconds() > left_s:
                     break
                 self._bars.update(overall, note=self._note(left_s))
-                self._keep(*self._tried(protocol, deadline))
+                self._keep(*self._next_trial(protocol, deadline))
                 self._bars.update(overall, advance=1)
         except OutOfTimeError:
-            self._bars.console.print("the last trial did not end in time, and does not count")
+            self._bars.console.print("the last trial did not end in time and is not counted")
         except KeyboardInterrupt:
             if self.present is None:
                 raise
@@ -142,8 +143,8 @@ class Search:
         self._stages.clear()
         self._bars.update(overall, note=self._note(0.0))
 
-    def _tried(self, protocol: Protocol, deadline: float) -> tuple[Trial, Mapping[str, Any]]:
-        """Make the next trial, and return it with what its result is made of."""
+    def _next_trial(self, protocol: TrainTestProtocol, deadline: float) -> tuple[Trial, Mapping[str, Any]]:
+        """Make the next trial, and return it with the metrics of each query."""
         number = len(self.trials)
         values = self._next_values()
         started = time.monotonic()
@@ -160,10 +161,10 @@ class Search:
             arrays = {name: array for name, array in measured.arrays.items() if name.endswith((".users", ".ndcg"))}
         except OutOfTimeError:
             raise
-        except Exception as error:  # A part may be anybody's and fail in any way: the search goes on without it.
+        except Exception as error:  # A plugin may fail in any way; the search goes on.
             reason = str(error) if isinstance(error, SpringtideError) else f"{type(error).__name__}: {error}"
             if number == 0:
-                raise TrainingError(f"the settings that the search begins with cannot be trained: {reason}") from error
+                raise TrainingError(f"the present settings cannot be trained: {reason}") from error
             trial = Trial(self._study, number, values, seconds=time.monotonic() - started, failure=reason)
         self._stages.clear()
         return trial, arrays
@@ -171,13 +172,13 @@ class Search:
     def _keep(self, trial: Trial, arrays: Mapping[str, Any]) -> None:
         self._file.add(trial, arrays)
         self.trials.append(trial)
-        what = in_words(self._space, trial.values) or "the settings as they are"
+        what = in_words(self._space, trial.values) or "the present settings"
         if trial.failure:
-            said = f"trial {trial.number} failed: {trial.failure} ({what})"
+            line = f"trial {trial.number} failed: {trial.failure} ({what})"
         else:
             figures = ", ".join(f"{ndcg:.4f} {segment}" for segment, ndcg in trial.ndcg.items())
-            said = f"trial {trial.number}: NDCG@20 {figures}, {trial.seconds:.0f} s ({what})"
-        self._bars.console.print(said, markup=False, soft_wrap=True)
+            line = f"trial {trial.number}: NDCG@20 {figures}, {trial.seconds:.0f} s ({what})"
+        self._bars.console.print(line, markup=False, soft_wrap=True)
 
     def _usual_seconds(self) -> float:
         return statistics.median(trial.seconds for trial in self.trials if not trial.failure)
@@ -190,36 +191,36 @@ class Search:
         return f"best {gain:+.1%}{left}"
 
     def _next_values(self) -> dict[str, Any]:
-        """Return what to try next: what Optuna's tree-structured Parzen estimator proposes, beside what is kept.
+        """Return the values of the next trial: some of the best trial's, the others proposed by Optuna's TPE sampler.
 
-        The sampler is made anew for each trial, seeded by its number: a search that goes on after a break must not
-        begin with the numbers that it began with before.
+        The sampler is created for each trial, seeded by the trial's number: a search that continues in another process
+        must not repeat the random numbers of the first.
         """
         if not self.trials:
             return present_values(self._space)
         import optuna
 
-        seed, of_kept = np.random.SeedSequence([self._seed, len(self.trials)]).generate_state(2).tolist()
+        sampler_seed, kept_seed = np.random.SeedSequence([self._seed, len(self.trials)]).generate_state(2).tolist()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False)
+        sampler = optuna.samplers.TPESampler(seed=sampler_seed, multivariate=False)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         best = self.best_first()[0]
         for trial in self.trials:
             study.add_trial(self._frozen(trial))
-        is_kept = np.random.default_rng(of_kept).random(len(self._space)) < _KEPT_SHARE
+        is_kept = np.random.default_rng(kept_seed).random(len(self._space)) < _KEPT_SHARE
         kept = {dimension.name for dimension, keeps in zip(self._space, is_kept, strict=True) if keeps}
         study.enqueue_trial({name: value for name, value in best.values.items() if name in kept})
-        asked = study.ask()
+        proposal = study.ask()
         values: dict[str, Any] = {}
         for dimension in self._space:
             if applies(dimension, values.get(LOSS, "")):
-                values[dimension.name] = _suggested(asked, dimension)
+                values[dimension.name] = _suggested(proposal, dimension)
         return values
 
     def _frozen(self, trial: Trial) -> "optuna.trial.FrozenTrial":
         from optuna.trial import TrialState, create_trial
 
-        assert self.present is not None, "there are trials"
+        assert self.present is not None, "trial 0 was made"
         return create_trial(
             state=TrialState.FAIL if trial.failure else TrialState.COMPLETE,
             value=None if trial.failure else score(trial.ndcg, self.present.ndcg),
@@ -240,9 +241,9 @@ def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistributio
     return FloatDistribution(dimension.low, dimension.high, log=True)
 
 
-def _suggested(asked: "optuna.Trial", dimension: Choices | Range) -> Any:
+def _suggested(proposal: "optuna.Trial", dimension: Choices | Range) -> Any:
     if isinstance(dimension, Choices):
-        return asked.suggest_categorical(dimension.name, dimension.choices)
+        return proposal.suggest_categorical(dimension.name, dimension.choices)
     if dimension.is_whole:
-        return asked.suggest_int(dimension.name, int(dimension.low), int(dimension.high), log=True)
-    return asked.suggest_float(dimension.name, dimension.low, dimension.high, log=True)
+        return proposal.suggest_int(dimension.name, int(dimension.low), int(dimension.high), log=True)
+    return proposal.suggest_float(dimension.name, dimension.low, dimension.high, log=True)

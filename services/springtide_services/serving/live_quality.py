@@ -13,7 +13,6 @@ from springtide.checkpoint import Checkpoint
 from springtide.clock import MS_PER_DAY
 from springtide.events.model import EventBatch, Interactions
 from springtide.graph.applying import USER
-from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.ranking.measuring import item_ranks
 from springtide.ranking.query import Query
@@ -77,7 +76,6 @@ class LiveQuality:
         self._clock_s = clock_s
         self._generator = np.random.default_rng(0)
         self._positive = frozenset(state.rules.positive_relations)
-        self._edge_types = [state.rules.edge_type(relation) for relation in state.rules.positive_relations]
         self._allowance = 1.0
         self._measured_s = self._logged_s = clock_s()
         self._paused_until_s = -np.inf
@@ -148,26 +146,16 @@ class LiveQuality:
         view = self._state.graph.view()
         user_rows = view.nodes(USER).ids.rows(user_ids)
         item_rows = view.nodes(self._state.rules.item_type).ids.rows(item_ids)
-        is_new = self._are_new(view, user_rows, item_rows)
+        is_unseen = ~self._state.has_interacted(view, user_rows, item_rows)
         scorer = self._ranker.scorer()
         version = scorer.version
         ranks = np.where(item_rows < 0, MISSED, item_ranks(scorer, queries, item_ids))
         if self._ranker.model_version != version:
             return  # Swapped meanwhile: nothing is added any more to the windows of the version before.
         with self._lock:
-            drop = self._windows.add(version, ranks, is_new)
+            drop = self._windows.add(version, ranks, is_unseen)
             if drop is not None:
                 self._drop, self._request_id = drop, ""
-
-    def _are_new(
-        self, view: GraphView, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.bool_]:
-        """Return whether each item was new to its user, bool ``[n]``; rows are -1 where somebody or something is."""
-        known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
-        is_new = np.ones(len(user_rows), bool)
-        for edge_type in self._edge_types:
-            is_new[known] &= ~view.edges(edge_type).has(user_rows[known], item_rows[known])
-        return is_new
 
     def _log(self) -> None:
         recent = self.status().recent

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-K = 20
+from springtide.evaluation.measures.metrics import K, ndcg_of_ranks
+
 MISSED = 2**31 - 1  # The rank of an item that is not ranked.
 _MAX_VERSIONS = 5  # Windows are kept for this many versions, those that ranked last.
 _MIN_ERRORS = 3.0  # Standard errors of a drop: with many overlapping windows, smaller drops occur by chance.
@@ -34,7 +35,8 @@ class Quality:
         """Return the metrics of ranks, int64 ``[n]``, 1 for the best."""
         if not len(ranks):
             return cls(0, 0.0, 0.0, 0.0)
-        return cls(len(ranks), float(_gains(ranks).mean()), float((ranks <= K).mean()), float((1.0 / ranks).mean()))
+        ndcg = float(ndcg_of_ranks(ranks).mean())
+        return cls(len(ranks), ndcg, float((ranks <= K).mean()), float((1.0 / ranks).mean()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class _Window:
         self._is_unseen[self._num_added % size] = is_unseen
         self._num_added += 1
         if self._num_added == size:
-            self._first_gains = _gains(self._ranks)
+            self._first_gains = ndcg_of_ranks(self._ranks)
 
     def quality(self, version: str) -> WindowQuality:
         size = min(self._num_added, len(self._ranks))
@@ -153,14 +155,9 @@ class _Window:
         size = len(self._ranks)
         if self._num_added < 2 * size:
             return None  # The last window overlaps the first.
-        gains, first_gains = _gains(self._ranks), self._first_gains
+        gains, first_gains = ndcg_of_ranks(self._ranks), self._first_gains
         ndcg, first = float(gains.mean()), float(first_gains.mean())
         error = math.sqrt((gains.var() + first_gains.var()) / size)
         if ndcg >= (1.0 - max_drop) * first or first - ndcg <= _MIN_ERRORS * error:
             return None
         return Drop(version, first, ndcg, size)
-
-
-def _gains(ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    gains: npt.NDArray[np.float64] = np.where(ranks <= K, 1.0 / np.log2(1.0 + ranks), 0.0)
-    return gains

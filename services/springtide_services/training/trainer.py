@@ -14,7 +14,7 @@ import torch
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import CheckpointError, ModelError, TrainingError
-from springtide.evaluation.gate import Verdict, fitted_baseline, judge, vectors_by
+from springtide.evaluation.gate import Verdict, fit_baseline, judge, vectors_by
 from springtide.model.audit import this_actor
 from springtide.model.manifest import ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelArtifact, ModelStore
@@ -210,7 +210,7 @@ class Trainer:
         self._models.reject(version, actor=actor, reason=verdict.reason)
         logger.warning("model_rejected", version=version, reason=verdict.reason)
         if verdict.baseline is not None:
-            fitted = fitted_baseline(state, verdict.baseline, self._settings, self._plugins, checkpoint)
+            fitted = fit_baseline(state, verdict.baseline, self._settings, self._plugins, checkpoint)
             reason = f"{verdict.baseline} is the best there is: {version} was rejected"
             serving = self._models.publish(fitted, actor=actor, reason=reason)
             logger.warning("baseline_serves", version=serving, baseline=verdict.baseline)

@@ -150,7 +150,7 @@ def test_too_few_questions_tell_nothing_and_the_model_is_promoted() -> None:
     assert verdict.is_promoted
     assert verdict.report == {
         "verdict": "not judged",
-        "reason": "66 interactions to ask for, fewer than 1,000",
+        "reason": "66 interactions to judge by, fewer than 1,000",
     }
 
 
@@ -158,7 +158,7 @@ def test_a_champion_that_has_seen_the_slice_is_left_out_with_the_reason() -> Non
     *_, model = trained()
     verdict = judged(champion=version_of(model))
     assert verdict.is_promoted
-    assert verdict.report["left_out"] == {"champion": "only 0 interactions came after what it has learned"}
+    assert verdict.report["left_out"] == {"champion": "only 0 interactions came after those it has learned"}
     assert "popularity" in verdict.report["contestants"]
 
 

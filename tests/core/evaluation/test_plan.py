@@ -4,7 +4,7 @@ import pytest
 
 from springtide.errors import SettingsError, UnknownPartError
 from springtide.evaluation.plan import (
-    Choice,
+    ModelChoice,
     key_of_baseline,
     key_of_model,
     model_name,
@@ -49,14 +49,14 @@ def settings_with(**model: object) -> Settings:
 def test_nothing_chosen_is_the_model_of_the_settings() -> None:
     settings = settings_with()
 
-    (section,) = plan_sections(settings, plugins_of(), Choice())
+    (section,) = plan_sections(settings, plugins_of(), ModelChoice())
 
     assert (section.varied, section.same) == ("model", "")
     assert section.models == {"springtide (lightgcn, sum, cce)": settings_with(aggregator="sum")}
 
 
 def test_every_encoder_comes_with_the_aggregator_it_states() -> None:
-    (section,) = plan_sections(settings_with(), plugins_of(), Choice(has_all_encoders=True))
+    (section,) = plan_sections(settings_with(), plugins_of(), ModelChoice(has_all_encoders=True))
 
     assert (section.varied, section.same) == ("encoder", "loss cce")
     assert list(section.models) == ["lightgcn, sum", "plain, mean", "stating, max"]
@@ -67,13 +67,13 @@ def test_every_encoder_comes_with_the_aggregator_it_states() -> None:
 def test_settings_encoder_keeps_the_settings_aggregator() -> None:
     settings = settings_with(encoder="stating", aggregator="sum")
 
-    (section,) = plan_sections(settings, plugins_of(), Choice(encoders=["stating", "plain"]))
+    (section,) = plan_sections(settings, plugins_of(), ModelChoice(encoders=["stating", "plain"]))
 
     assert list(section.models) == ["stating, sum", "plain, mean"]
 
 
 def test_named_aggregators_meet_every_encoder() -> None:
-    choice = Choice(encoders=["plain", "stating"], aggregators=["max", "sum"])
+    choice = ModelChoice(encoders=["plain", "stating"], aggregators=["max", "sum"])
 
     (section,) = plan_sections(settings_with(), plugins_of(), choice)
 
@@ -81,13 +81,13 @@ def test_named_aggregators_meet_every_encoder() -> None:
 
 
 def test_aggregators_alone_meet_the_settings_encoder() -> None:
-    (section,) = plan_sections(settings_with(), plugins_of(), Choice(aggregators=["mean", "max"]))
+    (section,) = plan_sections(settings_with(), plugins_of(), ModelChoice(aggregators=["mean", "max"]))
 
     assert list(section.models) == ["lightgcn, mean", "lightgcn, max"]
 
 
 def test_losses_have_a_section_of_their_own() -> None:
-    choice = Choice(encoders=["plain"], has_all_losses=True)
+    choice = ModelChoice(encoders=["plain"], has_all_losses=True)
 
     encoders, losses = plan_sections(settings_with(), plugins_of(), choice)
 
@@ -100,7 +100,7 @@ def test_losses_have_a_section_of_their_own() -> None:
 def test_part_of_the_settings_keeps_its_options_and_others_have_none() -> None:
     settings = settings_with(loss={"name": "cce", "options": {"temperature": 0.1}}, aggregator=["mean", "max"])
 
-    (section,) = plan_sections(settings, plugins_of(), Choice(losses=["cce", "bce"]))
+    (section,) = plan_sections(settings, plugins_of(), ModelChoice(losses=["cce", "bce"]))
 
     assert section.same == "encoder lightgcn, several of=mean+max"
     assert section.models["cce temperature=0.1"] == settings
@@ -110,12 +110,12 @@ def test_part_of_the_settings_keeps_its_options_and_others_have_none() -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (Choice(encoders=["gnat"]), "no encoder named 'gnat' (choices: lightgcn, plain, stating)"),
-        (Choice(aggregators=["avg"]), "no aggregator named 'avg' (choices: max, mean, sum)"),
-        (Choice(losses=["bpr"]), "no loss named 'bpr' (choices: bce, cce)"),
+        (ModelChoice(encoders=["gnat"]), "no encoder named 'gnat' (choices: lightgcn, plain, stating)"),
+        (ModelChoice(aggregators=["avg"]), "no aggregator named 'avg' (choices: max, mean, sum)"),
+        (ModelChoice(losses=["bpr"]), "no loss named 'bpr' (choices: bce, cce)"),
     ],
 )
-def test_part_that_nobody_offers_is_refused(choice: Choice, message: str) -> None:
+def test_part_that_nobody_offers_is_refused(choice: ModelChoice, message: str) -> None:
     with pytest.raises(UnknownPartError) as refused:
         plan_sections(settings_with(), plugins_of(), choice)
 
@@ -125,7 +125,7 @@ def test_part_that_nobody_offers_is_refused(choice: Choice, message: str) -> Non
 def test_all_that_is_built_in_can_be_made_as_it_is_planned() -> None:
     plugins = load_plugins()
 
-    encoders, losses = plan_sections(Settings(), plugins, Choice(has_all_encoders=True, has_all_losses=True))
+    encoders, losses = plan_sections(Settings(), plugins, ModelChoice(has_all_encoders=True, has_all_losses=True))
 
     assert {"lightgcn, sum", "gcn, sum", "graphsage, mean", "hetero, mean"} <= set(encoders.models)
     assert {"cce", "mse", "max_margin"} <= set(losses.models)
@@ -173,7 +173,7 @@ def test_key_of_a_baseline_changes_with_its_options_and_origin() -> None:
 
 
 def test_model_without_weights_has_a_name_and_a_key_of_its_own() -> None:
-    (section,) = plan_sections(settings_with(), plugins_of(), Choice(models=["default", "cosine"]))
+    (section,) = plan_sections(settings_with(), plugins_of(), ModelChoice(models=["default", "cosine"]))
 
     default, cosine = section.models.values()
     assert list(section.models) == [
@@ -185,7 +185,7 @@ def test_model_without_weights_has_a_name_and_a_key_of_its_own() -> None:
 
 
 def test_named_baselines_alone_leave_no_model() -> None:
-    choice = Choice(models=["popularity"])
+    choice = ModelChoice(models=["popularity"])
 
     (section,) = plan_sections(settings_with(), plugins_of(), choice)
 
@@ -195,14 +195,14 @@ def test_named_baselines_alone_leave_no_model() -> None:
 
 def test_models_that_nobody_offers_are_refused() -> None:
     with pytest.raises(UnknownPartError, match="no baseline named 'luck'"):
-        plan_baselines(load_plugins(), Choice(models=["default", "luck"]))
+        plan_baselines(load_plugins(), ModelChoice(models=["default", "luck"]))
 
 
 def test_slow_baselines_come_only_if_asked_for() -> None:
     plugins = load_plugins()
 
-    usual, _ = plan_baselines(plugins, Choice())
-    every, left_out = plan_baselines(plugins, Choice(has_all_baselines=True))
+    usual, _ = plan_baselines(plugins, ModelChoice())
+    every, left_out = plan_baselines(plugins, ModelChoice(has_all_baselines=True))
 
     slow = {"ease", "slim", "ials", "bpr"}
     assert {"popularity", "tifu_knn"} <= {part.name for part in usual}
@@ -217,9 +217,9 @@ def missing() -> object:
 def test_baseline_that_cannot_work_here_is_left_out_with_its_reason() -> None:
     plugins = Plugins([Part.of("baseline", "missing", missing, "here", "here")])
 
-    assert plan_baselines(plugins, Choice()) == (
+    assert plan_baselines(plugins, ModelChoice()) == (
         [],
         {"missing": "baseline 'missing': wants a package that is not there"},
     )
     with pytest.raises(SettingsError, match="wants a package"):
-        plan_baselines(plugins, Choice(models=["missing"]))
+        plan_baselines(plugins, ModelChoice(models=["missing"]))

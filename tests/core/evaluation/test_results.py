@@ -1,4 +1,4 @@
-"""The file of results: it grows by a line at a time, and outlives whatever cuts a run short."""
+"""The file of results: it grows by a line at a time, and survives interrupted runs."""
 
 from datetime import date
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_failure_is_kept_but_tried_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_whole", [0, 1])
-def test_torn_last_line_is_taken_away_and_written_anew(tmp_path: Path, num_whole: int) -> None:
+def test_incomplete_last_line_is_cut_off_and_written_again(tmp_path: Path, num_whole: int) -> None:
     path = tmp_path / "results.jsonl"
     written = ResultsFile(path)
     whole, torn = result_of("a"), result_of("b")
@@ -78,7 +78,7 @@ def test_torn_last_line_is_taken_away_and_written_anew(tmp_path: Path, num_whole
 
 
 @pytest.mark.parametrize("content", ["# Shopping\n- milk\n", "milk", '{"milk": 1}\n'])
-def test_file_of_somebody_else_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+def test_other_file_is_refused_and_left_unchanged(tmp_path: Path, content: str) -> None:
     path = tmp_path / "list.md"
     path.write_text(content)
 
@@ -88,7 +88,7 @@ def test_file_of_somebody_else_is_refused_and_left_alone(tmp_path: Path, content
     assert path.read_text() == content
 
 
-def test_what_a_result_is_made_of_is_read_back(tmp_path: Path) -> None:
+def test_arrays_of_a_result_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     written, result = ResultsFile(path), result_of("a")
     written.add(result, {"new.users": np.array([3, 5], np.int32), "new.ndcg": np.array([0.5, 1.0], np.float32)})
@@ -99,7 +99,7 @@ def test_what_a_result_is_made_of_is_read_back(tmp_path: Path) -> None:
     assert written.arrays(result_of("b").key) == {}
 
 
-def test_arrays_that_are_damaged_are_as_none(tmp_path: Path) -> None:
+def test_damaged_arrays_count_as_none(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     written, result = ResultsFile(path), result_of("a")
     written.add(result, {"new.ndcg": np.ones(3)})
@@ -109,7 +109,7 @@ def test_arrays_that_are_damaged_are_as_none(tmp_path: Path) -> None:
     assert written.arrays(result.key) == {}
 
 
-def test_line_of_an_earlier_form_is_measured_again(tmp_path: Path) -> None:
+def test_line_in_an_older_format_is_measured_again(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     key = '{"dataset":"films","model":"a","seed":0,"settings":"abc","version":"1.0"}'
     earlier = '{"ndcg":0.1,"recall":0.2,"num_users":3}'
@@ -131,3 +131,17 @@ def test_forgotten_results_go_and_others_stay(tmp_path: Path) -> None:
         assert results.get(result_of("a").key) is None
         assert results.get(result_of("b").key) == result_of("b")
     assert [file.name for file in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+def test_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot be read: Is a directory; wanted results of `springtide evaluate`"):
+        ResultsFile(tmp_path)
+
+
+def test_file_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    results = ResultsFile(tmp_path / "state" / "results.jsonl")
+
+    for arrays in (None, {"new.ndcg": np.ones(3)}):
+        with pytest.raises(SettingsError, match="cannot be written"):
+            results.add(result_of("a"), arrays)

@@ -1,71 +1,30 @@
-"""The `evaluate` command on a small data set: it measures, keeps, goes on, and outlives a part that fails."""
+"""An evaluation of a small data set: it keeps results, continues after a break, and survives parts that fail."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from springtide.errors import DatasetError, SettingsError, TrainingError, UnknownPartError
-from springtide.evaluation.data.datasets import DATASETS, Dataset
-from springtide.evaluation.measures.measurement import Measured
-from springtide.evaluation.plan import Choice, plan_baselines
-from springtide.evaluation.protocols.protocol import Protocol
-from springtide.evaluation.splits.cuts import SPLITS
+from springtide.evaluation.data.datasets import Dataset
+from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.plan import ModelChoice, plan_baselines
+from springtide.evaluation.protocols.train_test import TrainTestProtocol
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings, Settings
-from springtide.testing import even_odd_events, interactions_of, quick_settings
-from springtide_services.cli.app import app
-from springtide_services.cli.evaluate import SplitName
-from springtide_services.cli.options import DatasetName
-from springtide_services.evaluation import evaluate as evaluate_module
+from springtide.testing import quick_settings
 from springtide_services.evaluation.evaluate import Output, evaluate_and_show
-from springtide_services.evaluation.plots import windows
-from springtide_services.evaluation.runs import EvaluationScope
+from springtide_services.evaluation.runs import SplitOptions
 
-FAILING_PARTS = '''"""Losses that cannot work."""
-
-from springtide.errors import TrainingError
-from springtide.plugins.contracts import Loss
-from springtide.plugins.hookspecs import hookimpl
-
-
-class Refusing(Loss):
-    """Refuses."""
-
-    def forward(self, inputs):
-        raise TrainingError("wanted ratings, got none")
-
-
-class Broken(Loss):
-    """Breaks."""
-
-    def forward(self, inputs):
-        return {}["nothing"]
-
-
-@hookimpl
-def register_losses(register):
-    register("refusing", Refusing)
-    register("broken", Broken)
-'''
 FILMS = "movielens-100k"
 MODEL = "springtide (lightgcn, sum, cce)"
 SAGE = "springtide (graphsage, sum, cce)"
-BASELINES = [part.name for part in plan_baselines(load_plugins(), Choice())[0]]
-ALONE = Choice(models=["default", "popularity"])
-TWO = Choice(encoders=["lightgcn", "graphsage"], aggregators=["sum"])
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return Dataset("films", interactions_of(even_odd_events(24)), [])
+BASELINES = [part.name for part in plan_baselines(load_plugins(), ModelChoice())[0]]
+ALONE = ModelChoice(models=["default", "popularity"])
+TWO = ModelChoice(encoders=["lightgcn", "graphsage"], aggregators=["sum"])
 
 
 @pytest.fixture
@@ -77,18 +36,18 @@ def settings() -> Settings:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is measured, in order: ``encoder loss``, or a baseline's name."""
     measured: list[str] = []
-    measure_model, measure_baseline = Protocol.measure_model, Protocol.measure_baseline
+    measure_model, measure_baseline = TrainTestProtocol.measure_model, TrainTestProtocol.measure_baseline
 
-    def of_model(protocol: Protocol, settings: Settings) -> Measured:
+    def of_model(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
         measured.append(f"{settings.model.encoder.name} {settings.model.loss.name}")
         return measure_model(protocol, settings)
 
-    def of_baseline(protocol: Protocol, wanted: PartSettings) -> Measured:
+    def of_baseline(protocol: TrainTestProtocol, wanted: PartSettings) -> DetailedMeasurement:
         measured.append(wanted.name)
         return measure_baseline(protocol, wanted)
 
-    monkeypatch.setattr(Protocol, "measure_model", of_model)
-    monkeypatch.setattr(Protocol, "measure_baseline", of_baseline)
+    monkeypatch.setattr(TrainTestProtocol, "measure_model", of_model)
+    monkeypatch.setattr(TrainTestProtocol, "measure_baseline", of_baseline)
     return measured
 
 
@@ -99,7 +58,7 @@ Show = Callable[..., dict[str, Any]]
 def show(tmp_path: Path, dataset: Dataset, settings: Settings) -> Show:
     """Evaluate movielens-100k, in whose place ``dataset`` stands, and return what was written as JSON."""
 
-    def run(choice: Choice = TWO, settings: Settings = settings, **others: Any) -> dict[str, Any]:
+    def run(choice: ModelChoice = TWO, settings: Settings = settings, **others: Any) -> dict[str, Any]:
         output = replace(others.pop("output", Output()), json_path=tmp_path / "rows.json")
         others = {"fetch_dataset": lambda name: dataset, "output": output, **others}
         evaluate_and_show([FILMS], settings, choice, tmp_path / "results.jsonl", **others)
@@ -167,15 +126,15 @@ def test_another_seed_is_another_run_but_baselines_have_none(
 def test_interrupted_run_goes_on_where_it_was(
     show: Show, trained: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measure = Protocol.measure_model
+    measure = TrainTestProtocol.measure_model
 
-    def measure_until_interrupted(protocol: Protocol, settings: Settings) -> Measured:
+    def measure_until_interrupted(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
         if settings.model.encoder.name == "graphsage":
             raise KeyboardInterrupt
         return measure(protocol, settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Protocol, "measure_model", measure_until_interrupted)
+        patch.setattr(TrainTestProtocol, "measure_model", measure_until_interrupted)
         with pytest.raises(KeyboardInterrupt):
             show()
     num_kept, num_all = len(BASELINES) + 1, len(BASELINES) + 2
@@ -202,7 +161,7 @@ def test_torn_line_is_measured_again(show: Show, trained: list[str], tmp_path: P
     assert second["rows"][-1]["ndcg@20"] == first["rows"][-1]["ndcg@20"]
 
 
-def test_fresh_measures_again_what_is_asked_for_and_keeps_the_rest(show: Show, trained: list[str]) -> None:
+def test_fresh_measures_the_named_models_again_and_keeps_the_rest(show: Show, trained: list[str]) -> None:
     show()
     trained.clear()
 
@@ -215,16 +174,10 @@ def test_fresh_measures_again_what_is_asked_for_and_keeps_the_rest(show: Show, t
 
 
 def test_part_that_fails_has_a_reason_and_the_others_are_measured(
-    show: Show, settings: Settings, trained: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    show: Show, with_failing_losses: Settings, trained: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "failing.py").write_text(FAILING_PARTS)
-    failing = settings.model_copy(
-        update={"plugins": settings.plugins.model_copy(update={"folder": str(tmp_path / "parts")})}
-    )
-
-    choice = Choice(losses=["broken", "refusing", "cce"])
-    written = show(choice, settings=failing)
+    choice = ModelChoice(losses=["broken", "refusing", "cce"])
+    written = show(choice, settings=with_failing_losses)
 
     assert written["failed"] == {
         "springtide (lightgcn, sum, broken)": "KeyError: 'nothing'",
@@ -236,7 +189,7 @@ def test_part_that_fails_has_a_reason_and_the_others_are_measured(
     assert 'return {}["nothing"]' in printed.err  # Where a part broke is for its author to see.
 
     trained.clear()
-    show(choice, settings=failing, output=Output(as_markdown=True))
+    show(choice, settings=with_failing_losses, output=Output(as_markdown=True))
     assert trained == ["lightgcn broken", "lightgcn refusing"]
     assert "- refusing on MovieLens 100K: wanted ratings, got none" in capsys.readouterr().out
 
@@ -255,90 +208,10 @@ def test_unknown_part_is_refused_before_anything_is_fetched(show: Show) -> None:
         raise AssertionError(f"{name} is fetched")
 
     with pytest.raises(UnknownPartError, match="no encoder named 'gnat'"):
-        show(Choice(encoders=["lightgcn", "gnat"]), fetch_dataset=fetch_dataset)
+        show(ModelChoice(encoders=["lightgcn", "gnat"]), fetch_dataset=fetch_dataset)
 
 
-@pytest.fixture
-def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """What the command line hands on."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SPRINGTIDE_SETTINGS", raising=False)
-    found: dict[str, Any] = {}
-
-    def record(datasets: list[str], settings: Settings, choice: Choice, results_path: Path, **others: Any) -> None:
-        found.update(datasets=datasets, choice=choice, results_path=results_path, **others)
-
-    monkeypatch.setattr(evaluate_module, "evaluate_and_show", record)
-    return found
-
-
-def test_command_without_arguments_measures_the_default_on_all_data_sets(called: dict[str, Any]) -> None:
-    assert CliRunner().invoke(app, ["evaluate"]).exit_code == 0
-
-    assert called == {
-        "datasets": ["complete-journey", "movielens-100k", "tafeng"],
-        "choice": Choice(),
-        "results_path": Path("springtide-state/evaluation.jsonl"),
-        "asked": EvaluationScope(),
-        "seeds": (),
-        "columns": None,
-        "is_fresh": False,
-        "output": Output(),
-    }
-
-
-def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
-    line = (
-        "evaluate movielens-100k movielens-100k clicks.csv --encoder gat --encoder gcn --aggregator max --loss bce "
-        "--all-losses --all-encoders --models default,cosine --all-baselines --seed 7 --seed 8 --split prequential "
-        "--days 9 --questions 50 --keep-cold --columns user=visitorid --results r.jsonl --fresh --segments --metrics "
-        "--markdown --json rows.json --csv rows.csv --plots pictures"
-    )
-
-    done = CliRunner().invoke(app, line.split())
-
-    assert done.exit_code == 0, done.output
-    assert called == {
-        "datasets": ["movielens-100k", "clicks.csv"],
-        "choice": Choice(
-            ["gat", "gcn"],
-            ["max"],
-            ["bce"],
-            has_all_encoders=True,
-            has_all_losses=True,
-            models=["default", "cosine"],
-            has_all_baselines=True,
-        ),
-        "results_path": Path("r.jsonl"),
-        "asked": EvaluationScope("prequential", is_cold_kept=True, num_days=9, num_questions=50),
-        "seeds": [7, 8],
-        "columns": {"user": "visitorid"},
-        "is_fresh": True,
-        "output": Output(
-            as_markdown=True,
-            has_segments=True,
-            has_metrics=True,
-            json_path=Path("rows.json"),
-            csv_path=Path("rows.csv"),
-            plots_folder=Path("pictures"),
-        ),
-    }
-
-
-def test_command_offers_all_public_data_sets_and_splits() -> None:
-    assert {name.value for name in DatasetName} == DATASETS.keys()
-    assert tuple(name.value for name in SplitName) == SPLITS
-
-
-@pytest.fixture
-def clicks(tmp_path: Path) -> Path:
-    path = tmp_path / "clicks.csv"
-    events = [f"{user},{item},{time}" for user, item, time in even_odd_events(24)]
-    path.write_text("\n".join(["visitor,thing,timestamp", *events]) + "\n")
-    return path
-
-
-def evaluated(path: Path, settings: Settings, choice: Choice = ALONE, **others: Any) -> dict[str, Any]:
+def evaluated(path: Path, settings: Settings, choice: ModelChoice = ALONE, **others: Any) -> dict[str, Any]:
     output = replace(others.pop("output", Output()), json_path=path.with_suffix(".json"))
     columns = {"item": "thing"}
     results = path.with_suffix(".results.jsonl")
@@ -366,7 +239,7 @@ def test_what_is_neither_data_set_nor_file_is_refused(settings: Settings, tmp_pa
 
 
 def test_walk_forward_measures_every_block(clicks: Path, settings: Settings, trained: list[str]) -> None:
-    written = evaluated(clicks, settings, asked=EvaluationScope("walk-forward"))
+    written = evaluated(clicks, settings, split=SplitOptions("walk-forward"))
 
     assert trained == ["popularity", "lightgcn cce"] * 4
     assert written["split"] == "walk-forward"
@@ -376,11 +249,11 @@ def test_walk_forward_measures_every_block(clicks: Path, settings: Settings, tra
     assert row["ndcg@20"] == pytest.approx(sum(row["ndcg@20"] for row in of_model) / 4)
 
 
-def test_prequential_asks_live_and_frozen_models_and_baselines_the_same(
+def test_prequential_ranks_the_same_events_with_live_and_frozen_models_and_baselines(
     clicks: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = EvaluationScope("prequential", num_questions=20)
-    written = evaluated(clicks, settings, asked=asked)
+    split = SplitOptions("prequential", num_questions=20)
+    written = evaluated(clicks, settings, split=split)
 
     assert written["failed"] == {}
     rows = {row["model"]: row for row in written["rows"] if row["segment"] == "all"}
@@ -388,10 +261,10 @@ def test_prequential_asks_live_and_frozen_models_and_baselines_the_same(
     assert {row["users"] for row in rows.values()} == {20}
     assert "p_value" in rows[MODEL]
     printed = capsys.readouterr().out
-    assert f"All items: {MODEL} cannot be told from " in printed or f"All items: {MODEL} is " in printed
+    assert f"All items: {MODEL} is not significantly different from " in printed or f"All items: {MODEL} is " in printed
     assert f" {MODEL}, frozen" in printed.partition("All items: ")[2]
 
-    assert evaluated(clicks, settings, asked=asked) == written
+    assert evaluated(clicks, settings, split=split) == written
     assert "3 of 3 runs are in" in capsys.readouterr().err
 
 
@@ -402,44 +275,31 @@ def test_cut_that_leaves_nothing_is_a_failure_in_words(tmp_path: Path, settings:
     with pytest.raises(TrainingError, match="not one model could be measured"):
         evaluated(path, settings)
 
-    assert "wanted something on both sides of the cut" in path.with_suffix(".json").read_text()
+    assert "wanted interactions on both sides of the cut" in path.with_suffix(".json").read_text()
 
 
 @pytest.mark.parametrize(
-    ("asked", "pictures"),
+    ("split", "drawn"),
     [
-        (EvaluationScope(), ["clicks-global-reliability.png", "clicks-global-segments.png"]),
+        (SplitOptions(), ["clicks-global-reliability.png", "clicks-global-segments.png"]),
         (
-            EvaluationScope("walk-forward"),
+            SplitOptions("walk-forward"),
             [f"clicks-walk-forward-{name}.png" for name in ("over-time", "reliability", "segments")],
         ),
         (
-            EvaluationScope("prequential", num_questions=20),
+            SplitOptions("prequential", num_questions=20),
             [f"clicks-prequential-{name}.png" for name in ("over-time", "segments")],
         ),
     ],
 )
 def test_pictures_are_drawn(
-    clicks: Path, settings: Settings, tmp_path: Path, asked: EvaluationScope, pictures: list[str]
+    clicks: Path, settings: Settings, tmp_path: Path, split: SplitOptions, pictures: list[str]
 ) -> None:
-    evaluated(clicks, settings, asked=asked, output=Output(plots_folder=tmp_path / "pictures"))
+    evaluated(clicks, settings, split=split, output=Output(plots_folder=tmp_path / "pictures"))
 
     drawn = sorted((tmp_path / "pictures").iterdir())
     assert [path.name for path in drawn] == pictures
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
-
-
-def test_windows_are_days_or_weeks() -> None:
-    day = 86_400_000
-    times = np.array([0, day // 2, 3 * day + day // 2])
-    assert windows(times, np.array([1.0, 0.0, 0.25])) == [(0, 0.5), (3 * day, 0.25)]
-    assert windows(times * 7, np.array([1.0, 0.0, 0.25])) == [(0, 0.5), (21 * day, 0.25)]
-
-
-def test_last_window_that_has_hardly_begun_belongs_to_the_one_before() -> None:
-    day = 86_400_000
-    times = np.array([0, day, day + 1, 2 * day + day // 4])
-    assert windows(times, np.array([1.0, 0.0, 0.5, 1.0])) == [(0, 1.0), (day, 0.5)]
 
 
 def test_pictures_without_matplotlib_are_refused_before_anything_is_measured(
@@ -451,14 +311,3 @@ def test_pictures_without_matplotlib_are_refused_before_anything_is_measured(
         evaluated(clicks, settings, output=Output(plots_folder=clicks.parent))
 
     assert trained == []
-
-
-def test_command_refuses_an_unknown_part_in_one_line(tmp_path: Path) -> None:
-    command = [Path(sys.executable).with_name("springtide"), "evaluate", "movielens-100k", "--loss", "luck"]
-
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 2
-    assert done.stderr.startswith("springtide: no loss named 'luck' (choices: ")
-    assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []

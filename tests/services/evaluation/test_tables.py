@@ -16,7 +16,7 @@ from springtide.evaluation.measures.measurement import Arrays, Measurement, Segm
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.results import Result, RunKey
 from springtide.settings.model import PartSettings, Settings
-from springtide_services.evaluation.files import to_csv, to_json
+from springtide_services.evaluation.exports import to_csv, to_json
 from springtide_services.evaluation.report import Report
 from springtide_services.evaluation.tables import (
     metrics_table,
@@ -80,8 +80,8 @@ def test_markdown_is_ready_for_the_readme(report: Report) -> None:
         "| graphsage, mean | 0.2000 | 0.5000 | 61 s | 0.2000 | 0.5000 | 61 s |\n"
         "| lightgcn, sum | 0.1234 | 0.4000 | 20 s | 0.1234 | 0.4000 | 20 s |\n"
         "\n"
-        "All with loss cce, seed 0. Complete Journey: 2,022 users asked for new items, 2,023 for all. "
-        "MovieLens 100K: 86 users asked for new items, 87 for all. Measured 2026-01-03 to 2026-01-07 with "
+        "All with loss cce, seed 0. Complete Journey: 2,022 users evaluated on new items, 2,023 on all items. "
+        "MovieLens 100K: 86 users evaluated on new items, 87 on all items. Measured 2026-01-03 to 2026-01-07 with "
         "Springtide 1.0.\n"
         "\n"
         "| loss | Complete Journey: new NDCG@20 | all NDCG@20 | fit "
@@ -90,8 +90,8 @@ def test_markdown_is_ready_for_the_readme(report: Report) -> None:
         "| cce | 0.1234 | 0.4000 | 20 s | 0.1234 | 0.4000 | 20 s |\n"
         "| mse | – | – | – | 0.3000 | 0.3000 | 5 s |\n"
         "\n"
-        "All with encoder lightgcn, sum, seed 0. Complete Journey: 2,022 users asked for new items, 2,023 for all. "
-        "MovieLens 100K: 86 users asked for new items, 87 for all. Measured 2026-01-03 to 2026-01-08 with "
+        "All with encoder lightgcn, sum, seed 0. Complete Journey: 2,022 users evaluated on new items, 2,023 on all "
+        "items. MovieLens 100K: 86 users evaluated on new items, 87 on all items. Measured 2026-01-03 to 2026-01-08 with "
         "Springtide 1.0.\n"
         "\n"
         "- mse on Complete Journey: no ratings: wanted some"
@@ -219,9 +219,9 @@ def test_blocks_are_one_line_and_their_mean() -> None:
 
     assert figures is not None
     assert (figures.ndcg, figures.num_users, figures.low) == (pytest.approx(0.4), 2, None)
-    compared = report.against(FILMS, MODEL, "popularity", "new")
+    compared = report.compare(FILMS, MODEL, "popularity", "new")
     assert compared is not None
-    assert (compared.difference, compared.num_questions) == (pytest.approx(0.2), 2)
+    assert (compared.difference, compared.num_queries) == (pytest.approx(0.2), 2)
 
 
 def test_verdict_says_which_is_better_by_how_much() -> None:
@@ -240,13 +240,13 @@ def test_verdict_says_which_is_better_by_how_much() -> None:
         f"New items: {MODEL} is better than popularity by 0.1000 NDCG@20 "
         "(95 % interval +0.1000 to +0.1000, p < 0.001, 400 questions)"
     )
-    assert of_alike.startswith(f"New items: {MODEL} cannot be told from popularity: ")
+    assert of_alike.startswith(f"New items: {MODEL} is not significantly different from popularity: ")
 
 
-def test_models_that_were_asked_others_are_not_compared() -> None:
+def test_models_with_different_queries_are_not_compared() -> None:
     report = runs(("popularity", "global", None, [0.1, 0.1]), (MODEL, "global", 0, [0.2, 0.4, 0.3]))
 
-    assert report.against(FILMS, MODEL, "popularity", "new") is None
+    assert report.compare(FILMS, MODEL, "popularity", "new") is None
     assert list(verdicts(report, FILMS)) == []
 
 

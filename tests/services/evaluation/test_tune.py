@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from springtide.errors import SettingsError, TrainingError
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.measurement import Measured
-from springtide.evaluation.protocols import protocol as protocol_module
-from springtide.evaluation.protocols.protocol import Protocol
+from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.protocols import train_test as train_test_module
+from springtide.evaluation.protocols.train_test import TrainTestProtocol
 from springtide.evaluation.splits.time_splits import global_time_split
 from springtide.evaluation.tuning.search_space import search_space, with_values
 from springtide.evaluation.tuning.trials import TrialsFile
@@ -23,44 +23,13 @@ from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.load import load_settings
 from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState
-from springtide.testing import even_odd_events, interactions_of, quick_settings
+from springtide.testing import even_odd_events, quick_settings
 from springtide_services.cli.app import app
 from springtide_services.evaluation.tune import Outcome, tune_and_write
 
 FILMS = "movielens-100k"
-FAILING_LOSSES = '''"""Losses that cannot work."""
-
-from springtide.errors import TrainingError
-from springtide.plugins.contracts import Loss
-from springtide.plugins.hookspecs import hookimpl
-
-
-class Refusing(Loss):
-    """Refuses."""
-
-    def forward(self, inputs):
-        raise TrainingError("wanted more, got less")
-
-
-class Broken(Loss):
-    """Breaks."""
-
-    def forward(self, inputs):
-        return {}["nothing"]
-
-
-@hookimpl
-def register_losses(register):
-    register("refusing", Refusing)
-    register("broken", Broken)
-'''
 
 Tune = Callable[..., Outcome]
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return Dataset("films", interactions_of(even_odd_events(24)), [])
 
 
 @pytest.fixture
@@ -91,13 +60,13 @@ def tune(tmp_path: Path, dataset: Dataset, settings: Settings) -> Tune:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What is trained, in order."""
     settings_of: list[Settings] = []
-    measure_model = Protocol.measure_model
+    measure_model = TrainTestProtocol.measure_model
 
-    def measured(protocol: Protocol, settings: Settings) -> Measured:
+    def measured(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
         settings_of.append(settings)
         return measure_model(protocol, settings)
 
-    monkeypatch.setattr(Protocol, "measure_model", measured)
+    monkeypatch.setattr(TrainTestProtocol, "measure_model", measured)
     return settings_of
 
 
@@ -123,40 +92,40 @@ def test_a_setting_that_is_far_off_is_found_and_the_file_reads_back(
     assert f"{outcome.present.ndcg['all']:.4f} before, {outcome.chosen.ndcg['all']:.4f} now" in written
     assert "host" not in written  # What is a default is not in it.
     printed = capsys.readouterr()
-    assert "nothing: the settings as they were" in printed.out
+    assert "none: the present settings" in printed.out
     assert "trial 5: NDCG@20" in printed.err
 
 
-def test_test_part_is_never_looked_at(tune: Tune, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_set_is_never_used(tune: Tune, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     interactions = dataset.interactions
     split = global_time_split(interactions)
     shown: list[Dataset] = []
     newest_ms: list[int] = []
-    asked_until_ms: list[int] = []
-    begin, train = Protocol.__init__, protocol_module.train
+    newest_validation_ms: list[int] = []
+    begin, train = TrainTestProtocol.__init__, train_test_module.train
 
-    def watched(protocol: Protocol, dataset: Dataset, split: Any, *others: Any) -> None:
+    def watched(protocol: TrainTestProtocol, dataset: Dataset, split: Any, *others: Any) -> None:
         shown.append(dataset)
-        asked_until_ms.append(int(dataset.interactions.timestamps_ms[split.test].max()))
+        newest_validation_ms.append(int(dataset.interactions.timestamps_ms[split.test].max()))
         begin(protocol, dataset, split, *others)
 
     def train_watched(state: LiveState, *others: Any, **named: Any) -> ModelArtifact:
         newest_ms.append(int(state.positive_interactions(state.graph.view()).timestamps_ms[-1]))
         return train(state, *others, **named)
 
-    monkeypatch.setattr(Protocol, "__init__", watched)
-    monkeypatch.setattr(protocol_module, "train", train_watched)
+    monkeypatch.setattr(TrainTestProtocol, "__init__", watched)
+    monkeypatch.setattr(train_test_module, "train", train_watched)
     tune(num_trials=3)
 
     in_train = interactions.timestamps_ms[split.train]
     validation_begins = in_train[int(len(in_train) * 0.9)]
     assert len(newest_ms) == 3
     assert max(newest_ms) < validation_begins
-    assert asked_until_ms == [in_train[-1]]
+    assert newest_validation_ms == [in_train[-1]]
     assert [len(of.interactions) for of in shown] == [len(split.train)]
 
 
-def test_search_goes_on_and_repeats_nothing(
+def test_search_continues_and_repeats_nothing(
     tune: Tune, trained: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     in_one_go = tune(num_trials=4, trials_path=tmp_path / "one.jsonl")
@@ -204,7 +173,7 @@ def test_settings_are_kept_where_nothing_is_better(
 
     assert outcome.chosen is outcome.present
     assert load_settings(tmp_path / "tuned.toml").settings == settings
-    said = "No trial was better by more than one standard error: the settings are kept as they were"
+    said = "No trial was better by more than one standard error: the settings are unchanged"
     assert f"# {said}\n" in (tmp_path / "tuned.toml").read_text()
     assert said in capsys.readouterr().out
 
@@ -212,10 +181,10 @@ def test_settings_are_kept_where_nothing_is_better(
 def test_gain_within_one_standard_error_is_no_gain(
     tune: Tune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clean_environment: None, settings: Settings
 ) -> None:
-    measure_model = Protocol.measure_model
-    found: list[Measured] = []
+    measure_model = TrainTestProtocol.measure_model
+    found: list[DetailedMeasurement] = []
 
-    def measured(protocol: Protocol, settings: Settings) -> Measured:
+    def measured(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
         """The first trial's own result, and for the second one user better by a hair than another is worse."""
         if not found:
             found.append(measure_model(protocol, settings))
@@ -226,9 +195,9 @@ def test_gain_within_one_standard_error_is_no_gain(
             arrays[f"{segment}.ndcg"][:2] += [0.1, -0.0999]
             ndcg = {**segments[segment].metrics, "ndcg@20": float(arrays[f"{segment}.ndcg"].astype(float).mean())}
             segments[segment] = replace(segments[segment], metrics=ndcg)
-        return Measured(replace(found[0].measurement, segments=segments), arrays)
+        return DetailedMeasurement(replace(found[0].measurement, segments=segments), arrays)
 
-    monkeypatch.setattr(Protocol, "measure_model", measured)
+    monkeypatch.setattr(TrainTestProtocol, "measure_model", measured)
     outcome = tune(num_trials=2)
 
     assert outcome.best_first[0].number == 1
@@ -237,40 +206,37 @@ def test_gain_within_one_standard_error_is_no_gain(
     assert load_settings(tmp_path / "tuned.toml").settings == settings
 
 
-def test_trials_that_fail_are_told_and_skipped(
+def test_failed_trials_are_reported_and_skipped(
     tune: Tune,
-    settings: Settings,
+    with_failing_losses: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     trained: list[Settings],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "failing_losses.py").write_text(FAILING_LOSSES)
-    folder = settings.plugins.model_copy(update={"folder": str(tmp_path / "plugins")})
-    measure_model = Protocol.measure_model
+    measure_model = TrainTestProtocol.measure_model
 
-    def with_failing_losses(protocol: Protocol, settings: Settings) -> Measured:
+    def measure_with_failing_losses(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
         loss = {1: PartSettings(name="refusing"), 2: PartSettings(name="broken")}.get(len(trained), settings.model.loss)
         model = settings.model.model_copy(update={"loss": loss})
         return measure_model(protocol, settings.model_copy(update={"model": model}))
 
-    monkeypatch.setattr(Protocol, "measure_model", with_failing_losses)
-    outcome = tune(num_trials=4, settings=settings.model_copy(update={"plugins": folder}))
+    monkeypatch.setattr(TrainTestProtocol, "measure_model", measure_with_failing_losses)
+    outcome = tune(num_trials=4, settings=with_failing_losses)
 
     assert [trial.failure for trial in outcome.trials] == ["", "wanted more, got less", "KeyError: 'nothing'", ""]
     assert sorted(trial.number for trial in outcome.best_first) == [0, 3]
     assert "trial 1 failed: wanted more, got less (" in capsys.readouterr().err
     assert "4 trials, 2 of them failed" in (tmp_path / "tuned.toml").read_text()
     trained.clear()
-    assert values_of(tune(num_trials=4, settings=settings.model_copy(update={"plugins": folder}))) == values_of(outcome)
+    assert values_of(tune(num_trials=4, settings=with_failing_losses)) == values_of(outcome)
     assert trained == []
 
 
-def test_settings_that_cannot_be_trained_are_told(tune: Tune, settings: Settings, tmp_path: Path) -> None:
+def test_settings_that_cannot_be_trained_are_an_error(tune: Tune, settings: Settings, tmp_path: Path) -> None:
     rates = settings.training.model_copy(update={"min_interactions": 1_000_000})
 
-    with pytest.raises(TrainingError, match="begins with cannot be trained: wanted at least 1000000 positive"):
+    with pytest.raises(TrainingError, match="the present settings cannot be trained: wanted at least 1000000 positive"):
         tune(settings=settings.model_copy(update={"training": rates}))
     assert not (tmp_path / "tuned.toml").exists()
 
@@ -278,13 +244,13 @@ def test_settings_that_cannot_be_trained_are_told(tune: Tune, settings: Settings
 def test_nothing_begins_that_would_not_end_in_time(
     tune: Tune, monkeypatch: pytest.MonkeyPatch, trained: list[Settings]
 ) -> None:
-    measure_model = Protocol.measure_model
+    measure_model = TrainTestProtocol.measure_model
 
-    def slow(protocol: Protocol, settings: Settings) -> Measured:
+    def slow(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
         time.sleep(1.0)
         return measure_model(protocol, settings)
 
-    monkeypatch.setattr(Protocol, "measure_model", slow)
+    monkeypatch.setattr(TrainTestProtocol, "measure_model", slow)
     outcome = tune(num_trials=None, minutes=1.5 / 60)
 
     # Whatever of the 1.5 s the first one left, it is less than the first one took.
@@ -297,14 +263,14 @@ def test_trial_that_does_not_end_in_time_is_cut_short_and_does_not_count(
     tune(num_trials=1)
     slow = settings.model_copy(update={"training": settings.training.model_copy(update={"steps": 10_000_000})})
 
-    measure_model = Protocol.measure_model
+    measure_model = TrainTestProtocol.measure_model
 
-    def slower(protocol: Protocol, _: Settings) -> Measured:
+    def slower(protocol: TrainTestProtocol, _: Settings) -> DetailedMeasurement:
         return measure_model(protocol, slow)
 
     started = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Protocol, "measure_model", slower)
+        patch.setattr(TrainTestProtocol, "measure_model", slower)
         outcome = tune(num_trials=None, minutes=2.0 / 60)
 
     assert time.monotonic() - started < 10.0
@@ -315,16 +281,16 @@ def test_trial_that_does_not_end_in_time_is_cut_short_and_does_not_count(
 def test_ctrl_c_keeps_the_best_so_far(
     tune: Tune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measure_model = Protocol.measure_model
+    measure_model = TrainTestProtocol.measure_model
     measured: list[Settings] = []
 
-    def interrupted(protocol: Protocol, settings: Settings) -> Measured:
+    def interrupted(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
         if len(measured) == 2:
             raise KeyboardInterrupt
         measured.append(settings)
         return measure_model(protocol, settings)
 
-    monkeypatch.setattr(Protocol, "measure_model", interrupted)
+    monkeypatch.setattr(TrainTestProtocol, "measure_model", interrupted)
     outcome = tune(num_trials=9)
 
     assert len(outcome.trials) == 2
@@ -332,14 +298,14 @@ def test_ctrl_c_keeps_the_best_so_far(
     assert "stopped: 2 trials are kept" in capsys.readouterr().err
 
 
-def test_missing_optuna_is_told_before_anything_is_done(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_optuna_is_an_error_at_the_start(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
 
     with pytest.raises(SettingsError, match=r"tune needs Optuna: pip install 'springtide\[tune\]'"):
         tune()
 
 
-def test_file_of_another_hand_is_not_written_over(tune: Tune, tmp_path: Path, trained: list[Settings]) -> None:
+def test_file_that_tune_did_not_write_is_not_overwritten(tune: Tune, tmp_path: Path, trained: list[Settings]) -> None:
     (tmp_path / "tuned.toml").write_text("[model]\nwidth = 32\n")
 
     with pytest.raises(SettingsError, match="was not written by `springtide tune`: name another with --out"):
@@ -348,7 +314,7 @@ def test_file_of_another_hand_is_not_written_over(tune: Tune, tmp_path: Path, tr
     assert (tmp_path / "tuned.toml").read_text() == "[model]\nwidth = 32\n"
 
 
-def test_own_file_is_written_anew(tune: Tune, tmp_path: Path) -> None:
+def test_file_that_tune_wrote_is_overwritten(tune: Tune, tmp_path: Path) -> None:
     (tmp_path / "tuned.toml").write_text("# Found by `springtide tune`: of old\n")
 
     tune(num_trials=1)
@@ -380,10 +346,3 @@ def test_study_is_a_trials_file(tune: Tune, tmp_path: Path) -> None:
     outcome = tune(num_trials=2)
 
     assert TrialsFile(tmp_path / "trials.jsonl").of_study(outcome.present.study) == outcome.trials
-
-
-@pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("SPRINGTIDE_SETTINGS", "KAFKA_BOOTSTRAP_SERVERS"):
-        monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""From columns as a file has them to interactions in time order."""
+"""From the columns of a file to interactions in time order."""
 
 from typing import TypeVar
 
@@ -18,16 +18,16 @@ def interactions_of_columns(
     values: pa.ChunkedArray | None,
     relations: pa.ChunkedArray | str,
 ) -> Interactions:
-    """Code the ids and put all in time order; what happened at the same time stays in the file's order.
+    """Return interactions in time order; rows of the same time keep the order of the file.
 
     Args:
-        users: Ids, of any type that has a text; none is null.
-        items: The same.
+        users: User ids, of any type that can be written as text; without nulls.
+        items: Item ids, likewise.
         timestamps_ms: int64 ``[n]``.
-        values: Numbers; where one is null, and if there are none at all, the event carries no value.
-        relations: The type of each interaction, none null, or one for all.
+        values: Numbers; null, or None for the whole column, where the event has no value.
+        relations: Type of each interaction, without nulls, or one type for all.
     """
-    # Of what is in order already nothing is moved: that is half the time of a large file.
+    # Rows that are in order already are not moved: that saves half the time of a large file.
     order = None if np.all(timestamps_ms[1:] >= timestamps_ms[:-1]) else np.argsort(timestamps_ms, kind="stable")
     user_ids, user_codes = _coded(users, order)
     item_ids, item_codes = _coded(items, order)
@@ -53,7 +53,7 @@ def interactions_of_columns(
 
 
 def _coded(ids: pa.ChunkedArray, order: npt.NDArray[np.int64] | None) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Return the distinct ids, by their first appearance in time, and the position among them of each row's."""
+    """Return the distinct ids in the order of their first event, and the code of each row's id, int32 ``[n]``."""
     encoded = pa.chunked_array(ids.chunks or [pa.array([], ids.type)]).dictionary_encode().unify_dictionaries()
     names = [str(value) for value in encoded.chunk(0).dictionary.to_pylist()]
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks]).astype(np.int32, copy=False)
@@ -61,7 +61,7 @@ def _coded(ids: pa.ChunkedArray, order: npt.NDArray[np.int64] | None) -> tuple[l
         return names, codes
     codes = codes[order]
     first = np.empty(len(names), np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]  # Of several, the last one written stays: the earliest.
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # Each id's earliest row is written last, and stays.
     by_appearance = np.argsort(first)
     position = np.empty(len(names), np.int32)
     position[by_appearance] = np.arange(len(names), dtype=np.int32)

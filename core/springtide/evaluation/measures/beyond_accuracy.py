@@ -1,4 +1,4 @@
-"""What a list is worth besides being right: how much of the catalogue is shown, how evenly, how novel, how varied."""
+"""Metrics beyond accuracy: coverage of the catalogue, evenness, novelty and diversity."""
 
 from collections.abc import Sequence
 
@@ -24,83 +24,84 @@ def beyond_accuracy(
     groups: Int64s | None = None,
     vectors: Float32s | None = None,
 ) -> dict[str, float]:
-    """Return all that is defined below of some lists, by name.
+    """Return the metrics below of some ranked lists, by name.
 
     Args:
-        ranked: int64 ``[n, k]``, the items of each list, the best first; -1 where there is none.
-        popularity: int64 ``[num_items]``, how many users had each item; what nobody had is not in the catalogue.
-        num_users: How many users there are.
-        groups: int64 ``[num_items]`` of ``item_groups``; without, ``diversity`` is left out.
-        vectors: float32 ``[num_items, width]``; without, ``vector_diversity`` is left out.
+        ranked: int64 ``[n, k]``, item codes of each list, the best first; -1 where the list is shorter.
+        popularity: int64 ``[num_items]``, number of users of each item; items without users are not in the catalogue.
+        num_users: Number of users.
+        groups: int64 ``[num_items]``, from ``item_groups``; without them, ``diversity`` is left out.
+        vectors: float32 ``[num_items, width]``; without them, ``vector_diversity`` is left out.
     """
     num_catalogue = int((popularity > 0).sum())
-    found = {
+    metrics = {
         "coverage": coverage(ranked, num_catalogue),
         "gini": gini(ranked, num_catalogue),
         "popularity_rank": popularity_rank(ranked, popularity),
         "novelty": novelty(ranked, popularity, num_users),
     }
     if groups is not None:
-        found["diversity"] = group_diversity(ranked, groups)
+        metrics["diversity"] = group_diversity(ranked, groups)
     if vectors is not None:
-        found["vector_diversity"] = vector_diversity(ranked, vectors)
-    return found
+        metrics["vector_diversity"] = vector_diversity(ranked, vectors)
+    return metrics
 
 
 def coverage(ranked: Int64s, num_catalogue: int) -> float:
-    """Return the share of the catalogue that is in any list; Ge, Delgado-Battenfeld & Jannach 2010."""
+    """Return the share of the catalogue that is in at least one list; Ge, Delgado-Battenfeld & Jannach 2010."""
     return len(_exposures(ranked)) / num_catalogue if num_catalogue else 0.0
 
 
 def gini(ranked: Int64s, num_catalogue: int) -> float:
-    """Return how unevenly the catalogue is shown: 0 if each item as often, towards 1 if one item alone.
+    """Return how unevenly the catalogue is shown: 0 if all items are shown equally often, near 1 if only one is shown.
 
-    The Gini index of how often each item is in a list, of those never shown as well; Fleder & Hosanagar 2009.
+    This is the Gini index of the number of lists that each item is in, 0 for items never shown; Fleder & Hosanagar
+    2009.
     """
     shown = np.sort(_exposures(ranked))
     if len(shown) == 0:
         return 0.0
-    places = np.arange(num_catalogue - len(shown), num_catalogue) + 1  # Those never shown come first, and add nothing.
-    return float(((2 * places - num_catalogue - 1) * shown).sum() / (num_catalogue * shown.sum()))
+    ranks = np.arange(num_catalogue - len(shown), num_catalogue) + 1  # Items never shown come first, and add nothing.
+    return float(((2 * ranks - num_catalogue - 1) * shown).sum() / (num_catalogue * shown.sum()))
 
 
 def popularity_rank(ranked: Int64s, popularity: Int64s) -> float:
-    """Return the mean rank by popularity of what is shown: 1 is the most popular item, equals share their mean rank."""
+    """Return the mean popularity rank of the shown items: 1 is the most popular item; ties share their mean rank."""
     shown = ranked[ranked >= 0]
     return float(stats.rankdata(-popularity)[shown].mean()) if len(shown) else 0.0
 
 
 def novelty(ranked: Int64s, popularity: Int64s, num_users: int) -> float:
-    """Return the mean self-information of what is shown, in bits: log2(number of users / users who had the item).
+    """Return the mean self-information of the shown items, in bits: log2(number of users / users of the item).
 
-    Zhou et al. 2010, Solving the apparent diversity-accuracy dilemma of recommender systems. What nobody had counts as
-    if one user had.
+    Zhou et al. 2010, Solving the apparent diversity-accuracy dilemma of recommender systems. An item without users
+    counts as if it had one.
     """
     shown = ranked[ranked >= 0]
     return float(np.log2(num_users / np.maximum(popularity[shown], 1)).mean()) if len(shown) else 0.0
 
 
 def group_diversity(ranked: Int64s, groups: Int64s) -> float:
-    """Return the mean over the lists of the share of pairs whose items are of different groups.
+    """Return the share of pairs of items in a list that are of different groups, a mean over the lists.
 
-    1 less the intra-list similarity of Ziegler et al. 2005 with "same group" as similarity. An item without a group
-    (-1) is like no other; lists with less than two items are left out.
+    This is 1 minus the intra-list similarity of Ziegler et al. 2005, with "same group" as the similarity. An item
+    without a group (-1) differs from every other; lists with fewer than two items are left out.
     """
-    of_item = np.where(ranked >= 0, groups[ranked], -1)
+    item_group = np.where(ranked >= 0, groups[ranked], -1)
     num_shown = (ranked >= 0).sum(1)
     num_pairs = num_shown * (num_shown - 1) / 2
     num_same = np.zeros(len(ranked))
     for distance in range(1, ranked.shape[1]):
-        is_same = (of_item[:, distance:] == of_item[:, :-distance]) & (of_item[:, distance:] >= 0)
+        is_same = (item_group[:, distance:] == item_group[:, :-distance]) & (item_group[:, distance:] >= 0)
         num_same += is_same.sum(1)
     has_pairs = num_pairs > 0
     return float((1 - num_same[has_pairs] / num_pairs[has_pairs]).mean()) if has_pairs.any() else 0.0
 
 
 def vector_diversity(ranked: Int64s, vectors: Float32s) -> float:
-    """Return the mean over the lists of the mean of 1 − cosine over their pairs of items.
+    """Return the mean of 1 − cosine over the pairs of items in a list, a mean over the lists.
 
-    1 less the intra-list similarity of Ziegler et al. 2005; lists with less than two items are left out.
+    This is 1 minus the intra-list similarity of Ziegler et al. 2005; lists with fewer than two items are left out.
     """
     units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     is_shown = ranked >= 0
@@ -109,7 +110,7 @@ def vector_diversity(ranked: Int64s, vectors: Float32s) -> float:
     for first in range(0, len(ranked), _LISTS_AT_ONCE):
         chunk = slice(first, first + _LISTS_AT_ONCE)
         lists = np.where(is_shown[chunk, :, None], units[ranked[chunk]], 0.0)  # [lists, k, width]
-        # The square of the sum of unit vectors is the sum of all cosines: each vector's own, and each pair's twice.
+        # The squared sum of unit vectors is the sum of all cosines: each vector with itself, and each pair twice.
         cosines[chunk] = ((lists.sum(1) ** 2).sum(1) - (lists**2).sum((1, 2))) / 2
     num_pairs = num_shown * (num_shown - 1) / 2
     has_pairs = num_pairs > 0
@@ -117,7 +118,7 @@ def vector_diversity(ranked: Int64s, vectors: Float32s) -> float:
 
 
 def item_popularity(interactions: Interactions, split: Split) -> Int64s:
-    """Return how many users had each item in the train part, int64 ``[num_items]``."""
+    """Return the number of users of each item in the training set, int64 ``[num_items]``."""
     num_items = len(interactions.item_ids)
     pairs = np.unique(
         interactions.user_codes[split.train].astype(np.int64) * num_items + interactions.item_codes[split.train]
@@ -126,12 +127,12 @@ def item_popularity(interactions: Interactions, split: Split) -> Int64s:
 
 
 def item_groups(dataset: Dataset, names: Sequence[str]) -> Int64s:
-    """Return the group of each item, int64 ``[num_items]``; -1 of one that has none.
+    """Return the group of each item, int64 ``[num_items]``; -1 for items without a group.
 
     Args:
-        dataset: Its upserts have the attributes.
-        names: Of attributes, such as ``settings.ranking.item_groups``: the first that any item has counts. Of several
-            values an item's first counts.
+        dataset: Its upserts hold the attributes.
+        names: Names of attributes, such as ``settings.ranking.item_groups``. The first one that any item has is used;
+            where an item has several values, the first counts.
     """
     codes = np.full(len(dataset.interactions.item_ids), -1, np.int64)
     code_of_item = {item_id: code for code, item_id in enumerate(dataset.interactions.item_ids)}
@@ -147,6 +148,6 @@ def item_groups(dataset: Dataset, names: Sequence[str]) -> Int64s:
 
 
 def _exposures(ranked: Int64s) -> Int64s:
-    """Return how often each item that is shown at all is shown."""
+    """Return the number of lists that each shown item is in, int64 ``[num_shown]``."""
     counts: Int64s = np.unique(ranked[ranked >= 0], return_counts=True)[1]
     return counts

@@ -1,4 +1,4 @@
-"""What a measurement says of one model: means for each segment of the questions, and what they are the means of."""
+"""The measurement of one model: mean metrics for each segment of the queries, and the arrays behind the means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,31 +6,24 @@ from typing import Any
 
 import numpy.typing as npt
 
-K = 20
-"""How many items an answer holds."""
-
 NEW, REPEAT, ALL = "new", "repeat", "all"
 SEGMENTS = (NEW, REPEAT, ALL)
-"""Items that the user never had, that the user had, and both."""
+"""Items that the user has not interacted with before, items that the user has, and both."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentMetrics:
-    """Means over the questions of a segment.
+class MeanMetrics:
+    """Means over queries.
 
     Attributes:
-        metrics: By name, such as ``ndcg@20``; all zero if nobody was asked.
-        num_users: How many questions there were; each user is asked once, but in a replay.
-        low: Lower bound of the 95 % interval of NDCG@20.
-        high: Upper bound.
+        metrics: Means by name, such as ``ndcg@20``; all zero if there were no queries.
+        num_users: Number of queries: one for each user, or one for each sampled event in a replay.
     """
 
     metrics: Mapping[str, float]
     num_users: int
-    low: float = 0.0
-    high: float = 0.0
 
     @property
     def ndcg(self) -> float:
@@ -44,12 +37,25 @@ class SegmentMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentMetrics(MeanMetrics):
+    """Means over the queries of a segment.
+
+    Attributes:
+        low: Lower bound of the 95 % confidence interval of NDCG@20.
+        high: Upper bound.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """How good one model is.
 
     Attributes:
-        segments: By name: ``SEGMENTS``, and finer ones such as ``new: user activity 10-49``.
-        fit_seconds: Wall time of fitting, the exponents' included.
+        segments: Metrics by segment: ``SEGMENTS``, and finer ones such as ``new: user activity 10-49``.
+        fit_seconds: Wall time of fitting, exponents included.
     """
 
     segments: Mapping[str, SegmentMetrics]
@@ -57,24 +63,24 @@ class Measurement:
 
     @property
     def new(self) -> SegmentMetrics:
-        """Items that the user had are left out of the answers and not asked for."""
+        """Metrics of unseen items: seen items are neither ranked nor relevant."""
         return self.segments[NEW]
 
     @property
     def all(self) -> SegmentMetrics:
-        """Everything is ranked, and asked for."""
+        """Metrics of all items: every item is ranked."""
         return self.segments[ALL]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A measurement, and what it is made of, so that models can be compared question by question later.
+class DetailedMeasurement:
+    """A measurement with the metrics of each query, so that models can be compared query by query later.
 
     Attributes:
         measurement: The means.
-        arrays: For each of ``SEGMENTS`` that was asked for, ``new.users`` int32 ``[n]`` and ``new.ndcg`` float32
-            ``[n]``, in the same order for all models; ``all.times`` int64 ``[n]``, milliseconds, where each question
-            has a time of its own; ``reliability`` float64 ``[3, num_bins]`` where scores are chances.
+        arrays: For each of ``SEGMENTS`` with queries: ``new.users`` int32 ``[n]`` and ``new.ndcg`` float32 ``[n]``, in
+            the same order for all models; ``all.times`` int64 ``[n]``, milliseconds, where each query has its own
+            time; ``reliability`` float64 ``[3, num_bins]`` where scores are logits.
     """
 
     measurement: Measurement

@@ -1,4 +1,4 @@
-"""Whether scores mean what they say: a softmax over all items, beside how often those items were taken."""
+"""Calibration of scores: the softmax probability over all items, compared with how often users chose those items."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
-from springtide.evaluation.measures.measurement import K
+from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.splits.time_splits import Split
 from springtide.events.model import Interactions
 from springtide.interactions import Moment
@@ -21,19 +21,20 @@ Float64s = npt.NDArray[np.float64]
 
 
 def reliability(ranker: Ranker, interactions: Interactions, split: Split, moment: Moment) -> Float64s:
-    """Return what was foretold of the best items of some users, and what came.
+    """Return predicted probabilities and observed shares of the top items of some users, in bins.
 
-    The scores are logits, so their softmax is the chance that a user's next interaction is with an item. It is held
-    against the share of the user's interactions in the test part that were with it.
+    The scores are logits, so their softmax is the predicted probability that a user's next interaction is with an item.
+    The observed share is the share of the user's interactions in the test set that were with that item.
 
     Args:
-        ranker: Over the train part.
-        interactions: In time order.
+        ranker: Ranker over the training set.
+        interactions: All interactions, in time order.
         split: Where they are cut.
-        moment: As of when to ask.
+        moment: The moment of all queries.
 
     Returns:
-        float64 ``[3, NUM_BINS]``, rarer first: mean chance, mean share, and number of pairs of user and item.
+        float64 ``[3, NUM_BINS]``, the least probable first: mean predicted probability, mean observed share, and number
+        of pairs of user and item.
     """
     users = np.unique(interactions.user_codes[split.test])
     users = users[np.linspace(0, len(users) - 1, min(_MAX_USERS, len(users))).astype(np.int64)]
@@ -43,35 +44,35 @@ def reliability(ranker: Ranker, interactions: Interactions, split: Split, moment
         chunk = users[first : first + _QUERIES_AT_ONCE]
         scores = scorer.score([Query(moment, user_id=interactions.user_ids[user]) for user in chunk]).scores
         count = min(K, scores.shape[1])
-        best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+        best = np.argpartition(-scores, count - 1, axis=1)[:, :count]  # [chunk, count]
         logits = np.take_along_axis(scores, best, 1).astype(np.float64)
         predicted.append(np.exp(logits - logsumexp(scores.astype(np.float64), axis=1, keepdims=True)))
-        observed.append(_shares(interactions, split, chunk, [scorer.item_ids(of_user) for of_user in best]))
+        observed.append(_shares(interactions, split, chunk, [scorer.item_ids(rows) for rows in best]))
     return binned(np.concatenate(predicted).ravel(), np.concatenate(observed).ravel())
 
 
 def binned(predicted: Float64s, observed: Float64s, num_bins: int = NUM_BINS) -> Float64s:
-    """Return float64 ``[3, num_bins]``: the means of bins of as many chances each, and how many these are.
+    """Return float64 ``[3, num_bins]``: the two means and the size of each bin; bins are equally large.
 
     Args:
-        predicted: float64 ``[n]``.
+        predicted: float64 ``[n]``, by which the bins are made.
         observed: float64 ``[n]``.
-        num_bins: How many bins; fewer if there are fewer chances.
+        num_bins: Number of bins; n of them if n is smaller.
     """
     order = np.argsort(predicted, kind="stable")
-    parts = np.array_split(order, min(num_bins, len(order)))
-    return np.array([[predicted[part].mean(), observed[part].mean(), len(part)] for part in parts]).T
+    bins = np.array_split(order, min(num_bins, len(order)))
+    return np.array([[predicted[rows].mean(), observed[rows].mean(), len(rows)] for rows in bins]).T
 
 
 def _shares(
     interactions: Interactions, split: Split, users: npt.NDArray[np.integer], items: Sequence[Sequence[str]]
 ) -> Float64s:
-    """Return what share of each user's interactions in the test part is with each of some items, ``[n, count]``."""
-    of_users = split.test[np.isin(interactions.user_codes[split.test], users)]
-    codes = {item_id: code for code, item_id in enumerate(interactions.item_ids)}
+    """Return the share of each user's interactions in the test set that is with each of its items, ``[n, count]``."""
+    positions = split.test[np.isin(interactions.user_codes[split.test], users)]
+    code_of = {item_id: code for code, item_id in enumerate(interactions.item_ids)}
     shares = []
-    for user, of_user in zip(users, items, strict=True):
-        taken = interactions.item_codes[of_users[interactions.user_codes[of_users] == user]]
-        wanted = np.array([codes[item_id] for item_id in of_user])
-        shares.append((taken[None, :] == wanted[:, None]).mean(axis=1))
+    for user, item_ids in zip(users, items, strict=True):
+        chosen = interactions.item_codes[positions[interactions.user_codes[positions] == user]]
+        ranked = np.array([code_of[item_id] for item_id in item_ids])
+        shares.append((chosen[None, :] == ranked[:, None]).mean(axis=1))
     return np.stack(shares)

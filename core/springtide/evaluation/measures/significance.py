@@ -1,4 +1,4 @@
-"""How sure a figure is, and whether one model is really better than another on the same questions."""
+"""How certain a metric is, and whether two models differ significantly on the same queries."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-_DRAWS_AT_ONCE = 2_000_000  # 16 MB of positions and as much of values; all at once would be 400 MB at 25,000 users.
+_DRAWS_AT_ONCE = 2_000_000  # 16 MB of indices and as much of values; all at once would be 400 MB at 25,000 users.
 
 Float64s = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and where it may lie.
+    """A mean with its confidence interval.
 
     Attributes:
-        mean: Over the questions.
-        low: Lower end of the confidence interval.
-        high: Its upper end.
+        mean: Mean over the queries.
+        low: Lower end of the interval.
+        high: Upper end.
     """
 
     mean: float
@@ -28,51 +28,51 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models on the same questions.
+    """The difference between two models on the same queries.
 
     Attributes:
-        difference: Mean of ours less theirs.
+        difference: Mean of our metric minus theirs.
         low: Lower end of the difference's confidence interval.
-        high: Its upper end.
-        p_value: How likely a difference as large would be, either way, if there were none.
-        num_questions: On how many questions.
+        high: Upper end.
+        p_value: Two-sided p-value: probability of a difference at least this large if there were none.
+        num_queries: Number of queries.
     """
 
     difference: float
     low: float
     high: float
     p_value: float
-    num_questions: int
+    num_queries: int
 
     @property
     def is_better(self) -> bool:
-        """Whether ours is better beyond doubt: the whole interval is above 0."""
+        """Whether our model is significantly better: the whole interval is above 0."""
         return self.low > 0
 
     @property
     def is_worse(self) -> bool:
-        """Whether ours is worse beyond doubt: the whole interval is below 0."""
+        """Whether our model is significantly worse: the whole interval is below 0."""
         return self.high < 0
 
 
 def mean_interval(values: Float64s, *, seed: int, confidence: float = 0.95, num_resamples: int = 2_000) -> Interval:
-    """Return the mean of a metric and its percentile bootstrap interval.
+    """Return the mean of a metric and its percentile bootstrap interval (Efron 1979).
 
-    Efron 1979; questions (users) are drawn with replacement, as many as there are.
+    Each resample draws n queries with replacement.
 
     Args:
-        values: float64 ``[n]``, the metric of each question.
-        seed: Of the draws: the same seed and values give the same interval.
-        confidence: Such as 0.95.
-        num_resamples: How many times all are drawn.
+        values: float64 ``[n]``, the metric of each query.
+        seed: Seed of the resampling: the same seed and values give the same interval.
+        confidence: Confidence level, between 0 and 1.
+        num_resamples: Number of resamples.
 
     Raises:
         ValueError: If there are no values.
     """
     if len(values) == 0:
-        raise ValueError("wanted the metric of at least one question, got none")
+        raise ValueError("wanted the metric of at least one query, got none")
     mean = float(values.mean())
-    if len(values) == 1:  # Drawn again and again it stays what it is; SciPy wants two.
+    if len(values) == 1:  # SciPy refuses one value, and every resample would be the same.
         return Interval(mean, mean, mean)
     ends = stats.bootstrap(
         (values,),
@@ -89,26 +89,26 @@ def mean_interval(values: Float64s, *, seed: int, confidence: float = 0.95, num_
 def compare(
     ours: Float64s, theirs: Float64s, *, seed: int, confidence: float = 0.95, num_resamples: int = 2_000
 ) -> Comparison:
-    """Compare two models on the same questions.
+    """Compare two models on the same queries.
 
-    The interval is the bootstrap of the differences, question by question; p is that of the paired t test, two-sided,
-    which on rankings agrees with the randomisation test and needs no draws (Smucker, Allan & Carterette 2007).
+    The interval is the bootstrap of the paired differences. The p-value is that of the paired two-sided t-test, which
+    agrees with the randomisation test on ranking metrics and needs no draws (Smucker, Allan & Carterette 2007).
 
     Args:
-        ours: float64 ``[n]``, the metric of each question.
-        theirs: float64 ``[n]``, of the same questions in the same order.
-        seed: Of the draws.
-        confidence: Such as 0.95.
-        num_resamples: How many times all are drawn.
+        ours: float64 ``[n]``, our metric of each query.
+        theirs: float64 ``[n]``, theirs of the same queries, in the same order.
+        seed: Seed of the resampling.
+        confidence: Confidence level, between 0 and 1.
+        num_resamples: Number of resamples.
 
     Raises:
-        ValueError: If there are no questions, or not as many of the one as of the other.
+        ValueError: If there are no queries, or the two differ in length.
     """
     if len(ours) != len(theirs):
-        raise ValueError(f"wanted the same questions of both, got {len(ours)} and {len(theirs)}")
+        raise ValueError(f"wanted the same queries for both models, got {len(ours)} and {len(theirs)}")
     differences = ours - theirs
     interval = mean_interval(differences, seed=seed, confidence=confidence, num_resamples=num_resamples)
-    if np.ptp(differences) == 0:  # No spread, of which the t test could make nothing.
+    if np.ptp(differences) == 0:  # Without variance the t-test is undefined.
         p_value = 1.0 if interval.mean == 0 or len(differences) == 1 else 0.0
     else:
         p_value = float(stats.ttest_rel(ours, theirs).pvalue)

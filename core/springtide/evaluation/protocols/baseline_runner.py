@@ -1,30 +1,33 @@
-"""Baselines asked as models are: fitted on the train part, each user with the history that it has there."""
+"""A baseline in a train/test evaluation: fitted on the training set, with each user's history in it."""
 
 import numpy as np
 import numpy.typing as npt
 
-from springtide.evaluation.measures.measurement import K
+from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.splits.time_splits import Split
 from springtide.events.model import Interactions
 from springtide.interactions import History, Observed
 from springtide.plugins.contracts import Baseline
 
-_NOTHING = History(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32))
+_EMPTY_HISTORY = History(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
-class FittedBaseline:
-    """A baseline fitted on the train part; like the models, it ranks what occurs there and nothing else.
+class BaselineRunner:
+    """Fits a baseline on the training set and ranks items with it, as ``RankItems`` in ``protocols.queries``.
+
+    Like a model, the baseline ranks the items of the training set and no others.
 
     Args:
-        baseline: Not fitted yet.
-        interactions: In time order.
-        split: Which of them may be looked at.
+        baseline: A baseline that is not fitted yet.
+        interactions: All interactions, in time order.
+        split: Which of them are the training set.
 
     Raises:
-        TrainingError: If they are too many or too few for it.
+        TrainingError: If the training set is too large or too small for the baseline.
     """
 
     def __init__(self, baseline: Baseline, interactions: Interactions, split: Split) -> None:
+        # Rows of the baseline are indices into these codes: only users and items of the training set have one.
         self._user_codes, users = np.unique(interactions.user_codes[split.train], return_inverse=True)
         self._item_codes, items = np.unique(interactions.item_codes[split.train], return_inverse=True)
         times = interactions.timestamps_ms[split.train]
@@ -33,32 +36,38 @@ class FittedBaseline:
         ones = np.ones(len(times), np.float32)
         observed = Observed(users.astype(np.int32), items.astype(np.int32), times, ones)
         baseline.fit(observed, len(self._user_codes), len(self._item_codes))
+        # Histories, user by user, the latest interaction first.
         latest_first = np.argsort(users[::-1], kind="stable")
         self._items, self._times = observed.item_rows[::-1][latest_first], times[::-1][latest_first]
         self._ones = ones
         self._bounds = np.searchsorted(users[::-1][latest_first], np.arange(len(self._user_codes) + 1))
 
-    def __call__(self, users: npt.NDArray[np.int64], is_new_only: bool) -> npt.NDArray[np.int64]:
-        """Return int64 ``[n, K]``, item codes, of users given by their codes; see ``RankItems``."""
+    def __call__(self, users: npt.NDArray[np.int64], unseen_only: bool) -> npt.NDArray[np.int64]:
+        """Return the top item codes of users, int64 ``[n, K]``, the best first; -1 where there are no more.
+
+        Args:
+            users: int64 ``[n]``, user codes.
+            unseen_only: Whether to leave out the items in the user's history.
+        """
         rows = np.searchsorted(self._user_codes, users)
         is_known = self._user_codes[np.minimum(rows, len(self._user_codes) - 1)] == users
         rows = np.where(is_known, rows, -1).astype(np.int64)
         histories = [self._history(row) for row in rows.tolist()]
         scores = self._baseline.scores(rows, histories, self._now_ms)  # [n, num_items]
-        if is_new_only:
-            for of_user, history in zip(scores, histories, strict=True):
-                of_user[history.item_rows] = -np.inf
+        if unseen_only:
+            for user_scores, history in zip(scores, histories, strict=True):
+                user_scores[history.item_rows] = -np.inf
         count = min(K, scores.shape[1])
         best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
         best_scores = np.take_along_axis(scores, best, 1)
         order = np.argsort(-best_scores, axis=1, kind="stable")
-        codes = self._item_codes[np.take_along_axis(best, order, 1)]
+        codes = self._item_codes[np.take_along_axis(best, order, 1)]  # [n, count]
         ranked = np.full((len(users), K), -1, np.int64)
         ranked[:, :count] = np.where(np.isfinite(np.take_along_axis(best_scores, order, 1)), codes, -1)
         return ranked
 
     def _history(self, row: int) -> History:
         if row < 0:
-            return _NOTHING
-        mine = slice(self._bounds[row], self._bounds[row + 1])
-        return History(self._items[mine], self._times[mine], self._ones[mine])
+            return _EMPTY_HISTORY
+        entries = slice(self._bounds[row], self._bounds[row + 1])
+        return History(self._items[entries], self._times[entries], self._ones[entries])

@@ -1,4 +1,4 @@
-"""What fine-tuning loses against training from scratch, block after block, and what it saves."""
+"""Fine-tuning against training from scratch, block after block: what it loses in quality and saves in time."""
 
 import time
 from collections.abc import Iterator
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.protocols.measurer import Measurer
-from springtide.evaluation.protocols.questions import Questions, frozen_settings, state_of_part
+from springtide.evaluation.protocols.queries import UserQueries
+from springtide.evaluation.protocols.training_state import state_of_slice
 from springtide.evaluation.splits.time_splits import walk_forward_splits
+from springtide.evaluation.variants import frozen_settings
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
 from springtide.ranking.ranker import Ranker
@@ -18,13 +20,13 @@ from springtide.training.train import Mode, OnProgress, train
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """One way to train, measured on one block.
+class TrainingResult:
+    """One way of training, measured on one block.
 
     Attributes:
-        new: NDCG@20 of items new to the user.
+        new: NDCG@20 of unseen items.
         all: NDCG@20 of all items.
-        seconds: Wall time of the training, the exponents' fit included.
+        seconds: Wall time of the training, exponents included.
     """
 
     new: float
@@ -33,55 +35,56 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockOfBoth:
-    """Both ways to train on all before a block, asked for the same.
+class BlockResult:
+    """Both ways of training on all interactions before a block, measured on that block.
 
     Attributes:
-        number: Of the block, from 1.
-        retrained: From scratch.
-        fine_tuned: On from the model fine-tuned before the last block; the first is trained from scratch.
+        number: Number of the block, from 1.
+        retrained: A model trained from scratch.
+        fine_tuned: A model fine-tuned from the fine-tuned model of the block before; that of block 0 is trained from
+            scratch.
     """
 
     number: int
-    retrained: Trained
-    fine_tuned: Trained
+    retrained: TrainingResult
+    fine_tuned: TrainingResult
 
 
 def compare_fine_tuning(
     dataset: Dataset, settings: Settings, plugins: Plugins, on_progress: OnProgress | None = None
-) -> Iterator[BlockOfBoth]:
-    """Walk forward: train on all before each block, from scratch and on from the last block's model.
+) -> Iterator[BlockResult]:
+    """Train on all interactions before each block of ``walk_forward_splits``, from scratch and by fine-tuning.
 
-    The fine-tuned model is never trained from scratch again, so what it loses adds up. See ``walk_forward_splits``.
+    The fine-tuned model is never trained from scratch again, so its losses add up over the blocks.
 
     Args:
-        dataset: What to walk through.
-        settings: Of the model.
-        plugins: Where the parts come from.
-        on_progress: Told of training and of ranking.
+        dataset: The data set.
+        settings: Settings of the model.
+        plugins: Plugins that offer the parts.
+        on_progress: Called with the progress of training and ranking.
 
     Raises:
-        TrainingError: If there is too little to learn from.
+        TrainingError: If there are too few interactions to train on.
     """
-    tell: OnProgress = on_progress or (lambda progress: None)
+    report: OnProgress = on_progress or (lambda progress: None)
     settings = frozen_settings(plugins.resolved(settings), dataset.interactions)
     base: ModelArtifact | None = None
     for number, split in enumerate(walk_forward_splits(dataset.interactions)):
-        state = state_of_part(dataset.interactions, split.train, dataset.upserts, settings, plugins)
+        state = state_of_slice(dataset.interactions, split.train, dataset.upserts, settings, plugins)
         if base is None:
-            base = train(state, settings, plugins, mode="retrain", on_progress=tell)
-            continue  # Block 0 gives the model that the others are fine-tuned from.
-        questions = Questions(dataset.interactions, split, tell)
-        measurer = Measurer(dataset, split, questions, settings.ranking.item_groups)
-        found: dict[Mode, Trained] = {}
+            base = train(state, settings, plugins, mode="retrain", on_progress=report)
+            continue  # Block 0 gives the model that the first fine-tuning starts from.
+        queries = UserQueries(dataset.interactions, split, report)
+        measurer = Measurer(dataset, split, queries, settings.ranking.item_groups)
+        results: dict[Mode, TrainingResult] = {}
         ways: tuple[tuple[Mode, ModelArtifact | None], ...] = (("retrain", None), ("fine_tune", base))
-        for mode, before in ways:
+        for mode, start in ways:
             started = time.monotonic()
-            artifact = train(state, settings, plugins, mode=mode, base=before, on_progress=tell)
+            artifact = train(state, settings, plugins, mode=mode, base=start, on_progress=report)
             seconds = time.monotonic() - started
-            found[mode] = _measured(artifact, state, settings, plugins, measurer, questions, seconds)
-            base = artifact  # After the loop: the fine-tuned one.
-        yield BlockOfBoth(number, found["retrain"], found["fine_tune"])
+            results[mode] = _measured(artifact, state, settings, plugins, measurer, queries, seconds)
+            base = artifact  # After the loop, this is the fine-tuned one.
+        yield BlockResult(number, results["retrain"], results["fine_tune"])
 
 
 def _measured(
@@ -90,10 +93,10 @@ def _measured(
     settings: Settings,
     plugins: Plugins,
     measurer: Measurer,
-    questions: Questions,
+    queries: UserQueries,
     seconds: float,
-) -> Trained:
+) -> TrainingResult:
     ranker = Ranker(state, settings.ranking)
     ranker.swap(ServingModel.from_artifact(artifact, plugins))
-    measurement = measurer.measure(questions.asked_of(ranker), seconds).measurement
-    return Trained(measurement.new.ndcg, measurement.all.ndcg, seconds)
+    measurement = measurer.measure(queries.rank_items_with(ranker), seconds).measurement
+    return TrainingResult(measurement.new.ndcg, measurement.all.ndcg, seconds)

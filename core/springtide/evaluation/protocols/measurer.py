@@ -1,4 +1,4 @@
-"""From answers to a measurement: metrics of each question, and their means for each segment."""
+"""From ranked lists to a measurement: metrics of each query, and their means for each segment."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,22 +8,30 @@ import numpy.typing as npt
 
 from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.measures.beyond_accuracy import beyond_accuracy, item_groups, item_popularity
-from springtide.evaluation.measures.measurement import ALL, NEW, REPEAT, Arrays, Measured, Measurement, SegmentMetrics
+from springtide.evaluation.measures.measurement import (
+    ALL,
+    NEW,
+    REPEAT,
+    Arrays,
+    DetailedMeasurement,
+    Measurement,
+    SegmentMetrics,
+)
 from springtide.evaluation.measures.metrics import KS, means_of, metrics_of_each
 from springtide.evaluation.measures.segments import Segments, item_age, user_activity
 from springtide.evaluation.measures.significance import mean_interval
-from springtide.evaluation.protocols.questions import Answers, Questions, RankItems
+from springtide.evaluation.protocols.queries import RankedLists, RankItems, UserQueries
 from springtide.evaluation.splits.time_splits import Split, cold_items, cold_users
 
 _NAMES = [f"{metric}@{k}" for metric in ("ndcg", "recall", "mrr", "hit", "map") for k in KS]
-_SEED = 0  # Of the resamples: the same answers have the same interval.
+_SEED = 0  # Of the bootstrap: the same ranked lists have the same interval.
 
-PerQuestion = Mapping[str, npt.NDArray[np.float64]]
+PerQuery = Mapping[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Finer:
-    """How questions and items are told apart further.
+class FineSegments:
+    """Segments of users and items below new, repeat and all.
 
     Attributes:
         users: Segments of all users of the data set, by heading.
@@ -34,8 +42,8 @@ class Finer:
     items: Mapping[str, Segments]
 
     @classmethod
-    def of(cls, dataset: Dataset, split: Split) -> "Finer":
-        """Tell users apart by their activity, items by their age, and both by whether they are cold."""
+    def of(cls, dataset: Dataset, split: Split) -> "FineSegments":
+        """Segment users by activity, items by age, and both by whether they are cold."""
         interactions = dataset.interactions
         users, items = np.arange(len(interactions.user_ids)), np.arange(len(interactions.item_ids))
         is_cold_user, is_cold_item = cold_users(interactions, split), cold_items(interactions, split)
@@ -52,84 +60,99 @@ class Finer:
 
 
 class Measurer:
-    """Measures whoever ranks items, on one cut of a data set.
+    """Measures models and baselines on one cut of a data set.
 
     Args:
-        dataset: What is measured on.
+        dataset: The data set.
         split: Where it is cut.
-        questions: What is asked.
-        group_names: Item attributes, of which the first that items have says how diverse an answer is.
+        queries: The queries of the test set.
+        group_names: Names of item attributes; the first that any item has defines the groups of the diversity metric.
     """
 
-    def __init__(self, dataset: Dataset, split: Split, questions: Questions, group_names: tuple[str, ...]) -> None:
+    def __init__(self, dataset: Dataset, split: Split, queries: UserQueries, group_names: tuple[str, ...]) -> None:
         interactions = dataset.interactions
-        self._questions = questions
-        self._finer = Finer.of(dataset, split)
+        self._queries = queries
+        self._fine = FineSegments.of(dataset, split)
         self._popularity = item_popularity(interactions, split)
         self._num_users = len(np.unique(interactions.user_codes[split.train]))
         groups = item_groups(dataset, group_names)
         self._groups = groups if (groups >= 0).any() else None
 
-    def measure(self, rank: RankItems, fit_seconds: float) -> Measured:
-        """Ask, and return how right the answers are."""
+    def measure(self, rank_items: RankItems, fit_seconds: float) -> DetailedMeasurement:
+        """Rank items for all queries, unseen items and all items, and return the metrics.
+
+        Args:
+            rank_items: The model or baseline.
+            fit_seconds: Wall time of its fit, for the measurement.
+        """
         segments: dict[str, SegmentMetrics] = {}
         arrays: dict[str, npt.NDArray[np.float64] | npt.NDArray[np.float32] | npt.NDArray[np.int32]] = {}
-        of_new = self._questions.ask(rank, is_new_only=True)
-        of_all = self._questions.ask(rank, is_new_only=False)
-        repeated = np.intersect1d(of_all.relevant, self._questions.had, assume_unique=True)
-        of_repeat = Answers(of_all.users, of_all.ranked, repeated, of_all.num_items)
-        for name, answers in ((NEW, of_new), (REPEAT, of_repeat), (ALL, of_all)):
-            beyond = {} if name == REPEAT else self._beyond(answers)
-            is_hit = answers.is_hit()
-            users, of_each = _of_each(answers, is_hit, answers.relevant)
-            segments[name] = segment_metrics(of_each, beyond)
-            arrays |= arrays_of(name, users, of_each)
-            for heading, segment in self._finer_segments(answers, is_hit, users, of_each):
-                segments[f"{name}: {heading}"] = segment
-        return Measured(Measurement(segments, fit_seconds), arrays)
+        new_lists = self._queries.ranked_by(rank_items, unseen_only=True)
+        all_lists = self._queries.ranked_by(rank_items, unseen_only=False)
+        repeated = np.intersect1d(all_lists.relevant, self._queries.seen, assume_unique=True)
+        repeat_lists = RankedLists(all_lists.users, all_lists.ranked, repeated, all_lists.num_items)
+        for name, lists in ((NEW, new_lists), (REPEAT, repeat_lists), (ALL, all_lists)):
+            beyond = {} if name == REPEAT else self._beyond_accuracy(lists)
+            is_hit = lists.is_hit()
+            users, per_query = _per_query(lists, is_hit, lists.relevant)
+            segments[name] = segment_metrics(per_query, beyond)
+            arrays |= arrays_of(name, users, per_query)
+            for fine_name, metrics in self._fine_segments(lists, is_hit, users, per_query):
+                segments[f"{name}: {fine_name}"] = metrics
+        return DetailedMeasurement(Measurement(segments, fit_seconds), arrays)
 
-    def _beyond(self, answers: Answers) -> dict[str, float]:
-        if not len(answers.users):
+    def _beyond_accuracy(self, lists: RankedLists) -> dict[str, float]:
+        if not len(lists.users):
             return {}
-        found = beyond_accuracy(answers.ranked, self._popularity, self._num_users, groups=self._groups)
-        return {f"{name}@{answers.ranked.shape[1]}": value for name, value in found.items()}
+        metrics = beyond_accuracy(lists.ranked, self._popularity, self._num_users, groups=self._groups)
+        return {f"{name}@{lists.ranked.shape[1]}": value for name, value in metrics.items()}
 
-    def _finer_segments(
-        self, answers: Answers, is_hit: npt.NDArray[np.bool_], users: npt.NDArray[np.int64], of_each: PerQuestion
+    def _fine_segments(
+        self, lists: RankedLists, is_hit: npt.NDArray[np.bool_], users: npt.NDArray[np.int64], per_query: PerQuery
     ) -> Iterator[tuple[str, SegmentMetrics]]:
-        """Give segments by name: of the users' there are only those that occur, and none that holds everything."""
-        for heading, segments in self._finer.users.items():
-            codes = segments.codes[users]
-            for code in np.unique(codes).tolist() if len(np.unique(codes)) > 1 else ():
-                of_some = {name: values[codes == code] for name, values in of_each.items()}
-                yield f"{heading} {segments.names[code]}", segment_metrics(of_some)
-        for heading, segments in self._finer.items.items():
-            of_relevant = segments.codes[answers.relevant % answers.num_items]
-            for code in np.unique(of_relevant).tolist() if len(np.unique(of_relevant)) > 1 else ():
-                is_of_it = segments.codes[np.maximum(answers.ranked, 0)] == code
-                _, of_items = _of_each(answers, is_hit & is_of_it, answers.relevant[of_relevant == code])
+        """Give the metrics of fine segments by name.
+
+        Segments that do not occur are left out, and so is a segment that holds everything. In a segment of items, only
+        its items are relevant and count as hits; ranks stay those of the whole list.
+        """
+        for heading, segments in self._fine.users.items():
+            user_segments = segments.codes[users]
+            for code in np.unique(user_segments).tolist() if len(np.unique(user_segments)) > 1 else ():
+                of_users = {name: values[user_segments == code] for name, values in per_query.items()}
+                yield f"{heading} {segments.names[code]}", segment_metrics(of_users)
+        for heading, segments in self._fine.items.items():
+            relevant_segments = segments.codes[lists.relevant % lists.num_items]
+            for code in np.unique(relevant_segments).tolist() if len(np.unique(relevant_segments)) > 1 else ():
+                is_in_segment = segments.codes[np.maximum(lists.ranked, 0)] == code  # [n, K]
+                relevant = lists.relevant[relevant_segments == code]
+                _, of_items = _per_query(lists, is_hit & is_in_segment, relevant)
                 yield f"{heading} {segments.names[code]}", segment_metrics(of_items)
 
 
-def segment_metrics(of_each: PerQuestion, beyond: Mapping[str, float] | None = None) -> SegmentMetrics:
-    """Return the means, with the interval of NDCG@20, and what else is known of the answers."""
-    values = of_each["ndcg@20"]
+def segment_metrics(per_query: PerQuery, beyond: Mapping[str, float] | None = None) -> SegmentMetrics:
+    """Return the means over the queries, with the confidence interval of NDCG@20.
+
+    Args:
+        per_query: Metrics of each query, float64 ``[n]`` by name, ``ndcg@20`` among them.
+        beyond: Further metrics, of all lists together.
+    """
+    values = per_query["ndcg@20"]
     if not len(values):
-        return SegmentMetrics({**dict.fromkeys(of_each, 0.0), **(beyond or {})}, 0)
+        return SegmentMetrics({**dict.fromkeys(per_query, 0.0), **(beyond or {})}, 0)
     interval = mean_interval(values, seed=_SEED)
-    return SegmentMetrics({**means_of(of_each), **(beyond or {})}, len(values), interval.low, interval.high)
+    return SegmentMetrics({**means_of(per_query), **(beyond or {})}, len(values), interval.low, interval.high)
 
 
-def arrays_of(segment: str, users: npt.NDArray[np.int64], of_each: PerQuestion) -> Arrays:
-    """Return what is kept of each question."""
-    return {f"{segment}.users": users.astype(np.int32), f"{segment}.ndcg": of_each["ndcg@20"].astype(np.float32)}
+def arrays_of(segment: str, users: npt.NDArray[np.int64], per_query: PerQuery) -> Arrays:
+    """Return the arrays of a segment that are kept; see ``DetailedMeasurement``."""
+    return {f"{segment}.users": users.astype(np.int32), f"{segment}.ndcg": per_query["ndcg@20"].astype(np.float32)}
 
 
-def _of_each(
-    answers: Answers, is_hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], PerQuestion]:
-    """Return the users to whom some of this is relevant, int64 ``[m]``, and their metrics, float64 ``[m]`` each."""
-    users, num_relevant = np.unique(relevant // answers.num_items, return_counts=True)
+def _per_query(
+    lists: RankedLists, is_hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], PerQuery]:
+    """Return the users with relevant items, int64 ``[m]``, and their metrics, float64 ``[m]`` each."""
+    users, num_relevant = np.unique(relevant // lists.num_items, return_counts=True)
     if not len(users):
         return users, {name: np.zeros(0) for name in _NAMES}
-    return users, metrics_of_each(is_hit[np.searchsorted(answers.users, users)], num_relevant)
+    return users, metrics_of_each(is_hit[np.searchsorted(lists.users, users)], num_relevant)

@@ -1,4 +1,4 @@
-"""Models and baselines over the last stretch of a data set: each event is first asked for, then learned."""
+"""The prequential protocol: the last days of a data set are replayed, each event ranked, then applied."""
 
 import time
 from collections.abc import Mapping
@@ -10,11 +10,20 @@ import numpy.typing as npt
 from springtide.clock import MS_PER_DAY
 from springtide.errors import TrainingError
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.measurement import ALL, NEW, REPEAT, Measured, Measurement, SegmentMetrics
+from springtide.evaluation.measures.measurement import (
+    ALL,
+    NEW,
+    REPEAT,
+    DetailedMeasurement,
+    Measurement,
+    SegmentMetrics,
+)
 from springtide.evaluation.measures.metrics import metrics_of_ranks
+from springtide.evaluation.protocols.contestants import Contestant
 from springtide.evaluation.protocols.measurer import arrays_of, segment_metrics
-from springtide.evaluation.protocols.questions import every_positive, state_of_part
-from springtide.evaluation.protocols.replay import Contestant, Replayed, replay
+from springtide.evaluation.protocols.replay import ReplayResult, replay
+from springtide.evaluation.protocols.training_state import state_of_slice
+from springtide.evaluation.variants import with_all_positive
 from springtide.events.model import Interactions
 from springtide.plugins.loading import Plugins
 from springtide.ranking.serving_model import ServingModel
@@ -22,19 +31,19 @@ from springtide.settings.model import PartSettings, Settings
 from springtide.training.train import OnProgress, Progress, train
 
 FROZEN = ", frozen"
-"""Ends the name of a model that is not told of the events as they pass."""
+"""Ends the name of a model whose state stays as it was at the start of the replay."""
 
 NUM_QUESTIONS = 2_000
 _NUM_DAYS = 30
-_MIN_SPAN_DAYS = 300  # A month of less than this would be more than a tenth.
+_MIN_SPAN_DAYS = 300  # 30 days of a shorter data set would be more than a tenth of it.
 
 
-def start_of_last(interactions: Interactions, num_days: int | None = None) -> int:
-    """Return where the last stretch begins, in milliseconds.
+def start_of_replay(interactions: Interactions, num_days: int | None = None) -> int:
+    """Return the first moment of the replay, milliseconds since the epoch.
 
     Args:
-        interactions: In time order.
-        num_days: Its length; 30 days of a data set of ten months or more, else its last tenth, if None.
+        interactions: All interactions, in time order.
+        num_days: Length of the replay; None for 30 days of a data set of at least 300 days, else its last tenth.
     """
     times = interactions.timestamps_ms
     is_long = times[-1] - times[0] >= _MIN_SPAN_DAYS * MS_PER_DAY
@@ -44,18 +53,18 @@ def start_of_last(interactions: Interactions, num_days: int | None = None) -> in
 
 
 class Prequential:
-    """Trains on what came before, and replays the rest with everybody who is to be measured.
+    """Trains on the events before the replay, and replays the rest with all models and baselines.
 
     Args:
-        dataset: What to measure on.
-        settings: Of the graph and the context weights.
-        plugins: Where the parts come from.
-        on_progress: Told of training and of the replay.
-        num_days: How long the last stretch is; see ``start_of_last``.
-        num_questions: How many of its events are asked for.
+        dataset: The data set.
+        settings: Graph and context weights of the replayed state.
+        plugins: Plugins that offer the parts.
+        on_progress: Called with the progress of training and of the replay.
+        num_days: Length of the replay; see ``start_of_replay``.
+        num_questions: Number of its events that are ranked.
 
     Raises:
-        TrainingError: If nothing lies before the last stretch.
+        TrainingError: If there are no events before the replay.
     """
 
     def __init__(
@@ -69,90 +78,99 @@ class Prequential:
     ) -> None:
         self._dataset = dataset
         self._plugins = plugins
-        self._settings = every_positive(settings, dataset.interactions)
-        self._tell: OnProgress = on_progress or (lambda progress: None)
+        self._settings = with_all_positive(settings, dataset.interactions)
+        self._on_progress: OnProgress = on_progress or (lambda progress: None)
         self._num_questions = num_questions
-        self._start_ms = start_of_last(dataset.interactions, num_days)
+        self._start_ms = start_of_replay(dataset.interactions, num_days)
         times = dataset.interactions.timestamps_ms
         self._before = np.arange(np.searchsorted(times, self._start_ms))
         if not len(self._before):
-            raise TrainingError("wanted interactions before the last stretch, got none: name fewer days")
+            raise TrainingError("wanted interactions before the replayed days, got none: name fewer days")
 
     def measure(
         self, models: Mapping[str, Settings], baselines: Mapping[str, PartSettings]
-    ) -> dict[str, Measured | TrainingError]:
-        """Ask everybody the same questions; what cannot be trained has the reason in its place.
+    ) -> dict[str, DetailedMeasurement | TrainingError]:
+        """Measure all models and baselines on the same events; where one cannot be trained, the error is its value.
 
         Args:
-            models: By name; one whose name ends in ``FROZEN`` is the same as the other, and stands still.
-            baselines: By name; they are fitted anew as the replay goes on.
+            models: Settings by name. A name that ends in ``FROZEN`` is the same model on a state that stays as it was.
+            baselines: Baselines by name; they are fitted again as the replay goes on.
         """
         contestants: list[Contestant] = []
-        failures: dict[str, Measured | TrainingError] = {}
-        fit_seconds = dict.fromkeys([*models, *baselines], 0.0)
+        outcomes: dict[str, DetailedMeasurement | TrainingError] = {}
+        fit_seconds: dict[str, float] = {}
         trained: dict[str, tuple[ServingModel, float] | TrainingError] = {}
         for name, settings in models.items():
-            bare = name.removesuffix(FROZEN)
-            if bare not in trained:
-                trained[bare] = self._train(settings)
-            found = trained[bare]
-            if isinstance(found, TrainingError):
-                failures[name] = found
+            live_name = name.removesuffix(FROZEN)
+            if live_name not in trained:
+                trained[live_name] = self._train(settings)
+            model = trained[live_name]
+            if isinstance(model, TrainingError):
+                outcomes[name] = model
                 continue
-            fit_seconds[name] = found[1]
-            contestants.append(Contestant(name, found[0], is_live=name == bare))
-        contestants += [Contestant(name, self._plugins.make("baseline", of)) for name, of in baselines.items()]
+            fit_seconds[name] = model[1]
+            contestants.append(Contestant(name, model[0], is_live=name == live_name))
+        contestants += [
+            Contestant(name, self._plugins.make("baseline", baseline)) for name, baseline in baselines.items()
+        ]
         if not contestants:
-            return failures
+            return outcomes
+        result = self._replay(contestants)
+        outcomes |= {name: TrainingError(reason) for name, reason in result.failures.items()}
+        for name in result.ranks:
+            outcomes[name] = measurement_of_replay(result, name, fit_seconds.get(name, result.seconds[name]))
+        return outcomes
+
+    def _replay(self, contestants: list[Contestant]) -> ReplayResult:
         interactions = self._dataset.interactions
-        self._tell(Progress("build the graph", 0, 1))
-        every = np.arange(len(interactions))
-        state = state_of_part(interactions, every, self._dataset.upserts, self._settings, self._plugins)
-        self._tell(Progress("build the graph", 1, 1))
-        replayed = replay(
+        self._on_progress(Progress("build the graph", 0, 1))
+        everything = np.arange(len(interactions))
+        state = state_of_slice(interactions, everything, self._dataset.upserts, self._settings, self._plugins)
+        self._on_progress(Progress("build the graph", 1, 1))
+        return replay(
             state,
             self._start_ms,
             contestants,
             self._settings,
             self._plugins,
             num_questions=self._num_questions,
-            on_progress=self._tell,
+            on_progress=self._on_progress,
         )
-        failures |= {name: TrainingError(reason) for name, reason in replayed.failures.items()}
-        for name in replayed.ranks:
-            seconds = fit_seconds[name] if name in models else replayed.seconds[name]
-            failures[name] = measured_of(replayed, name, seconds)
-        return failures
 
     def _train(self, settings: Settings) -> tuple[ServingModel, float] | TrainingError:
-        """Return a model of what came before, and how long it took."""
-        settings = every_positive(settings, self._dataset.interactions)
+        """Return a model of the events before the replay, and the seconds of its training; or why there is none."""
+        settings = with_all_positive(settings, self._dataset.interactions)
         self._plugins.check(settings)
         interactions = self._dataset.interactions
         try:
-            state = state_of_part(interactions, self._before, self._dataset.upserts, settings, self._plugins)
+            state = state_of_slice(interactions, self._before, self._dataset.upserts, settings, self._plugins)
             started = time.monotonic()
-            artifact = train(state, settings, self._plugins, mode="retrain", on_progress=self._tell)
+            artifact = train(state, settings, self._plugins, mode="retrain", on_progress=self._on_progress)
         except TrainingError as error:
             return error
         return ServingModel.from_artifact(artifact, self._plugins), time.monotonic() - started
 
 
-def measured_of(replayed: Replayed, name: str, fit_seconds: float) -> Measured:
-    """Return how good one contestant was, over all questions and over those whose item was new to the user, or not.
+def measurement_of_replay(result: ReplayResult, name: str, fit_seconds: float) -> DetailedMeasurement:
+    """Return the metrics of one contestant: over all events, events with a new item, and events with a seen one.
 
-    New items are ranked among new ones. Every question has one right answer: recall is whether it was among the first.
+    New items are ranked among the user's unseen items. Each event has one relevant item, so recall equals hit rate.
+
+    Args:
+        result: What the replay gave.
+        name: The contestant.
+        fit_seconds: Wall time of its fit, for the measurement.
     """
     segments: dict[str, SegmentMetrics] = {}
     arrays: dict[str, npt.NDArray[Any]] = {}
     for segment, mask, ranks in (
-        (NEW, replayed.is_new, replayed.new_ranks[name]),
-        (REPEAT, ~replayed.is_new, replayed.ranks[name]),
-        (ALL, np.ones(len(replayed), bool), replayed.ranks[name]),
+        (NEW, result.is_new, result.new_ranks[name]),
+        (REPEAT, ~result.is_new, result.ranks[name]),
+        (ALL, np.ones(len(result), bool), result.ranks[name]),
     ):
-        of_some = metrics_of_ranks(ranks[mask])
-        of_some |= {key.replace("hit@", "recall@"): each for key, each in of_some.items() if key.startswith("hit@")}
-        segments[segment] = segment_metrics(of_some)
-        arrays |= arrays_of(segment, replayed.user_rows[mask].astype(np.int64), of_some)
-        arrays[f"{segment}.times"] = replayed.timestamps_ms[mask]
-    return Measured(Measurement(segments, fit_seconds), arrays)
+        metrics = metrics_of_ranks(ranks[mask])
+        metrics |= {key.replace("hit@", "recall@"): each for key, each in metrics.items() if key.startswith("hit@")}
+        segments[segment] = segment_metrics(metrics)
+        arrays |= arrays_of(segment, result.user_rows[mask].astype(np.int64), metrics)
+        arrays[f"{segment}.times"] = result.timestamps_ms[mask]
+    return DetailedMeasurement(Measurement(segments, fit_seconds), arrays)

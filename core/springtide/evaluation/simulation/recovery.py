@@ -1,4 +1,4 @@
-"""How near what was learned of a simulated market comes to its truth."""
+"""How well a model recovers the ground truth of a simulated market: its profiles, and the ranking of an oracle."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.evaluation.measures.metrics import K, discounts
 from springtide.evaluation.simulation.simulator import START_MS, SimulatedQueries, World
 from springtide.interactions import Moment
 from springtide.plugins.contracts import ContextWeight
@@ -20,25 +21,25 @@ from springtide.state import LiveState
 from springtide.training.train import train
 
 Array = npt.NDArray[np.float32]
+Float64s = npt.NDArray[np.float64]
 
 PROFILES = ("year", "weekday", "hour")
-K = 20
 _STEP_MS = {"year": 5 * MS_PER_DAY, "weekday": MS_PER_DAY, "hour": MS_PER_HOUR}
 _NUM_STEPS = {"year": 73, "weekday": 7, "hour": 24}
 _MANY, _FEW = 200, 20
 _QUERIES_AT_ONCE = 64
-_CONTEXT = ("calendar", "place", "weather")  # The weights that learn what the simulator's effects do.
+_CONTEXT = ("calendar", "place", "weather")  # The weights that learn the effects of the simulator.
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How like the truth a profile is: means over items of each one's correlation over the moments.
+    """Agreement of a learned profile with the true one: correlation over the moments, a mean over items.
 
     Attributes:
-        many: Of items with more than 200 interactions; NaN if there are none.
-        few: Of items with fewer than 20; NaN if there are none.
-        num_many: How many items have more than 200.
-        num_few: How many have fewer than 20.
+        many: Mean correlation of items with more than 200 interactions; NaN if there are none.
+        few: Mean correlation of items with fewer than 20 interactions; NaN if there are none.
+        num_many: Number of items with more than 200 interactions.
+        num_few: Number of items with fewer than 20 interactions.
     """
 
     many: float
@@ -48,15 +49,15 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
-class AgainstOracle:
-    """What a model ranks for a simulated market, beside an oracle that knows all.
+class OracleComparison:
+    """The ranking of a model on a simulated market, compared with an oracle that knows the ground truth.
 
     Attributes:
-        model: NDCG@20 of the next item, as expected under the true chances.
-        with_true_context: The same of the model's own cosines, popularity and habits, times the true lifts of year,
-            week, day, place and weather in place of those that it learned.
-        oracle: The same of the best ranking there can be, which knows tastes and popularity too.
-        exponents: Of new items, by weight and factor.
+        model: Expected NDCG@20 of the next item, under the true probabilities.
+        with_true_context: The same for the model's own cosines, popularity and habits, times the true lifts of year,
+            weekday, hour, place and weather in place of the learned ones.
+        oracle: The same for the best possible ranking, which also knows tastes and popularity.
+        exponents: Exponents of unseen items, by weight and factor.
     """
 
     model: float
@@ -66,70 +67,70 @@ class AgainstOracle:
 
     @property
     def share(self) -> float:
-        """How much of the oracle's NDCG the model has."""
+        """NDCG of the model, as a share of the oracle's."""
         return self.model / self.oracle
 
     @property
     def share_of_context(self) -> float:
-        """The same against a model that knows the true lifts, which has to learn tastes and popularity as well."""
+        """NDCG of the model, as a share of that with the true lifts, which has to learn tastes and popularity too."""
         return self.model / self.with_true_context
 
 
 def state_of_world(world: World, settings: Settings, plugins: Plugins, stop: int | None = None) -> LiveState:
-    """Return a state that has seen the market up to a position."""
+    """Return a state to which the events of the market were applied, up to ``stop``."""
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     state.apply(world.batch(0, stop))
-    Ranker(state, settings.ranking)  # Tells the weights what the items belong to.
+    Ranker(state, settings.ranking)  # Gives the weights the groups of the items.
     return state
 
 
-def recovery(world: World, weight: ContextWeight, item_rows: npt.NDArray[np.int64], profile: str) -> Recovery:
-    """Compare a profile with the truth.
+def measure_recovery(world: World, weight: ContextWeight, item_rows: npt.NDArray[np.int64], profile: str) -> Recovery:
+    """Compare a learned profile with the true one.
 
     Args:
         world: The market.
-        weight: A weight that has seen it, with factors whose names begin with the profile's.
-        item_rows: int64 ``[num_items]``, row of each of the market's items; -1 where it never came.
+        weight: A weight that has learned from its events, with factors whose names begin with the profile's.
+        item_rows: int64 ``[num_items]``, graph row of each of the market's items; -1 for items without events.
         profile: One of ``PROFILES``.
     """
     learned = learned_profile(weight, profile, int(item_rows.max()) + 1)[item_rows]  # [num_items, num_steps]
     truth = world.log_lifts(profile)
     truth = truth[:, 2:365:5] if profile == "year" else truth
     is_known = item_rows >= 0
-    alike = np.where(is_known, _correlations(learned, truth), np.nan)
+    correlations = np.where(is_known, _correlations(learned, truth), np.nan)
     counts = np.bincount(world.items, minlength=world.settings.num_items)
     is_many, is_few = is_known & (counts > _MANY), is_known & (counts < _FEW)
-    return Recovery(_mean(alike[is_many]), _mean(alike[is_few]), int(is_many.sum()), int(is_few.sum()))
+    return Recovery(_mean(correlations[is_many]), _mean(correlations[is_few]), int(is_many.sum()), int(is_few.sum()))
 
 
 def learned_profile(weight: ContextWeight, profile: str, num_items: int) -> Array:
-    """Return what a weight says at moments all over the profile, float32 ``[num_items, num_steps]``.
+    """Return a weight's log lifts over the bins of a profile, float32 ``[num_items, num_steps]``.
 
-    They are in the simulator's first year, at the middle of each step; the weekdays begin with Monday.
+    The moments are in the first year of the simulation, at the middle of each bin; weekdays begin with Monday.
     """
-    factors = [place for place, factor in enumerate(weight.factors) if factor.name.startswith(profile)]
+    factors = [index for index, factor in enumerate(weight.factors) if factor.name.startswith(profile)]
     first_ms = START_MS + (5 * MS_PER_DAY if profile == "weekday" else 0) + _STEP_MS[profile] // 2
-    lifts = []
+    columns = []
     for step in range(_NUM_STEPS[profile]):
         moment = Moment(first_ms + step * _STEP_MS[profile], attributes={"time_zone": "UTC"})
-        of_moment = weight.item_log_lifts(moment, num_items)
-        lifts.append(np.zeros(num_items, np.float32) if of_moment is None else of_moment[factors].sum(0))
-    return np.stack(lifts, 1)
+        log_lifts = weight.item_log_lifts(moment, num_items)
+        columns.append(np.zeros(num_items, np.float32) if log_lifts is None else log_lifts[factors].sum(0))
+    return np.stack(columns, 1)
 
 
-def against_oracle(
-    world: World, settings: Settings, plugins: Plugins, *, num_asked: int = 1_000, test_share: float = 0.02
-) -> AgainstOracle:
-    """Train on the market but for its last days, and rank for some who came then.
+def compare_with_oracle(
+    world: World, settings: Settings, plugins: Plugins, *, num_queries: int = 1_000, test_share: float = 0.02
+) -> OracleComparison:
+    """Train on the market except for its last days, and rank all items for a sample of the events of those days.
 
-    Every item is ranked, those that the user had among them; an item counts by the true chance that it is taken.
+    Seen items are ranked too. The gain of an item is the true probability that it is chosen.
 
     Args:
         world: The market.
-        settings: Of the model; its context weights are those that are tried.
-        plugins: Where the parts come from.
-        num_asked: How many interactions of the last days are asked for.
-        test_share: Share of the interactions that are not trained on.
+        settings: Settings of the model, with the context weights to test.
+        plugins: Plugins that offer the parts.
+        num_queries: Number of sampled events.
+        test_share: Share of the events that are not trained on.
     """
     split = int(len(world.items) * (1.0 - test_share))
     state = state_of_world(world, settings, plugins, split)
@@ -138,47 +139,62 @@ def against_oracle(
     model = ServingModel.from_artifact(artifact, plugins)
     ranker.swap(model)
     generator = np.random.default_rng(world.settings.seed)
-    positions = split + np.sort(
-        generator.choice(len(world.items) - split, min(num_asked, len(world.items) - split), replace=False)
-    )
-    asked = world.events.part(positions)
-    chances, context = _chances(world, asked), world.context_scores(asked)
-    discounts = 1.0 / np.log2(np.arange(2, K + 2))
-    best = -np.sort(-chances, axis=1)[:, :K]
-    gains, gains_of_truth = np.zeros((2, len(positions)))
-    num_items = world.settings.num_items
-    for first in range(0, len(positions), _QUERIES_AT_ONCE):
-        some = range(first, min(first + _QUERIES_AT_ONCE, len(positions)))
-        queries = [Query(asked.moment(place), f"u{asked.users[place]}", count=num_items) for place in some]
-        for place, answer in zip(some, ranker.recommend(queries), strict=True):
-            rows = np.array([int(item.item_id.removeprefix("i")) for item in answer.items])
-            gains[place] = chances[place, rows[:K]] @ discounts[: len(rows)]
-            learned = [sum(np.log(item.weights.get(name, 1.0)) for name in _CONTEXT) for item in answer.items]
-            truth = np.array([item.score for item in answer.items]) - learned + context[place, rows]
-            best_of_truth = rows[np.argsort(-truth, kind="stable")[:K]]
-            gains_of_truth[place] = chances[place, best_of_truth] @ discounts[: len(best_of_truth)]
-    return AgainstOracle(
-        float(gains.mean()),
-        float(gains_of_truth.mean()),
-        float((best @ discounts[: best.shape[1]]).mean()),
+    num_test = len(world.items) - split
+    positions = split + np.sort(generator.choice(num_test, min(num_queries, num_test), replace=False))
+    queries = world.events.select(positions)
+    probabilities = _probabilities(world, queries)
+    ndcg, ndcg_with_truth = _expected_ndcg(ranker, queries, probabilities, world.context_scores(queries))
+    best = -np.sort(-probabilities, axis=1)[:, :K]
+    return OracleComparison(
+        float(ndcg.mean()),
+        float(ndcg_with_truth.mean()),
+        float((best @ discounts(K)[: best.shape[1]]).mean()),
         model.exponents.unseen.factors,
     )
 
 
 def rows_of_items(world: World, state: LiveState) -> npt.NDArray[np.int64]:
-    """Return the row of each of the market's items in the state's graph, int64 ``[num_items]``; -1 where none."""
+    """Return the graph row of each of the market's items, int64 ``[num_items]``; -1 for items without events."""
     return state.graph.view().nodes("item").ids.rows(world.item_ids).astype(np.int64)
 
 
-def _chances(world: World, asked: SimulatedQueries) -> npt.NDArray[np.float64]:
-    scores = world.scores(asked).astype(np.float64)
-    chances: npt.NDArray[np.float64] = np.exp(scores - scores.max(1, keepdims=True))
-    chances /= chances.sum(1, keepdims=True)
-    return chances
+def _expected_ndcg(
+    ranker: Ranker, queries: SimulatedQueries, probabilities: Float64s, true_context: Array
+) -> tuple[Float64s, Float64s]:
+    """Return the expected DCG@20 of each query, float64 ``[n]``: of the model, and of the model with the true lifts.
+
+    Args:
+        ranker: Ranks with the model.
+        queries: n queries.
+        probabilities: float64 ``[n, num_items]``, true probability of each item.
+        true_context: float32 ``[n, num_items]``, true log lift of each item.
+    """
+    gains = discounts(K)
+    num_queries, num_items = probabilities.shape
+    ndcg, ndcg_with_truth = np.zeros((2, num_queries))
+    for first in range(0, num_queries, _QUERIES_AT_ONCE):
+        chunk = range(first, min(first + _QUERIES_AT_ONCE, num_queries))
+        requests = [Query(queries.moment(index), f"u{queries.users[index]}", count=num_items) for index in chunk]
+        for index, ranking in zip(chunk, ranker.recommend(requests), strict=True):
+            rows = np.array([int(item.item_id.removeprefix("i")) for item in ranking.items])
+            ndcg[index] = probabilities[index, rows[:K]] @ gains[: len(rows)]
+            learned = [sum(np.log(item.weights.get(name, 1.0)) for name in _CONTEXT) for item in ranking.items]
+            scores = np.array([item.score for item in ranking.items]) - learned + true_context[index, rows]
+            top = rows[np.argsort(-scores, kind="stable")[:K]]
+            ndcg_with_truth[index] = probabilities[index, top] @ gains[: len(top)]
+    return ndcg, ndcg_with_truth
 
 
-def _correlations(left: Array, right: Array) -> npt.NDArray[np.float64]:
-    """Return float64 ``[n]``, Pearson's of each row with its like; 0 where one of them does not vary."""
+def _probabilities(world: World, queries: SimulatedQueries) -> Float64s:
+    """Return the true probability of each item, float64 ``[n, num_items]``."""
+    scores = world.scores(queries).astype(np.float64)
+    probabilities: Float64s = np.exp(scores - scores.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    return probabilities
+
+
+def _correlations(left: Array, right: Array) -> Float64s:
+    """Return Pearson's correlation of each pair of rows, float64 ``[n]``; 0 where one of them is constant."""
     left_rest = left - left.mean(1, keepdims=True, dtype=np.float64)
     right_rest = right - right.mean(1, keepdims=True, dtype=np.float64)
     norms = np.sqrt((left_rest**2).sum(1) * (right_rest**2).sum(1))
@@ -187,5 +203,5 @@ def _correlations(left: Array, right: Array) -> npt.NDArray[np.float64]:
     return correlations
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float:
+def _mean(values: Float64s) -> float:
     return float(values.mean()) if len(values) else float("nan")

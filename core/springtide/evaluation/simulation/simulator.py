@@ -1,4 +1,4 @@
-"""A made-up market whose truth is known: who takes what, and how year, week, day, place and weather change it."""
+"""A simulated market with known ground truth: who buys what, when, and the effects of time, place and weather."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,31 +19,34 @@ _START_WEEKDAY = 2  # Monday is 0.
 _DAYS_PER_YEAR = 365.25
 _NUM_MONTH_DAYS = 30
 _NUM_FACTORS = 8
-_EVENTS_AT_ONCE = 4_096  # 400 items: scores of 6 MB, which stay in the cache.
+_EVENTS_AT_ONCE = 4_096  # With 400 items, 6 MB of scores, which fit in the CPU cache.
 _WEATHERS = ("clear", "cloudy", "rain", "storm")
 _ZONES = (("UTC", 0), ("Etc/GMT-3", 3), ("Etc/GMT+5", -5))  # POSIX signs: GMT-3 is three hours ahead. No summer time.
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
-    """How large the market is, and what is true in it.
+    """Size and ground truth of the market.
 
     Attributes:
-        num_users: Users, some far busier than others.
-        num_items: Items, some far more popular than others.
-        num_categories: Each item is of one, and of its department: every four categories are one.
-        num_events: Interactions, spread evenly over the years.
-        num_years: How long it goes on, from 2020 on.
-        num_places: Each with a time zone.
-        home_share: Share of a user's interactions that are in one place of its own, the others being anywhere. Above 0,
-            a place has tastes, those of the few who live there: it tells something even where it has no effect.
-        effects: Those that exist, of ``EFFECTS``; profiles of the others are flat.
-        strength: Standard deviation of each effect's logarithm, over items and moments.
-        likeness: Share of an item's profile, as variance, that is its category's, 0 to 1.
-        new_share: Share of the items that come later than the first day, evenly over the months.
-        drift: How far a taste moves each month, 0 (never) to 1 (anew).
-        taste: Standard deviation of what tastes add to the logarithm.
-        seed: Of everything.
+        num_users: Number of users; some are far more active than others.
+        num_items: Number of items; some are far more popular than others.
+        num_categories: Number of item categories; four categories make a department.
+        num_events: Number of interactions, spread evenly over the years.
+        num_years: Length of the simulation, from 2020 on.
+        num_places: Number of places, each with a time zone.
+        home_share: Share of a user's interactions that are in the user's home place; the others are anywhere. Above 0,
+            a place predicts something even without a place effect: the tastes of the users who live there.
+        effects: The effects that exist, out of ``EFFECTS``; the profiles of the others are flat.
+        strength: Standard deviation of each effect's log lift, over items and moments.
+        likeness: Share of the variance of an item's profile that is shared with its category, 0 to 1.
+        new_share: Share of the items that appear after the first day, evenly over the months.
+        drift: Change of a user's taste per month, 0 (none) to 1 (a new taste).
+        taste: Standard deviation of the user's taste, as part of the logit.
+        seed: Random seed.
+
+    Raises:
+        ValueError: If an effect does not exist, or a share is out of range.
     """
 
     num_users: int = 500
@@ -70,13 +73,13 @@ class SimulatorSettings:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedQueries:
-    """Moments and those who ask, as columns.
+    """Users, each at a moment, as columns.
 
     Attributes:
-        users: int64 ``[n]``.
-        timestamps_ms: int64 ``[n]``.
-        places: int64 ``[n]``.
-        weathers: int64 ``[n]``.
+        users: int64 ``[n]``, index of the user.
+        timestamps_ms: int64 ``[n]``, milliseconds since the epoch.
+        places: int64 ``[n]``, index of the place.
+        weathers: int64 ``[n]``, index of the weather.
         temperatures: int64 ``[n]``, degrees Celsius.
     """
 
@@ -86,8 +89,8 @@ class SimulatedQueries:
     weathers: Int64s
     temperatures: Int64s
 
-    def part(self, which: slice | Int64s) -> "SimulatedQueries":
-        """Return some of them."""
+    def select(self, which: slice | Int64s) -> "SimulatedQueries":
+        """Return some of the queries, by a slice or by indices."""
         return SimulatedQueries(
             self.users[which],
             self.timestamps_ms[which],
@@ -97,26 +100,28 @@ class SimulatedQueries:
         )
 
     def moment(self, position: int) -> Moment:
-        """Return one as a request gives it."""
-        known = dict(_context(*(int(column[position]) for column in (self.places, self.weathers, self.temperatures))))
-        return Moment(int(self.timestamps_ms[position]), known.pop("place"), known.pop("weather"), known)
+        """Return the moment of one query, as a request would give it."""
+        context = dict(_context(*(int(column[position]) for column in (self.places, self.weathers, self.temperatures))))
+        return Moment(int(self.timestamps_ms[position]), context.pop("place"), context.pop("weather"), context)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What was simulated, and the truth behind it.
+    """The simulated events and their ground truth.
+
+    The probability that a query leads to an item is the softmax of the item's logit: taste + popularity + effects.
 
     Attributes:
-        settings: How it was made.
-        categories: int64 ``[num_items]``.
-        births_ms: int64 ``[num_items]``, when each item came.
-        popularity: float32 ``[num_items]``, logarithm.
-        profiles: For each of ``EFFECTS``, float32 ``[num_bins, num_items]``: what it adds to the logarithm at each day
-            of the year, weekday, hour, place, or weather.
+        settings: Settings of the simulation.
+        categories: int64 ``[num_items]``, category of each item.
+        births_ms: int64 ``[num_items]``, when each item appeared, milliseconds since the epoch.
+        popularity: float32 ``[num_items]``, part of the logit.
+        profiles: For each of ``EFFECTS``, float32 ``[num_bins, num_items]``, part of the logit: at each day of the
+            year, weekday, hour, place, or weather.
         tastes: float32 ``[num_months, num_users, num_factors]``.
         item_factors: float32 ``[num_items, num_factors]``.
-        events: Who asked, and when, in time order.
-        items: int64 ``[num_events]``, what was taken.
+        events: User and moment of each event, in time order.
+        items: int64 ``[num_events]``, item of each event.
     """
 
     settings: SimulatorSettings
@@ -131,13 +136,14 @@ class World:
 
     @property
     def item_ids(self) -> Sequence[str]:
-        """Id of each item."""
+        """Id of each item, in the order of the index."""
         return [f"i{item}" for item in range(self.settings.num_items)]
 
     def log_lifts(self, effect: str) -> Array:
-        """Return how much likelier each item truly is in each bin than usual, float32 ``[num_items, num_bins]``.
+        """Return the true log lift of each item in each bin of an effect, float32 ``[num_items, num_bins]``.
 
-        That is its share among all items over its mean share; what other effects do is left out.
+        The lift is the item's share among all items in that bin, divided by its mean share over the bins; other effects
+        are ignored.
         """
         logits = self.profiles[effect] + self.popularity  # [num_bins, num_items]
         shares = np.exp(logits - logits.max(1, keepdims=True))
@@ -145,28 +151,25 @@ class World:
         lifts: Array = np.log(shares / shares.mean(0)).T
         return lifts
 
-    def scores(self, asked: SimulatedQueries) -> Array:
-        """Return what an oracle knows: the logarithm of each item's chance but for a constant, float32 ``[n, items]``.
-
-        Items that have not come yet have minus infinity.
-        """
-        tastes = self.tastes[_months(asked.timestamps_ms), asked.users]
+    def scores(self, queries: SimulatedQueries) -> Array:
+        """Return the true logit of each item, float32 ``[n, num_items]``; -inf for items that have not appeared yet."""
+        tastes = self.tastes[_months(queries.timestamps_ms), queries.users]
         scores: Array = tastes @ self.item_factors.T
         scores += self.popularity
-        scores += self.context_scores(asked)
-        scores[self.births_ms > asked.timestamps_ms[:, None]] = -np.inf
+        scores += self.context_scores(queries)
+        scores[self.births_ms > queries.timestamps_ms[:, None]] = -np.inf
         return scores
 
-    def context_scores(self, asked: SimulatedQueries) -> Array:
-        """Return what the effects that exist add to each item's score, float32 ``[n, num_items]``."""
-        bins = _bins(asked)
-        scores: Array = np.zeros((len(asked.users), self.settings.num_items), np.float32)
+    def context_scores(self, queries: SimulatedQueries) -> Array:
+        """Return the part of each item's logit that comes from the effects, float32 ``[n, num_items]``."""
+        bins = _bins(queries)
+        scores: Array = np.zeros((len(queries.users), self.settings.num_items), np.float32)
         for effect in sorted(self.settings.effects):
             scores += self.profiles[effect][bins[effect]]
         return scores
 
     def upserts(self) -> list[NodeUpsert]:
-        """Return the items, with category and department."""
+        """Return the items as upserts, with category and department."""
         return [
             NodeUpsert(
                 "item",
@@ -178,39 +181,39 @@ class World:
         ]
 
     def interactions(self, start: int = 0, stop: int | None = None) -> Interactions:
-        """Return the interactions from a position to another."""
-        part = self.events.part(slice(start, stop))
-        columns = np.stack([part.places, part.weathers, part.temperatures])
+        """Return the interactions ``start`` to ``stop``."""
+        events = self.events.select(slice(start, stop))
+        columns = np.stack([events.places, events.weathers, events.temperatures])
         distinct, inverse = np.unique(columns, axis=1, return_inverse=True)
         contexts = [_context(*column) for column in distinct.T.tolist()]
-        count = len(part.users)
+        count = len(events.users)
         return Interactions(
             [f"u{user}" for user in range(self.settings.num_users)],
-            part.users.astype(np.int32),
+            events.users.astype(np.int32),
             self.item_ids,
             self.items[start:stop].astype(np.int32),
             ["purchase"],
             np.zeros(count, np.int16),
-            part.timestamps_ms,
+            events.timestamps_ms,
             np.full(count, np.nan, np.float32),
-            [contexts[place] for place in inverse.ravel().tolist()],
+            [contexts[index] for index in inverse.ravel().tolist()],
         )
 
     def batch(self, start: int = 0, stop: int | None = None) -> EventBatch:
-        """Return interactions from a position to another, with the items' attributes beside the first."""
+        """Return the interactions ``start`` to ``stop``; a batch from 0 also holds the items' upserts."""
         return EventBatch(self.interactions(start, stop), upserts=self.upserts() if start == 0 else ())
 
 
 def simulate(settings: SimulatorSettings) -> World:
-    """Make a market, and let it run."""
+    """Return a simulated market; equal settings give equal markets."""
     generator = np.random.default_rng(settings.seed)
     categories = np.arange(settings.num_items) % settings.num_categories
     num_months = int(settings.num_years * _DAYS_PER_YEAR / _NUM_MONTH_DAYS) + 1
-    is_new = generator.random(settings.num_items) < settings.new_share
-    births = np.where(is_new, generator.integers(1, num_months - 1, settings.num_items), 0)
-    of_category = generator.normal(size=(settings.num_categories, _NUM_FACTORS))
-    own = generator.normal(size=(settings.num_items, _NUM_FACTORS))
-    factors = settings.taste / np.sqrt(_NUM_FACTORS) * (np.sqrt(0.5) * (of_category[categories] + own))
+    is_late = generator.random(settings.num_items) < settings.new_share
+    births = np.where(is_late, generator.integers(1, num_months - 1, settings.num_items), 0)
+    category_factors = generator.normal(size=(settings.num_categories, _NUM_FACTORS))
+    item_noise = generator.normal(size=(settings.num_items, _NUM_FACTORS))
+    factors = settings.taste / np.sqrt(_NUM_FACTORS) * (np.sqrt(0.5) * (category_factors[categories] + item_noise))
     popularity = generator.normal(0.0, 1.3, settings.num_items)
     profiles = {effect: _profiles(effect, categories, settings, generator) for effect in EFFECTS}
     tastes = _tastes(num_months, settings, generator)
@@ -227,28 +230,28 @@ def simulate(settings: SimulatorSettings) -> World:
         np.zeros(settings.num_events, np.int64),
     )
     for first in range(0, settings.num_events, _EVENTS_AT_ONCE):
-        part = slice(first, first + _EVENTS_AT_ONCE)
-        scores = world.scores(events.part(part))
+        chunk = slice(first, first + _EVENTS_AT_ONCE)
+        scores = world.scores(events.select(chunk))
         scores -= scores.max(1, keepdims=True)
-        chances = np.cumsum(np.exp(scores, out=scores), axis=1, out=scores)
-        drawn = generator.random((len(scores), 1), np.float32) * chances[:, -1:]
-        world.items[part] = np.minimum((chances <= drawn).sum(1), settings.num_items - 1)
+        cumulated = np.cumsum(np.exp(scores, out=scores), axis=1, out=scores)
+        drawn = generator.random((len(scores), 1), np.float32) * cumulated[:, -1:]
+        world.items[chunk] = np.minimum((cumulated <= drawn).sum(1), settings.num_items - 1)
     return world
 
 
 def _profiles(effect: str, categories: Int64s, settings: SimulatorSettings, generator: np.random.Generator) -> Array:
-    """Return float32 ``[num_bins, num_items]``, each item's drawn around its category's."""
+    """Return the profiles of an effect, float32 ``[num_bins, num_items]``: each varies around its category's."""
     num_bins = {"year": 366, "weekday": 7, "hour": 24, "place": settings.num_places, "weather": len(_WEATHERS)}[effect]
-    of_category = _shapes(effect, num_bins, settings.num_categories, generator)[categories]
-    own = _shapes(effect, num_bins, settings.num_items, generator)
-    shapes = np.sqrt(settings.likeness) * of_category + np.sqrt(1 - settings.likeness) * own
+    category_shapes = _shapes(effect, num_bins, settings.num_categories, generator)[categories]
+    item_shapes = _shapes(effect, num_bins, settings.num_items, generator)
+    shapes = np.sqrt(settings.likeness) * category_shapes + np.sqrt(1 - settings.likeness) * item_shapes
     exists = effect in settings.effects
     profiles: Array = (settings.strength * exists * shapes).T.astype(np.float32)
     return np.ascontiguousarray(profiles)
 
 
 def _shapes(effect: str, num_bins: int, count: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return float64 ``[count, num_bins]`` of mean 0 and variance 1: waves over year and day, anything elsewhere."""
+    """Return curves of mean 0 and variance 1, float64 ``[count, num_bins]``: waves over year and day, else noise."""
     if effect in ("year", "hour"):
         phase = 2 * np.pi * np.arange(num_bins) / num_bins
         waves = np.stack([wave(order * phase) for order in (1, 2) for wave in (np.sin, np.cos)])
@@ -261,7 +264,7 @@ def _shapes(effect: str, num_bins: int, count: int, generator: np.random.Generat
 
 
 def _tastes(num_months: int, settings: SimulatorSettings, generator: np.random.Generator) -> Array:
-    """Return float32 ``[num_months, num_users, num_factors]``: tastes that move, and are as strong as before."""
+    """Return tastes that drift with constant variance, float32 ``[num_months, num_users, num_factors]``."""
     steps = generator.normal(size=(num_months, settings.num_users, _NUM_FACTORS))
     for month in range(1, num_months):
         steps[month] = np.sqrt(1 - settings.drift**2) * steps[month - 1] + settings.drift * steps[month]
@@ -269,7 +272,7 @@ def _tastes(num_months: int, settings: SimulatorSettings, generator: np.random.G
 
 
 def _events(settings: SimulatorSettings, generator: np.random.Generator) -> SimulatedQueries:
-    """Return who asks, and when. Weather does not depend on the season, so that the effects can be told apart."""
+    """Return users and moments. Weather is independent of the season, so that the two effects can be separated."""
     count, num_places = settings.num_events, settings.num_places
     num_days = int(settings.num_years * _DAYS_PER_YEAR)
     times = START_MS + np.sort(generator.integers(0, num_days * MS_PER_DAY, count))
@@ -285,18 +288,18 @@ def _events(settings: SimulatorSettings, generator: np.random.Generator) -> Simu
     return SimulatedQueries(users, times, places, weathers, temperatures)
 
 
-def _bins(asked: SimulatedQueries) -> dict[str, Int64s]:
-    """Return the bin of each effect, int64 ``[n]``; year, week and day are those of the place's clock."""
+def _bins(queries: SimulatedQueries) -> dict[str, Int64s]:
+    """Return the bin of each effect, int64 ``[n]`` each; year, weekday and hour are local time."""
     offsets = np.array([hours for _, hours in _ZONES], np.int64) * MS_PER_HOUR
-    local_ms = asked.timestamps_ms + offsets[asked.places % len(_ZONES)]
+    local_ms = queries.timestamps_ms + offsets[queries.places % len(_ZONES)]
     days = local_ms // MS_PER_DAY
     dates = days.astype("datetime64[D]")
     return {
         "year": (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64),
         "weekday": (days - START_MS // MS_PER_DAY + _START_WEEKDAY) % 7,
         "hour": local_ms // MS_PER_HOUR % 24,
-        "place": asked.places,
-        "weather": asked.weathers,
+        "place": queries.places,
+        "weather": queries.weathers,
     }
 
 

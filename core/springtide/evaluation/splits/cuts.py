@@ -1,4 +1,4 @@
-"""The ways to cut a data set that are measured, by name."""
+"""The splits that `springtide evaluate` offers, and the cuts that each consists of, by name."""
 
 from springtide.evaluation.splits.time_splits import Split, global_time_split, leave_one_out, walk_forward_splits
 from springtide.events.model import Interactions
@@ -11,21 +11,21 @@ _COLD_KEPT = ", cold kept"
 
 
 def cut_names(split: str, *, is_cold_kept: bool = False) -> list[str]:
-    """Return the names of the cuts that a split consists of: one, or each block of a walk forward.
+    """Return the names of a split's cuts: one, or one for each block of a walk forward.
 
     Args:
         split: One of ``SPLITS``.
-        is_cold_kept: Whether users and items of which the train part has too little stay in both parts.
+        is_cold_kept: Whether users and items with too few interactions in the training set stay in both sets.
     """
     names = [split] if split != WALK_FORWARD else [f"{split} {block} of {_NUM_BLOCKS}" for block in _blocks()]
     return [f"{name}{_COLD_KEPT}" for name in names] if is_cold_kept else names
 
 
 def cut_at(interactions: Interactions, name: str) -> Split:
-    """Return a cut by its name, which ``cut_names`` gave.
+    """Return a cut by its name, as given by ``cut_names``.
 
     Raises:
-        ValueError: If no cut is called so; a replay is no cut.
+        ValueError: If there is no cut of that name; a prequential replay is no cut.
     """
     bare = name.removesuffix(_COLD_KEPT)
     min_count = 5 if bare == name else 0

@@ -1,4 +1,4 @@
-"""Cutting a data set: by time for every user at the same moment, once or walking forward, or by each user's last."""
+"""Splits of a data set: at one moment for all users, walking forward in time, or before each user's last event."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Positions of interactions, oldest first.
+    """Positions of the interactions of each set, oldest first.
 
     Attributes:
         train: int64 ``[num_train]``.
-        test: int64 ``[num_test]``; what is asked for.
-        validation: int64 ``[num_validation]``, between the two, to choose settings on; None where there is none.
+        test: int64 ``[num_test]``.
+        validation: int64 ``[num_validation]``, between the two in time, to choose settings by; None if there is none.
     """
 
     train: Int64s
@@ -27,15 +27,15 @@ class Split:
 
 
 def global_time_split(interactions: Interactions, test_share: float = 0.1, min_count: int = 5) -> Split:
-    """Cut at one moment: the last ``test_share`` of the interactions are the test part.
+    """Cut at one moment: the last ``test_share`` of the interactions are the test set.
 
-    Then, in the train part, items need ``min_count`` distinct users, and users ``min_count`` distinct items that are
-    left; what else is dropped from both parts. Whoever has no past cannot be ranked for.
+    Then cold users and items are dropped from both sets: in the training set, an item needs ``min_count`` distinct
+    users, and a user ``min_count`` distinct items among those that are left.
 
     Args:
         interactions: In time order.
         test_share: Between 0 and 1.
-        min_count: 0 to keep the cold users and items: see ``cold_users``.
+        min_count: See above; 0 keeps cold users and items.
     """
     cut = int(len(interactions) * (1.0 - test_share))
     is_kept = _is_kept(interactions, np.arange(len(interactions)) < cut, min_count)
@@ -46,16 +46,16 @@ def global_time_split(interactions: Interactions, test_share: float = 0.1, min_c
 def walk_forward_splits(
     interactions: Interactions, base_share: float = 0.6, block_share: float = 0.1, min_count: int = 5
 ) -> list[Split]:
-    """Cut again and again, each time a block later.
+    """Return one split for each block of interactions, walking forward in time.
 
-    For each block, all that comes before it is the train part, its first half is for validation, its second for the
-    test. Users and items are dropped as ``global_time_split`` drops them, anew for each block.
+    All interactions before a block are its training set; the first half of the block is the validation set, the second
+    half the test set. Cold users and items are dropped for each block, as in ``global_time_split``.
 
     Args:
         interactions: In time order.
-        base_share: The share before the first block, between 0 and 1.
-        block_share: Of each block; what is left at the end and smaller than a block is not used.
-        min_count: 0 to keep the cold users and items: see ``cold_users``.
+        base_share: Share of the interactions before the first block, between 0 and 1.
+        block_share: Share of each block; a rest at the end that is smaller than a block is not used.
+        min_count: See above; 0 keeps cold users and items.
 
     Raises:
         ValueError: If there is no room for a block.
@@ -77,19 +77,19 @@ def walk_forward_splits(
 
 
 def leave_one_out(interactions: Interactions, min_count: int = 5) -> Split:
-    """Test on each user's last interaction, and train on all others: only to compare with papers that do.
+    """Test on each user's last interaction and train on all others: only for comparison with papers that do so.
 
-    It leaks the future: what some users do later is trained on, and what others did earlier is asked for. Popularity
-    and trends of a time yet to come are thereby known, so figures come out higher than any service will see. Users and
-    items are dropped as ``global_time_split`` drops them; of users with one interaction nothing is asked.
+    This split leaks the future: the training set holds interactions that are later than some of the test set, so it
+    knows popularity and trends that a live server could not know, and metrics come out too high. Users with a single
+    interaction have none in the test set. Cold users and items are dropped as in ``global_time_split``.
 
     Args:
         interactions: In time order.
-        min_count: 0 to keep the cold users and items: see ``cold_users``.
+        min_count: See above; 0 keeps cold users and items.
     """
     users = interactions.user_codes
     last = np.full(len(interactions.user_ids), -1, np.int64)
-    last[users] = np.arange(len(users))  # Of several, the last one written stays: the latest.
+    last[users] = np.arange(len(users))  # Each user's latest is written last, and stays.
     is_last = np.zeros(len(users), bool)
     is_last[last[(last >= 0) & (np.bincount(users, minlength=len(last)) > 1)]] = True
     is_kept = _is_kept(interactions, ~is_last, min_count)
@@ -97,19 +97,19 @@ def leave_one_out(interactions: Interactions, min_count: int = 5) -> Split:
 
 
 def cold_users(interactions: Interactions, split: Split, min_count: int = 5) -> Bools:
-    """Return which users have fewer than ``min_count`` interactions in the train part, bool ``[num_users]``."""
+    """Return whether each user has fewer than ``min_count`` interactions in the training set, bool ``[num_users]``."""
     counts = np.bincount(interactions.user_codes[split.train], minlength=len(interactions.user_ids))
     return counts < min_count
 
 
 def cold_items(interactions: Interactions, split: Split, min_count: int = 5) -> Bools:
-    """Return which items have fewer than ``min_count`` interactions in the train part, bool ``[num_items]``."""
+    """Return whether each item has fewer than ``min_count`` interactions in the training set, bool ``[num_items]``."""
     counts = np.bincount(interactions.item_codes[split.train], minlength=len(interactions.item_ids))
     return counts < min_count
 
 
 def _is_kept(interactions: Interactions, is_train: Bools, min_count: int) -> Bools:
-    """Return which interactions are of users and items that the train part has enough of, bool ``[n]``."""
+    """Return whether user and item of each interaction are frequent enough in the training set, bool ``[n]``."""
     users = interactions.user_codes.astype(np.int64)
     items = interactions.item_codes.astype(np.int64)
     num_items = len(interactions.item_ids)
@@ -117,6 +117,6 @@ def _is_kept(interactions: Interactions, is_train: Bools, min_count: int) -> Boo
     is_item = np.bincount(pairs % num_items, minlength=num_items) >= min_count
     pairs = pairs[is_item[pairs % num_items]]
     is_user = np.bincount(pairs // num_items, minlength=len(interactions.user_ids)) >= min_count
-    # A user can be kept whose interactions are with dropped items only: those are not in the train part either.
+    # Both must be kept: interactions of kept users with dropped items are dropped too.
     is_kept: Bools = is_user[users] & is_item[items]
     return is_kept

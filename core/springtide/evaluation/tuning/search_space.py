@@ -1,4 +1,7 @@
-"""What a search over settings may change: parts that suit, the ranges of their options, sizes and rates."""
+"""The search space over settings: compatible parts, ranges of their options, sizes and rates.
+
+Names and fields of the classes below are part of a stored format: a study is identified by a hash of their ``repr``.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +17,17 @@ LOSS, ENCODER, NEGATIVES = "model.loss", "model.encoder", "model.negatives"
 _PARTS = {LOSS: "loss", ENCODER: "encoder", NEGATIVES: "negative sampler"}
 
 Values = Mapping[str, Any]
-"""By name of a dimension, what it is; those that do not apply are not there."""
+"""Value of each dimension, by name; dimensions that do not apply are absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A setting that is one of a few.
+    """A dimension with a few possible values.
 
     Attributes:
         name: Dotted path of the setting.
-        present: What it is in the settings that the search begins with.
-        choices: What it may be, the present one among them: numbers, names, or None.
+        present: Its value in the present settings, with which the search starts.
+        choices: Its possible values, the present one included: numbers, names, or None.
     """
 
     name: str
@@ -34,15 +37,15 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A setting that is a number above 0, as likely to be doubled as halved.
+    """A dimension of positive numbers, searched on a logarithmic scale.
 
     Attributes:
         name: Dotted path of the setting.
-        present: What it is in the settings that the search begins with.
-        low: The least that it may be.
-        high: The most.
+        present: Its value in the present settings, with which the search starts.
+        low: Smallest possible value.
+        high: Largest possible value.
         is_whole: Whether it is a whole number.
-        only_for: The loss of which it is an option; empty for other settings.
+        only_for: The loss whose option it is; empty for other settings.
     """
 
     name: str
@@ -57,14 +60,14 @@ Dimension = Choices | Range
 
 
 def search_space(settings: Settings, plugins: Plugins) -> list[Dimension]:
-    """Return what may be changed, the parts first.
+    """Return the dimensions of the search, parts first.
 
-    Of the losses, those that want ratings are left out: a ranking is what is measured. Of encoders, losses and negative
-    samplers, only those are in it that go together, whichever are chosen. What the settings have now is always in it.
+    Losses that need ratings are left out, since the objective is ranking. Encoders, losses and negative samplers are
+    limited to those that are compatible in every combination. The present settings are always part of the space.
 
     Args:
-        settings: Where the search begins.
-        plugins: What there is to choose from.
+        settings: The present settings, with which the search starts.
+        plugins: Plugins that offer the parts.
     """
     model, rates = settings.model, settings.training
     sampler = plugins.make("negative sampler", model.negatives)
@@ -97,26 +100,26 @@ def search_space(settings: Settings, plugins: Plugins) -> list[Dimension]:
 
 
 def applies(dimension: Dimension, loss: str) -> bool:
-    """Return whether a dimension says anything where that loss is chosen."""
+    """Return whether a dimension has an effect with that loss."""
     return isinstance(dimension, Choices) or dimension.only_for in ("", loss)
 
 
 def present_values(space: Sequence[Dimension]) -> dict[str, Any]:
-    """Return what the settings have now."""
+    """Return the values of the present settings, for the dimensions that apply."""
     present: dict[str, Any] = {dimension.name: dimension.present for dimension in space}
     return {dimension.name: dimension.present for dimension in space if applies(dimension, present[LOSS])}
 
 
 def with_values(settings: Settings, space: Sequence[Dimension], values: Values) -> Settings:
-    """Return the settings with some values in place of their own; what is as it is now changes nothing.
+    """Return the settings with other values; a value that equals the present one changes nothing.
 
-    Numbers are rounded to three digits. A part other than that of the settings comes without the options that those had
-    for theirs, and another encoder with the aggregator that suits it.
+    Numbers are rounded to three significant digits. Another part has its default options, and another encoder gets the
+    aggregator that suits it.
 
     Args:
-        settings: Where the search began.
-        space: Of these settings.
-        values: Of some of its dimensions.
+        settings: The present settings, with which the search started.
+        space: The search space of these settings.
+        values: Values of some of its dimensions, by name.
     """
     tree = settings.model_dump()
     for dimension in space:
@@ -137,15 +140,15 @@ def with_values(settings: Settings, space: Sequence[Dimension], values: Values) 
 
 
 def in_words(space: Sequence[Dimension], values: Values) -> str:
-    """Return how values differ from the present ones, such as ``loss=bce, steps=240``."""
-    said = []
+    """Return the values that differ from the present ones, such as ``loss=bce, steps=240``."""
+    changes = []
     for dimension in space:
         value = values.get(dimension.name, dimension.present)
         if value != dimension.present:
             rounded = _rounded(value) if isinstance(value, float) else value
             short = dimension.name.partition(".")[2]
-            said.append(f"{short}={'none' if rounded is None else rounded}")
-    return ", ".join(said)
+            changes.append(f"{short}={'none' if rounded is None else rounded}")
+    return ", ".join(changes)
 
 
 def _names(kind: str, plugins: Plugins) -> list[str]:
@@ -153,7 +156,7 @@ def _names(kind: str, plugins: Plugins) -> list[str]:
 
 
 def _suits(loss: str, settings: Settings, plugins: Plugins, *, is_selective: bool) -> bool:
-    """Return whether a loss learns to rank, from what the settings' sampler draws."""
+    """Return whether a loss learns to rank, and works with the settings' negative sampler."""
     try:
         made = plugins.make("loss", PartSettings(name=loss), num_layers=settings.model.num_layers)
     except (SettingsError, PluginError):
@@ -162,12 +165,12 @@ def _suits(loss: str, settings: Settings, plugins: Plugins, *, is_selective: boo
 
 
 def _fitting(part: str, settings: Settings, plugins: Plugins) -> list[str]:
-    """Return the names of the parts that work in place of the settings' own, all else as it is."""
+    """Return the names of the parts that work in place of the settings' part, all else unchanged."""
     names = []
     for name in _names(_PARTS[part], plugins):
         try:
-            own = Choices(part, "", (name,))
-            plugins.check(with_values(settings, [own], {part: name}))
+            dimension = Choices(part, "", (name,))
+            plugins.check(with_values(settings, [dimension], {part: name}))
             names.append(name)
         except (SettingsError, PluginError):
             continue
@@ -175,9 +178,9 @@ def _fitting(part: str, settings: Settings, plugins: Plugins) -> list[str]:
 
 
 def _samplers(settings: Settings, plugins: Plugins) -> list[str]:
-    """Return the samplers that work with the settings' loss; if theirs selects nothing, none that does.
+    """Return the names of the negative samplers that work with the settings' loss.
 
-    A selecting one would not go together with every loss.
+    Selective samplers are left out if the settings' sampler is not selective, since they do not work with every loss.
     """
     is_selective = plugins.make("negative sampler", settings.model.negatives).is_selective
     return [
@@ -188,7 +191,7 @@ def _samplers(settings: Settings, plugins: Plugins) -> list[str]:
 
 
 def _ranges_of_options(loss: str, present: Mapping[str, Any], plugins: Plugins) -> Iterator[Range]:
-    """Give a range for each option of a loss that is a number above 0, within what the loss declares."""
+    """Give a range for each option of a loss that is a positive number, within the bounds that the loss declares."""
     for option in plugins.part("loss", loss).options:
         value = present.get(option.name, option.default)
         if option.type == "number" and value > 0:
@@ -197,7 +200,7 @@ def _ranges_of_options(loss: str, present: Mapping[str, Any], plugins: Plugins) 
 
 
 def _declared(option: Option, value: float) -> tuple[float, float]:
-    """Return a quarter to four times a value, as far as the option's bounds let it be; its own value is in it."""
+    """Return the range from a quarter of a value to four times the value, within the option's bounds."""
     low, high = value / 4, value * 4
     for word, written in re.findall(r"(above|at least|below|at most) ([^\s,]+)", option.range):
         bound = float(written)

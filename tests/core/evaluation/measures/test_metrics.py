@@ -9,22 +9,14 @@ import pytrec_eval
 import torch
 from torch_geometric.metrics import LinkPredNDCG, LinkPredRecall
 
-from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.beyond_accuracy import (
-    beyond_accuracy,
-    coverage,
-    gini,
-    group_diversity,
-    item_groups,
-    item_popularity,
-    novelty,
-    popularity_rank,
-    vector_diversity,
+from springtide.evaluation.measures.metrics import (
+    discounts,
+    means_of,
+    metrics_of_each,
+    metrics_of_ranks,
+    ndcg_of_ranks,
+    ranking_metrics,
 )
-from springtide.evaluation.measures.metrics import means_of, metrics_of_each, metrics_of_ranks, ranking_metrics
-from springtide.evaluation.splits.time_splits import Split
-from springtide.events.model import NodeUpsert
-from springtide.testing import interactions_of
 
 
 def test_metrics_by_hand():
@@ -42,7 +34,7 @@ def test_users_without_relevant_items_are_left_out():
     assert (metrics.ndcg, metrics.recall, metrics.num_users) == (1.0, 1.0, 1)
 
 
-def test_nobody_to_ask_gives_zeros():
+def test_no_queries_give_zeros():
     metrics = ranking_metrics(np.zeros((0, 20), bool), np.zeros(0, np.int64))
     assert (metrics.ndcg, metrics.recall, metrics.num_users) == (0.0, 0.0, 0)
 
@@ -82,11 +74,11 @@ def test_each_metric_at_two_lengths_by_hand():
         np.testing.assert_allclose(found[name], values, err_msg=name)
 
 
-def random_lists(num_questions: int, depth: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Lists with hits here and there, and some relevant items that are in no list."""
+def random_lists(num_queries: int, depth: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Lists with random hits, and some relevant items that are in no list."""
     generator = np.random.default_rng(0)
-    is_hit = generator.random((num_questions, depth)) < generator.random((num_questions, 1)) * 0.4
-    missed = generator.integers(0, 2 * depth, num_questions)
+    is_hit = generator.random((num_queries, depth)) < generator.random((num_queries, 1)) * 0.4
+    missed = generator.integers(0, 2 * depth, num_queries)
     return is_hit, np.maximum(is_hit.sum(1) + missed, 1)
 
 
@@ -95,23 +87,23 @@ def test_metrics_equal_those_of_trec_eval(k: int) -> None:
     """trec_eval divides recall and average precision by all relevant items; ours by what a list of k can hold."""
     is_hit, num_relevant = random_lists(200, 20)
     relevant = {
-        str(question): {f"{place}": int(hit) for place, hit in enumerate(hits)}
+        str(query): {f"{rank}": int(hit) for rank, hit in enumerate(hits)}
         | {f"missed {number}": 1 for number in range(num - hits.sum())}
-        for question, (hits, num) in enumerate(zip(is_hit, num_relevant, strict=True))
+        for query, (hits, num) in enumerate(zip(is_hit, num_relevant, strict=True))
     }
-    ranked = {question: {str(place): -float(place) for place in range(20)} for question in relevant}
+    ranked = {query: {str(rank): -float(rank) for rank in range(20)} for query in relevant}
     measures = {f"{measure}.{k}" for measure in ("ndcg_cut", "recall", "success", "map_cut")}
-    cut = {question: dict(list(scores.items())[:k]) for question, scores in ranked.items()}
+    cut = {query: dict(list(scores.items())[:k]) for query, scores in ranked.items()}
     theirs = pytrec_eval.RelevanceEvaluator(relevant, measures).evaluate(ranked)
     first_hits = pytrec_eval.RelevanceEvaluator(relevant, {"recip_rank"}).evaluate(cut)
     ours = metrics_of_each(is_hit, num_relevant, (k,))
     share = num_relevant / np.minimum(num_relevant, k)
     expected = {
-        "ndcg": [theirs[question][f"ndcg_cut_{k}"] for question in relevant],
-        "recall": [theirs[question][f"recall_{k}"] for question in relevant] * share,
-        "map": [theirs[question][f"map_cut_{k}"] for question in relevant] * share,
-        "hit": [theirs[question][f"success_{k}"] for question in relevant],
-        "mrr": [first_hits[question]["recip_rank"] for question in relevant],
+        "ndcg": [theirs[query][f"ndcg_cut_{k}"] for query in relevant],
+        "recall": [theirs[query][f"recall_{k}"] for query in relevant] * share,
+        "map": [theirs[query][f"map_cut_{k}"] for query in relevant] * share,
+        "hit": [theirs[query][f"success_{k}"] for query in relevant],
+        "mrr": [first_hits[query]["recip_rank"] for query in relevant],
     }
     for name, values in expected.items():
         np.testing.assert_allclose(ours[f"{name}@{k}"], values, atol=1e-9, err_msg=name)
@@ -131,7 +123,7 @@ def test_rank_of_zero_is_refused():
         metrics_of_ranks(np.array([3, 0]))
 
 
-def test_question_without_relevant_items_is_refused():
+def test_query_without_relevant_items_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         metrics_of_each(np.zeros((1, 20), bool), np.array([0]))
 
@@ -145,64 +137,7 @@ def test_means_are_over_the_questions_and_zero_without_any():
     assert means_of({"a": np.array([0.0, 1.0]), "b": np.zeros(0)}) == {"a": 0.5, "b": 0.0}
 
 
-def test_coverage_counts_each_item_once():
-    assert coverage(np.array([[0, 1], [1, -1]]), 8) == 2 / 8
-
-
-def test_gini_is_that_of_all_items_shown_or_not():
-    # Of four items three are shown, 1, 1 and 2 times: (2·2−5)·1 + (2·3−5)·1 + (2·4−5)·2 = 6, over 4 items × 4 times.
-    assert gini(np.array([[0, 1], [0, 2]]), 4) == pytest.approx(6 / 16)
-    assert gini(np.array([[0, 1], [2, 3]]), 4) == 0.0
-    assert gini(np.full((5, 1), 7), 100) == pytest.approx(0.99)
-
-
-def test_popularity_rank_gives_equals_their_mean():
-    assert popularity_rank(np.array([[0, 1], [2, -1]]), np.array([9, 5, 5, 1])) == pytest.approx((1 + 2.5 + 2.5) / 3)
-
-
-def test_novelty_is_in_bits():
-    # One of 2 users had item 0, both had item 1, nobody item 2: 1, 0 and 1 bit.
-    assert novelty(np.array([[0, 1, 2]]), np.array([1, 2, 0]), 2) == pytest.approx(2 / 3)
-
-
-def test_group_diversity_is_the_share_of_pairs_that_differ():
-    groups = np.array([0, 0, 1, -1, -1])
-    assert group_diversity(np.array([[0, 1, 2]]), groups) == pytest.approx(2 / 3)
-    assert group_diversity(np.array([[3, 4, -1]]), groups) == 1.0
-    assert group_diversity(np.array([[0, 1, -1], [0, -1, -1]]), groups) == 0.0  # A list of one has no pair.
-
-
-def test_vector_diversity_is_one_less_the_cosine():
-    vectors = np.array([[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], np.float32)
-    # Pairs: 1 at right angles, 2 opposite, 1 at right angles; then one at right angles alone.
-    assert vector_diversity(np.array([[0, 1, 2], [0, 1, -1]]), vectors) == pytest.approx(((1 + 2 + 1) / 3 + 1) / 2)
-
-
-def test_beyond_accuracy_leaves_out_of_the_catalogue_what_nobody_had():
-    ranked, popularity = np.array([[0, 1]]), np.array([2, 1, 0, 1])
-    found = beyond_accuracy(ranked, popularity, 2, groups=np.array([0, 0, 1, 1]))
-    assert found == {
-        "coverage": pytest.approx(2 / 3),
-        "gini": pytest.approx(1 / 3),
-        "popularity_rank": pytest.approx((1 + 2.5) / 2),
-        "novelty": pytest.approx(0.5),
-        "diversity": 0.0,
-    }
-
-
-def test_popularity_counts_users_of_the_train_part():
-    interactions = interactions_of([("u0", "i0", 1), ("u0", "i0", 2), ("u1", "i0", 3), ("u0", "i1", 4)])
-    assert item_popularity(interactions, Split(np.arange(3), np.arange(3, 4))).tolist() == [2, 0]
-
-
-def test_groups_are_of_the_first_attribute_that_items_have():
-    interactions = interactions_of([("u0", "i0", 1), ("u0", "i1", 2), ("u0", "i2", 3)])
-    upserts = [
-        NodeUpsert("item", "i2", categories={"genre": ("war", "drama"), "type": ("a",)}),
-        NodeUpsert("item", "i0", categories={"genre": ("drama",), "type": ("b",)}),
-        NodeUpsert("item", "elsewhere", categories={"department": ("c",)}),
-        NodeUpsert("user", "i1", categories={"genre": ("d",)}),
-    ]
-    dataset = Dataset("films", interactions, upserts)
-    assert item_groups(dataset, ("department", "genre", "type")).tolist() == [1, -1, 0]
-    assert item_groups(dataset, ("department",)).tolist() == [-1, -1, -1]
+def test_discounts_and_ndcg_of_ranks_by_hand():
+    expected = [1.0, 1 / math.log2(3), 1 / 2]
+    np.testing.assert_allclose(discounts(3), expected)
+    np.testing.assert_allclose(ndcg_of_ranks(np.array([3, 1, 4]), 3), [expected[2], expected[0], 0.0])

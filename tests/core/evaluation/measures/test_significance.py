@@ -65,7 +65,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 
 def test_nothing_measured_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one question"):
+    with pytest.raises(ValueError, match="at least one query"):
         mean_interval(np.zeros(0), seed=0)
 
 
@@ -77,7 +77,7 @@ def test_comparison_is_that_of_the_paired_t_test(values: np.ndarray) -> None:
     assert found.p_value == pytest.approx(float(test.pvalue))
     assert found.difference == pytest.approx((values - theirs).mean())
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.002)
-    assert found.num_questions == 300
+    assert found.num_queries == 300
 
 
 def test_small_but_steady_lead_is_found_where_two_intervals_overlap(values: np.ndarray) -> None:
@@ -101,5 +101,5 @@ def test_model_does_not_differ_from_itself(values: np.ndarray) -> None:
 
 
 def test_other_questions_are_refused() -> None:
-    with pytest.raises(ValueError, match="wanted the same questions of both, got 2 and 3"):
+    with pytest.raises(ValueError, match="wanted the same queries for both models, got 2 and 3"):
         compare(np.zeros(2), np.zeros(3), seed=0)

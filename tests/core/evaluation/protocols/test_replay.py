@@ -9,7 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from springtide.errors import TrainingError
-from springtide.evaluation.protocols.replay import Contestant, Replayed, replay, state_of_past
+from springtide.evaluation.protocols.contestants import Contestant
+from springtide.evaluation.protocols.past_states import state_of_past
+from springtide.evaluation.protocols.replay import ReplayResult, replay
 from springtide.events.model import EventBatch
 from springtide.plugins.contracts import Baseline, History, Observed
 from springtide.plugins.loading import Plugins, load_plugins
@@ -59,7 +61,7 @@ EVENTS = [
 START = START_MS + 10
 
 
-def replayed(contestants: Sequence[Contestant], state: LiveState | None = None, **changes: Any) -> Replayed:
+def replayed(contestants: Sequence[Contestant], state: LiveState | None = None, **changes: Any) -> ReplayResult:
     settings = {"num_questions": 100, "num_refits": 0, **changes}
     return replay(state or state_of(EVENTS), START, contestants, quick_settings(), PLUGINS, **settings)
 

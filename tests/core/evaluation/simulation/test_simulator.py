@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from springtide.evaluation.simulation.recovery import PROFILES, against_oracle, recovery, rows_of_items, state_of_world
+from springtide.evaluation.simulation.recovery import (
+    PROFILES,
+    compare_with_oracle,
+    measure_recovery,
+    rows_of_items,
+    state_of_world,
+)
 from springtide.evaluation.simulation.simulator import EFFECTS, START_MS, SimulatorSettings, World, simulate
 from springtide.plugins.contracts import ContextWeight
 from springtide.plugins.loading import Plugins, load_plugins
@@ -96,7 +102,7 @@ def test_calendar_recovers_the_truth(plugins: Plugins) -> None:
     state = state_of_world(market, quick_settings(ranking={"context_weights": {"calendar": {}}}), plugins)
     rows = rows_of_items(market, state)
     for profile in PROFILES:
-        found = recovery(market, state.context_weights["calendar"], rows, profile)
+        found = measure_recovery(market, state.context_weights["calendar"], rows, profile)
         assert min(found.num_many, found.num_few) > 30
         assert found.many > 0.9
         assert found.few > 0.8
@@ -104,7 +110,7 @@ def test_calendar_recovers_the_truth(plugins: Plugins) -> None:
 
 def test_weight_that_knows_nothing_recovers_nothing(world: World) -> None:
     rows = np.arange(world.settings.num_items)
-    assert recovery(world, ContextWeight(), rows, "hour").many == 0
+    assert measure_recovery(world, ContextWeight(), rows, "hour").many == 0
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -119,7 +125,7 @@ def test_place_helps_where_it_counts_and_does_no_harm_elsewhere(plugins: Plugins
         )
     )
     without, with_place = (
-        against_oracle(market, quick_settings(ranking={"context_weights": weights}), plugins, num_asked=300)
+        compare_with_oracle(market, quick_settings(ranking={"context_weights": weights}), plugins, num_queries=300)
         for weights in ({"popularity": {}}, {"popularity": {}, "place": {}})
     )
     if exists:

@@ -1,4 +1,4 @@
-"""The past of a state: graph and context weights as they were at a moment, and the stream that led on from there."""
+"""Past states: graph and context weights as they were at a moment, and the events that followed."""
 
 from dataclasses import dataclass
 
@@ -15,21 +15,21 @@ from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.training.graph import slice_of
 
-_BEGINNING_MS = np.iinfo(np.int64).min
+_MIN_MS = np.iinfo(np.int64).min
 
 
 def state_of_past(state: LiveState, view: GraphView, before_ms: int, settings: Settings, plugins: Plugins) -> LiveState:
-    """Return a state of the same nodes with the edges strictly before a moment; its context weights saw just those.
+    """Return a state with the edges strictly before a moment; its context weights have learned from those alone.
 
-    Rows are those of ``state``, whose nodes it shares and must not change. Nodes that came later are there too, with
-    their attributes and without edges; attributes are the latest of now.
+    It shares the nodes of ``state``, so rows are the same, and it must not change them. Nodes that were added later are
+    there too, without edges. Attributes are the latest, not those of the moment.
 
     Args:
-        state: What the stream has made so far; nobody may write to it.
-        view: Of its graph.
-        before_ms: The moment.
-        settings: Which context weights there are.
-        plugins: Where they come from.
+        state: The present state; nobody may write to it.
+        view: View of its graph.
+        before_ms: The moment, milliseconds since the epoch.
+        settings: Graph bounds and context weights.
+        plugins: Plugins that offer the context weights.
     """
     item_type = state.rules.item_type
     weights = make_grouped_weights(settings.ranking, plugins, view.nodes(item_type), view.num_nodes(item_type))
@@ -37,39 +37,39 @@ def state_of_past(state: LiveState, view: GraphView, before_ms: int, settings: S
     nodes = {node_type: view.nodes(node_type) for node_type in view.node_types}
     past.graph = LiveGraph(past.graph.max_edges, past.graph.max_age_ms, nodes)
     past.rules = state.rules
-    past.circumstances.restore(state.circumstances.snapshot())  # The codes on the edges are its.
-    Stream(state, view).feed(past, None, before_ms)
+    past.circumstances.restore(state.circumstances.snapshot())  # Edges hold codes of this table.
+    PastEvents(state, view).apply(past, None, before_ms)
     return past
 
 
-class Stream:
-    """The edges of a graph in order of time, to be brought into a state of its past.
+class PastEvents:
+    """The edges of a graph in order of time, to be applied to a past state of it.
 
     Args:
-        state: Whose edges they are.
-        view: Of its graph.
+        state: The present state.
+        view: View of its graph.
 
     Attributes:
-        interactions: The positive ones, in order of time.
+        interactions: The positive interactions, in order of time.
     """
 
     def __init__(self, state: LiveState, view: GraphView) -> None:
         self.interactions = state.positive_interactions(view)
-        self._edges = [_InOrder.of(edge_type, view.edges(edge_type)) for edge_type in view.edge_types]
+        self._edges = [_SortedEdges.of(edge_type, view.edges(edge_type)) for edge_type in view.edge_types]
 
-    def before(self, until_ms: int) -> Observed:
+    def interactions_before(self, until_ms: int) -> Observed:
         """Return the positive interactions strictly before a moment."""
         return slice_of(self.interactions, 0, int(np.searchsorted(self.interactions.timestamps_ms, until_ms)))
 
-    def feed(self, past: LiveState, from_ms: int | None, until_ms: int) -> None:
-        """Bring the events of ``from_ms <= time < until_ms`` into a state: edges of all types, and context weights.
+    def apply(self, past: LiveState, from_ms: int | None, until_ms: int) -> None:
+        """Apply the events with ``from_ms <= time < until_ms`` to a state: edges of all types, and context weights.
 
         Args:
-            past: The state; made of the same nodes.
-            from_ms: None for the first event of all.
-            until_ms: The first moment that is left out.
+            past: The state to change; it has the same nodes.
+            from_ms: First moment that is applied; None for the beginning.
+            until_ms: First moment that is not applied.
         """
-        bounds = np.array([_BEGINNING_MS if from_ms is None else from_ms, until_ms])
+        bounds = np.array([_MIN_MS if from_ms is None else from_ms, until_ms])
         with past.graph.one_change():
             for edges in self._edges:
                 start, stop = np.searchsorted(edges.timestamps_ms, bounds).tolist()
@@ -84,7 +84,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class _InOrder:
+class _SortedEdges:
     """Edges of one type in order of time; columns as in ``EdgeView``."""
 
     edge_type: EdgeType
@@ -95,7 +95,7 @@ class _InOrder:
     features: npt.NDArray[np.float32] | None
 
     @classmethod
-    def of(cls, edge_type: EdgeType, edges: EdgeView) -> "_InOrder":
+    def of(cls, edge_type: EdgeType, edges: EdgeView) -> "_SortedEdges":
         order = np.argsort(edges.timestamps_ms, kind="stable")
         return cls(
             edge_type,
@@ -106,13 +106,13 @@ class _InOrder:
             None if edges.features is None else edges.features[order],
         )
 
-    def append_to(self, graph: LiveGraph, which: slice) -> None:
-        features = None if self.features is None else self.features[which]
+    def append_to(self, graph: LiveGraph, rows: slice) -> None:
+        features = None if self.features is None else self.features[rows]
         graph.append(
             self.edge_type,
-            self.source[which],
-            self.target[which],
-            self.timestamps_ms[which],
-            self.weights[which],
+            self.source[rows],
+            self.target[rows],
+            self.timestamps_ms[rows],
+            self.weights[rows],
             None if features is None or np.isnan(features).all() else features,
         )

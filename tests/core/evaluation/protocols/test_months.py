@@ -1,20 +1,18 @@
-"""Month by month: cuts by hand, and a walk through a made-up year that goes on where it was stopped."""
+"""The month protocol: variants, and a simulated year that continues where it was stopped."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from springtide.clock import MS_PER_DAY
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.protocols import walk_forward as room
-from springtide.evaluation.protocols.walk_forward import (
+from springtide.evaluation.protocols import months as months_module
+from springtide.evaluation.protocols.months import (
     ALL_WEIGHTS,
     CONTROLS,
     COSINE,
-    cut_at_month,
-    variants,
-    walk_forward,
+    measure_months,
+    weight_variants,
 )
 from springtide.evaluation.results import ResultsFile
 from springtide.evaluation.simulation.simulator import SimulatorSettings, simulate
@@ -26,41 +24,13 @@ def ms(month: int, day: int) -> int:
     return int(datetime(2020, month, day, tzinfo=UTC).timestamp() * 1000)
 
 
-def test_months_are_cut_where_they_end():
-    events = [("u", "a", ms(1, 1)), ("u", "b", ms(1, 31)), ("u", "a", ms(2, 1)), ("u", "b", ms(2, 29))]
-    shown, split = cut_at_month(interactions_of([*events, ("u", "a", ms(3, 1))]), 1, min_count=1)
-    assert len(shown) == 4
-    assert (split.train.tolist(), split.test.tolist()) == ([0, 1], [2, 3])
-
-
-def test_december_is_what_november_is_asked_for():
-    events = [("u", "a", ms(11, 30)), ("u", "a", ms(12, 1)), ("u", "a", ms(12, 31) + MS_PER_DAY)]
-    shown, split = cut_at_month(interactions_of(events), 11, min_count=1)
-    assert (len(shown), split.train.tolist(), split.test.tolist()) == (2, [0], [1])
-
-
-def test_every_cut_is_exact():
-    """The split takes a share, and rounds: it must not be off by one, at any size."""
-    events = [("u", "a", ms(1, 1) + number) for number in range(97)]
-    for num_test in (1, 2, 3, 50, 96):
-        later = [("u", "a", ms(2, 1) + number) for number in range(num_test)]
-        for num_train in (1, 2, 49, 97):
-            _, split = cut_at_month(interactions_of([*events[:num_train], *later]), 1, min_count=1)
-            assert (len(split.train), len(split.test)) == (num_train, num_test)
-
-
-def test_month_without_interactions_is_refused():
-    with pytest.raises(ValueError, match="month 1 of 2020"):
-        cut_at_month(interactions_of([("u", "a", ms(1, 1)), ("u", "a", ms(3, 1))]), 1, min_count=1)
-
-
 def test_controls_are_baselines_that_plugins_offer() -> None:
     plugins = load_plugins()
     assert [plugins.part("baseline", name).name for name in CONTROLS.values()] == list(CONTROLS.values())
 
 
 def test_variants_are_none_each_and_all():
-    tried = variants(quick_settings(ranking={"context_weights": {"popularity": {}, "calendar": {"prior": 2.0}}}))
+    tried = weight_variants(quick_settings(ranking={"context_weights": {"popularity": {}, "calendar": {"prior": 2.0}}}))
     assert {label: dict(of.ranking.context_weights) for label, of in tried.items()} == {
         COSINE: {},
         "+ popularity": {"popularity": {}},
@@ -76,7 +46,7 @@ def test_walk_measures_all_and_goes_on_where_it_was_stopped(tmp_path: Path, monk
     year = Dataset("made-up", world.interactions(), world.upserts())
     settings = quick_settings(ranking={"context_weights": {"popularity": {}, "trend": {}}})
     plugins, results = load_plugins(), ResultsFile(tmp_path / "walk.jsonl")
-    [found] = walk_forward(year, settings, plugins, [6], results)
+    [found] = measure_months(year, settings, plugins, [6], results)
     assert set(found.results) == {*CONTROLS, COSINE, "+ popularity", "+ trend", ALL_WEIGHTS}
     measured = {label: result.measurement for label, result in found.results.items()}
     assert {of.all.num_users for of in measured.values() if of is not None} == {80}
@@ -93,14 +63,14 @@ def test_walk_measures_all_and_goes_on_where_it_was_stopped(tmp_path: Path, monk
     def refuse(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(room, "Month", refuse)
-    [again] = walk_forward(year, settings, plugins, [6], ResultsFile(tmp_path / "walk.jsonl"))
+    monkeypatch.setattr(months_module, "MonthProtocol", refuse)
+    [again] = measure_months(year, settings, plugins, [6], ResultsFile(tmp_path / "walk.jsonl"))
     assert again == found
     with pytest.raises(AssertionError, match="measured again"):
-        list(walk_forward(year, settings, plugins, [7], ResultsFile(tmp_path / "walk.jsonl")))
+        list(measure_months(year, settings, plugins, [7], ResultsFile(tmp_path / "walk.jsonl")))
 
 
 def test_month_that_has_no_next_is_refused(tmp_path: Path) -> None:
     year = Dataset("made-up", interactions_of([("u", "a", ms(1, 1))]), [])
     with pytest.raises(ValueError, match="got 12"):
-        list(walk_forward(year, quick_settings(), load_plugins(), [12], ResultsFile(tmp_path / "walk.jsonl")))
+        list(measure_months(year, quick_settings(), load_plugins(), [12], ResultsFile(tmp_path / "walk.jsonl")))

@@ -1,4 +1,4 @@
-"""What an evaluation found, as JSON and as CSV."""
+"""The report of an evaluation as JSON and as CSV."""
 
 import csv
 import io
@@ -10,10 +10,11 @@ from springtide_services.evaluation.report import Report
 
 
 def to_json(report: Report) -> str:
-    """Return the rows as JSON: ``{"dataset", "rows": [{"model", "segment", "ndcg@20", ...}]}``, a list if several.
+    """Return the report as JSON: ``{"dataset", "rows": [{"model", "segment", "ndcg@20", ...}], ...}``.
 
-    ``runs`` has a row for each seed and block where there are several; what could not be measured stands under
-    ``failed``, and baselines that cannot work here under ``left_out``, by model.
+    For several data sets, it is a list of such objects. ``runs`` has a row for each seed and block of models with
+    several; ``failed`` says why models could not be measured, by model; ``left_out`` says the same of baselines that
+    cannot work here.
     """
     documents = [
         {
@@ -31,12 +32,12 @@ def to_json(report: Report) -> str:
 
 def to_csv(report: Report) -> str:
     """Return the rows of all data sets as CSV, a column for each field that occurs."""
-    found = [{"dataset": dataset, **row} for dataset in report.datasets for row in rows(report, dataset)]
+    all_rows = [{"dataset": dataset, **row} for dataset in report.datasets for row in rows(report, dataset)]
     written = io.StringIO()
-    columns = list(dict.fromkeys(column for row in found for column in row))
+    columns = list(dict.fromkeys(column for row in all_rows for column in row))
     writer = csv.DictWriter(written, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found)
+    writer.writerows(all_rows)
     return written.getvalue()
 
 
@@ -62,22 +63,22 @@ def rows(report: Report, dataset: str) -> Iterator[dict[str, Any]]:
                 "ci_high": figures.high,
                 **{name: value for name, value in figures.metrics.items() if name not in ("ndcg@20", "recall@20")},
             }
-            other = best[segment]
-            if other is not None and model in report.ours:
-                row["best_baseline"] = other
-                compared = report.against(dataset, model, other, segment)
-                if compared is not None:
-                    row |= {"difference": compared.difference, "difference_low": compared.low}
-                    row |= {"difference_high": compared.high, "p_value": compared.p_value}
+            baseline = best[segment]
+            if baseline is not None and model in report.ours:
+                row["best_baseline"] = baseline
+                comparison = report.compare(dataset, model, baseline, segment)
+                if comparison is not None:
+                    row |= {"difference": comparison.difference, "difference_low": comparison.low}
+                    row |= {"difference_high": comparison.high, "p_value": comparison.p_value}
             yield row
 
 
 def _seeds(report: Report, dataset: str, model: str) -> list[int]:
-    return sorted({of.key.seed for of in report.results[dataset, model] if of.key.seed is not None})
+    return sorted({run.key.seed for run in report.results[dataset, model] if run.key.seed is not None})
 
 
 def _runs(report: Report, dataset: str) -> Iterator[dict[str, Any]]:
-    """Give a row for each run and segment, of models with several runs."""
+    """Give a row for each run and segment of the models with several runs."""
     for model in report.models:
         results = report.results[dataset, model]
         for result in results if len(results) > 1 else ():

@@ -1,10 +1,10 @@
-"""The proof's command prints what was measured."""
+"""The simulations of `prove` print what was measured."""
 
 import pytest
 
 from springtide.plugins.loading import load_plugins
 from springtide.testing import quick_settings
-from springtide_services.evaluation.prove import show_recovery
+from springtide_services.evaluation.prove_simulation import show_recovery
 
 
 def test_recovered_profiles_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,155 @@
+"""The search space over settings."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import pytest
+from pydantic import Field
+
+from springtide.evaluation.tuning.search_space import (
+    Choices,
+    Dimension,
+    Range,
+    in_words,
+    present_values,
+    search_space,
+    with_values,
+)
+from springtide.plugins.contracts import Loss
+from springtide.plugins.loading import Plugins, load_plugins
+from springtide.settings.model import PartSettings, Settings
+from springtide.testing import quick_settings
+
+CCE = Settings.model_validate({"model": {"loss": "cce", "negatives": "popularity"}})
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return load_plugins()
+
+
+def named(space: list[Dimension]) -> Mapping[str, Dimension]:
+    return {dimension.name: dimension for dimension in space}
+
+
+def choices_of(name: str, settings: Settings, plugins: Plugins) -> tuple[object, ...]:
+    dimension = named(search_space(settings, plugins))[name]
+    assert isinstance(dimension, Choices)
+    return dimension.choices
+
+
+def range_of(name: str, settings: Settings, plugins: Plugins) -> tuple[float, float]:
+    dimension = named(search_space(settings, plugins))[name]
+    assert isinstance(dimension, Range)
+    return dimension.low, dimension.high
+
+
+def test_present_values_change_nothing(plugins: Plugins) -> None:
+    loss = {"name": "bce", "options": {"temperature": 0.123456}}
+    settings = quick_settings(model={"loss": loss, "aggregator": "mean"}, training={"learning_rate": 0.0123456})
+    space = search_space(settings, plugins)
+
+    assert with_values(settings, space, present_values(space)) == settings
+    assert in_words(space, present_values(space)) == ""
+
+
+def test_present_value_is_in_the_space_however_odd(plugins: Plugins) -> None:
+    settings = quick_settings(
+        model={"num_layers": 7, "negatives": "hard"}, training={"learning_rate": 1e-6, "edge_half_life_days": 77.0}
+    )
+
+    for dimension in search_space(settings, plugins):
+        if isinstance(dimension, Choices):
+            assert dimension.present in dimension.choices
+        else:
+            assert dimension.low <= dimension.present <= dimension.high
+
+
+def test_losses_that_want_ratings_are_not_tried(plugins: Plugins) -> None:
+    losses = choices_of("model.loss", CCE, plugins)
+
+    assert "mse" not in losses
+    assert {"cce", "bce", "pairwise_logistic"} <= set(losses)
+
+
+def test_losses_and_samplers_go_together_whichever_are_chosen(plugins: Plugins) -> None:
+    # "hard" selects, which "reconstruction" cannot have.
+    selecting = Settings.model_validate({"model": {"loss": "cce", "negatives": "hard"}})
+
+    assert "hard" not in choices_of("model.negatives", CCE, plugins)
+    assert "reconstruction" in choices_of("model.loss", CCE, plugins)
+    assert "hard" in choices_of("model.negatives", selecting, plugins)
+    assert "reconstruction" not in choices_of("model.loss", selecting, plugins)
+
+
+def test_every_combination_of_parts_works(plugins: Plugins) -> None:
+    settings = Settings()
+    space = search_space(settings, plugins)
+    for name in ("model.loss", "model.encoder", "model.negatives"):
+        for choice in choices_of(name, settings, plugins):
+            plugins.check(with_values(settings, space, {name: choice}))
+
+
+def test_number_options_range_within_what_the_loss_declares(plugins: Plugins) -> None:
+    class Bounded(Loss):
+        """Declares bounds."""
+
+        def __init__(
+            self,
+            margin: Annotated[float, Field(gt=0, le=2)] = 1.0,
+            share: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+            floor: Annotated[float, Field(ge=0.3)] = 0.4,
+            off: Annotated[float, Field(ge=0)] = 0.0,
+            free: float = 0.2,
+        ) -> None:
+            super().__init__()
+
+    more = plugins.with_part("loss", "bounded", Bounded)
+
+    assert range_of("model.loss.bounded.margin", Settings(), more) == (0.25, 2.0)
+    assert range_of("model.loss.bounded.share", Settings(), more) == (0.125, pytest.approx(0.995))
+    assert range_of("model.loss.bounded.floor", Settings(), more) == (0.3, 1.6)
+    assert range_of("model.loss.bounded.free", Settings(), more) == (0.05, 0.8)
+    assert "model.loss.bounded.off" not in named(search_space(Settings(), more))
+
+
+def test_option_of_the_own_loss_ranges_around_its_own_value(plugins: Plugins) -> None:
+    settings = Settings.model_validate({"model": {"loss": {"name": "cce", "options": {"temperature": 0.4}}}})
+
+    assert range_of("model.loss.cce.temperature", settings, plugins) == (0.1, 1.6)
+
+
+def test_chosen_values_are_set_rounded(plugins: Plugins) -> None:
+    settings = CCE
+    values = {
+        "model.loss": "bce",
+        "model.loss.bce.temperature": 0.234567,
+        "model.width": 128,
+        "training.learning_rate": 0.0123456,
+        "training.positive_half_life_days": None,
+    }
+
+    tuned = with_values(settings, search_space(settings, plugins), values)
+
+    assert tuned.model.loss == PartSettings(name="bce", options={"temperature": 0.235})
+    assert tuned.model.width == 128
+    assert (tuned.training.learning_rate, tuned.training.positive_half_life_days) == (0.0123, None)
+
+
+def test_another_encoder_comes_without_the_options_and_aggregator_of_the_present_one(plugins: Plugins) -> None:
+    encoder = {"name": "graphsage", "options": {"fanout": 7}}
+    settings = Settings.model_validate({"model": {"encoder": encoder, "aggregator": "max"}})
+    space = search_space(settings, plugins)
+
+    tuned = with_values(settings, space, {"model.encoder": "gcn"})
+    same = with_values(settings, space, {"model.encoder": "graphsage", "training.steps": 33})
+
+    assert (tuned.model.encoder, tuned.model.aggregator) == (PartSettings(name="gcn"), None)
+    assert (same.model.encoder, same.model.aggregator) == (settings.model.encoder, PartSettings(name="max"))
+
+
+def test_options_of_other_losses_apply_to_no_present_value(plugins: Plugins) -> None:
+    present = present_values(search_space(CCE, plugins))
+
+    assert "model.loss.cce.temperature" in present
+    assert not [name for name in present if name.startswith("model.loss.") and not name.startswith("model.loss.cce.")]
