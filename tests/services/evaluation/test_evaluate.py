@@ -279,7 +279,7 @@ def test_cut_that_leaves_nothing_is_a_failure_in_words(tmp_path: Path, settings:
 
 
 @pytest.mark.parametrize(
-    ("split", "drawn"),
+    ("split", "pictures"),
     [
         (SplitOptions(), ["clicks-global-reliability.png", "clicks-global-segments.png"]),
         (

@@ -91,8 +91,8 @@ def test_markdown_is_ready_for_the_readme(report: Report) -> None:
         "| mse | – | – | – | 0.3000 | 0.3000 | 5 s |\n"
         "\n"
         "All with encoder lightgcn, sum, seed 0. Complete Journey: 2,022 users evaluated on new items, 2,023 on all "
-        "items. MovieLens 100K: 86 users evaluated on new items, 87 on all items. Measured 2026-01-03 to 2026-01-08 with "
-        "Springtide 1.0.\n"
+        "items. MovieLens 100K: 86 users evaluated on new items, 87 on all items. Measured 2026-01-03 to 2026-01-08 "
+        "with Springtide 1.0.\n"
         "\n"
         "- mse on Complete Journey: no ratings: wanted some"
     )

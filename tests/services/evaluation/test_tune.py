@@ -224,9 +224,9 @@ def test_failed_trials_are_reported_and_skipped(
     monkeypatch.setattr(TrainTestProtocol, "measure_model", measure_with_failing_losses)
     outcome = tune(num_trials=4, settings=with_failing_losses)
 
-    assert [trial.failure for trial in outcome.trials] == ["", "wanted more, got less", "KeyError: 'nothing'", ""]
+    assert [trial.failure for trial in outcome.trials] == ["", "wanted ratings, got none", "KeyError: 'nothing'", ""]
     assert sorted(trial.number for trial in outcome.best_first) == [0, 3]
-    assert "trial 1 failed: wanted more, got less (" in capsys.readouterr().err
+    assert "trial 1 failed: wanted ratings, got none (" in capsys.readouterr().err
     assert "4 trials, 2 of them failed" in (tmp_path / "tuned.toml").read_text()
     trained.clear()
     assert values_of(tune(num_trials=4, settings=with_failing_losses)) == values_of(outcome)
