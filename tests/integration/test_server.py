@@ -301,7 +301,7 @@ def test_what_is_promoted_by_hand_answers_within_a_second_and_is_recorded(
             await running.admin.RollbackModel(admin_pb2.RollbackModelRequest())
             promoted = await running.admin.PromoteModel(admin_pb2.PromoteModelRequest(version="000002"))
             assert promoted.model.verdict == "not judged"
-            assert promoted.model.verdict_reason.endswith("interactions to ask for, fewer than 200")
+            assert promoted.model.verdict_reason.endswith("interactions to judge by, fewer than 200")
 
     asyncio.run(scenario())
     entries = store.audit.entries()
