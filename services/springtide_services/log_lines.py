@@ -43,7 +43,7 @@ def _model_not_loaded(fields: Fields) -> str:
 
 def _live_quality(fields: Fields) -> str:
     return (
-        f"live quality of {fields['version'] or 'the fallback'} over the last {fields['questions']:,} events: "
+        f"live quality of {fields['version'] or 'the fallback'} over the last {fields['events']:,} events: "
         f"NDCG {fields['ndcg']:.4f}, hit rate {fields['hit_rate']:.4f}"
     )
 

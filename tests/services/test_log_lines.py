@@ -96,7 +96,7 @@ def test_words_use_only_fields_that_the_event_has() -> None:
             "refused 3 events (2 empty_id, 1 undecodable); the first one, at offset 9 of partition 3: user: empty",
         ),
         (
-            {"event": "live_quality", "version": "", "questions": 1_000, "ndcg": 0.25, "hit_rate": 0.5},
+            {"event": "live_quality", "version": "", "events": 1_000, "ndcg": 0.25, "hit_rate": 0.5},
             "live quality of the fallback over the last 1,000 events: NDCG 0.2500, hit rate 0.5000",
         ),
         (

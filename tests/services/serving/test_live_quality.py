@@ -24,6 +24,7 @@ from springtide.ranking.serving_baseline import load_served
 from springtide.settings.model import LiveQualitySettings, PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.testing import interactions_of, quick_settings, state_of
+from springtide_services.log_lines import in_words
 from springtide_services.serving import live_quality
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.quality_window import Quality
@@ -230,6 +231,7 @@ def test_a_line_a_minute_is_logged(quality_of: Callable[..., LiveQuality], clock
     assert [entry["event"] for entry in logs] == ["live_quality"] * 2
     assert (logs[0]["version"], logs[0]["events"], logs[0]["unseen_events"]) == ("", 60, 0)
     assert logs[0]["ndcg"] == pytest.approx(1 / math.log2(3), abs=1e-4)
+    assert in_words(logs[0]).startswith("live quality of the fallback over the last 60 events: NDCG 0.6309, ")
 
 
 # Popular items are taken by everybody; then tastes flip, and the unpopular ones are.
