@@ -222,14 +222,18 @@ class CheckpointLock:
                 raise self._locked_error(holder)
 
     def _keep_alive(self) -> None:
+        is_failing = False
         while not self._closing.wait(self._timing.heartbeat_s):
             try:
                 self.check()
                 self._write_holder()
+                is_failing = False
             except CheckpointLockLostError:
                 return
             except Exception as error:  # Clients of object stores raise all kinds; the next heartbeat tries again.
-                logger.warning("checkpoint_lock_heartbeat_failed", url=self._storage.url, error=str(error))
+                if not is_failing:  # Once, not every time.
+                    logger.warning("checkpoint_lock_heartbeat_failed", url=self._storage.url, error=str(error))
+                is_failing = True
 
     def _is_ours(self) -> bool:
         folder = self._storage.local_folder

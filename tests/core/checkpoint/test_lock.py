@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from springtide.checkpoint import CheckpointLock
 from springtide.checkpoint.lock import HOLDER_FILE, LOCK_FILE, LockTiming
@@ -297,6 +298,29 @@ def test_a_heartbeat_notices_the_loss(url: str) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     lock.release()
+
+
+def test_a_heartbeat_that_fails_is_logged_once_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = CheckpointLock(str(tmp_path), QUICK)
+    failures = iter([True] * 4)
+
+    def sometimes_full(storage: Storage, name: str, content: bytes) -> None:
+        if next(failures, False):
+            raise OSError("disk full")
+        write(storage, name, content)
+
+    lock.acquire()
+    write = Storage.write
+    before = LockHolder.from_json(Storage(str(tmp_path)).read(HOLDER_FILE))
+    with structlog.testing.capture_logs() as logs:
+        monkeypatch.setattr(Storage, "write", sometimes_full)
+        deadline = time.monotonic() + 5.0
+        while LockHolder.from_json(Storage(str(tmp_path)).read(HOLDER_FILE)) == before or next(failures, None):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        lock.release()
+
+    assert [(entry["event"], entry["error"]) for entry in logs] == [("checkpoint_lock_heartbeat_failed", "disk full")]
 
 
 def test_a_folder_that_was_removed_is_a_lock_that_was_lost(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def test_flipped_byte_anywhere_is_found_and_named(tmp_path):
         damaged = bytearray(whole)
         damaged[len(damaged) // 2] ^= 1
         path.write_bytes(bytes(damaged))
-        with pytest.raises(CheckpointError, match=f"{path.name}: damaged"):
+        with pytest.raises(CheckpointError, match=rf"{path.name}: damaged.*`springtide checkpoints use NAME`"):
             restored(store)
         path.write_bytes(whole)
     restored(store)
@@ -238,7 +238,7 @@ def test_missing_file_is_named(tmp_path):
     store.write(filled_state().snapshot())
     path = next((tmp_path / "segments").glob("*edges*"))
     path.unlink()
-    with pytest.raises(CheckpointError, match=rf"{path.name}: .*missing"):
+    with pytest.raises(CheckpointError, match=rf"{path.name}: .*missing.*`springtide checkpoints use NAME`"):
         restored(store)
 
 
