@@ -121,6 +121,42 @@ def test_processes_that_promote_and_roll_back_at_once_leave_one_chain_of_changes
     assert store.promotions() == promotions == [first], "as many were rolled back as were promoted after the first"
 
 
+PROMOTE_FOREVER = """
+import itertools, sys
+from springtide.model.registry import ModelStore
+
+store = ModelStore(sys.argv[1])
+for version in itertools.cycle(sys.argv[2:]):
+    store.promote(version)
+    print(version, flush=True)
+"""
+
+
+def test_processes_killed_while_they_promote_leave_one_chain_of_changes(tmp_path: Path) -> None:
+    versions = write_manifests(tmp_path, 8)
+    store = ModelStore(str(tmp_path))
+    acknowledged = 0
+    for _ in range(3):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", PROMOTE_FOREVER, str(tmp_path), *share], stdout=subprocess.PIPE, text=True
+            )
+            for share in (versions[::2], versions[1::2])
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in processes:
+            process.kill()
+            rest, _ = process.communicate(timeout=60)
+            acknowledged += 1 + rest.count("\n")
+    store.promote(store.current() or "")  # Completes the last change if its process died before it did.
+    entries = store.audit.entries()
+    assert len(entries) >= acknowledged - 6, "all but a first promotion of what was current already is in the log"
+    assert [entry.from_version for entry in entries] == ["", *(entry.to_version for entry in entries[:-1])]
+    assert store.promotions() == [entry.to_version for entry in entries][-100:]
+
+
 def test_a_change_while_another_is_chosen_is_built_upon(storage: Storage) -> None:
     seen: list[Sequence[str]] = []
 
