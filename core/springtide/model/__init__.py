@@ -1,1 +1,42 @@
-"""What a trained model is: its parts, exponents and attributes, and the registry of versions."""
+"""What a trained model is, for training and ranking alike: its parts, exponents and attributes, and the registry.
+
+The names below are imported when they are first used: whoever reads the registry alone does not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from springtide.model.attributes import Attributes, NumberScale
+    from springtide.model.exponents import Exponents, TermExponents
+    from springtide.model.manifest import ModelManifest
+    from springtide.model.registry import ModelArtifact, ModelStore
+    from springtide.model.schema import ModelSchema
+
+_MODULES = {
+    "Attributes": "attributes",
+    "Exponents": "exponents",
+    "ModelArtifact": "registry",
+    "ModelManifest": "manifest",
+    "ModelSchema": "schema",
+    "ModelStore": "registry",
+    "NumberScale": "attributes",
+    "TermExponents": "exponents",
+}
+
+__all__ = [
+    "Attributes",
+    "Exponents",
+    "ModelArtifact",
+    "ModelManifest",
+    "ModelSchema",
+    "ModelStore",
+    "NumberScale",
+    "TermExponents",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
