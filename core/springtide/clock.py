@@ -19,17 +19,17 @@ class Deadline:
     """A moment on the monotonic clock by which something must be done.
 
     Attributes:
-        at_s: Seconds on ``time.monotonic()``'s clock, finite; where nothing is ever due, use None for the deadline.
+        at_s: Seconds on ``time.monotonic()``'s clock; infinite for never, as ``checkpoint.every_s = inf`` says.
 
     Raises:
-        ValueError: If the moment is not finite, or the budget of ``after`` negative.
+        ValueError: If the moment is not a number, or the budget of ``after`` is negative.
     """
 
     at_s: float
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.at_s):
-            raise ValueError(f"deadline: wanted a finite number of seconds, got {self.at_s}")
+        if math.isnan(self.at_s):
+            raise ValueError("at_s: wanted a number of seconds, got NaN")
 
     @classmethod
     def after(cls, budget_s: float) -> "Deadline":
