@@ -262,7 +262,7 @@ class CheckpointStore:
             self._put(f"{stem}-ids-{start}.arrow", files.ids_to_arrow(snapshot.ids[start:stop]), start, stop)
             for start, stop in ranges
         ]
-        attributes, mark = old and old["attributes"], snapshot.attributes.mark
+        attributes, mark = old and old["attributes"], snapshot.attributes.version
         if attributes is None or attributes["mark"] != mark:
             content = files.attributes_to_arrow(snapshot.attributes)
             attributes = self._put(f"{stem}-attributes.arrow", content) | {"mark": mark}

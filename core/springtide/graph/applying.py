@@ -1,4 +1,4 @@
-"""From events to the graph."""
+"""Applying events to the graph."""
 
 from collections.abc import Sequence
 
@@ -17,20 +17,20 @@ ITEM = "item"
 def apply_events(
     graph: LiveGraph, batch: EventBatch, rules: InteractionRules, circumstances: CircumstanceTable
 ) -> Observed:
-    """Bring a batch into the graph, so that readers see all of it or nothing.
+    """Apply a batch to the graph, so that readers see all of it or nothing.
 
     Args:
-        graph: The graph; the caller is its writer.
+        graph: The graph; the caller is its only writer.
         batch: Decoded events.
-        rules: Gives each interaction's weight, and whether it is positive.
-        circumstances: Which circumstances are kept with interactions.
+        rules: The weight of each interaction, and whether it is positive.
+        circumstances: The circumstances that are kept with interactions.
 
     Returns:
         The positive interactions.
 
     Raises:
-        EventRefusedError: If an upsert gives an attribute another kind than before, which
-            ``LiveState.claim_attribute_kinds`` finds beforehand.
+        EventRefusedError: If an upsert changes the kind of an attribute. ``LiveState.claim_attribute_kinds`` finds this
+            beforehand.
     """
     with graph.one_change():
         graph.forget_many((delete.node_type, delete.node_id) for delete in batch.deletes)
@@ -66,18 +66,18 @@ def _apply_interactions(
     weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
     is_positive = np.array([rule_of[name].is_positive for name in interactions.relations], np.bool_)
     for code, name in enumerate(interactions.relations):
-        chosen = np.flatnonzero(interactions.relation_codes == code)
-        of_chosen = None if features is None else features[chosen]
+        index = np.flatnonzero(interactions.relation_codes == code)
+        edge_features = None if features is None else features[index]
         graph.append(
             rules.edge_type(name),
-            *(user_rows[chosen], item_rows[chosen], times[chosen], weights[code]),
-            features=None if of_chosen is None or np.isnan(of_chosen).all() else of_chosen,
+            *(user_rows[index], item_rows[index], times[index], weights[code]),
+            features=None if edge_features is None or np.isnan(edge_features).all() else edge_features,
         )
-    chosen = np.flatnonzero(is_positive[interactions.relation_codes])
+    index = np.flatnonzero(is_positive[interactions.relation_codes])
     return Observed(
-        user_rows[chosen],
-        item_rows[chosen],
-        times[chosen],
-        weights[interactions.relation_codes[chosen]],
-        circumstances.read(None if features is None else features[chosen], user_rows[chosen], graph.nodes(USER)),
+        user_rows[index],
+        item_rows[index],
+        times[index],
+        weights[interactions.relation_codes[index]],
+        circumstances.read(None if features is None else features[index], user_rows[index], graph.nodes(USER)),
     )

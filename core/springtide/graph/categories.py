@@ -1,4 +1,4 @@
-"""Categorical attributes as columns of codes."""
+"""Categorical attributes, stored as columns of codes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from springtide.ids import IdMap
 
 @dataclass(frozen=True, slots=True)
 class CategorySnapshot:
-    """One category column as it was.
+    """A copy of one category column.
 
     Attributes:
         vocabulary: The values in the order of their codes, empty where forgotten.
-        first: int32 ``[num_nodes]``, the code of each node's first value, -1 where it has none.
-        more: Row to all its codes, of rows with more than one.
+        first: int32 ``[num_nodes]``, code of each node's first value, -1 where it has none.
+        more: All codes of each row that has more than one.
     """
 
     vocabulary: list[str]
@@ -31,8 +31,8 @@ class CategoryColumn:
     One thread writes; any thread reads, and sees the latest values.
 
     Args:
-        nodes: Ids of the nodes, which tell how many there are.
-        saved: What to start from.
+        nodes: Ids of the nodes, which give the number of rows.
+        saved: Snapshot to start from; None for an empty column.
 
     Attributes:
         vocabulary: The values and their codes.
@@ -45,7 +45,7 @@ class CategoryColumn:
         self.vocabulary = IdMap(saved.vocabulary)
         self._nodes = nodes
         self._first = saved.first.copy()
-        self._more = dict(saved.more)  # Row to all its codes, where it has more than one.
+        self._more = dict(saved.more)  # All codes of each row that has more than one.
         self._num_uses: list[int] = np.bincount(self.pairs()[1], minlength=len(self.vocabulary)).tolist()
         self._unused = {code for code, uses in enumerate(self._num_uses) if not uses and self.vocabulary.id(code)}
 
@@ -67,9 +67,9 @@ class CategoryColumn:
     def has_any(self, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether it has one of the values, bool ``[num_nodes]``."""
         codes = self.vocabulary.rows(list(values))
-        is_wanted = np.zeros(len(self.vocabulary) + 1, np.bool_)  # The last place answers for code -1.
+        is_wanted = np.zeros(len(self.vocabulary) + 1, np.bool_)  # The last entry is for code -1.
         is_wanted[codes[codes >= 0]] = True
-        more = self._more.copy()  # Before the count, so that it covers these rows.
+        more = self._more.copy()  # Read before the number of rows, so that all these rows are within it.
         has_it = is_wanted[fitted(self._first, len(self._nodes), -1)]
         for row, row_codes in more.items():
             has_it[row] = any(is_wanted[code] for code in row_codes)
@@ -82,7 +82,7 @@ class CategoryColumn:
         return self.vocabulary.ids(codes)
 
     def set(self, row: int, values: Sequence[str]) -> None:
-        """Replace the values of one node, which are distinct; none clears it."""
+        """Replace the values of one node by distinct values; no values clear it."""
         codes: list[int] = self.vocabulary.intern(values).tolist()
         self._num_uses += [0] * (len(self.vocabulary) - len(self._num_uses))
         for code in codes:
@@ -100,13 +100,13 @@ class CategoryColumn:
         self._first[row] = codes[0] if codes else -1
 
     def forget_unused(self) -> None:
-        """Forget the values that no node has any more; until then they keep their codes, for they may come again."""
+        """Forget the values that no node has any more; until this is called they keep their codes."""
         for code in self._unused:
             self.vocabulary.forget(code)
         self._unused = set()
 
     def snapshot(self) -> CategorySnapshot:
-        """Return the column as it is; called by the thread that writes."""
+        """Return a copy of the column; called by the thread that writes."""
         return CategorySnapshot(self.vocabulary.all_ids(), self.first_codes(), self._more.copy())
 
     def _codes_of(self, row: int) -> tuple[int, ...]:

@@ -2,8 +2,8 @@
 
 A chain is ``head[row]``, the node's newest edge, and ``prev[edge]``, the next older one, -1 at the end. Newer means a
 later event time, and at equal times a later arrival, which is a greater edge index. One thread links while others
-walk: an edge is complete before anything points at it, so a walker either meets it whole or not at all, and leaves
-out those that are younger than its view (``edge >= length``).
+walk the chains. An edge is complete before anything points at it, so a reader sees it whole or not at all. Readers skip
+edges that arrived after their view (``edge >= length``).
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-MAX_WALK = 64  # Steps a late edge walks by itself; farther ones share one walk per node and batch.
+MAX_WALK = 64  # Most steps to place one late edge; edges farther back share one walk per node and batch.
 
 
 @intrinsic
 def _release(typing_context: Any) -> Any:
-    """Keep earlier stores before later ones, as other threads see them; costs nothing on x86."""
+    """Make other threads see earlier stores before later ones; it costs nothing on x86."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.fence("release")
@@ -39,17 +39,17 @@ def link(
     """Link edges ``start`` to ``stop`` into the chains of their rows.
 
     Args:
-        start: The first new edge.
-        stop: One past the last.
+        start: Index of the first new edge.
+        stop: One past the index of the last.
         rows: int32 ``[capacity]``, each edge's node on this side.
         times: int64 ``[capacity]``, milliseconds.
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
-        degree: int32 ``[num_rows]``, counts of edges.
-        late: int32 ``[stop - start]``, receives the edges that would walk too far, to be given to ``link_late``.
+        degree: int32 ``[num_rows]``, number of edges.
+        late: int32 ``[stop - start]``, output: edges that lie too far back; the caller passes them to ``link_late``.
 
     Returns:
-        How many were put into ``late``.
+        Number of edges in ``late``.
     """
     num_late = 0
     for edge in range(start, stop):
@@ -78,7 +78,7 @@ def link(
 
 @njit(cache=True, nogil=True)
 def link_late(late: Int32s, rows: Int32s, times: Int64s, head: Int32s, prev: Int32s) -> None:
-    """Link edges that lie far back, with one walk for each node.
+    """Link edges that lie far back, in one walk for each node.
 
     Args:
         late: int32 ``[n]``, sorted by row, then from the newest to the oldest.
@@ -112,13 +112,13 @@ def link_late(late: Int32s, rows: Int32s, times: Int64s, head: Int32s, prev: Int
 def relink(
     rows: Int32s, head: Int32s, prev: Int32s, moved: Int32s, new_head: Int32s, new_prev: Int32s, new_degree: Int32s
 ) -> None:
-    """Copy the chains without the edges that go, in the order of the edges: three times faster than along the chains.
+    """Copy the chains without the removed edges, in edge order: three times faster than along the chains.
 
     Args:
         rows: int32 ``[length]``, each edge's node on this side.
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
-        moved: int32 ``[length]``, each edge's new index, -1 if it goes.
+        moved: int32 ``[length]``, each edge's new index, -1 if it is removed.
         new_head: int32 ``[num_rows]``, filled with -1.
         new_prev: int32 ``[new_capacity]``, filled with -1.
         new_degree: int32 ``[num_rows]``, filled with 0.
@@ -135,7 +135,7 @@ def relink(
             continue
         new_degree[rows[edge]] += 1
         older = prev[edge]
-        while older >= 0 and moved[older] < 0:  # One that goes is passed once: by the next newer one that stays.
+        while older >= 0 and moved[older] < 0:  # Only the next newer edge that stays passes a removed one.
             older = prev[older]
         if older >= 0:
             new_prev[index] = moved[older]
@@ -158,17 +158,17 @@ def collect_recent(
     """Collect each row's latest neighbours before a time.
 
     Args:
-        rows: int32 ``[n]``; rows that the chains do not know have no neighbours.
+        rows: int32 ``[n]``; unknown rows have no neighbours.
         before: int64 ``[n]`` or ``[1]``, exclusive.
-        length: Edges from this index on are younger than the view.
+        length: Edges from this index on arrived after the view.
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
         others: int32 ``[capacity]``, each edge's node on the other side.
         times: int64 ``[capacity]``.
         weights: float32 ``[capacity]``.
-        out_rows: int32 ``[n, count]``, filled with -1.
-        out_times: int64 ``[n, count]``.
-        out_weights: float32 ``[n, count]``.
+        out_rows: Output, int32 ``[n, count]``, filled with -1 before.
+        out_times: Output, int64 ``[n, count]``.
+        out_weights: Output, float32 ``[n, count]``.
     """
     count = out_rows.shape[1]
     for position in range(len(rows)):
@@ -202,12 +202,12 @@ def contains(
     target_degree: Int32s,
     out: Bools,
 ) -> None:
-    """Tell for each pair whether an edge joins it, by walking the shorter of its two chains.
+    """Find for each pair whether an edge joins it, by walking the shorter of its two chains.
 
     Args:
         source_rows: int32 ``[n]``.
         target_rows: int32 ``[n]``.
-        length: Edges from this index on are younger than the view.
+        length: Edges from this index on arrived after the view.
         sources: int32 ``[capacity]``, each edge's source.
         source_head: int32 ``[num_source_rows]``.
         source_prev: int32 ``[capacity]``.
@@ -216,7 +216,7 @@ def contains(
         target_head: int32 ``[num_target_rows]``.
         target_prev: int32 ``[capacity]``.
         target_degree: int32 ``[num_target_rows]``.
-        out: bool ``[n]``, filled with false.
+        out: Output, bool ``[n]``, filled with false before.
     """
     for position in range(len(source_rows)):
         source = source_rows[position]

@@ -1,4 +1,4 @@
-"""The edges of one type as readers see them: columns, and a time-ordered chain for each node on either side."""
+"""The edges of one type as readers see them: columns, and a time-ordered chain for each source and each target."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ END_OF_TIME_MS = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Neighbours of some rows, the newest first.
+    """Neighbours of some rows, newest first.
 
     Attributes:
-        rows: int32 ``[n, count]``, -1 where there are no more; ``[count]`` when they are those of one row.
-        timestamps_ms: int64, the same shape; 0 where there are no more.
-        weights: float32, the same shape; 0 where there are no more.
+        rows: int32 ``[n, count]``, padded with -1; ``[count]`` for a single row.
+        timestamps_ms: int64, the same shape, padded with 0.
+        weights: float32, the same shape, padded with 0.
     """
 
     rows: npt.NDArray[np.int32]
@@ -38,7 +38,7 @@ class Chain:
     Attributes:
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
-        degree: int32 ``[num_rows]``, counting all edges, those younger than a view included.
+        degree: int32 ``[num_rows]``, number of edges, including those that arrived after a view.
     """
 
     head: npt.NDArray[np.int32]
@@ -46,7 +46,7 @@ class Chain:
     degree: npt.NDArray[np.int32]
 
     def grown(self, num_rows: int, length: int, capacity: int) -> "Chain":
-        """Return a copy with room for more; the old heads stay as they are, for the views that hold them."""
+        """Return a copy with more room; the old heads do not change, since views hold them."""
         return Chain(
             grown(self.head, len(self.head), num_rows, fill=-1),
             grown(self.prev, length, capacity) if capacity > len(self.prev) else self.prev,
@@ -54,7 +54,7 @@ class Chain:
         )
 
     def compacted(self, rows: npt.NDArray[np.int32], moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
-        """Return a copy without some edges, given this side's rows and each edge's new index, -1 if it goes."""
+        """Return a copy without some edges, given this side's rows and each edge's new index, -1 if it is removed."""
         new = Chain(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree))
         chains.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
         return new
@@ -62,17 +62,17 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class EdgeColumns:
-    """The arrays of one edge type, with room to grow.
+    """The arrays of one edge type, with spare capacity.
 
     Attributes:
         source: int32 ``[capacity]``.
         target: int32 ``[capacity]``.
         timestamps_ms: int64 ``[capacity]``.
         weights: float32 ``[capacity]``.
-        features: float32 ``[capacity, width]``, NaN where an edge has none; or None if no edge has any.
-        by_source: The chains of the sources.
-        by_target: The chains of the targets.
-        num_compactions: How often edges were dropped so far.
+        features: float32 ``[capacity, width]``, NaN where an edge has none; None if no edge has features.
+        by_source: Chains of the sources.
+        by_target: Chains of the targets.
+        num_compactions: How many times edges have been dropped.
     """
 
     source: npt.NDArray[np.int32]
@@ -86,7 +86,7 @@ class EdgeColumns:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that the arrays hold, room to grow included."""
+        """Bytes of the arrays, spare capacity included."""
         sides = (self.by_source, self.by_target)
         num_bytes = self.source.nbytes + self.target.nbytes + self.timestamps_ms.nbytes + self.weights.nbytes
         num_bytes += sum(side.head.nbytes + side.prev.nbytes + side.degree.nbytes for side in sides)
@@ -94,9 +94,9 @@ class EdgeColumns:
 
 
 class EdgeView:
-    """The edges of one type as they were when the view was taken, in order of arrival.
+    """The edges of one type when the view was taken, in order of arrival.
 
-    Safe to read while the writer goes on.
+    It is safe to read while the writer continues.
     """
 
     __slots__ = ("_columns", "_length")
@@ -110,7 +110,7 @@ class EdgeView:
 
     @property
     def source(self) -> npt.NDArray[np.int32]:
-        """Source rows, int32 ``[num_edges]``; like all columns here, not to be written to."""
+        """Source rows, int32 ``[num_edges]``; do not write to this or any other column."""
         return self._columns.source[: self._length]
 
     @property
@@ -130,7 +130,7 @@ class EdgeView:
 
     @property
     def features(self) -> npt.NDArray[np.float32] | None:
-        """Features, float32 ``[num_edges, width]``, NaN where an edge has none; None if no edge has any."""
+        """Features, float32 ``[num_edges, width]``, NaN where an edge has none; None if no edge has features."""
         return None if self._columns.features is None else self._columns.features[: self._length]
 
     def recent_targets(
@@ -143,8 +143,8 @@ class EdgeView:
 
         Args:
             source_rows: int32 ``[n]``; unknown rows have no neighbours.
-            count: How many to return for each at most.
-            before_ms: Only edges strictly before this time: one for all, int64 ``[n]``, or None for no bound.
+            count: Most targets to return for each source.
+            before_ms: Only edges strictly before this time count: one time for all, int64 ``[n]``, or None.
         """
         return self._recent(self._columns.by_source, self._columns.target, source_rows, count, before_ms)
 
@@ -158,26 +158,26 @@ class EdgeView:
         return self._recent(self._columns.by_target, self._columns.source, target_rows, count, before_ms)
 
     def all_targets(self, source_row: int, limit: int | None = None) -> Neighbours:
-        """Return the targets of one source as arrays ``[count]``, the latest ``limit`` at most."""
+        """Return the targets of one source as arrays ``[count]``, at most the latest ``limit``."""
         return self._all(self._columns.by_source, self._columns.target, source_row, limit)
 
     def all_sources(self, target_row: int, limit: int | None = None) -> Neighbours:
-        """Return the sources of one target as arrays ``[count]``, the latest ``limit`` at most."""
+        """Return the sources of one target as arrays ``[count]``, at most the latest ``limit``."""
         return self._all(self._columns.by_target, self._columns.source, target_row, limit)
 
-    def mark(self, source_row: int) -> tuple[int, int, int]:
-        """Return three numbers of one source, of which one changes whenever its edges do, those of now included."""
+    def version_of(self, source_row: int) -> tuple[int, int, int]:
+        """Return a version of one source's edges, which changes whenever they do, even after the view was taken."""
         chain, num_compactions = self._columns.by_source, self._columns.num_compactions
         if not 0 <= source_row < len(chain.head):
             return (num_compactions, -1, 0)
         return num_compactions, int(chain.head[source_row]), int(chain.degree[source_row])
 
     def has_all_targets(self, source_row: int) -> bool:
-        """Return whether none of one source's edges is younger than the view: then ``mark`` is of what it shows."""
-        return self.mark(source_row)[2] == len(self.all_targets(source_row))
+        """Return whether the view has all edges of one source, so that ``version_of`` is the version of these edges."""
+        return self.version_of(source_row)[2] == len(self.all_targets(source_row))
 
     def has(self, source_rows: npt.ArrayLike, target_rows: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Return for each pair of rows, ``[n]`` each, whether an edge joins it; bool ``[n]``."""
+        """Return whether an edge joins each pair of rows, given as ``[n]`` each; bool ``[n]``."""
         sources, targets = np.broadcast_arrays(_as_rows(source_rows), _as_rows(target_rows))
         found = np.zeros(len(sources), np.bool_)
         columns, by_source, by_target = self._columns, self._columns.by_source, self._columns.by_target
@@ -213,12 +213,12 @@ class EdgeView:
     def _all(self, chain: Chain, others: npt.NDArray[np.int32], row: int, limit: int | None) -> Neighbours:
         degree = int(chain.degree[row]) if 0 <= row < len(chain.degree) else 0
         padded = self._recent(chain, others, [row], degree if limit is None else min(limit, degree), None)
-        count = int(np.count_nonzero(padded.rows[0] >= 0))  # The degree counts edges younger than the view too.
+        count = int(np.count_nonzero(padded.rows[0] >= 0))  # The degree also counts edges that arrived after the view.
         return Neighbours(padded.rows[0, :count], padded.timestamps_ms[0, :count], padded.weights[0, :count])
 
 
 def empty_columns() -> EdgeColumns:
-    """Return columns without edges and without room."""
+    """Return columns without edges and without capacity."""
     no_chain = Chain(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32))
     no_rows = np.empty(0, np.int32)
     return EdgeColumns(no_rows, no_rows, np.empty(0, np.int64), np.empty(0, np.float32), None, no_chain, no_chain)

@@ -1,4 +1,4 @@
-"""From a view to PyG and networkx."""
+"""Exporting a view to PyG and networkx."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,8 +18,8 @@ NodeRow = tuple[str, int]  # (node type, row)
 def to_pyg(view: GraphView) -> HeteroData:
     """Return the graph as PyG's ``HeteroData``; all tensors are copies.
 
-    Each node type has ``num_nodes``, ``category_<name>`` (int64 ``[num_nodes]``, the code of the first value, -1 where
-    there is none) and ``number_<name>`` (float32 ``[num_nodes]``, NaN where there is none). Each edge type has
+    Each node type has ``num_nodes``, ``category_<name>`` (int64 ``[num_nodes]``, code of the first value, -1 for none)
+    and ``number_<name>`` (float32 ``[num_nodes]``, NaN for none). Each edge type has
     ``edge_index`` (int64 ``[2, num_edges]``), ``time`` (int64 ``[num_edges]``, milliseconds), ``weight`` (float32
     ``[num_edges]``) and, if its edges have values, ``edge_attr`` (float32 ``[num_edges, 1]``).
     """
@@ -42,11 +42,10 @@ def to_pyg(view: GraphView) -> HeteroData:
 
 
 def to_pyg_homogeneous(view: GraphView) -> Data:
-    """Return the graph as PyG's ``Data``, the node types one after another in the order of ``view.node_types``.
+    """Return the graph as PyG's ``Data``, with the nodes type by type, in the order of ``view.node_types``.
 
     It has ``edge_index`` (int64 ``[2, num_edges]``), ``time``, ``weight``, ``num_nodes``, ``node_type`` (int64
-    ``[num_nodes]``, positions in ``node_types``) and ``edge_type`` (int64 ``[num_edges]``, positions in
-    ``edge_types``).
+    ``[num_nodes]``, index in ``node_types``) and ``edge_type`` (int64 ``[num_edges]``, index in ``edge_types``).
     """
     counts = [view.num_nodes(node_type) for node_type in view.node_types]
     starts = dict(zip(view.node_types, np.cumsum([0, *counts]).tolist(), strict=False))
@@ -74,16 +73,16 @@ def to_pyg_homogeneous(view: GraphView) -> Data:
 def to_networkx(
     view: GraphView, node_type: str, node_id: str, hops: int = 1, max_neighbours: int = 50
 ) -> nx.MultiDiGraph:
-    """Return the surroundings of a node.
+    """Return the neighbourhood of a node.
 
-    Nodes are ``(type, id)``; edges have the relation as ``relation``, and ``timestamp_ms`` and ``weight``.
+    Nodes are ``(type, id)``; edges have the attributes ``relation``, ``timestamp_ms`` and ``weight``.
 
     Args:
         view: The graph.
         node_type: Type of the node in the middle.
         node_id: Its id.
-        hops: How far to go from it, edges taken either way.
-        max_neighbours: How many edges of each type and direction to follow from a node, the newest.
+        hops: Number of steps from that node, along edges in either direction.
+        max_neighbours: Most edges of each type and direction to follow from a node, the newest first.
 
     Raises:
         InvalidRequestError: If the node is not in the graph.
@@ -91,17 +90,17 @@ def to_networkx(
     row = view.nodes(node_type).ids.row(node_id)
     if not 0 <= row < view.num_nodes(node_type):
         raise InvalidRequestError("node_id", f"no {node_type} {node_id!r} in the graph")
-    surroundings = nx.MultiDiGraph()
-    surroundings.add_node((node_type, node_id))
-    done: set[NodeRow] = set()  # Their edges are in; met again from the other end, they are left out.
-    ring = {(node_type, row)}
+    neighbourhood = nx.MultiDiGraph()
+    neighbourhood.add_node((node_type, node_id))
+    done: set[NodeRow] = set()  # Nodes whose edges were added: from the other end, these edges are skipped.
+    frontier = {(node_type, row)}
     for _ in range(hops):
         met: set[NodeRow] = set()
-        for node in sorted(ring):
+        for node in sorted(frontier):
             for source, relation, target, timestamp_ms, weight in _edges_around(view, node, max_neighbours):
                 other = target if source == node else source
                 if other not in done:
-                    surroundings.add_edge(
+                    neighbourhood.add_edge(
                         *(_key(view, source), _key(view, target)),
                         relation=relation,
                         timestamp_ms=timestamp_ms,
@@ -109,8 +108,8 @@ def to_networkx(
                     )
                     met.add(other)
             done.add(node)
-        ring = met - done
-    return surroundings
+        frontier = met - done
+    return neighbourhood
 
 
 def _edges_around(
@@ -125,7 +124,7 @@ def _edges_around(
                 yield node, relation, (target_type, other), timestamp_ms, weight
         if target_type == node_type:
             for other, timestamp_ms, weight in _listed(edges.all_sources(row, max_neighbours)):
-                if (source_type, other) != node:  # A loop came as an edge to a target already.
+                if (source_type, other) != node:  # A loop was already yielded as an outgoing edge.
                     yield (source_type, other), relation, node, timestamp_ms, weight
 
 

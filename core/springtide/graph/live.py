@@ -1,4 +1,4 @@
-"""The live graph: one thread writes, any number read frozen views, nobody waits."""
+"""The live graph: one thread writes, any number of threads read frozen views, and no thread waits."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.store import EdgeStore
 from springtide.graph.view import GraphView
 
-SLACK = 8  # A bound may be exceeded by an eighth before the writer evicts, so that evicting costs O(1) an edge.
+SLACK = 8  # A bound may be exceeded by 1/8 before the writer evicts, so that eviction costs O(1) per edge.
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class _Published:
 class LiveGraph:
     """Typed nodes and typed, timestamped edges.
 
-    Everything but ``view`` belongs to the one thread that writes.
+    Only one thread may write. Other threads may only call ``view``.
 
     Args:
-        max_edges: Number of edges of all types to keep; the oldest go first. None for no bound.
-        max_age_ms: Edges older than this, against the newest event time, go. None for no bound.
-        nodes: Nodes by type that another graph owns, to have other edges between the same rows; only for reading: who
-            appends edges between them may neither upsert nor forget.
+        max_edges: Most edges of all types to keep; the oldest are dropped first. None for no bound.
+        max_age_ms: Greatest age of an edge, counted back from the newest event time. None for no bound.
+        nodes: Node tables by type that another graph owns, for other edges between the same rows. They are read only:
+            do not upsert or forget nodes in this graph.
 
     Attributes:
-        newest_ms: The newest event time of an edge so far, or None before the first edge.
-        num_forgotten: How many nodes were ever forgotten.
+        newest_ms: Newest event time of an edge so far; None before the first edge.
+        num_forgotten: Number of nodes forgotten so far.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class LiveGraph:
         self.max_age_ms = max_age_ms
         self.newest_ms: int | None = None
         self.num_forgotten = 0
-        # Both are replaced, never changed, when a type is added: readers may be looking.
+        # Both are replaced, never changed, when a type is added: other threads may be reading them.
         self._nodes: Mapping[str, NodeTable] = dict(nodes or {})
         self._stores: Mapping[EdgeType, EdgeStore] = {}
-        self._oldest_ms: int | None = None  # Of the edges held.
+        self._oldest_ms: int | None = None  # Oldest event time of the edges in memory.
         self._published = _Published(0, None, {})
         self._depth = 0
-        self._dead: dict[str, list[int]] = {}  # Forgotten rows by node type, whose edges are still there.
+        self._dead: dict[str, list[int]] = {}  # By node type: forgotten rows whose edges have not been dropped yet.
 
     @property
     def version(self) -> int:
@@ -82,11 +82,11 @@ class LiveGraph:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the edges' arrays, room to grow included; ids and attributes are not counted."""
+        """Bytes of the edges' arrays, spare capacity included; ids and attributes are not counted."""
         return sum(store.columns.num_bytes for store in self._stores.values())
 
     def nodes(self, node_type: str) -> NodeTable:
-        """Return the nodes of a type, which is made if need be."""
+        """Return the nodes of a type; a new type is created."""
         table = self._nodes.get(node_type)
         if table is None:
             table = NodeTable(node_type)
@@ -94,7 +94,7 @@ class LiveGraph:
         return table
 
     def store(self, edge_type: EdgeType) -> EdgeStore:
-        """Return the writer's side of an edge type, which is made if need be."""
+        """Return the writer's side of an edge type; a new type is created."""
         store = self._stores.get(edge_type)
         if store is None:
             store = EdgeStore()
@@ -102,15 +102,15 @@ class LiveGraph:
         return store
 
     def view(self) -> GraphView:
-        """Return the graph as it is after the last whole change; any thread may call this."""
+        """Return the graph after the last complete change; any thread may call this."""
         published = self._published
-        nodes = self._nodes  # After the edges, so that the counts cover all their rows.
+        nodes = self._nodes  # Read after the edges, so that the counts cover all their rows.
         counts = {node_type: len(table) for node_type, table in nodes.items()}
         return GraphView(published.version, published.newest_ms, published.edges, nodes, counts)
 
     @contextmanager
     def one_change(self) -> Iterator[None]:
-        """Let readers see all changes made inside at once."""
+        """Publish all changes made inside at once."""
         self._depth += 1
         try:
             yield
@@ -129,7 +129,7 @@ class LiveGraph:
         weights: npt.ArrayLike,
         features: npt.ArrayLike | None = None,
     ) -> None:
-        """Append edges in any order of time; those too old for ``max_age_ms`` are left out.
+        """Append edges in any order of time; edges older than ``max_age_ms`` are skipped.
 
         Args:
             edge_type: (source type, relation, target type).
@@ -170,19 +170,19 @@ class LiveGraph:
                 self.evict()
 
     def check(self, upsert: NodeUpsert) -> None:
-        """Check that the attributes have the kinds that they had before.
+        """Check that each attribute has the same kind as before.
 
         Raises:
-            EventRefusedError: If one has not (``wrong_attribute_kind``).
+            EventRefusedError: If one has another kind (``wrong_attribute_kind``).
         """
         table = self._nodes.get(upsert.node_type)
         (NodeTable(upsert.node_type) if table is None else table).check(upsert)
 
     def upsert(self, upsert: NodeUpsert) -> None:
-        """Take up a node and its attributes.
+        """Add or update a node and its attributes.
 
         Raises:
-            EventRefusedError: If an attribute comes with another kind than before; nothing is taken up then.
+            EventRefusedError: If an attribute has another kind than before; then nothing changes.
         """
         with self.one_change():
             self.nodes(upsert.node_type).upsert(upsert)
@@ -194,8 +194,8 @@ class LiveGraph:
     def forget_many(self, nodes: Iterable[tuple[str, str]]) -> int:
         """Forget nodes, given by (type, id); return how many were known.
 
-        Their edges go in one pass over all edges, at the end of the outermost ``one_change``: a forgotten row gets no
-        new ones until then, and readers see nothing before.
+        Their edges are dropped in one pass over all edges, at the end of the outermost ``one_change``. Until then a
+        forgotten row gets no new edges, and readers see no change.
         """
         num_forgotten = 0
         with self.one_change():
@@ -212,10 +212,10 @@ class LiveGraph:
         return num_forgotten
 
     def evict(self) -> int:
-        """Drop the edges beyond the bounds: by age against the newest event time, then the oldest beyond the budget.
+        """Drop edges beyond the bounds: those older than ``max_age_ms``, then the oldest beyond ``max_edges``.
 
         Returns:
-            How many were dropped.
+            Number of edges dropped.
         """
         before = self.num_edges
         with self.one_change():
@@ -224,13 +224,13 @@ class LiveGraph:
                 self._keep_since(self.newest_ms - self.max_age_ms, num_at_start_to_drop=0)
             if self.max_edges is not None and (excess := self.num_edges - self.max_edges) > 0:
                 times = np.concatenate([store.columns.timestamps_ms[: store.length] for store in self._stores.values()])
-                start_ms = int(np.partition(times, excess - 1)[excess - 1])  # The newest time among those that go.
+                start_ms = int(np.partition(times, excess - 1)[excess - 1])  # Newest time among the edges to drop.
                 self._keep_since(start_ms, excess - int(np.count_nonzero(times < start_ms)))
             self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
         return before - self.num_edges
 
     def restore(self, version: int, newest_ms: int | None, num_forgotten: int) -> None:
-        """Take up the counters of a checkpoint, after its nodes and edges, which may exceed the bounds."""
+        """Restore the counters of a checkpoint, after its nodes and edges, which may exceed the bounds."""
         self.newest_ms, self.num_forgotten = newest_ms, num_forgotten
         self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
         self._publish(version)
@@ -240,8 +240,8 @@ class LiveGraph:
             return
         dead, self._dead = self._dead, {}
         for (source_type, _, target_type), store in self._stores.items():
-            columns, goes = store.columns, np.zeros(store.length, np.bool_)
-            for node_type, own, chain in (
+            columns, is_dropped = store.columns, np.zeros(store.length, np.bool_)
+            for node_type, node_rows, chain in (
                 (source_type, columns.source, columns.by_source),
                 (target_type, columns.target, columns.by_target),
             ):
@@ -249,9 +249,9 @@ class LiveGraph:
                 if chain.degree[rows].any():
                     is_dead = np.zeros(len(chain.degree), np.bool_)
                     is_dead[rows] = True
-                    goes |= is_dead[own[: store.length]]
-            if goes.any():
-                store.compact(~goes)
+                    is_dropped |= is_dead[node_rows[: store.length]]
+            if is_dropped.any():
+                store.compact(~is_dropped)
 
     def _keep_since(self, start_ms: int, num_at_start_to_drop: int) -> None:
         for store in self._stores.values():

@@ -19,17 +19,17 @@ AttributeKind = Literal["category", "number", "text"]
 
 @dataclass(frozen=True, slots=True)
 class AttributesSnapshot:
-    """All attributes of a node type as they were, for the checkpoint.
+    """A copy of all attributes of a node type, for the checkpoint.
 
     Attributes:
-        mark: Changes whenever an attribute does.
-        kinds: The kind of each attribute.
-        categories: By name.
+        version: Changes whenever an attribute does.
+        kinds: Kind of each attribute.
+        categories: Category columns by name.
         numbers: float32 ``[num_nodes]`` by name, NaN where a node has none.
-        texts: Row to text by name.
+        texts: Text by row, by name.
     """
 
-    mark: str
+    version: str
     kinds: dict[str, AttributeKind]
     categories: dict[str, CategorySnapshot]
     numbers: dict[str, npt.NDArray[np.float32]]
@@ -41,7 +41,7 @@ class NodeTable:
 
     Attributes:
         ids: Ids and rows.
-        ids_lineage: Names the history of the ids: with the same lineage, an earlier state is a prefix of a later one.
+        ids_lineage: Name of the history of the ids: within one lineage, an earlier state is a prefix of a later one.
     """
 
     def __init__(self, node_type: str) -> None:
@@ -52,33 +52,33 @@ class NodeTable:
         self._categories: dict[str, CategoryColumn] = {}
         self._numbers: dict[str, npt.NDArray[np.float32]] = {}
         self._texts: dict[str, dict[int, str]] = {}
-        self._mark = (uuid.uuid4().hex, 0)
+        self._version = (uuid.uuid4().hex, 0)
         self._snapshot: AttributesSnapshot | None = None
 
     def __len__(self) -> int:
-        """Number of rows ever given, those of forgotten nodes included."""
+        """Number of rows, including those of forgotten nodes."""
         return len(self.ids)
 
     @property
     def kinds(self) -> dict[str, AttributeKind]:
-        """The kind of each attribute known so far; a copy."""
+        """Kind of each known attribute; a copy."""
         return self._kinds.copy()
 
     @property
     def categories(self) -> dict[str, CategoryColumn]:
-        """The category columns by name; a copy of the dictionary, not of the columns."""
+        """Category columns by name; the dictionary is a copy, the columns are not."""
         return self._categories.copy()
 
     @property
     def numbers(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The numbers by name, copies, float32 ``[num_nodes]``, NaN where a node has none."""
+        """Numbers by name, copies, float32 ``[num_nodes]``, NaN where a node has none."""
         count = len(self)
         return {name: fitted(column, count, np.nan).copy() for name, column in self._numbers.copy().items()}
 
     @property
     def attributes_version(self) -> object:
         """Changes whenever an attribute does."""
-        return self._mark
+        return self._version
 
     def text(self, name: str, row: int) -> str | None:
         """Return a text of one node, or None if it has none of that name."""
@@ -99,28 +99,28 @@ class NodeTable:
         return np.zeros(len(self), np.bool_) if column is None else column.has_any(values)
 
     def check(self, upsert: NodeUpsert) -> None:
-        """Check that each attribute has the kind that it had before.
+        """Check that each attribute has the same kind as before.
 
         Raises:
-            EventRefusedError: If one has not (``wrong_attribute_kind``).
+            EventRefusedError: If one has another kind (``wrong_attribute_kind``).
         """
         self._checked_kinds(upsert)
 
     def claim_kinds(self, upsert: NodeUpsert) -> None:
-        """Check like ``check``, and settle the kinds of attributes that are new.
+        """Check like ``check``, and fix the kinds of new attributes.
 
         Raises:
-            EventRefusedError: If a kind differs from the one that it had before.
+            EventRefusedError: If an attribute has another kind than before.
         """
         if new := self._checked_kinds(upsert):
             self._kinds.update(new)
             self._touch()
 
     def upsert(self, upsert: NodeUpsert) -> int:
-        """Take up a node and its attributes, and return its row.
+        """Add or update a node and its attributes, and return its row.
 
         Raises:
-            EventRefusedError: If an attribute comes with another kind than before; nothing is taken up then.
+            EventRefusedError: If an attribute has another kind than before; then nothing changes.
         """
         self.claim_kinds(upsert)
         row = int(self.ids.intern([upsert.node_id])[0])
@@ -154,11 +154,11 @@ class NodeTable:
         self._touch()
 
     def snapshot(self) -> AttributesSnapshot:
-        """Return the attributes as they are; nothing is copied if they are as they were at the last snapshot."""
-        mark = f"{self._mark[0]}:{self._mark[1]}"
-        if self._snapshot is None or self._snapshot.mark != mark:
+        """Return a copy of the attributes; the last copy, if nothing has changed since."""
+        version = f"{self._version[0]}:{self._version[1]}"
+        if self._snapshot is None or self._snapshot.version != version:
             self._snapshot = AttributesSnapshot(
-                mark,
+                version,
                 self.kinds,
                 {name: column.snapshot() for name, column in self._categories.items()},
                 self.numbers,
@@ -167,12 +167,12 @@ class NodeTable:
         return self._snapshot
 
     def restore(self, ids: Iterable[str], ids_lineage: str, attributes: AttributesSnapshot) -> None:
-        """Take up ids and attributes into a table that is still empty."""
+        """Restore ids and attributes into an empty table."""
         assert not len(self.ids), "only an empty table is restored"
         self.ids = IdMap(ids)
         self.ids_lineage = ids_lineage
-        lineage, _, count = attributes.mark.partition(":")
-        self._mark = (lineage, int(count))
+        lineage, _, count = attributes.version.partition(":")
+        self._version = (lineage, int(count))
         self._kinds = dict(attributes.kinds)
         self._numbers = {name: column.copy() for name, column in attributes.numbers.items()}
         self._texts = {name: texts.copy() for name, texts in attributes.texts.items()}
@@ -180,16 +180,16 @@ class NodeTable:
             self._categories[name] = CategoryColumn(self.ids, saved)
 
     def _touch(self) -> None:
-        self._mark = (self._mark[0], self._mark[1] + 1)
+        self._version = (self._version[0], self._version[1] + 1)
 
     def _checked_kinds(self, upsert: NodeUpsert) -> dict[str, AttributeKind]:
         new: dict[str, AttributeKind] = {}
-        of_kinds: tuple[tuple[AttributeKind, Iterable[str]], ...] = (
+        names_by_kind: tuple[tuple[AttributeKind, Iterable[str]], ...] = (
             ("category", upsert.categories),
             ("number", upsert.numbers),
             ("text", upsert.texts),
         )
-        for kind, names in of_kinds:
+        for kind, names in names_by_kind:
             for name in names:
                 known = self._kinds.get(name) or new.setdefault(name, kind)
                 if known != kind:

@@ -1,4 +1,4 @@
-"""Many timestamped events of a pair as one weight: repeats add up, and fade with their age."""
+"""One weight for all timestamped events of a pair: repeats add up, and fade with their age."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,15 @@ def add_up(
     """Add events up to one edge for each key.
 
     Args:
-        keys: int64 ``[n]``, what each event adds to.
+        keys: int64 ``[n]``, key of the edge that each event belongs to.
         timestamps_ms: int64 ``[n]``.
         weights: float32 ``[n]``.
-        newest_ms: What ages are counted from; a later event is of no age.
-        half_life_days: How fast an event fades with its age; None for never.
+        newest_ms: Time that ages are counted back from; later events have age 0.
+        half_life_days: Half-life of an event's weight; None for no fading.
 
     Returns:
-        The distinct keys, ascending, int64 ``[num_edges]``; the position in them of each event's, int64 ``[n]``; the
-        edges' weights (``pair_weight``) and the ages in days of their latest events, float64 ``[num_edges]``.
+        The distinct keys, ascending, int64 ``[num_edges]``; the index of each event's key in them, int64 ``[n]``; the
+        edges' weights (``pair_weight``), and the ages in days of their latest events, float64 ``[num_edges]``.
     """
     distinct, inverse = np.unique(keys, return_inverse=True)
     ages_days = np.maximum(newest_ms - timestamps_ms, 0) / MS_PER_DAY
@@ -40,12 +40,12 @@ def add_up(
 def fade(
     weights: npt.NDArray[np.float32], ages_days: npt.NDArray[np.float64], half_life_days: float | None
 ) -> npt.NDArray[np.float64]:
-    """Return float64 ``[n]``: weights, halved with every half-life of their age."""
+    """Return the weights, halved with every half-life of their age, float64 ``[n]``."""
     full: npt.NDArray[np.float64] = weights.astype(np.float64)
     return full if half_life_days is None else full * 2.0 ** (-ages_days / half_life_days)
 
 
 def pair_weight(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return ``log(1 + total)``, the weight of an edge that stands for several events: habit counts, but less."""
+    """Return ``log(1 + total)``, the weight of an edge for several events: each repeat adds less."""
     weights: npt.NDArray[np.float64] = np.log1p(totals)
     return weights

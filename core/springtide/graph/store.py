@@ -1,4 +1,4 @@
-"""The edges of one type as the writer sees them: columns that grow by doubling, and shrink by compaction."""
+"""The edges of one type as the writer sees them: columns that grow by doubling and shrink by compaction."""
 
 import uuid
 from dataclasses import replace
@@ -17,9 +17,9 @@ class EdgeStore:
     """The writer's side of one edge type: appends in place, and replaces the arrays when they must grow or shrink.
 
     Attributes:
-        columns: The arrays of now.
+        columns: The current arrays.
         length: Number of edges.
-        lineage: Names the history of the arrays: with the same lineage, an earlier state is a prefix of a later one.
+        lineage: Name of the history of the arrays: within one lineage, an earlier state is a prefix of a later one.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class EdgeStore:
         self.lineage = uuid.uuid4().hex
 
     def view(self) -> EdgeView:
-        """Return the edges of now."""
+        """Return a view of the current edges."""
         return EdgeView(self.columns, self.length)
 
     @property
     def oldest_ms(self) -> int:
-        """Earliest event time; the store must not be empty."""
+        """Oldest event time; the store must not be empty."""
         return int(self.columns.timestamps_ms[: self.length].min())
 
     def append(
@@ -44,9 +44,9 @@ class EdgeStore:
         weights: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32] | None,
     ) -> None:
-        """Append edges, arrays ``[n]`` and features ``[n, width]``, n at least 1.
+        """Append edges, given as arrays ``[n]`` and features ``[n, width]``, with n at least 1.
 
-        Features may be wider or narrower than before: what is missing is NaN.
+        Features may be wider or narrower than before; missing features are NaN.
         """
         start, stop = self.length, self.length + len(source)
         self._make_room(stop, int(source.max()) + 1, int(target.max()) + 1)
@@ -71,10 +71,10 @@ class EdgeStore:
         self.length = stop
 
     def compact(self, keep: npt.NDArray[np.bool_]) -> None:
-        """Drop the edges where ``keep``, bool ``[length]``, is false: in new arrays, which hold no trace of them."""
+        """Drop the edges where ``keep``, bool ``[length]``, is false; the new arrays hold no trace of them."""
         old, kept = self.columns, np.flatnonzero(keep)
         moved = np.where(keep, np.cumsum(keep, dtype=np.int32) - np.int32(1), np.int32(-1))
-        capacity = max(MIN_CAPACITY, len(kept) + len(kept) // 4)  # Some room, or the next append would copy it all.
+        capacity = max(MIN_CAPACITY, len(kept) + len(kept) // 4)  # Or the next append would copy everything.
         self.columns = EdgeColumns(
             grown(old.source[kept], len(kept), capacity),
             grown(old.target[kept], len(kept), capacity),
@@ -100,7 +100,7 @@ class EdgeStore:
             return
         capacity = capacity_for(num_edges, len(old.source))
         has_grown = capacity > len(old.source)
-        # Heads are copied whenever `prev` is: an old view's heads must not come to point past its own `prev`.
+        # Heads are copied whenever `prev` is: the heads of an old view must not point past the `prev` of that view.
         self.columns = EdgeColumns(
             grown(old.source, self.length, capacity) if has_grown else old.source,
             grown(old.target, self.length, capacity) if has_grown else old.target,

@@ -1,4 +1,4 @@
-"""The graph as it was at one moment, for readers."""
+"""A frozen view of the graph, for readers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ _NO_EDGES = EdgeView(empty_columns(), 0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphView:
-    """The graph's edges as they were when the view was taken; safe while the writer goes on.
+    """The edges of the graph when the view was taken; safe to read while the writer continues.
 
-    Lengths are fixed; attributes are the latest of now.
+    The numbers of nodes and edges are fixed. Attributes of nodes are always the latest.
 
     Attributes:
-        version: Grows with each change of the graph.
-        newest_ms: The newest event time of an edge so far, or None before the first edge.
+        version: Version of the graph; it grows with each change.
+        newest_ms: Newest event time of an edge so far; None before the first edge.
     """
 
     version: int
@@ -42,14 +42,14 @@ class GraphView:
         return sum(map(len, self._edges.values()))
 
     def num_nodes(self, node_type: str) -> int:
-        """Return how many rows the node type had, those of forgotten nodes included; 0 for an unknown type."""
+        """Return the number of rows of a node type, including forgotten nodes; 0 for an unknown type."""
         return self._num_nodes.get(node_type, 0)
 
     def nodes(self, node_type: str) -> NodeTable:
-        """Return the nodes of a type, an empty table if it is unknown."""
+        """Return the nodes of a type; an empty table for an unknown type."""
         table = self._nodes.get(node_type)
         return NodeTable(node_type) if table is None else table
 
     def edges(self, edge_type: EdgeType) -> EdgeView:
-        """Return the edges of a type, none if it is unknown."""
+        """Return the edges of a type; no edges for an unknown type."""
         return self._edges.get(edge_type, _NO_EDGES)

@@ -109,7 +109,7 @@ class Users:
             return self._make(view, table, query)
         nodes = view.nodes(USER)
         edges = [view.edges(edge_type) for edge_type in self._edge_types]
-        edges_mark = tuple(of_relation.mark(row) for of_relation in edges)
+        edges_mark = tuple(of_relation.version_of(row) for of_relation in edges)
         attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
         cached = self._find_cached(row, edges_mark, attributes_version, nodes)
         if cached is not None:

@@ -25,7 +25,7 @@ def test_attributes_come_back_as_they_were(upserts, forgotten):
         graph.upsert(upsert)
     graph.forget_many(("item", node_id) for node_id in forgotten)
     saved = graph.nodes("item").snapshot()
-    again = files.attributes_from_arrow(files.attributes_to_arrow(saved), saved.mark)
+    again = files.attributes_from_arrow(files.attributes_to_arrow(saved), saved.version)
     assert again.kinds == saved.kinds
     assert again.texts == saved.texts
     assert again.categories.keys() == saved.categories.keys()

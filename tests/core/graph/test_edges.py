@@ -271,23 +271,23 @@ def test_readers_beside_the_writer_see_whole_changes_only():
 def test_mark_changes_with_every_change_of_a_sources_edges():
     graph = graph_of()
     graph.append(BUYS, [0, 0], [1, 2], [10, 20], 1.0)
-    marks = [graph.view().edges(BUYS).mark(0)]
+    marks = [graph.view().edges(BUYS).version_of(0)]
     graph.append(BUYS, [0], [3], [5], 1.0)  # A late one: the newest edge stays.
-    marks.append(graph.view().edges(BUYS).mark(0))
+    marks.append(graph.view().edges(BUYS).version_of(0))
     graph.forget("item", "i1")
-    marks.append(graph.view().edges(BUYS).mark(0))
+    marks.append(graph.view().edges(BUYS).version_of(0))
     graph.append(BUYS, [0], [4], [30], 1.0)
-    marks.append(graph.view().edges(BUYS).mark(0))
+    marks.append(graph.view().edges(BUYS).version_of(0))
     assert len(set(marks)) == 4
 
 
 def test_mark_does_not_come_again_after_a_node_was_forgotten():
     graph = graph_of()
     graph.append(BUYS, [0, 0], [1, 2], [10, 20], 1.0)
-    before = graph.view().edges(BUYS).mark(0)
+    before = graph.view().edges(BUYS).version_of(0)
     graph.forget("item", "i1")
     graph.append(BUYS, [0], [3], [30], 1.0)  # As many edges as before, and the newest at the same place.
-    assert graph.view().edges(BUYS).mark(0) != before
+    assert graph.view().edges(BUYS).version_of(0) != before
 
 
 def test_view_tells_when_a_source_has_younger_edges():

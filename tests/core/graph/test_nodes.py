@@ -110,7 +110,7 @@ def test_snapshot_does_not_change_and_is_made_once():
     assert snapshot.categories["tag"].vocabulary == ["x"]
     assert snapshot.numbers["price"].tolist() == [1.0]
     assert snapshot.texts == {"name": {0: "a"}}
-    assert table.snapshot().mark != snapshot.mark
+    assert table.snapshot().version != snapshot.version
 
 
 def test_view_of_an_unknown_type_has_no_nodes_and_makes_none():
