@@ -1,6 +1,8 @@
 """What a trained model is, for training and ranking alike: its parts, exponents and attributes, and the registry.
 
-The names below are imported when they are first used: whoever reads the registry alone does not wait for torch.
+``registry`` publishes, loads, promotes and rolls back versions; ``manifest`` says what a version is, ``pointer`` which
+one is current, ``audit`` who decided it. ``artifact`` reads a loaded version. The room may import the contracts of
+plugins and everything below. The names here are imported at their first use: to read the registry takes no torch.
 """
 
 import importlib

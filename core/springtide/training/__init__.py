@@ -12,13 +12,12 @@ from springtide.training.labelled_task import GraphTask, LabelledTask
 from springtide.training.loop import OnProgress, Progress
 from springtide.training.network import Inputs, Network
 from springtide.training.tasks import Predictions, TaskTraining, classify_graphs, classify_nodes, learn, regress_nodes
-from springtide.training.train import Mode, train
+from springtide.training.train import train
 
 __all__ = [
     "GraphTask",
     "Inputs",
     "LabelledTask",
-    "Mode",
     "Network",
     "Nodes",
     "OnProgress",

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from springtide.clock import wall_ms
 from springtide.graph.applying import USER
 from springtide.model.artifact import exponents_to_manifest
 from springtide.model.exponents import Exponents
-from springtide.model.manifest import ModelManifest
+from springtide.model.manifest import ModelManifest, VectorTrainingMode
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import schema_to_manifest
 from springtide.plugins.contracts import Task
@@ -41,7 +41,7 @@ class TrainingRecord:
         request_id: Id of the training request that is answered; empty if none.
     """
 
-    mode: Literal["retrain", "fine_tune"]
+    mode: VectorTrainingMode
     settings: Settings
     parts: Mapping[str, Mapping[str, Any]]
     exponents: Exponents

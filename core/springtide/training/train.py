@@ -1,7 +1,6 @@
 """Retraining from scratch, and fine-tuning the latest model: from a live state to a model."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 
@@ -10,6 +9,7 @@ from springtide.errors import TrainingError
 from springtide.interactions import Observed
 from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
 from springtide.model.exponents import fallback_exponents
+from springtide.model.manifest import VectorTrainingMode
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_context_weights, make_grouped_weights
@@ -40,10 +40,9 @@ from springtide.training.loop import (
 from springtide.training.network import Inputs, Network
 from springtide.training.sampling import chances_by_age, replay_chances, replay_user_chances
 
-Mode = Literal["retrain", "fine_tune"]
 _MIN_EXPONENT_EVENTS = 50  # Fewer interactions say nothing about a dozen exponents.
 
-__all__ = ["Mode", "OnProgress", "Progress", "train"]
+__all__ = ["OnProgress", "Progress", "train"]
 
 
 def train(
@@ -51,7 +50,7 @@ def train(
     settings: Settings,
     plugins: Plugins,
     *,
-    mode: Mode,
+    mode: VectorTrainingMode,
     base: ModelArtifact | None = None,
     checkpoint: Checkpoint | None = None,
     request_id: str = "",

@@ -10,13 +10,14 @@ from springtide.evaluation.protocols.queries import UserQueries
 from springtide.evaluation.protocols.training_state import state_of_slice
 from springtide.evaluation.splits.time_splits import walk_forward_splits
 from springtide.evaluation.variants import frozen_settings
+from springtide.model.manifest import VectorTrainingMode
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.model import Settings
 from springtide.state import LiveState
-from springtide.training.train import Mode, OnProgress, train
+from springtide.training.train import OnProgress, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ def compare_fine_tuning(
             continue  # Block 0 gives the model that the first fine-tuning starts from.
         queries = UserQueries(dataset.interactions, split, report)
         measurer = Measurer(dataset, split, queries, settings.ranking.item_groups)
-        results: dict[Mode, TrainingResult] = {}
-        ways: tuple[tuple[Mode, ModelArtifact | None], ...] = (("retrain", None), ("fine_tune", base))
+        results: dict[VectorTrainingMode, TrainingResult] = {}
+        ways: tuple[tuple[VectorTrainingMode, ModelArtifact | None], ...] = (("retrain", None), ("fine_tune", base))
         for mode, start in ways:
             started = time.monotonic()
             artifact = train(state, settings, plugins, mode=mode, base=start, on_progress=report)
