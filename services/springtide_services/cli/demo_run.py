@@ -15,7 +15,7 @@ from rich.progress import TaskID
 from rich.text import Text
 
 from springtide.errors import SpringtideError
-from springtide.evaluation.data.datasets import Dataset, fetch
+from springtide.evaluation.data import Dataset, fetch
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
 from springtide_services.addresses import LOOPBACK, free_port, join_address

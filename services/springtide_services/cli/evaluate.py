@@ -72,7 +72,7 @@ def evaluate(
 ) -> None:
     """Measure models and baselines, on public data sets or on your own events."""
     loaded = load_settings(settings)
-    from springtide.evaluation.data.event_tables import parse_columns
+    from springtide.evaluation.data import parse_columns
     from springtide.evaluation.plan import ModelChoice
     from springtide_services.evaluation.evaluate import Output, evaluate_and_show
     from springtide_services.evaluation.runs import SplitOptions

@@ -27,7 +27,7 @@ def tune(
 ) -> None:
     """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
     loaded = load_settings(settings)
-    from springtide.evaluation.data.event_tables import parse_columns
+    from springtide.evaluation.data import parse_columns
     from springtide_services.evaluation.tune import tune_and_write
 
     tune_and_write(

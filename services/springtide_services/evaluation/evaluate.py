@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 
 from springtide.errors import SettingsError, TrainingError
-from springtide.evaluation.data.datasets import Dataset, fetch
+from springtide.evaluation.data import Dataset, fetch
 from springtide.evaluation.measures.measurement import ALL, NEW, SEGMENTS
 from springtide.evaluation.plan import ModelChoice, model_name, plan_baselines, plan_sections
-from springtide.evaluation.protocols.prequential import FROZEN
+from springtide.evaluation.protocols import FROZEN
 from springtide.evaluation.results import Result, ResultsFile, RunKey
-from springtide.evaluation.splits.cuts import PREQUENTIAL
+from springtide.evaluation.splits import PREQUENTIAL
 from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.model import Settings
 from springtide_services.evaluation.exports import to_csv, to_json

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from springtide.evaluation.data.datasets import fetch
-from springtide.evaluation.protocols.fine_tuning import compare_fine_tuning
-from springtide.evaluation.protocols.months import MonthResults, measure_months
+from springtide.evaluation.data import fetch
+from springtide.evaluation.protocols import MonthResults, compare_fine_tuning, measure_months
 from springtide.evaluation.results import ResultsFile
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import Settings

@@ -2,15 +2,18 @@
 
 from rich.table import Table
 
-from springtide.evaluation.simulation.recovery import (
+from springtide.evaluation.simulation import (
+    EFFECTS,
     PROFILES,
     OracleComparison,
+    SimulatorSettings,
+    World,
     compare_with_oracle,
     measure_recovery,
     rows_of_items,
+    simulate,
     state_of_world,
 )
-from springtide.evaluation.simulation.simulator import EFFECTS, SimulatorSettings, World, simulate
 from springtide.evaluation.variants import with_weights_named
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import Settings

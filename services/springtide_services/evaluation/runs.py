@@ -9,10 +9,9 @@ from rich.progress import Progress
 from springtide.errors import SpringtideError, TrainingError
 from springtide.evaluation.measures.measurement import DetailedMeasurement
 from springtide.evaluation.plan import key_of_baseline, key_of_model
-from springtide.evaluation.protocols.prequential import FROZEN, NUM_QUESTIONS, Prequential
-from springtide.evaluation.protocols.train_test import TrainTestProtocol
+from springtide.evaluation.protocols import FROZEN, NUM_QUESTIONS, Prequential, TrainTestProtocol
 from springtide.evaluation.results import Result, ResultsFile, RunKey
-from springtide.evaluation.splits.cuts import GLOBAL, PREQUENTIAL, cut_at, cut_names
+from springtide.evaluation.splits import GLOBAL, PREQUENTIAL, cut_at, cut_names
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.training.loop import Progress as Stage

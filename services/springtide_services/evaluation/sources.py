@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from springtide.errors import DatasetError
-from springtide.evaluation.data.datasets import DATASETS, Dataset, fetch
-from springtide.evaluation.data.event_tables import read_interactions_file
+from springtide.evaluation.data import DATASETS, Dataset, fetch, read_interactions_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.table import Table
 
 from springtide.errors import SettingsError
-from springtide.evaluation.data.datasets import Dataset, fetch
+from springtide.evaluation.data import Dataset, fetch
 from springtide.evaluation.measures.measurement import ALL, NEW
 from springtide.evaluation.measures.significance import Comparison
 from springtide.evaluation.plan import key_of_model
-from springtide.evaluation.protocols.train_test import TrainTestProtocol
+from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.evaluation.tuning.objective import Trial, compare_trials, cut_for_tuning, score
 from springtide.evaluation.tuning.search_space import Dimension, in_words, search_space, with_values
 from springtide.evaluation.tuning.trials import TrialsFile

@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import Progress as Bars
 
 from springtide.errors import SettingsError, SpringtideError, TrainingError
-from springtide.evaluation.protocols.train_test import TrainTestProtocol
+from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.evaluation.tuning.objective import Trial, ndcg_of, score
 from springtide.evaluation.tuning.search_space import (
     LOSS,

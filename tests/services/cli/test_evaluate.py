@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from springtide.evaluation.data.datasets import DATASETS
+from springtide.evaluation.data import DATASETS
 from springtide.evaluation.plan import ModelChoice
-from springtide.evaluation.splits.cuts import SPLITS
+from springtide.evaluation.splits import SPLITS
 from springtide.settings.model import Settings
 from springtide_services.cli.app import app
 from springtide_services.cli.evaluate import SplitName

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from springtide.evaluation.data.datasets import Dataset
+from springtide.evaluation.data import Dataset
 from springtide.settings.model import Settings
 from springtide.testing import even_odd_events, interactions_of
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from springtide.errors import DatasetError, SettingsError, TrainingError, UnknownPartError
-from springtide.evaluation.data.datasets import Dataset
+from springtide.evaluation.data import Dataset
 from springtide.evaluation.measures.measurement import DetailedMeasurement
 from springtide.evaluation.plan import ModelChoice, plan_baselines
-from springtide.evaluation.protocols.train_test import TrainTestProtocol
+from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.testing import quick_settings

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from springtide.errors import SettingsError, TrainingError
-from springtide.evaluation.data.datasets import Dataset
+from springtide.evaluation.data import Dataset
 from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.evaluation.protocols import train_test as train_test_module
-from springtide.evaluation.protocols.train_test import TrainTestProtocol
-from springtide.evaluation.splits.time_splits import global_time_split
+from springtide.evaluation.splits import global_time_split
 from springtide.evaluation.tuning.search_space import search_space, with_values
 from springtide.evaluation.tuning.trials import TrialsFile
 from springtide.model.registry import ModelArtifact

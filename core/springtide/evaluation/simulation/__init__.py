@@ -1,1 +1,27 @@
-"""A simulated market whose truth is known, and how much of it a model recovers."""
+"""A simulated market with known ground truth, and how much of it a model recovers."""
+
+from springtide.evaluation.simulation.recovery import (
+    PROFILES,
+    OracleComparison,
+    Recovery,
+    compare_with_oracle,
+    measure_recovery,
+    rows_of_items,
+    state_of_world,
+)
+from springtide.evaluation.simulation.simulator import EFFECTS, START_MS, SimulatorSettings, World, simulate
+
+__all__ = [
+    "EFFECTS",
+    "PROFILES",
+    "START_MS",
+    "OracleComparison",
+    "Recovery",
+    "SimulatorSettings",
+    "World",
+    "compare_with_oracle",
+    "measure_recovery",
+    "rows_of_items",
+    "simulate",
+    "state_of_world",
+]

@@ -1,1 +1,37 @@
 """How a data set is split in time."""
+
+from springtide.evaluation.splits.cuts import (
+    GLOBAL,
+    LEAVE_ONE_OUT,
+    PREQUENTIAL,
+    SPLITS,
+    WALK_FORWARD,
+    cut_at,
+    cut_names,
+)
+from springtide.evaluation.splits.month_cut import cut_at_month
+from springtide.evaluation.splits.time_splits import (
+    Split,
+    cold_items,
+    cold_users,
+    global_time_split,
+    leave_one_out,
+    walk_forward_splits,
+)
+
+__all__ = [
+    "GLOBAL",
+    "LEAVE_ONE_OUT",
+    "PREQUENTIAL",
+    "SPLITS",
+    "WALK_FORWARD",
+    "Split",
+    "cold_items",
+    "cold_users",
+    "cut_at",
+    "cut_at_month",
+    "cut_names",
+    "global_time_split",
+    "leave_one_out",
+    "walk_forward_splits",
+]
