@@ -24,7 +24,13 @@ from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock import HOLDER_FILE
 from springtide.checkpoint.lock_holder import LockHolder
-from springtide.errors import CheckpointLockedError, CheckpointLockLostError, OffsetsLostError, SettingsError
+from springtide.errors import (
+    CheckpointError,
+    CheckpointLockedError,
+    CheckpointLockLostError,
+    OffsetsLostError,
+    SettingsError,
+)
 from springtide.model.registry import ModelStore
 from springtide.ranking.ranker import FAMILIARITY
 from springtide.settings.model import PartSettings, Settings
@@ -32,6 +38,7 @@ from springtide.state import LiveState, StreamPosition
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.addresses import free_port
+from springtide_services.cli.checkpoint_tables import use_checkpoint
 from springtide_services.exit_codes import EXIT_REFUSED
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.recommender_service import RecommenderService
@@ -534,6 +541,30 @@ def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
     assert checkpoint is not None
     assert checkpoint.num_events == len(diagonal_stream)
     assert waits_for_lock(settings) == []
+
+
+def test_a_damaged_newest_checkpoint_ends_the_server_until_an_older_one_is_used(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, diagonal_stream: list[events_pb2.Event]
+) -> None:
+    async def read(events: Sequence[events_pb2.Event]) -> int:
+        position = publish(settings, events)
+        async with run_server(settings) as running:
+            await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+            status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+            return int(status.num_edges["user:purchase:item"])
+
+    assert asyncio.run(read(diagonal_stream)) == len(diagonal_stream)
+    assert asyncio.run(read([make_purchase("u1", "i2")])) == len(diagonal_stream) + 1
+    store = CheckpointStore(settings.checkpoint.url)
+    older = store.names()[-1]
+    newest_segment = max((Path(settings.checkpoint.url) / "segments").glob("*edges*"))
+    newest_segment.write_bytes(b"damaged")
+
+    with pytest.raises(CheckpointError, match=r"damaged: .*`springtide checkpoints use NAME`"):
+        asyncio.run(run_until_it_fails(settings))
+    use_checkpoint(settings, older, confirm=lambda _: True)
+
+    assert asyncio.run(read([make_purchase("u1", "i4")])) == len(diagonal_stream) + 2
 
 
 def test_an_item_is_explained_as_it_was_ranked(

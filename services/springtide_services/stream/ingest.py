@@ -101,9 +101,9 @@ class IngestLoop:
 
     def status(self) -> IngestStatus:
         """Return the status; from any thread."""
-        position, last = self._state.position, self._checkpointer.last
+        last = self._checkpointer.last
         return IngestStatus(
-            next_offsets={} if position is None else dict(position.next_offsets),
+            next_offsets=dict(self._state.next_offsets),
             lag_events=-1 if self._lag is None else self._lag,
             is_connected=self._is_connected,
             dead_letters=dict(self._dead_letters),

@@ -1,6 +1,7 @@
 """One process at a time may write to a checkpoint URL; a killed one is replaced, a living one is named."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -321,6 +322,18 @@ def test_a_heartbeat_that_fails_is_logged_once_and_tried_again(tmp_path: Path, m
         lock.release()
 
     assert [(entry["event"], entry["error"]) for entry in logs] == [("checkpoint_lock_heartbeat_failed", "disk full")]
+
+
+def test_a_folder_without_flock_is_locked_by_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    lock = CheckpointLock(str(tmp_path), QUICK)
+    lock.acquire()
+    with pytest.raises(CheckpointLockedError, match=rf"pid {os.getpid()}"):
+        CheckpointLock(str(tmp_path), QUICK).acquire()
+    lock.release()
 
 
 def test_a_folder_that_was_removed_is_a_lock_that_was_lost(tmp_path: Path) -> None:
