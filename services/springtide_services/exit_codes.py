@@ -1,5 +1,5 @@
-"""Exit codes of our processes, which a supervisor reads."""
+"""Exit codes of our processes; a supervisor starts a process again, except after ``EXIT_REFUSED``."""
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
-"""What was asked for cannot be: starting again would not help."""
+"""The settings, a plugin or an argument is wrong: the same command would fail again."""

@@ -1,19 +1,19 @@
-"""What people see: consoles and progress bars."""
+"""Output for people: consoles and progress bars."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-_WIDTH_OF_A_PIPE = 160  # Columns, when nobody looks: wide enough that nothing is folded.
+_PIPE_WIDTH = 160  # Columns, if the output is no terminal: wide enough that nothing is wrapped.
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that folds nothing when its output goes into a pipe."""
+    """Return a console, which wraps no lines when its output goes into a pipe."""
     terminal = Console(stderr=stderr, highlight=False)
-    return terminal if terminal.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH_OF_A_PIPE)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, highlight=False, width=_PIPE_WIDTH)
 
 
 def progress(on: Console) -> Progress:
-    """Return a progress display: a bar with counts where the total is known, the time so far always."""
+    """Return a progress display: the elapsed time, and a bar with counts where the total is known."""
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description:<26}"),
@@ -26,11 +26,11 @@ def progress(on: Console) -> Progress:
 
 
 class StageBars:
-    """One bar for each stage of something that goes through stages whose names are not known beforehand.
+    """One progress bar for each stage of a task whose stages are not known beforehand.
 
     Args:
-        bars: Where they are shown.
-        heading: Before each stage's name.
+        bars: The display that shows the bars.
+        heading: Text before each stage's name.
     """
 
     def __init__(self, bars: Progress, heading: str = "") -> None:
@@ -41,14 +41,14 @@ class StageBars:
         self._shown: list[TaskID] = []
 
     def show(self, stage: str, done: int = 0, total: int = 0, loss: float | None = None, note: str = "") -> None:
-        """Show how far a stage is; a new name ends the stage before.
+        """Show the progress of a stage; a new name ends the stage before it.
 
         Args:
-            stage: Its name.
-            done: How much is done.
-            total: How much there is, 0 if that is not known.
-            loss: The latest loss, if there is one.
-            note: Beside the bar.
+            stage: Name of the stage.
+            done: Number of steps done.
+            total: Number of steps in all, 0 if it is not known.
+            loss: The latest loss, if there is one; it takes the place of the note.
+            note: Text beside the bar.
         """
         if self._task is None or stage != self._stage:
             self.finish()
@@ -68,7 +68,7 @@ class StageBars:
         self._task = None
 
     def clear(self) -> None:
-        """Take all stages away, so that others can follow."""
+        """Remove all bars, so that the stages of another task can follow."""
         for task in self._shown:
             self._bars.remove_task(task)
         self._shown.clear()

@@ -19,6 +19,9 @@ STOP_SIGNALS = tuple(
 STOP_BUDGET_S = 20.0
 """How long a process may take to end, in seconds: a server writes its last checkpoint in this time."""
 
+UNTIL_STDIN_CLOSES = "--until-stdin-closes"
+"""The hidden option with which a supervisor starts our commands: they then call ``end_with_parent``."""
+
 
 def exit_on_signals() -> None:
     """End the process at once, with exit code 0, when a stop signal comes; for the main thread.

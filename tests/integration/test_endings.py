@@ -1,5 +1,6 @@
 """What runs until it is stopped ends in order, with exit code 0: on each stop signal, and when its parent dies."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from springtide.checkpoint.lock import HOLDER_FILE, LockTiming
+from springtide.checkpoint.lock_holder import LockHolder
+from springtide.clock import wall_ms
 from springtide.settings.model import KafkaSettings
 from springtide_services.addresses import free_port
 from springtide_services.local.supervisor import Child, ChildFailedError, Supervisor
@@ -140,6 +144,22 @@ def test_command_under_nohup_outlives_its_terminal(start: Callable[..., Command]
     assert command.process.poll() is None
     command.process.terminate()
     assert_ended_in_order(command)
+
+
+def test_server_that_waits_for_the_checkpoint_lock_ends_at_once(
+    start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path
+) -> None:
+    elsewhere = dataclasses.replace(LockHolder.this_process("token", wall_ms()), host="another-machine")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / HOLDER_FILE).write_bytes(elsewhere.to_json(heartbeat_ms=wall_ms()))
+    url = str(tmp_path / "checkpoints")
+    command = start("serve", SPRINGTIDE_CHECKPOINT__URL=url, **variables_of(fresh_kafka()))
+    command.until(lambda: "waiting_for_checkpoint_lock" in command.output())
+    started_s = time.monotonic()
+    command.process.terminate()
+
+    assert_ended_in_order(command)
+    assert time.monotonic() - started_s < LockTiming().stale_s / 2
 
 
 def test_server_that_lacks_a_plugin_is_refused_and_not_started_again(tmp_path: Path) -> None:

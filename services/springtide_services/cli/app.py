@@ -1,4 +1,4 @@
-"""The command line: it collects the commands, each of which imports what it needs when it runs."""
+"""The command line: all commands, collected. Each one imports what is slow to import only when it runs."""
 
 import sys
 
@@ -19,6 +19,7 @@ from springtide_services.cli.train import train
 from springtide_services.cli.tune import tune
 from springtide_services.cli.up import broker, up
 from springtide_services.exit_codes import EXIT_FAILED, EXIT_REFUSED
+from springtide_services.termination import UNTIL_STDIN_CLOSES
 
 _REFUSALS = (SettingsError, PluginError, CheckpointLockedError)  # Starting again would not help.
 
@@ -37,9 +38,11 @@ app.add_typer(config.app, name="config")
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line, not a traceback."""
+    """Run the command line; a SpringtideError is printed as one line, without a traceback."""
     try:
         app(standalone_mode=True)
     except SpringtideError as error:
-        typer.echo(f"springtide: {error}", err=True)
+        # Under `springtide up`, server and trainer write to one terminal.
+        name = f"springtide {sys.argv[1]}" if UNTIL_STDIN_CLOSES in sys.argv else "springtide"
+        typer.echo(f"{name}: {error}", err=True)
         sys.exit(EXIT_REFUSED if isinstance(error, _REFUSALS) else EXIT_FAILED)

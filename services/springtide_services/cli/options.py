@@ -1,4 +1,4 @@
-"""What the commands share: options, exit codes, and how the settings are loaded."""
+"""Options that several commands have, and how commands load the settings."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from springtide.errors import SettingsError
+from springtide_services.termination import UNTIL_STDIN_CLOSES
 
 if TYPE_CHECKING:
     from springtide.settings.model import Settings
 
 SettingsPath = Annotated[
     Path | None,
-    typer.Option("--settings", help="Settings file; else SPRINGTIDE_SETTINGS, else springtide.toml.", metavar="PATH"),
+    typer.Option(
+        "--settings", help="Settings file; by default SPRINGTIDE_SETTINGS or springtide.toml.", metavar="PATH"
+    ),
 ]
-Address = Annotated[str, typer.Option(help="Server to ask, host:port; that of the settings if empty.")]
-UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)]
+Address = Annotated[str, typer.Option(help="Server to ask, host:port; by default that of the settings.")]
+UntilStdinCloses = Annotated[bool, typer.Option(UNTIL_STDIN_CLOSES, hidden=True)]
 
 
 class DatasetName(StrEnum):
@@ -38,7 +41,7 @@ def load_settings_with_kafka(path: Path | None) -> "Settings":
     """Load the settings, which must name a broker.
 
     Raises:
-        SettingsError: If they name none, or cannot be loaded.
+        SettingsError: If they name no broker, or cannot be loaded.
     """
     settings = load_settings(path)
     if not settings.kafka.bootstrap_servers:
@@ -50,7 +53,7 @@ def load_settings_with_kafka(path: Path | None) -> "Settings":
 
 
 def server_address(path: Path | None) -> str:
-    """Return where the server of the settings listens, as host:port."""
+    """Return the address of the server of the settings, as ``host:port`` or ``[IPv6]:port``."""
     from springtide_services.addresses import join_address
 
     server = load_settings(path).server

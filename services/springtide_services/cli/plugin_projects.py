@@ -1,4 +1,4 @@
-"""The `plugins new` and `plugins check` commands, for those who write plugins."""
+"""How `plugins new` writes a project, and `plugins check` checks a plugin."""
 
 import importlib.util
 import keyword
@@ -29,19 +29,19 @@ _SETTINGS: Mapping[str, str] = {
     "context weight": "[ranking.context_weights]\nmy_part = {}",
     "baseline": "[gate.baselines]\nmy_part = {}",
 }
-"""How settings choose a part of each kind."""
+"""TOML that chooses a part, by kind."""
 
 
 def new_plugin(name: str, kind: str, parent: Path) -> None:
-    """Write a project with one part, its test and a README, and say what to do with it.
+    """Write a project with one part, its tests and a README, and print the next steps.
 
     Args:
-        name: Of the project and of the part; ``my-part`` and ``my_part`` are the same.
-        kind: Of the part, one of ``KINDS``.
-        parent: Folder in which the project's own is made.
+        name: Name of the project and of the part; ``my-part`` and ``my_part`` are the same.
+        kind: Kind of the part, one of ``KINDS``.
+        parent: Folder in which the project's folder is created.
 
     Raises:
-        PluginError: If the name cannot be used, or a folder of that name is there.
+        PluginError: If the name cannot be used, or a folder of that name exists.
     """
     module = module_name_of(name)
     _refuse_taken_name(module, kind)
@@ -57,9 +57,9 @@ def new_plugin(name: str, kind: str, parent: Path) -> None:
     shown.print(f"The {kind} {module} is in {folder}. What to do next:\n", markup=False)
     steps = {
         f"cd {folder}": "",
-        "pip install -e .[dev]": "Springtide finds it then: springtide plugins list",
-        "pytest": "its tests pass as they are",
-        f"springtide plugins check {module}": f"each thing that every {kind} must do",
+        "pip install -e .[dev]": "then Springtide finds it: springtide plugins list",
+        "pytest": "its tests pass",
+        f"springtide plugins check {module}": f"the checks that every {kind} must pass",
     }
     width = max(map(len, steps))
     for step, reason in steps.items():
@@ -70,7 +70,7 @@ def module_name_of(name: str) -> str:
     """Return the module's name.
 
     Raises:
-        PluginError: If it cannot be one.
+        PluginError: If no module can have that name.
     """
     module = re.sub(r"[-\s]+", "_", name.strip()).lower()
     if not _NAME.fullmatch(module) or keyword.iskeyword(module):
@@ -81,12 +81,12 @@ def module_name_of(name: str) -> str:
 def project_files(module: str, kind: str) -> dict[str, str]:
     """Return the text of each file of a project, by its path."""
     template = resources.files(_TEMPLATE)
-    of_kind = kind.replace(" ", "_")
+    stem = kind.replace(" ", "_")
     files = {
         "pyproject.toml": "pyproject.toml.in",
         "README.md": "README.md.in",
-        f"src/{module}/__init__.py": f"{of_kind}.py",
-        f"tests/test_{module}.py": f"test_{of_kind}.py",
+        f"src/{module}/__init__.py": f"{stem}.py",
+        f"tests/test_{module}.py": f"test_{stem}.py",
     }
     names = {
         "SETTINGS": _SETTINGS[kind],
@@ -95,29 +95,29 @@ def project_files(module: str, kind: str) -> dict[str, str]:
         "my-part": module.replace("_", "-"),
         "MyPart": "".join(word.capitalize() for word in module.split("_")),
     }
-    found = {}
+    texts = {}
     for path, source in files.items():
         text = template.joinpath(source).read_text(encoding="utf-8")
-        for name, own in names.items():
-            text = text.replace(name, own)
-        found[path] = text
-    return found
+        for placeholder, name in names.items():
+            text = text.replace(placeholder, name)
+        texts[path] = text
+    return texts
 
 
 def check_plugin(source: str) -> bool:
-    """Check every part of a plugin, and print what each check found.
+    """Run the checks on every part of a plugin, and print the result of each.
 
     Args:
-        source: Name of its module, or path of its file.
+        source: Name of the plugin's module, or path of its file.
 
     Returns:
-        Whether all of them do what they must.
+        Whether all checks have passed.
 
     Raises:
-        PluginError: If it cannot be loaded, or offers nothing.
+        PluginError: If the plugin cannot be loaded, or offers no part.
     """
     if "" not in sys.path:
-        sys.path.insert(0, "")  # As `python -m` has it: a module of this folder is found.
+        sys.path.insert(0, "")  # As with `python -m`: modules of the working directory are found.
     plugins = load_beside_installed(source)
     parts = [part for part in plugins.parts if part.plugin == source]
     if not parts:
@@ -125,20 +125,20 @@ def check_plugin(source: str) -> bool:
     shown = console()
     num_checks, num_failed = 0, 0
     for part in parts:
-        of_part, failed = _check_part(part, plugins, shown)
-        num_checks, num_failed = num_checks + of_part, num_failed + failed
-    of_parts = f"{num_checks} checks of {len(parts)} part{'s' if len(parts) > 1 else ''}"
-    shown.print(f"{of_parts}: " + (f"[red]{num_failed} failed[/]" if num_failed else "[green]all passed[/]"))
+        num_of_part, num_failed_of_part = _check_part(part, plugins, shown)
+        num_checks, num_failed = num_checks + num_of_part, num_failed + num_failed_of_part
+    counted = f"{num_checks} checks of {len(parts)} part{'s' if len(parts) > 1 else ''}"
+    shown.print(f"{counted}: " + (f"[red]{num_failed} failed[/]" if num_failed else "[green]all passed[/]"))
     return num_failed == 0
 
 
 def _check_part(part: Part, plugins: Plugins, shown: Console) -> tuple[int, int]:
-    """Print what the checks of a part found, and return how many there were, and how many failed."""
+    """Print the results of a part's checks; return the number of checks and the number of failures."""
     shown.print(Text(f"{part.kind} {part.name}", style="bold"))
     try:
         results = run_checks(part.kind, PartSettings(name=part.name), plugins)
     except SpringtideError as error:
-        _print_failure(shown, "it can be made", "", str(error))
+        _print_failure(shown, "it can be created", "", str(error))
         return 1, 1
     for result in results:
         if result.has_passed:
@@ -155,9 +155,9 @@ def _print_failure(shown: Console, name: str, reason: str, finding: str) -> None
 
 
 def _refuse_taken_name(module: str, kind: str) -> None:
-    """Refuse a name that a module here has, or a part of the kind: both would be found first."""
+    """Refuse the name of an installed module, or of an existing part of the kind: it would be found first."""
     if importlib.util.find_spec(module) is not None:
-        raise PluginError(f"wanted a name that no module has, got {module!r}, which can be imported here already")
+        raise PluginError(f"wanted a name that no module has, got {module!r}, which can already be imported here")
     for part in load_plugins(PluginSettings(on_error="skip")).parts:
         if (part.kind, part.name) == (kind, module):
             raise PluginError(f"wanted a name that no {kind} has, got {module!r}, which {part.origin} offers")

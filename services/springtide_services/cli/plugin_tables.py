@@ -17,20 +17,20 @@ from springtide_services.terminal import console
 
 
 def show_plugins(settings: Settings, *, as_json: bool = False) -> bool:
-    """Print the parts that plugins offer, by kind, each with its options; and last, the plugins that failed.
+    """Print the parts that plugins offer, by kind, each with its options; then the plugins that failed to load.
 
     Args:
-        settings: Which plugins there are beside those installed.
+        settings: The plugins in addition to the installed ones.
         as_json: Print JSON: ``{"parts": [{"kind", "name", "summary", "origin", "plugin", "options"}], "failures"}``.
 
     Returns:
-        Whether a server would start with them: none failed, or those that fail are to be left out.
+        Whether a server would start: no plugin failed, or ``plugins.on_error`` is ``skip``.
     """
-    # Here those that fail are left out in any case: who looks wants to see them, and all the others.
+    # Failed plugins never end this command: it shows them beside all others.
     plugins = load_plugins(settings.plugins.model_copy(update={"on_error": "skip"}))
     parts = sorted(plugins.parts, key=lambda part: (list(KINDS).index(part.kind), part.name))
     if as_json:
-        print(_plugins_as_json(parts, plugins.failures))  # noqa: T201  # for a program: no console's folding
+        print(_plugins_as_json(parts, plugins.failures))  # noqa: T201  # For programs: no wrapping by a console.
     else:
         console().print(_parts_table(parts))
         for failure in plugins.failures:
@@ -43,9 +43,9 @@ def _parts_table(parts: Sequence[Part]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column()
     table.add_column(no_wrap=True, style="dim")
-    for kind, of_kind in itertools.groupby(parts, key=lambda part: part.kind):
+    for kind, group in itertools.groupby(parts, key=lambda part: part.kind):
         table.add_row(f"[bold]{kind}[/]")
-        for part in of_kind:
+        for part in group:
             described = Text(part.summary)
             for before, option in zip(itertools.chain("\n", itertools.repeat(", ")), part.options, strict=False):
                 described.append(before)
@@ -56,9 +56,9 @@ def _parts_table(parts: Sequence[Part]) -> Table:
 
 
 def _bounds(option: Option) -> str:
-    """Return, in brackets, what an option may be beside what its default shows."""
-    tells_type = option.type.startswith("'") or (option.default is None and not option.range)
-    if tells_type:
+    """Return, in brackets, what the default does not show: the type, the range, whether it may be none."""
+    shows_type = option.type.startswith("'") or (option.default is None and not option.range)
+    if shows_type:
         said = ", ".join(filter(None, (option.type, option.range)))
     else:
         said = " or ".join(filter(None, (option.range, NONE if option.may_be_none else "")))

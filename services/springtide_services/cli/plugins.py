@@ -1,4 +1,4 @@
-"""The `plugins` commands: what plugins offer; begin one, and check it."""
+"""The `plugins` commands: list what plugins offer, start a new plugin, check one."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,7 @@ from springtide_services.exit_codes import EXIT_FAILED, EXIT_REFUSED
 
 
 class PartKind(StrEnum):
-    """The kinds of parts that a plugin may offer."""
+    """The kinds of parts that a plugin can offer."""
 
     ENCODER = "encoder"
     AGGREGATOR = "aggregator"
@@ -22,7 +22,7 @@ class PartKind(StrEnum):
     BASELINE = "baseline"
 
 
-app = typer.Typer(help="See what plugins offer; begin one, and check it.", no_args_is_help=True)
+app = typer.Typer(help="List what plugins offer, start a new plugin, check one.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -30,7 +30,7 @@ def plugins_list(
     settings: SettingsPath = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the parts that plugins offer: what each is, where it comes from, its options; then what failed."""
+    """List the parts that plugins offer, with origin and options; then the plugins that failed to load."""
     from springtide_services.cli.plugin_tables import show_plugins
 
     if not show_plugins(load_settings(settings), as_json=json):
@@ -39,11 +39,11 @@ def plugins_list(
 
 @app.command("new")
 def plugins_new(
-    name: Annotated[str, typer.Argument(help="Of the project and of the part, such as my-encoder.")],
-    kind: Annotated[PartKind, typer.Option(help="What kind of part.")] = PartKind.ENCODER,
-    path: Annotated[Path, typer.Option(help="Folder in which the project's own is made.", metavar="DIR")] = Path(),
+    name: Annotated[str, typer.Argument(help="Name of the project and of the part, such as my-encoder.")],
+    kind: Annotated[PartKind, typer.Option(help="Kind of the part.")] = PartKind.ENCODER,
+    path: Annotated[Path, typer.Option(help="Folder that gets the project's folder.", metavar="DIR")] = Path(),
 ) -> None:
-    """Write a small project with one part, its test and a README; the tests pass as written."""
+    """Write a small project: one part, its tests, which pass, and a README."""
     from springtide_services.cli.plugin_projects import new_plugin
 
     new_plugin(name, kind.value.replace("-", " "), path)
@@ -51,9 +51,9 @@ def plugins_new(
 
 @app.command("check")
 def plugins_check(
-    module: Annotated[str, typer.Argument(help="Name of a plugin's module, or path of its .py file.")],
+    module: Annotated[str, typer.Argument(help="Name of the plugin's module, or path of its .py file.")],
 ) -> None:
-    """Check that each part of a plugin does what every part of its kind must do."""
+    """Run the checks that every part of a kind must pass, on each part of a plugin."""
     from springtide_services.cli.plugin_projects import check_plugin
 
     if not check_plugin(module):

@@ -1,4 +1,4 @@
-"""The `publish` command: the events of a file, into Kafka."""
+"""The `publish` command: sends the events of a file to Kafka."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def publish(
-    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
+    file: Annotated[Path, typer.Argument(help="File of events: JSON lines, CSV or Parquet.")],
     settings: SettingsPath = None,
 ) -> None:
     """Publish the events of a file to Kafka."""
@@ -21,15 +21,15 @@ def publish(
 
 
 def publish_file(settings: "Settings", path: Path) -> None:
-    """Publish the events of a file in its order, and print how many there were.
+    """Publish the events of a file in its order, and print their number.
 
     Args:
-        settings: Names the broker and the topic, which is made if it is missing.
+        settings: The broker and the topic, which is created if it is missing.
         path: JSON lines, CSV or Parquet.
 
     Raises:
-        EventFileError: If something in the file cannot be read; the events before it have been published.
-        BrokerError: If no broker answers, or it does not take an event.
+        EventFileError: If a line or row cannot be read; the events before it have been published.
+        BrokerError: If no broker answers, or it refuses an event.
     """
     from springtide_services.stream.event_files import EventFile
     from springtide_services.stream.producer import EventPublisher

@@ -1,4 +1,4 @@
-"""The embedded broker: a Kafka-compatible process for laptops and tests, which forgets all on exit."""
+"""The embedded broker: a Kafka-compatible process for laptops and tests, which forgets everything when it stops."""
 
 import contextlib
 import os
@@ -14,23 +14,23 @@ from springtide.clock import Deadline
 from springtide.errors import BrokerError
 from springtide_services.addresses import LOOPBACK, free_port, join_address
 
-_START_BUDGET_S = 15.0  # It starts in 0.1 s; a machine under load may need a hundred times that.
+_START_BUDGET_S = 15.0  # It starts in 0.1 s; a busy machine may need a hundred times as long.
 _STOP_BUDGET_S = 3.0
-_PORT_ATTEMPTS = 5  # Between finding a free port and binding it, somebody else may take it.
+_PORT_ATTEMPTS = 5  # Between finding a free port and binding it, another process may take it.
 
-# The shell becomes the broker (exec keeps its pid) and leaves a watcher behind that reads our end of a pipe. If this
-# process dies, however it dies, the pipe ends without a line and the watcher kills the broker; stop() sends a line.
+# The shell starts a watcher, which reads from our pipe, and then becomes the broker (exec keeps its pid). When this
+# process dies in any way, the pipe closes without a line, and the watcher kills the broker. stop() sends a line.
 _DIES_WITH_ITS_PARENT = 'exec 3<&0; { read -r _ <&3 || kill -9 $$; } & exec "$@" </dev/null 3<&-'
 
 
 class EmbeddedBroker:
-    """A Kafka-compatible broker (Tansu) in a process of its own, on the loopback interface.
+    """A Kafka-compatible broker (Tansu) in its own process, on the loopback interface.
 
-    It keeps everything in memory: topics, events and offsets are gone when it stops. Its process is in a session of its
-    own, so that Ctrl-C reaches the services first, and it is killed when the process that started it dies.
+    It keeps everything in memory: topics, events and offsets are gone when it stops. Its process has its own session,
+    so that Ctrl-C does not reach it before the services. It is killed when the process that started it dies.
 
     Args:
-        port: The port to bind; a free one if None.
+        port: Port to listen on; a free one if None.
 
     Raises:
         BrokerError: On ``start``, if the extra is not installed or the broker does not come up.
@@ -44,7 +44,7 @@ class EmbeddedBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where clients connect, such as ``127.0.0.1:34567``."""
+        """Address for clients, such as ``127.0.0.1:34567``."""
         if self._port is None:
             raise BrokerError("the embedded broker has no address yet: wanted start() to be called first")
         return join_address(LOOPBACK, self._port)
@@ -57,11 +57,11 @@ class EmbeddedBroker:
         return self._process.pid
 
     def start(self) -> Self:
-        """Start the broker and return once it takes connections."""
+        """Start the broker, and return once it accepts connections."""
         if self._process is not None:
-            raise BrokerError(f"the embedded broker runs already, on {self.bootstrap_servers}")
+            raise BrokerError(f"the embedded broker is already running, on {self.bootstrap_servers}")
         binary = _locate_binary()
-        # An empty folder: the broker reads a `.env` where it stands.
+        # An empty folder: the broker reads the file `.env` of its working directory.
         self._folder = tempfile.TemporaryDirectory(prefix="springtide-broker-")
         attempts = 1 if self._wanted_port is not None else _PORT_ATTEMPTS
         for attempt in range(1, attempts + 1):
@@ -78,17 +78,17 @@ class EmbeddedBroker:
         return self
 
     def check(self) -> None:
-        """Raise BrokerError, with what it last said, if the broker has died."""
+        """Raise BrokerError, with the broker's last output, if it has died."""
         if self._process is None:
-            raise BrokerError("the embedded broker does not run")
+            raise BrokerError("the embedded broker is not running")
         code = self._process.poll()
         if code is not None:
             raise BrokerError(
-                f"the embedded broker has died with exit code {code}: {self._last_words() or 'no output'}"
+                f"the embedded broker has died with exit code {code}: {self._last_output() or 'no output'}"
             )
 
     def stop(self) -> None:
-        """Stop the broker; what it held is gone."""
+        """Stop the broker; everything that it held is gone."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -117,7 +117,7 @@ class EmbeddedBroker:
         url = f"tcp://{join_address(LOOPBACK, port)}"
         command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url]
         command += ["--storage-engine", "memory://tansu/"]
-        # Its flags can be given by the environment too (CERT, SCHEMA_REGISTRY, ...): it gets none of ours.
+        # It also reads flags from the environment (CERT, SCHEMA_REGISTRY, ...), so it gets none of our variables.
         environment = {"PATH": os.environ.get("PATH", os.defpath), "RUST_LOG": "error"}
         with (folder / "broker.log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -133,13 +133,13 @@ class EmbeddedBroker:
         while not deadline.is_over():
             self.check()
             with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1.0):
-                time.sleep(0.02)  # If a stranger answered on this port, our child has failed to bind it and is going.
+                time.sleep(0.02)  # If another process answered on this port, ours could not bind it, and is ending.
                 self.check()
                 return
             time.sleep(0.01)
         raise BrokerError(f"the embedded broker did not answer on {url} within {_START_BUDGET_S:.0f} s")
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         if self._folder is None:
             return ""
         log = Path(self._folder.name) / "broker.log"

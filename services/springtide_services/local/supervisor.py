@@ -15,7 +15,7 @@ import structlog
 
 from springtide.errors import SpringtideError
 from springtide_services.exit_codes import EXIT_REFUSED
-from springtide_services.termination import STOP_BUDGET_S
+from springtide_services.termination import STOP_BUDGET_S, UNTIL_STDIN_CLOSES
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -97,7 +97,7 @@ class Child:
 
 def command(arguments: Sequence[str]) -> list[str]:
     """Return the command line of a child."""
-    return [sys.executable, "-m", "springtide_services.cli", *arguments, "--until-stdin-closes"]
+    return [sys.executable, "-m", "springtide_services.cli", *arguments, UNTIL_STDIN_CLOSES]
 
 
 class Supervisor:

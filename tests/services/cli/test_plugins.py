@@ -153,7 +153,7 @@ def test_name_that_no_module_can_have_is_refused(name: str) -> None:
 
 def test_name_of_a_module_that_is_here_is_refused() -> None:
     assert (
-        refusal_of("new", "json") == "wanted a name that no module has, got 'json', which can be imported here already"
+        refusal_of("new", "json") == "wanted a name that no module has, got 'json', which can already be imported here"
     )
 
 
@@ -179,7 +179,7 @@ def test_check_tells_what_was_wanted_and_what_came_and_fails() -> None:
     assert checked.exit_code == 1
     assert "  ✓ the loss is one finite number\n" in checked.stdout
     failed = checked.stdout.partition("  ✗ the loss falls as positives rise above negatives\n")[2].splitlines()
-    assert failed[0] == "      That is what it is for; where it looks at ratings, as cosines come near them."
+    assert failed[0] == "      That is its purpose; a loss of ratings falls as cosines come near the ratings."
     assert failed[1].startswith("      wanted a loss that falls at cosines of -0.9, 0 and 0.9, got -")
     assert checked.stdout.splitlines()[-1] == "9 checks of 1 part: 2 failed"
 
@@ -197,7 +197,7 @@ def test_part_that_cannot_be_made_with_its_defaults_fails() -> None:
     checked = run("check", "gusty.py")
 
     assert checked.exit_code == 1
-    assert "  ✗ it can be made\n      loss 'gust': no wind\n" in checked.stdout
+    assert "  ✗ it can be created\n      loss 'gust': no wind\n" in checked.stdout
 
 
 def test_plugin_that_offers_nothing_is_refused() -> None:

@@ -48,7 +48,9 @@ def test_child_that_is_refused_is_not_restarted_and_the_error_shows_the_end_of_i
     with Supervisor(restarts=True) as supervisor:
         supervisor.add(child_of(tmp_path, "serve", "--settings", str(settings)))
 
-        with pytest.raises(ChildFailedError, match=r"the server ended with exit code 2[\s\S]*did you mean kafka"):
+        with pytest.raises(
+            ChildFailedError, match=r"the server ended with exit code 2\n  springtide serve: .*did you mean kafka"
+        ):
             eventually(lambda: _check(supervisor))
 
 

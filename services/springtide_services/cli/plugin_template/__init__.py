@@ -1,1 +1,1 @@
-"""What ``springtide plugins new`` writes: a part of each kind with its test, under names that are then replaced."""
+"""Templates of ``springtide plugins new``: a part of each kind with its test; its placeholder names are replaced."""

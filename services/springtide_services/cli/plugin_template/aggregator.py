@@ -15,7 +15,7 @@ class MyPart(Aggregation):  # type: ignore[misc]  # PyG carries no types
     """A smooth maximum of the messages: ``t · log(mean(exp(message / t)))``, in each dimension.
 
     Args:
-        temperature: ``t``; near 0 it is the maximum, and far above the messages it is the mean.
+        temperature: ``t``; near 0, the result is the maximum; far above the messages, it is the mean.
     """
 
     def __init__(self, temperature: PositiveFloat = 1.0) -> None:
@@ -30,10 +30,10 @@ class MyPart(Aggregation):  # type: ignore[misc]  # PyG carries no types
         dim_size: int | None = None,
         dim: int = -2,
     ) -> Tensor:
-        """Reduce messages ``x`` ``[num_edges, d]`` to one for each target ``[num_targets, d]``; 0 where none came."""
+        """Reduce messages ``x`` ``[num_edges, d]`` to one per target ``[num_targets, d]``; 0 where none came."""
         greatest = self.reduce(x, index, ptr, dim_size, dim, reduce="max").detach()  # So that exp cannot overflow.
-        grown = ((x - greatest[index]) / self.temperature).exp()
-        mean = self.reduce(grown, index, ptr, dim_size, dim, reduce="mean")
+        exponentials = ((x - greatest[index]) / self.temperature).exp()
+        mean = self.reduce(exponentials, index, ptr, dim_size, dim, reduce="mean")
         smooth: Tensor = greatest + self.temperature * mean.clamp(min=1e-12).log()
         return torch.where(mean > 0, smooth, 0.0)
 

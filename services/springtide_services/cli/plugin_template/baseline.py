@@ -1,4 +1,4 @@
-"""A baseline: what was last had, by whomever, comes first."""
+"""A baseline: the most recently popular items come first, for every user."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,34 +13,34 @@ from springtide.plugins.hookspecs import hookimpl
 
 
 class MyPart(Baseline):
-    """How fresh an item's interactions are, all together: each counts 1 at once, halved with every half-life.
+    """Recent popularity: the sum over an item's interactions, each of which counts 1 and loses half in a half-life.
 
     Args:
-        half_life_days: Days.
+        half_life_days: Half-life of an interaction, in days.
     """
 
     def __init__(self, half_life_days: PositiveFloat = 7.0) -> None:
         self.half_life_days = half_life_days
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
-        """Add up how fresh they are, as of the newest of them."""
+        """Sum up each item's interactions, as of the newest one."""
         age_days = (interactions.timestamps_ms[-1] - interactions.timestamps_ms) / MS_PER_DAY
-        freshness = np.exp2(-age_days / self.half_life_days)
-        self.freshness = np.bincount(interactions.item_rows, freshness, num_items).astype(np.float32)
+        weight = np.exp2(-age_days / self.half_life_days)
+        self.popularity = np.bincount(interactions.item_rows, weight, num_items).astype(np.float32)
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
         """Return float32 ``[num_users, num_items]``, the same for every user."""
-        return np.tile(self.freshness, (len(user_rows), 1))
+        return np.tile(self.popularity, (len(user_rows), 1))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what was learned."""
-        return {"freshness": self.freshness.copy()}
+        """Return what ``fit`` has learned."""
+        return {"popularity": self.popularity.copy()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what was learned."""
-        self.freshness = state["freshness"]
+        """Set what ``fit`` had learned."""
+        self.popularity = state["popularity"]
 
 
 @hookimpl

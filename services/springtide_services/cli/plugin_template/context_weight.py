@@ -1,4 +1,4 @@
-"""A context weight: how lately the user had an item."""
+"""A context weight: how recently the user had an item."""
 
 from collections.abc import Callable
 
@@ -12,25 +12,25 @@ from springtide.plugins.hookspecs import hookimpl
 
 
 class MyPart(ContextWeight):
-    """How fresh the user's last interaction with an item is: 1 at once, halved with every half-life.
+    """Recency of the user's last interaction with an item: 1 at first, and half as much after each half-life.
 
     Args:
-        half_life_days: Days.
+        half_life_days: Half-life of the recency, in days.
     """
 
-    factors = (Factor("freshness", is_signed=True),)  # Groceries come again, films do not: learning tells which.
+    factors = (Factor("recency", is_signed=True),)  # Groceries are bought again, films are not: the fit finds the sign.
 
     def __init__(self, half_life_days: PositiveFloat = 7.0) -> None:
         self.half_life_days = half_life_days
 
     def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32]:
         """Return float32 ``[1, num_distinct]``, in the order of ``history.distinct()``."""
-        items, position = history.distinct()
+        items, index = history.distinct()
         newest_ms = np.zeros(len(items))
-        np.maximum.at(newest_ms, position, history.timestamps_ms)
+        np.maximum.at(newest_ms, index, history.timestamps_ms)
         age_days = np.maximum(moment.timestamp_ms - newest_ms, 0) / MS_PER_DAY
-        freshness: npt.NDArray[np.float32] = np.exp2(-age_days / self.half_life_days).astype(np.float32)
-        return freshness[None, :]
+        recency: npt.NDArray[np.float32] = np.exp2(-age_days / self.half_life_days).astype(np.float32)
+        return recency[None, :]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""An encoder in which a node is drawn towards what its neighbours say."""
+"""An encoder that moves each node towards the message of its neighbours."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -12,13 +12,13 @@ from springtide.plugins.hookspecs import hookimpl
 
 
 class MyPart(Encoder):
-    """A node's level moves a part of the way to its neighbours' message.
+    """Each layer is a weighted mean of a node's vector and its neighbours' message.
 
     Args:
-        width: Width of every level.
-        num_layers: How many times messages are passed.
+        width: Width of the vectors of every layer.
+        num_layers: Number of layers.
         aggregator: Reduces the neighbours' messages to one.
-        pull: How far a level moves: the message's share of the new one.
+        pull: Weight of the message, above 0 and at most 1.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class MyPart(Encoder):
     ) -> None:
         super().__init__(width, num_layers, aggregator)
         self.pull = pull
-        self.of_message = nn.ModuleList(nn.Linear(width, width) for _ in range(num_layers))
+        self.linear = nn.ModuleList(nn.Linear(width, width) for _ in range(num_layers))
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
         """Pass messages once: ``sources`` ``[num_sources, d]`` to ``targets`` ``[num_targets, d]``."""
-        message: Tensor = self.of_message[depth](edges.aggregate(sources, self.aggregators[depth]))
+        message: Tensor = self.linear[depth](edges.aggregate(sources, self.aggregators[depth]))
         return (1 - self.pull) * targets + self.pull * message
 
 

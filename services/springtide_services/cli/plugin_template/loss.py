@@ -1,4 +1,4 @@
-"""A loss that compares pairs."""
+"""A loss over pairs of a positive and a negative item."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ from springtide.plugins.hookspecs import hookimpl
 
 
 class MyPart(Loss):
-    """Each positive against each sampled item that is not the user's own: ``log(1 + exp(k · (negative − positive)))``.
+    """Each positive against each sampled item that the user has not seen: ``log(1 + exp(k · (negative − positive)))``.
 
     Args:
-        sharpness: ``k``, how soon a pair in the wrong order counts in full.
+        sharpness: ``k``; the greater, the steeper the loss around equal cosines.
     """
 
     def __init__(self, sharpness: PositiveFloat = 5.0) -> None:
@@ -22,10 +22,10 @@ class MyPart(Loss):
         self.sharpness = sharpness
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Return the mean over pairs, float32 scalar; pairs count by the weight of their edge."""
-        distance = inputs.negative[inputs.user] - inputs.positive.unsqueeze(-1)  # [num_edges, num_negatives]
+        """Return the mean over all pairs, weighted by their edges, as a float32 scalar."""
+        difference = inputs.negative[inputs.user] - inputs.positive.unsqueeze(-1)  # [num_edges, num_negatives]
         weight = ~inputs.is_seen[inputs.user] * inputs.weight.unsqueeze(-1)
-        return (F.softplus(self.sharpness * distance) * weight).sum() / weight.sum().clamp(min=1e-12)
+        return (F.softplus(self.sharpness * difference) * weight).sum() / weight.sum().clamp(min=1e-12)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""A task: to tell from an item's vector how often it was chosen."""
+"""A task: to predict an item's number of interactions from its vector."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ from springtide.plugins.hookspecs import hookimpl
 
 
 class MyPart(Task):
-    """Tell the logarithm of an item's interactions from its vector, by a line and the Huber loss.
+    """Predict the logarithm of an item's number of interactions: a linear layer with the Huber loss.
 
     Args:
-        tolerance: Distance from which an error counts in proportion, and not by its square.
+        tolerance: Error above which the loss is linear, and not quadratic.
     """
 
     def __init__(self, tolerance: PositiveFloat = 1.0) -> None:
@@ -25,21 +25,21 @@ class MyPart(Task):
         self.tolerance = tolerance
 
     def prepare(self, graph: TaskGraph, width: int) -> None:
-        """Count each item's interactions, and make the line for vectors of a width."""
+        """Count each item's interactions, and make the linear layer for vectors of the width."""
         counts = np.bincount(graph.interactions.item_rows, minlength=graph.num_items)
-        self.wanted = torch.from_numpy(np.log1p(counts).astype(np.float32))  # [num_items]
+        self.targets = torch.from_numpy(np.log1p(counts).astype(np.float32))  # [num_items]
         self.first_item = graph.item_start
-        self.line = nn.Linear(width, 1)
+        self.linear = nn.Linear(width, 1)
 
     def draw(self, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw items, and return their nodes, int64 ``[count]``."""
-        self.drawn = generator.integers(0, len(self.wanted), count)
+        """Draw items, and return their node numbers, int64 ``[count]``."""
+        self.drawn = generator.integers(0, len(self.targets), count)
         return self.first_item + self.drawn
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Return the mean loss of the items drawn last, whose vectors are float32 ``[count, d]``."""
-        told = self.line(vectors).squeeze(-1)  # [count]
-        return F.huber_loss(told, self.wanted[self.drawn].to(told.device), delta=self.tolerance)
+        """Return the mean loss of the items drawn last; ``vectors`` are theirs, float32 ``[count, d]``."""
+        predicted = self.linear(vectors).squeeze(-1)  # [count]
+        return F.huber_loss(predicted, self.targets[self.drawn].to(predicted.device), delta=self.tolerance)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The aggregator does what every aggregator must do, and what this one is for."""
+"""The aggregator passes the checks of every aggregator, and computes what it is meant to."""
 
 import math
 
@@ -9,8 +9,8 @@ from my_part import MyPart
 from springtide.testing import check_aggregator
 
 
-def test_it_does_what_every_aggregator_must_do() -> None:
-    """With its defaults and without."""
+def test_it_passes_the_checks_of_its_kind() -> None:
+    """With its default options and with others."""
     check_aggregator(MyPart)
     check_aggregator(MyPart, temperature=0.2)
 

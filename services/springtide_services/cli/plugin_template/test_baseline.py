@@ -1,4 +1,4 @@
-"""The baseline does what every baseline must do, and what this one is for."""
+"""The baseline passes the checks of every baseline, and computes what it is meant to."""
 
 import numpy as np
 from my_part import MyPart
@@ -7,14 +7,14 @@ from springtide.clock import MS_PER_DAY
 from springtide.testing import check_baseline, history_of, observed_of
 
 
-def test_it_does_what_every_baseline_must_do() -> None:
-    """With its defaults and without."""
+def test_it_passes_the_checks_of_its_kind() -> None:
+    """With its default options and with others."""
     check_baseline(MyPart)
     check_baseline(MyPart, half_life_days=1.0)
 
 
 def test_later_interactions_count_more() -> None:
-    """Item 0 was had now; item 1 twice, a half-life ago; item 2 never."""
+    """Item 0 was bought once now, item 1 twice a half-life ago, item 2 never."""
     baseline = MyPart(half_life_days=7.0)
     baseline.fit(observed_of([(0, 1, 0), (0, 1, 0), (1, 0, 7 * MS_PER_DAY)]), num_users=2, num_items=3)
 

@@ -1,4 +1,4 @@
-"""The negative sampler does what every negative sampler must do, and what this one is for."""
+"""The negative sampler passes the checks of every negative sampler, and computes what it is meant to."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from my_part import MyPart
 from springtide.testing import check_negative_sampler
 
 
-def test_it_does_what_every_negative_sampler_must_do() -> None:
-    """With its defaults and without."""
+def test_it_passes_the_checks_of_its_kind() -> None:
+    """With its default options and with others."""
     check_negative_sampler(MyPart)
     check_negative_sampler(MyPart, uniform_share=1.0)
 
 
-def test_chances_lie_between_alike_and_popular() -> None:
-    """Two items, of which one has all interactions: 1/2 and 1/2 by half, 1 and 0 by the other half."""
+def test_probabilities_mix_uniform_and_popularity() -> None:
+    """One of two items has all interactions: half of 1/2 and 1/2, plus half of 1 and 0."""
     sampler = MyPart(uniform_share=0.5)
     sampler.prepare(np.array([7.0, 0.0]))
 
