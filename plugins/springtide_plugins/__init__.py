@@ -1,4 +1,4 @@
-"""The built-in parts of Springtide; they come in by the same entry point as anybody's."""
+"""The built-in parts of Springtide, registered by the same hooks and entry point as those of any plugin."""
 
 import functools
 from collections.abc import Callable
@@ -23,15 +23,15 @@ from springtide_plugins.aggregators.basic import (
     make_std,
     make_sum,
 )
-from springtide_plugins.aggregators.of_edges import Several, TimeDecay
+from springtide_plugins.aggregators.edge_aware import Several, TimeDecay
 from springtide_plugins.aggregators.power_mean import PowerMean
 from springtide_plugins.aggregators.sequences import LatestLSTM, ProjectedSet2Set
 from springtide_plugins.baselines.factors import BPR, IALS
 from springtide_plugins.baselines.linear import EASE, SLIM
 from springtide_plugins.baselines.neighbours import TIFUKNN, ItemKNN, UserKNN
-from springtide_plugins.baselines.own_items import DecayedOwnCounts, EdgeBank, MovingAverage, OwnCounts
 from springtide_plugins.baselines.popularity import DecayedPopularity, RecentPopularity
 from springtide_plugins.baselines.popularity import Popularity as PopularityBaseline
+from springtide_plugins.baselines.seen_items import DecayedOwnCounts, EdgeBank, MovingAverage, OwnCounts
 from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.circumstances import Attribute, Place, Weather
 from springtide_plugins.context_weights.occasions import Occasions

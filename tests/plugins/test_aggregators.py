@@ -11,7 +11,7 @@ from springtide.errors import SettingsError, UnknownPartError
 from springtide.plugins.contracts import Edges
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings
-from springtide_plugins.aggregators.of_edges import Several, TimeDecay
+from springtide_plugins.aggregators.edge_aware import Several, TimeDecay
 from springtide_plugins.aggregators.power_mean import PowerMean
 from springtide_plugins.aggregators.sequences import LatestLSTM, ProjectedSet2Set
 

@@ -108,7 +108,7 @@ def test_xsimgcl_wants_noise():
     assert SampledSoftmax().noise == 0.0
 
 
-def test_xsimgcl_refuses_a_layer_that_the_encoder_has_not():
+def test_xsimgcl_refuses_a_layer_beyond_those_of_the_encoder():
     settings = quick_settings(model={"num_layers": 2, "loss": {"name": "xsimgcl", "options": {"layer": 3}}})
-    with pytest.raises(SettingsError, match="loss 'xsimgcl': wanted a layer of the encoder's, at most 2, got 3"):
+    with pytest.raises(SettingsError, match="loss 'xsimgcl': wanted a layer of the encoder, at most 2, got 3"):
         load_plugins().check(settings)

@@ -312,12 +312,12 @@ def test_a_graph_is_made_coarser_before_it_is_pooled():
     assert pooled.tolist() == [[7.0], [3.5]]
 
 
-def test_pooling_that_looks_at_edges_is_refused():
+def test_pooling_that_uses_edges_is_refused():
     for pooling in ("time_decay", "several"):
         settings = settings_of(
             "lightgcn", tasks={"trip": {"name": "graph_classification", "options": {"pooling": pooling}}}
         )
-        with pytest.raises(SettingsError, match=rf"model\.tasks\.trip: .*pooling '{pooling}' looks at edges"):
+        with pytest.raises(SettingsError, match=rf"model\.tasks\.trip: .*pooling '{pooling}' uses edges"):
             PLUGINS.check(settings)
 
 
@@ -335,7 +335,7 @@ def test_any_other_aggregator_pools(pooling):
     ("name", "options", "message"),
     [
         ("node_classification", {"attribute": "colour"}, "two values of the category 'colour' or more, got 0"),
-        ("node_classification", {"node_type": "store"}, "wanted nodes of type 'store' .* those of user, item alone"),
+        ("node_classification", {"node_type": "store"}, "wanted nodes of type 'store' .* sees only user, item:"),
         ("node_regression", {}, "two values of the number 'price' or more, got 0"),
         ("graph_classification", {"coarsen_by": "colour"}, "wanted items with the category 'colour'"),
         ("graph_classification", {"gap_minutes": 1e9, "label": "daypart"}, None),

@@ -70,6 +70,21 @@ def replay_user_chances(user_rows: npt.NDArray[np.int32], split: int, num_users:
     return chances
 
 
+def ranges(starts: Int64s, counts: Int64s) -> tuple[Int64s, Int64s]:
+    """Return the numbers from each start on, ``counts`` of them, one range after another.
+
+    Args:
+        starts: int64 ``[n]``, first number of each range.
+        counts: int64 ``[n]``, length of each range.
+
+    Returns:
+        int64, for each number the position of its range; and int64, the numbers.
+    """
+    position = np.repeat(np.arange(len(starts)), counts)
+    offset = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return position, starts[position] + offset
+
+
 class PositiveSampler:
     """Draws interactions of given users, with replacement.
 
@@ -155,10 +170,8 @@ class PositiveSampler:
 
     def _seen_items(self, users: Int64s) -> tuple[Int64s, Int64s]:
         """Return the items of all interactions of the users: positions in ``users``, and item rows, int64 each."""
-        counts = self._first[users + 1] - self._first[users]
-        position = np.repeat(np.arange(len(users)), counts)
-        within = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return position, self._items[self._first[users][position] + within]
+        position, index = ranges(self._first[users], self._first[users + 1] - self._first[users])
+        return position, self._items[index]
 
 
 class RatingSampler:

@@ -1,1 +1,1 @@
-"""Aggregators: from many messages to one. Each is a PyG ``Aggregation``."""
+"""Aggregators, which combine many messages into one. Each is a PyG ``Aggregation``."""

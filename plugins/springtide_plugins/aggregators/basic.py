@@ -1,4 +1,4 @@
-"""PyG's aggregations of one line each."""
+"""Aggregations of PyG as they are, or nearly so."""
 
 from pydantic import PositiveFloat
 from torch_geometric.nn import (
@@ -24,19 +24,19 @@ def make_mean() -> MeanAggregation:
 
 
 def make_max() -> MaxAggregation:
-    """Greatest of the messages, in each component."""
+    """Maximum of the messages, in each component."""
     return MaxAggregation()
 
 
 def make_min() -> MinAggregation:
-    """Least of the messages, in each component."""
+    """Minimum of the messages, in each component."""
     return MinAggregation()
 
 
 def make_std() -> StdAggregation:
-    """Standard deviation of the messages, in each component; 0 of a single one.
+    """Standard deviation of the messages, in each component; 0 for a single one.
 
-    Says how varied a neighbourhood is, and nothing of where it lies: best beside others, as in Corso et al. 2020,
+    It says how varied a neighbourhood is, but not what it is like: use it beside others, as in Corso et al. 2020,
     "Principal Neighbourhood Aggregation for Graph Nets", section 2.
     """
     return StdAggregation()
@@ -49,14 +49,14 @@ def make_softmax(width: int, inverse_temperature: PositiveFloat = 1.0, is_learne
 
     Args:
         width: Width of the messages.
-        inverse_temperature: What components are multiplied by within the softmax; at first, if learned.
-        is_learned: Whether it is learned, for each component apart.
+        inverse_temperature: What components are multiplied by within the softmax; the initial value if learned.
+        is_learned: Whether it is learned, separately for each component.
     """
     return SoftmaxAggregation(inverse_temperature, learn=is_learned, channels=width if is_learned else 1)
 
 
 def make_attentional(width: int) -> AttentionalAggregation:
-    """Messages through a matrix, weighted by an attention to each of them.
+    """Messages times a matrix, weighted by attention.
 
     Li et al. 2016, "Gated Graph Sequence Neural Networks", eq. 7, with a softmax for the gate as in Li et al. 2019,
     "Graph Matching Networks", which PyG follows.
@@ -64,6 +64,6 @@ def make_attentional(width: int) -> AttentionalAggregation:
     Args:
         width: Width of the messages.
     """
-    # A softmax does not change with a constant, so a gate's bias would never be learned.
+    # A constant does not change a softmax, so a bias of the gate would never be learned.
     gate = Linear(width, 1, bias=False, weight_initializer="glorot")
     return AttentionalAggregation(gate, Linear(width, width, weight_initializer="glorot", bias_initializer="zeros"))

@@ -1,4 +1,4 @@
-"""Aggregators that read messages in turn, or several times over."""
+"""Aggregators that read messages one after another, or several times."""
 
 import torch
 from pydantic import PositiveInt
@@ -7,16 +7,17 @@ from torch_geometric.nn import Aggregation, Linear, Set2Set
 
 
 class LatestLSTM(Aggregation):  # type: ignore[misc]  # PyG carries no types
-    """Messages read by an LSTM from the oldest to the newest, its last state; of the latest few, where there are many.
+    """Last state of an LSTM that reads the messages from the oldest to the newest.
 
-    Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.3, where the order is drawn by
-    chance; here edges have a time. PyG's own reads on into the padding after a target's last message, so that what
-    one target gets depends on how many messages the others have, and pads all targets to the largest: here each
-    reads its own and no more.
+    Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.3, with the order of time
+    instead of a random one. PyG's own goes on reading the padding after a target's last message, so that the result
+    depends on how many messages other targets have, and it pads all targets to the longest. This one stops at the last
+    message.
 
     Args:
         width: Width of the messages.
-        max_messages: How many of the latest messages a target reads at most: else one hub would set the cost of all.
+        max_messages: Only this many of the latest messages of a target are read, so that the cost does not depend on
+            the nodes with the most neighbours.
     """
 
     is_permutation_invariant = False
@@ -27,7 +28,7 @@ class LatestLSTM(Aggregation):  # type: ignore[misc]  # PyG carries no types
         self.lstm = nn.LSTM(width, width, batch_first=True)
 
     def reset_parameters(self) -> None:
-        """Begin anew."""
+        """Set the initial parameters."""
         self.lstm.reset_parameters()
 
     def forward(
@@ -39,28 +40,28 @@ class LatestLSTM(Aggregation):  # type: ignore[misc]  # PyG carries no types
         lengths = counts.clamp(max=self.max_messages)
         first = counts.cumsum(0) - lengths
         combined = x.new_zeros(num_targets, x.shape[-1])
-        # Those of like lengths together, padded by less than half: three times faster here than torch's packing.
+        # Targets in groups of similar length, padded by less than half: 3 times faster than torch's packing.
         doublings = lengths.log2().ceil().long()
         for doubling in torch.bincount(doublings).nonzero().flatten().tolist():
             chosen = (doublings == doubling).nonzero().flatten()
             padded = torch.arange(min(2**doubling, self.max_messages), device=x.device)
-            place = (first[chosen].unsqueeze(-1) + padded).clamp(max=len(x) - 1)  # [num_chosen, num_padded]
-            states, _ = self.lstm(x.index_select(0, place.flatten()).view(*place.shape, -1))
-            # The state at a target's last message: it knows nothing of the padding, which comes later.
+            rows = (first[chosen].unsqueeze(-1) + padded).clamp(max=len(x) - 1)  # [num_chosen, num_padded]
+            states, _ = self.lstm(x.index_select(0, rows.flatten()).view(*rows.shape, -1))
+            # The state at a target's last message does not depend on the padding after it.
             last = states[torch.arange(len(chosen), device=x.device), lengths[chosen] - 1]  # [num_chosen, d]
             combined = combined.index_copy(0, receivers[chosen], last)
         return combined
 
 
 class ProjectedSet2Set(Aggregation):  # type: ignore[misc]  # PyG carries no types
-    """Messages read several times over by attention from a state that each reading updates; in no order.
+    """Messages read several times by attention from a state that each reading updates; their order does not matter.
 
     Vinyals et al. 2016, "Order Matters: Sequence to sequence for sets", eqs. 3 to 7, and the readout of Gilmer et al.
-    2017. It gives a state and a reading side by side, which a matrix brings back to the width.
+    2017. The state and the last reading are concatenated and multiplied by a matrix back to the width.
 
     Args:
         width: Width of the messages.
-        processing_steps: How many readings.
+        processing_steps: Number of readings.
     """
 
     def __init__(self, width: int, processing_steps: PositiveInt = 3) -> None:
@@ -69,7 +70,7 @@ class ProjectedSet2Set(Aggregation):  # type: ignore[misc]  # PyG carries no typ
         self.project = Linear(2 * width, width, bias=False, weight_initializer="glorot")
 
     def reset_parameters(self) -> None:
-        """Begin anew."""
+        """Set the initial parameters."""
         self.readings.reset_parameters()
         self.project.reset_parameters()
 
@@ -77,20 +78,20 @@ class ProjectedSet2Set(Aggregation):  # type: ignore[misc]  # PyG carries no typ
         self, x: Tensor, index: Tensor, ptr: Tensor | None = None, dim_size: int | None = None, dim: int = -2
     ) -> Tensor:
         """Combine float32 ``[num_messages, d]`` into ``[dim_size, d]``; zeros where no message came."""
-        # Only targets with messages: an LSTM makes something of nothing too.
-        num_targets, receivers, place, _ = _receivers(index, dim_size)
-        read = self.project(self.readings(x, place, dim_size=len(receivers), dim=dim))
+        # Only targets with messages: the LSTM would give the others a vector that is not 0.
+        num_targets, receivers, position, _ = _receivers(index, dim_size)
+        read = self.project(self.readings(x, position, dim_size=len(receivers), dim=dim))
         return x.new_zeros(num_targets, x.shape[-1]).index_copy(0, receivers, read)
 
 
 def _receivers(index: Tensor, dim_size: int | None) -> tuple[int, Tensor, Tensor, Tensor]:
-    """Find the targets that messages came to.
+    """Find the targets with messages.
 
     Returns:
-        The number of all targets; int64 ``[num_receivers]``, those with messages; int64 ``[num_messages]``, the
-        position among them of each message's; and int64 ``[num_receivers]``, how many messages each has.
+        The number of all targets; int64 ``[num_receivers]``, the targets with messages; int64 ``[num_messages]``, the
+        position of each message's target among them; and int64 ``[num_receivers]``, their numbers of messages.
     """
     counts = torch.bincount(index, minlength=dim_size or 0)
     receivers = counts.nonzero().flatten()
-    place = ((counts > 0).cumsum(0) - 1)[index]
-    return len(counts), receivers, place, counts[receivers]
+    position = ((counts > 0).cumsum(0) - 1)[index]
+    return len(counts), receivers, position, counts[receivers]

@@ -1,1 +1,1 @@
-"""Baselines: rankings without a graph network, which every model has to beat."""
+"""Baselines: rankings without a graph neural network, which every model has to beat."""

@@ -1,4 +1,4 @@
-"""Matrix factorisations, by the package `implicit`, which is an extra."""
+"""Matrix factorisation, with the optional package `implicit`."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -11,13 +11,12 @@ from scipy import sparse
 
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import History, Observed
-from springtide_plugins.baselines.neighbours import had_in
+from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one, seen_matrix
 from springtide_plugins.baselines.popularity import Popularity
-from springtide_plugins.baselines.taken import Taken, below_one, had_by
 
 
 class _Factors(Popularity):
-    """Products of a user's and an item's factors; popularity for those of whom nothing is known.
+    """Products of user factors and item factors; popularity for users without factors.
 
     Raises:
         SettingsError: If the package is not installed.
@@ -30,29 +29,29 @@ class _Factors(Popularity):
         if importlib.util.find_spec("implicit") is None:
             raise SettingsError("wanted the package 'implicit', got none: pip install springtide[baselines]")
 
-    def factors_of(self, user_rows: npt.NDArray[np.int64], had: sparse.csr_array) -> npt.NDArray[np.float32]:
-        """Return float32 ``[n, num_factors]`` of users who had this, ``[n, num_items]``; 0 where nothing is known."""
+    def factors_of(self, user_rows: npt.NDArray[np.int64], seen: sparse.csr_array) -> npt.NDArray[np.float32]:
+        """Return user factors, float32 ``[n, num_factors]``, for seen items ``[n, num_items]``; 0 if unknown."""
         raise NotImplementedError
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return products of factors."""
-        factors = self.factors_of(user_rows, had_in(Taken.of(histories, self.num_items), now_ms))
+        """Return the products of factors."""
+        factors = self.factors_of(user_rows, HistoryEvents.of(histories, self.num_items).seen(now_ms))
         scores: npt.NDArray[np.float32] = factors @ self.item_factors.T  # [n, num_items]
-        scores[~factors.any(axis=1)] = below_one(self.num_users_of)
+        scores[~factors.any(axis=1)] = scaled_below_one(self.num_users_of)
         return scores
 
 
 class IALS(_Factors):
-    """Alternating least squares on who had what (Hu et al. 2008); a user's factors are solved for as it is asked for.
+    """Alternating least squares on implicit feedback (Hu et al. 2008); user factors are solved for at each request.
 
     Args:
-        factors: How many.
-        l2: Penalty.
-        confidence: Weight of what a user had beside that of what it had not, which is 1.
-        iterations: Of both sides.
-        num_threads: Of the fit.
+        factors: Number of factors.
+        l2: L2 penalty.
+        confidence: Weight of seen items; unseen items have weight 1.
+        iterations: Number of iterations, each over users and items.
+        num_threads: Number of threads of the fit.
     """
 
     def __init__(
@@ -72,45 +71,46 @@ class IALS(_Factors):
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Factorise."""
-        from implicit.cpu.als import AlternatingLeastSquares  # Slow, and an extra.
+        from implicit.cpu.als import AlternatingLeastSquares  # Slow to import, and optional.
         from threadpoolctl import threadpool_limits
 
         super().fit(interactions, num_users, num_items)
-        with threadpool_limits(1, "blas"):  # It calls BLAS from threads of its own.
+        with threadpool_limits(1, "blas"):  # The fit calls BLAS from its own threads.
             model = AlternatingLeastSquares(
                 self.num_factors, self.l2, self.confidence, iterations=self.iterations, num_threads=self.num_threads,
                 random_state=0,
             )  # fmt: skip
-            model.fit(sparse.csr_matrix(had_by(interactions, num_users, num_items)), show_progress=False)
+            model.fit(sparse.csr_matrix(seen_matrix(interactions, num_users, num_items)), show_progress=False)
         self.item_factors = model.item_factors.copy()
         self.item_factors[self.num_users_of == 0] = 0.0
 
-    def factors_of(self, user_rows: npt.NDArray[np.int64], had: sparse.csr_array) -> npt.NDArray[np.float32]:
-        """Solve for each user: what it had is 1, with the confidence, and all else 0."""
+    def factors_of(self, user_rows: npt.NDArray[np.int64], seen: sparse.csr_array) -> npt.NDArray[np.float32]:
+        """Solve the least squares problem of each user: 1 for seen items, with the confidence, and 0 for all others."""
         squared = self.item_factors.T @ self.item_factors + self.l2 * np.eye(self.item_factors.shape[1])
-        found = np.zeros((had.shape[0], len(squared)), np.float32)
-        for user in np.flatnonzero(np.diff(had.indptr)):
-            own = self.item_factors[had.indices[had.indptr[user] : had.indptr[user + 1]]]  # [num_had, num_factors]
-            sides = squared + (self.confidence - 1.0) * (own.T @ own)
-            found[user] = np.linalg.solve(sides, self.confidence * own.sum(axis=0))
+        found = np.zeros((seen.shape[0], len(squared)), np.float32)
+        for user in np.flatnonzero(np.diff(seen.indptr)):
+            rows = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
+            items = self.item_factors[rows]  # [num_seen, num_factors]
+            normal = squared + (self.confidence - 1.0) * (items.T @ items)
+            found[user] = np.linalg.solve(normal, self.confidence * items.sum(axis=0))
         return found
 
 
 class BPR(_Factors):
-    """Factors learned by ranking what users had above what they had not (Rendle et al. 2009), with a bias for items.
+    """Factors learned by ranking seen items above unseen ones (Rendle et al. 2009), with a bias for items.
 
-    A user that the fit did not know has the mean of its items' factors.
+    Users that the fit does not know get the mean factors of their items.
 
     Args:
-        factors: How many.
-        learning_rate: Of each step.
-        l2: Penalty.
-        iterations: Passes over who had what.
-        num_threads: Of the fit; with more than one, no two fits are the same.
+        factors: Number of factors.
+        learning_rate: Learning rate.
+        l2: L2 penalty.
+        iterations: Number of passes over the interactions.
+        num_threads: Number of threads of the fit; with more than one, fits cannot be repeated exactly.
     """
 
     learned = (*_Factors.learned, "user_factors")
-    user_factors: npt.NDArray[np.float32]  # [num_users, num_factors]; 0 for those who had nothing.
+    user_factors: npt.NDArray[np.float32]  # [num_users, num_factors]; 0 for users without interactions.
 
     def __init__(
         self,
@@ -129,23 +129,23 @@ class BPR(_Factors):
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Factorise."""
-        from implicit.cpu.bpr import BayesianPersonalizedRanking  # Slow, and an extra.
+        from implicit.cpu.bpr import BayesianPersonalizedRanking  # Slow to import, and optional.
 
         super().fit(interactions, num_users, num_items)
-        had = had_by(interactions, num_users, num_items)
+        seen = seen_matrix(interactions, num_users, num_items)
         model = BayesianPersonalizedRanking(
             self.num_factors, self.learning_rate, self.l2, iterations=self.iterations, num_threads=self.num_threads,
             random_state=0,
         )  # fmt: skip
-        model.fit(sparse.csr_matrix(had), show_progress=False)
+        model.fit(sparse.csr_matrix(seen), show_progress=False)
         self.item_factors = model.item_factors.copy()
         self.user_factors = model.user_factors.copy()
-        self.user_factors[np.diff(had.indptr) == 0] = 0.0
+        self.user_factors[np.diff(seen.indptr) == 0] = 0.0
 
-    def factors_of(self, user_rows: npt.NDArray[np.int64], had: sparse.csr_array) -> npt.NDArray[np.float32]:
-        """Look users up; the last factor stands against the bias of items."""
-        counts = np.diff(had.indptr)
-        found: npt.NDArray[np.float32] = had @ self.item_factors  # [n, num_factors]
+    def factors_of(self, user_rows: npt.NDArray[np.int64], seen: sparse.csr_array) -> npt.NDArray[np.float32]:
+        """Look the users up; the last factor is 1, the coefficient of the bias of items."""
+        counts = np.diff(seen.indptr)
+        found: npt.NDArray[np.float32] = seen @ self.item_factors  # [n, num_factors]
         found /= np.maximum(counts, 1)[:, None].astype(np.float32)
         found[counts > 0, -1] = 1.0
         is_known = (user_rows >= 0) & (user_rows < len(self.user_factors))

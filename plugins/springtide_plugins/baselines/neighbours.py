@@ -1,4 +1,4 @@
-"""What goes with what one had, and what those had who are most alike."""
+"""Nearest neighbours: items similar to the user's items, and items of similar users."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -11,35 +11,35 @@ from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History, Observed
+from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one, seen_matrix
 from springtide_plugins.baselines.popularity import Popularity
-from springtide_plugins.baselines.taken import Taken, below_one, had_by
 
 
 class ItemKNN(Popularity):
-    """Items that go with what the user had, by the cosine of the sets of their users; then by popularity.
+    """Items similar to the user's items, by the cosine between their sets of users; then popular items.
 
     Args:
-        neighbours: How many of the nearest each item keeps.
-        half_life_days: After how many days an item of the user's history counts half; none for never.
+        neighbours: Number of nearest items kept for each item.
+        half_life_days: Half-life of the items of a history in days; None for no decay.
     """
 
     learned = ("num_users_of", "similarity")
-    similarity: sparse.csr_array  # float32 [num_items, num_items], to the row's nearest items, itself among them.
+    similarity: sparse.csr_array  # float32 [num_items, num_items], cosines with the nearest items, itself included.
 
     def __init__(self, neighbours: PositiveInt = 200, half_life_days: PositiveFloat | None = None) -> None:
         self.neighbours = neighbours
         self.half_life_days = half_life_days
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
-        """Compare all pairs of items that have a user in common."""
+        """Compute the similarity of all pairs of items with a common user."""
         super().fit(interactions, num_users, num_items)
-        had = had_by(interactions, num_users, num_items)
-        had.sort_indices()
-        by_item = had.T.tocsr()
+        seen = seen_matrix(interactions, num_users, num_items)
+        seen.sort_indices()
+        by_item = seen.T.tocsr()
         lengths = np.sqrt(self.num_users_of)
         count = min(self.neighbours, num_items)
         nearest, cosines, counts = _nearest_items(
-            by_item.indptr, by_item.indices, had.indptr, had.indices, lengths, count
+            by_item.indptr, by_item.indices, seen.indptr, seen.indices, lengths, count
         )
         is_there = np.arange(count) < counts[:, None]
         indptr = np.concatenate([[0], np.cumsum(counts)])
@@ -48,54 +48,54 @@ class ItemKNN(Popularity):
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return the sum of cosines with what the user had, and popularity below zero where there is none."""
-        had = had_in(Taken.of(histories, self.num_items), now_ms, self.half_life_days)
-        return then_popular((had @ self.similarity).toarray(), self.num_users_of)
+        """Return sums of cosines with the user's items, and popularity below 0 where the sum is 0."""
+        seen = HistoryEvents.of(histories, self.num_items).seen(now_ms, self.half_life_days)
+        return _with_popularity((seen @ self.similarity).toarray(), self.num_users_of)
 
 
 class UserKNN(Popularity):
-    """What those users had who are most alike by the cosine of the sets of their items; then by popularity.
+    """Items of the most similar users, by the cosine between their sets of items; then popular items.
 
-    A user is compared by its history as it is now, with the others as they were at the fit.
+    The current history of a user is compared with the items of the other users at the fit.
 
     Args:
-        neighbours: How many users are looked at.
+        neighbours: Number of similar users.
     """
 
     learned = ("num_users_of", "had")
-    had: sparse.csr_array  # float32 [num_users, num_items], 1 for what a user had.
+    had: sparse.csr_array  # float32 [num_users, num_items], 1 for seen items.
 
     def __init__(self, neighbours: PositiveInt = 200) -> None:
         self.neighbours = neighbours
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
-        """Keep who had what."""
+        """Store the items of each user."""
         super().fit(interactions, num_users, num_items)
-        self.had = had_by(interactions, num_users, num_items)
+        self.had = seen_matrix(interactions, num_users, num_items)
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return the sum of the cosines of the neighbours who had an item, and popularity below zero for the rest."""
-        now = had_in(Taken.of(histories, self.num_items), now_ms)
+        """Return sums of the cosines of similar users with an item, and popularity below 0 for other items."""
+        now = HistoryEvents.of(histories, self.num_items).seen(now_ms)
         in_common = (now @ self.had.T).toarray()  # [n, num_users]
         sizes = np.sqrt(np.outer(np.diff(now.indptr), np.diff(self.had.indptr)))
         cosines = in_common / np.maximum(sizes, 1.0).astype(np.float32)
-        leave_out_oneself(cosines, user_rows, 0.0)
-        return then_popular((largest(cosines, self.neighbours) @ self.had).toarray(), self.num_users_of)
+        _exclude_self(cosines, user_rows, 0.0)
+        return _with_popularity((_largest(cosines, self.neighbours) @ self.had).toarray(), self.num_users_of)
 
 
 class TIFUKNN(Popularity):
-    """How often an item is in the user's baskets, the later ones counting more, and in those of the nearest users.
+    """Decayed frequency of an item in the user's baskets and in those of the nearest users; then popular items.
 
     Hu et al. 2020, Modeling Personalized Item Frequency Information for Next-basket Recommendation, with a half-life in
-    days in place of decays by the basket. A basket is what a user took at one time; users are near by Euclid. What is
-    in neither comes last, by popularity.
+    days instead of a decay by basket. A basket holds the items that a user chose at one time; the distance between
+    users is the Euclidean distance between their mean baskets.
 
     Args:
-        neighbours: How many users are looked at.
-        own_share: How much the user's own baskets count; the neighbours' count the rest.
-        half_life_days: After how many days a basket counts half.
+        neighbours: Number of nearest users.
+        own_share: Weight of the user's own baskets; those of the neighbours share the rest.
+        half_life_days: Half-life of a basket in days.
     """
 
     learned = ("num_users_of", "baskets")
@@ -112,11 +112,11 @@ class TIFUKNN(Popularity):
         self.half_life_days = half_life_days
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
-        """Average the baskets of each user."""
+        """Compute the mean basket of each user."""
         super().fit(interactions, num_users, num_items)
         newest_first = np.lexsort((-interactions.timestamps_ms, interactions.user_rows))
         self.baskets = self._mean_baskets(
-            Taken(
+            HistoryEvents(
                 interactions.user_rows[newest_first].astype(np.int64),
                 interactions.item_rows[newest_first].astype(np.int64),
                 interactions.timestamps_ms[newest_first],
@@ -127,73 +127,60 @@ class TIFUKNN(Popularity):
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return the user's mean basket mixed with its neighbours', and popularity below zero for the rest."""
-        own = self._mean_baskets(Taken.of(histories, self.num_items))
+        """Return the mean basket of the user and the neighbours, and popularity below 0 for other items."""
+        own = self._mean_baskets(HistoryEvents.of(histories, self.num_items))
         present = np.flatnonzero(np.diff(self.baskets.indptr))
-        others = self.baskets[present]
-        squares = others.power(2).sum(axis=1)
-        # The user's own square is left out: it is the same for all others. Distances are between -1 and 1.
-        nearness = 2.0 * (own @ others.T).toarray() - squares
+        candidates = self.baskets[present]
+        squares = candidates.power(2).sum(axis=1)
+        # Minus the squared distance, without the user's own square: that is the same for all candidates.
+        nearness = 2.0 * (own @ candidates.T).toarray() - squares
         column_of = np.full(self.baskets.shape[0] + 1, -1)
         column_of[present] = np.arange(len(present))
         is_known = (user_rows >= 0) & (user_rows < self.baskets.shape[0])
         columns = column_of[np.where(is_known, user_rows, -1)]
-        leave_out_oneself(nearness, columns, -np.inf)
-        others_count = min(self.neighbours, len(present) - 1)
-        scores = own * np.float32(self.own_share)
-        if others_count > 0:
-            nearest = np.argpartition(-nearness, others_count - 1, axis=1)[:, :others_count]
-            share = np.full(nearest.size, (1.0 - self.own_share) / others_count, np.float32)
-            indptr = np.arange(0, nearest.size + 1, others_count)
-            scores = scores + sparse.csr_array((share, nearest.ravel(), indptr), shape=nearness.shape) @ others
-        found = scores.toarray()
-        found[np.diff(own.indptr) == 0] = 0.0  # To whom nothing is known, all are equally near.
-        return then_popular(found, self.num_users_of)
+        _exclude_self(nearness, columns, -np.inf)
+        num_nearest = min(self.neighbours, len(present) - 1)
+        mixed = own * np.float32(self.own_share)
+        if num_nearest > 0:
+            nearest = np.argpartition(-nearness, num_nearest - 1, axis=1)[:, :num_nearest]
+            share = np.full(nearest.size, (1.0 - self.own_share) / num_nearest, np.float32)
+            indptr = np.arange(0, nearest.size + 1, num_nearest)
+            mixed = mixed + sparse.csr_array((share, nearest.ravel(), indptr), shape=nearness.shape) @ candidates
+        scores = mixed.toarray()
+        scores[np.diff(own.indptr) == 0] = 0.0  # An empty history has no nearest users.
+        return _with_popularity(scores, self.num_users_of)
 
-    def _mean_baskets(self, taken: Taken) -> sparse.csr_array:
-        """Return the mean basket of each user, float32 ``[n, num_items]``; decays are as of its newest."""
-        ages_days = (taken.newest_ms()[taken.owners] - taken.timestamps_ms) / MS_PER_DAY
-        # Of several pieces in one basket one counts.
-        order = np.lexsort((taken.item_rows, -taken.timestamps_ms, taken.owners))
-        keys = np.stack([taken.owners, taken.timestamps_ms, taken.item_rows])[:, order]
+    def _mean_baskets(self, events: HistoryEvents) -> sparse.csr_array:
+        """Return the mean basket of each user, float32 ``[n, num_items]``, with ages from the user's newest basket."""
+        ages_days = (events.newest_ms()[events.users] - events.timestamps_ms) / MS_PER_DAY
+        # An item counts once in a basket.
+        order = np.lexsort((events.item_rows, -events.timestamps_ms, events.users))
+        keys = np.stack([events.users, events.timestamps_ms, events.item_rows])[:, order]
         is_new_basket = np.append(True, (keys[:2, 1:] != keys[:2, :-1]).any(axis=0))[: keys.shape[1]]
         is_first = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))[: keys.shape[1]]
-        owners, _, items = keys
+        users, _, items = keys
         weights = np.exp2(-ages_days[order] / self.half_life_days)
-        totals = np.bincount(owners[is_new_basket], weights[is_new_basket], taken.shape[0])
-        shares = weights[is_first] / totals[owners[is_first]]
-        mean = sparse.csr_array((shares, (owners[is_first], items[is_first])), shape=taken.shape)
+        totals = np.bincount(users[is_new_basket], weights[is_new_basket], events.shape[0])
+        shares = weights[is_first] / totals[users[is_first]]
+        mean = sparse.csr_array((shares, (users[is_first], items[is_first])), shape=events.shape)
         return mean.astype(np.float32)
 
 
-def had_in(taken: Taken, now_ms: int, half_life_days: float | None = None) -> sparse.csr_array:
-    """Return 1 for what a user had, or less the longer ago it was, float32 ``[n, num_items]``."""
-    had = taken.sums()
-    had.data[:] = 1.0
-    if half_life_days is not None and len(taken.owners):
-        newest = np.zeros(taken.shape, np.float32)
-        ages_days = np.maximum(now_ms - taken.timestamps_ms, 0) / MS_PER_DAY
-        np.maximum.at(newest, (taken.owners, taken.item_rows), np.exp2(-ages_days / half_life_days))
-        users = np.repeat(np.arange(taken.shape[0]), np.diff(had.indptr))
-        had.data = newest[users, had.indices]
-    return had
-
-
-def then_popular(scores: npt.NDArray[np.float32], num_users_of: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Rank what has score 0 by popularity, below zero; in place."""
+def _with_popularity(scores: npt.NDArray[np.float32], num_users_of: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Replace scores of 0 by popularity below 0, in place."""
     users, items = np.nonzero(scores == 0.0)
-    scores[users, items] = (below_one(num_users_of) - 1.0)[items]
+    scores[users, items] = (scaled_below_one(num_users_of) - 1.0)[items]
     return scores
 
 
-def leave_out_oneself(nearness: npt.NDArray[Any], columns: npt.NDArray[np.int64], lowest: float) -> None:
-    """Set what each row has at its own column, if there is one; in place."""
+def _exclude_self(nearness: npt.NDArray[Any], columns: npt.NDArray[np.int64], lowest: float) -> None:
+    """Set the value of each row at its own column, int64 ``[n]`` with -1 for none, to the lowest, in place."""
     rows = np.flatnonzero((columns >= 0) & (columns < nearness.shape[1]))
     nearness[rows, columns[rows]] = lowest
 
 
-def largest(scores: npt.NDArray[np.float32], count: int) -> sparse.csr_array:
-    """Return the largest scores of each row, float32 ``[n, num_columns]``."""
+def _largest(scores: npt.NDArray[np.float32], count: int) -> sparse.csr_array:
+    """Return the ``count`` largest scores of each row, float32 ``[n, num_columns]``."""
     count = min(count, scores.shape[1])
     chosen = np.argpartition(-scores, count - 1, axis=1)[:, :count]
     kept = np.take_along_axis(scores, chosen, 1)
@@ -210,9 +197,9 @@ def _nearest_items(
     lengths: npt.NDArray[np.float32],
     count: int,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return each item's nearest items by cosine, their cosines, and how many there are.
+    """Return each item's nearest items by cosine, their cosines, and their number.
 
-    A sparse product would hold all pairs at once; here one row is held.
+    A sparse product would hold all pairs in memory at once; this holds one row.
     """
     num_items = len(lengths)
     nearest = np.zeros((num_items, count), np.int32)

@@ -1,4 +1,4 @@
-"""What is popular: with everybody, lately, or the more so the later."""
+"""Popularity of items: in users, in a recent window, or with decay."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -10,17 +10,17 @@ from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import Baseline, History, Observed
-from springtide_plugins.baselines.taken import below_one, had_by
+from springtide_plugins.baselines.histories import scaled_below_one, seen_matrix
 
-_PIECES = ("data", "indices", "indptr", "shape")  # Of a sparse matrix, as arrays.
+_PIECES = ("data", "indices", "indptr", "shape")  # Arrays that make up a sparse matrix.
 
 
 class Popularity(Baseline):
-    """How many distinct users an item has.
+    """Number of distinct users of an item.
 
     Attributes:
-        learned: Names of the attributes that hold what was learned, arrays and sparse matrices.
-        num_users_of: float32 ``[num_items]``; every other baseline falls back on it.
+        learned: Names of the attributes with the fitted state, arrays and sparse matrices.
+        num_users_of: float32 ``[num_items]``, number of users of each item; all other baselines fall back on it.
     """
 
     learned: ClassVar[tuple[str, ...]] = ("num_users_of",)
@@ -28,13 +28,13 @@ class Popularity(Baseline):
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Count the users of each item."""
-        had = had_by(interactions, num_users, num_items)
-        self.num_users_of = np.bincount(had.indices, minlength=num_items).astype(np.float32)
+        seen = seen_matrix(interactions, num_users, num_items)
+        self.num_users_of = np.bincount(seen.indices, minlength=num_items).astype(np.float32)
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return the same for everybody."""
+        """Return the same scores for all users."""
         return np.tile(self.popularity_at(now_ms), (len(user_rows), 1))
 
     def popularity_at(self, now_ms: int) -> npt.NDArray[np.float32]:
@@ -43,11 +43,11 @@ class Popularity(Baseline):
 
     @property
     def num_items(self) -> int:
-        """Number of items that the fit knew."""
+        """Number of items that the fit knows."""
         return len(self.num_users_of)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return copies; a sparse matrix is four of them."""
+        """Return copies; a sparse matrix is stored as four arrays."""
         found: dict[str, npt.NDArray[Any]] = {}
         for name in self.learned:
             value = getattr(self, name)
@@ -58,7 +58,7 @@ class Popularity(Baseline):
         return found
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up copies."""
+        """Restore copies."""
         for name in self.learned:
             if name in state:
                 setattr(self, name, np.array(state[name]))
@@ -68,7 +68,7 @@ class Popularity(Baseline):
 
 
 class RecentPopularity(Popularity):
-    """How many interactions an item had in the last days before now; the rest by how many users it ever had.
+    """Number of interactions of an item in the last days before now; other items follow by their number of users.
 
     Args:
         days: Length of the window.
@@ -91,15 +91,15 @@ class RecentPopularity(Popularity):
         self.recent_timestamps_ms = times[first:].copy()
 
     def popularity_at(self, now_ms: int) -> npt.NDArray[np.float32]:
-        """Return how many interactions of the window each item had, and less than one for those that had none."""
+        """Return interactions in the window, and less than 1 for items without any, float32 ``[num_items]``."""
         counts = self._counts_at(now_ms)
-        return np.where(counts > 0, counts, below_one(self.num_users_of)).astype(np.float32)
+        return np.where(counts > 0, counts, scaled_below_one(self.num_users_of)).astype(np.float32)
 
     def _counts_at(self, now_ms: int) -> npt.NDArray[np.int64]:
-        """Count on from where the window began when it was asked last: as now moves, a few leave it."""
+        """Return counts in the window, int64 ``[num_items]``: the last counts without the events that have left it."""
         items = self.recent_item_rows
         first = int(np.searchsorted(self.recent_timestamps_ms, now_ms - self.window_ms, side="right"))
-        counted = self._counted  # One reference: other threads may ask at other moments.
+        counted = self._counted  # Read once: other threads may replace it.
         if counted is None or counted[0] is not items or counted[1] > first:
             counted = (items, 0, np.bincount(items, minlength=self.num_items))
         _, before, counts = counted
@@ -110,12 +110,12 @@ class RecentPopularity(Popularity):
 
 
 class DecayedPopularity(Popularity):
-    """How many interactions an item had, each counting half as much with every half-life that it is older.
+    """Number of interactions of an item, each halved with every half-life of its age.
 
-    Their order stays as time goes on: all of them fade alike.
+    The ranking does not change between fits, since all counts decay at the same rate.
 
     Args:
-        half_life_days: Days.
+        half_life_days: Half-life in days.
     """
 
     learned = ("num_users_of", "decayed_counts")

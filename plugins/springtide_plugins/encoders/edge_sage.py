@@ -1,4 +1,4 @@
-"""E-GraphSAGE: GraphSAGE with messages of both the neighbour and the edge."""
+"""E-GraphSAGE: GraphSAGE with messages from the neighbour and the edge."""
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -10,18 +10,18 @@ from springtide_plugins.encoders.edge_terms import EdgeTerm
 
 
 class EdgeSAGE(Encoder):
-    """GraphSAGE whose messages are made of the neighbour and of the edge: its type, strength and age.
+    """GraphSAGE whose messages come from the neighbour and from the edge: its type, strength and age.
 
     Lo et al. 2022, "E-GraphSAGE: A Graph Neural Network based Intrusion Detection System for IoT", algorithm 1, with
-    messages as its authors' code has them: ``W_message [source ‖ edge]``, reduced to one, then a ReLU of
-    ``W_apply [self ‖ message]``; the last layer has no ReLU, so that vectors may point anywhere. Each matrix stands
-    here as its parts, one for each of the stacked vectors, whose products are added.
+    messages as in its authors' code: ``W_message [source ‖ edge]``, aggregated, then a ReLU of
+    ``W_apply [self ‖ message]``. The last layer has no ReLU, so that components of vectors may be negative. Each matrix
+    is split into its blocks, one for each of the concatenated vectors, whose products are added.
 
     Args:
         width: Width of every level.
-        num_layers: How many times messages are passed.
-        aggregator: Reduces the messages to one.
-        schema: Its relations are the types of edges.
+        num_layers: Number of layers.
+        aggregator: Combines the messages.
+        schema: Schema, whose relations are the types of edges.
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
     """
 
@@ -44,7 +44,7 @@ class EdgeSAGE(Encoder):
         self.of_self = nn.ModuleList(dense(width, width, has_bias=False) for _ in range(num_layers))
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         messages = self.of_source[depth](sources).index_select(0, edges.source) + self.of_edge[depth](edges)
         message = edges.combine(messages, self.aggregators[depth])
         updated: Tensor = self.of_neighbours[depth](message) + self.of_self[depth](targets)

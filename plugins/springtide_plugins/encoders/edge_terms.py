@@ -1,4 +1,4 @@
-"""What an edge itself has to say in a message: its type, strength and age."""
+"""The part of a message that comes from the edge: its type, strength and age."""
 
 import torch
 from torch import Tensor, nn
@@ -8,15 +8,16 @@ from springtide.plugins.edges import NUM_EDGE_FEATURES
 
 
 class EdgeTerm(nn.Module):
-    """A learned vector for each edge, of its type, strength and age: to be added to what its ends say.
+    """A learned vector for each edge, from its type, strength and age, to be added to the nodes' parts of a message.
 
-    This is the edge's part of a matrix over ``[source ‖ features ‖ type]``: a product with stacked vectors is the sum
-    of products with each, and an embedded type times a matrix is an embedded type. So nothing is stacked for each
-    edge, and the nodes' part is multiplied once for each node. It is 0 at first: learning begins with the ends alone.
+    This is the edge's part of a matrix times ``[source ‖ features ‖ type]``. The product with a concatenation is the
+    sum of the products with its parts, and an embedded type times a matrix is again an embedded type. So nothing is
+    concatenated for each edge, and the nodes' part is multiplied once for each node. It is 0 at first, so that learning
+    begins with the nodes alone.
 
     Args:
         width: Width ``d``.
-        schema: Its relations are the types.
+        schema: Schema, whose relations are the types of edges.
     """
 
     def __init__(self, width: int, schema: Schema) -> None:

@@ -1,4 +1,4 @@
-"""GATv2: neighbours' levels, weighted by attention."""
+"""GATv2: the levels of neighbours, weighted by attention."""
 
 import torch
 from pydantic import PositiveInt
@@ -11,24 +11,24 @@ from springtide.plugins.edges import NUM_EDGE_FEATURES
 
 
 class GATv2(Encoder):
-    """Neighbours' levels through a matrix, weighted by an attention to both ends and the edge, added to the node's own.
+    """The levels of neighbours times a matrix, weighted by attention to both nodes and the edge, plus the node's own.
 
-    Brody et al. 2022, "How Attentive are Graph Attention Networks?", eq. 7, over PyG's ``GATv2Conv``; the strength and
-    the age of an edge enter the attention. As in Veličković et al. 2018, section 3.3, several heads stand side by
-    side, an ELU lies between the layers, and skip connections keep a node's own level.
+    Brody et al. 2022, "How Attentive are Graph Attention Networks?", eq. 7, with PyG's ``GATv2Conv``; the attention
+    depends on the strength and the age of an edge too. As in Veličković et al. 2018, section 3.3, the heads are
+    concatenated, an ELU lies between the layers, and skip connections keep a node's own level.
 
-    With ``sum`` it is the paper's. Any other aggregator gets messages weighted by attention over the mean attention at
-    their target, so that equal attention changes nothing; for ``mean`` that comes to the same as ``sum``.
+    The paper's aggregator is ``sum``. Any other one gets messages weighted by attention over the mean attention at
+    their target, so that equal attention changes nothing; ``mean`` then gives the same as ``sum``.
 
     Args:
         width: Width of every level.
-        num_layers: How many times messages are passed.
+        num_layers: Number of layers.
         aggregator: Combines the weighted messages.
-        heads: How many attentions, each over its share of the width.
+        heads: Number of attention heads, each with its share of the width.
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
 
     Raises:
-        SettingsError: If the heads cannot share the width.
+        SettingsError: If the width is not a multiple of the number of heads.
     """
 
     default_aggregator = "sum"
@@ -48,13 +48,13 @@ class GATv2(Encoder):
         self.attentions = nn.ModuleList(_Attention(width, heads) for _ in range(num_layers))
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         updated: Tensor = self.attentions[depth](sources, targets, edges, self.aggregators[depth])
         return updated if depth == self.num_layers - 1 else nn.functional.elu(updated)
 
 
 class _Attention(GATv2Conv):  # type: ignore[misc]  # PyG carries no types
-    """PyG's attention and messages, which any aggregator then combines, with the edges before it."""
+    """PyG's attention and messages, for any aggregator, and with ``Edges`` as arguments."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(width, width // heads, heads, edge_dim=NUM_EDGE_FEATURES, add_self_loops=False, residual=True)
@@ -68,7 +68,7 @@ class _Attention(GATv2Conv):  # type: ignore[misc]  # PyG carries no types
         if type(aggregator) is not SumAggregation:
             attention = attention * edges.pointers.diff()[edges.target].unsqueeze(-1)  # Its mean at a target is 1.
         messages = self.message(ends[0].index_select(0, edges.source), attention).flatten(1)  # [num_edges, d]
-        # Attention stands in for the edges' weights, which it has seen.
+        # Attention replaces the weights of the edges, which are among its inputs.
         combined = edges.combine(messages, aggregator, torch.ones_like(edges.weight))
         updated: Tensor = combined + self.res(targets) + self.bias
         return updated

@@ -1,4 +1,4 @@
-"""GCN: a node and its neighbours, normalised by degree, through one matrix."""
+"""GCN: the levels of a node and its neighbours, normalised by degree, times one matrix."""
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -9,23 +9,22 @@ from springtide_plugins.encoders.dense import dense
 
 
 class GCN(Encoder):
-    """A node and its neighbours, normalised by degree, through one matrix and a ReLU.
+    """The levels of a node and its neighbours, normalised by degree, times one matrix, then a ReLU.
 
     Kipf & Welling 2017, "Semi-Supervised Classification with Graph Convolutional Networks", eq. 2: each node is its
-    own neighbour too, over an edge of weight 1, so that degrees (sums of weights) are one more. A node's degree is
-    that of the whole graph, which a fold-in knows too. PyG's ``GCNConv`` wants the whole square graph; on one, ours
-    gives the same.
+    own neighbour too, with an edge of weight 1, so that degrees (sums of weights) are one more. A node's degree is
+    that in the whole graph, which a fold-in knows too. On a whole square graph PyG's ``GCNConv`` gives the same.
 
-    With an aggregator other than ``sum``, the node and what the aggregator made of its neighbours are mixed by their
-    shares in its degree. For ``mean`` that is the other normalisation of the field, ``D^-1 A``.
+    With an aggregator other than ``sum``, the node's level and the aggregated message are averaged, weighted by their
+    shares of its degree. With ``mean`` this is the normalisation ``D^-1 A``.
 
     Args:
         width: Width of every level.
-        num_layers: How many times messages are passed.
-        aggregator: Combines neighbours' levels.
+        num_layers: Number of layers.
+        aggregator: Combines the levels of neighbours.
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
-        is_residual: Whether each layer adds to a node's level and does not replace it (appendix B, eq. 14). Without,
-            deeper layers lose what was learned of a node's id.
+        is_residual: Whether a layer's result is added to a node's level instead of replacing it (appendix B, eq. 14).
+            Without, deeper layers lose what was learned about a node's id.
     """
 
     default_aggregator = "sum"
@@ -44,9 +43,9 @@ class GCN(Encoder):
         self.transforms = nn.ModuleList(dense(width, width) for _ in range(num_layers))
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         updated: Tensor = self.transforms[depth](self._convolved(depth, sources, targets, edges))
-        if depth < self.num_layers - 1:  # The last has none, so that vectors may point anywhere.
+        if depth < self.num_layers - 1:  # The last layer has none: components of vectors may be negative.
             updated = updated.relu()
         return targets + updated if self.is_residual else updated
 

@@ -1,4 +1,4 @@
-"""Gated graph neural networks: neighbours' messages update a node's state by a gate."""
+"""Gated graph neural networks: the message from neighbours updates a node's level through a GRU."""
 
 from pydantic import PositiveInt
 from torch import Tensor
@@ -10,15 +10,15 @@ from springtide_plugins.encoders.gates import remembering_gru
 
 
 class GGNN(Encoder):
-    """Neighbours' messages update a node's state by a gate; the same in every layer, as a recurrent network has it.
+    """The message from neighbours updates a node's level through a GRU; all layers share their parameters.
 
-    Li et al. 2016, "Gated Graph Sequence Neural Networks", eqs. 2 to 6, for edges of one type; PyG's
-    ``GatedGraphConv``, which wants the whole square graph, gives the same on one if its layers share their matrix.
-    The gate keeps most of a node's own level at first.
+    Li et al. 2016, "Gated Graph Sequence Neural Networks", eqs. 2 to 6, for edges of one type. On a whole square graph
+    PyG's ``GatedGraphConv`` gives the same if its layers share their matrix. At first the gate keeps most of a node's
+    own level.
 
     Args:
         width: Width of every level.
-        num_layers: How many times messages are passed. An aggregator that learns has parameters for each layer.
+        num_layers: Number of layers. An aggregator with parameters has its own in each layer.
         aggregator: Combines the messages.
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
     """
@@ -32,7 +32,7 @@ class GGNN(Encoder):
         self.gate = remembering_gru(width)
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         combined = edges.aggregate(self.message(sources), self.aggregators[depth])
         updated: Tensor = self.gate(combined, targets)
         return updated

@@ -1,4 +1,4 @@
-"""GraphSAGE: a node's own level and its sampled neighbours', each through a matrix of its own."""
+"""GraphSAGE: a node's own level and the message from its neighbours, each times its own matrix."""
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -9,18 +9,17 @@ from springtide_plugins.encoders.dense import dense
 
 
 class GraphSAGE(Encoder):
-    """A node's own level and its sampled neighbours', each through a matrix of its own, added, through a ReLU.
+    """A node's own level and the message from its sampled neighbours, each times its own matrix, added, then a ReLU.
 
-    Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", algorithm 1, in the additive form: the
-    neighbours' messages are reduced to one, multiplied by a learnable matrix, added to the node's own message times
-    another, and passed through a ReLU; the last layer has none, so that vectors may point anywhere.
+    Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", algorithm 1, in the additive form. The
+    last layer has no ReLU, so that components of vectors may be negative.
 
     Args:
         width: Width of every level.
-        num_layers: How many times messages are passed.
-        aggregator: Reduces the messages to one.
-        fanout: Neighbours drawn for each node in each layer of a training step; None for all of them, as when vectors
-            are made.
+        num_layers: Number of layers.
+        aggregator: Combines the levels of neighbours.
+        fanout: Neighbours drawn for each node in each layer of a training step; None for all of them, as in
+            inference.
     """
 
     default_aggregator = "mean"
@@ -32,7 +31,7 @@ class GraphSAGE(Encoder):
         self.of_self = nn.ModuleList(dense(width, width, has_bias=False) for _ in range(num_layers))
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         message = edges.aggregate(sources, self.aggregators[depth])
         updated: Tensor = self.of_neighbours[depth](message) + self.of_self[depth](targets)
         return updated if depth == self.num_layers - 1 else updated.relu()

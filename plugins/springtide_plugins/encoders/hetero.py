@@ -11,21 +11,21 @@ from springtide_plugins.encoders.dense import dense
 
 
 class RGCN(Encoder):
-    """Neighbours combined under each type of edge, each type through a matrix of its own, added to the node itself.
+    """The message under each type of edge times its own matrix, added to the node's own level times another.
 
     Schlichtkrull et al. 2018, "Modeling Relational Data with Graph Convolutional Networks", eq. 2, over all types of
     nodes and edges: categories, brands and stores too. ``mean`` is the paper's aggregator (``1 / c`` by the number of
-    neighbours under a type). A ReLU lies between the layers; the last has none, so that vectors may point anywhere.
-    PyG's ``RGCNConv`` with ``mean`` gives the same where all weights are equal.
+    neighbours under a type). A ReLU lies between the layers; the last has none, so that components of vectors may be
+    negative. PyG's ``RGCNConv`` with ``mean`` gives the same where all weights are equal.
 
     Args:
         width: Width of every level.
-        num_layers: How many times messages are passed.
-        aggregator: Combines the neighbours under one type of edge.
-        schema: Its relations are the types of edges, its node types those of nodes.
-        num_bases: Of how many shared matrices those of the types are mixed (eq. 3), for graphs with many types; None
-            to learn each by itself.
-        has_typed_self: Whether a node's own level goes through a matrix of its node type, or through one for all.
+        num_layers: Number of layers.
+        aggregator: Combines the levels of neighbours under one type of edge.
+        schema: Schema with the types of nodes and edges.
+        num_bases: Number of shared matrices that the matrices of the types are linear combinations of (eq. 3), for
+            graphs with many types; None for an independent matrix for each type.
+        has_typed_self: Whether a node's own level is multiplied by a matrix of its node type, or by one for all types.
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
     """
 
@@ -51,12 +51,12 @@ class RGCN(Encoder):
         self.of_self = nn.ModuleList(make_self() for _ in range(num_layers))
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         if edges.relation is None or edges.target_type is None:
             raise ValueError("wanted edges and nodes that have types, got those of one type")
         matrices = self.matrices[depth]()
         updated: Tensor = self.of_self[depth](targets, edges.target_type)
-        # A sampled batch or a fold-in has edges of few types: the others have nothing to add, nor anything to learn.
+        # A sampled batch or a fold-in has edges of few types: matrices of the others are not needed.
         for relation in torch.bincount(edges.relation).nonzero().flatten().tolist():
             combined = edges.of_relation(relation).aggregate(sources, self.aggregators[depth])
             updated = updated + combined @ matrices[relation]
@@ -64,7 +64,7 @@ class RGCN(Encoder):
 
 
 class _RelationMatrices(nn.Module):
-    """A matrix for each type of edge, by itself or mixed of shared ones."""
+    """A matrix for each type of edge, independent or a linear combination of shared ones."""
 
     def __init__(self, width: int, num_relations: int, num_bases: int | None) -> None:
         super().__init__()

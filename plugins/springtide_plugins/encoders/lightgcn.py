@@ -1,4 +1,4 @@
-"""LightGCN: neighbours' levels, summed, and nothing else."""
+"""LightGCN: normalised sums of the levels of neighbours, without parameters."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from springtide.plugins.contracts import Edges, Encoder
 
 
 class LightGCN(Encoder):
-    """Neighbours' levels, normalised and summed, nothing else; a node's vector is the mean of its levels.
+    """Normalised sums of the levels of neighbours, without parameters; a node's vector is the mean of its levels.
 
     He et al. 2020, "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", eqs. 3 and 4.
     With an aggregator other than ``sum`` the messages are not normalised by degree.
 
     Args:
         width: Width of every level.
-        num_layers: How many times messages are passed.
-        aggregator: Combines neighbours' levels.
+        num_layers: Number of layers.
+        aggregator: Combines the levels of neighbours.
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
     """
 
@@ -30,7 +30,7 @@ class LightGCN(Encoder):
         self.fanout = fanout
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         weight = edges.symmetric_weight() if type(self.aggregators[depth]) is SumAggregation else None
         return edges.aggregate(sources, self.aggregators[depth], weight)
 

@@ -14,20 +14,20 @@ from springtide_plugins.encoders.gates import remembering_gru
 
 
 class MPNN(Encoder):
-    """A message network over both ends and the edge, and an update network over the node and its combined message.
+    """A message network on both nodes and the edge, and an update network on the node and its aggregated message.
 
     Gilmer et al. 2017, "Neural Message Passing for Quantum Chemistry", eqs. 1 and 2. The message network has a hidden
-    layer, ``W_out relu(W_source h_source + W_target h_target + edge + b)``, and the cost of an edge is that of
-    additions, not of matrices: the nodes' parts are multiplied once for each node, then gathered; and ``W_out`` comes
-    after the aggregator, which for sums and means changes nothing, since they are linear.
+    layer, ``W_out relu(W_source h_source + W_target h_target + edge + b)``. No matrix is multiplied for each edge: the
+    nodes' parts are multiplied once for each node, then gathered; and ``W_out`` comes after the aggregator, which gives
+    the same for sums and means, since they are linear.
 
     Args:
         width: Width of every level, and of the hidden layer.
-        num_layers: How many times messages are passed.
+        num_layers: Number of layers.
         aggregator: Combines the messages.
-        schema: Its relations are the types of edges.
-        update: ``gru``, as the paper has it, which keeps most of a node's own level at first; or ``mlp``, which adds to
-            the node's level what a hidden layer makes of it and the message.
+        schema: Schema, whose relations are the types of edges.
+        update: ``gru`` as in the paper, which keeps most of a node's own level at first; or ``mlp``, which adds the
+            result of a network with one hidden layer to the node's level.
         fanout: Neighbours drawn for each node in each layer of a training step; None for all of them.
     """
 
@@ -53,7 +53,7 @@ class MPNN(Encoder):
         self.updates = nn.ModuleList(make_update(width) for _ in range(num_layers))
 
     def layer(self, depth: int, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
-        """Pass messages once; see the contract for shapes."""
+        """Apply one layer; see the contract for shapes."""
         hidden = (
             self.of_source[depth](sources).index_select(0, edges.source)
             + self.of_target[depth](targets).index_select(0, edges.target)
@@ -65,7 +65,7 @@ class MPNN(Encoder):
 
 
 class _MLPUpdate(nn.Module):
-    """Adds to a level what a hidden layer makes of it and of the message."""
+    """Adds the result of a network with one hidden layer, on the level and the message, to the level."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,6 +73,6 @@ class _MLPUpdate(nn.Module):
         self.out = dense(width, width)
 
     def forward(self, message: Tensor, level: Tensor) -> Tensor:
-        """Return float32 ``[n, d]``, of two of that shape."""
+        """Return float32 ``[n, d]``; message and level have this shape too."""
         added: Tensor = self.out(self.hidden(torch.cat([level, message], dim=-1)).relu())
         return level + added

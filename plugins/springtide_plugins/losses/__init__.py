@@ -1,1 +1,1 @@
-"""Losses: from cosines of users with their items and with sampled items to one number."""
+"""Losses, which turn cosines of users with their items and with sampled items into one number."""

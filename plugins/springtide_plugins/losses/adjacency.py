@@ -1,4 +1,4 @@
-"""The loss of rebuilding the graph's own edges."""
+"""The loss of reconstructing the edges of the graph."""
 
 from typing import Annotated, ClassVar
 
@@ -11,15 +11,15 @@ from springtide_plugins.losses.means import over_edges, over_negatives
 
 
 class Reconstruction(Loss):
-    """Rebuild a block of the adjacency matrix: the batch's users by the sampled items, 1 where there is an edge.
+    """Reconstruct a block of the adjacency matrix, the batch's users by the sampled items: 1 where there is an edge.
 
     The reconstruction of Kipf & Welling 2016, "Variational graph auto-encoders" (GAE, section 2), on cosines over a
-    temperature as logits. Ones are few in a sparse matrix, so ones and zeros are averaged apart, as their code does by
-    ``pos_weight`` and ``norm``. Sampled items that the user has an edge to are ones here, not left out; each user's
-    edges of the batch count as one more entry of its row, so that no row is without a one.
+    temperature as logits. Ones are rare in a sparse matrix, so ones and zeros are averaged separately, as in their code
+    by ``pos_weight`` and ``norm``. Sampled items that the user has seen are ones here and are not left out. The mean
+    over each user's edges in the batch counts as one more entry of the row, so that every row has a one.
 
     Args:
-        temperature: What cosines are divided by.
+        temperature: Divisor of cosines.
         balance: Share of the ones in the loss; the zeros have the rest.
     """
 
@@ -33,11 +33,9 @@ class Reconstruction(Loss):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Return the balanced binary cross entropy of the block, float32 scalar."""
         logits = inputs.negative / self.temperature
-        own, num_users = (
-            F.softplus(-logits[inputs.is_seen]),
-            len(inputs.negative),
-        )  # Few of them: not all are looked at.
-        of_edges = over_edges(F.softplus(-inputs.positive / self.temperature), inputs)
-        ones = (own.sum() + num_users * of_edges) / (len(own) + num_users)
+        seen = F.softplus(-logits[inputs.is_seen])  # [num_seen], selected first, since they are few.
+        num_users = len(inputs.negative)
+        edges = over_edges(F.softplus(-inputs.positive / self.temperature), inputs)
+        ones = (seen.sum() + num_users * edges) / (len(seen) + num_users)
         zeros = over_negatives(F.softplus(logits), inputs)
         return self.balance * ones + (1.0 - self.balance) * zeros

@@ -1,4 +1,4 @@
-"""Losses of how vectors lie: aligned and uniform, or the same from two views."""
+"""Losses of the geometry of vectors: alignment and uniformity, or the contrast of two views."""
 
 import math
 from typing import Annotated, ClassVar, Literal
@@ -16,15 +16,15 @@ from springtide_plugins.losses.softmax import SampledSoftmax
 
 
 class DirectAU(Loss):
-    """Users near their items, and users apart from users and items from items; no negatives.
+    """Alignment of users with their items, and uniformity of users and of items; it needs no negatives.
 
-    Wang et al. 2022, "Towards representation alignment and uniformity in collaborative filtering", section 4:
-    the mean squared distance of edges, and ``gamma`` times the mean, over users and over items, of
-    ``log mean exp(−2 ‖x − y‖²)`` over pairs of different ones.
+    Wang et al. 2022, "Towards representation alignment and uniformity in collaborative filtering", section 4: the mean
+    squared distance of a user and an item with an edge, plus ``gamma`` times the uniformity, which is the mean over
+    users and items of ``log mean exp(−2 ‖x − y‖²)`` over pairs of different ones.
 
     Args:
-        gamma: What uniformity counts beside alignment.
-        max_nodes: How many users, and how many items, of a batch are told apart; memory grows with their square.
+        gamma: Weight of the uniformity.
+        max_nodes: Most users, and most items, of a batch whose pairs are compared; memory grows with the square.
     """
 
     looks_at: ClassVar[frozenset[str]] = frozenset({"user_vectors", "item_vectors"})
@@ -36,29 +36,29 @@ class DirectAU(Loss):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Return alignment and weighted uniformity, float32 scalar."""
-        apart = (inputs.user_vectors[inputs.user] - inputs.item_vectors).square().sum(-1)  # [num_edges]
+        distances = (inputs.user_vectors[inputs.user] - inputs.item_vectors).square().sum(-1)  # [num_edges], squared
         items = inputs.item_vectors[_firsts(inputs.item, self.max_nodes)]
         uniformity = _uniformity(inputs.user_vectors[: self.max_nodes]) + _uniformity(items)
-        return over_edges(apart, inputs) + self.gamma * uniformity / 2.0
+        return over_edges(distances, inputs) + self.gamma * uniformity / 2.0
 
 
 class XSimGCL(Loss):
-    """A recommendation loss, and a contrast between each node's vector and what it was some layers below.
+    """A recommendation loss, plus a contrastive loss between the vector of each node and one of its levels.
 
     Yu et al. 2023, "XSimGCL: Towards extremely simple graph contrastive learning for recommendation", section 3:
-    training adds noise of length ``eps`` to each layer, and InfoNCE (van den Oord et al. 2018) wants the final
-    vector of a node to be nearer to its own level ``layer`` than to that of any other node: over the users of the
-    batch, and over its distinct items.
+    training adds noise of length ``eps`` to each layer, and InfoNCE (van den Oord et al. 2018) falls as the vector of a
+    node comes nearer to the node's own level ``layer`` than to that of any other node. It is computed over the users of
+    the batch and over its distinct items.
 
     Args:
-        num_layers: How many layers the encoder has.
-        recommendation: The loss that the contrast goes with.
-        temperature: Of the recommendation loss.
-        contrast_weight: What the contrast counts beside it (λ).
-        contrast_temperature: What cosines of the contrast are divided by (τ).
-        layer: Which level the vectors are compared with (l*), from 0 to the encoder's number of layers.
+        num_layers: Number of layers of the encoder.
+        recommendation: Name of the recommendation loss.
+        temperature: Temperature of the recommendation loss.
+        contrast_weight: Weight of the contrastive loss (λ).
+        contrast_temperature: Temperature of the contrastive loss (τ).
+        layer: The level that vectors are compared with (l*), from 0 to the number of layers.
         eps: Length of the noise (ε).
-        max_nodes: How many users, and how many items, of a batch are contrasted; memory grows with their square.
+        max_nodes: Most users, and most items, of a batch that are contrasted; memory grows with the square.
 
     Raises:
         SettingsError: If the encoder has no such layer.
@@ -80,7 +80,7 @@ class XSimGCL(Loss):
     ) -> None:
         super().__init__()
         if layer > num_layers:
-            raise SettingsError(f"wanted a layer of the encoder's, at most {num_layers}, got {layer}")
+            raise SettingsError(f"wanted a layer of the encoder, at most {num_layers}, got {layer}")
         self.recommendation: Loss = (
             SampledSoftmax(temperature) if recommendation == "cce" else PairwiseLogistic(temperature)
         )
@@ -107,18 +107,18 @@ class XSimGCL(Loss):
 
 
 def _firsts(codes: Tensor, most: int) -> Tensor:
-    """Return where each number comes first, int64, ascending; at most so many."""
+    """Return the first position of each distinct code, int64, ascending; the first ``most`` of them."""
     distinct, inverse = torch.unique(codes, return_inverse=True)
-    place = torch.arange(len(codes), device=codes.device)
-    first = torch.full((len(distinct),), len(codes), device=codes.device).scatter_reduce(0, inverse, place, "amin")
+    position = torch.arange(len(codes), device=codes.device)
+    first = torch.full((len(distinct),), len(codes), device=codes.device).scatter_reduce(0, inverse, position, "amin")
     return first.sort().values[:most]
 
 
 def _uniformity(vectors: Tensor) -> Tensor:
-    """Return ``log mean exp(−2 ‖x − y‖²)`` over pairs of different unit vectors, float32 ``[n, d]``; 0 of none."""
+    """Return ``log mean exp(−2 ‖x − y‖²)`` over pairs of different unit vectors ``[n, d]``; 0 if there is no pair."""
     count = len(vectors)
     if count < 2:
         return 0.0 * vectors.sum()
     exponent = 4.0 * (vectors @ vectors.T) - 4.0  # −2 (2 − 2 cos)
-    of_itself = torch.eye(count, dtype=torch.bool, device=vectors.device)
-    return torch.logsumexp(exponent.masked_fill(of_itself, -math.inf).flatten(), 0) - math.log(count * (count - 1))
+    is_diagonal = torch.eye(count, dtype=torch.bool, device=vectors.device)
+    return torch.logsumexp(exponent.masked_fill(is_diagonal, -math.inf).flatten(), 0) - math.log(count * (count - 1))

@@ -1,4 +1,4 @@
-"""The max-margin loss of the walk-through, with low-rank positives if wanted."""
+"""The max-margin loss of PinSage, and low-rank positives."""
 
 from typing import Annotated
 
@@ -15,26 +15,25 @@ Margin = Annotated[float, Field(gt=0, le=2)]
 
 
 class MaxMargin(PairwiseLoss):
-    """A user's item must rise above each sampled item by a margin; above its weaker items too, if wanted.
+    """The cosine of a user's item must be above that of each sampled item by a margin.
 
-    The loss of the walk-through (and of PinSage, Ying et al. 2018, eq. 1): the mean over edges and sampled items that
-    are not the user's own of ``max(0, negative − positive + margin)``.
+    PinSage (Ying et al. 2018), eq. 1: the mean of ``max(0, negative − positive + margin)`` over edges and sampled items
+    that the user has not seen.
 
-    With a ``low_rank_weight`` above 0, also the low-rank positives of Jain et al. 2019, "Food discovery with Uber
-    Eats: Using graph learning to power recommendations": a dish ordered once must rank below one ordered often, though
-    not as far below as one never ordered. To the above comes ``low_rank_weight`` times the mean, over pairs of edges
-    of one user, of ``max(0, weaker − stronger + low_rank_margin)``, an edge's strength being its weight in the graph.
-    Both are one part: without the first term the second would not tell a user's items from the others.
+    With a ``low_rank_weight`` above 0, the low-rank positives of Jain et al. 2019, "Food discovery with Uber Eats:
+    Using graph learning to power recommendations", are added: a dish ordered once must rank below one ordered often,
+    but not as far below as one never ordered. The term is ``low_rank_weight`` times the mean, over pairs of edges of
+    one user, of ``max(0, weaker − stronger + low_rank_margin)``; the strength of an edge is its weight in the graph.
 
     Args:
-        margin: Wanted distance between cosines.
-        low_rank_margin: Wanted distance between a user's stronger and weaker items, smaller than ``margin``.
-        low_rank_weight: What the second mean counts beside the first; 0 leaves it out.
-        max_negatives: How many of the sampled items each edge is compared with.
-        max_low_ranks: How many of the user's other edges each edge is compared with.
+        margin: Margin between cosines.
+        low_rank_margin: Margin between a user's stronger and weaker items, smaller than ``margin``.
+        low_rank_weight: Weight of the low-rank term; 0 leaves it out.
+        max_negatives: Number of sampled items that each edge is compared with, at most.
+        max_low_ranks: Number of the user's other edges that each edge is compared with, at most.
 
     Raises:
-        SettingsError: If ``low_rank_margin`` counts and is not smaller than ``margin``.
+        SettingsError: If ``low_rank_weight`` is above 0 and ``low_rank_margin`` is not smaller than ``margin``.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class MaxMargin(PairwiseLoss):
         return (negative - positive + self.margin).relu()
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Return the mean over negatives, and the weighted mean over weaker positives, float32 scalar."""
+        """Return the mean over negatives plus the weighted low-rank term, float32 scalar."""
         loss = super().forward(inputs)
         if self.low_rank_weight:
             other = _others_of_the_user(inputs.user, self.max_low_ranks)  # [num_edges, max_low_ranks]
@@ -69,17 +68,16 @@ class MaxMargin(PairwiseLoss):
 
 
 class LowRankMaxMargin(MaxMargin):
-    """Max-margin with low-rank positives: what a user chose often must rise above what it chose seldom, too.
+    """Max-margin with low-rank positives: items that a user chose often must rank above those chosen seldom, too.
 
-    ``max_margin`` with its second term on; see there. A name of its own, so that it stands beside the plain one where
-    parts are compared by their names.
+    It is ``max_margin`` with the low-rank term, under its own name, for comparisons of parts by name.
 
     Args:
-        margin: Wanted distance between cosines.
-        low_rank_margin: Wanted distance between a user's stronger and weaker items, smaller than ``margin``.
-        low_rank_weight: What the second mean counts beside the first.
-        max_negatives: How many of the sampled items each edge is compared with.
-        max_low_ranks: How many of the user's other edges each edge is compared with.
+        margin: Margin between cosines.
+        low_rank_margin: Margin between a user's stronger and weaker items, smaller than ``margin``.
+        low_rank_weight: Weight of the low-rank term.
+        max_negatives: Number of sampled items that each edge is compared with, at most.
+        max_low_ranks: Number of the user's other edges that each edge is compared with, at most.
     """
 
     def __init__(
@@ -94,11 +92,11 @@ class LowRankMaxMargin(MaxMargin):
 
 
 def _others_of_the_user(user: Tensor, count: int) -> Tensor:
-    """Return for each edge the edges of the same user that come next, the first after the last.
+    """Return for each edge the next edges of the same user, cyclically.
 
     Args:
         user: int64 ``[num_edges]``.
-        count: How many; where the user has no more, the edge itself stands in.
+        count: Number of other edges; where the user has fewer, the edge itself fills up.
 
     Returns:
         int64 ``[num_edges, count]``, positions of edges.
@@ -106,10 +104,10 @@ def _others_of_the_user(user: Tensor, count: int) -> Tensor:
     order = torch.argsort(user, stable=True)
     counts = torch.bincount(user)
     first, total = (counts.cumsum(0) - counts)[user[order]], counts[user[order]]
-    place = torch.arange(len(user), device=user.device) - first  # Among the edges of its user.
+    position = torch.arange(len(user), device=user.device) - first  # Among the edges of its user.
     step = torch.arange(1, count + 1, device=user.device).expand(len(user), count)
     step = torch.where(step < total.unsqueeze(-1), step, 0)
-    others = (place.unsqueeze(-1) + step) % total.unsqueeze(-1).clamp(min=1) + first.unsqueeze(-1)
+    others = (position.unsqueeze(-1) + step) % total.unsqueeze(-1).clamp(min=1) + first.unsqueeze(-1)
     found = torch.empty_like(others)
     found[order] = order[others]
     return found

@@ -6,21 +6,23 @@ from springtide.plugins.contracts import LossInputs
 
 
 def over_edges(values: Tensor, inputs: LossInputs) -> Tensor:
-    """Return the mean of float32 ``[num_edges]``, each edge by its weight; 0 of none."""
-    return (values * inputs.weight).sum() / inputs.weight.sum().clamp(min=1e-12)
+    """Return the mean of float32 ``[num_edges]``, weighted by the edges; 0 if there are none."""
+    return _weighted_mean(values, inputs.weight)
 
 
 def over_negatives(values: Tensor, inputs: LossInputs) -> Tensor:
-    """Return the mean of float32 ``[num_users, num_negatives]``; 0 of none.
+    """Return the mean of float32 ``[num_users, num_negatives]`` over unseen items; 0 if there are none.
 
-    Each user counts by the weight of its edges in the batch, and what the user has an edge to does not count.
+    Each user counts by the sum of the weights of their edges in the batch.
     """
-    of_users = inputs.weight.new_zeros(len(values)).index_add(0, inputs.user, inputs.weight)
-    weight = ~inputs.is_seen * of_users.unsqueeze(-1)  # [num_users, num_negatives]
-    return (values * weight).sum() / weight.sum().clamp(min=1e-12)
+    user_weight = inputs.weight.new_zeros(len(values)).index_add(0, inputs.user, inputs.weight)
+    return _weighted_mean(values, ~inputs.is_seen * user_weight.unsqueeze(-1))
 
 
 def over_pairs(values: Tensor, is_pair: Tensor, inputs: LossInputs) -> Tensor:
-    """Return the mean of float32 ``[num_edges, num_others]`` over those that are pairs, each edge by its weight."""
-    weight = is_pair * inputs.weight.unsqueeze(-1)
+    """Return the mean of float32 ``[num_edges, num_others]`` where ``is_pair``, weighted by the edges; 0 if nowhere."""
+    return _weighted_mean(values, is_pair * inputs.weight.unsqueeze(-1))
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1e-12)

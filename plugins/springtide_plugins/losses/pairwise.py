@@ -1,4 +1,4 @@
-"""Losses of pairs: an item of the user against one that is not."""
+"""Losses of pairs: an item of the user against a sampled item."""
 
 from typing import Literal
 
@@ -11,11 +11,11 @@ from springtide_plugins.losses.means import over_pairs
 
 
 class PairwiseLoss(Loss):
-    """The mean penalty over pairs of an edge and a sampled item that is not the user's own.
+    """The mean penalty over pairs of an edge and a sampled item that the user has not seen.
 
     Args:
-        max_negatives: How many of the sampled items each edge is compared with, the first ones: memory grows with
-            edges times negatives.
+        max_negatives: Number of sampled items that each edge is compared with, at most, the first ones: memory grows
+            with edges times negatives.
     """
 
     def __init__(self, max_negatives: int) -> None:
@@ -42,14 +42,14 @@ class PairwiseLoss(Loss):
 
 
 class Hinge(PairwiseLoss):
-    """The score of a user's item must be 1 above that of a sampled item, a score being a cosine over a temperature.
+    """The score of a user's item must be 1 above that of a sampled item; a score is a cosine over a temperature.
 
     The pairwise hinge of Ranking SVM, Joachims 2002, "Optimizing search engines using clickthrough data", section 4.
-    A temperature here is a margin in ``max_margin``, whose loss this is then, divided by it.
+    It equals the loss of ``max_margin`` whose margin is this temperature, divided by the temperature.
 
     Args:
-        temperature: What cosines are divided by.
-        max_negatives: How many of the sampled items each edge is compared with.
+        temperature: Divisor of cosines.
+        max_negatives: Number of sampled items that each edge is compared with, at most.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.5, max_negatives: PositiveInt = 128) -> None:
@@ -62,14 +62,14 @@ class Hinge(PairwiseLoss):
 
 
 class PairwiseLogistic(PairwiseLoss):
-    """A user's item must be likelier than a sampled one: Bayesian personalised ranking.
+    """A user's item must be more likely than a sampled one: Bayesian personalised ranking.
 
     Rendle et al. 2009, "BPR: Bayesian personalized ranking from implicit feedback", section 4.1 (BPR-Opt), on cosines
     over a temperature.
 
     Args:
-        temperature: What cosines are divided by.
-        max_negatives: How many of the sampled items each edge is compared with.
+        temperature: Divisor of cosines.
+        max_negatives: Number of sampled items that each edge is compared with, at most.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.15, max_negatives: PositiveInt = 128) -> None:
@@ -85,13 +85,13 @@ class Triplet(PairwiseLoss):
     """A user must be nearer to its item than to a sampled one, by a margin: distances between unit vectors.
 
     Schroff et al. 2015, "FaceNet", eq. 1, with the user as the anchor; on the unit sphere
-    ``‖a − b‖² = 2 − 2 cos(a, b)``. Squared distances are FaceNet's, and the same as cosines with half the margin;
-    plain ones, as in Balntas et al. 2016, pull a positive the harder the nearer it is.
+    ``‖a − b‖² = 2 − 2 cos(a, b)``. FaceNet has squared distances, which equal cosines with half the margin. With plain
+    distances, as in Balntas et al. 2016, the gradient grows as a positive comes nearer.
 
     Args:
-        margin: Wanted difference of distances (of squared ones, if so).
-        distance: Which distance.
-        max_negatives: How many of the sampled items each edge is compared with.
+        margin: Margin between distances, or between squared distances.
+        distance: ``euclidean``, or ``squared`` for its square.
+        max_negatives: Number of sampled items that each edge is compared with, at most.
     """
 
     def __init__(
@@ -110,5 +110,5 @@ class Triplet(PairwiseLoss):
 
     def _distance(self, cosine: Tensor) -> Tensor:
         squared = 2.0 - 2.0 * cosine
-        # A root has no slope at 0, where two vectors fall together.
+        # The slope of a root is infinite at 0, where two vectors are equal.
         return squared if self.distance == "squared" else squared.clamp(min=1e-6).sqrt()

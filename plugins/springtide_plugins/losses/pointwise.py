@@ -1,4 +1,4 @@
-"""Losses of each cosine alone: binary cross entropy, and the squared error of explicit ratings."""
+"""Losses of single cosines: binary cross entropy, and the squared error of explicit ratings."""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -12,13 +12,13 @@ from springtide_plugins.losses.means import over_edges, over_negatives
 
 
 class BinaryCrossEntropy(Loss):
-    """Whether there is an edge, item by item: 1 for a user's items, 0 for sampled items that are not its own.
+    """Classify each item by itself: 1 for a user's items, 0 for sampled items that the user has not seen.
 
     He et al. 2017, "Neural collaborative filtering", eq. 7, on cosines over a temperature as logits.
 
     Args:
-        temperature: What cosines are divided by.
-        negative_weight: What the mean over sampled items counts beside the mean over edges.
+        temperature: Divisor of cosines.
+        negative_weight: Weight of the mean over sampled items; the mean over edges has weight 1.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.15, negative_weight: PositiveFloat = 1.0) -> None:
@@ -27,22 +27,21 @@ class BinaryCrossEntropy(Loss):
         self.negative_weight = negative_weight
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Return the mean over both kinds, the negatives by their weight, float32 scalar."""
+        """Return the weighted mean over edges and sampled items, float32 scalar."""
         ones = over_edges(F.softplus(-inputs.positive / self.temperature), inputs)  # −log σ(x)
         zeros = over_negatives(F.softplus(inputs.negative / self.temperature), inputs)  # −log(1 − σ(x))
         return (ones + self.negative_weight * zeros) / (1.0 + self.negative_weight)
 
 
 class MeanSquaredError(Loss):
-    """Explicit ratings: the cosine of a user with an item that it rated shall be the rating, from −1 to 1.
+    """Explicit ratings: the cosine of a user with a rated item must equal the rating, scaled to −1 to 1.
 
     The squared error of Koren et al. 2009, "Matrix factorization techniques for recommender systems", eq. 2, on
-    cosines. Edges whose user did not rate the item count as the highest rating, and sampled items that are not the
-    user's own as 0, neither liked nor disliked; else nothing would tell the items that nobody rated from those that
-    everybody likes.
+    cosines. Edges whose user has not rated the item count as the highest rating, and unseen sampled items as 0, neither
+    liked nor disliked. Otherwise items that nobody has rated could not be ranked below items that everybody likes.
 
     Args:
-        negative_weight: What the mean over sampled items counts beside the others.
+        negative_weight: Weight of the mean over sampled items; the other means have weight 1.
     """
 
     needs_ratings: ClassVar[bool] = True

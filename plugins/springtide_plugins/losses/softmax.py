@@ -1,4 +1,4 @@
-"""The loss of one item among all."""
+"""The sampled softmax loss."""
 
 import torch
 from pydantic import PositiveFloat
@@ -9,14 +9,14 @@ from springtide_plugins.losses.means import over_edges
 
 
 class SampledSoftmax(Loss):
-    """The positive item against all items, the others stood for by a sample that is corrected for how it was drawn.
+    """Categorical cross entropy of the positive item among all items, estimated from a sample of the others.
 
-    Categorical cross entropy. Bengio & Senécal 2008; Yi et al. 2019, "Sampling-bias-corrected neural modeling for
-    large corpus item recommendations", eqs. 4 and 5: each cosine over the temperature, less the log of its sampling
-    probability. Sampled items that the user has are left in, as there: all items stand in the denominator.
+    Bengio & Senécal 2008; Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item
+    recommendations", eqs. 4 and 5: each score is a cosine over the temperature, minus the log of its sampling
+    probability. Sampled items that the user has seen are kept, as in the paper, since all items are in the denominator.
 
     Args:
-        temperature: What cosines are divided by.
+        temperature: Divisor of cosines.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.15) -> None:
@@ -27,5 +27,5 @@ class SampledSoftmax(Loss):
         """Return the mean negative log-likelihood of the batch, float32 scalar."""
         positive = inputs.positive / self.temperature - inputs.positive_log_q
         negative = inputs.negative / self.temperature - inputs.negative_log_q
-        others = torch.logsumexp(negative, dim=1)[inputs.user]  # [num_edges], once for each user, shared by its edges
-        return over_edges(torch.logaddexp(positive, others) - positive, inputs)
+        log_total = torch.logsumexp(negative, dim=1)[inputs.user]  # [num_edges], computed once for each user
+        return over_edges(torch.logaddexp(positive, log_total) - positive, inputs)

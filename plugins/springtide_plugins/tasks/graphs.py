@@ -1,4 +1,4 @@
-"""A task about whole graphs: pool a basket's items to predict what kind of trip it was."""
+"""A task about sets of items: predict the kind of shopping trip from the items of a basket."""
 
 from collections.abc import Sequence
 
@@ -20,23 +20,22 @@ Int64s = npt.NDArray[np.int64]
 
 
 class GraphClassification(GraphTask):
-    """Predict what kind of trip a basket was, from its items: their vectors are pooled into one.
+    """Predict the kind of shopping trip from the items of a basket, whose vectors are pooled into one.
 
-    The readout of a graph from its nodes of Gilmer et al. 2017, "Neural message passing for quantum chemistry", eq. 3.
-    With ``coarsen_by``, the graph is made coarser first, as in Ying et al. 2018, "Hierarchical graph representation
-    learning with differentiable pooling", section 3.2, with clusters that are given and not learned: items of one
-    value become one node, their mean.
+    The readout of Gilmer et al. 2017, "Neural message passing for quantum chemistry", eq. 3. With ``coarsen_by`` the
+    items are clustered first, as in Ying et al. 2018, "Hierarchical graph representation learning with differentiable
+    pooling", section 3.2, but with given clusters: items with the same value become one node, their mean.
 
     Args:
         make: Makes the aggregator.
-        pooling: Name of the aggregator that makes one vector of many.
-        label: What is predicted of a basket: on which part of the week, or of the day, in UTC.
-        gap_minutes: A basket ends where the user does nothing for as long.
-        max_items: How many different items of a basket are looked at, the first ones.
-        coarsen_by: Category attribute of items.
+        pooling: Name of the aggregator that pools vectors.
+        label: What is predicted: the part of the week, or of the day, in UTC.
+        gap_minutes: Length of the gap between two baskets of a user, at least.
+        max_items: Number of distinct items of a basket, at most, the first ones.
+        coarsen_by: Category attribute of items that clusters them; None for no clusters.
 
     Raises:
-        SettingsError: If the aggregator looks at edges.
+        SettingsError: If the aggregator uses edges.
     """
 
     def __init__(
@@ -52,8 +51,8 @@ class GraphClassification(GraphTask):
         self.pooling = make("aggregator", pooling)
         if isinstance(self.pooling, EdgeAggregation):
             raise SettingsError(
-                f"pooling {pooling!r} looks at edges, and between a basket and its items there are none: choose an "
-                "aggregator that looks at messages alone"
+                f"pooling {pooling!r} uses edges, and a basket has no edges to its items: choose an aggregator that "
+                "uses messages alone"
             )
         self.label: When = label
         self.gap_minutes = gap_minutes
@@ -63,18 +62,18 @@ class GraphClassification(GraphTask):
         self._given: tuple[Graphs, Sequence[str | None]] | None = None
 
     def set_graphs(self, graphs: Sequence[Int64s], labels: Sequence[str | None]) -> None:
-        """Take graphs to learn from in place of baskets.
+        """Set the graphs that are classified in place of baskets.
 
         Args:
-            graphs: Item rows of each, int64.
-            labels: Label of each; None for those to predict.
+            graphs: Item rows of each graph, int64.
+            labels: Label of each graph; None for those to predict.
 
         Raises:
             TrainingError: If a graph has no items.
         """
-        for place, graph in enumerate(graphs):
+        for number, graph in enumerate(graphs):
             if not len(graph):
-                raise TrainingError(f"wanted items that are known in each graph, got none in graph {place}")
+                raise TrainingError(f"wanted known items in each graph, got none in graph {number}")
         numbers = np.repeat(np.arange(len(graphs)), [len(graph) for graph in graphs])
         items = np.concatenate(graphs) if graphs else np.zeros(0, np.int64)
         self._given = (Graphs.of(numbers, items, len(graphs), self.max_items), labels)
@@ -83,7 +82,7 @@ class GraphClassification(GraphTask):
         """Find the baskets and their labels.
 
         Raises:
-            TrainingError: If there are not two kinds to tell apart, or no item has the attribute to coarsen by.
+            TrainingError: If there are fewer than two kinds, or no item has the attribute ``coarsen_by``.
         """
         if self._given is not None:
             self._graphs, labels = self._given
@@ -101,7 +100,7 @@ class GraphClassification(GraphTask):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(self.classes)))
 
     def nodes_of(self, examples: Int64s) -> Int64s:
-        """Return the nodes of the graphs' items, graph by graph."""
+        """Return the nodes of the items, graph by graph."""
         return self._graphs.items_of(examples)[0] + self._start
 
     def loss(self, vectors: Tensor, examples: Int64s) -> Tensor:
@@ -111,7 +110,7 @@ class GraphClassification(GraphTask):
         )
 
     def predict(self, vectors: Tensor, examples: Int64s) -> Sequence[str]:
-        """Return the likeliest kind of each graph."""
+        """Return the most likely kind of each graph."""
         return [self.classes[code] for code in self._scores(vectors, examples).argmax(-1).tolist()]
 
     def score(self, vectors: Tensor, examples: Int64s) -> float:
@@ -120,7 +119,7 @@ class GraphClassification(GraphTask):
         return float((found == self._codes[examples]).mean())
 
     def pool(self, vectors: Tensor, examples: Int64s) -> Tensor:
-        """Return one vector for each graph, float32 ``[num_graphs, d]``, of those of its items ``[num_nodes, d]``."""
+        """Return one vector for each graph, float32 ``[num_graphs, d]``, from those of its items ``[num_nodes, d]``."""
         items, graph = self._graphs.items_of(examples)
         if self._clusters is not None:
             keys = graph * (self._clusters.max() + 1) + self._clusters[items]
@@ -136,7 +135,7 @@ class GraphClassification(GraphTask):
         return scores
 
     def _clusters_of(self, graph: TaskGraph) -> Int64s | None:
-        """Return the cluster of each item, int64 ``[num_items]``; an item without a value is one of its own."""
+        """Return the cluster of each item, int64 ``[num_items]``; items without a value are their own clusters."""
         if self.coarsen_by is None:
             return None
         codes, values = graph.categories(graph.item_type, self.coarsen_by)

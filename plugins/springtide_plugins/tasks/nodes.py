@@ -1,4 +1,4 @@
-"""Tasks about single nodes: a category that some lack, a number that some lack."""
+"""Tasks about single nodes: predict a category or a number of the nodes that lack it."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ from springtide.training.labelled_task import LabelledTask
 Int64s = npt.NDArray[np.int64]
 
 
-class _OfNodes(LabelledTask):
-    """A task whose examples are nodes of one type, by their rows; those that have the label are learned from."""
+class _NodeTask(LabelledTask):
+    """A task whose examples are the rows of one node type; those with the label are learned from."""
 
     def __init__(self, node_type: str, attribute: str) -> None:
         super().__init__()
@@ -25,14 +25,14 @@ class _OfNodes(LabelledTask):
         self.attribute = attribute
 
     def nodes_of(self, examples: Int64s) -> Int64s:
-        """Return the nodes in the list of all, one for each row."""
+        """Return the node of each row."""
         return examples + self._start
 
     def _check_type(self, graph: TaskGraph) -> None:
         if self.node_type not in graph.counts:
             raise TrainingError(
-                f"wanted nodes of type {self.node_type!r} to predict {self.attribute!r} of, and the encoder sees those "
-                f"of {', '.join(graph.counts)} alone: one that is relational sees all"
+                f"wanted nodes of type {self.node_type!r}, whose {self.attribute!r} is predicted, but the encoder sees "
+                f"only {', '.join(graph.counts)}: a relational encoder sees all types"
             )
 
     def _split(self, graph: TaskGraph, has_label: npt.NDArray[np.bool_]) -> None:
@@ -40,15 +40,15 @@ class _OfNodes(LabelledTask):
         self.known, self.unknown = np.flatnonzero(has_label), np.flatnonzero(~has_label)
 
 
-class NodeClassification(_OfNodes):
-    """Predict a category attribute of nodes that lack it, such as the department of a product, from those that have it.
+class NodeClassification(_NodeTask):
+    """Predict a category attribute, such as the department of a product, of the nodes that lack it.
 
-    Semi-supervised: all nodes take part in the messages, the cross entropy is over those with a label (Kipf & Welling
-    2017, "Semi-supervised classification with graph convolutional networks", eq. 10).
+    Semi-supervised: all nodes pass messages, and the cross entropy is over those with a label (Kipf & Welling 2017,
+    "Semi-supervised classification with graph convolutional networks", eq. 10).
 
     Args:
-        node_type: Of which nodes.
-        attribute: Which category attribute; of several values, the first.
+        node_type: Type of the nodes.
+        attribute: Name of the category attribute; the first value counts if a node has several.
     """
 
     def __init__(self, node_type: str = "item", attribute: str = "department") -> None:
@@ -58,7 +58,7 @@ class NodeClassification(_OfNodes):
         """Find the nodes that have the attribute.
 
         Raises:
-            TrainingError: If they have not two values to tell apart.
+            TrainingError: If they have fewer than two values.
         """
         self._check_type(graph)
         codes, self.classes = graph.categories(self.node_type, self.attribute)
@@ -77,7 +77,7 @@ class NodeClassification(_OfNodes):
         return F.cross_entropy(self.head(vectors), torch.from_numpy(self._codes[examples]).to(vectors.device))
 
     def predict(self, vectors: Tensor, examples: Int64s) -> Sequence[str]:
-        """Return the likeliest value of each node."""
+        """Return the most likely value of each node."""
         return [self.classes[code] for code in self.head(vectors).argmax(-1).tolist()]
 
     def score(self, vectors: Tensor, examples: Int64s) -> float:
@@ -86,14 +86,14 @@ class NodeClassification(_OfNodes):
         return float((found == self._codes[examples]).mean())
 
 
-class NodeRegression(_OfNodes):
-    """Predict a number attribute of nodes that lack it, such as a price, from those that have it.
+class NodeRegression(_NodeTask):
+    """Predict a number attribute, such as a price, of the nodes that lack it.
 
-    The squared error of numbers that are brought to mean 0 and deviation 1.
+    The loss is the squared error of the numbers, standardised to mean 0 and standard deviation 1.
 
     Args:
-        node_type: Of which nodes.
-        attribute: Which number attribute.
+        node_type: Type of the nodes.
+        attribute: Name of the number attribute.
     """
 
     mean: Tensor
@@ -108,7 +108,7 @@ class NodeRegression(_OfNodes):
         """Find the nodes that have the attribute.
 
         Raises:
-            TrainingError: If their numbers are not at least two different ones.
+            TrainingError: If they have fewer than two different numbers.
         """
         self._check_type(graph)
         self._numbers = graph.numbers(self.node_type, self.attribute)
@@ -124,17 +124,17 @@ class NodeRegression(_OfNodes):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
 
     def loss(self, vectors: Tensor, examples: Int64s) -> Tensor:
-        """Return the mean squared error of nodes, in squared deviations."""
+        """Return the mean squared error of nodes, in squared standard deviations."""
         numbers = torch.from_numpy(self._numbers[examples]).to(vectors.device)
         return F.mse_loss(self.head(vectors).squeeze(-1), (numbers - self.mean) / self.deviation)
 
     def predict(self, vectors: Tensor, examples: Int64s) -> Sequence[float]:
-        """Return the number of each node, in its own unit."""
+        """Return the predicted number of each node, in its own unit."""
         numbers: list[float] = (self.head(vectors).squeeze(-1) * self.deviation + self.mean).tolist()
         return numbers
 
     def score(self, vectors: Tensor, examples: Int64s) -> float:
-        """Return R², the share of the variance that the predictions explain; 0 is that of the mean."""
+        """Return R², the explained share of the variance; predicting the mean has 0."""
         numbers = self._numbers[examples].astype(np.float64)
         unexplained = np.square(numbers - np.array(self.predict(vectors, examples))).sum()
         return 1.0 - float(unexplained / max(np.square(numbers - numbers.mean()).sum(), 1e-12))

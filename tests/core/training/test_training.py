@@ -28,7 +28,7 @@ from springtide.testing import (
 )
 from springtide.training.links import Ratings
 from springtide.training.loop import Progress, frozen_warmup_then_cosine, warmup_then_cosine
-from springtide.training.sampling import PositiveSampler
+from springtide.training.sampling import PositiveSampler, ranges
 from springtide.training.train import train
 
 PLUGINS = load_plugins()
@@ -75,6 +75,12 @@ def test_attributes_are_values_that_add_up_to_one_for_each_node():
     assert edges.target.tolist() == [0, 0, 0, 2]
     assert edges.weight.tolist() == pytest.approx([1 / 3] * 3 + [1.0])
     assert Attributes.of(nodes, 3, known=["kind=y"]).vocabulary[0] == "kind=y", "a value that was known lost its code"
+
+
+def test_ranges_are_listed_one_after_another():
+    position, numbers = ranges(np.array([5, 0, 2]), np.array([2, 0, 3]))
+    assert position.tolist() == [0, 0, 2, 2, 2]
+    assert numbers.tolist() == [5, 6, 2, 3, 4]
 
 
 def test_positives_are_drawn_by_their_weight_and_stay_with_their_user():

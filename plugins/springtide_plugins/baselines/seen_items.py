@@ -1,4 +1,4 @@
-"""What the user had already, again: by how often, how lately, or at all; then what is popular."""
+"""Seen items first, by how often or how recently the user chose them; then popular items."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,29 +9,29 @@ from pydantic import Field, PositiveFloat
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History
+from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one, with_fallback
 from springtide_plugins.baselines.popularity import Popularity, RecentPopularity
-from springtide_plugins.baselines.taken import Taken, below_one, first_then
 
 
 class OwnCounts(Popularity):
-    """How often the user had an item, ties by popularity; then the others by popularity."""
+    """Number of the user's interactions with an item, ties by popularity; then unseen items by popularity."""
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return counts of the histories plus popularity below one."""
-        popularity = below_one(self.num_users_of)
-        own = Taken.of(histories, self.num_items).sums()
+        """Return counts in the histories, plus popularity scaled below 1."""
+        popularity = scaled_below_one(self.num_users_of)
+        own = HistoryEvents.of(histories, self.num_items).sums()
         own.data += popularity[own.indices]
-        return first_then(own, popularity)
+        return with_fallback(own, popularity)
 
 
 class DecayedOwnCounts(RecentPopularity):
-    """How often the user had an item, the later the more; then the others by recent popularity.
+    """Decayed number of the user's interactions with an item; then unseen items by recent popularity.
 
     Args:
-        half_life_days: After how many days an interaction counts half.
-        days: Window of the recent popularity.
+        half_life_days: Half-life of an interaction in days.
+        days: Length of the window of recent popularity, in days.
     """
 
     def __init__(self, half_life_days: PositiveFloat = 60.0, days: PositiveFloat = 28.0) -> None:
@@ -41,21 +41,21 @@ class DecayedOwnCounts(RecentPopularity):
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return 1 plus the decayed counts of the histories, and recent popularity below one."""
-        taken = Taken.of(histories, self.num_items)
-        ages_days = np.maximum(now_ms - taken.timestamps_ms, 0) / MS_PER_DAY
-        own = taken.sums(np.exp2(-ages_days / self.half_life_days))
+        """Return 1 plus the decayed counts in the histories, and recent popularity scaled below 1."""
+        events = HistoryEvents.of(histories, self.num_items)
+        ages_days = np.maximum(now_ms - events.timestamps_ms, 0) / MS_PER_DAY
+        own = events.sums(np.exp2(-ages_days / self.half_life_days))
         own.data += 1.0
-        return first_then(own, below_one(self.popularity_at(now_ms)))
+        return with_fallback(own, scaled_below_one(self.popularity_at(now_ms)))
 
 
 class EdgeBank(Popularity):
-    """Whether the user ever had an item, or had it lately; then the others; each by popularity.
+    """Seen items, or those seen recently, by popularity; then the other items by popularity.
 
     Poursafaei et al. 2022, Towards Better Evaluation for Dynamic Link Prediction.
 
     Args:
-        window_days: How long ago a user may have had it; none for ever.
+        window_days: Length of the window in days; None for the whole history.
     """
 
     def __init__(self, window_days: PositiveFloat | None = None) -> None:
@@ -64,23 +64,23 @@ class EdgeBank(Popularity):
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return popularity below one, and one more for what the user had."""
-        popularity = below_one(self.num_users_of)
+        """Return popularity scaled below 1, plus 1 for seen items."""
+        popularity = scaled_below_one(self.num_users_of)
         if self.window_ms is not None:
             histories = [_after(history, now_ms - self.window_ms) for history in histories]
-        own = Taken.of(histories, self.num_items).sums()
+        own = HistoryEvents.of(histories, self.num_items).sums()
         own.data = 1.0 + popularity[own.indices]
-        return first_then(own, popularity)
+        return with_fallback(own, popularity)
 
 
 class MovingAverage(Popularity):
-    """The exponential moving average of an item's share in what the user took, step by step; then popularity.
+    """Exponential moving average of an item's share of the user's interactions, step by step; then popularity.
 
-    A step is a span of time in which the user took anything: while a user is away, nothing fades.
+    Only steps with an interaction of the user count, so that nothing decays while a user is away.
 
     Args:
-        step_days: Length of a step.
-        newest_share: How much the newest step counts in the average; all before it count the rest.
+        step_days: Length of a step in days.
+        newest_share: Weight of the newest step in the average; all earlier ones share the rest.
     """
 
     def __init__(
@@ -94,22 +94,22 @@ class MovingAverage(Popularity):
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        """Return 1 plus the average, and popularity below one."""
-        taken = Taken.of(histories, self.num_items)
-        steps = -(taken.timestamps_ms // self.step_ms)
-        # Pairs of user and step in order: a user's newest step comes first.
+        """Return 1 plus the average, and popularity scaled below 1."""
+        events = HistoryEvents.of(histories, self.num_items)
+        steps = -(events.timestamps_ms // self.step_ms)
+        # Sorted pairs of user and step: the newest step of a user comes first.
         pairs, step_of, num_events = np.unique(
-            np.stack([taken.owners, steps]), axis=1, return_inverse=True, return_counts=True
+            np.stack([events.users, steps]), axis=1, return_inverse=True, return_counts=True
         )
         first_of_user = np.searchsorted(pairs[0], pairs[0])
         steps_ago = np.arange(pairs.shape[1]) - first_of_user
         shares = self.newest_share * (1.0 - self.newest_share) ** steps_ago / num_events
-        own = taken.sums(shares[step_of.ravel()])
+        own = events.sums(shares[step_of.ravel()])
         own.data += 1.0
-        return first_then(own, below_one(self.num_users_of))
+        return with_fallback(own, scaled_below_one(self.num_users_of))
 
 
 def _after(history: History, timestamp_ms: int) -> History:
-    """Return the part of a history that lies after a moment."""
+    """Return the events of a history after a time."""
     count = len(history.timestamps_ms) - int(np.searchsorted(history.timestamps_ms[::-1], timestamp_ms, side="right"))
     return History(history.item_rows[:count], history.timestamps_ms[:count], history.weights[:count])

@@ -1,4 +1,4 @@
-"""Aggregators that look at edges, not only at messages."""
+"""Aggregators that use the edges too, not only the messages."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from springtide.plugins.edges import EdgeAggregation, Edges
 
 
 class TimeDecay(EdgeAggregation):
-    """Mean of the messages, each weighted by its edge's weight, halved with every half-life of the edge's age.
+    """Mean of the messages, weighted by the weights of their edges, halved with every half-life of an edge's age.
 
-    Ding & Li 2005, "Time weight collaborative filtering", weigh ratings so; here it is messages.
+    Ding & Li 2005, "Time weight collaborative filtering", weigh ratings in this way.
 
     Args:
-        half_life_days: Days; at first, if learned.
-        is_learned: Whether the half-life is learned; as its logarithm, so that it stays above 0.
+        half_life_days: Half-life in days; the initial value if learned.
+        is_learned: Whether the half-life is learned (as its logarithm, so that it stays above 0).
     """
 
     def __init__(self, half_life_days: PositiveFloat = 30.0, is_learned: bool = True) -> None:
@@ -36,14 +36,14 @@ class TimeDecay(EdgeAggregation):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Begin anew."""
+        """Set the initial parameters."""
         nn.init.constant_(self.log_half_life_days, math.log(self.initial_half_life_days))
 
     def combine(
         self, edges: Edges, weight: Tensor, carry: Callable[[Aggregation, Tensor], Tensor], width: int
     ) -> Tensor:
-        """Combine what comes along the edges; see the contract for shapes."""
-        # Ages from each target's newest edge: the same mean, and weights that never all vanish, however old they are.
+        """Combine the messages along the edges; see the contract for shapes."""
+        # Ages from each target's newest edge: the mean is the same, and the weights of old edges do not all underflow.
         newest = edges.age_days.new_zeros(edges.num_targets)
         newest = newest.scatter_reduce(0, edges.target, edges.age_days, "amin", include_self=False)
         half_lives = (edges.age_days - newest[edges.target]) / self.log_half_life_days.exp()
@@ -51,15 +51,15 @@ class TimeDecay(EdgeAggregation):
 
 
 class Several(EdgeAggregation):
-    """What several aggregators make of the same messages, side by side, through a matrix back to the width.
+    """Several aggregators of the same messages, concatenated, times a matrix back to the width.
 
     Corso et al. 2020, "Principal Neighbourhood Aggregation for Graph Nets", section 2, without its scalers.
     Settings may write it as a list: ``aggregator = ["mean", "max", "std"]``.
 
     Args:
         width: Width of the messages.
-        make: Makes the others.
-        of: Their names; each with its default options.
+        make: Makes the other aggregators.
+        of: Names of the other aggregators; each has its default options.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Several(EdgeAggregation):
 
     @property
     def is_permutation_invariant(self) -> bool:
-        """Whether the order of messages does not matter: to none of the parts."""
+        """Whether the order of messages matters to none of the aggregators."""
         return all(getattr(part, "is_permutation_invariant", True) for part in self.parts)
 
     def reset_parameters(self) -> None:
-        """Begin anew."""
+        """Set the initial parameters."""
         for part in self.parts:
             reset(part)
         self.project.reset_parameters()
@@ -86,6 +86,6 @@ class Several(EdgeAggregation):
     def combine(
         self, edges: Edges, weight: Tensor, carry: Callable[[Aggregation, Tensor], Tensor], width: int
     ) -> Tensor:
-        """Combine what comes along the edges; see the contract for shapes."""
+        """Combine the messages along the edges; see the contract for shapes."""
         combined: Tensor = self.project(torch.cat([carry(part, weight) for part in self.parts], dim=-1))
         return combined

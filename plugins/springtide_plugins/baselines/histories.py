@@ -1,0 +1,111 @@
+"""Interactions and histories of users as columns and sparse matrices, and how scores fall back on popularity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from springtide.clock import MS_PER_DAY
+from springtide.plugins.contracts import History, Observed
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvents:
+    """The events of some users' histories as columns, without items that are newer than the fit.
+
+    Attributes:
+        users: int64 ``[num_events]``, position of the event's user among the given ones, ascending.
+        item_rows: int64 ``[num_events]``.
+        timestamps_ms: int64 ``[num_events]``, descending for each user.
+        shape: Number of users, and of items.
+    """
+
+    users: npt.NDArray[np.int64]
+    item_rows: npt.NDArray[np.int64]
+    timestamps_ms: npt.NDArray[np.int64]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, histories: Sequence[History], num_items: int) -> "HistoryEvents":
+        """Return the events of histories.
+
+        Args:
+            histories: Histories of users.
+            num_items: Number of items that the fit knows.
+        """
+        lengths = [len(history.item_rows) for history in histories]
+        users = np.repeat(np.arange(len(histories)), lengths)
+        nothing = np.zeros(0, np.int64)
+        items = np.concatenate([nothing, *(history.item_rows for history in histories)])
+        times = np.concatenate([nothing, *(history.timestamps_ms for history in histories)])
+        is_known = items < num_items
+        return cls(users[is_known], items[is_known], times[is_known], (len(histories), num_items))
+
+    def sums(self, weights: npt.NDArray[np.float64] | None = None) -> sparse.csr_array:
+        """Return the sum of the weights of the events of each user and item, float32 ``[num_users, num_items]``.
+
+        All seen items are stored in the sparse matrix, even where the sum is 0.
+
+        Args:
+            weights: float64 ``[num_events]``; None for 1.
+        """
+        ones = np.ones(len(self.users)) if weights is None else weights
+        summed = sparse.csr_array((ones, (self.users, self.item_rows)), shape=self.shape)
+        return summed.astype(np.float32)
+
+    def newest_ms(self) -> npt.NDArray[np.int64]:
+        """Return the time of the newest event of each user, int64 ``[num_users]``; 0 for those without events."""
+        newest = np.zeros(self.shape[0], np.int64)
+        users, first = np.unique(self.users, return_index=True)
+        newest[users] = self.timestamps_ms[first]
+        return newest
+
+    def seen(self, now_ms: int, half_life_days: float | None = None) -> sparse.csr_array:
+        """Return 1 for each seen item, or less the older its newest event is, float32 ``[num_users, num_items]``.
+
+        Args:
+            now_ms: Time that ages are counted from, milliseconds since the Unix epoch.
+            half_life_days: After how many days an item counts half; None for no decay.
+        """
+        seen = self.sums()
+        seen.data[:] = 1.0
+        if half_life_days is not None and len(self.users):
+            newest = np.zeros(self.shape, np.float32)
+            ages_days = np.maximum(now_ms - self.timestamps_ms, 0) / MS_PER_DAY
+            np.maximum.at(newest, (self.users, self.item_rows), np.exp2(-ages_days / half_life_days))
+            users = np.repeat(np.arange(self.shape[0]), np.diff(seen.indptr))
+            seen.data = newest[users, seen.indices]
+        return seen
+
+
+def seen_matrix(interactions: Observed, num_users: int, num_items: int) -> sparse.csr_array:
+    """Return 1 for each item that a user has interacted with, float32 ``[num_users, num_items]``."""
+    ones = np.ones(len(interactions), np.float32)
+    seen = sparse.csr_array((ones, (interactions.user_rows, interactions.item_rows)), shape=(num_users, num_items))
+    seen.data[:] = 1.0  # Repeated interactions add up.
+    return seen
+
+
+def scaled_below_one(counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return counts scaled to at least 0 and below 1, float32, in the same order."""
+    scaled: npt.NDArray[np.float32] = (counts / (counts.max(initial=0.0) + 1.0)).astype(np.float32)
+    return scaled
+
+
+def with_fallback(own: sparse.csr_array, fallback: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the stored scores of each user, and scores that all users share for the other items.
+
+    Args:
+        own: float32 ``[n, num_items]``; stored scores are at least 1.
+        fallback: float32 ``[num_items]``, below 1.
+
+    Returns:
+        float32 ``[n, num_items]``.
+    """
+    scores = np.tile(fallback, (own.shape[0], 1))  # [n, num_items]
+    users = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))
+    scores[users, own.indices] = own.data
+    return scores
