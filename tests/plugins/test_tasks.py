@@ -335,7 +335,7 @@ def test_any_other_aggregator_pools(pooling):
     ("name", "options", "message"),
     [
         ("node_classification", {"attribute": "colour"}, "two values of the category 'colour' or more, got 0"),
-        ("node_classification", {"node_type": "store"}, "wanted nodes of type 'store' .* sees only user, item:"),
+        ("node_classification", {"node_type": "store"}, "wanted nodes of type 'store', .* sees only user, item:"),
         ("node_regression", {}, "two values of the number 'price' or more, got 0"),
         ("graph_classification", {"coarsen_by": "colour"}, "wanted items with the category 'colour'"),
         ("graph_classification", {"gap_minutes": 1e9, "label": "daypart"}, None),
