@@ -71,9 +71,16 @@ class JsonLines(Generic[Record]):
             raise SettingsError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def rewrite(self, records: Sequence[Record]) -> None:
-        """Replace all records, at once: readers see the old file or the new one."""
+        """Replace all records, at once: readers see the old file or the new one.
+
+        Raises:
+            SettingsError: If the file cannot be written.
+        """
         content = b"".join(self._adapter.dump_json(record) + b"\n" for record in records)
-        Storage(str(self._path.parent)).write(self._path.name, content)
+        try:
+            Storage(str(self._path.parent)).write(self._path.name, content)
+        except OSError as error:
+            raise SettingsError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def write_arrays(self, name: str, arrays: Arrays) -> None:
         """Write numeric arrays as an archive of that name.

@@ -11,11 +11,11 @@ from springtide_services.cli.options import SettingsPath, load_settings
 def prove(
     settings: SettingsPath = None,
     events: Annotated[
-        int, typer.Option(help="Number of interactions of each simulated market; 0 for no simulation.")
+        int, typer.Option(min=0, help="Number of interactions of each simulated market; 0 for no simulation.")
     ] = 200_000,
     month: Annotated[
         list[int] | None,
-        typer.Option(help="Train on the Complete Journey up to the end of this month; may be repeated."),
+        typer.Option(min=1, max=11, help="Train on the Complete Journey up to the end of this month; may be repeated."),
     ] = None,
     fine_tune: Annotated[
         str | None,

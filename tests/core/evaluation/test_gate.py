@@ -1,4 +1,4 @@
-"""The promotion gate: who is promoted, who is not, and what is written down."""
+"""The promotion gate: which models are promoted, which are rejected, and the report."""
 
 import dataclasses
 import functools
@@ -84,7 +84,7 @@ def judged(
     return judge(state, candidate or of_training, champion, settings, plugins)
 
 
-def test_asking_for_the_candidate_changes_nothing_of_the_training() -> None:
+def test_making_the_candidate_does_not_change_the_training() -> None:
     settings, state, candidate, model = trained()
     plain = train(state, settings, PLUGINS, mode="retrain")
     assert all(torch.equal(model.tensors[name], tensor) for name, tensor in plain.tensors.items())
@@ -145,7 +145,7 @@ def test_no_baseline_takes_the_place_of_a_champion_that_beats_it() -> None:
     assert (verdict.is_promoted, verdict.baseline) == (False, None)
 
 
-def test_too_few_questions_tell_nothing_and_the_model_is_promoted() -> None:
+def test_with_too_few_interactions_the_model_is_promoted() -> None:
     verdict = judged(min_questions=1_000)
     assert verdict.is_promoted
     assert verdict.report == {

@@ -115,7 +115,7 @@ def test_part_of_the_settings_keeps_its_options_and_others_have_none() -> None:
         (ModelChoice(losses=["bpr"]), "no loss named 'bpr' (choices: bce, cce)"),
     ],
 )
-def test_part_that_nobody_offers_is_refused(choice: ModelChoice, message: str) -> None:
+def test_part_that_no_plugin_offers_is_refused(choice: ModelChoice, message: str) -> None:
     with pytest.raises(UnknownPartError) as refused:
         plan_sections(settings_with(), plugins_of(), choice)
 
@@ -193,7 +193,7 @@ def test_named_baselines_alone_leave_no_model() -> None:
     assert plan_baselines(load_plugins(), choice) == ([PartSettings(name="popularity")], {})
 
 
-def test_models_that_nobody_offers_are_refused() -> None:
+def test_unknown_models_are_refused() -> None:
     with pytest.raises(UnknownPartError, match="no baseline named 'luck'"):
         plan_baselines(load_plugins(), ModelChoice(models=["default", "luck"]))
 

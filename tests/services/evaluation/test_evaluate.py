@@ -56,7 +56,7 @@ Show = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def show(tmp_path: Path, dataset: Dataset, settings: Settings) -> Show:
-    """Evaluate movielens-100k, in whose place ``dataset`` stands, and return what was written as JSON."""
+    """Evaluate ``dataset`` under the name movielens-100k, and return the JSON report."""
 
     def run(choice: ModelChoice = TWO, settings: Settings = settings, **others: Any) -> dict[str, Any]:
         output = replace(others.pop("output", Output()), json_path=tmp_path / "rows.json")

@@ -1,4 +1,4 @@
-"""The simulations of `prove` print what was measured."""
+"""The simulations of `prove` print their measurements."""
 
 import pytest
 

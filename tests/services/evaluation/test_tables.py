@@ -1,4 +1,4 @@
-"""Tables, JSON and CSV of made-up results, to the letter."""
+"""Tables, JSON and CSV of invented results, compared exactly."""
 
 import csv
 import io
@@ -228,19 +228,19 @@ def test_verdict_says_which_is_better_by_how_much() -> None:
     generator = np.random.default_rng(0)
     base = generator.random(400)
     better = runs(("popularity", "global", None, base.tolist()), (MODEL, "global", 0, (base + 0.1).tolist()))
-    alike = runs(
+    similar = runs(
         ("popularity", "global", None, base.tolist()),
         (MODEL, "global", 0, (base + generator.normal(0, 0.1, 400)).tolist()),
     )
 
     [of_better] = verdicts(better, FILMS)
-    [of_alike] = verdicts(alike, FILMS)
+    [of_similar] = verdicts(similar, FILMS)
 
     assert of_better == (
         f"New items: {MODEL} is better than popularity by 0.1000 NDCG@20 "
         "(95 % interval +0.1000 to +0.1000, p < 0.001, 400 questions)"
     )
-    assert of_alike.startswith(f"New items: {MODEL} is not significantly different from popularity: ")
+    assert of_similar.startswith(f"New items: {MODEL} is not significantly different from popularity: ")
 
 
 def test_models_with_different_queries_are_not_compared() -> None:

@@ -1,4 +1,4 @@
-"""The `tune` command on a small data set: it finds, keeps, goes on, ends in time, and outlives a part that fails."""
+"""The `tune` command on a small data set: it finds better settings, continues, ends in time, survives failures."""
 
 import sys
 import time
@@ -34,13 +34,13 @@ Tune = Callable[..., Outcome]
 
 @pytest.fixture
 def settings() -> Settings:
-    """A rate so small that nothing is learned: the fault that is to be found."""
+    """A learning rate so small that nothing is learned, which the search should find out."""
     return quick_settings(training={"learning_rate": 1e-5, "steps": 20, "fine_tune_steps": 5})
 
 
 @pytest.fixture
 def tune(tmp_path: Path, dataset: Dataset, settings: Settings) -> Tune:
-    """Tune on movielens-100k, in whose place ``dataset`` stands."""
+    """Tune on ``dataset``, under the name movielens-100k."""
 
     def run(num_trials: int | None = 3, settings: Settings = settings, **others: Any) -> Outcome:
         others = {
@@ -185,7 +185,7 @@ def test_gain_within_one_standard_error_is_no_gain(
     found: list[DetailedMeasurement] = []
 
     def measured(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
-        """The first trial's own result, and for the second one user better by a hair than another is worse."""
+        """The first trial's result; for the second, one user gains slightly more than another loses."""
         if not found:
             found.append(measure_model(protocol, settings))
             return found[0]
@@ -253,7 +253,7 @@ def test_nothing_begins_that_would_not_end_in_time(
     monkeypatch.setattr(TrainTestProtocol, "measure_model", slow)
     outcome = tune(num_trials=None, minutes=1.5 / 60)
 
-    # Whatever of the 1.5 s the first one left, it is less than the first one took.
+    # The first trial took over 1 s, so less than that is left of the 1.5 s.
     assert len(outcome.trials) == len(trained) == 1
 
 

@@ -53,7 +53,7 @@ def test_vector_diversity_is_one_less_the_cosine():
     assert vector_diversity(np.array([[0, 1, 2], [0, 1, -1]]), vectors) == pytest.approx(((1 + 2 + 1) / 3 + 1) / 2)
 
 
-def test_beyond_accuracy_leaves_out_of_the_catalogue_what_nobody_had():
+def test_items_without_users_are_not_in_the_catalogue():
     ranked, popularity = np.array([[0, 1]]), np.array([2, 1, 0, 1])
     found = beyond_accuracy(ranked, popularity, 2, groups=np.array([0, 0, 1, 1]))
     assert found == {

@@ -1,4 +1,4 @@
-"""Fine-tuned block after block beside training from scratch, on a small made-up market."""
+"""Fine-tuning and training from scratch, block after block, on a small simulated market."""
 
 from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.protocols.fine_tuning import compare_fine_tuning

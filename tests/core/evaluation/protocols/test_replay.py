@@ -1,4 +1,4 @@
-"""Replay: events are asked for, then learned; nobody is told of the future."""
+"""Replay: events are ranked before they are applied, and no contestant knows the future."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ PLUGINS = load_plugins(PluginSettings())
 
 
 class Counting(Baseline):
-    """Ranks by how often items were taken before the fit, and notes what it is told."""
+    """Ranks by the number of interactions before the fit, and records its calls."""
 
     def __init__(self) -> None:
         self.newest_of_fits: list[int] = []
-        self.asked: list[tuple[int, list[int]]] = []  # Moment, and the times in the user's history.
+        self.calls: list[tuple[int, list[int]]] = []  # Moment, and the times in the user's history.
         self.counts: npt.NDArray[np.float32] = np.zeros(0, np.float32)
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
@@ -40,7 +40,7 @@ class Counting(Baseline):
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
-        self.asked += [(now_ms, history.timestamps_ms.tolist()) for history in histories]
+        self.calls += [(now_ms, history.timestamps_ms.tolist()) for history in histories]
         return np.tile(self.counts, (len(user_rows), 1))
 
 
@@ -75,14 +75,14 @@ def test_ranks_are_those_of_the_true_items() -> None:
     assert found.num_items == 4
 
 
-def test_new_items_are_ranked_among_those_the_user_never_had() -> None:
+def test_new_items_are_ranked_among_unseen_items() -> None:
     found = replayed([Contestant("counts", Counting())])
     # Bob had a and b before c; dan had nothing before d, and d before a.
     assert found.new_ranks["counts"].tolist() == [0, 1, 0, 4, 1]
     assert found.ndcg("counts", is_new_only=True) == pytest.approx([1, 1 / np.log2(5), 1])
 
 
-def test_model_leaves_out_what_the_user_had_when_it_ranks_new_items() -> None:
+def test_model_leaves_out_seen_items_when_it_ranks_new_items() -> None:
     found = replayed([Contestant("fallback", None)])
     assert (found.new_ranks["fallback"] <= found.ranks["fallback"]).all()
     assert found.new_ranks["fallback"][1] < found.ranks["fallback"][1]
@@ -93,10 +93,10 @@ def test_a_rank_beyond_k_is_worth_nothing() -> None:
     assert found.ndcg("counts", k=2) == pytest.approx([1 / np.log2(3), 0, 1, 0, 1])
 
 
-def test_a_question_sees_all_that_came_before_and_nothing_of_its_own_moment() -> None:
+def test_a_query_sees_all_earlier_events_and_none_of_its_own_moment() -> None:
     counting = Counting()
     replayed([Contestant("counts", counting)])
-    assert counting.asked == [
+    assert counting.calls == [
         (START, [START_MS + 3, START_MS]),
         (START + 1, [START_MS + 4, START_MS + 1]),
         (START + 1, [START_MS + 4, START_MS + 1]),
@@ -105,14 +105,14 @@ def test_a_question_sees_all_that_came_before_and_nothing_of_its_own_moment() ->
     ]
 
 
-def test_one_that_stands_still_is_told_nothing() -> None:
+def test_a_frozen_contestant_gets_no_events() -> None:
     counting = Counting()
     replayed([Contestant("frozen", counting, is_live=False)], num_refits=5)
-    assert counting.asked[-1] == (START + 3, [])
+    assert counting.calls[-1] == (START + 3, [])
     assert counting.newest_of_fits == [START_MS + 5]
 
 
-def test_baselines_are_fitted_again_on_what_has_passed() -> None:
+def test_baselines_are_fitted_again_during_the_replay() -> None:
     counting = Counting()
     replayed([Contestant("counts", counting)], num_refits=2)  # After half of the five questions, and at the last one.
     assert counting.newest_of_fits == [START_MS + 5, START, START + 2]
@@ -128,7 +128,7 @@ def test_a_sample_is_spread_over_the_events_and_the_same_every_time() -> None:
     assert first.timestamps_ms.tolist() == again.timestamps_ms.tolist() != other.timestamps_ms.tolist()
 
 
-def test_events_from_the_end_on_are_not_asked_for() -> None:
+def test_events_from_the_end_on_are_not_sampled() -> None:
     found = replayed([Contestant("counts", Counting())], until_ms=START + 2)
     assert found.timestamps_ms.tolist() == [START, START + 1, START + 1]
     with pytest.raises(ValueError, match="wanted interactions from"):
@@ -178,7 +178,7 @@ def test_a_state_of_the_past_is_what_it_was() -> None:
     assert past.graph.view().num_nodes("item") == 3, "rows are those of the whole"
 
 
-def test_the_whole_stays_as_it_is_when_its_past_is_made() -> None:
+def test_making_a_past_state_does_not_change_the_present_one() -> None:
     state = even_odd_state(8)
     before = quick_model(state).tensors["vectors"]
     edges, version = state.graph.num_edges, state.graph.version

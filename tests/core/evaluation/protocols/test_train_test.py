@@ -19,7 +19,7 @@ def even_odd_dataset(size: int = 64) -> Dataset:
     """Even users chose even items, odd users odd ones."""
     upserts = [NodeUpsert("item", f"i{number}", categories={"side": (str(number % 2),)}) for number in range(size)]
     events = interactions_of(even_odd_events(size))
-    return Dataset("even-odd", events, [*upserts, NodeUpsert("item", "nobody took it")])
+    return Dataset("even-odd", events, [*upserts, NodeUpsert("item", "without events")])
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,12 @@ def test_models_share_one_state_and_leave_it_as_it_was(plugins: Plugins) -> None
 
 def test_item_of_the_test_set_alone_is_no_candidate(plugins: Plugins) -> None:
     events = [*even_odd_events(32), ("u0", "new at the end", 10**13), ("u1", "i1", 10**13)]
-    upserts = [NodeUpsert("item", item) for item in ("i1", "new at the end", "nobody took it")]
+    upserts = [NodeUpsert("item", item) for item in ("i1", "new at the end", "without events")]
     protocol = protocol_of(Dataset("more", interactions_of(events), upserts), quick_settings(), plugins)
     ids = protocol._state.graph.nodes("item").ids.all_ids()
     assert "i1" in ids
     assert "new at the end" not in ids
-    assert "nobody took it" not in ids
+    assert "without events" not in ids
 
 
 def test_scores_of_a_model_are_calibrated(measured: DetailedMeasurement) -> None:

@@ -64,7 +64,7 @@ def test_lift_is_share_over_mean_share(world: World) -> None:
 
 
 def test_events_follow_the_oracle(world: World) -> None:
-    """The mean of what the oracle says of each item is what was taken, within four standard deviations."""
+    """The oracle's expected number of events of each item is the actual one, within 4.5 standard deviations."""
     scores = world.scores(world.events).astype(np.float64)
     chances = np.exp(scores - scores.max(1, keepdims=True))
     chances /= chances.sum(1, keepdims=True)
