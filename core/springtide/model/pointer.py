@@ -4,7 +4,7 @@ Each change creates the next of the numbered states ``pointer/000000000012.json`
 written again, so of two processes that change the pointer at once, one is refused; it reads the new state and tries
 again on top of it. No process holds a lock, so none can leave one behind when it dies.
 
-``current.json`` is a copy of the newest state. Readers read only this file, one read a look. Registries that were
+``current.json`` is a copy of the newest state. Readers read only this file, one read at each look. Registries that were
 written before there were numbered states hold nothing else, and software from that time finds its pointer there.
 """
 
@@ -26,9 +26,7 @@ MAX_PROMOTIONS = 100  # Kept in each state, for rolling back.
 
 _FOLDER = "pointer"
 _DIGITS = 12  # A state's number in its file name: names sort by number.
-_NUM_STATES_KEPT = (
-    100  # More than others can create while one process is between reading a state and creating the next.
-)
+_NUM_STATES_KEPT = 100  # Far more than others create while a process that has read one creates the next.
 _MAX_ATTEMPTS = 200
 _MAX_PAUSE_S = 0.02  # Between two attempts, so that processes that collided once do not do so again.
 
@@ -109,12 +107,12 @@ class Pointer:
             ModelError: If the pointer cannot be read, or other processes change it all the time.
         """
         for _ in range(_MAX_ATTEMPTS):
-            newest, copy = self._newest(), self._read_copy()
-            is_copy_older = newest is not None and (copy.number or copy.sha256 in ("", newest.replaced_sha256))
-            before = newest.promotions if newest is not None and is_copy_older else copy.promotions
+            copy, newest = self._read_copy(), self._newest()  # In this order: a state exists before its copy does.
+            is_newest = newest is not None and _is_older(copy, newest)
+            before = newest.promotions if newest is not None and is_newest else copy.promotions
             after = choose(before)
             if after is None:
-                if is_copy_older:  # The process that made the last change may have died in the middle of it.
+                if is_newest:  # The process that made the last change may have died in the middle of it.
                     self._settle()
                 return
             now_ns = time.time_ns()
@@ -122,7 +120,7 @@ class Pointer:
                 now_ns = max(now_ns, newest.time_ns + 1)
                 self._audit.add(newest.entry, newest.entry_name)
             state = _State(
-                number=1 if newest is None else newest.number + 1,
+                number=1 + max(copy.number, 0 if newest is None else newest.number),
                 promotions=tuple(after[-MAX_PROMOTIONS:]),
                 entry=AuditEntry(
                     time_ms=now_ns // 1_000_000,
@@ -134,7 +132,7 @@ class Pointer:
                 ),
                 entry_name=entry_name(now_ns),
                 time_ns=now_ns,
-                replaced_sha256=newest.replaced_sha256 if newest is not None and is_copy_older else copy.sha256,
+                replaced_sha256=newest.replaced_sha256 if newest is not None and is_newest else copy.sha256,
             )
             if self._create(state):
                 self._settle()
@@ -210,6 +208,16 @@ class Pointer:
             yield
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"{self._storage.path(name)}: not a pointer to a model: {error!r}") from error
+
+
+def _is_older(copy: _Copy, newest: _State) -> bool:
+    """Return whether ``current.json`` is a copy of the newest state or of what came before it.
+
+    It is not if software without numbered states has written it since, or if the states of the copy were deleted.
+    """
+    if copy.number:
+        return copy.number <= newest.number
+    return copy.sha256 in ("", newest.replaced_sha256)
 
 
 def _file_of(number: int) -> str:

@@ -275,7 +275,7 @@ class ModelStore:
             except FileExistsError:  # Another process publishes at the same time.
                 number += 1
                 continue
-            if self._storage.list(version) == [CLAIM]:
+            if not set(self._storage.list(version)) - {CLAIM}:
                 return version
             self._storage.delete(f"{version}/{CLAIM}")  # Published by another process just now.
             number += 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from springtide.errors import ModelError
+from springtide.model import pointer as pointer_module
 from springtide.model.audit import AuditLog
 from springtide.model.manifest import ModelManifest, manifest_to_json
 from springtide.model.pointer import Pointer
@@ -198,6 +199,16 @@ def test_what_older_software_has_changed_since_is_built_upon(storage: Storage) -
     assert pointer_in(storage).promotions() == ["000001", "000002", "000003", "000004"]
 
 
+def test_a_copy_whose_states_were_deleted_is_built_upon(storage: Storage) -> None:
+    for version in ("000001", "000002", "000003"):
+        promote(pointer_in(storage), version)
+    storage.delete_folder("pointer")
+    for version in ("000004", "000005"):
+        promote(pointer_in(storage), version)
+        assert pointer_in(storage).promotions()[-1] == version
+    assert pointer_in(storage).promotions() == ["000001", "000002", "000003", "000004", "000005"]
+
+
 @pytest.mark.parametrize("before", [None, legacy("000001")])
 def test_a_change_whose_process_died_in_the_middle_of_it_is_completed_by_the_next(
     storage: Storage, before: bytes | None
@@ -230,12 +241,13 @@ def test_an_older_copy_that_is_written_late_is_replaced(storage: Storage) -> Non
     assert pointer_in(storage).promotions() == ["000001", "000002"]
 
 
-def test_only_the_latest_states_and_promotions_are_kept(storage: Storage) -> None:
-    for number in range(1, 104):
+def test_only_the_latest_states_and_promotions_are_kept(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointer_module, "_NUM_STATES_KEPT", 2)
+    monkeypatch.setattr(pointer_module, "MAX_PROMOTIONS", 3)
+    for number in range(1, 6):
         promote(pointer_in(storage), f"{number:06d}")
-    assert storage.list("pointer")[0] == "000000000004.json"
-    assert len(storage.list("pointer")) == 100
-    assert pointer_in(storage).promotions() == [f"{number:06d}" for number in range(4, 104)]
+    assert storage.list("pointer") == ["000000000004.json", "000000000005.json"]
+    assert pointer_in(storage).promotions() == ["000003", "000004", "000005"]
 
 
 def test_a_state_that_cannot_be_read_is_named(storage: Storage) -> None:

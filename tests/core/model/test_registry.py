@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -254,24 +255,25 @@ manifest = ModelManifest("", 0, "retrain", parts={}, settings={"actor": actor}, 
 (folder / f"{actor}.ready").touch()
 while not (folder / "go").exists():
     time.sleep(0.001)
-for number in range(3):
+for number in range(4):
     tensors = {"items": torch.full((3,), float(number))}
     ModelStore(str(folder), keep=1).publish(ModelArtifact(manifest, tensors, {"item": ["a"]}), actor=actor)
 """
 
 
 def test_processes_that_publish_at_once_get_versions_of_their_own(tmp_path):
-    actors = ("ann", "bob", "cy")
+    actors = ("ann", "bob")
     processes = [subprocess.Popen([sys.executable, "-c", PUBLISH, str(tmp_path), actor]) for actor in actors]
     while len(list(tmp_path.glob("*.ready"))) < len(actors):
         assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
     (tmp_path / "go").touch()
     assert [process.wait(120) for process in processes] == [0] * len(actors)
 
     store = ModelStore(str(tmp_path))
     entries = store.audit.entries()
-    assert sorted(entry.to_version for entry in entries) == [f"{number:06d}" for number in range(1, 10)]
-    assert sorted(store.promotions()) == [f"{number:06d}" for number in range(1, 10)]
+    assert sorted(entry.to_version for entry in entries) == [f"{number:06d}" for number in range(1, 9)]
+    assert sorted(store.promotions()) == [f"{number:06d}" for number in range(1, 9)]
     for version in store.versions():
         loaded = store.load(version)
         assert [entry.actor for entry in entries if entry.to_version == version] == [loaded.manifest.settings["actor"]]
