@@ -1,10 +1,10 @@
-"""One tree of errors: a class for each thing that a caller may handle."""
+"""All errors of Springtide: one tree, with a class for each thing that a caller may handle."""
 
 from collections.abc import Iterable
 
 
 class SpringtideError(Exception):
-    """Raised when Springtide refuses something; every error of ours is one."""
+    """Raised when Springtide refuses something or fails; the base of all its errors."""
 
 
 class SettingsError(SpringtideError):
@@ -12,11 +12,11 @@ class SettingsError(SpringtideError):
 
 
 class PluginError(SpringtideError):
-    """Raised when a plugin cannot be loaded, or offers what another already offers."""
+    """Raised when a plugin cannot be loaded, or offers a name that another plugin offers."""
 
 
 class ConformanceError(SpringtideError, AssertionError):
-    """Raised when a part does not do what every part of its kind must do."""
+    """Raised when a part breaks the contract of its kind."""
 
 
 class UnknownPartError(PluginError):
@@ -27,7 +27,7 @@ class UnknownPartError(PluginError):
 
 
 class EventRefusedError(SpringtideError):
-    """Raised when an event cannot be decoded or is not acceptable.
+    """Raised when an event cannot be decoded, or breaks a rule for events.
 
     Attributes:
         reason: A short stable word for counters and the dead-letter header, such as ``empty_id``.
@@ -55,18 +55,18 @@ class OffsetsLostError(SpringtideError):
 
 
 class ModelError(SpringtideError):
-    """Raised when a model version is missing, damaged, or does not fit the graph that it is to serve."""
+    """Raised when a model version is missing or damaged, or does not fit the graph."""
 
 
 class TrainingError(SpringtideError):
-    """Raised when there is nothing to train on, or training gave vectors that are not finite."""
+    """Raised when there is too little to train on, or training made vectors that are not finite."""
 
 
 class InvalidRequestError(SpringtideError):
-    """Raised when a request asks for something impossible.
+    """Raised when a request has a wrong field.
 
     Attributes:
-        field: The path of the field at fault, such as ``context.event_time``.
+        field: Path of the wrong field, such as ``context.event_time``.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -76,8 +76,8 @@ class InvalidRequestError(SpringtideError):
 
 
 class DatasetError(SpringtideError):
-    """Raised when a data set cannot be fetched, verified or read."""
+    """Raised when a data set cannot be downloaded, verified or read."""
 
 
 class BrokerError(SpringtideError):
-    """Raised when the embedded broker cannot be started or has died."""
+    """Raised when the embedded broker cannot be started, or has died."""

@@ -100,7 +100,7 @@ def test_hard_selects_skipped_items_rather_than_the_users_own():
 
 def test_a_loss_of_the_adjacency_refuses_selected_items():
     settings = quick_settings(model={"loss": {"name": "reconstruction"}, "negatives": {"name": "hard"}})
-    with pytest.raises(SettingsError, match="'reconstruction' wants items as they were drawn"):
+    with pytest.raises(SettingsError, match="'reconstruction' needs negatives as they were drawn"):
         PLUGINS.check(settings)
 
 

@@ -145,7 +145,7 @@ def test_settings_whose_parts_go_together_pass(plugins):
         ({"negatives": "none"}, "model.negatives: no negative sampler named 'none' (choices: hard, uniform)"),
         (
             {"loss": "as_drawn", "negatives": "hard"},
-            "model.negatives: loss 'as_drawn' wants items as they were drawn, "
+            "model.negatives: loss 'as_drawn' needs negatives as they were drawn, "
             "and negative sampler 'hard' selects among them",
         ),
         ({"tasks": {"mine": {"name": "much"}}}, "model.tasks.mine: no task named 'much' (choices: nothing)"),

@@ -1,4 +1,4 @@
-"""From a record's bytes to the event message: protobuf, or JSON in protobuf's mapping, as the header says."""
+"""Decoding a record's bytes to an event message: protobuf, or JSON in protobuf's JSON mapping, as the header says."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,22 +17,30 @@ Codec = Callable[[bytes], events_pb2.Event]
 
 
 def parse_protobuf(value: bytes) -> events_pb2.Event:
-    """Read a serialized ``springtide.v1.Event``."""
+    """Parse a serialized ``springtide.v1.Event``.
+
+    Raises:
+        EventRefusedError: If the bytes are something else.
+    """
     try:
         return events_pb2.Event.FromString(value)
     except DecodeError as error:
         raise EventRefusedError(
-            "undecodable", f"wanted a serialized springtide.v1.Event, got {len(value)} bytes that are none: {error}"
+            "undecodable", f"wanted a serialized springtide.v1.Event, got {len(value)} other bytes: {error}"
         ) from error
 
 
 def parse_json(value: bytes) -> events_pb2.Event:
-    """Read a ``springtide.v1.Event`` in protobuf's JSON mapping; a field that the event does not have is an error."""
+    """Parse a ``springtide.v1.Event`` in protobuf's JSON mapping.
+
+    Raises:
+        EventRefusedError: If the bytes are something else, or have a field that an event does not have.
+    """
     try:
         return json_format.Parse(value.decode(), events_pb2.Event())
     except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        # json_format lets several kinds through: bad UTF-8, lone surrogates, numbers too long, nesting too deep, lists
-        # where objects belong.
+        # json_format raises several kinds of errors: for bad UTF-8, lone surrogates, long numbers, deep nesting, lists
+        # in place of objects.
         raise EventRefusedError(
             "undecodable", f"wanted a springtide.v1.Event in protobuf's JSON mapping: {str(error)[:500]}"
         ) from error
@@ -47,10 +55,10 @@ CODECS: Mapping[str, Codec] = {
 
 
 def find_codec(headers: Sequence[tuple[str, bytes | None]]) -> Codec:
-    """Return what decodes a record with these headers; protobuf if none of them gives the content type.
+    """Return the codec for a record with these headers; protobuf if no header gives the content type.
 
     Raises:
-        EventRefusedError: If nothing decodes the content type.
+        EventRefusedError: If there is no codec for the content type.
     """
     for name, value in headers:
         if name.lower() == CONTENT_TYPE:
@@ -59,7 +67,7 @@ def find_codec(headers: Sequence[tuple[str, bytes | None]]) -> Codec:
             if codec is None:
                 raise EventRefusedError(
                     "unknown_content_type",
-                    f"header {CONTENT_TYPE}: nothing decodes {shorten(content_type)} (choices: {', '.join(CODECS)})",
+                    f"header {CONTENT_TYPE}: no codec for {shorten(content_type)} (choices: {', '.join(CODECS)})",
                 )
             return codec
     return parse_protobuf

@@ -1,4 +1,4 @@
-"""Gathering a run of events into one EventBatch: dictionary-coded columns, in the order of event time."""
+"""Collecting events into one EventBatch: dictionary-coded columns, in the order of event time."""
 
 import itertools
 from collections import defaultdict
@@ -14,18 +14,18 @@ _NO_CONTEXT: Mapping[str, str] = {}
 
 
 class BatchBuilder:
-    """Grows while records are decoded; ``build`` gives what was gathered.
+    """Collects decoded events; ``build`` returns them as a batch.
 
-    Single interactions go to plain lists, which the decoder appends to by itself: a method call per event would cost
-    as much as all of its checks. Packed batches come as whole arrays.
+    Single interactions are in plain lists, which the decoder appends to directly: a method call per event would cost as
+    much as all its checks. Packed batches are added as whole arrays.
 
     Args:
-        relations: The names of all interaction rules; relation codes are positions in it.
+        relations: Names of all interaction rules; a relation code is an index in it.
     """
 
     def __init__(self, relations: Sequence[str]) -> None:
         self._relations = relations
-        # Each new id gets the next code by being looked up, with no Python in between.
+        # Looking up a new id gives it the next code, without a call into Python.
         self.users: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         self.items: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         self.user_codes: list[int] = []
@@ -33,18 +33,18 @@ class BatchBuilder:
         self.relation_codes: list[int] = []
         self.timestamps_ms: list[int] = []
         self.values: list[float] = []
-        self.contexts: dict[int, Mapping[str, str]] = {}  # By position among the single interactions.
+        self.contexts: dict[int, Mapping[str, str]] = {}  # By index among the single interactions.
         self.upserts: list[NodeUpsert] = []
         self.other_relations: list[Relation] = []
         self.deletes: list[NodeDelete] = []
         self._packed: list[tuple[npt.NDArray[Any], ...]] = []
 
     def has_only_deletes(self) -> bool:
-        """Return whether another deletion may still join: a batch's deletions come before everything else of it."""
+        """Return whether another deletion may be added: in a batch, deletions come before everything else."""
         return not (self.user_codes or self._packed or self.upserts or self.other_relations)
 
     def is_empty(self) -> bool:
-        """Return whether nothing was gathered."""
+        """Return whether there are no events yet."""
         return self.has_only_deletes() and not self.deletes
 
     def add_packed(
@@ -56,7 +56,7 @@ class BatchBuilder:
         timestamps_ms: npt.NDArray[np.int64],
         values: npt.NDArray[np.float32],
     ) -> None:
-        """Take up whole columns; ``users`` and ``items`` are positions in ``dictionary``, all arrays are ``[n]``."""
+        """Add whole columns, arrays ``[n]``; ``users`` and ``items`` are indices in ``dictionary``."""
         self._packed.append(
             (
                 _recode(dictionary, users, self.users),
@@ -105,7 +105,7 @@ class BatchBuilder:
 def _recode(
     dictionary: Sequence[str], codes: npt.NDArray[np.uint32], known: defaultdict[str, int]
 ) -> npt.NDArray[np.int32]:
-    """Return the codes by ``known``, int32 ``[n]``, which grows by the strings that are new to it."""
+    """Translate codes from ``dictionary`` to ``known``, int32 ``[n]``; new strings are added to ``known``."""
     is_used = np.zeros(len(dictionary), np.bool_)
     is_used[codes] = True
     recoded = np.zeros(len(dictionary), np.int32)

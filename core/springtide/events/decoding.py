@@ -1,4 +1,4 @@
-"""From records to batches of columns: what is good is kept, what is bad is refused with a reason."""
+"""Decoding records to batches of columns; bad records are refused with a reason."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,13 +24,14 @@ class Decoder:
     """Decodes and checks records; it belongs to one thread.
 
     Args:
-        rules: Which interactions are taken, and under which relation.
-        settings: What is refused.
-        claim_attribute_kinds: Called with each upsert: returns why the graph would not take it, or None
-            (``LiveState.claim_attribute_kinds``). Without one, an attribute may change its kind.
+        rules: Interactions that are accepted, and the relation of each.
+        settings: Limits of events.
+        claim_attribute_kinds: Called with each upsert; it returns why the graph would refuse the upsert, or None
+            (``LiveState.claim_attribute_kinds``). Without it, an attribute may change its kind.
 
     Attributes:
-        num_ignored: Good interactions of a known type that no rule took: low ratings where only ``rating>=4`` is named.
+        num_ignored: Number of valid interactions of a known type that no rule matched, such as low ratings where the
+            only rule is ``rating>=4``.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Decoder:
         self._limits = Limits(settings)
         self._refusal_of = claim_attribute_kinds
         self._types = frozenset(rules.types)
-        # Types whose first rule takes any value: known without asking the rules again.
+        # Types whose first rule matches any value, with the index of that rule: they need no matching.
         self._plain_types: dict[str, int] = {}
         for position in reversed(range(len(rules.rules))):
             type_name, comparison, _ = rules.rules[position].parse()
@@ -54,11 +55,11 @@ class Decoder:
         """Decode records.
 
         Args:
-            records: In the order of their partition; records of one partition stand together.
-            now_ms: Wall time, milliseconds since the Unix epoch, against which the future is measured.
+            records: Records in the order of their partition; those of one partition are adjacent.
+            now_ms: Wall time, milliseconds since the Unix epoch; event times too far after it are refused.
 
         Returns:
-            Batches, to be applied in their order; and what was refused.
+            Batches, to be applied in order, and the refused records.
         """
         batches: list[EventBatch] = []
         refusals: list[Refusal] = []
@@ -90,7 +91,7 @@ class Decoder:
                 else:
                     raise EventRefusedError(
                         "empty_payload",
-                        "event: wanted one of interaction, node_upsert, relation, node_delete, batch; got none of them",
+                        "event: wanted one of interaction, node_upsert, relation, node_delete, batch, got none of them",
                     )
             except EventRefusedError as error:
                 refusals.append(Refusal(record, error.reason, str(error)))
@@ -101,7 +102,7 @@ class Decoder:
     def _parse(self, record: RawEvent) -> events_pb2.Event:
         value = record.value
         if not value:
-            raise EventRefusedError("empty_payload", "record: wanted an event as its value, got none")
+            raise EventRefusedError("empty_payload", "record: wanted an event as its value, got no value")
         if len(value) > self._limits.max_event_bytes:
             raise EventRefusedError(
                 "oversize", f"record: wanted at most {self._limits.max_event_bytes} bytes, got {len(value)}"
@@ -112,7 +113,7 @@ class Decoder:
         return event
 
     def _add_interaction(self, event: events_pb2.Event, now_ms: int, builder: BatchBuilder) -> None:
-        """Add a single interaction: the hot path, a few operations each; only what fails a quick test is looked at."""
+        """Add a single interaction. This is the hot path: full checks run only on what fails a quick test."""
         limits = self._limits
         interaction = event.interaction
         user, item, type_name = interaction.user, interaction.item, interaction.type
@@ -144,23 +145,23 @@ class Decoder:
         builder.values.append(value)
 
     def _match(self, type_name: str, value: float) -> int:
-        """Return the position of the rule that takes the interaction; -1 if its type is known but no rule takes it."""
+        """Return the index of the rule that matches the interaction; -1 if its type is known but no rule matches."""
         if type_name not in self._types:
             raise EventRefusedError(
                 "unknown_type",
-                f"interaction.type: no rule takes {shorten(type_name)} (choices: {', '.join(self._rules.types)})",
+                f"interaction.type: no rule for {shorten(type_name)} (choices: {', '.join(self._rules.types)})",
             )
         code = self._rules.match(type_name, value)
         if code < 0 and math.isnan(value):
             raise EventRefusedError(
                 "missing_value",
-                f"interaction.value: wanted a number, by which the rules of {type_name!r} tell, got none",
+                f"interaction.value: wanted a number, which the rules of {type_name!r} compare, got none",
             )
         return code
 
     def _read_time(self, event: events_pb2.Event, now_ms: int) -> int:
         if not event.HasField("event_time"):
-            raise EventRefusedError("missing_time", "event_time: wanted the time when it happened, got none")
+            raise EventRefusedError("missing_time", "event_time: wanted the time of the event, got none")
         time = event.event_time
         timestamp_ms: int = time.seconds * 1_000 + time.nanos // 1_000_000
         if timestamp_ms > now_ms + self._limits.max_future_ms or timestamp_ms < EARLIEST_MS:

@@ -1,4 +1,4 @@
-"""What an event must keep to, and the reasons for which one is refused."""
+"""The limits of events, and the reasons for which events are refused."""
 
 from collections.abc import Mapping
 
@@ -8,33 +8,33 @@ from springtide.settings.model import EventSettings
 REASONS: Mapping[str, str] = {
     "bad_batch": "the columns of a packed batch do not fit together",
     "bad_weight": "a relation's weight is not above 0",
-    "context_too_large": "a context map has too many entries, or too long ones",
+    "context_too_large": "a context map has too many entries, or an entry is too long",
     "empty_id": "an id, a type or a name is empty",
-    "empty_payload": "the record says nothing: no value, or no payload in it",
-    "future_time": "the event time lies further in the future than is tolerated",
+    "empty_payload": "the record has no value, or the event has no payload",
+    "future_time": "the event time is too far in the future",
     "id_too_long": "an id, a type or a name is too long",
-    "missing_time": "there is no event time",
-    "missing_value": "the interaction's type is told apart by its value, and there is none",
+    "missing_time": "the event has no time",
+    "missing_value": "the rules of the interaction's type compare its value, and it has none",
     "not_finite": "a number is NaN, infinite, or too large for 32 bits",
     "oversize": "the record is too large",
     "text_too_long": "a text attribute is too long",
-    "time_out_of_range": "the event time lies before the year 1",
-    "undecodable": "the bytes are not what the content type says",
-    "unknown_content_type": "nothing can decode the content type",
-    "unknown_type": "no rule takes interactions of this type",
-    "wrong_attribute_kind": "the attribute was of another kind before",
+    "time_out_of_range": "the event time is before the year 1",
+    "undecodable": "the bytes do not match the content type",
+    "unknown_content_type": "there is no codec for the content type",
+    "unknown_type": "there is no rule for interactions of this type",
+    "wrong_attribute_kind": "the attribute had another kind before",
 }
 
 EARLIEST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00Z, where protobuf's Timestamp begins.
 MAX_NUMBER = 3.4028234e38  # The largest float32: numbers are kept in 32 bits.
-MIN_WEIGHT = 1.2e-38  # The smallest normal float32: below it a weight would be nothing, or slow.
-_MAX_SHOWN = 80  # Characters of an offending value that a message repeats.
+MIN_WEIGHT = 1.2e-38  # The smallest normal float32: a smaller weight would be 0, or slow to compute with.
+_MAX_SHOWN = 80  # Characters of a bad value that a message shows.
 
 
 class Limits:
-    """The settings' bounds, and the checks that hold values to them.
+    """The limits of the settings, and checks of values against them.
 
-    Every check returns nothing and raises EventRefusedError; ``field`` is the path that its message names.
+    Every check raises EventRefusedError if the value is bad; ``field`` is the path that its message names.
     """
 
     def __init__(self, settings: EventSettings) -> None:
@@ -43,7 +43,7 @@ class Limits:
         self.max_text_bytes = settings.max_text_bytes
         self.max_event_bytes = settings.max_event_bytes
         self.max_context_entries = settings.max_context_entries
-        # A character takes at most 4 bytes of UTF-8: what is this short need not be encoded to be measured.
+        # A character takes at most 4 bytes of UTF-8, so that shorter ids fit without being encoded.
         self.surely_short_id = settings.max_id_bytes // 4
 
     def check_id(self, field: str, value: str) -> None:
@@ -59,9 +59,9 @@ class Limits:
                 )
 
     def check_number(self, field: str, value: float) -> None:
-        """Refuse what is NaN or infinite, also once it is kept in 32 bits."""
+        """Refuse a number that is NaN or infinite, or becomes infinite in 32 bits."""
         if not -MAX_NUMBER <= value <= MAX_NUMBER:
-            raise EventRefusedError("not_finite", f"{field}: wanted a finite number of 32 bits, got {value}")
+            raise EventRefusedError("not_finite", f"{field}: wanted a finite number in 32 bits, got {value}")
 
     def check_text(self, field: str, value: str) -> None:
         """Refuse text that is too long; it may be empty."""
@@ -72,7 +72,7 @@ class Limits:
             )
 
     def check_time(self, timestamp_ms: int, now_ms: int) -> None:
-        """Refuse a time too far in the future, or before the year 1."""
+        """Refuse a time that is too far in the future, or before the year 1."""
         if timestamp_ms > now_ms + self.max_future_ms:
             raise EventRefusedError(
                 "future_time",
@@ -85,7 +85,7 @@ class Limits:
             )
 
     def check_context(self, context: Mapping[str, str]) -> None:
-        """Refuse a context map with too many entries, with too long ones, or with an empty name."""
+        """Refuse a context map with too many entries, an entry that is too long, or an empty name."""
         if len(context) > self.max_context_entries:
             raise EventRefusedError(
                 "context_too_large",
@@ -105,5 +105,5 @@ class Limits:
 
 
 def shorten(value: str) -> str:
-    """Return the value quoted, cut to what a message can carry."""
+    """Return the value quoted, and cut to a length that fits into a message."""
     return repr(value) if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]!r}…"

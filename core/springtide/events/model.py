@@ -1,26 +1,32 @@
-"""What an event is, once it has been decoded: columns for interactions, small values for the rest."""
+"""Decoded events: columns for interactions, small values for the others."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from springtide.interactions import refuse_unequal_lengths
+
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """Many interactions as columns; ids are dictionary-coded so that each string is held once.
+    """Many interactions as columns; ids are dictionary-coded, so that each string is stored once.
 
     Attributes:
-        user_ids: The distinct user ids.
-        user_codes: int32 ``[n]``, positions in ``user_ids``.
-        item_ids: The distinct item ids.
-        item_codes: int32 ``[n]``, positions in ``item_ids``.
-        relations: The distinct relations, by the name of the rule that took the event (``purchase``, ``rating>=4``).
-        relation_codes: int16 ``[n]``, positions in ``relations``.
-        timestamps_ms: int64 ``[n]``, event time in milliseconds since the Unix epoch, UTC.
-        values: float32 ``[n]``, the value the event carried (a rating, a quantity); NaN where it carried none.
-        contexts: The context map of each event, or None when no event of the batch has one.
+        user_ids: Distinct user ids.
+        user_codes: int32 ``[n]``, index in ``user_ids``.
+        item_ids: Distinct item ids.
+        item_codes: int32 ``[n]``, index in ``item_ids``.
+        relations: Distinct relations: names of the rules that matched (``purchase``, ``rating>=4``).
+        relation_codes: int16 ``[n]``, index in ``relations``.
+        timestamps_ms: int64 ``[n]``, event times in milliseconds since the Unix epoch.
+        values: float32 ``[n]``, values of the events (a rating, a quantity); NaN where an event has none.
+        contexts: Context map of each event; None if no event has one.
+
+    Raises:
+        ValueError: If the columns differ in length.
     """
 
     user_ids: Sequence[str]
@@ -33,21 +39,34 @@ class Interactions:
     values: npt.NDArray[np.float32]
     contexts: Sequence[Mapping[str, str]] | None = None
 
+    def __post_init__(self) -> None:
+        refuse_unequal_lengths(
+            user_codes=self.user_codes,
+            item_codes=self.item_codes,
+            relation_codes=self.relation_codes,
+            timestamps_ms=self.timestamps_ms,
+            values=self.values,
+            contexts=self.timestamps_ms if self.contexts is None else self.contexts,
+        )
+
     def __len__(self) -> int:
         return len(self.timestamps_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeUpsert:
-    """A node and what is known of it; an attribute that is named replaces its former value, the others stay.
+    """A node and some of its attributes, which replace their former values; other attributes stay.
 
     Attributes:
-        node_type: Such as ``user``, ``item``, ``store``.
-        node_id: The external id.
-        categories: Name to values, such as ``{"department": ("GROCERY",)}``; an empty tuple clears it.
-        numbers: Name to a finite number.
-        texts: Name to text.
+        node_type: Node type, such as ``user``, ``item``, ``store``.
+        node_id: External id.
+        categories: Values by name, such as ``{"department": ("GROCERY",)}``; an empty tuple clears the attribute.
+        numbers: Finite numbers by name.
+        texts: Texts by name.
         timestamp_ms: Event time, milliseconds since the Unix epoch.
+
+    Raises:
+        ValueError: If the type or the id is empty.
     """
 
     node_type: str
@@ -57,10 +76,26 @@ class NodeUpsert:
     texts: Mapping[str, str] = field(default_factory=dict)
     timestamp_ms: int = 0
 
+    def __post_init__(self) -> None:
+        _refuse_empty(node_type=self.node_type, node_id=self.node_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """An edge between any two nodes, such as (item, sold_in, store) or (user, follows, user)."""
+    """An edge between any two nodes, such as (item, sold_in, store) or (user, follows, user).
+
+    Attributes:
+        source_type: Node type of the source.
+        source_id: External id of the source.
+        relation: Name of the relation.
+        target_type: Node type of the target.
+        target_id: External id of the target.
+        timestamp_ms: Event time, milliseconds since the Unix epoch.
+        weight: Edge weight, finite and above 0.
+
+    Raises:
+        ValueError: If a type, an id or the name is empty, or the weight is not finite and above 0.
+    """
 
     source_type: str
     source_id: str
@@ -70,28 +105,59 @@ class Relation:
     timestamp_ms: int
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        _refuse_empty(
+            source_type=self.source_type,
+            source_id=self.source_id,
+            relation=self.relation,
+            target_type=self.target_type,
+            target_id=self.target_id,
+        )
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"weight: wanted a finite number above 0, got {self.weight}")
+
 
 @dataclass(frozen=True, slots=True)
 class NodeDelete:
-    """A node to be forgotten, with its edges and attributes."""
+    """A node to forget, with its edges and attributes.
+
+    Attributes:
+        node_type: Node type.
+        node_id: External id.
+        timestamp_ms: Event time, milliseconds since the Unix epoch.
+
+    Raises:
+        ValueError: If the type or the id is empty.
+    """
 
     node_type: str
     node_id: str
     timestamp_ms: int
 
+    def __post_init__(self) -> None:
+        _refuse_empty(node_type=self.node_type, node_id=self.node_id)
+
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """A run of events whose order inside does not matter: decoding starts a new batch at each deletion.
+    """Events that can be applied in any order, except that deletions come first.
+
+    Decoding starts a new batch at each deletion that follows other events.
 
     Attributes:
-        interactions: The interactions, as columns.
-        upserts: Node upserts; where two touch one attribute of one node, the later in the list wins.
+        interactions: Interactions, as columns.
+        upserts: Node upserts; if two set the same attribute of a node, the later one wins.
         relations: Edges between any two nodes.
-        deletes: Deletions, applied before everything else of the batch.
+        deletes: Deletions, applied before all other events of the batch.
     """
 
     interactions: Interactions
     upserts: Sequence[NodeUpsert] = ()
     relations: Sequence[Relation] = ()
     deletes: Sequence[NodeDelete] = ()
+
+
+def _refuse_empty(**names: str) -> None:
+    for field_name, value in names.items():
+        if not value:
+            raise ValueError(f"{field_name}: wanted at least one character, got {value!r}")

@@ -1,4 +1,4 @@
-"""Checking what events say of nodes: upserts, relations, deletions."""
+"""Checking events about nodes: upserts, relations, deletions."""
 
 from springtide.errors import EventRefusedError
 from springtide.events.limits import MIN_WEIGHT, Limits
@@ -7,7 +7,7 @@ from springtide.v1 import events_pb2
 
 
 def read_upsert(message: events_pb2.NodeUpsert, timestamp_ms: int, limits: Limits) -> NodeUpsert:
-    """Return the upsert, checked.
+    """Check an upsert and return it.
 
     Raises:
         EventRefusedError: If an id or a name is empty or too long, a number not finite, or a text too long.
@@ -31,7 +31,7 @@ def read_upsert(message: events_pb2.NodeUpsert, timestamp_ms: int, limits: Limit
 
 
 def read_relation(message: events_pb2.Relation, timestamp_ms: int, limits: Limits) -> Relation:
-    """Return the relation, checked.
+    """Check a relation and return it.
 
     Raises:
         EventRefusedError: If an id or a name is empty or too long, or the weight is not finite and above 0.
@@ -57,7 +57,7 @@ def read_relation(message: events_pb2.Relation, timestamp_ms: int, limits: Limit
 
 
 def read_delete(message: events_pb2.NodeDelete, timestamp_ms: int, limits: Limits) -> NodeDelete:
-    """Return the deletion, checked.
+    """Check a deletion and return it.
 
     Raises:
         EventRefusedError: If the type or the id is empty or too long.

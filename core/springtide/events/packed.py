@@ -1,4 +1,4 @@
-"""Checking packed batches: whole columns at once, and each bad row by itself."""
+"""Checking packed batches: whole columns at once; only bad rows are refused."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,26 +11,26 @@ from springtide.events.limits import EARLIEST_MS, Limits
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.v1 import events_pb2
 
-BadRows = tuple[str, str, npt.NDArray[np.int64]]  # Reason, message, positions of the rows.
+BadRows = tuple[str, str, npt.NDArray[np.int64]]  # Reason, message, indices of the rows.
 
 
 def read_packed(
     message: events_pb2.EventBatch, now_ms: int, limits: Limits, rules: InteractionRules, builder: BatchBuilder
 ) -> tuple[list[BadRows], int]:
-    """Add the batch's good rows to the builder.
+    """Add the valid rows of a batch to the builder.
 
     Args:
         message: The packed batch.
         now_ms: Wall time, milliseconds since the Unix epoch.
-        limits: What rows must keep to.
-        rules: Which interactions are taken.
-        builder: Where good rows go.
+        limits: Limits of events.
+        rules: Interactions that are accepted.
+        builder: Receives the valid rows.
 
     Returns:
-        The bad rows, each under the first reason that holds for it; and how many good rows no rule takes.
+        The bad rows, each with the first reason that applies; and the number of valid rows that no rule matches.
 
     Raises:
-        EventRefusedError: If the columns do not fit together, so that no row can be told.
+        EventRefusedError: If the columns do not fit together, so that rows cannot be read.
     """
     dictionary = message.dictionary[:]
     users = np.array(message.users, np.uint32)
@@ -48,22 +48,24 @@ def read_packed(
     for name, column in (("items", items), ("types", types), ("event_times_ms", timestamps_ms), ("values", values)):
         if len(column) != num_rows:
             raise EventRefusedError(
-                "bad_batch", f"batch.{name}: wanted {num_rows} entries, as many as users, got {len(column)}"
+                "bad_batch", f"batch.{name}: wanted {num_rows} entries, one for each of users, got {len(column)}"
             )
     positions = np.arange(num_rows)
     is_inside = (users < len(dictionary)) & (items < len(dictionary)) & (types < len(dictionary))
     bad: list[BadRows] = []
     if not is_inside.all():
-        bad.append(("bad_batch", f"wanted positions in the dictionary of {len(dictionary)}", positions[~is_inside]))
+        bad.append(
+            ("bad_batch", f"wanted indices below {len(dictionary)}, the dictionary's size", positions[~is_inside])
+        )
         positions = positions[is_inside]
         users, items, types = users[is_inside], items[is_inside], types[is_inside]
         timestamps_ms, values = timestamps_ms[is_inside], values[is_inside]
-    is_open = np.ones(len(positions), np.bool_)  # Neither refused nor left out so far.
+    is_open = np.ones(len(positions), np.bool_)  # Not refused so far.
     relation_codes, is_known, lacks_value = _match_rules(rules, dictionary, types, values)
     for reason, wanted, is_bad in (
         *_check_strings(dictionary, users, items, limits),
         ("unknown_type", f"wanted one of the types {', '.join(rules.types)}", ~is_known),
-        ("missing_value", "wanted a value, by which the rules of the type tell", lacks_value),
+        ("missing_value", "wanted a value, which the rules of the type compare", lacks_value),
         ("not_finite", "wanted a finite value, or NaN for none", np.isinf(values)),
         ("future_time", f"wanted a time at most {limits.max_future_ms} ms after now ({now_ms})",
          timestamps_ms > now_ms + limits.max_future_ms),
@@ -84,10 +86,10 @@ def read_packed(
 def _check_strings(
     dictionary: Sequence[str], users: npt.NDArray[np.uint32], items: npt.NDArray[np.uint32], limits: Limits
 ) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
-    """Yield reason, what was wanted, and bool ``[n]``, for each reason that makes strings of the dictionary no ids."""
+    """Yield reason, message and bad rows, bool ``[n]``, for each reason why strings of the dictionary are no ids."""
     is_short = max(map(len, dictionary), default=0) <= limits.surely_short_id
     if is_short and all(dictionary) and not any(map(str.isspace, dictionary)):
-        return  # As nearly always: then there is no need to look at each.
+        return  # This is nearly always so, and saves checking each string.
     found: dict[str, tuple[str, npt.NDArray[np.bool_]]] = {}
     for position, text in enumerate(dictionary):
         try:
@@ -102,7 +104,7 @@ def _check_strings(
 def _match_rules(
     rules: InteractionRules, dictionary: Sequence[str], types: npt.NDArray[np.uint32], values: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return of each row: its rule or -1, int16; whether its type is known; whether it lacks the value to tell."""
+    """Return for each row: its rule or -1, int16; whether its type is known; whether it lacks the value to compare."""
     relation_codes = np.full(len(types), -1, np.int16)
     is_known = np.zeros(len(types), np.bool_)
     for code in np.unique(types).tolist():

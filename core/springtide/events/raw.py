@@ -1,4 +1,4 @@
-"""What comes from the broker before it is decoded, and what is refused of it."""
+"""Records as the broker delivers them, and refused records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 
 class RawEvent(NamedTuple):
-    """One record of the events topic, as the broker gave it. A tuple, because a million of them are made in seconds.
+    """One record of the events topic. It is a tuple because a million of them are created within seconds.
 
     Attributes:
-        value: The event's bytes; None for a record without a value.
-        key: The record's key.
-        headers: Names and values, in their order; a name may stand twice, a value may be missing.
-        topic: The topic it was read from.
-        partition: The partition it was read from.
-        offset: Its place in the partition.
-        timestamp_ms: The record's own time, by the producer's or the broker's clock; not the event time.
+        value: Bytes of the event; None for a record without a value.
+        key: Key of the record.
+        headers: Names and values, in order; a name may occur twice, a value may be missing.
+        topic: Topic that it was read from.
+        partition: Partition that it was read from.
+        offset: Offset in the partition.
+        timestamp_ms: Time of the record, by the producer's or the broker's clock; not the event time.
     """
 
     value: bytes | None
@@ -29,14 +29,14 @@ class RawEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record that was refused, or rows of it.
+    """A record that was refused, or some of its rows.
 
     Attributes:
-        record: The record as it came.
+        record: The record, unchanged.
         reason: A short stable word, such as ``empty_id``: see ``springtide.events.limits.REASONS``.
-        message: What was wanted and what came.
-        rows: Of a packed batch whose other rows were taken: the positions of the refused rows. Empty if the whole
-            record was refused.
+        message: What was wanted, and what came.
+        rows: Indices of the refused rows of a packed batch whose other rows were accepted; empty if the whole record
+            was refused.
     """
 
     record: RawEvent
@@ -46,5 +46,5 @@ class Refusal:
 
     @property
     def num_events(self) -> int:
-        """How many events were refused."""
+        """Number of refused events."""
         return len(self.rows) or 1

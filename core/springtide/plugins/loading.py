@@ -107,7 +107,7 @@ def _sources(settings: PluginSettings) -> Iterator[_Source]:
     seen: set[tuple[str, str]] = set()
     for distribution in importlib.metadata.distributions():
         for entry_point in distribution.entry_points:
-            # The same distribution is found twice where its folder stands twice on the path.
+            # A distribution is found twice if its folder is twice on the path.
             key = (distribution.name, entry_point.name)
             if entry_point.group == "springtide" and key not in seen:
                 seen.add(key)
@@ -186,13 +186,13 @@ def _import_file(path: Path, module_name: str) -> ModuleType:
 
 
 def _reason(error: Exception) -> str:
-    """Say what went wrong in one line, and where in the plugin, unless the error is ours and says so itself."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    """Return what went wrong in one line, and where in the plugin, unless the message says so itself."""
+    message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, PluginError | pluggy.PluginValidationError):
-        return said
+        return message
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<frozen") and frame.filename != __file__ and "importlib" not in frame.filename
     ]
-    return f"{said} ({type(error).__name__} in {frames[-1].filename}:{frames[-1].lineno})" if frames else said
+    return f"{message} ({type(error).__name__} in {frames[-1].filename}:{frames[-1].lineno})" if frames else message

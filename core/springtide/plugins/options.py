@@ -1,4 +1,4 @@
-"""The options that a part declares: read from the signature of its factory, checked against what settings give."""
+"""The options of a part: declared by the signature of its factory, and checked when settings give them."""
 
 import difflib
 import functools
@@ -35,7 +35,7 @@ _BOUNDS = {
 }
 _TYPES = {"number": "number", "integer": "whole number", "boolean": "true or false", "string": "text", "null": NONE}
 _PLURALS = {"number": "numbers", "whole number": "whole numbers"}
-_BARE = ("text", "true or false", "'")  # How words begin that take no article.
+_BARE = ("text", "true or false", "'")  # Types that begin like this take no article.
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Option:
     """An option that a part declares.
 
     Attributes:
-        name: What settings call it.
-        type: What it may be, in words: ``number``, ``whole number``, ``true or false``, ``text``, ``'a' or 'b'``,
+        name: Name in the settings.
+        type: Type in words: ``number``, ``whole number``, ``true or false``, ``text``, ``'a' or 'b'``,
             ``list of text``.
-        default: What it is if settings do not say.
-        range: Its bounds in words, such as ``above 0, at most 2``; empty if there are none.
+        default: Value if settings give none.
+        range: Bounds in words, such as ``above 0, at most 2``; empty if there are none.
     """
 
     name: str
@@ -57,30 +57,30 @@ class Option:
 
     @property
     def wanted(self) -> str:
-        """What may be given, as a message says it: ``a number, above 0, at most 2``."""
+        """Type and range as messages print them: ``a number, above 0, at most 2``."""
         article = "" if self.type.startswith(_BARE) else "a "
         return f"{article}{self.type}{self.range and ', '}{self.range}"
 
     @property
     def may_be_none(self) -> bool:
-        """Whether it may be the word for nothing."""
+        """Whether the option may be none."""
         return NONE in self.type.split(" or ")
 
 
 class DeclaredOptions:
-    """What a factory takes: its options, and what it wants of what is on offer.
+    """The parameters of a factory: its options, and the arguments that Springtide passes.
 
     Args:
         factory: A class, a function or a ``functools.partial``.
-        on_offer: Names of what is handed to factories of its kind; every other parameter is an option.
+        on_offer: Names of the arguments that factories of its kind may take; every other parameter is an option.
 
     Attributes:
-        takes: What it wants of what is on offer.
-        options: The others, in the order of the signature.
+        takes: The offered arguments that the factory takes.
+        options: Its options, in the order of the signature.
 
     Raises:
-        PluginError: If a parameter cannot be an option: it has no name, no type or no default, or its type is not one
-            that settings can give, or its default is not of its type.
+        PluginError: If a parameter cannot be an option: it has no name, type or default, its type is not one that
+            settings can give, or its default is not of its type.
     """
 
     def __init__(self, factory: Callable[..., Any], on_offer: Iterable[str]) -> None:
@@ -97,10 +97,10 @@ class DeclaredOptions:
         ]
 
     def validated(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options that settings give, as the factory wants them; those not given are left out.
+        """Return the options that settings give, converted for the factory; options not given are left out.
 
         Raises:
-            SettingsError: If one is unknown, of the wrong type or out of its range: one line about all of them.
+            SettingsError: If an option is unknown, of the wrong type or out of its range; one line lists all problems.
         """
         by_name = {option.name: option for option in self.options}
         found, problems = {}, []
@@ -109,7 +109,7 @@ class DeclaredOptions:
                 problems.append(f"no option named {name!r} ({self._choices(name)})")
                 continue
             option = by_name[name]
-            # By way of JSON: what TOML and JSON can say is what an option can be, and a list there may be a tuple here.
+            # Validated as JSON: an option can be what TOML and JSON can say, and a list there may become a tuple here.
             written = json.dumps(None if value == NONE and option.may_be_none else value, default=str)
             try:
                 found[name] = self._adapters[name].validate_json(written, strict=True)
@@ -128,7 +128,7 @@ class DeclaredOptions:
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     if inspect.isclass(factory) and factory.__init__ is nn.Module.__init__:
-        return {}  # Torch's own takes *args, and wants none.
+        return {}  # The signature of torch has *args, but takes none.
     try:
         return dict(inspect.signature(factory).parameters)
     except (TypeError, ValueError) as error:
@@ -150,7 +150,7 @@ def _refuse_undeclared(name: str, parameter: inspect.Parameter) -> None:
 
 
 def _resolved(factory: Callable[..., Any], annotations: dict[str, Any]) -> dict[str, Any]:
-    """Return the annotations with those that are strings evaluated where the factory was written."""
+    """Return the annotations, with strings evaluated in the module of the factory."""
     function = factory
     while isinstance(function, functools.partial):
         function = function.func
@@ -188,7 +188,7 @@ def _option(name: str, adapter: TypeAdapter[Any], default: Any) -> Option:
 
 
 def _explain(option: Option, error: ValidationError) -> str:
-    """Say what was wanted: what the option declares, or a validator's own words."""
+    """Return what was wanted: the option's declaration, or the message of a validator."""
     for detail in error.errors():
         if detail["type"] in ("value_error", "assertion_error"):
             return f"{option.name}: {detail['msg'].partition(', ')[2]}"
@@ -196,7 +196,7 @@ def _explain(option: Option, error: ValidationError) -> str:
 
 
 def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the type and the bounds that a JSON schema tells, in words."""
+    """Return the type and the bounds of a JSON schema, in words."""
     if "$ref" in schema:
         schema = definitions[schema["$ref"].rpartition("/")[2]]
     bounds = ", ".join(words.format(f"{schema[key]:g}") for key, words in _BOUNDS.items() if key in schema)
@@ -204,10 +204,10 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[s
     if choices:
         return " or ".join(repr(choice) for choice in choices), bounds
     if "anyOf" in schema:
-        types_of, bounds_of = zip(*(_words(each, definitions) for each in schema["anyOf"]), strict=True)
-        return " or ".join(types_of), ", ".join(filter(None, bounds_of))
+        kinds, ranges = zip(*(_words(each, definitions) for each in schema["anyOf"]), strict=True)
+        return " or ".join(kinds), ", ".join(filter(None, ranges))
     if schema.get("type") == "array":
-        kind, of_each = _words(schema.get("items", {}), definitions)
-        said = filter(None, (bounds, f"each {of_each}" if of_each else ""))
-        return f"list of {_PLURALS.get(kind, kind)}", ", ".join(said)
+        kind, entry_bounds = _words(schema.get("items", {}), definitions)
+        both = filter(None, (bounds, f"each {entry_bounds}" if entry_bounds else ""))
+        return f"list of {_PLURALS.get(kind, kind)}", ", ".join(both)
     return _TYPES.get(schema.get("type", ""), "value"), bounds

@@ -1,4 +1,4 @@
-"""Parts by name: what plugins offer, made with the options that settings give."""
+"""Parts by name: the parts that plugins offer, made with the options of the settings."""
 
 import functools
 import inspect
@@ -31,10 +31,10 @@ ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "context weight": ("make",),
     "baseline": ("make",),
 }
-"""For each kind, what a factory is given if its signature names it; all else that it takes is an option."""
+"""For each kind, the arguments that a factory gets if its signature names them; all other parameters are options."""
 
 EXAMPLE_SCHEMA = Schema(("user", "item"), (("user", "purchase", "item"), ("item", "rev_purchase", "user")))
-"""What a relational encoder is made for when settings are checked: the graph is not known yet."""
+"""Schema for making a relational encoder when settings are checked: the graph is not known then."""
 
 _CLASSES: Mapping[str, type] = {
     "encoder": Encoder,
@@ -53,11 +53,11 @@ class Part:
 
     Attributes:
         kind: One of ``KINDS``.
-        name: What settings call it.
-        factory: Makes it.
+        name: Name in the settings.
+        factory: Class or function that makes the part.
         origin: Distribution and version, or the module or file that it came from.
         plugin: Name of the module, or path of the file.
-        declared: What the factory takes.
+        declared: Parameters of the factory.
     """
 
     kind: str
@@ -82,7 +82,7 @@ class Part:
 
     @property
     def options(self) -> Sequence[Option]:
-        """The options that it declares."""
+        """The options of the part."""
         return self.declared.options
 
     @property
@@ -94,12 +94,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A plugin that could not be loaded, and was left out.
+    """A plugin that could not be loaded.
 
     Attributes:
         plugin: Name of the module, or path of the file.
         origin: Distribution and version, or the module or file.
-        reason: In one line.
+        reason: What went wrong, in one line.
     """
 
     plugin: str
@@ -107,8 +107,8 @@ class Failure:
     reason: str
 
     def __str__(self) -> str:
-        of_origin = "" if self.origin == self.plugin else f" of {self.origin}"
-        return f"plugin {self.plugin!r}{of_origin} cannot be loaded: {self.reason}"
+        origin = "" if self.origin == self.plugin else f" of {self.origin}"
+        return f"plugin {self.plugin!r}{origin} cannot be loaded: {self.reason}"
 
 
 class Plugins:
@@ -116,7 +116,7 @@ class Plugins:
 
     Attributes:
         parts: All of them.
-        failures: The plugins that were left out: see ``plugins.on_error`` of the settings.
+        failures: Plugins that could not be loaded, if the setting ``plugins.on_error`` is ``skip``.
     """
 
     def __init__(self, parts: list[Part], failures: list[Failure] | None = None) -> None:
@@ -136,7 +136,7 @@ class Plugins:
             raise UnknownPartError(kind, name, (part.name for part in self.parts if part.kind == kind)) from None
 
     def with_part(self, kind: str, name: str, factory: Callable[..., Any], origin: str = "here") -> "Plugins":
-        """Return these parts and one more, which takes the place of one of the same name.
+        """Return these parts and one more, which replaces a part of the same kind and name.
 
         Raises:
             PluginError: If the factory does not declare its options.
@@ -150,13 +150,13 @@ class Plugins:
         Args:
             kind: One of ``KINDS``.
             wanted: Its name and options.
-            **offered: What it may ask for, by the names of ``ON_OFFER``; it gets those that its signature names.
-                ``make`` is always on offer, and hands the same on.
+            **offered: Arguments by the names of ``ON_OFFER``; the factory gets those that its signature names.
+                ``make`` is always offered: it makes another part with the same arguments.
 
         Raises:
             UnknownPartError: If no plugin offers it.
-            SettingsError: If it does not take the options, or cannot work with them.
-            PluginError: If its factory makes something else.
+            SettingsError: If it does not take the options, or refuses their values.
+            PluginError: If its factory makes something else than a part of this kind.
         """
         part = self.part(kind, wanted.name)
 
@@ -168,15 +168,15 @@ class Plugins:
         try:
             made = part.factory(**taken, **part.declared.validated(wanted.options))
         except (SettingsError, ValueError) as error:
-            said, heading = str(error), f"{kind} {part.name!r}"
-            raise SettingsError(said if said.startswith(heading) else f"{heading}: {said}") from error
+            message, heading = str(error), f"{kind} {part.name!r}"
+            raise SettingsError(message if message.startswith(heading) else f"{heading}: {message}") from error
         if not isinstance(made, _CLASSES[kind]):
             wanted_class = _CLASSES[kind].__name__
             raise PluginError(f"{kind} {part.name!r} of {part.origin}: wanted a {wanted_class}, got {made!r}")
         return made
 
     def aggregator_of(self, model: ModelSettings) -> PartSettings:
-        """Return the aggregator of the settings, or the one that the encoder says suits it, or ``mean``.
+        """Return the aggregator of the settings, or the encoder's default, or ``mean``.
 
         Raises:
             UnknownPartError: If no plugin offers the encoder.
@@ -189,16 +189,16 @@ class Plugins:
         return PartSettings(name=getattr(factory, "default_aggregator", None) or "mean")
 
     def resolved(self, settings: Settings) -> Settings:
-        """Return the settings with their aggregator named; see ``aggregator_of``."""
+        """Return the settings with the aggregator that is used; see ``aggregator_of``."""
         model = settings.model
         return settings.model_copy(update={"model": model.model_copy(update={"aggregator": self.aggregator_of(model)})})
 
     def check(self, settings: Settings) -> None:
-        """Make every part that the settings name, so that what cannot work is refused before anything starts.
+        """Make every part that the settings name, so that wrong settings are refused before anything starts.
 
         Raises:
-            SettingsError: If there is no such part, it does not take its options, or two do not go together: one line
-                about all of them, each with the key of its setting.
+            SettingsError: If a part is unknown or does not take its options, or two parts do not go together. One line
+                lists all problems, each with the key of its setting.
         """
         problems: list[str] = []
 
@@ -212,7 +212,7 @@ class Plugins:
         try:
             wanted = self.aggregator_of(model)
         except UnknownPartError:
-            wanted = PartSettings(name="mean")  # What is wrong with the encoder is told below.
+            wanted = PartSettings(name="mean")  # The unknown encoder is reported below.
         aggregator = made("model.aggregator", "aggregator", wanted, width=model.width)
         if aggregator is not None:
             sizes = {"width": model.width, "num_layers": model.num_layers}
@@ -221,11 +221,11 @@ class Plugins:
         sampler = made("model.negatives", "negative sampler", model.negatives)
         if loss is not None and sampler is not None and loss.needs_random_negatives and sampler.is_selective:
             problems.append(
-                f"model.negatives: loss {model.loss.name!r} wants items as they were drawn, and negative sampler "
+                f"model.negatives: loss {model.loss.name!r} needs negatives as they were drawn, and negative sampler "
                 f"{model.negatives.name!r} selects among them"
             )
         for name, task in model.tasks.items():
-            # A task's own parts may ask for the width: another one that it makes is offered the same.
+            # A task may make other parts, which may take the width, too.
             made(f"model.tasks.{name}", "task", task, width=model.width)
         for name, options in settings.ranking.context_weights.items():
             made(f"ranking.context_weights.{name}", "context weight", PartSettings(name=name, options=options))

@@ -1,1 +1,6 @@
-"""Everything that can be set: the tree of settings, how it is loaded, and how it is shown."""
+"""Settings: what can be set, how it is loaded, and how it is shown.
+
+`sections/` declares each setting with its documentation, and `model` joins the sections. `load` reads the file and the
+environment. `view` prints settings. `reference` writes README.md and the file of `springtide config init`. To add a
+setting, add a field with a docstring to its section, and run `make docs`. Settings import only `errors`.
+"""

@@ -1,4 +1,4 @@
-"""Which interactions count, for how much, and which are positive: configuration, not code."""
+"""Interaction rules: which interactions are accepted, with which weight, and which are positive."""
 
 import operator
 import re
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from springtide.errors import SettingsError
 
-Comparison = Callable[[Any, float], Any]  # On one value or on an array of them.
+Comparison = Callable[[Any, float], Any]  # Compares one value, or an array of values.
 
 _COMPARISONS: dict[str, Comparison] = {
     ">=": operator.ge,
@@ -27,10 +27,10 @@ class InteractionRule:
     """How one kind of interaction enters the graph.
 
     Attributes:
-        name: The rule's name, which becomes the edge's relation: an interaction type (``purchase``),
-            or a type with a bound on the event's value (``rating>=4``).
+        name: Name of the rule, which becomes the relation of the edges: an interaction type (``purchase``), or a type
+            with a bound on the event's value (``rating>=4``).
         weight: Edge weight, finite and above 0.
-        is_positive: Whether the interaction shows liking, so that training learns from it.
+        is_positive: Whether the interaction shows that the user likes the item, so that training learns from it.
 
     Raises:
         SettingsError: If the name cannot be read or the weight is not above 0.
@@ -51,11 +51,11 @@ class InteractionRule:
 
     @property
     def type_name(self) -> str:
-        """The interaction type that the rule takes."""
+        """Interaction type that the rule matches."""
         return self.parse()[0]
 
     def parse(self) -> tuple[str, Comparison | None, float]:
-        """Return what the name says: the type, and the comparison with its bound (None and 0 if it has none)."""
+        """Split the name into the type, the comparison and the bound; None and 0 if there is no bound."""
         match = _RULE_NAME.match(self.name)
         assert match is not None, "checked at birth"
         comparison = match["comparison"]
@@ -63,14 +63,14 @@ class InteractionRule:
 
 
 class InteractionRules:
-    """The rules in their order; the first that takes an interaction wins.
+    """All rules, in order; the first rule that matches an interaction applies.
 
     Args:
-        rules: At least one, with distinct names.
-        item_type: Node type on the other side of users: ``item``, or ``user`` in a graph of users alone.
+        rules: At least one rule, with distinct names.
+        item_type: Node type that users interact with: ``item``, or ``user`` in a social graph.
 
     Raises:
-        SettingsError: If there is none, or a name stands twice.
+        SettingsError: If there is no rule, or two rules have the same name.
     """
 
     def __init__(self, rules: Iterable[InteractionRule], item_type: str = "item") -> None:
@@ -80,7 +80,7 @@ class InteractionRules:
         if not names:
             raise SettingsError("no interaction rule: wanted at least one, such as [interactions.purchase]")
         if len(set(names)) < len(names):
-            raise SettingsError(f"an interaction rule stands twice: {', '.join(names)}")
+            raise SettingsError(f"wanted interaction rules with distinct names, got {', '.join(names)}")
         self._by_type: dict[str, list[tuple[int, Comparison | None, float]]] = {}
         for position, rule in enumerate(self.rules):
             type_name, comparison, bound = rule.parse()
@@ -89,12 +89,12 @@ class InteractionRules:
 
     @property
     def relations(self) -> tuple[str, ...]:
-        """The names of all rules, in order."""
+        """Names of all rules, in order."""
         return tuple(rule.name for rule in self.rules)
 
     @property
     def positive_relations(self) -> tuple[str, ...]:
-        """The names of the rules whose interactions show liking."""
+        """Names of the rules whose interactions are positive."""
         return tuple(rule.name for rule in self.rules if rule.is_positive)
 
     def edge_type(self, relation: str) -> tuple[str, str, str]:
@@ -103,11 +103,11 @@ class InteractionRules:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The interaction types that some rule takes."""
+        """Interaction types that have a rule."""
         return tuple(self._by_type)
 
     def match(self, type_name: str, value: float) -> int:
-        """Return the position of the first rule that takes the interaction, or -1 if none does."""
+        """Return the index of the first rule that matches the interaction, or -1 if none does."""
         for position, comparison, bound in self._by_type.get(type_name, ()):
             if comparison is None or comparison(value, bound):
                 return position
@@ -117,8 +117,8 @@ class InteractionRules:
         """Return ``match`` of each value, int16 ``[n]``.
 
         Args:
-            type_name: The type of all of them.
-            values: float32 ``[n]``, NaN where there is none.
+            type_name: Type of all interactions.
+            values: float32 ``[n]``, NaN where an interaction has no value.
         """
         positions = np.full(len(values), -1, np.int16)
         for position, comparison, bound in self._by_type.get(type_name, ()):

@@ -1,4 +1,4 @@
-"""Loading the settings: defaults, then one TOML file, then the environment."""
+"""Loading the settings: the defaults, then one TOML file, then environment variables."""
 
 import difflib
 import json
@@ -18,9 +18,9 @@ from springtide.settings.model import Part, PartSettings, Settings
 FILE_VARIABLE = "SPRINGTIDE_SETTINGS"
 DEFAULT_FILE = "springtide.toml"
 PREFIX = "SPRINGTIDE_"
-NONE = "none"  # TOML has no null: this word stands for it where a setting may be without bound.
+NONE = "none"  # TOML has no null: this word stands for it where a setting may have no value.
 
-_PART: TypeAdapter[PartSettings] = TypeAdapter(Part)  # It knows that a name alone is a part, and a list several.
+_PART: TypeAdapter[PartSettings] = TypeAdapter(Part)  # It also reads a name, and a list of names.
 
 _Tree = dict[str, Any]
 _Path = tuple[str, ...]
@@ -28,11 +28,12 @@ _Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Settings, and where each came from.
+    """Settings, and where each was set.
 
     Attributes:
         settings: The settings.
-        origins: Dotted path of each setting that is not a default, to the file or environment variable that set it.
+        origins: File or environment variable that set each setting, by its path; settings with their default are left
+            out.
     """
 
     settings: Settings
@@ -42,14 +43,14 @@ class LoadedSettings:
 def load_settings(path: str | Path | None = None) -> LoadedSettings:
     """Load the settings.
 
-    A table with names of your own (``interactions``, ``ranking.context_weights``, ``options``) is replaced whole by the
-    file; everything else, and every environment variable, replaces one setting.
+    A table of the user's own names (``interactions``, ``ranking.context_weights``, ``options``) in the file replaces
+    the whole default table. Everything else in the file, and every environment variable, replaces one setting.
 
     Args:
-        path: The TOML file; if None, the one that ``SPRINGTIDE_SETTINGS`` names, or ``springtide.toml`` if it exists.
+        path: TOML file; if None, the one that ``SPRINGTIDE_SETTINGS`` names, or ``springtide.toml`` if it exists.
 
     Raises:
-        SettingsError: If the file cannot be read, or a setting is unknown or not acceptable.
+        SettingsError: If the file cannot be read, or a setting is unknown or has a wrong value.
     """
     tree: _Tree = Settings().model_dump()
     origins: dict[_Path, str] = {}
@@ -62,7 +63,7 @@ def load_settings(path: str | Path | None = None) -> LoadedSettings:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(detail, origins) for detail in error.errors())) from error
-    settings.interaction_rules()  # Refuses rule names that cannot be read, before any process starts.
+    settings.interaction_rules()  # Refuse bad rule names now, before any process starts.
     return LoadedSettings(settings, origins)
 
 
@@ -83,7 +84,7 @@ def _read(file: Path) -> _Tree:
 
 
 def _environment() -> Iterator[tuple[str, _Tree]]:
-    """Give each environment variable that sets something, with the tree it sets."""
+    """Yield each environment variable that sets something, with the tree of settings that it sets."""
     servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if servers:
         yield "KAFKA_BOOTSTRAP_SERVERS", {"kafka": {"bootstrap_servers": servers}}
@@ -104,9 +105,9 @@ def _environment() -> Iterator[tuple[str, _Tree]]:
         try:
             values = source()
         except ParseError as error:
-            # The value is not repeated: it may hold a password.
+            # The message leaves the value out: it may hold a password.
             raise SettingsError(f"{variable}: wanted JSON for a table or a list") from error
-        # A section that does not exist is skipped by pydantic-settings: name it, so that it is refused.
+        # pydantic-settings skips a section that does not exist: add it here, so that it is refused.
         yield variable, values or {section: {rest: None} if rest else None}
 
 
@@ -120,7 +121,7 @@ def _merge(
     *,
     replaces_tables: bool,
 ) -> None:
-    """Lay ``over`` on ``tree``, both shaped like ``model``, and note the origin of each setting that it brings."""
+    """Merge ``over`` into ``tree``, both shaped like ``model``, and note the origin of each setting that it sets."""
     for key, value in over.items():
         here = (*path, key)
         field = model.model_fields.get(key)
@@ -157,7 +158,7 @@ def _merge_table(
     *,
     replaces: bool,
 ) -> None:
-    """Lay a table whose keys are the reader's own names; its values may be sections, whose keys are ours."""
+    """Merge a table of the user's own names; its values may be sections, with fixed keys."""
     row = row_of(annotation)
     table = {} if replaces else tree.get(key) or {}
     for name, entry in value.items():
@@ -165,7 +166,7 @@ def _merge_table(
             table.setdefault(name, {})
             _merge(row, table[name], entry, (*here, name), origin, origins, replaces_tables=replaces)
         else:
-            # The environment has text alone: an option of a part that reads as JSON is what it reads as.
+            # Environment variables are text: an option of a part is parsed as JSON if it can be.
             is_text = not replaces and here[-1] == "options" and isinstance(entry, str)
             table[name] = _read_option(entry) if is_text else entry
         origins[*here, name] = origin
@@ -182,7 +183,7 @@ def _read_option(text: str) -> Any:
 
 
 def _nearest(model: type[BaseModel], path: _Path, key: str) -> str:
-    """Say which known setting was probably meant: one of the same section, or one of that name elsewhere."""
+    """Return a hint at the setting that was probably meant: in the same section, or of that name in another one."""
     close = difflib.get_close_matches(key, model.model_fields, n=1)
     if close:
         return f"did you mean {'.'.join((*path, close[0]))}?"
@@ -194,7 +195,7 @@ def _nearest(model: type[BaseModel], path: _Path, key: str) -> str:
 
 
 def _explain(detail: Any, origins: Mapping[_Path, str]) -> str:
-    """Say in one line what pydantic found: where it was set, which setting, what was wanted and what came."""
+    """Return an error of pydantic in one line: where it was set, which setting, what was wanted and what came."""
     here = tuple(str(part) for part in detail["loc"])
     origin = next((origins[here[:n]] for n in range(len(here), 0, -1) if here[:n] in origins), "settings")
     wanted = detail["msg"][:1].lower() + detail["msg"][1:]

@@ -1,4 +1,4 @@
-"""What a part of each kind must be: the contracts that built-ins and outsiders' plugins share."""
+"""The contracts of parts: what a part of each kind must do, built in or from a plugin."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from springtide.plugins.contracts.model_parts import Encoder, Loss, LossInputs, 
 from springtide.plugins.edges import NUM_EDGE_FEATURES, EdgeAggregation, Edges
 
 MakePart = Callable[[str, str], Any]
-"""Makes another part, given its kind and its name: ``make("aggregator", "mean")``."""
+"""Makes another part by its kind and its name: ``make("aggregator", "mean")``."""
 
 AggregatorFactory = Callable[..., Aggregation]  # (width?, make?, **options)
 EncoderFactory = Callable[..., Encoder]  # (width, num_layers, aggregator, schema?, **options)
