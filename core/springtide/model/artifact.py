@@ -1,4 +1,4 @@
-"""Reading a model artifact: its encoder, its exponents, and what it knows of nodes."""
+"""Reading a model artifact: its encoder, its exponents, and its schema of nodes."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,7 @@ from springtide.plugins.contracts import Encoder, Schema
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import ModelSettings
 
-_OWN = "own:"  # Before the names of exponents that hold for items the user had.
-
-
+_SEEN_PREFIX = "own:"  # In manifests, before the names of exponents for seen items.
 _COSINE = "cosine"
 
 
@@ -24,7 +22,7 @@ def make_encoder(model: ModelSettings, schema: Schema, plugins: Plugins) -> Enco
 
     Raises:
         UnknownPartError: If no plugin offers one of them.
-        SettingsError: If they do not take their options, or not each other.
+        SettingsError: If one does not take its options, or they do not fit each other.
     """
     aggregator = plugins.make("aggregator", plugins.aggregator_of(model), width=model.width)
     encoder: Encoder = plugins.make(
@@ -39,12 +37,12 @@ def make_encoder(model: ModelSettings, schema: Schema, plugins: Plugins) -> Enco
 
 
 def is_relational(model: ModelSettings, plugins: Plugins) -> bool:
-    """Return whether the encoder of the settings wants all node and edge types."""
+    """Return whether the encoder of the settings is relational: it looks at all node and edge types."""
     return make_encoder(model, Schema(), plugins).is_relational
 
 
 def known_nodes(artifact: ModelArtifact) -> ModelSchema:
-    """Return what a model knows of nodes, to go on from it."""
+    """Return what a model knows of nodes, for a training that continues from it."""
     schema = artifact.manifest.schema
     scales = {
         name: NumberScale(tuple(of["names"]), np.array(of["mean"], np.float32), np.array(of["deviation"], np.float32))
@@ -54,29 +52,30 @@ def known_nodes(artifact: ModelArtifact) -> ModelSchema:
 
 
 def exponents_of(manifest: ModelManifest) -> Exponents:
-    """Return the exponents that a manifest holds."""
+    """Return the exponents in a manifest."""
     return _exponents_from(manifest.exponents)
 
 
 def exponent_errors_of(manifest: ModelManifest) -> Exponents | None:
-    """Return the standard errors of a manifest's exponents; None where the exponents were not learned."""
+    """Return the standard errors of a manifest's exponents; None if the exponents were not learned."""
     return _exponents_from(manifest.exponent_errors) if manifest.exponent_errors else None
 
 
 def _exponents_from(written: Mapping[str, Mapping[str, float]]) -> Exponents:
-    new: dict[str, dict[str, float]] = {}
-    own: dict[str, dict[str, float]] = {}
+    unseen: dict[str, dict[str, float]] = {}
+    seen: dict[str, dict[str, float]] = {}
     for weight, factors in written.items():
         for factor, exponent in factors.items():
-            (own if factor.startswith(_OWN) else new).setdefault(weight, {})[factor.removeprefix(_OWN)] = exponent
-    of_new, of_own = new.pop(_COSINE), own.pop(_COSINE)
-    return Exponents(TermExponents(of_new[_COSINE], new), TermExponents(of_own[_COSINE], own))
+            exponents = seen if factor.startswith(_SEEN_PREFIX) else unseen
+            exponents.setdefault(weight, {})[factor.removeprefix(_SEEN_PREFIX)] = exponent
+    unseen_cosine, seen_cosine = unseen.pop(_COSINE)[_COSINE], seen.pop(_COSINE)[_COSINE]
+    return Exponents(TermExponents(unseen_cosine, unseen), TermExponents(seen_cosine, seen))
 
 
 def exponents_to_manifest(exponents: Exponents) -> dict[str, dict[str, float]]:
-    """Return exponents as a manifest holds them; see ``exponents_of``."""
+    """Return exponents in the format of a manifest; see ``exponents_of``."""
     written: dict[str, dict[str, float]] = {}
-    for prefix, terms in (("", exponents.unseen), (_OWN, exponents.seen)):
+    for prefix, terms in (("", exponents.unseen), (_SEEN_PREFIX, exponents.seen)):
         for weight, factors in {_COSINE: {_COSINE: terms.cosine}, **terms.factors}.items():
             written.setdefault(weight, {}).update({f"{prefix}{factor}": value for factor, value in factors.items()})
     return written

@@ -1,4 +1,4 @@
-"""What is known of nodes beside their edges: category values and numbers, as inputs of a network."""
+"""Attributes of nodes as inputs of a network: category values and numbers."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor
 from springtide.graph.nodes import NodeTable
 from springtide.plugins.edges import Edges
 
-_MOST_DEVIATIONS = 5.0  # A number farther from the mean counts as this far: one typo must not outshout the rest.
+_MAX_DEVIATIONS = 5.0  # A number farther from the mean is clipped to this: one typo must not dominate.
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Attributes:
         vocabulary: All values of all attributes, each as ``attribute=value``; a value's code is its position.
         node_rows: int64 ``[num_pairs]``.
         codes: int64 ``[num_pairs]``, positions in ``vocabulary``.
-        num_nodes: How many nodes there are, with or without attributes.
+        num_nodes: Number of nodes, with or without attributes.
     """
 
     vocabulary: Sequence[str]
@@ -37,9 +37,9 @@ class Attributes:
         """Read the category attributes of the first ``num_nodes``.
 
         Args:
-            nodes: Where they are read from.
-            num_nodes: How many nodes there are.
-            known: Values that keep their codes.
+            nodes: The nodes.
+            num_nodes: Number of nodes to read.
+            known: Values that have codes already and keep them.
             without: Attributes to leave out.
         """
         codes_by_value = {value: code for code, value in enumerate(known)}
@@ -47,22 +47,22 @@ class Attributes:
         for name, column in sorted(nodes.categories.items()):
             if name in without:
                 continue
-            node_rows, own_codes = column.pairs()
+            node_rows, column_codes = column.pairs()
             is_in_view = node_rows < num_nodes
             values = [f"{name}={value}" for value in column.vocabulary.all_ids()]
             translation = np.array(
                 [codes_by_value.setdefault(value, len(codes_by_value)) for value in values], np.int64
             )
             rows.append(node_rows[is_in_view].astype(np.int64))
-            codes.append(translation[own_codes[is_in_view]] if len(own_codes) else np.zeros(0, np.int64))
+            codes.append(translation[column_codes[is_in_view]] if len(column_codes) else np.zeros(0, np.int64))
         return cls(tuple(codes_by_value), np.concatenate(rows), np.concatenate(codes), num_nodes)
 
     def names(self) -> list[str]:
-        """Return the attribute that each value of the vocabulary is of."""
+        """Return the attribute of each value in the vocabulary."""
         return [value.partition("=")[0] for value in self.vocabulary]
 
     def edges(self, num_codes: int) -> Edges:
-        """Return the edges from the first ``num_codes`` values to nodes, each node's adding up to 1."""
+        """Return the edges from the first ``num_codes`` values to nodes; weights of one node add up to 1."""
         is_known = self.codes < num_codes
         rows, codes = self.node_rows[is_known], self.codes[is_known]
         order = np.argsort(rows, kind="stable")
@@ -80,7 +80,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class NumberScale:
-    """How the number attributes of a node type are brought to one scale.
+    """Mean and deviation of the number attributes of a node type, to bring them to one scale.
 
     Attributes:
         names: The attributes.
@@ -94,7 +94,7 @@ class NumberScale:
 
     @classmethod
     def of(cls, nodes: NodeTable, num_nodes: int, without: Collection[str] = ()) -> "NumberScale":
-        """Measure the numbers of the first ``num_nodes``; attributes that no node has are left out."""
+        """Measure the numbers of the first ``num_nodes`` nodes; attributes that no node has are left out."""
         names, means, deviations = [], [], []
         for name, column in sorted(nodes.numbers.items()):
             present = column[:num_nodes][np.isfinite(column[:num_nodes])].astype(np.float64)
@@ -106,7 +106,7 @@ class NumberScale:
         return cls(tuple(names), np.array(means, np.float32), np.array(deviations, np.float32))
 
     def read(self, nodes: NodeTable, num_nodes: int) -> npt.NDArray[np.float32]:
-        """Return the numbers of the first ``num_nodes``, float32 ``[num_nodes, num_numbers]``, NaN where absent."""
+        """Return the numbers of the first ``num_nodes``, float32 ``[num_nodes, num_numbers]``, NaN where missing."""
         columns = nodes.numbers
         raw = np.full((num_nodes, len(self.names)), np.nan, np.float32)
         for position, name in enumerate(self.names):
@@ -116,15 +116,17 @@ class NumberScale:
         return raw
 
     def apply(self, numbers: npt.NDArray[np.float32]) -> Tensor:
-        """Bring numbers to scale.
+        """Scale numbers.
 
         Args:
-            numbers: float32 ``[n, num_numbers]``, NaN where absent.
+            numbers: float32 ``[n, num_numbers]``, NaN where missing.
 
         Returns:
-            float32 ``[n, 2 · num_numbers]``: each number in deviations from the mean, 0 where absent; then, for each,
-            1 where it is present.
+            float32 ``[n, 2 · num_numbers]``: each number in deviations from the mean, 0 where missing; then, for each
+            number, 1 where it is present.
         """
-        is_there = np.isfinite(numbers)
-        scaled = np.clip((numbers - self.mean) / self.deviation, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
-        return torch.from_numpy(np.concatenate([np.where(is_there, scaled, 0.0), is_there], axis=1).astype(np.float32))
+        is_present = np.isfinite(numbers)
+        scaled = np.clip((numbers - self.mean) / self.deviation, -_MAX_DEVIATIONS, _MAX_DEVIATIONS)
+        return torch.from_numpy(
+            np.concatenate([np.where(is_present, scaled, 0.0), is_present], axis=1).astype(np.float32)
+        )

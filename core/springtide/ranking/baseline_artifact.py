@@ -31,22 +31,22 @@ def baseline_artifact(
     metrics: Mapping[str, float] | None = None,
     request_id: str = "",
 ) -> ModelArtifact:
-    """Return a baseline as the registry keeps it: its state as tensors, and the users and items in the fit's rows.
+    """Return a baseline as an artifact of the registry: its state as tensors, and the ids of the fit's users and items.
 
-    Its manifest names the baseline under ``parts`` and holds no exponents, since none count. ``ServingBaseline`` takes
-    it up again.
+    The manifest names the baseline under ``parts``. It has no exponents, since none count. ``ServingBaseline`` reads
+    the artifact.
 
     Args:
-        name: What plugins call it.
-        options: Those that it was made with.
+        name: Name that a plugin registered it by.
+        options: Its options.
         baseline: Fitted on all users and items of the view.
-        view: The graph that it was fitted on.
-        interactions: What it was fitted on, oldest first.
-        settings: Those of the graph and the interactions are kept.
-        plugins: Say where the baseline comes from.
+        view: The graph of the fit.
+        interactions: Interactions of the fit, oldest first, at least one.
+        settings: The graph and interaction settings go into the manifest.
+        plugins: Give the origin of the baseline.
         checkpoint: The checkpoint that the graph was restored from, for the manifest.
-        metrics: What was measured, by name.
-        request_id: The training request that is answered, for the manifest.
+        metrics: Measured values by name.
+        request_id: Id of the training request, for the manifest.
 
     Raises:
         UnknownPartError: If no plugin offers it.

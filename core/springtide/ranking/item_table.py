@@ -1,4 +1,4 @@
-"""The items as they are ranked: every live item's vector, the model's own or one folded in."""
+"""The vectors of all live items: learned by the model, or folded in for newer items."""
 
 import functools
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from springtide.ranking.neighbourhood import NeighbourhoodGatherer, Values
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
 
-_MAX_NEIGHBOURS = 200  # Latest users that a new item is folded in from: more change its vector little.
+_MAX_NEIGHBOURS = 200  # A new item is folded in from its latest users; more of them change its vector little.
 
 
 @dataclass(frozen=True, slots=True)
 class ItemTable:
-    """Vectors of all live items, in the order of their rows; replaced, never changed.
+    """Vectors of all live items, in the order of their rows. A table is replaced, never changed.
 
     Attributes:
-        model: Whose vectors these are.
-        model_rows: int64 ``[num_items]``, the model's row of each item, -1 for an item that it does not know.
-        levels: float32 ``[num_layers, num_items, d]``, for folding users in.
+        model: The model that gives the vectors.
+        model_rows: int64 ``[num_items]``, the model's row of each item, -1 for an item that the model does not know.
+        levels: float32 ``[num_layers, num_items, d]``, inputs of each layer, for folding users in.
         vectors: float32 ``[num_items, d]``.
-        degree: float32 ``[num_items]``.
-        has_folded: Whether there are items that the model does not know, so that their vectors follow the graph.
-        num_edges: Number of edges in the graph when the folded ones were made.
+        degree: float32 ``[num_items]``, sum of each item's edge weights.
+        has_folded: Whether some items are folded in. Their vectors change with the graph.
+        num_edges: Number of edges in the graph when the table was built.
         attributes_version: Version of the items' attributes at that time.
-        ids_lineage: Of the ids at that time; another one when an item was forgotten since.
+        ids_lineage: Lineage of the item ids at that time; it changes when an item is forgotten.
     """
 
     model: ServingModel
@@ -49,7 +49,7 @@ class ItemTable:
 
     @classmethod
     def build(cls, model: ServingModel, view: GraphView, rules: InteractionRules) -> "ItemTable":
-        """Line the model's items up with the live ones, and fold in those that it does not know.
+        """Find the model's vector of each live item, and fold in the items that the model does not know.
 
         Args:
             model: The model.
@@ -57,7 +57,7 @@ class ItemTable:
             rules: Which edges are interactions.
         """
         nodes = view.nodes(model.item_type)
-        # Before the ids and the attributes: what changes in between is looked at again.
+        # Before the ids and the attributes are read: a change in between makes the table outdated.
         ids_lineage, attributes_version = nodes.ids_lineage, nodes.attributes_version
         ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
         row_of = model.items.row_of
@@ -74,9 +74,8 @@ class ItemTable:
                 model.items.vectors[picked],
                 model.items.degree[picked],
             )
-        for of_items in (levels.unbind(), [vectors, degree]):
-            for tensor in of_items:
-                tensor[torch.from_numpy(model_rows < 0)] = 0.0
+        for tensor in (*levels, vectors, degree):
+            tensor[torch.from_numpy(model_rows < 0)] = 0.0
         unknown = np.array([row for row in np.flatnonzero(model_rows < 0).tolist() if ids[row]], np.int64)
         table = cls(
             model,
@@ -94,7 +93,7 @@ class ItemTable:
         return table
 
     def is_outdated(self, view: GraphView) -> bool:
-        """Return whether items have come or were forgotten since, or the vectors of folded ones may have changed."""
+        """Return whether items were added or forgotten, or vectors of folded items may have changed."""
         nodes = view.nodes(self.model.item_type)
         if view.num_nodes(self.model.item_type) > self.num_items or nodes.ids_lineage != self.ids_lineage:
             return True
@@ -104,10 +103,10 @@ class ItemTable:
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
     ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
-        """Return what is known of live nodes: of items, the folded ones too; see ``neighbourhood.LevelsOf``."""
+        """Return levels and degrees of live nodes, those of folded items too; see ``neighbourhood.LevelsOf``."""
         if node_type != self.model.item_type:
             return self.model.levels_of(view, node_type, rows)
-        is_known = rows < self.num_items  # An item of this very second may not be there yet.
+        is_known = rows < self.num_items  # The newest items may not be in the table yet.
         known = torch.from_numpy(rows[is_known])
         return self.levels[:, known], self.degree[known], is_known
 
@@ -116,14 +115,16 @@ class ItemTable:
         level_0, attributes = model.inputs[item_type].of_table(view.nodes(item_type), len(self.model_rows))
         position_of = np.full(len(self.model_rows), -1, np.int64)
         position_of[unknown] = np.arange(len(unknown))
-        of_unknown = position_of[attributes.node_rows] >= 0
-        values = Values(position_of[attributes.node_rows[of_unknown]], attributes.codes[of_unknown])
-        surroundings = NeighbourhoodGatherer(
+        is_unknown = position_of[attributes.node_rows] >= 0
+        values = Values(position_of[attributes.node_rows[is_unknown]], attributes.codes[is_unknown])
+        gatherer = NeighbourhoodGatherer(
             item_type, model.schema, rules, attributes.names(), _MAX_NEIGHBOURS, model.edge_half_life_days
         )
-        around = surroundings.gather(view, unknown.astype(np.int32), functools.partial(model.levels_of, view), values)
-        places = torch.from_numpy(unknown)
-        folded = model.fold_in(item_type, level_0[places], around)
-        self.levels[:, places] = folded.levels
-        self.vectors[places] = folded.vectors
-        self.degree[places] = folded.degree
+        neighbourhood = gatherer.gather(
+            view, unknown.astype(np.int32), functools.partial(model.levels_of, view), values
+        )
+        index = torch.from_numpy(unknown)
+        folded = model.fold_in(item_type, level_0[index], neighbourhood)
+        self.levels[:, index] = folded.levels
+        self.vectors[index] = folded.vectors
+        self.degree[index] = folded.degree

@@ -1,4 +1,4 @@
-"""What lies around a node right now, for the encoder to fold it in: the same links that a training would see."""
+"""The neighbours of a node right now, for the encoder to fold the node in: the links that a training would see."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,22 +19,23 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
 LevelsOf = Callable[[str, Int64s], tuple[Tensor, Tensor, npt.NDArray[np.bool_]]]
-"""From a node type and live rows, int64 ``[n]``, to what a model holds of those it knows.
+"""From a node type and live rows, int64 ``[n]``, to what a model has of the nodes that it knows.
 
-Levels are float32 ``[num_layers, num_known, d]``, degrees float32 ``[num_known]``; bool ``[n]`` says which it knows."""
+Levels are float32 ``[num_layers, num_known, d]``, degrees float32 ``[num_known]``. The last array says which nodes the
+model knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """Edges from known neighbours to nodes that are to be folded in; those of one node oldest first.
+    """Edges from known neighbours to nodes that are to be folded in; the edges of one node oldest first.
 
     Attributes:
         target: int64 ``[num_edges]``, ascending, positions of the nodes.
-        weight: float32 ``[num_edges]``, as in training (``training.links.pair_weight``).
+        weight: float32 ``[num_edges]``, as in training (``graph.pair_weights.pair_weight``).
         age_days: float32 ``[num_edges]``.
-        levels: float32 ``[num_layers, num_edges, d]``, of the neighbours.
-        degree: float32 ``[num_edges]``, of the neighbours.
-        relation: int64 ``[num_edges]``, and None for an encoder that is not relational.
+        levels: float32 ``[num_layers, num_edges, d]``, levels of the neighbours.
+        degree: float32 ``[num_edges]``, degrees of the neighbours.
+        relation: int64 ``[num_edges]``; None for an encoder that is not relational.
         source_type: int64 ``[num_edges]``, node types of the neighbours; or None.
     """
 
@@ -52,7 +53,7 @@ class Link:
     """One way in which neighbours are linked to a node.
 
     Attributes:
-        edge_type: Of the graph.
+        edge_type: Edge type of the graph.
         is_outgoing: Whether the node is the source of such edges.
         relation: Position in the schema's relations; 0 for all of them if the encoder is not relational.
     """
@@ -69,7 +70,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class RecentItems:
-    """Items just touched that are no edges yet: rows, int32 ``[n]``, and the moment."""
+    """Items just touched, not edges of the graph: rows, int32 ``[n]``, and the moment."""
 
     item_rows: npt.NDArray[np.int32]
     now_ms: int
@@ -87,7 +88,7 @@ def links_to(node_type: str, schema: Schema, rules: InteractionRules) -> list[Li
     """Return how neighbours are linked to nodes of a type, for a model of this schema."""
     if schema.relations:
         return [
-            # Relations come in pairs, forth and back: what leads back to a node are the edges that leave it.
+            # Relations come in pairs, forward and reverse: the reverse ones lead to a node by the edges that leave it.
             Link(schema.relations[code - code % 2], bool(code % 2), code)
             for code, (source_type, _, target_type) in enumerate(schema.relations)
             if target_type == node_type and not schema.is_value_type(source_type)
@@ -102,10 +103,10 @@ class NeighbourhoodGatherer:
 
     Args:
         node_type: The type of the nodes.
-        schema: Of the model.
+        schema: The model's schema.
         rules: Which edges are interactions.
         value_names: The attribute of each value of the type that the model knows.
-        limit: Latest edges of a node that are looked at, for each way of being linked.
+        limit: Latest edges of a node that are looked at, for each kind of link.
         half_life_days: How fast edges fade, as in training.
     """
 
@@ -121,7 +122,7 @@ class NeighbourhoodGatherer:
         self._links = links_to(node_type, schema, rules)
         positive = {rules.edge_type(relation) for relation in rules.positive_relations}
         liked = (link for link in self._links if link.is_outgoing and link.edge_type in positive)
-        self._touching = next(liked, None)  # What items that were just touched count as.
+        self._touching = next(liked, None)  # Items just touched count as such a link.
         self._schema = schema
         self._limit = limit
         self._half_life_days = half_life_days
@@ -137,14 +138,14 @@ class NeighbourhoodGatherer:
         values: Values,
         touched: RecentItems | None = None,
     ) -> Neighbourhood:
-        """Return what lies around some nodes.
+        """Return the neighbourhoods of some nodes.
 
         Args:
             view: The graph.
-            rows: int32 ``[n]``, the nodes; -1 for one that is in no graph.
-            levels_of: What the model holds of the neighbours.
+            rows: int32 ``[n]``, the nodes; -1 for a node that the graph does not have.
+            levels_of: Gives what the model has of the neighbours.
             values: Attribute values of the nodes, which are neighbours for a relational encoder.
-            touched: Items that the first node touched just now.
+            touched: Items that the first node has just touched.
         """
         newest_ms = view.newest_ms if view.newest_ms is not None else 0
         found: dict[tuple[str, int], list[_Events]] = {}
@@ -157,13 +158,13 @@ class NeighbourhoodGatherer:
         for (node_type, relation), events in found.items():
             target, source, weight, age_days = _pairs(events, newest_ms, self._half_life_days)
             relations = np.full(len(target), relation)
-            parts.append(self._part(node_type, relations, target, source, weight, age_days, levels_of))
+            parts.append(self._known_part(node_type, relations, target, source, weight, age_days, levels_of))
         if self._value_type is not None:
             relations = self._value_relations[values.codes]
             known = relations >= 0
             one = pair_weight(np.ones(int(known.sum())))
             parts.append(
-                self._part(
+                self._known_part(
                     self._value_type,
                     relations[known],
                     values.target[known],
@@ -175,7 +176,7 @@ class NeighbourhoodGatherer:
             )
         return self._joined(parts)
 
-    def _part(
+    def _known_part(
         self,
         node_type: str,
         relation: Int64s,
@@ -203,14 +204,14 @@ class NeighbourhoodGatherer:
             for name in ("target", "weight", "age_days", "relation", "source_type")
         )
         order = np.lexsort((-age_days, target))
-        places = torch.from_numpy(order)
+        index = torch.from_numpy(order)
         is_relational = bool(self._schema.relations)
         return Neighbourhood(
             torch.from_numpy(target[order]),
             torch.from_numpy(weight[order].astype(np.float32)),
             torch.from_numpy(age_days[order].astype(np.float32)),
-            torch.cat([part.levels for part in parts], dim=1)[:, places],
-            torch.cat([part.degree for part in parts])[places],
+            torch.cat([part.levels for part in parts], dim=1)[:, index],
+            torch.cat([part.degree for part in parts])[index],
             torch.from_numpy(relation[order]) if is_relational else None,
             torch.from_numpy(source_type[order]) if is_relational else None,
         )
@@ -241,7 +242,7 @@ class _Part:
 
 def _events_of(view: GraphView, link: Link, rows: npt.NDArray[np.int32], limit: int) -> _Events:
     edges = view.edges(link.edge_type)
-    if len(rows) == 1:  # Of one node all are asked at once, without a table as wide as the limit.
+    if len(rows) == 1:  # One node needs no table as wide as the limit.
         row = int(rows[0])
         found = edges.all_targets(row, limit) if link.is_outgoing else edges.all_sources(row, limit)
         return _Events(np.zeros(len(found), np.int64), found.rows.astype(np.int64), found.timestamps_ms, found.weights)
@@ -268,7 +269,7 @@ def _events_of_touched(touched: RecentItems) -> _Events:
 def _pairs(
     events: Sequence[_Events], newest_ms: int, half_life_days: float | None
 ) -> tuple[Int64s, Int64s, Float64s, Float64s]:
-    """Add events up to one edge for each pair of node and neighbour; see ``training.links.add_up``."""
+    """Add up events to one edge for each pair of node and neighbour; see ``pair_weights.add_up``."""
     target, source, times, weights = (
         np.concatenate([getattr(part, name) for part in events])
         for name in ("target", "source", "timestamps_ms", "weights")

@@ -1,4 +1,4 @@
-"""A baseline made ready to serve: what it was fitted on, lined up with what is live."""
+"""A baseline ready to serve: the users and items of its fit, matched with those of the live graph."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class ServingBaseline:
     """A fitted baseline in memory.
 
     Attributes:
-        version: Of the registry.
-        name: What plugins call it.
-        baseline: Scores the users and items of its fit.
+        version: Registry version.
+        name: Name that a plugin registered it by.
+        baseline: The fitted baseline; it scores the users and items of its fit.
         item_type: What it recommends: ``item``, or ``user`` in a graph of users alone.
         user_rows: Row of each user in the fit, by id.
         item_rows: Row of each item in the fit, by id.
@@ -71,14 +71,14 @@ class ServingBaseline:
 
 
 Served = ServingModel | ServingBaseline
-"""What a registry version is when it serves."""
+"""A registry version ready to serve."""
 
 
 def load_served(artifact: ModelArtifact, plugins: Plugins) -> Served:
-    """Make a registry version ready to serve, whichever kind it is.
+    """Make a registry version ready to serve, a model or a baseline.
 
     Raises:
-        UnknownPartError: If it was made with a part that no plugin offers here.
+        UnknownPartError: If it has a part that no plugin offers here.
         SettingsError: If a part does not take its options any more.
         ModelError: If the artifact does not fit.
     """
@@ -88,13 +88,13 @@ def load_served(artifact: ModelArtifact, plugins: Plugins) -> Served:
 
 @dataclass(frozen=True, slots=True)
 class BaselineTable:
-    """Live items as a baseline knows them, in the order of their rows; replaced, never changed.
+    """The rows that live items have in a baseline's fit, in the order of live rows. A table is replaced, never changed.
 
     Attributes:
-        baseline: Whose items these are.
-        fit_rows: int64 ``[num_items]``, each live item's row in the fit; one of its own, from ``baseline.num_items``
-            on, for an item that came after the fit.
-        ids_lineage: Of the ids at that time; another one when an item was forgotten since.
+        baseline: The baseline.
+        fit_rows: int64 ``[num_items]``, each live item's row in the fit. An item that came after the fit has a row of
+            its own from ``baseline.num_items`` on.
+        ids_lineage: Lineage of the item ids at that time; it changes when an item is forgotten.
     """
 
     baseline: ServingBaseline
@@ -120,15 +120,15 @@ class BaselineTable:
         )
 
     def is_outdated(self, view: GraphView) -> bool:
-        """Return whether items have come or were forgotten since."""
+        """Return whether items were added or forgotten."""
         item_type = self.baseline.item_type
         return view.num_nodes(item_type) > self.num_items or view.nodes(item_type).ids_lineage != self.ids_lineage
 
     def scores(self, queries: Sequence[BoundQuery], histories: Sequence[History]) -> npt.NDArray[np.float32]:
         """Return how much each live item suits the user of each query at its moment, float32 ``[n, num_items]``.
 
-        An item that came after the fit gets the lowest score of its row, and no more than 0: it is ranked, but nothing
-        is known of it.
+        The baseline knows nothing of an item that came after the fit: its score is the lowest of the query, and at most
+        0.
 
         Args:
             queries: The queries; a user without a row was forgotten, whatever the fit knows.
@@ -138,21 +138,23 @@ class BaselineTable:
         user_rows = np.array(
             [known.get(query.user_id, -1) if query.user_row >= 0 else -1 for query in queries], np.int64
         )
-        in_fit = [self._in_fit(history) for history in histories]
+        fit_histories = [self._in_fit(history) for history in histories]
         num_fit = self.baseline.num_items
-        of_fit = np.empty((len(histories), num_fit + 1), np.float32)  # The last column is for items newer than the fit.
+        fit_scores = np.empty(
+            (len(histories), num_fit + 1), np.float32
+        )  # The last column is for items newer than the fit.
         times_ms = np.array([query.moment.timestamp_ms for query in queries], np.int64)
         for now_ms in np.unique(times_ms).tolist():
             chosen = np.flatnonzero(times_ms == now_ms)
-            asked = [in_fit[position] for position in chosen.tolist()]
-            of_fit[chosen, :num_fit] = self.baseline.baseline.scores(user_rows[chosen], asked, now_ms)
-        of_fit[:, num_fit] = np.minimum(of_fit[:, :num_fit].min(axis=1, initial=0.0), 0.0)
-        return np.take(of_fit, np.minimum(self.fit_rows, num_fit), axis=1)
+            histories_then = [fit_histories[position] for position in chosen.tolist()]
+            fit_scores[chosen, :num_fit] = self.baseline.baseline.scores(user_rows[chosen], histories_then, now_ms)
+        fit_scores[:, num_fit] = np.minimum(fit_scores[:, :num_fit].min(axis=1, initial=0.0), 0.0)
+        return np.take(fit_scores, np.minimum(self.fit_rows, num_fit), axis=1)
 
     def _in_fit(self, history: History) -> History:
         """Return a history with the fit's rows for its items."""
         rows = history.item_rows.astype(np.int64)
-        beyond = self.baseline.num_items + rows  # Also of an item of this very second, which is in no table yet.
-        is_here = rows < len(self.fit_rows)
-        beyond[is_here] = self.fit_rows[rows[is_here]]
+        beyond = self.baseline.num_items + rows  # Also for the newest items, which may not be in the table yet.
+        is_known = rows < len(self.fit_rows)
+        beyond[is_known] = self.fit_rows[rows[is_known]]
         return History(beyond.astype(np.int32), history.timestamps_ms, history.weights)

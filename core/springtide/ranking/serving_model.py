@@ -1,4 +1,4 @@
-"""A model made ready to serve: its vectors, and what it takes to fold in a node that it does not know."""
+"""A model ready to serve: its vectors, and all that is needed to fold in a node that it does not know."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from springtide.settings.model import ModelSettings
 
 @dataclass(frozen=True, slots=True)
 class NodeTypeTensors:
-    """What the model holds of the nodes of one type.
+    """What the model has of the nodes of one type.
 
     Attributes:
-        row_of: Model row of each id; empty for attribute values, which go by their codes.
+        row_of: Model row of each id; empty for attribute values, whose codes are their rows.
         levels: float32 ``[num_layers, num_nodes, d]``, levels 0 to ``num_layers - 1``.
         vectors: float32 ``[num_nodes, d]``, unit vectors.
         degree: float32 ``[num_nodes]``, sum of edge weights at training.
@@ -44,14 +44,14 @@ class NodeTypeTensors:
 
 @dataclass(frozen=True, slots=True)
 class InputsWithoutIds:
-    """Makes level 0 of nodes of one type that have no id part, of their attributes alone; see ``network.Inputs``.
+    """Computes level 0 of nodes of one type from their attributes alone, without an id; see ``network.Inputs``.
 
     Attributes:
-        attribute_values: The attribute values it knows, in the order of ``values``.
-        code_of: Position of each of them.
-        values: float32 ``[num_values, d]``.
-        scale: Of the numbers.
-        numbers: float32 ``[2 · num_numbers, d]``.
+        attribute_values: The attribute values that the model knows, in the order of ``values``.
+        code_of: Position of each attribute value.
+        values: float32 ``[num_values, d]``, embeddings of the attribute values.
+        scale: Scale of the numbers.
+        numbers: float32 ``[2 · num_numbers, d]``, projection of the scaled numbers.
     """
 
     attribute_values: Sequence[str]
@@ -102,16 +102,16 @@ class ServingModel:
     """A model in memory, on the CPU.
 
     Attributes:
-        version: Of the registry.
-        exponents: How much each term of the ranking counts.
+        version: Registry version.
+        exponents: How much each term of a score counts.
         encoder: Folds nodes in.
-        schema: The node types it knows, and the relations if it is relational.
+        schema: The node types that the model knows, and the relations if the encoder is relational.
         item_type: What it recommends: ``item``, or ``user`` in a graph of users alone.
-        sides: By node type.
-        inputs: By node type, attribute values left out.
+        sides: Tensors by node type.
+        inputs: Inputs by node type, without the types of attribute values.
         num_interactions: int64 ``[num_users]``, interactions of each user at training.
         edge_half_life_days: How fast edges faded in training; None for never.
-        newest_ms: Time of the newest interaction that it was trained on.
+        newest_ms: Time of the newest interaction in the training.
     """
 
     version: str
@@ -127,12 +127,12 @@ class ServingModel:
 
     @property
     def users(self) -> NodeTypeTensors:
-        """The user side."""
+        """Tensors of the users."""
         return self.sides[USER]
 
     @property
     def items(self) -> NodeTypeTensors:
-        """The item side."""
+        """Tensors of the items."""
         return self.sides[self.item_type]
 
     @classmethod
@@ -140,7 +140,7 @@ class ServingModel:
         """Make a model ready.
 
         Raises:
-            UnknownPartError: If it was made with a part that no plugin offers here.
+            UnknownPartError: If the model has a part that no plugin offers here.
             ModelError: If tensors are missing or do not fit.
         """
         manifest, tensors = artifact.manifest, artifact.tensors
@@ -156,11 +156,11 @@ class ServingModel:
                 name: InputsWithoutIds(
                     artifact.attribute_values[name],
                     {value: code for code, value in enumerate(artifact.attribute_values[name])},
-                    tensors[f"inputs.values.{place}"],
+                    tensors[f"inputs.values.{index}"],
                     known.scales[name],
-                    tensors[f"inputs.numbers.{place}"],
+                    tensors[f"inputs.numbers.{index}"],
                 )
-                for place, name in enumerate(known.schema.event_types)
+                for index, name in enumerate(known.schema.event_types)
             }
             num_values = {of: len(inputs[name].values) for name, of in known.schema.value_types.items()}
             sizes = [
@@ -173,11 +173,11 @@ class ServingModel:
             sides = {
                 name: NodeTypeTensors(
                     {node_id: row for row, node_id in enumerate(artifact.node_ids.get(name, ())) if node_id},
-                    levels[place].contiguous(),
-                    vectors[place].contiguous(),
-                    degrees[place],
+                    levels[index].contiguous(),
+                    vectors[index].contiguous(),
+                    degrees[index],
                 )
-                for place, name in enumerate(known.schema.node_types)
+                for index, name in enumerate(known.schema.node_types)
             }
             num_interactions = tensors["num_interactions"].numpy()
             item_type = manifest.settings["graph"]["item_type"]
@@ -201,11 +201,11 @@ class ServingModel:
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
     ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
-        """Return what the model holds of live nodes that it knows; see ``neighbourhood.LevelsOf``.
+        """Return what the model has of live nodes that it knows; see ``neighbourhood.LevelsOf``.
 
         Args:
             view: The graph.
-            node_type: Of the nodes.
+            node_type: Type of the nodes.
             rows: int64 ``[n]``, live rows; codes if they are attribute values.
         """
         side = self.sides[node_type]
@@ -219,29 +219,29 @@ class ServingModel:
         return side.levels[:, known], side.degree[known], is_known
 
     @torch.no_grad()
-    def fold_in(self, node_type: str, level_0: Tensor, around: Neighbourhood) -> Folded:
-        """Give nodes the vectors that the encoder gives them over the neighbours they have now.
+    def fold_in(self, node_type: str, level_0: Tensor, neighbourhood: Neighbourhood) -> Folded:
+        """Compute the vectors of nodes by the encoder, from the neighbours that they have now.
 
         Args:
-            node_type: Of the nodes.
+            node_type: Type of the nodes.
             level_0: float32 ``[n, d]``, the nodes' inputs.
-            around: Their neighbours.
+            neighbourhood: Their neighbours.
         """
-        degree = torch.zeros(len(level_0)).index_add_(0, around.target, around.weight)
-        own_type = self.schema.node_types.index(node_type)
+        degree = torch.zeros(len(level_0)).index_add_(0, neighbourhood.target, neighbourhood.weight)
+        node_code = self.schema.node_types.index(node_type)
         edges = Edges(
-            source=torch.arange(len(around.target)),
-            target=around.target,
-            weight=around.weight,
-            age_days=around.age_days,
-            source_degree=torch.maximum(around.degree, around.weight),
+            source=torch.arange(len(neighbourhood.target)),
+            target=neighbourhood.target,
+            weight=neighbourhood.weight,
+            age_days=neighbourhood.age_days,
+            source_degree=torch.maximum(neighbourhood.degree, neighbourhood.weight),
             target_degree=degree,
-            relation=around.relation,
-            source_type=around.source_type,
-            target_type=None if around.relation is None else torch.full((len(level_0),), own_type),
+            relation=neighbourhood.relation,
+            source_type=neighbourhood.source_type,
+            target_type=None if neighbourhood.relation is None else torch.full((len(level_0),), node_code),
         )
         levels = [level_0]
         for depth in range(self.encoder.num_layers):
-            levels.append(self.encoder.layer(depth, around.levels[depth], levels[-1], edges))
+            levels.append(self.encoder.layer(depth, neighbourhood.levels[depth], levels[-1], edges))
         vectors = F.normalize(self.encoder.readout(levels), dim=-1)
         return Folded(torch.stack(levels[:-1]), vectors, degree)

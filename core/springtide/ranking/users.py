@@ -1,4 +1,4 @@
-"""The users as they are ranked for: their history, and a vector that knows their last event."""
+"""The users: their histories and vectors as of their latest event, cached until they change."""
 
 import functools
 import threading
@@ -23,8 +23,8 @@ Array = npt.NDArray[np.float32]
 Attributes = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, float], ...]]
 
 MAX_BYTES = 256 * 2**20  # About 100,000 users with 40 interactions and a vector of 64 numbers each.
-_USER_BYTES = 1_700  # A cached user's objects beside the numbers in their arrays, about (measured by tracemalloc).
-_INTERACTION_BYTES = 28  # Row, time and weight (16), and what `History.distinct` keeps: at most a row and a position.
+_USER_BYTES = 1_700  # The objects of one cached user without their array data, about (measured by tracemalloc).
+_INTERACTION_BYTES = 28  # Row, time and weight take 16; `History.distinct` keeps a row and a position, at most 12.
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class LiveUser:
     """A user at a moment.
 
     Attributes:
-        history: The user's own positive interactions, recent items of the request included.
-        vector: float32 ``[d]``; None where nothing is known of the user, or there is no model.
+        history: The user's positive interactions, recent items of the request included.
+        vector: float32 ``[d]``; None if nothing is known of the user, or there is no model.
         personalization: Where the vector comes from.
     """
 
@@ -44,7 +44,7 @@ class LiveUser:
 
 @dataclass(slots=True)
 class _CachedUser:
-    """A user in the cache, and what the graph said of them then: as long as it says the same, the user is valid."""
+    """A user in the cache. They are valid as long as the graph has the same edges and attributes for them."""
 
     user: LiveUser
     edges_mark: object
@@ -61,12 +61,12 @@ class _CachedUser:
 class Users:
     """Finds users' histories and vectors over one table of items, and caches them until they change.
 
-    The cache drops the users that were not asked for the longest. Any thread may call any method.
+    The least recently used leave the cache first. Any thread may call any method.
 
     Args:
         rules: Which edges are positive interactions.
         max_history: Latest interactions of a user that are looked at, for each relation.
-        model: Whose vectors are found; None for histories alone.
+        model: The model that gives the vectors; None for histories alone.
         max_bytes: Size of the cache, in bytes.
     """
 
@@ -82,10 +82,10 @@ class Users:
                 USER, model.schema, rules, names, max_history, model.edge_half_life_days
             )
         self._max_bytes = max_bytes
-        self._cached_users: OrderedDict[int, _CachedUser] = OrderedDict()  # By row; the one asked for last comes last.
+        self._cached_users: OrderedDict[int, _CachedUser] = OrderedDict()  # By row, the most recently used last.
         self._num_bytes = 0
         self._ids_lineage = ""
-        self._lock = threading.Lock()  # Over the cache; held for no longer than a look-up takes.
+        self._lock = threading.Lock()  # Guards the cache; held for a few microseconds.
 
     def __len__(self) -> int:
         """Return how many users are cached."""
@@ -93,7 +93,7 @@ class Users:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the cached users, in bytes, about."""
+        """Approximate size of the cached users, in bytes."""
         return self._num_bytes
 
     def find(self, view: GraphView, table: ItemTable | None, query: BoundQuery) -> LiveUser:
@@ -102,7 +102,7 @@ class Users:
         Args:
             view: The graph, to which the query was bound.
             table: The items, or None without a model.
-            query: Its user, recent items and moment are looked at.
+            query: Gives the user, the recent items and the moment.
         """
         row = query.user_row
         if len(query.recent_rows) or row < 0:
@@ -124,7 +124,7 @@ class Users:
         return user
 
     def drop_forgotten(self, view: GraphView) -> None:
-        """Drop users from the cache that the graph has forgotten. For a background thread, every second or so."""
+        """Drop forgotten users from the cache. To be called every second or so by a background thread."""
         nodes = view.nodes(USER)
         ids_lineage = nodes.ids_lineage
         if ids_lineage == self._ids_lineage:
@@ -139,7 +139,7 @@ class Users:
     def _find_cached(
         self, row: int, edges_mark: object, attributes_version: object, nodes: NodeTable
     ) -> LiveUser | None:
-        """Return a user from the cache; None if it is not there, or has changed since."""
+        """Return a user from the cache; None if they are not there or have changed."""
         with self._lock:
             cached = self._cached_users.get(row)
             if cached is None or cached.edges_mark != edges_mark:
@@ -178,21 +178,21 @@ class Users:
         model_row = side.row_of.get(query.user_id, -1) if row >= 0 else -1
         if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
             return LiveUser(history, side.vectors[model_row].numpy(), "learned")
-        is_in_table = history.item_rows < table.num_items
-        if model_row < 0 and not is_in_table.any() and not self._has_attributes(view, row):
+        is_ranked = history.item_rows < table.num_items
+        if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
             return LiveUser(history, None, "context_only")
         level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
         if model_row >= 0:
             level_0 = side.levels[0, model_row : model_row + 1]
-        assert self._gatherer is not None, "there is a table, so there is a model"
-        around = self._gatherer.gather(
+        assert self._gatherer is not None, "wanted a model, since there is a table"
+        neighbourhood = self._gatherer.gather(
             view,
             np.array([row], np.int32),
             functools.partial(table.levels_of, view),
             Values(attributes.node_rows, attributes.codes),
             RecentItems(recent_rows, now_ms),
         )
-        folded = model.fold_in(USER, level_0, around)
+        folded = model.fold_in(USER, level_0, neighbourhood)
         return LiveUser(history, folded.vectors[0].numpy().copy(), "learned" if model_row >= 0 else "folded_in")
 
     def _history(self, view: GraphView, row: int, recent_rows: npt.NDArray[np.int32], now_ms: int) -> History:
@@ -200,9 +200,9 @@ class Users:
             view.edges(edge_type).all_targets(row, self._max_history)
             for edge_type in (self._edge_types if row >= 0 else ())
         ]
-        times = np.concatenate([np.full(len(recent_rows), now_ms, np.int64), *(part.timestamps_ms for part in found)])
-        rows = np.concatenate([recent_rows, *(part.rows for part in found)]).astype(np.int32)
-        weights = np.concatenate([np.ones(len(recent_rows), np.float32), *(part.weights for part in found)])
+        times = np.concatenate([np.full(len(recent_rows), now_ms, np.int64), *(edges.timestamps_ms for edges in found)])
+        rows = np.concatenate([recent_rows, *(edges.rows for edges in found)]).astype(np.int32)
+        weights = np.concatenate([np.ones(len(recent_rows), np.float32), *(edges.weights for edges in found)])
         if len(found) + bool(len(recent_rows)) > 1:
             order = np.argsort(-times, kind="stable")
             return History(rows[order], times[order], weights[order])
@@ -213,7 +213,7 @@ class Users:
 
 
 def _is_as_trained(history: History, num_interactions: int, newest_ms: int) -> bool:
-    """Return whether a model trained until ``newest_ms`` saw this history: nothing came since, nothing went."""
+    """Return whether the history is as it was in the training until ``newest_ms``: no event added, none removed."""
     if len(history.item_rows) != num_interactions:
         return False
     return num_interactions == 0 or int(history.timestamps_ms[0]) <= newest_ms

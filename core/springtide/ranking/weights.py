@@ -1,4 +1,4 @@
-"""Context weights as one thing: made from settings, read at a moment, and raised to their exponents."""
+"""All context weights together: made from settings, read at a moment, and raised to their exponents."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float32]
 
 
 def make_context_weights(settings: RankingSettings, plugins: Plugins) -> dict[str, ContextWeight]:
-    """Make the context weights that the settings name, knowing nothing yet.
+    """Make the context weights that the settings name. They have learned nothing yet.
 
     Raises:
         UnknownPartError: If no plugin offers one of them.
@@ -32,7 +32,7 @@ def make_context_weights(settings: RankingSettings, plugins: Plugins) -> dict[st
 def make_grouped_weights(
     settings: RankingSettings, plugins: Plugins, items: NodeTable, num_items: int
 ) -> dict[str, ContextWeight]:
-    """Make the context weights that the settings name, which know nothing yet but what items belong to."""
+    """Make the context weights that the settings name. They know the items' groups, and have learned nothing yet."""
     weights = make_context_weights(settings, plugins)
     groups = item_groups(items, num_items, settings.item_groups)
     for weight in weights.values():
@@ -41,13 +41,13 @@ def make_grouped_weights(
 
 
 def item_groups(items: NodeTable, num_items: int, names: Sequence[str]) -> ItemGroups:
-    """Return what items belong to, by category attributes.
+    """Return the groups that items belong to, by category attributes.
 
     Args:
         items: The items.
-        num_items: How many there are.
-        names: Attributes, from the coarse to the fine; those that no item has are left out. Of several values of an
-            item, the first counts.
+        num_items: Number of items.
+        names: Attributes, from the coarse to the fine; attributes that no item has are left out. If an item has several
+            values, the first counts.
     """
     categories = items.categories
     known = [(name, categories[name]) for name in names if name in categories]
@@ -68,9 +68,9 @@ class ItemWeights:
     """The item side of all weights at one moment.
 
     Attributes:
-        names: The weights that have an item side, in the order of the rows.
-        unseen: float32 ``[num_names, num_items]``, log of each weight for items that the user never had.
-        seen: float32 ``[num_names, num_items]``, the same for items that the user had.
+        names: The weights that have an item side, in the order of the rows below.
+        unseen: float32 ``[num_names, num_items]``, log of each weight for unseen items.
+        seen: float32 ``[num_names, num_items]``, the same for seen items.
         unseen_total: float32 ``[num_items]``, sum over the weights.
         seen_total: float32 ``[num_items]``, sum over the weights.
     """
@@ -91,17 +91,17 @@ def item_weights(
     weights: Mapping[str, ContextWeight], exponents: Exponents, moment: Moment, num_items: int
 ) -> ItemWeights:
     """Return the item side of all weights at a moment; a weight whose exponents are all 0 costs nothing."""
-    names, new, own = [], [], []
+    names, unseen, seen = [], [], []
     for name, weight in weights.items():
         both = np.stack([exponents.unseen.of(name, weight), exponents.seen.of(name, weight)])  # [2, num_factors]
         if both.any() and (lifts := weight.item_log_lifts(moment, num_items)) is not None:
-            of_new, of_own = both @ lifts  # [num_items] each
+            of_unseen, of_seen = both @ lifts  # [num_items] each
             names.append(name)
-            new.append(of_new)
-            own.append(of_own)
+            unseen.append(of_unseen)
+            seen.append(of_seen)
     none = np.zeros((0, num_items), np.float32)
-    all_new, all_own = (np.stack(new), np.stack(own)) if names else (none, none)
-    return ItemWeights(names, all_new, all_own, all_new.sum(0), all_own.sum(0))
+    all_unseen, all_seen = (np.stack(unseen), np.stack(seen)) if names else (none, none)
+    return ItemWeights(names, all_unseen, all_seen, all_unseen.sum(0), all_seen.sum(0))
 
 
 def history_weights(
