@@ -26,7 +26,7 @@ class JsonLines(Generic[Record]):
         path: The file; it is created with the first record.
         adapter: Reads and writes a record.
         start: How every line begins, to recognise an incomplete first line.
-        what: What the file holds, for messages, such as ``results of `springtide evaluate```.
+        content: What the file holds, for messages, such as "results of `springtide evaluate`".
 
     Attributes:
         records: The records in the file when it was opened, in order.
@@ -35,25 +35,25 @@ class JsonLines(Generic[Record]):
         SettingsError: If the file cannot be read, or holds anything else; it is then left unchanged.
     """
 
-    def __init__(self, path: Path, adapter: TypeAdapter[Record], start: bytes, what: str) -> None:
+    def __init__(self, path: Path, adapter: TypeAdapter[Record], start: bytes, content: str) -> None:
         self._path = path
         self._adapter = adapter
         self.folder = Storage(str(path.with_name(f"{path.stem}.questions")))
         self.records: list[Record] = []
         try:
-            content = path.read_bytes() if path.exists() else b""
+            data = path.read_bytes() if path.exists() else b""
         except OSError as error:
-            raise SettingsError(f"{path} cannot be read: {error.strerror}; wanted {what}") from error
-        whole, newline, torn = content.rpartition(b"\n")
+            raise SettingsError(f"{path} cannot be read: {error.strerror}; wanted {content}") from error
+        whole, newline, incomplete = data.rpartition(b"\n")
         for number, line in enumerate(whole.split(b"\n") if newline else (), start=1):
             try:
                 self.records.append(adapter.validate_json(line))
             except ValidationError as error:
-                raise SettingsError(f"{path}, line {number}: wanted {what}, got {line[:60]!r}") from error
-        if torn:
-            if not newline and not start.startswith(torn[: len(start)]):
-                raise SettingsError(f"{path}: wanted {what}, got {torn[:60]!r}")
-            os.truncate(path, len(content) - len(torn))
+                raise SettingsError(f"{path}, line {number}: wanted {content}, got {line[:60]!r}") from error
+        if incomplete:
+            if not newline and not start.startswith(incomplete[: len(start)]):
+                raise SettingsError(f"{path}: wanted {content}, got {incomplete[:60]!r}")
+            os.truncate(path, len(data) - len(incomplete))
 
     def append(self, record: Record) -> None:
         """Append a record; when this returns, it is on the disk.

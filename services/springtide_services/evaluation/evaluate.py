@@ -88,8 +88,7 @@ def evaluate_and_show(
         SettingsError: If the settings' parts cannot work, or a file cannot be read or written.
         TrainingError: If no model could be measured.
     """
-    if output.plots_folder is not None:
-        check_matplotlib()  # Before the minutes that measuring takes.
+    _check_output(output)
     plugins = load_checked_plugins(settings)
     sections = plan_sections(settings, plugins, choice)
     baselines, left_out = plan_baselines(plugins, choice)
@@ -116,6 +115,19 @@ def evaluate_and_show(
     _write(report, output)
     _print(report, output)
     _check_measured(report, models.keys() or report.models)
+
+
+def _check_output(output: Output) -> None:
+    """Check that the report can be written, before the minutes that measuring takes.
+
+    Raises:
+        SettingsError: If matplotlib or the folder of a file is missing.
+    """
+    if output.plots_folder is not None:
+        check_matplotlib()
+    for path in (output.json_path, output.csv_path):
+        if path is not None and not path.parent.is_dir():
+            raise SettingsError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def _print_left_out(left_out: Mapping[str, str], on: Console) -> None:

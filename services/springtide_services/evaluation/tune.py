@@ -135,9 +135,9 @@ def _header(dataset: str, outcome: Outcome, seed: int) -> list[str]:
         "ends where the test set begins",
     ]
     if best is not present:
-        what = "best, not significantly different" if kept else "now"
+        after = "best, within one standard error" if kept else "now"
         lines += [
-            f"NDCG@20 {segment}: {present.ndcg[segment]:.4f} before, {best.ndcg[segment]:.4f} {what}"
+            f"NDCG@20 {segment}: {present.ndcg[segment]:.4f} before, {best.ndcg[segment]:.4f} {after}"
             for segment in present.ndcg
         ]
         lines.append(
@@ -158,9 +158,9 @@ def _table(outcome: Outcome, space: list[Dimension]) -> Table:
     for trial in [*shown, *([] if outcome.present in shown else [outcome.present])]:
         gain = score(trial.ndcg, outcome.present.ndcg) - 1.0
         figures = [f"{trial.ndcg[segment]:.4f}" for segment in (NEW, ALL) if segment in trial.ndcg]
-        what = in_words(space, trial.values) or "none: the present settings"
+        changes = in_words(space, trial.values) or "none: the present settings"
         style = "bold" if trial is outcome.chosen else None
-        table.add_row(str(trial.number), f"{gain:+.1%}", *figures, f"{trial.seconds:.0f}", what, style=style)
+        table.add_row(str(trial.number), f"{gain:+.1%}", *figures, f"{trial.seconds:.0f}", changes, style=style)
     return table
 
 

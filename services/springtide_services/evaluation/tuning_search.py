@@ -172,12 +172,12 @@ class Search:
     def _keep(self, trial: Trial, arrays: Mapping[str, Any]) -> None:
         self._file.add(trial, arrays)
         self.trials.append(trial)
-        what = in_words(self._space, trial.values) or "the present settings"
+        changes = in_words(self._space, trial.values) or "the present settings"
         if trial.failure:
-            line = f"trial {trial.number} failed: {trial.failure} ({what})"
+            line = f"trial {trial.number} failed: {trial.failure} ({changes})"
         else:
             figures = ", ".join(f"{ndcg:.4f} {segment}" for segment, ndcg in trial.ndcg.items())
-            line = f"trial {trial.number}: NDCG@20 {figures}, {trial.seconds:.0f} s ({what})"
+            line = f"trial {trial.number}: NDCG@20 {figures}, {trial.seconds:.0f} s ({changes})"
         self._bars.console.print(line, markup=False, soft_wrap=True)
 
     def _usual_seconds(self) -> float:

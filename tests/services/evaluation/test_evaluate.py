@@ -311,3 +311,22 @@ def test_pictures_without_matplotlib_are_refused_before_anything_is_measured(
         evaluated(clicks, settings, output=Output(plots_folder=clicks.parent))
 
     assert trained == []
+
+
+@pytest.mark.parametrize("written", ["json_path", "csv_path"])
+def test_report_in_a_missing_folder_is_refused_before_anything_is_measured(
+    written: str, settings: Settings, tmp_path: Path, trained: list[str], dataset: Dataset
+) -> None:
+    output = Output(**{written: tmp_path / "missing" / "rows"})
+
+    with pytest.raises(SettingsError, match="rows cannot be written: there is no folder"):
+        evaluate_and_show(
+            [FILMS],
+            settings,
+            ALONE,
+            tmp_path / "results.jsonl",
+            output=output,
+            fetch_dataset=lambda name: dataset,
+        )
+
+    assert trained == []
