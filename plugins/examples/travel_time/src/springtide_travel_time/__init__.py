@@ -1,4 +1,4 @@
-"""Travel times of road segments and of whole routes: a task for Springtide, from a distribution of its own."""
+"""Travel times of road segments and of whole routes: a task for Springtide in a package of its own."""
 
 from collections.abc import Callable
 

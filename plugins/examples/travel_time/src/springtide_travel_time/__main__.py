@@ -1,4 +1,4 @@
-"""Learn the travel times of a made-up city, and print how far they are off: ``python -m springtide_travel_time``."""
+"""Learn the travel times of a simulated city, and print the errors: ``python -m springtide_travel_time``."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import ModelSettings, PartSettings
-from springtide.training.tasks import TaskTraining
+from springtide.training import TaskTraining
 from springtide_travel_time.learning import Errors, errors_by_road_class, errors_of_network
 from springtide_travel_time.roads import make_city
 
@@ -19,19 +19,22 @@ def main() -> None:
     parser.add_argument("--encoder", default="graphsage", help="any that `springtide plugins list` shows")
     parser.add_argument("--size", type=int, default=12, help="streets in each direction")
     parser.add_argument("--steps", type=int, default=200, help="steps of training")
-    parser.add_argument("--seed", type=int, default=0, help="decides the city and the training")
-    asked = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=0, help="seed of the city and the training")
+    args = parser.parse_args()
 
     torch.set_num_threads(1)  # The city is small: more threads only wait for each other.
     plugins = load_plugins()
-    city = make_city(asked.size, seed=asked.seed)
-    model = ModelSettings(width=32, encoder=PartSettings(name=asked.encoder), aggregator=PartSettings(name="mean"))
-    training = TaskTraining(asked.steps, batch=64, held_out=0.0, seed=asked.seed)
+    city = make_city(args.size, seed=args.seed)
+    model = ModelSettings(width=32, encoder=PartSettings(name=args.encoder), aggregator=PartSettings(name="mean"))
+    training = TaskTraining(args.steps, batch=64, held_out=0.0, seed=args.seed)
     table = Table("", "segments", "routes", title="Mean error where nothing was measured")
     rows: list[tuple[str, Errors]] = [
         ("speed limit × mean slowdown of the road class", errors_by_road_class(city)),
-        (f"{asked.encoder}, each segment alone", errors_of_network(city, model, plugins, training, is_linked=False)),
-        (f"{asked.encoder}, over the roads", errors_of_network(city, model, plugins, training)),
+        (
+            f"{args.encoder}, each segment alone",
+            errors_of_network(city, model, plugins, training, is_linked=False),
+        ),
+        (f"{args.encoder}, over the roads", errors_of_network(city, model, plugins, training)),
     ]
     for name, errors in rows:
         table.add_row(name, f"{errors.segment:.1%}", f"{errors.route:.1%}")

@@ -1,4 +1,4 @@
-"""From a city to errors: of a network over its roads, and of a rule that looks at no neighbours."""
+"""Errors of predicted travel times: of a network over the roads, and of a rule without neighbours."""
 
 from dataclasses import dataclass, replace
 
@@ -10,10 +10,7 @@ from springtide.model.artifact import make_encoder
 from springtide.plugins.contracts import Edges, Observed, Schema
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import ModelSettings, PartSettings
-from springtide.training.graph import Nodes, TrainingGraph
-from springtide.training.homogeneous import homogeneous_graph
-from springtide.training.network import Inputs, Network
-from springtide.training.tasks import TaskTraining, learn
+from springtide.training import Inputs, Network, Nodes, TaskTraining, TrainingGraph, homogeneous_graph, learn
 from springtide_travel_time.roads import LEADS_TO, City, Floats, graph_of
 from springtide_travel_time.task import TravelTime
 
@@ -23,10 +20,10 @@ _NO_INTERACTIONS = Observed(_NO_ROWS, _NO_ROWS, np.zeros(0, np.int64), np.zeros(
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """How far predicted times are from the true ones, where none was measured.
+    """Errors of predicted times where none was measured.
 
     Attributes:
-        segment: Mean over segments of the absolute error as a share of the true time.
+        segment: Mean absolute error over segments, relative to the true time.
         route: The same over routes.
     """
 
@@ -35,9 +32,10 @@ class Errors:
 
 
 def errors_by_road_class(city: City) -> Errors:
-    """Return the errors of the time at the speed limit times the mean slowdown of the road class.
+    """Return the errors of a rule: the time at the speed limit times the mean slowdown of the road class.
 
-    Means are over what was measured; a route is the sum of its segments, times what such sums lack on average.
+    Means are over measured segments. The time of a route is the sum over its segments, times the mean ratio between the
+    measured times of routes and such sums.
     """
     slowdown, road_class = city.travel_time_s / city.free_flow_s, np.array(city.road_class)
     found = city.free_flow_s.copy()
@@ -54,11 +52,11 @@ def errors_of_network(
     """Train a network on the city and return its errors.
 
     Args:
-        city: What is measured of it is learned from.
-        model: The encoder, its aggregator and their sizes.
-        plugins: They offer the task ``travel_time`` beside the encoder.
-        training: How it is learned; nothing needs to be held out, since not all was measured.
-        is_linked: Whether segments lead to each other, or each is alone: to see what the graph is good for.
+        city: The city; its measured times are the labels.
+        model: Encoder, aggregator and sizes.
+        plugins: Plugins that offer the encoder and the task ``travel_time``.
+        training: How the task is learned; nothing needs to be held out, since not all times were measured.
+        is_linked: Whether to use the edges between segments; without them, the gain from the graph can be measured.
     """
     task = plugins.make("task", PartSettings(name="travel_time"), width=model.width)
     assert isinstance(task, TravelTime), "the task of this distribution"

@@ -1,4 +1,4 @@
-"""A made-up city: streets on a grid, traffic that spills over from street to street, and trips through it."""
+"""A simulated city: streets on a grid, traffic that spills over to neighbouring streets, and trips."""
 
 import itertools
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.int64]
 
 _SPEED_LIMITS_KMH = {"main": 60.0, "side": 40.0, "local": 30.0}
 _MAIN_EVERY, _SIDE_EVERY = 4, 2  # Every fourth street is a main one, every second of the others a side street.
-_SPILL = 0.8  # Share of a segment's slowness that comes from the traffic of its neighbours.
+_SPILL = 0.8  # Share of a segment's slowdown that comes from the traffic of its neighbours.
 _START_MS = 1_700_000_000_000
 
 
@@ -30,12 +30,12 @@ class City:
 
     Attributes:
         ends: int64 ``[num_segments, 2]``, the junctions that each segment leads from and to.
-        road_class: Of each segment: ``main``, ``side`` or ``local``.
+        road_class: Road class of each segment: ``main``, ``side`` or ``local``.
         length_m: float64 ``[num_segments]``.
         speed_limit_kmh: float64 ``[num_segments]``.
-        vehicles_per_h: float64 ``[num_segments]``, what a counter on the segment says, which is not exact.
+        vehicles_per_h: float64 ``[num_segments]``, count of a traffic counter, which is not exact.
         travel_time_s: float64 ``[num_segments]``.
-        leads_to: int64 ``[num_turns, 2]``, segments and those that may be driven next.
+        leads_to: int64 ``[num_turns, 2]``, pairs of a segment and one that may follow.
         routes: Segments of each route, in order.
         route_time_s: float64 ``[num_routes]``: the times of its segments, and the waiting at junctions between them.
         is_measured: bool ``[num_segments]``, whether the segment's time was measured.
@@ -63,34 +63,34 @@ class City:
 def make_city(size: int = 12, num_routes: int = 400, measured: float = 0.6, seed: int = 0) -> City:
     """Make a city.
 
-    Traffic is thick around a few places that no data tell of. A segment is slow by its own traffic and, more so, by
-    that of the segments before and after it, where cars queue; its counter sees its own traffic alone, and not well.
-    So who looks at the neighbours can tell more.
+    Traffic is dense around a few centres, which are not in the data. The slowdown of a segment depends on its own
+    traffic and, more, on that of the segments before and after it, where cars queue. A counter measures the traffic of
+    its own segment alone, with errors. So the neighbours tell more than the segment itself.
 
     Args:
-        size: Streets in each direction, at least 3.
-        num_routes: Trips to make.
+        size: Number of streets in each direction, at least 3.
+        num_routes: Number of routes.
         measured: Share of segments, and of routes, whose times are known.
-        seed: Decides everything.
+        seed: Seed of everything.
     """
     generator = np.random.default_rng(seed)
     places = np.array([(row, column) for row in range(size) for column in range(size)], np.float64)
     ends = np.array(
         [
-            (one, other)
-            for one in range(size * size)
-            for other in (one - size, one - 1, one + 1, one + size)
-            if 0 <= other < size * size and (abs(one - other) == size or one // size == other // size)
+            (start, end)
+            for start in range(size * size)
+            for end in (start - size, start - 1, start + 1, start + size)
+            if 0 <= end < size * size and (abs(start - end) == size or start // size == end // size)
         ]
     )
-    road_class = tuple(_class_of(int(one), int(other), size) for one, other in ends)
+    road_class = tuple(_class_of(int(start), int(end), size) for start, end in ends)
     length_m = generator.uniform(120.0, 300.0, len(ends))
-    speed_limit_kmh = np.array([_SPEED_LIMITS_KMH[of] for of in road_class])
+    speed_limit_kmh = np.array([_SPEED_LIMITS_KMH[name] for name in road_class])
 
     centres = generator.uniform(0.0, size - 1.0, (max(2, size // 3), 2))
     distances = np.linalg.norm(places[:, None] - centres[None], axis=-1)
-    of_places = np.exp(-np.square(distances / (size / 6)) / 2).sum(1)  # [num_junctions]
-    traffic = of_places[ends].mean(1) * generator.lognormal(0.0, 0.4, len(ends))
+    density = np.exp(-np.square(distances / (size / 6)) / 2).sum(1)  # [num_junctions]
+    traffic = density[ends].mean(1) * generator.lognormal(0.0, 0.4, len(ends))
     counted = 600.0 * traffic * generator.lognormal(0.0, 0.4, len(ends))
 
     leads_to = _turns(ends)
@@ -99,7 +99,7 @@ def make_city(size: int = 12, num_routes: int = 400, measured: float = 0.6, seed
     travel_time_s = length_m / (speed_limit_kmh / 3.6) * slowdown
 
     routes = _routes(ends, travel_time_s, num_routes, generator)
-    wait_s = 3.0 + 6.0 * of_places[ends[:, 1]]  # At the junction that the segment leads to.
+    wait_s = 3.0 + 6.0 * density[ends[:, 1]]  # At the junction at the end of the segment.
     route_time_s = np.array([travel_time_s[route].sum() + wait_s[route[:-1]].sum() for route in routes])
     return City(
         ends,
@@ -117,7 +117,7 @@ def make_city(size: int = 12, num_routes: int = 400, measured: float = 0.6, seed
 
 
 def graph_of(city: City) -> LiveGraph:
-    """Return the city as a live graph, with the times that were measured and no others.
+    """Return the city as a live graph, with measured times only.
 
     Nodes: ``segment`` and ``route``, in the order of the city. Edges: (segment, leads_to, segment), and (route,
     passes, segment) a second apart, so that a route's segments have an order.
@@ -137,30 +137,30 @@ def graph_of(city: City) -> LiveGraph:
     before, after = city.leads_to.T
     graph.append(LEADS_TO, before, after, np.full(len(before), _START_MS), 1.0)
     route = np.repeat(np.arange(len(city.routes)), [len(segments) for segments in city.routes])
-    place = np.concatenate([np.arange(len(segments)) for segments in city.routes])
-    graph.append(PASSES, route, np.concatenate(city.routes), _START_MS + 1_000 * place, 1.0)
+    position = np.concatenate([np.arange(len(segments)) for segments in city.routes])
+    graph.append(PASSES, route, np.concatenate(city.routes), _START_MS + 1_000 * position, 1.0)
     return graph
 
 
-def _class_of(one: int, other: int, size: int) -> str:
-    """Return the class of the street that both junctions lie on."""
-    street = one // size if one // size == other // size else one % size
+def _class_of(start: int, end: int, size: int) -> str:
+    """Return the road class of the street that both junctions lie on."""
+    street = start // size if start // size == end // size else start % size
     if street % _MAIN_EVERY == 0:
         return "main"
     return "side" if street % _SIDE_EVERY == 0 else "local"
 
 
 def _turns(ends: Rows) -> Rows:
-    """Return pairs of a segment and one that may be driven next: not the way back."""
+    """Return pairs of a segment and one that may follow, without U-turns."""
     leaving: dict[int, list[int]] = {}
-    for segment, (one, _) in enumerate(ends.tolist()):
-        leaving.setdefault(one, []).append(segment)
+    for segment, (start, _) in enumerate(ends.tolist()):
+        leaving.setdefault(start, []).append(segment)
     return np.array(
         [
             (segment, following)
-            for segment, (one, other) in enumerate(ends.tolist())
-            for following in leaving[other]
-            if ends[following, 1] != one
+            for segment, (start, end) in enumerate(ends.tolist())
+            for following in leaving[end]
+            if ends[following, 1] != start
         ]
     )
 
@@ -173,10 +173,10 @@ def _mean_of_neighbours(values: Floats, leads_to: Rows) -> Floats:
 
 
 def _routes(ends: Rows, time_s: Floats, count: int, generator: np.random.Generator) -> tuple[Rows, ...]:
-    """Return the fastest ways between random junctions, of two segments or more."""
+    """Return the fastest routes between random junctions, of two segments or more."""
     network = nx.DiGraph()
-    for segment, (one, other) in enumerate(ends.tolist()):
-        network.add_edge(one, other, segment=segment, time_s=float(time_s[segment]))
+    for segment, (start, end) in enumerate(ends.tolist()):
+        network.add_edge(start, end, segment=segment, time_s=float(time_s[segment]))
     routes: list[Rows] = []
     while len(routes) < count:
         origin, goal = generator.integers(0, network.number_of_nodes(), 2).tolist()
