@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The first that runs and is new enough; `make PYTHON=...` names another.
+# The first Python that runs and is new enough; `make PYTHON=...` names another.
 PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 ARGS ?=
@@ -10,7 +10,7 @@ GENERATE := $(BIN)/python -m grpc_tools.protoc -Iprotos
 PROTOS := $(wildcard protos/springtide/v1/*.proto)
 
 .PHONY: help
-help: ## Show what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -18,10 +18,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 .PHONY: install
-install: $(VENV)/.installed ## Make the virtual environment and install Springtide into it
+install: $(VENV)/.installed ## Create the virtual environment and install Springtide into it
 
 .PHONY: demo
-demo: install ## Run the main job on a year of real purchases (ARGS=--keep leaves the server up)
+demo: install ## Run the whole system on a year of real purchases (ARGS=--keep leaves the server up)
 	@$(BIN)/springtide demo $(ARGS)
 
 .PHONY: test
@@ -29,12 +29,12 @@ test: install ## Run all tests (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-kafka
-test-kafka: install ## Run what only a real Kafka can show, on KAFKA_BOOTSTRAP_SERVERS
+test-kafka: install ## Run the tests that need a real Kafka, on KAFKA_BOOTSTRAP_SERVERS
 	@test -n "$$KAFKA_BOOTSTRAP_SERVERS" || { echo 'wanted KAFKA_BOOTSTRAP_SERVERS=host:port make test-kafka' >&2; exit 2; }
 	$(BIN)/python -m pytest -m kafka $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure speed, each figure beside its limit (ARGS="recommend latency" runs those alone)
+bench: install ## Measure speed, each figure beside its limit (ARGS="recommend latency" runs only those)
 	@$(BIN)/python tests/performance/bench.py $(ARGS)
 
 .PHONY: lint
@@ -44,11 +44,11 @@ lint: install ## Check style and layers
 	$(BIN)/lint-imports
 
 .PHONY: layers
-layers: install ## Print the arrows between rooms, and which of them run up (ARGS=--ref=REVISION for another day's)
+layers: install ## Print the imports between rooms, and which of them go up (ARGS=--ref=REVISION for another day's)
 	@$(BIN)/python tests/layers.py $(ARGS)
 
 .PHONY: format
-format: install ## Put the code into its form
+format: install ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -57,28 +57,28 @@ types: install ## Check types
 	$(BIN)/mypy
 
 .PHONY: protos
-protos: install ## Generate code from the protos
+protos: install ## Generate the code from the protos
 	$(GENERATE) --python_out=core --pyi_out=core --grpc_python_out=core $(PROTOS)
 
 .PHONY: protos-check
-protos-check: install ## Check that the generated code is what the protos say, and lint them
+protos-check: install ## Lint the protos, and check that the generated code is current
 	$(BIN)/buf lint protos
 	@fresh=$$(mktemp -d) && trap "rm -rf $$fresh" EXIT \
 	&& $(GENERATE) --python_out=$$fresh --pyi_out=$$fresh --grpc_python_out=$$fresh $(PROTOS) \
 	&& diff --recursive --exclude=__pycache__ --exclude=__init__.py $$fresh/springtide/v1 core/springtide/v1 \
-	|| { echo 'core/springtide/v1 is not what the protos say: run `make protos`' >&2; exit 1; }
+	|| { echo 'core/springtide/v1 is not current: run `make protos`' >&2; exit 1; }
 
 .PHONY: docs
 docs: install ## Write the reference of the settings
 	$(BIN)/python -m springtide.settings.reference core/springtide/settings/README.md
 
 .PHONY: wheel-check
-wheel-check: install ## Build the distribution, install it into a bare environment, and use it
+wheel-check: install ## Build the wheel, install it into an empty environment, and use it
 	$(BIN)/python -m pytest -m wheel tests/test_wheel.py
 
 .PHONY: check
 check: lint types protos-check test wheel-check ## Everything that CI runs
 
 .PHONY: clean
-clean: ## Remove the virtual environment and what was built
+clean: ## Remove the virtual environment and all build results
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
