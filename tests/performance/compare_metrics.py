@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from springtide.evaluation.measures.metrics import metrics_of_each
+from springtide.evaluation.measures.metrics import K, metrics_of_each
 
-K = 20
 NUM_ITEMS = 15_000
 REPEATS = 5
 

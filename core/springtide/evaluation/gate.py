@@ -107,17 +107,17 @@ def judge(
         num_refits=_NUM_REFITS,
         on_progress=on_progress,
     )
-    is_new_only = gate.segment == "new"
-    num_judged = int(result.is_new.sum()) if is_new_only else len(result)
+    is_unseen_only = gate.segment == "new"
+    num_judged = int(result.is_unseen.sum()) if is_unseen_only else len(result)
     if num_judged < gate.min_questions:
         return _not_judged(f"{num_judged:,} interactions with new items to judge by, fewer than {gate.min_questions:,}")
-    scores = {name: result.ndcg(name, K, is_new_only=is_new_only) for name in result.ranks}
+    scores = {name: result.ndcg(name, K, is_unseen_only=is_unseen_only) for name in result.ranks}
     verdict = _decide(scores, champion, candidate, left_out, gate, settings.training.seed)
     details = {
         "metric": f"ndcg@{K}",
         "segment": gate.segment,
         "questions": len(result),
-        "new_questions": int(result.is_new.sum()),
+        "new_questions": int(result.is_unseen.sum()),
         "after_ms": after_ms,
         "contestants": _means(result),
         "left_out": {**left_out, **result.failures},
@@ -255,8 +255,8 @@ def _means(result: ReplayResult) -> dict[str, dict[str, float]]:
     means = {}
     for name in result.ranks:
         means[name] = {"all": round(float(result.ndcg(name, K).mean()), _DIGITS)}
-        if result.is_new.any():
-            means[name]["new"] = round(float(result.ndcg(name, K, is_new_only=True).mean()), _DIGITS)
+        if result.is_unseen.any():
+            means[name]["new"] = round(float(result.ndcg(name, K, is_unseen_only=True).mean()), _DIGITS)
     return means
 
 

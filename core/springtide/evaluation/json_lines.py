@@ -29,6 +29,7 @@ class JsonLines(Generic[Record]):
         content: What the file holds, for messages, such as "results of `springtide evaluate`".
 
     Attributes:
+        folder: The folder of the archives.
         records: The records in the file when it was opened, in order.
 
     Raises:

@@ -90,5 +90,5 @@ def _print_month(month: MonthResults) -> None:
                 label, f"{measured.new.ndcg:.4f}", f"{measured.all.ndcg:.4f}", f"{measured.fit_seconds:.0f} s"
             )
     console().print(table)
-    leads = month.lead(is_new_only=True), month.lead(is_new_only=False)
+    leads = month.lead(is_unseen_only=True), month.lead(is_unseen_only=False)
     console().print(f"All weights over the best control: {leads[0]:+.4f} new, {leads[1]:+.4f} all", highlight=False)

@@ -42,19 +42,19 @@ class BaselineRunner:
         self._ones = ones
         self._bounds = np.searchsorted(users[::-1][latest_first], np.arange(len(self._user_codes) + 1))
 
-    def __call__(self, users: npt.NDArray[np.int64], unseen_only: bool) -> npt.NDArray[np.int64]:
+    def __call__(self, users: npt.NDArray[np.int64], is_unseen_only: bool) -> npt.NDArray[np.int64]:
         """Return the top item codes of users, int64 ``[n, K]``, the best first; -1 where there are no more.
 
         Args:
             users: int64 ``[n]``, user codes.
-            unseen_only: Whether to leave out the items in the user's history.
+            is_unseen_only: Whether to leave out the items in the user's history.
         """
         rows = np.searchsorted(self._user_codes, users)
         is_known = self._user_codes[np.minimum(rows, len(self._user_codes) - 1)] == users
         rows = np.where(is_known, rows, -1).astype(np.int64)
         histories = [self._history(row) for row in rows.tolist()]
         scores = self._baseline.scores(rows, histories, self._now_ms)  # [n, num_items]
-        if unseen_only:
+        if is_unseen_only:
             for user_scores, history in zip(scores, histories, strict=True):
                 user_scores[history.item_rows] = -np.inf
         count = min(K, scores.shape[1])

@@ -87,8 +87,8 @@ class Measurer:
         """
         segments: dict[str, SegmentMetrics] = {}
         arrays: dict[str, npt.NDArray[np.float64] | npt.NDArray[np.float32] | npt.NDArray[np.int32]] = {}
-        new_lists = self._queries.ranked_by(rank_items, unseen_only=True)
-        all_lists = self._queries.ranked_by(rank_items, unseen_only=False)
+        new_lists = self._queries.ranked_by(rank_items, is_unseen_only=True)
+        all_lists = self._queries.ranked_by(rank_items, is_unseen_only=False)
         repeated = np.intersect1d(all_lists.relevant, self._queries.seen, assume_unique=True)
         repeat_lists = RankedLists(all_lists.users, all_lists.ranked, repeated, all_lists.num_items)
         for name, lists in ((NEW, new_lists), (REPEAT, repeat_lists), (ALL, all_lists)):

@@ -58,14 +58,14 @@ class MonthResults:
     month: int
     results: Mapping[str, Result]
 
-    def best_control(self, *, is_new_only: bool) -> float:
+    def best_control(self, *, is_unseen_only: bool) -> float:
         """Return the highest NDCG@20 of a control, of unseen items or of all."""
-        return max(_ndcg(self.results[label], is_new_only=is_new_only) for label in CONTROLS)
+        return max(_ndcg(self.results[label], is_unseen_only=is_unseen_only) for label in CONTROLS)
 
-    def lead(self, *, is_new_only: bool) -> float:
+    def lead(self, *, is_unseen_only: bool) -> float:
         """Return NDCG@20 with all weights minus that of the best control."""
-        ours = _ndcg(self.results[ALL_WEIGHTS], is_new_only=is_new_only)
-        return ours - self.best_control(is_new_only=is_new_only)
+        ours = _ndcg(self.results[ALL_WEIGHTS], is_unseen_only=is_unseen_only)
+        return ours - self.best_control(is_unseen_only=is_unseen_only)
 
 
 def weight_variants(settings: Settings) -> dict[str, Settings]:
@@ -221,6 +221,6 @@ def _key_of_control(dataset: Dataset, month: int, name: str, plugins: Plugins) -
     return key_of_baseline(_name(dataset, month), PartSettings(name=name), plugins)
 
 
-def _ndcg(result: Result, *, is_new_only: bool) -> float:
+def _ndcg(result: Result, *, is_unseen_only: bool) -> float:
     assert result.measurement is not None, f"{result.key.model} was measured"
-    return (result.measurement.new if is_new_only else result.measurement.all).ndcg
+    return (result.measurement.new if is_unseen_only else result.measurement.all).ndcg

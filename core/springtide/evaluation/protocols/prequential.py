@@ -164,8 +164,8 @@ def measurement_of_replay(result: ReplayResult, name: str, fit_seconds: float) -
     segments: dict[str, SegmentMetrics] = {}
     arrays: dict[str, npt.NDArray[Any]] = {}
     for segment, mask, ranks in (
-        (NEW, result.is_new, result.new_ranks[name]),
-        (REPEAT, ~result.is_new, result.ranks[name]),
+        (NEW, result.is_unseen, result.unseen_ranks[name]),
+        (REPEAT, ~result.is_unseen, result.ranks[name]),
         (ALL, np.ones(len(result), bool), result.ranks[name]),
     ):
         metrics = metrics_of_ranks(ranks[mask])

@@ -71,20 +71,20 @@ class UserQueries:
         self.all = np.unique(self._pairs(split.test))
         self.unseen = np.setdiff1d(self.all, self.seen, assume_unique=True)
 
-    def ranked_by(self, rank_items: RankItems, *, unseen_only: bool) -> RankedLists:
+    def ranked_by(self, rank_items: RankItems, *, is_unseen_only: bool) -> RankedLists:
         """Return the top items of every user who has relevant items.
 
         Args:
             rank_items: The model or baseline.
-            unseen_only: Whether seen items are neither ranked nor relevant.
+            is_unseen_only: Whether seen items are neither ranked nor relevant.
         """
-        relevant = self.unseen if unseen_only else self.all
+        relevant = self.unseen if is_unseen_only else self.all
         users = np.unique(relevant // self._num_items)
         ranked = np.full((len(users), K), -1, np.int64)
-        stage = "rank new items" if unseen_only else "rank all items"
+        stage = "rank new items" if is_unseen_only else "rank all items"
         for first in range(0, len(users), _QUERIES_AT_ONCE):
             chunk = slice(first, first + _QUERIES_AT_ONCE)
-            ranked[chunk] = rank_items(users[chunk], unseen_only)
+            ranked[chunk] = rank_items(users[chunk], is_unseen_only)
             self._on_progress(Progress(stage, min(chunk.stop, len(users)), len(users)))
         return RankedLists(users, ranked, relevant, self._num_items)
 
@@ -93,8 +93,8 @@ class UserQueries:
         interactions = self._interactions
         code_of = {item_id: code for code, item_id in enumerate(interactions.item_ids)}
 
-        def rank_items(users: Int64s, unseen_only: bool) -> Int64s:
-            query = Query(self.moment, count=K, exclude_seen=("*",) if unseen_only else ())
+        def rank_items(users: Int64s, is_unseen_only: bool) -> Int64s:
+            query = Query(self.moment, count=K, exclude_seen=("*",) if is_unseen_only else ())
             queries = [replace(query, user_id=interactions.user_ids[user]) for user in users]
             ranked = np.full((len(users), K), -1, np.int64)
             for row, ranking in enumerate(ranker.recommend(queries)):

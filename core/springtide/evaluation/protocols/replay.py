@@ -36,10 +36,10 @@ class ReplayResult:
         timestamps_ms: int64 ``[n]``, time of each event.
         user_rows: int32 ``[n]``, its user.
         item_rows: int32 ``[n]``, its item.
-        is_new: bool ``[n]``, whether the user had no positive interaction with the item before.
+        is_unseen: bool ``[n]``, whether the user had no positive interaction with the item before.
         num_items: Number of ranked items; an item that is not ranked has rank ``num_items + 1``.
         ranks: Rank of the item among all items, from 1, int64 ``[n]`` by contestant.
-        new_ranks: Rank of the item among the user's unseen items, int64 ``[n]`` by contestant; 0 for a seen item.
+        unseen_ranks: Rank of the item among the user's unseen items, int64 ``[n]`` by contestant; 0 for a seen item.
         seconds: Wall time of fitting and ranking, by contestant.
         failures: Why a baseline could not be fitted, by contestant; such a baseline has no ranks.
     """
@@ -47,25 +47,25 @@ class ReplayResult:
     timestamps_ms: Int64s
     user_rows: npt.NDArray[np.int32]
     item_rows: npt.NDArray[np.int32]
-    is_new: npt.NDArray[np.bool_]
+    is_unseen: npt.NDArray[np.bool_]
     num_items: int
     ranks: dict[str, Int64s]
-    new_ranks: dict[str, Int64s]
+    unseen_ranks: dict[str, Int64s]
     seconds: dict[str, float]
     failures: dict[str, str]
 
     def __len__(self) -> int:
         return len(self.timestamps_ms)
 
-    def ndcg(self, name: str, k: int = K, *, is_new_only: bool = False) -> npt.NDArray[np.float64]:
+    def ndcg(self, name: str, k: int = K, *, is_unseen_only: bool = False) -> npt.NDArray[np.float64]:
         """Return the NDCG@k of each event, float64 ``[n]``; each has one relevant item.
 
         Args:
             name: The contestant.
             k: Length of the list.
-            is_new_only: Only events whose item was new to the user, ranked among the user's unseen items.
+            is_unseen_only: Only events whose item was new to the user, ranked among the user's unseen items.
         """
-        return ndcg_of_ranks(self.new_ranks[name][self.is_new] if is_new_only else self.ranks[name], k)
+        return ndcg_of_ranks(self.unseen_ranks[name][self.is_unseen] if is_unseen_only else self.ranks[name], k)
 
 
 def replay(
@@ -120,9 +120,9 @@ def replay(
     user_ids, item_ids = view.nodes(USER).ids.ids(users), view.nodes(state.rules.item_type).ids.ids(items)
     moments = [interactions.moment(position) for position in sampled.tolist()]
     queries = [Query(moment, user_id) for moment, user_id in zip(moments, user_ids, strict=True)]
-    is_new = np.zeros(len(sampled), bool)
+    is_unseen = np.zeros(len(sampled), bool)
     ranks = {name: np.zeros(len(sampled), np.int64) for name in rankers}
-    new_ranks = {name: np.zeros(len(sampled), np.int64) for name in rankers}
+    unseen_ranks = {name: np.zeros(len(sampled), np.int64) for name in rankers}
     applied_ms = start_ms
     for start, stop in _moments(times):
         now_ms = int(times[start])
@@ -131,17 +131,17 @@ def replay(
         newest_ms = live.graph.newest_ms
         assert newest_ms is None or newest_ms < now_ms, f"ranked as of {now_ms} with an event of {newest_ms} applied"
         here = slice(start, stop)
-        is_new[here] = ~live.has_interacted(live.graph.view(), users[here], items[here])
+        is_unseen[here] = ~live.has_interacted(live.graph.view(), users[here], items[here])
         for name, ranker in rankers.items():
             with _timed(seconds, name):
                 if start and _is_due(start, stop, len(sampled), ranker.num_refreshes):
                     ranker.refresh(events.interactions_before(now_ms))
-                ranks[name][here], unseen_ranks = ranker.ranks(queries[here], item_ids[here])
-                new_ranks[name][here] = np.where(is_new[here], unseen_ranks, 0)
+                ranks[name][here], among_unseen = ranker.ranks(queries[here], item_ids[here])
+                unseen_ranks[name][here] = np.where(is_unseen[here], among_unseen, 0)
         if on_progress is not None:
             on_progress(Progress("replay", stop, len(sampled)))
     num_items = view.num_nodes(state.rules.item_type)
-    return ReplayResult(times, users, items, is_new, num_items, ranks, new_ranks, seconds, failures)
+    return ReplayResult(times, users, items, is_unseen, num_items, ranks, unseen_ranks, seconds, failures)
 
 
 def _make_rankers(

@@ -30,7 +30,7 @@ def baseline_rows() -> Interactions:
 
 
 @pytest.mark.parametrize(
-    ("name", "unseen_only", "expected"),
+    ("name", "is_unseen_only", "expected"),
     [
         ("popularity", False, {"u0": ["i2"], "u2": ["i2"]}),
         ("popularity", True, {"u0": ["i1"], "u2": ["i0"]}),
@@ -38,11 +38,11 @@ def baseline_rows() -> Interactions:
         ("own_counts", False, {"u0": ["i0", "i2", "i1"], "u2": ["i1", "i2", "i0"]}),
     ],
 )
-def test_baselines_by_hand(name: str, unseen_only: bool, expected: dict[str, list[str]], plugins: Plugins) -> None:
+def test_baselines_by_hand(name: str, is_unseen_only: bool, expected: dict[str, list[str]], plugins: Plugins) -> None:
     interactions = baseline_rows()
     rank = fitted(name, interactions, 10, plugins)
     users = np.array([list(interactions.user_ids).index(user) for user in expected])
-    ranked = rank(users, unseen_only)
+    ranked = rank(users, is_unseen_only)
     assert ranked.shape == (2, K)
     assert (ranked[:, 3:] == -1).all()
     for row, items in zip(ranked, expected.values(), strict=True):

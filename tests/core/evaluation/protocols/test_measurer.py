@@ -22,7 +22,7 @@ def measured_by_hand(*lists: list[int]) -> DetailedMeasurement:
     split = Split(np.arange(4), np.arange(4, 8))
     queries = UserQueries(dataset.interactions, split, lambda progress: None)
 
-    def rank_items(users: np.ndarray, unseen_only: bool) -> np.ndarray:
+    def rank_items(users: np.ndarray, is_unseen_only: bool) -> np.ndarray:
         ranked = np.full((len(users), K), -1, np.int64)
         for row, user in enumerate(users):
             ranked[row, : len(lists[user])] = lists[user]

@@ -58,7 +58,7 @@ def test_walk_measures_all_and_goes_on_where_it_was_stopped(tmp_path: Path, monk
     best = max(of.all.ndcg for label in CONTROLS if (of := measured[label]) is not None)
     together = measured[ALL_WEIGHTS]
     assert together is not None
-    assert found.lead(is_new_only=False) == pytest.approx(together.all.ndcg - best)
+    assert found.lead(is_unseen_only=False) == pytest.approx(together.all.ndcg - best)
 
     def refuse(*_: object) -> None:
         raise AssertionError("measured again")

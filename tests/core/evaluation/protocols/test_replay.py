@@ -71,21 +71,21 @@ def test_ranks_are_those_of_the_true_items() -> None:
     # Counts: a 3, b 2, c 1, d 0. At START + 1 come c and a, in the order of the stream.
     assert found.ranks["counts"].tolist() == [2, 3, 1, 4, 1]
     assert found.timestamps_ms.tolist() == [START, START + 1, START + 1, START + 2, START + 3]
-    assert found.is_new.tolist() == [False, True, False, True, True]
+    assert found.is_unseen.tolist() == [False, True, False, True, True]
     assert found.num_items == 4
 
 
 def test_new_items_are_ranked_among_unseen_items() -> None:
     found = replayed([Contestant("counts", Counting())])
     # Bob had a and b before c; dan had nothing before d, and d before a.
-    assert found.new_ranks["counts"].tolist() == [0, 1, 0, 4, 1]
-    assert found.ndcg("counts", is_new_only=True) == pytest.approx([1, 1 / np.log2(5), 1])
+    assert found.unseen_ranks["counts"].tolist() == [0, 1, 0, 4, 1]
+    assert found.ndcg("counts", is_unseen_only=True) == pytest.approx([1, 1 / np.log2(5), 1])
 
 
 def test_model_leaves_out_seen_items_when_it_ranks_new_items() -> None:
     found = replayed([Contestant("fallback", None)])
-    assert (found.new_ranks["fallback"] <= found.ranks["fallback"]).all()
-    assert found.new_ranks["fallback"][1] < found.ranks["fallback"][1]
+    assert (found.unseen_ranks["fallback"] <= found.ranks["fallback"]).all()
+    assert found.unseen_ranks["fallback"][1] < found.ranks["fallback"][1]
 
 
 def test_a_rank_beyond_k_is_worth_nothing() -> None:
