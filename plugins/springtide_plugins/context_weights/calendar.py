@@ -1,4 +1,4 @@
-"""Whether an item is wanted more at this hour, on this weekday, at this time of the year."""
+"""Demand for an item by hour, weekday and time of year."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -22,23 +22,23 @@ _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
 class Calendar(ContextWeight):
     """An item's share of interactions around this hour, weekday and time of year over its share at any time.
 
-    The time of year is two factors: at moments near the newest event it overlaps with what is trending, and has an
-    exponent of its own there. As a moment moves away from the newest event, on either side, one gives way to the other.
+    The time of year has two factors. At moments near the newest event it overlaps with the trend, so it has an exponent
+    of its own there (``year_near``). As the moment moves away from the newest event, in either direction, the lift
+    moves from ``year_near`` to ``year``.
 
-    Profiles are cyclic and smooth: each bin also counts its neighbours, by a Gaussian, so that the night before a
-    month ends is near the next. An item that was seldom seen borrows from its kind (``counts.log_lift``), so that a new
-    Christmas item is known as one.
+    Profiles are cyclic and smooth: each bin also counts its neighbours, weighted by a Gaussian. An item with few
+    interactions borrows from its group (``counts.log_lift``), so a new Christmas item has a Christmas profile.
 
-    The clock on the wall is the user's: that of the zone in the context (``time_zone``, an IANA name) of the event or
-    the request, or in the user's attribute of that name.
+    Times are local times of the user: the time zone comes from the context of the event or the request (``time_zone``,
+    an IANA name), or from the user's attribute of that name.
 
     Args:
-        time_zone: The zone of those who say nothing, or name one that there is not; such as ``Europe/Lisbon``.
-        prior: How many interactions the prior belief in the profile of its kind weighs, above 0.
+        time_zone: Time zone of users without one, or with an unknown one; such as ``Europe/Lisbon``.
+        prior: Weight of the prior, which is the profile of the item's group, in interactions, above 0.
         hour_width: Standard deviation of the smoothing of hours, in hours, above 0.
         year_width_days: Standard deviation of the smoothing of the year, in days, above 0.
-        half_life_days: How fast what was seen fades; None for never.
-        near_days: After how many days away from the newest event the far factor counts as much as the near one.
+        half_life_days: Half-life of the counts, in days; None for no decay.
+        near_days: Days away from the newest event at which ``year`` and ``year_near`` have equal shares of the lift.
     """
 
     factors = (
@@ -73,7 +73,7 @@ class Calendar(ContextWeight):
         )
 
     def regroup(self, groups: ItemGroups) -> None:
-        """Take what items belong to."""
+        """Take the groups of items."""
         self._groups = groups
 
     def observe(self, observed: Observed) -> None:
@@ -92,7 +92,7 @@ class Calendar(ContextWeight):
         return int(self._clock.of_moment(moment)[0] // MS_PER_HOUR)
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
-        """Return the log lifts of hour, weekday and time of year, the last shared out between far and near."""
+        """Return the log lifts of hour, weekday and time of year, the last split between ``year`` and ``year_near``."""
         usual = self._profiles[0].totals(num_items)
         total = usual.sum()
         if total == 0:
@@ -101,7 +101,7 @@ class Calendar(ContextWeight):
         for profile, kernel, bins in zip(
             self._profiles, self._kernels, _bins(self._clock.of_moment(moment)), strict=True
         ):
-            # A sum weighted by a kernel varies as a count does that is smaller by the sum of its squares: as events.
+            # Divided by the sum of squares, a sum weighted by a kernel has the variance of a plain count.
             now = profile.smoothed(int(bins[0]), kernel, num_items) / np.square(kernel).sum()
             lifts.append(log_lift(now, usual * (now.sum() / total), self.prior, self._groups))
         hour, weekday, year = lifts
@@ -117,7 +117,7 @@ class Calendar(ContextWeight):
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up all profiles."""
+        """Continue from saved profiles."""
         self._newest_ms = int(state["newest_ms"][0])
         for name, profile in zip(_PROFILES, self._profiles, strict=True):
             profile.restore({"counts": state[name], "clock": state["clock"]})
@@ -134,7 +134,7 @@ def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
 
 
 def _cyclic_gaussian(num_bins: int, width: float) -> npt.NDArray[np.float64]:
-    """Return float64 ``[num_bins]``: weights of the bins 0, 1, … steps on, cyclic; small ones are 0."""
+    """Return the weights of the bins 0, 1, … steps away, cyclic, float64 ``[num_bins]``; small weights are 0."""
     steps = np.arange(num_bins)
     distance = np.minimum(steps, num_bins - steps)
     kernel = np.exp(-0.5 * (distance / width) ** 2)

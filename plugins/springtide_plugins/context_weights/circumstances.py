@@ -1,4 +1,4 @@
-"""Whether an item is wanted more at this place, in this weather, or under whatever else the context says."""
+"""Demand for an item by place, weather, and other values of the context map."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any
@@ -23,15 +23,15 @@ _WORDS = {
 class Circumstances(ContextWeight):
     """An item's share of the interactions under a circumstance over its share under any; one factor for each.
 
-    Interactions that do not say count for neither share. An item that was seldom seen borrows from its kind
-    (``counts.log_lift``). A value costs 8 bytes for each item once it was met, and no more than ``max_values`` are
-    kept: a further one, like one that nobody has met, is neutral.
+    Interactions without a value count for neither share. An item with few interactions borrows from its group
+    (``counts.log_lift``). Each value takes 8 bytes for each item. Unknown values, and those past ``max_values``, are
+    neutral.
 
     Args:
-        keys: Of the context map; each is a factor.
-        half_life_days: How fast what was seen fades; None for never.
-        prior: How many interactions the prior belief in the lift of an item's kind weighs, above 0.
-        max_values: How many values of a key are kept, those that came first.
+        keys: Keys of the context map; each is a factor.
+        half_life_days: Half-life of the counts, in days; None for no decay.
+        prior: Weight of the prior, which is the lift of the item's group, in interactions, above 0.
+        max_values: The most values of a key; later ones are not counted.
     """
 
     def __init__(self, keys: Sequence[str], half_life_days: float | None, prior: float, max_values: int) -> None:
@@ -41,49 +41,49 @@ class Circumstances(ContextWeight):
         self.max_values = max_values
         self._half_life_ms = np.inf if half_life_days is None else half_life_days * MS_PER_DAY
         self._groups = NO_GROUPS
-        # By key and label. Replaced when a label is added: another thread reads meanwhile.
+        # By key and label. Replaced when a label is added, since other threads read it.
         self._under: dict[str, Mapping[str, DecayedCounts]] = {key: {} for key in keys}
         self._under_any = {key: DecayedCounts(self._half_life_ms) for key in keys}
 
     def label(self, key: str, value: str) -> str:
-        """Return what a value counts as; empty if it says nothing."""
+        """Return the label that a value is counted under; empty if it is not counted."""
         return value
 
     def regroup(self, groups: ItemGroups) -> None:
-        """Take what items belong to."""
+        """Take the groups of items."""
         self._groups = groups
 
     def observe(self, observed: Observed) -> None:
-        """Count each interaction that says something into its value."""
+        """Count each interaction with a value under its label."""
         for key in self.context_keys:
             known = observed.circumstances.get(key)
             if known is None:
                 continue
-            # Only what occurs here is looked at: a key may have any number of values.
+            # Only values that occur here: a key may have any number of values.
             codes, of_event = np.unique(known.codes, return_inverse=True)
             labels = [self.label(key, known.values[code]) if code >= 0 else "" for code in codes]
             has_label = np.array([label != "" for label in labels], bool)
             self._count(self._under_any[key], observed, np.flatnonzero(has_label[of_event]))
-            for place in np.flatnonzero(has_label):
-                under = self._of_label(key, labels[place])
+            for code in np.flatnonzero(has_label):
+                under = self._counts_of(key, labels[code])
                 if under is not None:
-                    self._count(under, observed, np.flatnonzero(of_event == place))
+                    self._count(under, observed, np.flatnonzero(of_event == code))
 
     def bucket(self, moment: Moment) -> Hashable:
-        """Return the labels that are known; what nobody has met is as good as nothing."""
-        return tuple(self._met(key, moment) for key in self.context_keys)
+        """Return the labels of the moment; empty for unknown values."""
+        return tuple(self._known_label(key, moment) for key in self.context_keys)
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
-        """Return the log lift of each circumstance, 0 for one that is not known."""
+        """Return the log lift of each circumstance, 0 for an unknown one."""
         lifts = np.zeros((len(self.factors), num_items), np.float32)
-        for place, key in enumerate(self.context_keys):
-            label = self._met(key, moment)
+        for index, key in enumerate(self.context_keys):
+            label = self._known_label(key, moment)
             if label:
                 now = self._under[key][label].at_newest(num_items)
                 usual = self._under_any[key].at_newest(num_items)
                 total = usual.sum()
                 if total > 0:
-                    lifts[place] = log_lift(now, usual * (now.sum() / total), self.prior, self._groups)
+                    lifts[index] = log_lift(now, usual * (now.sum() / total), self.prior, self._groups)
         return lifts if lifts.any() else None
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
@@ -92,29 +92,29 @@ class Circumstances(ContextWeight):
         for key in self.context_keys:
             under = self._under[key]
             saved[f"{key}/labels"] = np.array(list(under), np.str_)
-            for place, counts in enumerate((self._under_any[key], *under.values())):
-                saved |= {f"{key}/{place}/{name}": array for name, array in counts.state().items()}
+            for number, counts in enumerate((self._under_any[key], *under.values())):
+                saved |= {f"{key}/{number}/{name}": array for name, array in counts.state().items()}
         return saved
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up all counts; those of a key that was not kept then begin at nothing."""
+        """Continue from saved counts; a key without any starts at zero."""
         for key in self.context_keys:
             if f"{key}/labels" not in state:
                 continue
             labels = state[f"{key}/labels"].tolist()
             every = [DecayedCounts(self._half_life_ms) for _ in range(1 + len(labels))]
-            for place, counts in enumerate(every):
-                counts.restore({name: state[f"{key}/{place}/{name}"] for name in ("counts", "clock")})
+            for number, counts in enumerate(every):
+                counts.restore({name: state[f"{key}/{number}/{name}"] for name in ("counts", "clock")})
             self._under_any[key] = every[0]
             self._under[key] = dict(zip(labels, every[1:], strict=True))
 
-    def _met(self, key: str, moment: Moment) -> str:
-        """Return the label of a moment under one key; empty if it is not known, or nobody has met it."""
+    def _known_label(self, key: str, moment: Moment) -> str:
+        """Return the moment's label for one key; empty if there is none, or no interaction had it."""
         value = moment.circumstance(key)
         label = self.label(key, value) if value else ""
         return label if label in self._under[key] else ""
 
-    def _of_label(self, key: str, label: str) -> DecayedCounts | None:
+    def _counts_of(self, key: str, label: str) -> DecayedCounts | None:
         under = self._under[key]
         if label not in under:
             if len(under) >= self.max_values:
@@ -131,9 +131,9 @@ class Place(Circumstances):
     """An item's share of interactions at this place (region, store, country) over its share at any.
 
     Args:
-        half_life_days: How fast what was seen fades; None for never.
-        prior: How many interactions the prior belief in the lift of an item's kind weighs, above 0.
-        max_values: How many places are kept, those that came first.
+        half_life_days: Half-life of the counts, in days; None for no decay.
+        prior: Weight of the prior, which is the lift of the item's group, in interactions, above 0.
+        max_values: The most places; later ones are not counted.
     """
 
     def __init__(
@@ -145,14 +145,14 @@ class Place(Circumstances):
 class Weather(Circumstances):
     """An item's share of interactions in this weather over its share in any: by condition, and by temperature.
 
-    The condition is what the context says as ``weather``, in the producer's words; the temperature is what it says as
-    ``temperature``, a number of degrees Celsius, and counts by bands. One that is no number says nothing.
+    The condition is the context's ``weather``, in the producer's words. The temperature is its ``temperature``, in
+    degrees Celsius, counted by bands; a value that is not a number does not count.
 
     Args:
-        temperature_edges: Where one band ends and the next begins, ascending, in degrees Celsius.
-        half_life_days: How fast what was seen fades; None for never.
-        prior: How many interactions the prior belief in the lift of an item's kind weighs, above 0.
-        max_values: How many conditions are kept, those that came first.
+        temperature_edges: Edges of the bands, in degrees Celsius.
+        half_life_days: Half-life of the counts, in days; None for no decay.
+        prior: Weight of the prior, which is the lift of the item's group, in interactions, above 0.
+        max_values: The most conditions; later ones are not counted.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Weather(Circumstances):
         self._edges = sorted(temperature_edges)
 
     def label(self, key: str, value: str) -> str:
-        """Return the condition as it is, and the band of a temperature."""
+        """Return the condition itself, or the band of the temperature."""
         if key == "weather":
             return value
         try:
@@ -181,9 +181,9 @@ class Attribute(Circumstances):
 
     Args:
         names: Keys of the context map; each is a factor.
-        half_life_days: How fast what was seen fades; None for never.
-        prior: How many interactions the prior belief in the lift of an item's kind weighs, above 0.
-        max_values: How many values of a key are kept, those that came first.
+        half_life_days: Half-life of the counts, in days; None for no decay.
+        prior: Weight of the prior, which is the lift of the item's group, in interactions, above 0.
+        max_values: The most values of a key; later ones are not counted.
     """
 
     def __init__(

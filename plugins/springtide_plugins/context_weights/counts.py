@@ -1,4 +1,4 @@
-"""Counts that the stream keeps up to date: by item, by item and bin, and decayed."""
+"""Counts by item, and by item and bin, decayed over time and updated by each event."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ _MAX_SINGLE_DOUBLINGS = 60.0  # float32 holds 2^127.
 
 
 class DecayedCounts:
-    """For each row, the sum of its events' weights, each halved with every half-life that has passed since.
+    """For each row, the sum of its events' weights, each halved with every half-life that has passed since the event.
 
     Forward decay (Cormode et al. 2009): weights grow with event time from a fixed landmark, so an event costs O(1)
     and the order of arrival does not matter; the common factor is divided out when the counts are read.
@@ -28,7 +28,7 @@ class DecayedCounts:
 
     def __init__(self, half_life_ms: float) -> None:
         self.half_life_ms = half_life_ms
-        # Counts, the landmark and the newest event time: replaced as one, since another thread reads meanwhile.
+        # Counts, landmark and newest event time: replaced as one, since other threads read them.
         self._held: tuple[Floats, int, int] | None = None
 
     def add(
@@ -53,7 +53,7 @@ class DecayedCounts:
         return self._held[2] if self._held is not None else 0
 
     def at_newest(self, num_rows: int) -> Floats:
-        """Return float64 ``[num_rows]``, the counts decayed to the time of the newest event."""
+        """Return the counts decayed to the time of the newest event, float64 ``[num_rows]``."""
         decayed = np.zeros(num_rows)
         if (held := self._held) is not None:
             counts, landmark_ms, newest_ms = held
@@ -62,33 +62,33 @@ class DecayedCounts:
         return decayed
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what is needed to go on."""
+        """Return all that ``restore`` needs."""
         held = self._held
         counts, landmark_ms, newest_ms = held or (np.zeros(0), 0, 0)
         clock = np.array([landmark_ms, newest_ms, held is not None], np.int64)
         return {"counts": counts.copy(), "clock": clock}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what ``state`` gave."""
+        """Continue from what ``state`` returned."""
         landmark_ms, newest_ms, has_any = (int(value) for value in state["clock"])
         self._held = (np.array(state["counts"], np.float64), landmark_ms, newest_ms) if has_any else None
 
 
 class BinnedCounts:
-    """For each bin and row, the sum of the weights of the row's events that fell into the bin, decayed if wanted.
+    """For each bin and row, the sum of the weights of the row's events in the bin, decayed if wanted.
 
     Forward decay, as in ``DecayedCounts``: an event costs O(1), and the order of arrival does not matter.
 
     Args:
-        num_bins: How many bins, such as 24 for hours of the day.
+        num_bins: Number of bins, such as 24 for hours of the day.
         half_life_ms: Milliseconds, above 0; ``inf`` for plain counts.
     """
 
     def __init__(self, num_bins: int, half_life_ms: float = np.inf) -> None:
         self.num_bins = num_bins
         self.half_life_ms = half_life_ms
-        # Counts, bins first since one is read at a time; the landmark and the newest event time. Replaced as one, since
-        # another thread reads meanwhile.
+        # Counts, landmark and newest event time: replaced as one, since other threads read them. Bins come first, since
+        # one bin is read at a time.
         self._held: tuple[npt.NDArray[np.float32], int, int] = (np.zeros((num_bins, 0), np.float32), 0, 0)
 
     def add(
@@ -111,7 +111,7 @@ class BinnedCounts:
             landmark_ms = newest_ms
         capacity, wanted = counts.shape[1], int(rows.max()) + 1
         if wanted > capacity:
-            # A little more than is wanted, so that growth is rare: an item's row is long, and a million have to fit.
+            # A little more than is needed, so that growth is rare; no more, since a million items have to fit.
             grown_counts = np.zeros((self.num_bins, max(wanted, capacity + capacity // 16)), np.float32)
             grown_counts[:, :capacity] = counts
             counts = grown_counts
@@ -120,16 +120,16 @@ class BinnedCounts:
         np.add.at(counts.reshape(-1), bins * counts.shape[1] + rows, weights)
         self._held = counts, landmark_ms, newest_ms
 
-    def bin(self, place: int, num_rows: int) -> Floats:
-        """Return float64 ``[num_rows]``, counts of one bin at the time of the newest event."""
+    def bin(self, index: int, num_rows: int) -> Floats:
+        """Return the counts of one bin at the time of the newest event, float64 ``[num_rows]``."""
         counts, factor = self._at_newest()
         of_bin = np.zeros(num_rows)
         known = min(num_rows, counts.shape[1])
-        of_bin[:known] = factor * counts[place, :known]
+        of_bin[:known] = factor * counts[index, :known]
         return of_bin
 
     def smoothed(self, center: int, kernel: Floats, num_rows: int) -> Floats:
-        """Return float64 ``[num_rows]``: counts around a bin, weighted by a cyclic kernel ``[num_bins]``.
+        """Return the counts around a bin, weighted by a cyclic kernel ``[num_bins]``, float64 ``[num_rows]``.
 
         ``kernel[j]`` is the weight of the bin ``j`` steps after the center.
         """
@@ -141,7 +141,7 @@ class BinnedCounts:
         return smoothed
 
     def totals(self, num_rows: int) -> Floats:
-        """Return float64 ``[num_rows]``, counts over all bins."""
+        """Return the counts over all bins, float64 ``[num_rows]``."""
         counts, factor = self._at_newest()
         totals = np.zeros(num_rows)
         known = min(num_rows, counts.shape[1])
@@ -149,17 +149,17 @@ class BinnedCounts:
         return totals
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what is needed to go on."""
+        """Return all that ``restore`` needs."""
         counts, landmark_ms, newest_ms = self._held
         return {"counts": counts.copy(), "clock": np.array([landmark_ms, newest_ms], np.int64)}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what ``state`` gave."""
+        """Continue from what ``state`` returned."""
         landmark_ms, newest_ms = (int(value) for value in state["clock"])
         self._held = np.array(state["counts"], np.float32), landmark_ms, newest_ms
 
     def _at_newest(self) -> tuple[npt.NDArray[np.float32], float]:
-        """Return the counts, and what they are to be multiplied by."""
+        """Return the counts, and the factor that decays them to the time of the newest event."""
         counts, landmark_ms, newest_ms = self._held
         return counts, float(2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms))
 
@@ -173,7 +173,7 @@ def add_at(counts: Floats, rows: npt.NDArray[np.int32], weights: Floats) -> None
 
 
 def grown(column: Floats, num_rows: int) -> Floats:
-    """Return the column, with zeros behind it if it was too short; half as much again, so that growth is rare."""
+    """Return the column, made longer with zeros if it was too short; by half at least, so that growth is rare."""
     if num_rows <= len(column):
         return column
     longer = np.zeros(max(num_rows, len(column) * 3 // 2))
@@ -182,15 +182,15 @@ def grown(column: Floats, num_rows: int) -> Floats:
 
 
 def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floats) -> npt.NDArray[np.float32]:
-    """Return the logarithm of observed over expected, drawn to a prior mean where little was observed.
+    """Return the logarithm of observed over expected counts, shrunk to a prior mean where little was observed.
 
-    The posterior mean of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events.
+    It is the log of the posterior mean of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events.
 
     Args:
         observed: float64 ``[num_items]``.
-        expected: float64 ``[num_items]``, what would be as usual.
-        prior: Above 0.
-        mean: float64 ``[num_items]``, the lift that is believed in beforehand.
+        expected: float64 ``[num_items]``, counts to expect at the usual share.
+        prior: Weight of the prior, in events, above 0.
+        mean: float64 ``[num_items]``, prior mean of the lift.
     """
     logs: npt.NDArray[np.float32] = np.log((observed + prior * mean) / (expected + prior)).astype(np.float32)
     return logs
@@ -199,17 +199,17 @@ def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floa
 def log_lift(
     observed: Floats, expected: Floats, prior: float, groups: ItemGroups = NO_GROUPS
 ) -> npt.NDArray[np.float32]:
-    """Return the logarithm of observed over expected, drawn to that of an item's kind where little was observed.
+    """Return the logarithm of observed over expected counts, shrunk to that of the item's group.
 
-    As ``shrunk_log_lift``, and the mean of the prior is the lift of the item's group, which is shrunk in the same way
-    to that of the group above it, and so on up to 1: an item that was never seen has the lift of its product type, and
-    a rare type that of its category.
+    As ``shrunk_log_lift``, with the lift of the item's group as prior mean. The group's lift is shrunk in the same way
+    to that of the group above it, and so on up to 1. So an item without events has the lift of its product type, and a
+    rare type that of its category.
 
     Args:
         observed: float64 ``[num_items]``.
-        expected: float64 ``[num_items]``, what would be as usual.
-        prior: How many events the belief in the kind weighs, above 0.
-        groups: What the items belong to; an item beyond their length belongs to nothing.
+        expected: float64 ``[num_items]``, counts to expect at the usual share.
+        prior: Weight of the prior, in events, above 0.
+        groups: Groups of the items; an item beyond their length has none.
     """
     lift = np.ones(len(observed))
     is_any_shrunk = False
@@ -217,13 +217,13 @@ def log_lift(
         is_known = codes[: len(observed)] >= 0
         if not is_known.any():
             continue
-        # A slice where all have a group, since it is read faster than positions are.
+        # A slice if all items have a group: reading it is faster than indexing.
         known = slice(len(is_known)) if is_known.all() else np.flatnonzero(is_known)
-        of_known = codes[: len(observed)][known].astype(np.intp)  # What bincount works on: converted once.
+        of_known = codes[: len(observed)][known].astype(np.intp)  # The type that bincount works on: converted once.
         of_group, usual = (np.bincount(of_known, counts[known], size) for counts in (observed, expected))
         above: Floats | float = 1.0
         if is_any_shrunk:
-            # A group may lie in several of the groups above: it is drawn to their mean, as its members are spread.
+            # A group may lie in several groups above: its prior is their mean, weighted by its members.
             spread = expected[known] + prior / len(observed)
             above = np.bincount(of_known, spread * lift[known], size) / (np.bincount(of_known, spread, size) + 1e-300)
         lift[known] = ((of_group + prior * above) / (usual + prior))[of_known]

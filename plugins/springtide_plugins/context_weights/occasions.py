@@ -1,4 +1,4 @@
-"""Whether an item is wanted more in the days around an occasion, such as Christmas, Diwali or the cup final."""
+"""Demand for an item in the days around occasions, such as Christmas, Diwali or the cup final."""
 
 import datetime as dt
 import json
@@ -18,11 +18,13 @@ from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Mome
 from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, Floats, log_lift
 from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 
-_MAX_OCCASIONS = 16  # With 9 parts each, the widest days allowed: 580 bytes an item, so that a million stay in 1 GiB.
+_MAX_OCCASIONS = (
+    16  # With 9 parts each, at the most days allowed: 580 bytes an item, so a million items fit into 1 GiB.
+)
 _MAX_DAYS_BEFORE, _MAX_DAYS_AFTER = 31, 7
-_KNOWN_YEARS = range(2015, 2036)  # Which holidays a country has: those that come back in most of these years.
-_FIRST_YEAR, _LAST_YEAR = 1970, 2100  # A time outside is no event's: it is near no occasion.
-_NEIGHBOUR = 0.5  # How much the parts beside a part say of it, if they are as wide.
+_KNOWN_YEARS = range(2015, 2036)  # A country's holidays are those that occur in most of these years.
+_FIRST_YEAR, _LAST_YEAR = 1970, 2100  # No event is outside these years: such a time is near no occasion.
+_NEIGHBOUR = 0.5  # Weight of the neighbouring parts of a part, if they are as wide.
 _DATED = re.compile(r"(?P<name>[^=]*[^=\s])\s*=\s*(?P<year>\d{4}-)?(?P<day>\d{2}-\d{2})")
 
 DatesOfYear = Callable[[int], Sequence[tuple[str, dt.date]]]
@@ -31,23 +33,23 @@ DatesOfYear = Callable[[int], Sequence[tuple[str, dt.date]]]
 class Occasions(ContextWeight):
     """An item's share of interactions this many days before or after an occasion, over its share at any time.
 
-    Each occasion has a profile of its own, over parts of the time around it that get wider with their distance: the day
-    itself, the day before, two to three days before, four to seven, and so on. Parts borrow from those beside them, and
-    items from their kind (``counts.log_lift``). Near several occasions, the one counts that says most of the item.
+    Each occasion has a profile of its own. Its parts get wider with their distance from the occasion: the day itself,
+    the day before, two to three days before, four to seven, and so on. Parts borrow from their neighbours, and items
+    from their groups (``counts.log_lift``). Near several occasions, the strongest lift counts.
 
-    A country's holidays come from the package ``holidays``; 16 occasions are kept at most, those of ``dates`` first.
-    Days are those of the user's zone. Without a country and dates it is neutral.
+    A country's holidays come from the package ``holidays``. There are at most 16 occasions, those of ``dates`` first.
+    Days are days in the user's time zone. Without a country and dates, the weight is neutral.
 
     Args:
         country: ISO code of a country whose public holidays count, such as ``PT``.
         subdivision: Its state or province, for holidays of its own.
         dates: Further occasions: ``Black Friday=2024-11-29`` for one year, ``Valentine=02-14`` for every year. An
-            occasion that moves is given once for each year, under the same name.
-        days_before: How many days before an occasion it is felt, 0 to 31.
-        days_after: How many days after, 0 to 7.
-        time_zone: The zone of those who say nothing, or name one that there is not.
-        prior: How many interactions the prior belief in the profile of its kind weighs, above 0.
-        half_life_days: How fast what was seen fades; None for never.
+            occasion whose date moves is given once for each year, under the same name.
+        days_before: Days before an occasion that count, 0 to 31.
+        days_after: Days after it that count, 0 to 7.
+        time_zone: Time zone of users without one, or with an unknown one.
+        prior: Weight of the prior, which is the profile of the item's group, in interactions, above 0.
+        half_life_days: Half-life of the counts, in days; None for no decay.
     """
 
     factors = (Factor("near", needs_whole_history=True, words="wanted {lift} as much as usual around this occasion"),)
@@ -67,13 +69,13 @@ class Occasions(ContextWeight):
         self._clock = WallClock("occasions", time_zone)
         self.prior = prior
         self._groups = NO_GROUPS
-        own_names, own_dates = _own_dates(dates)
+        given_names, given_dates = _given_dates(dates)
         names, holidays_of = _country_holidays(country, subdivision)
-        self._names = [*own_names, *(name for name in names if name not in own_names)][:_MAX_OCCASIONS]
-        self._dates_of: tuple[DatesOfYear, ...] = (own_dates, holidays_of)
+        self._names = [*given_names, *(name for name in names if name not in given_names)][:_MAX_OCCASIONS]
+        self._dates_of: tuple[DatesOfYear, ...] = (given_dates, holidays_of)
         self._parts = _parts(days_before, days_after)
         self._num_cells = len(self._names) * len(self._parts)
-        # One bin for each part of each occasion, and behind them one for all interactions at any time.
+        # One bin for each part of each occasion, and a last one for all interactions.
         half_life_ms = np.inf if half_life_days is None else half_life_days * MS_PER_DAY
         self._profiles = BinnedCounts(self._num_cells + 1, half_life_ms)
         self._days_of_year: dict[int, list[tuple[int, int]]] = {}
@@ -81,15 +83,15 @@ class Occasions(ContextWeight):
 
     @property
     def names(self) -> Sequence[str]:
-        """The occasions that it knows."""
+        """The names of the occasions."""
         return tuple(self._names)
 
     def regroup(self, groups: ItemGroups) -> None:
-        """Take what items belong to."""
+        """Take the groups of items."""
         self._groups = groups
 
     def observe(self, observed: Observed) -> None:
-        """Count each interaction as one of any time, and into the parts around the occasions that it is near."""
+        """Count each interaction in the bin of any time, and in the parts of the occasions that it is near."""
         if len(observed) == 0 or not self._names:
             return
         any_time = np.full(len(observed), self._num_cells, np.int64)
@@ -97,13 +99,13 @@ class Occasions(ContextWeight):
         self._profiles.add(observed.item_rows, any_time, times, observed.weights)
         days, of_day = np.unique(self._clock.of_events(observed) // MS_PER_DAY, return_inverse=True)
         cells = [self._cells(int(day)) for day in days]
-        for place in range(max(len(of) for of in cells)):
-            cell = np.array([of[place] if place < len(of) else -1 for of in cells], np.int64)[of_day]  # [n]
+        for number in range(max(map(len, cells))):
+            cell = np.array([day[number] if number < len(day) else -1 for day in cells], np.int64)[of_day]  # [n]
             near = np.flatnonzero(cell >= 0)
             self._profiles.add(observed.item_rows[near], cell[near], times[near], observed.weights[near])
 
     def bucket(self, moment: Moment) -> Hashable:
-        """Return the occasions near the moment's day, each with the part of its time."""
+        """Return the parts of occasions that the moment's day lies in."""
         return self._cells(int(self._clock.of_moment(moment)[0] // MS_PER_DAY))
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
@@ -124,19 +126,19 @@ class Occasions(ContextWeight):
         return strongest[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all profiles, and what each is of."""
+        """Return all profiles with their labels."""
         labels = np.frombuffer(json.dumps(self._labels()).encode(), np.uint8)
         return {"labels": labels.copy(), **self._profiles.state()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up the profiles of the occasions that there still are; a new one starts with nothing."""
+        """Continue from the profiles of occasions that still exist; a new occasion starts at zero."""
         labels: list[str] = json.loads(state["labels"].tobytes())
-        place_of = {label: place for place, label in enumerate(labels)}
-        kept, places = state["counts"], [place_of.get(label, -1) for label in self._labels()]
-        counts = np.zeros((len(places), kept.shape[1]), np.float32)
-        for row, place in enumerate(places):
-            if place >= 0:
-                counts[row] = kept[place]
+        saved, saved_row_of = state["counts"], {label: row for row, label in enumerate(labels)}
+        saved_rows = [saved_row_of.get(label, -1) for label in self._labels()]
+        counts = np.zeros((len(saved_rows), saved.shape[1]), np.float32)
+        for row, saved_row in enumerate(saved_rows):
+            if saved_row >= 0:
+                counts[row] = saved[saved_row]
         self._profiles.restore({"counts": counts, "clock": state["clock"]})
 
     def _labels(self) -> list[str]:
@@ -144,7 +146,7 @@ class Occasions(ContextWeight):
         return [*of_parts, "any time"]
 
     def _kernel(self, cell: int) -> Floats:
-        """Return the weights of a part and those beside it, float64 ``[num_cells + 1]``; a wide one counts by day."""
+        """Return the weights of a part and its neighbours, float64 ``[num_cells + 1]``; a wider one counts for less."""
         part = cell % len(self._parts)
         kernel = np.zeros(self._num_cells + 1)
         kernel[0] = 1.0
@@ -156,40 +158,40 @@ class Occasions(ContextWeight):
         return kernel
 
     def _cells(self, day: int) -> tuple[int, ...]:
-        """Return the parts of occasions that a day lies in, as bins; days since the Unix epoch."""
+        """Return the bins of the parts of occasions that a day lies in; ``day`` is in days since the Unix epoch."""
         cells = self._cells_of_day.get(day)
         if cells is None:
-            nearest: dict[int, int] = {}  # Of an occasion that lasts for days, that of the nearest one.
+            nearest: dict[int, int] = {}  # An occasion of several days counts by its nearest day.
             year = 1970 + int(np.datetime64(day, "D").astype("datetime64[Y]").astype(np.int64))
             for date, name in (entry for near in (year - 1, year, year + 1) for entry in self._days_of(near)):
                 if self._parts[0][0] <= day - date <= self._parts[-1][1]:
                     offset = day - date
                     nearest[name] = min(offset, nearest.get(name, offset), key=lambda days: (abs(days), days))
             cells = tuple(sorted(name * len(self._parts) + self._part(offset) for name, offset in nearest.items()))
-            if _FIRST_YEAR <= year <= _LAST_YEAR:  # So that what is kept is bounded.
+            if _FIRST_YEAR <= year <= _LAST_YEAR:  # So that the cache is bounded.
                 self._cells_of_day[day] = cells
         return cells
 
     def _part(self, offset: int) -> int:
-        return next(place for place, (_, last) in enumerate(self._parts) if offset <= last)
+        return next(part for part, (_, last) in enumerate(self._parts) if offset <= last)
 
     def _days_of(self, year: int) -> list[tuple[int, int]]:
-        """Return (days since the Unix epoch, place of the name) of the occasions of a year."""
+        """Return (days since the Unix epoch, index of the name) of the occasions in a year."""
         if not _FIRST_YEAR <= year <= _LAST_YEAR:
             return []
         if year not in self._days_of_year:
-            place_of = {name: place for place, name in enumerate(self._names)}
+            index_of = {name: index for index, name in enumerate(self._names)}
             self._days_of_year[year] = [
-                (int(np.datetime64(date, "D").astype(np.int64)), place_of[name])
+                (int(np.datetime64(date, "D").astype(np.int64)), index_of[name])
                 for dates_of in self._dates_of
                 for name, date in dates_of(year)
-                if name in place_of
+                if name in index_of
             ]
         return self._days_of_year[year]
 
 
 def _parts(days_before: int, days_after: int) -> list[tuple[int, int]]:
-    """Return the parts of the time around an occasion: first and last day of each, counted from it."""
+    """Return the first and last day of each part, counted from the occasion."""
     before = [(-last, -first) for first, last in _doubling(days_before)]
     return [*reversed(before), (0, 0), *_doubling(days_after)]
 
@@ -200,7 +202,7 @@ def _doubling(num_days: int) -> list[tuple[int, int]]:
     return [(start, min(2 * start - 1, num_days)) for start in starts]
 
 
-def _own_dates(dates: Sequence[str]) -> tuple[list[str], DatesOfYear]:
+def _given_dates(dates: Sequence[str]) -> tuple[list[str], DatesOfYear]:
     """Read ``name=YYYY-MM-DD`` and ``name=MM-DD``; return the names, and the dates of a year."""
     once: list[tuple[str, dt.date]] = []
     every_year: list[tuple[str, dt.date]] = []
@@ -231,7 +233,7 @@ def _own_dates(dates: Sequence[str]) -> tuple[list[str], DatesOfYear]:
 
 
 def _country_holidays(country: str | None, subdivision: str | None) -> tuple[list[str], DatesOfYear]:
-    """Return the holidays that a country has in most years, the steadiest first, and the dates of a year."""
+    """Return the holidays that a country has in most years, the most frequent first, and the dates of a year."""
     if country is None:
         if subdivision is not None:
             raise SettingsError(f"context weight 'occasions': wanted the country of subdivision {subdivision!r}")
@@ -250,7 +252,7 @@ def _country_holidays(country: str | None, subdivision: str | None) -> tuple[lis
         )
 
     def of_year(year: int) -> list[tuple[str, dt.date]]:
-        # The language is named, since it would be that of the process; a country without English has its own.
+        # Without a language, it would be that of the process; a country without English names keeps its own.
         dates = holidays.country_holidays(country, subdivision, year, observed=False, language="en_US")
         return [(name.removesuffix(" (estimated)"), date) for date in sorted(dates) for name in dates.get_list(date)]
 

@@ -1,4 +1,4 @@
-"""Which pairs of user and item came before: a set that the stream fills, and whose memory is bounded."""
+"""A set of pairs of user and item that occurred before, of bounded size."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,14 +15,13 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth
 
 
 class SeenPairs:
-    """Tells for each pair whether it came before, and remembers it.
+    """Says for each pair whether it occurred before, and remembers it.
 
-    Pairs are kept in two generations. When the younger one is full it becomes the older one, and what that held is
-    forgotten, so that a pair is remembered while nearly ``max_pairs`` others come, and memory does not grow. Each takes
-    16 to 32 bytes.
+    There are two generations of pairs. When the younger one is full, it replaces the older one, whose pairs are
+    forgotten. So a pair is remembered until about ``max_pairs`` other pairs have come. A pair takes 16 to 32 bytes.
 
     Args:
-        max_pairs: Pairs of a generation.
+        max_pairs: Number of pairs in a generation.
     """
 
     def __init__(self, max_pairs: int) -> None:
@@ -32,27 +31,27 @@ class SeenPairs:
         self._old: Uint64s = np.zeros(_FIRST_SLOTS, np.uint64)
 
     def add(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        """Return bool ``[n]``: whether each pair came before it, here or earlier; and remember them all."""
+        """Return whether each pair occurred before, in this call or earlier, bool ``[n]``, and remember all pairs."""
         keys = (user_rows.astype(np.uint64) << _SHIFT) + item_rows.astype(np.uint64) + np.uint64(1)
-        came = np.zeros(len(keys), np.bool_)
+        occurred = np.zeros(len(keys), np.bool_)
         done = 0
         while done < len(keys):
             if 2 * self._num_young >= len(self._young):
                 self._young = _grown(self._young)
             room = min(len(self._young) // 2, self._max_pairs) - self._num_young
             stop = min(len(keys), done + max(room, 1))
-            self._num_young += _add(self._young, self._old, keys[done:stop], came[done:stop])
+            self._num_young += _add(self._young, self._old, keys[done:stop], occurred[done:stop])
             done = stop
             if self._num_young >= self._max_pairs:
                 self._old, self._young, self._num_young = self._young, np.zeros(_FIRST_SLOTS, np.uint64), 0
-        return came
+        return occurred
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what is needed to go on: the pairs of both generations."""
+        """Return the pairs of both generations."""
         return {name: table[table != _EMPTY] for name, table in (("young", self._young), ("old", self._old))}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what ``state`` gave."""
+        """Continue from what ``state`` returned."""
         young, old = (np.asarray(state[name], np.uint64) for name in ("young", "old"))
         self._young, self._old = _table_of(young), _table_of(old)
         self._num_young = len(young)
@@ -76,12 +75,12 @@ def _grown(table: Uint64s) -> Uint64s:
 
 @njit(cache=True, nogil=True)
 def _slot(table: npt.NDArray[np.uint64], key: np.uint64) -> int:
-    """Return where a key is, or the empty slot where it belongs; tables are never full."""
+    """Return the slot of a key, or the empty slot where it belongs; tables are never full."""
     mask = np.uint64(len(table) - 1)  # Their lengths are powers of two.
-    place = ((key * _MULTIPLIER) >> _SHIFT) & mask
-    while table[place] != _EMPTY and table[place] != key:
-        place = (place + np.uint64(1)) & mask
-    return int(place)
+    slot = ((key * _MULTIPLIER) >> _SHIFT) & mask
+    while table[slot] != _EMPTY and table[slot] != key:
+        slot = (slot + np.uint64(1)) & mask
+    return int(slot)
 
 
 @njit(cache=True, nogil=True)
@@ -89,16 +88,16 @@ def _add(
     young: npt.NDArray[np.uint64],
     old: npt.NDArray[np.uint64],
     keys: npt.NDArray[np.uint64],
-    came: npt.NDArray[np.bool_],
+    occurred: npt.NDArray[np.bool_],
 ) -> int:
-    """Put keys into the young table, and mark those that were in either; return how many were not in the young one."""
+    """Add keys to the young table and mark those that either table had; return how many the young one did not have."""
     num_added = 0
     for number in range(len(keys)):
         slot = _slot(young, keys[number])
         if young[slot] == keys[number]:
-            came[number] = True
+            occurred[number] = True
         else:
-            came[number] = len(old) > 1 and old[_slot(old, keys[number])] == keys[number]
+            occurred[number] = len(old) > 1 and old[_slot(old, keys[number])] == keys[number]
             young[slot] = keys[number]
             num_added += 1
     return num_added

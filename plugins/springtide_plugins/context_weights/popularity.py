@@ -1,4 +1,4 @@
-"""How common an item is at all, against an item drawn at random."""
+"""Popularity of an item, whatever the moment."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -12,20 +12,20 @@ from springtide_plugins.context_weights.counts import add_at, grown
 
 
 class Popularity(ContextWeight):
-    """How common an item is, whatever the moment.
+    """How popular an item is, compared with the average item.
 
-    The lift is the item's smoothed share of all interactions times the number of items. Its exponent tells how much
-    of popularity the cosine does not know already.
+    The lift is the item's smoothed share of all interactions times the number of items. The exponent says how much of
+    the popularity is not in the cosine already.
 
     Args:
-        prior: Interactions that every item is given beforehand, above 0.
+        prior: Interactions added to the count of every item, above 0.
     """
 
     factors = (Factor("share", words="chosen {lift} as often as the average item", fallback_exponent=1.0),)
 
     def __init__(self, prior: PositiveFloat = 1.0) -> None:
         self.prior = prior
-        self._counts = np.zeros(0)  # Replaced when it grows: another thread reads meanwhile.
+        self._counts = np.zeros(0)  # Replaced when it grows, since other threads read it.
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction once, by its weight."""
@@ -51,5 +51,5 @@ class Popularity(ContextWeight):
         return {"counts": self._counts.copy()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up the counts."""
+        """Continue from saved counts."""
         self._counts = np.array(state["counts"], np.float64)

@@ -1,4 +1,4 @@
-"""Whether an item is one that people come back to."""
+"""How often people buy or use an item again."""
 
 from collections.abc import Hashable, Mapping
 from typing import Annotated, Any
@@ -13,18 +13,18 @@ from springtide_plugins.context_weights.pairs import SeenPairs
 
 
 class Reorder(ContextWeight):
-    """The share of an item's interactions that are by people who had it before, over that share among all items.
+    """The share of an item's interactions that are repeats by the same user, over that share among all items.
 
-    Milk is bought again, a cake tin is not: of a user's own items the one is likelier, of items new to the user rather
-    the other. So the factor is signed, and the exponents of new items and of own ones say which holds. An item that was
-    seldom seen borrows from its kind (``counts.log_lift``).
+    Milk is bought again, a cake tin is not: among seen items milk is likelier, among unseen items rather the cake tin.
+    So the factor is signed, and has exponents of its own for seen and for unseen items. An item with few interactions
+    borrows from its group (``counts.log_lift``).
 
-    Each interaction counts alike and for ever, so that it does not matter which of two came first. Which pairs came
-    before is kept for nearly ``max_pairs`` of them (``pairs.SeenPairs``): what comes again after longer counts as new.
+    Counts do not decay, so the order of two events does not matter. About ``max_pairs`` pairs of user and item are
+    remembered (``pairs.SeenPairs``); a repeat after more pairs than that counts as a first time.
 
     Args:
-        prior: How many interactions the prior belief in the share of an item's kind weighs, above 0.
-        max_pairs: How many pairs of user and item are remembered.
+        prior: Weight of the prior, which is the share of the item's group, in interactions, above 0.
+        max_pairs: Number of pairs of user and item to remember.
     """
 
     factors = (Factor("rate", is_signed=True, words="had again {lift} as often as the usual item"),)
@@ -37,17 +37,17 @@ class Reorder(ContextWeight):
         self.prior = prior
         self._groups = NO_GROUPS
         self._pairs = SeenPairs(max_pairs)
-        self._counts = BinnedCounts(2)  # Of interactions that came for the first time, and of those that came again.
+        self._counts = BinnedCounts(2)  # First times, and repeats.
 
     def regroup(self, groups: ItemGroups) -> None:
-        """Take what items belong to."""
+        """Take the groups of items."""
         self._groups = groups
 
     def observe(self, observed: Observed) -> None:
-        """Count each interaction, and again if its user had the item before."""
-        is_again = self._pairs.add(observed.user_rows, observed.item_rows)
+        """Count each interaction as a first time or a repeat."""
+        is_repeat = self._pairs.add(observed.user_rows, observed.item_rows)
         one = np.ones(len(observed), np.float32)
-        self._counts.add(observed.item_rows, is_again.astype(np.int64), observed.timestamps_ms, one)
+        self._counts.add(observed.item_rows, is_repeat.astype(np.int64), observed.timestamps_ms, one)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the same for every moment."""
@@ -55,16 +55,16 @@ class Reorder(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of each item's share over the share among all items."""
-        again, counts = self._counts.bin(1, num_items), self._counts.totals(num_items)
-        if not again.any():
+        repeats, counts = self._counts.bin(1, num_items), self._counts.totals(num_items)
+        if not repeats.any():
             return None
-        return log_lift(again, counts * (again.sum() / counts.sum()), self.prior, self._groups)[None, :]
+        return log_lift(repeats, counts * (repeats.sum() / counts.sum()), self.prior, self._groups)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts and the pairs."""
         return {**self._counts.state(), **self._pairs.state()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up the counts and the pairs."""
+        """Continue from saved counts and pairs."""
         self._counts.restore(state)
         self._pairs.restore(state)

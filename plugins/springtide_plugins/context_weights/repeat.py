@@ -1,4 +1,4 @@
-"""What a user's own history with an item says about having it again."""
+"""The user's habit with an item: how often and how lately they had it, and whether it is due."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,19 +8,19 @@ from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment
 from springtide_plugins.context_weights.counts import HalfLives
 
-_DECAYED_FLOOR = 0.05  # A single event 4.3 half-lives ago: what is fainter counts as gone.
+_DECAYED_FLOOR = 0.05  # A single event 4.3 half-lives ago; fainter counts are as good as 0.
 _FALLBACK_EXPONENTS = {30.0: 0.5}  # By half-life in days, before any model has learned exponents.
-_SHORTEST_DAYS = 1e-3  # A minute and a half: the logarithm of no time at all is not finite.
+_SHORTEST_DAYS = 1e-3  # A minute and a half; the logarithm of 0 is not finite.
 
 
 class Repeat(ContextWeight):
-    """A user's own habit with an item: whether, how often and how lately they had it.
+    """A user's habit with an item: whether, how often and how lately they had it.
 
     All factors are signed: groceries are bought again, films are not watched again, and the learned exponents say
-    which. It keeps nothing of its own, since the user's edges are in the graph.
+    which. The weight has no state, since the user's edges are in the graph.
 
     Args:
-        half_lives_days: One factor of decayed counts for each; above 0.
+        half_lives_days: Half-lives of the decayed counts, in days, above 0; each is a factor.
     """
 
     def __init__(self, half_lives_days: HalfLives = (30.0, 90.0)) -> None:
@@ -54,16 +54,16 @@ class Repeat(ContextWeight):
 
 
 class Cycle(ContextWeight):
-    """Whether an item is due: the time since the user last had it against the gap that is usual for them.
+    """Whether an item is due: the time since the user last had it, compared with their usual gap.
 
-    The factor is a bump over the ratio of the two, 1 where they are the same, near 0 right after and long after. The
-    usual gap is the mean of the user's own gaps with the item, counted between days on which they had it; few gaps are
-    drawn to the mean over all of the user's items, and that to ``usual_gap_days``. It keeps nothing of its own, since
-    the user's edges are in the graph.
+    The factor is a bump over the ratio of the two: 1 where they are equal, near 0 right after and long after. The usual
+    gap is the mean of the user's gaps between days with the item. If there are few gaps, it is shrunk to the mean over
+    all items of the user, and that to ``usual_gap_days``. The weight has no state, since the user's edges are in the
+    graph.
 
     Args:
-        usual_gap_days: The gap of those of whom nothing is known, in days, above 0.
-        prior: How many gaps the belief in what is usual weighs, above 0.
+        usual_gap_days: Prior mean of the gap, in days, above 0.
+        prior: Weight of the prior, in gaps, above 0.
         width: Standard deviation of the bump, in units of the logarithm of the ratio, above 0.
     """
 
@@ -77,7 +77,7 @@ class Cycle(ContextWeight):
         self.width = width
 
     def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32] | None:
-        """Return for each item of the user how near it is to being due."""
+        """Return how near each of the user's items is to being due, 0 to 1."""
         if len(history.item_rows) == 0:
             return None
         items, inverse = history.distinct()

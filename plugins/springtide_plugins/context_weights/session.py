@@ -1,4 +1,4 @@
-"""Whether the user had an item within the last minutes."""
+"""Items that the user touched within the last minutes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ _MS_PER_MINUTE = 60_000
 class Session(ContextWeight):
     """What the user touched within the last minutes: whether they did, and how strongly.
 
-    Both factors are signed: what was just bought is not bought again, what was just looked at is; edge weights tell the
-    two apart. It keeps nothing of its own, since the user's edges are in the graph.
+    Both factors are signed: an item just bought is not bought again, an item just looked at is; edge weights tell the
+    two apart. The weight has no state, since the user's edges are in the graph.
 
     Args:
         window_minutes: How long an interaction belongs to the session, in minutes, above 0.
@@ -25,8 +25,8 @@ class Session(ContextWeight):
         self._window_ms = window_minutes * _MS_PER_MINUTE
 
     def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32] | None:
-        """Return 1 and the log of 1 plus the summed weights for items of the session, 0 for the user's others."""
-        # Newest first: the session is the beginning. What lies after the moment counts as of now.
+        """Return 1, and the log of 1 plus the summed weights, for items of the session; 0 for other items."""
+        # Histories are newest first, so the session is the beginning. Events after the moment count as now.
         num_recent = int(np.searchsorted(-history.timestamps_ms, self._window_ms - moment.timestamp_ms, side="left"))
         if num_recent == 0:
             return None

@@ -1,4 +1,4 @@
-"""Whether an item is wanted more these days than it usually is."""
+"""Recent demand for an item, compared with its usual demand."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -17,18 +17,18 @@ _FALLBACK_EXPONENTS = {1.0: 0.5, 28.0: 0.5}  # By half-life in days, before any 
 class Trend(ContextWeight):
     """An item's recent share of interactions over its usual share.
 
-    Recent is exponentially decayed, once for each half-life; usual is everything that was seen. The trend is that of
-    the newest event. What a half-life adds to the logarithm of the lift halves with every half-life that a request's
-    moment is away from it, on either side: what is in demand in December says little about July.
+    Recent counts decay exponentially, once for each half-life; usual counts do not decay. The trend is that at the
+    newest event. What a half-life adds to the log lift halves with every half-life between the newest event and the
+    request's moment, in either direction: demand in December says little about July.
 
-    A day says most of what sells by the hundred and nothing of what sells once a month. So the trend of each half-life
-    is drawn to that of the next longer one, the more the less was seen of the item in its time
-    (``counts.shrunk_log_lift``), and the longest to that of the item's kind (``counts.log_lift``): a new product of a
+    A day says a lot about items that sell by the hundred, and nothing about items that sell once a month. So the trend
+    of each half-life is shrunk to that of the next longer one where few interactions were recent
+    (``counts.shrunk_log_lift``), and the longest to that of the item's group (``counts.log_lift``): a new product of a
     rising type rises.
 
     Args:
-        half_lives_days: One factor for each; above 0.
-        prior: How many interactions the belief in the next longer trend, or in that of the kind, weighs; above 0.
+        half_lives_days: Half-lives, in days, above 0; each is a factor.
+        prior: Weight of the prior, which is the next longer trend or that of the group, in interactions, above 0.
     """
 
     def __init__(self, half_lives_days: HalfLives = (1.0, 7.0, 28.0), prior: PositiveFloat = 2.0) -> None:
@@ -47,7 +47,7 @@ class Trend(ContextWeight):
         self._groups = NO_GROUPS
 
     def regroup(self, groups: ItemGroups) -> None:
-        """Take what items belong to."""
+        """Take the groups of items."""
         self._groups = groups
 
     def observe(self, observed: Observed) -> None:
@@ -66,9 +66,11 @@ class Trend(ContextWeight):
         if total == 0:
             return None
         lifts: dict[int, npt.NDArray[np.float32]] = {}
-        of_newest = faded = np.zeros(num_items, np.float32)  # Of the next longer half-life: then, and at the moment.
-        for place in sorted(range(len(self._recent)), key=lambda place: -self._recent[place].half_life_ms):
-            counts = self._recent[place]
+        of_newest = faded = np.zeros(
+            num_items, np.float32
+        )  # Of the next longer half-life: at the newest event, and at the moment.
+        for index in sorted(range(len(self._recent)), key=lambda index: -self._recent[index].half_life_ms):
+            counts = self._recent[index]
             recent = counts.at_newest(num_items)
             expected = usual * (recent.sum() / total)
             if lifts:
@@ -76,9 +78,9 @@ class Trend(ContextWeight):
             else:
                 log_lifts = log_lift(recent, expected, self.prior, self._groups)
             nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - counts.newest_ms) / counts.half_life_ms))
-            lifts[place] = faded = faded + nearness * (log_lifts - of_newest)
+            lifts[index] = faded = faded + nearness * (log_lifts - of_newest)
             of_newest = log_lifts
-        return np.stack([lifts[place] for place in range(len(lifts))])
+        return np.stack([lifts[index] for index in range(len(lifts))])
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all counts."""
@@ -88,7 +90,7 @@ class Trend(ContextWeight):
         return {f"{name}/{key}": array for name, counts in columns.items() for key, array in counts.state().items()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up all counts."""
+        """Continue from saved counts."""
         self._usual.restore({key: state[f"usual/{key}"] for key in ("counts", "clock")})
         for factor, counts in zip(self.factors, self._recent, strict=True):
             counts.restore({key: state[f"{factor.name}/{key}"] for key in ("counts", "clock")})

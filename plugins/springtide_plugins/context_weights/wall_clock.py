@@ -1,4 +1,4 @@
-"""The clock on the user's wall."""
+"""Local times of users."""
 
 import functools
 import zoneinfo
@@ -11,18 +11,18 @@ from springtide.errors import SettingsError
 from springtide.plugins.contracts import Moment, Observed
 
 TIME_ZONE = "time_zone"
-"""The circumstance that tells a user's zone: in the context of an event or a request, or an attribute of the user."""
+"""The circumstance with a user's time zone: in the context of an event or a request, or an attribute of the user."""
 
 
 class WallClock:
-    """Tells local times, by the zone of each event and request.
+    """Converts times to local times, by the time zone of each event and request.
 
     Args:
-        weight: The context weight that looks at it, for messages.
-        time_zone: The zone of those who say nothing, or name one that there is not; an IANA name.
+        weight: Name of the context weight, for error messages.
+        time_zone: Time zone of users without one, or with an unknown one; an IANA name.
 
     Raises:
-        SettingsError: If there is no such zone.
+        SettingsError: If there is no such time zone.
     """
 
     def __init__(self, weight: str, time_zone: str) -> None:
@@ -49,7 +49,7 @@ class WallClock:
         return local_ms
 
     def _zone_of(self, name: str) -> zoneinfo.ZoneInfo:
-        """Return a zone by name; the default one if it is empty, or not a zone."""
+        """Return a time zone by name; the default one if the name is empty or unknown."""
         return (_zone(name) or self._default) if name else self._default
 
 
@@ -57,14 +57,14 @@ class WallClock:
 def _zone(name: str) -> zoneinfo.ZoneInfo | None:
     try:
         return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # A name may be anything, a path among it.
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # A name may be anything, even a path.
         return None
 
 
 def _offsets_ms(timestamps_ms: npt.NDArray[np.int64], zone: zoneinfo.ZoneInfo) -> npt.NDArray[np.int64]:
     if zone.key == "UTC":
         return np.zeros_like(timestamps_ms)
-    # Zones change their offset on quarters of an hour at the finest: one look-up for each that occurs.
+    # Offsets change only at full quarters of an hour: one look-up for each quarter that occurs.
     quarters, positions = np.unique(timestamps_ms // (MS_PER_HOUR // 4), return_inverse=True)
     epoch = np.datetime64(0, "s").item().replace(tzinfo=zoneinfo.ZoneInfo("UTC"))
     offsets = [
