@@ -26,14 +26,17 @@ UNTIL_STDIN_CLOSES = "--until-stdin-closes"
 def exit_on_signals() -> None:
     """End the process at once, with exit code 0, when a stop signal comes; for the main thread.
 
-    For the time before there is anything to clean up, such as slow imports, and for the time after the clean-up.
+    For the time before there is anything to clean up, such as slow imports.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, _exit_now)
 
 
 def ignore_signals() -> None:
-    """Ignore stop signals from now on, so that a second Ctrl-C does not break off the clean-up; for the main thread."""
+    """Ignore stop signals from now on, so that a second Ctrl-C does not break off the clean-up; for the main thread.
+
+    It holds to the end of the process. Other handlers do not: Python removes them before it unloads the modules.
+    """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -42,16 +45,16 @@ def ignore_signals() -> None:
 def ends_on_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt in the block when a stop signal comes, and end the block there without an error.
 
-    The block may catch the KeyboardInterrupt, to clean up or to say so. For the main thread.
+    The process is to end after the block: signals are ignored from there on. For the main thread.
     """
-    former = {number: signal.signal(number, _interrupt) for number in STOP_SIGNALS}
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        ignore_signals()
 
 
 def end_with_parent() -> None:

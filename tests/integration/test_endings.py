@@ -84,7 +84,7 @@ UP: dict[str, tuple[tuple[str, ...], Callable[[Command], bool]]] = {
 
 
 @pytest.mark.parametrize("name", UP)
-def test_running_command_ends_in_order_on_a_stop_signal(
+def test_running_command_ends_in_order_on_a_stop_signal_and_on_a_second_one(
     name: str, start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings]
 ) -> None:
     arguments, is_up = UP[name]
@@ -93,6 +93,8 @@ def test_running_command_ends_in_order_on_a_stop_signal(
     for number, command in zip(numbers, commands, strict=True):
         command.until(lambda command=command: is_up(command))  # type: ignore[misc]
         command.process.send_signal(number)
+        time.sleep(0.2)
+        command.process.send_signal(number)  # The impatient press Ctrl-C twice.
 
     for command in commands:
         assert_ended_in_order(command)

@@ -1,4 +1,4 @@
-"""The main job on real input: a year of purchases through Kafka, a model trained on it, answers with product names."""
+"""The demo: a year of real purchases through Kafka, a model trained on them, recommendations with product names."""
 
 import contextlib
 import statistics
@@ -39,21 +39,21 @@ _TRAINING_BUDGET_S = 900.0
 HOUSEHOLD = "718"
 JULY = datetime(2017, 7, 12, 17, tzinfo=UTC)
 BEFORE_CHRISTMAS = datetime(2017, 12, 20, 17, tzinfo=UTC)
-NEW_YEAR = datetime(2018, 1, 1, 17, tzinfo=UTC)  # When the stream ends: the moment of the new household.
+NEW_YEAR = datetime(2018, 1, 1, 17, tzinfo=UTC)  # The end of the stream: the time of the new household.
 NEW_HOUSEHOLD = "a-new-household"
-NEW_HOUSEHOLD_BUYS = "CAT FOOD"  # The most bought product of this category.
+NEW_HOUSEHOLD_BUYS = "CAT FOOD"  # A category, of which the most popular product is bought.
 NUM_SHOWN = 8
-NUM_PLACES = 1_000  # The most that one answer may hold.
+MAX_COUNT = 1_000  # The most items that one answer can have.
 NUM_LATENCIES = 9
 
 
 class DemoError(SpringtideError):
-    """Raised when a step of the demo fails, or does not come to its end in time."""
+    """Raised when a step of the demo fails, or takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What is up while the demo runs, and how to look after it."""
+    """The processes and connections of a running demo."""
 
     console: Console
     settings: Settings
@@ -63,30 +63,30 @@ class Running:
     environment: dict[str, str]
     folder: Path
 
-    def look_after(self) -> None:
+    def check(self) -> None:
         """Raise an error if the broker or a child has died."""
         self.broker.check()
         self.supervisor.check()
 
     def until(self, is_done: Callable[[], bool], budget_s: float, what: str) -> None:
-        """Wait, looking after everything meanwhile.
+        """Wait until something is done, and check broker and children meanwhile.
 
         Raises:
             DemoError: If it takes longer than the budget.
         """
         give_up_at_s = time.monotonic() + budget_s
         while not is_done():
-            self.look_after()
+            self.check()
             if time.monotonic() > give_up_at_s:
-                raise DemoError(f"{what} did not come to its end within {budget_s:g} s")
+                raise DemoError(f"{what} took longer than {budget_s:g} s")
             time.sleep(_POLL_S)
 
 
 def run_demo(*, keep: bool) -> None:
-    """Run the demo; broker, server and trainer run in processes of their own, and end with it.
+    """Run the demo; broker, server and trainer run in their own processes, and end with it.
 
     Args:
-        keep: Whether they stay up at the end, until Ctrl-C.
+        keep: Whether they keep running at the end, until Ctrl-C.
 
     Raises:
         SpringtideError: If a step fails.
@@ -112,7 +112,7 @@ def run_demo(*, keep: bool) -> None:
 
 @contextlib.contextmanager
 def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
-    """Fetch the data and start broker and server; at the end, stop them and remove what they wrote."""
+    """Fetch the data, and start broker and server; at the end, stop them and delete what they wrote."""
     with contextlib.ExitStack() as stack:
         try:
             with progress(console) as bars:
@@ -140,14 +140,14 @@ def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
                 bars.advance(task)
             try:
                 yield running, dataset
-            except ServerCallError as error:  # Its log lies in a folder that is about to go.
+            except ServerCallError as error:  # With the server's log, which is about to be deleted.
                 raise DemoError(f"{error}{server.last_lines()}") from error
         finally:
             ignore_signals()  # A second Ctrl-C must not break off the clean-up.
 
 
 def _publish_and_ingest(running: Running, dataset: Dataset) -> None:
-    """Publish everything in time order, and watch it come into the graph."""
+    """Publish everything in time order, and wait until it is in the graph."""
     num_purchases = len(dataset.interactions)
     with progress(running.console) as bars, EventPublisher(running.settings) as publisher:
         attributes = bars.add_task("Publish attributes", total=len(dataset.upserts), note="products and households")
@@ -163,7 +163,7 @@ def _publish_and_ingest(running: Running, dataset: Dataset) -> None:
             def show(num_more: int) -> None:
                 bars.advance(task, num_more)
                 is_ingested()
-                running.look_after()
+                running.check()
 
             return show
 
@@ -173,13 +173,13 @@ def _publish_and_ingest(running: Running, dataset: Dataset) -> None:
 
 
 def _train(running: Running) -> None:
-    """Have a model trained and published, and wait until the server serves it."""
+    """Request a training, and wait until the server uses the new model."""
     started = running.client.start_training(admin_pb2.TRAINING_MODE_RETRAIN)
     trainer = Child("trainer", ["train", "--schedule"], running.environment, running.folder / "trainer.log")
     running.supervisor.add(trainer)
     with progress(running.console) as bars:
         stages = StageBars(bars, "Train")
-        stages.show("start", note="the trainer is a process of its own")
+        stages.show("start", note="the trainer runs in its own process")
 
         def is_served() -> bool:
             status = running.client.status()
@@ -200,7 +200,7 @@ def _train(running: Running) -> None:
 
 
 def _show_seasons(running: Running, dataset: Dataset) -> None:
-    """Show the same household's answers at two times of the year."""
+    """Show recommendations for the same household at two times of the year."""
     for moment, when in ((JULY, "in July"), (BEFORE_CHRISTMAS, "in the week before Christmas")):
         request = recommender_pb2.RecommendRequest(user=HOUSEHOLD, count=NUM_SHOWN, exclude_seen=["purchase"])
         request.context.event_time.FromDatetime(moment)
@@ -208,22 +208,22 @@ def _show_seasons(running: Running, dataset: Dataset) -> None:
 
 
 def _show_new_household(running: Running, dataset: Dataset, publisher: EventPublisher) -> None:
-    """Show what a household is recommended before and after its first purchase."""
+    """Show the recommendations for a new household before and after its first purchase."""
     item_id = _most_bought(dataset, NEW_HOUSEHOLD_BUYS)
     request = recommender_pb2.RecommendRequest(user=NEW_HOUSEHOLD, count=NUM_SHOWN)
     request.context.event_time.FromDatetime(NEW_YEAR)
     _show(running, dataset, request, "A brand-new household: nothing is known of it")
-    request.count = NUM_PLACES
-    former = [item.item for item in running.client.recommend(request).items]
+    request.count = MAX_COUNT
+    former_ranking = [item.item for item in running.client.recommend(request).items]
     request.count = NUM_SHOWN
     partition, offset = publisher.publish(_purchase(NEW_HOUSEHOLD, item_id))
     request.min_position.next_offsets[partition] = offset + 1
     heading = f"The same household after one purchase, {dataset.titles[item_id]}; and the place each item had before"
-    _show(running, dataset, request, heading, former)
+    _show(running, dataset, request, heading, former_ranking)
 
 
 def _show_latency(running: Running, dataset: Dataset, publisher: EventPublisher) -> None:
-    """Measure how long it takes from publishing a purchase to an answer that reflects it."""
+    """Measure the time from publishing a purchase to an answer that reflects it."""
     item_id = _most_bought(dataset, NEW_HOUSEHOLD_BUYS)
     latencies_ms = []
     for number in range(NUM_LATENCIES):
@@ -248,11 +248,11 @@ def _show(
     dataset: Dataset,
     request: recommender_pb2.RecommendRequest,
     heading: str,
-    former: Sequence[str] | None = None,
+    former_ranking: Sequence[str] | None = None,
 ) -> None:
     running.console.print()
     running.console.print(Text(heading, "bold"))
-    running.console.print(answer_table(running.client.recommend(request), dataset.titles, former))
+    running.console.print(answer_table(running.client.recommend(request), dataset.titles, former_ranking))
 
 
 def _most_bought(dataset: Dataset, category: str) -> str:
@@ -272,9 +272,9 @@ def _purchase(user_id: str, item_id: str) -> events_pb2.Event:
 
 def _stay(running: Running) -> None:
     running.console.print(
-        f"gRPC on {running.client.address}, Kafka on {running.broker.bootstrap_servers}, until Ctrl-C. Ask it, say:\n"
+        f"gRPC on {running.client.address}, Kafka on {running.broker.bootstrap_servers}, until Ctrl-C. For example:\n"
         f"  springtide recommend {HOUSEHOLD} --at 2017-11-20T17:00:00 --address {running.client.address}"
     )
     while True:
-        running.look_after()
+        running.check()
         time.sleep(_POLL_S)

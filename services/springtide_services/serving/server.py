@@ -1,4 +1,4 @@
-"""The server process: reads the stream, holds the graph, follows the registry, and answers by gRPC."""
+"""The server process: reads the stream, holds the graph, follows the model registry, and answers over gRPC."""
 
 import asyncio
 import functools
@@ -35,7 +35,7 @@ from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
 from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.stream.ingest import IngestLoop
-from springtide_services.termination import STOP_SIGNALS, exit_on_signals
+from springtide_services.termination import STOP_SIGNALS, ignore_signals
 from springtide_services.training.training_folder import TrainingFolder
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -47,9 +47,9 @@ _SERVICE_NAMES = (
 )
 # 21,000 ids of 256 bytes, the most that the protos allow in one request, are 5.4 MB.
 _MAX_REQUEST_BYTES = 6 * 1024 * 1024
-_STOP_GRACE_S = 5.0  # For the requests under way when the server is told to end.
-_INGEST_LOOK_S = 0.1
-_QUALITY_LOOK_S = 1.0
+_STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
+_INGEST_POLL_S = 0.1
+_QUALITY_POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class _Loaded:
 
 
 class Server:
-    """One server on one event loop: ``start``, then ``wait`` until it is told to ``end`` or fails, then ``stop``.
+    """One server on one event loop: ``start``, then ``wait`` until it fails or ``end`` is called, then ``stop``.
 
     Attributes:
-        address: What it listens on, ``host:port``; empty before ``start``.
+        address: Address it listens on, ``host:port`` or ``[IPv6]:port``; empty before ``start``.
 
     Args:
-        settings: Everything that can be set.
+        settings: All settings.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -178,12 +178,12 @@ class Server:
             trainings,
             loaded.quality,
         )
-        look_at_quality = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
+        request_training = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
         in_background = [
             asyncio.create_task(
-                _do_forever("refresh_failed", loaded.ranker.refresh, self._settings.ranking.item_refresh_s)
+                _repeat("refresh_failed", loaded.ranker.refresh, self._settings.ranking.item_refresh_s)
             ),
-            asyncio.create_task(_do_forever("training_request_failed", look_at_quality, _QUALITY_LOOK_S)),
+            asyncio.create_task(_repeat("training_request_failed", request_training, _QUALITY_POLL_S)),
         ]
         try:
             await self._follow_ingest(loaded.ingest, loaded.ranker)
@@ -192,25 +192,25 @@ class Server:
                 task.cancel()
 
     async def _follow_ingest(self, ingest: IngestLoop, ranker: Ranker) -> None:
-        """Turn the health to SERVING once the graph is up to date, and fail when ingest does."""
+        """Set the health to SERVING once the graph has caught up with the stream; raise what ingest fails with."""
         while True:
             status = ingest.status()
             if status.failure is not None:
                 raise status.failure
             if not self._is_ready and ingest.is_caught_up:
-                await asyncio.to_thread(ranker.refresh)  # A model taken up on the way knows only the items until then.
+                await asyncio.to_thread(ranker.refresh)  # For the items that came after the model was loaded.
                 for name in _SERVICE_NAMES:
                     await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
                 self._is_ready = True
                 logger.info("serving", address=self.address, next_offsets=dict(status.next_offsets))
-            await asyncio.sleep(_INGEST_LOOK_S)
+            await asyncio.sleep(_INGEST_POLL_S)
 
 
 def serve(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
     """Run a server in this process, until a stop signal comes.
 
     Args:
-        settings: Everything that can be set.
+        settings: All settings.
         on_listening: Called with the address once it is bound.
 
     Raises:
@@ -222,7 +222,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None)
     if settings.server.num_threads is not None:
         torch.set_num_threads(settings.server.num_threads)
     uvloop.run(_serve(settings, on_listening))
-    exit_on_signals()  # Everything is written: a signal to the exiting interpreter changes nothing.
+    ignore_signals()  # Everything is written; only the interpreter is still to exit.
 
 
 async def _serve(settings: Settings, on_listening: Callable[[str], None] | None) -> None:
@@ -239,6 +239,7 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None)
 
 
 def _load(settings: Settings, lock: CheckpointLock) -> _Loaded:
+    """Take the checkpoint lock, restore the newest checkpoint, and make what the server runs on; nothing is started."""
     plugins = load_checked_plugins(settings)
     log_failures(plugins)
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
@@ -251,7 +252,7 @@ def _load(settings: Settings, lock: CheckpointLock) -> _Loaded:
     ranker = Ranker(state, settings.ranking)
     models = ModelStore(settings.model.url, settings.model.keep)
     load_model = functools.partial(load_served, plugins=plugins)
-    # What is loaded by now stays; with it, each full garbage collection would stop everything for 0.2 s.
+    # What is loaded by now stays for good: a full garbage collection that looked at it would take 0.2 s each time.
     gc.collect()
     gc.freeze()
     return _Loaded(
@@ -269,13 +270,13 @@ def _log_wait(former: LockHolder, at_most_s: float) -> None:
     logger.warning("waiting_for_checkpoint_lock", holder=former.describe(wall_ms()), at_most_s=at_most_s)
 
 
-async def _do_forever(failure: str, do: Callable[[], object], every_s: float) -> None:
-    """Do something again and again in a thread; the server can go on without, so that a failure is logged, and no more.
+async def _repeat(failure: str, do: Callable[[], object], every_s: float) -> None:
+    """Call a function in a thread again and again; a failure is logged, the first of several in a row only.
 
     Args:
-        failure: What is logged.
-        do: What is done.
-        every_s: Seconds between two times.
+        failure: Name of the event that is logged.
+        do: The function; the server can go on without it.
+        every_s: Seconds between two calls.
     """
     is_failing = False
     while True:
@@ -284,6 +285,6 @@ async def _do_forever(failure: str, do: Callable[[], object], every_s: float) ->
             await asyncio.to_thread(do)
             is_failing = False
         except Exception as error:
-            if not is_failing:  # Once, not every time.
+            if not is_failing:
                 logger.error(failure, exc_info=error)
             is_failing = True

@@ -26,7 +26,7 @@ from springtide.training.artifact import fits_settings
 from springtide.training.exponents.refit import refit_exponents
 from springtide.training.train import Progress, train
 from springtide_services.logs import log_failures, log_settings
-from springtide_services.termination import STOP_SIGNALS, exit_on_signals
+from springtide_services.termination import STOP_SIGNALS, ignore_signals
 from springtide_services.training.schedule import PastTrainings, Plan, decide
 from springtide_services.training.training_folder import TrainingFolder
 from springtide_services.training.training_report import TrainingReport, TrainingStoppedError
@@ -330,7 +330,7 @@ def run_trainer(settings: Settings) -> None:
     if settings.training.num_threads is not None:
         torch.set_num_threads(settings.training.num_threads)
     Trainer(settings, stopping).run()
-    exit_on_signals()  # Nothing is under way: a signal to the exiting interpreter changes nothing.
+    ignore_signals()  # Nothing is under way; only the interpreter is still to exit.
 
 
 def train_once(
