@@ -47,7 +47,7 @@ class _CachedUser:
     """A user in the cache. They are valid as long as the graph has the same edges and attributes for them."""
 
     user: LiveUser
-    edges_mark: object
+    edges_version: object
     attributes_version: object
     attributes: Attributes
 
@@ -85,7 +85,7 @@ class Users:
         self._cached_users: OrderedDict[int, _CachedUser] = OrderedDict()  # By row, the most recently used last.
         self._num_bytes = 0
         self._ids_lineage = ""
-        self._lock = threading.Lock()  # Guards the cache; held for a few microseconds.
+        self._lock = threading.Lock()  # Guards the cache; never held while a user is made.
 
     def __len__(self) -> int:
         """Return how many users are cached."""
@@ -109,18 +109,18 @@ class Users:
             return self._make(view, table, query)
         nodes = view.nodes(USER)
         edges = [view.edges(edge_type) for edge_type in self._edge_types]
-        edges_mark = tuple(of_relation.version_of(row) for of_relation in edges)
+        edges_version = tuple(of_relation.version_of(row) for of_relation in edges)
         attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
-        cached = self._find_cached(row, edges_mark, attributes_version, nodes)
+        cached = self._find_cached(row, edges_version, attributes_version, nodes)
         if cached is not None:
             return cached
         attributes = self._attributes(nodes, row)
         user = self._make(view, table, query)
-        # The mark may be of an event that came after the view: such a user is not cached under it.
+        # The version may include an event that the view does not show yet: then the user is not cached.
         if len(user.history.item_rows) and all(of_relation.has_all_targets(row) for of_relation in edges):
             with self._lock:
                 if nodes.ids.row(query.user_id) == row:  # Else the user was forgotten meanwhile.
-                    self._cache(row, _CachedUser(user, edges_mark, attributes_version, attributes))
+                    self._cache(row, _CachedUser(user, edges_version, attributes_version, attributes))
         return user
 
     def drop_forgotten(self, view: GraphView) -> None:
@@ -131,18 +131,20 @@ class Users:
             return
         with self._lock:
             rows = list(self._cached_users)
-            for row, user_id in zip(rows, nodes.ids.ids(rows), strict=True):
-                if not user_id:
+        forgotten = [row for row, user_id in zip(rows, nodes.ids.ids(rows), strict=True) if not user_id]
+        with self._lock:
+            for row in forgotten:
+                if row in self._cached_users:
                     self._drop(row)
         self._ids_lineage = ids_lineage
 
     def _find_cached(
-        self, row: int, edges_mark: object, attributes_version: object, nodes: NodeTable
+        self, row: int, edges_version: object, attributes_version: object, nodes: NodeTable
     ) -> LiveUser | None:
         """Return a user from the cache; None if they are not there or have changed."""
         with self._lock:
             cached = self._cached_users.get(row)
-            if cached is None or cached.edges_mark != edges_mark:
+            if cached is None or cached.edges_version != edges_version:
                 return None
             if cached.attributes_version != attributes_version:  # Somebody's attributes have changed.
                 if cached.attributes != self._attributes(nodes, row):

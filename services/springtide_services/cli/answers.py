@@ -38,7 +38,7 @@ def ask(
 
     Raises:
         ServerCallError: If there is no answer, or an error.
-        InvalidRequestError: If ``only`` is not written ATTRIBUTE=VALUE.
+        InvalidRequestError: If an entry of ``only`` is not of the form ATTRIBUTE=VALUE.
     """
     request = pb.RecommendRequest(
         user=user,
@@ -71,7 +71,7 @@ def ask_why(
     recent_items: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Ask the server why an item has its place, and print the answer.
+    """Ask the server why an item has its rank, and print the answer.
 
     Raises:
         ServerCallError: If there is no answer, or an error.
@@ -93,7 +93,7 @@ def ask_why(
 
 
 def why_table(response: pb.ExplainResponse) -> Table:
-    """Return all that goes into the score of one item: what it is worth, from what, and the exponent."""
+    """Return a table of all terms of one item's score: lift, exponent and resulting weight."""
     table = Table(box=None, pad_edge=False, title=f"rank {response.rank:,}, score {response.score:.2f}")
     table.title_justify = "left"
     table.add_column("")
@@ -112,30 +112,30 @@ def why_table(response: pb.ExplainResponse) -> Table:
 def answer_table(
     response: pb.RecommendResponse, titles: Mapping[str, str] | None = None, former: Sequence[str] | None = None
 ) -> Table:
-    """Return the items of an answer with the cosine and each context weight beside every one.
+    """Return a table of the items of an answer, with the cosine and each context weight of every item.
 
     Args:
         response: The answer.
         titles: Readable names by item id; items without one are shown by their id.
-        former: The items of an earlier answer, best first: a column then says which place each item had there.
+        former: The items of an earlier answer, best first; a column then shows each item's rank in it.
     """
     weights = sorted({name for item in response.items for name in item.weights})
     table = Table(box=None, pad_edge=False)
-    former_places = {item_id: str(place) for place, item_id in enumerate(former or (), start=1)}
+    former_ranks = {item_id: str(rank) for rank, item_id in enumerate(former or (), start=1)}
     was = [] if former is None else ["was"]
     rows: list[tuple[str | Text, ...]] = [
         (
-            str(place),
-            *(former_places.get(item.item, "-") for _ in was),
+            str(rank),
+            *(former_ranks.get(item.item, "-") for _ in was),
             Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),
             f"{item.score:.2f}",
             f"{item.cosine:.2f}",
             *(f"×{item.weights.get(name, 1.0):.2f}" for name in weights),
         )
-        for place, item in enumerate(response.items, start=1)
+        for rank, item in enumerate(response.items, start=1)
     ]
     for name in ("", *was, "item", "score", "cosine", *weights):
-        # A narrow terminal takes from the columns that may wrap: from the items' alone, whose text then ends in "…".
+        # A narrow terminal shortens the columns that may wrap: the items alone, whose text then ends in "…".
         is_item = name == "item"
         table.add_column(name, justify="left" if is_item else "right", no_wrap=not is_item)
     for row in rows:

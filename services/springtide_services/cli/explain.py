@@ -1,4 +1,4 @@
-"""The `explain` command: why an item has its place for a user."""
+"""The `explain` command: why an item has its rank for a user."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,17 +9,19 @@ from springtide_services.cli.options import Address, SettingsPath, server_addres
 
 
 def explain(
-    user: Annotated[str, typer.Argument(help="The user's id; '' with --recent for somebody unknown.")],
+    user: Annotated[str, typer.Argument(help="The user's id; '' with --recent for a user without an id.")],
     item: Annotated[str, typer.Argument(help="The item's id.")],
     settings: SettingsPath = None,
-    at: Annotated[datetime | None, typer.Option(help="The moment, UTC; now if absent.")] = None,
-    place: Annotated[str, typer.Option(help="Where.")] = "",
-    weather: Annotated[str, typer.Option(help="The weather.")] = "",
-    recent: Annotated[list[str] | None, typer.Option(help="An item just touched; may be repeated.")] = None,
+    at: Annotated[datetime | None, typer.Option(help="The moment, UTC. Default: now.")] = None,
+    place: Annotated[str, typer.Option(help="Region, store or country.")] = "",
+    weather: Annotated[str, typer.Option(help="The weather, in the producer's words.")] = "",
+    recent: Annotated[
+        list[str] | None, typer.Option(help="An item just touched, latest first; may be repeated.")
+    ] = None,
     address: Address = "",
     json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
-    """Ask the running server why an item has its place for a user."""
+    """Ask the running server why an item has its rank for a user."""
     from springtide_services.cli.answers import ask_why
 
     ask_why(

@@ -1,4 +1,4 @@
-"""The `recommend` command: what a user would want."""
+"""The `recommend` command: items for a user."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,19 +9,24 @@ from springtide_services.cli.options import Address, SettingsPath, server_addres
 
 
 def recommend(
-    user: Annotated[str, typer.Argument(help="The user's id; '' with --recent for somebody unknown.")],
+    user: Annotated[str, typer.Argument(help="The user's id; '' with --recent for a user without an id.")],
     settings: SettingsPath = None,
-    count: Annotated[int, typer.Option(help="How many items.")] = 10,
-    at: Annotated[datetime | None, typer.Option(help="The moment, UTC; now if absent.")] = None,
-    place: Annotated[str, typer.Option(help="Where.")] = "",
-    weather: Annotated[str, typer.Option(help="The weather.")] = "",
-    recent: Annotated[list[str] | None, typer.Option(help="An item just touched; may be repeated.")] = None,
-    exclude_seen: Annotated[list[str] | None, typer.Option(help="Interaction type to leave out; '*' for any.")] = None,
+    count: Annotated[int, typer.Option(help="Number of items.")] = 10,
+    at: Annotated[datetime | None, typer.Option(help="The moment, UTC. Default: now.")] = None,
+    place: Annotated[str, typer.Option(help="Region, store or country.")] = "",
+    weather: Annotated[str, typer.Option(help="The weather, in the producer's words.")] = "",
+    recent: Annotated[
+        list[str] | None, typer.Option(help="An item just touched, latest first; may be repeated.")
+    ] = None,
+    exclude_seen: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out items seen in this interaction type; '*' for all types; may be repeated."),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Category filter, ATTRIBUTE=VALUE; may be repeated.")] = None,
     address: Address = "",
     json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
-    """Ask the running server what a user would want."""
+    """Ask the running server for items for a user."""
     from springtide_services.cli.answers import ask
 
     ask(

@@ -1,4 +1,4 @@
-"""The `season` command: what the stream has taught of the year, the week and the day."""
+"""The `season` command: demand over the year, the week and the day."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,22 +13,23 @@ def season(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="An item's id, or ATTRIBUTE=VALUE; without one, what is in season is listed.", metavar="NAME"
+            help="An item's id, or ATTRIBUTE=VALUE; without one, the items in season are listed.", metavar="NAME"
         ),
     ] = None,
     settings: SettingsPath = None,
     top: Annotated[int, typer.Option(min=1, help="How many items to list.")] = 20,
     at: Annotated[
-        datetime | None, typer.Option(help="The moment to list for; a date alone is the whole day; today if absent.")
+        datetime | None,
+        typer.Option(help="The moment to list for, UTC; a date alone means the whole day. Default: today."),
     ] = None,
-    min_count: Annotated[float, typer.Option(help="List items with as many interactions, or more.")] = 20.0,
-    weight: Annotated[str, typer.Option(help="The context weight to ask.")] = "calendar",
+    min_count: Annotated[float, typer.Option(help="Leave out items with fewer interactions.")] = 20.0,
+    weight: Annotated[str, typer.Option(help="The context weight to read.")] = "calendar",
     dataset: Annotated[
-        DatasetName | None, typer.Option(help="Learn from a public data set, not from the newest checkpoint.")
+        DatasetName | None, typer.Option(help="Learn from a public data set instead of the newest checkpoint.")
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="Also draw it as a picture.", metavar="PATH")] = None,
+    png: Annotated[Path | None, typer.Option(help="Also draw the charts into a PNG file.", metavar="PATH")] = None,
 ) -> None:
-    """Draw how much an item or a category is wanted over the year, the week and the day."""
+    """Draw the demand for an item or a category over the year, the week and the day."""
     from springtide_services.cli.season_charts import season as show_season
 
     show_season(

@@ -1,4 +1,4 @@
-"""The `season` command: what the stream has taught of the year, the week and the day, drawn; and what is in season."""
+"""The `season` command's charts of demand over the year, the week and the day, and its list of items in season."""
 
 import calendar
 import math
@@ -44,22 +44,22 @@ def season(
         settings: Where checkpoints are, and which context weights there are.
         name: An item's id, or ATTRIBUTE=VALUE; None for the list.
         top: How many items to list.
-        at: The moment to list for; midnight stands for the whole day, and None for today.
-        min_count: Items with fewer interactions are not listed.
-        weight_name: The context weight to ask.
+        at: The moment to list for, UTC; midnight means the whole day, and None means today.
+        min_count: Items with fewer interactions are left out of the list.
+        weight_name: The context weight to read.
         dataset: A public data set to learn from; None for the newest checkpoint.
-        png: Where to draw a picture too; None for nowhere.
+        png: Path of a PNG file to draw as well; None for none.
 
     Raises:
-        SettingsError: If there is no such weight, or it tells nothing of seasons; or a picture is wanted and matplotlib
-            is missing.
+        SettingsError: If there is no such weight, or it has no factor of a season; or if a PNG file is wanted and
+            matplotlib is missing.
         InvalidRequestError: If there is no such item or category.
         CheckpointError: If there is no checkpoint yet.
     """
     if png is not None:
         from springtide_services.cli.season_plot import check_matplotlib
 
-        check_matplotlib()  # Before the minute that a large checkpoint takes.
+        check_matplotlib()  # Before a large checkpoint is read, which may take a minute.
     seasons = Seasons.of_state(_state_of(settings, dataset), settings, weight_name)
     if name is None:
         if png is not None:
@@ -82,40 +82,40 @@ def season(
 
 
 def in_season(seasons: Seasons, at: datetime, top: int, min_count: float) -> Table:
-    """Return the items that are in season at a moment, by the product of their lifts, the strongest first.
+    """Return a table of the items in season at a moment, by the product of their lifts, the highest first.
 
     Args:
-        seasons: What was learned.
-        at: The moment; at midnight, the whole day is meant, and the hour does not count.
-        top: How many.
+        seasons: The learned seasons.
+        at: The moment; midnight means the whole day, and the hour does not count then.
+        top: Number of items.
         min_count: Items with fewer interactions are left out.
     """
     lifts = seasons.at(at)
     if (at.hour, at.minute, at.second) == (0, 0, 0) and len(lifts) > 1:
         lifts.pop("day", None)
-    together = np.prod(list(lifts.values()), axis=0)
-    together[seasons.counts < min_count] = -np.inf
-    best = np.argsort(-together, kind="stable")[:top]
+    product = np.prod(list(lifts.values()), axis=0)
+    product[seasons.counts < min_count] = -np.inf
+    best = np.argsort(-product, kind="stable")[:top]
     when = f"{at:%A, %d %B %Y}" + (f", {at:%H:%M}" if "day" in lifts else "")
     table = Table(box=None, pad_edge=False, title=f"In season on {when}", title_justify="left", title_style="bold")
     for heading in ("", "item", "group", "count", *lifts, "in all"):
-        # A narrow terminal takes from the columns that may wrap: from the items' alone, whose text then ends in "…".
+        # A narrow terminal shortens the columns that may wrap: the items alone, whose text then ends in "…".
         is_text = heading in ("item", "group")
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "item")
-    for place, row in enumerate(best[np.isfinite(together[best])].tolist(), start=1):
+    for rank, row in enumerate(best[np.isfinite(product[best])].tolist(), start=1):
         table.add_row(
-            str(place),
+            str(rank),
             Text(seasons.title(row), no_wrap=True, overflow="ellipsis"),
             Text(seasons.group(row)),
             f"{seasons.counts[row]:,.0f}",
             *(f"{of_span[row]:.1f}×" for of_span in lifts.values()),
-            f"{together[row]:.1f}×",
+            f"{product[row]:.1f}×",
         )
     return table
 
 
 def chart(profile: Profile) -> Text:
-    """Return a profile as a chart of bars, 8 lines high and at most 79 columns wide; a dotted line is the usual."""
+    """Return a profile as a bar chart, 8 lines high and at most 79 columns wide; a dotted line marks 1×."""
     width = {"year": 1, "week": 10, "day": 3}[profile.span]
     gap = 0 if profile.span == "year" else 1
     step = _step(float(profile.lifts.max()))
@@ -164,7 +164,7 @@ def _state_of(settings: Settings, dataset: str | None) -> LiveState:
 
 
 def _heading(seasons: Seasons, name: str, rows: npt.NDArray[np.int64]) -> tuple[str, str]:
-    """Return a title, and what it was learned from."""
+    """Return a title, and a note on the data that it was learned from."""
     num_interactions = f"{seasons.counts[rows].sum():,.0f} interactions"
     if seasons.items.ids.row(name) >= 0:
         row = int(rows[0])
@@ -174,7 +174,7 @@ def _heading(seasons: Seasons, name: str, rows: npt.NDArray[np.int64]) -> tuple[
 
 
 def _step(highest: float) -> float:
-    """Return how much one line of a chart stands for: a quarter, a half, 1, 2, …, so that 8 lines are enough."""
+    """Return the height of one line of a chart, a quarter, a half, 1, 2, …, so that 8 lines are enough."""
     return max(0.25, 2.0 ** math.ceil(math.log2(max(highest, 1.0) / _NUM_ROWS) - 1e-9))
 
 

@@ -1,4 +1,4 @@
-"""Seasons as a picture, by matplotlib, which is asked for only here."""
+"""Seasons as a PNG file, drawn by matplotlib, which is imported only here."""
 
 import calendar
 import importlib.util
@@ -20,7 +20,7 @@ _DPI = 130
 
 
 def check_matplotlib() -> None:
-    """Check that pictures can be drawn.
+    """Check that PNG files can be drawn.
 
     Raises:
         SettingsError: If matplotlib is missing.
@@ -30,13 +30,13 @@ def check_matplotlib() -> None:
 
 
 def draw(profiles: Sequence["Profile"], title: str, note: str, path: Path) -> None:
-    """Draw profiles into one picture: the first above, the others below it.
+    """Draw profiles into one PNG file: the first above, the others below it.
 
     Args:
-        profiles: One or more.
-        title: What they are of.
-        note: What they were learned from.
-        path: Where the PNG goes.
+        profiles: At least one.
+        title: Title of the figure.
+        note: A line below the title.
+        path: Path of the PNG file.
 
     Raises:
         SettingsError: If the file cannot be written.
@@ -46,11 +46,13 @@ def draw(profiles: Sequence["Profile"], title: str, note: str, path: Path) -> No
     figure = Figure(figsize=(10, 6.2), layout="constrained")
     figure.suptitle(f"{title}\n", fontsize=14, fontweight="bold", x=0.01, ha="left")
     figure.text(0.01, 0.945, note, fontsize=9.5, color="#666666", ha="left", va="top")
-    rows = [part for part in (profiles[:1], profiles[1:]) if part]
-    for row, part in zip(
+    rows = [profiles_of_row for profiles_of_row in (profiles[:1], profiles[1:]) if profiles_of_row]
+    for subfigure, profiles_of_row in zip(
         figure.subfigures(len(rows), 1, height_ratios=[3, 2][: len(rows)], squeeze=False), rows, strict=True
     ):
-        for axes, profile in zip(row[0].subplots(1, len(part), squeeze=False)[0], part, strict=True):
+        for axes, profile in zip(
+            subfigure[0].subplots(1, len(profiles_of_row), squeeze=False)[0], profiles_of_row, strict=True
+        ):
             _draw_one(axes, profile)
     try:
         figure.savefig(path, dpi=_DPI, format="png")
@@ -61,10 +63,10 @@ def draw(profiles: Sequence["Profile"], title: str, note: str, path: Path) -> No
 def _draw_one(axes: "Axes", profile: "Profile") -> None:
     lifts = profile.lifts
     if profile.span == "year":
-        place = (np.arange(len(lifts)) + 0.5) * 12 / len(lifts)
-        axes.fill_between(place, lifts, 1, where=lifts >= 1, interpolate=True, color=_ABOVE, alpha=0.35, linewidth=0)
-        axes.fill_between(place, lifts, 1, where=lifts < 1, interpolate=True, color=_BELOW, alpha=0.25, linewidth=0)
-        axes.plot(place, lifts, color=_LINE, linewidth=1.8)
+        months = (np.arange(len(lifts)) + 0.5) * 12 / len(lifts)
+        axes.fill_between(months, lifts, 1, where=lifts >= 1, interpolate=True, color=_ABOVE, alpha=0.35, linewidth=0)
+        axes.fill_between(months, lifts, 1, where=lifts < 1, interpolate=True, color=_BELOW, alpha=0.25, linewidth=0)
+        axes.plot(months, lifts, color=_LINE, linewidth=1.8)
         axes.set_xlim(0, 12)
         axes.set_xticks(range(13), [""] * 13)
         axes.set_xticks(np.arange(12) + 0.5, calendar.month_abbr[1:], minor=True)
@@ -72,7 +74,7 @@ def _draw_one(axes: "Axes", profile: "Profile") -> None:
         best = int(lifts.argmax())
         axes.annotate(
             f"{lifts[best]:.1f}×",
-            (place[best], lifts[best]),
+            (months[best], lifts[best]),
             xytext=(0, 4),
             textcoords="offset points",
             ha="center",
@@ -80,10 +82,10 @@ def _draw_one(axes: "Axes", profile: "Profile") -> None:
             fontweight="bold",
         )
     else:
-        places = np.arange(len(lifts))
-        axes.bar(places, lifts, color=[_ABOVE if lift >= 1 else _BELOW for lift in lifts], alpha=0.7, width=0.85)
+        positions = np.arange(len(lifts))
+        axes.bar(positions, lifts, color=[_ABOVE if lift >= 1 else _BELOW for lift in lifts], alpha=0.7, width=0.85)
         labels = list(calendar.day_abbr) if profile.span == "week" else [f"{hour:02}" for hour in range(24)]
-        axes.set_xticks(places, labels, fontsize=9 if profile.span == "week" else 7)
+        axes.set_xticks(positions, labels, fontsize=9 if profile.span == "week" else 7)
         if profile.span == "day":
             axes.set_xlabel("hour of the day")
     axes.axhline(1, color=_LINE, linewidth=0.9, linestyle="--")

@@ -1,4 +1,4 @@
-"""What a context weight has learned of items, as profiles over the year, the week and the day."""
+"""Profiles of demand over the year, the week and the day, as a context weight has learned them."""
 
 import calendar
 import difflib
@@ -20,29 +20,23 @@ from springtide.settings.model import Settings
 from springtide.state import LiveState
 
 Floats = npt.NDArray[np.float64]
-
-
 Span = Literal["year", "week", "day"]
 
 
-# The factors that tell of each span, by name; where two share it, as `calendar` has two of the year, it is their sum.
+# The factors of each span, by name. The log lifts of several are summed, such as of the two that `calendar` has.
 _FACTORS: Mapping[Span, tuple[str, ...]] = {"year": ("year", "year_near"), "week": ("weekday",), "day": ("hour",)}
-
-
 _POINTS_PER_MONTH = 6
-
-
-_TITLE = "title"
+_TITLE = "title"  # The attribute that items are named by.
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How much an item, or several together, are wanted over one span.
+    """The demand for an item, or for several items together, over one span.
 
     Attributes:
-        span: Which one.
-        lifts: float64 ``[n]``, share at each point over the share at any time; 1 is usual. The points: a sixth of a
-            month each, the days from Monday, the hours.
+        span: The span.
+        lifts: float64 ``[n]``, share at each point over the share at any time; 1 is usual. The points are sixths of
+            months, the days from Monday on, or the hours.
     """
 
     span: Span
@@ -51,14 +45,14 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Seasons:
-    """What a context weight has learned of items' seasons.
+    """The seasons of all items, as a context weight has learned them.
 
     Attributes:
-        weight: Asked through its contract alone; what it wants to know of a circumstance, it does not get.
-        items: The items.
-        counts: float64 ``[num_items]``, interactions of each by weight.
-        year: Of the newest interaction.
-        group_names: Attributes that say what items belong to, from the coarse to the fine; those that exist.
+        weight: The context weight. It is read through its contract alone, and gets no circumstance but the time zone.
+        items: Ids and attributes of the items.
+        counts: float64 ``[num_items]``, sum of the weights of each item's interactions.
+        year: Year of the newest interaction.
+        group_names: Attributes that group the items, from the coarse to the fine.
     """
 
     weight: ContextWeight
@@ -97,9 +91,9 @@ class Seasons:
         return cls(weight, items, counts, newest.year, tuple(groups.names))
 
     def profiles(self, rows: npt.NDArray[np.int64]) -> list[Profile]:
-        """Return the profiles of some items together, of each span that the weight tells of.
+        """Return the profiles of some items together, one for each span that the weight has factors of.
 
-        Each item counts by its interactions: so it is the share that they have together, over their usual one.
+        Items count by their interactions, so a lift is the share of all of them together over their usual share.
         """
         shares = self.counts[rows] if self.counts[rows].sum() > 0 else np.ones(len(rows))
         shares = shares / shares.sum()
@@ -118,7 +112,7 @@ class Seasons:
         """Return the rows of an item by its id, or of the items that have ATTRIBUTE=VALUE, int64 ``[n]``.
 
         Raises:
-            InvalidRequestError: If there is none; it names what comes near.
+            InvalidRequestError: If there is none; the message names similar values.
         """
         row = self.items.ids.row(name)
         if 0 <= row < len(self.counts):
@@ -147,10 +141,10 @@ class Seasons:
         return next((values[name] for name in self.group_names if name in values), "")
 
     def _factors_of(self, span: Span) -> list[int]:
-        return [place for place, factor in enumerate(self.weight.factors) if factor.name in _FACTORS[span]]
+        return [index for index, factor in enumerate(self.weight.factors) if factor.name in _FACTORS[span]]
 
     def _lifts(self, span: Span, at: datetime) -> Floats:
-        # The wall clock is what is asked about: in the zone UTC it is the timestamp itself.
+        # The question is about local time, which is the timestamp itself in the time zone UTC.
         moment = Moment(round(at.timestamp() * MS_PER_SECOND), attributes={"time_zone": "UTC"})
         log_lifts = self.weight.item_log_lifts(moment, len(self.counts))
         if log_lifts is None:
@@ -160,13 +154,13 @@ class Seasons:
 
 
 def _points(span: Span, year: int) -> Sequence[datetime]:
-    """Return the moments at which a span is looked at."""
+    """Return the moments of a span's points."""
     if span == "year":
         return [
             datetime(year, month, 1, 12, tzinfo=UTC)
-            + timedelta(days=int((place + 0.5) / _POINTS_PER_MONTH * calendar.monthrange(year, month)[1]))
+            + timedelta(days=int((point + 0.5) / _POINTS_PER_MONTH * calendar.monthrange(year, month)[1]))
             for month in range(1, 13)
-            for place in range(_POINTS_PER_MONTH)
+            for point in range(_POINTS_PER_MONTH)
         ]
     midsummer = datetime(year, 7, 1, tzinfo=UTC)
     monday = midsummer - timedelta(days=midsummer.weekday())
@@ -176,6 +170,6 @@ def _points(span: Span, year: int) -> Sequence[datetime]:
 
 
 def _near(value: str, choices: Sequence[str]) -> list[str]:
-    """Return a few values that hold the word, or are spelled much like it."""
-    holding = [choice for choice in choices if choice and value.casefold() in choice.casefold()]
-    return sorted(holding, key=len)[:5] or difflib.get_close_matches(value.upper(), choices, 3)
+    """Return a few values that contain the word, or are spelled like it."""
+    containing = [choice for choice in choices if choice and value.casefold() in choice.casefold()]
+    return sorted(containing, key=len)[:5] or difflib.get_close_matches(value.upper(), choices, 3)
