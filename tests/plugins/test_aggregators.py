@@ -1,4 +1,4 @@
-"""The built-in aggregators: numbers worked by hand, and PyG's own beside them."""
+"""The built-in aggregators, compared with numbers worked by hand and with those of PyG."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_softmax_weighs_each_message_by_itself():
     assert combined(make("softmax"), [0.0, math.log(3)]) == pytest.approx([0.75 * math.log(3)] * WIDTH)
 
 
-def test_softmax_learns_a_temperature_for_each_component_unless_told_not_to():
+def test_softmax_learns_a_temperature_for_each_component_by_default():
     assert [parameter.numel() for parameter in make("softmax").parameters()] == [WIDTH]
     fixed = make("softmax", is_learned=False, inverse_temperature=2.0)
     assert list(fixed.parameters()) == []
@@ -89,7 +89,7 @@ def test_attentional_weighs_messages_by_a_gate():
     torch.testing.assert_close(found[0], (shares * aggregator.nn(messages)).sum(0))
 
 
-def test_power_mean_is_one_of_what_softplus_makes_of_the_messages():
+def test_power_mean_is_computed_on_the_softplus_of_the_messages():
     # Softplus gives 1 and 2; their quadratic mean is the root of 2.5.
     messages = [math.log(math.e - 1), math.log(math.e**2 - 1)]
     expected = math.log(math.exp(math.sqrt(2.5)) - 1)
@@ -108,7 +108,7 @@ def test_power_mean_of_equal_messages_is_that_message(message):
     assert combined(PowerMean(WIDTH, power=3.0), [message] * 3) == pytest.approx([message] * WIDTH, abs=1e-3)
 
 
-def test_power_mean_of_great_messages_does_not_overflow():
+def test_power_mean_of_large_messages_does_not_overflow():
     aggregator, messages = PowerMean(WIDTH, power=50.0), torch.tensor([[90.0], [-90.0]]).repeat(1, WIDTH)
     found = edges_of([0, 0]).aggregate(messages.requires_grad_(), aggregator)
     found.sum().backward()
@@ -117,20 +117,20 @@ def test_power_mean_of_great_messages_does_not_overflow():
     assert messages.grad.isfinite().all()
 
 
-def test_power_mean_rises_with_the_power_from_the_least_to_the_greatest():
+def test_power_mean_rises_with_the_power_up_to_the_maximum():
     means = [combined(PowerMean(WIDTH, power=power), [-2.0, -1.0, 3.0])[0] for power in (0.01, 1.0, 4.0, 60.0)]
     assert -2.0 < means[0] < means[1] < means[2] < means[3] < 3.0
     assert means[3] > 2.9
 
 
-def test_lstm_equals_pyg_where_all_targets_have_as_many_messages():
+def test_lstm_equals_pyg_where_all_targets_have_the_same_number_of_messages():
     messages, index = random_messages(6), torch.tensor([0, 0, 0, 1, 1, 1])
     aggregator, pyg = LatestLSTM(WIDTH), LSTMAggregation(WIDTH, WIDTH)
     pyg.load_state_dict(aggregator.state_dict())
     torch.testing.assert_close(aggregator(messages, index), pyg(messages, index))
 
 
-def test_lstm_reads_each_targets_messages_and_no_more():
+def test_lstm_does_not_read_padding():
     counts = [1, 5, 0, 2, 4, 3]
     index = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     aggregator, messages = LatestLSTM(WIDTH, max_messages=8), random_messages(len(index))
@@ -148,7 +148,7 @@ def test_lstm_reads_the_latest_messages_oldest_first():
     torch.testing.assert_close(found[1], aggregator.lstm(messages[5:].unsqueeze(0))[0][0, -1])
 
 
-def test_set2set_is_pyg_through_a_matrix():
+def test_set2set_is_that_of_pyg_times_a_matrix():
     messages, index = random_messages(5), torch.tensor([0, 0, 1, 1, 1])
     aggregator, pyg = ProjectedSet2Set(WIDTH, processing_steps=2), Set2Set(WIDTH, processing_steps=2)
     pyg.load_state_dict(aggregator.readings.state_dict())
@@ -162,7 +162,7 @@ def test_time_decay_halves_a_weight_with_every_half_life():
     assert found == pytest.approx([5.6] * WIDTH)
 
 
-def test_time_decay_looks_at_differences_of_age_so_that_old_edges_count_still():
+def test_time_decay_uses_differences_of_age_so_that_old_edges_still_count():
     young = combined(TimeDecay(half_life_days=1.0), [2.0, 8.0], ages_days=[1.0, 0.0])
     old = combined(TimeDecay(half_life_days=1.0), [2.0, 8.0], ages_days=[100_001.0, 100_000.0])
     assert young == old == pytest.approx([6.0] * WIDTH)  # (0.5·2 + 1·8) / 1.5
@@ -184,20 +184,20 @@ def test_time_decay_learns_its_half_life():
 
 
 @pytest.mark.parametrize("name", ["time_decay", "power_mean"])
-def test_what_is_not_learned_is_kept_all_the_same(name):
+def test_values_that_are_not_learned_are_saved_too(name):
     fixed = make(name, is_learned=False)
     assert list(fixed.parameters()) == []
     assert len(fixed.state_dict()) == 1
 
 
-def test_several_lays_side_by_side_what_its_parts_give():
+def test_several_concatenates_the_results_of_its_aggregators():
     edges, messages = edges_of([0, 0, 1], [1.0, 3.0, 1.0]), random_messages(3)
     several = make("several", of=["mean", "max"])
     parts = [edges.aggregate(messages, part) for part in (MeanAggregation(), MaxAggregation())]
     torch.testing.assert_close(edges.aggregate(messages, several), torch.cat(parts, dim=-1) @ several.project.weight.T)
 
 
-def test_several_may_hold_what_looks_at_edges():
+def test_several_may_contain_an_aggregator_that_uses_edges():
     several = make("several", of=["time_decay", "several"])
     with torch.no_grad():
         several.project.weight.copy_(torch.cat([torch.eye(WIDTH), torch.zeros(WIDTH, WIDTH)], dim=1))
@@ -205,7 +205,7 @@ def test_several_may_hold_what_looks_at_edges():
     assert found == pytest.approx([6.0] * WIDTH)
 
 
-def test_several_minds_the_order_of_messages_if_one_of_its_parts_does():
+def test_several_depends_on_the_order_of_messages_if_one_of_its_aggregators_does():
     assert make("several").is_permutation_invariant
     assert not make("several", of=["mean", "lstm"]).is_permutation_invariant
 
@@ -218,7 +218,7 @@ def test_targets_without_messages_get_zeros(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_messages_of_nodes_and_of_edges_are_combined_alike(name):
+def test_aggregate_and_combine_give_the_same(name):
     aggregator, edges = make(name), edges_of([0, 0, 0, 2], [0.5, 1.0, 2.0, 1.0], [9.0, 4.0, 1.0, 3.0])
     of_nodes, of_edges = (random_messages(4).requires_grad_() for _ in range(2))
     by_nodes, by_edges = edges.aggregate(of_nodes, aggregator), edges.combine(of_edges, aggregator)
@@ -230,7 +230,7 @@ def test_messages_of_nodes_and_of_edges_are_combined_alike(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_begun_anew_is_another_if_it_was_drawn_by_chance(name):
+def test_reset_draws_new_random_parameters(name):
     aggregator = make(name)
     before = [parameter.clone() for parameter in aggregator.parameters()]
     with torch.no_grad():
@@ -258,11 +258,11 @@ def test_bad_option_is_refused(name, options, message):
         make(name, **options)
 
 
-def test_several_of_what_nobody_offers_is_refused():
+def test_several_with_an_unknown_name_is_refused():
     with pytest.raises(UnknownPartError, match="no aggregator named 'mode'"):
         make("several", of=["mean", "mode"])
 
 
-def test_several_is_made_by_whoever_makes_parts():
+def test_several_makes_its_aggregators_from_the_plugins():
     several = Several(WIDTH, lambda kind, name: {("aggregator", "mine"): MaxAggregation()}[kind, name], of=["mine"])
     assert type(several.parts[0]) is MaxAggregation

@@ -53,11 +53,11 @@ def test_recent_popularity_counts_the_interactions_of_the_window():
     assert scores.astype(int).tolist() == [[0, 3, 2, 0]]
 
 
-def test_recent_popularity_ranks_what_is_not_recent_by_users():
+def test_recent_popularity_ranks_other_items_by_users():
     assert order_of(scores_of(fitted("recent_popularity", days=1), [])[0]) == [2, 0, 1, 3]
 
 
-def test_recent_popularity_is_as_of_now():
+def test_recent_popularity_changes_with_the_time_of_the_request():
     baseline = fitted("recent_popularity", days=28)
     # On day 109 the interaction of day 80 has left the window; on day 125 those of days 96 and 80.
     assert scores_of(baseline, [], now=109).astype(int).tolist() == [[0, 2, 2, 0]]
@@ -83,11 +83,11 @@ def test_own_counts_come_first_and_ties_go_by_popularity():
     assert [order_of(row) for row in scores] == [[2, 3, 0, 1], [1, 2, 0, 3], [0, 1, 2, 3]]
 
 
-def test_own_counts_are_those_of_the_history_not_of_the_fit():
+def test_own_counts_come_from_the_history_and_not_from_the_fit():
     assert order_of(scores_of(fitted("own_counts"), [(3, 100)], user_rows=[0])[0]) == [3, 0, 1, 2]
 
 
-def test_decayed_own_counts_prefer_what_was_lately():
+def test_decayed_own_counts_prefer_recent_items():
     baseline = fitted("decayed_own_counts", half_life_days=10, days=28)
     # Item 0 twice, two half-lives ago: 1/4 each; item 3 once, now: 1. The rest by recent popularity, 3 and 2 of 3 + 1.
     scores = scores_of(baseline, [(0, 80), (0, 80), (3, 100)])[0]
@@ -95,15 +95,15 @@ def test_decayed_own_counts_prefer_what_was_lately():
     assert order_of(scores) == [3, 0, 1, 2]
 
 
-def test_decayed_own_counts_rank_the_ancient_above_what_others_had():
+def test_decayed_own_counts_rank_old_seen_items_above_unseen_ones():
     assert order_of(scores_of(fitted("decayed_own_counts"), [(3, -20_000)])[0]) == [3, 1, 2, 0]
 
 
-def test_edge_bank_ranks_what_the_user_had_by_popularity_however_often_it_was():
+def test_edge_bank_ranks_seen_items_by_popularity_and_not_by_count():
     assert order_of(scores_of(fitted("edge_bank"), [(2, 99), (2, 98), (1, 5)])[0]) == [1, 2, 0, 3]
 
 
-def test_edge_bank_of_a_window_forgets_what_lies_before_it():
+def test_edge_bank_with_a_window_ignores_older_items():
     baseline = fitted("edge_bank", window_days=10)
     scores = scores_of(baseline, [(3, 91), (2, 90)], [(3, 99)])
     assert [order_of(row) for row in scores] == [[3, 0, 1, 2], [3, 0, 1, 2]]
@@ -118,7 +118,7 @@ def test_moving_average_weighs_shares_by_step():
 
 
 @pytest.mark.parametrize("name", ["own_counts", "decayed_own_counts", "edge_bank", "moving_average"])
-def test_items_that_came_after_the_fit_are_passed_over(name):
+def test_items_newer_than_the_fit_are_ignored(name):
     baseline = fitted(name)
     with_later = scores_of(baseline, [(7, 100), (4, 100), (2, 100)])
     assert with_later.tolist() == scores_of(baseline, [(2, 100)]).tolist()
@@ -160,7 +160,7 @@ def random_pairs(num_users=40, num_items=12):
     return [divmod(int(place), num_items) for place in np.sort(places)]
 
 
-def test_item_knn_adds_up_the_cosines_with_what_the_user_had():
+def test_item_knn_adds_up_cosines_with_the_users_items():
     scores = scores_of(fitted_on_pairs("item_knn"), [(0, 9), (2, 9)])[0]
     # Items 0 and 1 share two users of 2 and 3, items 2 and 1 one user of 1 and 3.
     assert scores[:3].tolist() == pytest.approx([1.0, 2 / 6**0.5 + 1 / 3**0.5, 1.0])
@@ -175,7 +175,7 @@ def test_item_knn_keeps_the_nearest_items_of_each():
     assert scores[2] < 0
 
 
-def test_item_knn_counts_what_was_long_ago_for_less():
+def test_item_knn_gives_old_items_less_weight():
     baseline = fitted_on_pairs("item_knn", half_life_days=10)
     scores = scores_of(baseline, [(0, 100), (0, 90), (2, 90)])[0]
     assert scores[[0, 2]].tolist() == pytest.approx([1.0, 0.5])
@@ -190,7 +190,7 @@ def test_item_knn_finds_the_cosines_of_all_pairs():
     )
 
 
-def test_user_knn_adds_up_the_cosines_of_those_who_had_an_item():
+def test_user_knn_adds_up_cosines_of_the_users_of_an_item():
     scores = scores_of(fitted_on_pairs("user_knn"), [(0, 9), (1, 9)], [(0, 9), (1, 9)], user_rows=[-1, 0])
     # Users 0 and 1 have the same two items, user 2 one of them.
     assert scores[0, :3].tolist() == pytest.approx([2.0, 2.5, 0.5])
@@ -199,7 +199,7 @@ def test_user_knn_adds_up_the_cosines_of_those_who_had_an_item():
     assert scores[0, 3] == pytest.approx(1 / 4 - 1)
 
 
-def test_user_knn_looks_at_the_nearest_only():
+def test_user_knn_uses_the_nearest_users_only():
     scores = scores_of(fitted_on_pairs("user_knn", neighbours=2), [(0, 9), (1, 9)])[0]
     assert scores[:2].tolist() == pytest.approx([2.0, 2.0])
     assert scores[2] < 0
@@ -215,7 +215,7 @@ def test_tifu_knn_mixes_own_baskets_with_those_of_the_nearest():
     assert scores[[0, 2]].max() < 0
 
 
-def test_tifu_knn_does_not_take_a_user_for_its_own_neighbour():
+def test_tifu_knn_does_not_count_users_among_their_own_neighbours():
     baseline = fitted("tifu_knn", [(0, 0, 10), (1, 1, 10)], neighbours=1, own_share=0.5)
     assert scores_of(baseline, [(0, 10)], user_rows=[0])[0, :2].tolist() == pytest.approx([0.5, 0.5])
     assert scores_of(baseline, [(0, 10)], user_rows=[-1])[0, 0] == pytest.approx(1.0)
@@ -244,7 +244,7 @@ def test_slim_is_at_the_optimum_of_each_elastic_net():
     assert not np.diag(weights).any()
 
 
-def test_slim_gives_weights_to_those_items_that_share_most_users():
+def test_slim_gives_weights_to_the_items_with_the_most_common_users():
     weights = fitted_on_pairs("slim", neighbours=1, l1=0.01, l2=0.01).matrix.toarray()
     assert np.argwhere(weights).tolist() == [[0, 1], [1, 0], [1, 2]]
 
@@ -258,7 +258,7 @@ def test_linear_model_ranks_items_beyond_its_limit_last_by_popularity(name):
     assert order_of(scores[1]) == [0, 1, 2, 3, 4]  # What it had is beyond the limit: nothing is known of it.
 
 
-def test_ials_solves_for_a_user_by_its_history_as_it_is_now():
+def test_ials_solves_for_a_user_from_the_current_history():
     baseline = fitted_on_pairs("ials", 40, 12, random_pairs(), factors=4, l2=0.5, confidence=3.0)
     items = baseline.item_factors.astype(np.float64)
     is_had = np.isin(np.arange(12), [2, 7])
@@ -279,7 +279,7 @@ def test_ials_solves_for_a_user_by_its_history_as_it_is_now():
         ("user_knn", {}),
     ],
 )
-def test_items_that_go_with_those_of_a_stranger_come_first(name, options):
+def test_items_similar_to_those_of_an_unknown_user_come_first(name, options):
     # Even users have even items and odd users odd ones, but for one item of each user.
     pairs = [(user, item) for user in range(24) for item in range(user % 2, 12, 2) if user % 6 != item // 2]
     scores = scores_of(fitted_on_pairs(name, 24, 12, pairs, **options), [(0, 9), (2, 9)])[0]
@@ -294,7 +294,7 @@ def test_bpr_ranks_known_users_by_their_own_factors():
 
 
 @pytest.mark.parametrize("name", ["ials", "bpr"])
-def test_without_its_package_a_factorisation_says_what_to_install(name, monkeypatch):
+def test_factorisation_without_its_package_says_what_to_install(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "implicit", None)
     with pytest.raises(
         SettingsError, match=rf"baseline '{name}': wanted the package 'implicit'.*springtide\[baselines\]"
@@ -303,6 +303,6 @@ def test_without_its_package_a_factorisation_says_what_to_install(name, monkeypa
 
 
 @pytest.mark.parametrize("name", ["tifu_knn", "item_knn", "user_knn", "ease", "slim", "ials", "bpr"])
-def test_who_did_nothing_gets_what_is_popular(name):
+def test_users_without_history_get_popular_items(name):
     assert order_of(scores_of(fitted_on_pairs(name), [], [(8, 9)])[0]) == [1, 0, 2, 3, 4]
     assert order_of(scores_of(fitted_on_pairs(name), [], [(8, 9)])[1]) == [1, 0, 2, 3, 4]

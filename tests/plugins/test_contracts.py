@@ -1,4 +1,4 @@
-"""The built-in parts do what every part of their kind must do, alone and together; new ones are found by themselves."""
+"""All built-in parts, found by their registration, pass the checks of their kind, alone and together."""
 
 import functools
 
@@ -26,14 +26,14 @@ def make(kind, name, **offered):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_there_are_built_in_parts_of_each_kind(kind):
+def test_every_kind_has_built_in_parts(kind):
     assert names(kind)
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "check"), [pytest.param(*each, id=f"{each[0]} {each[1]}: {each[2].name}") for each in CHECKED]
 )
-def test_built_in_part_does_what_its_kind_must_do(kind, name, check):
+def test_built_in_part_passes_the_checks_of_its_kind(kind, name, check):
     (result,) = run_checks(kind, PartSettings(name=name), PLUGINS, checks=[check])
     assert result.has_passed, f"wanted {result.wanted}, got {result.got}"
 

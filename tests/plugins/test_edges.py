@@ -53,7 +53,7 @@ def test_mean_is_weighted():
     assert edges.aggregate(torch.tensor([[4.0], [8.0]]), MeanAggregation()).tolist() == [[7.0]]  # (1·4 + 3·8) / 4
 
 
-def test_other_aggregators_get_the_messages_as_they_are_where_edges_weigh_the_same(edges, values):
+def test_other_aggregators_get_unscaled_messages_where_all_weights_are_equal(edges, values):
     expected = MaxAggregation()(values[edges.source], index=edges.target, dim_size=NUM_TARGETS)
     same = torch.full_like(edges.weight, 0.3)
     torch.testing.assert_close(edges.aggregate(values, MaxAggregation(), same), expected)

@@ -1,4 +1,4 @@
-"""The built-in encoders are what their papers say: checked against PyG's own, and against sums written out."""
+"""The built-in encoders follow their papers: compared with those of PyG, and with formulas written out."""
 
 import copy
 
@@ -122,7 +122,7 @@ def test_lightgcn_does_not_normalise_for_other_aggregators(inputs, weighted):
     assert torch.equal(found[0], inputs[1])  # The only neighbour of node 0.
 
 
-def test_lightgcn_learns_nothing_of_its_own():
+def test_lightgcn_has_no_parameters():
     assert list(make(LightGCN).parameters()) == []
 
 
@@ -137,14 +137,14 @@ def test_gcn_equals_pyg(inputs, weighted):
     torch.testing.assert_close(vectors_of(encoder, inputs, weighted), expected)
 
 
-def test_gcn_mixes_other_aggregators_by_the_share_of_the_degree(inputs, weighted):
+def test_gcn_averages_other_aggregators_by_shares_of_the_degree(inputs, weighted):
     encoder = make(GCN, MaxAggregation(), is_residual=False)
     found = encoder.layer(NUM_LAYERS - 1, inputs, inputs, weighted)
     # Node 0 has one neighbour, over an edge of weight 0.5: a third of the degree, 1.5, that it has with itself.
     torch.testing.assert_close(found[0], encoder.transforms[-1]((inputs[1] + 2 * inputs[0]) / 3))
 
 
-def test_gcn_adds_to_the_level_unless_told_not_to(inputs, weighted):
+def test_gcn_is_residual_by_default(inputs, weighted):
     encoder = make(GCN)
     with_residual = encoder.layer(0, inputs, inputs, weighted)
     encoder.is_residual = False
@@ -177,7 +177,7 @@ def test_gat_equals_pyg(inputs, weighted, aggregator):
     torch.testing.assert_close(vectors_of(encoder, inputs, weighted), expected)
 
 
-def test_gat_hands_messages_as_they_are_to_others_where_attention_is_equal(inputs, weighted):
+def test_gat_gives_other_aggregators_unscaled_messages_where_attention_is_equal(inputs, weighted):
     encoder = make(GATv2, MaxAggregation(), num_layers=1, heads=2)
     attention = encoder.attentions[0]
     with torch.no_grad():
@@ -186,7 +186,7 @@ def test_gat_hands_messages_as_they_are_to_others_where_attention_is_equal(input
     torch.testing.assert_close(found[2], attention.lin_l(inputs)[[1, 3, 4]].max(0).values)  # The neighbours of node 2.
 
 
-def test_gat_refuses_a_width_that_heads_cannot_share():
+def test_gat_refuses_a_width_that_is_no_multiple_of_the_heads():
     with pytest.raises(SettingsError, match=r"encoder 'gat': wanted a width that its 3 heads can share, got 4"):
         make(GATv2, heads=3)
 
@@ -201,7 +201,7 @@ def test_ggnn_equals_pyg_where_layers_share_their_matrix(inputs, weighted):
     torch.testing.assert_close(vectors_of(encoder, inputs, weighted), expected)
 
 
-def test_gates_remember_at_first():
+def test_gates_keep_most_of_a_level_at_first():
     cell, level = remembering_gru(WIDTH), torch.ones(1, WIDTH)
     with torch.no_grad():
         cell.weight_ih.zero_()
@@ -211,7 +211,7 @@ def test_gates_remember_at_first():
 
 
 @pytest.mark.parametrize("update", ["gru", "mlp"])
-def test_mpnn_is_a_network_over_each_message_and_another_over_the_node(inputs, relational, update):
+def test_mpnn_has_a_message_network_and_an_update_network(inputs, relational, update):
     encoder = randomised(make(MPNN, SumAggregation(), num_layers=1, update=update))
     of_source, of_target, of_edge, out = (
         getattr(encoder, name)[0] for name in ("of_source", "of_target", "of_edge", "out")
@@ -236,7 +236,7 @@ def test_mpnn_is_a_network_over_each_message_and_another_over_the_node(inputs, r
     torch.testing.assert_close(vectors_of(encoder, inputs, relational), expected)
 
 
-def test_edge_sage_multiplies_neighbours_stacked_on_edges_and_nodes_stacked_on_messages(inputs, relational):
+def test_edge_sage_multiplies_concatenated_vectors(inputs, relational):
     encoder = randomised(make(EdgeSAGE, num_layers=2))
     of_source, of_edge, of_neighbours, of_self = (
         getattr(encoder, name)[0] for name in ("of_source", "of_edge", "of_neighbours", "of_self")
@@ -252,7 +252,7 @@ def test_edge_sage_multiplies_neighbours_stacked_on_edges_and_nodes_stacked_on_m
 
 
 @pytest.mark.parametrize("encoder", [MPNN, EdgeSAGE])
-def test_edges_say_nothing_at_first_and_learn_to(inputs, relational, encoder):
+def test_edge_terms_are_0_at_first_and_are_learned(inputs, relational, encoder):
     made = make(encoder, num_layers=1)
     other = Edges(
         relational.source,
@@ -272,7 +272,7 @@ def test_edges_say_nothing_at_first_and_learn_to(inputs, relational, encoder):
 
 
 @pytest.mark.parametrize("encoder", ALL)
-def test_age_reaches_the_encoders_that_look_at_edges(inputs, encoder):
+def test_age_reaches_the_encoders_that_use_edges(inputs, encoder):
     made = randomised(make(encoder, num_layers=1))
     edges = graph(is_relational=made.is_relational)
     older = copy.copy(edges)
@@ -299,7 +299,7 @@ def test_hetero_equals_pyg(inputs, num_bases):
     torch.testing.assert_close(vectors_of(encoder, inputs, edges), expected)
 
 
-def test_hetero_takes_a_matrix_of_the_node_type_if_told_to(inputs, relational):
+def test_hetero_can_have_a_matrix_for_each_node_type(inputs, relational):
     encoder = randomised(make(RGCN, num_layers=1, has_typed_self=True))
     for parameter in encoder.matrices.parameters():
         parameter.data.zero_()
@@ -308,7 +308,7 @@ def test_hetero_takes_a_matrix_of_the_node_type_if_told_to(inputs, relational):
     torch.testing.assert_close(found, torch.cat([of_users(inputs[:3]), of_items(inputs[3:])]))
 
 
-def test_hetero_goes_on_where_a_type_of_edge_is_missing(inputs, relational):
+def test_hetero_works_where_a_type_of_edge_is_missing(inputs, relational):
     encoder = make(RGCN)
     first = relational.of_relation(0)
     vectors_of(encoder, inputs, first).sum().backward()
@@ -342,7 +342,7 @@ def test_neighbours_are_sampled_by_the_fanout(encoder):
 
 
 @pytest.mark.parametrize("encoder", ALL)
-def test_vectors_may_point_anywhere_and_nodes_alone_have_one_too(encoder):
+def test_components_of_vectors_have_both_signs_and_isolated_nodes_have_vectors(encoder):
     inputs, edges = torch.randn(NUM_NODES, 64), graph(is_relational=encoder in RELATIONAL)
     offered = {"schema": SCHEMA} if encoder in RELATIONAL else {}
     vectors = vectors_of(encoder(64, 2, MeanAggregation(), **offered), inputs, edges)
@@ -351,7 +351,7 @@ def test_vectors_may_point_anywhere_and_nodes_alone_have_one_too(encoder):
 
 
 @pytest.mark.parametrize("encoder", ALL)
-def test_vectors_begin_near_to_what_the_node_itself_is(encoder):
+def test_initial_vectors_differ_between_nodes_with_the_same_neighbours(encoder):
     """Two layers up, what was learned of a node's id still tells nodes apart whose neighbours are the same."""
     num_items, width = 20, 64
     source = torch.arange(2, 2 + num_items).repeat(2)

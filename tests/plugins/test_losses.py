@@ -49,7 +49,7 @@ def inputs_of(positive, negative, is_seen=None, weight=None, user=None, **others
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda part: part.name)
-def test_training_learns_by_the_loss(loss):
+def test_training_finds_the_withheld_items_with_each_loss(loss):
     settings = quick_settings(model={"width": 16, "loss": {"name": loss.name}})
     users, items = quick_model(even_odd_state(), settings).tensors["vectors"].split(24)
     nearest = (users @ items.T).topk(12, dim=1).indices
@@ -75,14 +75,14 @@ def test_bce_is_the_mean_of_both_kinds():
     assert float(weighted) == pytest.approx((ones + 3 * zeros) / 4)
 
 
-def test_bce_equals_torchs_own_where_both_kinds_are_as_many():
+def test_bce_equals_that_of_torch_for_equal_numbers_of_both_kinds():
     inputs = inputs_of([0.3, -0.2], [[0.1], [0.4]])
     logits, targets = torch.tensor([0.3, -0.2, 0.1, 0.4]) / 0.2, torch.tensor([1.0, 1.0, 0.0, 0.0])
     expected = F.binary_cross_entropy_with_logits(logits, targets)
     torch.testing.assert_close(BinaryCrossEntropy(temperature=0.2)(inputs), expected)
 
 
-def test_mse_brings_ratings_edges_and_negatives_to_their_values():
+def test_mse_is_the_squared_error_of_ratings_edges_and_negatives():
     inputs = inputs_of([0.5], [[0.2, 0.9]], is_seen=[[False, True]], rated=[0.5, -0.5], rating=[1.0, -1.0])
     assert float(MeanSquaredError()(inputs)) == pytest.approx(0.25 + 0.04 + 0.25)
     assert float(MeanSquaredError(negative_weight=0.0)(inputs)) == pytest.approx(0.25 + 0.25)
@@ -93,7 +93,7 @@ def test_mse_leaves_rated_edges_to_their_ratings():
     assert float(MeanSquaredError()(inputs)) == pytest.approx(0.2**2 + 0.1**2)
 
 
-def test_mse_of_no_ratings_is_that_of_edges_and_negatives():
+def test_mse_without_ratings_is_that_of_edges_and_negatives():
     assert float(MeanSquaredError()(inputs_of([0.5], [[0.2]]))) == pytest.approx(0.25 + 0.04)
 
 
@@ -107,7 +107,7 @@ def test_cce_corrects_for_how_items_were_drawn():
     assert float(SampledSoftmax(temperature=0.5)(inputs)) == pytest.approx(expected)
 
 
-def test_cce_equals_torchs_cross_entropy_where_all_items_are_as_likely():
+def test_cce_equals_that_of_torch_where_all_items_are_equally_likely():
     inputs = inputs_of([0.5], [[0.0, 0.25]])
     expected = F.cross_entropy(torch.tensor([[0.5, 0.0, 0.25]]) / 0.15, torch.tensor([0]))
     torch.testing.assert_close(SampledSoftmax()(inputs), expected)
@@ -141,7 +141,7 @@ def test_pairwise_logistic_is_the_log_of_the_chance_to_be_above():
     assert float(PairwiseLogistic(temperature=0.1)(inputs)) == pytest.approx(expected)
 
 
-def test_triplet_equals_torchs_own():
+def test_triplet_equals_that_of_torch():
     vectors = F.normalize(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)), dim=-1)
     user, item, other = vectors[:, None]
     cosines = (vectors @ vectors.T).tolist()
@@ -167,7 +167,7 @@ def test_max_margin_weighs_edges():
     assert float(MaxMargin(margin=0.2)(inputs)) == pytest.approx((3 * 0.1 + 0.5) / 4)
 
 
-def test_max_margin_is_zero_where_every_sampled_item_is_the_users_own():
+def test_max_margin_is_0_where_all_sampled_items_are_seen():
     assert float(MaxMargin()(inputs_of([0.5], [[0.4, 0.9]], is_seen=[[True, True]]))) == 0.0
 
 
@@ -180,7 +180,7 @@ def test_low_rank_positives_are_a_users_weaker_edges():
     assert float(loss(inputs)) == pytest.approx(expected)  # The negatives lie too far below to count.
 
 
-def test_low_rank_max_margin_is_max_margin_with_them_on():
+def test_low_rank_max_margin_is_max_margin_with_the_low_rank_term():
     inputs = inputs_of([0.5, 0.48], [[0.4]], user=[0, 0], strength=[2.0, 1.0])
     assert float(LowRankMaxMargin()(inputs)) == float(MaxMargin(low_rank_weight=0.5)(inputs))
     assert float(LowRankMaxMargin()(inputs)) > float(MaxMargin()(inputs))
@@ -199,7 +199,7 @@ def test_low_rank_positives_pull_the_stronger_above_the_weaker():
     assert inputs.positive.grad.tolist() == [1.0, -1.0]
 
 
-def test_low_rank_positives_are_as_many_as_wanted():
+def test_low_rank_positives_are_limited_in_number():
     # The edge of strength 5 is compared with the next two alone, whose cosines make 0.1 and 0.2.
     strength = [5.0, 1.0, 1.0, 1.0]
     inputs = inputs_of([0.5, 0.5, 0.6, 0.9], [[-1.0]], user=[0, 0, 0, 0], strength=strength)
@@ -222,7 +222,7 @@ def test_reconstruction_balances_ones_and_zeros():
     assert float(loss(inputs)) == pytest.approx(0.25 * ones + 0.75 * zeros)
 
 
-def test_reconstruction_draws_a_users_own_sampled_items_near():
+def test_reconstruction_pulls_seen_sampled_items_near():
     inputs = inputs_of([0.3], [[0.1, 0.0]], is_seen=[[True, False]])
     inputs.negative.requires_grad_()
     Reconstruction()(inputs).backward()
@@ -231,7 +231,7 @@ def test_reconstruction_draws_a_users_own_sampled_items_near():
 
 
 @pytest.mark.parametrize("loss", ["hinge", "max_margin", "pairwise_logistic", "triplet"])
-def test_pairwise_losses_look_at_the_first_negatives_only(loss):
+def test_pairwise_losses_use_the_first_negatives_only(loss):
     few = PLUGINS.make("loss", PartSettings(name=loss, options={"max_negatives": 1}))
     found = few(inputs_of([0.5], [[0.4, 0.9]]))
     assert float(found) == float(few(inputs_of([0.5], [[0.4]])))
@@ -253,7 +253,7 @@ def test_bad_option_is_refused(name, options, message):
         PLUGINS.make("loss", PartSettings(name=name, options=options))
 
 
-def test_edges_that_the_user_rated_are_told_from_others():
+def test_rated_edges_are_marked():
     # User 1 rated items 0 and 2, user 2 item 1.
     ratings = Ratings(np.array([1, 2, 1]), np.array([0, 1, 2]), np.zeros(3, np.float32))
     found = RatingSampler(ratings, num_users=3).is_rated(np.array([0, 1, 2]), np.array([[0, 2], [2, 1], [1, 9]]))

@@ -1,4 +1,4 @@
-"""The built-in losses of how vectors lie, with numbers worked by hand."""
+"""The built-in losses of the geometry of vectors, with numbers worked by hand."""
 
 import math
 
@@ -58,7 +58,7 @@ def test_directau_counts_an_item_once():
     assert float(DirectAU(gamma=1.0)(twice)) == pytest.approx((4 + 2) / 2 + (-4 + 0) / 2)
 
 
-def test_directau_looks_at_no_more_nodes_than_it_may():
+def test_directau_compares_at_most_max_nodes():
     users, items = [EAST, NORTH, EAST], [EAST, NORTH, EAST]
     # The first two of each are 2 apart; the third ones lie on the first.
     assert float(DirectAU(max_nodes=2)(inputs_of(users, items))) == pytest.approx(-4.0)
@@ -95,7 +95,7 @@ def test_xsimgcl_adds_the_contrast_of_distinct_users_and_items(layer):
     assert float(loss(inputs)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_xsimgcl_contrasts_no_more_nodes_than_it_may():
+def test_xsimgcl_contrasts_at_most_max_nodes():
     inputs = contrasted()
     users = info_nce(inputs.user_vectors[:1], inputs.user_levels[1][:1], 0.2)
     assert users == 0.0  # One alone has nothing to be told from.
@@ -103,7 +103,7 @@ def test_xsimgcl_contrasts_no_more_nodes_than_it_may():
     assert float(loss(inputs)) == pytest.approx(float(SampledSoftmax()(inputs)))
 
 
-def test_xsimgcl_wants_noise():
+def test_xsimgcl_sets_the_noise():
     assert XSimGCL(2, eps=0.25).noise == 0.25
     assert SampledSoftmax().noise == 0.0
 

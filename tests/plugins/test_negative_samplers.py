@@ -47,7 +47,7 @@ def test_popularity_of_power_0_is_uniform():
     torch.testing.assert_close(prepared(Popularity(power=0.0)).log_q, prepared(Uniform()).log_q)
 
 
-def test_in_batch_draws_the_steps_own_items():
+def test_in_batch_draws_the_positive_items_of_the_step():
     positives = np.array([[2, 5], [2, 7]])
     drawn = prepared(InBatch(), np.ones(9)).draw(positives, 400, np.random.default_rng(0))
     found = np.bincount(drawn, minlength=9)
@@ -73,7 +73,7 @@ def test_hard_draws_the_pool_by_popularity():
     assert abs(sum(first) - 750) < 60  # With a standard deviation of 14.
 
 
-def test_hard_selects_the_nearest_but_the_very_nearest():
+def test_hard_selects_the_nearest_items_after_those_skipped():
     cosine = torch.tensor([[0.1, 0.9, 0.5, 0.8, 0.3, 0.7]])
     is_seen = torch.tensor([[False, False, False, True, False, False]])
     selected = Hard(skip=1, share=0.0).select(cosine, is_seen, 3)
@@ -81,7 +81,7 @@ def test_hard_selects_the_nearest_but_the_very_nearest():
     assert selected.tolist() == [[5, 2, 4]]  # 0.9 is skipped, 0.8 is its own.
 
 
-def test_hard_keeps_some_as_they_were_drawn_and_mixes_them():
+def test_hard_keeps_a_share_of_random_items_and_interleaves_them():
     cosine = torch.tensor([[0.1, 0.2, 0.9, 0.8, 0.7, 0.6]])
     is_seen = torch.tensor([[True, False, False, False, False, False]])
     selected = Hard(skip=1, share=0.5).select(cosine, is_seen, 4)
@@ -91,7 +91,7 @@ def test_hard_keeps_some_as_they_were_drawn_and_mixes_them():
     assert selected[0, 1::2].tolist() == [4, 5]
 
 
-def test_hard_selects_skipped_items_rather_than_the_users_own():
+def test_hard_prefers_skipped_items_to_seen_ones():
     cosine, is_seen = torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[False, True, False]])
     selected = Hard(skip=2, share=0.0).select(cosine, is_seen, 3)
     assert selected is not None

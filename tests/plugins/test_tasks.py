@@ -1,4 +1,4 @@
-"""The built-in tasks: by hand, by contract, and on planted data whose answer is known."""
+"""The built-in tasks: by hand, by contract, and on simulated data with known labels."""
 
 import datetime as dt
 from types import SimpleNamespace
@@ -92,7 +92,7 @@ def test_register_tasks_offers_three():
 
 
 @pytest.mark.parametrize("encoder", ["lightgcn", "graphsage", "hetero"])
-def test_departments_are_told_from_who_buys(shop, encoder):
+def test_departments_are_predicted_from_who_buys(shop, encoder):
     # Without dropout, a node that has its own id and a label learns the label by heart.
     settings = settings_of(encoder, id_dropout=0.5)
     found = classify_nodes(shop, settings, PLUGINS, "department", training=QUICK)
@@ -104,7 +104,7 @@ def test_departments_are_told_from_who_buys(shop, encoder):
     assert len(found.losses) == QUICK.steps
 
 
-def test_prices_are_told_from_who_buys():
+def test_prices_are_predicted_from_who_buys():
     found = regress_nodes(shop_of("price"), settings_of("graphsage", id_dropout=0.5), PLUGINS, "price", training=QUICK)
     errors = [label - price_of(int(node_id[1:])) for node_id, label in found.labels.items()]
     assert len(errors) == NUM_ITEMS // 4
@@ -114,7 +114,7 @@ def test_prices_are_told_from_who_buys():
 
 
 @pytest.mark.parametrize("options", [{}, {"pooling": "attentional"}, {"coarsen_by": "department"}])
-def test_trips_are_told_from_their_items(shop, options):
+def test_trips_are_classified_by_their_items(shop, options):
     baskets, kinds = [], []
     generator = np.random.default_rng(1)
     for place in range(80):
@@ -129,7 +129,7 @@ def test_trips_are_told_from_their_items(shop, options):
     assert found.score > 0.9
 
 
-def test_the_part_of_the_week_is_told_from_a_baskets_items(shop):
+def test_the_part_of_the_week_is_predicted_from_the_items_of_a_basket(shop):
     task = GraphClassification(make=lambda kind, name: MeanAggregation())
     graph = training_graph_of(shop)
     task.prepare(graph, 16)
@@ -143,7 +143,7 @@ def test_the_part_of_the_week_is_told_from_a_baskets_items(shop):
         assert task.score(vectors[task.nodes_of(task.held_out)], task.held_out) > 0.9
 
 
-def test_tasks_go_beside_the_main_training(shop):
+def test_tasks_are_trained_beside_the_main_loss(shop):
     settings = settings_of(
         "lightgcn",
         tasks={
@@ -185,7 +185,7 @@ def test_labels_are_no_inputs():
     assert with_task.manifest.schema["numbers"]["item"]["names"] == []
 
 
-def test_settings_that_name_no_aggregator_will_do(shop):
+def test_settings_need_not_name_an_aggregator(shop):
     settings = quick_settings(model={"width": 8, "encoder": "graphsage"})
     assert settings.model.aggregator is None
     found = classify_nodes(shop, settings, PLUGINS, "department", training=TaskTraining(steps=2))
@@ -234,7 +234,7 @@ def test_node_classification_is_the_mean_cross_entropy():
     assert task.score(vectors, np.array([0, 1])) == 0.5
 
 
-def test_node_regression_works_in_deviations_and_answers_in_units():
+def test_node_regression_standardises_numbers_and_predicts_them_in_their_unit():
     task = NodeRegression()
     task.prepare(graph_of(numbers=[10.0, np.nan, 30.0]), 1)
     task.head = torch.nn.Identity()
@@ -284,7 +284,7 @@ def test_graphs_keep_their_first_items():
         ("2023-11-20T00:00", 0, 0),
     ],
 )
-def test_kinds_of_trips_are_by_utc(moment, weekpart, daypart):
+def test_kinds_of_trips_are_in_utc(moment, weekpart, daypart):
     times_ms = np.array([int(dt.datetime.fromisoformat(f"{moment}+00:00").timestamp() * 1_000)])
     assert kinds_of(times_ms, "weekpart").tolist() == [weekpart]
     assert kinds_of(times_ms, "daypart").tolist() == [daypart]
@@ -304,7 +304,7 @@ def test_a_graph_is_pooled_to_one_vector():
     assert pooled.tolist() == [[7.0], [6.0]]
 
 
-def test_a_graph_is_made_coarser_before_it_is_pooled():
+def test_items_are_clustered_before_they_are_pooled():
     task = pooling_task(coarsen_by="department")
     task.prepare(graph_of([0, 0, -1, -1], ["A", "B"]), 1)
     # Of graph 0, items 0 and 1 become their mean of 3.5; item 2 has no value, and stays.
@@ -322,7 +322,7 @@ def test_pooling_that_uses_edges_is_refused():
 
 
 @pytest.mark.parametrize("pooling", ["lstm", "set2set", "attentional", "softmax", "sum", "power_mean"])
-def test_any_other_aggregator_pools(pooling):
+def test_any_aggregator_that_uses_no_edges_can_pool(pooling):
     wanted = PartSettings(name="graph_classification", options={"pooling": pooling})
     task = PLUGINS.make("task", wanted, width=4)
     assert isinstance(task, LabelledTask)

@@ -147,8 +147,7 @@ class PositiveSampler:
     def is_seen(self, users: Int64s, items: Int64s) -> npt.NDArray[np.bool_]:
         """Return whether each user has an interaction with each item.
 
-        In a graph of users alone, users count as seen by themselves: nobody shall learn to avoid, or to follow,
-        themselves.
+        In a graph of users alone, users count as seen by themselves, so that they are no negatives of their own.
 
         Args:
             users: int64 ``[num_users]``.

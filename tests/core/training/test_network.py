@@ -39,7 +39,7 @@ def test_narrow_neighbourhoods_differ_from_draw_to_draw(graph):
     assert not torch.equal(one, other)
 
 
-def test_narrow_neighbourhoods_by_age_are_of_the_latest(graph):
+def test_narrow_neighbourhoods_by_age_hold_recent_edges(graph):
     network, generator, half_an_hour_days = network_of(graph), torch.Generator().manual_seed(0), 0.5 / 24
     ages = {}
     for half_life_days in (None, half_an_hour_days):  # An hour lies between two events.
@@ -92,7 +92,7 @@ def test_id_dropout_leaves_ids_out_in_training_alone():
     assert float(left_out) == pytest.approx(0.25, abs=0.06)
 
 
-def test_attributes_and_numbers_speak_for_a_node_without_its_id():
+def test_attributes_and_numbers_make_up_a_node_without_an_id():
     upserts = [
         NodeUpsert("item", "i0", {"kind": ("a", "b")}, {"price": 3.0}),
         NodeUpsert("item", "i1", {}, {"price": 1.0}),

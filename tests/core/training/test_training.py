@@ -191,7 +191,7 @@ def test_training_is_the_same_every_time(state, model):
     assert again.manifest.exponents == model.manifest.exponents
 
 
-def test_training_is_another_under_another_seed(state, model):
+def test_training_differs_under_another_seed(state, model):
     other = quick_model(state, quick_settings(training={"seed": 1}))
     assert not torch.equal(other.tensors["vectors"], model.tensors["vectors"])
 
@@ -282,7 +282,7 @@ def test_fine_tuning_a_model_of_another_shape_is_refused(state, model, changed):
         quick_model(state, quick_settings(model={"width": 16, **changed}), base=model)
 
 
-def test_fine_tuning_takes_up_new_users_and_items(model):
+def test_fine_tuning_adds_new_users_and_items(model):
     state = even_odd_state()
     state.apply(EventBatch(interactions_of([("u0", "new item", LATER_MS), ("new user", "i2", LATER_MS + 1)])))
     tuned = quick_model(state, base=model)
@@ -293,7 +293,7 @@ def test_fine_tuning_takes_up_new_users_and_items(model):
     assert cosines[0::2].mean() > cosines[1:24:2].mean(), "the new user took an even item"
 
 
-def test_fine_tuning_goes_on_from_the_model(state, model):
+def test_fine_tuning_starts_from_the_model(state, model):
     tuned = quick_model(state, quick_settings(training={"fine_tune_steps": 1, "learning_rate": 1e-9}), base=model)
     torch.testing.assert_close(tuned.tensors["vectors"], model.tensors["vectors"], atol=1e-5, rtol=0)
     assert tuned.manifest.exponents == model.manifest.exponents
@@ -325,7 +325,7 @@ def test_fine_tuning_keeps_the_codes_of_attribute_values():
     assert tuned.attribute_values["item"] == ["brand=b", "brand=a"]
 
 
-def test_forgotten_nodes_are_in_no_later_model(model):
+def test_deleted_nodes_are_in_no_later_model(model):
     state = even_odd_state()
     deletes = [NodeDelete("user", "u3", LATER_MS), NodeDelete("item", "i4", LATER_MS)]
     state.apply(EventBatch(interactions_of([]), deletes=deletes))
@@ -338,7 +338,7 @@ def test_forgotten_nodes_are_in_no_later_model(model):
         assert "u3" not in served.users.row_of
 
 
-def test_checkpoint_and_request_stand_in_the_manifest(state):
+def test_checkpoint_and_request_are_in_the_manifest(state):
     settings = quick_settings(training={"steps": 1, "fine_tune_steps": 1})
     manifest = train(state, settings, PLUGINS, mode="retrain", request_id="request-7").manifest
     assert manifest.request_id == "request-7"
@@ -374,7 +374,7 @@ def test_task_is_learned_beside_the_main_loss():
     assert served.items.vectors.shape == (24, 16)
 
 
-def test_fine_tuning_goes_on_with_what_a_task_learned():
+def test_fine_tuning_starts_from_the_parameters_of_a_task():
     settings = quick_settings(
         model={"width": 16, **KINDS["model"]}, training={"fine_tune_steps": 1, "learning_rate": 1e-9}
     )
@@ -391,7 +391,7 @@ def test_fine_tuning_a_model_of_other_labels_is_refused():
         quick_model(with_kinds(), quick_settings(model={"width": 16, **KINDS["model"]}), base=base)
 
 
-def test_ratings_are_read_from_the_types_whose_value_is_one():
+def test_ratings_are_read_from_the_rating_types():
     state = state_of([(f"u{row % 4}", f"i{row % 5}", row) for row in range(40)])
     rated = interactions_of([("u0", "i1", 100), ("u1", "i2", 101), ("u2", "i3", 102)], "rating")
     state.apply(EventBatch(dataclasses.replace(rated, values=np.array([1.0, 5.0, 3.0], np.float32))))
