@@ -270,3 +270,15 @@ def test_one_file_that_cannot_be_loaded_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("import no_such_module\n")
     with pytest.raises(PluginError, match=r"No module named 'no_such_module' .*mine\.py:1"):
         load_beside_installed(str(tmp_path / "mine.py"))
+
+
+def test_installed_module_that_cannot_be_loaded_is_refused_once(tmp_path, monkeypatch):
+    (tmp_path / "springtide_late.py").write_text("import no_such_module\n")
+    information = tmp_path / "springtide_late-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: springtide-late\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[springtide]\nplugin = springtide_late\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=r"of springtide-late 1\.0 cannot be loaded") as refused:
+        load_beside_installed("springtide_late")
+    assert str(refused.value).count("no_such_module") == 1

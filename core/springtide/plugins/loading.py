@@ -69,7 +69,7 @@ def load_beside_installed(source: str) -> Plugins:
     loader.failures = [failure for failure in loader.failures if failure.plugin == source]
     if source.endswith(".py"):
         loader.take(_Source.of_file(Path(source)))
-    elif not any(part.plugin == source for part in loader.parts.values()):
+    elif not loader.failures and not any(part.plugin == source for part in loader.parts.values()):
         loader.take(_Source.of_module(source))
     if loader.failures:
         raise PluginError("; ".join(map(str, loader.failures)))
