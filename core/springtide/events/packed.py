@@ -32,25 +32,9 @@ def read_packed(
     Raises:
         EventRefusedError: If the columns do not fit together, so that rows cannot be read.
     """
+    users, items, types, timestamps_ms, values = _read_columns(message)
     dictionary = message.dictionary[:]
-    users = np.array(message.users, np.uint32)
-    items = np.array(message.items, np.uint32)
-    types = np.array(message.types, np.uint32)
-    timestamps_ms = np.array(message.event_times_ms, np.int64)
-    values = np.array(message.values, np.float32)
-    num_rows = len(users)
-    if num_rows == 0:
-        raise EventRefusedError("empty_payload", "batch: wanted at least one row, got none")
-    if len(types) == 1:
-        types = np.broadcast_to(types, (num_rows,))
-    if len(values) == 0:
-        values = np.full(num_rows, np.nan, np.float32)
-    for name, column in (("items", items), ("types", types), ("event_times_ms", timestamps_ms), ("values", values)):
-        if len(column) != num_rows:
-            raise EventRefusedError(
-                "bad_batch", f"batch.{name}: wanted {num_rows} entries, one for each of users, got {len(column)}"
-            )
-    positions = np.arange(num_rows)
+    positions = np.arange(len(users))
     is_inside = (users < len(dictionary)) & (items < len(dictionary)) & (types < len(dictionary))
     bad: list[BadRows] = []
     if not is_inside.all():
@@ -81,6 +65,40 @@ def read_packed(
             dictionary, users[is_good], items[is_good], relation_codes[is_good], timestamps_ms[is_good], values[is_good]
         )
     return bad, int(is_open.sum() - is_good.sum())
+
+
+def _read_columns(
+    message: events_pb2.EventBatch,
+) -> tuple[
+    npt.NDArray[np.uint32],
+    npt.NDArray[np.uint32],
+    npt.NDArray[np.uint32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float32],
+]:
+    """Return users, items and types as indices in the dictionary, event times in ms, and values, NaN for none, ``[n]``.
+
+    Raises:
+        EventRefusedError: If there are no rows, or the columns differ in length.
+    """
+    users = np.array(message.users, np.uint32)
+    items = np.array(message.items, np.uint32)
+    types = np.array(message.types, np.uint32)
+    timestamps_ms = np.array(message.event_times_ms, np.int64)
+    values = np.array(message.values, np.float32)
+    num_rows = len(users)
+    if num_rows == 0:
+        raise EventRefusedError("empty_payload", "batch: wanted at least one row, got none")
+    if len(types) == 1:
+        types = np.broadcast_to(types, (num_rows,))
+    if len(values) == 0:
+        values = np.full(num_rows, np.nan, np.float32)
+    for name, column in (("items", items), ("types", types), ("event_times_ms", timestamps_ms), ("values", values)):
+        if len(column) != num_rows:
+            raise EventRefusedError(
+                "bad_batch", f"batch.{name}: wanted {num_rows} entries, one for each of users, got {len(column)}"
+            )
+    return users, items, types, timestamps_ms, values
 
 
 def _check_strings(

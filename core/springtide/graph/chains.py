@@ -148,7 +148,7 @@ def collect_recent(
     length: int,
     head: Int32s,
     prev: Int32s,
-    others: Int32s,
+    neighbours: Int32s,
     times: Int64s,
     weights: Float32s,
     out_rows: Int32s,
@@ -163,7 +163,7 @@ def collect_recent(
         length: Edges from this index on arrived after the view.
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
-        others: int32 ``[capacity]``, each edge's node on the other side.
+        neighbours: int32 ``[capacity]``, each edge's node on the other side.
         times: int64 ``[capacity]``.
         weights: float32 ``[capacity]``.
         out_rows: Output, int32 ``[n, count]``, filled with -1 before.
@@ -180,7 +180,7 @@ def collect_recent(
         edge = head[row]
         while edge >= 0 and found < count:
             if edge < length and times[edge] < limit:
-                out_rows[position, found] = others[edge]
+                out_rows[position, found] = neighbours[edge]
                 out_times[position, found] = times[edge]
                 out_weights[position, found] = weights[edge]
                 found += 1

@@ -192,7 +192,7 @@ class EdgeView:
     def _recent(
         self,
         chain: Chain,
-        others: npt.NDArray[np.int32],
+        neighbours: npt.NDArray[np.int32],
         rows: npt.ArrayLike,
         count: int,
         before_ms: int | npt.NDArray[np.int64] | None,
@@ -205,14 +205,14 @@ class EdgeView:
         found = Neighbours(np.full(shape, -1, np.int32), np.zeros(shape, np.int64), np.zeros(shape, np.float32))
         chains.collect_recent(
             *(rows, before, self._length, chain.head, chain.prev),
-            *(others, self._columns.timestamps_ms, self._columns.weights),
+            *(neighbours, self._columns.timestamps_ms, self._columns.weights),
             *(found.rows, found.timestamps_ms, found.weights),
         )
         return found
 
-    def _all(self, chain: Chain, others: npt.NDArray[np.int32], row: int, limit: int | None) -> Neighbours:
+    def _all(self, chain: Chain, neighbours: npt.NDArray[np.int32], row: int, limit: int | None) -> Neighbours:
         degree = int(chain.degree[row]) if 0 <= row < len(chain.degree) else 0
-        padded = self._recent(chain, others, [row], degree if limit is None else min(limit, degree), None)
+        padded = self._recent(chain, neighbours, [row], degree if limit is None else min(limit, degree), None)
         count = int(np.count_nonzero(padded.rows[0] >= 0))  # The degree also counts edges that arrived after the view.
         return Neighbours(padded.rows[0, :count], padded.timestamps_ms[0, :count], padded.weights[0, :count])
 

@@ -1,6 +1,7 @@
 """Settings as people see them: TOML or a plain tree, with the secrets masked."""
 
 import json
+import math
 import re
 import textwrap
 from collections.abc import Mapping
@@ -81,9 +82,11 @@ def toml_value(value: Any, *, is_grouped: bool = False) -> str:
     if isinstance(value, dict):
         pairs = [f"{toml_key(key)} = {toml_value(entry, is_grouped=is_grouped)}" for key, entry in value.items()]
         return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)  # TOML writes inf where JSON has Infinity; all other values are written alike.
     if is_grouped and isinstance(value, int | float) and abs(value) >= 100_000:
         return f"{value:_}"
-    return json.dumps(value, ensure_ascii=False)  # Strings, numbers and booleans are written alike in JSON and TOML.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _changes(

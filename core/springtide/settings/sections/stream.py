@@ -64,8 +64,8 @@ class GraphSettings(Section):
     """The live graph: what is recommended, and how much is kept in memory."""
 
     item_type: Literal["item", "user"] = "item"
-    """Node type that is recommended. With `user` the graph is social: events carry user ids as item ids, and the
-    recommendations are whom to follow."""
+    """Node type that is recommended. With `user` the graph is social: events carry user ids as item ids, and users
+    are recommended to follow."""
     max_edges: Annotated[int, Field(ge=1)] | None = 50_000_000
     """Most edges kept in memory; the oldest are dropped beyond it. `none` keeps all. An edge takes 28 to 56 bytes."""
     max_age_days: Positive | None = None
