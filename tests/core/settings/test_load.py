@@ -187,7 +187,8 @@ def test_interaction_rule_that_cannot_be_read_is_refused(tmp_path: Path) -> None
 
 
 def test_toml_of_settings_reads_back_to_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = '[checkpoint]\nevery_s = inf\n[server]\nport = 7000\n[interactions."stars>=4"]\n[ranking.context_weights.trend]\ndays = [7, 28]\n'
+    text = '[server]\nport = 7000\n[interactions."stars>=4"]\n[ranking.context_weights.trend]\ndays = [7, 28]\n'
+    text += "[checkpoint]\nevery_s = inf\n"
     loaded = load_settings(write(tmp_path / "a.toml", text))
 
     shown = to_toml(loaded)
