@@ -27,15 +27,15 @@ def configure_logging(settings: LogSettings | None = None, process: str = "", st
         stream: Standard error if None, so that standard output stays free for what a command prints.
     """
     settings = settings or LogSettings()
-    stream = stream or sys.stderr
-    is_text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
+    target = stream or sys.stderr
+    is_text = settings.format == "text" or (settings.format == "auto" and target.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=not is_text),
     ]
-    as_text: list[structlog.typing.Processor] = [LineRenderer(process, is_coloured=_takes_colour(stream))]
+    as_text: list[structlog.typing.Processor] = [LineRenderer(process, is_coloured=_takes_colour(target))]
 
     def add_process(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         if process:
@@ -57,7 +57,7 @@ def configure_logging(settings: LogSettings | None = None, process: str = "", st
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(stream or _StandardError())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -86,6 +86,16 @@ def log_failures(plugins: "Plugins") -> None:
     """Log the plugins that were left out, once at a process's start; the settings allow to go on without them."""
     for failure in plugins.failures:
         logger.warning("plugin_left_out", plugin=failure.plugin, origin=failure.origin, reason=failure.reason)
+
+
+class _StandardError:
+    """Writes to standard error as it is at the time: a progress display replaces it, to print lines above its bars."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _takes_colour(stream: TextIO) -> bool:

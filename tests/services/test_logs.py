@@ -4,15 +4,18 @@ import io
 import json
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 
 import pytest
 import structlog
+from rich.console import Console
 
 from springtide.settings.model import KafkaSettings, LogSettings, ModelSettings, Settings
 from springtide_services import logs
 from springtide_services.logs import configure_logging, log_settings
+from springtide_services.terminal import progress
 
 
 class Terminal(io.StringIO):
@@ -147,3 +150,22 @@ def test_no_colour_where_none_is_wanted(variable: str, value: str, monkeypatch: 
 @pytest.mark.usefixtures("logging_state")
 def test_events_below_the_level_of_the_settings_are_left_out() -> None:
     assert log_once(LogSettings(level="warning"), io.StringIO()) == ""
+
+
+@pytest.mark.usefixtures("logging_state")
+def test_lines_stand_above_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The display replaces standard error while it is shown; a line written past it would break the bar."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    configure_logging()
+    bars = progress(Console(stderr=True, force_terminal=True, width=80))
+    with bars:
+        bars.add_task("Train", total=None, note="")
+        bars.refresh()
+        structlog.stdlib.get_logger("springtide.test").info("listening", address="a:1")
+
+    before, _, after = terminal.getvalue().partition("listening on a:1, not ready yet")
+    since_erased = before.rpartition("\x1b[2K")[2]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  ", since_erased)  # The bar was erased first,
+    assert "Train" in after  # and is drawn anew below the line.
