@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
 from springtide.settings.model import KafkaSettings
 from springtide_services.addresses import free_port
-from springtide_services.local.supervisor import Child, ChildFailedError, Supervisor
+from springtide_services.exit_codes import EXIT_REFUSED
 
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -164,21 +165,13 @@ def test_server_that_waits_for_the_checkpoint_lock_ends_at_once(
     assert time.monotonic() - started_s < LockTiming().stale_s / 2
 
 
-def test_server_that_lacks_a_plugin_is_refused_and_not_started_again(tmp_path: Path) -> None:
-    environment = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "SPRINGTIDE_PLUGINS__MODULES": '["no_such_module"]'}
-    with Supervisor(restarts=True) as supervisor:
-        supervisor.add(Child("server", ["serve"], environment | {"SPRINGTIDE_SERVER__PORT": "0"}, tmp_path / "log"))
+def test_up_whose_server_lacks_a_plugin_is_refused_and_starts_nothing_again(start: Callable[..., Command]) -> None:
+    command = start("up", SPRINGTIDE_PLUGINS__MODULES='["no_such_module"]')
 
-        with pytest.raises(ChildFailedError, match=r"the server ended with exit code 2\n[\s\S]*'no_such_module'"):
-            until_ended(supervisor)
-
-
-def until_ended(supervisor: Supervisor) -> None:
-    deadline = time.monotonic() + BUDGET_S
-    while time.monotonic() < deadline:
-        supervisor.check()
-        assert supervisor.children[0].restart_at_s is None, "it is to be started again"
-        time.sleep(0.05)
+    assert command.process.wait(BUDGET_S) == EXIT_REFUSED
+    assert "plugin 'no_such_module' cannot be loaded" in command.output()
+    assert re.search(r"springtide: the (server|trainer) ended with exit code 2\n", command.output())
+    assert "child_ended" not in command.output()  # Which would start it again.
 
 
 def variables_of(kafka: KafkaSettings) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from springtide.errors import SpringtideError
+from springtide.errors import SettingsError, SpringtideError
 from springtide_services.exit_codes import EXIT_REFUSED
 from springtide_services.termination import STOP_BUDGET_S, UNTIL_STDIN_CLOSES
 
@@ -27,6 +27,10 @@ _NUM_LAST_LINES = 15
 
 class ChildFailedError(SpringtideError):
     """Raised when a child process has ended and is not to be started again."""
+
+
+class ChildRefusedError(ChildFailedError, SettingsError):
+    """Raised when a child process has ended with ``EXIT_REFUSED``: its settings, a plugin or an argument is wrong."""
 
 
 @dataclass
@@ -120,8 +124,8 @@ class Supervisor:
         """Notice children that have ended, and start them again when their pause is over; to be called regularly.
 
         Raises:
-            ChildFailedError: If a child has ended and is not to be started again: it was refused (exit code 2), it
-                crashed too often, or the supervisor does not restart.
+            ChildRefusedError: If a child has ended with ``EXIT_REFUSED``.
+            ChildFailedError: If a child has crashed too often, or crashed children are not to be started again.
         """
         for child in self.children:
             assert child.process is not None, "add() started it"
@@ -136,7 +140,9 @@ class Supervisor:
             child.num_quick_crashes = child.num_quick_crashes + 1 if is_quick else 1
             reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             ended = f"the {child.name} ended with {reason}"
-            if not self._restarts or code == EXIT_REFUSED:
+            if code == EXIT_REFUSED:
+                raise ChildRefusedError(f"{ended}{child.last_lines()}")
+            if not self._restarts:
                 raise ChildFailedError(f"{ended}{child.last_lines()}")
             if child.num_quick_crashes >= _MAX_QUICK_CRASHES:
                 raise ChildFailedError(f"{ended}, {child.num_quick_crashes} times in a row{child.last_lines()}")

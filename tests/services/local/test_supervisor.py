@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from springtide_services.local import supervisor as supervisor_module
-from springtide_services.local.supervisor import Child, ChildFailedError, Supervisor
+from springtide_services.local.supervisor import Child, ChildFailedError, ChildRefusedError, Supervisor
 
 # Stands in for the command: sleeps until its standard input closes or a signal comes.
 _SLEEPER = """
@@ -49,7 +49,7 @@ def test_child_that_is_refused_is_not_restarted_and_the_error_shows_the_end_of_i
         supervisor.add(child_of(tmp_path, "serve", "--settings", str(settings)))
 
         with pytest.raises(
-            ChildFailedError, match=r"the server ended with exit code 2\n  springtide serve: .*did you mean kafka"
+            ChildRefusedError, match=r"the server ended with exit code 2\n  springtide serve: .*did you mean kafka"
         ):
             eventually(lambda: _check(supervisor))
 
