@@ -10,7 +10,6 @@ from springtide.clock import MS_PER_DAY
 from springtide.errors import ModelError, TrainingError
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
 from springtide.model.artifact import exponents_of
-from springtide.model.attributes import Attributes
 from springtide.model.exponents import Exponents, TermExponents, fallback_exponents
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import load_plugins
@@ -24,11 +23,8 @@ from springtide.testing import (
     quick_model,
     quick_settings,
     state_of,
-    training_graph_of,
 )
-from springtide.training.links import Ratings
-from springtide.training.loop import Progress, frozen_warmup_then_cosine, warmup_then_cosine
-from springtide.training.sampling import PositiveSampler, ranges
+from springtide.training.loop import Progress
 from springtide.training.train import train
 
 PLUGINS = load_plugins()
@@ -37,84 +33,6 @@ LATER_MS = START_MS + 400 * MS_PER_DAY
 
 def serving(artifact) -> ServingModel:
     return ServingModel.from_artifact(artifact, PLUGINS)
-
-
-def test_interactions_add_up_to_edges_in_both_directions():
-    events = [("u0", "i1", 0), ("u1", "i0", MS_PER_DAY), ("u0", "i1", 2 * MS_PER_DAY)]
-    graph = training_graph_of(state_of(events, upserts=[NodeUpsert("item", "i0"), NodeUpsert("item", "i1")]))
-    # Users are nodes 0 and 1, items 2 and 3. User 0 had item 1 twice: log(1 + 2).
-    assert graph.edges.target.tolist() == [0, 1, 2, 3]
-    assert graph.edges.source.tolist() == [3, 2, 1, 0]
-    assert graph.edges.weight.tolist() == pytest.approx(np.log([3, 2, 2, 3]).tolist())
-    assert graph.edges.age_days.tolist() == [0.0, 1.0, 1.0, 0.0]
-    assert graph.edges.target_degree.tolist() == pytest.approx(np.log([3, 2, 2, 3]).tolist())
-    assert graph.strengths.tolist() == pytest.approx(np.log([3, 2, 3]).tolist()), "of the edge each adds up to"
-
-
-def test_old_interactions_fade():
-    graph = training_graph_of(state_of([("u0", "i0", 0), ("u0", "i1", 10 * MS_PER_DAY)]), half_life_days=10.0)
-    assert graph.edges.weight[graph.edges.target == 0].tolist() == pytest.approx(np.log([1.5, 2.0]).tolist())
-
-
-def test_edges_of_one_target_come_oldest_first():
-    graph = training_graph_of(state_of([("u0", "i1", 0), ("u1", "i0", MS_PER_DAY), ("u0", "i0", 2 * MS_PER_DAY)]))
-    assert graph.edges.source[graph.edges.target == 0].tolist() == [2, 3], "i1 (node 2) was taken before i0"
-    assert graph.edges.age_days[graph.edges.target == 0].tolist() == [2.0, 0.0]
-
-
-def test_attributes_are_values_that_add_up_to_one_for_each_node():
-    upserts = [
-        NodeUpsert("item", "i0", categories={"brand": ("a",), "kind": ("x", "y")}),
-        NodeUpsert("item", "i1"),
-        NodeUpsert("item", "i2", categories={"kind": ("y",)}),
-    ]
-    nodes = state_of(upserts=upserts).graph.nodes("item")
-    attributes = Attributes.of(nodes, 3)
-    edges = attributes.edges(len(attributes.vocabulary))
-    assert sorted(attributes.vocabulary) == ["brand=a", "kind=x", "kind=y"]
-    assert edges.target.tolist() == [0, 0, 0, 2]
-    assert edges.weight.tolist() == pytest.approx([1 / 3] * 3 + [1.0])
-    assert Attributes.of(nodes, 3, known=["kind=y"]).vocabulary[0] == "kind=y", "a value that was known lost its code"
-
-
-def test_ranges_are_listed_one_after_another():
-    position, numbers = ranges(np.array([5, 0, 2]), np.array([2, 0, 3]))
-    assert position.tolist() == [0, 0, 2, 2, 2]
-    assert numbers.tolist() == [5, 6, 2, 3, 4]
-
-
-def test_positives_are_drawn_by_their_weight_and_stay_with_their_user():
-    graph = training_graph_of(state_of([("u0", "i0", 1), ("u1", "i1", 2), ("u0", "i2", 3), ("u2", "i0", 4)]))
-    sampler = PositiveSampler(graph, np.array([3.0, 1.0, 1.0, 0.0]))
-    assert sampler.active_users.tolist() == [0, 1], "a user whose interactions are never drawn takes no part"
-    drawn = graph.interactions.item_rows[sampler.draw(np.array([0, 1]), 4_000, np.random.default_rng(0))]
-    assert set(drawn[0]) == {0, 2}
-    assert set(drawn[1]) == {1}
-    assert (drawn[0] == 0).mean() == pytest.approx(0.75, abs=0.03)
-
-
-def test_every_active_user_is_in_a_batch_once():
-    graph = training_graph_of(even_odd_state(8))
-    sampler = PositiveSampler(graph, np.ones(len(graph.interactions)))
-    batches = sampler.batches(3, np.random.default_rng(0))
-    for _ in range(2):
-        assert sorted(np.concatenate([next(batches) for _ in range(3)])) == list(range(8))
-
-
-def test_passes_include_users_by_their_chances():
-    graph = training_graph_of(even_odd_state(8))
-    chances = np.array([1.0, 1.0, 0.25, 0.25, 0.25, 0.25, 0.0, 0.0])
-    sampler = PositiveSampler(graph, np.ones(len(graph.interactions)), chances)
-    assert sampler.users_per_pass == 3.0
-    batches = sampler.batches(8, np.random.default_rng(0))
-    included = np.concatenate([next(batches) for _ in range(1_000)])  # One batch holds a pass.
-    np.testing.assert_allclose(np.bincount(included, minlength=8) / 1_000, chances, atol=0.05)
-
-
-def test_chances_of_0_for_all_users_are_refused():
-    graph = training_graph_of(even_odd_state(8))
-    with pytest.raises(ValueError, match="wanted a chance above 0"):
-        PositiveSampler(graph, np.ones(len(graph.interactions)), np.zeros(8))
 
 
 def test_fine_tuning_passes_over_users_with_new_interactions_and_as_many_others(model):
@@ -130,36 +48,6 @@ def test_fine_tuning_passes_over_users_with_new_interactions_and_as_many_others(
         on_progress=lambda now: steps.update({now.stage: now.total}),
     )
     assert steps["learn the latest"] == 8, "four passes over one active user and one other"
-
-
-def test_seen_items_are_marked_among_the_sampled():
-    graph = training_graph_of(state_of([("u0", "i0", 1), ("u1", "i1", 2), ("u0", "i2", 3)]))
-    sampler = PositiveSampler(graph, np.ones(3))
-    marks = sampler.is_seen(np.array([1, 0]), np.array([2, 1, 1, 0]))
-    assert marks.tolist() == [[False, True, True, False], [True, False, False, True]]
-
-
-def test_users_count_as_seen_by_themselves_in_a_graph_of_users():
-    settings = quick_settings(graph={"item_type": "user"})
-    graph = training_graph_of(state_of([("u0", "u1", 1), ("u1", "u2", 2), ("u2", "u0", 3)], settings))
-    sampler = PositiveSampler(graph, np.ones(3))
-    assert sampler.is_seen(np.array([0, 1]), np.array([0, 1, 2])).tolist() == [[True, True, False], [False, True, True]]
-
-
-def test_learning_rate_warms_up_and_cools_down():
-    rates = [warmup_then_cosine(step, 100) for step in range(100)]
-    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.01
-
-
-def test_a_trained_network_is_frozen_first_and_then_moved_at_half_the_rate():
-    rates = [frozen_warmup_then_cosine(step, 50) for step in range(50)]
-    assert rates[:10] == [0.0] * 10
-    assert rates[10] == pytest.approx(0.5)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.01
-    assert frozen_warmup_then_cosine(0, 1) > 0.0, "a single step is not frozen"
 
 
 @pytest.fixture(scope="module")
@@ -389,17 +277,3 @@ def test_fine_tuning_a_model_of_other_labels_is_refused():
     base = quick_model(with_kinds())
     with pytest.raises(TrainingError, match="a model of the same parts and width"):
         quick_model(with_kinds(), quick_settings(model={"width": 16, **KINDS["model"]}), base=base)
-
-
-def test_ratings_are_read_from_the_rating_types():
-    state = state_of([(f"u{row % 4}", f"i{row % 5}", row) for row in range(40)])
-    rated = interactions_of([("u0", "i1", 100), ("u1", "i2", 101), ("u2", "i3", 102)], "rating")
-    state.apply(EventBatch(dataclasses.replace(rated, values=np.array([1.0, 5.0, 3.0], np.float32))))
-    counted = interactions_of([("u0", "i1", 103)])
-    state.apply(EventBatch(dataclasses.replace(counted, values=np.array([7.0], np.float32))))
-    ratings = Ratings.of(state.graph.view(), [("user", "rating", "item")], None)
-    assert ratings.ratings.tolist() == [-1.0, 1.0, 0.0], "the quantity of a purchase is no rating"
-    assert ratings.item_rows.tolist() == [1, 2, 3]
-    assert len(Ratings.of(state.graph.view(), [("user", "rating", "item")], 101).ratings) == 0, (
-        "a single value has no scale"
-    )
