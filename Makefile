@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 ARGS ?=
+# A program that starts a real Kafka for tests; see tests/README.md. Without one, tests that need a Kafka are skipped.
+export KAFKA_START ?= $(abspath $(wildcard ../shared/kafka/start))
+ON_KAFKA := tests/integration/on_kafka.sh
 GENERATE := $(BIN)/python -m grpc_tools.protoc -Iprotos
 PROTOS := $(wildcard protos/springtide/v1/*.proto)
 
@@ -29,9 +32,8 @@ test: install ## Run all tests (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-kafka
-test-kafka: install ## Run the tests that need a real Kafka, on KAFKA_BOOTSTRAP_SERVERS
-	@test -n "$$KAFKA_BOOTSTRAP_SERVERS" || { echo 'wanted KAFKA_BOOTSTRAP_SERVERS=host:port make test-kafka' >&2; exit 2; }
-	$(BIN)/python -m pytest -m kafka $(ARGS)
+test-kafka: install ## Run the integration tests on a real Kafka: a new one, or KAFKA_BOOTSTRAP_SERVERS
+	@$(ON_KAFKA) 1 $(BIN)/python -m pytest tests/integration $(ARGS)
 
 .PHONY: bench
 bench: install ## Measure speed, each figure beside its limit (ARGS="recommend latency" runs only those)
@@ -77,7 +79,7 @@ wheel-check: install ## Build the wheel, install it into an empty environment, a
 	$(BIN)/python -m pytest -m wheel tests/test_wheel.py
 
 .PHONY: check
-check: lint types protos-check test wheel-check ## Everything that CI runs
+check: lint types protos-check test wheel-check ## Everything that CI runs, except test-kafka
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build results
