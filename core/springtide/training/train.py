@@ -1,6 +1,6 @@
 """Retraining from scratch, and fine-tuning the latest model: from a live state to a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -11,9 +11,10 @@ from springtide.model.artifact import exponent_errors_of, exponents_of, is_relat
 from springtide.model.exponents import fallback_exponents
 from springtide.model.manifest import VectorTrainingMode
 from springtide.model.registry import ModelArtifact
+from springtide.plugins.contracts import Task
 from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_context_weights, make_grouped_weights
-from springtide.settings.model import Settings, TrainingSettings
+from springtide.settings.model import ModelSettings, Settings, TrainingSettings
 from springtide.state import LiveState
 from springtide.training.artifact import (
     TrainingRecord,
@@ -119,11 +120,7 @@ def train(
     for task in tasks.values():
         task.prepare(earlier, settings.model.width)
         task.to(rates.device)
-    objective = Objective(
-        plugins.make("loss", settings.model.loss, num_layers=settings.model.num_layers),
-        plugins.make("negative sampler", settings.model.negatives),
-        [WeightedTask(tasks[key], task.weight, task.batch) for key, task in settings.model.tasks.items()],
-    )
+    objective = _make_objective(tasks, settings.model, plugins)
 
     # Parameters that have not learned from the latest slice.
     node_ids = {name: view.nodes(name).ids.all_ids()[: nodes.counts[name]] for name in nodes.attributes}
@@ -163,6 +160,15 @@ def train(
     stage = _last_stage(whole, split, rates, is_fine_tuning=base is not None)
     fit(stage, network, objective, whole, rates, report)
     return make_artifact(network, tasks, whole, node_ids, record)
+
+
+def _make_objective(tasks: Mapping[str, Task], model: ModelSettings, plugins: Plugins) -> Objective:
+    """Make the loss and the negative sampler of the settings; the tasks are made already, by their keys there."""
+    return Objective(
+        plugins.make("loss", model.loss, num_layers=model.num_layers),
+        plugins.make("negative sampler", model.negatives),
+        [WeightedTask(tasks[key], task.weight, task.batch) for key, task in model.tasks.items()],
+    )
 
 
 def _last_stage(graph: TrainingGraph, split: int, rates: TrainingSettings, *, is_fine_tuning: bool) -> Stage:
