@@ -22,6 +22,8 @@ from springtide.settings.model import Settings
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
 
+_MAX_GAPS = 1_000  # They are in every manifest and in every status.
+
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
@@ -36,6 +38,30 @@ class StreamPosition:
     topic: str
     topic_id: str
     next_offsets: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamGap:
+    """Events of one partition that were skipped, because the broker no longer had them.
+
+    Attributes:
+        topic: Name of the topic that they were in.
+        partition: Number of the partition.
+        from_offset: Offset of the first event that was skipped.
+        to_offset: Offset of the next event that was read; of a recreated topic, it is an offset of the new one.
+        reason: ``retention``, ``truncated``, ``recreated`` or ``other_topic``.
+        found_ms: When the gap was found and skipped, in milliseconds since the Unix epoch.
+        read_until_ms: When the events before the gap had been read, at the latest, in milliseconds since the Unix
+            epoch; None if unknown.
+    """
+
+    topic: str
+    partition: int
+    from_offset: int
+    to_offset: int
+    reason: str
+    found_ms: int
+    read_until_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +97,7 @@ class StateSnapshot:
         nodes: By node type, in order.
         context_weights: What each context weight learned, as arrays by name.
         circumstances: Keys and values of the circumstances that are kept with interactions.
+        gaps: The latest gaps in the stream, oldest first.
     """
 
     version: int
@@ -82,6 +109,7 @@ class StateSnapshot:
     nodes: tuple[NodesSnapshot, ...]
     context_weights: dict[str, dict[str, npt.NDArray[np.generic]]]
     circumstances: dict[str, Any] = field(default_factory=dict)
+    gaps: tuple[StreamGap, ...] = ()
 
 
 class LiveState:
@@ -97,6 +125,7 @@ class LiveState:
         context_weights: The context weights by name.
         circumstances: The circumstances that the context weights use; they are kept with interactions.
         position: Position in the stream, or None before the stream is opened.
+        gaps: The latest gaps in the stream, oldest first.
         num_events: Interactions applied since the beginning, forgotten and evicted ones included.
     """
 
@@ -111,6 +140,7 @@ class LiveState:
             key for weight in context_weights.values() for key in weight.context_keys
         )
         self.position: StreamPosition | None = None
+        self.gaps: tuple[StreamGap, ...] = ()
         self.num_events = 0
 
     def claim_attribute_kinds(self, upsert: NodeUpsert) -> EventRefusedError | None:
@@ -143,6 +173,10 @@ class LiveState:
             raise ValueError("wanted a position to advance from, got none: set it when the topic is opened")
         position = self.position
         self.position = StreamPosition(position.topic, position.topic_id, {**position.next_offsets, **next_offsets})
+
+    def skip_to(self, position: StreamPosition, gaps: Sequence[StreamGap]) -> None:
+        """Go on at another position, and remember which events are missing before it."""
+        self.position, self.gaps = position, (*self.gaps, *gaps)[-_MAX_GAPS:]
 
     @property
     def next_offsets(self) -> Mapping[int, int]:
@@ -207,6 +241,7 @@ class LiveState:
             ),
             context_weights={name: weight.state() for name, weight in self.context_weights.items()},
             circumstances=self.circumstances.snapshot(),
+            gaps=self.gaps,
         )
 
 

@@ -56,9 +56,16 @@ def _events_refused(fields: Fields) -> str:
     )
 
 
+def _events_skipped(fields: Fields) -> str:
+    return (
+        f"skipped events of partition {fields['partition']} of topic {fields['topic']} from offset "
+        f"{fields['from_offset']} on, which the broker no longer has ({fields['reason']}); reading goes on at offset "
+        f"{fields['to_offset']}"
+    )
+
+
 WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "baseline_serves": "the baseline {baseline} is in use now, as version {version}",
-    "broker_lost": "no connection to Kafka, next attempt in {retry_in_s:g} s: {error}",
     "champion_unreadable": "the current model {model} cannot be read: {reason}",
     "checkpoint_failed": "the checkpoint could not be written: {error}",
     "checkpoint_lock_heartbeat_failed": "the checkpoint lock could not be renewed, next attempt soon: {error}",
@@ -67,7 +74,10 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "checkpoint_restored": "restored checkpoint {checkpoint} with {events:,} events",
     "checkpoint_written": "wrote checkpoint {checkpoint} with {events:,} events",
     "child_ended": "the {child} ended with {reason}; it starts again in {restart_in_s:g} s",
+    "dead_letters_not_written": "{error} (kafka.on_dead_letter_failure is {instead})",
     "events_refused": _events_refused,
+    "events_skipped": _events_skipped,
+    "group_offsets_not_committed": "offsets are not shown in group {group}, which changes nothing else: {error}",
     "ingest_failed": "cannot go on reading the stream: {error}",
     "listening": "listening on {address}, not ready yet",
     "live_quality": _live_quality,
@@ -87,6 +97,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "settings": _settings,
     "stopped": "stopped",
     "stopping": "stopping",
+    "stream_goes_on": "the stream goes on after {after_s:.1f} s",
+    "stream_waits": "the stream waits: {error}",
     "trainer_step_failed": "the trainer failed, and tries again soon",
     "trainer_stopped": "stopped",
     "training_failed": "training ({mode}) failed, next attempt in {retry_s:g} s",

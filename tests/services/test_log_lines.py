@@ -120,11 +120,11 @@ def test_line_is_time_process_and_words() -> None:
 
 
 def test_colours_change_nothing_but_colours() -> None:
-    event = {"event": "broker_lost", "retry_in_s": 2.0, "error": "gone", "timestamp": "12:53:20", "level": "warning"}
+    event = {"event": "stream_waits", "error": "gone", "timestamp": "12:53:20", "level": "warning"}
     plain = LineRenderer("trainer")(None, "warning", event)
     coloured = LineRenderer("trainer", is_coloured=True)(None, "warning", event)
 
-    assert plain == "12:53:20  trainer   warning: no connection to Kafka, next attempt in 2 s: gone"
+    assert plain == "12:53:20  trainer   warning: the stream waits: gone"
     assert "\x1b[33mwarning" in coloured
     assert re.sub(r"\x1b\[\d*m", "", coloured) == plain
 

@@ -1,5 +1,6 @@
 """The manifest of a checkpoint: what it holds, which files, and their checksums."""
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from springtide.errors import CheckpointError
-from springtide.state import StreamPosition
+from springtide.state import StreamGap, StreamPosition
 from springtide.storage import sha256
 
 FORMAT = 1  # Format of manifest and segments; another number is refused.
@@ -66,6 +67,16 @@ def position_from_json(saved: Json | None) -> StreamPosition | None:
         return None
     offsets = {int(partition): offset for partition, offset in saved["next_offsets"].items()}
     return StreamPosition(saved["topic"], saved["topic_id"], offsets)
+
+
+def gaps_to_json(gaps: Sequence[StreamGap]) -> list[Json]:
+    """Return gaps in the stream as JSON."""
+    return [dataclasses.asdict(gap) for gap in gaps]
+
+
+def gaps_from_json(saved: Sequence[Json]) -> tuple[StreamGap, ...]:
+    """Return the gaps that ``gaps_to_json`` wrote."""
+    return tuple(StreamGap(**gap) for gap in saved)
 
 
 def to_bytes(manifest: Json) -> bytes:

@@ -204,6 +204,7 @@ class CheckpointStore:
             state.circumstances.restore(manifest["circumstances"])
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
         state.position, state.num_events = checkpoint.position, checkpoint.num_events
+        state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
         for name, weight in state.context_weights.items():
             entry = manifest["context_weights"].get(name)
             if entry is None:
@@ -227,6 +228,7 @@ class CheckpointStore:
             "name": name,
             "version": snapshot.version,
             "position": manifests.position_to_json(snapshot.position),
+            "gaps": manifests.gaps_to_json(snapshot.gaps),
             "num_events": snapshot.num_events,
             "newest_ms": snapshot.newest_ms,
             "num_forgotten": snapshot.num_forgotten,

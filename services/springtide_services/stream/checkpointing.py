@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
@@ -27,10 +28,13 @@ class Checkpointer:
 
     Attributes:
         last: The newest checkpoint, written by this process or by an earlier one; None if there is none.
+        on_durable: Called by the writer thread with each checkpoint once it is durable; must not raise. None calls
+            nothing.
     """
 
     def __init__(self, settings: CheckpointSettings, state: LiveState, store: CheckpointStore | None) -> None:
         self.last: Checkpoint | None = None if store is None else store.latest()
+        self.on_durable: Callable[[Checkpoint], None] | None = None
         self._settings = settings
         self._state = state
         self._store = store
@@ -68,6 +72,11 @@ class Checkpointer:
             return
         if not self._requests.empty() or self._is_due():
             self._begin(self._store)
+
+    def raise_if_lock_lost(self) -> None:
+        """Raise CheckpointLockLostError if another process writes to the store now; reads nothing."""
+        if self._store is not None:
+            self._store.raise_if_lock_lost()
 
     def finish(self) -> None:
         """Wait for the checkpoint that is being written, and write another one if that failed or the state changed.
@@ -119,6 +128,8 @@ class Checkpointer:
         logger.info("checkpoint_written", checkpoint=checkpoint.name, events=checkpoint.num_events)
         for request in requests:
             request.set_result(checkpoint)
+        if self.on_durable is not None:
+            self.on_durable(checkpoint)
 
     def _take_requests(self) -> Requests:
         requests = []

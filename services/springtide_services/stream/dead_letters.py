@@ -1,20 +1,25 @@
 """Dead letters: refused events go to their own topic, unchanged, with the reason in the headers."""
 
+import base64
+import json
+import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import structlog
 from kafka import KafkaProducer
-from kafka.errors import MessageSizeTooLargeError
+from kafka.errors import KafkaError, MessageSizeTooLargeError
 from kafka.producer.future import FutureRecordMetadata
 
-from springtide.clock import wall_ms
-from springtide.errors import EventRefusedError
+from springtide.clock import Deadline, wall_ms
+from springtide.errors import BrokerError, EventRefusedError
 from springtide.events import RawEvent, Refusal
 from springtide.settings.model import KafkaSettings
-from springtide_services.stream.topics import client_config
+from springtide_services.stream.broker_errors import BrokerProblemError, Problem, explain, to_write_dead_letters
+from springtide_services.stream.topics import client_config, make_missing_topics
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -32,36 +37,44 @@ OMITTED_BYTES = "springtide.omitted_bytes"  # Only if the letter was too large: 
 
 _EXCEPTION_NAME = f"{EventRefusedError.__module__}.{EventRefusedError.__qualname__}"
 _WRITE_TIMEOUT_S = 10.0
+_NEXT_ATTEMPT_S = 30.0  # After a failed write, if the stream need not wait: an attempt may take the timeout above.
 _MAX_REQUEST_BYTES = 2**30  # No limit by the client: the broker has its own.
 _MAX_ROWS_SHOWN = 1_000  # Headers have a limited size.
 _MAX_KEPT_BYTES = 65_536  # Of key and headers, if the letter as a whole is too large.
 
 
 class DeadLetterWriter:
-    """Writes refused events to the dead-letter topic; for one thread, and not to be used again after a failed write.
+    """Writes refused events to the dead-letter topic, which is created if it is missing; for one thread.
+
+    Connects at the first refusal: a stream without one needs no right to write.
 
     Args:
-        kafka: The broker and the topic.
+        kafka: The broker, the topic, and what to do when a letter cannot be written.
+
+    Attributes:
+        num_not_written: Refused events that the dead-letter topic did not take: they are in the file, or were counted.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
+        self.num_not_written = 0
         self._kafka = kafka
-        self._producer: KafkaProducer | None = None  # Created at the first refusal: most streams have none.
+        self._producer: KafkaProducer | None = None
+        self._next_attempt = Deadline.after(0.0)
 
     def write(self, refusals: Sequence[Refusal]) -> Counter[str]:
-        """Write refusals, wait until the broker has all of them, and return the number of refused events by reason.
+        """Write refusals, wait until they are stored, and return the number of refused events by reason.
 
         Raises:
-            KafkaError: If the broker did not take one; others may be written then, and are written again next time.
+            BrokerProblemError: If they are not stored, and the stream must wait. Some may be written then, and are
+                written again next time.
         """
         counts: Counter[str] = Counter()
-        letters = [(refusal, self._send(refusal)) for refusal in refusals]
-        for refusal, letter in letters:
-            try:
-                letter.get(_WRITE_TIMEOUT_S)
-            except MessageSizeTooLargeError:
-                self._send_shortened(refusal).get(_WRITE_TIMEOUT_S)
+        for refusal in refusals:
             counts[refusal.reason] += refusal.num_events
+        if not self._write_to_topic(refusals):
+            if self._kafka.on_dead_letter_failure == "file":
+                self._write_to_file(refusals)
+            self.num_not_written += sum(counts.values())
         example = refusals[0]
         logger.warning(
             "events_refused",
@@ -85,6 +98,55 @@ class DeadLetterWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _write_to_topic(self, refusals: Sequence[Refusal]) -> bool:
+        """Write refusals to the topic; return False if that fails, or failed a moment ago, and need not be waited for.
+
+        Raises:
+            BrokerProblemError: If it fails, and the settings say that the stream waits.
+        """
+        may_go_on = self._kafka.on_dead_letter_failure != "wait"
+        if may_go_on and not self._next_attempt.is_over():
+            return False
+        try:
+            self._send_all(refusals)
+        except (KafkaError, BrokerError) as error:
+            self.close()
+            reason = explain(error, self._kafka, to_write_dead_letters(self._kafka))
+            problem = Problem("dead_letters", f"a refused record cannot be put away: {reason.message}")
+            if not may_go_on:
+                raise BrokerProblemError(problem) from error
+            logger.warning(
+                "dead_letters_not_written", instead=self._kafka.on_dead_letter_failure, error=problem.message
+            )
+            self._next_attempt = Deadline.after(_NEXT_ATTEMPT_S)
+            return False
+        return True
+
+    def _send_all(self, refusals: Sequence[Refusal]) -> None:
+        letters = [(refusal, self._send(refusal)) for refusal in refusals]
+        for refusal, letter in letters:
+            try:
+                letter.get(_WRITE_TIMEOUT_S)
+            except MessageSizeTooLargeError:
+                self._send_shortened(refusal).get(_WRITE_TIMEOUT_S)
+
+    def _write_to_file(self, refusals: Sequence[Refusal]) -> None:
+        """Append refusals to the file, and wait until the disk has them.
+
+        Raises:
+            BrokerProblemError: If the file cannot be written.
+        """
+        path = Path(self._kafka.dead_letter_file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(_as_json(refusal)) + "\n" for refusal in refusals)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            message = f"a refused record cannot be put away: neither in the topic nor in {path}: {error}"
+            raise BrokerProblemError(Problem("dead_letters", message)) from error
 
     def _send(self, refusal: Refusal) -> FutureRecordMetadata:
         try:
@@ -126,6 +188,7 @@ class DeadLetterWriter:
 
     def _get_producer(self) -> KafkaProducer:
         if self._producer is None:
+            make_missing_topics(self._kafka, {self._kafka.dead_letter_topic: 1}, timeout_s=0.0)
             options = {
                 "acks": "all",
                 "enable_idempotence": False,  # A letter that is too large would leave a gap in the sequence.
@@ -136,3 +199,24 @@ class DeadLetterWriter:
             }
             self._producer = KafkaProducer(**{**client_config(self._kafka), **options})
         return self._producer
+
+
+def _as_json(refusal: Refusal) -> dict[str, object]:
+    record = refusal.record
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp_ms": record.timestamp_ms,
+        "refused_at_ms": wall_ms(),
+        "reason": refusal.reason,
+        "message": refusal.message,
+        "rows": list(refusal.rows),
+        "key": _as_base64(record.key),
+        "value": _as_base64(record.value),
+        "headers": [[name, _as_base64(value)] for name, value in record.headers],
+    }
+
+
+def _as_base64(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode()

@@ -1,8 +1,9 @@
 """The ingest loop: reads the events topic into the live state."""
 
+import dataclasses
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -10,21 +11,26 @@ from kafka.errors import KafkaError
 
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
-from springtide.errors import BrokerError, CheckpointError
+from springtide.errors import BrokerError, CheckpointError, CheckpointLockLostError, OffsetsLostError
 from springtide.events import Refusal
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
 from springtide.settings.model import Settings
-from springtide.state import LiveState
+from springtide.state import LiveState, StreamGap, StreamPosition
+from springtide_services.stream.broker_errors import explain
 from springtide_services.stream.checkpointing import Checkpointer
+from springtide_services.stream.current_problem import CurrentProblem, LastingProblem
 from springtide_services.stream.dead_letters import DeadLetterWriter
+from springtide_services.stream.group_offsets import GroupOffsets
+from springtide_services.stream.lost_offsets import skip_lost_events
 from springtide_services.stream.source import KafkaSource, UnreadableRecordError
-from springtide_services.stream.topics import is_reachable, make_missing_topics
+from springtide_services.stream.topics import check_connection, make_missing_topics
 
 logger = structlog.stdlib.get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
+_LONGEST_PAUSE_S = 0.5
+_LONGEST_REFUSED_PAUSE_S = 5.0  # If the broker refuses: somebody must change something first.
 _TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
 
 
@@ -35,8 +41,11 @@ class IngestStatus:
     Attributes:
         next_offsets: By partition, the offset of the first event that is not yet in the graph.
         lag_events: Number of records in the topic after these offsets; -1 if unknown.
-        is_connected: Whether the broker answers.
+        is_connected: Whether the topic is being read.
+        problem: Why it is not being read, or why the stream does not go on; None if it does.
+        gaps: The latest gaps in the stream, oldest first.
         dead_letters: Events refused since the start, by reason.
+        num_letters_not_written: Of these events, those that the dead-letter topic did not take.
         num_ignored: Valid interactions since the start to which no interaction rule applied.
         last_checkpoint_ms: When the last checkpoint was written, in milliseconds since the Unix epoch, or None.
         failure: Why ingest has ended; None while it runs.
@@ -45,7 +54,10 @@ class IngestStatus:
     next_offsets: Mapping[int, int]
     lag_events: int
     is_connected: bool
+    problem: LastingProblem | None
+    gaps: Sequence[StreamGap]
     dead_letters: Mapping[str, int]
+    num_letters_not_written: int
     num_ignored: int
     last_checkpoint_ms: int | None
     failure: BaseException | None
@@ -54,13 +66,15 @@ class IngestStatus:
 class IngestLoop:
     """Reads the stream in its own thread, which is the one writer of the live state.
 
-    If the broker does not answer, the loop waits for it. An error that waiting cannot heal, such as OffsetsLostError or
-    CheckpointLockLostError, ends the loop, and is then in ``status().failure``.
+    If the broker does not answer, or refuses, the loop says so in ``status().problem`` and tries again. An error that
+    ends the stream, such as OffsetsLostError or CheckpointLockLostError, is then in ``status().failure``. After
+    OffsetsLostError, checkpoints are still written on request: they hold events that the broker may no longer have.
 
     Args:
         settings: All settings.
         state: The state that events are applied to. If it has a position, reading continues there.
         checkpoints: Where checkpoints are written; None writes none.
+        skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
 
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
@@ -68,17 +82,24 @@ class IngestLoop:
         on_advance: Called by the ingest thread each time the position has advanced; must be quick. None calls nothing.
     """
 
-    def __init__(self, settings: Settings, state: LiveState, checkpoints: CheckpointStore | None) -> None:
+    def __init__(
+        self, settings: Settings, state: LiveState, checkpoints: CheckpointStore | None, *, skip_lost: bool = False
+    ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
         self._settings = settings
         self._state = state
         self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
+        self._checkpointer.on_durable = GroupOffsets(settings).commit
         self._decoder = Decoder(state.rules, settings.events, state.claim_attribute_kinds)
         self._dead_letters: Counter[str] = Counter()
+        self._letter_writer = DeadLetterWriter(settings.kafka)
+        self._skips_lost_once = skip_lost
+        self._problem = CurrentProblem()
         self._lag: int | None = None
         self._has_caught_up = False
         self._is_connected = False
+        self._read_at_ms: int | None = None
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -106,7 +127,10 @@ class IngestLoop:
             next_offsets=dict(self._state.next_offsets),
             lag_events=-1 if self._lag is None else self._lag,
             is_connected=self._is_connected,
+            problem=self._problem.lasting,
+            gaps=self._state.gaps,
             dead_letters=dict(self._dead_letters),
+            num_letters_not_written=self._letter_writer.num_not_written,
             num_ignored=self._decoder.num_ignored,
             last_checkpoint_ms=None if last is None else last.created_ms,
             failure=self._failure,
@@ -132,7 +156,7 @@ class IngestLoop:
         Raises:
             CheckpointError: If it cannot be written in ``timeout_s`` seconds, or ingest does not run.
         """
-        if self._failure is not None or not self._thread.is_alive():
+        if not self._thread.is_alive():
             raise CheckpointError(f"no checkpoint can be taken: ingest does not run ({self._failure or 'stopped'})")
         try:
             return self._checkpointer.ask().result(timeout_s)
@@ -140,31 +164,100 @@ class IngestLoop:
             raise CheckpointError(f"no checkpoint was written within {timeout_s:g} s") from error
 
     def _run(self) -> None:
-        pause_s = _FIRST_PAUSE_S
         try:
-            while not self._stopping.is_set():
-                reached = self._state.position
-                try:
-                    if not self._wait_for_broker():
-                        break
-                    with self._open() as source, DeadLetterWriter(self._settings.kafka) as dead_letters:
-                        reached = source.position
-                        self._read(source, dead_letters)
-                except (KafkaError, BrokerError) as error:
-                    logger.warning("broker_lost", error=f"{type(error).__name__}: {error}", retry_in_s=pause_s)
-                finally:
-                    self._is_connected, self._lag = False, None
-                self._pause(pause_s)
-                has_moved = self._state.position is not reached
-                pause_s = _FIRST_PAUSE_S if has_moved else min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._read_until_stopped()
             self._checkpointer.finish()
         except BaseException as error:
-            logger.error("ingest_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
-            self._failure = error
-            self._checkpointer.abandon(error)
+            self._fail(error)
         finally:
-            with self._moved:
-                self._moved.notify_all()
+            self._letter_writer.close()
+            self._tell_ended()
+
+    def _read_until_stopped(self) -> None:
+        """Open the stream and read, again and again; a lost stream is held until ``stop`` is called.
+
+        Raises:
+            Exception: Why the stream cannot go on, and no checkpoint may be written.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            reached = self._state.position
+            try:
+                reached = self._open_and_read()
+            except OffsetsLostError as error:
+                self._log_failure(error)
+                self._hold()
+                return
+            except (KafkaError, BrokerError) as error:
+                self._problem.report(explain(error, self._settings.kafka))
+            self._pause(pause_s)
+            has_moved = self._state.position is not reached
+            pause_s = _FIRST_PAUSE_S if has_moved else min(2 * pause_s, self._longest_pause_s())
+
+    def _open_and_read(self) -> StreamPosition | None:
+        """Read until the source must be opened again; return the position at which it was opened."""
+        check_connection(self._settings.kafka)
+        try:
+            with self._open() as source:
+                reached = source.position
+                self._read(source, self._letter_writer)
+                return reached
+        except OffsetsLostError as error:
+            return self._skip_lost(error)
+        finally:
+            self._is_connected, self._lag = False, None
+
+    def _skip_lost(self, error: OffsetsLostError) -> StreamPosition | None:
+        """Move the position past the lost events if the settings say so; else raise the error.
+
+        Raises:
+            OffsetsLostError: If nothing may be skipped, or the broker has all events.
+            BrokerProblemError: If the broker has no such topic, or does not answer.
+        """
+        kafka, position = self._settings.kafka, self._state.position
+        is_same_topic = position is not None and position.topic == kafka.topic
+        if position is None or not (self._skips_lost_once or (kafka.on_lost == "skip" and is_same_topic)):
+            raise error
+        last = self._checkpointer.last
+        read_until_ms = self._read_at_ms or (None if last is None else last.created_ms)
+        position, gaps = skip_lost_events(kafka, position, read_until_ms)
+        if not gaps:
+            raise error
+        for gap in gaps:
+            logger.warning("events_skipped", **dataclasses.asdict(gap))
+        self._state.skip_to(position, gaps)
+        self._checkpointer.ask()  # A restart must find the new position.
+        return position
+
+    def _hold(self) -> None:
+        """Keep the graph as it is until ``stop`` is called: write checkpoints on request, and watch the lock."""
+        while not self._stopping.is_set():
+            self._pause(_LONGEST_PAUSE_S)
+
+    def _fail(self, error: BaseException) -> None:
+        """End the stream by an error after which no checkpoint may be written."""
+        self._log_failure(error)
+        self._checkpointer.abandon(error)
+        try:
+            while not self._stopping.wait(_TURN_S):
+                self._checkpointer.raise_if_lock_lost()
+        except CheckpointLockLostError as lost:
+            self._failure = lost
+
+    def _log_failure(self, error: BaseException) -> None:
+        problem = explain(error, self._settings.kafka)
+        logger.error("ingest_failed", error=problem.message, exc_info=error if problem.kind == "internal" else None)
+        self._problem.end_with(problem)
+        self._failure = error
+        self._tell_ended()  # Nobody waits any longer.
+
+    def _longest_pause_s(self) -> float:
+        lasting = self._problem.lasting
+        return _LONGEST_PAUSE_S if lasting is None or lasting.problem.heals else _LONGEST_REFUSED_PAUSE_S
+
+    def _tell_ended(self) -> None:
+        with self._moved:
+            self._moved.notify_all()
 
     def _read(self, source: KafkaSource, dead_letters: DeadLetterWriter) -> None:
         """Read until ``stop`` is called, or until the source must be opened again."""
@@ -192,16 +285,18 @@ class IngestLoop:
             self._checkpointer.write_if_due()
             self._lag = source.lag()
             self._has_caught_up = self._has_caught_up or self._lag == 0
+            if self._lag == 0:
+                self._problem.clear()
 
     def _open(self) -> KafkaSource:
         kafka, position = self._settings.kafka, self._state.position
-        wanted = {kafka.dead_letter_topic: 1}
         if position is None:  # With a position, its topic must exist: a recreated one would lack the events.
-            wanted[kafka.topic] = kafka.num_partitions
-        make_missing_topics(kafka, wanted)
+            make_missing_topics(kafka, {kafka.topic: kafka.num_partitions})
         source = KafkaSource(kafka, position)
         self._state.position = source.position
         self._is_connected = True
+        self._skips_lost_once = False
+        self._problem.clear_if_connected()
         logger.info(
             "reading",
             topic=source.position.topic,
@@ -210,14 +305,6 @@ class IngestLoop:
         )
         return source
 
-    def _wait_for_broker(self) -> bool:
-        """Wait for a broker; return False if ``stop`` was called before one took a connection."""
-        while not self._stopping.is_set():
-            if is_reachable(self._settings.kafka):
-                return True
-            self._pause(_LONGEST_PAUSE_S / 4)
-        return False
-
     def _pause(self, pause_s: float) -> None:
         """Wait for a time, or until ``stop`` is called; write checkpoints that become due."""
         deadline = Deadline.after(pause_s)
@@ -225,6 +312,8 @@ class IngestLoop:
             self._checkpointer.write_if_due()
 
     def _tell_moved(self) -> None:
+        self._problem.clear()
+        self._read_at_ms = wall_ms()
         with self._moved:
             self._moved.notify_all()
         if self.on_advance is not None:

@@ -6,18 +6,19 @@ from types import TracebackType
 from typing import Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaConnectionError, OffsetOutOfRangeError
+from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 
 from springtide.clock import Deadline
 from springtide.errors import OffsetsLostError
 from springtide.events import RawEvent
 from springtide.settings.model import KafkaSettings
 from springtide.state import StreamPosition
+from springtide_services.stream.broker_errors import DamagedBatchError
 from springtide_services.stream.topics import TopicFacts, client_config, read_topic_facts
 
 _CHOICES = (
-    "restore the topic; or set another kafka.topic together with another checkpoint.url; or remove the checkpoints to "
-    "start from the topic's beginning"
+    "restore the topic; or start once with `springtide serve --skip-lost`, which keeps the graph and reads on where "
+    "the topic begins; or remove the checkpoints to build the graph anew"
 )
 _CONNECTION_CHECK_S = 1.0  # Between two checks for a lost connection: each reads a counter.
 _TOPIC_CHECK_S = 10.0  # Between two checks for a recreated topic or new partitions: each is a request to the broker.
@@ -82,6 +83,7 @@ class KafkaSource:
 
         Raises:
             OffsetsLostError: If the broker no longer has the next events.
+            DamagedBatchError: If a batch of records cannot be decompressed.
             UnreadableRecordError: If a record cannot be read; the source must be opened again after that record.
             KafkaError: If the broker refuses.
         """
@@ -93,7 +95,14 @@ class KafkaSource:
             raise
         except OffsetOutOfRangeError as error:
             raise OffsetsLostError(
-                f"topic {self._kafka.topic!r} no longer has the next events: {error} ({_CHOICES})"
+                f"topic {self._kafka.topic!r} does not have the next events: {_wanted_offsets(error)} ({_CHOICES})"
+            ) from error
+        except KafkaError:
+            raise
+        except Exception as error:  # Each codec's library has errors of its own, such as BadGzipFile.
+            raise DamagedBatchError(
+                f"topic {self._kafka.topic!r} has a batch of records that cannot be decompressed: "
+                f"{type(error).__name__}: {error} (remove it from the topic, for example with kafka-delete-records)"
             ) from error
         for partition, records in polled.items():
             self._next_offsets[partition.partition] = records[-1].offset + 1
@@ -228,6 +237,12 @@ def _make_consumer(kafka: KafkaSettings) -> KafkaConsumer:
         isolation_level="read_committed",  # Records of an aborted transaction are not events.
         max_poll_records=kafka.max_poll_records,
     )
+
+
+def _wanted_offsets(error: OffsetOutOfRangeError) -> str:
+    offsets = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    words = [f"partition {partition.partition}: wanted {offset}" for partition, offset in offsets.items()]
+    return ", ".join(words) or "the offsets are out of range"
 
 
 def _check_topic(facts: TopicFacts, position: StreamPosition | None) -> None:

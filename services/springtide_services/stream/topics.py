@@ -13,11 +13,11 @@ from kafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTo
 from springtide.clock import Deadline
 from springtide.errors import BrokerError
 from springtide.settings.model import KafkaSettings, Settings
-from springtide_services.addresses import split_address
+from springtide_services.stream.broker_errors import BrokerProblemError, Need, Problem, explain
+from springtide_services.stream.handshake import try_handshake
 
 _CREATE_TIMEOUT_MS = 15_000
 _CONNECT_RETRY_S = 0.1
-_DEFAULT_PORT = 9_092
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +38,55 @@ class TopicFacts:
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     """Return the options of all our kafka-python clients; ``client_options`` of the settings takes precedence."""
-    return {"bootstrap_servers": kafka.bootstrap_servers.split(","), "client_id": "springtide", **kafka.client_options}
+    return {
+        "bootstrap_servers": kafka.bootstrap_servers.split(","),
+        "client_id": f"springtide-{socket.gethostname()}",
+        **kafka.client_options,
+    }
 
 
-def is_reachable(kafka: KafkaSettings) -> bool:
-    """Return whether any bootstrap server takes a connection now; True without a check if there is a proxy.
+def with_client_id(kafka: KafkaSettings, *words: object) -> KafkaSettings:
+    """Return settings whose clients tell the broker which process they are in: ``springtide-server-HOST-50051``.
 
-    To be called before a client is made: kafka-python 3.0 leaks a thread and sockets if a client finds no broker.
+    Args:
+        kafka: The settings; a ``client_id`` in ``client_options`` stays.
+        words: What the process is, and which one on this machine.
     """
-    if kafka.client_options.get("proxy_url"):
-        return True
-    for server in kafka.bootstrap_servers.split(","):
-        address = split_address(server.strip(), _DEFAULT_PORT)
-        with contextlib.suppress(OSError), socket.create_connection(address, timeout=2.0):
-            return True
-    return False
+    kind, *others = words
+    client_id = "-".join(map(str, ("springtide", kind, socket.gethostname(), *others)))
+    return kafka.model_copy(update={"client_options": {"client_id": client_id, **kafka.client_options}})
+
+
+def check_connection(kafka: KafkaSettings) -> None:
+    """Return if a bootstrap server takes a connection with the settings' protocol, user and password.
+
+    To be called before a client is made: it says why there is no connection, which kafka-python's clients do not.
+
+    Raises:
+        BrokerProblemError: If none does.
+    """
+    try:
+        try_handshake(client_config(kafka))
+    except KafkaError as error:
+        raise BrokerProblemError(explain(error, kafka)) from error
 
 
 def wait_for_broker(kafka: KafkaSettings, timeout_s: float = 30.0) -> None:
     """Wait until a bootstrap server takes connections.
 
     Raises:
-        BrokerError: If none does within ``timeout_s`` seconds.
+        BrokerError: If none does within ``timeout_s`` seconds; at once if waiting does not help, such as for a wrong
+            password.
     """
     deadline = Deadline.after(timeout_s)
-    while not is_reachable(kafka):
-        if deadline.is_over():
-            raise BrokerError(
-                f"no broker answers on {kafka.bootstrap_servers!r} (kafka.bootstrap_servers) after {timeout_s:g} s"
-            )
+    while True:
+        try:
+            return check_connection(kafka)
+        except BrokerProblemError as error:
+            if not error.problem.heals:
+                raise
+            if deadline.is_over():
+                raise BrokerError(f"{error} (after {timeout_s:g} s)") from error
         time.sleep(_CONNECT_RETRY_S)
 
 
@@ -92,19 +112,23 @@ def make_missing_topics(kafka: KafkaSettings, wanted: Mapping[str, int], timeout
         BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to create a topic.
     """
     wait_for_broker(kafka, timeout_s)
+    need = Need("topic", next(iter(wanted)), ("Describe",))
     try:
         with KafkaAdminClient(**client_config(kafka)) as admin:
-            existing = set(admin.list_topics())
+            made = []
             for name, num_partitions in wanted.items():
-                if name in existing:
-                    continue
-                with contextlib.suppress(TopicAlreadyExistsError):  # Another process may have created it meanwhile.
-                    admin.create_topics({name: {"num_partitions": num_partitions}}, timeout_ms=_CREATE_TIMEOUT_MS)
-            admin.wait_for_topics(list(wanted), timeout_ms=_CREATE_TIMEOUT_MS)
+                need = Need("topic", name, ("Write",) if name == kafka.dead_letter_topic else ("Read", "Describe"))
+                if read_topic_facts(admin, name) is None:
+                    need = Need("topic", name, ("Create",))
+                    with contextlib.suppress(TopicAlreadyExistsError):  # Another process may have created it meanwhile.
+                        admin.create_topics({name: {"num_partitions": num_partitions}}, timeout_ms=_CREATE_TIMEOUT_MS)
+                    made.append(name)
+            if made:
+                admin.wait_for_topics(made, timeout_ms=_CREATE_TIMEOUT_MS)
     except KafkaError as error:
-        raise BrokerError(
-            f"topics {', '.join(wanted)} cannot be created on {kafka.bootstrap_servers}: {error}"
-        ) from error
+        problem = explain(error, kafka, need)
+        message = f"topic {need.name!r} cannot be found or created: {problem.message}"
+        raise BrokerProblemError(Problem(problem.kind, message)) from error
 
 
 def read_topic_facts(admin: KafkaAdminClient, name: str) -> TopicFacts | None:

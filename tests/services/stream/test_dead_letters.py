@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import KafkaError
 
 from springtide.clock import Deadline
 from springtide.events import RawEvent, Refusal
 from springtide.settings.model import KafkaSettings
 from springtide_services.stream import dead_letters
+from springtide_services.stream.broker_errors import BrokerProblemError
 from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.topics import client_config
 
@@ -104,5 +104,5 @@ def test_letter_that_is_not_taken_is_an_error(
     monkeypatch.setattr(dead_letters, "_WRITE_TIMEOUT_S", 0.5)
     kafka = fresh_kafka()
     named_wrongly = kafka.model_copy(update={"dead_letter_topic": "no topic may have this name"})
-    with DeadLetterWriter(named_wrongly) as writer, pytest.raises((KafkaError, ValueError)):
+    with DeadLetterWriter(named_wrongly) as writer, pytest.raises(BrokerProblemError, match="InvalidTopic"):
         writer.write([Refusal(RawEvent(b"x"), "undecodable", "x")])

@@ -14,9 +14,31 @@ class KafkaSettings(Section):
     """Brokers to connect to first, as `host:port`, separated by commas. If empty, `springtide up` starts an embedded
     broker, which loses all events when it stops; commands that need a broker refuse to start."""
     topic: str = "springtide.events"
-    """Topic that events are read from. It is created if it does not exist."""
+    """Topic that events are read from. It is created if it does not exist. If it exists, the rights to read and
+    describe it are enough."""
     dead_letter_topic: str = "springtide.dead-letters"
-    """Topic that refused records are written to, with the reason in a header."""
+    """Topic that refused records are written to, with the reason in a header. It is created when the first record is
+    refused."""
+    on_dead_letter_failure: Literal["wait", "file", "count"] = "wait"
+    """What happens when a refused record cannot be written to `dead_letter_topic`, such as for want of a right. `wait`
+    reads no further until it can, so that no record is lost. `file` appends the record to `dead_letter_file`, and reads
+    on. `count` counts it in the status, and reads on; the record is then in `topic` alone."""
+    dead_letter_file: str = "springtide-state/dead-letters.jsonl"
+    """Local file for `on_dead_letter_failure = "file"`: a JSON object per line, with key and value in base64. It grows
+    without limit. If it cannot be written either, the stream waits."""
+    on_lost: Literal["stop", "skip"] = "stop"
+    """What happens when the broker no longer has the next events: retention has removed them, or the topic was
+    recreated. `stop` reads no further. `skip` keeps the graph, reads on where each partition begins, and notes the gap
+    in the log, the status and the checkpoints; of a recreated topic it reads everything, and if the topic is missing it
+    waits for it. `springtide serve --skip-lost` does this once, and also if `topic` now names another topic."""
+    on_failure: Literal["serve", "exit"] = "serve"
+    """What the server does when it cannot read on. `serve` answers from the graph as it is, reports NOT_SERVING for the
+    health service `stream`, and says why in the status. `exit` ends the process with an error, for setups in which a
+    supervisor or an alert must see it; restarted, it ends again until the reason is gone."""
+    group_id: str = "springtide-{host}-{port}"
+    """Consumer group that the offsets are committed to after each checkpoint, so that Kafka's tools show the lag. They
+    are never read back. `{host}` is the host name and `{port}` is `server.port`: each server needs a group of its own.
+    If empty, nothing is committed."""
     num_partitions: Annotated[int, Field(ge=1)] = 4
     """Number of partitions of `topic` when Springtide creates it. An existing topic keeps its own number."""
     poll_timeout_ms: Annotated[int, Field(ge=1)] = 50

@@ -1,0 +1,63 @@
+"""Offsets committed to a consumer group, so that Kafka's own tools show how far the graph is; never read back."""
+
+import socket
+
+import structlog
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import KafkaError, NoError
+from kafka.structs import OffsetAndMetadata
+
+from springtide.checkpoint import Checkpoint
+from springtide.errors import BrokerError
+from springtide.settings.model import KafkaSettings, Settings
+from springtide_services.stream.broker_errors import Need, explain
+from springtide_services.stream.topics import check_connection, client_config
+
+logger = structlog.stdlib.get_logger(__name__)
+
+_TIMEOUTS = {"bootstrap_timeout_ms": 5_000, "request_timeout_ms": 5_000}
+
+
+def group_name(settings: Settings) -> str:
+    """Return the name of the group that a server commits to; an empty string if it commits to none."""
+    name = settings.kafka.group_id.replace("{host}", socket.gethostname())
+    return name.replace("{port}", str(settings.server.port))
+
+
+class GroupOffsets:
+    """Commits a checkpoint's offsets to the group of the settings. A failure is logged once, until one succeeds again.
+
+    Args:
+        settings: The broker and the group.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._kafka = settings.kafka
+        self._group = group_name(settings)
+        self._is_failing = False
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Commit the offsets of a durable checkpoint; never raises, and takes seconds at most."""
+        position = checkpoint.position
+        if not self._group or position is None or not position.next_offsets:
+            return
+        offsets = {
+            TopicPartition(position.topic, partition): OffsetAndMetadata(offset, checkpoint.name, -1)
+            for partition, offset in position.next_offsets.items()
+        }
+        try:
+            check_connection(self._kafka)
+            with KafkaAdminClient(**{**_TIMEOUTS, **client_config(self._kafka)}) as admin:
+                for partition, error in admin.alter_group_offsets(self._group, offsets).items():
+                    if error is not NoError:
+                        raise error(f"partition {partition.partition}")
+        except (KafkaError, BrokerError) as error:
+            self._log_failure(error, self._kafka)
+        else:
+            self._is_failing = False
+
+    def _log_failure(self, error: Exception, kafka: KafkaSettings) -> None:
+        if not self._is_failing:
+            problem = explain(error, kafka, Need("group", self._group, ("Read",)))
+            logger.warning("group_offsets_not_committed", group=self._group, error=problem.message)
+        self._is_failing = True

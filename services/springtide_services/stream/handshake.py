@@ -1,0 +1,96 @@
+"""A try at a connection: TCP, TLS and SASL with one bootstrap server, and why it fails."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kafka.errors import KafkaConfigurationError, KafkaConnectionError, KafkaError
+from kafka.net.connection import KafkaConnection
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
+from kafka.net.transport import KafkaTCPTransport
+from kafka.protocol.metadata import MetadataRequest
+
+CLOSED = "socket disconnected"  # kafka-python's message when the broker closes the connection.
+HANDSHAKE_FAILED = "Handshake failed"  # kafka-python's message when TLS fails; the class is KafkaConnectionError.
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+
+def try_handshake(config: Mapping[str, Any], timeout_s: float = 2.0) -> None:
+    """Connect to the bootstrap servers in turn, until one takes the connection and answers; then close it again.
+
+    kafka-python's clients retry a handshake until their timeout, whatever the reason, then raise KafkaTimeoutError and
+    leak a thread. So this comes before a client is made: it takes milliseconds, and it says the reason.
+
+    Args:
+        config: The options of a kafka-python client.
+        timeout_s: Longest wait for each server, in seconds.
+
+    Raises:
+        KafkaConfigurationError: If an option is wrong.
+        KafkaError: If no server takes the connection. If the reasons differ, one that is not a lost or refused
+            connection is raised.
+    """
+    protocol = config.get("security_protocol", "PLAINTEXT")
+    if protocol not in _PROTOCOLS:  # kafka-python takes any other word for PLAINTEXT.
+        raise KafkaConfigurationError(f"security_protocol: no protocol {protocol!r} (choices: {', '.join(_PROTOCOLS)})")
+    _check_names(config, protocol)
+    net = NetworkSelector(client_id=config["client_id"])
+    try:
+        manager = _Manager(net, **config)
+        try:
+            _try_all(manager, net, round(timeout_s * 1_000))
+        finally:
+            manager.close()
+    finally:
+        net.close()
+
+
+def _check_names(config: Mapping[str, Any], protocol: str) -> None:
+    if not protocol.startswith("SASL"):
+        return
+    mechanism = config.get("sasl_mechanism")
+    if mechanism is None:
+        raise KafkaConfigurationError(f"wanted sasl_mechanism, such as SCRAM-SHA-256, for {protocol}, got none")
+    if mechanism == "PLAIN" or mechanism.startswith("SCRAM"):
+        for option in ("sasl_plain_username", "sasl_plain_password"):
+            if not config.get(option):
+                raise KafkaConfigurationError(f"wanted {option} for {mechanism}, got none")
+
+
+def _try_all(manager: "_Manager", net: NetworkSelector, timeout_ms: int) -> None:
+    reasons: list[KafkaError] = []
+    for server in manager.cluster.bootstrap_brokers():
+        try:
+            net.run(_connect, manager, server.node_id, timeout_ms)
+            return
+        except KafkaError as error:
+            reasons.append(error)
+        except Exception as error:  # A file of certificates that is not there, a password that is not set, ...
+            raise KafkaConfigurationError(f"{type(error).__name__}: {error}") from error
+    reasons.sort(key=lambda it: isinstance(it, KafkaConnectionError) and HANDSHAKE_FAILED not in str(it))
+    raise reasons[0]
+
+
+async def _connect(manager: "_Manager", node_id: str, timeout_ms: int) -> None:
+    connection: KafkaConnection = manager.get_connection(node_id, timeout_ms, refresh_metadata_on_err=False)
+    await connection
+    # A broker that wants SASL takes a connection without it, and closes it at the first request.
+    await connection.send_request(MetadataRequest(topics=[]), request_timeout_ms=timeout_ms)
+
+
+class _Manager(KafkaConnectionManager):  # type: ignore[misc]  # It has no types.
+    """Connects as kafka-python does, and also reads what a broker sends just before it closes the connection.
+
+    kafka-python 3.0 drops these bytes, and with them Kafka's reason for refusing a password.
+    """
+
+    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> KafkaTCPTransport:
+        transport = await super()._build_transport(node, timeout_at)
+        receive = transport._sock_recv
+
+        def receive_all() -> tuple[bytes, Exception | None]:
+            received, error = receive()
+            return received, None if received else error  # The next read finds the connection closed again.
+
+        transport._sock_recv = receive_all
+        return transport
