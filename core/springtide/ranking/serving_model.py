@@ -18,6 +18,7 @@ from springtide.model.artifact import exponents_of, known_nodes, make_encoder
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.exponents import Exponents
 from springtide.model.registry import ModelArtifact
+from springtide.model.schema import ModelSchema
 from springtide.plugins.contracts import Encoder, Schema
 from springtide.plugins.edges import Edges
 from springtide.plugins.loading import Plugins
@@ -152,33 +153,8 @@ class ServingModel:
             }
             encoder.load_state_dict(weights)
             exponents = exponents_of(manifest)
-            inputs = {
-                name: InputsWithoutIds(
-                    artifact.attribute_values[name],
-                    {value: code for code, value in enumerate(artifact.attribute_values[name])},
-                    tensors[f"inputs.values.{index}"],
-                    known.scales[name],
-                    tensors[f"inputs.numbers.{index}"],
-                )
-                for index, name in enumerate(known.schema.event_types)
-            }
-            num_values = {of: len(inputs[name].values) for name, of in known.schema.value_types.items()}
-            sizes = [
-                num_values[name] if name in num_values else len(artifact.node_ids[name])
-                for name in known.schema.node_types
-            ]
-            levels = torch.split(tensors["levels"], sizes, dim=1)
-            vectors = torch.split(tensors["vectors"], sizes)
-            degrees = torch.split(tensors["degree"], sizes)
-            sides = {
-                name: NodeTypeTensors(
-                    {node_id: row for row, node_id in enumerate(artifact.node_ids.get(name, ())) if node_id},
-                    levels[index].contiguous(),
-                    vectors[index].contiguous(),
-                    degrees[index],
-                )
-                for index, name in enumerate(known.schema.node_types)
-            }
+            inputs = _inputs_of(artifact, known)
+            sides = _sides_of(artifact, known, inputs)
             num_interactions = tensors["num_interactions"].numpy()
             item_type = manifest.settings["graph"]["item_type"]
             edge_half_life_days = manifest.settings["training"]["edge_half_life_days"]
@@ -245,3 +221,39 @@ class ServingModel:
             levels.append(self.encoder.layer(depth, neighbourhood.levels[depth], levels[-1], edges))
         vectors = F.normalize(self.encoder.readout(levels), dim=-1)
         return Folded(torch.stack(levels[:-1]), vectors, degree)
+
+
+def _inputs_of(artifact: ModelArtifact, known: ModelSchema) -> dict[str, InputsWithoutIds]:
+    """Return the inputs by node type, without the types of attribute values."""
+    return {
+        name: InputsWithoutIds(
+            artifact.attribute_values[name],
+            {value: code for code, value in enumerate(artifact.attribute_values[name])},
+            artifact.tensors[f"inputs.values.{index}"],
+            known.scales[name],
+            artifact.tensors[f"inputs.numbers.{index}"],
+        )
+        for index, name in enumerate(known.schema.event_types)
+    }
+
+
+def _sides_of(
+    artifact: ModelArtifact, known: ModelSchema, inputs: Mapping[str, InputsWithoutIds]
+) -> dict[str, NodeTypeTensors]:
+    """Return the tensors by node type: the artifact has those of all types in one."""
+    num_values = {value_type: len(inputs[name].values) for name, value_type in known.schema.value_types.items()}
+    sizes = [
+        num_values[name] if name in num_values else len(artifact.node_ids[name]) for name in known.schema.node_types
+    ]
+    levels = torch.split(artifact.tensors["levels"], sizes, dim=1)
+    vectors = torch.split(artifact.tensors["vectors"], sizes)
+    degrees = torch.split(artifact.tensors["degree"], sizes)
+    return {
+        name: NodeTypeTensors(
+            {node_id: row for row, node_id in enumerate(artifact.node_ids.get(name, ())) if node_id},
+            levels[index].contiguous(),
+            vectors[index].contiguous(),
+            degrees[index],
+        )
+        for index, name in enumerate(known.schema.node_types)
+    }
