@@ -43,7 +43,17 @@ class Proxy:
         self._target_port = target_port
         self._sockets: list[socket.socket] = []
         self._listener: socket.socket | None = None
+        self._flows = threading.Event()
+        self._flows.set()
         self.restore()
+
+    def freeze(self) -> None:
+        """Pass nothing on, but keep every connection: the broker hangs."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Pass on again, what has waited first."""
+        self._flows.set()
 
     def restore(self) -> None:
         """Take connections."""
@@ -73,6 +83,7 @@ class Proxy:
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
+                self._flows.wait()
                 sink.sendall(data)
         for each in (source, sink):
             with contextlib.suppress(OSError):
@@ -134,6 +145,24 @@ def test_ingest_survives_a_lost_connection_without_spinning(proxied: tuple[Proxy
         partition, offset = publisher.publish(_event("bob"))
     assert loop.wait_for({partition: offset + 1}, Deadline.after(15.0))
     assert state.num_events == 2, "nothing twice, nothing lost"
+    loop.stop()
+
+
+def test_lag_is_unknown_while_the_broker_hangs(proxied: tuple[Proxy, Settings]) -> None:
+    proxy, settings = proxied
+    loop = IngestLoop(settings, LiveState(settings, {}), None)
+    loop.start()
+    _until(lambda: loop.status().lag_events == 0)
+    assert loop.status().lag_age_s < 1.0
+    proxy.freeze()
+    _until(lambda: loop.status().lag_events == -1, 6.0)
+    _until(lambda: loop.status().silent_partitions == (0, 1), 2.0)
+    status = loop.status()
+    assert status.is_connected, "the connection is still there"
+    assert 3.0 < status.lag_age_s < 8.0
+    proxy.thaw()
+    _until(lambda: loop.status().lag_events == 0)
+    assert (loop.status().silent_partitions, loop.status().failure) == ((), None)
     loop.stop()
 
 

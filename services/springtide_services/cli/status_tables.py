@@ -9,6 +9,7 @@ from springtide_services.serving.client import Client
 from springtide_services.terminal import console
 
 _FALLBACK = "none (the fallback ranks)"
+_MAX_PARTITIONS = 8  # Named one by one.
 
 
 def show_status(address: str, *, as_json: bool) -> None:
@@ -35,8 +36,7 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
     table.add_row("serves", Text(status.model_version or _FALLBACK))
-    lag = f"{status.lag_events:,} events behind" if status.is_broker_connected else "the broker does not answer"
-    table.add_row("stream", lag)
+    table.add_row("stream", Text(_lag_words(status)))
     for heading, numbers in (("nodes", status.num_nodes), ("edges", status.num_edges)):
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(numbers.items()))
         table.add_row(heading, Text(counts or "none"))
@@ -66,6 +66,21 @@ def drop_sentence(drop: pb.QualityDrop) -> str:
     """Return in words how far a version has dropped, and which training was requested."""
     training = f"training {drop.request_id} is requested" if drop.request_id else "a training is about to be requested"
     return f"{drop.model_version} fell from NDCG@20 {drop.first_ndcg_at_20:.4f} to {drop.ndcg_at_20:.4f}; {training}"
+
+
+def _lag_words(status: pb.GetStatusResponse) -> str:
+    if not status.is_broker_connected:
+        return "the broker does not answer"
+    if status.lag_events >= 0:
+        return f"{status.lag_events:,} events behind"
+    silent = status.silent_partitions
+    if not silent:
+        return f"unknown how many events behind, for {status.lag_age_s:.0f} s"
+    numbers = ", ".join(str(partition) for partition in silent[:_MAX_PARTITIONS])
+    if len(silent) > _MAX_PARTITIONS:
+        numbers += f" and {len(silent) - _MAX_PARTITIONS:,} more"
+    who = f"partition {numbers} does not answer" if len(silent) == 1 else f"partitions {numbers} do not answer"
+    return f"unknown how many events behind, for {status.lag_age_s:.0f} s: {who}"
 
 
 def _figures(window: pb.WindowQuality) -> tuple[str, ...]:

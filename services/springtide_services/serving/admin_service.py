@@ -138,6 +138,8 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         is_broker_connected=ingest.is_connected,
         training=None if training is None else _training(training),
         live_quality=_live_quality(loaded.quality.status()),
+        lag_age_s=ingest.lag_age_s,
+        silent_partitions=ingest.silent_partitions,
     )
 
 

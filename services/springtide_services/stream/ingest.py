@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from springtide_services.stream.current_problem import CurrentProblem, LastingPr
 from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.group_offsets import GroupOffsets
 from springtide_services.stream.lost_offsets import skip_lost_events
-from springtide_services.stream.source import KafkaSource, UnreadableRecordError
+from springtide_services.stream.source import KafkaSource, Lag, UnreadableRecordError
 from springtide_services.stream.topics import check_connection, make_missing_topics
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -31,6 +32,7 @@ logger = structlog.stdlib.get_logger(__name__)
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 0.5
 _LONGEST_REFUSED_PAUSE_S = 5.0  # If the broker refuses: somebody must change something first.
+MAX_LAG_AGE_S = 3.0  # A lag that is older counts as unknown: fetches wait 0.5 s for an answer.
 _TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
 
 
@@ -40,7 +42,10 @@ class IngestStatus:
 
     Attributes:
         next_offsets: By partition, the offset of the first event that is not yet in the graph.
-        lag_events: Number of records in the topic after these offsets; -1 if unknown.
+        lag_events: Number of records in the topic after these offsets; -1 if unknown, or if a broker that leads a
+            partition has not said for 3 s where it ends.
+        lag_age_s: How old the number is, or would be, in seconds: since when the slowest broker has not answered.
+        silent_partitions: Partitions whose broker has not answered for 3 s, ascending.
         is_connected: Whether the topic is being read.
         problem: Why it is not being read, or why the stream does not go on; None if it does.
         gaps: The latest gaps in the stream, oldest first.
@@ -53,6 +58,8 @@ class IngestStatus:
 
     next_offsets: Mapping[int, int]
     lag_events: int
+    lag_age_s: float
+    silent_partitions: tuple[int, ...]
     is_connected: bool
     problem: LastingProblem | None
     gaps: Sequence[StreamGap]
@@ -96,7 +103,7 @@ class IngestLoop:
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._skips_lost_once = skip_lost
         self._problem = CurrentProblem()
-        self._lag: int | None = None
+        self._lag = (Lag(None), time.monotonic())
         self._has_caught_up = False
         self._is_connected = False
         self._read_at_ms: int | None = None
@@ -123,9 +130,14 @@ class IngestLoop:
     def status(self) -> IngestStatus:
         """Return the status; from any thread."""
         last = self._checkpointer.last
+        lag, read_s = self._lag  # One reference: the ingest thread replaces it.
+        lag_age_s = lag.silence_s + time.monotonic() - read_s
+        num_events = -1 if lag.num_events is None or lag_age_s > MAX_LAG_AGE_S else lag.num_events
         return IngestStatus(
             next_offsets=dict(self._state.next_offsets),
-            lag_events=-1 if self._lag is None else self._lag,
+            lag_events=num_events,
+            lag_age_s=lag_age_s,
+            silent_partitions=lag.silent_partitions,
             is_connected=self._is_connected,
             problem=self._problem.lasting,
             gaps=self._state.gaps,
@@ -205,7 +217,7 @@ class IngestLoop:
         except OffsetsLostError as error:
             return self._skip_lost(error)
         finally:
-            self._is_connected, self._lag = False, None
+            self._is_connected, self._lag = False, (Lag(None), self._lag[1])
 
     def _skip_lost(self, error: OffsetsLostError) -> StreamPosition | None:
         """Move the position past the lost events if the settings say so; else raise the error.
@@ -283,9 +295,10 @@ class IngestLoop:
                 state.advance({record.partition: record.offset + 1 for record in records})
                 self._tell_moved()
             self._checkpointer.write_if_due()
-            self._lag = source.lag()
-            self._has_caught_up = self._has_caught_up or self._lag == 0
-            if self._lag == 0:
+            lag = source.lag()
+            self._lag = (lag, time.monotonic())
+            self._has_caught_up = self._has_caught_up or lag.num_events == 0
+            if lag.num_events == 0:
                 self._problem.clear()
 
     def _open(self) -> KafkaSource:

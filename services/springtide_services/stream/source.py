@@ -1,12 +1,17 @@
 """The events topic as a source: opened at a position, checked against the broker, read by polling."""
 
+import contextlib
+import queue
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError, OffsetOutOfRangeError
+import structlog
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError, OffsetOutOfRangeError, RetriableError
 
 from springtide.clock import Deadline
 from springtide.errors import OffsetsLostError
@@ -14,7 +19,10 @@ from springtide.events import RawEvent
 from springtide.settings.model import KafkaSettings
 from springtide.state import StreamPosition
 from springtide_services.stream.broker_errors import DamagedBatchError
+from springtide_services.stream.consumer import EventConsumer
 from springtide_services.stream.topics import TopicFacts, client_config, read_topic_facts
+
+logger = structlog.stdlib.get_logger(__name__)
 
 _CHOICES = (
     "restore the topic; or start once with `springtide serve --skip-lost`, which keeps the graph and reads on where "
@@ -25,6 +33,11 @@ _TOPIC_CHECK_S = 10.0  # Between two checks for a recreated topic or new partiti
 _TOPIC_GRACE_S = 5.0  # A broker that has just started may not know its topics yet.
 _TIMEOUTS = {"bootstrap_timeout_ms": 10_000, "request_timeout_ms": 10_000}  # Then a broker counts as gone.
 _PROBE_TIMEOUT_MS = 2_000
+_SILENT_S = 3.0  # A leader that has not answered a fetch for this long does not answer: fetches wait 0.5 s.
+_END_CHECK_S = 2.0  # The next response to a healthy partition's fetch comes sooner.
+_FETCH_WAIT_MS = 500  # Kafka answers a waiting fetch as soon as a record comes.
+_FETCH_WAIT_EMBEDDED_MS = 10  # The embedded broker always waits to the end.
+_EMBEDDED_CLUSTER_IDS = ("tansu_cluster",)
 _UNREADABLE = "Found invalid record structure"  # kafka-python 3.0's message; that of a bad checksum differs.
 
 
@@ -40,6 +53,22 @@ class UnreadableRecordError(Exception):
         self.record = record
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far the reader is behind the topic's end, as the last responses said.
+
+    Attributes:
+        num_events: Records after those that were polled; None until each partition was fetched once.
+        silence_s: For how long the slowest leader has not answered, in seconds: the age of what is known of its
+            partitions. Below 1 while all answer.
+        silent_partitions: Partitions whose leader has not answered for 3 s, ascending.
+    """
+
+    num_events: int | None
+    silence_s: float = 0.0
+    silent_partitions: tuple[int, ...] = ()
+
+
 class KafkaSource:
     """Reads the events topic from a position on; all calls, ``close`` too, must come from one thread.
 
@@ -51,6 +80,7 @@ class KafkaSource:
 
     Attributes:
         position: Where reading starts: the given position, and the beginnings of partitions that are new.
+        fetch_wait_ms: How long the broker may hold a fetch that finds no records, in milliseconds.
 
     Raises:
         OffsetsLostError: If the topic is not the position's topic, or no longer has the next events.
@@ -61,16 +91,24 @@ class KafkaSource:
         self._kafka = kafka
         self._next_connection_check = Deadline.after(_CONNECTION_CHECK_S)
         self._next_topic_check = Deadline.after(_TOPIC_CHECK_S)
+        self._topic_thread: threading.Thread | None = None
+        self._topic_answers: queue.SimpleQueue[TopicFacts | Exception] = queue.SimpleQueue()
+        self._is_closed = False
         self._admin = KafkaAdminClient(**{**_TIMEOUTS, **client_config(kafka)})
         try:
             facts = self._find_topic()
             _check_topic(facts, position)
-            self._consumer = _make_consumer(kafka)
+            self.fetch_wait_ms = choose_fetch_wait_ms(kafka, self._admin)
+            self._consumer = _make_consumer(kafka, self.fetch_wait_ms)
         except BaseException:
             self._admin.close()
             raise
         try:
             self._partitions = {number: TopicPartition(kafka.topic, number) for number in facts.partitions}
+            self._unheard = set(self._partitions.values())
+            self._behind: dict[TopicPartition, int] = {}  # Those above 0, and their sum.
+            self._num_behind = 0
+            self._ahead: dict[TopicPartition, Deadline] = {}  # Read past the known end: when to ask the broker for it.
             self._consumer.assign(list(self._partitions.values()))
             self._next_offsets = self._seek({} if position is None else position.next_offsets)
             self.position = StreamPosition(kafka.topic, facts.topic_id, dict(self._next_offsets))
@@ -112,26 +150,30 @@ class KafkaSource:
             for r in records
         ]
 
-    def lag(self) -> int | None:
-        """Return the number of records after those that were polled; None until each partition was fetched once.
+    def lag(self) -> Lag:
+        """Return how far the polled records are behind the topic's end; costs what was fetched since the last call.
 
         Raises:
-            OffsetsLostError: If the next offset is past a partition's end, and the broker confirms that end.
+            OffsetsLostError: If the next offset stays past a partition's end, and the broker confirms that end.
             KafkaError: If the broker does not say where the partition ends.
         """
-        lag = 0
-        for number, partition in self._partitions.items():
+        # A partition that is behind is looked at again: the end of a transaction moves its offset without a record.
+        for partition in self._consumer.take_fetched() | self._behind.keys():
             # From the fetch responses: `end_offsets` is wrong on the embedded broker.
             high_watermark = self._consumer.highwater(partition)
             if high_watermark is None:
-                return None
+                continue
+            self._unheard.discard(partition)
             # Not self._next_offsets: a transaction's end marker takes an offset, but is never polled.
-            next_offset = self._consumer.position(partition)
-            behind = high_watermark - next_offset
-            if behind < 0:
-                self._check_end(number, next_offset)
-            lag += max(behind, 0)
-        return lag
+            next_offset = self._consumer.next_offset(partition)
+            self._set_behind(partition, high_watermark - next_offset)
+        for partition, check_at in [*self._ahead.items()]:
+            if check_at.is_over():
+                self._ahead[partition] = Deadline.after(_END_CHECK_S)
+                self._check_end(partition.partition, self._consumer.next_offset(partition))
+        silence_s = self._consumer.longest_silence_s()
+        silent = self._consumer.silent_partitions(_SILENT_S) if silence_s > _SILENT_S else ()
+        return Lag(None if self._unheard else self._num_behind, silence_s, tuple(silent))
 
     def check(self) -> bool:
         """Check connection and topic from time to time; cheap enough to be called before each poll.
@@ -149,13 +191,21 @@ class KafkaSource:
                 raise KafkaConnectionError("no connection to any broker is left")
         if self._next_topic_check.is_over():
             self._next_topic_check = Deadline.after(_TOPIC_CHECK_S)
-            facts = self._find_topic()
+            if self._topic_thread is None or not self._topic_thread.is_alive():
+                # In a thread: a broker that hangs would keep us from reading from the others.
+                self._topic_thread = threading.Thread(target=self._ask_for_topic, name="topic-check", daemon=True)
+                self._topic_thread.start()
+        with contextlib.suppress(queue.Empty):
+            facts = self._topic_answers.get_nowait()
+            if isinstance(facts, Exception):
+                raise facts
             _check_topic(facts, self.position)
             return len(facts.partitions) == len(self._partitions)
         return True
 
     def close(self) -> None:
         """Close the connections."""
+        self._is_closed = True
         self._consumer.close(autocommit=False)
         self._admin.close()
 
@@ -166,6 +216,15 @@ class KafkaSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _set_behind(self, partition: TopicPartition, behind: int) -> None:
+        self._num_behind += max(behind, 0) - self._behind.pop(partition, 0)
+        if behind > 0:
+            self._behind[partition] = behind
+        if behind < 0:
+            self._ahead.setdefault(partition, Deadline.after(_END_CHECK_S))
+        else:
+            self._ahead.pop(partition, None)
 
     def _check_end(self, number: int, next_offset: int) -> None:
         """Ask the broker where a partition ends; raise OffsetsLostError if that is before the next offset.
@@ -192,7 +251,7 @@ class KafkaSource:
             offset = self._next_offsets[number]
             if offset == self._consumer.highwater(partition):
                 continue
-            consumer = _make_consumer(self._kafka)
+            consumer = _make_consumer(self._kafka, self.fetch_wait_ms)
             try:
                 consumer.assign([partition])
                 consumer.seek(partition, offset)
@@ -202,6 +261,15 @@ class KafkaSource:
                 raise UnreadableRecordError(record, f"record: wanted Kafka's record format: {error}") from error
             finally:
                 consumer.close(autocommit=False)
+
+    def _ask_for_topic(self) -> None:
+        try:
+            self._topic_answers.put(self._find_topic())
+        except RetriableError as error:
+            logger.debug("topic_check_failed", error=f"{type(error).__name__}: {error}")  # It is asked again.
+        except Exception as error:
+            if not self._is_closed:
+                self._topic_answers.put(error)
 
     def _find_topic(self) -> TopicFacts:
         deadline = Deadline.after(_TOPIC_GRACE_S)
@@ -227,13 +295,28 @@ class KafkaSource:
         return next_offsets
 
 
-def _make_consumer(kafka: KafkaSettings) -> KafkaConsumer:
-    return KafkaConsumer(
+def choose_fetch_wait_ms(kafka: KafkaSettings, admin: KafkaAdminClient) -> int:
+    """Return how long the broker may hold a fetch that finds no records, in milliseconds.
+
+    ``kafka.fetch_max_wait_ms`` decides. If it is ``"auto"``, the broker's own name does: Tansu, the embedded broker,
+    calls its cluster ``tansu_cluster``, and always waits to the end.
+
+    Raises:
+        KafkaError: If the broker does not answer.
+    """
+    if kafka.fetch_max_wait_ms != "auto":
+        return kafka.fetch_max_wait_ms
+    is_embedded = admin.describe_cluster()["cluster_id"] in _EMBEDDED_CLUSTER_IDS
+    return _FETCH_WAIT_EMBEDDED_MS if is_embedded else _FETCH_WAIT_MS
+
+
+def _make_consumer(kafka: KafkaSettings, fetch_wait_ms: int) -> EventConsumer:
+    return EventConsumer(
         **{**_TIMEOUTS, **client_config(kafka)},
         enable_auto_commit=False,
         auto_offset_reset="none",
         fetch_min_bytes=1,
-        fetch_max_wait_ms=kafka.fetch_max_wait_ms,
+        fetch_max_wait_ms=fetch_wait_ms,
         isolation_level="read_committed",  # Records of an aborted transaction are not events.
         max_poll_records=kafka.max_poll_records,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benches.figures import Figure, Limit
 from benches.sizes import Sizes
 from benches.synthetic import make_interactions
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 
 from springtide.clock import Deadline
 from springtide.plugins.loading import load_plugins
@@ -18,8 +18,7 @@ from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.dataset_events import interaction_events
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.producer import EventPublisher
-from springtide_services.stream.source import _make_consumer
-from springtide_services.stream.topics import ensure_topics
+from springtide_services.stream.topics import client_config, ensure_topics
 
 _PARTITIONS = 4
 _TIMEOUT_S = 120.0
@@ -55,7 +54,13 @@ def _published(name: str, num: int, sizes: Sizes) -> Iterator[Settings]:
 
 def _read_bare(settings: Settings, num: int) -> tuple[float, dict[int, int]]:
     """Read the topic to its end; return events a second, and the offsets reached."""
-    consumer = _make_consumer(settings.kafka)  # The same consumer, to the last setting.
+    consumer = KafkaConsumer(
+        **client_config(settings.kafka),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        max_poll_records=settings.kafka.max_poll_records,
+    )
     partitions = [TopicPartition(settings.kafka.topic, number) for number in range(_PARTITIONS)]
     consumer.assign(partitions)
     for partition in partitions:

@@ -54,6 +54,19 @@ def test_status_of_a_server_that_has_nothing_yet() -> None:
     ]
 
 
+def test_a_lag_that_is_not_known_names_the_partitions_that_do_not_answer() -> None:
+    status = pb.GetStatusResponse(is_broker_connected=True, lag_events=-1, lag_age_s=12.3)
+
+    def words() -> str:
+        return lines(status_table(status))[1]
+
+    assert words() == "stream unknown how many events behind, for 12 s"
+    status.silent_partitions[:] = [2]
+    assert words() == "stream unknown how many events behind, for 12 s: partition 2 does not answer"
+    status.silent_partitions[:] = range(300)
+    assert words().endswith(": partitions 0, 1, 2, 3, 4, 5, 6, 7 and 292 more do not answer")
+
+
 def test_status_of_a_server_at_work() -> None:
     status = pb.GetStatusResponse(
         model_version="000002",

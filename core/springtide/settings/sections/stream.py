@@ -44,9 +44,9 @@ class KafkaSettings(Section):
     poll_timeout_ms: Annotated[int, Field(ge=1)] = 50
     """Longest wait of one poll for new records, in milliseconds. Higher values save CPU while the stream is quiet, and
     make checkpoints and shutdown wait longer."""
-    fetch_max_wait_ms: Annotated[int, Field(ge=1)] = 10
-    """Longest time in milliseconds that a broker holds a fetch while it has no records. The embedded broker always
-    waits this long, so it is short. With Apache Kafka, which answers once a record arrives, 500 saves requests."""
+    fetch_max_wait_ms: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Longest time in milliseconds that a broker holds a fetch while it has no records. `auto` is 500 with Apache
+    Kafka, which answers once a record arrives, and 10 with the embedded broker, which always waits to the end."""
     max_poll_records: Annotated[int, Field(ge=1)] = 5_000
     """Most records that one poll returns, and so most records that enter the graph in one step. Lower it if requests
     become slow while a backlog is read."""

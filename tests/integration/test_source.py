@@ -1,0 +1,126 @@
+"""What reading from the events topic costs, and what it says of the topic's end."""
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+from kafka import KafkaProducer
+
+from springtide.clock import Deadline
+from springtide.settings.model import KafkaSettings, Settings
+from springtide.state import LiveState
+from springtide.v1 import events_pb2
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.source import KafkaSource
+from springtide_services.stream.topics import client_config
+
+
+def _until(source: KafkaSource, num_behind: int | None, budget_s: float = 10.0) -> int:
+    """Poll until the lag is a number; return how many records came."""
+    deadline, num_records = Deadline.after(budget_s), 0
+    while True:
+        num_records += len(source.poll(50))
+        if source.lag().num_events == num_behind:
+            return num_records
+        assert not deadline.is_over(), f"the lag is {source.lag()}, wanted {num_behind}"
+
+
+def test_the_chosen_fetch_wait_does_not_delay_an_event(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    kafka = fresh_kafka(num_partitions=1)
+    event = events_pb2.Event(interaction={"user": "ann", "item": "bread", "type": "purchase"})
+    event.event_time.FromMilliseconds(1_000)
+    loop = IngestLoop(Settings(kafka=kafka), LiveState(Settings(kafka=kafka), {}), None)
+    loop.start()
+    took_s = []
+    with EventPublisher(Settings(kafka=kafka)) as publisher:
+        for _ in range(10):
+            time.sleep(0.05)
+            partition, offset = publisher.publish(event)
+            start_s = time.monotonic()
+            assert loop.wait_for({partition: offset + 1}, Deadline.after(10.0))
+            took_s.append(time.monotonic() - start_s)
+    loop.stop()
+    assert sorted(took_s)[5] < 0.15
+
+
+def test_fetch_wait_is_chosen_by_the_broker_unless_a_number_is_set(
+    fresh_kafka: Callable[..., KafkaSettings],
+) -> None:
+    is_real_kafka = bool(os.environ.get("KAFKA_BOOTSTRAP_SERVERS"))
+    with KafkaSource(fresh_kafka(), None) as source:
+        assert source.fetch_wait_ms == (500 if is_real_kafka else 10)
+    with KafkaSource(fresh_kafka(fetch_max_wait_ms=77), None) as source:
+        assert source.fetch_wait_ms == 77
+
+
+def test_lag_is_exact_while_a_backlog_is_read_in_parts(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    kafka = fresh_kafka(num_partitions=3, max_poll_records=7)
+    producer = KafkaProducer(**client_config(kafka))
+    for number in range(60):
+        producer.send(kafka.topic, b"x", partition=number % 2)
+    producer.flush()
+    with KafkaSource(kafka, None) as source:
+        assert source.lag().num_events is None, "not every partition was fetched"
+        num_read = 0
+        while num_read < 60:
+            num_read += len(source.poll(1_000))
+            assert source.lag().num_events in (None, 60 - num_read)
+        assert source.lag().num_events == 0
+        producer.send(kafka.topic, b"x", partition=2).get(10)
+        assert _until(source, 0) == 1
+    producer.close()
+
+
+@pytest.mark.kafka
+def test_lag_counts_an_open_transaction_and_not_its_end_marker(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    kafka = fresh_kafka(num_partitions=2)
+    producer = KafkaProducer(**client_config(kafka), transactional_id=kafka.topic)
+    producer.init_transactions()
+    with KafkaSource(kafka, None) as source:
+        _until(source, 0)
+        for is_committed in (True, False):
+            producer.begin_transaction()
+            producer.send(kafka.topic, b"x", partition=1).get(10)
+            producer.flush()
+            assert _until(source, 1) == 0, "it waits for the transaction's end"
+            if is_committed:
+                producer.commit_transaction()
+            else:
+                producer.abort_transaction()
+            assert _until(source, 0) == int(is_committed)
+    producer.close()
+
+
+@pytest.mark.kafka
+def test_a_thousand_idle_partitions_cost_next_to_nothing(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    settings = Settings(kafka=fresh_kafka(num_partitions=1_000))
+    state = LiveState(settings, {})
+    loop = IngestLoop(settings, state, None)
+    loop.start()
+    deadline = Deadline.after(60.0)
+    while not loop.is_caught_up:
+        assert not deadline.is_over(), loop.status()
+        time.sleep(0.05)
+    time.sleep(0.5)
+    cpu_s, start_s = time.process_time(), time.monotonic()
+    time.sleep(4.0)
+    used = (time.process_time() - cpu_s) / (time.monotonic() - start_s)
+    loop.stop()
+    assert used < 0.08, f"{used:.3f} of a core; 0.04 on a busy machine, above 1 when each turn asked every partition"
+
+
+@pytest.mark.kafka
+def test_an_event_in_one_of_a_thousand_partitions_is_read(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    kafka = fresh_kafka(num_partitions=1_000)
+    producer = KafkaProducer(**client_config(kafka))
+    with KafkaSource(kafka, None) as source:
+        _until(source, 0, 60.0)
+        for number in (999, 3, 999, 500):
+            sent = producer.send(kafka.topic, b"%d" % number, partition=number).get(10)
+            deadline = Deadline.after(10.0)
+            while not (records := source.poll(1_000)):
+                assert not deadline.is_over()
+            assert [(r.partition, r.offset, r.value) for r in records] == [(number, sent.offset, b"%d" % number)]
+    producer.close()
