@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from springtide.ranking.binding import seen_rows
+from springtide.ranking.filters import seen_rows
 from springtide.ranking.query import Query
 from springtide.ranking.scoring import Scorer
 from springtide.ranking.top_k import ranks_of

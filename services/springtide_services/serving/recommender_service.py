@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from springtide.clock import wall_ms
-from springtide.ranking.binding import check_query
 from springtide.ranking.explain import explain
+from springtide.ranking.filters import check_query
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings

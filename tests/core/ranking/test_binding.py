@@ -7,7 +7,8 @@ from springtide.events.model import EventBatch, NodeUpsert
 from springtide.ids import IdMap
 from springtide.interactions import Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.binding import bind, check_query
+from springtide.ranking.binding import bind
+from springtide.ranking.filters import check_query
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel

@@ -1,0 +1,122 @@
+"""Which items a query leaves out: blocked and seen ones, and those that a filter does not let through."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.errors import InvalidRequestError
+from springtide.graph.applying import USER
+from springtide.graph.view import GraphView
+from springtide.ranking.query import Query
+from springtide.settings.interaction_rules import InteractionRules
+
+Rows = npt.NDArray[np.int32]
+ANY = "*"
+
+
+def check_query(query: Query, view: GraphView, rules: InteractionRules) -> None:
+    """Check the names in a query as ``binding.bind`` does, without binding it.
+
+    Raises:
+        InvalidRequestError: If an interaction type or an attribute is unknown.
+    """
+    relations_of(query.exclude_seen, rules)
+    _check_attributes(query, view, rules)
+
+
+def allowed_items(
+    query: Query, view: GraphView, rules: InteractionRules, num_items: int
+) -> npt.NDArray[np.bool_] | None:
+    """Return bool ``[num_items]``, which items pass the allow list and the category filters; None if all do.
+
+    Raises:
+        InvalidRequestError: If a filter names an unknown attribute.
+    """
+    _check_attributes(query, view, rules)
+    if not query.allow_items and not query.category_filters:
+        return None
+    items = view.nodes(rules.item_type)
+    allowed = np.ones(num_items, bool)
+    if query.allow_items:
+        allowed[:] = False
+        allowed[rows_below(items.ids.rows(query.allow_items), num_items)] = True
+    for attribute, values in query.category_filters:
+        passing = items.has_category(attribute, values)[:num_items]
+        allowed[: len(passing)] &= passing
+        allowed[len(passing) :] = False
+    return allowed
+
+
+def excluded_rows(
+    query: Query, user_row: int, recent_rows: Rows, view: GraphView, rules: InteractionRules, num_items: int
+) -> Rows:
+    """Return rows of items that the query leaves out by name, or because the user has seen them: int32 ``[n]``.
+
+    In a graph of users alone, the user is left out of their own recommendations.
+
+    Args:
+        query: The query.
+        user_row: The user's row, -1 if the view does not know the user.
+        recent_rows: int32 ``[m]``, rows of the query's recent items.
+        view: The graph.
+        rules: The interaction rules.
+        num_items: Number of items that are ranked; later rows are not.
+
+    Raises:
+        InvalidRequestError: If ``exclude_seen`` names an unknown interaction type.
+    """
+    excluded = [np.empty(0, np.int32)]
+    if query.exclude_items:
+        excluded.append(view.nodes(rules.item_type).ids.rows(query.exclude_items))
+    if relations := relations_of(query.exclude_seen, rules):
+        excluded.append(seen_rows(user_row, recent_rows, relations, view, rules))
+    if rules.item_type == USER:
+        excluded.append(np.array([user_row], np.int32))
+    return rows_below(np.concatenate(excluded), num_items)
+
+
+def seen_rows(
+    user_row: int, recent_rows: Rows, relations: Iterable[str], view: GraphView, rules: InteractionRules
+) -> Rows:
+    """Return the rows of items that a user has seen in some relations, recent items included: int32 ``[n]``."""
+    if user_row < 0:
+        return recent_rows
+    edges = (view.edges(rules.edge_type(relation)) for relation in relations)
+    return np.concatenate([recent_rows, *(of_relation.all_targets(user_row).rows for of_relation in edges)])
+
+
+def relations_of(names: Sequence[str], rules: InteractionRules) -> set[str]:
+    """Return the relations that names of rules, of interaction types, or ``*`` stand for.
+
+    Raises:
+        InvalidRequestError: If one stands for none.
+    """
+    relations: set[str] = set()
+    for position, name in enumerate(names):
+        found = {rule.name for rule in rules.rules if name in (ANY, rule.name, rule.type_name)}
+        if not found:
+            choices = ", ".join(sorted({*rules.types, *rules.relations, ANY}))
+            raise InvalidRequestError(
+                f"exclude_seen[{position}]", f"no interaction named {name!r} (choices: {choices})"
+            )
+        relations |= found
+    return relations
+
+
+def _check_attributes(query: Query, view: GraphView, rules: InteractionRules) -> None:
+    if not query.category_filters:
+        return
+    known = view.nodes(rules.item_type).kinds
+    for position, (attribute, _) in enumerate(query.category_filters):
+        if known.get(attribute) != "category":
+            choices = ", ".join(sorted(name for name, kind in known.items() if kind == "category")) or "none"
+            raise InvalidRequestError(
+                f"category_filters[{position}].attribute",
+                f"no category attribute of items named {attribute!r} (choices: {choices})",
+            )
+
+
+def rows_below(rows: Rows, count: int) -> Rows:
+    """Return the rows that lie from 0 to below a count."""
+    return rows[(rows >= 0) & (rows < count)]
