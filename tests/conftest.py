@@ -1,10 +1,27 @@
 """A broker for the tests that need one, and topics that no other test touches."""
 
+import contextlib
 import itertools
 import os
+import shlex
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    KafkaAdminClient,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
+from kafka.errors import SecurityDisabledError
 
 from springtide.settings.model import KafkaSettings, Settings
 from springtide_services.local.broker import EmbeddedBroker
@@ -41,6 +58,90 @@ def fresh_kafka(broker: str) -> Callable[..., KafkaSettings]:
         return kafka
 
     return make
+
+
+@pytest.fixture
+def on_listener() -> Callable[..., KafkaSettings]:
+    """Give settings for another listener of the same Kafka: ``on_listener(kafka, "SASL_SSL", "SCRAM-SHA-512")``.
+
+    Skips the test if the listener is not named by a variable; tests/README.md names the variables.
+    """
+
+    def make(kafka: KafkaSettings, protocol: str, mechanism: str = "SCRAM-SHA-256") -> KafkaSettings:
+        options: dict[str, object] = {"security_protocol": protocol}
+        if "SASL" in protocol:
+            options["sasl_mechanism"] = mechanism
+            options["sasl_plain_username"] = _variable("KAFKA_USERNAME")
+            options["sasl_plain_password"] = _variable("KAFKA_PASSWORD")
+        if "SSL" in protocol:
+            options["ssl_cafile"] = _variable("KAFKA_CA_FILE")
+        servers = _variable(f"KAFKA_{protocol}_BOOTSTRAP_SERVERS")
+        return kafka.model_copy(update={"bootstrap_servers": servers, "client_options": options})
+
+    return make
+
+
+@pytest.fixture
+def grant(broker: str) -> Iterator[Callable[..., None]]:
+    """Give the user KAFKA_USERNAME rights until the test ends: ``grant("TOPIC", "orders", "READ", "DESCRIBE")``.
+
+    Without access rules on the Kafka it does nothing, since everybody may do everything.
+    """
+    user, given = _variable("KAFKA_USERNAME"), []
+    with KafkaAdminClient(bootstrap_servers=broker) as admin:
+
+        def give(resource: str, name: str, *operations: str) -> None:
+            pattern = ResourcePattern(ResourceType[resource], name)
+            acls = [
+                ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)
+                for operation in operations
+            ]
+            with contextlib.suppress(SecurityDisabledError):
+                admin.create_acls(acls)
+                given.extend(acls)
+                time.sleep(0.3)  # Until the brokers know them.
+
+        yield give
+        if given:
+            admin.delete_acls(given)
+
+
+@pytest.fixture
+def has_access_rules(broker: str) -> None:
+    """Skip the test if the Kafka has no access rules."""
+    everything = ACLFilter(
+        None,
+        None,
+        ACLOperation.ANY,
+        ACLPermissionType.ANY,
+        ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY),
+    )
+    with KafkaAdminClient(bootstrap_servers=broker) as admin:
+        try:
+            admin.describe_acls(everything)
+        except SecurityDisabledError:
+            pytest.skip("needs a Kafka with access rules (authorizer.class.name)")
+
+
+@pytest.fixture
+def run_kafka_command() -> Callable[[str], None]:
+    """Run a command such as ``kafka-topics --create …``, by a program ``tool`` beside KAFKA_START; skip without it."""
+    tool = Path(_variable("KAFKA_START")).with_name("tool")
+    if not tool.exists():
+        pytest.skip(f"needs Kafka's own programs: {tool} is missing")
+
+    def run(command: str) -> None:
+        program, *words = shlex.split(command)
+        subprocess.run([tool, program.removeprefix("kafka-"), *words], check=True, capture_output=True, timeout=60)
+
+    return run
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        pytest.skip(f"needs {name}; `make test-kafka` sets it where it starts the Kafka")
+    return value
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -64,6 +64,10 @@ def _events_skipped(fields: Fields) -> str:
     )
 
 
+def _kafka_checked(fields: Fields) -> str:
+    return f"Kafka: {fields['message']}. {' '.join(filter(None, (fields['advice'], fields['command'])))}".rstrip()
+
+
 WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "baseline_serves": "the baseline {baseline} is in use now, as version {version}",
     "champion_unreadable": "the current model {model} cannot be read: {reason}",
@@ -79,6 +83,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "events_skipped": _events_skipped,
     "group_offsets_not_committed": "offsets are not shown in group {group}, which changes nothing else: {error}",
     "ingest_failed": "cannot go on reading the stream: {error}",
+    "kafka_checked": _kafka_checked,
+    "kafka_not_checked": "Kafka cannot be checked, which changes nothing else: {error}",
     "listening": "listening on {address}, not ready yet",
     "live_quality": _live_quality,
     "live_quality_dropped": "live quality dropped, and a training was requested: {reason}",

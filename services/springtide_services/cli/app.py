@@ -5,7 +5,7 @@ import sys
 import typer
 
 from springtide.errors import CheckpointLockedError, PluginError, SettingsError, SpringtideError
-from springtide_services.cli import checkpoints, config, models, plugins
+from springtide_services.cli import check, checkpoints, config, models, plugins
 from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
@@ -35,6 +35,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(config.app, name="config")
+app.add_typer(check.app, name="check")
 
 
 def main() -> None:

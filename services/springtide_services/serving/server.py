@@ -35,6 +35,7 @@ from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
 from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.start_check import StartCheck
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
 from springtide_services.training.training_folder import TrainingFolder
 
@@ -221,7 +222,8 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None)
     log_settings(settings)
     if settings.server.num_threads is not None:
         torch.set_num_threads(settings.server.num_threads)
-    uvloop.run(_serve(settings, on_listening))
+    with StartCheck(settings):
+        uvloop.run(_serve(settings, on_listening))
     ignore_signals()  # Everything is written; only the interpreter is still to exit.
 
 

@@ -19,6 +19,7 @@ COMMANDS = (
     "checkpoints",
     "plugins",
     "config",
+    "check",
     "evaluate",
     "demo",
 )
