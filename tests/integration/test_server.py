@@ -520,13 +520,14 @@ def test_settings_whose_parts_cannot_work_end_the_server(settings: Settings) -> 
         asyncio.run(run_until_it_fails(settings.model_copy(update={"model": model})))
 
 
-def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server(settings: Settings) -> None:
+def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server_if_the_settings_say_so(settings: Settings) -> None:
     state = LiveState(settings, {})
     state.position = StreamPosition(settings.kafka.topic, "00000000-0000-0000-0000-00000000beef", {0: 5, 1: 5})
     CheckpointStore(settings.checkpoint.url).write(state.snapshot())
 
+    kafka = settings.kafka.model_copy(update={"on_failure": "exit"})
     with pytest.raises(OffsetsLostError):
-        asyncio.run(run_until_it_fails(settings))
+        asyncio.run(run_until_it_fails(settings.model_copy(update={"kafka": kafka})))
 
 
 def test_a_process_ends_on_sigterm_with_a_last_checkpoint(

@@ -27,7 +27,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions")
+    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written")
     class NumNodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,9 @@ class GetStatusResponse(_message.Message):
     LIVE_QUALITY_FIELD_NUMBER: _ClassVar[int]
     LAG_AGE_S_FIELD_NUMBER: _ClassVar[int]
     SILENT_PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    STREAM_GAPS_FIELD_NUMBER: _ClassVar[int]
+    NUM_DEAD_LETTERS_NOT_WRITTEN_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     position: _recommender_pb2.GraphPosition
     lag_events: int
@@ -77,7 +80,40 @@ class GetStatusResponse(_message.Message):
     live_quality: LiveQuality
     lag_age_s: float
     silent_partitions: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ...) -> None: ...
+    stream_problem: StreamProblem
+    stream_gaps: _containers.RepeatedCompositeFieldContainer[StreamGap]
+    num_dead_letters_not_written: int
+    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ...) -> None: ...
+
+class StreamProblem(_message.Message):
+    __slots__ = ("kind", "message", "since", "is_final")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    IS_FINAL_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    message: str
+    since: _timestamp_pb2.Timestamp
+    is_final: bool
+    def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_final: _Optional[bool] = ...) -> None: ...
+
+class StreamGap(_message.Message):
+    __slots__ = ("topic", "partition", "from_offset", "to_offset", "reason", "found_time", "read_until_time")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    FROM_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TO_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FOUND_TIME_FIELD_NUMBER: _ClassVar[int]
+    READ_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    from_offset: int
+    to_offset: int
+    reason: str
+    found_time: _timestamp_pb2.Timestamp
+    read_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., from_offset: _Optional[int] = ..., to_offset: _Optional[int] = ..., reason: _Optional[str] = ..., found_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., read_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LiveQuality(_message.Message):
     __slots__ = ("recent", "versions", "drop")

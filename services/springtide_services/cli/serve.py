@@ -1,10 +1,25 @@
 """The `serve` command: one server, in the foreground."""
 
+from typing import Annotated
+
+import typer
+
 from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings_with_kafka
 from springtide_services.termination import end_with_parent, exit_on_signals
 
+SkipLost = Annotated[
+    bool,
+    typer.Option(
+        "--skip-lost",
+        help="If the broker no longer has the next events, keep the graph and read on where the topic begins; this "
+        "start only (kafka.on_lost is the lasting setting).",
+    ),
+]
 
-def serve(settings: SettingsPath = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+
+def serve(
+    settings: SettingsPath = None, skip_lost: SkipLost = False, until_stdin_closes: UntilStdinCloses = False
+) -> None:
     """Read the stream, keep the live graph, and answer over gRPC."""
     exit_on_signals()
     if until_stdin_closes:
@@ -15,4 +30,4 @@ def serve(settings: SettingsPath = None, until_stdin_closes: UntilStdinCloses = 
     configure_logging(loaded.log, "server")
     from springtide_services.serving.server import serve as run_server
 
-    run_server(loaded)
+    run_server(loaded, skip_lost=skip_lost)

@@ -8,6 +8,7 @@ from springtide.v1 import admin_pb2 as pb
 from springtide_services.serving.client import Client
 from springtide_services.terminal import console
 
+_MAX_GAPS_SHOWN = 5
 _FALLBACK = "none (the fallback ranks)"
 _MAX_PARTITIONS = 8  # Named one by one.
 
@@ -36,17 +37,36 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
     table.add_row("serves", Text(status.model_version or _FALLBACK))
-    table.add_row("stream", Text(_lag_words(status)))
+    table.add_row("stream", Text(_stream_words(status)))
+    for gap in status.stream_gaps[-_MAX_GAPS_SHOWN:]:
+        table.add_row("skipped", Text(_gap_words(gap)))
     for heading, numbers in (("nodes", status.num_nodes), ("edges", status.num_edges)):
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(numbers.items()))
         table.add_row(heading, Text(counts or "none"))
     refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(status.num_dead_letters.items()))
+    if status.num_dead_letters_not_written:
+        refused += f"; {status.num_dead_letters_not_written:,} of them are not in the dead-letter topic"
     table.add_row("dead letters", Text(refused or "none"))
     if status.HasField("checkpoint_time"):
         table.add_row("checkpoint", f"{status.checkpoint_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
     if status.HasField("training"):
         table.add_row("training", Text(_training_words(status.training)))
     return table
+
+
+def _stream_words(status: pb.GetStatusResponse) -> str:
+    if status.HasField("stream_problem"):
+        problem = status.stream_problem
+        state = "stopped" if problem.is_final else "waiting"
+        return f"{state} since {problem.since.ToDatetime():%Y-%m-%d %H:%M:%S} UTC: {problem.message}"
+    return _lag_words(status) if status.is_broker_connected else "not read yet"
+
+
+def _gap_words(gap: pb.StreamGap) -> str:
+    return (
+        f"events of {gap.topic}, partition {gap.partition}, from offset {gap.from_offset} on ({gap.reason}); "
+        f"read on at {gap.to_offset}, {gap.found_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC"
+    )
 
 
 def quality_table(quality: pb.LiveQuality) -> Table:
@@ -69,8 +89,6 @@ def drop_sentence(drop: pb.QualityDrop) -> str:
 
 
 def _lag_words(status: pb.GetStatusResponse) -> str:
-    if not status.is_broker_connected:
-        return "the broker does not answer"
     if status.lag_events >= 0:
         return f"{status.lag_events:,} events behind"
     silent = status.silent_partitions

@@ -8,7 +8,7 @@ from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
-from springtide.state import LiveState
+from springtide.state import LiveState, StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide.v1 import recommender_pb2
@@ -17,6 +17,7 @@ from springtide_services.serving.quality_window import Quality, WindowQuality
 from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.serving.statuses import Context, NotReadyError, with_deadline_and_status
 from springtide_services.serving.translation import to_timestamp
+from springtide_services.stream.current_problem import LastingProblem
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
 
@@ -140,6 +141,30 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         live_quality=_live_quality(loaded.quality.status()),
         lag_age_s=ingest.lag_age_s,
         silent_partitions=ingest.silent_partitions,
+        stream_problem=None if ingest.problem is None else _stream_problem(ingest.problem),
+        stream_gaps=[_stream_gap(gap) for gap in ingest.gaps],
+        num_dead_letters_not_written=ingest.num_letters_not_written,
+    )
+
+
+def _stream_problem(lasting: LastingProblem) -> pb.StreamProblem:
+    return pb.StreamProblem(
+        kind=lasting.problem.kind,
+        message=lasting.problem.message,
+        since=to_timestamp(lasting.since_ms),
+        is_final=lasting.is_final,
+    )
+
+
+def _stream_gap(gap: StreamGap) -> pb.StreamGap:
+    return pb.StreamGap(
+        topic=gap.topic,
+        partition=gap.partition,
+        from_offset=gap.from_offset,
+        to_offset=gap.to_offset,
+        reason=gap.reason,
+        found_time=to_timestamp(gap.found_ms),
+        read_until_time=None if gap.read_until_ms is None else to_timestamp(gap.read_until_ms),
     )
 
 

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
-from springtide.errors import SettingsError
+from springtide.errors import CheckpointLockLostError, SettingsError
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.query import Query, Ranking
@@ -34,8 +34,9 @@ from springtide_services.serving.live_quality import LiveQuality, ask_for_traini
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
 from springtide_services.serving.registry_watcher import RegistryWatcher
-from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.ingest import IngestLoop, IngestStatus
 from springtide_services.stream.start_check import StartCheck
+from springtide_services.stream.topics import with_client_id
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
 from springtide_services.training.training_folder import TrainingFolder
 
@@ -46,11 +47,13 @@ _SERVICE_NAMES = (
     recommender_pb2.DESCRIPTOR.services_by_name["RecommenderService"].full_name,
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
 )
+_STREAM_SERVICE_NAME = "stream"  # SERVING while events are read; the others are not changed by it.
 # 21,000 ids of 256 bytes, the most that the protos allow in one request, are 5.4 MB.
 _MAX_REQUEST_BYTES = 6 * 1024 * 1024
 _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
 _INGEST_POLL_S = 0.1
 _QUALITY_POLL_S = 1.0
+_START_GRACE_MS = 10_000  # A started server that cannot read the stream for that long answers from its checkpoint.
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class _Loaded:
     watcher: RegistryWatcher
     models: ModelStore
     quality: LiveQuality
+    is_restored: bool
 
 
 class Server:
@@ -72,11 +76,16 @@ class Server:
 
     Args:
         settings: All settings.
+        skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, skip_lost: bool = False) -> None:
+        kafka = with_client_id(settings.kafka, "server", settings.server.port)
+        settings = settings.model_copy(update={"kafka": kafka})
         self.address = ""
+        self._skip_lost = skip_lost
         self._is_ready = False
+        self._is_reading = False
         self._settings = settings
         self._lock = CheckpointLock(settings.checkpoint.url)
         self._recommender = RecommenderService(settings)
@@ -99,7 +108,7 @@ class Server:
         Raises:
             SettingsError: If the address cannot be listened on.
         """
-        for name in _SERVICE_NAMES:
+        for name in (*_SERVICE_NAMES, _STREAM_SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(self._recommender, self._grpc)
@@ -162,7 +171,7 @@ class Server:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings, self._lock))
+        self._loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings, self._lock, self._skip_lost))
         loaded = self._loaded = await asyncio.shield(self._loading)
         positions = PositionWaiters(loop, loaded.state.has_reached)
         trainings = TrainingFolder.beside_models(self._settings)
@@ -187,32 +196,57 @@ class Server:
             asyncio.create_task(_repeat("training_request_failed", request_training, _QUALITY_POLL_S)),
         ]
         try:
-            await self._follow_ingest(loaded.ingest, loaded.ranker)
+            await self._follow_ingest(loaded)
         finally:
             for task in in_background:
                 task.cancel()
 
-    async def _follow_ingest(self, ingest: IngestLoop, ranker: Ranker) -> None:
-        """Set the health to SERVING once the graph has caught up with the stream; raise what ingest fails with."""
+    async def _follow_ingest(self, loaded: _Loaded) -> None:
+        """Set the health to SERVING once the graph has caught up with the stream, or must do as it is.
+
+        Raises:
+            Exception: What ingest failed with, if there is nothing to serve, or the settings or the lock forbid it.
+        """
+        ingest = loaded.ingest
         while True:
             status = ingest.status()
-            if status.failure is not None:
+            if status.failure is not None and not self._may_serve_without_stream(loaded, status.failure):
                 raise status.failure
-            if not self._is_ready and ingest.is_caught_up:
-                await asyncio.to_thread(ranker.refresh)  # For the items that came after the model was loaded.
+            if not self._is_ready and (ingest.is_caught_up or self._is_stuck_at_start(loaded, status)):
+                await asyncio.to_thread(loaded.ranker.refresh)  # For the items that came after the model was loaded.
                 for name in _SERVICE_NAMES:
                     await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
                 self._is_ready = True
                 logger.info("serving", address=self.address, next_offsets=dict(status.next_offsets))
+            await self._set_stream_health(ingest.is_caught_up and status.is_connected and status.problem is None)
             await asyncio.sleep(_INGEST_POLL_S)
 
+    def _may_serve_without_stream(self, loaded: _Loaded, failure: BaseException) -> bool:
+        if isinstance(failure, CheckpointLockLostError):  # Another server has taken over.
+            return False
+        return self._settings.kafka.on_failure == "serve" and (self._is_ready or loaded.is_restored)
 
-def serve(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
+    def _is_stuck_at_start(self, loaded: _Loaded, status: IngestStatus) -> bool:
+        """Return whether the stream cannot be read, but the checkpoint can be served."""
+        if status.problem is None or not loaded.is_restored or self._settings.kafka.on_failure != "serve":
+            return False
+        return status.problem.is_final or wall_ms() - status.problem.since_ms > _START_GRACE_MS
+
+    async def _set_stream_health(self, is_reading: bool) -> None:
+        if is_reading == self._is_reading:
+            return
+        self._is_reading = is_reading
+        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set(_STREAM_SERVICE_NAME, serving if is_reading else not_serving)
+
+
+def serve(settings: Settings, on_listening: Callable[[str], None] | None = None, *, skip_lost: bool = False) -> None:
     """Run a server in this process, until a stop signal comes.
 
     Args:
         settings: All settings.
         on_listening: Called with the address once it is bound.
+        skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
 
     Raises:
         SettingsError: If the address cannot be listened on.
@@ -223,12 +257,12 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None)
     if settings.server.num_threads is not None:
         torch.set_num_threads(settings.server.num_threads)
     with StartCheck(settings):
-        uvloop.run(_serve(settings, on_listening))
+        uvloop.run(_serve(settings, on_listening, skip_lost))
     ignore_signals()  # Everything is written; only the interpreter is still to exit.
 
 
-async def _serve(settings: Settings, on_listening: Callable[[str], None] | None) -> None:
-    server = Server(settings)
+async def _serve(settings: Settings, on_listening: Callable[[str], None] | None, skip_lost: bool) -> None:
+    server = Server(settings, skip_lost=skip_lost)
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, server.end)
     await server.start()
@@ -240,7 +274,7 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None)
         await server.stop()
 
 
-def _load(settings: Settings, lock: CheckpointLock) -> _Loaded:
+def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     """Take the checkpoint lock, restore the newest checkpoint, and make what the server runs on; nothing is started."""
     plugins = load_checked_plugins(settings)
     log_failures(plugins)
@@ -261,10 +295,11 @@ def _load(settings: Settings, lock: CheckpointLock) -> _Loaded:
         state=state,
         ranker=ranker,
         batcher=MicroBatcher(ranker.recommend, settings.server.max_batch),
-        ingest=IngestLoop(settings, state, checkpoints),
+        ingest=IngestLoop(settings, state, checkpoints, skip_lost=skip_lost),
         watcher=RegistryWatcher(models, load_model, ranker.swap),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
+        is_restored=checkpoint is not None,
     )
 
 

@@ -180,7 +180,7 @@ def _authorization(_error: BaseException, kafka: KafkaSettings, need: Need) -> s
 
 def _tls(error: BaseException, kafka: KafkaSettings) -> str:
     detail = _detail(error).removeprefix(f"{HANDSHAKE_FAILED}: ")
-    if "EOF" in detail or "WRONG_VERSION" in detail:
+    if "EOF" in detail or "WRONG_VERSION" in detail or "no answer" in detail:
         return (
             f"the listener on {kafka.bootstrap_servers} does not speak TLS, and security_protocol is "
             f"{_protocol(kafka)}: {detail} (set security_protocol in kafka.client_options to the listener's protocol)"

@@ -1,13 +1,15 @@
 """A try at a connection: TCP, TLS and SASL with one bootstrap server, and why it fails."""
 
+import socket
 from collections.abc import Mapping
 from typing import Any
 
 from kafka.errors import KafkaConfigurationError, KafkaConnectionError, KafkaError
 from kafka.net.connection import KafkaConnection
+from kafka.net.inet import create_connection
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
-from kafka.net.transport import KafkaTCPTransport
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.protocol.metadata import MetadataRequest
 
 CLOSED = "socket disconnected"  # kafka-python's message when the broker closes the connection.
@@ -38,9 +40,10 @@ def try_handshake(config: Mapping[str, Any], timeout_s: float = 2.0) -> None:
     try:
         manager = _Manager(net, **config)
         try:
-            _try_all(manager, net, round(timeout_s * 1_000))
+            _try_all(manager, net, timeout_s)
         finally:
             manager.close()
+            manager.close_sockets()
     finally:
         net.close()
 
@@ -57,35 +60,68 @@ def _check_names(config: Mapping[str, Any], protocol: str) -> None:
                 raise KafkaConfigurationError(f"wanted {option} for {mechanism}, got none")
 
 
-def _try_all(manager: "_Manager", net: NetworkSelector, timeout_ms: int) -> None:
+def _try_all(manager: "_Manager", net: NetworkSelector, timeout_s: float) -> None:
     reasons: list[KafkaError] = []
     for server in manager.cluster.bootstrap_brokers():
         try:
-            net.run(_connect, manager, server.node_id, timeout_ms)
+            if not manager.config["proxy_url"]:
+                _check_port(server.host, server.port, timeout_s)
+            net.run(_connect, manager, server.node_id, timeout_s)
             return
         except KafkaError as error:
             reasons.append(error)
-        except Exception as error:  # A file of certificates that is not there, a password that is not set, ...
+        except Exception as error:  # A file of certificates that is not there, and the like.
             raise KafkaConfigurationError(f"{type(error).__name__}: {error}") from error
     reasons.sort(key=lambda it: isinstance(it, KafkaConnectionError) and HANDSHAKE_FAILED not in str(it))
     raise reasons[0]
 
 
-async def _connect(manager: "_Manager", node_id: str, timeout_ms: int) -> None:
+def _check_port(host: str, port: int, timeout_s: float) -> None:
+    """Raise KafkaConnectionError if nothing takes connections there; kafka-python does not close such a socket."""
+    try:
+        socket.create_connection((host, port), timeout_s).close()
+    except OSError as error:
+        raise KafkaConnectionError(error.strerror or str(error)) from error
+
+
+async def _connect(manager: "_Manager", node_id: str, timeout_s: float) -> None:
+    timeout_ms = round(timeout_s * 1_000)
     connection: KafkaConnection = manager.get_connection(node_id, timeout_ms, refresh_metadata_on_err=False)
+    # A TLS handshake of kafka-python has no timeout, and some servers wait for more bytes for ever.
+    late = KafkaConnectionError(f"{HANDSHAKE_FAILED}: no answer within {timeout_s:g} s")
+    manager._net.call_later(timeout_s, lambda: None if connection.connected else connection.close(late))
     await connection
     # A broker that wants SASL takes a connection without it, and closes it at the first request.
     await connection.send_request(MetadataRequest(topics=[]), request_timeout_ms=timeout_ms)
 
 
 class _Manager(KafkaConnectionManager):  # type: ignore[misc]  # It has no types.
-    """Connects as kafka-python does, and also reads what a broker sends just before it closes the connection.
+    """Connects as kafka-python does, with two differences.
 
-    kafka-python 3.0 drops these bytes, and with them Kafka's reason for refusing a password.
+    It reads what a broker sends just before it closes the connection: kafka-python 3.0 drops these bytes, and with them
+    Kafka's reason for refusing a password. And it closes the sockets of handshakes that fail.
     """
 
+    def __init__(self, net: NetworkSelector, **config: Any) -> None:
+        super().__init__(net, **config)
+        self._sockets: list[socket.socket] = []
+
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> KafkaTCPTransport:
-        transport = await super()._build_transport(node, timeout_at)
+        options, proxy = self.config["socket_options"], self.config["proxy_url"]
+        connected = await create_connection(
+            self._net, node.host, node.port, options, proxy_url=proxy, timeout_at=timeout_at
+        )
+        self._sockets.append(connected)
+        if self.ssl_enabled:
+            ssl_options = {name: value for name, value in self.config.items() if name.startswith("ssl_")}
+            transport = KafkaSSLTransport(self._net, connected, host=node.host, **ssl_options)
+        else:
+            transport = KafkaTCPTransport(self._net, connected, host=node.host)
+        self._sockets.append(transport._sock)
+        try:
+            await transport.handshake()
+        except Exception as error:
+            raise KafkaConnectionError(f"{HANDSHAKE_FAILED}: {error}") from error
         receive = transport._sock_recv
 
         def receive_all() -> tuple[bytes, Exception | None]:
@@ -94,3 +130,8 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]  # It has no types
 
         transport._sock_recv = receive_all
         return transport
+
+    def close_sockets(self) -> None:
+        """Close the sockets that are still open."""
+        for each in self._sockets:
+            each.close()

@@ -16,7 +16,7 @@ from springtide.errors import BrokerError
 from springtide.events import Interactions
 from springtide.settings.model import Settings
 from springtide.v1 import events_pb2
-from springtide_services.stream.topics import client_config, wait_for_broker
+from springtide_services.stream.topics import client_config, wait_for_broker, with_client_id
 
 OnProgress = Callable[[int], None]
 
@@ -36,7 +36,7 @@ class EventPublisher:
     """
 
     def __init__(self, settings: Settings) -> None:
-        kafka = settings.kafka
+        kafka = with_client_id(settings.kafka, "publisher")
         wait_for_broker(kafka)
         self._topic = kafka.topic
         self._max_event_bytes = settings.events.max_event_bytes

@@ -47,7 +47,7 @@ def test_a_drop_is_shown_with_the_training_that_it_requested() -> None:
 def test_status_of_a_server_that_has_nothing_yet() -> None:
     assert lines(status_table(pb.GetStatusResponse(lag_events=-1))) == [
         "serves none (the fallback ranks)",
-        "stream the broker does not answer",
+        "stream not read yet",
         "nodes none",
         "edges none",
         "dead letters none",
@@ -87,3 +87,26 @@ def test_status_of_a_server_at_work() -> None:
         "checkpoint 2023-11-14 22:13:20 UTC",
         "training learn 5/120",
     ]
+
+
+def test_status_says_since_when_and_why_the_stream_does_not_go_on() -> None:
+    since = Timestamp(seconds=1_700_000_000)
+    problem = pb.StreamProblem(kind="offsets_lost", message="the topic was recreated", since=since, is_final=True)
+    gap = pb.StreamGap(
+        topic="events", partition=3, from_offset=243, to_offset=400, reason="retention", found_time=since
+    )
+    status = pb.GetStatusResponse(
+        lag_events=-1,
+        stream_problem=problem,
+        stream_gaps=[gap],
+        num_dead_letters={"empty_id": 2},
+        num_dead_letters_not_written=1,
+    )
+    shown = lines(status_table(status))
+    assert shown[1] == "stream stopped since 2023-11-14 22:13:20 UTC: the topic was recreated"
+    assert shown[2] == (
+        "skipped events of events, partition 3, from offset 243 on (retention); read on at 400, 2023-11-14 22:13:20 UTC"
+    )
+    assert "dead letters 2 empty_id; 1 of them are not in the dead-letter topic" in shown
+    problem.is_final = False
+    assert "waiting since" in lines(status_table(pb.GetStatusResponse(stream_problem=problem)))[1]
