@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
 
 from springtide.clock import Deadline
+from springtide_services.stream.record_batches import EventRecords
 
 _SCAN_S = 1.0  # Between two looks at every partition: after a change of leaders, reading goes on this much later.
 _NO_LEADER = -1
@@ -18,8 +19,10 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
 
     kafka-python 3.0 looks at every assigned partition several times in each ``poll``, and builds each fetch request
     from all of them: with 1,000 partitions 10 to 20 ms of CPU a turn. This class does so once a second, and after an
-    error; the turns between look at what was fetched. It overrides private methods of kafka-python, which is why that
-    is pinned below 3.1. The tests marked ``kafka`` show that leaders may change, and that nothing is lost.
+    error; the turns between look at what was fetched. ``poll`` returns RawEvent instead of kafka-python's records.
+
+    It overrides private methods of kafka-python, which is why that is pinned below 3.1. The tests marked ``kafka`` show
+    that partitions may change their leaders, and that nothing is lost.
     """
 
     def __init__(self, **config: Any) -> None:
@@ -76,6 +79,8 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         has_failed: Whether a partition's response was an error: each partition is to be looked at.
         unanswered_since: By node, ``time.monotonic()`` when the first fetch was sent that it has not answered.
     """
+
+    PartitionRecords = EventRecords
 
     def prepare(self) -> None:
         """Stand in for ``__init__``: the object was made as a Fetcher."""

@@ -144,11 +144,7 @@ class KafkaSource:
             ) from error
         for partition, records in polled.items():
             self._next_offsets[partition.partition] = records[-1].offset + 1
-        return [
-            RawEvent(r.value, r.key, r.headers, r.topic, r.partition, r.offset, r.timestamp)
-            for records in polled.values()
-            for r in records
-        ]
+        return [event for events in polled.values() for event in events]
 
     def lag(self) -> Lag:
         """Return how far the polled records are behind the topic's end; costs what was fetched since the last call.

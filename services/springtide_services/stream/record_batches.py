@@ -1,0 +1,194 @@
+"""Reads Kafka's record batches into events, several times faster than kafka-python reads them into its own records."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import CorruptRecordError
+from kafka.protocol.consumer import IsolationLevel
+from kafka.record.default_records import DefaultRecordBatch
+
+from springtide.events import RawEvent
+
+_NO_HEADERS: Sequence[tuple[str, bytes | None]] = ()
+_NULL = 1  # A length of -1, zigzag-encoded.
+_make_event = tuple.__new__  # RawEvent's own constructor takes twice as long.
+
+
+class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types.
+    """What a fetch returned of one partition, read as RawEvent.
+
+    As in kafka-python, batches are read one after the other, as they are asked for; those of aborted transactions and
+    the markers at the end of a transaction are passed over. A batch with anything unusual in it is read by
+    kafka-python, so that each of its errors stays what it is.
+    """
+
+    def take(self, n: int | None = None) -> list[RawEvent]:
+        """Return the next records, at most ``n``.
+
+        Raises:
+            CorruptRecordError: If the next batch is damaged.
+        """
+        events: list[RawEvent] = super().take(n)
+        if events:  # The iterator does not tell of each record; past the last batch it has gone further.
+            self.next_fetch_offset: int = max(self.next_fetch_offset, events[-1].offset + 1)
+        return events
+
+    def _unpack_records(
+        self, tp: Any, records: Any, _key_deserializer: Any, _value_deserializer: Any
+    ) -> Iterator[RawEvent]:
+        """Yield the records; kafka-python's method of this name, with one step for a batch instead of a record."""
+        last_batch = None
+        while (batch := records.next_batch()) is not None:
+            last_batch = batch
+            if self.check_crcs and not batch.validate_crc():
+                raise CorruptRecordError(
+                    f"Record batch for partition {tp} at offset {batch.base_offset} failed crc check"
+                )
+            if batch.magic == 2:
+                self.leader_epoch = batch.leader_epoch
+                if self._is_passed_over(batch):
+                    self.next_fetch_offset = batch.next_offset
+                    continue
+            self.bytes_read += batch.size_in_bytes
+            events = read_batch(batch, tp.topic, tp.partition) if batch.magic == 2 else None
+            if events is None:
+                for event in self._read_one_by_one(tp, batch):
+                    self.records_read += 1
+                    yield event
+            else:
+                self.records_read += len(events)
+                yield from events
+        if last_batch is not None and last_batch.magic == 2:
+            self.next_fetch_offset = last_batch.next_offset  # Compaction may have removed its last records.
+        self.drain()
+
+    def _is_passed_over(self, batch: DefaultRecordBatch) -> bool:
+        if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
+            self._consume_aborted_transactions_up_to(batch.last_offset)
+            if self._contains_abort_marker(batch):
+                self.aborted_producer_ids.discard(batch.producer_id)
+            elif self._is_batch_aborted(batch):
+                return True
+        return bool(batch.is_control_batch)
+
+    def _read_one_by_one(self, tp: Any, batch: Any) -> Iterator[RawEvent]:
+        for record in batch:
+            if self.check_crcs and not record.validate_crc():
+                raise CorruptRecordError(f"Record for partition {tp} at offset {record.offset} failed crc check")
+            yield RawEvent(
+                record.value, record.key, record.headers or (), tp.topic, tp.partition, record.offset, record.timestamp
+            )
+
+
+def read_batch(batch: DefaultRecordBatch, topic: str, partition: int) -> list[RawEvent] | None:
+    """Return the records of a batch of Kafka's record format 2; None if anything in it is unusual.
+
+    A record is: length, attributes (one byte), timestamp delta, offset delta, key length, key, value length, value,
+    number of headers, headers. All numbers are zigzag varints: 7 bits a byte, the lowest first, the sign in bit 0.
+    This runs for each event of the stream: the reading of a varint is repeated where it stands, for a function call
+    would take longer than the reading.
+    """
+    batch._maybe_uncompress()
+    data = bytes(memoryview(batch._buffer)[batch._pos :])
+    base_offset, first_timestamp = batch.base_offset, batch.first_timestamp
+    append_time = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
+    events: list[RawEvent] = []
+    append = events.append
+    at = 0
+    try:
+        for _ in itertools.repeat(None, batch.records_count):
+            size = data[at]
+            at += 1
+            if size > 127:
+                size, at = _read_rest(data, at, size)
+            end = at + (size >> 1)
+            if data[at] or size & 1:
+                return None  # Attributes, which no version of Kafka sets; or a negative length.
+            time = data[at + 1]
+            at += 2
+            if time > 127:
+                time, at = _read_rest(data, at, time)
+            offset = data[at]
+            at += 1
+            if offset > 127:
+                offset, at = _read_rest(data, at, offset)
+            size = data[at]
+            at += 1
+            if size > 127:
+                size, at = _read_rest(data, at, size)
+            if size & 1:
+                if size != _NULL:
+                    return None
+                key = None
+            else:
+                key = data[at : (at := at + (size >> 1))]
+            size = data[at]
+            at += 1
+            if size > 127:
+                size, at = _read_rest(data, at, size)
+            if size & 1:
+                if size != _NULL:
+                    return None
+                value = None
+            else:
+                value = data[at : (at := at + (size >> 1))]
+            headers = _NO_HEADERS
+            if data[at]:
+                headers, at = _read_headers(data, at)
+            else:
+                at += 1
+            if at != end:
+                return None
+            append(
+                _make_event(
+                    RawEvent,
+                    (
+                        *(value, key, headers, topic, partition),
+                        base_offset + ((offset >> 1) ^ -(offset & 1)),
+                        first_timestamp + ((time >> 1) ^ -(time & 1)) if append_time is None else append_time,
+                    ),
+                )
+            )
+    except (IndexError, ValueError):
+        return None
+    return events if at == len(data) else None
+
+
+def _read_rest(data: bytes, at: int, first: int) -> tuple[int, int]:
+    """Read a varint whose first byte, which is above 127, was read; return it, and where it ends."""
+    number = first & 127
+    shift = 7
+    while (byte := data[at]) > 127:
+        number |= (byte & 127) << shift
+        shift += 7
+        at += 1
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
+    return number | byte << shift, at + 1
+
+
+def _read_headers(data: bytes, at: int) -> tuple[list[tuple[str, bytes | None]], int]:
+    """Read the headers of a record, the number of them first; return them, and where they end.
+
+    Raises:
+        ValueError: If they are not as they should be.
+    """
+    count, at = _read_rest(data, at + 1, data[at]) if data[at] > 127 else (data[at], at + 1)
+    headers: list[tuple[str, bytes | None]] = []
+    if count & 1:
+        raise ValueError("a negative number of headers")
+    for _ in range(count >> 1):
+        size, at = _read_rest(data, at + 1, data[at]) if data[at] > 127 else (data[at], at + 1)
+        if size & 1:
+            raise ValueError("a header without a name")
+        name = data[at : (at := at + (size >> 1))].decode()
+        size, at = _read_rest(data, at + 1, data[at]) if data[at] > 127 else (data[at], at + 1)
+        if size == _NULL:
+            headers.append((name, None))
+        elif size & 1:
+            raise ValueError("a negative length")
+        else:
+            headers.append((name, data[at : (at := at + (size >> 1))]))
+    return headers, at
