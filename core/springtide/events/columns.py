@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
+from springtide.events.plain import PlainInteractions
 
 _NO_CONTEXT: Mapping[str, str] = {}
 
@@ -46,6 +47,14 @@ class BatchBuilder:
     def is_empty(self) -> bool:
         """Return whether there are no events yet."""
         return self.has_only_deletes() and not self.deletes
+
+    def add_plain(self, plain: PlainInteractions, start: int, stop: int) -> None:
+        """Add the plain interactions from ``start`` up to ``stop``, counted among themselves."""
+        self.user_codes += map(self.users.__getitem__, plain.users[start:stop])
+        self.item_codes += map(self.items.__getitem__, plain.items[start:stop])
+        self.relation_codes += plain.relation_codes[start:stop]
+        self.timestamps_ms += plain.timestamps_ms[start:stop]
+        self.values += plain.values[start:stop]
 
     def add_packed(
         self,

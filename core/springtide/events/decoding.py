@@ -1,7 +1,11 @@
 """Decoding records to batches of columns; bad records are refused with a reason."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from springtide.errors import EventRefusedError
 from springtide.events.codecs import find_codec, parse_protobuf
@@ -10,6 +14,7 @@ from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
 from springtide.events.model import EventBatch, NodeUpsert
 from springtide.events.nodes import read_delete, read_relation, read_upsert
 from springtide.events.packed import read_packed
+from springtide.events.plain import read_plain
 from springtide.events.raw import RawEvent, Refusal
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.settings.model import EventSettings
@@ -18,6 +23,7 @@ from springtide.v1 import events_pb2
 RefusalOf = Callable[[NodeUpsert], EventRefusedError | None]
 
 _NAN = math.nan
+_MANY = 64  # Records from which on reading them at once costs less.
 
 
 class Decoder:
@@ -61,43 +67,64 @@ class Decoder:
         Returns:
             Batches, to be applied in order, and the refused records.
         """
-        batches: list[EventBatch] = []
-        refusals: list[Refusal] = []
-        builder = BatchBuilder(self._rules.relations)
+        decoded = _Decoded(BatchBuilder(self._rules.relations))
+        if len(records) < _MANY:
+            self._decode_each(records, now_ms, decoded)
+        else:
+            self._decode_many(records, now_ms, decoded)
+        if not decoded.builder.is_empty():
+            decoded.batches.append(decoded.builder.build())
+        return decoded.batches, decoded.refusals
+
+    def _decode_many(self, records: Sequence[RawEvent], now_ms: int, decoded: "_Decoded") -> None:
+        """Read runs of plain interactions at once, and what stands between them one by one."""
+        # Headers may name another encoding than protobuf.
+        values = [b"" if record.headers else record.value or b"" for record in records]
+        plain = read_plain(values, now_ms, self._limits, self._plain_types)
+        starts = [0, *(np.flatnonzero(np.diff(plain.is_plain)) + 1).tolist(), len(records)]
+        num_added = 0
+        for start, stop in itertools.pairwise(starts):
+            if plain.is_plain[start]:
+                decoded.builder.add_plain(plain, num_added, num_added + stop - start)
+                num_added += stop - start
+            else:
+                self._decode_each(records[start:stop], now_ms, decoded)
+
+    def _decode_each(self, records: Sequence[RawEvent], now_ms: int, decoded: "_Decoded") -> None:
         for record in records:
             try:
-                event = self._parse(record)
-                payload = event.WhichOneof("payload")
-                if payload == "interaction":
-                    self._add_interaction(event, now_ms, builder)
-                elif payload == "batch":
-                    bad_rows, num_ignored = read_packed(event.batch, now_ms, self._limits, self._rules, builder)
-                    self.num_ignored += num_ignored
-                    refusals += [Refusal(record, reason, text, rows.tolist()) for reason, text, rows in bad_rows]
-                elif payload == "node_delete":
-                    delete = read_delete(event.node_delete, self._read_time(event, now_ms), self._limits)
-                    if not builder.has_only_deletes():
-                        batches.append(builder.build())
-                        builder = BatchBuilder(self._rules.relations)
-                    builder.deletes.append(delete)
-                elif payload == "node_upsert":
-                    upsert = read_upsert(event.node_upsert, self._read_time(event, now_ms), self._limits)
-                    if self._refusal_of is not None and (refusal := self._refusal_of(upsert)) is not None:
-                        raise refusal
-                    builder.upserts.append(upsert)
-                elif payload == "relation":
-                    relation = read_relation(event.relation, self._read_time(event, now_ms), self._limits)
-                    builder.other_relations.append(relation)
-                else:
-                    raise EventRefusedError(
-                        "empty_payload",
-                        "event: wanted one of interaction, node_upsert, relation, node_delete, batch, got none of them",
-                    )
+                self._decode_one(record, now_ms, decoded)
             except EventRefusedError as error:
-                refusals.append(Refusal(record, error.reason, str(error)))
-        if not builder.is_empty():
-            batches.append(builder.build())
-        return batches, refusals
+                decoded.refusals.append(Refusal(record, error.reason, str(error)))
+
+    def _decode_one(self, record: RawEvent, now_ms: int, decoded: "_Decoded") -> None:
+        event = self._parse(record)
+        builder = decoded.builder
+        payload = event.WhichOneof("payload")
+        if payload == "interaction":
+            self._add_interaction(event, now_ms, builder)
+        elif payload == "batch":
+            bad_rows, num_ignored = read_packed(event.batch, now_ms, self._limits, self._rules, builder)
+            self.num_ignored += num_ignored
+            decoded.refusals += [Refusal(record, reason, text, rows.tolist()) for reason, text, rows in bad_rows]
+        elif payload == "node_delete":
+            delete = read_delete(event.node_delete, self._read_time(event, now_ms), self._limits)
+            if not builder.has_only_deletes():
+                decoded.batches.append(builder.build())
+                decoded.builder = BatchBuilder(self._rules.relations)
+            decoded.builder.deletes.append(delete)
+        elif payload == "node_upsert":
+            upsert = read_upsert(event.node_upsert, self._read_time(event, now_ms), self._limits)
+            if self._refusal_of is not None and (refusal := self._refusal_of(upsert)) is not None:
+                raise refusal
+            builder.upserts.append(upsert)
+        elif payload == "relation":
+            builder.other_relations.append(read_relation(event.relation, self._read_time(event, now_ms), self._limits))
+        else:
+            raise EventRefusedError(
+                "empty_payload",
+                "event: wanted one of interaction, node_upsert, relation, node_delete, batch, got none of them",
+            )
 
     def _parse(self, record: RawEvent) -> events_pb2.Event:
         value = record.value
@@ -167,3 +194,12 @@ class Decoder:
         if timestamp_ms > now_ms + self._limits.max_future_ms or timestamp_ms < EARLIEST_MS:
             self._limits.check_time(timestamp_ms, now_ms)
         return timestamp_ms
+
+
+@dataclass(slots=True)
+class _Decoded:
+    """What was decoded so far: batches that are complete, refused records, and the batch that grows."""
+
+    builder: BatchBuilder
+    batches: list[EventBatch] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
