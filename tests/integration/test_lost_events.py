@@ -17,7 +17,6 @@ from springtide.settings.model import CheckpointSettings, KafkaSettings, Setting
 from springtide.state import LiveState, StreamPosition
 from springtide.v1 import events_pb2
 from springtide_services.stream import source
-from springtide_services.stream.group_offsets import group_name
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import client_config, ensure_topics, with_client_id
@@ -207,10 +206,3 @@ def test_client_ids_name_the_process_and_options_take_precedence() -> None:
     assert server.endswith("-50051")
     named = kafka.model_copy(update={"client_options": {"client_id": "ours"}})
     assert client_config(with_client_id(named, "server", 50_051))["client_id"] == "ours"
-
-
-def test_each_server_has_a_group_of_its_own_or_none() -> None:
-    settings = Settings()
-    assert group_name(settings).endswith(f"-{settings.server.port}")
-    none = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"group_id": ""})})
-    assert group_name(none) == ""

@@ -14,9 +14,11 @@ from kafka.errors import SecurityDisabledError
 
 from springtide.checkpoint import CheckpointStore
 from springtide.clock import Deadline
+from springtide.errors import BrokerError
 from springtide.settings.model import CheckpointSettings, KafkaSettings, Settings
 from springtide.state import LiveState
 from springtide.v1 import events_pb2
+from springtide_services.cli.publish import publish_file
 from springtide_services.stream import current_problem
 from springtide_services.stream.group_offsets import group_name
 from springtide_services.stream.ingest import IngestLoop
@@ -236,3 +238,19 @@ def test_missing_right_to_the_group_is_one_line_and_no_fault(
         loop.checkpoint_now()
         _until(lambda: committed() == 4)
     assert "group_offsets_not_committed" not in capsys.readouterr().out
+
+
+def test_publisher_needs_the_right_to_write_alone_and_is_told_so(
+    as_reader: Callable[..., Settings], fresh_kafka: Callable[..., KafkaSettings], allow: Allow, tmp_path: Path
+) -> None:
+    settings = as_reader(topic=fresh_kafka(num_partitions=1).topic)
+    topic = settings.kafka.topic
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"eventTime": "2017-07-02T12:53:20Z", "interaction": {"user": "u", "item": "i", "type": "view"}}')
+    with pytest.raises(BrokerError, match=f"--operation Write --operation Describe --topic {topic}"):
+        publish_file(settings, file)
+    allow(ResourceType.TOPIC, topic, ACLOperation.DESCRIBE)
+    with pytest.raises(BrokerError, match=f"an event was not taken: .*--operation Write .*--topic {topic}"):
+        publish_file(settings, file)
+    allow(ResourceType.TOPIC, topic, ACLOperation.WRITE)
+    publish_file(settings, file)

@@ -33,11 +33,12 @@ def publish_file(settings: "Settings", path: Path) -> None:
     """
     from springtide_services.stream.event_files import EventFile
     from springtide_services.stream.producer import EventPublisher
-    from springtide_services.stream.topics import ensure_topics
+    from springtide_services.stream.topics import make_missing_topics
     from springtide_services.terminal import console, progress
 
     file = EventFile(path)
-    ensure_topics(settings)
+    kafka = settings.kafka
+    make_missing_topics(kafka, {kafka.topic: kafka.num_partitions}, operations=("Write", "Describe"))
     with progress(console(stderr=True)) as bars, EventPublisher(settings) as publisher:
         task = bars.add_task("Publish", total=file.count(), note=path.name)
         counts = publisher.publish_many(file.events(), lambda num_more: bars.advance(task, num_more))

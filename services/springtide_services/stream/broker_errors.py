@@ -112,10 +112,12 @@ def explain(error: BaseException, kafka: KafkaSettings, need: Need | None = None
     for kinds, kind, describe in _TABLE:
         if isinstance(error, kinds):
             return Problem(kind, describe(error, kafka, need or to_read(kafka)))
+    if isinstance(error, errors.KafkaError) and "AuthorizationFailed" in str(error):  # A producer wraps it.
+        return Problem("authorization", _authorization(error, kafka, need or to_read(kafka)))
     if isinstance(error, errors.KafkaError):
         name = type(error).__name__.removesuffix("Error")
         return Problem("protocol", f"the broker refuses a request ({name}): {_detail(error)}")
-    return Problem("internal", f"the stream has ended by a fault of ours: {type(error).__name__}: {_detail(error)}")
+    return Problem("internal", f"an unexpected error, please report it: {type(error).__name__}: {_detail(error)}")
 
 
 def _detail(error: BaseException) -> str:

@@ -188,7 +188,7 @@ class DeadLetterWriter:
 
     def _get_producer(self) -> KafkaProducer:
         if self._producer is None:
-            make_missing_topics(self._kafka, {self._kafka.dead_letter_topic: 1}, timeout_s=0.0)
+            make_missing_topics(self._kafka, {self._kafka.dead_letter_topic: 1}, 0.0, ("Write",))
             options = {
                 "acks": "all",
                 "enable_idempotence": False,  # A letter that is too large would leave a gap in the sequence.

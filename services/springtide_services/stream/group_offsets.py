@@ -4,11 +4,10 @@ import socket
 
 import structlog
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import KafkaError, NoError
+from kafka.errors import NoError
 from kafka.structs import OffsetAndMetadata
 
 from springtide.checkpoint import Checkpoint
-from springtide.errors import BrokerError
 from springtide.settings.model import KafkaSettings, Settings
 from springtide_services.stream.broker_errors import Need, explain
 from springtide_services.stream.topics import check_connection, client_config
@@ -51,7 +50,7 @@ class GroupOffsets:
                 for partition, error in admin.alter_group_offsets(self._group, offsets).items():
                     if error is not NoError:
                         raise error(f"partition {partition.partition}")
-        except (KafkaError, BrokerError) as error:
+        except Exception as error:  # For show alone: whatever it is, the checkpoint is written.
             self._log_failure(error, self._kafka)
         else:
             self._is_failing = False

@@ -14,8 +14,9 @@ from kafka.producer.future import FutureRecordMetadata
 
 from springtide.errors import BrokerError
 from springtide.events import Interactions
-from springtide.settings.model import Settings
+from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import events_pb2
+from springtide_services.stream.broker_errors import BrokerProblemError, Need, Problem, explain
 from springtide_services.stream.topics import client_config, wait_for_broker, with_client_id
 
 OnProgress = Callable[[int], None]
@@ -38,6 +39,7 @@ class EventPublisher:
     def __init__(self, settings: Settings) -> None:
         kafka = with_client_id(settings.kafka, "publisher")
         wait_for_broker(kafka)
+        self._kafka = kafka
         self._topic = kafka.topic
         self._max_event_bytes = settings.events.max_event_bytes
         options = {"acks": "all", "linger_ms": 0, "compression_type": None, "max_block_ms": int(_ACK_TIMEOUT_S * 1_000)}
@@ -48,7 +50,7 @@ class EventPublisher:
 
     def publish(self, event: events_pb2.Event) -> tuple[int, int]:
         """Publish an event, wait until the broker has it, and return its partition and offset."""
-        return _acknowledged(self._send(event))
+        return _acknowledged(self._send(event), self._kafka)
 
     def publish_many(self, events: Iterable[events_pb2.Event], on_progress: OnProgress | None = None) -> Counter[str]:
         """Publish events in order, wait until the broker has all of them, and return their number by payload.
@@ -101,7 +103,7 @@ class EventPublisher:
             ]
             num_records += len(sent)
             for acknowledgement in sent:
-                _acknowledged(acknowledgement)
+                _acknowledged(acknowledgement, self._kafka)
             if on_progress is not None:
                 on_progress(len(rows))
         return num_records
@@ -123,11 +125,11 @@ class EventPublisher:
         try:
             return self._producer.send(self._topic, event.SerializeToString(), key.encode() if key else None)
         except KafkaError as error:
-            raise BrokerError(f"an event was not taken: {error}") from error
+            raise _not_taken(error, self._kafka) from error
 
     def _settle(self, in_flight: list[FutureRecordMetadata], on_progress: OnProgress | None) -> None:
         for acknowledgement in in_flight:
-            _acknowledged(acknowledgement)
+            _acknowledged(acknowledgement, self._kafka)
         if on_progress is not None and in_flight:
             on_progress(len(in_flight))
         in_flight.clear()
@@ -191,9 +193,14 @@ def pack(interactions: Interactions, rows: npt.NDArray[Any]) -> events_pb2.Event
     )
 
 
-def _acknowledged(future: FutureRecordMetadata) -> tuple[int, int]:
+def _acknowledged(future: FutureRecordMetadata, kafka: KafkaSettings) -> tuple[int, int]:
     try:
         written = future.get(_ACK_TIMEOUT_S)
     except KafkaError as error:
-        raise BrokerError(f"an event was not taken: {error}") from error
+        raise _not_taken(error, kafka) from error
     return written.partition, written.offset
+
+
+def _not_taken(error: KafkaError, kafka: KafkaSettings) -> BrokerProblemError:
+    problem = explain(error, kafka, Need("topic", kafka.topic, ("Write", "Describe")))
+    return BrokerProblemError(Problem(problem.kind, f"an event was not taken: {problem.message}"))

@@ -100,24 +100,30 @@ def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> None:
     make_missing_topics(kafka, {kafka.topic: kafka.num_partitions, kafka.dead_letter_topic: 1}, timeout_s)
 
 
-def make_missing_topics(kafka: KafkaSettings, wanted: Mapping[str, int], timeout_s: float = 30.0) -> None:
+def make_missing_topics(
+    kafka: KafkaSettings,
+    wanted: Mapping[str, int],
+    timeout_s: float = 30.0,
+    operations: tuple[str, ...] = ("Read", "Describe"),
+) -> None:
     """Create the topics that are missing.
 
     Args:
         kafka: The broker.
         wanted: Number of partitions by topic name.
         timeout_s: Seconds to wait for a broker.
+        operations: What the caller does with the topics, in the words of `kafka-acls`, for the error.
 
     Raises:
         BrokerError: If no broker answers within ``timeout_s`` seconds, or it refuses to create a topic.
     """
     wait_for_broker(kafka, timeout_s)
-    need = Need("topic", next(iter(wanted)), ("Describe",))
+    need = Need("topic", next(iter(wanted)), operations)
     try:
         with KafkaAdminClient(**client_config(kafka)) as admin:
             made = []
             for name, num_partitions in wanted.items():
-                need = Need("topic", name, ("Write",) if name == kafka.dead_letter_topic else ("Read", "Describe"))
+                need = Need("topic", name, operations)
                 if read_topic_facts(admin, name) is None:
                     need = Need("topic", name, ("Create",))
                     with contextlib.suppress(TopicAlreadyExistsError):  # Another process may have created it meanwhile.

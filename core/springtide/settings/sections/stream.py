@@ -32,9 +32,11 @@ class KafkaSettings(Section):
     in the log, the status and the checkpoints; of a recreated topic it reads everything, and if the topic is missing it
     waits for it. `springtide serve --skip-lost` does this once, and also if `topic` now names another topic."""
     on_failure: Literal["serve", "exit"] = "serve"
-    """What the server does when it cannot read on. `serve` answers from the graph as it is, reports NOT_SERVING for the
-    health service `stream`, and says why in the status. `exit` ends the process with an error, for setups in which a
-    supervisor or an alert must see it; restarted, it ends again until the reason is gone."""
+    """What the server does when the stream has ended for it, such as by lost events that are not skipped. `serve`
+    answers from the graph as it is, reports NOT_SERVING for the health service `stream`, and says why in the status; a
+    server that starts so, or finds no broker for 10 seconds, answers from the newest checkpoint. `exit` ends the
+    process with an error, for setups in which a supervisor must see it; restarted, it ends again until the reason is
+    gone."""
     group_id: str = "springtide-{host}-{port}"
     """Consumer group that the offsets are committed to after each checkpoint, so that Kafka's tools show the lag. They
     are never read back. `{host}` is the host name and `{port}` is `server.port`: each server needs a group of its own.
