@@ -81,7 +81,9 @@ def _decode(
     return [_columns(batch) for batch in batches], refusals, decoder.num_ignored
 
 
-@pytest.mark.parametrize("settings", [EventSettings(), EventSettings(max_id_bytes=20, max_event_bytes=120)])
+@pytest.mark.parametrize(
+    "settings", [EventSettings(), EventSettings(max_id_bytes=20), EventSettings(max_event_bytes=64)]
+)
 def test_many_events_are_decoded_as_one_by_one(settings: EventSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(30):
         rng = random.Random(seed)

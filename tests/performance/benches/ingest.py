@@ -1,13 +1,21 @@
-"""Kafka to queryable: the ingest loop beside a bare poll loop that throws records away."""
+"""Kafka to queryable: the ingest loop beside bare poll loops that throw the records away.
+
+On the Kafka that KAFKA_BOOTSTRAP_SERVERS names: a catch-up on a million events, uncompressed and in lz4. Without one,
+on the embedded broker and with fewer. What librdkafka reads is a figure beside it, if confluent-kafka is installed.
+"""
 
 import contextlib
+import importlib.util
+import os
 import time
+import uuid
 from collections.abc import Iterator
 
 from benches.figures import Figure, Limit
 from benches.sizes import Sizes
 from benches.synthetic import make_interactions
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.codec import has_lz4
 
 from springtide.clock import Deadline
 from springtide.plugins.loading import load_plugins
@@ -21,35 +29,64 @@ from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import client_config, ensure_topics
 
 _PARTITIONS = 4
-_TIMEOUT_S = 120.0
+_TIMEOUT_S = 600.0
+_NO_LIBRDKAFKA = "librdkafka's poll loop is not measured: confluent-kafka is not installed."
 
 
 def run(sizes: Sizes) -> list[Figure]:
-    figures = []
-    for name, num in (("single events", sizes.singles), ("packed events", sizes.packed)):
-        with _published(name, num, sizes) as settings:
-            _, end = _read_bare(settings, num)  # Nothing is cold any more.
-            bare, ours = [], []
-            for _ in range(sizes.repetitions):
-                bare.append(_read_bare(settings, num)[0])
-                ours.append(_ingest(settings, end, num))
-        limit = Limit("kafka-python poll loop, records thrown away", bare)
-        figures.append(Figure(f"Kafka to queryable, {name}", "events/s", ours, limit))
+    kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
+    if importlib.util.find_spec("confluent_kafka") is None:
+        print(_NO_LIBRDKAFKA, end=" ", flush=True)
+    with contextlib.nullcontext(kafka) if kafka else _embedded() as servers:
+        num_singles = sizes.catch_up if kafka else sizes.singles
+        figures = _measure(servers, "single events", num_singles, None, sizes)
+        if kafka and has_lz4():
+            figures += _measure(servers, "single events in lz4", num_singles, "lz4", sizes)
+        elif kafka:
+            print("lz4 is not measured: its library is not installed.", end=" ", flush=True)
+        return figures + _measure(servers, "packed events", sizes.packed, None, sizes)
+
+
+def _measure(servers: str, name: str, num: int, compression: str | None, sizes: Sizes) -> list[Figure]:
+    with _published(servers, name, num, compression, sizes) as settings:
+        _, end = _read_bare(settings, num)  # Nothing is cold any more.
+        bare, ours, librdkafka = [], [], []
+        for _ in range(sizes.repetitions):
+            bare.append(_read_bare(settings, num)[0])
+            ours.append(_ingest(settings, end, num))
+            if importlib.util.find_spec("confluent_kafka") is not None:
+                librdkafka.append(_read_with_librdkafka(settings, end, num))
+    limit = Limit("kafka-python poll loop, records thrown away", bare)
+    figures = [Figure(f"Kafka to queryable, {name}", "events/s", ours, limit)]
+    if librdkafka:
+        figures.append(Figure(f"librdkafka poll loop, {name}", "events/s", librdkafka, limit))
     return figures
 
 
 @contextlib.contextmanager
-def _published(name: str, num: int, sizes: Sizes) -> Iterator[Settings]:
-    interactions = make_interactions(num, sizes.users, sizes.items)
+def _embedded() -> Iterator[str]:
     with EmbeddedBroker() as broker:
-        settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers, num_partitions=_PARTITIONS))
-        ensure_topics(settings)
-        with EventPublisher(settings) as publisher:
+        yield broker.bootstrap_servers
+
+
+@contextlib.contextmanager
+def _published(servers: str, name: str, num: int, compression: str | None, sizes: Sizes) -> Iterator[Settings]:
+    interactions = make_interactions(num, sizes.users, sizes.items)
+    topic = f"springtide.bench-{uuid.uuid4().hex[:12]}"
+    kafka = KafkaSettings(bootstrap_servers=servers, num_partitions=_PARTITIONS, topic=topic)
+    settings = Settings(kafka=kafka)
+    ensure_topics(settings)
+    producer = kafka.model_copy(update={"client_options": {"compression_type": compression}})
+    try:
+        with EventPublisher(Settings(kafka=producer)) as publisher:
             if name.startswith("packed"):
                 publisher.publish_interactions(interactions)
             else:
                 publisher.publish_many(interaction_events(interactions))
         yield settings
+    finally:
+        with KafkaAdminClient(**client_config(kafka)) as admin:
+            admin.delete_topics([topic])
 
 
 def _read_bare(settings: Settings, num: int) -> tuple[float, dict[int, int]]:
@@ -77,6 +114,25 @@ def _read_bare(settings: Settings, num: int) -> tuple[float, dict[int, int]]:
             clock.advance(num_records)
     consumer.close()
     return clock.per_second() * num / num_records, reached
+
+
+def _read_with_librdkafka(settings: Settings, end: dict[int, int], num: int) -> float:
+    """Read the topic to its end with confluent-kafka; return events a second."""
+    import confluent_kafka
+
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "bench", "enable.auto.commit": False}
+    )
+    consumer.assign([confluent_kafka.TopicPartition(settings.kafka.topic, number, 0) for number in range(_PARTITIONS)])
+    clock, deadline = _Clock(), Deadline.after(_TIMEOUT_S)
+    num_records, wanted = 0, sum(end.values())
+    while num_records < wanted:
+        assert not deadline.is_over(), f"came to {num_records} of {wanted} only"
+        num_records += len(consumer.consume(settings.kafka.max_poll_records, settings.kafka.poll_timeout_ms / 1_000))
+        if num_records:
+            clock.advance(num_records)
+    consumer.close()
+    return clock.per_second() * num / num_records
 
 
 def _ingest(settings: Settings, end: dict[int, int], num: int) -> float:

@@ -9,6 +9,7 @@ class Sizes:
 
     repetitions: int = 5
     singles: int = 200_000
+    catch_up: int = 1_000_000
     packed: int = 1_000_000
     edges: int = 2_000_000
     networkx_edges: int = 200_000
@@ -25,6 +26,7 @@ FULL = Sizes()
 TINY = Sizes(
     repetitions=1,
     singles=2_000,
+    catch_up=2_000,
     packed=20_000,
     edges=20_000,
     networkx_edges=1_000,
