@@ -9,7 +9,7 @@ from springtide.conformance import (
     check_negative_sampler,
     check_task,
 )
-from springtide.worlds import (
+from springtide.toy_data import (
     QUICK,
     START_MS,
     even_odd_events,

@@ -15,7 +15,7 @@ from springtide.plugins.contracts import LossInputs
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings
 from springtide.testing import START_MS, check_loss, even_odd_state, interactions_of, quick_model, quick_settings
-from springtide.training.links import Ratings
+from springtide.training.message_edges import Ratings
 from springtide.training.sampling import RatingSampler
 from springtide_plugins.losses.adjacency import Reconstruction
 from springtide_plugins.losses.margin import LowRankMaxMargin, MaxMargin

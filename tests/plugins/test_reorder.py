@@ -8,7 +8,7 @@ import pytest
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ItemGroups, Moment
 from springtide.testing import observed_of
-from springtide_plugins.context_weights.pairs import SeenPairs
+from springtide_plugins.context_weights.pair_set import SeenPairs
 from springtide_plugins.context_weights.reorder import Reorder
 
 DAY = MS_PER_DAY

@@ -153,7 +153,7 @@ def saving_and_loading_changes_no_vector(subject: Subject) -> None:
 
 def the_withheld_item_is_ranked_first(subject: Subject) -> None:
     """Trained on even users with even items and odd users with odd ones, item i is the best unseen item of user i."""
-    from springtide.worlds import even_odd_state, quick_model, quick_settings
+    from springtide.toy_data import even_odd_state, quick_model, quick_settings
 
     model = {"encoder": subject.wanted.model_dump(), "aggregator": "mean"}
     settings = quick_settings(model=model)

@@ -107,7 +107,7 @@ def a_graph_without_its_labels_is_refused(subject: Subject) -> None:
     task: Task = subject.make()
     if not task.labels:
         return
-    from springtide.worlds import even_odd_state, training_graph_of
+    from springtide.toy_data import even_odd_state, training_graph_of
 
     try:
         task.prepare(training_graph_of(even_odd_state(_SIZE)), _WIDTH)
@@ -140,7 +140,7 @@ def _planted_graph(subject: Subject) -> "TrainingGraph":
 
 def _graph(task: Task, *, as_numbers: bool) -> "TrainingGraph":
     from springtide.events.model import NodeUpsert
-    from springtide.worlds import START_MS, even_odd_events, state_of, training_graph_of
+    from springtide.toy_data import START_MS, even_odd_events, state_of, training_graph_of
 
     upserts = [NodeUpsert(kind, f"{kind[0]}{row}") for kind in ("user", "item") for row in range(_SIZE)]
     for node_type, attribute in task.labels:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from springtide.errors import SettingsError
-from springtide.evaluation.measures.measurement import Arrays
+from springtide.evaluation.measures.mean_metrics import Arrays
 from springtide.storage import Storage
 
 Record = TypeVar("Record")

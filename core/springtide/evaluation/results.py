@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from springtide.evaluation.json_lines import JsonLines
-from springtide.evaluation.measures.measurement import Arrays, Measurement
+from springtide.evaluation.measures.mean_metrics import Arrays, Measurement
 
 
 @dataclass(frozen=True, slots=True)

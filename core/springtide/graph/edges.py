@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.graph import chains
+from springtide.graph import adjacency
 from springtide.graph.columns import grown
 
 EdgeType = tuple[str, str, str]  # (source type, relation, target type)
@@ -33,7 +33,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The chains of one side of an edge type; see ``springtide.graph.chains``.
+    """The chains of one side of an edge type; see ``springtide.graph.adjacency``.
 
     Attributes:
         head: int32 ``[num_rows]``.
@@ -56,7 +56,7 @@ class Chain:
     def compacted(self, rows: npt.NDArray[np.int32], moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
         """Return a copy without some edges, given this side's rows and each edge's new index, -1 if it is removed."""
         new = Chain(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree))
-        chains.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
+        adjacency.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
         return new
 
 
@@ -181,7 +181,7 @@ class EdgeView:
         sources, targets = np.broadcast_arrays(_as_rows(source_rows), _as_rows(target_rows))
         found = np.zeros(len(sources), np.bool_)
         columns, by_source, by_target = self._columns, self._columns.by_source, self._columns.by_target
-        chains.contains(
+        adjacency.contains(
             *(np.array(sources), np.array(targets), self._length),  # Copies: broadcast arrays are read-only.
             *(columns.source, by_source.head, by_source.prev, by_source.degree),
             *(columns.target, by_target.head, by_target.prev, by_target.degree),
@@ -203,7 +203,7 @@ class EdgeView:
             raise ValueError(f"before_ms: wanted one time, or {len(rows)}, got {len(before)}")
         shape = (len(rows), count)
         found = Neighbours(np.full(shape, -1, np.int32), np.zeros(shape, np.int64), np.zeros(shape, np.float32))
-        chains.collect_recent(
+        adjacency.collect_recent(
             *(rows, before, self._length, chain.head, chain.prev),
             *(neighbours, self._columns.timestamps_ms, self._columns.weights),
             *(found.rows, found.timestamps_ms, found.weights),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from springtide.graph import chains
+from springtide.graph import adjacency
 from springtide.graph.columns import MIN_CAPACITY, capacity_for, grown
 from springtide.graph.edges import EdgeColumns, EdgeView, empty_columns
 
@@ -63,11 +63,11 @@ class EdgeStore:
         for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
             late = np.empty(stop - start, np.int32)
             times = columns.timestamps_ms
-            num_late = chains.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
+            num_late = adjacency.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
             if num_late:
                 late = late[:num_late]
                 late = late[np.lexsort((-late, -times[late], rows[late]))]
-                chains.link_late(late, rows, times, chain.head, chain.prev)
+                adjacency.link_late(late, rows, times, chain.head, chain.prev)
         self.length = stop
 
     def compact(self, keep: npt.NDArray[np.bool_]) -> None:

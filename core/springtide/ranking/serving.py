@@ -7,7 +7,7 @@ from springtide.graph.view import GraphView
 from springtide.model.exponents import NO_EXPONENTS, Exponents, fallback_exponents
 from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.item_table import ItemTable
-from springtide.ranking.moments import MomentCache
+from springtide.ranking.moment_cache import MomentCache
 from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
 from springtide.ranking.users import Users
 from springtide.settings.interaction_rules import InteractionRules

@@ -14,7 +14,7 @@ from springtide.interactions import Circumstances, Observed
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.schema import ModelSchema, name_value_types
 from springtide.plugins.contracts import Edges, Schema
-from springtide.training.links import Ratings, pair_edges, typed_edges
+from springtide.training.message_edges import Ratings, pair_edges, typed_edges
 
 
 @dataclass(frozen=True, slots=True)

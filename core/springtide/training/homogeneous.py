@@ -11,7 +11,7 @@ from springtide.interactions import Observed
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.plugins.contracts import Schema
 from springtide.training.graph import Nodes, TrainingGraph
-from springtide.training.links import Ratings, pair_edges
+from springtide.training.message_edges import Ratings, pair_edges
 
 
 def homogeneous_graph(

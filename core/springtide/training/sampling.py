@@ -9,7 +9,7 @@ from springtide.clock import MS_PER_DAY
 from springtide.graph.pair_weights import fade
 from springtide.interactions import Observed
 from springtide.training.graph import TrainingGraph
-from springtide.training.links import Ratings
+from springtide.training.message_edges import Ratings
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]

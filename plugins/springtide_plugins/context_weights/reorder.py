@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
 from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, log_lift
-from springtide_plugins.context_weights.pairs import SeenPairs
+from springtide_plugins.context_weights.pair_set import SeenPairs
 
 
 class Reorder(ContextWeight):

@@ -19,7 +19,7 @@ from springtide.evaluation.data import Dataset, fetch
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
 from springtide_services.addresses import LOOPBACK, free_port, join_address
-from springtide_services.cli.answers import answer_table
+from springtide_services.cli.answer_tables import answer_table
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.local.up import embedded_environment

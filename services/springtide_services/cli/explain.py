@@ -22,7 +22,7 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
     """Ask the running server why an item has its rank for a user."""
-    from springtide_services.cli.answers import ask_why
+    from springtide_services.cli.answer_tables import ask_why
 
     ask_why(
         address or server_address(settings),

@@ -27,7 +27,7 @@ def recommend(
     json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
     """Ask the running server for items for a user."""
-    from springtide_services.cli.answers import ask
+    from springtide_services.cli.answer_tables import ask
 
     ask(
         address or server_address(settings),

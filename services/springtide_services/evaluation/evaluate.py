@@ -9,7 +9,7 @@ from rich.console import Console
 
 from springtide.errors import SettingsError, TrainingError
 from springtide.evaluation.data import Dataset, fetch
-from springtide.evaluation.measures.measurement import ALL, NEW, SEGMENTS
+from springtide.evaluation.measures.mean_metrics import ALL, NEW, SEGMENTS
 from springtide.evaluation.plan import ModelChoice, model_name, plan_baselines, plan_sections
 from springtide.evaluation.protocols import FROZEN
 from springtide.evaluation.results import Result, ResultsFile, RunKey

@@ -11,7 +11,7 @@ import numpy as np
 from springtide.clock import MS_PER_DAY
 from springtide.errors import SettingsError
 from springtide.evaluation.data import title_of
-from springtide.evaluation.measures.measurement import ALL, NEW, SEGMENTS
+from springtide.evaluation.measures.mean_metrics import ALL, NEW, SEGMENTS
 from springtide.evaluation.splits import PREQUENTIAL, WALK_FORWARD
 from springtide_services.evaluation.report import Report
 

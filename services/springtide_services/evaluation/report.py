@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.evaluation.measures.measurement import Arrays, MeanMetrics, SegmentMetrics
+from springtide.evaluation.measures.mean_metrics import Arrays, MeanMetrics, SegmentMetrics
 from springtide.evaluation.measures.significance import Comparison, compare
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.results import Result, RunKey

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rich.progress import Progress
 
 from springtide.errors import SpringtideError, TrainingError
-from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import key_of_baseline, key_of_model
 from springtide.evaluation.protocols import FROZEN, NUM_QUESTIONS, Prequential, TrainTestProtocol
 from springtide.evaluation.results import Result, ResultsFile, RunKey

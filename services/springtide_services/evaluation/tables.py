@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.table import Table
 
 from springtide.evaluation.data import title_of
-from springtide.evaluation.measures.measurement import ALL, NEW, REPEAT, SEGMENTS
+from springtide.evaluation.measures.mean_metrics import ALL, NEW, REPEAT, SEGMENTS
 from springtide.evaluation.measures.significance import Comparison
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.splits import PREQUENTIAL

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from springtide.errors import SettingsError
 from springtide.evaluation.data import Dataset, fetch
-from springtide.evaluation.measures.measurement import ALL, NEW
+from springtide.evaluation.measures.mean_metrics import ALL, NEW
 from springtide.evaluation.measures.significance import Comparison
 from springtide.evaluation.plan import key_of_model
 from springtide.evaluation.protocols import TrainTestProtocol

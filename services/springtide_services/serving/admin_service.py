@@ -13,10 +13,10 @@ from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide.v1 import recommender_pb2
 from springtide_services.serving.live_quality import LiveQuality, LiveQualityStatus
-from springtide_services.serving.quality_window import Quality, WindowQuality
-from springtide_services.serving.registry_watcher import RegistryWatcher
+from springtide_services.serving.quality_drop import Quality, WindowQuality
 from springtide_services.serving.statuses import Context, NotReadyError, with_deadline_and_status
 from springtide_services.serving.translation import to_timestamp
+from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.current_problem import LastingProblem
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
@@ -39,7 +39,7 @@ class AdminDependencies:
         state: The live state: graph, context weights, stream position.
         ingest: Reads the stream.
         models: The model registry.
-        watcher: Serves the registry's current version.
+        follower: Serves the registry's current version.
         trainings: The folder of requests for trainings and of the trainer's progress.
         quality: Live quality of the served model.
     """
@@ -47,7 +47,7 @@ class AdminDependencies:
     state: LiveState
     ingest: IngestLoop
     models: ModelStore
-    watcher: RegistryWatcher
+    follower: VersionFollower
     trainings: TrainingFolder
     quality: LiveQuality
 
@@ -104,7 +104,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         loaded = self._loaded()
         if not request.version:
             raise InvalidRequestError("version", "wanted a version that ListModels lists, got an empty string")
-        await asyncio.to_thread(loaded.watcher.promote, request.version, actor=context.peer())
+        await asyncio.to_thread(loaded.follower.promote, request.version, actor=context.peer())
         return pb.PromoteModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, request.version))
 
     @with_deadline_and_status
@@ -113,7 +113,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     ) -> pb.RollbackModelResponse:
         """Make the version before the current one current again; this server serves it when the call returns."""
         loaded = self._loaded()
-        version = await asyncio.to_thread(loaded.watcher.roll_back, actor=context.peer())
+        version = await asyncio.to_thread(loaded.follower.roll_back, actor=context.peer())
         return pb.RollbackModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, version))
 
     def _loaded(self) -> AdminDependencies:
@@ -127,7 +127,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
     view = loaded.state.graph.view()
     training = loaded.trainings.status()
     return pb.GetStatusResponse(
-        model_version=loaded.watcher.served_version,
+        model_version=loaded.follower.served_version,
         position=recommender_pb2.GraphPosition(next_offsets=ingest.next_offsets),
         lag_events=ingest.lag_events if ingest.is_connected else -1,
         num_nodes={node_type: view.num_nodes(node_type) for node_type in loaded.state.graph.node_types},

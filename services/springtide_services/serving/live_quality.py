@@ -14,12 +14,12 @@ from springtide.clock import MS_PER_DAY
 from springtide.events.model import EventBatch, Interactions
 from springtide.graph.applying import USER
 from springtide.interactions import Moment
-from springtide.ranking.measuring import item_ranks
+from springtide.ranking.item_ranks import item_ranks
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.settings.model import LiveQualitySettings
 from springtide.state import LiveState
-from springtide_services.serving.quality_window import MISSED, Drop, QualityWindows, WindowQuality
+from springtide_services.serving.quality_drop import MISSED, Drop, QualityWindows, WindowQuality
 from springtide_services.training.schedule import TrainingRequest
 from springtide_services.training.training_folder import TrainingFolder
 

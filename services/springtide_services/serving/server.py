@@ -33,7 +33,7 @@ from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
-from springtide_services.serving.registry_watcher import RegistryWatcher
+from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop, IngestStatus
 from springtide_services.stream.start_check import StartCheck
 from springtide_services.stream.topics import with_client_id
@@ -62,7 +62,7 @@ class _Loaded:
     ranker: Ranker
     batcher: MicroBatcher[Query, Ranking]
     ingest: IngestLoop
-    watcher: RegistryWatcher
+    follower: VersionFollower
     models: ModelStore
     quality: LiveQuality
     is_restored: bool
@@ -151,7 +151,7 @@ class Server:
             await asyncio.wait([self._loading])  # A thread cannot be cancelled, and what it has opened must be closed.
             if self._loading.exception() is None:
                 loaded = self._loading.result()
-                await asyncio.to_thread(loaded.watcher.stop)
+                await asyncio.to_thread(loaded.follower.stop)
                 await asyncio.to_thread(loaded.batcher.close)
                 await asyncio.to_thread(loaded.ingest.stop)
         await asyncio.to_thread(self._lock.release)  # After the last checkpoint.
@@ -178,13 +178,13 @@ class Server:
         loaded.ingest.before_apply = loaded.quality.measure
         loaded.ingest.on_advance = positions.notify
         loaded.ingest.start()
-        await asyncio.to_thread(loaded.watcher.start)
+        await asyncio.to_thread(loaded.follower.start)
         self._recommender.loaded = RecommenderDependencies(loaded.state, loaded.ranker, loaded.batcher, positions)
         self._admin.loaded = AdminDependencies(
             loaded.state,
             loaded.ingest,
             loaded.models,
-            loaded.watcher,
+            loaded.follower,
             trainings,
             loaded.quality,
         )
@@ -296,7 +296,7 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
         ranker=ranker,
         batcher=MicroBatcher(ranker.recommend, settings.server.max_batch),
         ingest=IngestLoop(settings, state, checkpoints, skip_lost=skip_lost),
-        watcher=RegistryWatcher(models, load_model, ranker.swap),
+        follower=VersionFollower(models, load_model, ranker.swap),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
         is_restored=checkpoint is not None,

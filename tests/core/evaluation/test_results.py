@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from springtide.errors import SettingsError
-from springtide.evaluation.measures.measurement import Measurement, SegmentMetrics
+from springtide.evaluation.measures.mean_metrics import Measurement, SegmentMetrics
 from springtide.evaluation.results import Result, ResultsFile, RunKey
 
 

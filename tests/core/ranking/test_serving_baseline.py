@@ -16,7 +16,7 @@ from springtide.plugins.contracts import Baseline, History, Moment, Observed
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
 from springtide.ranking.explain import explain
-from springtide.ranking.measuring import item_ranks
+from springtide.ranking.item_ranks import item_ranks
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import ServingBaseline, load_served

@@ -13,7 +13,7 @@ from springtide.testing import (
     state_of,
     training_graph_of,
 )
-from springtide.training.links import Ratings
+from springtide.training.message_edges import Ratings
 
 
 def test_interactions_add_up_to_edges_in_both_directions():

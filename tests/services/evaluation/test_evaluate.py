@@ -10,7 +10,7 @@ import pytest
 
 from springtide.errors import DatasetError, SettingsError, TrainingError, UnknownPartError
 from springtide.evaluation.data import Dataset
-from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import ModelChoice, plan_baselines
 from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.plugins.loading import load_plugins

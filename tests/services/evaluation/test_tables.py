@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from springtide.evaluation.measures.measurement import Arrays, Measurement, SegmentMetrics
+from springtide.evaluation.measures.mean_metrics import Arrays, Measurement, SegmentMetrics
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.results import Result, RunKey
 from springtide.settings.model import PartSettings, Settings

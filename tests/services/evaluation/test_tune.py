@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from springtide.errors import SettingsError, TrainingError
 from springtide.evaluation.data import Dataset
-from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.evaluation.protocols import train_test as train_test_module
 from springtide.evaluation.splits import global_time_split

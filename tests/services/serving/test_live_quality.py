@@ -16,7 +16,7 @@ from springtide.model.registry import ModelStore
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
-from springtide.ranking.measuring import item_ranks
+from springtide.ranking.item_ranks import item_ranks
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.scoring import Scorer
@@ -27,7 +27,7 @@ from springtide.testing import interactions_of, quick_settings, state_of
 from springtide_services.log_lines import in_words
 from springtide_services.serving import live_quality
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
-from springtide_services.serving.quality_window import Quality
+from springtide_services.serving.quality_drop import Quality
 from springtide_services.training.training_folder import TrainingFolder
 
 Event = tuple[str, str, int]

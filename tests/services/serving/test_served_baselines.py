@@ -16,7 +16,7 @@ from springtide.ranking.serving_baseline import load_served
 from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.testing import even_odd_state, quick_model, quick_settings
-from springtide_services.serving.registry_watcher import RegistryWatcher
+from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.training.schedule import PastTrainings
 from springtide_services.training.trainer import train_once
 
@@ -52,15 +52,15 @@ def answers(ranker: Ranker) -> tuple[str, str]:
     return ranking.model_version, ranking.personalization
 
 
-def test_the_watcher_serves_whichever_kind_is_current(state: LiveState, settings: Settings) -> None:
+def test_the_follower_serves_whichever_kind_is_current(state: LiveState, settings: Settings) -> None:
     store, ranker = ModelStore(settings.model.url), Ranker(state, settings.ranking)
-    watcher = RegistryWatcher(store, functools.partial(load_served, plugins=PLUGINS), ranker.swap)
+    follower = VersionFollower(store, functools.partial(load_served, plugins=PLUGINS), ranker.swap)
     found = []
     for artifact in (quick_model(state, settings), popularity_of(state, settings)):
         store.publish(artifact)
-        watcher.check()
+        follower.check()
         found.append(answers(ranker))
-    watcher.roll_back()
+    follower.roll_back()
     found.append(answers(ranker))
     assert found == [("000001", "learned"), ("000002", "fallback"), ("000001", "learned")]
 

@@ -11,7 +11,7 @@ from springtide.graph.applying import USER
 from springtide.interactions import Observed
 from springtide.plugins.contracts import Baseline
 from springtide.ranking.binding import BoundQuery
-from springtide.ranking.measuring import item_ranks_and_unseen
+from springtide.ranking.item_ranks import item_ranks_and_unseen
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import Served

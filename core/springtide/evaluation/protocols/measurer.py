@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.measures.beyond_accuracy import beyond_accuracy, item_groups, item_popularity
-from springtide.evaluation.measures.measurement import (
+from springtide.evaluation.measures.mean_metrics import (
     ALL,
     NEW,
     REPEAT,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.measurement import Measurement
+from springtide.evaluation.measures.mean_metrics import Measurement
 from springtide.evaluation.plan import key_of_baseline, key_of_model
 from springtide.evaluation.protocols.baseline_runner import BaselineRunner
 from springtide.evaluation.protocols.measurer import Measurer

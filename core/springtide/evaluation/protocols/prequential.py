@@ -10,7 +10,7 @@ import numpy.typing as npt
 from springtide.clock import MS_PER_DAY
 from springtide.errors import TrainingError
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.measurement import (
+from springtide.evaluation.measures.mean_metrics import (
     ALL,
     NEW,
     REPEAT,

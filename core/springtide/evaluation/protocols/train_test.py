@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.measures.reliability import reliability
 from springtide.evaluation.protocols.baseline_runner import BaselineRunner
 from springtide.evaluation.protocols.measurer import Measurer
@@ -18,8 +18,8 @@ from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState
+from springtide.toy_data import even_odd_events, quick_model, quick_settings, state_of
 from springtide.training.train import OnProgress, Progress, train
-from springtide.worlds import even_odd_events, quick_model, quick_settings, state_of
 
 _WEIGHTS_OF_THE_MOMENT = ("calendar", "occasions", "session")
 

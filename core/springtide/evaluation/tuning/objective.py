@@ -10,7 +10,7 @@ import numpy.typing as npt
 from springtide.errors import TrainingError
 from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.data.selection import select
-from springtide.evaluation.measures.measurement import ALL, NEW, Arrays, DetailedMeasurement
+from springtide.evaluation.measures.mean_metrics import ALL, NEW, Arrays, DetailedMeasurement
 from springtide.evaluation.measures.significance import Comparison, compare
 from springtide.evaluation.splits.time_splits import Split, global_time_split
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from springtide.errors import SettingsError
 from springtide.evaluation.json_lines import JsonLines
-from springtide.evaluation.measures.measurement import Arrays
+from springtide.evaluation.measures.mean_metrics import Arrays
 from springtide.evaluation.tuning.objective import Trial
 
 _TRIALS: TypeAdapter[Trial] = TypeAdapter(Trial)

@@ -5,7 +5,7 @@ import pytest
 
 from springtide.clock import MS_PER_DAY
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.measurement import DetailedMeasurement
+from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.protocols.measurer import Measurer
 from springtide.evaluation.protocols.queries import UserQueries

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from springtide.evaluation.data.datasets import Dataset
-from springtide.evaluation.measures.measurement import DetailedMeasurement, Measurement
+from springtide.evaluation.measures.mean_metrics import DetailedMeasurement, Measurement
 from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.protocols.train_test import TrainTestProtocol
 from springtide.evaluation.splits.time_splits import global_time_split

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from springtide.errors import ModelError
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact, ModelStore
-from springtide_services.serving.registry_watcher import RegistryWatcher
 from springtide_services.serving.statuses import NotFoundError
+from springtide_services.serving.version_follower import VersionFollower
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +37,12 @@ def served() -> list[str]:
 
 
 @pytest.fixture
-def watcher(store: ModelStore, served: list[str]) -> Iterator[RegistryWatcher]:
-    watcher = RegistryWatcher(
+def follower(store: ModelStore, served: list[str]) -> Iterator[VersionFollower]:
+    follower = VersionFollower(
         store, lambda artifact: Model(artifact.manifest.version), lambda model: served.append(model.version)
     )
-    yield watcher
-    watcher.stop()
+    yield follower
+    follower.stop()
 
 
 def publish(store: ModelStore, *, promote: bool = True) -> str:
@@ -55,21 +55,21 @@ def damage(tmp_path: Path, version: str) -> None:
     (tmp_path / "models" / version / "tensors.safetensors").write_bytes(b"damaged")
 
 
-def test_an_empty_registry_is_watched_without_complaint(watcher: RegistryWatcher, served: list[str]) -> None:
+def test_an_empty_registry_is_watched_without_complaint(follower: VersionFollower, served: list[str]) -> None:
     with capture_logs() as logs:
-        watcher.check()
-    assert (served, watcher.served_version, logs) == ([], "", [])
+        follower.check()
+    assert (served, follower.served_version, logs) == ([], "", [])
 
 
-def test_the_current_version_is_taken_up_once(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
+def test_the_current_version_is_taken_up_once(follower: VersionFollower, store: ModelStore, served: list[str]) -> None:
     publish(store)
-    watcher.check()
-    watcher.check()
+    follower.check()
+    follower.check()
     assert served == ["000001"]
 
 
-def test_a_new_version_is_seen_within_a_second(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
-    watcher.start()
+def test_a_new_version_is_seen_within_a_second(follower: VersionFollower, store: ModelStore, served: list[str]) -> None:
+    follower.start()
     publish(store)
     deadline = time.monotonic() + 1
     while not served and time.monotonic() < deadline:
@@ -78,38 +78,38 @@ def test_a_new_version_is_seen_within_a_second(watcher: RegistryWatcher, store: 
 
 
 def test_a_damaged_version_is_logged_once_and_the_former_goes_on(
-    watcher: RegistryWatcher, store: ModelStore, served: list[str], tmp_path: Path
+    follower: VersionFollower, store: ModelStore, served: list[str], tmp_path: Path
 ) -> None:
     publish(store)
-    watcher.check()
+    follower.check()
     damage(tmp_path, publish(store))
     with capture_logs() as logs:
         for _ in range(10):
-            watcher.check()
+            follower.check()
     assert served == ["000001"]
     assert [(entry["event"], entry["version"]) for entry in logs] == [("model_not_loaded", "000002")]
     publish(store)
-    watcher.check()
+    follower.check()
     assert served == ["000001", "000003"]
 
 
 def test_a_current_version_of_newer_software_is_logged_once_and_the_former_goes_on(
-    watcher: RegistryWatcher, store: ModelStore, served: list[str], tmp_path: Path
+    follower: VersionFollower, store: ModelStore, served: list[str], tmp_path: Path
 ) -> None:
     publish(store)
-    watcher.check()
+    follower.check()
     publish(store)
     path = tmp_path / "models" / "000002" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "quantization": "int8"}))
     with capture_logs() as logs:
         for _ in range(10):
-            watcher.check()
+            follower.check()
     assert served == ["000001"]
     (entry,) = logs
     assert (entry["event"], entry["version"]) == ("model_not_loaded", "000002")
     with pytest.raises(ModelError, match="unknown keys: quantization"):
-        watcher.promote("000002")
-    assert watcher.roll_back() == "000001"
+        follower.promote("000002")
+    assert follower.roll_back() == "000001"
 
 
 def test_a_version_that_could_not_be_loaded_is_tried_again(store: ModelStore, served: list[str]) -> None:
@@ -120,44 +120,44 @@ def test_a_version_that_could_not_be_loaded_is_tried_again(store: ModelStore, se
             raise failures.pop()
         return Model(artifact.manifest.version)
 
-    watcher = RegistryWatcher(store, load, lambda model: served.append(model.version))
+    follower = VersionFollower(store, load, lambda model: served.append(model.version))
     publish(store)
     for _ in range(6):  # Fails, is left alone once, fails, is left alone twice, succeeds.
-        watcher.check()
+        follower.check()
     assert served == ["000001"]
 
 
-def test_a_promotion_serves_at_once(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
+def test_a_promotion_serves_at_once(follower: VersionFollower, store: ModelStore, served: list[str]) -> None:
     publish(store)
     publish(store, promote=False)
-    watcher.check()
-    watcher.promote("000002")
+    follower.check()
+    follower.promote("000002")
     assert served == ["000001", "000002"]
     assert store.current() == "000002"
 
 
-def test_a_promotion_of_what_is_not_there_says_the_choices(watcher: RegistryWatcher, store: ModelStore) -> None:
+def test_a_promotion_of_what_is_not_there_says_the_choices(follower: VersionFollower, store: ModelStore) -> None:
     publish(store)
     with pytest.raises(NotFoundError, match=r"'000009' \(choices: 000001\)"):
-        watcher.promote("000009")
+        follower.promote("000009")
 
 
-def test_a_damaged_version_is_not_promoted(watcher: RegistryWatcher, store: ModelStore, tmp_path: Path) -> None:
+def test_a_damaged_version_is_not_promoted(follower: VersionFollower, store: ModelStore, tmp_path: Path) -> None:
     publish(store)
     damage(tmp_path, publish(store, promote=False))
     with pytest.raises(ModelError, match="damaged"):
-        watcher.promote("000002")
+        follower.promote("000002")
     assert store.current() == "000001"
 
 
-def test_a_rollback_serves_at_once(watcher: RegistryWatcher, store: ModelStore, served: list[str]) -> None:
+def test_a_rollback_serves_at_once(follower: VersionFollower, store: ModelStore, served: list[str]) -> None:
     publish(store)
     publish(store)
-    watcher.check()
-    assert watcher.roll_back() == "000001"
+    follower.check()
+    assert follower.roll_back() == "000001"
     assert served == ["000002", "000001"]
     with pytest.raises(ModelError, match="nothing to roll back to"):
-        watcher.roll_back()
+        follower.roll_back()
 
 
 def test_operators_and_the_watch_do_not_load_at_the_same_time(store: ModelStore, served: list[str]) -> None:
@@ -169,9 +169,9 @@ def test_operators_and_the_watch_do_not_load_at_the_same_time(store: ModelStore,
         loading.release()
         return Model(artifact.manifest.version)
 
-    watcher = RegistryWatcher(store, load, lambda model: served.append(model.version))
+    follower = VersionFollower(store, load, lambda model: served.append(model.version))
     publish(store)
-    threads = [threading.Thread(target=watcher.check) for _ in range(4)]
+    threads = [threading.Thread(target=follower.check) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -16,7 +16,7 @@ _POLL_S = 0.25  # A promoted version serves within a second, loading included.
 _MAX_RETRY_POLLS = 64  # A version that cannot be loaded is tried again after 1, 2, 4 … 64 polls.
 
 
-class RegistryWatcher:
+class VersionFollower:
     """Serves the registry's current version: polls the pointer in a thread of its own.
 
     A version that cannot be loaded is logged once, and the version before it goes on serving.
@@ -39,7 +39,7 @@ class RegistryWatcher:
         self._next_skip = 1
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="registry-follower", daemon=True)
 
     @property
     def served_version(self) -> str:

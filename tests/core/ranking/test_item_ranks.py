@@ -9,7 +9,7 @@ from springtide.events.model import EventBatch, NodeDelete
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.measuring import item_ranks, item_ranks_and_unseen
+from springtide.ranking.item_ranks import item_ranks, item_ranks_and_unseen
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
@@ -79,7 +79,7 @@ def test_scores_put_items_in_the_order_of_the_answer(weighted):
 
 def test_ranks_of_many_queries_are_those_of_each_alone(weighted, monkeypatch):
     ranker, _ = weighted
-    monkeypatch.setattr("springtide.ranking.measuring._QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr("springtide.ranking.item_ranks._QUERIES_AT_ONCE", 4)
     queries = [Query(Moment(NOW.timestamp_ms + number * 3_600_000), user_id=f"u{number}") for number in range(9)]
     items = [f"i{2 * number}" for number in range(9)]
     alone = [item_ranks(ranker.scorer(), [query], [item]).item() for query, item in zip(queries, items, strict=True)]
@@ -124,7 +124,7 @@ def test_ranks_want_one_item_for_each_query(ranker):
 
 def test_ranks_among_unseen_items_are_those_without_seen_items(weighted, monkeypatch):
     ranker, _ = weighted
-    monkeypatch.setattr("springtide.ranking.measuring._QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr("springtide.ranking.item_ranks._QUERIES_AT_ONCE", 4)
     queries = [Query(NOW, user_id=f"u{number}") for number in range(9)]
     items = [f"i{2 * number + number % 2}" for number in range(9)]
     among_all, among_unseen = item_ranks_and_unseen(ranker.scorer(), queries, items)

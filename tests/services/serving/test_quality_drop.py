@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from springtide_services.serving.quality_window import Drop, Quality, QualityWindows
+from springtide_services.serving.quality_drop import Drop, Quality, QualityWindows
 
 
 def add(windows: QualityWindows, version: str, ranks: list[int], is_new: bool = False) -> Drop | None:

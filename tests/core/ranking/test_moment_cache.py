@@ -8,7 +8,7 @@ import pytest
 
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.plugins.contracts import ContextWeight, Moment
-from springtide.ranking.moments import MAX_BYTES, MomentCache
+from springtide.ranking.moment_cache import MAX_BYTES, MomentCache
 
 NUM_ITEMS = 1_000
 MOMENT_BYTES = 4_096 + 4 * 4 * NUM_ITEMS  # One weight: two rows of it, and two totals, of 4 bytes an item.
