@@ -105,6 +105,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "stopping": "stopping",
     "stream_goes_on": "the stream goes on after {after_s:.1f} s",
     "stream_waits": "the stream waits: {error}",
+    "topic_check_failed": "the topic could not be checked, and is asked for again: {error}",
     "trainer_step_failed": "the trainer failed, and tries again soon",
     "trainer_stopped": "stopped",
     "training_failed": "training ({mode}) failed, next attempt in {retry_s:g} s",
