@@ -139,7 +139,10 @@ def _protocol(kafka: KafkaSettings) -> str:
     return str(kafka.client_options.get("security_protocol", "PLAINTEXT"))
 
 
-def _unreachable(error: BaseException, kafka: KafkaSettings, _need: Need) -> str:
+def _unreachable(error: BaseException, kafka: KafkaSettings, need: Need) -> str:
+    if isinstance(error, errors.BrokerResponseError) and not isinstance(error, errors.RequestTimedOutError):
+        name = type(error).__name__.removesuffix("Error")
+        return f"the broker cannot serve {need.resource} {need.name!r} now ({name}): {error.description}"
     return f"no broker answers on {kafka.bootstrap_servers} (kafka.bootstrap_servers): {_detail(error)}"
 
 

@@ -23,7 +23,7 @@ DUMP = "CreateTopicsRequest(topics=[CreatableTopic(name='springtide.dead-letters
         (errors.KafkaConnectionError("Handshake failed: certificate verify failed"), "tls", "ssl_cafile"),
         (errors.KafkaConnectionError("Handshake failed: [SSL: WRONG_VERSION_NUMBER]"), "tls", "does not speak TLS"),
         (errors.KafkaTimeoutError("Unable to bootstrap"), "unreachable", "Unable to bootstrap"),
-        (errors.NotLeaderForPartitionError(), "unreachable", "no broker answers"),
+        (errors.NotLeaderForPartitionError(), "unreachable", "cannot serve topic 'shop events' now (NotLeader"),
         (errors.SaslAuthenticationFailedError("bad"), "authentication", "name or password of user 'ann' (PLAIN)"),
         (errors.UnsupportedSaslMechanismError(), "authentication", "SASL mechanism 'PLAIN'"),
         (errors.IllegalSaslStateError(), "authentication", "knows no users"),
