@@ -1,19 +1,24 @@
 """Offsets committed to a consumer group, so that Kafka's own tools show how far the graph is; never read back."""
 
 import socket
+import time
+from collections.abc import Mapping
 
 import structlog
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import NoError
+from kafka.errors import NoError, RetriableError
 from kafka.structs import OffsetAndMetadata
 
 from springtide.checkpoint import Checkpoint
+from springtide.clock import Deadline
 from springtide.settings.model import KafkaSettings, Settings
 from springtide_services.stream.broker_errors import Need, explain
 from springtide_services.stream.topics import check_connection, client_config
 
 logger = structlog.stdlib.get_logger(__name__)
 
+_COORDINATOR_S = 5.0
+_RETRY_S = 0.1
 _TIMEOUTS = {"bootstrap_timeout_ms": 5_000, "request_timeout_ms": 5_000}
 
 
@@ -47,13 +52,25 @@ class GroupOffsets:
         try:
             check_connection(self._kafka)
             with KafkaAdminClient(**{**_TIMEOUTS, **client_config(self._kafka)}) as admin:
-                for partition, error in admin.alter_group_offsets(self._group, offsets).items():
-                    if error is not NoError:
-                        raise error(f"partition {partition.partition}")
+                self._commit(admin, offsets)
         except Exception as error:  # For show alone: whatever it is, the checkpoint is written.
             self._log_failure(error, self._kafka)
         else:
             self._is_failing = False
+
+    def _commit(self, admin: KafkaAdminClient, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commit offsets; a new cluster's first commit waits until the topic of all groups exists."""
+        deadline = Deadline.after(_COORDINATOR_S)
+        while True:
+            try:
+                for partition, error in admin.alter_group_offsets(self._group, offsets).items():
+                    if error is not NoError:
+                        raise error(f"partition {partition.partition}")
+                return
+            except RetriableError:
+                if deadline.is_over():
+                    raise
+            time.sleep(_RETRY_S)
 
     def _log_failure(self, error: Exception, kafka: KafkaSettings) -> None:
         if not self._is_failing:

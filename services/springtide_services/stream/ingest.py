@@ -201,6 +201,7 @@ class IngestLoop:
                 self._hold()
                 return
             except (KafkaError, BrokerError) as error:
+                self._letter_writer.close()  # Its connection may be lost too.
                 self._problem.report(explain(error, self._settings.kafka))
             self._pause(pause_s)
             has_moved = self._state.position is not reached
