@@ -5,8 +5,11 @@ Run by `make soak-kafka`, which starts the brokers. Exit code 1 if anything diff
 
 import argparse
 import contextlib
+import faulthandler
 import logging
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -28,6 +31,7 @@ from springtide_services.stream.topics import client_config, ensure_topics, make
 
 _CONTEXT_WEIGHTS: dict[str, dict[str, object]] = {"popularity": {}, "trend": {}, "calendar": {}, "repeat": {}}
 _CATCH_UP_BUDGET_S = 180.0
+_SENDER_BUDGET_S = 180.0  # A record is given up after two minutes.
 
 
 def main() -> int:
@@ -43,6 +47,8 @@ def main() -> int:
     parser.add_argument("--no-kills", action="store_true", help="leave the server alone")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is sent, and of what fails when")
     arguments = parser.parse_args()
+    faulthandler.register(signal.SIGUSR1)  # To see what hangs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that the server ends too.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory(prefix="springtide-soak-") as folder:
         return _soak(arguments, _settings(Path(folder)), Path(folder))
@@ -80,15 +86,19 @@ def _soak(arguments: argparse.Namespace, settings: Settings, folder: Path) -> in
     start_s = time.monotonic()
     server.start()
     try:
+        for sender in senders:
+            sender.start()
         with _disturbed(arguments, settings, server, counts) as failures:
-            for sender in senders:
-                sender.start()
-            _wait(senders[0], arguments)
-            for sender in senders:
-                sender.stop()
-            for sender in senders:
-                sender.join()
-        failures += [f"{sender.name}: {sender.failure!r}" for sender in senders if sender.failure is not None]
+            senders[0].join(None if arguments.singles else arguments.seconds)
+        for sender in senders:
+            sender.stop()
+        for sender in senders:
+            sender.join(_SENDER_BUDGET_S)
+            if sender.is_alive():
+                failures.append(f"{sender.name} hangs")
+                faulthandler.dump_traceback(all_threads=True)
+            elif sender.failure is not None:
+                failures.append(f"{sender.name}: {sender.failure!r}")
         sent_s = time.monotonic() - start_s
         has_caught_up = server.wait_until_caught_up(_CATCH_UP_BUDGET_S)
         if not has_caught_up:
@@ -139,13 +149,6 @@ def _disturbed(
                 failures.append(f"brokers: {brokers.failure!r}")
         if killer is not None:
             killer.stop()
-
-
-def _wait(first: Sender, arguments: argparse.Namespace) -> None:
-    if arguments.singles:
-        first.join()
-    else:
-        first.join(arguments.seconds)
 
 
 def _compare(settings: Settings, senders: list[Sender], counts: Counter[str]) -> list[str]:

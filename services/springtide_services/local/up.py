@@ -10,7 +10,7 @@ import structlog
 from springtide.errors import SettingsError
 from springtide.settings.model import Settings
 from springtide_services.addresses import free_port, join_address
-from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.local.broker import CLIENTS, EmbeddedBroker
 from springtide_services.local.panel import show_panel, write_example_events
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.logs import configure_logging
@@ -79,7 +79,7 @@ def run_broker(port: int) -> None:
         raise SettingsError(f"--port: wanted 1 to 65535, got {port}")
     with ends_on_signals(), EmbeddedBroker(port) as broker:
         console(stderr=True).print(
-            f"Kafka on {broker.bootstrap_servers}. It forgets everything when it stops. Ctrl-C stops it."
+            f"Kafka on {broker.bootstrap_servers}. It forgets everything when it stops. Ctrl-C stops it.\n{CLIENTS}"
         )
         try:
             while True:

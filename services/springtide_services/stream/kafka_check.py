@@ -85,7 +85,7 @@ def _connection(facts: KafkaFacts, settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "connection",
             Level.WARNING,
-            f"{', '.join(facts.unreachable_servers)} of kafka.bootstrap_servers take no connection",
+            f"no connection to {', '.join(facts.unreachable_servers)} (kafka.bootstrap_servers)",
             "Start them, or name others.",
         )
 
