@@ -13,7 +13,7 @@ import pytest
 
 from springtide.errors import BrokerError
 from springtide.settings.model import KafkaSettings, Settings
-from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.local.broker import CLIENTS, EmbeddedBroker
 from springtide_services.stream.topics import client_config, ensure_topics, read_topic_facts
 
 
@@ -65,7 +65,7 @@ def test_broker_that_was_killed_is_noticed() -> None:
 
 def test_broker_dies_when_its_parent_is_killed() -> None:
     script = (
-        "import time; from springtide_services.local.broker import EmbeddedBroker\n"
+        "import time; from springtide_services.local.broker import CLIENTS, EmbeddedBroker\n"
         "broker = EmbeddedBroker().start(); print(broker.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
@@ -108,3 +108,23 @@ def test_topics_are_made_once_and_keep_their_id(broker: str) -> None:
 def test_topics_without_a_broker_are_a_broker_error() -> None:
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
         ensure_topics(Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1")), timeout_s=0.2)
+
+
+def test_java_client_is_served_with_the_option_that_the_command_names(
+    broker: str, run_kafka_command: Callable[[str], None]
+) -> None:
+    option = "metadata.cluster.check.enable=false"
+    assert option in CLIENTS
+    run_kafka_command(
+        f"kafka-produce-load --bootstrap-server {broker} --topic test.java-{os.getpid()} --num-records 10 "
+        f"--record-size 20 --throughput -1 --command-property {option} acks=all"
+    )
+
+
+def test_librdkafka_is_served(broker: str) -> None:
+    confluent_kafka = pytest.importorskip("confluent_kafka")
+    sent = []
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker})
+    producer.produce(f"test.librdkafka-{os.getpid()}", b"x", on_delivery=lambda error, _: sent.append(error))
+    producer.flush(10)
+    assert sent == [None]
