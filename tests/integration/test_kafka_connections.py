@@ -1,6 +1,5 @@
 """Ways to a Kafka, and what may be in its log: protocols, codecs, transactions, a bootstrap server that is down."""
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -140,8 +139,6 @@ def test_new_partition_is_read_from_its_beginning_within_seconds(fresh_kafka: Ca
         wait_for_users(state, ["ann"])
 
 
-# kafka-python leaves the socket of a refused connection to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_first_bootstrap_server_that_is_down_is_passed_over(fresh_kafka: Callable[..., KafkaSettings]) -> None:
     kafka = fresh_kafka()
     num_threads = threading.active_count()
@@ -150,4 +147,3 @@ def test_first_bootstrap_server_that_is_down_is_passed_over(fresh_kafka: Callabl
     while threading.active_count() > num_threads:
         assert not deadline.is_over(), threading.enumerate()
         time.sleep(0.05)
-    gc.collect()
