@@ -112,12 +112,12 @@ def test_open_transaction_makes_the_stream_wait_until_it_ends(fresh_kafka: Calla
     with reading(kafka) as (loop, state):
         wait_until_caught_up(loop)
         for end, sent in ((producer.commit_transaction, ("ann", "bob")), (producer.abort_transaction, ("cid",))):
-            before = loop.status().next_offsets
+            before = users(state)
             producer.begin_transaction()
             for user in sent:
                 producer.send(kafka.topic, purchase(user).SerializeToString(), partition=0).get(10)
             time.sleep(1.0)
-            assert loop.status().next_offsets == before
+            assert users(state) == before
             end()
             wait_for_users(state, ["ann", "bob"])
         with EventPublisher(Settings(kafka=kafka)) as publisher:

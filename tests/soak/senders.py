@@ -55,7 +55,8 @@ class EventMaker:
 
     def __init__(self, sender: int, seed: int) -> None:
         self._random = random.Random(f"{seed}/{sender}")
-        self._times_ms = iter(range(wall_ms() - 20 * MS_PER_DAY + sender, wall_ms(), 10))
+        start_ms = (wall_ms() // 100_000 * 100_000) - 20 * MS_PER_DAY  # The same for all senders.
+        self._times_ms = iter(range(start_ms + sender, wall_ms(), 10))
         self._num_nodes = 0
         self._sender = sender
 
