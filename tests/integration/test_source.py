@@ -1,6 +1,7 @@
 """What reading from the events topic costs, and what it says of the topic's end."""
 
 import os
+import random
 import time
 from collections.abc import Callable
 
@@ -104,11 +105,13 @@ def test_a_thousand_idle_partitions_cost_next_to_nothing(fresh_kafka: Callable[.
         assert not deadline.is_over(), loop.status()
         time.sleep(0.05)
     time.sleep(0.5)
-    cpu_s, start_s = time.process_time(), time.monotonic()
-    time.sleep(4.0)
-    used = (time.process_time() - cpu_s) / (time.monotonic() - start_s)
+    used = []
+    for _ in range(3):
+        cpu_s, start_s = time.process_time(), time.monotonic()
+        time.sleep(1.5)
+        used.append((time.process_time() - cpu_s) / (time.monotonic() - start_s))
     loop.stop()
-    assert used < 0.08, f"{used:.3f} of a core; 0.04 on a busy machine, above 1 when each turn asked every partition"
+    assert min(used) < 0.08, f"{used} of a core; 0.03 on a busy machine, above 1 when each turn asked every partition"
 
 
 @pytest.mark.kafka
@@ -123,4 +126,28 @@ def test_an_event_in_one_of_a_thousand_partitions_is_read(fresh_kafka: Callable[
             while not (records := source.poll(1_000)):
                 assert not deadline.is_over()
             assert [(r.partition, r.offset, r.value) for r in records] == [(number, sent.offset, b"%d" % number)]
+    producer.close()
+
+
+@pytest.mark.parametrize("max_poll_records", [3, 5_000])
+def test_each_record_comes_once_and_in_order(fresh_kafka: Callable[..., KafkaSettings], max_poll_records: int) -> None:
+    kafka = fresh_kafka(num_partitions=20, max_poll_records=max_poll_records)
+    rng = random.Random(7)
+    producer = KafkaProducer(**client_config(kafka))
+    num_sent, num_read, next_offsets = 0, 0, dict.fromkeys(range(20), 0)
+    with KafkaSource(kafka, None) as source:
+        deadline = Deadline.after(20.0)
+        while num_read < 3_000:
+            if num_sent < 3_000 and rng.random() < 0.7:
+                for _ in range(60):
+                    producer.send(kafka.topic, b"x" * rng.randrange(500), partition=rng.randrange(20) ** 2 // 20)
+                num_sent += 60
+            for record in source.poll(20):
+                assert record.offset == next_offsets[record.partition]
+                next_offsets[record.partition] += 1
+                num_read += 1
+            source.lag()
+            assert not deadline.is_over(), f"{num_read} of {num_sent}"
+        _until(source, 0)
+        assert sum(next_offsets.values()) == num_sent == 3_000
     producer.close()

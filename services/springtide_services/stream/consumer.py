@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.consumer.fetcher import Fetcher
+from kafka.consumer.fetcher import Fetcher, FetchRequestData
+from kafka.protocol.consumer import FetchRequest
 
 from springtide.clock import Deadline
 from springtide_services.stream.record_batches import EventRecords
 
 _SCAN_S = 1.0  # Between two looks at every partition: after a change of leaders, reading goes on this much later.
 _NO_LEADER = -1
+_FETCH_VERSION = 12  # The newest that kafka-python 3.0 reads.
 
 
 class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no types.
@@ -59,7 +61,6 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
     def _poll_once(self, timer: Any, max_records: int, update_offsets: bool = True) -> Mapping[TopicPartition, Any]:
         fetcher = self._fetcher
         if self._next_scan.is_over() or fetcher.has_failed or self.config["group_id"] is not None:
-            fetcher.has_failed = False
             self._next_scan = Deadline.after(_SCAN_S)
             fetcher.look_at_leaders()
         else:
@@ -72,7 +73,7 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
 
 
 class _SparingFetcher(Fetcher):  # type: ignore[misc]
-    """A fetcher that asks no leader while all of them still owe an answer.
+    """A fetcher that asks no leader while all of them owe an answer, and for no more than has changed.
 
     Attributes:
         fetched: Partitions of which a response was read.
@@ -88,29 +89,114 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         self.has_failed = False
         self.unanswered_since: dict[int, float] = {}
         self._leaders: frozenset[int] = frozenset()
+        self._leadership: dict[TopicPartition, tuple[int, int | None]] = {}
+        self._changed: set[TopicPartition] = set()  # Their offsets may differ from those in their fetch session.
+        self._asked: dict[int, dict[TopicPartition, int]] = {}  # Offsets, by node that was asked for all partitions.
 
     def look_at_leaders(self) -> None:
-        """Read who leads the partitions now."""
+        """Read who leads the partitions now. After a change or an error, requests name all partitions once."""
         cluster = self._manager.cluster
-        leaders = frozenset(_leader(cluster, partition) for partition in self._subscriptions.assigned_partitions())
+        leadership = {
+            partition: (_leader(cluster, partition), cluster.leader_epoch_for_partition(partition))
+            for partition in self._subscriptions.assigned_partitions()
+        }
+        if self.has_failed or leadership != self._leadership:
+            self.has_failed, self._leadership, self._asked = False, leadership, {}
+        self._leaders = frozenset(leader for leader, _ in leadership.values())
         for node in [*self.unanswered_since]:
-            if node not in leaders:
+            if node not in self._leaders:
                 self.unanswered_since.pop(node, None)
-        if _NO_LEADER in leaders:
+        if _NO_LEADER in self._leaders:
             self.unanswered_since.setdefault(_NO_LEADER, time.monotonic())
-        self._leaders = leaders
 
     def send_fetches(self) -> list[Any]:
-        if self._leaders and self._leaders <= self._nodes_with_pending_fetch_requests:
+        if (
+            self._leaders
+            and self._leaders <= self._nodes_with_pending_fetch_requests
+            and not self.config["client_rack"]
+        ):
             return []
         return list(super().send_fetches())
 
     def _create_fetch_requests(self) -> dict[int, Any]:
-        requests: dict[int, Any] = super()._create_fetch_requests()
+        nodes = self._leaders - self._nodes_with_pending_fetch_requests
+        # With a rack, a partition may be read from a follower, which each response may change.
+        if all(self._has_session(node) for node in nodes) and not self.config["client_rack"]:
+            requests = self._ask_for_changes(nodes)
+        else:
+            requests = super()._create_fetch_requests()
+            for node, (_, offsets) in requests.items():
+                self._asked[node] = offsets
+                self._changed.difference_update(offsets)
         now = time.monotonic()
         for node in requests:
             self.unanswered_since.setdefault(node, now)
         return requests
+
+    def _has_session(self, node: int) -> bool:
+        """Return whether the node knows, from earlier requests, what we want of each of its partitions."""
+        handler = self._session_handlers.get(node)
+        return node in self._asked and handler is not None and not handler.next_metadata.is_full
+
+    def _ask_for_changes(self, nodes: frozenset[int]) -> dict[int, Any]:
+        """Build requests that name only the partitions whose offsets have changed; runs on the IO thread.
+
+        As in kafka-python, a partition is not asked for while records of it wait to be polled. The caller waits, so
+        nothing is polled meanwhile.
+        """
+        waiting = {fetch.topic_partition for fetch in self._completed_fetches.copy()}
+        if self._next_partition_records:
+            waiting.add(self._next_partition_records.topic_partition)
+        cluster = self._manager.cluster
+        changes: dict[int, tuple[dict[TopicPartition, Any], set[TopicPartition]]] = {
+            node: ({}, set())
+            for node in nodes
+            if self._manager.connection_delay(node) == 0 and self._client.throttle_delay(node) == 0
+        }
+        for partition in self._changed | waiting:
+            node = _leader(cluster, partition)
+            if node not in changes:
+                continue
+            wanted, forgotten = changes[node]
+            session = self._session_handlers[node].session_partitions
+            state = self._subscriptions.assignment[partition]
+            if partition in waiting or not state.is_fetchable():
+                if session.pop(partition, None) is not None:
+                    forgotten.add(partition)
+                self._changed.add(partition)
+                continue
+            epoch = cluster.leader_epoch_for_partition(partition)
+            info = FetchRequest.FetchTopic.FetchPartition(
+                partition=partition.partition,
+                current_leader_epoch=-1 if epoch is None else epoch,
+                fetch_offset=state.position.offset,
+                last_fetched_epoch=state.position.leader_epoch,
+                partition_max_bytes=self.config["max_partition_fetch_bytes"],
+            )
+            if session.get(partition) != info:
+                session[partition] = wanted[partition] = info
+                self._asked[node][partition] = state.position.offset
+            self._changed.discard(partition)
+        return {node: self._make_request(node, *change) for node, change in changes.items()}
+
+    def _make_request(
+        self, node: int, wanted: dict[TopicPartition, Any], forgotten: set[TopicPartition]
+    ) -> tuple[Any, dict[TopicPartition, int]]:
+        session = FetchRequestData(wanted, forgotten, self._session_handlers[node].next_metadata)
+        request = FetchRequest(
+            max_wait_ms=self.config["fetch_max_wait_ms"],
+            min_bytes=self.config["fetch_min_bytes"],
+            max_bytes=self.config["fetch_max_bytes"],
+            isolation_level=self._isolation_level,
+            session_id=session.id,
+            session_epoch=session.epoch,
+            topics=session.to_send,
+            forgotten_topics_data=session.to_forget,
+            rack_id=self.config["client_rack"],
+            min_version=FetchRequest.min_version_for_isolation_level(self._isolation_level),
+            max_version=_FETCH_VERSION,
+        )
+        return request, self._asked[node]
 
     def _handle_fetch_response(self, node_id: int, fetch_offsets: Any, send_time: float, response: Any) -> None:
         super()._handle_fetch_response(node_id, fetch_offsets, send_time, response)
@@ -118,6 +204,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
 
     def _parse_fetched_data(self, completed_fetch: Any) -> Any:
         self.fetched.add(completed_fetch.topic_partition)
+        self._changed.add(completed_fetch.topic_partition)
         if completed_fetch.partition_data.error_code:
             self.has_failed = True
         return super()._parse_fetched_data(completed_fetch)
