@@ -138,8 +138,8 @@ def _disturbed(
         stop = Path(start).with_name("stop")
         brokers = BrokerFaults(settings.kafka, stop, Path(folder), counts, arguments.seed)
         brokers.start()
-    else:
-        print("the brokers are left alone: that needs KAFKA_START and KAFKA_DIR", flush=True)
+    elif not arguments.no_broker_faults:
+        print("the brokers are left alone: wanted KAFKA_START and KAFKA_DIR to kill them", flush=True)
     try:
         yield failures
     finally:
