@@ -29,7 +29,7 @@ demo: install ## Run the whole system on a year of real purchases (ARGS=--keep l
 
 .PHONY: test
 test: install ## Run all tests (ARGS=... goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 .PHONY: test-kafka
 test-kafka: install ## Run the integration tests on a real Kafka: a new one, or KAFKA_BOOTSTRAP_SERVERS
