@@ -59,7 +59,8 @@ def test_commands_that_are_printed_give_every_right_that_is_missing(
 def test_commands_that_are_printed_set_a_topic_as_it_should_be(
     fresh_kafka: Callable[..., KafkaSettings], run_kafka_command: Callable[[str], None]
 ) -> None:
-    kafka = fresh_kafka(num_partitions=1).model_copy(update={"num_partitions": 3})
+    kafka = fresh_kafka(num_partitions=1)
+    kafka = kafka.model_copy(update={"num_partitions": 3, "group_id": kafka.topic})  # A group that does not exist yet.
     servers = kafka.bootstrap_servers.split(",")[0]
     run_kafka_command(
         f"kafka-configs --bootstrap-server {servers} --alter --entity-type topics --entity-name {kafka.topic} "

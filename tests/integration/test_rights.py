@@ -31,6 +31,18 @@ Allow = Callable[[ResourceType, str, ACLOperation], None]
 
 
 @pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Return what has been logged since the last call, whether or not a test before this one has set up logging."""
+
+    def read() -> str:
+        text = capsys.readouterr().out + caplog.text
+        caplog.clear()
+        return text
+
+    return read
+
+
+@pytest.fixture
 def allow(broker: str) -> Iterator[Allow]:
     """Give the user of the SCRAM listener a right: ``allow(ResourceType.TOPIC, "events", ACLOperation.READ)``."""
     if not os.environ.get("KAFKA_SASL_PLAINTEXT_BOOTSTRAP_SERVERS"):
@@ -126,7 +138,7 @@ def test_right_to_read_is_enough(broker: str, as_reader: Callable[..., Settings]
 
 
 def test_refused_record_waits_for_the_right_to_put_it_away(
-    broker: str, as_reader: Callable[..., Settings], allow: Allow, capsys: pytest.CaptureFixture[str]
+    broker: str, as_reader: Callable[..., Settings], allow: Allow, logged: Callable[[], str]
 ) -> None:
     settings = as_reader()
     dead_letters = settings.kafka.dead_letter_topic
@@ -146,7 +158,7 @@ def test_refused_record_waits_for_the_right_to_put_it_away(
         _until(lambda: state.num_events == 2)
         assert loop.status().dead_letters == {"empty_id": 1}
         _until(lambda: loop.status().problem is None)
-    assert capsys.readouterr().out.count("stream_waits") == 1, "said once, then seldom"
+    assert logged().count("stream_waits") == 1, "said once, then seldom"
 
 
 def test_refused_record_is_kept_in_a_file_if_the_settings_say_so(
@@ -200,18 +212,18 @@ def test_wrong_password_is_said_within_two_seconds(as_reader: Callable[..., Sett
 
 
 def test_problem_is_logged_again_only_after_a_while(
-    as_reader: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    as_reader: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
 ) -> None:
     monkeypatch.setattr(current_problem, "_LOG_AGAIN_S", 0.5)
     settings = as_reader()
     options = {**settings.kafka.client_options, "sasl_plain_password": "guessed"}
     with _running(settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"client_options": options})})):
         time.sleep(4.0)
-    assert 2 <= capsys.readouterr().out.count("stream_waits") <= 6
+    assert 2 <= logged().count("stream_waits") <= 6
 
 
 def test_missing_right_to_the_group_is_one_line_and_no_fault(
-    broker: str, as_reader: Callable[..., Settings], allow: Allow, capsys: pytest.CaptureFixture[str]
+    broker: str, as_reader: Callable[..., Settings], allow: Allow, logged: Callable[[], str]
 ) -> None:
     settings = as_reader(group_id="springtide-test-{host}")
     store = CheckpointStore(settings.checkpoint.url)
@@ -230,14 +242,14 @@ def test_missing_right_to_the_group_is_one_line_and_no_fault(
         _publish(broker, settings, "cid")
         _until(lambda: state.num_events == 3)
         loop.checkpoint_now()
-        _until(lambda: "group_offsets_not_committed" in capsys.readouterr().out)
+        _until(lambda: "group_offsets_not_committed" in logged())
         assert loop.status().problem is None
         allow(ResourceType.GROUP, group, ACLOperation.READ)
         _publish(broker, settings, "dan")
         _until(lambda: state.num_events == 4)
         loop.checkpoint_now()
         _until(lambda: committed() == 4)
-    assert "group_offsets_not_committed" not in capsys.readouterr().out
+    assert "group_offsets_not_committed" not in logged()
 
 
 def test_publisher_needs_the_right_to_write_alone_and_is_told_so(
