@@ -29,7 +29,7 @@ def declared():
     return DeclaredOptions(make, ("width", "make"))
 
 
-def claim_attribute_kinds(declared, **options):
+def refusal_of(declared, **options):
     with pytest.raises(SettingsError) as refused:
         declared.validated(options)
     return str(refused.value)
@@ -73,11 +73,11 @@ def test_valid_options_come_as_the_factory_wants_them(declared):
     ],
 )
 def test_wrong_option_is_refused_with_what_was_wanted_and_what_came(declared, given, message):
-    assert claim_attribute_kinds(declared, **given) == message
+    assert refusal_of(declared, **given) == message
 
 
 def test_all_wrong_options_are_told_at_once(declared):
-    assert claim_attribute_kinds(declared, margin=3.0, learn=1).count("wanted") == 2
+    assert refusal_of(declared, margin=3.0, learn=1).count("wanted") == 2
 
 
 def test_validator_speaks_for_itself():
@@ -89,7 +89,7 @@ def test_validator_speaks_for_itself():
     def make(heads: Annotated[int, AfterValidator(even)] = 2):
         return heads
 
-    assert claim_attribute_kinds(DeclaredOptions(make, ()), heads=3) == "heads: wanted an even number, got 3"
+    assert refusal_of(DeclaredOptions(make, ()), heads=3) == "heads: wanted an even number, got 3"
 
 
 def test_class_without_a_constructor_has_no_options():
@@ -98,7 +98,7 @@ def test_class_without_a_constructor_has_no_options():
 
     declared = DeclaredOptions(Zero, ())
     assert declared.options == []
-    assert claim_attribute_kinds(declared, margin=1) == "no option named 'margin' (it takes none)"
+    assert refusal_of(declared, margin=1) == "no option named 'margin' (it takes none)"
 
 
 def test_bounds_of_what_a_list_holds_are_told():

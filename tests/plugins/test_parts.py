@@ -85,7 +85,7 @@ def settings_of(model=None, context_weights=None, baselines=None):
     )
 
 
-def claim_attribute_kinds(plugins, settings):
+def refusal_of(plugins, settings):
     with pytest.raises(SettingsError) as refused:
         plugins.check(settings)
     return str(refused.value)
@@ -152,23 +152,23 @@ def test_settings_whose_parts_go_together_pass(plugins):
     ],
 )
 def test_parts_that_cannot_work_are_refused_with_the_key_of_their_setting(plugins, model, message):
-    assert claim_attribute_kinds(plugins, settings_of(model)) == message
+    assert refusal_of(plugins, settings_of(model)) == message
 
 
 def test_context_weight_that_cannot_work_is_refused_with_its_key(plugins):
-    assert claim_attribute_kinds(plugins, settings_of(context_weights={"neutral": {"strength": 1}})) == (
+    assert refusal_of(plugins, settings_of(context_weights={"neutral": {"strength": 1}})) == (
         "ranking.context_weights.neutral: context weight 'neutral': no option named 'strength' (it takes none)"
     )
 
 
 def test_baseline_of_the_gate_that_is_not_there_is_refused_with_its_key(plugins):
-    assert claim_attribute_kinds(plugins, settings_of(baselines={"luck": {}})) == (
+    assert refusal_of(plugins, settings_of(baselines={"luck": {}})) == (
         "gate.baselines.luck: no baseline named 'luck' (choices: none)"
     )
 
 
 def test_everything_wrong_is_told_at_once(plugins):
-    said = claim_attribute_kinds(plugins, settings_of({"encoder": "plane", "loss": "gain"}))
+    said = refusal_of(plugins, settings_of({"encoder": "plane", "loss": "gain"}))
     assert said.count("no ") == 2
     assert "model.encoder: " in said
     assert "; model.loss: " in said

@@ -1,5 +1,6 @@
 """Options that several commands have, and how commands load the settings."""
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,11 @@ SettingsPath = Annotated[
         "--settings", help="Settings file; by default SPRINGTIDE_SETTINGS or springtide.toml.", metavar="PATH"
     ),
 ]
+Moment = Annotated[datetime | None, typer.Option("--at", help="The moment, UTC. Default: now.")]
+Place = Annotated[str, typer.Option(help="Region, store or country.")]
+Weather = Annotated[str, typer.Option(help="The weather, in the producer's words.")]
+Recent = Annotated[list[str] | None, typer.Option(help="An item just touched, latest first; may be repeated.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the response as JSON.")]
 Address = Annotated[str, typer.Option(help="Server to ask, host:port; by default that of the settings.")]
 UntilStdinCloses = Annotated[bool, typer.Option(UNTIL_STDIN_CLOSES, hidden=True)]
 

@@ -1,30 +1,36 @@
 """The `recommend` command: items for a user."""
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from springtide_services.cli.options import Address, SettingsPath, server_address
+from springtide_services.cli.options import (
+    Address,
+    AsJson,
+    Moment,
+    Place,
+    Recent,
+    SettingsPath,
+    Weather,
+    server_address,
+)
 
 
 def recommend(
     user: Annotated[str, typer.Argument(help="The user's id; '' with --recent for a user without an id.")],
     settings: SettingsPath = None,
     count: Annotated[int, typer.Option(help="Number of items.")] = 10,
-    at: Annotated[datetime | None, typer.Option(help="The moment, UTC. Default: now.")] = None,
-    place: Annotated[str, typer.Option(help="Region, store or country.")] = "",
-    weather: Annotated[str, typer.Option(help="The weather, in the producer's words.")] = "",
-    recent: Annotated[
-        list[str] | None, typer.Option(help="An item just touched, latest first; may be repeated.")
-    ] = None,
+    at: Moment = None,
+    place: Place = "",
+    weather: Weather = "",
+    recent: Recent = None,
     exclude_seen: Annotated[
         list[str] | None,
         typer.Option(help="Leave out items seen in this interaction type; '*' for all types; may be repeated."),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Category filter, ATTRIBUTE=VALUE; may be repeated.")] = None,
     address: Address = "",
-    json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Ask the running server for items for a user."""
     from springtide_services.cli.answer_tables import ask

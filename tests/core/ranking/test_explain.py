@@ -144,7 +144,7 @@ def test_habit_is_worded_where_it_speaks_for_the_item(habit: ItemHabit, words: s
             [term("session", "touched", math.e, 1.0), term("repeat", "had", math.e, 0.5)],
             "you touched it 3 minutes ago, and choose it about every 7 days",
         ),
-        # RecentItems counts for it, how strongly against it: together they do not speak for it, habit alone does.
+        # Having touched it counts for the item, how strongly counts against it: together they are no reason, habit is.
         (
             ItemHabit(5, 7.2, 3 / 1_440),
             [

@@ -282,7 +282,7 @@ def test_forgotten_items_are_never_returned_and_others_take_their_place(state, h
     first = ids(ask(ranker, user_id="u0", count=5))
     deletes = [NodeDelete("item", item_id, NOW.timestamp_ms) for item_id in first[:4]]
     state.apply(EventBatch(interactions_of([]), deletes=deletes))
-    for _ in range(2):  # Before the table of items is made anew, and after.
+    for _ in range(2):  # Before the item table is rebuilt, and after.
         found = ids(ask(ranker, user_id="u0", count=5))
         assert len(found) == 5
         assert not {*first[:4], ""} & set(found)

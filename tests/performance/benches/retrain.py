@@ -59,7 +59,7 @@ def run(sizes: Sizes) -> list[Figure]:
 
 
 class _StageClock:
-    """Seconds and steps of each stage; a stage ends where the next is first told of."""
+    """Seconds and steps of each stage; a stage ends at the first progress report of the next."""
 
     def __init__(self) -> None:
         self.steps = dict.fromkeys(("learn", "learn the latest"), 0)
