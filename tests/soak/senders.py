@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import confluent_kafka
 from kafka import KafkaProducer
 from kafka.codec import has_lz4, has_snappy, has_zstd
 from kafka.errors import KafkaError
@@ -26,6 +27,7 @@ CODECS: tuple[str | None, ...] = (
 _NUM_USERS = 400
 _NUM_ITEMS = 150
 _ACK_TIMEOUT_S = 150.0
+_TRANSACTION_CALL_S = 15.0  # For one call of a transactional producer.
 _EVERY_REFUSED = 97  # One single event in so many is not an event, and must become a dead letter.
 _EVERY_UPSERT = 53
 
@@ -166,46 +168,81 @@ def batches(kafka: KafkaSettings, seed: int, per_s: float, number: int, codec: s
 
 
 def transactions(kafka: KafkaSettings, seed: int, per_s: float) -> Sender:
-    """Begin transactions, and commit or abort them; some stay open for a while."""
+    """Begin transactions, and commit or abort them; some stay open for a while.
+
+    librdkafka sends them, since every call of its producer takes a time limit: the ``commit_transaction`` of
+    kafka-python 3.0 waits without one, and was seen to wait for ever after a coordinator was killed.
+    """
 
     def send(stopping: threading.Event, sent: Sent) -> None:
         maker = EventMaker(9, seed)
         paces = _paced(stopping, per_s)
         while not stopping.is_set():
             # A new producer of the same id ends what the former left open.
-            with contextlib.suppress(KafkaError), _transactional(kafka) as producer:
+            with contextlib.suppress(confluent_kafka.KafkaException):
+                producer = _transactional(kafka)
                 for _ in paces:
                     _transact(producer, kafka.topic, maker, sent, stopping)
             sent.counts["transactional producers"] += 1
         for _ in range(10):
-            with contextlib.suppress(KafkaError), _transactional(kafka):
+            with contextlib.suppress(confluent_kafka.KafkaException):
+                _transactional(kafka)
                 return
+        raise TimeoutError("the last transaction could not be ended: no producer could be made")
 
     return Sender("transactions", send)
 
 
-def _transact(producer: KafkaProducer, topic: str, maker: EventMaker, sent: Sent, stopping: threading.Event) -> None:
+def _transact(
+    producer: confluent_kafka.Producer, topic: str, maker: EventMaker, sent: Sent, stopping: threading.Event
+) -> None:
+    places: set[tuple[int, int]] = set()
+
+    def note(error: confluent_kafka.KafkaError | None, message: confluent_kafka.Message) -> None:
+        partition, offset = message.partition(), message.offset()
+        if error is None and partition is not None and offset is not None:
+            places.add((partition, offset))
+
     producer.begin_transaction()
-    written = []
-    for _ in range(maker.choose(20)):
+    num_events = maker.choose(20)
+    for _ in range(num_events):
         event = maker.interaction()
-        written.append(producer.send(topic, event.SerializeToString(), event.interaction.user.encode()))
-    places = {(future.partition, future.offset) for future in (future.get(_ACK_TIMEOUT_S) for future in written)}
+        producer.produce(topic, event.SerializeToString(), event.interaction.user.encode(), on_delivery=note)
+    producer.flush(_TRANSACTION_CALL_S)
     if maker.chance(0.1):
         sent.counts["transactions left open for a while"] += 1
         stopping.wait(2.0)
-    if maker.chance(0.4):
-        producer.abort_transaction()
+    if maker.chance(0.4) or len(places) < num_events:
+        producer.abort_transaction(_TRANSACTION_CALL_S)
         sent.aborted |= places
         sent.counts["transactions aborted"] += 1
     else:
         try:
-            producer.commit_transaction()
-        except KafkaError:
+            producer.commit_transaction(_TRANSACTION_CALL_S)
+        except confluent_kafka.KafkaException:
             sent.counts["transactions of unknown end"] += 1
             raise
         sent.acknowledged |= places
         sent.counts["transactions committed"] += 1
+
+
+def _transactional(kafka: KafkaSettings) -> confluent_kafka.Producer:
+    """Make a producer that may begin transactions; it ends the open transaction of the one before it.
+
+    Raises:
+        confluent_kafka.KafkaException: If the brokers do not answer in time.
+    """
+    producer = confluent_kafka.Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "transactional.id": f"{kafka.topic}-tx",
+            "transaction.timeout.ms": 10_000,
+            "message.timeout.ms": 10_000,
+            "log_level": 0,
+        }
+    )
+    producer.init_transactions(_TRANSACTION_CALL_S)
+    return producer
 
 
 @contextlib.contextmanager
@@ -217,13 +254,6 @@ def _producer(kafka: KafkaSettings, **options: object) -> Iterator[KafkaProducer
         yield producer
     finally:
         producer.close(timeout=10.0)
-
-
-@contextlib.contextmanager
-def _transactional(kafka: KafkaSettings) -> Iterator[KafkaProducer]:
-    with _producer(kafka, transactional_id=f"{kafka.topic}-tx", transaction_timeout_ms=10_000) as producer:
-        producer.init_transactions()
-        yield producer
 
 
 def _paced(stopping: threading.Event, per_s: float, most: int = 2**62) -> Iterator[int]:
