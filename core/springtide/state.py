@@ -13,8 +13,10 @@ from springtide.events.model import EventBatch, NodeUpsert
 from springtide.graph.applying import USER, apply_events
 from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.edges import EdgeType, EdgeView
+from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
 from springtide.graph.nodes import AttributesSnapshot
+from springtide.graph.tombstones import Tombstones, TombstonesSnapshot
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
 from springtide.settings.model import Settings
@@ -75,12 +77,13 @@ class EdgesSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class NodesSnapshot:
-    """Nodes of one type: ids in row order with their lineage, and attributes."""
+    """Nodes of one type: ids in row order with their lineage, attributes, and lifetimes."""
 
     node_type: str
     ids_lineage: str
     ids: list[str]
     attributes: AttributesSnapshot
+    lifetimes: LifetimesSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class StateSnapshot:
         context_weights: What each context weight learned, as arrays by name.
         circumstances: Keys and values of the circumstances that are kept with interactions.
         gaps: The latest gaps in the stream, oldest first.
+        tombstones: The deletions that are remembered, by node type.
     """
 
     version: int
@@ -110,6 +114,7 @@ class StateSnapshot:
     context_weights: dict[str, dict[str, npt.NDArray[np.generic]]]
     circumstances: dict[str, Any] = field(default_factory=dict)
     gaps: tuple[StreamGap, ...] = ()
+    tombstones: tuple[TombstonesSnapshot, ...] = ()
 
 
 class LiveState:
@@ -131,8 +136,13 @@ class LiveState:
 
     def __init__(self, settings: Settings, context_weights: "Mapping[str, ContextWeight]") -> None:
         max_age_days = settings.graph.max_age_days
+        keep_days = settings.graph.keep_deletions_days
         self.graph = LiveGraph(
-            settings.graph.max_edges, None if max_age_days is None else max(1, round(max_age_days * MS_PER_DAY))
+            settings.graph.max_edges,
+            None if max_age_days is None else max(1, round(max_age_days * MS_PER_DAY)),
+            tombstones=Tombstones(
+                None if keep_days is None else max(1, round(keep_days * MS_PER_DAY)), settings.graph.max_deletions
+            ),
         )
         self.rules = settings.interaction_rules()
         self.context_weights = dict(context_weights)
@@ -236,12 +246,16 @@ class LiveState:
                 for edge_type in view.edge_types
             ),
             nodes=tuple(
-                NodesSnapshot(name, table.ids_lineage, table.ids.all_ids(), table.snapshot())
+                NodesSnapshot(
+                    *(name, table.ids_lineage, table.ids.all_ids(), table.snapshot()),
+                    table.lifetimes.snapshot(len(table)),
+                )
                 for name, table in ((name, self.graph.nodes(name)) for name in self.graph.node_types)
             ),
             context_weights={name: weight.state() for name, weight in self.context_weights.items()},
             circumstances=self.circumstances.snapshot(),
             gaps=self.gaps,
+            tombstones=self.graph.tombstones.snapshot(),
         )
 
 

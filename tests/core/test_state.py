@@ -134,14 +134,89 @@ def test_relations_become_edges_of_their_own_types():
     assert view.edges(("user", "follows", "user")).target.tolist() == [1]
 
 
-def test_deletes_come_before_the_rest_of_the_batch():
+def edges_of(state: LiveState, relation: str = "purchase") -> list[tuple[str, str, int]]:
+    view = state.graph.view()
+    edges = view.edges(("user", relation, "item"))
+    users, items = view.nodes("user").ids.ids(edges.source), view.nodes("item").ids.ids(edges.target)
+    return sorted(zip(users, items, edges.timestamps_ms.tolist(), strict=True))
+
+
+def apply_in_order(*batches: EventBatch) -> LiveState:
     state = new_state()
-    state.apply(EventBatch(INTERACTIONS))
-    state.apply(EventBatch(INTERACTIONS, deletes=[NodeDelete("user", "ann", 50), NodeDelete("user", "eve", 50)]))
-    users = state.graph.nodes("user").ids
-    assert users.all_ids() == ["", "bob", "ann"]
-    assert state.graph.view().edges(("user", "purchase", "item")).source.tolist() == [1, 2, 1]
-    assert state.num_events == 8
+    for batch in batches:
+        state.apply(batch)
+    return state
+
+
+BUYS = EventBatch(INTERACTIONS)
+DELETES_ANN = EventBatch(NOTHING, deletes=[NodeDelete("user", "ann", 25), NodeDelete("user", "eve", 50)])
+DELETES_X = EventBatch(NOTHING, deletes=[NodeDelete("item", "x", 40)])
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        pytest.param([BUYS, DELETES_ANN], id="deletion last"),
+        pytest.param([DELETES_ANN, BUYS], id="deletion first"),
+        pytest.param([dataclasses.replace(BUYS, deletes=DELETES_ANN.deletes)], id="in one batch"),
+        pytest.param([DELETES_ANN, BUYS, DELETES_ANN], id="deletion twice"),
+    ],
+)
+def test_a_deletion_holds_for_what_happened_before_it_whichever_comes_first(batches: list[EventBatch]) -> None:
+    state = apply_in_order(*batches)
+
+    assert edges_of(state) == [("ann", "x", 40), ("bob", "y", 10)]
+    assert edges_of(state, "rating>=4") == [], "Ann rated y at 20"
+    users = state.graph.nodes("user")
+    assert sorted(filter(None, users.ids.all_ids())) == ["ann", "bob"]
+    assert users.lifetimes.born_ms(users.ids.row("ann")) == 25
+    assert users.lifetimes.born_ms(users.ids.row("bob")) == 0
+
+
+@pytest.mark.parametrize("batches", [[BUYS, DELETES_X], [DELETES_X, BUYS]], ids=["deletion last", "deletion first"])
+def test_an_event_at_the_time_of_a_deletion_is_deleted_and_its_other_end_stays(batches: list[EventBatch]) -> None:
+    state = apply_in_order(*batches)
+
+    assert edges_of(state) == [("bob", "y", 10)]
+    assert state.graph.nodes("item").ids.row("x") == -1
+    assert sorted(filter(None, state.graph.nodes("user").ids.all_ids())) == ["ann", "bob"]
+    assert state.graph.newest_ms == 40
+
+
+def test_late_upserts_and_relations_of_a_deleted_node_change_nothing() -> None:
+    state = apply_in_order(
+        EventBatch(NOTHING, deletes=[NodeDelete("item", "x", 40)]),
+        EventBatch(NOTHING, [NodeUpsert("item", "x", numbers={"price": 1.0}, timestamp_ms=40)]),
+        EventBatch(NOTHING, relations=[Relation("item", "x", "in", "shop", "s", 39)]),
+        EventBatch(NOTHING, relations=[Relation("item", "y", "like", "item", "x", 38)]),
+    )
+    assert state.graph.num_edges == 0
+    assert state.graph.nodes("item").ids.all_ids() == ["y"]
+    assert state.graph.nodes("shop").ids.all_ids() == ["s"]
+    assert state.graph.num_dropped == 3
+    state.apply(EventBatch(NOTHING, [NodeUpsert("item", "x", numbers={"price": 2.0}, timestamp_ms=41)]))
+    items = state.graph.nodes("item")
+    assert items.lifetimes.born_ms(items.ids.row("x")) == 40
+
+
+def test_deleted_again_the_later_deletion_counts_in_any_order() -> None:
+    first, again = (EventBatch(NOTHING, deletes=[NodeDelete("user", "ann", time)]) for time in (25, 40))
+    for batches in ([BUYS, first, again], [BUYS, again, first], [first, BUYS, again], [again, first, BUYS]):
+        state = apply_in_order(*batches)
+        assert edges_of(state) == [("bob", "y", 10)]
+        assert state.graph.nodes("user").ids.row("ann") == -1
+
+
+def test_deletions_are_remembered_within_their_bounds() -> None:
+    state = new_state(graph={"keep_deletions_days": 1.0, "max_deletions": 8})
+    deletes = [NodeDelete("user", f"u{number}", number) for number in range(20)]
+    for delete in deletes:
+        state.apply(EventBatch(NOTHING, deletes=[delete]))
+    assert 8 <= len(state.graph.tombstones) <= 9
+    assert state.graph.tombstones.deleted_ms("user", ["u19", "u0"]).tolist() == [19, np.iinfo(np.int64).min]
+    state.apply(EventBatch(dataclasses.replace(INTERACTIONS, timestamps_ms=INTERACTIONS.timestamps_ms + 100_000_000)))
+    state.apply(EventBatch(NOTHING, deletes=[NodeDelete("user", "u50", 100_000_000)]))
+    assert len(state.graph.tombstones) == 1
 
 
 def test_readers_see_a_batch_whole():

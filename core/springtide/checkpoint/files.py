@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from springtide.graph.categories import CategorySnapshot
 from springtide.graph.edges import EdgeView
+from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.nodes import AttributeKind, AttributesSnapshot
+from springtide.graph.tombstones import TombstonesSnapshot
 
 EdgeArrays = tuple[
     npt.NDArray[np.int32],
@@ -115,6 +117,35 @@ def arrays_from_npz(content: bytes) -> dict[str, npt.NDArray[Any]]:
     """Return named arrays."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def lifetimes_to_npz(lifetimes: LifetimesSnapshot) -> bytes:
+    """Return the file of the nodes' lifetimes."""
+    return arrays_to_npz(
+        {"newest_ms": lifetimes.newest_ms, "born_rows": lifetimes.born_rows, "born_ms": lifetimes.born_ms}
+    )
+
+
+def lifetimes_from_npz(content: bytes) -> LifetimesSnapshot:
+    """Return the nodes' lifetimes."""
+    return LifetimesSnapshot(**arrays_from_npz(content))
+
+
+def tombstones_to_npz(tombstones: Sequence[TombstonesSnapshot]) -> bytes:
+    """Return the file of the deletions that are remembered."""
+    arrays: dict[str, npt.NDArray[Any]] = {"node_types": np.array([each.node_type for each in tombstones], np.str_)}
+    for number, each in enumerate(tombstones):
+        arrays |= {f"{number}/digests": each.digests, f"{number}/deleted_ms": each.deleted_ms}
+    return arrays_to_npz(arrays)
+
+
+def tombstones_from_npz(content: bytes) -> tuple[TombstonesSnapshot, ...]:
+    """Return the deletions that are remembered."""
+    arrays = arrays_from_npz(content)
+    return tuple(
+        TombstonesSnapshot(node_type, arrays[f"{number}/digests"], arrays[f"{number}/deleted_ms"])
+        for number, node_type in enumerate(arrays["node_types"].tolist())
+    )
 
 
 def _category_to_arrow(category: CategorySnapshot, num_rows: int) -> Any:

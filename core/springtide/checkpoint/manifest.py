@@ -114,6 +114,10 @@ def file_entries(manifest: Json) -> Iterator[Json]:
     for nodes in manifest["nodes"]:
         yield from nodes["ids"]
         yield nodes["attributes"]
+        if "lifetimes" in nodes:  # Checkpoints before 0.5 have none.
+            yield nodes["lifetimes"]
+    if manifest.get("tombstones"):
+        yield manifest["tombstones"]
     yield from manifest["context_weights"].values()
 
 

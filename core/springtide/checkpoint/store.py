@@ -194,12 +194,20 @@ class CheckpointStore:
                 saved["ids_lineage"] if is_newest else uuid.uuid4().hex,
                 self._attributes(saved["attributes"], is_newest),
             )
+            if "lifetimes" in saved:
+                lifetimes = files.lifetimes_from_npz(self._content(saved["lifetimes"]))
+                graph.nodes(saved["type"]).lifetimes.restore(lifetimes)
         for saved in manifest["edges"]:
-            store = graph.store((saved["type"][0], saved["type"][1], saved["type"][2]))
+            edge_type = (saved["type"][0], saved["type"][1], saved["type"][2])
+            store = graph.store(edge_type)
             for content in self._contents(saved["segments"]):
-                store.append(*files.edges_from_arrow(content))
+                edges = files.edges_from_arrow(content)
+                store.append(*edges)
+                graph.note_times(edge_type, *edges[:3])
             if is_newest:
                 store.lineage = saved["lineage"]
+        if manifest.get("tombstones"):
+            graph.tombstones.restore(files.tombstones_from_npz(self._content(manifest["tombstones"])))
         if manifest.get("circumstances"):
             state.circumstances.restore(manifest["circumstances"])
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
@@ -234,6 +242,9 @@ class CheckpointStore:
             "num_forgotten": snapshot.num_forgotten,
             "num_edges": sum(len(edges.edges) for edges in snapshot.edges),
             "circumstances": snapshot.circumstances,
+            "tombstones": self._put(f"{name}-tombstones.npz", files.tombstones_to_npz(snapshot.tombstones))
+            if snapshot.tombstones
+            else None,
             "edges": [
                 self._write_edges(f"{name}-edges{index}", edges, old_edges.get(edges.edge_type))
                 for index, edges in enumerate(snapshot.edges)
@@ -268,11 +279,15 @@ class CheckpointStore:
         if attributes is None or attributes["mark"] != mark:
             content = files.attributes_to_arrow(snapshot.attributes)
             attributes = self._put(f"{stem}-attributes.arrow", content) | {"mark": mark}
+        lifetimes, content = old and old.get("lifetimes"), files.lifetimes_to_npz(snapshot.lifetimes)
+        if not lifetimes or lifetimes["sha256"] != sha256(content):
+            lifetimes = self._put(f"{stem}-lifetimes.npz", content)
         return {
             "type": snapshot.node_type,
             "ids_lineage": snapshot.ids_lineage,
             "ids": [*kept, *new],
             "attributes": attributes,
+            "lifetimes": lifetimes,
         }
 
     def _put(self, file: str, content: bytes, start: int = 0, stop: int = 0) -> Json:

@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from springtide.events.model import EventBatch, Interactions, Relation
 from springtide.graph.circumstances import CircumstanceTable
+from springtide.graph.edges import EdgeType
 from springtide.graph.live import LiveGraph
 from springtide.interactions import Observed
 from springtide.settings.interaction_rules import InteractionRules
 
 USER = "user"
 ITEM = "item"
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Kept = slice | npt.NDArray[np.int64]  # All of a batch, or the positions that are kept.
 
 
 def apply_events(
@@ -26,14 +32,14 @@ def apply_events(
         circumstances: The circumstances that are kept with interactions.
 
     Returns:
-        The positive interactions.
+        The positive interactions that entered the graph.
 
     Raises:
         EventRefusedError: If an upsert changes the kind of an attribute. ``LiveState.claim_attribute_kinds`` finds this
             beforehand.
     """
     with graph.one_change():
-        graph.forget_many((delete.node_type, delete.node_id) for delete in batch.deletes)
+        graph.delete(batch.deletes)
         for upsert in batch.upserts:
             graph.upsert(upsert)
         _apply_relations(graph, batch.relations)
@@ -46,38 +52,65 @@ def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
         by_type.setdefault((relation.source_type, relation.relation, relation.target_type), []).append(relation)
     for edge_type, edges in by_type.items():
         source_type, _, target_type = edge_type
-        graph.append(
-            edge_type,
-            graph.nodes(source_type).ids.intern([edge.source_id for edge in edges]),
-            graph.nodes(target_type).ids.intern([edge.target_id for edge in edges]),
-            np.array([edge.timestamp_ms for edge in edges], np.int64),
-            np.array([edge.weight for edge in edges], np.float32),
-        )
+        times = np.array([edge.timestamp_ms for edge in edges], np.int64)
+        weights = np.array([edge.weight for edge in edges], np.float32)
+        source_rows = _enter(graph, source_type, [edge.source_id for edge in edges], times)
+        target_rows = _enter(graph, target_type, [edge.target_id for edge in edges], times)
+        kept = _kept(graph, edge_type, source_rows, target_rows, times)
+        graph.append(edge_type, source_rows[kept], target_rows[kept], times[kept], weights[kept])
+
+
+def _enter(graph: LiveGraph, node_type: str, ids: Sequence[str], times: Int64s) -> Int32s:
+    code_of = {id_: code for code, id_ in enumerate(dict.fromkeys(ids))}
+    codes = np.array([code_of[id_] for id_ in ids], np.int32)
+    return graph.enter(node_type, list(code_of), codes, times)
+
+
+def _kept(graph: LiveGraph, edge_type: EdgeType, source_rows: Int32s, target_rows: Int32s, times: Int64s) -> Kept:
+    """Return which edges enter the graph: those for which no deletion of either end holds.
+
+    Of the others, the end that lives is noted: it would also be there if the deletion had come later.
+    """
+    is_dropped = (source_rows < 0) | (target_rows < 0)
+    if not is_dropped.any():
+        return slice(None)
+    graph.num_dropped += int(is_dropped.sum())
+    graph.note_newest(int(times.max()))
+    for node_type, rows in ((edge_type[0], source_rows), (edge_type[2], target_rows)):
+        lives = np.flatnonzero(is_dropped & (rows >= 0))
+        if len(lives):
+            graph.nodes(node_type).lifetimes.note(rows[lives], times[lives])
+    return np.flatnonzero(~is_dropped)
 
 
 def _apply_interactions(
     graph: LiveGraph, interactions: Interactions, rules: InteractionRules, circumstances: CircumstanceTable
 ) -> Observed:
-    user_rows = graph.nodes(USER).ids.intern(interactions.user_ids)[interactions.user_codes]
-    item_rows = graph.nodes(rules.item_type).ids.intern(interactions.item_ids)[interactions.item_codes]
     times = interactions.timestamps_ms
-    features = circumstances.features(interactions.values, interactions.contexts)
+    user_rows = graph.enter(USER, interactions.user_ids, interactions.user_codes, times)
+    item_rows = graph.enter(rules.item_type, interactions.item_ids, interactions.item_codes, times)
+    kept = _kept(graph, (USER, "", rules.item_type), user_rows, item_rows, times)
+    user_rows, item_rows, times = user_rows[kept], item_rows[kept], times[kept]
+    relation_codes, contexts = interactions.relation_codes[kept], interactions.contexts
+    if contexts is not None and not isinstance(kept, slice):
+        contexts = [contexts[position] for position in kept.tolist()]
+    features = circumstances.features(interactions.values[kept], contexts)
     rule_of = {rule.name: rule for rule in rules.rules}
     weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
     is_positive = np.array([rule_of[name].is_positive for name in interactions.relations], np.bool_)
     for code, name in enumerate(interactions.relations):
-        index = np.flatnonzero(interactions.relation_codes == code)
+        index = np.flatnonzero(relation_codes == code)
         edge_features = None if features is None else features[index]
         graph.append(
             rules.edge_type(name),
             *(user_rows[index], item_rows[index], times[index], weights[code]),
             features=None if edge_features is None or np.isnan(edge_features).all() else edge_features,
         )
-    index = np.flatnonzero(is_positive[interactions.relation_codes])
+    index = np.flatnonzero(is_positive[relation_codes])
     return Observed(
         user_rows[index],
         item_rows[index],
         times[index],
-        weights[interactions.relation_codes[index]],
+        weights[relation_codes[index]],
         circumstances.read(None if features is None else features[index], user_rows[index], graph.nodes(USER)),
     )

@@ -1,16 +1,17 @@
 """The live graph: one thread writes, any number of threads read frozen views, and no thread waits."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from springtide.events.model import NodeUpsert
-from springtide.graph.edges import EdgeType, EdgeView
+from springtide.events.model import NodeDelete, NodeUpsert
+from springtide.graph.edges import END_OF_TIME_MS, EdgeType, EdgeView
 from springtide.graph.nodes import NodeTable
 from springtide.graph.store import EdgeStore
+from springtide.graph.tombstones import NEVER_MS, Tombstones
 from springtide.graph.view import GraphView
 
 SLACK = 8  # A bound may be exceeded by 1/8 before the writer evicts, so that eviction costs O(1) per edge.
@@ -33,10 +34,13 @@ class LiveGraph:
         max_age_ms: Greatest age of an edge, counted back from the newest event time. None for no bound.
         nodes: Node tables by type that another graph owns, for other edges between the same rows. They are read only:
             do not upsert or forget nodes in this graph.
+        tombstones: The deletions to remember; without bounds if None.
 
     Attributes:
-        newest_ms: Newest event time of an edge so far; None before the first edge.
+        newest_ms: Newest event time of an edge so far, whether it was kept or not; None before the first edge.
         num_forgotten: Number of nodes forgotten so far.
+        num_dropped: Number of events since the start that a deletion held for: they came late, and changed nothing.
+        tombstones: The deletions that are remembered.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class LiveGraph:
         max_edges: int | None = None,
         max_age_ms: int | None = None,
         nodes: Mapping[str, NodeTable] | None = None,
+        tombstones: Tombstones | None = None,
     ) -> None:
         for name, bound in (("max_edges", max_edges), ("max_age_ms", max_age_ms)):
             if bound is not None and bound < 1:
@@ -52,13 +57,17 @@ class LiveGraph:
         self.max_age_ms = max_age_ms
         self.newest_ms: int | None = None
         self.num_forgotten = 0
+        self.num_dropped = 0
+        self.tombstones = Tombstones() if tombstones is None else tombstones
+        self._owns_nodes = nodes is None
         # Both are replaced, never changed, when a type is added: other threads may be reading them.
         self._nodes: Mapping[str, NodeTable] = dict(nodes or {})
         self._stores: Mapping[EdgeType, EdgeStore] = {}
         self._oldest_ms: int | None = None  # Oldest event time of the edges in memory.
         self._published = _Published(0, None, {})
         self._depth = 0
-        self._dead: dict[str, list[int]] = {}  # By node type: forgotten rows whose edges have not been dropped yet.
+        # By node type: rows whose edges until a time have not been dropped yet.
+        self._dead: dict[str, dict[int, int]] = {}
 
     @property
     def version(self) -> int:
@@ -156,8 +165,10 @@ class LiveGraph:
             return
         self._check_rows(edge_type[0], source)
         self._check_rows(edge_type[2], target)
-        self.newest_ms = max(int(times.max()), self.newest_ms if self.newest_ms is not None else int(times[0]))
-        if self.max_age_ms is not None and int(times.min()) < (cutoff := self.newest_ms - self.max_age_ms):
+        newest_ms = self.note_newest(int(times.max()))
+        if self._owns_nodes:
+            self.note_times(edge_type, source, target, times)
+        if self.max_age_ms is not None and int(times.min()) < (cutoff := newest_ms - self.max_age_ms):
             kept = np.flatnonzero(times >= cutoff)
             source, target, times, weight = source[kept], target[kept], times[kept], weight[kept]
             feature = None if feature is None else feature[kept]
@@ -179,37 +190,131 @@ class LiveGraph:
         (NodeTable(upsert.node_type) if table is None else table).check(upsert)
 
     def upsert(self, upsert: NodeUpsert) -> None:
-        """Add or update a node and its attributes.
+        """Add or update a node and its attributes, unless a deletion holds for the event.
 
         Raises:
             EventRefusedError: If an attribute has another kind than before; then nothing changes.
         """
         with self.one_change():
-            self.nodes(upsert.node_type).upsert(upsert)
+            table = self.nodes(upsert.node_type)
+            row = table.ids.row(upsert.node_id)
+            deleted_ms = (
+                int(self.tombstones.deleted_ms(upsert.node_type, [upsert.node_id])[0])
+                if row < 0
+                else table.lifetimes.deleted_ms(row)
+            )
+            if upsert.timestamp_ms <= deleted_ms:
+                self.num_dropped += 1
+                return
+            is_new, row = row < 0, table.upsert(upsert)
+            if is_new and deleted_ms != NEVER_MS:
+                table.lifetimes.bear([row], [deleted_ms])
+            table.lifetimes.note(np.array([row], np.int32), np.array([upsert.timestamp_ms], np.int64))
+
+    def note_newest(self, timestamp_ms: int) -> int:
+        """Note the event time of an edge, whether it is kept or not, and return the newest one so far."""
+        newest_ms = timestamp_ms if self.newest_ms is None else max(timestamp_ms, self.newest_ms)
+        self.newest_ms = newest_ms
+        return newest_ms
+
+    def note_times(
+        self,
+        edge_type: EdgeType,
+        source_rows: npt.NDArray[np.int32],
+        target_rows: npt.NDArray[np.int32],
+        timestamps_ms: npt.NDArray[np.int64],
+    ) -> None:
+        """Note when the ends of edges were heard of, arrays ``[n]``, with n at least 1."""
+        self.nodes(edge_type[0]).lifetimes.note(source_rows, timestamps_ms)
+        self.nodes(edge_type[2]).lifetimes.note(target_rows, timestamps_ms)
+
+    def enter(
+        self, node_type: str, ids: Sequence[str], codes: npt.NDArray[np.int32], timestamps_ms: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int32]:
+        """Return the node of each event, int32 ``[n]``, -1 where a deletion holds for the event; new nodes are added.
+
+        Args:
+            node_type: Node type.
+            ids: Distinct ids.
+            codes: int32 ``[n]``, each event's index in ``ids``.
+            timestamps_ms: int64 ``[n]``, event times.
+        """
+        table = self.nodes(node_type)
+        if not table.lifetimes.has_born and not self.tombstones.has_any(node_type):
+            return table.ids.intern(ids)[codes]
+        rows = table.ids.rows(ids)
+        deleted_ms = table.lifetimes.all_deleted_ms(rows)
+        new = np.flatnonzero(rows < 0)
+        deleted_ms[new] = self.tombstones.deleted_ms(node_type, [ids[code] for code in new.tolist()])
+        is_live = timestamps_ms > deleted_ms[codes]
+        lives = np.zeros(len(ids), np.bool_)
+        lives[codes[is_live]] = True
+        new = new[lives[new]]
+        rows[new] = table.ids.intern([ids[code] for code in new.tolist()])
+        born = new[deleted_ms[new] != NEVER_MS]
+        if len(born):
+            table.lifetimes.bear(rows[born].tolist(), deleted_ms[born].tolist())
+        return np.where(is_live, rows[codes], np.int32(-1))
 
     def forget(self, node_type: str, node_id: str) -> bool:
-        """Forget a node with its edges, attributes and id; return whether it was known."""
-        return self.forget_many([(node_type, node_id)]) == 1
+        """Forget a node with its edges, attributes and id, whatever their times; return whether it was known.
 
-    def forget_many(self, nodes: Iterable[tuple[str, str]]) -> int:
-        """Forget nodes, given by (type, id); return how many were known.
-
-        Their edges are dropped in one pass over all edges, at the end of the outermost ``one_change``. Until then a
-        forgotten row gets no new edges, and readers see no change.
+        Unlike ``delete``, it does not hold for events that come later.
         """
-        num_forgotten = 0
         with self.one_change():
-            rows: dict[str, list[int]] = {}
-            for node_type, node_id in dict.fromkeys(nodes):
+            table = self._nodes.get(node_type)
+            row = -1 if table is None else table.ids.row(node_id)
+            if table is None or row < 0:
+                return False
+            self._forget_rows(table, [row])
+        return True
+
+    def delete(self, deletes: Iterable[NodeDelete]) -> int:
+        """Delete nodes with all that happened until the event time of the deletion; return how many were known.
+
+        It also holds for events that come later than the deletion with an event time that is not. What happened after
+        the deletion is another node of the same id.
+
+        The edges are dropped at the end of the outermost ``one_change``. Until then a deleted row gets no new edges,
+        and readers see no change.
+        """
+        latest: dict[tuple[str, str], int] = {}
+        for delete in deletes:
+            key = delete.node_type, delete.node_id
+            latest[key] = max(delete.timestamp_ms, latest.get(key, NEVER_MS))
+        if not latest:
+            return 0
+        num_known = 0
+        with self.one_change():
+            gone: dict[str, list[int]] = {}
+            cut: dict[str, dict[int, int]] = {}
+            for (node_type, node_id), deleted_ms in latest.items():
+                self.tombstones.add(node_type, node_id, deleted_ms)
                 table = self._nodes.get(node_type)
-                if table is not None and (row := table.ids.row(node_id)) >= 0:
-                    rows.setdefault(node_type, []).append(row)
-            for node_type, type_rows in rows.items():
-                self._nodes[node_type].forget(type_rows)
-                self._dead.setdefault(node_type, []).extend(type_rows)
-                num_forgotten += len(type_rows)
-            self.num_forgotten += num_forgotten
-        return num_forgotten
+                row = -1 if table is None else table.ids.row(node_id)
+                if table is None or row < 0 or table.lifetimes.deleted_ms(row) >= deleted_ms:
+                    continue
+                num_known += 1
+                if table.lifetimes.newest_ms(row) > deleted_ms:
+                    cut.setdefault(node_type, {})[row] = deleted_ms
+                else:
+                    gone.setdefault(node_type, []).append(row)
+            for node_type, rows in gone.items():
+                self._forget_rows(self._nodes[node_type], rows)
+            for node_type, until in cut.items():
+                self._nodes[node_type].cut(list(until), list(until.values()))
+                self._drop_until(node_type, until)
+                self.num_forgotten += len(until)
+            self.tombstones.expire(self.newest_ms)
+        return num_known
+
+    def _forget_rows(self, table: NodeTable, rows: Sequence[int]) -> None:
+        table.forget(rows)
+        self._drop_until(table.node_type, dict.fromkeys(rows, END_OF_TIME_MS))
+        self.num_forgotten += len(rows)
+
+    def _drop_until(self, node_type: str, until: Mapping[int, int]) -> None:
+        self._dead.setdefault(node_type, {}).update(until)
 
     def evict(self) -> int:
         """Drop edges beyond the bounds: those older than ``max_age_ms``, then the oldest beyond ``max_edges``.
@@ -245,11 +350,12 @@ class LiveGraph:
                 (source_type, columns.source, columns.by_source),
                 (target_type, columns.target, columns.by_target),
             ):
-                rows = np.array([row for row in dead.get(node_type, ()) if row < len(chain.degree)], np.int32)
+                until = {row: ms for row, ms in dead.get(node_type, {}).items() if row < len(chain.degree)}
+                rows = np.array(list(until), np.int32)
                 if chain.degree[rows].any():
-                    is_dead = np.zeros(len(chain.degree), np.bool_)
-                    is_dead[rows] = True
-                    is_dropped |= is_dead[node_rows[: store.length]]
+                    until_ms = np.full(len(chain.degree), NEVER_MS, np.int64)
+                    until_ms[rows] = list(until.values())
+                    is_dropped |= columns.timestamps_ms[: store.length] <= until_ms[node_rows[: store.length]]
             if is_dropped.any():
                 store.compact(~is_dropped)
 

@@ -12,6 +12,7 @@ from springtide.errors import EventRefusedError
 from springtide.events.model import NodeUpsert
 from springtide.graph.categories import CategoryColumn, CategorySnapshot
 from springtide.graph.columns import fitted, with_room
+from springtide.graph.lifetimes import Lifetimes
 from springtide.ids import IdMap
 
 AttributeKind = Literal["category", "number", "text"]
@@ -42,12 +43,15 @@ class NodeTable:
     Attributes:
         ids: Ids and rows.
         ids_lineage: Name of the history of the ids: within one lineage, an earlier state is a prefix of a later one.
+            It also changes when a node is deleted whose later events live on, under the same id.
+        lifetimes: Which deletion each node follows (``lifetimes.born_ms``), and when it was last heard of.
     """
 
     def __init__(self, node_type: str) -> None:
         self.node_type = node_type
         self.ids = IdMap()
         self.ids_lineage = uuid.uuid4().hex
+        self.lifetimes = Lifetimes()
         self._kinds: dict[str, AttributeKind] = {}
         self._categories: dict[str, CategoryColumn] = {}
         self._numbers: dict[str, npt.NDArray[np.float32]] = {}
@@ -142,12 +146,26 @@ class NodeTable:
         """Forget the ids and attributes of the rows, and the category values that only they had."""
         for row in rows:
             self.ids.forget(row)
-            for category in self._categories.values():
-                category.set(row, ())
-            for number in self._numbers.values():
-                number[row : row + 1] = np.nan
-            for texts in self._texts.values():
-                texts.pop(row, None)
+            self.lifetimes.forget(row)
+            self._clear(row)
+        self._renew()
+
+    def cut(self, rows: Sequence[int], deleted_ms: Sequence[int]) -> None:
+        """Forget what was known of the rows until a time each, inclusive; their ids stay, for what came later."""
+        for row in rows:
+            self._clear(row)
+        self.lifetimes.bear(rows, deleted_ms)
+        self._renew()
+
+    def _clear(self, row: int) -> None:
+        for category in self._categories.values():
+            category.set(row, ())
+        for number in self._numbers.values():
+            number[row : row + 1] = np.nan
+        for texts in self._texts.values():
+            texts.pop(row, None)
+
+    def _renew(self) -> None:
         for category in self._categories.values():
             category.forget_unused()
         self.ids_lineage = uuid.uuid4().hex

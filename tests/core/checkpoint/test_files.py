@@ -23,7 +23,7 @@ def test_attributes_come_back_as_they_were(upserts, forgotten):
     graph = LiveGraph()
     for upsert in upserts:
         graph.upsert(upsert)
-    graph.forget_many(("item", node_id) for node_id in forgotten)
+    sum([graph.forget("item", node_id) for node_id in forgotten])
     saved = graph.nodes("item").snapshot()
     again = files.attributes_from_arrow(files.attributes_to_arrow(saved), saved.version)
     assert again.kinds == saved.kinds
@@ -45,7 +45,7 @@ def test_vocabulary_holds_no_value_of_forgotten_nodes_alone(upserts, forgotten):
     graph = LiveGraph()
     for upsert in upserts:
         graph.upsert(upsert)
-    if not graph.forget_many(("item", node_id) for node_id in forgotten):
+    if not sum([graph.forget("item", node_id) for node_id in forgotten]):
         return
     for column in graph.nodes("item").categories.values():
         used = set(column.vocabulary.ids(column.pairs()[1]))

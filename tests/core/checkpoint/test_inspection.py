@@ -37,11 +37,11 @@ class CountingStore(CheckpointStore):
 
 @pytest.fixture
 def store(tmp_path: Path) -> CountingStore:
-    """Two checkpoints, of which the newer one shares the older one's edges."""
+    """Two checkpoints, of which the newer one shares all files of the older one."""
     state, store = LiveState(Settings(), {}), CountingStore(str(tmp_path))
     state.apply(purchases(1_000))
     store.write(state.snapshot())
-    state.apply(purchases(10))
+    state.apply(purchases(10))  # Late, so that nobody was heard of any later.
     store.write(state.snapshot())
     return store
 

@@ -366,3 +366,61 @@ def test_failing_disk_is_a_checkpoint_error(tmp_path):
         CheckpointStore(str(tmp_path)).write(filled_state().snapshot())
     with pytest.raises(CheckpointError, match="cannot be listed"):
         CheckpointStore(str(tmp_path / "segments")).latest()
+
+
+def delete(*nodes: tuple[str, str, int]) -> EventBatch:
+    return EventBatch(purchases(0), deletes=[NodeDelete(*node) for node in nodes])
+
+
+def test_deletions_hold_after_a_restart(url):
+    state, store = filled_state(), CheckpointStore(url)
+    state.apply(delete(("item", "i0", 1_020), ("user", "u99", 2_000), ("user", "u8", 5)))
+    assert state.graph.nodes("item").lifetimes.born_ms(0) == 1_020
+    assert state.graph.nodes("user").lifetimes.born_ms(state.graph.nodes("user").ids.row("u8")) == 5
+    store.write(state.snapshot())
+    again = restored(store)
+    assert content(again) == content(state)
+    for each in (state, again):
+        each.apply(
+            EventBatch(interactions(["u1", "u99", "u99", "u1"], ["i0", "i1", "i1", "i0"], [1_020, 2_000, 2_001, 1_021]))
+        )
+        users, items = each.graph.nodes("user"), each.graph.nodes("item")
+        assert items.lifetimes.born_ms(items.ids.row("i0")) == 1_020
+        assert users.lifetimes.born_ms(users.ids.row("u99")) == 2_000
+        assert each.graph.num_dropped == 2
+    assert content(again) == content(state)
+
+
+def test_a_node_keeps_the_time_of_its_birth_when_its_tombstone_is_gone(url):
+    state, store = filled_state(), CheckpointStore(url)
+    state.apply(delete(("item", "i0", 1_020)))
+    state.graph.tombstones.restore(())
+    store.write(state.snapshot())
+    items = restored(store).graph.nodes("item")
+    assert items.lifetimes.born_ms(items.ids.row("i0")) == 1_020
+
+
+def test_no_file_of_a_checkpoint_holds_a_deleted_id(tmp_path):
+    state, store = filled_state(), CheckpointStore(str(tmp_path))
+    state.apply(EventBatch(interactions(["very-secret"], ["i1"], [2_000])))
+    store.write(state.snapshot())
+    state.apply(delete(("user", "very-secret", 2_000)))
+    store.write(state.snapshot())
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"very-secret" in file for file in files)
+
+
+def test_checkpoint_from_before_deletions_were_kept_is_restored(url):
+    state, store = filled_state(), CheckpointStore(url)
+    checkpoint = store.write(state.snapshot())
+    manifest = {**checkpoint.manifest}
+    del manifest["tombstones"]
+    manifest["nodes"] = [{key: saved[key] for key in saved if key != "lifetimes"} for saved in manifest["nodes"]]
+    again = new_state()
+    store.restore(dataclasses.replace(checkpoint, manifest=manifest), again)
+    assert content(again) == content(state)
+    again.apply(delete(("user", "u1", 1_020)))  # When users were heard of comes from their edges.
+    assert again.graph.nodes("user").ids.row("u1") >= 0
+    again.apply(delete(("user", "u1", 1_050)))
+    assert again.graph.nodes("user").ids.row("u1") == -1

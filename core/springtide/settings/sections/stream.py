@@ -95,6 +95,13 @@ class GraphSettings(Section):
     max_age_days: Positive | None = None
     """Age in days at which edges are dropped, counted back from the newest event. `none` keeps all. Set it where old
     behaviour misleads, or must not be stored."""
+    keep_deletions_days: Positive | None = 400.0
+    """How long a deletion is remembered in days, counted back from the newest event. It holds for all events of the
+    node with an event time up to its own, also for those that come later, such as from another partition. Raise it if
+    older events may still come, such as from a replay. `none` keeps all up to `max_deletions`. Only a digest of the id
+    is kept."""
+    max_deletions: Annotated[int, Field(ge=1)] = 1_000_000
+    """Most deletions remembered; the oldest are dropped beyond it. One takes about 150 bytes."""
 
 
 class CheckpointSettings(Section):

@@ -1,0 +1,99 @@
+"""The lifetimes of nodes: which deletion each one follows, and when it was last heard of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.graph.columns import fitted, with_room
+from springtide.graph.tombstones import NEVER_MS
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LifetimesSnapshot:
+    """A copy of the lifetimes of one node type, for the checkpoint.
+
+    Attributes:
+        newest_ms: int64 ``[num_nodes]``, newest event time of each node; ``NEVER_MS`` where there is none.
+        born_rows: int32 ``[n]``, rows of the nodes that follow a deletion.
+        born_ms: int64 ``[n]``, event times of these deletions.
+    """
+
+    newest_ms: Int64s
+    born_rows: npt.NDArray[np.int32]
+    born_ms: Int64s
+
+
+class Lifetimes:
+    """For each node of one type, the time of the deletion that it follows, and its newest event time.
+
+    A node may be deleted and come again: what came after the deletion is another node, though it has the same id. One
+    thread writes; any thread may ask for ``born_ms``.
+    """
+
+    __slots__ = ("_deleted_ms", "_newest_ms")
+
+    def __init__(self) -> None:
+        self._newest_ms = np.empty(0, np.int64)
+        self._deleted_ms = np.empty(0, np.int64)  # Without entries until a node follows a deletion.
+
+    @property
+    def has_born(self) -> bool:
+        """Whether a node has ever followed a deletion."""
+        return len(self._deleted_ms) > 0
+
+    def born_ms(self, row: int) -> int:
+        """Return the event time of the deletion that the node follows; 0 if it follows none."""
+        deleted_ms = self.deleted_ms(row)
+        return 0 if deleted_ms == NEVER_MS else deleted_ms
+
+    def all_born_ms(self, num_nodes: int) -> Int64s:
+        """Return ``born_ms`` of the first rows, int64 ``[num_nodes]``; a copy."""
+        deleted_ms = fitted(self._deleted_ms, num_nodes, NEVER_MS)
+        return np.where(deleted_ms == NEVER_MS, 0, deleted_ms)
+
+    def deleted_ms(self, row: int) -> int:
+        """Return until when what was known of the node is deleted, inclusive; ``NEVER_MS`` if it was never deleted."""
+        deleted_ms = self._deleted_ms
+        return int(deleted_ms[row]) if 0 <= row < len(deleted_ms) else NEVER_MS
+
+    def all_deleted_ms(self, rows: npt.NDArray[np.int32]) -> Int64s:
+        """Return ``deleted_ms`` of each row, int64 ``[n]``."""
+        if not len(rows) or not len(self._deleted_ms):
+            return np.full(len(rows), NEVER_MS, np.int64)
+        return fitted(self._deleted_ms, int(rows.max()) + 1, NEVER_MS)[rows]
+
+    def newest_ms(self, row: int) -> int:
+        """Return the newest event time of the node; ``NEVER_MS`` if there is none."""
+        return int(self._newest_ms[row]) if row < len(self._newest_ms) else NEVER_MS
+
+    def note(self, rows: npt.NDArray[np.int32], timestamps_ms: Int64s) -> None:
+        """Note the event times of nodes, ``[n]`` each, with n at least 1."""
+        self._newest_ms = with_room(self._newest_ms, int(rows.max()) + 1, NEVER_MS)
+        np.maximum.at(self._newest_ms, rows, timestamps_ms)
+
+    def bear(self, rows: Sequence[int], deleted_ms: Sequence[int]) -> None:
+        """Note that nodes follow a deletion, with n at least 1."""
+        born = with_room(self._deleted_ms, max(rows) + 1, NEVER_MS)
+        born[list(rows)] = deleted_ms
+        self._deleted_ms = born
+
+    def forget(self, row: int) -> None:
+        """Forget the times of a node."""
+        for column in (self._newest_ms, self._deleted_ms):
+            column[row : row + 1] = NEVER_MS
+
+    def snapshot(self, num_nodes: int) -> LifetimesSnapshot:
+        """Return a copy of the times of the first rows."""
+        deleted_ms = self._deleted_ms[:num_nodes]
+        rows = np.flatnonzero(deleted_ms != NEVER_MS).astype(np.int32)
+        return LifetimesSnapshot(fitted(self._newest_ms, num_nodes, NEVER_MS).copy(), rows, deleted_ms[rows])
+
+    def restore(self, saved: LifetimesSnapshot) -> None:
+        """Continue from what ``snapshot`` returned."""
+        self._newest_ms = saved.newest_ms.copy()
+        if len(saved.born_rows):
+            self.bear(saved.born_rows.tolist(), saved.born_ms.tolist())
