@@ -8,18 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
-from springtide.errors import EventRefusedError
-from springtide.events.model import EventBatch, NodeUpsert
+from springtide.events.model import EventBatch
 from springtide.graph.applying import USER, apply_events
+from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
-from springtide.graph.nodes import AttributesSnapshot
 from springtide.graph.tombstones import Tombstones, TombstonesSnapshot
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
-from springtide.settings.model import Settings
+from springtide.settings.model import AttributeKind, Settings
 
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
@@ -143,6 +142,7 @@ class LiveState:
             tombstones=Tombstones(
                 None if keep_days is None else max(1, round(keep_days * MS_PER_DAY)), settings.graph.max_deletions
             ),
+            attribute_kinds=settings.attributes,
         )
         self.rules = settings.interaction_rules()
         self.context_weights = dict(context_weights)
@@ -153,19 +153,16 @@ class LiveState:
         self.gaps: tuple[StreamGap, ...] = ()
         self.num_events = 0
 
-    def claim_attribute_kinds(self, upsert: NodeUpsert) -> EventRefusedError | None:
-        """Fix the kinds of the upsert's new attributes; return why it cannot be applied, or None if it can."""
-        try:
-            self.graph.nodes(upsert.node_type).claim_kinds(upsert)
-        except EventRefusedError as error:
-            return error
-        return None
+    def settled_kind(self, node_type: str, attribute: str) -> AttributeKind | None:
+        """Return the kind that most nodes have, or None if no node has a value; called by the thread that writes."""
+        table = self.graph.view().nodes(node_type)
+        return table.settled_kind(attribute)
 
     def apply(self, batch: EventBatch) -> None:
         """Apply a batch: deletes, upserts, relations, then interactions; readers see all of it or nothing.
 
         Raises:
-            EventRefusedError: If an upsert was not checked with ``claim_attribute_kinds``, and cannot be applied.
+            EventRefusedError: If an attribute has another kind than the settings say (``Decoder`` finds this before).
         """
         observed = apply_events(self.graph, batch, self.rules, self.circumstances)
         if len(observed):

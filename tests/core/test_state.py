@@ -225,15 +225,14 @@ def test_readers_see_a_batch_whole():
     assert state.graph.version == 1
 
 
-def test_wrong_kind_is_told_before_it_is_applied_within_a_batch_too():
+def test_settled_kind_is_that_of_most_nodes():
     state = new_state()
-    number, text = NodeUpsert("item", "x", numbers={"size": 1.0}), NodeUpsert("item", "y", texts={"size": "L"})
-    assert state.claim_attribute_kinds(number) is None
-    refusal = state.claim_attribute_kinds(text)
-    assert refusal is not None
-    assert refusal.reason == "wrong_attribute_kind"
-    state.apply(EventBatch(INTERACTIONS, [number]))
-    assert state.graph.nodes("item").numbers["size"].tolist() == [1.0, *[pytest.approx(np.nan, nan_ok=True)]]
+    assert state.settled_kind("item", "size") is None
+    sizes = [NodeUpsert("item", "x", texts={"size": "L"}), NodeUpsert("item", "y", numbers={"size": 3.0})]
+    state.apply(EventBatch(INTERACTIONS, [sizes[0]]))
+    assert state.settled_kind("item", "size") == "text"
+    state.apply(EventBatch(NOTHING, [sizes[1]]))
+    assert state.settled_kind("item", "size") == "number"
 
 
 def test_position_advances_by_partition():

@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from springtide.graph.categories import CategorySnapshot
+from springtide.graph.attribute_times import NO_TIME, TimesSnapshot
+from springtide.graph.attributes import AttributesSnapshot
+from springtide.graph.categories import CLEARED, CategorySnapshot
 from springtide.graph.edges import EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
-from springtide.graph.nodes import AttributeKind, AttributesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
+from springtide.settings.model import AttributeKind
+
+_TIME = "time"
 
 EdgeArrays = tuple[
     npt.NDArray[np.int32],
@@ -65,12 +69,14 @@ def ids_from_arrow(content: bytes) -> list[str]:
 def attributes_to_arrow(attributes: AttributesSnapshot) -> bytes:
     """Return the file of a node type's attributes: a row for each node, a column for each attribute.
 
-    A category is a list of dictionary codes, so that restored codes are the same. The schema holds the kinds of all
-    attributes, also of those without a value.
+    A category is a list of dictionary codes, so that restored codes are the same: null where a node never had one, and
+    empty where it was cleared. ``time`` is when most attributes of a node were set, ``time:NAME`` when an attribute
+    was, where that differs.
     """
     lengths = [len(category.first) for category in attributes.categories.values()]
     lengths += [len(column) for column in attributes.numbers.values()]
     lengths += [max(texts, default=-1) + 1 for texts in attributes.texts.values()]
+    lengths.append(len(attributes.times.of_nodes))
     num_rows = max(lengths, default=0)
     columns: dict[str, Any] = {}
     for name, category in attributes.categories.items():
@@ -80,25 +86,37 @@ def attributes_to_arrow(attributes: AttributesSnapshot) -> bytes:
         columns[f"number:{name}"] = pa.array(np.pad(column, (0, missing), constant_values=np.nan))
     for name, texts in attributes.texts.items():
         columns[f"text:{name}"] = pa.array([texts.get(row) for row in range(num_rows)], pa.large_string())
+    times = attributes.times.of_nodes
+    columns[_TIME] = _times_to_arrow(np.arange(len(times)), times, num_rows)
+    for name, (rows, times) in attributes.times.own.items():
+        columns[f"{_TIME}:{name}"] = _times_to_arrow(rows, times, num_rows)
     table = pa.table(columns)
     return _to_arrow(table.replace_schema_metadata({"kinds": json.dumps(attributes.kinds)}))
 
 
 def attributes_from_arrow(content: bytes, mark: str) -> AttributesSnapshot:
-    """Return a node type's attributes."""
+    """Return a node type's attributes; in a file without times, these are unknown, and nothing was cleared."""
     table = _from_arrow(content)
+    has_times = _TIME in table.column_names
     kinds: dict[str, AttributeKind] = json.loads(table.schema.metadata[b"kinds"])
-    attributes = AttributesSnapshot(mark, kinds, {}, {}, {})
+    times = TimesSnapshot.unknown()
+    if has_times:
+        times = TimesSnapshot(_times_from_arrow(table.column(_TIME)), {})
+    attributes = AttributesSnapshot(mark, kinds, {}, {}, {}, times)
     for full_name in table.column_names:
         kind, _, name = full_name.partition(":")
         column = table.column(full_name).combine_chunks()
         if kind == "category":
-            attributes.categories[name] = _category_from_arrow(column)
+            attributes.categories[name] = _category_from_arrow(column, has_times)
         elif kind == "number":
             attributes.numbers[name] = column.to_numpy()
-        else:
+        elif kind == "text":
             texts = enumerate(column.to_pylist())
             attributes.texts[name] = {row: text for row, text in texts if text is not None}
+        elif full_name != _TIME:
+            own = _times_from_arrow(column)
+            rows = np.flatnonzero(own != NO_TIME)
+            times.own[name] = (rows.astype(np.int32), own[rows])
     return attributes
 
 
@@ -148,6 +166,17 @@ def tombstones_from_npz(content: bytes) -> tuple[TombstonesSnapshot, ...]:
     )
 
 
+def _times_to_arrow(rows: npt.NDArray[Any], times: npt.NDArray[np.int64], num_rows: int) -> Any:
+    column = np.full(num_rows, NO_TIME, np.int64)
+    column[rows] = times
+    return pa.array(column, mask=column == NO_TIME)
+
+
+def _times_from_arrow(column: Any) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = column.fill_null(int(NO_TIME)).to_numpy()
+    return times
+
+
 def _category_to_arrow(category: CategorySnapshot, num_rows: int) -> Any:
     counts = np.zeros(num_rows, np.int32)
     counts[: len(category.first)] = category.first >= 0
@@ -160,15 +189,19 @@ def _category_to_arrow(category: CategorySnapshot, num_rows: int) -> Any:
     for row, codes in category.more.items():
         codes_of_all[offsets[row] : offsets[row + 1]] = codes
     values = pa.DictionaryArray.from_arrays(pa.array(codes_of_all), pa.array(category.vocabulary, pa.string()))
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    is_none = counts == 0
+    is_none[np.flatnonzero(category.first == CLEARED)] = False
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(is_none))
 
 
-def _category_from_arrow(column: Any) -> CategorySnapshot:
+def _category_from_arrow(column: Any, tells_cleared: bool) -> CategorySnapshot:
     offsets, values = column.offsets.to_numpy(), column.values
     codes = values.indices.to_numpy()
     counts = np.diff(offsets)
     first = np.full(len(counts), -1, np.int32)
     first[counts > 0] = codes[offsets[:-1][counts > 0]]
+    if tells_cleared:
+        first[(counts == 0) & column.is_valid().to_numpy(zero_copy_only=False)] = CLEARED
     more = {row: tuple(codes[offsets[row] : offsets[row + 1]].tolist()) for row in np.flatnonzero(counts > 1).tolist()}
     return CategorySnapshot(values.dictionary.to_pylist(), first, more)
 

@@ -9,7 +9,7 @@ from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import FORMAT, Checkpoint, Json
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
-from springtide.graph.nodes import AttributesSnapshot
+from springtide.graph.attributes import AttributesSnapshot
 from springtide.state import EdgesSnapshot, LiveState, NodesSnapshot, StateSnapshot
 from springtide.storage import Storage, sha256
 

@@ -2,16 +2,17 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from springtide.errors import EventRefusedError
+from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.codecs import find_codec, parse_protobuf
 from springtide.events.columns import BatchBuilder
 from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
-from springtide.events.model import EventBatch, NodeUpsert
+from springtide.events.model import EventBatch
 from springtide.events.nodes import read_delete, read_relation, read_upsert
 from springtide.events.packed import read_packed
 from springtide.events.plain import read_plain
@@ -19,8 +20,6 @@ from springtide.events.raw import RawEvent, Refusal
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.settings.model import EventSettings
 from springtide.v1 import events_pb2
-
-RefusalOf = Callable[[NodeUpsert], EventRefusedError | None]
 
 _NAN = math.nan
 _MANY = 64  # Records from which on reading them at once costs less.
@@ -32,8 +31,7 @@ class Decoder:
     Args:
         rules: Interactions that are accepted, and the relation of each.
         settings: Limits of events.
-        claim_attribute_kinds: Called with each upsert; it returns why the graph would refuse the upsert, or None
-            (``LiveState.claim_attribute_kinds``). Without it, an attribute may change its kind.
+        attribute_kinds: Finds attributes of a wrong kind; None lets an attribute have any.
 
     Attributes:
         num_ignored: Number of valid interactions of a known type that no rule matched, such as low ratings where the
@@ -41,12 +39,12 @@ class Decoder:
     """
 
     def __init__(
-        self, rules: InteractionRules, settings: EventSettings, claim_attribute_kinds: RefusalOf | None = None
+        self, rules: InteractionRules, settings: EventSettings, attribute_kinds: AttributeKindCheck | None = None
     ) -> None:
         self.num_ignored = 0
         self._rules = rules
         self._limits = Limits(settings)
-        self._refusal_of = claim_attribute_kinds
+        self._kinds = attribute_kinds
         self._types = frozenset(rules.types)
         # Types whose first rule matches any value, with the index of that rule: they need no matching.
         self._plain_types: dict[str, int] = {}
@@ -68,6 +66,8 @@ class Decoder:
             Batches, to be applied in order, and the refused records.
         """
         decoded = _Decoded(BatchBuilder(self._rules.relations))
+        if self._kinds is not None:
+            self._kinds.begin()
         if len(records) < _MANY:
             self._decode_each(records, now_ms, decoded)
         else:
@@ -114,10 +114,7 @@ class Decoder:
                 decoded.builder = BatchBuilder(self._rules.relations)
             decoded.builder.deletes.append(delete)
         elif payload == "node_upsert":
-            upsert = read_upsert(event.node_upsert, self._read_time(event, now_ms), self._limits)
-            if self._refusal_of is not None and (refusal := self._refusal_of(upsert)) is not None:
-                raise refusal
-            builder.upserts.append(upsert)
+            self._add_upsert(record, event, now_ms, decoded)
         elif payload == "relation":
             builder.other_relations.append(read_relation(event.relation, self._read_time(event, now_ms), self._limits))
         else:
@@ -170,6 +167,22 @@ class Decoder:
         builder.relation_codes.append(code)
         builder.timestamps_ms.append(timestamp_ms)
         builder.values.append(value)
+
+    def _add_upsert(self, record: RawEvent, event: events_pb2.Event, now_ms: int, decoded: "_Decoded") -> None:
+        """Add an upsert with its good attributes; the bad ones are refused, with a refusal for each reason."""
+        upsert, errors = read_upsert(event.node_upsert, self._read_time(event, now_ms), self._limits)
+        if self._kinds is not None:
+            upsert, wrong_kinds = self._kinds.check(upsert)
+            errors += wrong_kinds
+        decoded.builder.upserts.append(upsert)
+        messages: dict[str, list[str]] = {}
+        for error in errors:
+            messages.setdefault(error.reason, []).append(str(error))
+        for reason, texts in messages.items():
+            message = (
+                f"{upsert.node_type} {shorten(upsert.node_id)}: {'; '.join(texts)} (its other attributes are taken)"
+            )
+            decoded.refusals.append(Refusal(record, reason, message))
 
     def _match(self, type_name: str, value: float) -> int:
         """Return the index of the rule that matches the interaction; -1 if its type is known but no rule matches."""

@@ -22,7 +22,7 @@ REASONS: Mapping[str, str] = {
     "undecodable": "the bytes do not match the content type",
     "unknown_content_type": "there is no codec for the content type",
     "unknown_type": "there is no rule for interactions of this type",
-    "wrong_attribute_kind": "the attribute had another kind before",
+    "wrong_attribute_kind": "an attribute has another kind than the settings say, or than most nodes have",
 }
 
 EARLIEST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00Z, where protobuf's Timestamp begins.

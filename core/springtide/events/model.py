@@ -1,13 +1,14 @@
 """Decoded events: columns for interactions, small values for the others."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.interactions import refuse_unequal_lengths
+from springtide.settings.model import AttributeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class NodeUpsert:
         timestamp_ms: Event time, milliseconds since the Unix epoch.
 
     Raises:
-        ValueError: If the type or the id is empty.
+        ValueError: If the type or the id is empty, or a number is not finite.
     """
 
     node_type: str
@@ -78,6 +79,28 @@ class NodeUpsert:
 
     def __post_init__(self) -> None:
         _refuse_empty(node_type=self.node_type, node_id=self.node_id)
+        for name, number in self.numbers.items():
+            if not math.isfinite(number):
+                raise ValueError(f"numbers[{name!r}]: wanted a finite number, got {number}")
+
+    def kinds(self) -> Iterator[tuple[str, AttributeKind]]:
+        """Yield (attribute, kind) of each value; an attribute that is only cleared has none."""
+        for name, values in self.categories.items():
+            if any(values):
+                yield name, "category"
+        for name in self.numbers:
+            yield name, "number"
+        for name in self.texts:
+            yield name, "text"
+
+    def without(self, kinds: Collection[tuple[str, AttributeKind]]) -> "NodeUpsert":
+        """Return the upsert without some of its values, given as (attribute, kind)."""
+        return replace(
+            self,
+            categories={name: values for name, values in self.categories.items() if (name, "category") not in kinds},
+            numbers={name: number for name, number in self.numbers.items() if (name, "number") not in kinds},
+            texts={name: text for name, text in self.texts.items() if (name, "text") not in kinds},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +169,7 @@ class EventBatch:
 
     Attributes:
         interactions: Interactions, as columns.
-        upserts: Node upserts; if two set the same attribute of a node, the later one wins.
+        upserts: Node upserts; if two set the same attribute of a node, the one with the later event time wins.
         relations: Edges between any two nodes.
         deletes: Deletions, applied before all other events of the batch.
     """

@@ -1,33 +1,63 @@
 """Checking events about nodes: upserts, relations, deletions."""
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
 from springtide.errors import EventRefusedError
-from springtide.events.limits import MIN_WEIGHT, Limits
+from springtide.events.limits import MIN_WEIGHT, Limits, shorten
 from springtide.events.model import NodeDelete, NodeUpsert, Relation
 from springtide.v1 import events_pb2
 
+T = TypeVar("T")
 
-def read_upsert(message: events_pb2.NodeUpsert, timestamp_ms: int, limits: Limits) -> NodeUpsert:
-    """Check an upsert and return it.
+
+def read_upsert(
+    message: events_pb2.NodeUpsert, timestamp_ms: int, limits: Limits
+) -> tuple[NodeUpsert, list[EventRefusedError]]:
+    """Check an upsert; return it with its good attributes, and why the others are refused.
 
     Raises:
-        EventRefusedError: If an id or a name is empty or too long, a number not finite, or a text too long.
+        EventRefusedError: If the type or the id is empty or too long.
     """
     limits.check_id("node_upsert.type", message.type)
     limits.check_id("node_upsert.id", message.id)
+    errors: list[EventRefusedError] = []
     categories = {name: tuple(values.values) for name, values in message.categories.items()}
-    numbers = dict(message.numbers)
-    texts = dict(message.texts)
-    for name, values in categories.items():
-        limits.check_id("node_upsert.categories", name)
-        for value in values:
-            limits.check_id(f"node_upsert.categories[{name!r}]", value)
-    for name, number in numbers.items():
-        limits.check_id("node_upsert.numbers", name)
-        limits.check_number(f"node_upsert.numbers[{name!r}]", number)
-    for name, text in texts.items():
-        limits.check_id("node_upsert.texts", name)
-        limits.check_text(f"node_upsert.texts[{name!r}]", text)
-    return NodeUpsert(message.type, message.id, categories, numbers, texts, timestamp_ms)
+    upsert = NodeUpsert(
+        message.type,
+        message.id,
+        _good(categories, "categories", partial(_check_values, limits), limits, errors),
+        _good(message.numbers, "numbers", limits.check_number, limits, errors),
+        _good(message.texts, "texts", limits.check_text, limits, errors),
+        timestamp_ms,
+    )
+    return upsert, errors
+
+
+def _good(
+    attributes: Mapping[str, T],
+    kinds: str,
+    check: Callable[[str, T], None],
+    limits: Limits,
+    errors: list[EventRefusedError],
+) -> dict[str, T]:
+    """Return the attributes whose name and value are good; add to ``errors`` what is wrong with the others."""
+    good: dict[str, T] = {}
+    for name, value in attributes.items():
+        try:
+            limits.check_id(f"node_upsert.{kinds}", name)
+            check(f"node_upsert.{kinds}[{shorten(name)}]", value)
+        except EventRefusedError as error:
+            errors.append(error)
+        else:
+            good[name] = value
+    return good
+
+
+def _check_values(limits: Limits, field: str, values: Sequence[str]) -> None:
+    for value in values:
+        limits.check_id(field, value)
 
 
 def read_relation(message: events_pb2.Relation, timestamp_ms: int, limits: Limits) -> Relation:

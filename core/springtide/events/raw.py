@@ -29,14 +29,14 @@ class RawEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record that was refused, or some of its rows.
+    """A record that was refused, or some of its rows or attributes.
 
     Attributes:
         record: The record, unchanged.
         reason: A short stable word, such as ``empty_id``: see ``springtide.events.limits.REASONS``.
         message: What was wanted, and what came.
         rows: Indices of the refused rows of a packed batch whose other rows were accepted; empty if the whole record
-            was refused.
+            was refused, or attributes that the message names.
     """
 
     record: RawEvent

@@ -35,8 +35,7 @@ def apply_events(
         The positive interactions that entered the graph.
 
     Raises:
-        EventRefusedError: If an upsert changes the kind of an attribute. ``LiveState.claim_attribute_kinds`` finds this
-            beforehand.
+        EventRefusedError: If an attribute has another kind than the settings say. ``Decoder`` finds this beforehand.
     """
     with graph.one_change():
         graph.delete(batch.deletes)

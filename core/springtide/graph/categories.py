@@ -9,6 +9,9 @@ import numpy.typing as npt
 from springtide.graph.columns import fitted, with_room
 from springtide.ids import IdMap
 
+_NONE = -1  # The node never had a value.
+CLEARED = -2  # The attribute was cleared: an older value that arrives later does not come back.
+
 
 @dataclass(frozen=True, slots=True)
 class CategorySnapshot:
@@ -16,7 +19,7 @@ class CategorySnapshot:
 
     Attributes:
         vocabulary: The values in the order of their codes, empty where forgotten.
-        first: int32 ``[num_nodes]``, code of each node's first value, -1 where it has none.
+        first: int32 ``[num_nodes]``, code of each node's first value, -1 where it has none, -2 where it was cleared.
         more: All codes of each row that has more than one.
     """
 
@@ -36,9 +39,11 @@ class CategoryColumn:
 
     Attributes:
         vocabulary: The values and their codes.
+        num_held: Number of nodes that have a value.
+        num_cleared: Number of nodes for which the attribute was cleared.
     """
 
-    __slots__ = ("_first", "_more", "_nodes", "_num_uses", "_unused", "vocabulary")
+    __slots__ = ("_first", "_more", "_nodes", "_num_uses", "_unused", "num_cleared", "num_held", "vocabulary")
 
     def __init__(self, nodes: IdMap, saved: CategorySnapshot | None = None) -> None:
         saved = saved or CategorySnapshot([], np.empty(0, np.int32), {})
@@ -48,10 +53,12 @@ class CategoryColumn:
         self._more = dict(saved.more)  # All codes of each row that has more than one.
         self._num_uses: list[int] = np.bincount(self.pairs()[1], minlength=len(self.vocabulary)).tolist()
         self._unused = {code for code, uses in enumerate(self._num_uses) if not uses and self.vocabulary.id(code)}
+        self.num_held = int(np.count_nonzero(self._first >= 0))
+        self.num_cleared = int(np.count_nonzero(self._first == CLEARED))
 
     def first_codes(self) -> npt.NDArray[np.int32]:
         """Return the code of each node's first value, int32 ``[num_nodes]``, -1 where it has none."""
-        return fitted(self._first, len(self._nodes), -1).copy()
+        return np.maximum(fitted(self._first, len(self._nodes), _NONE), _NONE)
 
     def pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the rows and codes of all values, int32 ``[num_values]`` each."""
@@ -67,10 +74,10 @@ class CategoryColumn:
     def has_any(self, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether it has one of the values, bool ``[num_nodes]``."""
         codes = self.vocabulary.rows(list(values))
-        is_wanted = np.zeros(len(self.vocabulary) + 1, np.bool_)  # The last entry is for code -1.
+        is_wanted = np.zeros(len(self.vocabulary) + 2, np.bool_)  # The last entries are for codes -2 and -1.
         is_wanted[codes[codes >= 0]] = True
         more = self._more.copy()  # Read before the number of rows, so that all these rows are within it.
-        has_it = is_wanted[fitted(self._first, len(self._nodes), -1)]
+        has_it = is_wanted[fitted(self._first, len(self._nodes), _NONE)]
         for row, row_codes in more.items():
             has_it[row] = any(is_wanted[code] for code in row_codes)
         return has_it
@@ -81,6 +88,15 @@ class CategoryColumn:
         codes = self._more.get(row, (first,) if first >= 0 else ())
         return self.vocabulary.ids(codes)
 
+    def is_cleared(self, row: int) -> bool:
+        """Return whether the attribute of one node was cleared, and not set since."""
+        return row < len(self._first) and int(self._first[row]) == CLEARED
+
+    def is_held(self) -> npt.NDArray[np.bool_]:
+        """Return for each node whether it has a value or was cleared, bool ``[num_nodes]``."""
+        is_held: npt.NDArray[np.bool_] = fitted(self._first, len(self._nodes), _NONE) != _NONE
+        return is_held
+
     def set(self, row: int, values: Sequence[str]) -> None:
         """Replace the values of one node by distinct values; no values clear it."""
         codes: list[int] = self.vocabulary.intern(values).tolist()
@@ -88,16 +104,11 @@ class CategoryColumn:
         for code in codes:
             self._num_uses[code] += 1
             self._unused.discard(code)
-        for code in self._codes_of(row):
-            self._num_uses[code] -= 1
-            if not self._num_uses[code]:
-                self._unused.add(code)
-        self._first = with_room(self._first, len(self._nodes), -1)
-        if len(codes) > 1:
-            self._more[row] = tuple(codes)
-        else:
-            self._more.pop(row, None)
-        self._first[row] = codes[0] if codes else -1
+        self._replace(row, codes, CLEARED)
+
+    def unset(self, row: int) -> None:
+        """Make one node as if it never had a value."""
+        self._replace(row, [], _NONE)
 
     def forget_unused(self) -> None:
         """Forget the values that no node has any more; until this is called they keep their codes."""
@@ -107,10 +118,21 @@ class CategoryColumn:
 
     def snapshot(self) -> CategorySnapshot:
         """Return a copy of the column; called by the thread that writes."""
-        return CategorySnapshot(self.vocabulary.all_ids(), self.first_codes(), self._more.copy())
+        first = fitted(self._first, len(self._nodes), _NONE).copy()
+        return CategorySnapshot(self.vocabulary.all_ids(), first, self._more.copy())
 
-    def _codes_of(self, row: int) -> tuple[int, ...]:
-        if row in self._more:
-            return self._more[row]
-        code = int(self._first[row]) if row < len(self._first) else -1
-        return (code,) if code >= 0 else ()
+    def _replace(self, row: int, codes: Sequence[int], if_none: int) -> None:
+        self._first = with_room(self._first, row + 1, _NONE)
+        former = int(self._first[row])
+        for code in self._more.get(row, (former,) if former >= 0 else ()):
+            self._num_uses[code] -= 1
+            if not self._num_uses[code]:
+                self._unused.add(code)
+        if len(codes) > 1:
+            self._more[row] = tuple(codes)
+        else:
+            self._more.pop(row, None)
+        first = codes[0] if codes else if_none
+        self.num_held += (first >= 0) - (former >= 0)
+        self.num_cleared += (first == CLEARED) - (former == CLEARED)
+        self._first[row] = first

@@ -13,6 +13,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.store import EdgeStore
 from springtide.graph.tombstones import NEVER_MS, Tombstones
 from springtide.graph.view import GraphView
+from springtide.settings.model import AttributeKind
 
 SLACK = 8  # A bound may be exceeded by 1/8 before the writer evicts, so that eviction costs O(1) per edge.
 
@@ -35,6 +36,7 @@ class LiveGraph:
         nodes: Node tables by type that another graph owns, for other edges between the same rows. They are read only:
             do not upsert or forget nodes in this graph.
         tombstones: The deletions to remember; without bounds if None.
+        attribute_kinds: Kinds of attributes that are fixed, by node type.
 
     Attributes:
         newest_ms: Newest event time of an edge so far, whether it was kept or not; None before the first edge.
@@ -49,6 +51,7 @@ class LiveGraph:
         max_age_ms: int | None = None,
         nodes: Mapping[str, NodeTable] | None = None,
         tombstones: Tombstones | None = None,
+        attribute_kinds: Mapping[str, Mapping[str, AttributeKind]] | None = None,
     ) -> None:
         for name, bound in (("max_edges", max_edges), ("max_age_ms", max_age_ms)):
             if bound is not None and bound < 1:
@@ -62,6 +65,7 @@ class LiveGraph:
         self._owns_nodes = nodes is None
         # Both are replaced, never changed, when a type is added: other threads may be reading them.
         self._nodes: Mapping[str, NodeTable] = dict(nodes or {})
+        self._attribute_kinds = attribute_kinds or {}
         self._stores: Mapping[EdgeType, EdgeStore] = {}
         self._oldest_ms: int | None = None  # Oldest event time of the edges in memory.
         self._published = _Published(0, None, {})
@@ -98,7 +102,7 @@ class LiveGraph:
         """Return the nodes of a type; a new type is created."""
         table = self._nodes.get(node_type)
         if table is None:
-            table = NodeTable(node_type)
+            table = NodeTable(node_type, self._attribute_kinds.get(node_type, {}))
             self._nodes = {**self._nodes, node_type: table}
         return table
 
@@ -180,20 +184,11 @@ class LiveGraph:
             if self._is_far_past_bounds():
                 self.evict()
 
-    def check(self, upsert: NodeUpsert) -> None:
-        """Check that each attribute has the same kind as before.
-
-        Raises:
-            EventRefusedError: If one has another kind (``wrong_attribute_kind``).
-        """
-        table = self._nodes.get(upsert.node_type)
-        (NodeTable(upsert.node_type) if table is None else table).check(upsert)
-
     def upsert(self, upsert: NodeUpsert) -> None:
         """Add or update a node and its attributes, unless a deletion holds for the event.
 
         Raises:
-            EventRefusedError: If an attribute has another kind than before; then nothing changes.
+            EventRefusedError: If an attribute has another kind than ``attribute_kinds`` says; then nothing changes.
         """
         with self.one_change():
             table = self.nodes(upsert.node_type)

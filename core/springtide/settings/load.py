@@ -165,6 +165,8 @@ def _merge_table(
         if row is not None and isinstance(entry, Mapping):
             table.setdefault(name, {})
             _merge(row, table[name], entry, (*here, name), origin, origins, replaces_tables=replaces)
+        elif isinstance(entry, Mapping) and not replaces:
+            table[name] = {**table.get(name, {}), **entry}
         else:
             # Environment variables are text: an option of a part is parsed as JSON if it can be.
             is_text = not replaces and here[-1] == "options" and isinstance(entry, str)

@@ -11,6 +11,7 @@ from springtide.settings.sections.serving import (
     ServerSettings,
 )
 from springtide.settings.sections.stream import (
+    AttributeKind,
     CheckpointSettings,
     EventSettings,
     GraphSettings,
@@ -19,6 +20,7 @@ from springtide.settings.sections.stream import (
 )
 
 __all__ = [
+    "AttributeKind",
     "CheckpointSettings",
     "EventSettings",
     "FrozenDict",
@@ -56,6 +58,11 @@ class Settings(Section):
     """Interactions that are accepted, each a table: an interaction type (`purchase`), or a type with a bound on its
     value (`"rating>=4"`). The first that matches an event takes it; an event whose type is not listed is refused. A
     list in a file replaces the default one, so name all that you use."""
+    attributes: Table[Table[AttributeKind]] = {}
+    """Kinds of attributes that are fixed: `category`, `number` or `text`, by attribute, in a table for each node type
+    (`[attributes.item]`, `price = "number"`). A value of another kind is refused, and the rest of its event is taken.
+    An attribute that is not listed has the kind that most of its nodes have: values of other kinds are reported as dead
+    letters, and hidden until most nodes have theirs. List the attributes that filters and `ranking.item_groups` use."""
     graph: GraphSettings = GraphSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     model: ModelSettings = ModelSettings()

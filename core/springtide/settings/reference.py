@@ -54,7 +54,7 @@ def commented_toml() -> str:
         lines += ["", ""]
         lines += comment(section.documentation, "##")
         if section.section is None:
-            for setting in _entry_settings(section):
+            for setting in _entry_settings(section) if section.row is not None else ():
                 lines += ["##", *comment(f"`{setting.path[-1]}`: {setting.documentation}", "##")]
             # The header is commented out, too: a table without entries would replace the default one.
             lines.append(f"# [{section.path[0]}]")
@@ -78,7 +78,8 @@ def page() -> str:
             defaults = [f"{toml_key(key)} = {_toml(entry)}" for key, entry in _default(section).items()]
             blocks += [f"## {name}", section.documentation, "The default:"]
             blocks += ["\n".join(["```toml", f"[{name}]", *defaults, "```"])]
-            blocks += [f"Settings of each entry, `[{name}.NAME]`:", _table(_entry_settings(section))]
+            if section.row is not None:
+                blocks += [f"Settings of each entry, `[{name}.NAME]`:", _table(_entry_settings(section))]
         for setting in _settings_of(section.section, section.path) if section.section is not None else ():
             if setting.row is not None:  # As model.tasks.
                 heading = f"Settings of each entry, `[{'.'.join(setting.path)}.NAME]`:"

@@ -23,8 +23,9 @@ _COMMENT_WIDTH = 100  # Characters of a line of explanation.
 
 def masked(settings: Settings) -> dict[str, Any]:
     """Return the settings as a plain tree, with every password, token or key, and the credentials in URLs, masked."""
-    tree: dict[str, Any] = _mask(settings.model_dump(mode="json"))
-    return tree
+    plain = settings.model_dump(mode="json")
+    tree: dict[str, Any] = _mask(plain)
+    return tree | {"attributes": plain["attributes"]}  # Kinds of attributes, which may be named as they like.
 
 
 def to_toml(loaded: LoadedSettings, *, is_explained: bool = False) -> str:

@@ -14,6 +14,7 @@ from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import BrokerError, CheckpointError, CheckpointLockLostError, OffsetsLostError
 from springtide.events import Refusal
+from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
 from springtide.settings.model import Settings
@@ -98,7 +99,9 @@ class IngestLoop:
         self._state = state
         self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
         self._checkpointer.on_durable = GroupOffsets(settings).commit
-        self._decoder = Decoder(state.rules, settings.events, state.claim_attribute_kinds)
+        self._decoder = Decoder(
+            state.rules, settings.events, AttributeKindCheck(settings.attributes, state.settled_kind)
+        )
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._skips_lost_once = skip_lost

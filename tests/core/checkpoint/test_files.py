@@ -15,6 +15,7 @@ upserts = st.builds(
     categories=st.dictionaries(names.map("category {}".format), values),
     numbers=st.dictionaries(names.map("number:{}".format), st.floats(width=32, allow_nan=False, allow_infinity=False)),
     texts=st.dictionaries(names.map("text {}".format), st.text(max_size=5)),
+    timestamp_ms=st.integers(-3, 3),
 )
 
 
@@ -35,6 +36,10 @@ def test_attributes_come_back_as_they_were(upserts, forgotten):
         assert (again.categories[name].first[count:] == -1).all()
         assert again.categories[name].more == category.more
         assert again.categories[name].vocabulary == category.vocabulary
+    assert again.times.of_nodes.tolist() == saved.times.of_nodes.tolist()
+    assert {name: sorted(zip(*own, strict=True)) for name, own in again.times.own.items()} == {
+        name: sorted(zip(*own, strict=True)) for name, own in saved.times.own.items()
+    }
     assert again.numbers.keys() == saved.numbers.keys()
     for name, column in saved.numbers.items():
         np.testing.assert_array_equal(again.numbers[name][: len(column)], column)

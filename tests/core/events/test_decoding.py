@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from springtide.events import InteractionRules, RawEvent
+from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.limits import REASONS
+from springtide.events.model import NodeUpsert
+from springtide.events.raw import Refusal
 from springtide.settings.model import EventSettings, InteractionSettings, Settings
-from springtide.state import LiveState
 from springtide.v1 import events_pb2
 
 NOW_MS = 1_700_000_000_000
@@ -84,7 +87,7 @@ def _packed(**fields: object) -> events_pb2.Event:
 @pytest.fixture
 def decoder() -> Decoder:
     settings = Settings()
-    return Decoder(settings.interaction_rules(), settings.events, LiveState(settings, {}).claim_attribute_kinds)
+    return Decoder(settings.interaction_rules(), settings.events, AttributeKindCheck({"store": {"rent": "number"}}))
 
 
 REFUSED: dict[str, tuple[str, Callable[[], RawEvent]]] = {
@@ -214,18 +217,81 @@ def test_deletion_starts_a_new_batch(decoder: Decoder) -> None:
     assert [len(batch.upserts) for batch in batches] == [0, 1, 0]
 
 
-def test_attribute_keeps_its_first_kind(decoder: Decoder) -> None:
-    first = _upsert(numbers={"price": 1.0})
-    other_type = events_pb2.Event(node_upsert={"type": "store", "id": "1", "texts": {"price": "low"}})
-    other_type.event_time.seconds = NOW_S
-    second = _upsert(texts={"price": "cheap", "title": "Bread"})
-    third = _upsert(categories={"title": {"values": ["x"]}})  # The refused one has settled nothing.
-    (batch,), refusals = decoder.decode([_raw(event) for event in (first, other_type, second, third)], NOW_MS)
-    assert len(batch.upserts) == 3
-    assert [refusal.reason for refusal in refusals] == ["wrong_attribute_kind"]
-    assert "'price'" in refusals[0].message
-    _, refusals = decoder.decode([_raw(_upsert(texts={"title": "Bread"}))], NOW_MS)
-    assert [refusal.reason for refusal in refusals] == ["wrong_attribute_kind"]
+def _decode_upsert(decoder: Decoder, **attributes: Any) -> tuple[NodeUpsert, list[Refusal]]:
+    (batch,), refusals = decoder.decode([_raw(_upsert(**attributes))], NOW_MS)
+    (upsert,) = batch.upserts
+    return upsert, refusals
+
+
+def _refuse_one_attribute(decoder: Decoder, **attributes: Any) -> tuple[NodeUpsert, str, str]:
+    """Decode an upsert that has a bad attribute; return what is taken of it, the reason and the message."""
+    upsert, (refusal,) = _decode_upsert(decoder, **attributes)
+    return upsert, refusal.reason, refusal.message
+
+
+def test_attribute_of_another_kind_than_the_schema_is_refused_alone() -> None:
+    kinds = AttributeKindCheck({"item": {"price": "number", "tags": "category"}})
+    decoder = Decoder(Settings().interaction_rules(), EventSettings(), kinds)
+    upsert, reason, message = _refuse_one_attribute(
+        decoder, numbers={"size": 2.0}, texts={"price": "cheap", "title": "Bread"}
+    )
+    assert (upsert.numbers, upsert.texts) == ({"size": 2.0}, {"title": "Bread"})
+    assert reason == "wrong_attribute_kind"
+    assert message == "item 'bread': attribute 'price': wanted a number, got a text (its other attributes are taken)"
+    upsert, _, _ = _refuse_one_attribute(decoder, numbers={"price": 1.0, "tags": 3.0}, texts={"price": "cheap"})
+    assert (upsert.numbers, upsert.texts) == ({"price": 1.0}, {}), "of two kinds, the schema's is taken"
+    upsert, refusals = _decode_upsert(decoder, categories={"price": {"values": []}})
+    assert (upsert.categories, refusals) == ({"price": ()}, []), "an empty list clears any kind"
+
+
+def test_attribute_of_another_kind_than_most_is_reported_and_kept() -> None:
+    decoder = Decoder(
+        Settings().interaction_rules(),
+        EventSettings(),
+        AttributeKindCheck({}, lambda node_type, name: "number" if (node_type, name) == ("item", "price") else None),
+    )
+    upsert, reason, message = _refuse_one_attribute(decoder, texts={"price": "cheap", "title": "Bread"})
+    assert upsert.texts == {"price": "cheap", "title": "Bread"}
+    assert reason == "wrong_attribute_kind"
+    assert "'price': wanted a number, as most nodes have, got a text, which is hidden" in message
+    store = events_pb2.Event(node_upsert={"type": "store", "id": "1", "texts": {"price": "low"}})
+    store.event_time.seconds = NOW_S
+    assert decoder.decode([_raw(store)], NOW_MS)[1] == []
+
+
+def test_new_attribute_of_two_kinds_is_reported_within_a_poll_and_not_later() -> None:
+    decoder = Decoder(Settings().interaction_rules(), EventSettings(), AttributeKindCheck({}))
+    text, number = _raw(_upsert(texts={"price": "cheap"})), _raw(_upsert(numbers={"price": 1.0}))
+    assert [refusal.record for refusal in decoder.decode([text, number], NOW_MS)[1]] == [number]
+    assert decoder.decode([number], NOW_MS)[1] == [], "nothing says that the first one was ever applied"
+
+
+@pytest.mark.parametrize(
+    ("reason", "attributes"),
+    [
+        ("not_finite", {"numbers": {"price": math.nan, "size": 2.0}, "texts": {"title": "Bread"}}),
+        ("text_too_long", {"numbers": {"size": 2.0}, "texts": {"title": "Bread", "about": "x" * 16_385}}),
+        ("empty_id", {"numbers": {"size": 2.0, " ": 1.0}, "texts": {"title": "Bread"}}),
+        ("id_too_long", {"numbers": {"size": 2.0}, "texts": {"title": "Bread", "x" * 257: "long"}}),
+        (
+            "empty_id",
+            {"categories": {"tags": {"values": ["x", ""]}}, "numbers": {"size": 2.0}, "texts": {"title": "Bread"}},
+        ),
+        ("wrong_attribute_kind", {"numbers": {"size": 2.0, "a": 1.0}, "texts": {"title": "Bread", "a": "x"}}),
+    ],
+)
+def test_bad_attribute_leaves_the_good_ones(decoder: Decoder, reason: str, attributes: dict[str, Any]) -> None:
+    upsert, found, message = _refuse_one_attribute(decoder, **attributes)
+    assert (upsert.categories, upsert.numbers, upsert.texts) == ({}, {"size": 2.0}, {"title": "Bread"})
+    assert found == reason
+    assert message.startswith("item 'bread': ")
+
+
+def test_bad_attributes_of_one_reason_are_one_refusal(decoder: Decoder) -> None:
+    numbers = {"price": math.nan, "size": math.inf}
+    (_,), refusals = decoder.decode([_raw(_upsert(numbers=numbers, texts={"x" * 257: ""}))], NOW_MS)
+    assert {refusal.reason for refusal in refusals} == {"not_finite", "id_too_long"}
+    assert len(refusals) == 2
 
 
 def test_rules_tell_by_the_value() -> None:

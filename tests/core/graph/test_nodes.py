@@ -8,8 +8,8 @@ from springtide.events.model import NodeUpsert
 from springtide.graph import LiveGraph
 
 
-def item(node_id: str, categories=None, numbers=None, texts=None) -> NodeUpsert:
-    return NodeUpsert("item", node_id, categories or {}, numbers or {}, texts or {})
+def item(node_id: str, categories=None, numbers=None, texts=None, at_ms: int = 0) -> NodeUpsert:
+    return NodeUpsert("item", node_id, categories or {}, numbers or {}, texts or {}, at_ms)
 
 
 def table_of(*upserts: NodeUpsert):
@@ -53,7 +53,7 @@ def test_filter_finds_nodes_that_have_any_of_the_values():
 def test_named_attribute_replaces_and_others_stay():
     table = table_of(
         item("a", {"tag": ("x", "y"), "brand": ("own",)}, {"price": 1.0, "size": 3.0}, {"name": "old"}),
-        item("a", {"tag": ("z",), "brand": ()}, {"price": 2.0}, {"name": "new"}),
+        item("a", {"tag": ("z",), "brand": ()}, {"price": 2.0}, {"name": "new"}, at_ms=1),
     )
     assert table.has_category("tag", ["x", "y"]).tolist() == [False]
     assert table.has_category("tag", ["z"]).tolist() == [True]
@@ -67,23 +67,101 @@ def test_value_that_stands_twice_or_is_empty_counts_once_or_not():
     assert [column.tolist() for column in table.categories["tag"].pairs()] == [[0], [0]]
 
 
-def test_attribute_of_another_kind_is_refused_and_nothing_is_taken_up():
-    graph = LiveGraph()
-    graph.upsert(item("a", numbers={"price": 1.0}))
-    wrong = item("b", {"price": ("cheap",)}, texts={"name": "b"})
-    for refuse in (graph.check, graph.upsert):
-        with pytest.raises(
-            EventRefusedError, match="attribute 'price' of item 'b': wanted a number as before"
-        ) as caught:
-            refuse(wrong)
-        assert caught.value.reason == "wrong_attribute_kind"
+def test_kind_of_the_schema_is_the_only_one():
+    graph = LiveGraph(attribute_kinds={"item": {"price": "number"}})
+    with pytest.raises(EventRefusedError, match="attribute 'price of item b': wanted a number, got a text") as caught:
+        graph.upsert(item("b", texts={"price": "cheap", "name": "b"}))
+    assert caught.value.reason == "wrong_attribute_kind"
     assert graph.nodes("item").ids.row("b") == -1
+    graph.upsert(item("a", numbers={"price": 1.0}, at_ms=1))
+    graph.upsert(item("a", {"price": ()}, at_ms=2))  # An empty list clears an attribute of any kind.
+    assert graph.nodes("item").number_values(0) == {}
     assert graph.nodes("item").kinds == {"price": "number"}
 
 
-def test_one_upsert_with_two_kinds_for_a_name_is_refused():
-    with pytest.raises(EventRefusedError, match="wanted a category"):
-        LiveGraph().check(item("a", {"size": ("L",)}, {"size": 3.0}))
+def test_attribute_has_the_kind_that_most_nodes_have():
+    graph = LiveGraph()
+    table = graph.nodes("item")
+    graph.upsert(item("a", texts={"price": "cheap"}))
+    graph.upsert(item("b", numbers={"price": 2.0}))
+    assert table.kinds == {"price": "number"}, "of equals, a number goes before a text"
+    assert table.text("price", 0) is None
+    graph.upsert(item("c", {"price": ("low",)}))
+    graph.upsert(item("d", {"price": ("low",)}))
+    assert table.kinds == {"price": "category"}
+    assert table.numbers == {}
+    assert table.has_category("price", ["low"]).tolist() == [False, False, True, True]
+    graph.upsert(item("c", numbers={"price": 3.0}, at_ms=1))
+    assert table.kinds == {"price": "number"}
+    assert table.categories == {}
+    assert table.numbers["price"].tolist()[1:3] == [2.0, 3.0]
+
+
+def test_kind_goes_with_the_nodes_that_have_it():
+    graph = LiveGraph()
+    graph.upsert(item("a", texts={"price": "cheap"}))
+    assert graph.nodes("item").settled_kind("price") == "text"
+    graph.forget("item", "a")
+    assert graph.nodes("item").kinds == {}
+    assert graph.nodes("item").settled_kind("price") is None
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_value_with_the_latest_event_time_stays(is_reversed):
+    upserts = [
+        item("a", {"tag": ("old",), "brand": ("own",), "size": ("L",)}, {"price": 1.0}, {"name": "old"}, at_ms=10),
+        item("a", {"tag": ("new",), "brand": ()}, at_ms=30),
+        item("a", {"size": ()}, {"price": 2.0}, at_ms=20),
+        item("a", {"size": ("M",)}, texts={"name": "mid"}, at_ms=15),
+    ]
+    table = table_of(*(reversed(upserts) if is_reversed else upserts))
+    assert table.category_values(0) == [("tag", "new")]
+    assert table.number_values(0) == {"price": 2.0}
+    assert table.text("name", 0) == "mid"
+
+
+def test_replayed_catalogue_changes_nothing():
+    catalogue = [item(f"i{n}", {"tag": (f"t{n}",)}, {"price": 1.0}, {"name": "n"}, at_ms=10) for n in range(3)]
+    graph = LiveGraph()
+    for upsert in [*catalogue, item("i0", numbers={"price": 5.0}, at_ms=20)]:
+        graph.upsert(upsert)
+    table = graph.nodes("item")
+    version, snapshot = table.attributes_version, table.snapshot()
+    for upsert in catalogue:
+        graph.upsert(upsert)
+    assert table.numbers["price"].tolist() == [5.0, 1.0, 1.0]
+    assert (table.attributes_version, table.snapshot()) == (version, snapshot)
+
+
+def test_same_value_at_a_later_time_is_no_change_for_readers_and_one_for_checkpoints():
+    graph = LiveGraph()
+    graph.upsert(item("a", numbers={"price": 5.0}, at_ms=20))
+    table = graph.nodes("item")
+    version, snapshot = table.attributes_version, table.snapshot()
+    graph.upsert(item("a", numbers={"price": 5.0}, at_ms=40))
+    graph.upsert(item("a", numbers={"price": 6.0}, at_ms=30))
+    assert table.number_values(0) == {"price": 5.0}
+    assert table.attributes_version == version
+    assert table.snapshot().version != snapshot.version
+
+
+def test_late_deletion_forgets_the_attributes_that_were_set_before_it():
+    graph = LiveGraph()
+    graph.upsert(item("a", {"tag": ("x",), "brand": ("own",)}, {"price": 1.0}, {"name": "a"}, at_ms=10))
+    graph.upsert(item("a", {"brand": ()}, {"price": 2.0}, at_ms=30))
+    table = graph.nodes("item")
+    table.cut([0], [20])
+    assert (table.category_values(0), table.number_values(0), table.text("name", 0)) == ([], {"price": 2.0}, None)
+    assert table.ids.row("a") == 0
+    graph.upsert(item("a", {"brand": ("late",)}, at_ms=25))
+    assert table.category_values(0) == [], "it is still known that the brand was cleared"
+    table.cut([0], [30])
+    assert table.number_values(0) == {}
+
+
+def test_number_that_is_not_finite_is_no_upsert():
+    with pytest.raises(ValueError, match="numbers\\['price'\\]: wanted a finite number, got nan"):
+        item("a", numbers={"price": float("nan")})
 
 
 def test_forgotten_node_leaves_no_trace():
@@ -95,8 +173,9 @@ def test_forgotten_node_leaves_no_trace():
     assert table.ids.all_ids() == ["", "b"]
     assert table.categories["tag"].vocabulary.all_ids() == ["", "shared"]
     assert table.categories["tag"].first_codes().tolist() == [-1, 1]
-    assert np.isnan(table.numbers["price"]).all()
+    assert table.numbers == {}
     assert table.text("name", 0) is None
+    assert table.kinds == {"tag": "category"}
 
 
 def test_snapshot_does_not_change_and_is_made_once():
@@ -105,7 +184,7 @@ def test_snapshot_does_not_change_and_is_made_once():
     table = graph.nodes("item")
     snapshot = table.snapshot()
     assert table.snapshot() is snapshot
-    graph.upsert(item("a", {"tag": ("y", "z")}, {"price": 2.0}, {"name": "b"}))
+    graph.upsert(item("a", {"tag": ("y", "z")}, {"price": 2.0}, {"name": "b"}, at_ms=1))
     assert snapshot.categories["tag"].first.tolist() == [0]
     assert snapshot.categories["tag"].vocabulary == ["x"]
     assert snapshot.numbers["price"].tolist() == [1.0]

@@ -70,6 +70,15 @@ def test_table_of_own_names_is_replaced_by_the_file_and_amended_by_the_environme
     assert {name: rule.weight for name, rule in rules.items()} == {"listen": 2.5, "stars>=4": 3.0}
 
 
+def test_kinds_of_attributes_are_amended_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "a.toml", '[attributes.item]\nprice = "number"\npassword = "text"\n')
+    monkeypatch.setenv("SPRINGTIDE_ATTRIBUTES__ITEM__TAGS", "category")
+    settings = load_settings(file).settings
+
+    assert settings.attributes == {"item": {"price": "number", "password": "text", "tags": "category"}}
+    assert masked(settings)["attributes"] == settings.attributes, "a name is no secret"
+
+
 def test_part_keeps_its_default_name_when_only_options_are_set(tmp_path: Path) -> None:
     file = write(tmp_path / "a.toml", "[model.encoder.options]\nalpha = 0.5\n")
 
@@ -132,6 +141,8 @@ def test_none_in_words_takes_a_bound_away(tmp_path: Path, monkeypatch: pytest.Mo
         ("server = 3\n", "server is a table of settings, got 3"),
         ("[server]\nport = 70000\n", "server.port: input should be less than or equal to 65535, got 70000"),
         ("[interactions.buy]\nweight = -1\n", "interactions.buy.weight: input should be greater than 0, got -1"),
+        ("[attributes.item]\nprice = 'float'\n", "attributes.item.price: input should be 'category', 'number' or 'text'"),
+        ("[attributes]\nprice = 'number'\n", "attributes.price: input should be a valid dictionary, got 'number'"),
         ("[server\n", "is not TOML"),
     ],
 )  # fmt: skip

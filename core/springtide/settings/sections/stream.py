@@ -6,6 +6,8 @@ from pydantic import Field
 
 from springtide.settings.sections.base import Options, Positive, Section
 
+AttributeKind = Literal["category", "number", "text"]
+
 
 class KafkaSettings(Section):
     """The Kafka cluster that events come from."""

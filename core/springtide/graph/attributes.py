@@ -1,0 +1,247 @@
+"""The attributes of the nodes of one type: for each, the value with the latest event time, stored as columns."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.events.model import NodeUpsert
+from springtide.graph.attribute_times import AttributeTimes, TimesSnapshot
+from springtide.graph.categories import CategoryColumn, CategorySnapshot
+from springtide.graph.columns import fitted, with_room
+from springtide.ids import IdMap
+from springtide.settings.model import AttributeKind
+
+# A value as (rank of its kind, what is stored): of two with the same event time, the greater one stays.
+_Value = tuple[int, Any]
+_NOTHING: _Value = (-1, ())
+_CLEARED: _Value = (0, ())
+_CATEGORY, _NUMBER, _TEXT = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesSnapshot:
+    """A copy of all attributes of a node type, for the checkpoint.
+
+    Attributes:
+        version: Changes whenever an attribute or its time does.
+        kinds: Kind of each attribute that is in use.
+        categories: Category columns by name.
+        numbers: float32 ``[num_nodes]`` by name, NaN where a node has none.
+        texts: Text by row, by name.
+        times: When the attributes were set.
+    """
+
+    version: str
+    kinds: dict[str, AttributeKind]
+    categories: dict[str, CategorySnapshot]
+    numbers: dict[str, npt.NDArray[np.float32]]
+    texts: dict[str, dict[int, str]]
+    times: TimesSnapshot
+
+
+class AttributeColumns:
+    """Columns of each kind. An attribute may have columns of several kinds, a node has its value in one of them.
+
+    One thread writes. Others may read ``kinds`` and the columns, each dictionary by one access or a copy.
+
+    Args:
+        nodes: Ids of the nodes, which give the number of rows.
+        schema: Kinds that the settings give; values of another kind are refused before they come here.
+
+    Attributes:
+        kinds: The kind of each attribute that readers see: the schema's, else the one that most nodes have; of equals
+            the first of category, number and text.
+        categories: Category columns by name.
+        numbers: float32 arrays by name, with spare capacity, NaN where a node has none.
+        texts: Text by row, by name.
+        num_changes: Grows whenever a value changes.
+        num_time_changes: Grows whenever a time changes and no value does.
+    """
+
+    def __init__(self, nodes: IdMap, schema: Mapping[str, AttributeKind]) -> None:
+        self.kinds: dict[str, AttributeKind] = dict(schema)
+        self.categories: dict[str, CategoryColumn] = {}
+        self.numbers: dict[str, npt.NDArray[np.float32]] = {}
+        self.texts: dict[str, dict[int, str]] = {}
+        self.num_changes = 0
+        self.num_time_changes = 0
+        self._nodes = nodes
+        self._schema = schema
+        self._num_numbers: dict[str, int] = {}  # By attribute, number of nodes that have a number.
+        self._times = AttributeTimes()
+
+    def num_nodes_of(self, name: str) -> dict[AttributeKind, int]:
+        """Return how many nodes have a value of each kind."""
+        category = self.categories.get(name)
+        return {
+            "category": 0 if category is None else category.num_held,
+            "number": self._num_numbers.get(name, 0),
+            "text": len(self.texts.get(name, ())),
+        }
+
+    def upsert(self, row: int, upsert: NodeUpsert) -> None:
+        """Set those attributes of a node that are not set at a later event time already."""
+        timestamp_ms = upsert.timestamp_ms
+        names: list[str] = []
+        num_new, has_changed = 0, False
+        for name, value in _values_of(upsert).items():
+            former = self._find(name, row)
+            if former is None:
+                num_new += 1
+            elif (timestamp_ms, value) <= (self._times.of(name, row), former):
+                continue
+            names.append(name)
+            if value != former:
+                has_changed = True
+                self._put(name, row, value, former)
+        if names:
+            others = (name for name in self._names_of(row) if name not in names)
+            self._times.set(row, names, num_new, others, timestamp_ms)
+            self._count_change(has_changed)
+
+    def forget(self, rows: Sequence[int], until_ms: Sequence[int] | None = None) -> None:
+        """Forget the attributes of nodes, and the category values that only they had.
+
+        Args:
+            rows: The nodes.
+            until_ms: For each node, the event time after which attributes stay that were set; None for never.
+        """
+        num_dropped = 0
+        for position, row in enumerate(rows):
+            if not self._times.num_held(row):
+                continue
+            held = list(self._names_of(row))
+            if until_ms is not None:
+                held = [name for name in held if self._times.of(name, row) <= until_ms[position]]
+            for name in held:
+                self._put(name, row, None, self._find(name, row))
+            self._times.drop(row, held)
+            num_dropped += len(held)
+        if num_dropped:
+            for category in self.categories.values():
+                category.forget_unused()
+            self._count_change(has_value_changed=True)
+
+    def snapshot(self, version: str) -> AttributesSnapshot:
+        """Return a copy of all columns; called by the thread that writes."""
+        num_nodes = len(self._nodes)
+        return AttributesSnapshot(
+            version,
+            self.kinds.copy(),
+            {name: column.snapshot() for name, column in self.categories.items()},
+            {name: fitted(column, num_nodes, np.nan).copy() for name, column in self.numbers.items()},
+            {name: texts.copy() for name, texts in self.texts.items()},
+            self._times.snapshot(num_nodes),
+        )
+
+    def restore(self, saved: AttributesSnapshot) -> None:
+        """Restore the columns; values of another kind than the schema's are left out."""
+        num_held = np.zeros(len(self._nodes), np.int32)
+        for name, category in saved.categories.items():
+            column = CategoryColumn(self._nodes, category)
+            if self._is_refused(name, "category"):
+                for row in np.flatnonzero(category.first >= 0).tolist():
+                    column.unset(row)
+            self.categories[name] = column
+            num_held += column.is_held()
+        for name, numbers in saved.numbers.items():
+            if not self._is_refused(name, "number"):
+                self.numbers[name] = numbers.copy()
+                num_held[: len(numbers)] += ~np.isnan(numbers)
+                self._num_numbers[name] = int(np.count_nonzero(~np.isnan(numbers)))
+        for name, texts in saved.texts.items():
+            if not self._is_refused(name, "text"):
+                self.texts[name] = texts.copy()
+                num_held[list(texts)] += 1
+        self._times.restore(saved.times, num_held)
+        for name in {*self.categories, *self.numbers, *self.texts}:
+            self._settle_kind(name)
+
+    def _is_refused(self, name: str, kind: AttributeKind) -> bool:
+        return self._schema.get(name, kind) != kind
+
+    def _count_change(self, has_value_changed: bool) -> None:
+        self.num_changes += has_value_changed
+        self.num_time_changes += not has_value_changed
+
+    def _find(self, name: str, row: int) -> _Value | None:
+        """Return what a node has of an attribute; None if nothing, as if it never had it."""
+        category = self.categories.get(name)
+        if category is not None:
+            if values := category.values(row):
+                return _CATEGORY, tuple(values)
+            if category.is_cleared(row):
+                return _CLEARED
+        numbers = self.numbers.get(name)
+        if numbers is not None and row < len(numbers) and not math.isnan(number := float(numbers[row])):
+            return _NUMBER, number
+        text = self.texts.get(name, {}).get(row)
+        return None if text is None else (_TEXT, text)
+
+    def _names_of(self, row: int) -> Iterator[str]:
+        """Yield the attributes that a node has, cleared ones included."""
+        for name in sorted({*self.categories, *self.numbers, *self.texts}):
+            if self._find(name, row) is not None:
+                yield name
+
+    def _put(self, name: str, row: int, value: _Value | None, former: _Value | None) -> None:
+        """Replace what a node has of an attribute, ``former``, by ``value``; None for nothing."""
+        rank, stored = value or _NOTHING
+        former_rank, _ = former or _NOTHING
+        if rank in (_CLEARED[0], _CATEGORY):
+            if name not in self.categories:
+                self.categories[name] = CategoryColumn(self._nodes)
+            self.categories[name].set(row, stored)
+        elif former_rank in (_CLEARED[0], _CATEGORY):
+            self.categories[name].unset(row)
+        if rank == _NUMBER:
+            column = with_room(self.numbers.get(name, np.empty(0, np.float32)), row + 1, np.nan)
+            column[row] = stored
+            self.numbers[name] = column
+            self._num_numbers[name] = self._num_numbers.get(name, 0) + (former_rank != _NUMBER)
+        elif former_rank == _NUMBER:
+            self.numbers[name][row] = np.nan
+            self._num_numbers[name] -= 1
+        if rank == _TEXT:
+            self.texts.setdefault(name, {})[row] = stored
+        elif former_rank == _TEXT:
+            del self.texts[name][row]
+        if rank != former_rank:
+            self._settle_kind(name)
+
+    def _settle_kind(self, name: str) -> None:
+        """Find the kind that most nodes have, and drop columns in which nobody has a value."""
+        num_nodes = self.num_nodes_of(name)
+        category = self.categories.get(name)
+        is_in_use = any(num_nodes.values()) or (category is not None and category.num_cleared > 0)
+        if name not in self._schema:
+            if is_in_use:
+                self.kinds[name] = max(num_nodes, key=num_nodes.__getitem__)  # Of equals, the first.
+            else:
+                self.kinds.pop(name, None)
+        if category is not None and not category.num_held and not category.num_cleared:
+            del self.categories[name]
+        if not num_nodes["number"]:
+            self.numbers.pop(name, None)
+            self._num_numbers.pop(name, None)
+        if not num_nodes["text"]:
+            self.texts.pop(name, None)
+        if not is_in_use:
+            self._times.forget_attribute(name)
+
+
+def _values_of(upsert: NodeUpsert) -> dict[str, _Value]:
+    """Return the values that an upsert gives; of several for one attribute, the one that stays."""
+    values: dict[str, _Value] = {}
+    for name, strings in upsert.categories.items():
+        distinct = tuple(dict.fromkeys(filter(None, strings)))
+        values[name] = (_CATEGORY, distinct) if distinct else _CLEARED
+    for name, number in upsert.numbers.items():
+        values[name] = max(values.get(name, _CLEARED), (_NUMBER, float(np.float32(number))))
+    for name, text in upsert.texts.items():
+        values[name] = max(values.get(name, _CLEARED), (_TEXT, text))
+    return values
