@@ -152,6 +152,10 @@ class History:
         return History(self.item_rows[first:], self.timestamps_ms[first:], self.weights[first:])
 
 
+NO_HISTORY = History(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32))
+"""The history of a user without interactions."""
+
+
 def refuse_unequal_lengths(**columns: Sized) -> None:
     """Raise ValueError if columns differ in length, naming each with its length."""
     lengths = {name: len(column) for name, column in columns.items()}

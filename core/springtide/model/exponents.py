@@ -30,6 +30,20 @@ class TermExponents:
 
 
 @dataclass(frozen=True, slots=True)
+class DislikeExponents:
+    """How much dislikes count.
+
+    Attributes:
+        item: What a dislike of weight 1 takes from the score of its item, 0 or more. At 3, an item's odds are divided
+            by 20.
+        like: How far the user's vector is moved away from what they dislike, 0 or more; see ``ranking.dislikes``.
+    """
+
+    item: float = 3.0
+    like: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Exponents:
     """The exponents of all terms, for unseen and for seen items.
 
@@ -39,10 +53,12 @@ class Exponents:
     Attributes:
         unseen: For items that the user has never had; its cosine is above 0.
         seen: For items that the user has had.
+        dislikes: How much dislikes count, for both.
     """
 
     unseen: TermExponents
     seen: TermExponents
+    dislikes: DislikeExponents = DislikeExponents()
 
     @property
     def temperature(self) -> float:

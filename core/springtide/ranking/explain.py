@@ -8,9 +8,10 @@ import numpy as np
 from springtide.errors import InvalidRequestError
 from springtide.interactions import History, Moment
 from springtide.model.exponents import TermExponents
-from springtide.plugins.contracts import ContextWeight
+from springtide.plugins.contracts import ContextWeight, Factor
+from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Personalization, Query
-from springtide.ranking.reasons import FactorTerm, habit_of, sentence_of
+from springtide.ranking.reasons import DISLIKED_WORDS, FactorTerm, doubt_of, habit_of, sentence_of
 from springtide.ranking.scoring import Scorer, cosine_of
 
 
@@ -25,7 +26,8 @@ class Explanation:
         cosine: Cosine of the user's and the item's vectors, -1 to 1.
         cosine_exponent: Factor of the cosine; it differs for seen and unseen items.
         terms: Every factor of every context weight, in their order.
-        sentence: The strongest reasons in words; empty if nothing speaks for the item.
+        sentence: The strongest reasons in words, and whether the user's dislikes speak against it; empty if nothing
+            speaks for the item or against it.
         personalization: What the answer knows of the user.
         model_version: Version that gave cosine and exponents; empty for the fallback.
     """
@@ -65,6 +67,8 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     scored = scorer.score([query])
     [scores], [user], [bound] = scored.scores, scored.users, scored.queries
     rank = 1 + int((scores > scores[row]).sum())
+    [lowered] = scored.lowered_items
+    is_disliked = bool((lowered.disliked.rows == row).any())
     if serving.baseline is not None:
         return Explanation(
             item_id=item_id,
@@ -73,7 +77,9 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
             cosine=0.0,
             cosine_exponent=0.0,
             terms=(),
-            sentence=f"ranked by the baseline {serving.baseline.baseline.name}",
+            sentence="; ".join(
+                filter(None, (f"ranked by the baseline {serving.baseline.baseline.name}", DISLIKED_WORDS * is_disliked))
+            ),
             personalization=user.personalization,
             model_version=serving.version,
         )
@@ -81,8 +87,16 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     habit = habit_of(history, row, bound.moment.timestamp_ms)
     exponents = serving.exponents.unseen if habit is None else serving.exponents.seen
     terms = factor_terms(scorer.state.context_weights, exponents, history, bound.moment, row, scorer.num_items)
+    lowered_by = lowered.logs[lowered.disliked.rows == row]
+    terms += tuple(FactorTerm(DISLIKE, Factor(DISLIKE), float(log_weight), 1.0) for log_weight in lowered_by)
     cosines = cosine_of(serving.table, user, np.arange(scorer.num_items))
     cosine = float(cosines[row])
+    is_liked = user.liking is not None
+    # An item that is nearer than most, but not near, suits nobody.
+    cosine_gain = exponents.cosine * min(cosine, cosine - float(cosines.mean()))
+    reasons = sentence_of(terms, cosine_gain, habit, is_liked=is_liked)
+    before = float(serving.table.vectors[row].numpy() @ user.liking) if serving.table and is_liked else 0.0
+    doubts = doubt_of(float(lowered_by.sum()), exponents.cosine * (cosine - before))
     return Explanation(
         item_id=item_id,
         score=exponents.cosine * cosine + sum(term.log_weight for term in terms),
@@ -90,7 +104,7 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
         cosine=cosine,
         cosine_exponent=exponents.cosine,
         terms=terms,
-        sentence=sentence_of(terms, exponents.cosine * (cosine - float(cosines.mean())), habit),
+        sentence="; but ".join(filter(None, (reasons, doubts))),
         personalization=user.personalization,
         model_version=serving.version,
     )

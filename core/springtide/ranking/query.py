@@ -54,9 +54,11 @@ class RankedItem:
     Attributes:
         item_id: The item.
         score: Items are sorted by it, the highest first.
-        cosine: Cosine of the user's and the item's vectors, -1 to 1.
+        cosine: Cosine of the user's and the item's vectors, -1 to 1. The vector of a user with dislikes may be shorter
+            than 1, which makes it smaller.
         weights: By context weight, the product of its lifts, each raised to its exponent; 1 is neutral. ``familiarity``
-            is the factor by which the cosine counts differently for items that the user has seen.
+            is the factor by which the cosine counts differently for items that the user has seen, ``dislike`` that by
+            which the user's dislikes lower the item.
     """
 
     item_id: str

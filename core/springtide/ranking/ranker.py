@@ -10,8 +10,9 @@ from springtide.errors import InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
+from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Query, RankedItem, Ranking
-from springtide.ranking.scoring import ForgottenItems, Scorer, SeenItems, cosine_of
+from springtide.ranking.scoring import ForgottenItems, LoweredItems, Scorer, SeenItems, cosine_of
 from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
 from springtide.ranking.top_k import best_of
@@ -88,11 +89,11 @@ class Ranker:
         scored = scorer.score(queries)
         best = best_of(scored.scores, [query.count for query in queries], scorer.items.ids)
         rankings = []
-        for user, at_moment, seen, scores, (rows, ids) in zip(
-            scored.users, scored.moments, scored.seen_items, scored.scores, best, strict=True
+        for user, at_moment, seen, lowered, scores, (rows, ids) in zip(
+            scored.users, scored.moments, scored.seen_items, scored.lowered_items, scored.scores, best, strict=True
         ):
             cosines = cosine_of(serving.table, user, rows)
-            items = _ranked_items(serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen)
+            items = _ranked_items(serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered)
             rankings.append(Ranking(items, user.personalization, serving.version))
         return rankings
 
@@ -147,13 +148,10 @@ def _ranked_items(
     cosines: Array,
     at_moment: ItemWeights,
     seen: SeenItems,
+    lowered: LoweredItems,
 ) -> tuple[RankedItem, ...]:
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
-    position = np.searchsorted(seen.rows, rows)
-    is_seen = np.zeros(len(rows), bool)
-    is_there = position < len(seen.rows)
-    is_seen[is_there] = seen.rows[position[is_there]] == rows[is_there]
-    position = position[is_seen]
+    is_seen, position = _find(seen.rows, rows)
     # Logs of each weight for these items, item side and history side added.
     logs = {
         name: np.where(is_seen, at_moment.seen[index, rows], at_moment.unseen[index, rows])
@@ -163,9 +161,24 @@ def _ranked_items(
         logs.setdefault(name, np.zeros(len(rows), np.float32))[is_seen] += of_seen[position]
     if is_seen.any() and exponents.seen.cosine != exponents.unseen.cosine:
         logs[FAMILIARITY] = np.where(is_seen, (exponents.seen.cosine - exponents.unseen.cosine) * cosines, 0.0)
+    if lowered.logs.any():
+        is_disliked, position = _find(lowered.disliked.rows, rows)
+        logs[DISLIKE] = np.zeros(len(rows), np.float32)
+        logs[DISLIKE][is_disliked] = lowered.logs[position]
     names = list(logs)
     weights = np.exp(np.stack([logs[name] for name in names], 1)).tolist() if names else [[]] * len(rows)
     return tuple(
         RankedItem(item_id, score, cosine, dict(zip(names, of_item, strict=True)))
         for item_id, score, cosine, of_item in zip(ids, scores.tolist(), cosines.tolist(), weights, strict=True)
     )
+
+
+def _find(
+    ascending: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Return which of some rows are among ascending ones, bool ``[n]``, and the positions of these there, int64."""
+    position = np.searchsorted(ascending, rows)
+    is_found = np.zeros(len(rows), bool)
+    is_there = position < len(ascending)
+    is_found[is_there] = ascending[position[is_there]] == rows[is_there]
+    return is_found, position[is_found]

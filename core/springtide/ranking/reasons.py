@@ -13,6 +13,9 @@ from springtide.plugins.contracts import Factor
 _MAX_REASONS = 3
 _MIN_LOG_WEIGHT = math.log(1.05)  # A term that changes an item's odds by less than 5 % is no reason.
 _COSINE_WORDS = "it suits what you and people like you choose"
+_UNLIKE_WORDS = "it is unlike what you dislike"
+_LIKE_DISLIKED_WORDS = "it is like what you dislike"
+DISLIKED_WORDS = "you disliked it"
 _DUE_LIFT = 0.5  # At most it is 1. With the usual width it is above a half from 0.44 to 2.3 times the usual gap.
 _MINUTES_PER_DAY = 1_440
 
@@ -64,15 +67,18 @@ def habit_of(history: History, row: int, now_ms: int) -> ItemHabit | None:
     return ItemHabit(len(days), gap_days, max(0, now_ms - int(times_ms.max())) / MS_PER_DAY)
 
 
-def sentence_of(terms: Sequence[FactorTerm], cosine_gain: float = 0.0, habit: ItemHabit | None = None) -> str:
+def sentence_of(
+    terms: Sequence[FactorTerm], cosine_gain: float = 0.0, habit: ItemHabit | None = None, *, is_liked: bool = True
+) -> str:
     """Return the strongest reasons in words, the strongest first; empty if nothing speaks for the item.
 
     Args:
         terms: Every factor of every context weight.
         cosine_gain: What the cosine adds to the item's score, minus what it adds to the mean item's.
         habit: How often and how lately the user had the item; None if never.
+        is_liked: Whether it is known what the user likes; else the cosine comes from dislikes alone.
     """
-    reasons = [(cosine_gain, _COSINE_WORDS)]
+    reasons = [(cosine_gain, _COSINE_WORDS if is_liked else _UNLIKE_WORDS)]
     groups: dict[str, list[FactorTerm]] = {}
     habits: list[FactorTerm] = []
     for term in terms:
@@ -86,6 +92,18 @@ def sentence_of(terms: Sequence[FactorTerm], cosine_gain: float = 0.0, habit: It
     reasons = [reason for reason in reasons if reason[0] > _MIN_LOG_WEIGHT]
     reasons.sort(key=lambda reason: -reason[0])
     return "; ".join(words for _, words in reasons[:_MAX_REASONS])
+
+
+def doubt_of(item_log_weight: float, cosine_log_weight: float) -> str:
+    """Return in words how dislikes speak against an item; empty if they change its odds by less than 5 %.
+
+    Args:
+        item_log_weight: What the user's dislikes of the item itself add to its score.
+        cosine_log_weight: What moving the user's vector away from dislikes adds to it.
+    """
+    if item_log_weight < -_MIN_LOG_WEIGHT:
+        return DISLIKED_WORDS
+    return _LIKE_DISLIKED_WORDS if cosine_log_weight < -_MIN_LOG_WEIGHT else ""
 
 
 def _group_words(terms: Sequence[FactorTerm]) -> str:

@@ -12,6 +12,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import History
 from springtide.ranking.binding import BoundQuery, bind
+from springtide.ranking.dislikes import Disliked, disliked_at, log_weights, lower_ranked
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.query import Query
 from springtide.ranking.serving import Serving
@@ -39,6 +40,19 @@ class SeenItems:
 
 
 @dataclass(frozen=True, slots=True)
+class LoweredItems:
+    """The items that a user dislikes, as far as they are ranked.
+
+    Attributes:
+        disliked: The items, and how much the user dislikes each.
+        logs: float32 ``[m]``, what that adds to the score of each, 0 or less; all 0 if a baseline ranks.
+    """
+
+    disliked: Disliked
+    logs: Array
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredQueries:
     """Some queries with their scores, and what the scores were made of; all sequences are in the queries' order.
 
@@ -47,6 +61,7 @@ class ScoredQueries:
         users: The user of each query.
         moments: The item weights of each query's moment.
         seen_items: The items that each query's user has seen.
+        lowered_items: The items that each query's user dislikes.
         scores: float32 ``[num_queries, num_items]``, ``-inf`` for forgotten items and those that the query leaves out.
     """
 
@@ -54,6 +69,7 @@ class ScoredQueries:
     users: Sequence[LiveUser]
     moments: Sequence[ItemWeights]
     seen_items: Sequence[SeenItems]
+    lowered_items: Sequence[LoweredItems]
     scores: Array
 
 
@@ -138,14 +154,22 @@ class Scorer:
         moments = [serving.moments.at(query.moment, num_items, keep_in_cache=keep_in_cache) for query in bound]
         histories = [self.history_at(user.history, query) for user, query in zip(users, bound, strict=True)]
         seen_items = [self._seen_items(history, query) for history, query in zip(histories, bound, strict=True)]
+        disliked = [
+            disliked_at(self.history_at(user.dislikes, query), query.moment.timestamp_ms).below(num_items)
+            for user, query in zip(users, bound, strict=True)
+        ]
         if serving.baseline is not None:
             scores = serving.baseline.scores(bound, histories)
+            lowered_items = [LoweredItems(each, np.zeros(len(each), np.float32)) for each in disliked]
         else:
-            scores = self._scores(users, moments, seen_items)
+            scores, lowered_items = self._scores(users, moments, seen_items, disliked)
         self.mask_forgotten(scores)
         for query, of_query in zip(bound, scores, strict=True):
             query.mask(of_query)
-        return ScoredQueries(bound, users, moments, seen_items, scores)
+        if serving.baseline is not None:
+            for of_query, each in zip(scores, disliked, strict=True):
+                lower_ranked(of_query, each)
+        return ScoredQueries(bound, users, moments, seen_items, lowered_items, scores)
 
     def history_at(self, history: History, query: BoundQuery) -> History:
         """Return the interactions that a query may look at: if it asks about the past, none that came later."""
@@ -166,13 +190,17 @@ class Scorer:
         return SeenItems(rows, weights, total)
 
     def _scores(
-        self, users: Sequence[LiveUser], moments: Sequence[ItemWeights], seen_items: Sequence[SeenItems]
-    ) -> Array:
-        """Return float32 ``[num_queries, num_items]``.
+        self,
+        users: Sequence[LiveUser],
+        moments: Sequence[ItemWeights],
+        seen_items: Sequence[SeenItems],
+        disliked_items: Sequence[Disliked],
+    ) -> tuple[Array, list[LoweredItems]]:
+        """Return float32 ``[num_queries, num_items]``, and what dislikes add to them.
 
         One matrix product gives the scores of all items as if they were unseen, the weights of the moment added on the
-        way. Then the scores of each user's few seen items are replaced. Cosines are not kept: they are computed again
-        for the items of the answer.
+        way. Then the scores of each user's few seen items are replaced, and those of disliked ones lowered. Cosines are
+        not kept: they are computed again for the items of the answer.
         """
         exponents, table, num_items = self.serving.exponents, self.serving.table, self.num_items
         totals = torch.from_numpy(np.stack([moments[0].unseen_total[:num_items]]))  # [1, num_items]
@@ -187,15 +215,25 @@ class Scorer:
                     vectors[position] = user.vector
             vectors *= np.float32(exponents.unseen.cosine)
             scores = torch.addmm(totals, torch.from_numpy(vectors), table.vectors.T).numpy()
-        for of_query, user, at_moment, seen in zip(scores, users, moments, seen_items, strict=True):
+        lowered = []
+        for of_query, user, at_moment, seen, disliked in zip(
+            scores, users, moments, seen_items, disliked_items, strict=True
+        ):
+            of_disliked = of_query[disliked.rows]  # As if the user had never had them.
             cosines = cosine_of(table, user, seen.rows)
             of_seen = cosines * np.float32(exponents.seen.cosine)
             of_query[seen.rows] = of_seen + at_moment.seen_total[seen.rows] + seen.total
-        return scores
+            logs = log_weights(disliked, of_query[disliked.rows] - of_disliked, exponents.dislikes.item)
+            of_query[disliked.rows] += logs
+            lowered.append(LoweredItems(disliked, logs))
+        return scores, lowered
 
 
 def cosine_of(table: ItemTable | None, user: LiveUser, rows: npt.NDArray[np.integer[Any]]) -> Array:
-    """Return float32 ``[n]``, the cosines of a user with some items; 0 where either has no vector."""
+    """Return float32 ``[n]``, the cosines of a user with some items; 0 where either has no vector.
+
+    The vector of a user with dislikes may be shorter than 1 (``dislikes.moved_away``): then the cosines are smaller.
+    """
     if table is None or user.vector is None:
         return np.zeros(len(rows), np.float32)
     cosine: Array = table.vectors.numpy()[rows] @ user.vector

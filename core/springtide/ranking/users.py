@@ -3,16 +3,20 @@
 import functools
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.applying import USER
+from springtide.graph.edges import EdgeType
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
-from springtide.interactions import History
+from springtide.interactions import NO_HISTORY, History
+from springtide.model.exponents import DislikeExponents
 from springtide.ranking.binding import BoundQuery
+from springtide.ranking.dislikes import direction, moved_away, standing
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.neighbourhood import NeighbourhoodGatherer, RecentItems, Values
 from springtide.ranking.query import Personalization
@@ -33,13 +37,18 @@ class LiveUser:
 
     Attributes:
         history: The user's positive interactions, recent items of the request included.
-        vector: float32 ``[d]``; None if nothing is known of the user, or there is no model.
+        vector: float32 ``[d]``, no longer than 1, moved away from what the user dislikes; None if nothing is known of
+            the user, or there is no model.
         personalization: Where the vector comes from.
+        dislikes: The user's negative interactions that later positive ones have not taken back.
+        liking: The vector before it was moved away, a unit vector; None if there was none.
     """
 
     history: History
     vector: Array | None
     personalization: Personalization
+    dislikes: History = NO_HISTORY
+    liking: Array | None = None
 
 
 @dataclass(slots=True)
@@ -54,8 +63,8 @@ class _CachedUser:
     @property
     def num_bytes(self) -> int:
         vector = self.user.vector
-        num_interactions = len(self.user.history.item_rows)
-        return _USER_BYTES + _INTERACTION_BYTES * num_interactions + (0 if vector is None else vector.nbytes)
+        num_interactions = len(self.user.history.item_rows) + len(self.user.dislikes.item_rows)
+        return _USER_BYTES + _INTERACTION_BYTES * num_interactions + (0 if vector is None else 2 * vector.nbytes)
 
 
 class Users:
@@ -64,7 +73,7 @@ class Users:
     The least recently used leave the cache first. Any thread may call any method.
 
     Args:
-        rules: Which edges are positive interactions.
+        rules: Which edges are positive interactions, and which negative ones.
         max_history: Latest interactions of a user that are looked at, for each relation.
         model: The model that gives the vectors; None for histories alone.
         max_bytes: Size of the cache, in bytes.
@@ -73,7 +82,9 @@ class Users:
     def __init__(
         self, rules: InteractionRules, max_history: int, model: ServingModel | None, max_bytes: int = MAX_BYTES
     ) -> None:
-        self._edge_types = [rules.edge_type(relation) for relation in rules.positive_relations]
+        self._positive_types = [rules.edge_type(relation) for relation in rules.positive_relations]
+        self._negative_types = [rules.edge_type(relation) for relation in rules.negative_relations]
+        self._dislike_exponents = DislikeExponents() if model is None else model.exponents.dislikes
         self._max_history = max_history
         self._gatherer: NeighbourhoodGatherer | None = None
         if model is not None:
@@ -108,7 +119,7 @@ class Users:
         if len(query.recent_rows) or row < 0:
             return self._make(view, table, query)
         nodes = view.nodes(USER)
-        edges = [view.edges(edge_type) for edge_type in self._edge_types]
+        edges = [view.edges(edge_type) for edge_type in (*self._positive_types, *self._negative_types)]
         edges_version = tuple(of_relation.version_of(row) for of_relation in edges)
         attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
         cached = self._find_cached(row, edges_version, attributes_version, nodes)
@@ -117,7 +128,8 @@ class Users:
         attributes = self._attributes(nodes, row)
         user = self._make(view, table, query)
         # The version may include an event that the view does not show yet: then the user is not cached.
-        if len(user.history.item_rows) and all(of_relation.has_all_targets(row) for of_relation in edges):
+        has_any = len(user.history.item_rows) or len(user.dislikes.item_rows)
+        if has_any and all(of_relation.has_all_targets(row) for of_relation in edges):
             with self._lock:
                 if nodes.ids.row(query.user_id) == row:  # Else the user was forgotten meanwhile.
                     self._cache(row, _CachedUser(user, edges_version, attributes_version, attributes))
@@ -172,17 +184,34 @@ class Users:
 
     def _make(self, view: GraphView, table: ItemTable | None, query: BoundQuery) -> LiveUser:
         row, recent_rows, now_ms = query.user_row, query.recent_rows, query.moment.timestamp_ms
-        history = self._history(view, row, recent_rows, now_ms)
+        liked = self._interactions(view, row, self._positive_types)
+        history = _joined([_touched(recent_rows, now_ms), *liked] if len(recent_rows) else liked)
+        dislikes = standing(_joined(self._interactions(view, row, self._negative_types)), liked)
+        vector, personalization = self._liking(view, table, query, history)
+        if table is None or not len(dislikes.item_rows):
+            return LiveUser(history, vector, personalization, dislikes, vector)
+        newest_ms = view.newest_ms if view.newest_ms is not None else now_ms
+        disliked = direction(dislikes, table.vectors.numpy(), newest_ms)
+        if disliked is None:
+            return LiveUser(history, vector, personalization, dislikes, vector)
+        moved = moved_away(vector, disliked, self._dislike_exponents.like)
+        return LiveUser(history, moved, "folded_in" if vector is None else personalization, dislikes, vector)
+
+    def _liking(
+        self, view: GraphView, table: ItemTable | None, query: BoundQuery, history: History
+    ) -> tuple[Array | None, Personalization]:
+        """Return the user's unit vector by what they like, and where it comes from; None if nothing is known."""
+        row, recent_rows, now_ms = query.user_row, query.recent_rows, query.moment.timestamp_ms
         if table is None:
-            return LiveUser(history, None, "fallback")
+            return None, "fallback"
         model, side = table.model, table.model.users
         # A user without a row in the graph was forgotten, whatever the model still knows.
         model_row = side.row_of.get(query.user_id, -1) if row >= 0 else -1
         if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
-            return LiveUser(history, side.vectors[model_row].numpy(), "learned")
+            return side.vectors[model_row].numpy(), "learned"
         is_ranked = history.item_rows < table.num_items
         if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
-            return LiveUser(history, None, "context_only")
+            return None, "context_only"
         level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
         if model_row >= 0:
             level_0 = side.levels[0, model_row : model_row + 1]
@@ -195,23 +224,35 @@ class Users:
             RecentItems(recent_rows, now_ms),
         )
         folded = model.fold_in(USER, level_0, neighbourhood)
-        return LiveUser(history, folded.vectors[0].numpy().copy(), "learned" if model_row >= 0 else "folded_in")
+        return folded.vectors[0].numpy().copy(), "learned" if model_row >= 0 else "folded_in"
 
-    def _history(self, view: GraphView, row: int, recent_rows: npt.NDArray[np.int32], now_ms: int) -> History:
-        found = [
-            view.edges(edge_type).all_targets(row, self._max_history)
-            for edge_type in (self._edge_types if row >= 0 else ())
-        ]
-        times = np.concatenate([np.full(len(recent_rows), now_ms, np.int64), *(edges.timestamps_ms for edges in found)])
-        rows = np.concatenate([recent_rows, *(edges.rows for edges in found)]).astype(np.int32)
-        weights = np.concatenate([np.ones(len(recent_rows), np.float32), *(edges.weights for edges in found)])
-        if len(found) + bool(len(recent_rows)) > 1:
-            order = np.argsort(-times, kind="stable")
-            return History(rows[order], times[order], weights[order])
-        return History(rows, times, weights)
+    def _interactions(self, view: GraphView, row: int, edge_types: Sequence[EdgeType]) -> list[History]:
+        """Return the latest interactions of a user, those of each edge type by themselves."""
+        if row < 0:
+            return []
+        found = [view.edges(edge_type).all_targets(row, self._max_history) for edge_type in edge_types]
+        return [History(edges.rows, edges.timestamps_ms, edges.weights) for edges in found]
 
     def _has_attributes(self, view: GraphView, row: int) -> bool:
         return row >= 0 and bool(view.nodes(USER).category_values(row))
+
+
+def _touched(recent_rows: npt.NDArray[np.int32], now_ms: int) -> History:
+    """Return the recent items of a request as a history of weight 1 each."""
+    count = len(recent_rows)
+    return History(recent_rows, np.full(count, now_ms, np.int64), np.ones(count, np.float32))
+
+
+def _joined(histories: Sequence[History]) -> History:
+    """Return several histories of one user as one, newest first."""
+    histories = [history for history in histories if len(history.item_rows)]
+    if len(histories) <= 1:
+        return histories[0] if histories else NO_HISTORY
+    times = np.concatenate([history.timestamps_ms for history in histories])
+    rows = np.concatenate([history.item_rows for history in histories])
+    weights = np.concatenate([history.weights for history in histories])
+    order = np.argsort(-times, kind="stable")
+    return History(rows[order], times[order], weights[order])
 
 
 def _is_as_trained(history: History, num_interactions: int, newest_ms: int) -> bool:

@@ -1,10 +1,10 @@
-"""Interaction rules: which interactions are accepted, with which weight, and which are positive."""
+"""Interaction rules: which interactions are accepted, with which weight, and which are positive or negative."""
 
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,14 @@ import numpy.typing as npt
 from springtide.errors import SettingsError
 
 Comparison = Callable[[Any, float], Any]  # Compares one value, or an array of values.
+
+Feedback = Literal["positive", "neutral", "negative"]
+"""What an interaction says of the user's taste: that they like the item, nothing, or that they dislike it."""
+
+PASSIVE_TYPES = frozenset(
+    {"click", "exposure", "impression", "open", "page_view", "pageview", "play", "search", "show", "view", "visit"}
+)
+"""Types that say by their name that a user met an item, and nothing of whether they like it."""
 
 _COMPARISONS: dict[str, Comparison] = {
     ">=": operator.ge,
@@ -31,14 +39,16 @@ class InteractionRule:
             with a bound on the event's value (``rating>=4``).
         weight: Edge weight, finite and above 0.
         is_positive: Whether the interaction shows that the user likes the item, so that training learns from it.
+        is_negative: Whether it shows that the user dislikes the item, which lowers the item and its like for them.
 
     Raises:
-        SettingsError: If the name cannot be read or the weight is not above 0.
+        SettingsError: If the name cannot be read, the weight is not above 0, or it is positive and negative.
     """
 
     name: str
     weight: float = 1.0
     is_positive: bool = True
+    is_negative: bool = False
 
     def __post_init__(self) -> None:
         if _RULE_NAME.match(self.name) is None:
@@ -48,6 +58,8 @@ class InteractionRule:
             )
         if not (np.isfinite(self.weight) and self.weight > 0):
             raise SettingsError(f"interaction rule {self.name!r}: wanted a weight above 0, got {self.weight}")
+        if self.is_positive and self.is_negative:
+            raise SettingsError(f"interaction rule {self.name!r}: wanted positive or negative feedback, got both")
 
     @property
     def type_name(self) -> str:
@@ -97,6 +109,11 @@ class InteractionRules:
         """Names of the rules whose interactions are positive."""
         return tuple(rule.name for rule in self.rules if rule.is_positive)
 
+    @property
+    def negative_relations(self) -> tuple[str, ...]:
+        """Names of the rules whose interactions are negative."""
+        return tuple(rule.name for rule in self.rules if rule.is_negative)
+
     def edge_type(self, relation: str) -> tuple[str, str, str]:
         """Return the edge type of a rule's interactions: (source type, relation, target type)."""
         return "user", relation, self.item_type
@@ -127,8 +144,32 @@ class InteractionRules:
         return positions
 
     @classmethod
-    def from_mapping(cls, rules: Mapping[str, tuple[float, bool]], item_type: str = "item") -> "InteractionRules":
-        """Build from ``{name: (weight, is_positive)}``."""
-        return cls(
-            (InteractionRule(name, weight, is_positive) for name, (weight, is_positive) in rules.items()), item_type
-        )
+    def from_mapping(
+        cls, rules: Mapping[str, tuple[float, Feedback | bool]], item_type: str = "item"
+    ) -> "InteractionRules":
+        """Build from ``{name: (weight, feedback)}``; ``True`` and ``False`` are read as ``[interactions]`` reads them.
+
+        See ``feedback_of``.
+        """
+        made = []
+        for name, (weight, given) in rules.items():
+            feedback = feedback_of(name, is_positive=given) if isinstance(given, bool) else given
+            made.append(InteractionRule(name, weight, feedback == "positive", feedback == "negative"))
+        return cls(made, item_type)
+
+
+def feedback_of(name: str, *, is_positive: bool) -> Feedback:
+    """Return what a rule's interactions say, if the settings say only whether they are positive.
+
+    An interaction that is not positive is negative. But a type that says only that the user met the item
+    (``PASSIVE_TYPES``) is neutral: who views an item and is not taken to like it does not dislike it for that.
+
+    Args:
+        name: The rule's name.
+        is_positive: Whether it is positive.
+    """
+    if is_positive:
+        return "positive"
+    match = _RULE_NAME.match(name)
+    is_passive = match is not None and match["comparison"] is None and match["type"].lower() in PASSIVE_TYPES
+    return "neutral" if is_passive else "negative"

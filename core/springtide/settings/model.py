@@ -52,7 +52,8 @@ class Settings(Section):
         "click": InteractionSettings(weight=0.3),
         "view": InteractionSettings(weight=0.1),
         "rating>=4": InteractionSettings(),
-        "rating": InteractionSettings(positive=False),
+        "rating<=2": InteractionSettings(positive=False),
+        "rating": InteractionSettings(positive=False, feedback="neutral"),
         "dislike": InteractionSettings(positive=False),
     }
     """Interactions that are accepted, each a table: an interaction type (`purchase`), or a type with a bound on its
@@ -77,5 +78,6 @@ class Settings(Section):
     def interaction_rules(self) -> InteractionRules:
         """Return the interaction rules, in the order of the settings."""
         return InteractionRules.from_mapping(
-            {name: (rule.weight, rule.positive) for name, rule in self.interactions.items()}, self.graph.item_type
+            {name: (rule.weight, rule.feedback_of(name)) for name, rule in self.interactions.items()},
+            self.graph.item_type,
         )

@@ -14,6 +14,7 @@ from springtide.interactions import Circumstances, Observed
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.schema import ModelSchema, name_value_types
 from springtide.plugins.contracts import Edges, Schema
+from springtide.training.dislikes import Dislikes
 from springtide.training.message_edges import Ratings, pair_edges, typed_edges
 
 
@@ -103,6 +104,7 @@ class TrainingGraph:
         interactions: Positive interactions, oldest first.
         strengths: float32 ``[num_interactions]``, weight of the edge between the user and the item of each interaction.
         ratings: Interactions whose value is a rating, positive or not.
+        dislikes: What users dislike.
         edges: Edges over the list of all nodes, with added-up and dampened weights (``graph.pair_weights``). Encoders
             that are not relational get one edge in each direction for each pair of user and item. Relational ones get
             one in each direction for each pair under each relation, with edges between nodes and attribute values.
@@ -112,6 +114,7 @@ class TrainingGraph:
     interactions: Observed
     strengths: npt.NDArray[np.float32]
     ratings: Ratings
+    dislikes: Dislikes
     edges: Edges
 
     @classmethod
@@ -123,6 +126,7 @@ class TrainingGraph:
         *,
         before_ms: int | None = None,
         rated: Sequence[EdgeType] = (),
+        disliked: Sequence[EdgeType] = (),
     ) -> "TrainingGraph":
         """Build the edges from interactions, and from all edges of the view if the nodes have relations.
 
@@ -130,8 +134,9 @@ class TrainingGraph:
             nodes: The nodes.
             interactions: Positive interactions, oldest first.
             half_life_days: How fast an edge fades with its age; None for never.
-            before_ms: Ratings and the edges of the view are taken strictly before this time; None for all.
+            before_ms: Ratings, dislikes and the edges of the view are taken strictly before this time; None for all.
             rated: Types of edges whose value is a rating.
+            disliked: Types of edges that are negative interactions.
         """
         starts = nodes.starts
         newest_ms = int(interactions.timestamps_ms[-1]) if len(interactions) else (nodes.view.newest_ms or 0)
@@ -143,7 +148,8 @@ class TrainingGraph:
                 nodes.view, nodes.schema, nodes.counts, nodes.attributes, newest_ms, half_life_days, before_ms
             )
         ratings = Ratings.of(nodes.view, rated, before_ms)
-        return cls(nodes, interactions, strengths, ratings, edges)
+        dislikes = Dislikes.of(nodes.view, disliked, interactions, newest_ms, before_ms)
+        return cls(nodes, interactions, strengths, ratings, dislikes, edges)
 
     @property
     def view(self) -> GraphView:

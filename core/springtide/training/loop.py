@@ -13,9 +13,12 @@ from torch.nn import functional as F
 from springtide.errors import TrainingError
 from springtide.plugins.contracts import Loss, LossInputs, NegativeSampler, Task
 from springtide.settings.model import TrainingSettings
+from springtide.training.dislikes import DislikeSampler, dislike_loss
 from springtide.training.graph import TrainingGraph
 from springtide.training.network import Network
 from springtide.training.sampling import PositiveSampler, RatingSampler
+
+_NUM_DISLIKES = 8  # Drawn of each user in a step; far fewer than a user's positives, as dislikes are.
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ def fit(
     generator = np.random.default_rng(settings.seed)
     neighbour_generator = torch.Generator().manual_seed(settings.seed)
     positives = PositiveSampler(graph, stage.interaction_chances, stage.user_chances)
+    dislikes, dislike_generator = DislikeSampler(graph.dislikes, graph.num_users), np.random.default_rng(settings.seed)
     ratings = RatingSampler(graph.ratings if loss_function.needs_ratings else None, graph.num_users)
     negatives.prepare(np.bincount(graph.interactions.item_rows, minlength=graph.num_items).astype(np.float64))
     log_q = negatives.log_q.to(device)  # [num_items]
@@ -153,16 +157,18 @@ def fit(
     user_batches = positives.batches(settings.batch_users, generator)
     network.train()
     for step in range(num_steps):
-        # Draw users, some of their interactions and ratings, items for all users to be compared with, and examples.
+        # Draw users, some of their interactions, ratings and dislikes, items to compare all with, and examples.
         users = next(user_batches)
         drawn = positives.draw(users, settings.edges_per_user, generator)  # [num_users, edges_per_user]
         items = graph.interactions.item_rows[drawn].astype(np.int64)
         sampled = negatives.draw(items, settings.num_negatives, generator)  # [num_sampled]
         raters, rated = ratings.draw(users, settings.edges_per_user, generator)  # [num_ratings] each
+        dislikers, disliked, strengths = dislikes.draw(users, _NUM_DISLIKES, dislike_generator)  # [num_dislikes] each
         examples = [weighted.task.draw(weighted.batch, generator) for weighted in objective.tasks]
 
         # Encode all these nodes at once.
-        item_nodes = [graph.item_start + rows for rows in (items.ravel(), sampled, graph.ratings.item_rows[rated])]
+        item_rows = (items.ravel(), sampled, graph.ratings.item_rows[rated], disliked)
+        item_nodes = [graph.item_start + of_group for of_group in item_rows]
         levels, rows = network.levels_of(
             graph.edges,
             [users, *item_nodes, *examples],
@@ -173,6 +179,7 @@ def fit(
         raw = network.encoder.readout(levels)  # [num_nodes, d]
         vectors = F.normalize(raw, dim=-1)
         user_vectors, item_vectors, sampled_vectors, rated_vectors = (vectors[nodes] for nodes in rows[:4])
+        disliked_vectors = vectors[rows[4]]
 
         # Compare users with sampled items; a selective sampler chooses some of these for each user.
         cosines = user_vectors @ sampled_vectors.T  # [num_users, num_sampled]
@@ -207,7 +214,11 @@ def fit(
             is_rated=torch.from_numpy(ratings.is_rated(users, items).ravel()).to(device),
         )
         loss = loss_function(inputs)
-        for weighted, nodes in zip(objective.tasks, rows[4:], strict=True):
+        if len(dislikers):
+            disliked_cosines = (disliked_vectors * user_vectors[torch.from_numpy(dislikers).to(device)]).sum(-1)
+            num_wanted = len(users) * _NUM_DISLIKES
+            loss = loss + dislike_loss(disliked_cosines, torch.from_numpy(strengths).to(device), num_wanted)
+        for weighted, nodes in zip(objective.tasks, rows[5:], strict=True):
             loss = loss + weighted.weight * weighted.task(raw[nodes])
 
         optimizer.zero_grad()

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from springtide.checkpoint import Checkpoint
@@ -113,9 +115,10 @@ def train(
     split = split_for_exponents(interactions, rates.exponent_slice, base)
     split_ms = int(interactions.timestamps_ms[split]) if split < len(interactions) else None
     rated = [state.rules.edge_type(rule.name) for rule in state.rules.rules if rule.type_name in rates.rating_types]
+    disliked = [state.rules.edge_type(relation) for relation in state.rules.negative_relations]
     half_life_days = rates.edge_half_life_days
     earlier = TrainingGraph.build(
-        nodes, slice_of(interactions, 0, split), half_life_days, before_ms=split_ms, rated=rated
+        nodes, slice_of(interactions, 0, split), half_life_days, before_ms=split_ms, rated=rated, disliked=disliked
     ).to(rates.device)
     for task in tasks.values():
         task.prepare(earlier, settings.model.width)
@@ -125,7 +128,7 @@ def train(
     # Parameters that have not learned from the latest slice.
     node_ids = {name: view.nodes(name).ids.all_ids()[: nodes.counts[name]] for name in nodes.attributes}
     if base is None:
-        stage = Stage("learn", rates.steps, chances_by_age(earlier.interactions, rates.positive_half_life_days))
+        stage = Stage("learn", rates.steps, _chances(earlier, rates))
         fit(stage, network, objective, earlier, rates, report)
     else:
         load_network(network, tasks, base, node_ids)
@@ -156,7 +159,7 @@ def train(
         on_candidate(copied(make_artifact(network, tasks, earlier, known_ids, record)))
 
     # All interactions, the latest slice too.
-    whole = TrainingGraph.build(nodes, interactions, half_life_days, rated=rated).to(rates.device)
+    whole = TrainingGraph.build(nodes, interactions, half_life_days, rated=rated, disliked=disliked).to(rates.device)
     stage = _last_stage(whole, split, rates, is_fine_tuning=base is not None)
     fit(stage, network, objective, whole, rates, report)
     return make_artifact(network, tasks, whole, node_ids, record)
@@ -171,10 +174,17 @@ def _make_objective(tasks: Mapping[str, Task], model: ModelSettings, plugins: Pl
     )
 
 
+def _chances(graph: TrainingGraph, rates: TrainingSettings) -> npt.NDArray[np.float64]:
+    """Return how likely each positive interaction is drawn: by its weight, its age, and whether a dislike followed."""
+    chances = chances_by_age(graph.interactions, rates.positive_half_life_days)
+    trust = graph.dislikes.trust(graph.interactions)
+    return chances if trust is None else chances * trust
+
+
 def _last_stage(graph: TrainingGraph, split: int, rates: TrainingSettings, *, is_fine_tuning: bool) -> Stage:
     """Return the stage that trains on all interactions; a fine-tuning replays those before the split."""
     interactions = graph.interactions
-    chances = chances_by_age(interactions, rates.positive_half_life_days)
+    chances = _chances(graph, rates)
     user_chances = None
     if is_fine_tuning:
         chances *= replay_chances(len(interactions), split, rates.replay_ratio)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from springtide.settings.interaction_rules import Feedback, feedback_of
 from springtide.settings.sections.base import Options, Positive, Section
 
 AttributeKind = Literal["category", "number", "text"]
@@ -83,7 +84,18 @@ class InteractionSettings(Section):
     purchase of weight 1."""
     positive: bool = True
     """Whether the interaction shows that the user likes the item. Models learn preferences and context weights learn
-    habits from positive interactions only; relational encoders see the others as edges."""
+    habits from positive interactions only; relational encoders see the others as edges. With `false`, it shows that
+    they dislike it, unless `feedback` says something else."""
+    feedback: Literal["auto", "positive", "neutral", "negative"] = "auto"
+    """What the interaction says of the user's taste. A `negative` one lowers the item and items like it for this user,
+    by its weight: at once, and in the vectors that models learn. A later positive one of the same item takes that back.
+    A `neutral` one changes neither. `auto` follows `positive`: `true` is `positive`, and `false` is `negative`; but
+    `false` is `neutral` for types that say only that the user met the item: `view`, `click`, `impression`, `exposure`,
+    `open`, `play`, `search`, `show`, `visit`, `pageview`, `page_view`."""
+
+    def feedback_of(self, name: str) -> Feedback:
+        """Return what interactions of the rule of this name say."""
+        return feedback_of(name, is_positive=self.positive) if self.feedback == "auto" else self.feedback
 
 
 class GraphSettings(Section):

@@ -1,0 +1,135 @@
+"""What users dislike, for a training: items that their vectors are moved away from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+from torch.nn import functional as F
+
+from springtide.graph.edges import EdgeType
+from springtide.graph.view import GraphView
+from springtide.interactions import Observed
+from springtide.ranking.dislikes import doubt_of_habit, fade_dislikes, share_left
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+_TEMPERATURE = 0.15  # Divisor of cosines, as in the losses of single cosines.
+_LEAST_TRUST = 0.01  # A user whose every interaction is followed by a dislike is still drawn.
+
+
+@dataclass(frozen=True, slots=True)
+class Dislikes:
+    """Pairs of a user and an item that they dislike.
+
+    Attributes:
+        user_rows: int64 ``[num_pairs]``.
+        item_rows: int64 ``[num_pairs]``.
+        strengths: float64 ``[num_pairs]``, above 0: the weights of the dislikes of each pair, faded and added up.
+    """
+
+    user_rows: Int64s
+    item_rows: Int64s
+    strengths: Float64s
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+    @classmethod
+    def none(cls) -> "Dislikes":
+        """Return no dislikes."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+    @classmethod
+    def of(
+        cls,
+        view: GraphView,
+        edge_types: Sequence[EdgeType],
+        interactions: Observed,
+        newest_ms: int,
+        before_ms: int | None,
+    ) -> "Dislikes":
+        """Add up the dislikes of a view that later positive interactions have not taken back.
+
+        Args:
+            view: The graph.
+            edge_types: Types of negative interactions.
+            interactions: Positive interactions.
+            newest_ms: Time that ages are counted from.
+            before_ms: Dislikes strictly before this time count; None for all.
+        """
+        edges = [view.edges(edge_type) for edge_type in edge_types]
+        times_ms = np.concatenate([each.timestamps_ms for each in edges] or [np.zeros(0, np.int64)])
+        chosen = np.arange(len(times_ms)) if before_ms is None else np.flatnonzero(times_ms < before_ms)
+        if not len(chosen):
+            return cls.none()
+        keys = np.concatenate([_keys(each.source, each.target) for each in edges])[chosen]
+        weights = np.concatenate([each.weights for each in edges])[chosen]
+        times_ms = times_ms[chosen]
+        liked = _keys(interactions.user_rows, interactions.item_rows)
+        left = share_left(keys, times_ms, weights, liked, interactions.timestamps_ms, interactions.weights)
+        pairs, inverse = np.unique(keys, return_inverse=True)
+        faded = fade_dislikes(weights, times_ms, newest_ms) * left
+        strengths: Float64s = np.bincount(inverse, faded, minlength=len(pairs)).astype(np.float64)
+        pairs, strengths = pairs[strengths > 0], strengths[strengths > 0]
+        return cls(pairs >> 32, pairs & 0xFFFFFFFF, strengths)
+
+    def trust(self, interactions: Observed) -> Float64s | None:
+        """Return how much of each positive interaction still counts, float64 ``[num_interactions]``; None for all.
+
+        Where a user dislikes an item that they once chose, a training draws these interactions less often.
+        """
+        if not len(self):
+            return None
+        pairs, keys = _keys(self.user_rows, self.item_rows), _keys(interactions.user_rows, interactions.item_rows)
+        index = np.minimum(np.searchsorted(pairs, keys), len(pairs) - 1)
+        strengths = np.where(pairs[index] == keys, self.strengths[index], 0.0)
+        return np.maximum(1.0 - doubt_of_habit(strengths).astype(np.float64), _LEAST_TRUST)
+
+
+class DislikeSampler:
+    """Draws items that given users dislike, with replacement.
+
+    Args:
+        dislikes: All pairs.
+        num_users: Number of user rows.
+    """
+
+    def __init__(self, dislikes: Dislikes, num_users: int) -> None:
+        self._dislikes = dislikes  # Pairs are in the order of users.
+        self._first = np.searchsorted(dislikes.user_rows, np.arange(num_users + 1))
+
+    def draw(
+        self, users: Int64s, count: int, generator: np.random.Generator
+    ) -> tuple[Int64s, Int64s, npt.NDArray[np.float32]]:
+        """Return ``count`` disliked items of each user that has any.
+
+        Returns:
+            Positions in ``users`` and item rows, int64 ``[num_drawn]`` each, and strengths, float32 ``[num_drawn]``.
+        """
+        counts = self._first[users + 1] - self._first[users]
+        position = np.repeat(np.flatnonzero(counts > 0), count)
+        within = (generator.random(len(position)) * counts[position]).astype(np.int64)
+        index = self._first[users][position] + within
+        return position, self._dislikes.item_rows[index], self._dislikes.strengths[index].astype(np.float32)
+
+
+def dislike_loss(cosines: Tensor, strengths: Tensor, num_wanted: int) -> Tensor:
+    """Return the loss of drawn dislikes, float32 scalar: binary cross entropy of "no", beside any main loss.
+
+    It is a term of its own, not more negatives of the main loss: so every loss learns from dislikes, those too that
+    look at no negatives, and a dislike counts by its weight.
+
+    Args:
+        cosines: float32 ``[num_drawn]``, of users with items that they dislike.
+        strengths: float32 ``[num_drawn]``; above 1 they count as 1.
+        num_wanted: Number that would be drawn if every user had dislikes, so that a user counts the same in any batch.
+    """
+    losses = strengths.clamp(max=1.0) * F.softplus(cosines / _TEMPERATURE)  # −log(1 − σ(x))
+    return losses.sum() / num_wanted
+
+
+def _keys(user_rows: npt.NDArray[np.integer], item_rows: npt.NDArray[np.integer]) -> Int64s:
+    return user_rows.astype(np.int64) << 32 | item_rows.astype(np.int64)
