@@ -40,13 +40,9 @@ class BatchBuilder:
         self.deletes: list[NodeDelete] = []
         self._packed: list[tuple[npt.NDArray[Any], ...]] = []
 
-    def has_only_deletes(self) -> bool:
-        """Return whether another deletion may be added: in a batch, deletions come before everything else."""
-        return not (self.user_codes or self._packed or self.upserts or self.other_relations)
-
     def is_empty(self) -> bool:
         """Return whether there are no events yet."""
-        return self.has_only_deletes() and not self.deletes
+        return not (self.user_codes or self._packed or self.upserts or self.other_relations or self.deletes)
 
     def add_plain(self, plain: PlainInteractions, start: int, stop: int) -> None:
         """Add the plain interactions from ``start`` up to ``stop``, counted among themselves."""

@@ -63,7 +63,7 @@ class Decoder:
             now_ms: Wall time, milliseconds since the Unix epoch; event times too far after it are refused.
 
         Returns:
-            Batches, to be applied in order, and the refused records.
+            A batch, or none if no record holds an event that is accepted; and the refused records.
         """
         decoded = _Decoded(BatchBuilder(self._rules.relations))
         if self._kinds is not None:
@@ -72,9 +72,8 @@ class Decoder:
             self._decode_each(records, now_ms, decoded)
         else:
             self._decode_many(records, now_ms, decoded)
-        if not decoded.builder.is_empty():
-            decoded.batches.append(decoded.builder.build())
-        return decoded.batches, decoded.refusals
+        batches = [] if decoded.builder.is_empty() else [decoded.builder.build()]
+        return batches, decoded.refusals
 
     def _decode_many(self, records: Sequence[RawEvent], now_ms: int, decoded: "_Decoded") -> None:
         """Read runs of plain interactions at once, and what stands between them one by one."""
@@ -108,11 +107,7 @@ class Decoder:
             self.num_ignored += num_ignored
             decoded.refusals += [Refusal(record, reason, text, rows.tolist()) for reason, text, rows in bad_rows]
         elif payload == "node_delete":
-            delete = read_delete(event.node_delete, self._read_time(event, now_ms), self._limits)
-            if not builder.has_only_deletes():
-                decoded.batches.append(builder.build())
-                decoded.builder = BatchBuilder(self._rules.relations)
-            decoded.builder.deletes.append(delete)
+            builder.deletes.append(read_delete(event.node_delete, self._read_time(event, now_ms), self._limits))
         elif payload == "node_upsert":
             self._add_upsert(record, event, now_ms, decoded)
         elif payload == "relation":
@@ -211,8 +206,7 @@ class Decoder:
 
 @dataclass(slots=True)
 class _Decoded:
-    """What was decoded so far: batches that are complete, refused records, and the batch that grows."""
+    """What was decoded so far: the batch that grows, and refused records."""
 
     builder: BatchBuilder
-    batches: list[EventBatch] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)

@@ -142,7 +142,10 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class NodeDelete:
-    """A node to forget, with its edges and attributes.
+    """A node to forget, with the edges and attributes that it had until then.
+
+    It holds for all events of the node with an event time up to its own, whichever arrive first. What happened later is
+    another node of the same id.
 
     Attributes:
         node_type: Node type.
@@ -163,15 +166,13 @@ class NodeDelete:
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events that can be applied in any order, except that deletions come first.
-
-    Decoding starts a new batch at each deletion that follows other events.
+    """Events that can be applied in any order: event times decide.
 
     Attributes:
         interactions: Interactions, as columns.
         upserts: Node upserts; if two set the same attribute of a node, the one with the later event time wins.
         relations: Edges between any two nodes.
-        deletes: Deletions, applied before all other events of the batch.
+        deletes: Deletions; each holds for the events of its node with an event time up to its own.
     """
 
     interactions: Interactions

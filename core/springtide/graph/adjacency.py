@@ -4,6 +4,10 @@ A chain is ``head[row]``, the node's newest edge, and ``prev[edge]``, the next o
 later event time, and at equal times a later arrival, which is a greater edge index. One thread links while others
 walk the chains. An edge is complete before anything points at it, so a reader sees it whole or not at all. Readers skip
 edges that arrived after their view (``edge >= length``).
+
+A deleted edge stays in its chains until it is swept. It is marked with the generation of its death: a view of that
+generation or a later one skips it, an older view does not (``dead_since`` is 0 for a live edge, and ``[0]`` long while
+there are no dead ones).
 """
 
 from typing import Any
@@ -151,6 +155,8 @@ def collect_recent(
     neighbours: Int32s,
     times: Int64s,
     weights: Float32s,
+    dead_since: Int32s,
+    generation: int,
     out_rows: Int32s,
     out_times: Int64s,
     out_weights: Float32s,
@@ -166,6 +172,8 @@ def collect_recent(
         neighbours: int32 ``[capacity]``, each edge's node on the other side.
         times: int64 ``[capacity]``.
         weights: float32 ``[capacity]``.
+        dead_since: int32 ``[capacity]``; not read if ``generation`` is 0.
+        generation: The view's generation; 0 if none of its edges is dead.
         out_rows: Output, int32 ``[n, count]``, filled with -1 before.
         out_times: Output, int64 ``[n, count]``.
         out_weights: Output, float32 ``[n, count]``.
@@ -179,12 +187,72 @@ def collect_recent(
         found = 0
         edge = head[row]
         while edge >= 0 and found < count:
-            if edge < length and times[edge] < limit:
+            if edge < length and times[edge] < limit and not (generation > 0 and 0 < dead_since[edge] <= generation):
                 out_rows[position, found] = neighbours[edge]
                 out_times[position, found] = times[edge]
                 out_weights[position, found] = weights[edge]
                 found += 1
             edge = prev[edge]
+
+
+@njit(cache=True, nogil=True)
+def count_linked(row: int, length: int, head: Int32s, prev: Int32s) -> int:
+    """Return the number of one row's edges that had arrived when the view was taken, dead ones included."""
+    count = 0
+    edge = head[row]
+    while edge >= 0:
+        if edge < length:
+            count += 1
+        edge = prev[edge]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def mark_dead(
+    deleted_rows: Int32s,
+    until_ms: Int64s,
+    head: Int32s,
+    prev: Int32s,
+    times: Int64s,
+    sources: Int32s,
+    targets: Int32s,
+    generation: int,
+    dead_since: Int32s,
+    source_last_death: Int32s,
+    target_last_death: Int32s,
+    out: Int32s,
+) -> int:
+    """Mark the live edges of some rows until a time each, by walking the rows' chains.
+
+    Args:
+        deleted_rows: int32 ``[n]``, each below ``len(head)``.
+        until_ms: int64 ``[n]``, inclusive.
+        head: int32 ``[num_rows]``, of the side that the rows are on.
+        prev: int32 ``[capacity]``.
+        times: int64 ``[capacity]``.
+        sources: int32 ``[capacity]``.
+        targets: int32 ``[capacity]``.
+        generation: Generation of the deaths, above 0.
+        dead_since: int32 ``[capacity]``.
+        source_last_death: int32 ``[num_source_rows]``, generation of the last death among each source's edges.
+        target_last_death: int32 ``[num_target_rows]``.
+        out: Output, int32, at least as long as the rows have edges: the edges that were marked.
+
+    Returns:
+        Number of edges in ``out``.
+    """
+    count = 0
+    for position in range(len(deleted_rows)):
+        edge = head[deleted_rows[position]]
+        while edge >= 0:
+            if times[edge] <= until_ms[position] and dead_since[edge] == 0:
+                dead_since[edge] = generation
+                source_last_death[sources[edge]] = generation
+                target_last_death[targets[edge]] = generation
+                out[count] = edge
+                count += 1
+            edge = prev[edge]
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -200,6 +268,8 @@ def contains(
     target_head: Int32s,
     target_prev: Int32s,
     target_degree: Int32s,
+    dead_since: Int32s,
+    generation: int,
     out: Bools,
 ) -> None:
     """Find for each pair whether an edge joins it, by walking the shorter of its two chains.
@@ -216,6 +286,8 @@ def contains(
         target_head: int32 ``[num_target_rows]``.
         target_prev: int32 ``[capacity]``.
         target_degree: int32 ``[num_target_rows]``.
+        dead_since: int32 ``[capacity]``; not read if ``generation`` is 0.
+        generation: The view's generation; 0 if none of its edges is dead.
         out: Output, bool ``[n]``, filled with false before.
     """
     for position in range(len(source_rows)):
@@ -225,10 +297,18 @@ def contains(
             continue
         if source_degree[source] <= target_degree[target]:
             edge = source_head[source]
-            while edge >= 0 and not (edge < length and targets[edge] == target):
+            while edge >= 0 and not (
+                edge < length
+                and targets[edge] == target
+                and not (generation > 0 and 0 < dead_since[edge] <= generation)
+            ):
                 edge = source_prev[edge]
         else:
             edge = target_head[target]
-            while edge >= 0 and not (edge < length and sources[edge] == source):
+            while edge >= 0 and not (
+                edge < length
+                and sources[edge] == source
+                and not (generation > 0 and 0 < dead_since[edge] <= generation)
+            ):
                 edge = target_prev[edge]
         out[position] = edge >= 0

@@ -1,6 +1,7 @@
 """The edges of one type as readers see them: columns, and a time-ordered chain for each source and each target."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,8 @@ from springtide.graph import adjacency
 from springtide.graph.columns import grown
 
 EdgeType = tuple[str, str, str]  # (source type, relation, target type)
+
+T = TypeVar("T", bound=np.generic)
 
 END_OF_TIME_MS = np.iinfo(np.int64).max
 
@@ -38,12 +41,14 @@ class Chain:
     Attributes:
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
-        degree: int32 ``[num_rows]``, number of edges, including those that arrived after a view.
+        degree: int32 ``[num_rows]``, number of edges, including those that are dead or arrived after a view.
+        last_death: int32 ``[num_rows]``, generation of the last death among the row's edges; 0 for none.
     """
 
     head: npt.NDArray[np.int32]
     prev: npt.NDArray[np.int32]
     degree: npt.NDArray[np.int32]
+    last_death: npt.NDArray[np.int32]
 
     def grown(self, num_rows: int, length: int, capacity: int) -> "Chain":
         """Return a copy with more room; the old heads do not change, since views hold them."""
@@ -51,11 +56,15 @@ class Chain:
             grown(self.head, len(self.head), num_rows, fill=-1),
             grown(self.prev, length, capacity) if capacity > len(self.prev) else self.prev,
             grown(self.degree, len(self.degree), num_rows, fill=0),
+            grown(self.last_death, len(self.last_death), num_rows, fill=0),
         )
 
     def compacted(self, rows: npt.NDArray[np.int32], moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
         """Return a copy without some edges, given this side's rows and each edge's new index, -1 if it is removed."""
-        new = Chain(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree))
+        new = Chain(
+            *(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree)),
+            self.last_death.copy(),
+        )
         adjacency.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
         return new
 
@@ -72,7 +81,9 @@ class EdgeColumns:
         features: float32 ``[capacity, width]``, NaN where an edge has none; None if no edge has features.
         by_source: Chains of the sources.
         by_target: Chains of the targets.
-        num_compactions: How many times edges have been dropped.
+        num_compactions: How many times the arrays have been compacted.
+        dead_since: int32 ``[capacity]``, generation of each edge's death, 0 for a live one; without entries while there
+            are no dead edges.
     """
 
     source: npt.NDArray[np.int32]
@@ -83,55 +94,71 @@ class EdgeColumns:
     by_source: Chain
     by_target: Chain
     num_compactions: int = 0
+    dead_since: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
     def num_bytes(self) -> int:
         """Bytes of the arrays, spare capacity included."""
         sides = (self.by_source, self.by_target)
         num_bytes = self.source.nbytes + self.target.nbytes + self.timestamps_ms.nbytes + self.weights.nbytes
-        num_bytes += sum(side.head.nbytes + side.prev.nbytes + side.degree.nbytes for side in sides)
+        num_bytes += sum(
+            side.head.nbytes + side.prev.nbytes + side.degree.nbytes + side.last_death.nbytes for side in sides
+        )
+        num_bytes += self.dead_since.nbytes
         return num_bytes + (0 if self.features is None else self.features.nbytes)
 
 
 class EdgeView:
-    """The edges of one type when the view was taken, in order of arrival.
+    """The edges of one type when the view was taken, in order of arrival; deleted edges are left out.
 
     It is safe to read while the writer continues.
+
+    Args:
+        columns: The arrays.
+        length: Number of edges in them when the view was taken, dead ones included.
+        num_dead: Number of dead edges at that time.
+        generation: Generation of the deaths so far.
     """
 
-    __slots__ = ("_columns", "_length")
+    __slots__ = ("_alive", "_columns", "_generation", "_length", "_num_dead")
 
-    def __init__(self, columns: EdgeColumns, length: int) -> None:
+    def __init__(self, columns: EdgeColumns, length: int, num_dead: int = 0, generation: int = 0) -> None:
         self._columns = columns
         self._length = length
+        self._num_dead = num_dead
+        self._generation = generation
+        self._alive: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return self._length
+        return self._length - self._num_dead
 
     @property
     def source(self) -> npt.NDArray[np.int32]:
-        """Source rows, int32 ``[num_edges]``; do not write to this or any other column."""
-        return self._columns.source[: self._length]
+        """Source rows, int32 ``[num_edges]``; do not write to this or any other column.
+
+        A column is a copy while there are dead edges: keep it rather than ask again.
+        """
+        return self._live(self._columns.source)
 
     @property
     def target(self) -> npt.NDArray[np.int32]:
         """Target rows, int32 ``[num_edges]``."""
-        return self._columns.target[: self._length]
+        return self._live(self._columns.target)
 
     @property
     def timestamps_ms(self) -> npt.NDArray[np.int64]:
         """Event times, int64 ``[num_edges]``."""
-        return self._columns.timestamps_ms[: self._length]
+        return self._live(self._columns.timestamps_ms)
 
     @property
     def weights(self) -> npt.NDArray[np.float32]:
         """Weights, float32 ``[num_edges]``."""
-        return self._columns.weights[: self._length]
+        return self._live(self._columns.weights)
 
     @property
     def features(self) -> npt.NDArray[np.float32] | None:
         """Features, float32 ``[num_edges, width]``, NaN where an edge has none; None if no edge has features."""
-        return None if self._columns.features is None else self._columns.features[: self._length]
+        return None if self._columns.features is None else self._live(self._columns.features)
 
     def recent_targets(
         self,
@@ -165,16 +192,23 @@ class EdgeView:
         """Return the sources of one target as arrays ``[count]``, at most the latest ``limit``."""
         return self._all(self._columns.by_target, self._columns.source, target_row, limit)
 
-    def version_of(self, source_row: int) -> tuple[int, int, int]:
+    def version_of(self, source_row: int) -> tuple[int, int, int, int]:
         """Return a version of one source's edges, which changes whenever they do, even after the view was taken."""
         chain, num_compactions = self._columns.by_source, self._columns.num_compactions
         if not 0 <= source_row < len(chain.head):
-            return (num_compactions, -1, 0)
-        return num_compactions, int(chain.head[source_row]), int(chain.degree[source_row])
+            return (num_compactions, -1, 0, 0)
+        return (
+            *(num_compactions, int(chain.head[source_row])),
+            *(int(chain.degree[source_row]), int(chain.last_death[source_row])),
+        )
 
     def has_all_targets(self, source_row: int) -> bool:
         """Return whether the view has all edges of one source, so that ``version_of`` is the version of these edges."""
-        return self.version_of(source_row)[2] == len(self.all_targets(source_row))
+        chain = self._columns.by_source
+        if not 0 <= source_row < len(chain.head):
+            return True
+        num_linked = adjacency.count_linked(source_row, self._length, chain.head, chain.prev)
+        return bool(chain.degree[source_row] == num_linked and chain.last_death[source_row] <= self._generation)
 
     def has(self, source_rows: npt.ArrayLike, target_rows: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Return whether an edge joins each pair of rows, given as ``[n]`` each; bool ``[n]``."""
@@ -185,6 +219,7 @@ class EdgeView:
             *(np.array(sources), np.array(targets), self._length),  # Copies: broadcast arrays are read-only.
             *(columns.source, by_source.head, by_source.prev, by_source.degree),
             *(columns.target, by_target.head, by_target.prev, by_target.degree),
+            *(columns.dead_since, self._generation if self._num_dead else 0),
             found,
         )
         return found
@@ -206,6 +241,7 @@ class EdgeView:
         adjacency.collect_recent(
             *(rows, before, self._length, chain.head, chain.prev),
             *(neighbours, self._columns.timestamps_ms, self._columns.weights),
+            *(self._columns.dead_since, self._generation if self._num_dead else 0),
             *(found.rows, found.timestamps_ms, found.weights),
         )
         return found
@@ -213,14 +249,22 @@ class EdgeView:
     def _all(self, chain: Chain, neighbours: npt.NDArray[np.int32], row: int, limit: int | None) -> Neighbours:
         degree = int(chain.degree[row]) if 0 <= row < len(chain.degree) else 0
         padded = self._recent(chain, neighbours, [row], degree if limit is None else min(limit, degree), None)
-        count = int(np.count_nonzero(padded.rows[0] >= 0))  # The degree also counts edges that arrived after the view.
+        count = int(np.count_nonzero(padded.rows[0] >= 0))  # The degree also counts dead edges, and later ones.
         return Neighbours(padded.rows[0, :count], padded.timestamps_ms[0, :count], padded.weights[0, :count])
+
+    def _live(self, column: npt.NDArray[T]) -> npt.NDArray[T]:
+        if not self._num_dead:
+            return column[: self._length]
+        if self._alive is None:
+            dead_since = self._columns.dead_since[: self._length]
+            self._alive = np.flatnonzero((dead_since == 0) | (dead_since > self._generation))
+        return column[self._alive]
 
 
 def empty_columns() -> EdgeColumns:
     """Return columns without edges and without capacity."""
-    no_chain = Chain(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32))
     no_rows = np.empty(0, np.int32)
+    no_chain = Chain(no_rows, no_rows, no_rows, no_rows)
     return EdgeColumns(no_rows, no_rows, np.empty(0, np.int64), np.empty(0, np.float32), None, no_chain, no_chain)
 
 

@@ -61,10 +61,11 @@ class Lifetimes:
         return int(deleted_ms[row]) if 0 <= row < len(deleted_ms) else NEVER_MS
 
     def all_deleted_ms(self, rows: npt.NDArray[np.int32]) -> Int64s:
-        """Return ``deleted_ms`` of each row, int64 ``[n]``."""
-        if not len(rows) or not len(self._deleted_ms):
-            return np.full(len(rows), NEVER_MS, np.int64)
-        return fitted(self._deleted_ms, int(rows.max()) + 1, NEVER_MS)[rows]
+        """Return ``deleted_ms`` of each row, int64 ``[n]``; ``NEVER_MS`` for row -1."""
+        all_ms = np.full(len(rows), NEVER_MS, np.int64)
+        known = (rows >= 0) & (rows < len(self._deleted_ms))
+        all_ms[known] = self._deleted_ms[rows[known]]
+        return all_ms
 
     def newest_ms(self, row: int) -> int:
         """Return the newest event time of the node; ``NEVER_MS`` if there is none."""

@@ -70,8 +70,6 @@ class LiveGraph:
         self._oldest_ms: int | None = None  # Oldest event time of the edges in memory.
         self._published = _Published(0, None, {})
         self._depth = 0
-        # By node type: rows whose edges until a time have not been dropped yet.
-        self._dead: dict[str, dict[int, int]] = {}
 
     @property
     def version(self) -> int:
@@ -91,7 +89,7 @@ class LiveGraph:
     @property
     def num_edges(self) -> int:
         """Number of edges of all types."""
-        return sum(store.length for store in self._stores.values())
+        return sum(map(len, self._stores.values()))
 
     @property
     def num_bytes(self) -> int:
@@ -129,7 +127,9 @@ class LiveGraph:
             yield
         finally:
             if self._depth == 1:
-                self._drop_dead()
+                for store in self._stores.values():
+                    if store.num_dead * SLACK > store.length:
+                        store.sweep()
             self._depth -= 1
             self._publish()
 
@@ -192,12 +192,7 @@ class LiveGraph:
         """
         with self.one_change():
             table = self.nodes(upsert.node_type)
-            row = table.ids.row(upsert.node_id)
-            deleted_ms = (
-                int(self.tombstones.deleted_ms(upsert.node_type, [upsert.node_id])[0])
-                if row < 0
-                else table.lifetimes.deleted_ms(row)
-            )
+            row, deleted_ms = (int(each[0]) for each in self.deleted_ms(upsert.node_type, [upsert.node_id]))
             if upsert.timestamp_ms <= deleted_ms:
                 self.num_dropped += 1
                 return
@@ -223,6 +218,23 @@ class LiveGraph:
         self.nodes(edge_type[0]).lifetimes.note(source_rows, timestamps_ms)
         self.nodes(edge_type[2]).lifetimes.note(target_rows, timestamps_ms)
 
+    def deleted_ms(self, node_type: str, ids: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the row of each node, -1 for an unknown one, and until when it is deleted; called by the writer.
+
+        Args:
+            node_type: Node type.
+            ids: Distinct ids.
+
+        Returns:
+            int32 ``[n]``; and int64 ``[n]``, ``NEVER_MS`` where no deletion is remembered.
+        """
+        table = self.nodes(node_type)
+        rows = table.ids.rows(ids)
+        deleted_ms = table.lifetimes.all_deleted_ms(rows)
+        new = np.flatnonzero(rows < 0)
+        deleted_ms[new] = self.tombstones.deleted_ms(node_type, [ids[code] for code in new.tolist()])
+        return rows, deleted_ms
+
     def enter(
         self, node_type: str, ids: Sequence[str], codes: npt.NDArray[np.int32], timestamps_ms: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int32]:
@@ -237,10 +249,8 @@ class LiveGraph:
         table = self.nodes(node_type)
         if not table.lifetimes.has_born and not self.tombstones.has_any(node_type):
             return table.ids.intern(ids)[codes]
-        rows = table.ids.rows(ids)
-        deleted_ms = table.lifetimes.all_deleted_ms(rows)
+        rows, deleted_ms = self.deleted_ms(node_type, ids)
         new = np.flatnonzero(rows < 0)
-        deleted_ms[new] = self.tombstones.deleted_ms(node_type, [ids[code] for code in new.tolist()])
         is_live = timestamps_ms > deleted_ms[codes]
         lives = np.zeros(len(ids), np.bool_)
         lives[codes[is_live]] = True
@@ -270,8 +280,8 @@ class LiveGraph:
         It also holds for events that come later than the deletion with an event time that is not. What happened after
         the deletion is another node of the same id.
 
-        The edges are dropped at the end of the outermost ``one_change``. Until then a deleted row gets no new edges,
-        and readers see no change.
+        Readers of earlier views see no change. Deleted edges leave the memory later: when they are more than 1/8 of
+        their type, all at once.
         """
         latest: dict[tuple[str, str], int] = {}
         for delete in deletes:
@@ -308,8 +318,14 @@ class LiveGraph:
         self._drop_until(table.node_type, dict.fromkeys(rows, END_OF_TIME_MS))
         self.num_forgotten += len(rows)
 
-    def _drop_until(self, node_type: str, until: Mapping[int, int]) -> None:
-        self._dead.setdefault(node_type, {}).update(until)
+    def _drop_until(self, node_type: str, until_ms: Mapping[int, int]) -> None:
+        no_rows: Mapping[int, int] = {}
+        for (source_type, _, target_type), store in self._stores.items():
+            if node_type in (source_type, target_type):
+                store.mark_dead(
+                    until_ms if source_type == node_type else no_rows,
+                    until_ms if target_type == node_type else no_rows,
+                )
 
     def evict(self) -> int:
         """Drop edges beyond the bounds: those older than ``max_age_ms``, then the oldest beyond ``max_edges``.
@@ -319,7 +335,8 @@ class LiveGraph:
         """
         before = self.num_edges
         with self.one_change():
-            self._drop_dead()
+            for store in self._stores.values():
+                store.sweep()
             if self.max_age_ms is not None and self.newest_ms is not None:
                 self._keep_since(self.newest_ms - self.max_age_ms, num_at_start_to_drop=0)
             if self.max_edges is not None and (excess := self.num_edges - self.max_edges) > 0:
@@ -334,25 +351,6 @@ class LiveGraph:
         self.newest_ms, self.num_forgotten = newest_ms, num_forgotten
         self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
         self._publish(version)
-
-    def _drop_dead(self) -> None:
-        if not self._dead:
-            return
-        dead, self._dead = self._dead, {}
-        for (source_type, _, target_type), store in self._stores.items():
-            columns, is_dropped = store.columns, np.zeros(store.length, np.bool_)
-            for node_type, node_rows, chain in (
-                (source_type, columns.source, columns.by_source),
-                (target_type, columns.target, columns.by_target),
-            ):
-                until = {row: ms for row, ms in dead.get(node_type, {}).items() if row < len(chain.degree)}
-                rows = np.array(list(until), np.int32)
-                if chain.degree[rows].any():
-                    until_ms = np.full(len(chain.degree), NEVER_MS, np.int64)
-                    until_ms[rows] = list(until.values())
-                    is_dropped |= columns.timestamps_ms[: store.length] <= until_ms[node_rows[: store.length]]
-            if is_dropped.any():
-                store.compact(~is_dropped)
 
     def _keep_since(self, start_ms: int, num_at_start_to_drop: int) -> None:
         for store in self._stores.values():

@@ -1,6 +1,7 @@
 """The edges of one type as the writer sees them: columns that grow by doubling and shrink by compaction."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,18 +19,26 @@ class EdgeStore:
 
     Attributes:
         columns: The current arrays.
-        length: Number of edges.
-        lineage: Name of the history of the arrays: within one lineage, an earlier state is a prefix of a later one.
+        length: Number of edges in the arrays, dead ones included.
+        num_dead: Number of dead edges: they are deleted for all later views, and stay in the arrays until ``sweep``.
+        generation: Counts the deaths: 1 after the first call of ``mark_dead`` that found an edge.
+        lineage: Name of the history of the live edges: within one lineage, an earlier state is a prefix of a later one.
     """
 
     def __init__(self) -> None:
         self.columns = empty_columns()
         self.length = 0
+        self.num_dead = 0
+        self.generation = 0
         self.lineage = uuid.uuid4().hex
+
+    def __len__(self) -> int:
+        """Number of live edges."""
+        return self.length - self.num_dead
 
     def view(self) -> EdgeView:
         """Return a view of the current edges."""
-        return EdgeView(self.columns, self.length)
+        return EdgeView(self.columns, self.length, self.num_dead, self.generation)
 
     @property
     def oldest_ms(self) -> int:
@@ -70,8 +79,54 @@ class EdgeStore:
                 adjacency.link_late(late, rows, times, chain.head, chain.prev)
         self.length = stop
 
+    def mark_dead(self, source_until_ms: Mapping[int, int], target_until_ms: Mapping[int, int]) -> EdgeView:
+        """Delete the edges of some rows until a time each, inclusive; costs as much as these rows have edges.
+
+        Args:
+            source_until_ms: Until when edges are deleted, by source row.
+            target_until_ms: The same by target row.
+
+        Returns:
+            The edges that were deleted by this call.
+        """
+        columns = self.columns
+        sides = [
+            (chain, [row for row in until_ms if row < len(chain.degree) and chain.degree[row]], until_ms)
+            for chain, until_ms in ((columns.by_source, source_until_ms), (columns.by_target, target_until_ms))
+        ]
+        found = [np.empty(0, np.int32)]
+        for chain, rows, until_ms in sides:
+            if not rows:
+                continue
+            if not len(columns.dead_since):
+                self.columns = columns = replace(columns, dead_since=np.zeros(len(columns.source), np.int32))
+            out = np.empty(int(chain.degree[rows].sum()), np.int32)
+            num_found = adjacency.mark_dead(
+                *(np.array(rows, np.int32), np.array([until_ms[row] for row in rows], np.int64)),
+                *(chain.head, chain.prev, columns.timestamps_ms, columns.source, columns.target),
+                *(self.generation + 1, columns.dead_since),
+                *(columns.by_source.last_death, columns.by_target.last_death, out),
+            )
+            found.append(out[:num_found])
+        edges = np.concatenate(found)
+        if len(edges):
+            self.generation += 1
+            self.num_dead += len(edges)
+            self.lineage = uuid.uuid4().hex
+        return self._select(edges)
+
+    def sweep(self) -> None:
+        """Drop the dead edges from the arrays; the live edges and their lineage stay the same."""
+        if self.num_dead:
+            lineage = self.lineage
+            self.compact(self.columns.dead_since[: self.length] == 0)
+            self.lineage = lineage
+
     def compact(self, keep: npt.NDArray[np.bool_]) -> None:
-        """Drop the edges where ``keep``, bool ``[length]``, is false; the new arrays hold no trace of them."""
+        """Drop the edges where ``keep``, bool ``[length]``, is false; the new arrays hold no trace of them.
+
+        The dead edges must be among those that are dropped.
+        """
         old, kept = self.columns, np.flatnonzero(keep)
         moved = np.where(keep, np.cumsum(keep, dtype=np.int32) - np.int32(1), np.int32(-1))
         capacity = max(MIN_CAPACITY, len(kept) + len(kept) // 4)  # Or the next append would copy everything.
@@ -86,7 +141,21 @@ class EdgeStore:
             old.num_compactions + 1,
         )
         self.length = len(kept)
+        self.num_dead = 0
         self.lineage = uuid.uuid4().hex
+
+    def _select(self, edges: npt.NDArray[np.int32]) -> EdgeView:
+        """Return some edges without their chains: only the columns of the view may be read."""
+        columns = self.columns
+        selected = replace(
+            empty_columns(),
+            source=columns.source[edges],
+            target=columns.target[edges],
+            timestamps_ms=columns.timestamps_ms[edges],
+            weights=columns.weights[edges],
+            features=None if columns.features is None else columns.features[edges],
+        )
+        return EdgeView(selected, len(edges))
 
     def _make_room(self, num_edges: int, num_sources: int, num_targets: int) -> None:
         if num_edges > MAX_EDGES:
@@ -110,6 +179,7 @@ class EdgeStore:
             old.by_source.grown(capacity_for(num_sources, len(old.by_source.head)), self.length, capacity),
             old.by_target.grown(capacity_for(num_targets, len(old.by_target.head)), self.length, capacity),
             old.num_compactions,
+            grown(old.dead_since, self.length, capacity, 0) if has_grown and len(old.dead_since) else old.dead_since,
         )
 
     def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:

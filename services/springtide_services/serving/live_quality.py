@@ -122,7 +122,10 @@ class LiveQuality:
             self._log()
 
     def _sample(self, interactions: Interactions, max_events: int) -> npt.NDArray[np.int64]:
-        """Return the sorted row numbers of a sample of the positive interactions that are not late, int64 ``[n]``."""
+        """Return the sorted row numbers of a sample of the positive interactions, int64 ``[n]``.
+
+        Left out are those that come late, and those that a deletion holds for: they do not enter the graph.
+        """
         is_positive = np.array([name in self._positive for name in interactions.relations], bool)
         newest_ms = self._state.graph.view().newest_ms
         is_candidate = is_positive[interactions.relation_codes]
@@ -131,6 +134,14 @@ class LiveQuality:
         rows = np.flatnonzero(is_candidate)
         if len(rows) > max_events:
             rows = np.sort(self._generator.choice(rows, max_events, replace=False))
+        for node_type, ids, codes in (
+            (USER, interactions.user_ids, interactions.user_codes),
+            (self._state.rules.item_type, interactions.item_ids, interactions.item_codes),
+        ):
+            sampled, code_of = np.unique(codes[rows], return_inverse=True)
+            _, deleted_ms = self._state.graph.deleted_ms(node_type, [ids[code] for code in sampled.tolist()])
+            is_live = interactions.timestamps_ms[rows] > deleted_ms[code_of]
+            rows = rows[is_live]
         return rows
 
     def _rank(self, interactions: Interactions, rows: npt.NDArray[np.int64]) -> None:

@@ -209,12 +209,11 @@ def test_upserts_and_relations_are_read_whole(decoder: Decoder) -> None:
     assert batch.relations[0].target_id == "1"
 
 
-def test_deletion_starts_a_new_batch(decoder: Decoder) -> None:
+def test_deletions_between_other_events_are_one_batch_with_them(decoder: Decoder) -> None:
     events = [_interaction("ann"), _delete("ann"), _delete("bob"), _interaction("ann"), _upsert(), _delete("cid")]
-    batches, _ = decoder.decode([_raw(event) for event in events], NOW_MS)
-    assert [len(batch.interactions) for batch in batches] == [1, 1, 0]
-    assert [[delete.node_id for delete in batch.deletes] for batch in batches] == [[], ["ann", "bob"], ["cid"]]
-    assert [len(batch.upserts) for batch in batches] == [0, 1, 0]
+    (batch,), _ = decoder.decode([_raw(event) for event in events], NOW_MS)
+    assert (len(batch.interactions), len(batch.upserts)) == (2, 1)
+    assert [delete.node_id for delete in batch.deletes] == ["ann", "bob", "cid"]
 
 
 def _decode_upsert(decoder: Decoder, **attributes: Any) -> tuple[NodeUpsert, list[Refusal]]:

@@ -215,18 +215,58 @@ def test_forgetting_drops_edges_of_all_types_at_either_end():
     assert graph.view().edges(BUYS).source.tolist() == [1, 10]
 
 
-def test_many_forgotten_in_one_change_cost_one_pass_and_go_at_its_end():
+def test_deleted_edges_are_gone_at_the_end_of_the_change_and_leave_the_memory_later():
     graph = graph_of()
-    graph.append(BUYS, [0, 1, 2, 3], [1, 1, 1, 1], [1, 2, 3, 4], 1.0)
-    lineage = graph.store(BUYS).lineage
+    graph.append(BUYS, np.arange(20) % 10, [1] * 20, np.arange(20), 1.0)
     with graph.one_change():
         graph.forget("user", "u0")
-        graph.append(BUYS, graph.nodes("user").ids.intern(["u0"]), [2], [5], 1.0)
-        graph.forget("user", "u2")
-        assert graph.store(BUYS).lineage == lineage
-        assert graph.view().edges(BUYS).source.tolist() == [0, 1, 2, 3]
-    assert graph.view().edges(BUYS).source.tolist() == [1, 3, 10]
-    assert graph.view().edges(BUYS).all_sources(1).rows.tolist() == [3, 1]
+        graph.append(BUYS, graph.nodes("user").ids.intern(["u0"]), [2], [30], 1.0)
+        assert len(graph.view().edges(BUYS)) == 20
+    view, store = graph.view(), graph.store(BUYS)
+    edges = view.edges(BUYS)
+    assert (view.num_edges, len(edges), store.length, store.num_dead) == (19, 19, 21, 2)
+    for column in (edges.source, edges.target, edges.timestamps_ms, edges.weights):
+        assert len(column) == 19
+    assert 0 not in edges.source
+    assert edges.all_sources(1).rows.tolist() == [9, 8, 7, 6, 5, 4, 3, 2, 1] * 2
+    assert edges.recent_sources([1], 20).rows[0].tolist() == [9, 8, 7, 6, 5, 4, 3, 2, 1] * 2 + [-1, -1]
+    assert edges.has([0, 1, 10], [1, 1, 2]).tolist() == [False, True, True]
+    lineage = store.lineage
+    graph.forget("user", "u1")  # Four dead edges of 21 are more than an eighth.
+    assert (store.length, store.num_dead) == (17, 0)
+    assert store.lineage != lineage
+    assert edges.all_sources(1).rows.tolist() == [9, 8, 7, 6, 5, 4, 3, 2, 1] * 2, "an older view stays as it was"
+    assert graph.view().edges(BUYS).all_sources(1).rows.tolist() == [9, 8, 7, 6, 5, 4, 3, 2] * 2
+
+
+def test_sweeping_leaves_the_live_edges_and_their_lineage_as_they_are():
+    graph = graph_of()
+    graph.append(BUYS, np.arange(30) % 10, [1] * 30, np.arange(30), 1.0, features=np.arange(30.0)[:, None])
+    graph.forget("user", "u3")
+    store, before = graph.store(BUYS), graph.view().edges(BUYS)
+    lineage, columns = store.lineage, [before.source, before.target, before.timestamps_ms, before.features]
+    assert store.num_dead == 3
+    store.sweep()
+    after = store.view()
+    assert store.lineage == lineage
+    for column, expected in zip(
+        [after.source, after.target, after.timestamps_ms, after.features], columns, strict=True
+    ):
+        np.testing.assert_array_equal(column, expected)
+    assert store.num_dead == 0
+
+
+def test_deleting_costs_as_much_as_the_node_has_edges():
+    """Each deletion looks at its own edges alone, and few sweeps suffice for many deletions."""
+    graph = graph_of(6_000, 10)
+    graph.append(BUYS, np.arange(6_000), np.arange(6_000) % 10, np.arange(6_000), 1.0)
+    num_sweeps = 0
+    for number in range(5_000):
+        num_compactions = graph.store(BUYS).columns.num_compactions
+        graph.forget("user", f"u{number}")
+        num_sweeps += graph.store(BUYS).columns.num_compactions - num_compactions
+    assert graph.num_edges == 1_000
+    assert num_sweeps < 20
 
 
 def test_forgetting_a_node_without_edges_compacts_nothing():

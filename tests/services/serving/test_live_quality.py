@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from springtide.checkpoint import CheckpointStore
 from springtide.errors import CheckpointError
-from springtide.events.model import EventBatch
+from springtide.events.model import EventBatch, NodeDelete
 from springtide.model.registry import ModelStore
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
@@ -145,6 +145,16 @@ def test_late_events_are_not_asked_for(quality_of: Callable[..., LiveQuality], s
     state.apply(batch(("ann", "tea", 24 * HOUR_MS + 100)))
     quality.measure(batch(("ann", "tea", 99), ("ann", "tea", 100)))
     assert num_asked(quality) == 1
+
+
+def test_events_that_a_deletion_holds_for_are_not_asked_for(
+    quality_of: Callable[..., LiveQuality], state: LiveState
+) -> None:
+    quality = quality_of()
+    deletes = [NodeDelete("item", "tea", 50), NodeDelete("user", "eve", 50)]
+    state.apply(EventBatch(interactions_of(()), deletes=deletes))
+    quality.measure(batch(("ann", "tea", 50), ("eve", "milk", 49), ("ann", "milk", 49), ("ann", "tea", 51)))
+    assert num_asked(quality) == 2
 
 
 def test_the_moment_is_the_event_s_own(quality_of: Callable[..., LiveQuality], monkeypatch: pytest.MonkeyPatch) -> None:
