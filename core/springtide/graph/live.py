@@ -117,7 +117,7 @@ class LiveGraph:
         published = self._published
         nodes = self._nodes  # Read after the edges, so that the counts cover all their rows.
         counts = {node_type: len(table) for node_type, table in nodes.items()}
-        return GraphView(published.version, published.newest_ms, published.edges, nodes, counts)
+        return GraphView(published.version, published.newest_ms, published.edges, nodes, counts, self._attribute_kinds)
 
     @contextmanager
     def one_change(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from springtide.graph.edges import EdgeType, EdgeView, empty_columns
 from springtide.graph.nodes import NodeTable
+from springtide.settings.model import AttributeKind
 
 _NO_EDGES = EdgeView(empty_columns(), 0)
 
@@ -25,6 +26,7 @@ class GraphView:
     _edges: Mapping[EdgeType, EdgeView]
     _nodes: Mapping[str, NodeTable]
     _num_nodes: Mapping[str, int]
+    _attribute_kinds: Mapping[str, Mapping[str, AttributeKind]]
 
     @property
     def node_types(self) -> tuple[str, ...]:
@@ -48,7 +50,7 @@ class GraphView:
     def nodes(self, node_type: str) -> NodeTable:
         """Return the nodes of a type; an empty table for an unknown type."""
         table = self._nodes.get(node_type)
-        return NodeTable(node_type) if table is None else table
+        return NodeTable(node_type, self._attribute_kinds.get(node_type, {})) if table is None else table
 
     def edges(self, edge_type: EdgeType) -> EdgeView:
         """Return the edges of a type; no edges for an unknown type."""
