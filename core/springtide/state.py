@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
+from springtide.events.marks import EventMarks
 from springtide.events.model import EventBatch
+from springtide.events.seen_events import SeenEvents, SeenEventsSnapshot
 from springtide.graph.applying import USER, apply_events
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.circumstances import CircumstanceTable
@@ -23,6 +25,9 @@ from springtide.settings.model import AttributeKind, Settings
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
 
+T = TypeVar("T")
+
+_S_PER_HOUR = 3_600
 _MAX_GAPS = 1_000  # They are in every manifest and in every status.
 
 
@@ -101,6 +106,9 @@ class StateSnapshot:
         circumstances: Keys and values of the circumstances that are kept with interactions.
         gaps: The latest gaps in the stream, oldest first.
         tombstones: The deletions that are remembered, by node type.
+        seen_events: The latest events with an id; None if none came.
+        num_duplicates: Events that were ignored since the beginning, because they had come before.
+        num_changed_duplicates: How many of them differed from the one that counts.
     """
 
     version: int
@@ -114,6 +122,9 @@ class StateSnapshot:
     circumstances: dict[str, Any] = field(default_factory=dict)
     gaps: tuple[StreamGap, ...] = ()
     tombstones: tuple[TombstonesSnapshot, ...] = ()
+    seen_events: SeenEventsSnapshot | None = None
+    num_duplicates: int = 0
+    num_changed_duplicates: int = 0
 
 
 class LiveState:
@@ -130,6 +141,7 @@ class LiveState:
         circumstances: The circumstances that the context weights use; they are kept with interactions.
         position: Position in the stream, or None before the stream is opened.
         gaps: The latest gaps in the stream, oldest first.
+        seen_events: The latest events with an id, so that the same event counts once.
         num_events: Interactions applied since the beginning, forgotten and evicted ones included.
     """
 
@@ -151,6 +163,9 @@ class LiveState:
         )
         self.position: StreamPosition | None = None
         self.gaps: tuple[StreamGap, ...] = ()
+        self.seen_events = SeenEvents(
+            settings.events.duplicates_max_events, settings.events.duplicates_hours * _S_PER_HOUR
+        )
         self.num_events = 0
 
     def settled_kind(self, node_type: str, attribute: str) -> AttributeKind | None:
@@ -158,12 +173,33 @@ class LiveState:
         table = self.graph.view().nodes(node_type)
         return table.settled_kind(attribute)
 
+    def without_duplicates(self, batch: EventBatch) -> EventBatch:
+        """Return the batch without the events that came before, and remember those that it keeps.
+
+        To be applied at once, since a checkpoint must hold the events that it remembers. Marks are not kept.
+        """
+        marks = batch.marks
+        if marks is None:
+            return batch
+        interactions = batch.interactions
+        if (kept := self._first_rows(marks.interactions, len(interactions))) is not None:
+            interactions = interactions.take(kept)
+        return EventBatch(
+            interactions,
+            self._first_seen(batch.upserts, marks.upserts),
+            self._first_seen(batch.relations, marks.relations),
+            self._first_seen(batch.deletes, marks.deletes),
+        )
+
     def apply(self, batch: EventBatch) -> None:
         """Apply a batch: deletes, upserts, relations, then interactions; readers see all of it or nothing.
+
+        Events that came before (``without_duplicates``) are left out.
 
         Raises:
             EventRefusedError: If an attribute has another kind than the settings say (``Decoder`` finds this before).
         """
+        batch = self.without_duplicates(batch)
         observed = apply_events(self.graph, batch, self.rules, self.circumstances)
         if len(observed):
             for weight in self.context_weights.values():
@@ -253,7 +289,25 @@ class LiveState:
             circumstances=self.circumstances.snapshot(),
             gaps=self.gaps,
             tombstones=self.graph.tombstones.snapshot(),
+            seen_events=self.seen_events.snapshot() if len(self.seen_events) else None,
+            num_duplicates=self.seen_events.num_duplicates,
+            num_changed_duplicates=self.seen_events.num_changed,
         )
+
+    def _first_rows(self, marks: EventMarks | None, num_rows: int) -> npt.NDArray[np.int64] | None:
+        """Return the sorted rows of events that come for the first time, int64 ``[m]``; None if all do."""
+        if marks is None:
+            return None
+        is_first = self.seen_events.add(marks)
+        if is_first.all():
+            return None
+        is_kept = np.ones(num_rows, np.bool_)
+        is_kept[marks.rows] = is_first
+        return np.flatnonzero(is_kept)
+
+    def _first_seen(self, events: Sequence[T], marks: EventMarks | None) -> Sequence[T]:
+        kept = self._first_rows(marks, len(events))
+        return events if kept is None else [events[row] for row in kept.tolist()]
 
 
 def _features_of(views: Sequence[EdgeView], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from springtide.events.seen_events import SeenEventsSnapshot
 from springtide.graph.attribute_times import NO_TIME, TimesSnapshot
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.categories import CLEARED, CategorySnapshot
@@ -118,6 +119,26 @@ def attributes_from_arrow(content: bytes, mark: str) -> AttributesSnapshot:
             rows = np.flatnonzero(own != NO_TIME)
             times.own[name] = (rows.astype(np.int32), own[rows])
     return attributes
+
+
+def seen_events_to_npz(events: SeenEventsSnapshot, start: int, stop: int) -> bytes:
+    """Return the file of the events with the numbers [start, stop)."""
+    part = slice(start - events.first, stop - events.first)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "keys": events.keys[part],
+        "contents": events.contents[part],
+        "published_s": events.published_s[part],
+    }
+    return arrays_to_npz(columns)
+
+
+def seen_events_from_npz(contents: Sequence[bytes], lineage: str, start: int, first: int) -> SeenEventsSnapshot:
+    """Return the events of some files, of which the first begins with the number ``start``, from ``first`` on."""
+    parts = [arrays_from_npz(content) for content in contents]
+    keys, hashes, published_s = (
+        np.concatenate([part[name] for part in parts])[first - start :] for name in ("keys", "contents", "published_s")
+    )
+    return SeenEventsSnapshot(lineage, first, keys, hashes, published_s)
 
 
 def arrays_to_npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:

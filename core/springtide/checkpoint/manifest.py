@@ -119,9 +119,13 @@ def file_entries(manifest: Json) -> Iterator[Json]:
     if manifest.get("tombstones"):
         yield manifest["tombstones"]
     yield from manifest["context_weights"].values()
+    if (seen := manifest.get("seen_events")) is not None:
+        yield from seen["segments"]
 
 
-def plan_segments(segments: Sequence[Json], num_rows: int) -> tuple[list[Json], list[tuple[int, int]]]:
+def plan_segments(
+    segments: Sequence[Json], num_rows: int, first_row: int = 0
+) -> tuple[list[Json], list[tuple[int, int]]]:
     """Decide which segments are kept and which ranges of rows are written.
 
     A segment that is not larger than all rows after it is written again together with them. So there are only about
@@ -129,17 +133,18 @@ def plan_segments(segments: Sequence[Json], num_rows: int) -> tuple[list[Json], 
 
     Args:
         segments: The former checkpoint's segments, which hold a prefix of the rows.
-        num_rows: The number of rows now.
+        num_rows: The number of rows now, those before ``first_row`` included.
+        first_row: The first row that is wanted; segments of rows before it alone are left out.
 
     Returns:
         The segments that are kept, and the range [start, stop) of each segment to write.
     """
-    kept = list(segments)
-    start = kept[-1]["stop"] if kept else 0
+    kept = [segment for segment in segments if segment["stop"] > first_row]
+    start = kept[-1]["stop"] if kept else first_row
     if start == num_rows:
         return kept, []
     while kept and kept[-1]["stop"] - kept[-1]["start"] <= num_rows - start:
-        start = kept.pop()["start"]
+        start = max(kept.pop()["start"], first_row)
     bounds = [*range(start, num_rows, MAX_SEGMENT_ROWS), num_rows]
     return kept, list(itertools.pairwise(bounds))
 

@@ -9,6 +9,7 @@ from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import FORMAT, Checkpoint, Json
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
+from springtide.events.seen_events import SeenEvents
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.state import EdgesSnapshot, LiveState, NodesSnapshot, StateSnapshot
 from springtide.storage import Storage, sha256
@@ -213,12 +214,23 @@ class CheckpointStore:
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
         state.position, state.num_events = checkpoint.position, checkpoint.num_events
         state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
+        self._restore_seen_events(manifest, state.seen_events, is_newest=is_newest)
         for name, weight in state.context_weights.items():
             entry = manifest["context_weights"].get(name)
             if entry is None:
                 weight.observe(state.positive_interactions(graph.view()))
             else:
                 weight.restore(files.arrays_from_npz(self._content(entry)))
+
+    def _restore_seen_events(self, manifest: Json, seen_events: SeenEvents, *, is_newest: bool) -> None:
+        saved = manifest.get("seen_events")
+        if saved is None:  # No event had an id, or the checkpoint is older than the window.
+            return
+        lineage = saved["lineage"] if is_newest else uuid.uuid4().hex
+        contents = list(self._contents(saved["segments"]))
+        start = saved["segments"][0]["start"]
+        seen_events.restore(files.seen_events_from_npz(contents, lineage, start, saved["first"]))
+        seen_events.num_duplicates, seen_events.num_changed = saved["num_duplicates"], saved["num_changed"]
 
     def _check_lock(self) -> None:
         if self._lock is None:
@@ -257,6 +269,25 @@ class CheckpointStore:
                 weight: self._put(f"{name}-weight{index}.npz", files.arrays_to_npz(arrays))
                 for index, (weight, arrays) in enumerate(snapshot.context_weights.items())
             },
+            "seen_events": self._write_seen_events(f"{name}-seen", snapshot, base.get("seen_events")),
+        }
+
+    def _write_seen_events(self, stem: str, state: StateSnapshot, old: Json | None) -> Json | None:
+        snapshot = state.seen_events
+        if snapshot is None:
+            return None
+        same = old["segments"] if old is not None and old["lineage"] == snapshot.lineage else []
+        kept, ranges = manifests.plan_segments(same, snapshot.stop, snapshot.first)
+        new = []
+        for start, stop in ranges:
+            content = files.seen_events_to_npz(snapshot, start, stop)
+            new.append(self._put(f"{stem}-{start}.npz", content, start, stop))
+        return {
+            "lineage": snapshot.lineage,
+            "first": snapshot.first,
+            "segments": [*kept, *new],
+            "num_duplicates": state.num_duplicates,
+            "num_changed": state.num_changed_duplicates,
         }
 
     def _write_edges(self, stem: str, snapshot: EdgesSnapshot, old: Json | None) -> Json:

@@ -11,6 +11,7 @@ from springtide.errors import EventRefusedError
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.codecs import find_codec, parse_protobuf
 from springtide.events.columns import BatchBuilder
+from springtide.events.identity import MarkList, content_hash, context_hash, to_seconds
 from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
 from springtide.events.model import EventBatch
 from springtide.events.nodes import read_delete, read_relation, read_upsert
@@ -81,10 +82,14 @@ class Decoder:
         values = [b"" if record.headers else record.value or b"" for record in records]
         plain = read_plain(values, now_ms, self._limits, self._plain_types)
         starts = [0, *(np.flatnonzero(np.diff(plain.is_plain)) + 1).tolist(), len(records)]
+        published_s = np.empty(0, np.uint32)
+        if plain.keys is not None:
+            times_ms = np.fromiter((record.timestamp_ms for record in records), np.int64, len(records))
+            published_s = to_seconds(times_ms[plain.is_plain])
         num_added = 0
         for start, stop in itertools.pairwise(starts):
             if plain.is_plain[start]:
-                decoded.builder.add_plain(plain, num_added, num_added + stop - start)
+                decoded.builder.add_plain(plain, num_added, num_added + stop - start, published_s)
                 num_added += stop - start
             else:
                 self._decode_each(records[start:stop], now_ms, decoded)
@@ -101,17 +106,22 @@ class Decoder:
         builder = decoded.builder
         payload = event.WhichOneof("payload")
         if payload == "interaction":
-            self._add_interaction(event, now_ms, builder)
+            self._add_interaction(event, now_ms, builder, record.timestamp_ms)
         elif payload == "batch":
-            bad_rows, num_ignored = read_packed(event.batch, now_ms, self._limits, self._rules, builder)
+            bad_rows, num_ignored = read_packed(event, record.timestamp_ms, now_ms, self._limits, self._rules, builder)
             self.num_ignored += num_ignored
             decoded.refusals += [Refusal(record, reason, text, rows.tolist()) for reason, text, rows in bad_rows]
         elif payload == "node_delete":
-            builder.deletes.append(read_delete(event.node_delete, self._read_time(event, now_ms), self._limits))
+            delete = read_delete(event.node_delete, self._read_time(event, now_ms), self._limits)
+            _mark(builder.delete_marks, len(builder.deletes), event, (delete.node_type, delete.node_id), record)
+            builder.deletes.append(delete)
         elif payload == "node_upsert":
             self._add_upsert(record, event, now_ms, decoded)
         elif payload == "relation":
-            builder.other_relations.append(read_relation(event.relation, self._read_time(event, now_ms), self._limits))
+            edge = read_relation(event.relation, self._read_time(event, now_ms), self._limits)
+            about = edge.source_type, edge.source_id, edge.relation, edge.target_type, edge.target_id
+            _mark(builder.relation_marks, len(builder.other_relations), event, about, record)
+            builder.other_relations.append(edge)
         else:
             raise EventRefusedError(
                 "empty_payload",
@@ -131,7 +141,7 @@ class Decoder:
             self._limits.check_id("event_id", event.event_id)
         return event
 
-    def _add_interaction(self, event: events_pb2.Event, now_ms: int, builder: BatchBuilder) -> None:
+    def _add_interaction(self, event: events_pb2.Event, now_ms: int, builder: BatchBuilder, published_ms: int) -> None:
         """Add a single interaction. This is the hot path: full checks run only on what fails a quick test."""
         limits = self._limits
         interaction = event.interaction
@@ -157,6 +167,9 @@ class Decoder:
             return
         if context:
             builder.contexts[len(builder.user_codes)] = dict(context)
+        if event.event_id:
+            about, content = (user, item, type_name), context_hash(context)
+            builder.interaction_marks.add(len(builder.user_codes), event.event_id, about, content, published_ms)
         builder.user_codes.append(builder.users[user])
         builder.item_codes.append(builder.items[item])
         builder.relation_codes.append(code)
@@ -169,7 +182,10 @@ class Decoder:
         if self._kinds is not None:
             upsert, wrong_kinds = self._kinds.check(upsert)
             errors += wrong_kinds
-        decoded.builder.upserts.append(upsert)
+        builder = decoded.builder
+        if not errors:  # Else it may come again, corrected, with its id.
+            _mark(builder.upsert_marks, len(builder.upserts), event, (upsert.node_type, upsert.node_id), record)
+        builder.upserts.append(upsert)
         messages: dict[str, list[str]] = {}
         for error in errors:
             messages.setdefault(error.reason, []).append(str(error))
@@ -202,6 +218,12 @@ class Decoder:
         if timestamp_ms > now_ms + self._limits.max_future_ms or timestamp_ms < EARLIEST_MS:
             self._limits.check_time(timestamp_ms, now_ms)
         return timestamp_ms
+
+
+def _mark(marks: MarkList, row: int, event: events_pb2.Event, about: tuple[str, ...], record: RawEvent) -> None:
+    """Note what tells an event apart, if it has an id; ``row`` is its index among the batch's events of its kind."""
+    if event.event_id:
+        marks.add(row, event.event_id, about, content_hash(event), record.timestamp_ms)
 
 
 @dataclass(slots=True)

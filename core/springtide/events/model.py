@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from springtide.events.marks import BatchMarks
 from springtide.interactions import refuse_unequal_lengths
 from springtide.settings.model import AttributeKind
 
@@ -52,6 +53,23 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.timestamps_ms)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Interactions":
+        """Return the interactions at some indices, int64 ``[m]``; ids that none of them has are left out."""
+        user_ids, user_codes = _taken(self.user_ids, self.user_codes[rows])
+        item_ids, item_codes = _taken(self.item_ids, self.item_codes[rows])
+        contexts = None if self.contexts is None else [self.contexts[row] for row in rows.tolist()]
+        return replace(
+            self,
+            user_ids=user_ids,
+            user_codes=user_codes,
+            item_ids=item_ids,
+            item_codes=item_codes,
+            relation_codes=self.relation_codes[rows],
+            timestamps_ms=self.timestamps_ms[rows],
+            values=self.values[rows],
+            contexts=contexts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +191,20 @@ class EventBatch:
         upserts: Node upserts; if two set the same attribute of a node, the one with the later event time wins.
         relations: Edges between any two nodes.
         deletes: Deletions; each holds for the events of its node with an event time up to its own.
+        marks: What tells events with an id apart; None if none has one.
     """
 
     interactions: Interactions
     upserts: Sequence[NodeUpsert] = ()
     relations: Sequence[Relation] = ()
     deletes: Sequence[NodeDelete] = ()
+    marks: BatchMarks | None = None
+
+
+def _taken(ids: Sequence[str], codes: npt.NDArray[np.int32]) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """Return the ids that some codes stand for, and the codes in these ids."""
+    used, recoded = np.unique(codes, return_inverse=True)
+    return [ids[code] for code in used.tolist()], recoded.astype(np.int32)
 
 
 def _refuse_empty(**names: str) -> None:

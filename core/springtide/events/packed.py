@@ -1,12 +1,13 @@
 """Checking packed batches: whole columns at once; only bad rows are refused."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.errors import EventRefusedError
 from springtide.events.columns import BatchBuilder
+from springtide.events.identity import INTERACTION, Uint64s, hash_strings, keys_of, row_keys
 from springtide.events.limits import EARLIEST_MS, Limits
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.v1 import events_pb2
@@ -15,12 +16,18 @@ BadRows = tuple[str, str, npt.NDArray[np.int64]]  # Reason, message, indices of 
 
 
 def read_packed(
-    message: events_pb2.EventBatch, now_ms: int, limits: Limits, rules: InteractionRules, builder: BatchBuilder
+    event: events_pb2.Event,
+    published_ms: int,
+    now_ms: int,
+    limits: Limits,
+    rules: InteractionRules,
+    builder: BatchBuilder,
 ) -> tuple[list[BadRows], int]:
     """Add the valid rows of a batch to the builder.
 
     Args:
-        message: The packed batch.
+        event: The event with the packed batch.
+        published_ms: Time of its record, in milliseconds since the Unix epoch.
         now_ms: Wall time, milliseconds since the Unix epoch.
         limits: Limits of events.
         rules: Interactions that are accepted.
@@ -32,8 +39,8 @@ def read_packed(
     Raises:
         EventRefusedError: If the columns do not fit together, so that rows cannot be read.
     """
-    users, items, types, timestamps_ms, values = _read_columns(message)
-    dictionary = message.dictionary[:]
+    users, items, types, timestamps_ms, values, event_ids = _read_columns(event.batch)
+    dictionary = event.batch.dictionary[:]
     positions = np.arange(len(users))
     is_inside = (users < len(dictionary)) & (items < len(dictionary)) & (types < len(dictionary))
     bad: list[BadRows] = []
@@ -48,6 +55,7 @@ def read_packed(
     relation_codes, is_known, lacks_value = _match_rules(rules, dictionary, types, values)
     for reason, wanted, is_bad in (
         *_check_strings(dictionary, users, items, limits),
+        *_check_event_ids(event_ids, positions, limits),
         ("unknown_type", f"wanted one of the types {', '.join(rules.types)}", ~is_known),
         ("missing_value", "wanted a value, which the rules of the type compare", lacks_value),
         ("not_finite", "wanted a finite value, or NaN for none", np.isinf(values)),
@@ -61,9 +69,13 @@ def read_packed(
             is_open &= ~refused
     is_good = is_open & (relation_codes >= 0)
     if is_good.any():
-        builder.add_packed(
-            dictionary, users[is_good], items[is_good], relation_codes[is_good], timestamps_ms[is_good], values[is_good]
-        )
+        good = users[is_good], items[is_good], relation_codes[is_good], timestamps_ms[is_good], values[is_good]
+        keys = None
+        if event.event_id or event_ids:
+            good_ids = [event_ids[row] for row in positions[is_good].tolist()] if event_ids else None
+            about = users[is_good], items[is_good], types[is_good]
+            keys = _row_keys(event.event_id, good_ids, dictionary, about, timestamps_ms[is_good])
+        builder.add_packed(dictionary, *good, keys, published_ms)
     return bad, int(is_open.sum() - is_good.sum())
 
 
@@ -75,8 +87,11 @@ def _read_columns(
     npt.NDArray[np.uint32],
     npt.NDArray[np.int64],
     npt.NDArray[np.float32],
+    Sequence[str],
 ]:
     """Return users, items and types as indices in the dictionary, event times in ms, and values, NaN for none, ``[n]``.
+
+    The last are the rows' ids; there are none if no row has one.
 
     Raises:
         EventRefusedError: If there are no rows, or the columns differ in length.
@@ -93,12 +108,53 @@ def _read_columns(
         types = np.broadcast_to(types, (num_rows,))
     if len(values) == 0:
         values = np.full(num_rows, np.nan, np.float32)
-    for name, column in (("items", items), ("types", types), ("event_times_ms", timestamps_ms), ("values", values)):
+    event_ids: Sequence[str] = message.event_ids[:]
+    columns: dict[str, Sized] = {"items": items, "types": types, "event_times_ms": timestamps_ms, "values": values}
+    if event_ids:
+        columns["event_ids"] = event_ids
+    for name, column in columns.items():
         if len(column) != num_rows:
             raise EventRefusedError(
                 "bad_batch", f"batch.{name}: wanted {num_rows} entries, one for each of users, got {len(column)}"
             )
-    return users, items, types, timestamps_ms, values
+    return users, items, types, timestamps_ms, values, event_ids
+
+
+def _row_keys(
+    batch_id: str,
+    row_ids: Sequence[str] | None,
+    dictionary: Sequence[str],
+    about: tuple[npt.NDArray[np.uint32], ...],
+    timestamps_ms: npt.NDArray[np.int64],
+) -> Uint64s:
+    """Return the keys of rows (see ``EventMarks``), 0 for those without an id, uint64 ``[n]``.
+
+    Args:
+        batch_id: Id of the batch; it stands for a row that has none of its own. May be empty.
+        row_ids: Ids of the rows, each of which may be empty; None if no row has one.
+        dictionary: The strings of the batch.
+        about: Users, items and types, as indices in the dictionary, each uint32 ``[n]``.
+        timestamps_ms: int64 ``[n]``, event times in milliseconds since the Unix epoch.
+    """
+    hashes = hash_strings(dictionary)
+    hashes_about = [hashes[codes] for codes in about]
+    keys = np.zeros(len(timestamps_ms), np.uint64)
+    if batch_id:
+        keys = row_keys(np.broadcast_to(hash_strings([batch_id]), keys.shape), hashes_about, timestamps_ms)
+    if row_ids is not None:
+        has_id = np.fromiter(map(bool, row_ids), np.bool_, len(row_ids))
+        keys = np.where(has_id, keys_of(INTERACTION, hash_strings(row_ids), *hashes_about), keys)
+    return keys
+
+
+def _check_event_ids(
+    event_ids: Sequence[str], positions: npt.NDArray[np.int64], limits: Limits
+) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """Yield reason, message and bad rows, bool ``[n]``, if ids of rows are too long; positions are int64 ``[n]``."""
+    if max(map(len, event_ids), default=0) <= limits.surely_short_id:
+        return
+    is_long = np.array([len(event_id.encode()) > limits.max_id_bytes for event_id in event_ids])
+    yield "id_too_long", f"batch.event_ids: wanted at most {limits.max_id_bytes} bytes each", is_long[positions]
 
 
 def _check_strings(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from springtide.events.identity import INTERACTION, Uint64s, hash_slices, keys_of
 from springtide.events.limits import MAX_NUMBER, Limits
 
 # Tags of protobuf's wire format: the field's number times 8, plus 0 for a varint, 1 for 8 bytes, 2 for a sized string.
@@ -32,6 +33,7 @@ class PlainInteractions:
         relation_codes: Indices of the rules that match, ``[n]``.
         timestamps_ms: Event times in milliseconds since the Unix epoch, ``[n]``.
         values: Values, NaN where the event has none, ``[n]``.
+        keys: Keys of the events (see ``EventMarks``), 0 where an event has no id, uint64 ``[n]``; None if none has one.
     """
 
     is_plain: npt.NDArray[np.bool_]
@@ -40,6 +42,7 @@ class PlainInteractions:
     relation_codes: list[int]
     timestamps_ms: list[int]
     values: list[float]
+    keys: Uint64s | None
 
 
 def read_plain(
@@ -73,6 +76,7 @@ def read_plain(
     stop, is_good = read_string(at + 1)
     has_id = buffer[at] == _EVENT_ID
     is_plain = (is_good | ~has_id) & (sizes <= limits.max_event_bytes)
+    bounds_of_id = at + 2, stop
     at = np.where(has_id & is_good, stop, at)
     at, timestamps_ms, is_good = _read_time(buffer, at)
     is_plain &= is_good & (timestamps_ms <= now_ms + limits.max_future_ms)
@@ -99,7 +103,31 @@ def read_plain(
         users, items = list(itertools.compress(users, has_rule)), list(itertools.compress(items, has_rule))
         codes = list(itertools.compress(codes, has_rule))
         is_plain[is_plain] = has_rule
-    return PlainInteractions(is_plain, users, items, codes, timestamps_ms[is_plain].tolist(), values[is_plain].tolist())
+    has_id &= bounds_of_id[1] > bounds_of_id[0]  # An empty id is none.
+    bounds = [(starts[is_plain], stops[is_plain]) for starts, stops in (bounds_of_id, *bounds)]
+    keys = _keys(buffer, has_id[is_plain], bounds)
+    times, numbers = timestamps_ms[is_plain].tolist(), values[is_plain].tolist()
+    return PlainInteractions(is_plain, users, items, codes, times, numbers, keys)
+
+
+def _keys(
+    buffer: npt.NDArray[np.uint8],
+    has_id: npt.NDArray[np.bool_],
+    bounds: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+) -> Uint64s | None:
+    """Return the keys of events, 0 where there is no id, uint64 ``[n]``, or None if no event has one.
+
+    Args:
+        buffer: Bytes of all events.
+        has_id: Whether each event has an id, bool ``[n]``.
+        bounds: Where the ids begin and end, then the users, items and types, each int64 ``[n]``.
+    """
+    if not has_id.any():
+        return None
+    keys = np.zeros(len(has_id), np.uint64)
+    hashes = [hash_slices(buffer, starts[has_id], stops[has_id]) for starts, stops in bounds]
+    keys[has_id] = keys_of(INTERACTION, *hashes)
+    return keys
 
 
 def _read_time(

@@ -114,17 +114,19 @@ class NodeDelete(_message.Message):
     def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class EventBatch(_message.Message):
-    __slots__ = ("dictionary", "users", "items", "types", "event_times_ms", "values")
+    __slots__ = ("dictionary", "users", "items", "types", "event_times_ms", "values", "event_ids")
     DICTIONARY_FIELD_NUMBER: _ClassVar[int]
     USERS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIMES_MS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    EVENT_IDS_FIELD_NUMBER: _ClassVar[int]
     dictionary: _containers.RepeatedScalarFieldContainer[str]
     users: _containers.RepeatedScalarFieldContainer[int]
     items: _containers.RepeatedScalarFieldContainer[int]
     types: _containers.RepeatedScalarFieldContainer[int]
     event_times_ms: _containers.RepeatedScalarFieldContainer[int]
     values: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, dictionary: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[int]] = ..., items: _Optional[_Iterable[int]] = ..., types: _Optional[_Iterable[int]] = ..., event_times_ms: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
+    event_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dictionary: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[int]] = ..., items: _Optional[_Iterable[int]] = ..., types: _Optional[_Iterable[int]] = ..., event_times_ms: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., event_ids: _Optional[_Iterable[str]] = ...) -> None: ...

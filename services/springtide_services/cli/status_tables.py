@@ -47,6 +47,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     if status.num_dead_letters_not_written:
         refused += f"; {status.num_dead_letters_not_written:,} of them are not in the dead-letter topic"
     table.add_row("dead letters", Text(refused or "none"))
+    if status.num_duplicates:
+        table.add_row("duplicates", Text(_duplicates_words(status)))
     if status.HasField("checkpoint_time"):
         table.add_row("checkpoint", f"{status.checkpoint_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
     if status.HasField("training"):
@@ -60,6 +62,13 @@ def _stream_words(status: pb.GetStatusResponse) -> str:
         state = "stopped" if problem.is_final else "waiting"
         return f"{state} since {problem.since.ToDatetime():%Y-%m-%d %H:%M:%S} UTC: {problem.message}"
     return _lag_words(status) if status.is_broker_connected else "not read yet"
+
+
+def _duplicates_words(status: pb.GetStatusResponse) -> str:
+    words = f"{status.num_duplicates:,} ignored"
+    if status.num_changed_duplicates:
+        words += f"; {status.num_changed_duplicates:,} of them were not what had come before under their ids"
+    return words
 
 
 def _gap_words(gap: pb.StreamGap) -> str:

@@ -144,6 +144,8 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         stream_problem=None if ingest.problem is None else _stream_problem(ingest.problem),
         stream_gaps=[_stream_gap(gap) for gap in ingest.gaps],
         num_dead_letters_not_written=ingest.num_letters_not_written,
+        num_duplicates=ingest.num_duplicates,
+        num_changed_duplicates=ingest.num_changed_duplicates,
     )
 
 

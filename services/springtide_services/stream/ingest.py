@@ -34,6 +34,7 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 0.5
 _LONGEST_REFUSED_PAUSE_S = 5.0  # If the broker refuses: somebody must change something first.
 MAX_LAG_AGE_S = 3.0  # A lag that is older counts as unknown: fetches wait 0.5 s for an answer.
+_WARN_EVERY_S = 60.0
 _TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
 
 
@@ -52,6 +53,8 @@ class IngestStatus:
         gaps: The latest gaps in the stream, oldest first.
         dead_letters: Events refused since the start, by reason.
         num_letters_not_written: Of these events, those that the dead-letter topic did not take.
+        num_duplicates: Events that were ignored since the beginning, because events of the same id had come before.
+        num_changed_duplicates: How many of them differed from the event that counts.
         num_ignored: Valid interactions since the start to which no interaction rule applied.
         last_checkpoint_ms: When the last checkpoint was written, in milliseconds since the Unix epoch, or None.
         failure: Why ingest has ended; None while it runs.
@@ -66,6 +69,8 @@ class IngestStatus:
     gaps: Sequence[StreamGap]
     dead_letters: Mapping[str, int]
     num_letters_not_written: int
+    num_duplicates: int
+    num_changed_duplicates: int
     num_ignored: int
     last_checkpoint_ms: int | None
     failure: BaseException | None
@@ -110,6 +115,8 @@ class IngestLoop:
         self._has_caught_up = False
         self._is_connected = False
         self._read_at_ms: int | None = None
+        self._num_changed_told = state.seen_events.num_changed
+        self._next_warning = Deadline.after(0.0)
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -146,6 +153,8 @@ class IngestLoop:
             gaps=self._state.gaps,
             dead_letters=dict(self._dead_letters),
             num_letters_not_written=self._letter_writer.num_not_written,
+            num_duplicates=self._state.seen_events.num_duplicates,
+            num_changed_duplicates=self._state.seen_events.num_changed,
             num_ignored=self._decoder.num_ignored,
             last_checkpoint_ms=None if last is None else last.created_ms,
             failure=self._failure,
@@ -291,7 +300,7 @@ class IngestLoop:
                 batches, refusals = self._decoder.decode(records, wall_ms())
                 if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
                     self._dead_letters.update(dead_letters.write(refusals))
-                for batch in batches:
+                for batch in map(state.without_duplicates, batches):
                     if self.before_apply is not None and self._has_caught_up:
                         self.before_apply(batch)
                     state.apply(batch)
@@ -328,9 +337,18 @@ class IngestLoop:
         while not deadline.is_over() and not self._stopping.wait(_TURN_S):
             self._checkpointer.write_if_due()
 
+    def _warn_of_changed(self) -> None:
+        """Log how many duplicates were not what had come before under their ids; once a minute at most."""
+        num_new = self._state.seen_events.num_changed - self._num_changed_told
+        if num_new and self._next_warning.is_over():
+            logger.warning("duplicates_differ", events=num_new)
+            self._num_changed_told += num_new
+            self._next_warning = Deadline.after(_WARN_EVERY_S)
+
     def _tell_moved(self) -> None:
         self._problem.clear()
         self._read_at_ms = wall_ms()
+        self._warn_of_changed()
         with self._moved:
             self._moved.notify_all()
         if self.on_advance is not None:

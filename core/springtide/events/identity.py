@@ -1,0 +1,169 @@
+"""Making the marks of events: hashes of ids, of what events are about, and of what else they say."""
+
+import itertools
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import Message
+from numba import njit
+
+from springtide.events.marks import EventMarks
+
+Uint64s = npt.NDArray[np.uint64]
+Uint32s = npt.NDArray[np.uint32]
+
+# The kinds of events: where each hash begins, so that those of different kinds differ.
+INTERACTION, UPSERT, RELATION, DELETE, BATCH_ROW = (np.uint64(kind) for kind in range(1, 6))
+
+_OFFSET = np.uint64(0xCBF29CE484222325)  # FNV-1a of 64 bits.
+_PRIME = np.uint64(0x100000001B3)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # The finalizer of SplitMix64.
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
+_MAX_S = 2**32 - 1
+
+
+def hash_strings(strings: Sequence[str]) -> Uint64s:
+    """Return a hash of each string's UTF-8 bytes, uint64 ``[n]``."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
+    stops = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
+    hashes: Uint64s = hash_slices(np.frombuffer(b"".join(encoded) or b"\0", np.uint8), starts, stops)
+    return hashes
+
+
+@njit(cache=True, nogil=True)
+def hash_slices(buffer: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Uint64s:
+    """Return a hash of the bytes of each slice of a buffer, uint64 ``[n]``."""
+    hashes = np.empty(len(starts), np.uint64)
+    for number in range(len(starts)):
+        value = _OFFSET
+        for at in range(starts[number], stops[number]):
+            value = (value ^ np.uint64(buffer[at])) * _PRIME
+        hashes[number] = value
+    return hashes
+
+
+def keys_of(kind: np.uint64, ids: Uint64s, *about: Uint64s) -> Uint64s:
+    """Return the keys of events, uint64 ``[n]``, none of them 0.
+
+    Args:
+        kind: What the events are.
+        ids: Hashes of the events' ids, uint64 ``[n]``.
+        about: Hashes of what the events are about, each uint64 ``[n]``, such as their users and items.
+    """
+    keys: Uint64s = _combined(np.full(len(ids), kind, np.uint64), ids)
+    for hashes in about:
+        keys = _combined(keys, hashes)
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def _combined(keys: Uint64s, hashes: Uint64s) -> Uint64s:
+    combined = np.empty(len(keys), np.uint64)
+    for number in range(len(keys)):
+        value = (keys[number] ^ hashes[number]) + _GOLDEN
+        value = (value ^ (value >> _30)) * _MIX_1
+        value = (value ^ (value >> _27)) * _MIX_2
+        value ^= value >> _31
+        combined[number] = value if value else _GOLDEN
+    return combined
+
+
+def interaction_contents(
+    timestamps_ms: npt.NDArray[np.int64], values: npt.NDArray[np.float32], contexts: Uint64s
+) -> Uint32s:
+    """Return hashes of what interactions say beside user, item and type, uint32 ``[n]``.
+
+    Args:
+        timestamps_ms: int64 ``[n]``, event times in milliseconds since the Unix epoch.
+        values: float32 ``[n]``, NaN where an event has none.
+        contexts: uint64 ``[n]``, hashes of the contexts, 0 for none.
+    """
+    same_nan = np.where(np.isnan(values), np.float32(np.nan), values).astype(np.float32)
+    contents = _combined(timestamps_ms.astype(np.uint64), same_nan.view(np.uint32).astype(np.uint64))
+    hashes: Uint32s = _combined(contents, contexts).astype(np.uint32)
+    return hashes
+
+
+def context_hash(context: Mapping[str, str]) -> int:
+    """Return a hash of a context, 0 for an empty one."""
+    return zlib.crc32(repr(sorted(context.items())).encode()) if context else 0
+
+
+def content_hash(event: Message) -> int:
+    """Return a hash of all that an event says."""
+    return zlib.crc32(event.SerializeToString(deterministic=True))
+
+
+def row_keys(ids: Uint64s, about: Sequence[Uint64s], timestamps_ms: npt.NDArray[np.int64]) -> Uint64s:
+    """Return the keys of rows of a packed batch that have no ids of their own, uint64 ``[n]``.
+
+    Rows of one user, item, type and time are told apart by counting them, so that all of them enter the graph once.
+
+    Args:
+        ids: Hash of the batch's id, uint64 ``[n]``.
+        about: Hashes of users, items and types, each uint64 ``[n]``.
+        timestamps_ms: int64 ``[n]``, event times in milliseconds since the Unix epoch.
+    """
+    keys = keys_of(BATCH_ROW, ids, *about, timestamps_ms.astype(np.uint64))
+    order = np.argsort(keys, kind="stable")
+    in_order = keys[order]
+    is_new = np.concatenate([[True], in_order[1:] != in_order[:-1]])
+    starts = np.flatnonzero(is_new)[np.cumsum(is_new) - 1]
+    counts = np.empty(len(keys), np.uint64)
+    counts[order] = np.arange(len(keys)) - starts
+    counted: Uint64s = _combined(keys, counts)
+    return counted
+
+
+def to_seconds(timestamps_ms: npt.NDArray[np.int64]) -> Uint32s:
+    """Return times of records in seconds, uint32 ``[n]``; a record without a time has 0."""
+    return np.clip(timestamps_ms // 1_000, 0, _MAX_S).astype(np.uint32)
+
+
+@dataclass(slots=True)
+class MarkList:
+    """Collects events of one kind, one by one; ``build`` makes their marks.
+
+    Args:
+        kind: What the events are.
+    """
+
+    kind: np.uint64
+    _rows: list[int] = field(default_factory=list)
+    _strings: list[tuple[str, ...]] = field(default_factory=list)
+    _contents: list[int] = field(default_factory=list)
+    _published_ms: list[int] = field(default_factory=list)
+
+    def add(self, row: int, event_id: str, about: tuple[str, ...], content: int, published_ms: int) -> None:
+        """Add an event.
+
+        Args:
+            row: Its index among the batch's events of its kind.
+            event_id: Its id.
+            about: What it is about, as many strings for each event of the kind.
+            content: Hash of everything else in it.
+            published_ms: Time of its record, in milliseconds since the Unix epoch.
+        """
+        self._rows.append(row)
+        self._strings.append((event_id, *about))
+        self._contents.append(content)
+        self._published_ms.append(published_ms)
+
+    def build(self) -> EventMarks | None:
+        """Return the marks of the events that were added; None without any."""
+        if not self._rows:
+            return None
+        width = len(self._strings[0])
+        hashes = hash_strings(list(itertools.chain.from_iterable(self._strings))).reshape(-1, width)  # [n, width]
+        return EventMarks(
+            np.array(self._rows, np.int64),
+            keys_of(self.kind, *(np.ascontiguousarray(hashes[:, column]) for column in range(width))),
+            np.array(self._contents, np.uint64).astype(np.uint32),
+            to_seconds(np.array(self._published_ms, np.int64)),
+        )
