@@ -7,6 +7,7 @@ import pytest
 
 from springtide.checkpoint import CheckpointStore
 from springtide.errors import CheckpointError
+from springtide.events.marks import BatchMarks, EventMarks
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.plugins.contracts import ContextWeight, Observed
 from springtide.settings.model import Settings
@@ -424,3 +425,82 @@ def test_checkpoint_from_before_deletions_were_kept_is_restored(url):
     assert again.graph.nodes("user").ids.row("u1") >= 0
     again.apply(delete(("user", "u1", 1_050)))
     assert again.graph.nodes("user").ids.row("u1") == -1
+
+
+def with_ids(start: int, stop: int) -> EventBatch:
+    numbers = np.arange(start, stop)
+    hashes = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(1)
+    marks = EventMarks(np.arange(len(numbers)), hashes, numbers.astype(np.uint32), numbers.astype(np.uint32))
+    return EventBatch(purchases(stop - start, start), marks=BatchMarks(marks))
+
+
+def state_with_window(max_events: int) -> LiveState:
+    settings = Settings.model_validate({"events": {"duplicates_max_events": max_events}})
+    return LiveState(settings, {"counting": Counting()})
+
+
+def test_events_that_came_before_a_restart_do_not_count_again(url):
+    state, store = filled_state(), CheckpointStore(url)
+    state.apply(with_ids(0, 100))
+    state.apply(with_ids(90, 95))
+    store.write(state.snapshot())
+    again = restored(store)
+    num_events = again.num_events
+    for each in (state, again):
+        each.apply(with_ids(50, 120))
+        assert each.num_events == num_events + 20
+        assert (each.seen_events.num_duplicates, each.seen_events.num_changed) == (55, 0)
+    assert content(again) == content(state)
+
+
+def test_only_new_event_ids_are_written(tmp_path):
+    state, store = state_with_window(1_000), CheckpointStore(str(tmp_path), keep=1)
+    state.apply(with_ids(0, 900))
+    first = store.write(state.snapshot()).manifest["seen_events"]
+    for stop in range(920, 3_000, 20):
+        state.apply(with_ids(stop - 20, stop))
+        saved = store.write(state.snapshot()).manifest["seen_events"]
+        if stop == 920:  # What was written stays.
+            assert saved["segments"][:1] == first["segments"]
+        assert saved["first"] == max(0, stop - 1_000)
+        assert len(saved["segments"]) <= 12
+        assert saved["segments"][0]["start"] <= saved["first"] < saved["segments"][0]["stop"]
+        if stop % 200 == 0:
+            again = state_with_window(1_000)
+            store.restore(store.latest(), again)
+            for column in ("keys", "contents", "published_s"):
+                wanted, got = (getattr(each.seen_events.snapshot(), column) for each in (state, again))
+                np.testing.assert_array_equal(got, wanted)
+            if stop % 400 == 0:
+                state = again  # A restarted server goes on with the same files.
+    assert {path.name for path in (tmp_path / "segments").iterdir() if "seen" in path.name} == {
+        entry["file"] for entry in saved["segments"]
+    }
+
+
+def test_older_checkpoint_starts_another_history_of_event_ids(tmp_path):
+    state, store = state_with_window(1_000), CheckpointStore(str(tmp_path))
+    state.apply(with_ids(0, 10))
+    older = store.write(state.snapshot())
+    state.apply(with_ids(10, 20))
+    store.write(state.snapshot())
+    again = state_with_window(1_000)
+    store.restore(older, again)
+    again.apply(with_ids(15, 40))
+    store.write(again.snapshot())
+    last = state_with_window(1_000)
+    store.restore(store.latest(), last)
+    np.testing.assert_array_equal(last.seen_events.snapshot().keys, again.seen_events.snapshot().keys)
+    assert again.num_events == 35
+
+
+def test_checkpoint_from_before_event_ids_were_kept_is_restored(url):
+    state, store = filled_state(), CheckpointStore(url)
+    checkpoint = store.write(state.snapshot())
+    manifest = {key: value for key, value in checkpoint.manifest.items() if key != "seen_events"}
+    again = new_state()
+    store.restore(dataclasses.replace(checkpoint, manifest=manifest), again)
+    assert content(again) == content(state)
+    again.apply(with_ids(0, 10))
+    again.apply(with_ids(0, 10))
+    assert again.seen_events.num_duplicates == 10

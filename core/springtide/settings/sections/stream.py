@@ -75,11 +75,11 @@ class EventSettings(Section):
     max_context_entries: Annotated[int, Field(ge=0)] = 64
     """Most entries in the context map of one interaction."""
     duplicates_max_events: Annotated[int, Field(ge=1)] = 5_000_000
-    """How many events with an `event_id` are remembered, so that the same event counts once. An event takes 24 to 40
+    """Most events with an `event_id` that are remembered, so that the same event counts once. An event takes 24 to 40
     bytes of memory, and 16 in checkpoints. Raise it if a producer may repeat events after more others than that."""
     duplicates_hours: Positive = 168.0
-    """How many hours apart the same event may be published for the second to be ignored, by the timestamps of the
-    records. Raise it if files are published again after a longer time; lower it if ids are used again sooner."""
+    """Most hours between two records of the same event, by the records' timestamps, for the second to be ignored. Raise
+    it if files are published again after a longer time; lower it if ids are used again sooner."""
 
 
 class InteractionSettings(Section):
