@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import json_format
 
 from springtide.events import RawEvent
+from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -52,7 +53,7 @@ class Stream:
     def __init__(self, **events: object) -> None:
         settings = Settings.model_validate({"interactions": {"purchase": {}, "rating>=4": {}}, "events": events})
         self.state = LiveState(settings, {})
-        self.decoder = Decoder(self.state.rules, settings.events, self.state.claim_attribute_kinds)
+        self.decoder = Decoder(self.state.rules, settings.events, AttributeKindCheck({}, self.state.settled_kind))
         self.reasons: list[str] = []
 
     def read(self, *records: RawEvent) -> "Stream":
@@ -158,6 +159,15 @@ def test_refused_event_does_not_block_its_correction():
     assert len(stream.edges()) == 2
     assert stream.state.graph.nodes("item").number_values(0) == {"price": 2.0}
     assert stream.duplicates == (0, 0)
+
+
+def test_upsert_that_was_taken_in_part_is_corrected_under_its_id():
+    bad = event("e1", node_upsert={"type": "item", "id": "tea", "numbers": {"price": float("nan"), "size": 3.0}})
+    good = event("e1", node_upsert={"type": "item", "id": "tea", "numbers": {"price": 2.0, "size": 3.0}})
+    stream = Stream().read(record(bad), record(good), record(good))
+    assert stream.reasons == ["not_finite"]
+    assert stream.state.graph.nodes("item").number_values(0) == {"price": 2.0, "size": 3.0}
+    assert stream.duplicates == (1, 0)
 
 
 def test_packed_batch_that_is_published_again_counts_once_with_all_its_rows():
