@@ -7,6 +7,7 @@ from springtide.plugins.contracts import (
     AggregatorFactory,
     BaselineFactory,
     ContextWeightFactory,
+    DecoderFactory,
     EncoderFactory,
     LossFactory,
     NegativeSamplerFactory,
@@ -40,6 +41,9 @@ from springtide_plugins.context_weights.reorder import Reorder
 from springtide_plugins.context_weights.repeat import Cycle, Repeat
 from springtide_plugins.context_weights.session import Session
 from springtide_plugins.context_weights.trend import Trend
+from springtide_plugins.decoders.cloudevents import CloudEvents
+from springtide_plugins.decoders.confluent import Confluent
+from springtide_plugins.decoders.debezium import Debezium
 from springtide_plugins.encoders.edge_sage import EdgeSAGE
 from springtide_plugins.encoders.gat import GATv2
 from springtide_plugins.encoders.gcn import GCN
@@ -155,3 +159,11 @@ def register_baselines(register: Callable[[str, BaselineFactory], None]) -> None
     register("tifu_knn", TIFUKNN)
     register("user_knn", UserKNN)
     register("week_popularity", functools.partial(RecentPopularity, days=7.0))
+
+
+@hookimpl
+def register_decoders(register: Callable[[str, DecoderFactory], None]) -> None:
+    """Register the built-in decoders."""
+    register("cloudevents", CloudEvents)
+    register("confluent", Confluent)
+    register("debezium", Debezium)

@@ -33,6 +33,7 @@ PARTS = [
     ("context weight", "last_was"),
     ("context weight", "channel"),
     ("baseline", "latest"),
+    ("decoder", "clicks"),
 ]
 
 

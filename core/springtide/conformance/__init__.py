@@ -17,6 +17,7 @@ from springtide.conformance import (
     aggregators,
     baselines,
     context_weights,
+    decoders,
     encoders,
     losses,
     negative_samplers,
@@ -36,6 +37,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "task": tasks.CHECKS,
     "context weight": context_weights.CHECKS,
     "baseline": baselines.CHECKS,
+    "decoder": decoders.CHECKS,
 }
 """For each kind of part its checks, in the order in which they run."""
 
@@ -119,6 +121,11 @@ def check_context_weight(factory: Callable[..., Any], **options: Any) -> None:
 def check_baseline(factory: Callable[..., Any], **options: Any) -> None:
     """Check a baseline; see ``check_encoder``."""
     _check("baseline", factory, options)
+
+
+def check_decoder(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a decoder; see ``check_encoder``."""
+    _check("decoder", factory, options)
 
 
 def _check(

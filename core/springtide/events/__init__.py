@@ -6,10 +6,12 @@ the graph.
 
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.events.raw import RawEvent, Refusal
+from springtide.events.record_decoders import EventDecoder
 from springtide.settings.interaction_rules import InteractionRule, InteractionRules
 
 __all__ = [
     "EventBatch",
+    "EventDecoder",
     "InteractionRule",
     "InteractionRules",
     "Interactions",

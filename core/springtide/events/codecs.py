@@ -6,6 +6,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from springtide.errors import EventRefusedError
+from springtide.events.json_words import describe_bad_json, describe_unmarked
 from springtide.events.limits import shorten
 from springtide.v1 import events_pb2
 
@@ -25,8 +26,9 @@ def parse_protobuf(value: bytes) -> events_pb2.Event:
     try:
         return events_pb2.Event.FromString(value)
     except DecodeError as error:
+        seen = describe_unmarked(value) or str(error)
         raise EventRefusedError(
-            "undecodable", f"wanted a serialized springtide.v1.Event, got {len(value)} other bytes: {error}"
+            "undecodable", f"wanted a serialized springtide.v1.Event, got {len(value)} other bytes: {seen}"
         ) from error
 
 
@@ -37,13 +39,23 @@ def parse_json(value: bytes) -> events_pb2.Event:
         EventRefusedError: If the bytes are something else, or have a field that an event does not have.
     """
     try:
-        return json_format.Parse(value.decode(), events_pb2.Event())
+        return json_format.Parse(value.decode("utf-8-sig"), events_pb2.Event())
     except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         # json_format raises several kinds of errors: for bad UTF-8, lone surrogates, long numbers, deep nesting, lists
         # in place of objects.
-        raise EventRefusedError(
-            "undecodable", f"wanted a springtide.v1.Event in protobuf's JSON mapping: {str(error)[:500]}"
-        ) from error
+        if is_event(value):
+            message = "wanted JSON, got a serialized springtide.v1.Event: its content-type is application/x-protobuf"
+        else:
+            message = describe_bad_json(value, error)
+        raise EventRefusedError("undecodable", message) from error
+
+
+def is_event(value: bytes) -> bool:
+    """Return whether bytes are a serialized ``springtide.v1.Event`` with a payload."""
+    try:
+        return events_pb2.Event.FromString(value).WhichOneof("payload") is not None
+    except DecodeError:
+        return False
 
 
 CODECS: Mapping[str, Codec] = {
@@ -54,20 +66,27 @@ CODECS: Mapping[str, Codec] = {
 }
 
 
+def content_type_of(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
+    """Return the content type that the headers name, in lower case and without parameters; None if none does."""
+    for name, value in headers:
+        if name.lower() == CONTENT_TYPE:
+            return (value or b"").decode("latin-1").partition(";")[0].strip().lower()
+    return None
+
+
 def find_codec(headers: Sequence[tuple[str, bytes | None]]) -> Codec:
     """Return the codec for a record with these headers; protobuf if no header gives the content type.
 
     Raises:
         EventRefusedError: If there is no codec for the content type.
     """
-    for name, value in headers:
-        if name.lower() == CONTENT_TYPE:
-            content_type = (value or b"").decode("latin-1").partition(";")[0].strip().lower()
-            codec = CODECS.get(content_type)
-            if codec is None:
-                raise EventRefusedError(
-                    "unknown_content_type",
-                    f"header {CONTENT_TYPE}: no codec for {shorten(content_type)} (choices: {', '.join(CODECS)})",
-                )
-            return codec
-    return parse_protobuf
+    content_type = content_type_of(headers)
+    if content_type is None:
+        return parse_protobuf
+    codec = CODECS.get(content_type)
+    if codec is None:
+        raise EventRefusedError(
+            "unknown_content_type",
+            f"header {CONTENT_TYPE}: no codec for {shorten(content_type)} (choices: {', '.join(CODECS)})",
+        )
+    return codec

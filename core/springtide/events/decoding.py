@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,18 +13,22 @@ from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.codecs import find_codec, parse_protobuf
 from springtide.events.columns import BatchBuilder
 from springtide.events.identity import MarkList, content_hash, context_hash, to_seconds
+from springtide.events.json_words import describe_unmarked
 from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
 from springtide.events.model import EventBatch
 from springtide.events.nodes import read_delete, read_relation, read_upsert
 from springtide.events.packed import read_packed
 from springtide.events.plain import read_plain
 from springtide.events.raw import RawEvent, Refusal
+from springtide.events.record_decoders import EventDecoder
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.settings.model import EventSettings
 from springtide.v1 import events_pb2
 
 _NAN = math.nan
 _MANY = 64  # Records from which on reading them at once costs less.
+_EVENT_STARTS = frozenset(b"\x0a\x12\x1a\x22\x2a\x32\x3a")  # First bytes that a serialized Event may have.
+_MAX_WRAPPINGS = 4
 
 
 class Decoder:
@@ -33,16 +38,23 @@ class Decoder:
         rules: Interactions that are accepted, and the relation of each.
         settings: Limits of events.
         attribute_kinds: Finds attributes of a wrong kind; None lets an attribute have any.
+        decoders: Decoders of other tools' records, by name; the first that recognises a record reads it.
 
     Attributes:
         num_ignored: Number of valid interactions of a known type that no rule matched, such as low ratings where the
-            only rule is ``rating>=4``.
+            only rule is ``rating>=4``; and of records in which a decoder found nothing to keep.
     """
 
     def __init__(
-        self, rules: InteractionRules, settings: EventSettings, attribute_kinds: AttributeKindCheck | None = None
+        self,
+        rules: InteractionRules,
+        settings: EventSettings,
+        attribute_kinds: AttributeKindCheck | None = None,
+        decoders: Mapping[str, EventDecoder] | None = None,
     ) -> None:
         self.num_ignored = 0
+        self._decoders = dict(decoders or {})
+        self._offers_all = any(decoder.reads_unmarked for decoder in self._decoders.values())
         self._rules = rules
         self._limits = Limits(settings)
         self._kinds = attribute_kinds
@@ -69,7 +81,7 @@ class Decoder:
         decoded = _Decoded(BatchBuilder(self._rules.relations))
         if self._kinds is not None:
             self._kinds.begin()
-        if len(records) < _MANY:
+        if len(records) < _MANY or self._offers_all:
             self._decode_each(records, now_ms, decoded)
         else:
             self._decode_many(records, now_ms, decoded)
@@ -95,14 +107,54 @@ class Decoder:
                 self._decode_each(records[start:stop], now_ms, decoded)
 
     def _decode_each(self, records: Sequence[RawEvent], now_ms: int, decoded: "_Decoded") -> None:
+        starts = frozenset() if self._offers_all else _EVENT_STARTS
         for record in records:
             try:
-                self._decode_one(record, now_ms, decoded)
+                value = record.value
+                if (value and value[0] in starts and not record.headers) or not self._decoders:
+                    self._decode_one(record, self._parse(record), now_ms, decoded)
+                else:
+                    self._decode_foreign(record, now_ms, decoded)
             except EventRefusedError as error:
                 decoded.refusals.append(Refusal(record, error.reason, str(error)))
 
-    def _decode_one(self, record: RawEvent, now_ms: int, decoded: "_Decoded") -> None:
-        event = self._parse(record)
+    def _decode_foreign(self, record: RawEvent, now_ms: int, decoded: "_Decoded") -> None:
+        """Decode a record that a decoder may recognise; of several events only the bad ones are refused."""
+        events = self._read_foreign(record)
+        if len(events) == 1:
+            self._decode_one(record, events[0], now_ms, decoded)
+            return
+        self.num_ignored += not events
+        for position, event in enumerate(events):
+            try:
+                self._decode_one(record, event, now_ms, decoded)
+            except EventRefusedError as error:
+                decoded.refusals.append(Refusal(record, error.reason, f"event {position}: {error}", (position,)))
+
+    def _read_foreign(self, record: RawEvent) -> Sequence[events_pb2.Event]:
+        """Take wrappings off a record until its events are found; the last reader is ``_parse``."""
+        if len(record.value or b"") > self._limits.max_event_bytes:
+            return (self._parse(record),)  # It refuses.
+        inner, names = record, []
+        for _ in range(_MAX_WRAPPINGS):
+            for name, decoder in self._decoders.items():
+                if decoder.recognises(inner):
+                    names.append(name)
+                    found = _run_decoder(name, decoder, inner)
+                    break
+            else:
+                break
+            if not isinstance(found, RawEvent):
+                for event in found:
+                    self._check_event_id(event)
+                return found
+            inner = found
+        try:
+            return (self._parse(inner),)
+        except EventRefusedError as error:
+            raise EventRefusedError(error.reason, ", in ".join((str(error), *reversed(names)))) from error
+
+    def _decode_one(self, record: RawEvent, event: events_pb2.Event, now_ms: int, decoded: "_Decoded") -> None:
         builder = decoded.builder
         payload = event.WhichOneof("payload")
         if payload == "interaction":
@@ -123,9 +175,11 @@ class Decoder:
             _mark(builder.relation_marks, len(builder.other_relations), event, about, record)
             builder.other_relations.append(edge)
         else:
+            seen = "" if record.headers else describe_unmarked(record.value or b"")
             raise EventRefusedError(
                 "empty_payload",
-                "event: wanted one of interaction, node_upsert, relation, node_delete, batch, got none of them",
+                "event: wanted one of interaction, node_upsert, relation, node_delete, batch, got none of them"
+                + (seen and f"; {seen}"),
             )
 
     def _parse(self, record: RawEvent) -> events_pb2.Event:
@@ -137,9 +191,13 @@ class Decoder:
                 "oversize", f"record: wanted at most {self._limits.max_event_bytes} bytes, got {len(value)}"
             )
         event = find_codec(record.headers)(value) if record.headers else parse_protobuf(value)
-        if event.event_id and len(event.event_id.encode()) > self._limits.max_id_bytes:
-            self._limits.check_id("event_id", event.event_id)
+        if event.event_id:
+            self._check_event_id(event)
         return event
+
+    def _check_event_id(self, event: events_pb2.Event) -> None:
+        if len(event.event_id.encode()) > self._limits.max_id_bytes:
+            self._limits.check_id("event_id", event.event_id)
 
     def _add_interaction(self, event: events_pb2.Event, now_ms: int, builder: BatchBuilder, published_ms: int) -> None:
         """Add a single interaction. This is the hot path: full checks run only on what fails a quick test."""
@@ -232,3 +290,25 @@ class _Decoded:
 
     builder: BatchBuilder
     refusals: list[Refusal] = field(default_factory=list)
+
+
+def _run_decoder(name: str, decoder: EventDecoder, record: RawEvent) -> Sequence[events_pb2.Event] | RawEvent:
+    """Let a decoder read a record.
+
+    Raises:
+        EventRefusedError: If it refuses the record, fails, or returns something else than events or a record.
+    """
+    try:
+        found = decoder.decode(record)
+    except EventRefusedError as error:
+        raise EventRefusedError(error.reason, f"decoder {name}: {error}") from error
+    except Exception as error:  # One record must not end the stream, whatever a plugin does with it.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} in {frame.filename}:{frame.lineno}"
+        raise EventRefusedError("undecodable", f"decoder {name} failed: {said}") from error
+    if isinstance(found, RawEvent):
+        return found
+    events = tuple(found) if isinstance(found, list | tuple) else (found,)
+    if not all(isinstance(event, events_pb2.Event) for event in events):
+        raise EventRefusedError("undecodable", f"decoder {name}: wanted a list of events, got {str(found)[:80]!r}")
+    return events

@@ -13,6 +13,7 @@ from springtide.plugins.contracts import (
     AggregatorFactory,
     BaselineFactory,
     ContextWeightFactory,
+    DecoderFactory,
     EncoderFactory,
     LossFactory,
     NegativeSamplerFactory,
@@ -56,3 +57,8 @@ def register_context_weights(register: Callable[[str, ContextWeightFactory], Non
 @hookspec
 def register_baselines(register: Callable[[str, BaselineFactory], None]) -> None:
     """Offer baselines, so that the gate compares models with those in ``[gate.baselines]``, and serves a better one."""
+
+
+@hookspec
+def register_decoders(register: Callable[[str, DecoderFactory], None]) -> None:
+    """Offer decoders, so that the records of other tools are read as ``[events.decoders]`` says."""

@@ -33,8 +33,16 @@ _BOUNDS = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
 }
-_TYPES = {"number": "number", "integer": "whole number", "boolean": "true or false", "string": "text", "null": NONE}
+_TYPES = {
+    "number": "number",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "string": "text",
+    "null": NONE,
+    "object": "table",
+}
 _PLURALS = {"number": "numbers", "whole number": "whole numbers"}
+_IN_TABLES = {"missing": "wanted a value", "extra_forbidden": "no option of that name"}
 _BARE = ("text", "true or false", "'")  # Types that begin like this take no article.
 
 
@@ -114,7 +122,7 @@ class DeclaredOptions:
             try:
                 found[name] = self._adapters[name].validate_json(written, strict=True)
             except ValidationError as error:
-                problems.append(f"{_explain(option, error)}, got {value!r}")
+                problems.append(_explain(option, error, value))
         if problems:
             raise SettingsError("; ".join(problems))
         return found
@@ -183,16 +191,21 @@ def _option(name: str, adapter: TypeAdapter[Any], default: Any) -> Option:
     try:
         adapter.validate_python(default)
     except ValidationError as error:
-        raise PluginError(f"default of {_explain(option, error)}, got {default!r}") from error
+        raise PluginError(f"default of {_explain(option, error, default)}") from error
     return option
 
 
-def _explain(option: Option, error: ValidationError) -> str:
-    """Return what was wanted: the option's declaration, or the message of a validator."""
+def _explain(option: Option, error: ValidationError, value: Any) -> str:
+    """Return what was wanted, by the option's declaration, a table's field or a validator; and what came."""
     for detail in error.errors():
         if detail["type"] in ("value_error", "assertion_error"):
-            return f"{option.name}: {detail['msg'].partition(', ')[2]}"
-    return f"{option.name}: wanted {option.wanted}"
+            where = ".".join(map(str, (option.name, *detail["loc"])))
+            return f"{where}: {detail['msg'].partition(', ')[2]}, got {detail['input'] if detail['loc'] else value!r}"
+        if detail["loc"] and option.type == "table":
+            where = ".".join(map(str, (option.name, *detail["loc"])))
+            wanted = _IN_TABLES.get(detail["type"], f"{detail['msg'][:1].lower()}{detail['msg'][1:]}")
+            return f"{where}: {wanted}, got {'none' if detail['type'] == 'missing' else repr(detail['input'])}"
+    return f"{option.name}: wanted {option.wanted}, got {value!r}"
 
 
 def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,9 +9,18 @@ from typing import Any
 from torch_geometric.nn import Aggregation
 
 from springtide.errors import PluginError, SettingsError, UnknownPartError
-from springtide.plugins.contracts import Baseline, ContextWeight, Encoder, Loss, NegativeSampler, Schema, Task
+from springtide.plugins.contracts import (
+    Baseline,
+    ContextWeight,
+    Encoder,
+    EventDecoder,
+    Loss,
+    NegativeSampler,
+    Schema,
+    Task,
+)
 from springtide.plugins.options import DeclaredOptions, Option
-from springtide.settings.model import ModelSettings, PartSettings, Settings
+from springtide.settings.model import EventSettings, ModelSettings, PartSettings, Settings
 
 KINDS: Mapping[str, str] = {
     "encoder": "register_encoders",
@@ -21,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "task": "register_tasks",
     "context weight": "register_context_weights",
     "baseline": "register_baselines",
+    "decoder": "register_decoders",
 }
 ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "encoder": ("width", "num_layers", "aggregator", "schema", "make"),
@@ -30,6 +40,7 @@ ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "task": ("make",),
     "context weight": ("make",),
     "baseline": ("make",),
+    "decoder": ("make",),
 }
 """For each kind, the arguments that a factory gets if its signature names them; all other parameters are options."""
 
@@ -44,6 +55,7 @@ _CLASSES: Mapping[str, type] = {
     "task": Task,
     "context weight": ContextWeight,
     "baseline": Baseline,
+    "decoder": EventDecoder,
 }
 
 
@@ -175,6 +187,15 @@ class Plugins:
             raise PluginError(f"{kind} {part.name!r} of {part.origin}: wanted a {wanted_class}, got {made!r}")
         return made
 
+    def make_decoders(self, settings: EventSettings) -> dict[str, EventDecoder]:
+        """Make the decoders of the settings, by name, in the order in which records are offered to them.
+
+        Raises:
+            SettingsError: If one is unknown, or does not take its options.
+        """
+        wanted = settings.decoders.items()
+        return {name: self.make("decoder", PartSettings(name=name, options=options)) for name, options in wanted}
+
     def aggregator_of(self, model: ModelSettings) -> PartSettings:
         """Return the aggregator of the settings, or the encoder's default, or ``mean``.
 
@@ -231,5 +252,7 @@ class Plugins:
             made(f"ranking.context_weights.{name}", "context weight", PartSettings(name=name, options=options))
         for name, options in settings.gate.baselines.items() if settings.gate.is_on else ():
             made(f"gate.baselines.{name}", "baseline", PartSettings(name=name, options=options))
+        for name, options in settings.events.decoders.items():
+            made(f"events.decoders.{name}", "decoder", PartSettings(name=name, options=options))
         if problems:
             raise SettingsError("; ".join(problems))

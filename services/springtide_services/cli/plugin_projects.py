@@ -28,6 +28,7 @@ _SETTINGS: Mapping[str, str] = {
     "task": '[model.tasks.my_part]\nname = "my_part"',
     "context weight": "[ranking.context_weights]\nmy_part = {}",
     "baseline": "[gate.baselines]\nmy_part = {}",
+    "decoder": "[events.decoders]\nconfluent = {}\ncloudevents = {}\nmy_part = {}",
 }
 """TOML that chooses a part, by kind."""
 

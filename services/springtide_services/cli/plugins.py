@@ -20,6 +20,7 @@ class PartKind(StrEnum):
     TASK = "task"
     CONTEXT_WEIGHT = "context-weight"
     BASELINE = "baseline"
+    DECODER = "decoder"
 
 
 app = typer.Typer(help="List what plugins offer, start a new plugin, check one.", no_args_is_help=True)

@@ -295,7 +295,9 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
         state=state,
         ranker=ranker,
         batcher=MicroBatcher(ranker.recommend, settings.server.max_batch),
-        ingest=IngestLoop(settings, state, checkpoints, skip_lost=skip_lost),
+        ingest=IngestLoop(
+            settings, state, checkpoints, skip_lost=skip_lost, decoders=plugins.make_decoders(settings.events)
+        ),
         follower=VersionFollower(models, load_model, ranker.swap),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),

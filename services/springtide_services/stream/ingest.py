@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import BrokerError, CheckpointError, CheckpointLockLostError, OffsetsLostError
-from springtide.events import Refusal
+from springtide.events import EventDecoder, Refusal
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
@@ -88,6 +88,7 @@ class IngestLoop:
         state: The state that events are applied to. If it has a position, reading continues there.
         checkpoints: Where checkpoints are written; None writes none.
         skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
+        decoders: Decoders of other tools' records, by name; none if None.
 
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
@@ -96,7 +97,13 @@ class IngestLoop:
     """
 
     def __init__(
-        self, settings: Settings, state: LiveState, checkpoints: CheckpointStore | None, *, skip_lost: bool = False
+        self,
+        settings: Settings,
+        state: LiveState,
+        checkpoints: CheckpointStore | None,
+        *,
+        skip_lost: bool = False,
+        decoders: Mapping[str, EventDecoder] | None = None,
     ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
@@ -105,7 +112,7 @@ class IngestLoop:
         self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
         self._checkpointer.on_durable = GroupOffsets(settings).commit
         self._decoder = Decoder(
-            state.rules, settings.events, AttributeKindCheck(settings.attributes, state.settled_kind)
+            state.rules, settings.events, AttributeKindCheck(settings.attributes, state.settled_kind), decoders
         )
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)

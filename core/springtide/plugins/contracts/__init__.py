@@ -5,6 +5,8 @@ from typing import Any
 
 from torch_geometric.nn import Aggregation
 
+from springtide.events.raw import RawEvent
+from springtide.events.record_decoders import EventDecoder
 from springtide.interactions import Circumstances, History, ItemGroups, Moment, Observed
 from springtide.plugins.contracts.baselines import Baseline
 from springtide.plugins.contracts.context_weights import ContextWeight, Factor
@@ -21,6 +23,7 @@ NegativeSamplerFactory = Callable[..., NegativeSampler]  # (**options)
 TaskFactory = Callable[..., Task]  # (make?, **options)
 ContextWeightFactory = Callable[..., ContextWeight]  # (**options)
 BaselineFactory = Callable[..., Baseline]  # (**options)
+DecoderFactory = Callable[..., EventDecoder]  # (**options)
 
 __all__ = [
     "NUM_EDGE_FEATURES",
@@ -30,10 +33,12 @@ __all__ = [
     "Circumstances",
     "ContextWeight",
     "ContextWeightFactory",
+    "DecoderFactory",
     "EdgeAggregation",
     "Edges",
     "Encoder",
     "EncoderFactory",
+    "EventDecoder",
     "Factor",
     "History",
     "ItemGroups",
@@ -45,6 +50,7 @@ __all__ = [
     "NegativeSampler",
     "NegativeSamplerFactory",
     "Observed",
+    "RawEvent",
     "Schema",
     "Task",
     "TaskFactory",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from springtide.settings.interaction_rules import Feedback, feedback_of
-from springtide.settings.sections.base import Options, Positive, Section
+from springtide.settings.sections.base import Options, Positive, Section, Table
 
 AttributeKind = Literal["category", "number", "text"]
 
@@ -80,6 +80,11 @@ class EventSettings(Section):
     duplicates_hours: Positive = 168.0
     """Most hours between two records of the same event, by the records' timestamps, for the second to be ignored. Raise
     it if files are published again after a longer time; lower it if ids are used again sooner."""
+    decoders: Table[Options] = {"confluent": {}, "cloudevents": {}}
+    """Decoders of records that other tools write, each a table with its options: `confluent` (a schema registry's
+    frame), `cloudevents`, `debezium`, or a plugin's. The first that recognises a record reads it; all other records are
+    read as events in protobuf, or in JSON with the header `content-type: application/json`. A list in a file replaces
+    the default one. `plugins/README.md` shows their options."""
 
 
 class InteractionSettings(Section):

@@ -1,0 +1,150 @@
+"""Words for bytes that are no event: what they look like, and what their producer has to change."""
+
+import datetime as dt
+import json
+from typing import Any
+
+from springtide.events.limits import shorten
+
+_TIME_EXAMPLE = '"2024-01-31T18:30:00Z"'
+_JSON_STARTS = (b"{", b"[")
+_MAX_DETAIL = 300  # Characters of the parser's own message.
+_MS_FROM = 100_000_000_000  # 1973 in milliseconds, the year 5138 in seconds: larger numbers are milliseconds.
+_IDS = {
+    "interaction": ("user", "item", "type"),
+    "nodeUpsert": ("type", "id"),
+    "nodeDelete": ("type", "id"),
+    "relation": ("sourceType", "sourceId", "relation", "targetType", "targetId"),
+}
+
+
+def looks_like_json(value: bytes) -> bool:
+    """Return whether bytes begin as a JSON object or list does; no serialized Event begins so."""
+    return value[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in _JSON_STARTS
+
+
+def describe_unmarked(value: bytes) -> str:
+    """Return what the bytes of a record without a content type look like, and what is missing; empty if unknown."""
+    if looks_like_json(value):
+        envelope = _envelope_words(_load(value))
+        return (
+            "the bytes look like JSON, and the record has no header that says so: "
+            + (envelope or "send the header content-type: application/json with each record")
+        )  # fmt: skip
+    if value[:1] == b"\0" and len(value) > 5:
+        return (
+            f"the bytes begin as a schema registry's frame does (a zero byte, then schema id "
+            f"{int.from_bytes(value[1:5], 'big')}): list the decoder confluent in [events.decoders]"
+        )
+    if value[:2] == b"\x1f\x8b":
+        return "the bytes are compressed with gzip: send them plain, and set compression.type of the producer instead"
+    if value[:1] == b"<":
+        return "the bytes look like XML, which is not read"
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return ""
+    return f"the bytes are the text {shorten(text)}" if text.isprintable() else ""
+
+
+def describe_bad_json(value: bytes, error: Exception) -> str:
+    """Return why a record that should be an Event in protobuf's JSON mapping is none.
+
+    Args:
+        value: The record's bytes.
+        error: What the parser said.
+    """
+    try:
+        text = value.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        is_wide = value[:2] in (b"\xff\xfe", b"\xfe\xff") or value[:2].find(b"\0") >= 0
+        return "wanted JSON in UTF-8, got " + ("UTF-16" if is_wide else "bytes that are no UTF-8")
+    if not text.strip():
+        return "wanted a JSON object, got nothing but spaces"
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as bad:
+        if isinstance(bad, json.JSONDecodeError) and bad.msg == "Extra data":
+            return "wanted one JSON object, got several in one record: send each as a record of its own"
+        return f"wanted a JSON object: {str(bad)[:_MAX_DETAIL]}"
+    if isinstance(found, list):
+        return f"wanted one event as a JSON object, got a list of {len(found)}: send each as a record of its own"
+    if not isinstance(found, dict):
+        return f"wanted an event as a JSON object, got {shorten(text.strip())}"
+    return _time_words(found) or _id_words(found) or _envelope_words(found) or _parser_words(error)
+
+
+def _load(value: bytes) -> Any:
+    try:
+        return json.loads(value.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parser_words(error: Exception) -> str:
+    detail = " ".join(str(error).split()).replace("Available Fields(except extensions)", "fields")
+    return f"wanted a springtide.v1.Event in protobuf's JSON mapping: {detail[:_MAX_DETAIL]}"
+
+
+def _time_words(found: dict[str, Any]) -> str:
+    time = found.get("eventTime", found.get("event_time"))
+    wanted = f"event_time: wanted a time with its zone, such as {_TIME_EXAMPLE}, got "
+    if time is None or (isinstance(time, str) and _is_good_time(time)):
+        return ""
+    if isinstance(time, bool) or not isinstance(time, str | int | float):
+        return f"{wanted}{shorten(json.dumps(time))}"
+    if isinstance(time, int | float):
+        seconds, unit = (time / 1_000, "milliseconds") if abs(time) >= _MS_FROM else (time, "seconds")
+        try:
+            meant = dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        except (ValueError, OverflowError, OSError):
+            return f"{wanted}the number {time}"
+        return f'{wanted}the number {time}: as {unit} since 1970 it would be "{meant}"'
+    try:
+        dt.date.fromisoformat(time)
+    except ValueError:
+        pass
+    else:
+        return f"{wanted}the date {time!r} without a time of day"
+    try:
+        has_zone = dt.datetime.fromisoformat(time).tzinfo is not None
+    except ValueError:
+        return f"{wanted}{shorten(time)}"
+    if not has_zone:
+        return f"{wanted}{time!r} without a zone: add Z for UTC, or an offset such as +02:00"
+    return f"{wanted}{time!r}: write a T before the time of day, and the offset as +02:00"
+
+
+def _is_good_time(time: str) -> bool:
+    # protobuf takes RFC 3339 and nothing more.
+    return len(time) > 10 and time[10] == "T" and (time.endswith("Z") or time[-6:-5] in ("+", "-"))
+
+
+def _id_words(found: dict[str, Any]) -> str:
+    for payload, fields in _IDS.items():
+        inner = found.get(payload, found.get(_snake(payload)))
+        if inner is None:
+            continue
+        if not isinstance(inner, dict):
+            return f"{_snake(payload)}: wanted a JSON object, got {shorten(json.dumps(inner))}"
+        for field in fields:
+            value = inner.get(field, inner.get(_snake(field)))
+            if value is not None and not isinstance(value, str):
+                where = f"{_snake(payload)}.{_snake(field)}"
+                return f"{where}: wanted text in quotes, got {shorten(json.dumps(value))}; ids and types are text"
+    return ""
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _envelope_words(found: Any) -> str:
+    if not isinstance(found, dict):
+        return ""
+    payload = found.get("payload", found)
+    if isinstance(payload, dict) and "op" in payload and ("before" in payload or "after" in payload):
+        return "it is a change event of Debezium: list the decoder debezium, with its tables, in [events.decoders]"
+    if "specversion" in found:
+        return "it is a CloudEvent: send the header content-type: application/cloudevents+json"
+    return ""

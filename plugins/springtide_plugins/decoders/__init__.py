@@ -1,0 +1,1 @@
+"""Decoders of records that other tools write. Begin with `cloudevents`; `mapping` makes events of JSON objects."""
