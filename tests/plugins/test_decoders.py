@@ -1,4 +1,4 @@
-"""What `register_decoders` offers: records as other tools write them, byte for byte, become events; what cannot is refused with words."""
+"""What `register_decoders` offers: records as other tools write them become events; others are refused with words."""
 
 import base64
 import json
