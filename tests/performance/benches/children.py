@@ -3,9 +3,11 @@
 import asyncio
 import functools
 import gc
+import itertools
 import json
 import logging
 import pickle
+import random
 import signal
 import sys
 import time
@@ -30,12 +32,32 @@ def main(role: str, *arguments: str) -> None:
         from springtide_services.serving.server import serve
 
         serve(Settings.model_validate_json(arguments[0]), functools.partial(print, flush=True))
+    elif role == "publish":
+        _publish(arguments[0], float(arguments[1]))
     elif role == "echo":
         uvloop.run(_echo(int(arguments[0])))
     else:
         address, method, bodies, num_clients, seconds = arguments
         requests = pickle.loads(Path(bodies).read_bytes())  # Written by the bench a moment ago.
         json.dump(uvloop.run(_load(address, method, requests, int(num_clients), float(seconds))), sys.stdout)
+
+
+def _publish(settings_json: str, per_s: float) -> None:
+    """Publish so many purchases a second, each as a record of its own, until the process is ended."""
+    from benches.freshness import random_event
+    from kafka import KafkaProducer
+
+    from springtide.settings.model import Settings
+    from springtide_services.stream.topics import client_config
+
+    kafka, chance = Settings.model_validate_json(settings_json).kafka, random.Random(5)
+    producer = KafkaProducer(**client_config(kafka), acks="all", linger_ms=0)
+    print("publishing", flush=True)
+    started = time.perf_counter()
+    for number in itertools.count(1):
+        event = random_event(chance)
+        producer.send(kafka.topic, event.SerializeToString(), event.interaction.user.encode())
+        time.sleep(max(0.0, started + number / per_s - time.perf_counter()))
 
 
 async def _echo(response_bytes: int) -> None:

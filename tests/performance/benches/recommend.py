@@ -20,11 +20,11 @@ def run(sizes: Sizes) -> list[Figure]:
         requests = [pb.RecommendRequest(user=user).SerializeToString() for user in server.interactions.user_ids]
         # A load generator may see no more than that there was an answer.
         response_bytes = max(_check(server.address, request) for request in asked(requests, max(_CLIENTS))[:4])
-        with child("echo", str(response_bytes)) as echo_address:
+        with child("echo", str(response_bytes)) as echo:
             return [
                 figure
                 for num_clients in _CLIENTS
-                for figure in _measure(server.address, echo_address, requests, num_clients, sizes)
+                for figure in _measure(server.address, echo.line, requests, num_clients, sizes)
             ]
 
 

@@ -67,14 +67,24 @@ def serving(sizes: Sizes) -> Iterator[Serving]:
         state.apply(EventBatch(interactions))
         version = ModelStore(settings.model.url).publish(train(state, settings, plugins, mode="retrain"))
         del state
-        with child("serve", settings.model_dump_json()) as address:
-            _wait_until_ready(address, version)
-            yield Serving(settings, interactions, address)
+        with child("serve", settings.model_dump_json()) as server:
+            wait_until_ready(server.line)
+            found = _model_version(server.line)
+            assert found == version, f"wanted answers from model {version}, got {found!r}"
+            yield Serving(settings, interactions, server.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process of ``benches.children``: its number, and the first line that it said."""
+
+    pid: int
+    line: str
 
 
 @contextlib.contextmanager
-def child(role: str, *arguments: str) -> Iterator[str]:
-    """Run a process of ``benches.children``, and give the first line that it says."""
+def child(role: str, *arguments: str) -> Iterator[Child]:
+    """Run a process of ``benches.children``; it has said its first line by then."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benches.children", role, *arguments], cwd=_HERE, stdout=subprocess.PIPE, text=True
     )
@@ -82,7 +92,7 @@ def child(role: str, *arguments: str) -> Iterator[str]:
         assert process.stdout is not None
         line = process.stdout.readline().strip()
         assert line, f"{role} said nothing; it ended with {process.wait()}"
-        yield line
+        yield Child(process.pid, line)
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -91,12 +101,16 @@ def child(role: str, *arguments: str) -> Iterator[str]:
         process.wait()
 
 
-def _wait_until_ready(address: str, version: str) -> None:
+def wait_until_ready(address: str) -> None:
+    """Wait until a server has read the stream to its end."""
     deadline = time.monotonic() + _START_BUDGET_S
     with grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while health.Check(health_pb2.HealthCheckRequest()).status != health_pb2.HealthCheckResponse.SERVING:
             assert time.monotonic() < deadline, "the server was not ready in time"
             time.sleep(0.1)
-        status = admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
-    assert status.model_version == version, f"wanted answers from model {version}, got {status.model_version!r}"
+
+
+def _model_version(address: str) -> str:
+    with grpc.insecure_channel(address) as channel:
+        return admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest()).model_version

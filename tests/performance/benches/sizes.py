@@ -18,6 +18,7 @@ class Sizes:
     served_interactions: int = 1_000_000
     load_s: float = 2.0
     purchases: int = 200
+    freshness_events: int = 1_000
     retrain_interactions: int | None = None  # All of the data set.
     scale_edges: tuple[int, ...] = (1_000_000, 3_000_000, 10_000_000)
 
@@ -35,6 +36,7 @@ TINY = Sizes(
     served_interactions=5_000,
     load_s=0.3,
     purchases=5,
+    freshness_events=20,
     retrain_interactions=5_000,
     scale_edges=(2_000, 4_000),
 )

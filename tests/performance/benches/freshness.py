@@ -1,0 +1,138 @@
+"""From a broker's acknowledgement to an answer that holds the event; and what a server costs that nobody uses.
+
+On the Kafka that KAFKA_BOOTSTRAP_SERVERS names, also with a thousand partitions. Without one, on the embedded broker.
+The server has no model and few items: what is measured is the way through the stream, not the ranking.
+"""
+
+import contextlib
+import os
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+from benches.figures import Figure, Limit, percentile
+from benches.serving import child, wait_until_ready
+from benches.sizes import Sizes
+from google.protobuf.duration_pb2 import Duration
+from kafka import KafkaAdminClient
+
+from springtide.settings.model import CheckpointSettings, KafkaSettings, ModelSettings, ServerSettings, Settings
+from springtide.v1 import events_pb2, recommender_pb2_grpc
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import client_config, ensure_topics
+
+_FEW, _MANY = 4, 1_000
+_RATES = (0, 1_000)  # Events that another process publishes meanwhile, per second.
+_NUM_USERS, _NUM_ITEMS = 500, 200
+
+
+def run(sizes: Sizes) -> list[Figure]:
+    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
+    with contextlib.nullcontext(servers) if servers else _embedded() as found:
+        figures = _measure(found, _FEW, sizes)
+        return figures + (_measure(found, _MANY, sizes) if servers else [])
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[str]:
+    with EmbeddedBroker() as broker:
+        yield broker.bootstrap_servers
+
+
+def _measure(servers: str, num_partitions: int, sizes: Sizes) -> list[Figure]:
+    figures = []
+    with (
+        tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder,
+        _topic(servers, num_partitions, folder) as settings,
+        child("serve", settings.model_dump_json()) as server,
+        grpc.insecure_channel(server.line) as channel,
+    ):
+        wait_until_ready(server.line)
+        time.sleep(sizes.load_s)
+        idle = [_busy_share(server.pid, sizes.load_s) for _ in range(sizes.repetitions)]
+        figures.append(Figure(f"idle server, {num_partitions} partitions", "% of a core", idle))
+        for per_s in _RATES:
+            publisher = child("publish", settings.model_dump_json(), str(per_s))
+            with publisher if per_s else contextlib.nullcontext():
+                time.sleep(sizes.load_s if per_s else 0.0)
+                figures += _freshness(settings, channel, f"{num_partitions} partitions, {per_s:,} events/s", sizes)
+    return figures
+
+
+@contextlib.contextmanager
+def _topic(servers: str, num_partitions: int, folder: str) -> Iterator[Settings]:
+    kafka = KafkaSettings(
+        bootstrap_servers=servers, num_partitions=num_partitions, topic=f"springtide.bench-{uuid.uuid4().hex[:12]}"
+    )
+    settings = Settings(
+        kafka=kafka,
+        checkpoint=CheckpointSettings(url=f"{folder}/checkpoints"),
+        model=ModelSettings(url=f"{folder}/models"),
+        server=ServerSettings(port=0),
+    )
+    ensure_topics(settings)
+    try:
+        yield settings
+    finally:
+        with KafkaAdminClient(**client_config(kafka)) as admin:
+            admin.delete_topics([kafka.topic])
+
+
+def _freshness(settings: Settings, channel: grpc.Channel, name: str, sizes: Sizes) -> list[Figure]:
+    """Publish events one by one, and ask for an answer that holds each as soon as it is acknowledged."""
+    recommend = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend
+    chance = random.Random(3)
+    fresh_ms, plain_ms = [], []
+    with EventPublisher(settings) as publisher:
+        for number in range(sizes.freshness_events):
+            time.sleep(chance.uniform(0.0, 0.02))  # At any moment between two fetches.
+            event = random_event(chance)
+            user = event.interaction.user
+            partition, offset = publisher.publish(event)
+            acknowledged = time.perf_counter()
+            position = pb.GraphPosition(next_offsets={partition: offset + 1})
+            answer = recommend(pb.RecommendRequest(user=user, min_position=position, wait=Duration(seconds=5)))
+            answered = time.perf_counter()
+            assert not answer.is_behind_min_position
+            recommend(pb.RecommendRequest(user=user))
+            if number > sizes.freshness_events // 10:  # The first ones warm caches up.
+                fresh_ms.append(1_000 * (answered - acknowledged))
+                plain_ms.append(1_000 * (time.perf_counter() - answered))
+    plain = "an answer that waits for nothing"
+    return [
+        Figure(f"acknowledgement to answer, {name}", "ms", fresh_ms, Limit(plain, plain_ms)),
+        Figure(
+            f"the same, p99, {name}", "ms", [percentile(fresh_ms, 0.99)], Limit(plain, [percentile(plain_ms, 0.99)])
+        ),
+    ]
+
+
+def random_event(chance: random.Random) -> events_pb2.Event:
+    """Return a purchase of now."""
+    event = events_pb2.Event(
+        interaction={
+            "user": f"u{chance.randrange(_NUM_USERS)}",
+            "item": f"i{chance.randrange(_NUM_ITEMS)}",
+            "type": "purchase",
+        }
+    )
+    event.event_time.GetCurrentTime()
+    return event
+
+
+def _busy_share(pid: int, seconds: float) -> float:
+    """Return the share of a core that a process takes over some seconds, in percent."""
+    before_s, started = _cpu_s(pid), time.perf_counter()
+    time.sleep(seconds)
+    return 100 * (_cpu_s(pid) - before_s) / (time.perf_counter() - started)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
