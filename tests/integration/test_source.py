@@ -104,14 +104,14 @@ def test_a_thousand_idle_partitions_cost_next_to_nothing(fresh_kafka: Callable[.
     while not loop.is_caught_up:
         assert not deadline.is_over(), loop.status()
         time.sleep(0.05)
-    time.sleep(0.5)
+    time.sleep(16.0)  # For 15 s after the start every partition is looked at once a second.
     used = []
     for _ in range(3):
         cpu_s, start_s = time.process_time(), time.monotonic()
         time.sleep(1.5)
         used.append((time.process_time() - cpu_s) / (time.monotonic() - start_s))
     loop.stop()
-    assert min(used) < 0.08, f"{used} of a core; 0.03 on a busy machine, above 1 when each turn asked every partition"
+    assert min(used) < 0.05, f"{used} of a core; above 1 when each turn asked every partition"
 
 
 @pytest.mark.kafka

@@ -11,7 +11,9 @@ from kafka.protocol.consumer import FetchRequest
 from springtide.clock import Deadline
 from springtide_services.stream.record_batches import EventRecords
 
-_SCAN_S = 1.0  # Between two looks at every partition: after a change of leaders, reading goes on this much later.
+_SCAN_S = 10.0  # Between two looks at every partition while nothing changes: each takes 10 to 50 ms with 1,000.
+_UNSETTLED_SCAN_S = 1.0  # The same after an error or a change of leaders: what is still open is tried again.
+_UNSETTLED_S = 15.0
 _NO_LEADER = -1
 _FETCH_VERSION = 12  # The newest that kafka-python 3.0 reads.
 
@@ -20,8 +22,9 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
     """A KafkaConsumer for many partitions that were assigned and sought.
 
     kafka-python 3.0 looks at every assigned partition several times in each ``poll``, and builds each fetch request
-    from all of them: with 1,000 partitions 10 to 20 ms of CPU a turn. This class does so once a second, and after an
-    error; the turns between look at what was fetched. ``poll`` returns RawEvent instead of kafka-python's records.
+    from all of them: with 1,000 partitions 10 to 20 ms of CPU a turn. This class does so after an error and after new
+    metadata, then once a second for a while, then every 10 s; the turns between look at what was fetched. ``poll``
+    returns RawEvent instead of kafka-python's records.
 
     It overrides private methods of kafka-python, which is why that is pinned below 3.1. The tests marked ``kafka`` show
     that partitions may change their leaders, and that nothing is lost.
@@ -33,6 +36,9 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
         self._fetcher.__class__ = _SparingFetcher
         self._fetcher.prepare()
         self._next_scan = Deadline.after(0.0)
+        self._settled = Deadline.after(_UNSETTLED_S)
+        self._has_new_metadata = False
+        self._cluster.add_listener(self._note_metadata)
 
     def take_fetched(self) -> set[TopicPartition]:
         """Return the partitions of which a response was read since the last call, with or without records."""
@@ -60,8 +66,12 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
 
     def _poll_once(self, timer: Any, max_records: int, update_offsets: bool = True) -> Mapping[TopicPartition, Any]:
         fetcher = self._fetcher
-        if self._next_scan.is_over() or fetcher.has_failed or self.config["group_id"] is not None:
-            self._next_scan = Deadline.after(_SCAN_S)
+        if fetcher.has_failed or self._has_new_metadata:
+            self._has_new_metadata = False
+            self._settled = Deadline.after(_UNSETTLED_S)
+            self._next_scan = Deadline.after(0.0)
+        if self._next_scan.is_over() or self.config["group_id"] is not None:
+            self._next_scan = Deadline.after(_SCAN_S if self._settled.is_over() else _UNSETTLED_SCAN_S)
             fetcher.look_at_leaders()
         else:
             records, is_idle = fetcher.fetch_records(
@@ -70,6 +80,10 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
             if records or not is_idle:
                 return dict(records)
         return dict(super()._poll_once(timer, max_records, update_offsets))
+
+    def _note_metadata(self, cluster: Any) -> None:
+        """Note that partitions may have other leaders; called by the IO thread."""
+        self._has_new_metadata = True
 
 
 class _SparingFetcher(Fetcher):  # type: ignore[misc]

@@ -44,19 +44,18 @@ def main(role: str, *arguments: str) -> None:
 
 def _publish(settings_json: str, per_s: float) -> None:
     """Publish so many purchases a second, each as a record of its own, until the process is ended."""
-    from benches.freshness import random_event
-    from kafka import KafkaProducer
+    from benches.freshness import make_producer, random_event
 
     from springtide.settings.model import Settings
-    from springtide_services.stream.topics import client_config
 
     kafka, chance = Settings.model_validate_json(settings_json).kafka, random.Random(5)
-    producer = KafkaProducer(**client_config(kafka), acks="all", linger_ms=0)
+    producer = make_producer(kafka)
     print("publishing", flush=True)
     started = time.perf_counter()
     for number in itertools.count(1):
         event = random_event(chance)
-        producer.send(kafka.topic, event.SerializeToString(), event.interaction.user.encode())
+        producer.produce(kafka.topic, event.SerializeToString(), event.interaction.user.encode())
+        producer.poll(0)
         time.sleep(max(0.0, started + number / per_s - time.perf_counter()))
 
 
