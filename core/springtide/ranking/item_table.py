@@ -24,7 +24,8 @@ class ItemTable:
         model: The model that gives the vectors.
         model_rows: int64 ``[num_items]``, the model's row of each item, -1 for an item that the model does not know.
         levels: float32 ``[num_layers, num_items, d]``, inputs of each layer, for folding users in.
-        vectors: float32 ``[num_items, d]``.
+        vectors: float32 ``[num_items, d]``, unit vectors; 0 for items of which nothing is known.
+        has_vector: bool ``[num_items]``, whether something is known of each item.
         degree: float32 ``[num_items]``, sum of each item's edge weights.
         has_folded: Whether some items are folded in. Their vectors change with the graph.
         num_edges: Number of edges in the graph when the table was built.
@@ -36,6 +37,7 @@ class ItemTable:
     model_rows: npt.NDArray[np.int64]
     levels: Tensor
     vectors: Tensor
+    has_vector: npt.NDArray[np.bool_]
     degree: Tensor
     has_folded: bool
     num_edges: int
@@ -77,11 +79,13 @@ class ItemTable:
         for tensor in (*levels, vectors, degree):
             tensor[torch.from_numpy(model_rows < 0)] = 0.0
         unknown = np.array([row for row in np.flatnonzero(model_rows < 0).tolist() if ids[row]], np.int64)
+        vectors[~torch.isfinite(vectors).all(1)] = 0.0
         table = cls(
             model,
             model_rows,
             levels,
             vectors,
+            vectors.any(1).numpy(),
             degree,
             has_folded=len(unknown) > 0,
             num_edges=view.num_edges,
@@ -103,10 +107,14 @@ class ItemTable:
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
     ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
-        """Return levels and degrees of live nodes, those of folded items too; see ``neighbourhood.LevelsOf``."""
+        """Return levels and degrees of live nodes, those of folded items too; see ``neighbourhood.LevelsOf``.
+
+        An item of which nothing is known says nothing of its neighbours either.
+        """
         if node_type != self.model.item_type:
             return self.model.levels_of(view, node_type, rows)
         is_known = rows < self.num_items  # The newest items may not be in the table yet.
+        is_known[is_known] = self.has_vector[rows[is_known]]
         known = torch.from_numpy(rows[is_known])
         return self.levels[:, known], self.degree[known], is_known
 
@@ -125,6 +133,11 @@ class ItemTable:
         )
         index = torch.from_numpy(unknown)
         folded = model.fold_in(item_type, level_0[index], neighbourhood)
-        self.levels[:, index] = folded.levels
-        self.vectors[index] = folded.vectors
-        self.degree[index] = folded.degree
+        # An encoder may give a node without inputs and neighbours a vector too, from its biases: it says nothing.
+        is_informed = level_0[index].any(1) | (folded.degree > 0)
+        is_informed &= torch.isfinite(folded.vectors).all(1)
+        index = index[is_informed]
+        self.levels[:, index] = folded.levels[:, is_informed]
+        self.vectors[index] = folded.vectors[is_informed]
+        self.degree[index] = folded.degree[is_informed]
+        self.has_vector[unknown] = self.vectors[torch.from_numpy(unknown)].any(1).numpy()

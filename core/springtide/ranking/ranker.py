@@ -102,6 +102,8 @@ class Ranker:
     ) -> tuple[list[tuple[str, float]], str]:
         """Return the items nearest to one item, each with its cosine, and the model's version.
 
+        Items of which nothing is known are like no others: they have no similar items, and are none.
+
         Raises:
             InvalidRequestError: If the item or an attribute is unknown, or ``count`` is below 1.
             ModelError: If no model is served.
@@ -123,6 +125,9 @@ class Ranker:
         scorer.mask_forgotten(cosines)
         query.mask(cosines)
         cosines[row] = -np.inf
+        cosines[~table.has_vector] = -np.inf
+        if not table.has_vector[row]:
+            cosines[:] = -np.inf
         [(best, names)] = best_of(cosines[None, :], [count], ids)
         return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
 

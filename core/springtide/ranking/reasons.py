@@ -110,8 +110,9 @@ def _group_words(terms: Sequence[FactorTerm]) -> str:
     """Return what factors with the same words say, at least one."""
     strongest = max(terms, key=lambda term: term.log_weight)
     log_lift = sum(term.log_lift for term in terms) if strongest.factor.shares_lift else strongest.log_lift
-    # A signed factor may speak for an item that is wanted less than usual: no words say that.
-    if strongest.factor.words and log_lift > 0:
+    # A signed factor may speak for an item that is wanted less than usual, and a large exponent for one that is wanted
+    # as much as usual: no words say that.
+    if strongest.factor.words and log_lift > _MIN_LOG_WEIGHT:
         return strongest.factor.words.format(lift=_lift_words(log_lift))
     return _plain_words(strongest)
 

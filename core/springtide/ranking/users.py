@@ -208,7 +208,7 @@ class Users:
         # A user without a row in the graph was forgotten, whatever the model still knows.
         model_row = side.row_of.get(query.user_id, -1) if row >= 0 else -1
         if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
-            return side.vectors[model_row].numpy(), "learned"
+            return _known(side.vectors[model_row].numpy(), "learned")
         is_ranked = history.item_rows < table.num_items
         if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
             return None, "context_only"
@@ -223,8 +223,10 @@ class Users:
             Values(attributes.node_rows, attributes.codes),
             RecentItems(recent_rows, now_ms),
         )
+        if not len(neighbourhood.target) and not level_0.any():
+            return None, "context_only"
         folded = model.fold_in(USER, level_0, neighbourhood)
-        return folded.vectors[0].numpy().copy(), "learned" if model_row >= 0 else "folded_in"
+        return _known(folded.vectors[0].numpy().copy(), "learned" if model_row >= 0 else "folded_in")
 
     def _interactions(self, view: GraphView, row: int, edge_types: Sequence[EdgeType]) -> list[History]:
         """Return the latest interactions of a user, those of each edge type by themselves."""
@@ -235,6 +237,12 @@ class Users:
 
     def _has_attributes(self, view: GraphView, row: int) -> bool:
         return row >= 0 and bool(view.nodes(USER).category_values(row))
+
+
+def _known(vector: Array, personalization: Personalization) -> tuple[Array | None, Personalization]:
+    """Return a vector and where it comes from; a vector of 0, or with a NaN, says nothing of the user."""
+    is_known = bool(vector.any() and np.isfinite(vector).all())
+    return (vector, personalization) if is_known else (None, "context_only")
 
 
 def _touched(recent_rows: npt.NDArray[np.int32], now_ms: int) -> History:

@@ -121,6 +121,19 @@ def ids_with_interactions(graph: TrainingGraph, node_ids: Mapping[str, list[str]
     return known
 
 
+def ids_with_edges(graph: TrainingGraph, node_ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the ids, but empty for users and items without an edge: all that a model has of them is chance.
+
+    A server knows such a node by its attributes alone, if it has any.
+    """
+    known = {name: list(ids) for name, ids in node_ids.items()}
+    degree = graph.edges.target_degree.cpu().numpy()
+    for name in dict.fromkeys((USER, graph.item_type)):
+        of_type = degree[graph.starts[name] :][: len(known[name])]
+        known[name] = [node_id if is_known else "" for node_id, is_known in zip(known[name], of_type > 0, strict=True)]
+    return known
+
+
 def copied(artifact: ModelArtifact) -> ModelArtifact:
     """Return an artifact with its own tensors on the CPU, which a training that goes on does not change."""
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in artifact.tensors.items()}

@@ -22,6 +22,7 @@ from springtide.training.artifact import (
     TrainingRecord,
     copied,
     fits_settings,
+    ids_with_edges,
     ids_with_interactions,
     load_network,
     make_artifact,
@@ -162,7 +163,7 @@ def train(
     whole = TrainingGraph.build(nodes, interactions, half_life_days, rated=rated, disliked=disliked).to(rates.device)
     stage = _last_stage(whole, split, rates, is_fine_tuning=base is not None)
     fit(stage, network, objective, whole, rates, report)
-    return make_artifact(network, tasks, whole, node_ids, record)
+    return make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), record)
 
 
 def _make_objective(tasks: Mapping[str, Task], model: ModelSettings, plugins: Plugins) -> Objective:

@@ -56,8 +56,7 @@ def ask(
         console().print_json(MessageToJson(response))
         return
     console().print(answer_table(response))
-    version = response.model_version or "none"
-    console().print(f"model {version}; {_PERSONALIZATIONS.get(response.personalization, 'unknown')}")
+    console().print(_served_words(response))
 
 
 def ask_why(
@@ -88,8 +87,15 @@ def ask_why(
         return
     console().print(Text(response.sentence or "nothing speaks for it"))
     console().print(why_table(response))
-    version = response.model_version or "none"
-    console().print(f"model {version}; {_PERSONALIZATIONS.get(response.personalization, 'unknown')}")
+    console().print(_served_words(response))
+
+
+def _served_words(response: pb.RecommendResponse | pb.ExplainResponse) -> str:
+    """Return what ranked, and what it knows of the user, in words."""
+    if response.model_version and response.personalization == pb.PERSONALIZATION_FALLBACK:
+        return f"model {response.model_version}; ranked by this baseline"
+    words = _PERSONALIZATIONS.get(response.personalization, "unknown")
+    return f"model {response.model_version or 'none'}; {words}"
 
 
 def why_table(response: pb.ExplainResponse) -> Table:
