@@ -21,6 +21,7 @@ from springtide.graph.tombstones import Tombstones, TombstonesSnapshot
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
 from springtide.settings.model import AttributeKind, Settings
+from springtide.settings.used import used_settings
 
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
@@ -109,6 +110,7 @@ class StateSnapshot:
         seen_events: The latest events with an id; None if none came.
         num_duplicates: Events that were ignored since the beginning, because they had come before.
         num_changed_duplicates: How many of them differed from the one that counts.
+        used_settings: The settings that the events were applied under, those of now last.
     """
 
     version: int
@@ -125,6 +127,7 @@ class StateSnapshot:
     seen_events: SeenEventsSnapshot | None = None
     num_duplicates: int = 0
     num_changed_duplicates: int = 0
+    used_settings: tuple[dict[str, Any], ...] = ()
 
 
 class LiveState:
@@ -142,6 +145,10 @@ class LiveState:
         position: Position in the stream, or None before the stream is opened.
         gaps: The latest gaps in the stream, oldest first.
         seen_events: The latest events with an id, so that the same event counts once.
+        used_settings: The settings that the events were applied under, see ``springtide.settings.used``; the last are
+            those of now.
+        lacking: What events that were applied under other settings lack, a sentence each: only the events themselves,
+            read anew, can give it.
         num_events: Interactions applied since the beginning, forgotten and evicted ones included.
     """
 
@@ -166,6 +173,8 @@ class LiveState:
         self.seen_events = SeenEvents(
             settings.events.duplicates_max_events, settings.events.duplicates_hours * _S_PER_HOUR
         )
+        self.used_settings: tuple[dict[str, Any], ...] = (used_settings(settings, self.circumstances.keys),)
+        self.lacking: tuple[str, ...] = ()
         self.num_events = 0
 
     def settled_kind(self, node_type: str, attribute: str) -> AttributeKind | None:
@@ -292,6 +301,7 @@ class LiveState:
             seen_events=self.seen_events.snapshot() if len(self.seen_events) else None,
             num_duplicates=self.seen_events.num_duplicates,
             num_changed_duplicates=self.seen_events.num_changed,
+            used_settings=self.used_settings,
         )
 
     def _first_rows(self, marks: EventMarks | None, num_rows: int) -> npt.NDArray[np.int64] | None:

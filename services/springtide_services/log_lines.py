@@ -23,6 +23,17 @@ def _settings(fields: Fields) -> str:
     return "settings that are not defaults: " + ", ".join(f"{name} = {value!r}" for name, value in changed.items())
 
 
+def _rebuild_advised(fields: Fields) -> str:
+    return (
+        f"checkpoint {fields['checkpoint']} was made under other settings: {'; '.join(fields['reasons'])} "
+        "(`springtide rebuild` makes the graph anew from the topic)"
+    )
+
+
+def _settings_applied(fields: Fields) -> str:
+    return f"changed settings were applied to checkpoint {fields['checkpoint']}: {'; '.join(fields['changes'])}"
+
+
 def _reading(fields: Fields) -> str:
     offsets = fields["next_offsets"]
     if len(set(offsets.values())) == 1:
@@ -97,11 +108,13 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "model_swapped": _model_swapped,
     "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
     "reading": _reading,
+    "rebuild_advised": _rebuild_advised,
     "refresh_failed": "the item table could not be refreshed; the old one stays in use",
     "request_failed": "a request failed",
     "retrains_instead": "training from scratch, since model {model} cannot be continued: {reason}",
     "serving": "ready for requests on {address}",
     "settings": _settings,
+    "settings_applied": _settings_applied,
     "stopped": "stopped",
     "stopping": "stopping",
     "stream_goes_on": "the stream goes on after {after_s:.1f} s",

@@ -7,6 +7,7 @@ from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import FORMAT, Checkpoint, Json
+from springtide.checkpoint.other_settings import apply_settings
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
 from springtide.events.seen_events import SeenEvents
@@ -173,10 +174,15 @@ class CheckpointStore:
             raise CheckpointError(f"checkpoint {name} cannot be written to {self._storage.url}: {error}") from error
         return manifests.summary(manifest)
 
-    def restore(self, checkpoint: Checkpoint, state: LiveState) -> None:
+    def restore(self, checkpoint: Checkpoint, state: LiveState) -> tuple[str, ...]:
         """Fill an empty state from a checkpoint: the same graph, the same rows, the same position.
 
-        A context weight that is not in the checkpoint learns from the graph's positive interactions instead.
+        The state's settings are applied to it (``apply_settings``); ``state.lacking`` names what that cannot mend. A
+        context weight that is not in the checkpoint, or was written under other settings, learns from the graph's
+        positive interactions instead.
+
+        Returns:
+            What was changed for settings that are not those it was written under, in words.
 
         Raises:
             CheckpointError: If the state is not empty; or if a file is missing or damaged, which leaves the state
@@ -211,16 +217,20 @@ class CheckpointStore:
             graph.tombstones.restore(files.tombstones_from_npz(self._content(manifest["tombstones"])))
         if manifest.get("circumstances"):
             state.circumstances.restore(manifest["circumstances"])
+        change = apply_settings(manifest, state)
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
+        num_evicted = graph.evict_if_far_past_bounds()  # They may be lower than they were.
         state.position, state.num_events = checkpoint.position, checkpoint.num_events
         state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
         self._restore_seen_events(manifest, state.seen_events, is_newest=is_newest)
         for name, weight in state.context_weights.items():
             entry = manifest["context_weights"].get(name)
-            if entry is None:
+            if entry is None or name in change.to_learn_anew:
                 weight.observe(state.positive_interactions(graph.view()))
             else:
                 weight.restore(files.arrays_from_npz(self._content(entry)))
+        evicted = (f"{num_evicted:,} edges dropped that are beyond the bounds of [graph]",) if num_evicted else ()
+        return change.applied + evicted
 
     def _restore_seen_events(self, manifest: Json, seen_events: SeenEvents, *, is_newest: bool) -> None:
         saved = manifest.get("seen_events")
@@ -252,6 +262,7 @@ class CheckpointStore:
             "num_events": snapshot.num_events,
             "newest_ms": snapshot.newest_ms,
             "num_forgotten": snapshot.num_forgotten,
+            "settings": list(snapshot.used_settings),
             "num_edges": sum(len(edges.edges) for edges in snapshot.edges),
             "circumstances": snapshot.circumstances,
             "tombstones": self._put(f"{name}-tombstones.npz", files.tombstones_to_npz(snapshot.tombstones))

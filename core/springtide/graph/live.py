@@ -346,6 +346,10 @@ class LiveGraph:
             self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
         return before - self.num_edges
 
+    def evict_if_far_past_bounds(self) -> int:
+        """Drop edges as ``append`` would, if the bounds are lower than they were; return how many."""
+        return self.evict() if self._is_far_past_bounds() else 0
+
     def restore(self, version: int, newest_ms: int | None, num_forgotten: int) -> None:
         """Restore the counters of a checkpoint, after its nodes and edges, which may exceed the bounds."""
         self.newest_ms, self.num_forgotten = newest_ms, num_forgotten

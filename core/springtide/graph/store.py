@@ -122,6 +122,11 @@ class EdgeStore:
             self.compact(self.columns.dead_since[: self.length] == 0)
             self.lineage = lineage
 
+    def reweight(self, weight: float) -> None:
+        """Give all edges one weight; before the first view is taken."""
+        self.columns.weights[: self.length] = weight
+        self.lineage = uuid.uuid4().hex  # What was written before has other weights.
+
     def compact(self, keep: npt.NDArray[np.bool_]) -> None:
         """Drop the edges where ``keep``, bool ``[length]``, is false; the new arrays hold no trace of them.
 

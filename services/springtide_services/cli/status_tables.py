@@ -49,6 +49,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_row("dead letters", Text(refused or "none"))
     if status.num_duplicates:
         table.add_row("duplicates", Text(_duplicates_words(status)))
+    for reason in status.rebuild_reasons:
+        table.add_row("to rebuild", Text(f"{reason} (`springtide rebuild` reads the events again)"))
     if status.HasField("checkpoint_time"):
         table.add_row("checkpoint", f"{status.checkpoint_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
     if status.HasField("training"):

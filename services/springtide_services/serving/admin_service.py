@@ -146,6 +146,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         num_dead_letters_not_written=ingest.num_letters_not_written,
         num_duplicates=ingest.num_duplicates,
         num_changed_duplicates=ingest.num_changed_duplicates,
+        rebuild_reasons=loaded.state.lacking,
     )
 
 

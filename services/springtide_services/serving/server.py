@@ -283,8 +283,12 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, lock)
     checkpoint = checkpoints.latest()
     if checkpoint is not None:
-        checkpoints.restore(checkpoint, state)
+        applied = checkpoints.restore(checkpoint, state)
         logger.info("checkpoint_restored", checkpoint=checkpoint.name, events=checkpoint.num_events)
+        if applied:
+            logger.info("settings_applied", checkpoint=checkpoint.name, changes=applied)
+        if state.lacking:
+            logger.warning("rebuild_advised", checkpoint=checkpoint.name, reasons=state.lacking)
     ranker = Ranker(state, settings.ranking)
     models = ModelStore(settings.model.url, settings.model.keep)
     load_model = functools.partial(load_served, plugins=plugins)

@@ -336,16 +336,16 @@ def test_circumstances_come_back_under_their_keys_whatever_is_asked_for_then(tmp
     }
 
 
-def test_bounds_do_not_evict_while_restoring(tmp_path):
+def test_bounds_hold_once_a_checkpoint_is_restored(tmp_path):
     store = CheckpointStore(str(tmp_path))
     store.write(filled_state().snapshot())
     state = LiveState(Settings.model_validate({"graph": {"max_edges": 10}}), {})
     checkpoint = store.latest()
     assert checkpoint is not None
-    store.restore(checkpoint, state)
-    assert state.graph.num_edges == 53
-    state.apply(EventBatch(purchases(1)))
+    assert store.restore(checkpoint, state) == ("43 edges dropped that are beyond the bounds of [graph]",)
     assert state.graph.num_edges == 10
+    state.apply(EventBatch(purchases(1)))
+    assert state.graph.num_edges == 11
 
 
 def test_snapshot_is_written_while_the_stream_goes_on(tmp_path):

@@ -77,6 +77,7 @@ def test_status_of_a_server_at_work() -> None:
         num_dead_letters={"empty_id": 2},
         num_duplicates=1_200,
         num_changed_duplicates=3,
+        rebuild_reasons=["interactions.click is new"],
         checkpoint_time=Timestamp(seconds=1_700_000_000),
         training=pb.TrainingStatus(stage="learn", done=5, total=120),
     )
@@ -87,6 +88,7 @@ def test_status_of_a_server_at_work() -> None:
         "edges 9 user:purchase:item",
         "dead letters 2 empty_id",
         "duplicates 1,200 ignored; 3 of them were not what had come before under their ids",
+        "to rebuild interactions.click is new (`springtide rebuild` reads the events again)",
         "checkpoint 2023-11-14 22:13:20 UTC",
         "training learn 5/120",
     ]

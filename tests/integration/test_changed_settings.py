@@ -1,0 +1,57 @@
+"""Interaction rules that changed between two runs of a server reach its answers, or its status says what they lack."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from springtide.settings.model import InteractionSettings, Settings
+from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.stream.producer import EventPublisher
+
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Eventually = Callable[..., Awaitable[float]]
+
+
+def _with_rules(settings: Settings, **rules: InteractionSettings) -> Settings:
+    return settings.model_copy(update={"interactions": rules})
+
+
+def test_changed_interactions_reach_the_answers_of_a_restarted_server(
+    settings: Settings, run_server: RunServer, make_purchase: Callable[..., events_pb2.Event], eventually: Eventually
+) -> None:
+    purchase, view = InteractionSettings(), InteractionSettings(weight=0.1)
+    events = [make_purchase(f"u{number}", "tea", seconds_ago=60) for number in range(2)]
+    for number in range(4):
+        events.append(make_purchase(f"v{number}", "milk", seconds_ago=60))
+        events[-1].interaction.type = "view"
+
+    async def best(running: Any) -> tuple[str, list[str]]:
+        status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+        answer = await running.recommender.Recommend(pb.RecommendRequest(user="stranger", count=1))
+        return answer.items[0].item, list(status.rebuild_reasons)
+
+    async def scenario() -> None:
+        async with run_server(_with_rules(settings, purchase=purchase, view=view)) as running:
+            with EventPublisher(settings) as publisher:
+                publisher.publish_many(events)
+            await eventually(lambda: _edges_are(running, len(events)))
+            assert await best(running) == ("tea", [])
+        heavier = view.model_copy(update={"weight": 3.0})
+        async with run_server(_with_rules(settings, purchase=purchase, view=heavier)) as running:
+            assert await best(running) == ("milk", [])
+        async with run_server(_with_rules(settings, purchase=purchase, click=view)) as running:
+            item, reasons = await best(running)
+            assert item == "tea"
+            assert [reason.split(":")[0] for reason in reasons] == [
+                "interactions.view is gone",
+                "interactions.click is new",
+            ]
+
+    asyncio.run(scenario())
+
+
+async def _edges_are(running: Any, count: int) -> bool:
+    status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+    return sum(status.num_edges.values()) == count
