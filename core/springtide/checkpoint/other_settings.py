@@ -47,12 +47,14 @@ def apply_settings(manifest: Json, state: LiveState) -> SettingsChange:
     for name in _reweighted(state):
         changed.setdefault(name, "weight")
     has_edges = {relation for _, relation, _ in state.graph.edge_types}
+    is_learned = {rule["name"] for rule in used[-1]["rules"] if rule["feedback"] == "positive"} & has_edges
+    has_unlearned = bool(is_learned - set(state.rules.relations))  # Of rules that are gone.
     changed = {name: words for name, words in changed.items() if name in has_edges}
     options = used[-1].get("context_weights", {})
     relearned = {
         name
         for name in state.context_weights
-        if changed or (name in options and options[name] != now["context_weights"].get(name))
+        if changed or has_unlearned or (name in options and options[name] != now["context_weights"].get(name))
     }
     applied = [f"interactions.{name} ({words})" for name, words in changed.items()]
     if relearned:
@@ -96,7 +98,7 @@ def _guess(manifest: Json, state: LiveState, now: Json) -> Json:
         if relation not in names and target == item_type and (_has_bound(relation) or relation in _DEFAULT_RULES)
     ]
     kept = [rule for rule in now["rules"] if rule["name"] not in missing]
-    rules = [*kept, *({"name": name, "weight": 1.0, "feedback": "neutral"} for name in gone)]
+    rules = [*kept, *({"name": name, "weight": 1.0, "feedback": "positive"} for name in gone)]
     context_keys = sorted(manifest.get("circumstances", {}).get("keys", ()))
     return {**now, "rules": rules, "item_type": item_type, "context_keys": context_keys}
 

@@ -139,6 +139,12 @@ def test_rule_that_events_were_not_read_by_is_told_until_they_are_read_again(sto
         store.write(state.snapshot())
 
 
+def test_what_was_learned_by_a_rule_that_is_gone_is_not_used(store):
+    store.write(filled_state().snapshot())
+    state, _ = restored(store, new_state({"purchase": {}}))
+    assert state.context_weights["summing"].sums[:2].tolist() == [1.0, 1.0]
+
+
 def test_rules_that_are_put_back_leave_what_was_read_meanwhile(store):
     store.write(filled_state().snapshot())
     state, _ = restored(store, new_state({"purchase": {}}))
@@ -183,7 +189,7 @@ def test_old_checkpoint_tells_of_rules_by_its_edges(store):
     written.apply(events("dislike", ["tea"]))
     store.write(written.snapshot())
     state, applied = restored(store, new_state({"rating<=2": {}, "rating": {}, "purchase": {}}), is_old=True)
-    assert applied == ()
+    assert applied == ("context weights learned anew: summing",)
     assert state.lacking == (
         "the rules of rating were rating and are rating<=2, rating: earlier events are still classed by the former",
         "interactions.dislike is gone: edges of earlier events of that type are still there",
