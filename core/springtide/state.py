@@ -14,6 +14,7 @@ from springtide.events.seen_events import SeenEvents, SeenEventsSnapshot
 from springtide.graph.applying import USER, apply_events
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.circumstances import CircumstanceTable
+from springtide.graph.compacting import compacted
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
@@ -273,6 +274,15 @@ class LiveState:
         for relation in self.rules.positive_relations:
             has[known] |= view.edges(self.rules.edge_type(relation)).has(user_rows[known], item_rows[known])
         return has
+
+    def compact(self) -> None:
+        """Number the rows anew without the nodes that no longer live (``graph.compacting``), for a training.
+
+        Context weights have learned by the former rows, and are left out: nothing may be recommended from here on.
+        """
+        smaller = compacted(self.graph)
+        if smaller is not self.graph:
+            self.graph, self.context_weights = smaller, {}
 
     def snapshot(self) -> StateSnapshot:
         """Return a snapshot for a checkpoint; called by the thread that applies events, between two batches."""

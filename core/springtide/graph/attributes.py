@@ -83,6 +83,18 @@ class AttributeColumns:
             "text": len(self.texts.get(name, ())),
         }
 
+    def has_any(self, num_nodes: int) -> npt.NDArray[np.bool_]:
+        """Return for each of the first nodes whether it has a value of any kind, bool ``[num_nodes]``."""
+        has_any = np.zeros(num_nodes, np.bool_)
+        for category in self.categories.copy().values():
+            has_any |= (fitted(category.first_codes(), num_nodes, -1)) >= 0
+        for numbers in self.numbers.copy().values():
+            has_any |= ~np.isnan(fitted(numbers, num_nodes, np.nan))
+        for texts in self.texts.copy().values():
+            rows = np.array(list(texts.copy()), np.int64)
+            has_any[rows[rows < num_nodes]] = True
+        return has_any
+
     def upsert(self, row: int, upsert: NodeUpsert) -> None:
         """Set those attributes of a node that are not set at a later event time already."""
         timestamp_ms = upsert.timestamp_ms

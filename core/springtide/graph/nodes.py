@@ -31,15 +31,13 @@ class NodeTable:
 
     Attributes:
         ids: Ids and rows.
-        ids_lineage: Name of the history of the ids: within one lineage, an earlier state is a prefix of a later one.
-            It also changes when a node is deleted whose later events live on, under the same id.
         lifetimes: Which deletion each node follows (``lifetimes.born_ms``), and when it was last heard of.
     """
 
     def __init__(self, node_type: str, schema: Mapping[str, AttributeKind] = _NO_SCHEMA) -> None:
         self.node_type = node_type
         self.ids = IdMap()
-        self.ids_lineage = uuid.uuid4().hex
+        self._lineage = uuid.uuid4().hex
         self.lifetimes = Lifetimes()
         self._schema = schema
         self._columns = AttributeColumns(self.ids, schema)
@@ -49,6 +47,20 @@ class NodeTable:
     def __len__(self) -> int:
         """Number of rows, including those of forgotten nodes."""
         return len(self.ids)
+
+    @property
+    def num_living(self) -> int:
+        """Number of nodes, without those that were forgotten."""
+        return self.ids.num_known
+
+    @property
+    def ids_lineage(self) -> str:
+        """Name of the history of the ids: within one lineage, an earlier state is a prefix of a later one.
+
+        It also changes when a node is deleted whose later events live on, under the same id.
+        """
+        num_reuses = self.ids.num_reuses
+        return f"{self._lineage}+{num_reuses}" if num_reuses else self._lineage
 
     @property
     def kinds(self) -> dict[str, AttributeKind]:
@@ -93,6 +105,10 @@ class NodeTable:
         column = self.categories.get(name)
         return np.zeros(len(self), np.bool_) if column is None else column.has_any(values)
 
+    def has_attributes(self) -> npt.NDArray[np.bool_]:
+        """Return for each node whether it has a value of any attribute, hidden or not, bool ``[num_nodes]``."""
+        return self._columns.has_any(len(self))
+
     def settled_kind(self, name: str) -> AttributeKind | None:
         """Return the kind that most nodes have; None if no node has a value."""
         return self._columns.kinds.get(name) if any(self._columns.num_nodes_of(name).values()) else None
@@ -115,13 +131,13 @@ class NodeTable:
         for row in rows:
             self.ids.forget(row)
             self.lifetimes.forget(row)
-        self.ids_lineage = uuid.uuid4().hex
+        self._lineage = uuid.uuid4().hex
 
     def cut(self, rows: Sequence[int], deleted_ms: Sequence[int]) -> None:
         """Forget what was known of the rows until a time each, inclusive; their ids stay, for what came later."""
         self._columns.forget(rows, deleted_ms)
         self.lifetimes.bear(rows, deleted_ms)
-        self.ids_lineage = uuid.uuid4().hex
+        self._lineage = uuid.uuid4().hex
 
     def snapshot(self) -> AttributesSnapshot:
         """Return a copy of the attributes; the last copy, if nothing has changed since."""
@@ -135,7 +151,7 @@ class NodeTable:
         """Restore ids and attributes into an empty table."""
         assert not len(self.ids), "only an empty table is restored"
         self.ids = IdMap(ids)
-        self.ids_lineage = ids_lineage
+        self._lineage = ids_lineage
         lineage, *counts = attributes.version.split(":")
         self._version = (lineage, int(counts[0]), int(counts[1]) if len(counts) > 1 else 0)
         self._columns = AttributeColumns(self.ids, self._schema)

@@ -19,6 +19,7 @@ class GraphView:
     Attributes:
         version: Version of the graph; it grows with each change.
         newest_ms: Newest event time of an edge so far; None before the first edge.
+        attribute_kinds: Kinds of attributes that are fixed, by node type.
     """
 
     version: int
@@ -26,7 +27,7 @@ class GraphView:
     _edges: Mapping[EdgeType, EdgeView]
     _nodes: Mapping[str, NodeTable]
     _num_nodes: Mapping[str, int]
-    _attribute_kinds: Mapping[str, Mapping[str, AttributeKind]]
+    attribute_kinds: Mapping[str, Mapping[str, AttributeKind]]
 
     @property
     def node_types(self) -> tuple[str, ...]:
@@ -50,7 +51,7 @@ class GraphView:
     def nodes(self, node_type: str) -> NodeTable:
         """Return the nodes of a type; an empty table for an unknown type."""
         table = self._nodes.get(node_type)
-        return NodeTable(node_type, self._attribute_kinds.get(node_type, {})) if table is None else table
+        return NodeTable(node_type, self.attribute_kinds.get(node_type, {})) if table is None else table
 
     def edges(self, edge_type: EdgeType) -> EdgeView:
         """Return the edges of a type; no edges for an unknown type."""

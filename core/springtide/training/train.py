@@ -8,6 +8,7 @@ import torch
 
 from springtide.checkpoint import Checkpoint
 from springtide.errors import TrainingError
+from springtide.graph.compacting import compacted
 from springtide.interactions import Observed
 from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
 from springtide.model.exponents import fallback_exponents
@@ -93,7 +94,7 @@ def train(
     if rates.num_threads is not None:
         torch.set_num_threads(rates.num_threads)
     torch.manual_seed(rates.seed)
-    view = state.graph.view()
+    view = compacted(state.graph).view()  # What no longer lives would take as much time and memory as what does.
     interactions = state.positive_interactions(view)
     if len(interactions) < rates.min_interactions:
         raise TrainingError(f"wanted at least {rates.min_interactions} positive interactions, got {len(interactions)}")

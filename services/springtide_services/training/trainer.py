@@ -228,6 +228,7 @@ class Trainer:
                     raise
                 checkpoint = newest
             else:
+                state.compact()
                 return checkpoint, state
 
     def _champion(self) -> ModelArtifact | None:
