@@ -1,7 +1,7 @@
 """The live state of one stream: the graph, what the context weights learned, and the position in the stream."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -50,14 +50,14 @@ class StreamPosition:
 
 @dataclass(frozen=True, slots=True)
 class StreamGap:
-    """Events of one partition that were skipped, because the broker no longer had them.
+    """Events of one partition that were skipped, because the broker no longer had them or they could not be read.
 
     Attributes:
         topic: Name of the topic that they were in.
         partition: Number of the partition.
         from_offset: Offset of the first event that was skipped.
         to_offset: Offset of the next event that was read; of a recreated topic, it is an offset of the new one.
-        reason: ``retention``, ``truncated``, ``recreated`` or ``other_topic``.
+        reason: ``retention``, ``truncated``, ``recreated``, ``other_topic`` or ``damaged``.
         found_ms: When the gap was found and skipped, in milliseconds since the Unix epoch.
         read_until_ms: When the events before the gap had been read, at the latest, in milliseconds since the Unix
             epoch; None if unknown.
@@ -70,6 +70,11 @@ class StreamGap:
     reason: str
     found_ms: int
     read_until_ms: int | None
+
+    def follows(self, other: "StreamGap") -> bool:
+        """Return whether it begins where another one of the same partition and for the same reason ends."""
+        here, there = (self.topic, self.partition, self.reason), (other.topic, other.partition, other.reason)
+        return here == there and self.from_offset == other.to_offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +233,16 @@ class LiveState:
         self.position = StreamPosition(position.topic, position.topic_id, {**position.next_offsets, **next_offsets})
 
     def skip_to(self, position: StreamPosition, gaps: Sequence[StreamGap]) -> None:
-        """Go on at another position, and remember which events are missing before it."""
-        self.position, self.gaps = position, (*self.gaps, *gaps)[-_MAX_GAPS:]
+        """Go on at another position, and remember which events are missing before it.
+
+        Damaged records that follow each other, whose number the broker's log does not tell, are one gap.
+        """
+        kept = [*self.gaps]
+        for gap in gaps:
+            if kept and gap.reason == "damaged" and gap.follows(kept[-1]):
+                gap = replace(gap, from_offset=kept.pop().from_offset)
+            kept.append(gap)
+        self.position, self.gaps = position, tuple(kept[-_MAX_GAPS:])
 
     @property
     def next_offsets(self) -> Mapping[int, int]:

@@ -10,6 +10,7 @@ from kafka import errors
 from springtide.errors import BrokerError, OffsetsLostError
 from springtide.settings.model import KafkaSettings
 from springtide_services.stream.handshake import CLOSED, HANDSHAKE_FAILED
+from springtide_services.stream.record_batches import Damage
 
 Kind = Literal[
     "unreachable",
@@ -26,6 +27,8 @@ Kind = Literal[
     "internal",
 ]
 
+_LIBRARIES = {"zstd": "zstandard", "lz4": "lz4", "snappy": "python-snappy"}
+_BAD_CHECKSUM = "failed crc check"  # Of ours and of kafka-python's message.
 _MAX_DETAIL = 300  # Some of kafka-python's messages hold a whole request.
 
 
@@ -57,10 +60,6 @@ class BrokerProblemError(BrokerError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
-
-
-class DamagedBatchError(BrokerError):
-    """Raised when a batch of records cannot be decompressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,34 @@ def explain(error: BaseException, kafka: KafkaSettings, need: Need | None = None
         name = type(error).__name__.removesuffix("Error")
         return Problem("protocol", f"the broker refuses a request ({name}): {_detail(error)}")
     return Problem("internal", f"an unexpected error, please report it: {type(error).__name__}: {_detail(error)}")
+
+
+def explain_damage(damage: Damage, kafka: KafkaSettings) -> Problem:
+    """Return in words why a partition cannot be read on, and the way out."""
+    error, last = damage.error, damage.next_offset - 1
+    which = f"record {damage.offset} of" if last <= damage.offset else f"records {damage.offset} to {last} of"
+    where = f"{which} partition {damage.partition} of topic {kafka.topic!r}"
+    if is_missing_library(error):
+        codec = next((codec for codec in _LIBRARIES if codec in str(error)), "")
+        library = _LIBRARIES.get(codec, "the codec's library")
+        message = f"{where} are compressed with {codec or 'a codec'}, and its library is not installed"
+        return Problem("codec", f"{message} (install {library}, then restart; the other partitions are read on)")
+    detail = _detail(error)
+    if _BAD_CHECKSUM in detail:
+        detail = "the batch's checksum is wrong"
+    elif isinstance(error, errors.UnsupportedCodecError):
+        detail = f"no known codec ({detail})"
+    elif not isinstance(error, errors.KafkaError):
+        detail = f"the batch cannot be decompressed: {type(error).__name__}: {detail}"
+    message = f"{where} cannot be read: {detail}. The partition is tried again, the other partitions are read on"
+    return Problem(
+        "damaged", f'{message} (to go on without them: springtide serve --skip-lost, or kafka.on_lost = "skip")'
+    )
+
+
+def is_missing_library(error: Exception) -> bool:
+    """Return whether a batch cannot be read only because its codec's library is not installed."""
+    return isinstance(error, errors.UnsupportedCodecError) and "not found" in str(error)
 
 
 def _detail(error: BaseException) -> str:
@@ -225,7 +252,6 @@ def _message(error: BaseException, _kafka: KafkaSettings, _need: Need) -> str:
 # The first class that an error is an instance of decides.
 _TABLE: tuple[tuple[Any, Kind, Callable[[BaseException, KafkaSettings, Need], str]], ...] = (
     (OffsetsLostError, "offsets_lost", _message),
-    (DamagedBatchError, "damaged", _message),
     (errors.SaslAuthenticationFailedError, "authentication", _authentication),
     (errors.UnsupportedSaslMechanismError, "authentication", _mechanism),
     (errors.IllegalSaslStateError, "authentication", _no_sasl),

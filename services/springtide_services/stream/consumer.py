@@ -6,15 +6,18 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import Fetcher, FetchRequestData
+from kafka.errors import CorruptRecordError, KafkaError, UnknownError, for_code
 from kafka.protocol.consumer import FetchRequest
 
 from springtide.clock import Deadline
-from springtide_services.stream.record_batches import EventRecords
+from springtide_services.stream.record_batches import Damage, EventRecords
 
 _SCAN_S = 10.0  # Between two looks at every partition while nothing changes: each takes 10 to 50 ms with 1,000.
 _UNSETTLED_SCAN_S = 1.0  # The same after an error or a change of leaders: what is still open is tried again.
 _UNSETTLED_S = 15.0
 _NO_LEADER = -1
+_CORRUPT, _UNKNOWN = CorruptRecordError.errno, UnknownError.errno
+_NO_WHOLE_BATCH = "no complete records were found"  # kafka-python's message, of a KafkaError.
 _FETCH_VERSION = 12  # The newest that kafka-python 3.0 reads.
 
 
@@ -45,6 +48,12 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
         fetched: set[TopicPartition] = self._fetcher.fetched
         self._fetcher.fetched = set()
         return fetched
+
+    def take_damage(self) -> list[Damage]:
+        """Return what could not be read since the last call; its partitions are paused."""
+        damage: list[Damage] = self._fetcher.damage
+        self._fetcher.damage = []
+        return damage
 
     def next_offset(self, partition: TopicPartition) -> int:
         """Return ``position(partition)``, but without looking at the other partitions."""
@@ -91,6 +100,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
 
     Attributes:
         fetched: Partitions of which a response was read.
+        damage: What could not be read.
         has_failed: Whether a partition's response was an error: each partition is to be looked at.
         unanswered_since: By node, ``time.monotonic()`` when the first fetch was sent that it has not answered.
     """
@@ -100,6 +110,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
     def prepare(self) -> None:
         """Stand in for ``__init__``: the object was made as a Fetcher."""
         self.fetched: set[TopicPartition] = set()
+        self.damage: list[Damage] = []
         self.has_failed = False
         self.unanswered_since: dict[int, float] = {}
         self._leaders: frozenset[int] = frozenset()
@@ -191,7 +202,12 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
                 session[partition] = wanted[partition] = info
                 self._asked[node][partition] = state.position.offset
             self._changed.discard(partition)
-        return {node: self._make_request(node, *change) for node, change in changes.items()}
+        # Kafka answers at once if nothing is asked for, as when all partitions of a leader are paused.
+        return {
+            node: self._make_request(node, *change)
+            for node, change in changes.items()
+            if self._session_handlers[node].session_partitions or change[1]
+        }
 
     def _make_request(
         self, node: int, wanted: dict[TopicPartition, Any], forgotten: set[TopicPartition]
@@ -219,9 +235,36 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
     def _parse_fetched_data(self, completed_fetch: Any) -> Any:
         self.fetched.add(completed_fetch.topic_partition)
         self._changed.add(completed_fetch.topic_partition)
-        if completed_fetch.partition_data.error_code:
+        error_code = completed_fetch.partition_data.error_code
+        if error_code:
             self.has_failed = True
-        return super()._parse_fetched_data(completed_fetch)
+        if error_code in (_CORRUPT, _UNKNOWN):  # The broker cannot read its own log, and kafka-python says nothing.
+            self._note_damage(completed_fetch, for_code(error_code)("the broker cannot read its log there"))
+            return None
+        try:
+            parsed = super()._parse_fetched_data(completed_fetch)
+        except CorruptRecordError as error:
+            self._note_damage(completed_fetch, error)
+            return None
+        except KafkaError as error:
+            if _NO_WHOLE_BATCH not in str(error):
+                raise
+            self._note_damage(completed_fetch, CorruptRecordError("a batch whose length is wrong"))
+            return None
+        if parsed is not None:
+            parsed.on_damage = self._pause
+        return parsed
+
+    def _note_damage(self, completed_fetch: Any, error: Exception) -> None:
+        offset = completed_fetch.fetched_offset
+        self._pause(Damage(completed_fetch.topic_partition.partition, offset, offset + 1, error))
+
+    def _pause(self, damage: Damage) -> None:
+        """Read nothing more of a partition until it is resumed; the others go on."""
+        self.damage.append(damage)
+        for partition in self._subscriptions.assigned_partitions():
+            if partition.partition == damage.partition:
+                self._subscriptions.pause(partition)
 
 
 def _leader(cluster: Any, partition: TopicPartition) -> int:

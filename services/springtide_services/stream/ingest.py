@@ -117,6 +117,8 @@ class IngestLoop:
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._skips_lost_once = skip_lost
+        self._skips_damage_once = skip_lost  # Until the stream is caught up.
+        self._is_held = False
         self._problem = CurrentProblem()
         self._lag = (Lag(None), time.monotonic())
         self._has_caught_up = False
@@ -255,10 +257,7 @@ class IngestLoop:
         position, gaps = skip_lost_events(kafka, position, read_until_ms)
         if not gaps:
             raise error
-        for gap in gaps:
-            logger.warning("events_skipped", **dataclasses.asdict(gap))
-        self._state.skip_to(position, gaps)
-        self._checkpointer.ask()  # A restart must find the new position.
+        self._skip(position, gaps)
         return position
 
     def _hold(self) -> None:
@@ -314,12 +313,37 @@ class IngestLoop:
                 # Records of one partition are in order, so the last one's offset wins.
                 state.advance({record.partition: record.offset + 1 for record in records})
                 self._tell_moved()
+            self._look_at_held(source)
             self._checkpointer.write_if_due()
             lag = source.lag()
             self._lag = (lag, time.monotonic())
-            self._has_caught_up = self._has_caught_up or lag.num_events == 0
-            if lag.num_events == 0:
-                self._problem.clear()
+            if lag.num_events == lag.num_held:  # All is read that can be.
+                self._has_caught_up = True
+                self._skips_damage_once = self._skips_damage_once and self._is_held
+                if not self._is_held:
+                    self._problem.clear()
+
+    def _look_at_held(self, source: KafkaSource) -> None:
+        """Say which partitions cannot be read on, or skip what cannot be read in them, if the settings say so."""
+        if self._skips_damage_once or self._settings.kafka.on_lost == "skip":
+            for number in [number for number, held in source.held.items() if held.may_be_skipped]:
+                position = self._state.position
+                assert position is not None, "what is read has a position"
+                first, next_offset = source.skip_damage(number)
+                gap = StreamGap(position.topic, number, first, next_offset, "damaged", wall_ms(), self._read_at_ms)
+                next_offsets = {**position.next_offsets, number: next_offset}
+                self._skip(dataclasses.replace(position, next_offsets=next_offsets), [gap])
+        was_held, self._is_held = self._is_held, bool(source.held)
+        if self._is_held:
+            self._problem.report(source.held_problem())
+        elif was_held:
+            self._problem.clear()
+
+    def _skip(self, position: StreamPosition, gaps: Sequence[StreamGap]) -> None:
+        for gap in gaps:
+            logger.warning("events_skipped", **dataclasses.asdict(gap))
+        self._state.skip_to(position, gaps)
+        self._checkpointer.ask()  # A restart must find the new position.
 
     def _open(self) -> KafkaSource:
         kafka, position = self._settings.kafka, self._state.position
@@ -353,7 +377,8 @@ class IngestLoop:
             self._next_warning = Deadline.after(_WARN_EVERY_S)
 
     def _tell_moved(self) -> None:
-        self._problem.clear()
+        if not self._is_held:
+            self._problem.clear()
         self._read_at_ms = wall_ms()
         self._warn_of_changed()
         with self._moved:

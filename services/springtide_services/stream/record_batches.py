@@ -1,7 +1,8 @@
 """Reads Kafka's record batches into events, several times faster than kafka-python reads them into its own records."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kafka.consumer.fetcher import Fetcher
@@ -13,7 +14,27 @@ from springtide.events import RawEvent
 
 _NO_HEADERS: Sequence[tuple[str, bytes | None]] = ()
 _NULL = 1  # A length of -1, zigzag-encoded.
+_UNREADABLE = "Found invalid record structure"  # kafka-python 3.0's message; that of a bad checksum differs.
 _make_event = tuple.__new__  # RawEvent's own constructor takes twice as long.
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Records of a partition that cannot be read.
+
+    Attributes:
+        partition: Number of the partition.
+        offset: Offset of the first of them.
+        next_offset: Offset after the batch that they are in, or after the first of them, if the batch does not tell.
+        error: Why they cannot be read.
+        is_one_record: Whether the batch can be read, but a record in it has not Kafka's format.
+    """
+
+    partition: int
+    offset: int
+    next_offset: int
+    error: Exception
+    is_one_record: bool = False
 
 
 class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types.
@@ -22,14 +43,15 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
     As in kafka-python, batches are read one after the other, as they are asked for; those of aborted transactions and
     the markers at the end of a transaction are passed over. A batch with anything unusual in it is read by
     kafka-python, so that each of its errors stays what it is.
+
+    Attributes:
+        on_damage: Called with what cannot be read; the records before it are returned, and those after it are not.
     """
 
-    def take(self, n: int | None = None) -> list[RawEvent]:
-        """Return the next records, at most ``n``.
+    on_damage: Callable[[Damage], None]
 
-        Raises:
-            CorruptRecordError: If the next batch is damaged.
-        """
+    def take(self, n: int | None = None) -> list[RawEvent]:
+        """Return the next records, at most ``n``."""
         events: list[RawEvent] = super().take(n)
         if events:  # The iterator does not tell of each record; past the last batch it has gone further.
             self.next_fetch_offset: int = max(self.next_fetch_offset, events[-1].offset + 1)
@@ -38,10 +60,24 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
     def _unpack_records(
         self, tp: Any, records: Any, _key_deserializer: Any, _value_deserializer: Any
     ) -> Iterator[RawEvent]:
-        """Yield the records; kafka-python's method of this name, with one step for a batch instead of a record."""
+        """Yield the records; kafka-python's method of this name, with one step for a batch instead of a record.
+
+        An error must not leave it: kafka-python would read the same partition again and again, and no other.
+        """
+        self._batch: Any = None
+        next_offset = self.fetch_offset
+        try:
+            for event in self._unpack_batches(tp, records):
+                next_offset = event.offset + 1
+                yield event
+        except Exception as error:  # Each codec's library has errors of its own, such as BadGzipFile.
+            self.on_damage(_damage_of(tp.partition, next_offset, self._batch, error))
+            self.drain()
+
+    def _unpack_batches(self, tp: Any, records: Any) -> Iterator[RawEvent]:
         last_batch = None
         while (batch := records.next_batch()) is not None:
-            last_batch = batch
+            self._batch = last_batch = batch
             if self.check_crcs and not batch.validate_crc():
                 raise CorruptRecordError(
                     f"Record batch for partition {tp} at offset {batch.base_offset} failed crc check"
@@ -80,6 +116,16 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
             yield RawEvent(
                 record.value, record.key, record.headers or (), tp.topic, tp.partition, record.offset, record.timestamp
             )
+
+
+def _damage_of(partition: int, offset: int, batch: Any, error: Exception) -> Damage:
+    next_offset = offset + 1
+    if batch is not None:
+        # Damage may have changed these numbers, too: the two that say how many records there are must agree.
+        is_plausible = batch.magic == 2 and batch.last_offset_delta == batch.records_count - 1
+        next_offset = max(offset + 1, batch.next_offset) if is_plausible else offset + 1
+    is_one_record = isinstance(error, CorruptRecordError) and _UNREADABLE in str(error)
+    return Damage(partition, offset, next_offset, error, is_one_record)
 
 
 def read_batch(batch: DefaultRecordBatch, topic: str, partition: int) -> list[RawEvent] | None:

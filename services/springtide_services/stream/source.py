@@ -11,15 +11,16 @@ from typing import Self
 
 import structlog
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError, OffsetOutOfRangeError, RetriableError
+from kafka.errors import KafkaConnectionError, OffsetOutOfRangeError, RetriableError
 
 from springtide.clock import Deadline
 from springtide.errors import OffsetsLostError
 from springtide.events import RawEvent
 from springtide.settings.model import KafkaSettings
 from springtide.state import StreamPosition
-from springtide_services.stream.broker_errors import DamagedBatchError
+from springtide_services.stream.broker_errors import Problem, explain_damage, is_missing_library
 from springtide_services.stream.consumer import EventConsumer
+from springtide_services.stream.record_batches import Damage
 from springtide_services.stream.topics import TopicFacts, client_config, read_topic_facts
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -32,13 +33,14 @@ _CONNECTION_CHECK_S = 1.0  # Between two checks for a lost connection: each read
 _TOPIC_CHECK_S = 10.0  # Between two checks for a recreated topic or new partitions: each is a request to the broker.
 _TOPIC_GRACE_S = 5.0  # A broker that has just started may not know its topics yet.
 _TIMEOUTS = {"bootstrap_timeout_ms": 10_000, "request_timeout_ms": 10_000}  # Then a broker counts as gone.
-_PROBE_TIMEOUT_MS = 2_000
 _SILENT_S = 3.0  # A leader that has not answered a fetch for this long does not answer: fetches wait 0.5 s.
 _END_CHECK_S = 2.0  # The next response to a healthy partition's fetch comes sooner.
 _FETCH_WAIT_MS = 500  # Kafka answers a waiting fetch as soon as a record comes.
 _FETCH_WAIT_EMBEDDED_MS = 10  # The embedded broker always waits to the end.
 _EMBEDDED_CLUSTER_IDS = ("tansu_cluster",)
-_UNREADABLE = "Found invalid record structure"  # kafka-python 3.0's message; that of a bad checksum differs.
+_FIRST_RETRY_S = 2.0  # Of a partition that cannot be read: another broker may have a good copy.
+_LONGEST_RETRY_S = 30.0
+_MAX_SHOWN = 3  # Partitions that cannot be read, in one message.
 
 
 class UnreadableRecordError(Exception):
@@ -62,11 +64,37 @@ class Lag:
         silence_s: For how long the slowest leader has not answered, in seconds: the age of what is known of its
             partitions. Below 1 while all answer.
         silent_partitions: Partitions whose leader has not answered for 3 s, ascending.
+        num_held: How many of the events lie in partitions that cannot be read on.
     """
 
     num_events: int | None
     silence_s: float = 0.0
     silent_partitions: tuple[int, ...] = ()
+    num_held: int = 0
+
+
+@dataclass(slots=True)
+class HeldPartition:
+    """A partition that cannot be read on, while the others are.
+
+    Attributes:
+        damage: What cannot be read.
+        problem: Why, in words.
+        retry_at: When it is tried again.
+        num_tries: How often it was tried so far.
+        is_tried_again: Whether it is being tried again now.
+    """
+
+    damage: Damage
+    problem: Problem
+    retry_at: Deadline
+    num_tries: int
+    is_tried_again: bool = False
+
+    @property
+    def may_be_skipped(self) -> bool:
+        """Whether reading again did not help, and nothing that is missing here would."""
+        return self.num_tries > 1 and not is_missing_library(self.damage.error)
 
 
 class KafkaSource:
@@ -81,6 +109,7 @@ class KafkaSource:
     Attributes:
         position: Where reading starts: the given position, and the beginnings of partitions that are new.
         fetch_wait_ms: How long the broker may hold a fetch that finds no records, in milliseconds.
+        held: Partitions that cannot be read on, by number: they are tried again from time to time.
 
     Raises:
         OffsetsLostError: If the topic is not the position's topic, or no longer has the next events.
@@ -94,6 +123,9 @@ class KafkaSource:
         self._topic_thread: threading.Thread | None = None
         self._topic_answers: queue.SimpleQueue[TopicFacts | Exception] = queue.SimpleQueue()
         self._is_closed = False
+        self.held: dict[int, HeldPartition] = {}
+        self._unreadable: list[Damage] = []
+        self._skipped_to: dict[int, int] = {}
         self._admin = KafkaAdminClient(**{**_TIMEOUTS, **client_config(kafka)})
         try:
             facts = self._find_topic()
@@ -119,32 +151,57 @@ class KafkaSource:
     def poll(self, timeout_ms: int) -> list[RawEvent]:
         """Return the next records, grouped by partition and in order; an empty list if none came in time.
 
+        A partition whose next batch cannot be read is then in ``held``.
+
         Raises:
             OffsetsLostError: If the broker no longer has the next events.
-            DamagedBatchError: If a batch of records cannot be decompressed.
             UnreadableRecordError: If a record cannot be read; the source must be opened again after that record.
             KafkaError: If the broker refuses.
         """
+        if self._unreadable:
+            self._raise_unreadable(self._unreadable.pop())
+        for number, held in [*self.held.items()]:
+            if held.retry_at.is_over():
+                if held.is_tried_again:  # And it was not held again: it can be read, and has no new records.
+                    del self.held[number]
+                    continue
+                held.is_tried_again, held.retry_at = True, Deadline.after(_LONGEST_RETRY_S)
+                self._consumer.resume(self._partitions[number])
         try:
             polled = self._consumer.poll(timeout_ms)
-        except CorruptRecordError as error:
-            if _UNREADABLE in str(error):
-                self._raise_unreadable()
-            raise
         except OffsetOutOfRangeError as error:
             raise OffsetsLostError(
                 f"topic {self._kafka.topic!r} does not have the next events: {_wanted_offsets(error)} ({_CHOICES})"
             ) from error
-        except KafkaError:
-            raise
-        except Exception as error:  # Each codec's library has errors of its own, such as BadGzipFile.
-            raise DamagedBatchError(
-                f"topic {self._kafka.topic!r} has a batch of records that cannot be decompressed: "
-                f"{type(error).__name__}: {error} (remove it from the topic, for example with kafka-delete-records)"
-            ) from error
         for partition, records in polled.items():
             self._next_offsets[partition.partition] = records[-1].offset + 1
+            self.held.pop(partition.partition, None)
+        for damage in self._consumer.take_damage():
+            self._hold(damage)
         return [event for events in polled.values() for event in events]
+
+    def held_problem(self) -> Problem:
+        """Return why the held partitions cannot be read on; there must be one."""
+        problems = [self.held[number].problem for number in sorted(self.held)]
+        shown = "; ".join(problem.message for problem in problems[:_MAX_SHOWN])
+        others = len(problems) - _MAX_SHOWN
+        return Problem(problems[0].kind, f"{shown}; and {others} more" if others > 0 else shown)
+
+    def skip_damage(self, number: int) -> tuple[int, int]:
+        """Read a held partition on after what cannot be read.
+
+        Returns:
+            The offset of the first record that is skipped, and of the next one that is read.
+        """
+        damage, partition = self.held.pop(number).damage, self._partitions[number]
+        first, end = self._next_offsets[number], self._consumer.highwater(partition)
+        next_offset = max(first + 1, damage.next_offset)
+        if end is not None and next_offset > end > first:
+            next_offset = end
+        self._next_offsets[number] = self._skipped_to[number] = next_offset
+        self._consumer.seek(partition, next_offset)
+        self._consumer.resume(partition)
+        return first, next_offset
 
     def lag(self) -> Lag:
         """Return how far the polled records are behind the topic's end; costs what was fetched since the last call.
@@ -169,7 +226,8 @@ class KafkaSource:
                 self._check_end(partition.partition, self._consumer.next_offset(partition))
         silence_s = self._consumer.longest_silence_s()
         silent = self._consumer.silent_partitions(_SILENT_S) if silence_s > _SILENT_S else ()
-        return Lag(None if self._unheard else self._num_behind, silence_s, tuple(silent))
+        num_held = sum(self._behind.get(self._partitions[number], 0) for number in self.held)
+        return Lag(None if self._unheard else self._num_behind, silence_s, tuple(silent), num_held)
 
     def check(self) -> bool:
         """Check connection and topic from time to time; cheap enough to be called before each poll.
@@ -237,26 +295,27 @@ class KafkaSource:
                 f"the topic was recreated or truncated ({_CHOICES})"
             )
 
-    def _raise_unreadable(self) -> None:
-        """Find the partition whose next record is unreadable, by reading each alone; raise UnreadableRecordError.
+    def _hold(self, damage: Damage) -> None:
+        """Note that a partition cannot be read on; the consumer has paused it."""
+        if damage.is_one_record:
+            self._unreadable.append(damage)
+            return
+        number, former = damage.partition, self.held.get(damage.partition)
+        num_tries = 1 if former is None else former.num_tries + 1
+        if self._skipped_to.get(number) == damage.offset:
+            num_tries = 2  # What came before it was tried: the batch did not tell where it ends.
+        pause_s = min(_FIRST_RETRY_S * 2 ** min(num_tries - 1, 10), _LONGEST_RETRY_S)
+        problem = explain_damage(damage, self._kafka)
+        self.held[number] = HeldPartition(damage, problem, Deadline.after(pause_s), num_tries)
+
+    def _raise_unreadable(self, damage: Damage) -> None:
+        """Raise UnreadableRecordError.
 
         kafka-python reads a batch from its start. So the records after an unreadable one in the same batch, which come
         from the same producer, are unreadable too.
         """
-        for number, partition in self._partitions.items():
-            offset = self._next_offsets[number]
-            if offset == self._consumer.highwater(partition):
-                continue
-            consumer = _make_consumer(self._kafka, self.fetch_wait_ms)
-            try:
-                consumer.assign([partition])
-                consumer.seek(partition, offset)
-                consumer.poll(_PROBE_TIMEOUT_MS)
-            except CorruptRecordError as error:
-                record = RawEvent(None, topic=self._kafka.topic, partition=number, offset=offset)
-                raise UnreadableRecordError(record, f"record: wanted Kafka's record format: {error}") from error
-            finally:
-                consumer.close(autocommit=False)
+        record = RawEvent(None, topic=self._kafka.topic, partition=damage.partition, offset=damage.offset)
+        raise UnreadableRecordError(record, f"record: wanted Kafka's record format: {damage.error}") from damage.error
 
     def _ask_for_topic(self) -> None:
         try:

@@ -5,7 +5,8 @@ from kafka import errors
 
 from springtide.errors import OffsetsLostError
 from springtide.settings.model import KafkaSettings
-from springtide_services.stream.broker_errors import DamagedBatchError, Need, explain
+from springtide_services.stream.broker_errors import Need, explain, explain_damage
+from springtide_services.stream.record_batches import Damage
 
 KAFKA = KafkaSettings(
     bootstrap_servers="kafka-1:9092,kafka-2:9092",
@@ -30,7 +31,6 @@ DUMP = "CreateTopicsRequest(topics=[CreatableTopic(name='springtide.dead-letters
         (errors.TopicAuthorizationFailedError({"x"}), "authorization", "--topic 'shop events'"),
         (errors.KafkaError("Unexpected error: ClusterAuthorizationFailedError"), "authorization", "user 'ann' may not"),
         (errors.UnsupportedCodecError("zstd"), "codec", "install zstandard"),
-        (DamagedBatchError("a batch is damaged"), "damaged", "a batch is damaged"),
         (errors.InvalidReceiveError("frame"), "protocol", "does not speak Kafka's protocol"),
         (errors.UnsupportedVersionError("x"), "protocol", "version"),
         (errors.KafkaConfigurationError("wanted x"), "settings", "wanted x"),
@@ -55,3 +55,29 @@ def test_way_out_of_a_missing_right_is_a_command() -> None:
         "user 'ann' may not Read group 'springtide-host'; to allow it: kafka-acls --bootstrap-server kafka-1:9092 "
         "--add --allow-principal User:ann --operation Read --group springtide-host"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "next_offset", "kind", "words"),
+    [
+        (
+            errors.UnsupportedCodecError("Libraries for zstd compression codec not found"),
+            9,
+            "codec",
+            "records 7 to 8 of partition 2 of topic 'springtide.events' are compressed with zstd, and its library is "
+            "not installed (install zstandard, then restart; the other partitions are read on)",
+        ),
+        (errors.UnsupportedCodecError("Unrecognized compression type: 7"), 9, "damaged", "no known codec"),
+        (errors.CorruptRecordError("Record batch failed crc check"), 8, "damaged", "record 7 of partition 2"),
+        (errors.UnknownError("the broker cannot read its log there"), 8, "damaged", "the broker cannot read its log"),
+        (EOFError(), 9, "damaged", "the batch cannot be decompressed: EOFError"),
+    ],
+)
+def test_damage_names_records_partition_and_the_way_out(
+    error: Exception, next_offset: int, kind: str, words: str
+) -> None:
+    problem = explain_damage(Damage(2, 7, next_offset, error), KafkaSettings())
+    assert problem.kind == kind
+    assert not problem.heals
+    assert words in problem.message
+    assert ("springtide serve --skip-lost" in problem.message) == (kind == "damaged")

@@ -33,7 +33,8 @@ class KafkaSettings(Section):
     """What happens when the broker no longer has the next events: retention has removed them, or the topic was
     recreated. `stop` reads no further. `skip` keeps the graph, reads on where each partition begins, and notes the gap
     in the log, the status and the checkpoints; of a recreated topic it reads everything, and if the topic is missing it
-    waits for it. `springtide serve --skip-lost` does this once, and also if `topic` now names another topic."""
+    waits for it. It also skips records that are damaged in the broker's log; with `stop` their partition waits, and the
+    others are read on. `springtide serve --skip-lost` does this once, and also if `topic` now names another topic."""
     on_failure: Literal["serve", "exit"] = "serve"
     """What the server does when the stream has ended for it, such as by lost events that are not skipped. `serve`
     answers from the graph as it is, reports NOT_SERVING for the health service `stream`, and says why in the status; a
