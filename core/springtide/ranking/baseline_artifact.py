@@ -11,6 +11,7 @@ from springtide.clock import wall_ms
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
+from springtide.model.births import births_of, births_to_tensors
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Baseline
@@ -73,5 +74,6 @@ def baseline_artifact(
         request_id=request_id,
     )
     tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in baseline.state().items()}
+    tensors |= births_to_tensors(births_of(view, {kind: view.num_nodes(kind) for kind in kinds}))
     ids = {kind: view.nodes(kind).ids.all_ids()[: view.num_nodes(kind)] for kind in kinds}
     return ModelArtifact(manifest, tensors, ids)

@@ -62,8 +62,7 @@ class ItemTable:
         # Before the ids and the attributes are read: a change in between makes the table outdated.
         ids_lineage, attributes_version = nodes.ids_lineage, nodes.attributes_version
         ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
-        row_of = model.items.row_of
-        model_rows = np.fromiter((row_of.get(item_id, -1) for item_id in ids), np.int64, len(ids))
+        model_rows = model.items.rows.of(nodes, np.arange(len(ids)))
         # Item 0 of the model stands in for items that the model does not know, until they are set below.
         picked = torch.from_numpy(np.maximum(model_rows, 0))
         num_layers, _, width = model.items.levels.shape

@@ -159,7 +159,7 @@ class Scorer:
             for user, query in zip(users, bound, strict=True)
         ]
         if serving.baseline is not None:
-            scores = serving.baseline.scores(bound, histories)
+            scores = serving.baseline.scores(bound, histories, view)
             lowered_items = [LoweredItems(each, np.zeros(len(each), np.float32)) for each in disliked]
         else:
             scores, lowered_items = self._scores(users, moments, seen_items, disliked)

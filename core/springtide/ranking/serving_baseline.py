@@ -1,6 +1,6 @@
 """A baseline ready to serve: the users and items of its fit, matched with those of the live graph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from springtide.errors import ModelError
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.interactions import History
+from springtide.model.births import ModelRows, without_births
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
@@ -27,8 +28,8 @@ class ServingBaseline:
         name: Name that a plugin registered it by.
         baseline: The fitted baseline; it scores the users and items of its fit.
         item_type: What it recommends: ``item``, or ``user`` in a graph of users alone.
-        user_rows: Row of each user in the fit, by id.
-        item_rows: Row of each item in the fit, by id.
+        user_rows: Row of each user in the fit.
+        item_rows: Row of each item in the fit.
         num_items: Number of item rows in the fit, those of forgotten items included.
     """
 
@@ -36,8 +37,8 @@ class ServingBaseline:
     name: str
     baseline: Baseline
     item_type: str
-    user_rows: Mapping[str, int]
-    item_rows: Mapping[str, int]
+    user_rows: ModelRows
+    item_rows: ModelRows
     num_items: int
 
     @classmethod
@@ -56,7 +57,10 @@ class ServingBaseline:
             item_type = manifest.settings["graph"]["item_type"]
             users, items = artifact.node_ids[USER], artifact.node_ids[item_type]
             baseline: Baseline = plugins.make("baseline", wanted)
-            baseline.restore({name: tensor.numpy() for name, tensor in artifact.tensors.items()})
+            user_rows, item_rows = (
+                ModelRows(ids, kind, artifact.tensors) for kind, ids in ((USER, users), (item_type, items))
+            )
+            baseline.restore({name: tensor.numpy() for name, tensor in without_births(artifact.tensors).items()})
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"model {manifest.version}: does not fit its own manifest: {error!r}") from error
         return cls(
@@ -64,8 +68,8 @@ class ServingBaseline:
             wanted.name,
             baseline,
             item_type,
-            {user_id: row for row, user_id in enumerate(users) if user_id},
-            {item_id: row for row, item_id in enumerate(items) if item_id},
+            user_rows,
+            item_rows,
             len(items),
         )
 
@@ -111,20 +115,18 @@ class BaselineTable:
         """Line the fit's items up with the live ones."""
         nodes = view.nodes(baseline.item_type)
         ids_lineage = nodes.ids_lineage  # Before the ids: what is forgotten between is looked at again.
-        ids = nodes.ids.all_ids()[: view.num_nodes(baseline.item_type)]
-        found = map(baseline.item_rows.get, ids, range(baseline.num_items, baseline.num_items + len(ids)))
-        return cls(
-            baseline,
-            np.fromiter(found, np.int64, len(ids)),
-            ids_lineage,
-        )
+        live_rows = np.arange(view.num_nodes(baseline.item_type))
+        fit_rows = baseline.item_rows.of(nodes, live_rows)
+        return cls(baseline, np.where(fit_rows < 0, baseline.num_items + live_rows, fit_rows), ids_lineage)
 
     def is_outdated(self, view: GraphView) -> bool:
         """Return whether items were added or forgotten."""
         item_type = self.baseline.item_type
         return view.num_nodes(item_type) > self.num_items or view.nodes(item_type).ids_lineage != self.ids_lineage
 
-    def scores(self, queries: Sequence[BoundQuery], histories: Sequence[History]) -> npt.NDArray[np.float32]:
+    def scores(
+        self, queries: Sequence[BoundQuery], histories: Sequence[History], view: GraphView
+    ) -> npt.NDArray[np.float32]:
         """Return how much each live item suits the user of each query at its moment, float32 ``[n, num_items]``.
 
         The baseline knows nothing of an item that came after the fit: its score is the lowest of the query, and at most
@@ -133,11 +135,10 @@ class BaselineTable:
         Args:
             queries: The queries; a user without a row was forgotten, whatever the fit knows.
             histories: The interactions of each user up to the moment, by live rows.
+            view: The graph that the queries were bound to.
         """
-        known = self.baseline.user_rows
-        user_rows = np.array(
-            [known.get(query.user_id, -1) if query.user_row >= 0 else -1 for query in queries], np.int64
-        )
+        known, users = self.baseline.user_rows, view.nodes(USER)
+        user_rows = np.array([known.of_id(users, query.user_id, query.user_row) for query in queries], np.int64)
         fit_histories = [self._in_fit(history) for history in histories]
         num_fit = self.baseline.num_items
         fit_scores = np.empty(

@@ -16,6 +16,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.model.artifact import exponents_of, known_nodes, make_encoder
 from springtide.model.attributes import Attributes, NumberScale
+from springtide.model.births import ModelRows
 from springtide.model.exponents import Exponents
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema
@@ -31,16 +32,21 @@ class NodeTypeTensors:
     """What the model has of the nodes of one type.
 
     Attributes:
-        row_of: Model row of each id; empty for attribute values, whose codes are their rows.
+        rows: Model row of each node; none for attribute values, whose codes are their rows.
         levels: float32 ``[num_layers, num_nodes, d]``, levels 0 to ``num_layers - 1``.
         vectors: float32 ``[num_nodes, d]``, unit vectors.
         degree: float32 ``[num_nodes]``, sum of edge weights at training.
     """
 
-    row_of: Mapping[str, int]
+    rows: ModelRows
     levels: Tensor
     vectors: Tensor
     degree: Tensor
+
+    @property
+    def row_of(self) -> Mapping[str, int]:
+        """Model row of each id, whichever life of the node it has learned from."""
+        return self.rows.by_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +191,7 @@ class ServingModel:
             rows: int64 ``[n]``, live rows; codes if they are attribute values.
         """
         side = self.sides[node_type]
-        if self.schema.is_value_type(node_type):
-            model_rows = rows
-        else:
-            ids = view.nodes(node_type).ids.ids(rows)
-            model_rows = np.fromiter((side.row_of.get(node_id, -1) for node_id in ids), np.int64, len(rows))
+        model_rows = rows if self.schema.is_value_type(node_type) else side.rows.of(view.nodes(node_type), rows)
         is_known = model_rows >= 0
         known = torch.from_numpy(model_rows[is_known])
         return side.levels[:, known], side.degree[known], is_known
@@ -250,7 +252,7 @@ def _sides_of(
     degrees = torch.split(artifact.tensors["degree"], sizes)
     return {
         name: NodeTypeTensors(
-            {node_id: row for row, node_id in enumerate(artifact.node_ids.get(name, ())) if node_id},
+            ModelRows(artifact.node_ids.get(name, ()), name, artifact.tensors),
             levels[index].contiguous(),
             vectors[index].contiguous(),
             degrees[index],

@@ -120,7 +120,7 @@ class Users:
             return self._make(view, table, query)
         nodes = view.nodes(USER)
         edges = [view.edges(edge_type) for edge_type in (*self._positive_types, *self._negative_types)]
-        edges_version = tuple(of_relation.version_of(row) for of_relation in edges)
+        edges_version = (*(of_relation.version_of(row) for of_relation in edges), nodes.lifetimes.born_ms(row))
         attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
         cached = self._find_cached(row, edges_version, attributes_version, nodes)
         if cached is not None:
@@ -205,8 +205,7 @@ class Users:
         if table is None:
             return None, "fallback"
         model, side = table.model, table.model.users
-        # A user without a row in the graph was forgotten, whatever the model still knows.
-        model_row = side.row_of.get(query.user_id, -1) if row >= 0 else -1
+        model_row = side.rows.of_id(view.nodes(USER), query.user_id, row)
         if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
             return _known(side.vectors[model_row].numpy(), "learned")
         is_ranked = history.item_rows < table.num_items

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from springtide.clock import wall_ms
 from springtide.graph.applying import USER
+from springtide.graph.view import GraphView
 from springtide.model.artifact import exponents_to_manifest
+from springtide.model.births import ModelRows, births_to_tensors
 from springtide.model.exponents import Exponents
 from springtide.model.manifest import ModelManifest, VectorTrainingMode
 from springtide.model.registry import ModelArtifact
@@ -57,6 +60,7 @@ def make_artifact(
     tasks: Mapping[str, Task],
     graph: TrainingGraph,
     node_ids: Mapping[str, list[str]],
+    births: Mapping[str, npt.NDArray[np.int64]],
     record: TrainingRecord,
 ) -> ModelArtifact:
     """Return the model: weights, the levels that a live fold-in needs, vectors, ids and manifest.
@@ -64,13 +68,15 @@ def make_artifact(
     Tensors: ``encoder.*`` and ``inputs.*`` are the network's, ``tasks.*`` the tasks'; ``levels`` float32
     ``[num_layers, num_nodes, d]``, the levels below the last; ``vectors`` float32 ``[num_nodes, d]``; ``degree``
     float32 ``[num_nodes]``. Nodes come type by type, in the order of the schema. ``num_interactions`` int64
-    ``[num_users]`` tells a server which users have new interactions since the training.
+    ``[num_users]`` tells a server which users have new interactions since the training. ``births.*`` say which life
+    of a node that was deleted once the model has learned from.
 
     Args:
         network: The trained network.
         tasks: The trained tasks, by name.
         graph: The graph whose vectors the model holds.
         node_ids: Id of each row by node type; empty where the model shall not know the node.
+        births: Which deletion each row's node follows, by node type; see ``model.births``.
         record: What the manifest says about the training.
     """
     with torch.no_grad():
@@ -84,6 +90,7 @@ def make_artifact(
         "vectors": vectors,
         "degree": graph.edges.target_degree,
         "num_interactions": torch.from_numpy(num_interactions),
+        **births_to_tensors(births),
     }
     sections = {"model", "training", "ranking", "interactions", "graph"}
     manifest = ModelManifest(
@@ -158,18 +165,17 @@ def fits_settings(artifact: ModelArtifact, settings: Settings) -> bool:
     )
 
 
-def load_network(
-    network: Network, tasks: Mapping[str, Task], artifact: ModelArtifact, node_ids: Mapping[str, list[str]]
-) -> None:
+def load_network(network: Network, tasks: Mapping[str, Task], artifact: ModelArtifact, view: GraphView) -> None:
     """Set the parameters of a network and tasks to those of a model, in place.
 
-    Nodes and attribute values that the model does not know keep theirs, and so do tasks of other shapes.
+    Nodes and attribute values that the model does not know keep theirs, and so do tasks of other shapes. A node that
+    was deleted since, and came again, is one that the model does not know.
 
     Args:
         network: The network, of the same parts and width as the model.
         tasks: The tasks, by name.
         artifact: The model.
-        node_ids: Id of each row of the network by node type; empty for deleted nodes.
+        view: The graph whose nodes the network has.
     """
     inputs, tensors = network.inputs, artifact.tensors
     device = next(inputs.parameters()).device
@@ -177,19 +183,18 @@ def load_network(
         network.encoder.load_state_dict(_under("encoder.", tensors))
         for name, known_ids in artifact.node_ids.items():
             index = inputs.index_of(name)
-            row_of = {node_id: row for row, node_id in enumerate(known_ids)}
-            pairs = [
-                (row, row_of[node_id]) for row, node_id in enumerate(node_ids[name]) if node_id and node_id in row_of
-            ]
-            rows, model_rows = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-            inputs.ids[index][rows] = tensors[f"inputs.ids.{index}"][model_rows].to(device)
+            live_rows = np.arange(len(inputs.ids[index]))
+            model_rows = ModelRows(known_ids, name, tensors).of(view.nodes(name), live_rows)
+            rows = torch.from_numpy(np.flatnonzero(model_rows >= 0))
+            known = tensors[f"inputs.ids.{index}"][torch.from_numpy(model_rows[model_rows >= 0])]
+            inputs.ids[index][rows.to(device)] = known.to(device)
             values = tensors[f"inputs.values.{index}"]
             inputs.values[index][: len(values)] = values.to(device)
             inputs.numbers[index].copy_(tensors[f"inputs.numbers.{index}"])
         for key, task in tasks.items():
-            known, state = _under(f"tasks.{key}.", tensors), task.state_dict()
-            if {name: each.shape for name, each in known.items()} == {name: each.shape for name, each in state.items()}:
-                task.load_state_dict(known)
+            saved, state = _under(f"tasks.{key}.", tensors), task.state_dict()
+            if {name: each.shape for name, each in saved.items()} == {name: each.shape for name, each in state.items()}:
+                task.load_state_dict(saved)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

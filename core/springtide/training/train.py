@@ -11,6 +11,7 @@ from springtide.errors import TrainingError
 from springtide.graph.compacting import compacted
 from springtide.interactions import Observed
 from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
+from springtide.model.births import births_of
 from springtide.model.exponents import fallback_exponents
 from springtide.model.manifest import VectorTrainingMode
 from springtide.model.registry import ModelArtifact
@@ -129,11 +130,12 @@ def train(
 
     # Parameters that have not learned from the latest slice.
     node_ids = {name: view.nodes(name).ids.all_ids()[: nodes.counts[name]] for name in nodes.attributes}
+    births = births_of(view, {name: nodes.counts[name] for name in nodes.attributes})
     if base is None:
         stage = Stage("learn", rates.steps, _chances(earlier, rates))
         fit(stage, network, objective, earlier, rates, report)
     else:
-        load_network(network, tasks, base, node_ids)
+        load_network(network, tasks, base, view)
 
     # Exponents, fitted on the latest slice.
     report(Progress("exponents", 0, 1))
@@ -158,13 +160,13 @@ def train(
     )
     if on_candidate is not None:
         known_ids = ids_with_interactions(earlier, node_ids)
-        on_candidate(copied(make_artifact(network, tasks, earlier, known_ids, record)))
+        on_candidate(copied(make_artifact(network, tasks, earlier, known_ids, births, record)))
 
     # All interactions, the latest slice too.
     whole = TrainingGraph.build(nodes, interactions, half_life_days, rated=rated, disliked=disliked).to(rates.device)
     stage = _last_stage(whole, split, rates, is_fine_tuning=base is not None)
     fit(stage, network, objective, whole, rates, report)
-    return make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), record)
+    return make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), births, record)
 
 
 def _make_objective(tasks: Mapping[str, Task], model: ModelSettings, plugins: Plugins) -> Objective:

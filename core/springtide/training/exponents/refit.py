@@ -10,6 +10,7 @@ from springtide.errors import TrainingError
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.model.artifact import exponents_to_manifest
+from springtide.model.births import ModelRows
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_grouped_weights
@@ -88,7 +89,6 @@ def _vectors(base: ModelArtifact, view: GraphView, node_type: str) -> npt.NDArra
     start = 0 if node_type == USER else len(base.node_ids[USER])
     learned = base.tensors["vectors"][start : start + len(known_ids)].numpy()
     vectors = np.zeros((view.num_nodes(node_type), learned.shape[1]), np.float32)
-    rows = view.nodes(node_type).ids.rows(known_ids)
-    is_live = (rows >= 0) & (rows < len(vectors)) & np.array([bool(node_id) for node_id in known_ids], bool)
-    vectors[rows[is_live]] = learned[is_live]
+    model_rows = ModelRows(known_ids, node_type, base.tensors).of(view.nodes(node_type), np.arange(len(vectors)))
+    vectors[model_rows >= 0] = learned[model_rows[model_rows >= 0]]
     return vectors

@@ -1,0 +1,94 @@
+"""Which life of a node a model has learned from: a node that was deleted and came again is another one.
+
+A model keeps, for each node that followed a deletion when it was trained, the event time of that deletion
+(``graph.lifetimes``), as two tensors for each node type with such nodes: ``births.rows.TYPE`` and ``births.ms.TYPE``,
+int64 ``[n]``. A model without them, such as an older one, has learned from first lives.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from springtide.graph.nodes import NodeTable
+from springtide.graph.tombstones import NEVER_MS
+from springtide.graph.view import GraphView
+
+Int64s = npt.NDArray[np.int64]
+
+_ROWS, _TIMES = "births.rows.", "births.ms."
+
+
+def births_of(view: GraphView, counts: Mapping[str, int]) -> dict[str, Int64s]:
+    """Return the event time of the deletion that each node follows, int64 ``[count]`` by node type; 0 for none."""
+    return {name: view.nodes(name).lifetimes.all_born_ms(count) for name, count in counts.items()}
+
+
+def births_to_tensors(births: Mapping[str, Int64s]) -> dict[str, Tensor]:
+    """Return births as the tensors of a model."""
+    tensors = {}
+    for name, born_ms in births.items():
+        rows = np.flatnonzero(born_ms)
+        if len(rows):
+            tensors[_ROWS + name] = torch.from_numpy(rows.astype(np.int64))
+            tensors[_TIMES + name] = torch.from_numpy(born_ms[rows])
+    return tensors
+
+
+def without_births(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the other tensors of a model."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith((_ROWS, _TIMES))}
+
+
+class ModelRows:
+    """The rows that a model has for the nodes of one type, by id and life.
+
+    Args:
+        ids: Id of each of the model's rows; empty for a row that stands for no node.
+        node_type: The node type.
+        tensors: The model's tensors, which hold the births.
+
+    Raises:
+        ValueError: If a birth has no row.
+    """
+
+    def __init__(self, ids: Sequence[str], node_type: str, tensors: Mapping[str, Tensor]) -> None:
+        self.by_id: Mapping[str, int] = {node_id: row for row, node_id in enumerate(ids) if node_id}
+        self._born_ms = np.zeros(len(ids), np.int64)
+        self._has_born = _ROWS + node_type in tensors
+        if self._has_born:
+            rows = tensors[_ROWS + node_type].numpy()
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(ids):
+                raise ValueError(f"births of {node_type}: wanted rows below {len(ids)}, got {rows.max()}")
+            self._born_ms[rows] = tensors[_TIMES + node_type].numpy()
+
+    def of(self, nodes: NodeTable, rows: npt.NDArray[np.integer[Any]]) -> Int64s:
+        """Return the model's row of each live node, int64 ``[n]``, -1 where it has not learned from this life of it.
+
+        Args:
+            nodes: The live nodes.
+            rows: Integers ``[n]``, their rows; -1 for a node that the graph does not have.
+        """
+        ids = nodes.ids.ids(rows)
+        found = np.fromiter((self.by_id.get(node_id, -1) for node_id in ids), np.int64, len(ids))
+        found[rows < 0] = -1
+        if self._has_born or nodes.lifetimes.has_born:
+            deleted_ms = nodes.lifetimes.all_deleted_ms(rows.astype(np.int32))
+            born_ms = np.where(deleted_ms == NEVER_MS, 0, deleted_ms)
+            known = np.flatnonzero(found >= 0)
+            found[known[self._born_ms[found[known]] != born_ms[known]]] = -1
+        return found
+
+    def of_id(self, nodes: NodeTable, node_id: str, row: int) -> int:
+        """Return the model's row of one live node, -1 where it has not learned from this life of it.
+
+        Args:
+            nodes: The live nodes.
+            node_id: The node.
+            row: Its live row; -1 if the graph does not have it: it was forgotten, whatever the model still knows.
+        """
+        found = self.by_id.get(node_id, -1) if row >= 0 else -1
+        return found if found >= 0 and self._born_ms[found] == nodes.lifetimes.born_ms(row) else -1
