@@ -53,7 +53,7 @@ def ranker_of(state: LiveState, artifact: ModelArtifact) -> Ranker:
 
 
 def ask(ranker: Ranker, user_id: str) -> Ranking:
-    [ranking] = ranker.recommend([Query(NOW, user_id, count=SIZE)])
+    [ranking] = ranker.recommend([Query(NOW, user_id, count=SIZE + 2)])
     return ranking
 
 
