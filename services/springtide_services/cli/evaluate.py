@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.cli.options import DatasetName, SettingsPath, load_settings
+from springtide_services.cli.options import (
+    Columns,
+    DatasetName,
+    Encoding,
+    SettingsPath,
+    TimeUnit,
+    load_settings,
+    read_options,
+)
 
 
 class SplitName(StrEnum):
@@ -44,9 +52,9 @@ def evaluate(
         list[int] | None,
         typer.Option(help="Random seed; may be repeated. Default: that of the settings."),
     ] = None,
-    columns: Annotated[
-        str, typer.Option(help="Names of columns in files: user=visitorid,item=itemid.", metavar="NAMES")
-    ] = "",
+    columns: Columns = "",
+    time_unit: TimeUnit = None,
+    encoding: Encoding = None,
     keep_cold: Annotated[
         bool, typer.Option("--keep-cold", help="Keep users and items with too few interactions in the training set.")
     ] = False,
@@ -72,7 +80,6 @@ def evaluate(
 ) -> None:
     """Measure models and baselines, on public data sets or on your own events."""
     loaded = load_settings(settings)
-    from springtide.evaluation.data import parse_columns
     from springtide.evaluation.plan import ModelChoice
     from springtide_services.evaluation.evaluate import Output, evaluate_and_show
     from springtide_services.evaluation.runs import SplitOptions
@@ -85,7 +92,7 @@ def evaluate(
         results,
         split=SplitOptions(split.value, keep_cold, days, questions),
         seeds=seed or (),
-        columns=parse_columns(columns) if columns else None,
+        options=read_options(columns, time_unit, encoding),
         is_fresh=fresh,
         output=Output(markdown, segments, metrics, json, csv, plots),
     )

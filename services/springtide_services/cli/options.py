@@ -11,6 +11,7 @@ from springtide.errors import SettingsError
 from springtide_services.termination import UNTIL_STDIN_CLOSES
 
 if TYPE_CHECKING:
+    from springtide.event_files import ReadOptions
     from springtide.settings.model import Settings
 
 SettingsPath = Annotated[
@@ -26,6 +27,30 @@ Recent = Annotated[list[str] | None, typer.Option(help="An item just touched, la
 AsJson = Annotated[bool, typer.Option("--json", help="Print the response as JSON.")]
 Address = Annotated[str, typer.Option(help="Server to ask, host:port; by default that of the settings.")]
 UntilStdinCloses = Annotated[bool, typer.Option(UNTIL_STDIN_CLOSES, hidden=True)]
+
+
+class TimeUnitName(StrEnum):
+    """Units of times that are numbers."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+    NANOSECONDS = "ns"
+
+
+Columns = Annotated[
+    str, typer.Option("--columns", help="Names of columns in a file: user=visitorid,item=itemid.", metavar="NAMES")
+]
+TimeUnit = Annotated[
+    TimeUnitName | None,
+    typer.Option("--time-unit", help="Unit of times that are numbers. Default: by the largest of them."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", help="Encoding of a text file, such as latin-1. Default: UTF-8 or its mark.", metavar="NAME"
+    ),
+]
 
 
 class DatasetName(StrEnum):
@@ -64,3 +89,17 @@ def server_address(path: Path | None) -> str:
 
     server = load_settings(path).server
     return join_address(server.host, server.port)
+
+
+def read_options(
+    columns: str, time_unit: TimeUnitName | None, encoding: str | None, type_name: str = ""
+) -> "ReadOptions":
+    """Return how a file of events is read, from the options of a command.
+
+    Raises:
+        SettingsError: If ``columns`` has another form.
+    """
+    from springtide.event_files import ReadOptions, parse_columns
+
+    unit = time_unit.value if time_unit is not None else None
+    return ReadOptions(parse_columns(columns) if columns else None, unit, encoding, type_name or None)

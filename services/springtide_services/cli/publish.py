@@ -5,44 +5,138 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from springtide_services.cli.options import SettingsPath, load_settings_with_kafka
+from springtide_services.cli.options import (
+    Columns,
+    Encoding,
+    SettingsPath,
+    TimeUnit,
+    load_settings_with_kafka,
+    read_options,
+)
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from springtide.event_files import EventFile, ReadOptions
     from springtide.settings.model import Settings
+    from springtide_services.stream.file_publishing import FilePublishing
+    from springtide_services.stream.publish_journal import Progress as Earlier
+
+JOURNAL_FOLDER = Path("springtide-state/published")
 
 
 def publish(
-    file: Annotated[Path, typer.Argument(help="File of events: JSON lines, CSV or Parquet.")],
+    file: Annotated[
+        Path, typer.Argument(help="File of events: CSV, TSV, JSON lines, Parquet, Feather; - for standard input.")
+    ],
     settings: SettingsPath = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the events that an interrupted run published.")
+    ] = False,
+    columns: Columns = "",
+    type_name: Annotated[
+        str, typer.Option("--type", help="Interaction type of rows that have none, such as purchase.", metavar="NAME")
+    ] = "",
+    time_unit: TimeUnit = None,
+    encoding: Encoding = None,
 ) -> None:
-    """Publish the events of a file to Kafka."""
+    """Publish the events of a file to Kafka: it is checked as a whole first, and may be published twice."""
     loaded = load_settings_with_kafka(settings)
-    publish_file(loaded, file)
+    publish_file(loaded, file, read_options(columns, time_unit, encoding, type_name), is_resumed=resume)
 
 
-def publish_file(settings: "Settings", path: Path) -> None:
-    """Publish the events of a file in its order, and print their number.
+def publish_file(
+    settings: "Settings",
+    path: Path,
+    options: "ReadOptions | None" = None,
+    *,
+    is_resumed: bool = False,
+    journal_folder: Path = JOURNAL_FOLDER,
+) -> None:
+    """Check a file, publish its events in its order, and print their number.
 
     Args:
         settings: The broker and the topic, which is created if it is missing.
-        path: JSON lines, CSV or Parquet.
+        path: A file that ``springtide.event_files`` reads; ``-`` for standard input.
+        options: How it is read.
+        is_resumed: Whether to leave out the events that an earlier run published.
+        journal_folder: Where it is noted how far a run came.
 
     Raises:
-        EventFileError: If a line or row cannot be read; the events before it have been published.
+        EventFileError: If a row cannot be read; nothing has been published then, unless the file changed meanwhile.
         BrokerError: If no broker answers, or it refuses an event.
     """
-    from springtide_services.stream.event_files import EventFile
+    from springtide.event_files import ReadOptions
+    from springtide_services.stream.event_files import open_events
+    from springtide_services.stream.file_publishing import FilePublishing, identity_of_topic
     from springtide_services.stream.producer import EventPublisher
+    from springtide_services.stream.publish_journal import PublishJournal
     from springtide_services.stream.topics import make_missing_topics
     from springtide_services.terminal import console, progress
 
-    file = EventFile(path)
     kafka = settings.kafka
-    make_missing_topics(kafka, {kafka.topic: kafka.num_partitions}, operations=("Write", "Describe"))
-    with progress(console(stderr=True)) as bars, EventPublisher(settings) as publisher:
-        task = bars.add_task("Publish", total=file.count(), note=path.name)
-        counts = publisher.publish_many(file.events(), lambda num_more: bars.advance(task, num_more))
+    notes = console(stderr=True)
+    with open_events(path, settings, options or ReadOptions()) as file, progress(notes) as bars:
+        for note in _checked(file, settings, bars):
+            bars.console.print(f"note: {note}", markup=False)
+        num_events = file.num_rows
+        make_missing_topics(kafka, {kafka.topic: kafka.num_partitions}, operations=("Write", "Describe"))
+        journal = PublishJournal(journal_folder, path, identity_of_topic(kafka))
+        publishing = FilePublishing(file, journal, path)
+        earlier = publishing.resume() if is_resumed else journal.read()
+        if line := _on_earlier_run(earlier, num_events, is_resumed=is_resumed):
+            bars.console.print(f"note: {line}", markup=False)
+        task = bars.add_task("Publish", total=num_events, note=path.name)
+        if is_resumed and earlier is not None:
+            bars.advance(task, earlier.num_events)
+        try:
+            with EventPublisher(settings) as publisher:
+                counts = publishing.run(publisher, lambda num_more: bars.advance(task, num_more))
+        except BaseException:
+            bars.console.print(_how_far(publishing, file, num_events), markup=False)
+            raise
     by_payload = ", ".join(f"{count:,} {payload}" for payload, count in sorted(counts.items()))
-    console().print(
-        f"published {counts.total():,} events to {settings.kafka.topic}: {by_payload or 'the file is empty'}"
+    console().print(f"published {counts.total():,} events to {kafka.topic}: {by_payload or 'no more than before'}")
+
+
+def _checked(file: "EventFile", settings: "Settings", bars: "Progress") -> list[str]:
+    """Check the file, and return notes on it.
+
+    Raises:
+        EventFileError: If a row cannot be read.
+    """
+    from springtide.event_files import EventFileError
+    from springtide_services.stream.event_file_check import check_file
+
+    task = bars.add_task("Check", total=None, note="before anything is published")
+    try:
+        notes = check_file(file, settings, lambda num_more: bars.advance(task, num_more))
+    except EventFileError as error:
+        raise EventFileError(f"{error}\nNothing was published.") from error
+    bars.update(task, total=file.num_rows, completed=file.num_rows)
+    return notes
+
+
+def _on_earlier_run(earlier: "Earlier | None", num_events: int, *, is_resumed: bool) -> str:
+    """Return what to say about an earlier run; empty for nothing."""
+    if earlier is None:
+        return "there is no earlier run to go on from: it begins with the first row" if is_resumed else ""
+    if is_resumed:
+        return f"{earlier.num_events:,} events were published before; it goes on after row {earlier.row:,}"
+    which = "all" if earlier.is_complete and earlier.num_events >= num_events else "the first"
+    way_out = "" if which == "all" else "; --resume goes on after them"
+    return (
+        f"{which} {earlier.num_events:,} events were published before; they are sent again, with the same ids, so that "
+        f"a server counts them once while it remembers them{way_out}"
     )
+
+
+def _how_far(publishing: "FilePublishing", file: "EventFile", num_events: int) -> str:
+    """Return how many events were published, and how to go on."""
+    done = publishing.done
+    if done is None:
+        return "no event was published"
+    way_out = "the same command with --resume goes on after it"
+    if publishing.journal_failure is not None:
+        way_out = f"how far it came could not be noted ({publishing.journal_failure}): publish the file again"
+    return f"published {done.num_events:,} of {num_events:,} events, up to {file.place_of(done.row)}; {way_out}"

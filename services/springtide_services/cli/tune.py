@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.cli.options import SettingsPath, load_settings
+from springtide_services.cli.options import Columns, Encoding, SettingsPath, TimeUnit, load_settings, read_options
 
 
 def tune(
@@ -20,14 +20,12 @@ def tune(
     study: Annotated[
         Path, typer.Option(help="Trials file; run the same command again to continue.", metavar="PATH")
     ] = Path("springtide-state/tuning.jsonl"),
-    columns: Annotated[
-        str,
-        typer.Option(help="Names of columns in a file: user=visitorid,item=itemid.", metavar="NAMES"),
-    ] = "",
+    columns: Columns = "",
+    time_unit: TimeUnit = None,
+    encoding: Encoding = None,
 ) -> None:
     """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
     loaded = load_settings(settings)
-    from springtide.evaluation.data import parse_columns
     from springtide_services.evaluation.tune import tune_and_write
 
     tune_and_write(
@@ -38,5 +36,5 @@ def tune(
         seed=seed,
         out=out,
         trials_path=study,
-        columns=parse_columns(columns) if columns else None,
+        options=read_options(columns, time_unit, encoding),
     )

@@ -14,6 +14,7 @@ from springtide.evaluation.plan import ModelChoice, model_name, plan_baselines, 
 from springtide.evaluation.protocols import FROZEN
 from springtide.evaluation.results import Result, ResultsFile, RunKey
 from springtide.evaluation.splits import PREQUENTIAL
+from springtide.event_files import ReadOptions
 from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.model import Settings
 from springtide_services.evaluation.exports import to_csv, to_json
@@ -52,7 +53,7 @@ class Output:
     plots_folder: Path | None = None
 
 
-_DEFAULT_SPLIT, _DEFAULT_OUTPUT = SplitOptions(), Output()
+_DEFAULT_SPLIT, _DEFAULT_OUTPUT, _AS_IT_IS = SplitOptions(), Output(), ReadOptions()
 
 
 def evaluate_and_show(
@@ -63,7 +64,7 @@ def evaluate_and_show(
     *,
     split: SplitOptions = _DEFAULT_SPLIT,
     seeds: Sequence[int] = (),
-    columns: Mapping[str, str] | None = None,
+    options: ReadOptions = _AS_IT_IS,
     is_fresh: bool = False,
     output: Output = _DEFAULT_OUTPUT,
     fetch_dataset: Callable[[str], Dataset] = fetch,
@@ -77,7 +78,7 @@ def evaluate_and_show(
         results_path: The results file.
         split: How the data sets are split.
         seeds: Seeds of each model; that of the settings if empty.
-        columns: Column names by role, for files; see ``read_interactions_file``.
+        options: How files are read.
         is_fresh: Whether to measure everything again.
         output: How the report is printed and written.
         fetch_dataset: Returns a public data set by its name.
@@ -93,7 +94,7 @@ def evaluate_and_show(
     sections = plan_sections(settings, plugins, choice)
     baselines, left_out = plan_baselines(plugins, choice)
     models = {model_name(model): model for section in sections for model in section.models.values()}
-    sources = [source_of(name, columns, fetch_dataset) for name in datasets]
+    sources = [source_of(name, options, fetch_dataset) for name in datasets]
     seeds = list(dict.fromkeys(seeds)) or [settings.training.seed]
     runs = {source: plan_runs(source, models.values(), baselines, seeds, split, plugins) for source in sources}
     results = ResultsFile(results_path)

@@ -11,7 +11,7 @@ from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import key_of_baseline, key_of_model
 from springtide.evaluation.protocols import FROZEN, NUM_QUESTIONS, Prequential, TrainTestProtocol
 from springtide.evaluation.results import Result, ResultsFile, RunKey
-from springtide.evaluation.splits import GLOBAL, PREQUENTIAL, cut_at, cut_names
+from springtide.evaluation.splits import GLOBAL, PREQUENTIAL, cut_at, cut_names, note_on_times, why_empty_at
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.training.loop import Progress as Stage
@@ -149,6 +149,8 @@ class _Evaluator:
         bars: Progress,
     ) -> None:
         self._dataset = source.load()
+        for note in filter(None, (*self._dataset.notes, note_on_times(self._dataset.interactions))):
+            bars.console.print(f"note: {note}", markup=False)
         self._split = split
         self._settings = settings
         self._plugins = plugins
@@ -166,7 +168,10 @@ class _Evaluator:
             if self._protocol is None or self._protocol[0] != cut:
                 split = cut_at(self._dataset.interactions, cut)
                 if not len(split.train) or not len(split.test):
-                    raise TrainingError(f"wanted interactions on both sides of the cut, got none on one ({cut})")
+                    raise TrainingError(
+                        f"wanted interactions on both sides of the cut, got none on one ({cut}): "
+                        f"{why_empty_at(self._dataset.interactions, cut)}"
+                    )
                 self._protocol = (
                     cut,
                     TrainTestProtocol(self._dataset, split, self._settings, self._plugins, self._show),

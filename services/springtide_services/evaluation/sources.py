@@ -1,13 +1,16 @@
 """The data to evaluate on: a public data set by its name, or a file of events."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from springtide.errors import DatasetError
 from springtide.evaluation.data import DATASETS, Dataset, fetch, read_interactions_file
+from springtide.event_files import ReadOptions
+
+_DEFAULT = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Source:
 
     Attributes:
         name: Its name in tables: that of the public data set, or the path of the file.
-        digest: Digest of the file's content and columns; empty for a public data set.
+        digest: Digest of the file's content, and of how it is read; empty for a public data set.
         load: Reads the data set.
     """
 
@@ -25,14 +28,12 @@ class Source:
     load: Callable[[], Dataset]
 
 
-def source_of(
-    named: str, columns: Mapping[str, str] | None = None, fetch_dataset: Callable[[str], Dataset] = fetch
-) -> Source:
+def source_of(named: str, options: ReadOptions = _DEFAULT, fetch_dataset: Callable[[str], Dataset] = fetch) -> Source:
     """Return the source of that name.
 
     Args:
         named: Name of a public data set, or path of a file.
-        columns: Column names by role, for a file; see ``read_interactions_file``.
+        options: How a file is read.
         fetch_dataset: Returns a public data set by its name.
 
     Raises:
@@ -41,9 +42,15 @@ def source_of(
     if named in DATASETS:
         return Source(named, "", partial(fetch_dataset, named))
     path = Path(named)
+    if path.is_dir():
+        raise DatasetError(f"{named}: wanted a file, got a folder: name the files in it one by one")
+    if path.exists() and not path.is_file():
+        raise DatasetError(f"{named}: wanted a file, which can be read again, got a pipe: save its content first")
     if not path.is_file():
         raise DatasetError(f"no data set or file named {named!r} (data sets: {', '.join(sorted(DATASETS))})")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    digest.update(repr(sorted((columns or {}).items())).encode())
-    return Source(named, digest.hexdigest()[:16], partial(read_interactions_file, path, columns=columns))
+    digest.update(repr(sorted((options.columns or {}).items())).encode())
+    if options.time_unit or options.encoding:
+        digest.update(repr((options.time_unit, options.encoding)).encode())
+    return Source(named, digest.hexdigest()[:16], partial(read_interactions_file, path, options))

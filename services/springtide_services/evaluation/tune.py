@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.evaluation.tuning.objective import Trial, compare_trials, cut_for_tuning, score
 from springtide.evaluation.tuning.search_space import Dimension, in_words, search_space, with_values
 from springtide.evaluation.tuning.trials import TrialsFile
+from springtide.event_files import ReadOptions
 from springtide.plugins.loading import Plugins, load_checked_plugins
 from springtide.settings.model import Settings
 from springtide.settings.view import changes_to_toml
@@ -28,6 +29,7 @@ from springtide_services.terminal import console, progress
 
 FIRST_LINE = "# Found by `springtide tune`"
 _NUM_SHOWN = 10
+_AS_IT_IS = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def tune_and_write(
     seed: int,
     out: Path,
     trials_path: Path,
-    columns: Mapping[str, str] | None = None,
+    options: ReadOptions = _AS_IT_IS,
     fetch_dataset: Callable[[str], Dataset] = fetch,
 ) -> Outcome:
     """Search for settings with a higher NDCG@20 on the validation set, and write the best as TOML.
@@ -74,7 +76,7 @@ def tune_and_write(
         seed: Seed of the search.
         out: File for the settings.
         trials_path: The trials file.
-        columns: Column names by role, for a file; see ``read_interactions_file``.
+        options: How a file is read.
         fetch_dataset: Returns a public data set by its name.
 
     Raises:
@@ -86,7 +88,7 @@ def tune_and_write(
     _check_out(out)
     plugins = load_checked_plugins(settings)
     space = search_space(settings, plugins)
-    source = source_of(named, columns, fetch_dataset)
+    source = source_of(named, options, fetch_dataset)
     trials = TrialsFile(trials_path)
     study = _study_of(source, settings, plugins, space, seed)
     with progress(console(stderr=True)) as bars:
@@ -94,7 +96,10 @@ def tune_and_write(
         if search.trials:
             bars.console.print(f"{len(search.trials)} trials are in {trials_path} already", markup=False)
         if num_trials is None or len(search.trials) < num_trials:
-            dataset, split = cut_for_tuning(source.load())
+            loaded = source.load()
+            for note in loaded.notes:
+                bars.console.print(f"note: {note}", markup=False)
+            dataset, split = cut_for_tuning(loaded)
             deadline = time.monotonic() + minutes * 60
             search.run(TrainTestProtocol(dataset, split, settings, plugins, search.show_progress), deadline, num_trials)
     outcome = _outcome(search, trials, seed)

@@ -57,16 +57,19 @@ class EventPublisher:
 
         Args:
             events: Read while they are sent, so they need not fit in memory.
-            on_progress: Called from time to time with the number of events acknowledged since the last call.
+            on_progress: Called from time to time with the number of events acknowledged since the last call; they are
+                the next ones in order, also when an event fails.
         """
         counts: Counter[str] = Counter()
         in_flight: list[FutureRecordMetadata] = []
-        for event in events:
-            in_flight.append(self._send(event))
-            counts[event.WhichOneof("payload") or "nothing"] += 1
-            if len(in_flight) >= _MAX_IN_FLIGHT:
-                self._settle(in_flight, on_progress)
-        self._settle(in_flight, on_progress)
+        try:
+            for event in events:
+                in_flight.append(self._send(event))
+                counts[event.WhichOneof("payload") or "nothing"] += 1
+                if len(in_flight) >= _MAX_IN_FLIGHT:
+                    self._settle(in_flight, on_progress)
+        finally:  # What was sent before an error is counted, too.
+            self._settle(in_flight, on_progress)
         return counts
 
     def publish_interactions(
@@ -128,11 +131,15 @@ class EventPublisher:
             raise _not_taken(error, self._kafka) from error
 
     def _settle(self, in_flight: list[FutureRecordMetadata], on_progress: OnProgress | None) -> None:
-        for acknowledgement in in_flight:
-            _acknowledged(acknowledgement, self._kafka)
-        if on_progress is not None and in_flight:
-            on_progress(len(in_flight))
-        in_flight.clear()
+        num_acknowledged = 0
+        try:
+            for acknowledgement in in_flight:
+                _acknowledged(acknowledgement, self._kafka)
+                num_acknowledged += 1
+        finally:
+            in_flight.clear()  # After the first that failed, none is waited for.
+            if on_progress is not None and num_acknowledged:
+                on_progress(num_acknowledged)
 
     def _partitions_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return each user's partition, int32 ``[num_users]``, as Kafka's clients choose it from the key."""

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.producer.future import FutureRecordMetadata
 
 from springtide.evaluation.data.datasets import fetch
+from springtide.event_files import EventFileError
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import events_pb2 as pb
 from springtide_services.cli.publish import publish_file
 from springtide_services.stream.dataset_events import interaction_events, upsert_events
-from springtide_services.stream.event_files import EventFileError
+from springtide_services.stream.producer import EventPublisher
 
 
 def published(kafka: KafkaSettings, count: int) -> list[pb.Event]:
@@ -39,10 +41,112 @@ def test_events_of_a_file_reach_the_topic(
     ]
     path.write_text("\n".join(json.dumps(line) for line in lines))
 
-    publish_file(Settings(kafka=kafka), path)
+    publish_file(Settings(kafka=kafka), path, journal_folder=tmp_path)
 
     assert sorted(event.interaction.user for event in published(kafka, 3)) == ["u0", "u1", "u2"]
     assert f"published 3 events to {kafka.topic}: 3 interaction" in capsys.readouterr().out
+
+
+def write_rows(path: Path, num_rows: int) -> Path:
+    path.write_text(
+        "user,item,type,event_time\n" + "".join(f"u{n},i,purchase,{1499000000 + n}\n" for n in range(num_rows))
+    )
+    return path
+
+
+def test_nothing_is_published_of_a_file_with_a_row_that_cannot_be_read(
+    fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path
+) -> None:
+    kafka = fresh_kafka()
+    path = write_rows(tmp_path / "a.csv", 30_000)
+    with path.open("a") as file:
+        file.write("u,,purchase,1499000000\n")
+
+    with pytest.raises(
+        EventFileError, match=r"row 30,001 \(line 30,002\), column 'item': no item\nNothing was published"
+    ):
+        publish_file(Settings(kafka=kafka), path, journal_folder=tmp_path)
+
+    write_rows(path, 1)
+    publish_file(Settings(kafka=kafka), path, journal_folder=tmp_path)
+    assert [event.interaction.user for event in published(kafka, 1)] == ["u0"]
+
+
+def test_interrupted_publishing_says_how_far_it_came_and_goes_on_there(
+    fresh_kafka: Callable[..., KafkaSettings],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kafka = fresh_kafka()
+    path = write_rows(tmp_path / "a.csv", 25_000)
+    send = EventPublisher._send
+    num_sent = 0
+
+    def interrupted(self: EventPublisher, event: pb.Event) -> FutureRecordMetadata:
+        nonlocal num_sent
+        num_sent += 1
+        if num_sent > 12_345:
+            raise KeyboardInterrupt
+        return send(self, event)
+
+    monkeypatch.setattr(EventPublisher, "_send", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish_file(Settings(kafka=kafka), path, journal_folder=tmp_path)
+    said = capsys.readouterr().err
+    assert "published 12,345 of 25,000 events, up to row 12,345 (line 12,346); the same command with --resume" in said
+    monkeypatch.undo()
+
+    publish_file(Settings(kafka=kafka), path, is_resumed=True, journal_folder=tmp_path)
+
+    said = capsys.readouterr()
+    assert "12,345 events were published before; it goes on after row 12,345" in said.err
+    assert "published 12,655 events" in said.out
+    events = published(kafka, 25_000)
+    assert sorted(event.interaction.user for event in events) == sorted(f"u{n}" for n in range(25_000))
+    assert len({event.event_id for event in events}) == 25_000
+
+
+def test_file_published_twice_has_the_same_ids_and_says_so(
+    fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kafka = fresh_kafka()
+    path = write_rows(tmp_path / "a.csv", 3)
+    settings = Settings(kafka=kafka)
+
+    publish_file(settings, path, journal_folder=tmp_path)
+    publish_file(settings, path, journal_folder=tmp_path)
+    assert "all 3 events were published before; they are sent again, with the same ids" in capsys.readouterr().err
+    publish_file(settings, path, is_resumed=True, journal_folder=tmp_path)
+
+    events = published(kafka, 6)
+    assert (len(events), len({event.event_id for event in events})) == (6, 3)
+    assert "published 0 events" in capsys.readouterr().out
+
+    write_rows(path, 4)  # The file has grown.
+    publish_file(settings, path, is_resumed=True, journal_folder=tmp_path)
+    assert sorted(event.interaction.user for event in published(kafka, 7)) == ["u0", "u0", "u1", "u1", "u2", "u2", "u3"]
+
+
+def test_other_file_is_not_resumed(fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path) -> None:
+    settings = Settings(kafka=fresh_kafka())
+    path = write_rows(tmp_path / "a.csv", 3)
+    publish_file(settings, path, journal_folder=tmp_path)
+    path.write_text(path.read_text().replace("u1", "v1"))
+
+    with pytest.raises(EventFileError, match="its first 3 events are not those that were published before"):
+        publish_file(settings, path, is_resumed=True, journal_folder=tmp_path)
+
+
+def test_journal_that_cannot_be_written_does_not_stop_the_publishing(
+    fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file, no folder")
+    kafka = fresh_kafka()
+
+    publish_file(Settings(kafka=kafka), write_rows(tmp_path / "a.csv", 3), journal_folder=tmp_path / "state")
+
+    assert len(published(kafka, 3)) == 3
 
 
 def test_missing_file_is_refused_before_a_broker_is_asked(tmp_path: Path) -> None:

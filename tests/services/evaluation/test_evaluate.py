@@ -13,6 +13,8 @@ from springtide.evaluation.data import Dataset
 from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import ModelChoice, plan_baselines
 from springtide.evaluation.protocols import TrainTestProtocol
+from springtide.evaluation.splits import PREQUENTIAL
+from springtide.event_files import ReadOptions
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.testing import quick_settings
@@ -215,7 +217,7 @@ def evaluated(path: Path, settings: Settings, choice: ModelChoice = ALONE, **oth
     output = replace(others.pop("output", Output()), json_path=path.with_suffix(".json"))
     columns = {"item": "thing"}
     results = path.with_suffix(".results.jsonl")
-    evaluate_and_show([str(path)], settings, choice, results, columns=columns, output=output, **others)
+    evaluate_and_show([str(path)], settings, choice, results, options=ReadOptions(columns), output=output, **others)
     written: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
     return written
 
@@ -270,12 +272,29 @@ def test_prequential_ranks_the_same_events_with_live_and_frozen_models_and_basel
 
 def test_cut_that_leaves_nothing_is_a_failure_in_words(tmp_path: Path, settings: Settings) -> None:
     path = tmp_path / "few.csv"
-    path.write_text("user,thing,timestamp\nu,a,1700000000\nu,b,1700000001\n")
+    path.write_text("user,thing,timestamp\n" + "".join(f"u{n % 10},i{n % 12},{1700000000 + n}\n" for n in range(30)))
 
     with pytest.raises(TrainingError, match="not one model could be measured"):
         evaluated(path, settings)
 
-    assert "wanted interactions on both sides of the cut" in path.with_suffix(".json").read_text()
+    assert (
+        "of 30 interactions, 27 are for training and 3 for the test; an item needs 5 users in the training part, and "
+        "none of 12 has them (the most that one has is 3); --keep-cold keeps the others, too"
+    ) in path.with_suffix(".json").read_text()
+
+
+def test_file_of_one_time_is_split_in_its_order_and_says_so(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("user,thing,timestamp\n" + "".join(f"u{n % 10},i{n % 7},1700000000\n" for n in range(400)))
+
+    evaluated(path, settings, ModelChoice(models=["popularity"]))
+
+    assert "all 400 interactions have one time, 2023-11-14 22:13:20 UTC: they are split in" in capsys.readouterr().err
+    with pytest.raises(TrainingError, match="not one model could be measured"):
+        evaluated(path, settings, ModelChoice(models=["popularity"]), split=SplitOptions(PREQUENTIAL))
+    assert "all 400 lie within 0 days, at one time, and a replay needs two" in path.with_suffix(".json").read_text()
 
 
 @pytest.mark.parametrize(

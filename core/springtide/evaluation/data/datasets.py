@@ -27,11 +27,13 @@ class Dataset:
         name: Name, such as ``complete-journey``.
         interactions: Interactions in time order; ``relations`` holds their types, before interaction rules.
         upserts: Nodes with their attributes, at the time of the first interaction.
+        notes: What a person should know about how it was read.
     """
 
     name: str
     interactions: Interactions
     upserts: Sequence[NodeUpsert]
+    notes: Sequence[str] = ()
 
     @cached_property
     def titles(self) -> Mapping[str, str]:

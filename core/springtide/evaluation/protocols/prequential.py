@@ -85,7 +85,11 @@ class Prequential:
         times = dataset.interactions.timestamps_ms
         self._before = np.arange(np.searchsorted(times, self._start_ms))
         if not len(self._before):
-            raise TrainingError("wanted interactions before the replayed days, got none: name fewer days")
+            span_days = (times[-1] - times[0]) / MS_PER_DAY
+            raise TrainingError(
+                f"wanted interactions before the replay, got none: all {len(times):,} lie within {span_days:.3g} days, "
+                + ("at one time, and a replay needs two" if not span_days else "and --days names a shorter replay")
+            )
 
     def measure(
         self, models: Mapping[str, Settings], baselines: Mapping[str, PartSettings]

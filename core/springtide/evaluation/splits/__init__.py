@@ -8,7 +8,9 @@ from springtide.evaluation.splits.cuts import (
     WALK_FORWARD,
     cut_at,
     cut_names,
+    why_empty_at,
 )
+from springtide.evaluation.splits.empty_splits import note_on_times, why_empty
 from springtide.evaluation.splits.month_cut import cut_at_month
 from springtide.evaluation.splits.time_splits import (
     Split,
@@ -33,5 +35,8 @@ __all__ = [
     "cut_names",
     "global_time_split",
     "leave_one_out",
+    "note_on_times",
     "walk_forward_splits",
+    "why_empty",
+    "why_empty_at",
 ]

@@ -1,5 +1,6 @@
 """The splits that `springtide evaluate` offers, and the cuts that each consists of, by name."""
 
+from springtide.evaluation.splits.empty_splits import why_empty
 from springtide.evaluation.splits.time_splits import Split, global_time_split, leave_one_out, walk_forward_splits
 from springtide.events.model import Interactions
 
@@ -36,6 +37,15 @@ def cut_at(interactions: Interactions, name: str) -> Split:
     if bare not in cut_names(WALK_FORWARD):
         raise ValueError(f"no cut named {name!r}")
     return walk_forward_splits(interactions, min_count=min_count)[cut_names(WALK_FORWARD).index(bare)]
+
+
+def why_empty_at(interactions: Interactions, name: str) -> str:
+    """Return why a cut of that name has nothing on one side, in words, and the option that changes it."""
+    bare = name.removesuffix(_COLD_KEPT)
+    undropped = cut_at(interactions, f"{bare}{_COLD_KEPT}")
+    if bare != name or not len(undropped.train) or not len(undropped.test):
+        return why_empty(interactions, undropped, 0)
+    return f"{why_empty(interactions, undropped)}; --keep-cold keeps the others, too"
 
 
 def _blocks() -> range:

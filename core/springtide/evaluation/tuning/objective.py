@@ -12,6 +12,7 @@ from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.data.selection import select
 from springtide.evaluation.measures.mean_metrics import ALL, NEW, Arrays, DetailedMeasurement
 from springtide.evaluation.measures.significance import Comparison, compare
+from springtide.evaluation.splits.empty_splits import why_empty
 from springtide.evaluation.splits.time_splits import Split, global_time_split
 
 ONE_STANDARD_ERROR = 0.6827
@@ -55,12 +56,14 @@ def cut_for_tuning(dataset: Dataset) -> tuple[Dataset, Split]:
     """
     interactions = dataset.interactions
     training_set = select(interactions, global_time_split(interactions).train)
+    for part, name in ((interactions, "test set"), (training_set, "validation set")):
+        cut = global_time_split(part)
+        if not len(cut.train) or (not len(cut.test) and part is training_set):
+            raise TrainingError(
+                f"wanted interactions before and in the {name}, got none on one side: "
+                f"{why_empty(part, global_time_split(part, min_count=0))}; tuning needs more of them"
+            )
     split = global_time_split(training_set)
-    if not len(split.train) or not len(split.test):
-        raise TrainingError(
-            "wanted users and items with five interactions on both sides of a cut in time, got none on one side, of "
-            f"{len(interactions)} interactions in all"
-        )
     return replace(dataset, interactions=training_set), split
 
 

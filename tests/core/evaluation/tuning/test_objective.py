@@ -42,7 +42,10 @@ def test_validation_is_the_last_tenth_of_the_training_set() -> None:
 def test_too_little_to_cut_is_refused() -> None:
     events = [(f"u{user}", "i0", START_MS + user) for user in range(20)]
 
-    with pytest.raises(TrainingError, match="got none on one side, of 20 interactions in all"):
+    with pytest.raises(
+        TrainingError,
+        match=r"of 20 interactions, 18 are for training and 2 for the test; a user needs 5 items .* tuning needs more",
+    ):
         cut_for_tuning(Dataset("made up", interactions_of(events), []))
 
 

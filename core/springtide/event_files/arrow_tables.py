@@ -1,0 +1,73 @@
+"""Parquet, Feather and Arrow files, read batch by batch."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from springtide.event_files.delimited import Chunk
+from springtide.event_files.opening import PARQUET, InputFile
+
+_CHUNK_ROWS = 20_000
+
+
+class ArrowFile:
+    """A Parquet, Feather or Arrow file; a column of structs counts as several, with names such as ``context.place``.
+
+    Attributes:
+        names: Names of the columns, in order.
+    """
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        with file.reading():
+            if file.form == PARQUET:
+                schema = pq.read_schema(file.path)
+            else:
+                with pa.memory_map(str(file.path)) as source:
+                    schema = pa.ipc.open_file(source).schema
+        self.names = _flat(schema.empty_table()).column_names
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
+        """Yield the rows, with the named columns."""
+        names = list(names)
+        num_before = 0
+        with self._file.reading():
+            for table in self._tables(names):
+                flat = _flat(table)
+                columns = {name: flat[name].combine_chunks() for name in names}
+                columns = {name: _one(array) for name, array in columns.items()}
+                yield Chunk(np.arange(num_before + 1, num_before + 1 + len(table)), columns)
+                num_before += len(table)
+
+    def places_of(self, rows: Iterable[int]) -> dict[int, str]:
+        """Return the place of each row in words."""
+        return {row: f"row {row:,}" for row in rows}
+
+    def _tables(self, names: list[str]) -> Iterator[pa.Table]:
+        if self._file.form == PARQUET:
+            with pq.ParquetFile(self._file.path) as parquet:
+                for batch in parquet.iter_batches(_CHUNK_ROWS, columns=names):
+                    yield pa.Table.from_batches([batch])
+            return
+        with pa.memory_map(str(self._file.path)) as source:
+            reader = pa.ipc.open_file(source)
+            for number in range(reader.num_record_batches):
+                table = pa.Table.from_batches([reader.get_batch(number)])
+                for start in range(0, len(table), _CHUNK_ROWS):
+                    yield table.slice(start, _CHUNK_ROWS)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    while any(pa.types.is_struct(kind) for kind in table.schema.types):
+        table = table.flatten()
+    return table
+
+
+def _one(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a combined column as one array, which some versions of Arrow give as chunks."""
+    if isinstance(array, pa.ChunkedArray):
+        return array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    return array

@@ -1,0 +1,200 @@
+"""Text tables, with commas, semicolons, tabs or bars, read record by record, as texts."""
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from springtide.event_files.opening import InputFile
+from springtide.event_files.problems import Bad, EventFileError
+
+if TYPE_CHECKING:
+    import _csv
+
+_DELIMITERS = ",;\t|"
+_MAX_FIELD = 64 << 20  # Characters; a larger value is a quote that is never closed.
+_CHUNK_CHARS = 8 << 20
+_MIN_ROWS, _MAX_ROWS = 200, 20_000
+_END = "\0end of the file\0"  # A record after the last one, which an open quote swallows.
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a file, as they stand there.
+
+    Attributes:
+        rows: int64 ``[n]``, numbers of the rows in the file, from 1.
+        columns: Values by column name, each ``[n]``.
+        bad: What cannot be read, by column; an empty name for a whole row.
+    """
+
+    rows: npt.NDArray[np.int64]
+    columns: dict[str, pa.Array]
+    bad: Sequence[tuple[str, Bad]] = ()
+
+
+class DelimitedFile:
+    """A text table with a header. Empty lines are left out; a record is as wide as the header.
+
+    Attributes:
+        names: Names of the columns, in order.
+        delimiter: What stands between two fields.
+
+    Raises:
+        EventFileError: If the header cannot be read.
+    """
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        with file.reading(), file.open_text(newline="") as text:
+            line = next((line for line in _lines(text) if line.strip("\ufeff \t\r\n")), "").lstrip("\ufeff")
+            self._has_separator_line = line.lower().startswith("sep=") and len(line.strip()) == 5
+            if self._has_separator_line:
+                self.delimiter = line.strip()[-1]
+                line = text.readline(1 << 20)
+            else:
+                unquoted = "".join(line.split('"')[::2])
+                self.delimiter = max(_DELIMITERS, key=unquoted.count)
+        unspaced = line.rstrip().split(self.delimiter)[1:]
+        # A file that is written "user, item" has that space before each value, too.
+        self._skips_spaces = self.delimiter != "\t" and bool(unspaced) and all(name[:1] == " " for name in unspaced)
+        self.names: list[str] = []
+        with file.reading(), file.open_text(newline="") as text:
+            self.names = _header(self._records(text))
+        if self.names == [_END]:
+            raise EventFileError(f"{file.name}: the file is empty")
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
+        """Yield the rows, with the named columns."""
+        at_of = {name: self.names.index(name) for name in names}
+        width, num_before, num_wanted = len(self.names), 0, _MIN_ROWS
+        with self._file.reading(), self._file.open_text(newline="") as text:
+            records = self._records(text)
+            _header(records)
+            while True:
+                try:
+                    found = list(itertools.islice(records, num_wanted))
+                except csv.Error:
+                    self._refuse_quote()
+                if not found:
+                    return
+                if found[-1] == [_END]:
+                    found.pop()
+                elif len(found) < num_wanted or (found[-1] and _END in found[-1][-1]):
+                    self._refuse_quote()
+                kept = [record for record in found if not _is_blank(record, width)]
+                if kept:
+                    yield self._chunk(kept, num_before, width, at_of)
+                    num_before += len(kept)
+                    sample = kept[:: max(1, len(kept) // _MIN_ROWS)]
+                    size = 1 + max(sum(map(len, record)) for record in sample)
+                    num_wanted = max(_MIN_ROWS, min(_CHUNK_CHARS // size, _MAX_ROWS))
+
+    def places_of(self, rows: Iterable[int]) -> dict[int, str]:
+        """Return the place of each row in words: its number below the header, and its line in the file."""
+        wanted = set(rows)
+        places = {}
+        with self._file.open_text(newline="") as text:
+            reader = self._reader(text)
+            _header(reader)
+            number, start = 0, reader.line_num + 1
+            for record in reader:
+                if not _is_blank(record, len(self.names)):
+                    number += 1
+                    if number in wanted:
+                        stop = reader.line_num
+                        lines = f"line {start:,}" if start == stop else f"lines {start:,} to {stop:,}"
+                        places[number] = f"row {number:,} ({lines})"
+                        if len(places) == len(wanted):
+                            break
+                start = reader.line_num + 1
+        return {row: places.get(row, f"row {row:,}") for row in wanted}
+
+    def _chunk(self, records: list[list[str]], num_before: int, width: int, at_of: dict[str, int]) -> Chunk:
+        bad: list[tuple[str, Bad]] = []
+        if set(map(len, records)) != {width}:
+            for at, record in enumerate(records):
+                if len(record) == width:
+                    continue
+                if len(record) < width or any(record[width:]):
+                    wanted = f"wanted {width} fields, as in the header, got {len(record)}"
+                    bad.append(("", Bad(at, wanted)))
+                records[at] = (record + [""] * width)[:width]
+        by_column = list(zip(*records, strict=True))
+        columns = {}
+        for name, place in at_of.items():
+            columns[name], unreadable = to_array(by_column[place])
+            bad += [(name, problem) for problem in unreadable]
+        return Chunk(np.arange(num_before + 1, num_before + 1 + len(records)), columns, bad)
+
+    def _reader(self, text: TextIO) -> "_csv.Reader":
+        csv.field_size_limit(_MAX_FIELD)
+        first = text.readline(_MAX_FIELD).lstrip("\ufeff")
+        lines = itertools.chain([first][self._has_separator_line :], text, [_END])
+        return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self._skips_spaces)
+
+    def _records(self, text: TextIO) -> Iterator[list[str]]:
+        return (record for record in self._reader(text))
+
+    def _refuse_quote(self) -> None:
+        """Raise an error that names the line where a quote opens that is never closed."""
+        with self._file.open_text(newline="") as text:
+            reader = self._reader(text)
+            start, row = 1, 0
+            try:
+                _header(reader)
+                start, row = reader.line_num + 1, 1
+                for record in reader:
+                    if record and _END in record[-1]:
+                        break
+                    start, row = reader.line_num + 1, row + (not _is_blank(record, len(self.names)))
+            except csv.Error:
+                pass
+        raise EventFileError(
+            f"{self._file.name}: row {row:,} (line {start:,}): a quote opens there and is never closed"
+        )
+
+
+def _lines(text: TextIO) -> Iterator[str]:
+    return iter(lambda: text.readline(1 << 20), "")
+
+
+def _is_blank(record: list[str], width: int) -> bool:
+    """Return whether a record is an empty line, or one of delimiters alone, as spreadsheets leave them at the end."""
+    return not any(record) or (len(record) == 1 and width > 1 and not record[0].strip())
+
+
+def _header(records: Iterator[list[str]]) -> list[str]:
+    """Return the first record that is not blank, and leave the iterator after it."""
+    return next((record for record in records if any(name.strip() for name in record)), [_END])
+
+
+def to_array(values: Sequence[str | None]) -> tuple[pa.Array, list[Bad]]:
+    """Return texts as an array; a text with bytes that could not be decoded is null, and bad."""
+    try:
+        return pa.array(values, pa.string()), []
+    except UnicodeEncodeError:
+        pass
+    texts: list[str | None] = []
+    bad = []
+    for at, value in enumerate(values):
+        try:
+            (value or "").encode()
+            texts.append(value)
+        except UnicodeEncodeError:
+            bad.append(Bad(at, _not_utf8(value or "")))
+            texts.append(None)
+    return pa.array(texts, pa.string()), bad
+
+
+def _not_utf8(text: str) -> str:
+    try:
+        came = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # An escape of JSON such as \ud800.
+        return f"wanted text that UTF-8 can hold, got {text[:60]!a}"
+    return f"wanted text in UTF-8, got {came[:60]!r}; --encoding latin-1, or another, reads it"
