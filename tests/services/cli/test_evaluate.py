@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from springtide.evaluation.data import DATASETS
 from springtide.evaluation.plan import ModelChoice
 from springtide.evaluation.splits import SPLITS
+from springtide.event_files import ReadOptions
 from springtide.settings.model import Settings
 from springtide_services.cli.app import app
 from springtide_services.cli.evaluate import SplitName
@@ -43,7 +44,7 @@ def test_command_without_arguments_measures_the_default_on_all_data_sets(called:
         "results_path": Path("springtide-state/evaluation.jsonl"),
         "split": SplitOptions(),
         "seeds": (),
-        "columns": None,
+        "options": ReadOptions(),
         "is_fresh": False,
         "output": Output(),
     }
@@ -53,8 +54,8 @@ def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
     line = (
         "evaluate movielens-100k movielens-100k clicks.csv --encoder gat --encoder gcn --aggregator max --loss bce "
         "--all-losses --all-encoders --models default,cosine --all-baselines --seed 7 --seed 8 --split prequential "
-        "--days 9 --questions 50 --keep-cold --columns user=visitorid --results r.jsonl --fresh --segments --metrics "
-        "--markdown --json rows.json --csv rows.csv --plots pictures"
+        "--days 9 --questions 50 --keep-cold --columns user=visitorid --time-unit ms --encoding latin-1 "
+        "--results r.jsonl --fresh --segments --metrics --markdown --json rows.json --csv rows.csv --plots pictures"
     )
 
     done = CliRunner().invoke(app, line.split())
@@ -74,7 +75,7 @@ def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
         "results_path": Path("r.jsonl"),
         "split": SplitOptions("prequential", is_cold_kept=True, num_days=9, num_questions=50),
         "seeds": [7, 8],
-        "columns": {"user": "visitorid"},
+        "options": ReadOptions({"user": "visitorid"}, "ms", "latin-1"),
         "is_fresh": True,
         "output": Output(
             as_markdown=True,
