@@ -78,6 +78,8 @@ class Observed:
         weights: float32 ``[n]``, edge weights.
         circumstances: The circumstances that context weights need (``ContextWeight.context_keys``), by key. They come
             from the events' context maps, or else from the users' attributes of that name.
+        newest_ms: The newest event time so far if it may be newer than that of these interactions, such as that of one
+            that a deletion held for; None if not.
 
     Raises:
         ValueError: If the columns differ in length.
@@ -88,6 +90,7 @@ class Observed:
     timestamps_ms: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
     circumstances: Mapping[str, Circumstances] = field(default_factory=dict)
+    newest_ms: int | None = None
 
     def __post_init__(self) -> None:
         refuse_unequal_lengths(
@@ -100,6 +103,12 @@ class Observed:
 
     def __len__(self) -> int:
         return len(self.item_rows)
+
+    @property
+    def clock_ms(self) -> int | None:
+        """The time that counts decay to: ``newest_ms``, or the newest event time here; None without both."""
+        own_ms = int(self.timestamps_ms.max()) if len(self) else None
+        return max((time for time in (own_ms, self.newest_ms) if time is not None), default=None)
 
     def moment(self, index: int) -> Moment:
         """Return the moment of one interaction, with its circumstances."""

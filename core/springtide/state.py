@@ -18,6 +18,7 @@ from springtide.graph.compacting import compacted
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
+from springtide.graph.nodes import NodeTable
 from springtide.graph.tombstones import Tombstones, TombstonesSnapshot
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
@@ -215,9 +216,13 @@ class LiveState:
             EventRefusedError: If an attribute has another kind than the settings say (``Decoder`` finds this before).
         """
         batch = self.without_duplicates(batch)
-        observed = apply_events(self.graph, batch, self.rules, self.circumstances)
-        if len(observed):
-            for weight in self.context_weights.values():
+        observed, deleted = apply_events(self.graph, batch, self.rules, self.circumstances)
+        positive_types = set(map(self.rules.edge_type, self.rules.positive_relations))
+        unlearned = self._observed([edges for edge_type, edges in deleted if edge_type in positive_types], None)
+        for weight in self.context_weights.values():
+            if len(unlearned):
+                weight.unobserve(unlearned)
+            if len(observed) or observed.newest_ms is not None:
                 weight.observe(observed)
         self.num_events += len(batch.interactions)
 
@@ -258,18 +263,22 @@ class LiveState:
     def positive_interactions(self, view: GraphView) -> Observed:
         """Return all positive interactions in the view, sorted by time, with their circumstances."""
         views = [view.edges(self.rules.edge_type(relation)) for relation in self.rules.positive_relations]
+        return self._observed(views, view.nodes(USER))
+
+    def _observed(self, views: Sequence[EdgeView], users: NodeTable | None) -> Observed:
+        """Return edges as interactions, sorted by time; see ``CircumstanceTable.read`` for ``users``."""
         times = np.concatenate([edges.timestamps_ms for edges in views] or [np.empty(0, np.int64)])
         order = np.argsort(times, kind="stable")
         if not len(order):
             no_rows = np.empty(0, np.int32)
             return Observed(no_rows, no_rows, times, np.empty(0, np.float32))
-        users = np.concatenate([edges.source for edges in views])[order]
+        user_rows = np.concatenate([edges.source for edges in views])[order]
         return Observed(
-            users,
+            user_rows,
             np.concatenate([edges.target for edges in views])[order],
             times[order],
             np.concatenate([edges.weights for edges in views])[order],
-            self.circumstances.read(_features_of(views, order), users, view.nodes(USER)),
+            self.circumstances.read(_features_of(views, order), user_rows, users),
         )
 
     def has_interacted(

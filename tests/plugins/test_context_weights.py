@@ -15,8 +15,9 @@ from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings
 from springtide.testing import history_of, observed_of
+from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.calendar import Calendar
-from springtide_plugins.context_weights.counts import BinnedCounts, DecayedCounts, log_lift
+from springtide_plugins.context_weights.counts import DecayedCounts, log_lift
 from springtide_plugins.context_weights.popularity import Popularity
 from springtide_plugins.context_weights.repeat import Repeat
 from springtide_plugins.context_weights.trend import Trend
@@ -109,6 +110,76 @@ def test_binned_counts_halve_with_each_half_life_in_any_order():
     twice = BinnedCounts(2, half_life_ms=100.0)
     twice.add(np.array([0, 0], np.int32), np.array([0, 1]), np.array([0, 200]), np.ones(2, np.float32))
     assert twice.totals(1).tolist() == [1.25]
+
+
+def events_of_years(count: int = 4_000) -> tuple[np.ndarray, ...]:
+    """Return rows, bins, times and weights of events over three years."""
+    generator = np.random.default_rng(2)
+    return (
+        generator.integers(0, 50, count).astype(np.int32),
+        generator.integers(0, 4, count),
+        NOW_MS - generator.integers(0, 3 * 365 * MS_PER_DAY, count),
+        generator.uniform(0.01, 3.0, count).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("half_life_days", [1.0, 28.0, 90.0, 1_095.0, math.inf])
+def test_counts_are_the_same_to_the_last_bit_in_any_order_and_without_what_was_taken_back(half_life_days: float):
+    rows, bins, times, weights = events_of_years()
+    is_taken = rows % 7 == 3
+    generator = np.random.default_rng(3)
+    found = []
+    for number in range(4):
+        decayed = DecayedCounts(half_life_days * MS_PER_DAY)
+        binned = BinnedCounts(4, half_life_days * MS_PER_DAY)
+        for part in np.array_split(generator.permutation(len(rows)), 1 + 5 * number):
+            kept = part if number % 2 else part[~is_taken[part]]
+            newest_ms = int(times[part].max())
+            decayed.add(rows[kept], times[kept], weights[kept], newest_ms)
+            binned.add(rows[kept], bins[kept], times[kept], weights[kept], newest_ms)
+        if number % 2:
+            taken = generator.permutation(np.flatnonzero(is_taken))
+            decayed.add(rows[taken], times[taken], -weights[taken])
+            binned.add(rows[taken], bins[taken], times[taken], -weights[taken])
+        found.append([decayed.at_newest(50), binned.totals(50), *(binned.bin(index, 50) for index in range(4))])
+        states = [decayed.state(), binned.state()]
+        decayed.restore(states[0])
+        binned.restore(states[1])
+        found.append([decayed.at_newest(50), binned.totals(50), *(binned.bin(index, 50) for index in range(4))])
+    for each in found[1:]:
+        for column, expected in zip(each, found[0], strict=True):
+            assert column.tobytes() == expected.tobytes()
+    assert not found[0][0][3::7].any(), "no trace of the rows whose events were taken back"
+    ages_days = (times.max() - times) / MS_PER_DAY
+    expected = np.bincount(rows[~is_taken], (weights * 2.0 ** (-ages_days / half_life_days))[~is_taken], 50)
+    for column in found[0][:2]:
+        np.testing.assert_allclose(column, expected, rtol=2e-3, atol=1e-3)
+
+
+def test_binned_counts_hold_more_than_a_cell_of_four_bytes_does():
+    counts = BinnedCounts(2)
+    rows, bins, times = np.array([3, 3], np.int32), np.array([1, 1]), np.zeros(2, np.int64)
+    for sign in (1, 1, 1, -1):
+        counts.add(rows, bins, times, sign * np.array([1e5, 7.0], np.float32))
+    assert counts.bin(1, 5).tolist() == [0.0, 0.0, 0.0, 2 * 100_007.0, 0.0]
+    assert counts.totals(4)[3] == 2 * 100_007.0
+    again = BinnedCounts(2)
+    again.restore(counts.state())
+    assert again.bin(1, 5).tolist() == counts.bin(1, 5).tolist()
+
+
+def test_states_of_before_there_were_epochs_are_read():
+    """Sums grew from a landmark: here it lies two half-lives before the newest event, so they count a quarter."""
+    decayed, binned, popularity = DecayedCounts(100.0), BinnedCounts(2, 100.0), Popularity(prior=1.0)
+    decayed.restore({"counts": np.array([8.0, 0.0, 2.0]), "clock": np.array([1_000, 1_200, 1])})
+    binned.restore({"counts": np.array([[4.0, 0.0], [1.0, 8.0]], np.float32), "clock": np.array([1_000, 1_200])})
+    popularity.restore({"counts": np.array([2.0, 0.0])})
+    assert decayed.at_newest(4).tolist() == pytest.approx([2.0, 0.0, 0.5, 0.0], abs=1e-3)
+    assert binned.bin(1, 2).tolist() == pytest.approx([0.25, 2.0], abs=1e-3)
+    assert binned.totals(2).tolist() == pytest.approx([1.25, 2.0], abs=1e-3)
+    assert lifts_at(popularity, 0)["share"] == pytest.approx(np.log([3 / 2, 1 / 2]), abs=1e-6)
+    decayed.add(np.array([1], np.int32), np.array([1_300]), np.ones(1, np.float32))
+    assert decayed.at_newest(3).tolist() == pytest.approx([1.0, 1.0, 0.25], abs=1e-3)
 
 
 def test_log_lift_is_drawn_to_neutral_by_the_prior():

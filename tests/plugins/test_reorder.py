@@ -42,7 +42,7 @@ def test_pairs_are_remembered_for_a_generation_and_forgotten_after_two():
     assert seen.add(*pairs_of((0, 1))).tolist() == [True]
     seen.add(*pairs_of((0, 5), (0, 6)))
     assert seen.add(*pairs_of((0, 1), (0, 2))).tolist() == [True, False]
-    assert sum(array.nbytes for array in seen.state().values()) <= 2 * 3 * 8
+    assert sum(array.nbytes for array in seen.state().values()) <= 2 * 3 * 12
 
 
 def test_restored_pairs_go_on():
@@ -50,6 +50,28 @@ def test_restored_pairs_go_on():
     seen.add(*pairs_of(*((user, user % 7) for user in range(600))))
     again.restore(seen.state())
     assert again.add(*pairs_of((5, 5), (5, 6), (599, 599 % 7))).tolist() == [True, False, True]
+
+
+def test_a_pair_is_left_until_it_was_taken_back_as_often_as_it_occurred():
+    seen = SeenPairs(2)
+    seen.add(*pairs_of((0, 0), (0, 0), (0, 1)))  # A whole generation: both pairs are in the old table.
+    seen.add(*pairs_of((0, 0)))
+    again = SeenPairs(2)
+    again.restore(seen.state())
+    for each in (seen, again):
+        assert each.remove(*pairs_of((0, 0), (0, 0), (0, 1))).tolist() == [True, True, False]
+        assert each.remove(*pairs_of((0, 0))).tolist() == [False]
+        assert each.remove(*pairs_of((7, 7))).tolist() == [True], "never seen"
+        assert each.add(*pairs_of((0, 0), (0, 1))).tolist() == [False, False]
+
+
+def test_a_rate_without_deleted_users_is_as_if_they_had_never_come():
+    events = [(user, item, user) for user in range(6) for item in range(3) for _ in range(1 + (user + item) % 3)]
+    weight, expected = Reorder(), Reorder()
+    weight.observe(observed_of(events))
+    weight.unobserve(observed_of(event for event in events if event[0] in (1, 4)))
+    expected.observe(observed_of(event for event in events if event[0] not in (1, 4)))
+    assert weight.item_log_lifts(Moment(0), 4).tobytes() == expected.item_log_lifts(Moment(0), 4).tobytes()
 
 
 def test_rate_is_the_share_that_came_again_over_that_of_all():

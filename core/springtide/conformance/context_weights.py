@@ -31,6 +31,24 @@ def the_order_of_events_does_not_matter(subject: Subject) -> None:
     _expect_same_lifts(one_by_one, all_at_once, "when events come one by one, in another order")
 
 
+def what_is_taken_back_leaves_nothing(subject: Subject) -> None:
+    """Deleted users and items are unlearned, whatever came first; a weight without ``unobserve`` is not checked."""
+    if type(subject.make()).unobserve is ContextWeight.unobserve:
+        return
+    events = _events()
+    is_deleted = (events.user_rows == 2) | (events.item_rows == 3)
+    is_deleted[-1] = False  # The newest time stays the newest.
+    deleted, others = np.flatnonzero(is_deleted).tolist(), np.flatnonzero(~is_deleted).tolist()
+    learned, unlearned = subject.make(), subject.make()
+    learned.observe(_select(events, others))
+    unlearned.observe(_select(events, range(30)))
+    unlearned.unobserve(_select(events, [position for position in deleted if position < 30]))
+    unlearned.observe(_select(events, range(30, len(events))))
+    for position in [position for position in deleted if position >= 30][::-1]:
+        unlearned.unobserve(_select(events, [position]))
+    _expect_same_lifts(unlearned, learned, "when interactions are taken back")
+
+
 def its_state_can_be_restored(subject: Subject) -> None:
     """After a restart the lifts are the same, and learning goes on."""
     events = _events()
@@ -91,6 +109,7 @@ def it_is_neutral_before_any_event(subject: Subject) -> None:
 CHECKS = checks_of(
     factors_have_different_names,
     the_order_of_events_does_not_matter,
+    what_is_taken_back_leaves_nothing,
     its_state_can_be_restored,
     its_state_is_a_copy,
     lifts_have_a_row_for_each_factor_and_are_finite,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from springtide.events.model import EventBatch, Interactions, Relation
 from springtide.graph.circumstances import CircumstanceTable
-from springtide.graph.edges import EdgeType
+from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.live import LiveGraph
 from springtide.interactions import Observed
 from springtide.settings.interaction_rules import InteractionRules
@@ -22,7 +22,7 @@ Kept = slice | npt.NDArray[np.int64]  # All of a batch, or the positions that ar
 
 def apply_events(
     graph: LiveGraph, batch: EventBatch, rules: InteractionRules, circumstances: CircumstanceTable
-) -> Observed:
+) -> tuple[Observed, list[tuple[EdgeType, EdgeView]]]:
     """Apply a batch to the graph, so that readers see all of it or nothing.
 
     Args:
@@ -32,17 +32,17 @@ def apply_events(
         circumstances: The circumstances that are kept with interactions.
 
     Returns:
-        The positive interactions that entered the graph.
+        The positive interactions that entered the graph, and the edges that left it by deletions, whatever type.
 
     Raises:
         EventRefusedError: If an attribute has another kind than the settings say. ``Decoder`` finds this beforehand.
     """
     with graph.one_change():
-        graph.delete(batch.deletes)
+        deleted = graph.delete(batch.deletes)
         for upsert in batch.upserts:
             graph.upsert(upsert)
         _apply_relations(graph, batch.relations)
-        return _apply_interactions(graph, batch.interactions, rules, circumstances)
+        return _apply_interactions(graph, batch.interactions, rules, circumstances), deleted
 
 
 def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
@@ -93,7 +93,7 @@ def _apply_interactions(
     relation_codes, contexts = interactions.relation_codes[kept], interactions.contexts
     if contexts is not None and not isinstance(kept, slice):
         contexts = [contexts[position] for position in kept.tolist()]
-    features = circumstances.features(interactions.values[kept], contexts)
+    features = circumstances.features(interactions.values[kept], contexts, user_rows, graph.nodes(USER))
     rule_of = {rule.name: rule for rule in rules.rules}
     weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
     is_positive = np.array([rule_of[name].is_positive for name in interactions.relations], np.bool_)
@@ -106,10 +106,12 @@ def _apply_interactions(
             features=None if edge_features is None or np.isnan(edge_features).all() else edge_features,
         )
     index = np.flatnonzero(is_positive[relation_codes])
+    positive_ms = interactions.timestamps_ms[is_positive[interactions.relation_codes]]
     return Observed(
         user_rows[index],
         item_rows[index],
         times[index],
         weights[relation_codes[index]],
-        circumstances.read(None if features is None else features[index], user_rows[index], graph.nodes(USER)),
+        circumstances.read(None if features is None else features[index], user_rows[index], None),
+        newest_ms=int(positive_ms.max()) if len(positive_ms) > len(index) else None,
     )

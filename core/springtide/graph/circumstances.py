@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from springtide.graph.categories import CategoryColumn
 from springtide.graph.nodes import NodeTable
 from springtide.ids import IdMap
 from springtide.interactions import Circumstances
@@ -31,22 +32,33 @@ class CircumstanceTable:
         return self._values[key].all_ids()
 
     def features(
-        self, values: npt.NDArray[np.float32], contexts: Sequence[Mapping[str, str]] | None
+        self,
+        values: npt.NDArray[np.float32],
+        contexts: Sequence[Mapping[str, str]] | None,
+        user_rows: npt.NDArray[np.int32],
+        users: NodeTable,
     ) -> npt.NDArray[np.float32] | None:
         """Return the features of edges: the events' values, and the codes of their circumstances.
+
+        Where an event does not give a circumstance, it is the user's attribute of that name as it is now. It is kept
+        with the edge: what context weights observe must be known when they have to take it back.
 
         Args:
             values: float32 ``[n]``, NaN where an event has none.
             contexts: The events' context maps, or None when none has one.
+            user_rows: int32 ``[n]``.
+            users: The users, with their attributes.
 
         Returns:
             float32 ``[n, width]``, NaN where something is unknown; None if everything is.
         """
-        known = [(column, key) for column, key in enumerate(self.keys, start=1)] if contexts is not None else []
         columns = {0: values}
-        for column, key in known:
-            assert contexts is not None, "without contexts no key is known"
-            codes = self._codes(key, [context.get(key, "") for context in contexts])
+        categories = users.categories
+        for column, key in enumerate(self.keys, start=1):
+            codes = np.full(len(values), -1, np.int32)
+            if contexts is not None:
+                codes = self._codes(key, [context.get(key, "") for context in contexts])
+            codes = self._with_attribute(key, codes, user_rows, categories.get(key))
             if (codes >= 0).any():
                 columns[column] = np.where(codes >= 0, codes, np.nan).astype(np.float32)
         if len(columns) == 1:
@@ -57,27 +69,23 @@ class CircumstanceTable:
         return features
 
     def read(
-        self, features: npt.NDArray[np.float32] | None, user_rows: npt.NDArray[np.int32], users: NodeTable
+        self, features: npt.NDArray[np.float32] | None, user_rows: npt.NDArray[np.int32], users: NodeTable | None
     ) -> dict[str, Circumstances]:
-        """Return the circumstances of edges; where an event gives none, the user's attribute of that name.
+        """Return the circumstances of edges; where none was kept, the user's attribute of that name.
 
         Args:
             features: float32 ``[n, width]``, as ``features`` returned them, or None.
             user_rows: int32 ``[n]``.
-            users: The users, with their attributes.
+            users: The users, with their attributes; None for only what was kept.
         """
         found = {}
-        categories = users.categories
+        categories = {} if users is None else users.categories
         for column, key in enumerate(self.keys, start=1):
             codes = np.full(len(user_rows), -1, np.int32)
             if features is not None and column < features.shape[1]:
                 feature = features[:, column]
                 codes = np.where(np.isnan(feature), -1, feature).astype(np.int32)
-            attribute = categories.get(key)
-            if attribute is not None and (codes < 0).any():
-                attribute_codes = self._codes(key, attribute.vocabulary.all_ids())
-                first = attribute.first_codes()[user_rows]
-                codes = np.where((codes < 0) & (first >= 0), attribute_codes[first], codes).astype(np.int32)
+            codes = self._with_attribute(key, codes, user_rows, categories.get(key))
             if (codes >= 0).any():
                 found[key] = Circumstances(codes, self.values(key))
         return found
@@ -91,6 +99,22 @@ class CircumstanceTable:
         wanted = self.keys
         self.keys = list(dict.fromkeys([*saved["keys"], *wanted]))
         self._values = {key: IdMap(saved["values"].get(key, ())) for key in self.keys}
+
+    def _with_attribute(
+        self,
+        key: str,
+        codes: npt.NDArray[np.int32],
+        user_rows: npt.NDArray[np.int32],
+        attribute: CategoryColumn | None,
+    ) -> npt.NDArray[np.int32]:
+        """Return the codes, those that are -1 replaced by the code of the user's attribute, if there is one."""
+        if attribute is None or not (codes < 0).any():
+            return codes
+        attribute_codes = self._codes(key, attribute.vocabulary.all_ids())
+        first = attribute.first_codes()[user_rows]
+        if not (first >= 0).any():
+            return codes
+        return np.where((codes < 0) & (first >= 0), attribute_codes[first], codes).astype(np.int32)
 
     def _codes(self, key: str, values: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return the code of each value, int32 ``[n]``, -1 for empty values and values beyond ``MAX_VALUES``."""

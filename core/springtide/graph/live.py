@@ -274,8 +274,8 @@ class LiveGraph:
             self._forget_rows(table, [row])
         return True
 
-    def delete(self, deletes: Iterable[NodeDelete]) -> int:
-        """Delete nodes with all that happened until the event time of the deletion; return how many were known.
+    def delete(self, deletes: Iterable[NodeDelete]) -> list[tuple[EdgeType, EdgeView]]:
+        """Delete nodes with all that happened until the event time of the deletion; return their edges.
 
         It also holds for events that come later than the deletion with an event time that is not. What happened after
         the deletion is another node of the same id.
@@ -287,9 +287,9 @@ class LiveGraph:
         for delete in deletes:
             key = delete.node_type, delete.node_id
             latest[key] = max(delete.timestamp_ms, latest.get(key, NEVER_MS))
+        deleted_edges: list[tuple[EdgeType, EdgeView]] = []
         if not latest:
-            return 0
-        num_known = 0
+            return deleted_edges
         with self.one_change():
             gone: dict[str, list[int]] = {}
             cut: dict[str, dict[int, int]] = {}
@@ -299,33 +299,37 @@ class LiveGraph:
                 row = -1 if table is None else table.ids.row(node_id)
                 if table is None or row < 0 or table.lifetimes.deleted_ms(row) >= deleted_ms:
                     continue
-                num_known += 1
                 if table.lifetimes.newest_ms(row) > deleted_ms:
                     cut.setdefault(node_type, {})[row] = deleted_ms
                 else:
                     gone.setdefault(node_type, []).append(row)
             for node_type, rows in gone.items():
-                self._forget_rows(self._nodes[node_type], rows)
+                deleted_edges += self._forget_rows(self._nodes[node_type], rows)
             for node_type, until in cut.items():
                 self._nodes[node_type].cut(list(until), list(until.values()))
-                self._drop_until(node_type, until)
+                deleted_edges += self._drop_until(node_type, until)
                 self.num_forgotten += len(until)
             self.tombstones.expire(self.newest_ms)
-        return num_known
+        return deleted_edges
 
-    def _forget_rows(self, table: NodeTable, rows: Sequence[int]) -> None:
+    def _forget_rows(self, table: NodeTable, rows: Sequence[int]) -> list[tuple[EdgeType, EdgeView]]:
         table.forget(rows)
-        self._drop_until(table.node_type, dict.fromkeys(rows, END_OF_TIME_MS))
         self.num_forgotten += len(rows)
+        return self._drop_until(table.node_type, dict.fromkeys(rows, END_OF_TIME_MS))
 
-    def _drop_until(self, node_type: str, until_ms: Mapping[int, int]) -> None:
+    def _drop_until(self, node_type: str, until_ms: Mapping[int, int]) -> list[tuple[EdgeType, EdgeView]]:
         no_rows: Mapping[int, int] = {}
-        for (source_type, _, target_type), store in self._stores.items():
+        dropped = []
+        for edge_type, store in self._stores.items():
+            source_type, _, target_type = edge_type
             if node_type in (source_type, target_type):
-                store.mark_dead(
+                edges = store.mark_dead(
                     until_ms if source_type == node_type else no_rows,
                     until_ms if target_type == node_type else no_rows,
                 )
+                if len(edges):
+                    dropped.append((edge_type, edges))
+        return dropped
 
     def evict(self) -> int:
         """Drop edges beyond the bounds: those older than ``max_age_ms``, then the oldest beyond ``max_edges``.

@@ -9,7 +9,8 @@ from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
-from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, log_lift
+from springtide_plugins.context_weights.binned_counts import BinnedCounts
+from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift, part_of_state
 from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 
 _PROFILES = ("hour", "weekday", "year")
@@ -78,14 +79,21 @@ class Calendar(ContextWeight):
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction into its hour, weekday and time of year."""
-        if len(observed) == 0:
+        self._count(observed, observed.weights)
+
+    def unobserve(self, observed: Observed) -> None:
+        """Take interactions back."""
+        self._count(observed, -observed.weights)
+
+    def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
+        newest_ms = observed.clock_ms
+        if newest_ms is None:
             return
-        self._newest_ms = max(self._newest_ms, int(observed.timestamps_ms.max()))
-        local_ms = self._clock.of_events(observed)
-        bins = _bins(local_ms)
-        rows, times, weights = observed.item_rows, observed.timestamps_ms, observed.weights
+        self._newest_ms = max(self._newest_ms, newest_ms)
+        bins = _bins(self._clock.of_events(observed))
+        rows, times = observed.item_rows, observed.timestamps_ms
         for profile, bins_of_profile in zip(self._profiles, bins, strict=True):
-            profile.add(rows, bins_of_profile, times, weights)
+            profile.add(rows, bins_of_profile, times, weights, newest_ms)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the local hour."""
@@ -110,17 +118,19 @@ class Calendar(ContextWeight):
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all profiles."""
-        return {
-            "newest_ms": np.array([self._newest_ms], np.int64),
-            "clock": self._profiles[0].state()["clock"],
-            **{name: profile.state()["counts"] for name, profile in zip(_PROFILES, self._profiles, strict=True)},
-        }
+        saved = {"newest_ms": np.array([self._newest_ms], np.int64)}
+        for name, profile in zip(_PROFILES, self._profiles, strict=True):
+            saved |= {f"{name}/{key}": array for key, array in profile.state().items()}
+        return saved
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from saved profiles."""
         self._newest_ms = int(state["newest_ms"][0])
         for name, profile in zip(_PROFILES, self._profiles, strict=True):
-            profile.restore({"counts": state[name], "clock": state["clock"]})
+            if name in state:  # A state of before there were epochs.
+                profile.restore({"counts": state[name], "clock": state["clock"]})
+            else:
+                profile.restore(part_of_state(state, name))
 
 
 def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:

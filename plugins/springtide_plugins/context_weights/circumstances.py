@@ -9,10 +9,12 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
-from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, log_lift
+from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, log_lift, part_of_state
 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Edges = Annotated[tuple[float, ...], Field(min_length=1)]
+
+_NO_EVENTS = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32)  # Rows, times, weights.
 
 _WORDS = {
     "place": "wanted {lift} as much as usual in this place",
@@ -55,19 +57,34 @@ class Circumstances(ContextWeight):
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction with a value under its label."""
+        self._count(observed, observed.weights)
+
+    def unobserve(self, observed: Observed) -> None:
+        """Take interactions back."""
+        self._count(observed, -observed.weights)
+
+    def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
+        newest_ms = observed.clock_ms
+        if newest_ms is None:
+            return
         for key in self.context_keys:
+            any_value = self._under_any[key]
             known = observed.circumstances.get(key)
             if known is None:
+                any_value.add(*_NO_EVENTS, newest_ms)
                 continue
             # Only values that occur here: a key may have any number of values.
             codes, of_event = np.unique(known.codes, return_inverse=True)
             labels = [self.label(key, known.values[code]) if code >= 0 else "" for code in codes]
             has_label = np.array([label != "" for label in labels], bool)
-            self._count(self._under_any[key], observed, np.flatnonzero(has_label[of_event]))
+            counted = [(any_value, np.flatnonzero(has_label[of_event]))]
             for code in np.flatnonzero(has_label):
                 under = self._counts_of(key, labels[code])
                 if under is not None:
-                    self._count(under, observed, np.flatnonzero(of_event == code))
+                    counted.append((under, np.flatnonzero(of_event == code)))
+            for counts, chosen in counted:
+                rows, times = observed.item_rows[chosen], observed.timestamps_ms[chosen]
+                counts.add(rows, times, weights[chosen], newest_ms)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the labels of the moment; empty for unknown values."""
@@ -79,8 +96,8 @@ class Circumstances(ContextWeight):
         for index, key in enumerate(self.context_keys):
             label = self._known_label(key, moment)
             if label:
-                now = self._under[key][label].at_newest(num_items)
                 usual = self._under_any[key].at_newest(num_items)
+                now = self._under[key][label].at_newest(num_items, self._under_any[key].newest_ms)
                 total = usual.sum()
                 if total > 0:
                     lifts[index] = log_lift(now, usual * (now.sum() / total), self.prior, self._groups)
@@ -104,7 +121,7 @@ class Circumstances(ContextWeight):
             labels = state[f"{key}/labels"].tolist()
             every = [DecayedCounts(self._half_life_ms) for _ in range(1 + len(labels))]
             for number, counts in enumerate(every):
-                counts.restore({name: state[f"{key}/{number}/{name}"] for name in ("counts", "clock")})
+                counts.restore(part_of_state(state, f"{key}/{number}"))
             self._under_any[key] = every[0]
             self._under[key] = dict(zip(labels, every[1:], strict=True))
 
@@ -121,10 +138,6 @@ class Circumstances(ContextWeight):
                 return None
             self._under[key] = under = {**under, label: DecayedCounts(self._half_life_ms)}
         return under[label]
-
-    @staticmethod
-    def _count(counts: DecayedCounts, observed: Observed, chosen: npt.NDArray[np.int64]) -> None:
-        counts.add(observed.item_rows[chosen], observed.timestamps_ms[chosen], observed.weights[chosen])
 
 
 class Place(Circumstances):

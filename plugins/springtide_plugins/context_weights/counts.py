@@ -8,19 +8,22 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ItemGroups
+from springtide_plugins.context_weights.epochs import KEPT, Epochs
 
 Floats = npt.NDArray[np.float64]
 NO_GROUPS = ItemGroups()
 HalfLives = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
-_MAX_DOUBLINGS = 500.0  # float64 holds 2^1023: the landmark moves long before a sum could overflow.
-_MAX_SINGLE_DOUBLINGS = 60.0  # float32 holds 2^127.
+# float64 adds whole numbers below 2^53 exactly: 33 million events of weight 1 at the end of an epoch, or 500 million
+# that do not decay. Beyond that, sums are rounded.
+_HALF_LIVES = 16
+_QUANTA = 2**12
+_PLAIN_QUANTA = 2**24
 
 
 class DecayedCounts:
     """For each row, the sum of its events' weights, each halved with every half-life that has passed since the event.
 
-    Forward decay (Cormode et al. 2009): weights grow with event time from a fixed landmark, so an event costs O(1)
-    and the order of arrival does not matter; the common factor is divided out when the counts are read.
+    An event costs O(1). The order of arrival does not matter, to the last bit (``epochs``).
 
     Args:
         half_life_ms: Milliseconds, above 0; ``inf`` for plain counts.
@@ -28,140 +31,102 @@ class DecayedCounts:
 
     def __init__(self, half_life_ms: float) -> None:
         self.half_life_ms = half_life_ms
-        # Counts, landmark and newest event time: replaced as one, since other threads read them.
-        self._held: tuple[Floats, int, int] | None = None
-
-    def add(
-        self, rows: npt.NDArray[np.int32], timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
-    ) -> None:
-        """Add events, in any order."""
-        if len(rows) == 0:
-            return
-        newest_ms = int(timestamps_ms.max())
-        counts, landmark_ms, newest_before_ms = self._held or (np.zeros(0), newest_ms, newest_ms)
-        newest_ms = max(newest_ms, newest_before_ms)
-        if (newest_ms - landmark_ms) / self.half_life_ms > _MAX_DOUBLINGS:
-            counts = counts * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
-            landmark_ms = newest_ms
-        counts = grown(counts, int(rows.max()) + 1)
-        add_at(counts, rows, weights * 2.0 ** ((timestamps_ms - landmark_ms) / self.half_life_ms))
-        self._held = counts, landmark_ms, newest_ms
-
-    @property
-    def newest_ms(self) -> int:
-        """Time of the newest event; 0 before the first."""
-        return self._held[2] if self._held is not None else 0
-
-    def at_newest(self, num_rows: int) -> Floats:
-        """Return the counts decayed to the time of the newest event, float64 ``[num_rows]``."""
-        decayed = np.zeros(num_rows)
-        if (held := self._held) is not None:
-            counts, landmark_ms, newest_ms = held
-            known = min(num_rows, len(counts))
-            decayed[:known] = counts[:known] * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
-        return decayed
-
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all that ``restore`` needs."""
-        held = self._held
-        counts, landmark_ms, newest_ms = held or (np.zeros(0), 0, 0)
-        clock = np.array([landmark_ms, newest_ms, held is not None], np.int64)
-        return {"counts": counts.copy(), "clock": clock}
-
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned."""
-        landmark_ms, newest_ms, has_any = (int(value) for value in state["clock"])
-        self._held = (np.array(state["counts"], np.float64), landmark_ms, newest_ms) if has_any else None
-
-
-class BinnedCounts:
-    """For each bin and row, the sum of the weights of the row's events in the bin, decayed if wanted.
-
-    Forward decay, as in ``DecayedCounts``: an event costs O(1), and the order of arrival does not matter.
-
-    Args:
-        num_bins: Number of bins, such as 24 for hours of the day.
-        half_life_ms: Milliseconds, above 0; ``inf`` for plain counts.
-    """
-
-    def __init__(self, num_bins: int, half_life_ms: float = np.inf) -> None:
-        self.num_bins = num_bins
-        self.half_life_ms = half_life_ms
-        # Counts, landmark and newest event time: replaced as one, since other threads read them. Bins come first, since
-        # one bin is read at a time.
-        self._held: tuple[npt.NDArray[np.float32], int, int] = (np.zeros((num_bins, 0), np.float32), 0, 0)
+        self._epochs = Epochs(half_life_ms, _HALF_LIVES, _PLAIN_QUANTA if np.isinf(half_life_ms) else _QUANTA)
+        # Sums in quanta by epoch, and newest event time: replaced as one, since other threads read them.
+        self._held: tuple[Mapping[int, Floats], int] | None = None
 
     def add(
         self,
         rows: npt.NDArray[np.int32],
-        bins: npt.NDArray[np.int64],
         timestamps_ms: npt.NDArray[np.int64],
         weights: npt.NDArray[np.float32],
+        newest_ms: int | None = None,
     ) -> None:
-        """Add events, in any order; ``bins`` int64 ``[n]``, each below ``num_bins``."""
-        if len(rows) == 0:
-            return
-        counts, landmark_ms, newest_ms = self._held
-        newest_here_ms = int(timestamps_ms.max())
-        if counts.shape[1] == 0:
-            landmark_ms = newest_ms = newest_here_ms
-        newest_ms = max(newest_ms, newest_here_ms)
-        if (newest_ms - landmark_ms) / self.half_life_ms > _MAX_SINGLE_DOUBLINGS:
-            counts = counts * np.float32(2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms))
-            landmark_ms = newest_ms
-        capacity, wanted = counts.shape[1], int(rows.max()) + 1
-        if wanted > capacity:
-            # A little more than is needed, so that growth is rare; no more, since a million items have to fit.
-            grown_counts = np.zeros((self.num_bins, max(wanted, capacity + capacity // 16)), np.float32)
-            grown_counts[:, :capacity] = counts
-            counts = grown_counts
-        if np.isfinite(self.half_life_ms):
-            weights = (weights * 2.0 ** ((timestamps_ms - landmark_ms) / self.half_life_ms)).astype(np.float32)
-        np.add.at(counts.reshape(-1), bins * counts.shape[1] + rows, weights)
-        self._held = counts, landmark_ms, newest_ms
+        """Add events, in any order; with negative weights, take them back.
 
-    def bin(self, index: int, num_rows: int) -> Floats:
-        """Return the counts of one bin at the time of the newest event, float64 ``[num_rows]``."""
-        counts, factor = self._at_newest()
-        of_bin = np.zeros(num_rows)
-        known = min(num_rows, counts.shape[1])
-        of_bin[:known] = factor * counts[index, :known]
-        return of_bin
-
-    def smoothed(self, center: int, kernel: Floats, num_rows: int) -> Floats:
-        """Return the counts around a bin, weighted by a cyclic kernel ``[num_bins]``, float64 ``[num_rows]``.
-
-        ``kernel[j]`` is the weight of the bin ``j`` steps after the center.
+        Args:
+            rows: int32 ``[n]``.
+            timestamps_ms: int64 ``[n]``.
+            weights: float32 ``[n]``.
+            newest_ms: The newest time so far, if it may be newer than that of the events; None if not.
         """
-        counts, factor = self._at_newest()
-        smoothed = np.zeros(num_rows)
-        known = min(num_rows, counts.shape[1])
-        for step in np.flatnonzero(kernel):
-            smoothed[:known] += factor * kernel[step] * counts[(center + step) % self.num_bins, :known]
-        return smoothed
+        if len(rows) and newest_ms is None:
+            newest_ms = int(timestamps_ms.max())
+        if newest_ms is None:
+            return
+        sums, newest_before_ms = self._held or ({}, newest_ms)
+        newest_ms = max(newest_ms, newest_before_ms)
+        oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
+        sums = {epoch: column for epoch, column in sums.items() if epoch >= oldest_epoch}
+        of_event, quanta = self._epochs.of(timestamps_ms), self._epochs.quantised(timestamps_ms, weights)
+        for epoch in np.unique(of_event[of_event >= oldest_epoch]).tolist():
+            here = np.flatnonzero(of_event == epoch)
+            column = grown(sums.get(epoch, np.zeros(0)), int(rows[here].max()) + 1)
+            add_at(column, rows[here], quanta[here])
+            sums[epoch] = column
+        self._held = sums, newest_ms
 
-    def totals(self, num_rows: int) -> Floats:
-        """Return the counts over all bins, float64 ``[num_rows]``."""
-        counts, factor = self._at_newest()
-        totals = np.zeros(num_rows)
-        known = min(num_rows, counts.shape[1])
-        totals[:known] = factor * counts[:, :known].sum(0, dtype=np.float64)
-        return totals
+    @property
+    def newest_ms(self) -> int:
+        """Time of the newest event; 0 before the first."""
+        return self._held[1] if self._held is not None else 0
+
+    def at_newest(self, num_rows: int, newest_ms: int | None = None) -> Floats:
+        """Return the counts decayed to the time of the newest event, float64 ``[num_rows]``.
+
+        Args:
+            num_rows: Number of rows.
+            newest_ms: The newest event time, if it is not that of these events alone.
+        """
+        decayed = np.zeros(num_rows)
+        if (held := self._held) is not None:
+            sums, own_newest_ms = held
+            newest_ms = own_newest_ms if newest_ms is None else newest_ms
+            for epoch in sorted(sums):
+                known = min(num_rows, len(sums[epoch]))
+                decayed[:known] += sums[epoch][:known] * self._epochs.factor(epoch, newest_ms)
+        return np.maximum(decayed, 0.0)  # What is taken back was counted, unless a state was made by an older release.
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that ``restore`` needs."""
-        counts, landmark_ms, newest_ms = self._held
-        return {"counts": counts.copy(), "clock": np.array([landmark_ms, newest_ms], np.int64)}
+        sums, newest_ms = self._held or ({}, 0)
+        num_rows = {epoch: length_in_use(column) for epoch, column in sums.items()}
+        epochs = sorted(epoch for epoch in sums if num_rows[epoch])
+        counts = np.zeros((len(epochs), max(num_rows.values(), default=0)))
+        for index, epoch in enumerate(epochs):
+            counts[index, : num_rows[epoch]] = sums[epoch][: num_rows[epoch]]
+        clock = np.array([newest_ms, self._held is not None, *epochs], np.int64)
+        return {"counts": counts, "clock": clock}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from what ``state`` returned."""
-        landmark_ms, newest_ms = (int(value) for value in state["clock"])
-        self._held = np.array(state["counts"], np.float32), landmark_ms, newest_ms
+        counts = np.array(state["counts"], np.float64)
+        if counts.ndim == 1:
+            self._restore_landmark(counts, state["clock"])
+            return
+        newest_ms, has_any, *epochs = state["clock"].tolist()
+        self._held = (dict(zip(epochs, counts, strict=True)), newest_ms) if has_any else None
 
-    def _at_newest(self) -> tuple[npt.NDArray[np.float32], float]:
-        """Return the counts, and the factor that decays them to the time of the newest event."""
-        counts, landmark_ms, newest_ms = self._held
-        return counts, float(2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms))
+    def _restore_landmark(self, counts: Floats, clock: npt.NDArray[np.int64]) -> None:
+        """Continue from a state of before there were epochs: sums that grow from a landmark, not rounded."""
+        landmark_ms, newest_ms, has_any = clock.tolist()
+        if not has_any:
+            self._held = None
+            return
+        at_newest = counts * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
+        epoch = self._epochs.of_time(newest_ms)
+        self._held = {epoch: np.rint(at_newest / self._epochs.factor(epoch, newest_ms))}, newest_ms
+
+
+def length_in_use(column: npt.NDArray[Any]) -> int:
+    """Return the length of a column ``[n]``, or of columns ``[m, n]``, without the zeros at the end."""
+    in_use = np.flatnonzero(column if column.ndim == 1 else column.any(axis=0))
+    return int(in_use[-1]) + 1 if len(in_use) else 0
+
+
+def part_of_state(state: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a state whose names begin with ``name`` and a slash, by the rest of their names."""
+    return {key.removeprefix(f"{name}/"): array for key, array in state.items() if key.startswith(f"{name}/")}
 
 
 def add_at(counts: Floats, rows: npt.NDArray[np.int32], weights: Floats) -> None:

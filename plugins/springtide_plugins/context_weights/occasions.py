@@ -15,7 +15,8 @@ from pydantic import Field, PositiveFloat
 from springtide.clock import MS_PER_DAY
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
-from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, Floats, log_lift
+from springtide_plugins.context_weights.binned_counts import BinnedCounts
+from springtide_plugins.context_weights.counts import NO_GROUPS, Floats, log_lift
 from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 
 _MAX_OCCASIONS = (
@@ -92,17 +93,26 @@ class Occasions(ContextWeight):
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction in the bin of any time, and in the parts of the occasions that it is near."""
-        if len(observed) == 0 or not self._names:
+        self._count(observed, observed.weights)
+
+    def unobserve(self, observed: Observed) -> None:
+        """Take interactions back."""
+        self._count(observed, -observed.weights)
+
+    def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
+        if not self._names:
             return
         any_time = np.full(len(observed), self._num_cells, np.int64)
         times = observed.timestamps_ms
-        self._profiles.add(observed.item_rows, any_time, times, observed.weights)
+        self._profiles.add(observed.item_rows, any_time, times, weights, observed.clock_ms)
+        if len(observed) == 0:
+            return
         days, of_day = np.unique(self._clock.of_events(observed) // MS_PER_DAY, return_inverse=True)
         cells = [self._cells(int(day)) for day in days]
         for number in range(max(map(len, cells))):
             cell = np.array([day[number] if number < len(day) else -1 for day in cells], np.int64)[of_day]  # [n]
             near = np.flatnonzero(cell >= 0)
-            self._profiles.add(observed.item_rows[near], cell[near], times[near], observed.weights[near])
+            self._profiles.add(observed.item_rows[near], cell[near], times[near], weights[near])
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the parts of occasions that the moment's day lies in."""
@@ -133,13 +143,8 @@ class Occasions(ContextWeight):
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from the profiles of occasions that still exist; a new occasion starts at zero."""
         labels: list[str] = json.loads(state["labels"].tobytes())
-        saved, saved_row_of = state["counts"], {label: row for row, label in enumerate(labels)}
-        saved_rows = [saved_row_of.get(label, -1) for label in self._labels()]
-        counts = np.zeros((len(saved_rows), saved.shape[1]), np.float32)
-        for row, saved_row in enumerate(saved_rows):
-            if saved_row >= 0:
-                counts[row] = saved[saved_row]
-        self._profiles.restore({"counts": counts, "clock": state["clock"]})
+        saved_bin_of = {label: bin_ for bin_, label in enumerate(labels)}
+        self._profiles.restore(state, [saved_bin_of.get(label, -1) for label in self._labels()])
 
     def _labels(self) -> list[str]:
         of_parts = (f"{first}..{last} {name}" for name in self._names for first, last in self._parts)

@@ -1,4 +1,4 @@
-"""A set of pairs of user and item that occurred before, of bounded size."""
+"""How often each pair of user and item occurred before, for a bounded number of pairs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from numba import njit
 
 Uint64s = npt.NDArray[np.uint64]
+Uint32s = npt.NDArray[np.uint32]
 _EMPTY = np.uint64(0)
 _FIRST_SLOTS = 1_024
 _SHIFT = np.uint64(32)
@@ -15,10 +16,10 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth
 
 
 class SeenPairs:
-    """Says for each pair whether it occurred before, and remembers it.
+    """Says for each pair whether it occurred before, and counts it.
 
     There are two generations of pairs. When the younger one is full, it replaces the older one, whose pairs are
-    forgotten. So a pair is remembered until about ``max_pairs`` other pairs have come. A pair takes 16 to 32 bytes.
+    forgotten. So a pair is remembered until about ``max_pairs`` other pairs have come. A pair takes 24 to 48 bytes.
 
     Args:
         max_pairs: Number of pairs in a generation.
@@ -26,51 +27,91 @@ class SeenPairs:
 
     def __init__(self, max_pairs: int) -> None:
         self._max_pairs = max_pairs
-        self._young: Uint64s = np.zeros(_FIRST_SLOTS, np.uint64)
-        self._num_young = 0
-        self._old: Uint64s = np.zeros(_FIRST_SLOTS, np.uint64)
+        self._young = _Table()
+        self._old = _Table()
 
     def add(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        """Return whether each pair occurred before, in this call or earlier, bool ``[n]``, and remember all pairs."""
-        keys = (user_rows.astype(np.uint64) << _SHIFT) + item_rows.astype(np.uint64) + np.uint64(1)
+        """Return whether each pair occurred before, in this call or earlier, bool ``[n]``, and count all pairs."""
+        keys = _keys_of(user_rows, item_rows)
         occurred = np.zeros(len(keys), np.bool_)
         done = 0
         while done < len(keys):
-            if 2 * self._num_young >= len(self._young):
-                self._young = _grown(self._young)
-            room = min(len(self._young) // 2, self._max_pairs) - self._num_young
+            if 2 * self._young.num_keys >= len(self._young.keys):
+                self._young = self._young.grown()
+            young, old = self._young, self._old
+            room = min(len(young.keys) // 2, self._max_pairs) - young.num_keys
             stop = min(len(keys), done + max(room, 1))
-            self._num_young += _add(self._young, self._old, keys[done:stop], occurred[done:stop])
+            young.num_keys += _add(
+                *(young.keys, young.counts, old.keys, old.counts, keys[done:stop], occurred[done:stop])
+            )
             done = stop
-            if self._num_young >= self._max_pairs:
-                self._old, self._young, self._num_young = self._young, np.zeros(_FIRST_SLOTS, np.uint64), 0
+            if young.num_keys >= self._max_pairs:
+                self._old, self._young = young, _Table()
         return occurred
 
+    def remove(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Return for each pair whether it is left, after it was taken back once, bool ``[n]``.
+
+        A pair that is not remembered counts as one that is left: it would have been forgotten all the same.
+        """
+        keys = _keys_of(user_rows, item_rows)
+        is_left = np.ones(len(keys), np.bool_)
+        _remove(self._young.keys, self._young.counts, self._old.keys, self._old.counts, keys, is_left)
+        return is_left
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the pairs of both generations."""
-        return {name: table[table != _EMPTY] for name, table in (("young", self._young), ("old", self._old))}
+        """Return the pairs of both generations, and how often each occurred."""
+        state: dict[str, npt.NDArray[Any]] = {}
+        for name, table in (("young", self._young), ("old", self._old)):
+            is_used = table.counts > 0
+            state |= {name: table.keys[is_used], f"{name}_counts": table.counts[is_used]}
+        return state
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned."""
-        young, old = (np.asarray(state[name], np.uint64) for name in ("young", "old"))
-        self._young, self._old = _table_of(young), _table_of(old)
-        self._num_young = len(young)
+        """Continue from what ``state`` returned; pairs without a count, as older states have them, occurred once."""
+        self._young, self._old = (
+            _Table.of(
+                np.asarray(state[name], np.uint64),
+                np.asarray(state.get(f"{name}_counts", np.ones(len(state[name]))), np.uint32),
+            )
+            for name in ("young", "old")
+        )
 
 
-def _table_of(keys: Uint64s) -> Uint64s:
-    slots = _FIRST_SLOTS
-    while slots < 2 * len(keys) + 2:
-        slots *= 2
-    table = np.zeros(slots, np.uint64)
-    _add(table, np.zeros(1, np.uint64), keys, np.zeros(len(keys), np.bool_))
-    return table
+class _Table:
+    """A hash table of pairs with open addressing; a pair with count 0 was taken back.
+
+    Attributes:
+        keys: uint64 ``[num_slots]``, 0 where a slot is empty.
+        counts: uint32 ``[num_slots]``.
+        num_keys: Number of slots in use.
+    """
+
+    __slots__ = ("counts", "keys", "num_keys")
+
+    def __init__(self, num_slots: int = _FIRST_SLOTS) -> None:
+        self.keys: Uint64s = np.zeros(num_slots, np.uint64)
+        self.counts: Uint32s = np.zeros(num_slots, np.uint32)
+        self.num_keys = 0
+
+    @classmethod
+    def of(cls, keys: Uint64s, counts: Uint32s, num_slots: int = _FIRST_SLOTS) -> "_Table":
+        """Return a table of pairs with their counts, with room for more."""
+        while num_slots < 2 * len(keys) + 2:
+            num_slots *= 2
+        table = cls(num_slots)
+        _fill(table.keys, table.counts, keys, counts)
+        table.num_keys = len(keys)
+        return table
+
+    def grown(self) -> "_Table":
+        """Return a copy with twice the slots, without pairs that were taken back."""
+        is_used = self.counts > 0
+        return _Table.of(self.keys[is_used], self.counts[is_used], 2 * len(self.keys))
 
 
-def _grown(table: Uint64s) -> Uint64s:
-    larger = np.zeros(2 * len(table), np.uint64)
-    keys = table[table != _EMPTY]
-    _add(larger, np.zeros(1, np.uint64), keys, np.zeros(len(keys), np.bool_))
-    return larger
+def _keys_of(user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> Uint64s:
+    return (user_rows.astype(np.uint64) << _SHIFT) + item_rows.astype(np.uint64) + np.uint64(1)
 
 
 @njit(cache=True, nogil=True)
@@ -86,18 +127,66 @@ def _slot(table: npt.NDArray[np.uint64], key: np.uint64) -> int:
 @njit(cache=True, nogil=True)
 def _add(
     young: npt.NDArray[np.uint64],
+    young_counts: npt.NDArray[np.uint32],
     old: npt.NDArray[np.uint64],
+    old_counts: npt.NDArray[np.uint32],
     keys: npt.NDArray[np.uint64],
     occurred: npt.NDArray[np.bool_],
 ) -> int:
-    """Add keys to the young table and mark those that either table had; return how many the young one did not have."""
+    """Count keys in the young table, from the old one's count on, and mark those that occurred before.
+
+    Returns:
+        Number of keys that the young table did not have.
+    """
     num_added = 0
     for number in range(len(keys)):
         slot = _slot(young, keys[number])
-        if young[slot] == keys[number]:
-            occurred[number] = True
-        else:
-            occurred[number] = len(old) > 1 and old[_slot(old, keys[number])] == keys[number]
+        if young[slot] != keys[number]:
             young[slot] = keys[number]
             num_added += 1
+            if len(old) > 1:
+                old_slot = _slot(old, keys[number])
+                if old[old_slot] == keys[number]:
+                    young_counts[slot] = old_counts[old_slot]
+        occurred[number] = young_counts[slot] > 0
+        young_counts[slot] += np.uint32(1)
     return num_added
+
+
+@njit(cache=True, nogil=True)
+def _remove(
+    young: npt.NDArray[np.uint64],
+    young_counts: npt.NDArray[np.uint32],
+    old: npt.NDArray[np.uint64],
+    old_counts: npt.NDArray[np.uint32],
+    keys: npt.NDArray[np.uint64],
+    is_left: npt.NDArray[np.bool_],
+) -> None:
+    """Take each key back once, from the table that counts it, and mark whether it is left."""
+    for number in range(len(keys)):
+        key = keys[number]
+        slot = _slot(young, key)
+        old_slot = _slot(old, key)
+        if young[slot] == key:
+            if young_counts[slot] > 0:
+                young_counts[slot] -= np.uint32(1)
+                is_left[number] = young_counts[slot] > 0
+            if old[old_slot] == key:
+                old_counts[old_slot] = np.uint32(0)  # It was counted on in the young table.
+        elif old[old_slot] == key and old_counts[old_slot] > 0:
+            old_counts[old_slot] -= np.uint32(1)
+            is_left[number] = old_counts[old_slot] > 0
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    table: npt.NDArray[np.uint64],
+    table_counts: npt.NDArray[np.uint32],
+    keys: npt.NDArray[np.uint64],
+    counts: npt.NDArray[np.uint32],
+) -> None:
+    """Put distinct keys and their counts into a table that has none of them."""
+    for number in range(len(keys)):
+        slot = _slot(table, keys[number])
+        table[slot] = keys[number]
+        table_counts[slot] = counts[number]

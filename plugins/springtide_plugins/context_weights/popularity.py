@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import PositiveFloat
 
 from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
-from springtide_plugins.context_weights.counts import add_at, grown
+from springtide_plugins.context_weights.counts import DecayedCounts
 
 
 class Popularity(ContextWeight):
@@ -25,14 +25,15 @@ class Popularity(ContextWeight):
 
     def __init__(self, prior: PositiveFloat = 1.0) -> None:
         self.prior = prior
-        self._counts = np.zeros(0)  # Replaced when it grows, since other threads read it.
+        self._counts = DecayedCounts(np.inf)
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction once, by its weight."""
-        if len(observed):
-            counts = grown(self._counts, int(observed.item_rows.max()) + 1)
-            add_at(counts, observed.item_rows, observed.weights.astype(np.float64))
-            self._counts = counts
+        self._counts.add(observed.item_rows, observed.timestamps_ms, observed.weights)
+
+    def unobserve(self, observed: Observed) -> None:
+        """Take interactions back."""
+        self._counts.add(observed.item_rows, observed.timestamps_ms, -observed.weights)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the same key for every moment."""
@@ -40,16 +41,15 @@ class Popularity(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of each item's share times the number of items."""
-        seen, counts = self._counts, np.full(num_items, self.prior)
-        known = min(num_items, len(seen))
-        counts[:known] += seen[:known]
+        counts = self._counts.at_newest(num_items) + self.prior
         share = np.log(counts) - np.log(counts.mean()) if num_items else counts
         return share.astype(np.float32)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts."""
-        return {"counts": self._counts.copy()}
+        return self._counts.state()
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from saved counts."""
-        self._counts = np.array(state["counts"], np.float64)
+        clock = state.get("clock", np.array([0, 0, True]))  # Older states hold plain sums alone.
+        self._counts.restore({"counts": state["counts"], "clock": clock})

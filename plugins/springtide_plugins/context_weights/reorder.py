@@ -8,7 +8,8 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
-from springtide_plugins.context_weights.counts import NO_GROUPS, BinnedCounts, log_lift
+from springtide_plugins.context_weights.binned_counts import BinnedCounts
+from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift
 from springtide_plugins.context_weights.pair_set import SeenPairs
 
 
@@ -48,6 +49,12 @@ class Reorder(ContextWeight):
         is_repeat = self._pairs.add(observed.user_rows, observed.item_rows)
         one = np.ones(len(observed), np.float32)
         self._counts.add(observed.item_rows, is_repeat.astype(np.int64), observed.timestamps_ms, one)
+
+    def unobserve(self, observed: Observed) -> None:
+        """Take interactions back: as many first times go as pairs do, whichever interactions these were."""
+        is_repeat = self._pairs.remove(observed.user_rows, observed.item_rows)
+        minus_one = np.full(len(observed), -1, np.float32)
+        self._counts.add(observed.item_rows, is_repeat.astype(np.int64), observed.timestamps_ms, minus_one)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the same for every moment."""

@@ -9,7 +9,14 @@ from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
-from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, HalfLives, log_lift, shrunk_log_lift
+from springtide_plugins.context_weights.counts import (
+    NO_GROUPS,
+    DecayedCounts,
+    HalfLives,
+    log_lift,
+    part_of_state,
+    shrunk_log_lift,
+)
 
 _FALLBACK_EXPONENTS = {1.0: 0.5, 28.0: 0.5}  # By half-life in days, before any model has learned exponents.
 
@@ -52,8 +59,15 @@ class Trend(ContextWeight):
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction, by its weight."""
+        self._count(observed, observed.weights)
+
+    def unobserve(self, observed: Observed) -> None:
+        """Take interactions back."""
+        self._count(observed, -observed.weights)
+
+    def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         for counts in (*self._recent, self._usual):
-            counts.add(observed.item_rows, observed.timestamps_ms, observed.weights)
+            counts.add(observed.item_rows, observed.timestamps_ms, weights, observed.clock_ms)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the hour."""
@@ -91,6 +105,6 @@ class Trend(ContextWeight):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from saved counts."""
-        self._usual.restore({key: state[f"usual/{key}"] for key in ("counts", "clock")})
+        self._usual.restore(part_of_state(state, "usual"))
         for factor, counts in zip(self.factors, self._recent, strict=True):
-            counts.restore({key: state[f"{factor.name}/{key}"] for key in ("counts", "clock")})
+            counts.restore(part_of_state(state, factor.name))

@@ -92,7 +92,17 @@ class ContextWeight:
         """
 
     def observe(self, observed: Observed) -> None:
-        """Learn from interactions, in any order; rows may be new. Called by one thread. By default it does nothing."""
+        """Learn from interactions, in any order; rows may be new. Called by one thread. By default it does nothing.
+
+        There may be none: then a deletion held for all of them, and only ``observed.newest_ms`` may be news.
+        """
+
+    def unobserve(self, observed: Observed) -> None:
+        """Take back interactions that were observed before, in any parts and order: their user or item was deleted.
+
+        What is left must be as if they had never been observed, except for the newest time. Called by the thread that
+        calls ``observe``. By default it does nothing: then what was learned of deleted nodes stays.
+        """
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return a key: moments with the same key have the same item lifts. None if the weight has no item side."""

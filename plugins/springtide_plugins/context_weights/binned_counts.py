@@ -1,0 +1,237 @@
+"""Counts by item and bin, in half the memory of a column of floats, and exact however many there are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from springtide_plugins.context_weights.counts import Floats, length_in_use
+from springtide_plugins.context_weights.epochs import KEPT, Epochs
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+_HALF_LIVES = 8
+_QUANTA = 2**14  # A view of weight 0.001 is 16 of them. A cell of int32 holds 130,000 events of weight 1.
+_HIGH_BITS = 30  # What a cell cannot hold goes to a second column, by multiples of 2^30.
+
+
+class _Cells:
+    """The sums of one epoch in quanta, int32 ``[num_bins, capacity]``, with a second column where they are large."""
+
+    __slots__ = ("_num_steps", "high", "low")
+
+    def __init__(self, low: Int32s, high: Int32s | None = None) -> None:
+        self.low = low
+        self.high = high
+        self._num_steps = 0  # Odd while a sum is moved from one column to the other: readers wait for the next step.
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows without those at the end whose sums are all 0."""
+        return max(length_in_use(column) for column in (self.low, self.high) if column is not None)
+
+    def grown(self, num_rows: int) -> "_Cells":
+        """Return the cells with room for more rows."""
+        capacity = self.low.shape[1]
+        if num_rows <= capacity:
+            return self
+        # A little more than is needed, so that growth is rare; no more, since a million items have to fit.
+        shape = (len(self.low), max(num_rows, capacity + capacity // 16))
+        low, high = np.zeros(shape, np.int32), None
+        low[:, :capacity] = self.low
+        if self.high is not None:
+            high = np.zeros(shape, np.int32)
+            high[:, :capacity] = self.high
+        return _Cells(low, high)
+
+    def add(self, bins: Int64s, rows: Int32s, quanta: Int64s) -> None:
+        """Add events, arrays ``[n]``."""
+        done = 0
+        while (done := _add(self.low, bins, rows, quanta, done)) < len(rows):
+            self._carry(int(bins[done]), int(rows[done]), int(quanta[done]))
+            done += 1
+
+    def sums(self, index: int, num_rows: int) -> Floats:
+        """Return the sums of a bin, float64, at most ``[num_rows]``."""
+        return self._read(lambda column: column[index, :num_rows].astype(np.float64))
+
+    def totals(self, num_rows: int) -> Floats:
+        """Return the sums over all bins, float64, at most ``[num_rows]``."""
+        return self._read(lambda column: column[:, :num_rows].sum(0, dtype=np.int64).astype(np.float64))
+
+    def _read(self, of_column: Callable[[Int32s], Floats]) -> Floats:
+        while True:
+            num_steps = self._num_steps
+            low, high = of_column(self.low), None if self.high is None else of_column(self.high)
+            if num_steps % 2 == 0 and num_steps == self._num_steps:
+                return low if high is None else low + high * float(2**_HIGH_BITS)
+
+    def _carry(self, bin_: int, row: int, quanta: int) -> None:
+        """Add an event whose sum is too large for the first column."""
+        high = np.zeros_like(self.low) if self.high is None else self.high  # Only pages in use take memory.
+        total = int(self.low[bin_, row]) + quanta
+        self._num_steps += 1
+        high[bin_, row] += total >> _HIGH_BITS
+        self.low[bin_, row] = total & (2**_HIGH_BITS - 1)
+        self.high = high
+        self._num_steps += 1
+
+
+class BinnedCounts:
+    """For each bin and row, the sum of the weights of the row's events in the bin, decayed if wanted.
+
+    An event costs O(1). The order of arrival does not matter, to the last bit (``epochs``). A cell takes 4 bytes, as
+    long as the events span no more than one epoch, of eight half-lives.
+
+    Args:
+        num_bins: Number of bins, such as 24 for hours of the day.
+        half_life_ms: Milliseconds, above 0; ``inf`` for plain counts.
+    """
+
+    def __init__(self, num_bins: int, half_life_ms: float = np.inf) -> None:
+        self.num_bins = num_bins
+        self.half_life_ms = half_life_ms
+        self._epochs = Epochs(half_life_ms, _HALF_LIVES, _QUANTA)
+        # Sums in quanta by epoch, and newest event time: replaced as one, since other threads read them. Bins come
+        # first, since one bin is read at a time.
+        self._held: tuple[Mapping[int, _Cells], int | None] = ({}, None)
+
+    def add(
+        self,
+        rows: npt.NDArray[np.int32],
+        bins: npt.NDArray[np.int64],
+        timestamps_ms: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float32],
+        newest_ms: int | None = None,
+    ) -> None:
+        """Add events, in any order; with negative weights, take them back.
+
+        Args:
+            rows: int32 ``[n]``.
+            bins: int64 ``[n]``, each below ``num_bins``.
+            timestamps_ms: int64 ``[n]``.
+            weights: float32 ``[n]``.
+            newest_ms: The newest time so far, if it may be newer than that of the events; None if not.
+        """
+        if len(rows) and newest_ms is None:
+            newest_ms = int(timestamps_ms.max())
+        if newest_ms is None:
+            return
+        cells, newest_before_ms = self._held
+        newest_ms = newest_ms if newest_before_ms is None else max(newest_ms, newest_before_ms)
+        oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
+        cells = {epoch: held for epoch, held in cells.items() if epoch >= oldest_epoch}
+        of_event = self._epochs.of(timestamps_ms)
+        quanta = self._epochs.quantised(timestamps_ms, weights).astype(np.int64)
+        epochs = np.unique(of_event[of_event >= oldest_epoch]).tolist()
+        for epoch in epochs:
+            here = slice(None) if of_event.size and (of_event == epoch).all() else np.flatnonzero(of_event == epoch)
+            rows_here = rows[here]
+            held = cells.get(epoch) or _Cells(np.zeros((self.num_bins, 0), np.int32))
+            held = held.grown(int(rows_here.max()) + 1)
+            held.add(np.ascontiguousarray(bins[here], np.int64), np.ascontiguousarray(rows_here), quanta[here])
+            cells[epoch] = held
+        self._held = cells, newest_ms
+
+    def bin(self, index: int, num_rows: int) -> Floats:
+        """Return the counts of one bin at the time of the newest event, float64 ``[num_rows]``."""
+        return self._sum(lambda cells: cells.sums(index, num_rows), num_rows)
+
+    def smoothed(self, center: int, kernel: Floats, num_rows: int) -> Floats:
+        """Return the counts around a bin, weighted by a cyclic kernel ``[num_bins]``, float64 ``[num_rows]``.
+
+        ``kernel[j]`` is the weight of the bin ``j`` steps after the center.
+        """
+        smoothed = np.zeros(num_rows)
+        for step in np.flatnonzero(kernel):
+            smoothed += kernel[step] * self.bin(int((center + step) % self.num_bins), num_rows)
+        return smoothed
+
+    def totals(self, num_rows: int) -> Floats:
+        """Return the counts over all bins, float64 ``[num_rows]``."""
+        return self._sum(lambda cells: cells.totals(num_rows), num_rows)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that ``restore`` needs."""
+        cells, newest_ms = self._held
+        num_rows = {epoch: held.num_rows for epoch, held in cells.items()}
+        epochs = sorted(epoch for epoch in cells if num_rows[epoch])
+        shape = (len(epochs), self.num_bins, max(num_rows.values(), default=0))
+        state = {"counts": np.zeros(shape, np.int32)}
+        if any(held.high is not None for held in cells.values()):
+            state["high"] = np.zeros(shape, np.int32)
+        for index, epoch in enumerate(epochs):
+            held, known = cells[epoch], num_rows[epoch]
+            state["counts"][index, :, :known] = held.low[:, :known]
+            if held.high is not None:
+                state["high"][index, :, :known] = held.high[:, :known]
+        clock = np.array([newest_ms or 0, newest_ms is not None, *epochs], np.int64)
+        return {**state, "clock": clock}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]], saved_bins: Sequence[int] | None = None) -> None:
+        """Continue from what ``state`` returned.
+
+        Args:
+            state: The state.
+            saved_bins: For each bin, its number in the state, -1 for a bin that was not there; None if they are the
+                same.
+        """
+        counts, high = state["counts"], state.get("high")
+        if counts.ndim == 2:
+            counts, clock = self._from_landmark(counts, state["clock"].tolist())
+        else:
+            clock = state["clock"].tolist()
+        newest_ms, has_any, *epochs = clock
+        cells = {}
+        for index, epoch in enumerate(epochs):
+            low_of, high_of = (
+                None if column is None else _chosen(np.array(column[index], np.int32), saved_bins)
+                for column in (counts, high)
+            )
+            assert low_of is not None, "there is always a first column"
+            cells[epoch] = _Cells(low_of, high_of)
+        self._held = cells, (newest_ms if has_any else None)
+
+    def _from_landmark(self, counts: npt.NDArray[Any], clock: Sequence[int]) -> tuple[Int32s, list[int]]:
+        """Return counts and clock of a state of before there were epochs: sums that grow from a landmark."""
+        landmark_ms, newest_ms = clock
+        if counts.shape[1] == 0:
+            return np.zeros((0, len(counts), 0), np.int32), [0, 0]
+        epoch = self._epochs.of_time(newest_ms)
+        at_newest = counts.astype(np.float64) * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
+        quanta = np.rint(at_newest / self._epochs.factor(epoch, newest_ms))
+        return np.minimum(quanta, 2**31 - 1).astype(np.int32)[None], [newest_ms, 1, epoch]
+
+    def _sum(self, sums_of: Callable[[_Cells], Floats], num_rows: int) -> Floats:
+        """Return the sums of all epochs, decayed to the newest event."""
+        cells, newest_ms = self._held
+        total = np.zeros(num_rows)
+        for epoch in sorted(cells):
+            sums = sums_of(cells[epoch])
+            total[: len(sums)] += sums * self._epochs.factor(epoch, newest_ms or 0)
+        return np.maximum(total, 0.0)  # What is taken back was counted, unless a state was made by an older release.
+
+
+def _chosen(column: Int32s, bins: Sequence[int] | None) -> Int32s:
+    """Return the given bins, int32 ``[num_bins, num_rows]``; zeros for bin -1."""
+    if bins is None:
+        return column
+    chosen = np.zeros((len(bins), column.shape[1]), np.int32)
+    for bin_, saved_bin in enumerate(bins):
+        if saved_bin >= 0:
+            chosen[bin_] = column[saved_bin]
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def _add(low: Int32s, bins: Int64s, rows: Int32s, quanta: Int64s, start: int) -> int:
+    """Add events from ``start`` on; return the position of the first whose sum is too large, or their number."""
+    for event in range(start, len(rows)):
+        total = np.int64(low[bins[event], rows[event]]) + quanta[event]
+        if total > 2147483647 or total < -2147483648:
+            return event
+        low[bins[event], rows[event]] = total
+    return len(rows)

@@ -1,0 +1,65 @@
+"""Epochs: pieces of time of fixed length, within which decayed counts are whole numbers.
+
+An event's weight grows with its time within its epoch, as in forward decay (Cormode et al. 2009), and is rounded to a
+multiple of a fixed quantum. Sums of such numbers are exact, so the order of events does not matter to the last bit, and
+what is taken back leaves nothing. A common factor decays each epoch's sums when they are read.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+KEPT = 3  # Epochs kept, the newest included. What is older counts as 0: it has decayed for two whole epochs at least.
+_ORIGIN_MS = 1_262_304_000_000  # 2010-01-01: epochs of 24 years (those of a calendar) begin in 1986, 2010 and 2034.
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """The epochs of one half-life, and how weights become whole numbers.
+
+    Attributes:
+        half_life_ms: Milliseconds, above 0; ``inf`` for no decay: then there is one epoch.
+        half_lives: Length of an epoch, in half-lives.
+        quanta: Quanta of an event of weight 1 at the beginning of an epoch.
+    """
+
+    half_life_ms: float
+    half_lives: int
+    quanta: int
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one epoch alone, since nothing decays."""
+        return not np.isfinite(self.half_life_ms)
+
+    @property
+    def _length_ms(self) -> int:
+        return max(1, round(self.half_lives * self.half_life_ms))
+
+    def of(self, timestamps_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the epoch of each event, int64 ``[n]``."""
+        if self.is_single:
+            return np.zeros(len(timestamps_ms), np.int64)
+        return (timestamps_ms - _ORIGIN_MS) // self._length_ms
+
+    def of_time(self, timestamp_ms: int) -> int:
+        """Return the epoch of one time."""
+        return 0 if self.is_single else (timestamp_ms - _ORIGIN_MS) // self._length_ms
+
+    def quantised(
+        self, timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float64]:
+        """Return the weight of each event in quanta of its epoch, whole numbers, float64 ``[n]``."""
+        weights = weights.astype(np.float64) * self.quanta
+        if not self.is_single:
+            offsets_ms = (timestamps_ms - _ORIGIN_MS) % self._length_ms
+            weights *= 2.0 ** (offsets_ms / self.half_life_ms)
+        return np.rint(weights)
+
+    def factor(self, epoch: int, now_ms: int) -> float:
+        """Return what one quantum of an epoch counts at a time."""
+        if self.is_single:
+            return 1.0 / self.quanta
+        start_ms = _ORIGIN_MS + epoch * self._length_ms
+        return float(2.0 ** ((start_ms - now_ms) / self.half_life_ms)) / self.quanta
