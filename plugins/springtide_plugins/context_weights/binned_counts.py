@@ -124,15 +124,12 @@ class BinnedCounts:
         newest_ms = newest_ms if newest_before_ms is None else max(newest_ms, newest_before_ms)
         oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
         cells = {epoch: held for epoch, held in cells.items() if epoch >= oldest_epoch}
-        of_event = self._epochs.of(timestamps_ms)
-        quanta = self._epochs.quantised(timestamps_ms, weights).astype(np.int64)
-        epochs = np.unique(of_event[of_event >= oldest_epoch]).tolist()
-        for epoch in epochs:
-            here = slice(None) if of_event.size and (of_event == epoch).all() else np.flatnonzero(of_event == epoch)
+        for epoch, here in self._epochs.split(timestamps_ms, oldest_epoch):
             rows_here = rows[here]
             held = cells.get(epoch) or _Cells(np.zeros((self.num_bins, 0), np.int32))
             held = held.grown(int(rows_here.max()) + 1)
-            held.add(np.ascontiguousarray(bins[here], np.int64), np.ascontiguousarray(rows_here), quanta[here])
+            quanta = self._epochs.quantised(epoch, timestamps_ms[here], weights[here]).astype(np.int64)
+            held.add(np.ascontiguousarray(bins[here], np.int64), np.ascontiguousarray(rows_here), quanta)
             cells[epoch] = held
         self._held = cells, newest_ms
 

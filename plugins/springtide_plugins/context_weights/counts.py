@@ -58,11 +58,9 @@ class DecayedCounts:
         newest_ms = max(newest_ms, newest_before_ms)
         oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
         sums = {epoch: column for epoch, column in sums.items() if epoch >= oldest_epoch}
-        of_event, quanta = self._epochs.of(timestamps_ms), self._epochs.quantised(timestamps_ms, weights)
-        for epoch in np.unique(of_event[of_event >= oldest_epoch]).tolist():
-            here = np.flatnonzero(of_event == epoch)
+        for epoch, here in self._epochs.split(timestamps_ms, oldest_epoch):
             column = grown(sums.get(epoch, np.zeros(0)), int(rows[here].max()) + 1)
-            add_at(column, rows[here], quanta[here])
+            add_at(column, rows[here], self._epochs.quantised(epoch, timestamps_ms[here], weights[here]))
             sums[epoch] = column
         self._held = sums, newest_ms
 

@@ -37,25 +37,32 @@ class Epochs:
     def _length_ms(self) -> int:
         return max(1, round(self.half_lives * self.half_life_ms))
 
-    def of(self, timestamps_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the epoch of each event, int64 ``[n]``."""
-        if self.is_single:
-            return np.zeros(len(timestamps_ms), np.int64)
-        return (timestamps_ms - _ORIGIN_MS) // self._length_ms
+    def split(
+        self, timestamps_ms: npt.NDArray[np.int64], oldest: int
+    ) -> list[tuple[int, slice | npt.NDArray[np.int64]]]:
+        """Return the epochs of events from ``oldest`` on, ascending, each with the positions of its events."""
+        if not len(timestamps_ms):
+            return []
+        first, last = self.of_time(int(timestamps_ms.min())), self.of_time(int(timestamps_ms.max()))
+        if first == last:
+            return [(first, slice(None))] if first >= oldest else []
+        of_event = (timestamps_ms - _ORIGIN_MS) // self._length_ms
+        found = np.unique(of_event[of_event >= oldest]).tolist()
+        return [(epoch, np.flatnonzero(of_event == epoch)) for epoch in found]
 
     def of_time(self, timestamp_ms: int) -> int:
         """Return the epoch of one time."""
         return 0 if self.is_single else (timestamp_ms - _ORIGIN_MS) // self._length_ms
 
     def quantised(
-        self, timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.floating]
+        self, epoch: int, timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.floating]
     ) -> npt.NDArray[np.float64]:
-        """Return the weight of each event in quanta of its epoch, whole numbers, float64 ``[n]``."""
-        weights = weights.astype(np.float64) * self.quanta
+        """Return the weight of each event of an epoch in quanta, whole numbers, float64 ``[n]``."""
+        quanta: npt.NDArray[np.float64] = np.multiply(weights, self.quanta, dtype=np.float64)
         if not self.is_single:
-            offsets_ms = (timestamps_ms - _ORIGIN_MS) % self._length_ms
-            weights *= 2.0 ** (offsets_ms / self.half_life_ms)
-        return np.rint(weights)
+            quanta *= np.exp2((timestamps_ms - (_ORIGIN_MS + epoch * self._length_ms)) * (1.0 / self.half_life_ms))
+        np.rint(quanta, out=quanta)
+        return quanta
 
     def factor(self, epoch: int, now_ms: int) -> float:
         """Return what one quantum of an epoch counts at a time."""
