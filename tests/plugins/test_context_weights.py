@@ -177,7 +177,7 @@ def test_states_of_before_there_were_epochs_are_read():
     assert decayed.at_newest(4).tolist() == pytest.approx([2.0, 0.0, 0.5, 0.0], abs=1e-3)
     assert binned.bin(1, 2).tolist() == pytest.approx([0.25, 2.0], abs=1e-3)
     assert binned.totals(2).tolist() == pytest.approx([1.25, 2.0], abs=1e-3)
-    assert lifts_at(popularity, 0)["share"] == pytest.approx(np.log([3 / 2, 1 / 2]), abs=1e-6)
+    assert lifts_at(popularity, 0)["share"] == pytest.approx(np.log([1.0, 1 / 3]), abs=1e-6)
     decayed.add(np.array([1], np.int32), np.array([1_300]), np.ones(1, np.float32))
     assert decayed.at_newest(3).tolist() == pytest.approx([1.0, 1.0, 0.25], abs=1e-3)
 
@@ -187,11 +187,12 @@ def test_log_lift_is_drawn_to_neutral_by_the_prior():
     assert lift.tolist() == pytest.approx([math.log(10 / 5), 0.0])
 
 
-def test_popularity_is_the_share_times_the_number_of_items():
+def test_popularity_is_the_count_over_that_of_the_average_item_that_was_chosen():
     weight = Popularity(prior=1.0)
+    assert weight.item_log_lifts(Moment(0), 3) is None
     weight.observe(observed_of([(0, 0, 0), (1, 0, 1), (0, 1, 2)]))
-    # With the prior: 3, 2 and 1 of 6, times 3 items.
-    assert lifts_at(weight, 0, 3)["share"] == pytest.approx(np.log([3 / 2, 1.0, 1 / 2]), abs=1e-6)
+    # With the prior: 3, 2 and 1, over a mean of 2.5 of the two that were chosen.
+    assert lifts_at(weight, 0, 3)["share"] == pytest.approx(np.log([3 / 2.5, 2 / 2.5, 1 / 2.5]), abs=1e-6)
 
 
 def test_popularity_does_not_depend_on_the_moment():

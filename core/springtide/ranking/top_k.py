@@ -1,5 +1,6 @@
 """The best items by their scores, and the rank of a given item."""
 
+import heapq
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,26 +15,52 @@ Array = npt.NDArray[np.float32]
 def best_of(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[npt.NDArray[np.int64], list[str]]]:
     """Return the rows and the ids of the items with the highest finite scores, best first, for each query.
 
-    Items that are forgotten at this moment are left out, even if their scores are finite.
+    Items that are forgotten at this moment are left out, even if their scores are finite. Items of equal scores are in
+    the order of their ids, so that two servers that read the same events in another order give the same answer.
 
     Args:
         scores: float32 ``[num_queries, num_items]``; scores of forgotten items may be overwritten.
         counts: The most items to return for each query.
         ids: Ids of the items.
     """
-    values, rows_of_best = torch.topk(torch.from_numpy(scores), min(max(counts, default=0), scores.shape[1]))
+    # One more than is wanted: it tells whether the last ones have to be chosen among items of equal scores.
+    values, rows_of_best = torch.topk(torch.from_numpy(scores), min(max(counts, default=0) + 1, scores.shape[1]))
     top = []
     for position, (count, of_query) in enumerate(zip(counts, rows_of_best.numpy(), strict=True)):
-        rows = of_query[:count][np.isfinite(values[position, :count].numpy())]
-        names = ids.ids(rows)
+        rows, names = _in_order(scores[position], values[position].numpy(), of_query, count, ids)
         while not all(names):
             # Some were forgotten after the scores were made, which is rare: the search is repeated without them.
             scores[position, rows[[not name for name in names]]] = -np.inf
-            again, found = torch.topk(torch.from_numpy(scores[position]), min(count, scores.shape[1]))
-            rows = found[torch.isfinite(again)].numpy()
-            names = ids.ids(rows)
+            again, found = torch.topk(torch.from_numpy(scores[position]), min(count + 1, scores.shape[1]))
+            rows, names = _in_order(scores[position], again.numpy(), found.numpy(), count, ids)
         top.append((rows, names))
     return top
+
+
+def _in_order(
+    scores: Array, values: Array, rows: npt.NDArray[np.int64], count: int, ids: IdMap
+) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return the best rows and their ids, those of equal scores in the order of their ids.
+
+    Args:
+        scores: float32 ``[num_items]``.
+        values: float32 ``[m]``, the highest scores, descending; more than ``count`` of them if there are more.
+        rows: int64 ``[m]``, their rows.
+        count: The most rows to return.
+        ids: Ids of the items.
+    """
+    if 0 < count < len(values) and values[count - 1] == values[count] and np.isfinite(values[count]):
+        better, equal = rows[values > values[count]], np.flatnonzero(scores == values[count])
+        names = ids.ids(equal)  # A forgotten item has no name; it comes first, so that the caller meets it.
+        chosen = heapq.nsmallest(count - len(better), range(len(equal)), key=names.__getitem__)
+        rows = np.concatenate([better, equal[chosen]])
+    else:
+        rows = rows[:count][np.isfinite(values[:count])]
+    values, names = scores[rows], ids.ids(rows)
+    if (values[1:] == values[:-1]).any():
+        order = sorted(range(len(rows)), key=lambda index: (-values[index], names[index]))
+        return rows[order], [names[index] for index in order]
+    return rows, names
 
 
 def ranks_of(scores: Array, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

@@ -151,6 +151,27 @@ class BinnedCounts:
         """Return the counts over all bins, float64 ``[num_rows]``."""
         return self._sum(lambda cells: cells.totals(num_rows), num_rows)
 
+    def total(self, num_rows: int, kernel: tuple[int, Floats] | None = None) -> float:
+        """Return the sum of ``totals``; it does not depend on the order of rows, to the last bit.
+
+        Args:
+            num_rows: Number of rows.
+            kernel: A bin and a kernel, for the sum of ``smoothed``; None for all bins.
+        """
+        center, weights = kernel or (0, np.ones(self.num_bins))
+        return sum(
+            float(weights[step]) * self._total_of_bin(int((center + step) % self.num_bins), num_rows)
+            for step in np.flatnonzero(weights).tolist()
+        )
+
+    def _total_of_bin(self, index: int, num_rows: int) -> float:
+        cells, newest_ms = self._held
+        total = 0.0
+        for epoch in sorted(cells):
+            sums = cells[epoch].sums(index, num_rows)
+            total += float(sums.sum()) * self._epochs.factor(epoch, newest_ms or 0)
+        return max(total, 0.0)
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that ``restore`` needs."""
         cells, newest_ms = self._held

@@ -102,7 +102,7 @@ class Calendar(ContextWeight):
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log lifts of hour, weekday and time of year, the last split between ``year`` and ``year_near``."""
         usual = self._profiles[0].totals(num_items)
-        total = usual.sum()
+        total = self._profiles[0].total(num_items)
         if total == 0:
             return None
         lifts = []
@@ -110,8 +110,10 @@ class Calendar(ContextWeight):
             self._profiles, self._kernels, _bins(self._clock.of_moment(moment)), strict=True
         ):
             # Divided by the sum of squares, a sum weighted by a kernel has the variance of a plain count.
-            now = profile.smoothed(int(bins[0]), kernel, num_items) / np.square(kernel).sum()
-            lifts.append(log_lift(now, usual * (now.sum() / total), self.prior, self._groups))
+            scale, center = 1.0 / np.square(kernel).sum(), int(bins[0])
+            now = scale * profile.smoothed(center, kernel, num_items)
+            expected = usual * (scale * profile.total(num_items, (center, kernel)) / total)
+            lifts.append(log_lift(now, expected, self.prior, self._groups))
         hour, weekday, year = lifts
         nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - self._newest_ms) / self._near_ms))
         return np.stack([hour, weekday, (1 - nearness) * year, nearness * year])

@@ -96,11 +96,11 @@ class Circumstances(ContextWeight):
         for index, key in enumerate(self.context_keys):
             label = self._known_label(key, moment)
             if label:
-                usual = self._under_any[key].at_newest(num_items)
-                now = self._under[key][label].at_newest(num_items, self._under_any[key].newest_ms)
-                total = usual.sum()
+                under_any, under = self._under_any[key], self._under[key][label]
+                newest_ms, total = under_any.newest_ms, under_any.total(num_items)
                 if total > 0:
-                    lifts[index] = log_lift(now, usual * (now.sum() / total), self.prior, self._groups)
+                    expected = under_any.at_newest(num_items) * (under.total(num_items, newest_ms) / total)
+                    lifts[index] = log_lift(under.at_newest(num_items, newest_ms), expected, self.prior, self._groups)
         return lifts if lifts.any() else None
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

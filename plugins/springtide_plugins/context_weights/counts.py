@@ -85,6 +85,15 @@ class DecayedCounts:
                 decayed[:known] += sums[epoch][:known] * self._epochs.factor(epoch, newest_ms)
         return np.maximum(decayed, 0.0)  # What is taken back was counted, unless a state was made by an older release.
 
+    def total(self, num_rows: int, newest_ms: int | None = None) -> float:
+        """Return the sum of ``at_newest``; it does not depend on the order of rows, to the last bit."""
+        sums, own_newest_ms = self._held or ({}, 0)
+        newest_ms = own_newest_ms if newest_ms is None else newest_ms
+        total = 0.0
+        for epoch in sorted(sums):
+            total += float(sums[epoch][:num_rows].sum()) * self._epochs.factor(epoch, newest_ms)
+        return max(total, 0.0)
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that ``restore`` needs."""
         sums, newest_ms = self._held or ({}, 0)
@@ -187,7 +196,7 @@ def log_lift(
         above: Floats | float = 1.0
         if is_any_shrunk:
             # A group may lie in several groups above: its prior is their mean, weighted by its members.
-            spread = expected[known] + prior / len(observed)
+            spread = expected[known] + prior / len(of_known)
             above = np.bincount(of_known, spread * lift[known], size) / (np.bincount(of_known, spread, size) + 1e-300)
         lift[known] = ((of_group + prior * above) / (usual + prior))[of_known]
         is_any_shrunk = True

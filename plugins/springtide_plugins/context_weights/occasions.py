@@ -124,14 +124,16 @@ class Occasions(ContextWeight):
         if not cells:
             return None
         usual = self._profiles.bin(self._num_cells, num_items)
-        total = usual.sum()
+        total = self._profiles.total(num_items, (self._num_cells, np.eye(1, self._num_cells + 1)[0]))
         if total == 0:
             return None
         strongest = np.zeros(num_items, np.float32)
         for cell in cells:
             kernel = self._kernel(cell)
-            now = self._profiles.smoothed(cell, kernel, num_items) / np.square(kernel).sum()
-            lifts = log_lift(now, usual * (now.sum() / total), self.prior, self._groups)
+            scale = 1.0 / np.square(kernel).sum()
+            now = scale * self._profiles.smoothed(cell, kernel, num_items)
+            expected = usual * (scale * self._profiles.total(num_items, (cell, kernel)) / total)
+            lifts = log_lift(now, expected, self.prior, self._groups)
             strongest = np.where(np.abs(lifts) > np.abs(strongest), lifts, strongest)
         return strongest[None, :]
 

@@ -14,8 +14,8 @@ from springtide_plugins.context_weights.counts import DecayedCounts
 class Popularity(ContextWeight):
     """How popular an item is, compared with the average item.
 
-    The lift is the item's smoothed share of all interactions times the number of items. The exponent says how much of
-    the popularity is not in the cosine already.
+    The lift is the item's smoothed count over the mean of the items that were chosen at all. The exponent says how much
+    of the popularity is not in the cosine already.
 
     Args:
         prior: Interactions added to the count of every item, above 0.
@@ -40,10 +40,13 @@ class Popularity(ContextWeight):
         return "always"
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
-        """Return the log of each item's share times the number of items."""
-        counts = self._counts.at_newest(num_items) + self.prior
-        share = np.log(counts) - np.log(counts.mean()) if num_items else counts
-        return share.astype(np.float32)[None, :]
+        """Return the log of each item's count over that of the average item that was chosen."""
+        counts, total = self._counts.at_newest(num_items), self._counts.total(num_items)
+        num_chosen = np.count_nonzero(counts)  # Rows of forgotten items are not among them.
+        if num_chosen == 0:
+            return None
+        mean = total / num_chosen + self.prior
+        return np.log((counts + self.prior) / mean).astype(np.float32)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts."""

@@ -65,6 +65,7 @@ class Reorder(ContextWeight):
         repeats, counts = self._counts.bin(1, num_items), self._counts.totals(num_items)
         if not repeats.any():
             return None
+        # Whole numbers: their sums do not depend on the order of rows.
         return log_lift(repeats, counts * (repeats.sum() / counts.sum()), self.prior, self._groups)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

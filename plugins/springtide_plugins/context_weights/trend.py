@@ -76,7 +76,7 @@ class Trend(ContextWeight):
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of recent over usual share, for each half-life."""
         usual = self._usual.at_newest(num_items)
-        total = usual.sum()
+        total = self._usual.total(num_items)
         if total == 0:
             return None
         lifts: dict[int, npt.NDArray[np.float32]] = {}
@@ -86,7 +86,7 @@ class Trend(ContextWeight):
         for index in sorted(range(len(self._recent)), key=lambda index: -self._recent[index].half_life_ms):
             counts = self._recent[index]
             recent = counts.at_newest(num_items)
-            expected = usual * (recent.sum() / total)
+            expected = usual * (counts.total(num_items) / total)
             if lifts:
                 log_lifts = shrunk_log_lift(recent, expected, self.prior, np.exp(of_newest))
             else:
