@@ -171,3 +171,7 @@ def refuse_unequal_lengths(**columns: Sized) -> None:
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ValueError(f"wanted columns of one length, got {found}")
+
+
+NO_EVENTS = Observed(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32))
+"""No interactions."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from springtide.model.attributes import NumberScale
-from springtide.model.exponents import Exponents, TermExponents
+from springtide.model.exponents import DislikeExponents, Exponents, TermExponents
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema, schema_from_manifest
@@ -15,6 +15,7 @@ from springtide.settings.model import ModelSettings
 
 _SEEN_PREFIX = "own:"  # In manifests, before the names of exponents for seen items.
 _COSINE = "cosine"
+_DISLIKES = "dislikes"
 
 
 def make_encoder(model: ModelSettings, schema: Schema, plugins: Plugins) -> Encoder:
@@ -69,7 +70,10 @@ def _exponents_from(written: Mapping[str, Mapping[str, float]]) -> Exponents:
             exponents = seen if factor.startswith(_SEEN_PREFIX) else unseen
             exponents.setdefault(weight, {})[factor.removeprefix(_SEEN_PREFIX)] = exponent
     unseen_cosine, seen_cosine = unseen.pop(_COSINE)[_COSINE], seen.pop(_COSINE)[_COSINE]
-    return Exponents(TermExponents(unseen_cosine, unseen), TermExponents(seen_cosine, seen))
+    dislikes = DislikeExponents()
+    if unseen.get(_DISLIKES, {}).keys() == {"item", "like"}:
+        dislikes = DislikeExponents(**unseen.pop(_DISLIKES))
+    return Exponents(TermExponents(unseen_cosine, unseen), TermExponents(seen_cosine, seen), dislikes)
 
 
 def exponents_to_manifest(exponents: Exponents) -> dict[str, dict[str, float]]:
@@ -78,4 +82,6 @@ def exponents_to_manifest(exponents: Exponents) -> dict[str, dict[str, float]]:
     for prefix, terms in (("", exponents.unseen), (_SEEN_PREFIX, exponents.seen)):
         for weight, factors in {_COSINE: {_COSINE: terms.cosine}, **terms.factors}.items():
             written.setdefault(weight, {}).update({f"{prefix}{factor}": value for factor, value in factors.items()})
+    if exponents.dislikes != DislikeExponents():  # Else they were not learned.
+        written[_DISLIKES] = {"item": exponents.dislikes.item, "like": exponents.dislikes.like}
     return written

@@ -28,11 +28,13 @@ class Dislikes:
         user_rows: int64 ``[num_pairs]``.
         item_rows: int64 ``[num_pairs]``.
         strengths: float64 ``[num_pairs]``, above 0: the weights of the dislikes of each pair, faded and added up.
+        latest_ms: int64 ``[num_pairs]``, time of the latest dislike of each pair.
     """
 
     user_rows: Int64s
     item_rows: Int64s
     strengths: Float64s
+    latest_ms: Int64s
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -40,41 +42,29 @@ class Dislikes:
     @classmethod
     def none(cls) -> "Dislikes":
         """Return no dislikes."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64))
 
     @classmethod
-    def of(
-        cls,
-        view: GraphView,
-        edge_types: Sequence[EdgeType],
-        interactions: Observed,
-        newest_ms: int,
-        before_ms: int | None,
-    ) -> "Dislikes":
-        """Add up the dislikes of a view that later positive interactions have not taken back.
+    def of(cls, events: Observed, interactions: Observed, newest_ms: int, before_ms: int | None) -> "Dislikes":
+        """Add up the dislikes that later positive interactions have not taken back.
 
         Args:
-            view: The graph.
-            edge_types: Types of negative interactions.
+            events: Negative interactions.
             interactions: Positive interactions.
             newest_ms: Time that ages are counted from.
             before_ms: Dislikes strictly before this time count; None for all.
         """
-        edges = [view.edges(edge_type) for edge_type in edge_types]
-        times_ms = np.concatenate([each.timestamps_ms for each in edges] or [np.zeros(0, np.int64)])
-        chosen = np.arange(len(times_ms)) if before_ms is None else np.flatnonzero(times_ms < before_ms)
-        if not len(chosen):
-            return cls.none()
-        keys = np.concatenate([_keys(each.source, each.target) for each in edges])[chosen]
-        weights = np.concatenate([each.weights for each in edges])[chosen]
-        times_ms = times_ms[chosen]
-        liked = _keys(interactions.user_rows, interactions.item_rows)
+        chosen = slice(None) if before_ms is None else events.timestamps_ms < before_ms
+        keys, liked = _keys(events)[chosen], _keys(interactions)
+        times_ms, weights = events.timestamps_ms[chosen], events.weights[chosen]
         left = share_left(keys, times_ms, weights, liked, interactions.timestamps_ms, interactions.weights)
         pairs, inverse = np.unique(keys, return_inverse=True)
         faded = fade_dislikes(weights, times_ms, newest_ms) * left
         strengths: Float64s = np.bincount(inverse, faded, minlength=len(pairs)).astype(np.float64)
-        pairs, strengths = pairs[strengths > 0], strengths[strengths > 0]
-        return cls(pairs >> 32, pairs & 0xFFFFFFFF, strengths)
+        latest_ms = np.full(len(pairs), np.iinfo(np.int64).min)
+        np.maximum.at(latest_ms, inverse, times_ms)
+        stands = strengths > 0
+        return cls(pairs[stands] >> 32, pairs[stands] & 0xFFFFFFFF, strengths[stands], latest_ms[stands])
 
     def trust(self, interactions: Observed) -> Float64s | None:
         """Return how much of each positive interaction still counts, float64 ``[num_interactions]``; None for all.
@@ -83,7 +73,7 @@ class Dislikes:
         """
         if not len(self):
             return None
-        pairs, keys = _keys(self.user_rows, self.item_rows), _keys(interactions.user_rows, interactions.item_rows)
+        pairs, keys = self.user_rows << 32 | self.item_rows, _keys(interactions)
         index = np.minimum(np.searchsorted(pairs, keys), len(pairs) - 1)
         strengths = np.where(pairs[index] == keys, self.strengths[index], 0.0)
         return np.maximum(1.0 - doubt_of_habit(strengths).astype(np.float64), _LEAST_TRUST)
@@ -131,5 +121,20 @@ def dislike_loss(cosines: Tensor, strengths: Tensor, num_wanted: int) -> Tensor:
     return losses.sum() / num_wanted
 
 
-def _keys(user_rows: npt.NDArray[np.integer], item_rows: npt.NDArray[np.integer]) -> Int64s:
-    return user_rows.astype(np.int64) << 32 | item_rows.astype(np.int64)
+def disliked_events(view: GraphView, edge_types: Sequence[EdgeType]) -> Observed:
+    """Return all interactions of some edge types, oldest first, without circumstances."""
+    edges = [view.edges(edge_type) for edge_type in edge_types]
+    times_ms = np.concatenate([np.zeros(0, np.int64), *(each.timestamps_ms for each in edges)])
+    order = np.argsort(times_ms, kind="stable")
+    return Observed(
+        np.concatenate([np.zeros(0, np.int32), *(each.source for each in edges)])[order],
+        np.concatenate([np.zeros(0, np.int32), *(each.target for each in edges)])[order],
+        times_ms[order],
+        np.concatenate([np.zeros(0, np.float32), *(each.weights for each in edges)])[order],
+    )
+
+
+def _keys(events: Observed) -> Int64s:
+    """Return one number for each event's pair of user and item, int64 ``[n]``."""
+    keys: Int64s = events.user_rows.astype(np.int64) << 32 | events.item_rows.astype(np.int64)
+    return keys

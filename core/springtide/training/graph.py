@@ -10,7 +10,7 @@ import numpy.typing as npt
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
-from springtide.interactions import Circumstances, Observed
+from springtide.interactions import NO_EVENTS, Circumstances, Observed
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.schema import ModelSchema, name_value_types
 from springtide.plugins.contracts import Edges, Schema
@@ -126,7 +126,7 @@ class TrainingGraph:
         *,
         before_ms: int | None = None,
         rated: Sequence[EdgeType] = (),
-        disliked: Sequence[EdgeType] = (),
+        disliked: Observed = NO_EVENTS,
     ) -> "TrainingGraph":
         """Build the edges from interactions, and from all edges of the view if the nodes have relations.
 
@@ -136,7 +136,7 @@ class TrainingGraph:
             half_life_days: How fast an edge fades with its age; None for never.
             before_ms: Ratings, dislikes and the edges of the view are taken strictly before this time; None for all.
             rated: Types of edges whose value is a rating.
-            disliked: Types of edges that are negative interactions.
+            disliked: Negative interactions, oldest first.
         """
         starts = nodes.starts
         newest_ms = int(interactions.timestamps_ms[-1]) if len(interactions) else (nodes.view.newest_ms or 0)
@@ -148,7 +148,7 @@ class TrainingGraph:
                 nodes.view, nodes.schema, nodes.counts, nodes.attributes, newest_ms, half_life_days, before_ms
             )
         ratings = Ratings.of(nodes.view, rated, before_ms)
-        dislikes = Dislikes.of(nodes.view, disliked, interactions, newest_ms, before_ms)
+        dislikes = Dislikes.of(disliked, interactions, newest_ms, before_ms)
         return cls(nodes, interactions, strengths, ratings, dislikes, edges)
 
     @property

@@ -1,6 +1,7 @@
 """Retraining from scratch, and fine-tuning the latest model: from a live state to a model."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from springtide.model.births import births_of
 from springtide.model.exponents import fallback_exponents
 from springtide.model.manifest import VectorTrainingMode
 from springtide.model.registry import ModelArtifact
-from springtide.plugins.contracts import Task
+from springtide.plugins.contracts import ContextWeight, Task
 from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_context_weights, make_grouped_weights
 from springtide.settings.model import ModelSettings, Settings, TrainingSettings
@@ -30,6 +31,8 @@ from springtide.training.artifact import (
     make_artifact,
     parts_of,
 )
+from springtide.training.dislikes import disliked_events
+from springtide.training.exponents.dislikes import fit_dislikes
 from springtide.training.exponents.fit import ExponentFit, FittedPrior, fit_exponents
 from springtide.training.exponents.logit import ExponentSettings
 from springtide.training.exponents.slices import split_for_exponents
@@ -118,7 +121,7 @@ def train(
     split = split_for_exponents(interactions, rates.exponent_slice, base)
     split_ms = int(interactions.timestamps_ms[split]) if split < len(interactions) else None
     rated = [state.rules.edge_type(rule.name) for rule in state.rules.rules if rule.type_name in rates.rating_types]
-    disliked = [state.rules.edge_type(relation) for relation in state.rules.negative_relations]
+    disliked = disliked_events(view, [state.rules.edge_type(relation) for relation in state.rules.negative_relations])
     half_life_days = rates.edge_half_life_days
     earlier = TrainingGraph.build(
         nodes, slice_of(interactions, 0, split), half_life_days, before_ms=split_ms, rated=rated, disliked=disliked
@@ -139,7 +142,7 @@ def train(
 
     # Exponents, fitted on the latest slice.
     report(Progress("exponents", 0, 1))
-    found = _fit_exponents(network, earlier, interactions, split, base, settings, plugins)
+    found = _fit_exponents(network, earlier, interactions, disliked, split, base, settings, plugins)
     report(Progress("exponents", 1, 1, found.loss if found else None))
     is_enough = found is not None and found.num_events >= _MIN_EXPONENT_EVENTS
     if base is not None:
@@ -193,6 +196,9 @@ def _last_stage(graph: TrainingGraph, split: int, rates: TrainingSettings, *, is
     if is_fine_tuning:
         chances *= replay_chances(len(interactions), split, rates.replay_ratio)
         user_chances = replay_user_chances(interactions.user_rows, split, graph.num_users, rates.replay_ratio)
+        if user_chances is not None:
+            is_new = graph.dislikes.latest_ms >= interactions.timestamps_ms[split]
+            user_chances[graph.dislikes.user_rows[is_new]] = 1.0
     return Stage("learn the latest", rates.fine_tune_steps, chances, user_chances, frozen_warmup_then_cosine)
 
 
@@ -200,6 +206,7 @@ def _fit_exponents(
     network: Network,
     earlier: TrainingGraph,
     interactions: Observed,
+    disliked: Observed,
     split: int,
     base: ModelArtifact | None,
     settings: Settings,
@@ -213,15 +220,31 @@ def _fit_exponents(
     prior = None if base is None or errors is None else FittedPrior(exponents_of(base.manifest), errors)
     with torch.no_grad():
         vectors = network.vectors(network.levels(earlier.edges)).cpu().numpy()
-    return fit_exponents(
+    of_users, of_items = vectors[: earlier.num_users], vectors[earlier.item_start :][: earlier.num_items]
+
+    def make_weights() -> dict[str, ContextWeight]:
+        items = earlier.view.nodes(earlier.item_type)
+        return make_grouped_weights(settings.ranking, plugins, items, earlier.num_items)
+
+    found = fit_exponents(
         interactions,
         split,
-        vectors[: earlier.num_users],
-        vectors[earlier.item_start :][: earlier.num_items],
-        lambda: make_grouped_weights(
-            settings.ranking, plugins, earlier.view.nodes(earlier.item_type), earlier.num_items
-        ),
+        of_users,
+        of_items,
+        make_weights,
         ExponentSettings(is_live=settings.training.live_exponents),
         settings.training.seed,
         prior,
     )
+    if found is None or not len(disliked):
+        return found
+    weights = make_weights()
+    for weight in weights.values():
+        weight.observe(earlier.interactions)
+    before = (
+        found.exponents if base is None else replace(found.exponents, dislikes=exponents_of(base.manifest).dislikes)
+    )
+    dislikes = fit_dislikes(
+        interactions, split, disliked, (of_users, of_items), weights, before, settings.training.seed
+    )
+    return replace(found, exponents=replace(found.exponents, dislikes=dislikes))

@@ -11,7 +11,7 @@ from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PluginSettings, Settings
 from springtide.testing import START_MS, even_odd_events, even_odd_state, interactions_of, quick_model, quick_settings
-from springtide.training.dislikes import Dislikes, DislikeSampler, dislike_loss
+from springtide.training.dislikes import Dislikes, DislikeSampler, dislike_loss, disliked_events
 from springtide.training.graph import Nodes, TrainingGraph
 
 PLUGINS = load_plugins(PluginSettings())
@@ -74,8 +74,8 @@ def dislikes_of(*events: tuple[str, str, int], before_ms: int | None = None, lik
         state.apply(EventBatch(interactions_of([("u0", liked, LATER_MS + 1)])))
     view = state.graph.view()
     interactions = state.positive_interactions(view)
-    edge_types = [state.rules.edge_type("dislike")]
-    return Dislikes.of(view, edge_types, interactions, LATER_MS, before_ms), interactions
+    disliked = disliked_events(view, [state.rules.edge_type("dislike")])
+    return Dislikes.of(disliked, interactions, LATER_MS, before_ms), interactions
 
 
 def test_dislikes_add_up_and_fade_and_are_taken_back() -> None:
@@ -86,6 +86,7 @@ def test_dislikes_add_up_and_fade_and_are_taken_back() -> None:
     assert found.user_rows.tolist() == [0, 3]
     assert found.item_rows.tolist() == [5, 2]
     assert found.strengths.tolist() == pytest.approx([1.0, 1.5])
+    assert found.latest_ms.tolist() == [LATER_MS, LATER_MS]
     assert found.trust(interactions) is not None
     assert np.all(found.trust(interactions) == 1.0), "nobody chose what they dislike"
     earlier, _ = dislikes_of(("u3", "i2", LATER_MS), ("u3", "i4", START_MS), before_ms=LATER_MS)
@@ -102,7 +103,7 @@ def test_what_was_chosen_and_then_disliked_is_drawn_less_often() -> None:
 
 
 def test_sampler_draws_each_users_own_dislikes() -> None:
-    pairs = Dislikes(np.array([1, 1, 4]), np.array([7, 8, 9]), np.array([1.0, 0.5, 2.0]))
+    pairs = Dislikes(np.array([1, 1, 4]), np.array([7, 8, 9]), np.array([1.0, 0.5, 2.0]), np.zeros(3, np.int64))
     sampler = DislikeSampler(pairs, num_users=6)
     position, items, strengths = sampler.draw(np.array([5, 4, 1]), 50, np.random.default_rng(0))
     assert np.bincount(position).tolist() == [0, 50, 50]

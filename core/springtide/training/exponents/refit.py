@@ -9,7 +9,7 @@ from springtide.clock import wall_ms
 from springtide.errors import TrainingError
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
-from springtide.model.artifact import exponents_to_manifest
+from springtide.model.artifact import exponents_of, exponents_to_manifest
 from springtide.model.births import ModelRows
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
@@ -73,7 +73,9 @@ def refit_exponents(
         version="",
         created_ms=wall_ms(),
         training="refit",
-        exponents=exponents_to_manifest(found.exponents),
+        exponents=exponents_to_manifest(
+            dataclasses.replace(found.exponents, dislikes=exponents_of(base.manifest).dislikes)
+        ),
         exponent_errors=exponents_to_manifest(found.errors),
         temperature=found.exponents.temperature,
         metrics={"exponent_loss": found.loss, "exponent_events": found.num_events},
