@@ -54,6 +54,10 @@ class OffsetsLostError(SpringtideError):
     """Raised when the broker no longer has the events after the checkpoint's position, or the topic was recreated."""
 
 
+class RebuildError(SpringtideError):
+    """Raised when a state cannot be made anew from the topic, or cannot take the place of the one that is served."""
+
+
 class ModelError(SpringtideError):
     """Raised when a model version is missing or damaged, or does not fit the graph."""
 

@@ -11,6 +11,7 @@ from springtide.clock import MS_PER_DAY
 from springtide.events.marks import EventMarks
 from springtide.events.model import EventBatch
 from springtide.events.seen_events import SeenEvents, SeenEventsSnapshot
+from springtide.events.skips import Skips
 from springtide.graph.applying import USER, apply_events
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.circumstances import CircumstanceTable
@@ -79,6 +80,21 @@ class StreamGap:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Events that a rebuild left out.
+
+    Attributes:
+        skips: Which they are.
+        since_ms: When they were left out first, in milliseconds since the Unix epoch.
+        num_events: How many the latest rebuild found, by what names them, in words.
+    """
+
+    skips: Skips
+    since_ms: int
+    num_events: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class EdgesSnapshot:
     """Edges of one type, with their lineage: of two snapshots with the same lineage, one is a prefix of the other."""
 
@@ -118,6 +134,7 @@ class StateSnapshot:
         num_duplicates: Events that were ignored since the beginning, because they had come before.
         num_changed_duplicates: How many of them differed from the one that counts.
         used_settings: The settings that the events were applied under, those of now last.
+        left_out: What rebuilds left out, see ``LiveState``.
     """
 
     version: int
@@ -135,6 +152,7 @@ class StateSnapshot:
     num_duplicates: int = 0
     num_changed_duplicates: int = 0
     used_settings: tuple[dict[str, Any], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class LiveState:
@@ -156,6 +174,7 @@ class LiveState:
             those of now.
         lacking: What events that were applied under other settings lack, a sentence each: only the events themselves,
             read anew, can give it.
+        left_out: What was left out when the state was rebuilt from the stream, a value for each set of skips.
         num_events: Interactions applied since the beginning, forgotten and evicted ones included.
     """
 
@@ -182,6 +201,7 @@ class LiveState:
         )
         self.used_settings: tuple[dict[str, Any], ...] = (used_settings(settings, self.circumstances.keys),)
         self.lacking: tuple[str, ...] = ()
+        self.left_out: tuple[LeftOut, ...] = ()
         self.num_events = 0
 
     def settled_kind(self, node_type: str, attribute: str) -> AttributeKind | None:
@@ -334,6 +354,7 @@ class LiveState:
             num_duplicates=self.seen_events.num_duplicates,
             num_changed_duplicates=self.seen_events.num_changed,
             used_settings=self.used_settings,
+            left_out=self.left_out,
         )
 
     def _first_rows(self, marks: EventMarks | None, num_rows: int) -> npt.NDArray[np.int64] | None:

@@ -108,6 +108,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "model_swapped": _model_swapped,
     "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
     "reading": _reading,
+    "rebuild_not_served": "the rebuilt state cannot be served, and the former one stays: {error}",
+    "rebuild_served": "the rebuilt state is served, with {events:,} events; checkpoint {checkpoint} holds it",
     "rebuild_advised": _rebuild_advised,
     "refresh_failed": "the item table could not be refreshed; the old one stays in use",
     "request_failed": "a request failed",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from springtide.errors import CheckpointError
-from springtide.state import StreamGap, StreamPosition
+from springtide.events.skips import Skips
+from springtide.state import LeftOut, StreamGap, StreamPosition
 from springtide.storage import sha256
 
 FORMAT = 1  # Format of manifest and segments; another number is refused.
@@ -77,6 +78,19 @@ def gaps_to_json(gaps: Sequence[StreamGap]) -> list[Json]:
 def gaps_from_json(saved: Sequence[Json]) -> tuple[StreamGap, ...]:
     """Return the gaps that ``gaps_to_json`` wrote."""
     return tuple(StreamGap(**gap) for gap in saved)
+
+
+def left_out_to_json(left_out: Sequence[LeftOut]) -> list[Json]:
+    """Return what rebuilds left out as JSON."""
+    return [
+        {"skips": each.skips.to_json(), "since_ms": each.since_ms, "num_events": dict(each.num_events)}
+        for each in left_out
+    ]
+
+
+def left_out_from_json(saved: Sequence[Json]) -> tuple[LeftOut, ...]:
+    """Return what ``left_out_to_json`` wrote."""
+    return tuple(LeftOut(Skips.from_json(each["skips"]), each["since_ms"], each["num_events"]) for each in saved)
 
 
 def to_bytes(manifest: Json) -> bytes:

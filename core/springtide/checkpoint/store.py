@@ -222,6 +222,7 @@ class CheckpointStore:
         num_evicted = graph.evict_if_far_past_bounds()  # They may be lower than they were.
         state.position, state.num_events = checkpoint.position, checkpoint.num_events
         state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
+        state.left_out = manifests.left_out_from_json(manifest.get("left_out", ()))
         self._restore_seen_events(manifest, state.seen_events, is_newest=is_newest)
         for name, weight in state.context_weights.items():
             entry = manifest["context_weights"].get(name)
@@ -263,6 +264,7 @@ class CheckpointStore:
             "newest_ms": snapshot.newest_ms,
             "num_forgotten": snapshot.num_forgotten,
             "settings": list(snapshot.used_settings),
+            "left_out": manifests.left_out_to_json(snapshot.left_out),
             "num_edges": sum(len(edges.edges) for edges in snapshot.edges),
             "circumstances": snapshot.circumstances,
             "tombstones": self._put(f"{name}-tombstones.npz", files.tombstones_to_npz(snapshot.tombstones))

@@ -21,6 +21,7 @@ from springtide.events.packed import read_packed
 from springtide.events.plain import read_plain
 from springtide.events.raw import RawEvent, Refusal
 from springtide.events.record_decoders import EventDecoder
+from springtide.events.skips import SkipFilter
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.settings.model import EventSettings
 from springtide.v1 import events_pb2
@@ -39,6 +40,7 @@ class Decoder:
         settings: Limits of events.
         attribute_kinds: Finds attributes of a wrong kind; None lets an attribute have any.
         decoders: Decoders of other tools' records, by name; the first that recognises a record reads it.
+        skips: Leaves out events, so that they are neither accepted nor refused; None leaves out none.
 
     Attributes:
         num_ignored: Number of valid interactions of a known type that no rule matched, such as low ratings where the
@@ -51,6 +53,7 @@ class Decoder:
         settings: EventSettings,
         attribute_kinds: AttributeKindCheck | None = None,
         decoders: Mapping[str, EventDecoder] | None = None,
+        skips: SkipFilter | None = None,
     ) -> None:
         self.num_ignored = 0
         self._decoders = dict(decoders or {})
@@ -58,6 +61,7 @@ class Decoder:
         self._rules = rules
         self._limits = Limits(settings)
         self._kinds = attribute_kinds
+        self._skips = skips
         self._types = frozenset(rules.types)
         # Types whose first rule matches any value, with the index of that rule: they need no matching.
         self._plain_types: dict[str, int] = {}
@@ -81,7 +85,10 @@ class Decoder:
         decoded = _Decoded(BatchBuilder(self._rules.relations))
         if self._kinds is not None:
             self._kinds.begin()
-        if len(records) < _MANY or self._offers_all:
+        if self._skips is not None:
+            records = self._skips.records(records)
+        looks_into = self._skips is not None and self._skips.looks_into(records)
+        if len(records) < _MANY or self._offers_all or looks_into:
             self._decode_each(records, now_ms, decoded)
         else:
             self._decode_many(records, now_ms, decoded)
@@ -155,6 +162,11 @@ class Decoder:
             raise EventRefusedError(error.reason, ", in ".join((str(error), *reversed(names)))) from error
 
     def _decode_one(self, record: RawEvent, event: events_pb2.Event, now_ms: int, decoded: "_Decoded") -> None:
+        if self._skips is not None:
+            left = self._skips.event(event, record)
+            if left is None:
+                return
+            event = left
         builder = decoded.builder
         payload = event.WhichOneof("payload")
         if payload == "interaction":

@@ -60,6 +60,11 @@ class AdminServiceStub:
                 request_serializer=springtide_dot_v1_dot_admin__pb2.RollbackModelRequest.SerializeToString,
                 response_deserializer=springtide_dot_v1_dot_admin__pb2.RollbackModelResponse.FromString,
                 _registered_method=True)
+        self.ServeRebuild = channel.unary_unary(
+                '/springtide.v1.AdminService/ServeRebuild',
+                request_serializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -101,6 +106,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ServeRebuild(self, request, context):
+        """Begins to serve a state that `springtide rebuild` has made beside the server's checkpoints; the status says how far
+        that is. The former state answers until the other one has all that it has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +141,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RollbackModel,
                     request_deserializer=springtide_dot_v1_dot_admin__pb2.RollbackModelRequest.FromString,
                     response_serializer=springtide_dot_v1_dot_admin__pb2.RollbackModelResponse.SerializeToString,
+            ),
+            'ServeRebuild': grpc.unary_unary_rpc_method_handler(
+                    servicer.ServeRebuild,
+                    request_deserializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +284,33 @@ class AdminService:
             '/springtide.v1.AdminService/RollbackModel',
             springtide_dot_v1_dot_admin__pb2.RollbackModelRequest.SerializeToString,
             springtide_dot_v1_dot_admin__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ServeRebuild(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.AdminService/ServeRebuild',
+            springtide_dot_v1_dot_admin__pb2.ServeRebuildRequest.SerializeToString,
+            springtide_dot_v1_dot_admin__pb2.ServeRebuildResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,6 +11,7 @@ from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
 from springtide_services.cli.prove import prove
 from springtide_services.cli.publish import publish
+from springtide_services.cli.rebuild import rebuild
 from springtide_services.cli.recommend import recommend
 from springtide_services.cli.season import season
 from springtide_services.cli.serve import serve
@@ -29,7 +30,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, broker, serve, train, publish, recommend, explain, status, season, evaluate, tune, prove, demo):
+for command in (
+    up,
+    broker,
+    serve,
+    train,
+    publish,
+    rebuild,
+    recommend,
+    explain,
+    status,
+    season,
+    evaluate,
+    tune,
+    prove,
+    demo,
+):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(checkpoints.app, name="checkpoints")

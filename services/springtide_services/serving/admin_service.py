@@ -12,6 +12,7 @@ from springtide.state import LiveState, StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide.v1 import recommender_pb2
+from springtide_services.serving.adoption import Adoption, AdoptionStatus
 from springtide_services.serving.live_quality import LiveQuality, LiveQualityStatus
 from springtide_services.serving.quality_drop import Quality, WindowQuality
 from springtide_services.serving.statuses import Context, NotReadyError, with_deadline_and_status
@@ -42,6 +43,7 @@ class AdminDependencies:
         follower: Serves the registry's current version.
         trainings: The folder of requests for trainings and of the trainer's progress.
         quality: Live quality of the served model.
+        adoption: Takes over rebuilt states.
     """
 
     state: LiveState
@@ -50,6 +52,7 @@ class AdminDependencies:
     follower: VersionFollower
     trainings: TrainingFolder
     quality: LiveQuality
+    adoption: Adoption
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
@@ -116,6 +119,16 @@ class AdminService(pb_grpc.AdminServiceServicer):
         version = await asyncio.to_thread(loaded.follower.roll_back, actor=context.peer())
         return pb.RollbackModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, version))
 
+    @with_deadline_and_status
+    async def ServeRebuild(  # noqa: N802  # The proto's name.
+        self, request: pb.ServeRebuildRequest, context: Context[pb.ServeRebuildRequest, pb.ServeRebuildResponse]
+    ) -> pb.ServeRebuildResponse:
+        """Begin to serve a rebuilt state."""
+        if not request.rebuilt.isdecimal():
+            raise InvalidRequestError("rebuilt", f"wanted the name of a rebuilt checkpoint, got {request.rebuilt!r}")
+        await asyncio.to_thread(self._loaded().adoption.start, request.rebuilt)
+        return pb.ServeRebuildResponse()
+
     def _loaded(self) -> AdminDependencies:
         if self.loaded is None:
             raise NotReadyError("the server is still loading; its health service says when it is ready")
@@ -147,6 +160,17 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         num_duplicates=ingest.num_duplicates,
         num_changed_duplicates=ingest.num_changed_duplicates,
         rebuild_reasons=loaded.state.lacking,
+        rebuild=None if loaded.adoption.status is None else _rebuild(loaded.adoption.status),
+    )
+
+
+def _rebuild(status: AdoptionStatus) -> pb.RebuildStatus:
+    return pb.RebuildStatus(
+        rebuilt=status.rebuilt,
+        stage=status.stage,
+        checkpoint=status.checkpoint,
+        failure=status.failure,
+        update_time=to_timestamp(status.updated_ms),
     )
 
 

@@ -93,6 +93,17 @@ class Client:
             raise self._to_error(error) from error
         return response
 
+    def serve_rebuild(self, rebuilt: str) -> None:
+        """Call ServeRebuild; ``status().rebuild`` then says how far it is.
+
+        Raises:
+            ServerCallError: If the server does not answer, or answers with an error status.
+        """
+        try:
+            self._admin.ServeRebuild(admin_pb2.ServeRebuildRequest(rebuilt=rebuilt), timeout=_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise self._to_error(error) from error
+
     def __enter__(self) -> Self:
         return self
 

@@ -93,6 +93,10 @@ class LiveQuality:
                 self._windows.recent(version), self._windows.versions(), self._drop, self._request_id
             )
 
+    def follow(self, ranker: Ranker, state: LiveState) -> None:
+        """Measure another ranker over another state from now on; called by the thread that applies."""
+        self._ranker, self._state = ranker, state
+
     def note_request(self, drop: Drop, request_id: str) -> None:
         """Note the id of the training request for a drop; from any thread."""
         with self._lock:

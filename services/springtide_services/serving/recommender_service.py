@@ -68,6 +68,7 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
             wanted = translation.to_min_position(request, loaded.state.next_offsets)
             wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
             is_behind = not await loaded.positions.wait_for(wanted, wait_s)
+            loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
         next_offsets = loaded.state.next_offsets  # Read before ranking: the ranking reflects at least this.
         ranking = await loaded.batcher.submit(query)
         return translation.to_response(ranking, next_offsets, is_behind=is_behind)

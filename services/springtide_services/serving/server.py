@@ -18,8 +18,7 @@ from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointLockLostError, SettingsError
 from springtide.model.registry import ModelStore
-from springtide.plugins.loading import load_checked_plugins
-from springtide.ranking.query import Query, Ranking
+from springtide.plugins.loading import Plugins, load_checked_plugins
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import load_served
 from springtide.ranking.weights import make_context_weights
@@ -29,12 +28,14 @@ from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommende
 from springtide_services.addresses import join_address
 from springtide_services.logs import log_failures, log_settings
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
+from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
 from springtide_services.serving.version_follower import VersionFollower
-from springtide_services.stream.ingest import IngestLoop, IngestStatus
+from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.start_check import StartCheck
 from springtide_services.stream.topics import with_client_id
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
@@ -56,15 +57,14 @@ _QUALITY_POLL_S = 1.0
 _START_GRACE_MS = 10_000  # A started server that cannot read the stream for that long answers from its checkpoint.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Loaded:
-    state: LiveState
-    ranker: Ranker
-    batcher: MicroBatcher[Query, Ranking]
+    answering: Answering  # Replaced as one, when a rebuilt state takes its place.
     ingest: IngestLoop
     follower: VersionFollower
     models: ModelStore
     quality: LiveQuality
+    plugins: Plugins
     is_restored: bool
 
 
@@ -95,6 +95,7 @@ class Server:
         self._loading: asyncio.Future[_Loaded] | None = None
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._adoption: Adoption | None = None
         self._grpc = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),  # A second server on the port must fail, not take half the requests.
@@ -151,9 +152,13 @@ class Server:
             await asyncio.wait([self._loading])  # A thread cannot be cancelled, and what it has opened must be closed.
             if self._loading.exception() is None:
                 loaded = self._loading.result()
-                await asyncio.to_thread(loaded.follower.stop)
-                await asyncio.to_thread(loaded.batcher.close)
+                if self._adoption is not None:
+                    self._adoption.give_up()
                 await asyncio.to_thread(loaded.ingest.stop)
+                if self._adoption is not None:
+                    await asyncio.to_thread(self._adoption.join)
+                await asyncio.to_thread(loaded.follower.stop)
+                await asyncio.to_thread(loaded.answering.batcher.close)
         await asyncio.to_thread(self._lock.release)  # After the last checkpoint.
         logger.info("stopped", address=self.address)
 
@@ -173,25 +178,35 @@ class Server:
         loop = asyncio.get_running_loop()
         self._loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings, self._lock, self._skip_lost))
         loaded = self._loaded = await asyncio.shield(self._loading)
-        positions = PositionWaiters(loop, loaded.state.has_reached)
+        positions = PositionWaiters(loop, lambda offsets: loaded.answering.state.has_reached(offsets))
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
         loaded.ingest.on_advance = positions.notify
         loaded.ingest.start()
         await asyncio.to_thread(loaded.follower.start)
-        self._recommender.loaded = RecommenderDependencies(loaded.state, loaded.ranker, loaded.batcher, positions)
-        self._admin.loaded = AdminDependencies(
-            loaded.state,
-            loaded.ingest,
-            loaded.models,
-            loaded.follower,
-            trainings,
-            loaded.quality,
-        )
+
+        def answer_from(new: Answering) -> Answering:
+            """Answer from a state, and return what answered before; quick, and from any thread."""
+            former, loaded.answering = loaded.answering, new
+            loaded.quality.follow(new.ranker, new.state)
+            self._recommender.loaded = RecommenderDependencies(new.state, new.ranker, new.batcher, positions)
+            self._admin.loaded = AdminDependencies(
+                new.state, loaded.ingest, loaded.models, loaded.follower, trainings, loaded.quality, adoption
+            )
+            positions.notify()
+            return former
+
+        adoption = Adoption(self._settings, loaded.plugins, loaded.ingest, loaded.follower, answer_from)
+        self._adoption = adoption
+        answer_from(loaded.answering)
         request_training = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
         in_background = [
             asyncio.create_task(
-                _repeat("refresh_failed", loaded.ranker.refresh, self._settings.ranking.item_refresh_s)
+                _repeat(
+                    "refresh_failed",
+                    lambda: loaded.answering.ranker.refresh(),
+                    self._settings.ranking.item_refresh_s,
+                )
             ),
             asyncio.create_task(_repeat("training_request_failed", request_training, _QUALITY_POLL_S)),
         ]
@@ -213,7 +228,9 @@ class Server:
             if status.failure is not None and not self._may_serve_without_stream(loaded, status.failure):
                 raise status.failure
             if not self._is_ready and (ingest.is_caught_up or self._is_stuck_at_start(loaded, status)):
-                await asyncio.to_thread(loaded.ranker.refresh)  # For the items that came after the model was loaded.
+                await asyncio.to_thread(
+                    loaded.answering.ranker.refresh
+                )  # For the items that came after the model was loaded.
                 for name in _SERVICE_NAMES:
                     await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
                 self._is_ready = True
@@ -296,15 +313,14 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     gc.collect()
     gc.freeze()
     return _Loaded(
-        state=state,
-        ranker=ranker,
-        batcher=MicroBatcher(ranker.recommend, settings.server.max_batch),
+        answering=Answering(state, ranker, MicroBatcher(ranker.recommend, settings.server.max_batch)),
         ingest=IngestLoop(
             settings, state, checkpoints, skip_lost=skip_lost, decoders=plugins.make_decoders(settings.events)
         ),
         follower=VersionFollower(models, load_model, ranker.swap),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
+        plugins=plugins,
         is_restored=checkpoint is not None,
     )
 

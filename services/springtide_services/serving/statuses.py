@@ -18,6 +18,7 @@ from springtide.errors import (
     InvalidRequestError,
     ModelError,
     OffsetsLostError,
+    RebuildError,
     SpringtideError,
 )
 
@@ -46,6 +47,7 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (BrokerError, grpc.StatusCode.UNAVAILABLE),
     (ModelError, grpc.StatusCode.FAILED_PRECONDITION),
     (OffsetsLostError, grpc.StatusCode.DATA_LOSS),
+    (RebuildError, grpc.StatusCode.FAILED_PRECONDITION),
     (CheckpointError, grpc.StatusCode.INTERNAL),
     (SpringtideError, grpc.StatusCode.INTERNAL),
     (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),

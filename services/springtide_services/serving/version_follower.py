@@ -1,7 +1,8 @@
 """Following the registry: the current version is loaded in the background, then swapped in by one reference."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -61,6 +62,28 @@ class VersionFollower:
         """Load and serve the current version unless it is served already; from any thread."""
         with self._lock:
             self._check()
+
+    @contextmanager
+    def serving_on(self, swap: Callable[[Served], None]) -> Iterator[Callable[[], None]]:
+        """Serve the current version on another ranker; no version changes meanwhile.
+
+        Args:
+            swap: As the argument of this name; it is called with the version that is served, if there is one.
+
+        Yields:
+            What to call once the other ranker answers: later versions are served on it.
+
+        Raises:
+            ModelError: If the version that is served cannot be loaded any more.
+        """
+        with self._lock:
+            if self._served is not None:
+                swap(self._load(self._store.load(self._served)))
+
+            def keep() -> None:
+                self._swap = swap
+
+            yield keep
 
     def promote(self, version: str, *, actor: str = "") -> None:
         """Serve a version, and make it the current one.

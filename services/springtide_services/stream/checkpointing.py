@@ -59,6 +59,13 @@ class Checkpointer:
             self._refuse_requests(self._end)
         return request
 
+    def follow(self, state: LiveState) -> None:
+        """Write another state from now on, the first time soon; called by the ingest thread."""
+        self._state = state
+        self._num_events_taken = state.num_events
+        self._has_failed = True  # No checkpoint holds it yet.
+        self._next_due = Deadline.after(0.0)
+
     def write_if_due(self) -> None:
         """Begin to write a checkpoint if one is due or requested; called by the ingest thread between two batches.
 

@@ -1,31 +1,35 @@
 """The ingest loop: reads the events topic into the live state."""
 
+import contextlib
 import dataclasses
+import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 
 import structlog
 from kafka.errors import KafkaError
 
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
-from springtide.errors import BrokerError, CheckpointError, CheckpointLockLostError, OffsetsLostError
+from springtide.errors import BrokerError, CheckpointError, CheckpointLockLostError, OffsetsLostError, RebuildError
 from springtide.events import EventDecoder, Refusal
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
 from springtide.settings.model import Settings
-from springtide.state import LiveState, StreamGap, StreamPosition
+from springtide.state import LiveState, StreamPosition
 from springtide_services.stream.broker_errors import explain
 from springtide_services.stream.checkpointing import Checkpointer
-from springtide_services.stream.current_problem import CurrentProblem, LastingProblem
+from springtide_services.stream.current_problem import CurrentProblem
 from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.group_offsets import GroupOffsets
+from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.lost_offsets import skip_lost_events
 from springtide_services.stream.source import KafkaSource, Lag, UnreadableRecordError
+from springtide_services.stream.succession import Succession
 from springtide_services.stream.topics import check_connection, make_missing_topics
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -36,44 +40,6 @@ _LONGEST_REFUSED_PAUSE_S = 5.0  # If the broker refuses: somebody must change so
 MAX_LAG_AGE_S = 3.0  # A lag that is older counts as unknown: fetches wait 0.5 s for an answer.
 _WARN_EVERY_S = 60.0
 _TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
-
-
-@dataclass(frozen=True, slots=True)
-class IngestStatus:
-    """The status of ingest.
-
-    Attributes:
-        next_offsets: By partition, the offset of the first event that is not yet in the graph.
-        lag_events: Number of records in the topic after these offsets; -1 if unknown, or if a broker that leads a
-            partition has not said for 3 s where it ends.
-        lag_age_s: How old the number is, or would be, in seconds: since when the slowest broker has not answered.
-        silent_partitions: Partitions whose broker has not answered for 3 s, ascending.
-        is_connected: Whether the topic is being read.
-        problem: Why it is not being read, or why the stream does not go on; None if it does.
-        gaps: The latest gaps in the stream, oldest first.
-        dead_letters: Events refused since the start, by reason.
-        num_letters_not_written: Of these events, those that the dead-letter topic did not take.
-        num_duplicates: Events that were ignored since the beginning, because events of the same id had come before.
-        num_changed_duplicates: How many of them differed from the event that counts.
-        num_ignored: Valid interactions since the start to which no interaction rule applied.
-        last_checkpoint_ms: When the last checkpoint was written, in milliseconds since the Unix epoch, or None.
-        failure: Why ingest has ended; None while it runs.
-    """
-
-    next_offsets: Mapping[int, int]
-    lag_events: int
-    lag_age_s: float
-    silent_partitions: tuple[int, ...]
-    is_connected: bool
-    problem: LastingProblem | None
-    gaps: Sequence[StreamGap]
-    dead_letters: Mapping[str, int]
-    num_letters_not_written: int
-    num_duplicates: int
-    num_changed_duplicates: int
-    num_ignored: int
-    last_checkpoint_ms: int | None
-    failure: BaseException | None
 
 
 class IngestLoop:
@@ -111,9 +77,10 @@ class IngestLoop:
         self._state = state
         self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
         self._checkpointer.on_durable = GroupOffsets(settings).commit
-        self._decoder = Decoder(
-            state.rules, settings.events, AttributeKindCheck(settings.attributes, state.settled_kind), decoders
-        )
+        self._decoders = decoders
+        self._decoder = self._make_decoder(state)
+        self._successions: queue.SimpleQueue[Succession] = queue.SimpleQueue()
+        self._succession: Succession | None = None
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._skips_lost_once = skip_lost
@@ -148,22 +115,22 @@ class IngestLoop:
 
     def status(self) -> IngestStatus:
         """Return the status; from any thread."""
-        last = self._checkpointer.last
+        last, served = self._checkpointer.last, self._served
         lag, read_s = self._lag  # One reference: the ingest thread replaces it.
         lag_age_s = lag.silence_s + time.monotonic() - read_s
         num_events = -1 if lag.num_events is None or lag_age_s > MAX_LAG_AGE_S else lag.num_events
         return IngestStatus(
-            next_offsets=dict(self._state.next_offsets),
+            next_offsets=dict(served.next_offsets),
             lag_events=num_events,
             lag_age_s=lag_age_s,
             silent_partitions=lag.silent_partitions,
             is_connected=self._is_connected,
             problem=self._problem.lasting,
-            gaps=self._state.gaps,
+            gaps=served.gaps,
             dead_letters=dict(self._dead_letters),
             num_letters_not_written=self._letter_writer.num_not_written,
-            num_duplicates=self._state.seen_events.num_duplicates,
-            num_changed_duplicates=self._state.seen_events.num_changed,
+            num_duplicates=served.seen_events.num_duplicates,
+            num_changed_duplicates=served.seen_events.num_changed,
             num_ignored=self._decoder.num_ignored,
             last_checkpoint_ms=None if last is None else last.created_ms,
             failure=self._failure,
@@ -177,11 +144,24 @@ class IngestLoop:
         """
 
         def is_over() -> bool:
-            return self._state.has_reached(next_offsets) or not self._thread.is_alive() or self._failure is not None
+            return self._served.has_reached(next_offsets) or not self._thread.is_alive() or self._failure is not None
 
         with self._moved:
             self._moved.wait_for(is_over, deadline.remaining_s())
-        return self._state.has_reached(next_offsets)
+        return self._served.has_reached(next_offsets)
+
+    def succeed(self, heir: LiveState, publish: Callable[[], None]) -> Future[None]:
+        """Let another state, read from the same topic, take the place of this one; from any thread.
+
+        The ingest thread stops to apply events to this state, reads the other one up to the same position, and calls
+        ``publish``; from then on it applies events to the other one. The answer is done then, or with the error for
+        which this state stays.
+        """
+        succession = Succession(heir, publish)
+        self._successions.put(succession)
+        if self._failure is not None or not self._thread.is_alive():
+            self._refuse_successions()
+        return succession.done
 
     def checkpoint_now(self, timeout_s: float = 60.0) -> Checkpoint:
         """Write a checkpoint between two batches, and return it when it is durable; from any thread but ingest's.
@@ -199,12 +179,14 @@ class IngestLoop:
     def _run(self) -> None:
         try:
             self._read_until_stopped()
+            self._give_up_succession(RebuildError("ingest has ended"))
             self._checkpointer.finish()
         except BaseException as error:
             self._fail(error)
         finally:
             self._letter_writer.close()
             self._tell_ended()
+            self._refuse_successions()
 
     def _read_until_stopped(self) -> None:
         """Open the stream and read, again and again; a lost stream is held until ``stop`` is called.
@@ -214,10 +196,13 @@ class IngestLoop:
         """
         pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
+            self._begin_succession()
             reached = self._state.position
             try:
                 reached = self._open_and_read()
             except OffsetsLostError as error:
+                if self._give_up_succession(error):
+                    continue
                 self._log_failure(error)
                 self._hold()
                 return
@@ -248,6 +233,8 @@ class IngestLoop:
             OffsetsLostError: If nothing may be skipped, or the broker has all events.
             BrokerProblemError: If the broker has no such topic, or does not answer.
         """
+        if self._succession is not None:
+            raise error
         kafka, position = self._settings.kafka, self._state.position
         is_same_topic = position is not None and position.topic == kafka.topic
         if position is None or not (self._skips_lost_once or (kafka.on_lost == "skip" and is_same_topic)):
@@ -267,7 +254,9 @@ class IngestLoop:
 
     def _fail(self, error: BaseException) -> None:
         """End the stream by an error after which no checkpoint may be written."""
+        self._give_up_succession(error)
         self._log_failure(error)
+        self._refuse_successions()
         self._checkpointer.abandon(error)
         try:
             while not self._stopping.wait(_TURN_S):
@@ -294,20 +283,26 @@ class IngestLoop:
         """Read until ``stop`` is called, or until the source must be opened again."""
         state, timeout_ms = self._state, self._settings.kafka.poll_timeout_ms
         while not self._stopping.is_set() and source.check():
+            self._end_succession_if_reached()
+            if not self._successions.empty() and self._succession is None:
+                return
             try:
                 records = source.poll(timeout_ms)
             except UnreadableRecordError as error:
                 bad = error.record
-                self._dead_letters.update(dead_letters.write([Refusal(bad, "undecodable", str(error))]))
+                refusals = self._new_refusals([Refusal(bad, "undecodable", str(error))])
+                self._dead_letters.update(dead_letters.write(refusals))
                 state.advance({bad.partition: bad.offset + 1})
                 self._tell_moved()
                 return
             if records:
                 batches, refusals = self._decoder.decode(records, wall_ms())
-                if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
+                if refusals := self._new_refusals(
+                    refusals
+                ):  # Before the position moves past them: a crash repeats dead letters, never loses one.
                     self._dead_letters.update(dead_letters.write(refusals))
                 for batch in map(state.without_duplicates, batches):
-                    if self.before_apply is not None and self._has_caught_up:
+                    if self.before_apply is not None and self._has_caught_up and self._succession is None:
                         self.before_apply(batch)
                     state.apply(batch)
                 # Records of one partition are in order, so the last one's offset wins.
@@ -350,7 +345,7 @@ class IngestLoop:
         if position is None:  # With a position, its topic must exist: a recreated one would lack the events.
             make_missing_topics(kafka, {kafka.topic: kafka.num_partitions})
         source = KafkaSource(kafka, position)
-        self._state.position = source.position
+        self._state.position = source.position  # Partitions that are new begin there.
         self._is_connected = True
         self._skips_lost_once = False
         self._problem.clear_if_connected()
@@ -361,6 +356,48 @@ class IngestLoop:
             next_offsets=source.position.next_offsets,
         )
         return source
+
+    @property
+    def _served(self) -> LiveState:
+        succession = self._succession
+        return self._state if succession is None or succession.former is None else succession.former
+
+    def _make_decoder(self, state: LiveState) -> Decoder:
+        kinds = AttributeKindCheck(self._settings.attributes, state.settled_kind)
+        return Decoder(state.rules, self._settings.events, kinds, self._decoders)
+
+    def _new_refusals(self, refusals: list[Refusal]) -> list[Refusal]:
+        return refusals if self._succession is None else self._succession.new_refusals(refusals)
+
+    def _begin_succession(self) -> None:
+        """Read the state that is to follow, if there is one."""
+        if self._succession is None and not self._successions.empty():
+            succession = self._successions.get_nowait()
+            succession.begin(self._state)
+            self._succession, self._state = succession, succession.heir
+            self._decoder = self._make_decoder(self._state)
+
+    def _end_succession_if_reached(self) -> None:
+        succession = self._succession
+        if succession is not None and succession.end_if_reached():
+            self._succession = None
+            self._checkpointer.follow(self._state)
+            self._num_changed_told = self._state.seen_events.num_changed
+
+    def _give_up_succession(self, error: BaseException) -> bool:
+        """Go on with the former state, if another one is read that was to follow; return whether there is one."""
+        succession = self._succession
+        if succession is None or succession.former is None:
+            return False
+        self._succession, self._state = None, succession.former
+        self._decoder = self._make_decoder(self._state)
+        succession.fail(error)
+        return True
+
+    def _refuse_successions(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._successions.get_nowait().fail(RebuildError(f"ingest does not run ({self._failure or 'stopped'})"))
 
     def _pause(self, pause_s: float) -> None:
         """Wait for a time, or until ``stop`` is called; write checkpoints that become due."""

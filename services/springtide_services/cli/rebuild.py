@@ -1,0 +1,123 @@
+"""The `rebuild` command: makes the graph anew from the topic, and leaves out what should not have been published."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from springtide_services.cli.options import Address, SettingsPath, load_settings_with_kafka, server_address
+
+if TYPE_CHECKING:
+    pass
+
+Offsets = Annotated[
+    list[str] | None,
+    typer.Option("--skip-offsets", metavar="PARTITION:FIRST-LAST", help="Leave these records out; may be repeated."),
+]
+EventIds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip-event-ids",
+        metavar="ID|PREFIX*|@FILE",
+        help="Leave out the events of this id, of all ids that begin so, or of the ids in a file, one a line; may be "
+        "repeated.",
+    ),
+]
+Since = Annotated[datetime | None, typer.Option("--skip-since", help="Leave out what was published from then on, UTC.")]
+Until = Annotated[datetime | None, typer.Option("--skip-until", help="Leave out what was published before then, UTC.")]
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip-type",
+        help="Leave out events of this type alone: purchase, or node_upsert, relation, node_delete; may be repeated. "
+        "With --skip-since, --skip-until and --skip-user, an event must match all that are given.",
+    ),
+]
+Users = Annotated[
+    list[str] | None, typer.Option("--skip-user", help="Leave out events of this user alone; may be repeated.")
+]
+FromWhatIsLeft = Annotated[
+    bool,
+    typer.Option("--from-what-is-left", help="Go on if the topic has lost its first events; the graph lacks them."),
+]
+ForgetSkips = Annotated[bool, typer.Option("--forget-skips", help="Read again what former rebuilds have left out.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the new graph takes the old one's place.")]
+
+
+def rebuild(
+    skip_offsets: Offsets = None,
+    skip_event_ids: EventIds = None,
+    skip_since: Since = None,
+    skip_until: Until = None,
+    skip_type: Types = None,
+    skip_user: Users = None,
+    from_what_is_left: FromWhatIsLeft = False,
+    forget_skips: ForgetSkips = False,
+    yes: Yes = False,
+    settings: SettingsPath = None,
+    address: Address = "",
+) -> None:
+    """Make the graph anew from the topic, under the settings as they are, and let it take the old one's place.
+
+    A running server answers from the old graph until the new one has all that the old one has. Without a server, the
+    new graph is the newest checkpoint. What is left out stays out over restarts and later rebuilds.
+    """
+    from springtide.events.skips import Skips
+
+    span = [
+        None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1_000) for time in (skip_since, skip_until)
+    ]
+    skips = Skips(
+        tuple(_offsets(text) for text in skip_offsets or ()),
+        tuple(event_id for text in skip_event_ids or () for event_id in _event_ids(text)),
+        *span,
+        tuple(skip_type or ()),
+        tuple(skip_user or ()),
+    )
+    loaded = load_settings_with_kafka(settings)
+    from springtide_services.cli.rebuild_run import RebuildRun
+
+    RebuildRun(loaded, address or server_address(settings)).run(
+        skips,
+        from_what_is_left=from_what_is_left,
+        forgets_skips=forget_skips,
+        confirm=lambda question: yes or typer.confirm(question, abort=True),
+    )
+
+
+def _offsets(text: str) -> tuple[int, int, int]:
+    """Read ``PARTITION:FIRST-LAST``, or ``PARTITION:OFFSET``.
+
+    Raises:
+        SettingsError: If it is something else.
+    """
+    from springtide.errors import SettingsError
+
+    partition, _, span = text.partition(":")
+    first, _, last = span.partition("-")
+    try:
+        return int(partition), int(first), int(last or first)
+    except ValueError:
+        raise SettingsError(f"--skip-offsets: wanted PARTITION:FIRST-LAST, such as 2:100-250, got {text!r}") from None
+
+
+def _event_ids(text: str) -> list[str]:
+    """Return the ids that an option names: its own, or those of a file.
+
+    Raises:
+        SettingsError: If there is no such file, or no id.
+    """
+    from springtide.errors import SettingsError
+
+    if not text.startswith("@"):
+        ids = [text]
+    else:
+        try:
+            ids = [line.strip() for line in Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--skip-event-ids: {text[1:]} cannot be read: {error}") from error
+    ids = [event_id for event_id in ids if event_id]
+    if not ids or "*" in ids:
+        raise SettingsError(f"--skip-event-ids: wanted an id, the beginning of ids with *, or @FILE, got {text!r}")
+    return ids

@@ -1,0 +1,132 @@
+"""Reading the topic into a state beside the server: from the state's position to the topic's end, once."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+from kafka.errors import KafkaError
+
+from springtide.clock import Deadline, wall_ms
+from springtide.errors import BrokerError, RebuildError
+from springtide.events.attribute_kinds import AttributeKindCheck
+from springtide.events.decoding import Decoder
+from springtide.events.skips import SkipFilter
+from springtide.plugins.contracts import EventDecoder
+from springtide.settings.model import Settings
+from springtide.state import LiveState, StreamGap
+from springtide_services.stream.broker_errors import explain
+from springtide_services.stream.source import KafkaSource, UnreadableRecordError
+
+logger = structlog.stdlib.get_logger(__name__)
+
+OnProgress = Callable[[int, int], None]
+
+_PAUSE_S = 1.0  # Between two attempts to reach the broker.
+_MAX_SILENCE_S = 60.0  # Then a broker that does not answer counts as gone.
+
+
+class Replay:
+    """Reads events into a state; refused ones are counted, and written nowhere: the server has done that.
+
+    Args:
+        settings: All settings.
+        state: The state; one that was never read is read from the topic's beginning.
+        decoders: Decoders of other tools' records, by name.
+        skips: Leaves out events; None leaves out none.
+
+    Attributes:
+        num_records: How many records were read.
+        num_refused: How many events were refused.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: LiveState,
+        decoders: Mapping[str, EventDecoder] | None = None,
+        skips: SkipFilter | None = None,
+    ) -> None:
+        self.num_records = 0
+        self.num_refused = 0
+        self._settings = settings
+        self._state = state
+        kinds = AttributeKindCheck(settings.attributes, state.settled_kind)
+        self._decoder = Decoder(state.rules, settings.events, kinds, decoders, skips)
+
+    def run(
+        self,
+        on_progress: OnProgress | None = None,
+        *,
+        from_what_is_left: bool = False,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        """Read to the topic's end.
+
+        Args:
+            on_progress: Called after each poll with the number of records read, and that of all as far as is known.
+            from_what_is_left: Whether to read a topic that has lost its beginning; the state then notes the gaps.
+            stopping: Ends the reading early when it is set.
+
+        Raises:
+            RebuildError: If the topic has lost its beginning, or ``stopping`` was set.
+            OffsetsLostError: If there is no such topic, or it loses events while it is read.
+            BrokerError: If the broker does not answer for a minute, or refuses.
+        """
+        stopping = stopping or threading.Event()
+        giving_up = Deadline.after(_MAX_SILENCE_S)
+        while True:
+            num_before = self.num_records
+            try:
+                if self._read(on_progress, from_what_is_left, stopping):
+                    return
+            except KafkaError as error:
+                problem = explain(error, self._settings.kafka)
+                if self.num_records > num_before:
+                    giving_up = Deadline.after(_MAX_SILENCE_S)
+                if giving_up.is_over() or not problem.heals:
+                    raise BrokerError(f"the topic cannot be read: {problem.message}") from error
+                time.sleep(_PAUSE_S)
+
+    def _read(self, on_progress: OnProgress | None, from_what_is_left: bool, stopping: threading.Event) -> bool:
+        """Read to the end, and return True; or False if the topic must be opened again."""
+        state = self._state
+        with KafkaSource(self._settings.kafka, state.position) as source:
+            if state.position is None:
+                self._check_beginning(source.position.next_offsets, from_what_is_left)
+            state.position = source.position
+            while not stopping.is_set() and source.check():
+                try:
+                    records = source.poll(self._settings.kafka.poll_timeout_ms)
+                except UnreadableRecordError as error:
+                    state.advance({error.record.partition: error.record.offset + 1})
+                    return False
+                if records:
+                    batches, refusals = self._decoder.decode(records, wall_ms())
+                    for batch in batches:
+                        state.apply(batch)
+                    state.advance({record.partition: record.offset + 1 for record in records})
+                    self.num_records += len(records)
+                    self.num_refused += sum(refusal.num_events for refusal in refusals)
+                num_left = source.lag().num_events
+                if on_progress is not None and num_left is not None:
+                    on_progress(self.num_records, self.num_records + num_left)
+                if num_left == 0:
+                    return True
+        if stopping.is_set():
+            raise RebuildError("reading the topic was stopped")
+        return False
+
+    def _check_beginning(self, beginnings: Mapping[int, int], from_what_is_left: bool) -> None:
+        lost = {number: offset for number, offset in beginnings.items() if offset > 0}
+        if not lost:
+            return
+        topic = self._settings.kafka.topic
+        if not from_what_is_left:
+            words = ", ".join(f"partition {number} begins at offset {offset:,}" for number, offset in lost.items())
+            raise RebuildError(
+                f"topic {topic!r} no longer has its first events ({words}): the graph would lack them. "
+                "`springtide rebuild --from-what-is-left` makes it of what is left"
+            )
+        gaps = [StreamGap(topic, number, 0, offset, "retention", wall_ms(), None) for number, offset in lost.items()]
+        self._state.gaps = (*self._state.gaps, *gaps)
