@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.inspection import CheckpointCondition, CheckpointInspector
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import MS_PER_SECOND, wall_ms
@@ -29,6 +30,37 @@ def show_checkpoints(settings: Settings) -> None:
         table.add_row(condition.name, *_columns(condition))
     console().print(table)
     console().print("[dim]`springtide checkpoints verify` reads the files and compares their checksums")
+
+
+def show_checkpoint(settings: Settings, name: str) -> None:
+    """Print what one checkpoint holds, the newest if ``name`` is empty.
+
+    Raises:
+        CheckpointError: If there is none of that name.
+    """
+    store = _store(settings)
+    checkpoint = store.open(name) if name else store.latest()
+    if checkpoint is None:
+        console().print(_none_yet(settings))
+        return
+    manifest = checkpoint.manifest
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column()
+    table.add_row("checkpoint", checkpoint.name)
+    table.add_row("made", _when(checkpoint.created_ms))
+    table.add_row("next offsets", escape(_offsets(checkpoint.position)))
+    table.add_row("events", f"{checkpoint.num_events:,}")
+    for edges in manifest["edges"]:
+        count = edges["segments"][-1]["stop"] if edges["segments"] else 0
+        table.add_row("edges", escape(f"{count:,} {':'.join(edges['type'])}"))
+    for gap in manifests.gaps_from_json(manifest.get("gaps", ())):
+        words = f"partition {gap.partition}, {gap.from_offset} to {gap.to_offset - 1} ({gap.reason})"
+        table.add_row("skipped", escape(words))
+    for left_out in manifests.left_out_from_json(manifest.get("left_out", ())):
+        for words, count in left_out.num_events.items():
+            table.add_row("left out", escape(f"{words}: {count:,}, since {_when(left_out.since_ms)}"))
+    console().print(table)
 
 
 def verify_checkpoints(settings: Settings, name: str) -> bool:

@@ -17,6 +17,17 @@ def checkpoints_list(settings: SettingsPath = None) -> None:
     show_checkpoints(load_settings(settings))
 
 
+@app.command("show")
+def checkpoints_show(
+    name: Annotated[str, typer.Argument(help="Which checkpoint; the newest if empty.")] = "",
+    settings: SettingsPath = None,
+) -> None:
+    """Show what a checkpoint holds, and what rebuilds left out of it."""
+    from springtide_services.cli.checkpoint_tables import show_checkpoint
+
+    show_checkpoint(load_settings(settings), name)
+
+
 @app.command("verify")
 def checkpoints_verify(
     name: Annotated[str, typer.Argument(help="Which checkpoint; all of them if empty.")] = "",

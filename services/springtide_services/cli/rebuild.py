@@ -65,13 +65,11 @@ def rebuild(
     """
     from springtide.events.skips import Skips
 
-    span = [
-        None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1_000) for time in (skip_since, skip_until)
-    ]
     skips = Skips(
         tuple(_offsets(text) for text in skip_offsets or ()),
         tuple(event_id for text in skip_event_ids or () for event_id in _event_ids(text)),
-        *span,
+        _milliseconds(skip_since),
+        _milliseconds(skip_until),
         tuple(skip_type or ()),
         tuple(skip_user or ()),
     )
@@ -84,6 +82,10 @@ def rebuild(
         forgets_skips=forget_skips,
         confirm=lambda question: yes or typer.confirm(question, abort=True),
     )
+
+
+def _milliseconds(time: datetime | None) -> int | None:
+    return None if time is None else round(time.replace(tzinfo=UTC).timestamp() * 1_000)
 
 
 def _offsets(text: str) -> tuple[int, int, int]:
