@@ -1,6 +1,7 @@
 """The command line: all commands, collected. Each one imports what is slow to import only when it runs."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -30,22 +31,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    up,
-    broker,
-    serve,
-    train,
-    publish,
-    rebuild,
-    recommend,
-    explain,
-    status,
-    season,
-    evaluate,
-    tune,
-    prove,
-    demo,
-):
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *(up, broker, serve, train, publish, rebuild, recommend, explain, status),
+    *(season, evaluate, tune, prove, demo),
+)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(checkpoints.app, name="checkpoints")

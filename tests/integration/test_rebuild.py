@@ -1,0 +1,281 @@
+"""`springtide rebuild`: what one person published by mistake is undone, while the server answers."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from kafka import KafkaConsumer
+
+from springtide.checkpoint import CheckpointStore
+from springtide.errors import CheckpointLockedError, SettingsError
+from springtide.events.skips import Skips
+from springtide.settings.model import InteractionSettings, Settings
+from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.cli.checkpoint_tables import show_checkpoint
+from springtide_services.cli.rebuild_run import RebuildRun
+from springtide_services.stream.producer import EventPublisher
+from springtide_services.training.trainer import train_once
+
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+MakePurchase = Callable[..., events_pb2.Event]
+Eventually = Callable[..., Awaitable[float]]
+ITEMS = ("tea", "milk", "bread")
+
+
+def publish(settings: Settings, events: list[events_pb2.Event]) -> dict[int, list[int]]:
+    """Publish events, and return their offsets by partition."""
+    offsets: dict[int, list[int]] = {}
+    with EventPublisher(settings) as publisher:
+        for event in events:
+            partition, offset = publisher.publish(event)
+            offsets.setdefault(partition, []).append(offset)
+    return offsets
+
+
+def good_events(make_purchase: MakePurchase) -> list[events_pb2.Event]:
+    return [make_purchase(f"u{user}", ITEMS[user % 3], seconds_ago=600) for user in range(12)]
+
+
+def wrong_events(make_purchase: MakePurchase, num: int = 40) -> list[events_pb2.Event]:
+    """Purchases of one item by everybody, as an import of the wrong file makes them."""
+    events = [make_purchase(f"u{user % 12}", "junk", seconds_ago=60) for user in range(num)]
+    for number, event in enumerate(events):
+        event.event_id = f"import-7/{number}"
+    return events
+
+
+def at(offsets: dict[int, list[int]]) -> pb.GraphPosition:
+    return pb.GraphPosition(next_offsets={number: max(of_one) + 1 for number, of_one in offsets.items()})
+
+
+async def items_for(running: Any, user: str, position: pb.GraphPosition | None = None) -> list[str]:
+    request = pb.RecommendRequest(user=user, count=10, min_position=position)
+    request.wait.seconds = 10
+    answer = await running.recommender.Recommend(request)
+    assert not answer.is_behind_min_position
+    return [item.item for item in answer.items]
+
+
+async def status_of(running: Any) -> admin_pb2.GetStatusResponse:
+    return await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+
+
+async def rebuild(settings: Settings, address: str, skips: Skips, **options: Any) -> None:
+    """Run the command's work beside the server, as another process would."""
+    run = RebuildRun(settings, address)
+    options = {"from_what_is_left": False, "forgets_skips": False, "confirm": lambda question: True, **options}
+    await asyncio.to_thread(run.run, skips, **options)
+
+
+@asynccontextmanager
+async def asking(running: Any) -> AsyncIterator[list[float]]:
+    """Ask the server all the while; yield how many seconds each request took. None may fail."""
+    took_s: list[float] = []
+    is_over = False
+
+    async def ask(user: str) -> None:
+        while not is_over:
+            started = time.monotonic()
+            answer = await running.recommender.Recommend(pb.RecommendRequest(user=user, count=10), timeout=5)
+            took_s.append(time.monotonic() - started)
+            assert answer.items
+            await asyncio.sleep(0.005)
+
+    askers = [asyncio.create_task(ask(f"u{user}")) for user in range(4)]
+    try:
+        yield took_s
+    finally:
+        is_over = True
+        await asyncio.gather(*askers)  # A request that failed fails the test.
+
+
+def test_wrong_purchases_are_undone_while_the_server_answers(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            publish(settings, good_events(make_purchase))
+            position = at(publish(settings, wrong_events(make_purchase)))
+            assert (await items_for(running, "stranger", position))[0] == "junk"
+            async with asking(running) as took_s:
+                later: dict[int, list[int]] = {}
+
+                async def go_on_publishing() -> None:
+                    for number in range(20):
+                        event = make_purchase(f"n{number}", "tea")
+                        for partition, of_one in (await asyncio.to_thread(publish, settings, [event])).items():
+                            later.setdefault(partition, []).extend(of_one)
+
+                publishing = asyncio.create_task(go_on_publishing())
+                await rebuild(settings, running.server.address, Skips(event_ids=("import-7/*",)))
+                await publishing
+            assert len(took_s) > 50
+            assert sorted(took_s)[len(took_s) // 2] < 1.0
+            answer = await items_for(running, "stranger", at(later))
+            assert "junk" not in answer
+            assert answer[0] == "tea"
+            status = await status_of(running)
+            assert (status.rebuild.stage, status.rebuild.failure) == ("done", "")
+            assert status.num_edges["user:purchase:item"] == 32
+            new = at(publish(settings, [make_purchase("u1", "cake")]))
+            assert "cake" in await items_for(running, "stranger", new)
+            answers = [await items_for(running, f"u{user}") for user in range(12)]
+        async with run_server(settings) as running:
+            assert [await items_for(running, f"u{user}") for user in range(12)] == answers
+            assert "junk" not in answers[0]
+
+    asyncio.run(scenario())
+    assert "left out 40: event ids that begin with import-7/" in capsys.readouterr().out
+    show_checkpoint(settings, "")
+    assert "event ids that begin with import-7/: 40, since" in capsys.readouterr().out
+    assert not [*CheckpointStore(f"{settings.checkpoint.url}/rebuilt").names()]
+
+
+def test_later_rebuild_leaves_out_what_a_former_one_did(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(settings, good_events(make_purchase))
+    offsets = publish(settings, wrong_events(make_purchase, 12))
+    ranges = tuple((number, min(of_one), max(of_one)) for number, of_one in offsets.items())
+    unused = "127.0.0.1:9"
+
+    async def scenario() -> None:
+        await rebuild(settings, unused, Skips(offsets=ranges))  # No server runs.
+        async with run_server(settings) as running:
+            assert sorted(await items_for(running, "stranger")) == sorted(ITEMS)
+            await rebuild(settings, running.server.address, Skips(users=("u0",)))
+            assert (await status_of(running)).num_edges["user:purchase:item"] == 11
+        await rebuild(settings, unused, Skips())
+        async with run_server(settings) as running:
+            assert (await status_of(running)).num_edges["user:purchase:item"] == 11
+        await rebuild(settings, unused, Skips(), forgets_skips=True)
+        async with run_server(settings) as running:
+            assert (await status_of(running)).num_edges["user:purchase:item"] == 24
+            assert (await items_for(running, "stranger"))[0] == "junk"
+
+    asyncio.run(scenario())
+    assert "still left out since a former rebuild: events of user u0" in capsys.readouterr().err
+
+
+def test_rebuild_brings_what_changed_settings_lack(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, eventually: Eventually
+) -> None:
+    events = good_events(make_purchase)
+    for number in range(6):
+        events.append(make_purchase(f"v{number}", "cake", seconds_ago=60))
+        events[-1].interaction.type = "tasting"
+    tasting = settings.model_copy(
+        update={"interactions": {"purchase": InteractionSettings(), "tasting": InteractionSettings(weight=5.0)}}
+    )
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await items_for(running, "u1", at(publish(settings, events)))
+            assert (await status_of(running)).num_dead_letters["unknown_type"] == 6
+        async with run_server(tasting) as running:
+            status = await status_of(running)
+            assert any("interactions.tasting is new" in reason for reason in status.rebuild_reasons)
+            await rebuild(tasting, running.server.address, Skips())
+            status = await status_of(running)
+            assert not status.rebuild_reasons
+            assert status.num_edges["user:tasting:item"] == 6
+            assert (await items_for(running, "stranger"))[0] == "cake"
+            assert not status.num_dead_letters
+
+    asyncio.run(scenario())
+    kafka = settings.kafka
+    consumer = KafkaConsumer(
+        kafka.dead_letter_topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )  # fmt: skip
+    letters = [letter for _ in range(5) for of_one in consumer.poll(500).values() for letter in of_one]
+    consumer.close(autocommit=False)
+    assert len(letters) == 6  # Each once.
+
+
+def test_model_that_is_served_is_served_over_the_rebuilt_state(
+    settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event], make_purchase: MakePurchase
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            position = at(publish(settings, diagonal_stream))
+            await items_for(running, "u1", position)
+            await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+            version = await asyncio.to_thread(train_once, settings)
+            promoted = admin_pb2.PromoteModelRequest(version=version)
+            await running.admin.PromoteModel(promoted)
+            before = await running.recommender.Recommend(pb.RecommendRequest(user="u2", count=3))
+            publish(settings, wrong_events(make_purchase))
+            await rebuild(settings, running.server.address, Skips(event_ids=("import-7/*",)))
+            after = await running.recommender.Recommend(pb.RecommendRequest(user="u2", count=3))
+            assert after.model_version == version == before.model_version
+            assert [item.item for item in after.items] == [item.item for item in before.items]
+            assert (await status_of(running)).model_version == version
+            rolled = await running.admin.PromoteModel(promoted)  # The registry is followed on the new one.
+            assert rolled.model.version == version
+
+    asyncio.run(scenario())
+
+
+def test_rebuild_that_cannot_be_served_leaves_the_old_graph(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            position = at(publish(settings, good_events(make_purchase)))
+            before = await items_for(running, "u1", position)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await running.admin.ServeRebuild(admin_pb2.ServeRebuildRequest(rebuilt="00000007"))
+            assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await running.admin.ServeRebuild(admin_pb2.ServeRebuildRequest(rebuilt="../00000001"))
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            with pytest.raises(CheckpointLockedError, match="--address"):
+                await rebuild(settings, "127.0.0.1:9", Skips())  # A server runs, but not there.
+
+            def refuse(question: str) -> None:
+                raise SettingsError("no")
+
+            with pytest.raises(SettingsError):
+                await rebuild(settings, running.server.address, Skips(), confirm=refuse)
+            assert await items_for(running, "u1") == before
+            new = at(publish(settings, [make_purchase("u1", "cake")]))
+            assert "cake" in await items_for(running, "stranger", new)
+
+    asyncio.run(scenario())
+
+
+def test_rows_of_packed_batches_are_left_out_by_time_type_and_user(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    dictionary = ["ann", "bob", "tea", "junk", "purchase", "view"]
+    batch = events_pb2.EventBatch(
+        dictionary=dictionary, users=[0, 1, 0, 0], items=[2, 3, 3, 3], types=[4, 4, 4, 5], event_times_ms=[now_ms] * 4
+    )
+
+    async def edges(running: Any) -> dict[str, int]:
+        return dict((await status_of(running)).num_edges)
+
+    async def scenario() -> None:
+        publish(settings, good_events(make_purchase))
+        publish(settings, [events_pb2.Event(batch=batch)])
+        await asyncio.sleep(0.1)
+        until_ms = time.time_ns() // 1_000_000
+        await asyncio.sleep(0.1)
+        publish(settings, [events_pb2.Event(batch=batch)])
+        skips = Skips(since_ms=now_ms - 60_000, until_ms=until_ms, users=("ann",), types=("purchase",))
+        await rebuild(settings, "127.0.0.1:9", skips)
+        async with run_server(settings) as running:
+            assert await edges(running) == {"user:purchase:item": 12 + 4, "user:view:item": 2}
+        await rebuild(settings, "127.0.0.1:9", dataclasses.replace(skips, until_ms=None))
+        async with run_server(settings) as running:
+            assert await edges(running) == {"user:purchase:item": 12 + 2, "user:view:item": 2}
+
+    asyncio.run(scenario())
