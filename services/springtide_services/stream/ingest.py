@@ -1,12 +1,10 @@
 """The ingest loop: reads the events topic into the live state."""
 
-import contextlib
 import dataclasses
-import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 import structlog
@@ -20,11 +18,12 @@ from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
 from springtide.settings.model import Settings
-from springtide.state import LiveState, StreamPosition
+from springtide.state import LiveState, StreamGap, StreamPosition
 from springtide_services.stream.broker_errors import explain
 from springtide_services.stream.checkpointing import Checkpointer
 from springtide_services.stream.current_problem import CurrentProblem
 from springtide_services.stream.dead_letters import DeadLetterWriter
+from springtide_services.stream.duplicate_warning import DuplicateWarning
 from springtide_services.stream.group_offsets import GroupOffsets
 from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.lost_offsets import skip_lost_events
@@ -38,7 +37,6 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 0.5
 _LONGEST_REFUSED_PAUSE_S = 5.0  # If the broker refuses: somebody must change something first.
 MAX_LAG_AGE_S = 3.0  # A lag that is older counts as unknown: fetches wait 0.5 s for an answer.
-_WARN_EVERY_S = 60.0
 _TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
 
 
@@ -74,13 +72,11 @@ class IngestLoop:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
         self._settings = settings
-        self._state = state
+        self._succession = Succession(state)
         self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
         self._checkpointer.on_durable = GroupOffsets(settings).commit
         self._decoders = decoders
         self._decoder = self._make_decoder(state)
-        self._successions: queue.SimpleQueue[Succession] = queue.SimpleQueue()
-        self._succession: Succession | None = None
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._skips_lost_once = skip_lost
@@ -91,8 +87,8 @@ class IngestLoop:
         self._has_caught_up = False
         self._is_connected = False
         self._read_at_ms: int | None = None
-        self._num_changed_told = state.seen_events.num_changed
-        self._next_warning = Deadline.after(0.0)
+        self._duplicate_warning = DuplicateWarning()
+        self._duplicate_warning.look_at(state.seen_events)
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -115,7 +111,7 @@ class IngestLoop:
 
     def status(self) -> IngestStatus:
         """Return the status; from any thread."""
-        last, served = self._checkpointer.last, self._served
+        last, served = self._checkpointer.last, self._succession.served
         lag, read_s = self._lag  # One reference: the ingest thread replaces it.
         lag_age_s = lag.silence_s + time.monotonic() - read_s
         num_events = -1 if lag.num_events is None or lag_age_s > MAX_LAG_AGE_S else lag.num_events
@@ -144,11 +140,12 @@ class IngestLoop:
         """
 
         def is_over() -> bool:
-            return self._served.has_reached(next_offsets) or not self._thread.is_alive() or self._failure is not None
+            has_ended = not self._thread.is_alive() or self._failure is not None
+            return has_ended or self._succession.served.has_reached(next_offsets)
 
         with self._moved:
             self._moved.wait_for(is_over, deadline.remaining_s())
-        return self._served.has_reached(next_offsets)
+        return self._succession.served.has_reached(next_offsets)
 
     def succeed(self, heir: LiveState, publish: Callable[[], None]) -> Future[None]:
         """Let another state, read from the same topic, take the place of this one; from any thread.
@@ -157,11 +154,13 @@ class IngestLoop:
         ``publish``; from then on it applies events to the other one. The answer is done then, or with the error for
         which this state stays.
         """
-        succession = Succession(heir, publish)
-        self._successions.put(succession)
+        done = self._succession.ask(heir, publish)
         if self._failure is not None or not self._thread.is_alive():
             self._refuse_successions()
-        return succession.done
+        return done
+
+    def _refuse_successions(self) -> None:
+        self._succession.refuse(f"ingest does not run ({self._failure or 'stopped'})")
 
     def checkpoint_now(self, timeout_s: float = 60.0) -> Checkpoint:
         """Write a checkpoint between two batches, and return it when it is durable; from any thread but ingest's.
@@ -196,6 +195,8 @@ class IngestLoop:
         """
         pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
+            if self._succession.is_late():
+                self._give_up_succession(RebuildError("it could not be read as far as the graph that is served"))
             self._begin_succession()
             reached = self._state.position
             try:
@@ -233,7 +234,7 @@ class IngestLoop:
             OffsetsLostError: If nothing may be skipped, or the broker has all events.
             BrokerProblemError: If the broker has no such topic, or does not answer.
         """
-        if self._succession is not None:
+        if self._succession.is_passing:
             raise error
         kafka, position = self._settings.kafka, self._state.position
         is_same_topic = position is not None and position.topic == kafka.topic
@@ -284,25 +285,24 @@ class IngestLoop:
         state, timeout_ms = self._state, self._settings.kafka.poll_timeout_ms
         while not self._stopping.is_set() and source.check():
             self._end_succession_if_reached()
-            if not self._successions.empty() and self._succession is None:
+            if self._succession.is_asked or self._succession.is_late():
                 return
             try:
                 records = source.poll(timeout_ms)
             except UnreadableRecordError as error:
                 bad = error.record
-                refusals = self._new_refusals([Refusal(bad, "undecodable", str(error))])
+                refusals = self._succession.new_refusals([Refusal(bad, "undecodable", str(error))])
                 self._dead_letters.update(dead_letters.write(refusals))
                 state.advance({bad.partition: bad.offset + 1})
                 self._tell_moved()
                 return
             if records:
                 batches, refusals = self._decoder.decode(records, wall_ms())
-                if refusals := self._new_refusals(
-                    refusals
-                ):  # Before the position moves past them: a crash repeats dead letters, never loses one.
+                refusals = self._succession.new_refusals(refusals)
+                if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
                     self._dead_letters.update(dead_letters.write(refusals))
                 for batch in map(state.without_duplicates, batches):
-                    if self.before_apply is not None and self._has_caught_up and self._succession is None:
+                    if self.before_apply is not None and self._has_caught_up and not self._succession.is_passing:
                         self.before_apply(batch)
                     state.apply(batch)
                 # Records of one partition are in order, so the last one's offset wins.
@@ -358,46 +358,26 @@ class IngestLoop:
         return source
 
     @property
-    def _served(self) -> LiveState:
-        succession = self._succession
-        return self._state if succession is None or succession.former is None else succession.former
+    def _state(self) -> LiveState:
+        return self._succession.current
 
     def _make_decoder(self, state: LiveState) -> Decoder:
         kinds = AttributeKindCheck(self._settings.attributes, state.settled_kind)
         return Decoder(state.rules, self._settings.events, kinds, self._decoders)
 
-    def _new_refusals(self, refusals: list[Refusal]) -> list[Refusal]:
-        return refusals if self._succession is None else self._succession.new_refusals(refusals)
-
     def _begin_succession(self) -> None:
-        """Read the state that is to follow, if there is one."""
-        if self._succession is None and not self._successions.empty():
-            succession = self._successions.get_nowait()
-            succession.begin(self._state)
-            self._succession, self._state = succession, succession.heir
+        if self._succession.begin():
             self._decoder = self._make_decoder(self._state)
 
     def _end_succession_if_reached(self) -> None:
-        succession = self._succession
-        if succession is not None and succession.end_if_reached():
-            self._succession = None
+        if self._succession.end_if_reached():
             self._checkpointer.follow(self._state)
-            self._num_changed_told = self._state.seen_events.num_changed
 
     def _give_up_succession(self, error: BaseException) -> bool:
-        """Go on with the former state, if another one is read that was to follow; return whether there is one."""
-        succession = self._succession
-        if succession is None or succession.former is None:
-            return False
-        self._succession, self._state = None, succession.former
-        self._decoder = self._make_decoder(self._state)
-        succession.fail(error)
-        return True
-
-    def _refuse_successions(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._successions.get_nowait().fail(RebuildError(f"ingest does not run ({self._failure or 'stopped'})"))
+        has_given_up = self._succession.give_up(error)
+        if has_given_up:
+            self._decoder = self._make_decoder(self._state)
+        return has_given_up
 
     def _pause(self, pause_s: float) -> None:
         """Wait for a time, or until ``stop`` is called; write checkpoints that become due."""
@@ -405,19 +385,11 @@ class IngestLoop:
         while not deadline.is_over() and not self._stopping.wait(_TURN_S):
             self._checkpointer.write_if_due()
 
-    def _warn_of_changed(self) -> None:
-        """Log how many duplicates were not what had come before under their ids; once a minute at most."""
-        num_new = self._state.seen_events.num_changed - self._num_changed_told
-        if num_new and self._next_warning.is_over():
-            logger.warning("duplicates_differ", events=num_new)
-            self._num_changed_told += num_new
-            self._next_warning = Deadline.after(_WARN_EVERY_S)
-
     def _tell_moved(self) -> None:
         if not self._is_held:
             self._problem.clear()
         self._read_at_ms = wall_ms()
-        self._warn_of_changed()
+        self._duplicate_warning.look_at(self._state.seen_events)
         with self._moved:
             self._moved.notify_all()
         if self.on_advance is not None:

@@ -51,6 +51,7 @@ class Replay:
         self.num_refused = 0
         self._settings = settings
         self._state = state
+        self._reads_all = state.position is None  # Else what cannot be read is left to who reads on.
         kinds = AttributeKindCheck(settings.attributes, state.settled_kind)
         self._decoder = Decoder(state.rules, settings.events, kinds, decoders, skips)
 
@@ -108,13 +109,33 @@ class Replay:
                     state.advance({record.partition: record.offset + 1 for record in records})
                     self.num_records += len(records)
                     self.num_refused += sum(refusal.num_events for refusal in refusals)
-                num_left = source.lag().num_events
-                if on_progress is not None and num_left is not None:
-                    on_progress(self.num_records, self.num_records + num_left)
-                if num_left == 0:
+                lag = source.lag()
+                if on_progress is not None and lag.num_events is not None:
+                    on_progress(self.num_records, self.num_records + lag.num_events)
+                if lag.num_events == lag.num_held and self._may_end(source, from_what_is_left):
                     return True
         if stopping.is_set():
             raise RebuildError("reading the topic was stopped")
+        return False
+
+    def _may_end(self, source: KafkaSource, from_what_is_left: bool) -> bool:
+        """Return whether nothing is left to read, after all partitions that can be read were; skip what cannot be.
+
+        Raises:
+            RebuildError: If something cannot be read, and may not be skipped.
+        """
+        if not source.held or not self._reads_all:
+            return True
+        skippable = [number for number, held in source.held.items() if held.may_be_skipped]
+        may_skip = from_what_is_left or self._settings.kafka.on_lost == "skip"
+        if not skippable or not may_skip:
+            way_out = "; `springtide rebuild --from-what-is-left` skips it" if skippable and not may_skip else ""
+            raise RebuildError(f"{source.held_problem().message}{way_out}")
+        topic = self._settings.kafka.topic
+        for number in skippable:
+            first, next_offset = source.skip_damage(number)
+            self._state.gaps += (StreamGap(topic, number, first, next_offset, "damaged", wall_ms(), None),)
+            self._state.advance({number: next_offset})
         return False
 
     def _check_beginning(self, beginnings: Mapping[int, int], from_what_is_left: bool) -> None:
