@@ -20,6 +20,7 @@ from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
 from springtide.graph.nodes import NodeTable
+from springtide.graph.reclaiming import Reclaimer
 from springtide.graph.tombstones import Tombstones, TombstonesSnapshot
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
@@ -191,6 +192,8 @@ class LiveState:
         )
         self.rules = settings.interaction_rules()
         self.context_weights = dict(context_weights)
+        can_forget = all(map(_forgets_rows, context_weights.values()))
+        self._reclaimer = Reclaimer(self.graph, settings.graph.max_nodes, self._forget_rows if can_forget else None)
         self.circumstances = CircumstanceTable(
             key for weight in context_weights.values() for key in weight.context_keys
         )
@@ -245,6 +248,20 @@ class LiveState:
             if len(observed) or observed.newest_ms is not None:
                 weight.observe(observed)
         self.num_events += len(batch.interactions)
+
+    def reclaim(self, now_s: float) -> None:
+        """Forget nodes beyond the bounds, and let new nodes have the rows of forgotten ones (``graph.reclaiming``).
+
+        To be called every second or so by the thread that applies events; it costs nothing if there is nothing to do.
+
+        Args:
+            now_s: Monotonic time, in seconds.
+        """
+        self._reclaimer.run(now_s)
+
+    def reclaim_restored(self) -> None:
+        """Let new nodes have the rows of all forgotten ones, right after a checkpoint was restored."""
+        self._reclaimer.release_all()
 
     def advance(self, next_offsets: Mapping[int, int]) -> None:
         """Move the position to new offsets, after all events before them were applied; other partitions stay.
@@ -371,6 +388,22 @@ class LiveState:
     def _first_seen(self, events: Sequence[T], marks: EventMarks | None) -> Sequence[T]:
         kept = self._first_rows(marks, len(events))
         return events if kept is None else [events[row] for row in kept.tolist()]
+
+    def _forget_rows(self, node_type: str, rows: npt.NDArray[np.int32]) -> None:
+        no_rows = np.empty(0, np.int32)
+        user_rows = rows if node_type == USER else no_rows
+        item_rows = rows if node_type == self.rules.item_type else no_rows
+        if len(user_rows) or len(item_rows):
+            for weight in self.context_weights.values():
+                weight.forget_rows(user_rows, item_rows)
+
+
+def _forgets_rows(weight: "ContextWeight") -> bool:
+    """Return whether a weight keeps nothing by row, or can forget it."""
+    from springtide.plugins.contracts import ContextWeight
+
+    kind = type(weight)
+    return kind.observe is ContextWeight.observe or kind.forget_rows is not ContextWeight.forget_rows
 
 
 def _features_of(views: Sequence[EdgeView], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:

@@ -40,6 +40,25 @@ def test_forgotten_id_gets_a_new_row():
     assert IdMap(ids.all_ids()).rows(["a", "b"]).tolist() == [2, 1]
 
 
+def test_released_row_is_given_to_the_next_new_id():
+    ids = IdMap(["a", "b", "c"])
+    ids.forget(0)
+    ids.forget(1)
+    assert ids.forgotten_rows(3).tolist() == [0, 1]
+    assert ids.forgotten_rows(1).tolist() == [0]
+    ids.release([1])
+    assert ids.intern(["d", "a", "d"]).tolist() == [1, 3, 1]
+    assert (ids.forgotten_rows(9).tolist(), ids.num_known, len(ids)) == ([0], 3, 4)
+    assert ids.reused_since(0, 4).tolist() == [1]
+    assert ids.reused_since(ids.num_reuses, 4).tolist() == []
+    ids.forget(1)
+    ids.release([0])
+    ids.release([1])
+    assert ids.intern(["e"]).tolist() == [1]
+    assert ids.reused_since(1, 2).tolist() == [1]
+    assert ids.all_ids() == ["", "e", "c", "a"]
+
+
 def test_empty_id_is_refused():
     with pytest.raises(ValueError, match="empty"):
         IdMap().intern(["a", ""])

@@ -230,6 +230,7 @@ class CheckpointStore:
                 weight.observe(state.positive_interactions(graph.view()))
             else:
                 weight.restore(files.arrays_from_npz(self._content(entry)))
+        state.reclaim_restored()
         evicted = (f"{num_evicted:,} edges dropped that are beyond the bounds of [graph]",) if num_evicted else ()
         return change.applied + evicted
 

@@ -72,6 +72,10 @@ class Lifetimes:
         """Return the newest event time of the node; ``NEVER_MS`` if there is none."""
         return int(self._newest_ms[row]) if row < len(self._newest_ms) else NEVER_MS
 
+    def all_newest_ms(self, num_nodes: int) -> Int64s:
+        """Return ``newest_ms`` of the first rows, int64 ``[num_nodes]``; a copy."""
+        return fitted(self._newest_ms, num_nodes, NEVER_MS).copy()
+
     def note(self, rows: npt.NDArray[np.int32], timestamps_ms: Int64s) -> None:
         """Note the event times of nodes, ``[n]`` each, with n at least 1."""
         self._newest_ms = with_room(self._newest_ms, int(rows.max()) + 1, NEVER_MS)

@@ -41,6 +41,8 @@ class LiveGraph:
     Attributes:
         newest_ms: Newest event time of an edge so far, whether it was kept or not; None before the first edge.
         num_forgotten: Number of nodes forgotten so far.
+        num_evictions: Number of times that edges were evicted so far.
+        evicted_until_ms: Newest event time that was evicted, about.
         num_dropped: Number of events since the start that a deletion held for: they came late, and changed nothing.
         tombstones: The deletions that are remembered.
     """
@@ -61,6 +63,8 @@ class LiveGraph:
         self.newest_ms: int | None = None
         self.num_forgotten = 0
         self.num_dropped = 0
+        self.num_evictions = 0
+        self.evicted_until_ms = NEVER_MS
         self.tombstones = Tombstones() if tombstones is None else tombstones
         self._owns_nodes = nodes is None
         # Both are replaced, never changed, when a type is added: other threads may be reading them.
@@ -307,7 +311,7 @@ class LiveGraph:
                 deleted_edges += self._forget_rows(self._nodes[node_type], rows)
             for node_type, until in cut.items():
                 self._nodes[node_type].cut(list(until), list(until.values()))
-                deleted_edges += self._drop_until(node_type, until)
+                deleted_edges += self.drop_until(node_type, until)
                 self.num_forgotten += len(until)
             self.tombstones.expire(self.newest_ms)
         return deleted_edges
@@ -315,9 +319,10 @@ class LiveGraph:
     def _forget_rows(self, table: NodeTable, rows: Sequence[int]) -> list[tuple[EdgeType, EdgeView]]:
         table.forget(rows)
         self.num_forgotten += len(rows)
-        return self._drop_until(table.node_type, dict.fromkeys(rows, END_OF_TIME_MS))
+        return self.drop_until(table.node_type, dict.fromkeys(rows, END_OF_TIME_MS))
 
-    def _drop_until(self, node_type: str, until_ms: Mapping[int, int]) -> list[tuple[EdgeType, EdgeView]]:
+    def drop_until(self, node_type: str, until_ms: Mapping[int, int]) -> list[tuple[EdgeType, EdgeView]]:
+        """Delete the edges of some nodes until a time each, inclusive; return them by type."""
         no_rows: Mapping[int, int] = {}
         dropped = []
         for edge_type, store in self._stores.items():
@@ -361,6 +366,8 @@ class LiveGraph:
         self._publish(version)
 
     def _keep_since(self, start_ms: int, num_at_start_to_drop: int) -> None:
+        self.num_evictions += 1
+        self.evicted_until_ms = max(self.evicted_until_ms, start_ms)
         for store in self._stores.values():
             times = store.columns.timestamps_ms[: store.length]
             keep = times >= start_ms

@@ -43,6 +43,7 @@ class NodeTable:
         self._columns = AttributeColumns(self.ids, schema)
         self._version = (uuid.uuid4().hex, 0, 0)  # Lineage, and the counts of changes to begin with.
         self._snapshot: AttributesSnapshot | None = None
+        self._forgotten: list[int] = []  # Rows that were forgotten since ``take_forgotten``.
 
     def __len__(self) -> int:
         """Number of rows, including those of forgotten nodes."""
@@ -131,7 +132,13 @@ class NodeTable:
         for row in rows:
             self.ids.forget(row)
             self.lifetimes.forget(row)
+        self._forgotten += rows
         self._lineage = uuid.uuid4().hex
+
+    def take_forgotten(self) -> list[int]:
+        """Return the rows that were forgotten since the last call."""
+        rows, self._forgotten = self._forgotten, []
+        return rows
 
     def cut(self, rows: Sequence[int], deleted_ms: Sequence[int]) -> None:
         """Forget what was known of the rows until a time each, inclusive; their ids stay, for what came later."""

@@ -143,7 +143,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         model_version=loaded.follower.served_version,
         position=recommender_pb2.GraphPosition(next_offsets=ingest.next_offsets),
         lag_events=ingest.lag_events if ingest.is_connected else -1,
-        num_nodes={node_type: view.num_nodes(node_type) for node_type in loaded.state.graph.node_types},
+        num_nodes={node_type: view.nodes(node_type).num_living for node_type in view.node_types},
         num_edges={":".join(edge_type): len(view.edges(edge_type)) for edge_type in view.edge_types},
         num_dead_letters=ingest.dead_letters,
         newest_event_time=None if view.newest_ms is None else to_timestamp(view.newest_ms),

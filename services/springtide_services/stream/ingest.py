@@ -309,6 +309,7 @@ class IngestLoop:
                 state.advance({record.partition: record.offset + 1 for record in records})
                 self._tell_moved()
             self._look_at_held(source)
+            state.reclaim(time.monotonic())
             self._checkpointer.write_if_due()
             lag = source.lag()
             self._lag = (lag, time.monotonic())

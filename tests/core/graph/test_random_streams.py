@@ -128,6 +128,12 @@ class GraphMachine(RuleBasedStateMachine):
         assert self.graph.nodes(node_type).ids.row(name) == -1
 
     @rule()
+    def reuse_rows(self):
+        for node_type in NODE_TYPES:
+            table = self.graph.nodes(node_type)
+            table.ids.release(table.take_forgotten())
+
+    @rule()
     def evict(self):
         self.graph.evict()
         self.model.evict()

@@ -104,6 +104,17 @@ class ContextWeight:
         calls ``observe``. By default it does nothing: then what was learned of deleted nodes stays.
         """
 
+    def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget all that was learned of some users and items: their rows will be given to other nodes.
+
+        Called by the thread that calls ``observe``. A weight that learns and does not override it keeps the rows of
+        forgotten nodes from being used again, so that memory grows with all nodes that ever were.
+
+        Args:
+            user_rows: int32 ``[m]``, rows of users; they may be beyond all that was observed.
+            item_rows: int32 ``[n]``, rows of items.
+        """
+
     def bucket(self, moment: Moment) -> Hashable:
         """Return a key: moments with the same key have the same item lifts. None if the weight has no item side."""
         return None

@@ -118,6 +118,11 @@ class GraphSettings(Section):
     are recommended to follow."""
     max_edges: Annotated[int, Field(ge=1)] | None = 50_000_000
     """Most edges kept in memory; the oldest are dropped beyond it. `none` keeps all. An edge takes 28 to 56 bytes."""
+    max_nodes: Annotated[int, Field(ge=1)] | None = 20_000_000
+    """Most nodes of all types kept in memory. Beyond it those go first that were last heard of longest ago, by event
+    time, with their edges and attributes; they come back with their next event. `none` keeps all. A node takes 200 to
+    400 bytes. Below the bound, a node goes when it is deleted, and when it has lost its last edge by `max_edges` or
+    `max_age_days` and has no attributes; its place in memory is used again after a minute."""
     max_age_days: Positive | None = None
     """Age in days at which edges are dropped, counted back from the newest event. `none` keeps all. Set it where old
     behaviour misleads, or must not be stored."""

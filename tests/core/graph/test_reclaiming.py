@@ -1,0 +1,176 @@
+"""Rows of nodes that no longer live are used again: after a rest, and by nobody who may still see the old node."""
+
+import numpy as np
+import pytest
+
+from springtide.checkpoint import CheckpointStore
+from springtide.clock import MS_PER_DAY
+from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
+from springtide.graph.reclaiming import REST_S
+from springtide.plugins.contracts import ContextWeight
+from springtide.settings.model import Settings
+from springtide.state import LiveState
+from springtide.testing import interactions_of
+
+DAY = MS_PER_DAY
+NOBODY = interactions_of([])
+
+
+class Counting(ContextWeight):
+    """Counts the interactions of each item, as a plugin would that can forget rows."""
+
+    def __init__(self):
+        self.counts = np.zeros(100)
+        self.forgotten_users = []
+
+    def observe(self, observed):
+        np.add.at(self.counts, observed.item_rows, 1)
+
+    def forget_rows(self, user_rows, item_rows):
+        self.counts[item_rows] = 0
+        self.forgotten_users += user_rows.tolist()
+
+    def state(self):
+        return {"counts": self.counts.copy()}
+
+    def restore(self, state):
+        self.counts = np.array(state["counts"])
+
+
+class Stubborn(Counting):
+    """Learns by row, and cannot forget, as a plugin that was written before."""
+
+    forget_rows = ContextWeight.forget_rows
+
+
+def new_state(weight=None, **graph) -> LiveState:
+    return LiveState(Settings.model_validate({"graph": graph}), {"counting": weight or Counting()})
+
+
+def come(state: LiveState, *pairs: tuple[str, str], day: float = 1) -> None:
+    state.apply(EventBatch(interactions_of([(user, item, int(day * DAY)) for user, item in pairs])))
+
+
+def delete(state: LiveState, node_type: str, *ids: str, day: float = 1.5) -> None:
+    state.apply(EventBatch(NOBODY, deletes=[NodeDelete(node_type, node_id, int(day * DAY)) for node_id in ids]))
+
+
+def ids_of(state: LiveState, node_type: str) -> list[str]:
+    return state.graph.nodes(node_type).ids.all_ids()
+
+
+def test_row_of_a_deleted_node_is_used_again_after_a_rest():
+    state = new_state()
+    come(state, ("ann", "x"), ("bob", "y"))
+    delete(state, "user", "ann")
+    state.reclaim(100.0)
+    come(state, ("cid", "x"), day=2)
+    assert ids_of(state, "user") == ["", "bob", "cid"], "requests may still see the old node"
+    state.reclaim(100.0 + REST_S)
+    assert state.context_weights["counting"].forgotten_users == [0]
+    lineage = state.graph.nodes("user").ids_lineage
+    come(state, ("dan", "x"), ("eve", "x"), day=2)
+    assert ids_of(state, "user") == ["dan", "bob", "cid", "eve"]
+    assert state.graph.nodes("user").ids_lineage != lineage, "a checkpoint must write the ids anew"
+    edges = state.graph.view().edges(("user", "purchase", "item"))
+    assert edges.all_targets(0).timestamps_ms.tolist() == [2 * DAY], "nothing of ann"
+    assert state.graph.nodes("user").num_living == 4
+
+
+def test_new_node_has_nothing_of_the_one_that_had_its_row():
+    state = new_state(max_age_days=10)
+    state.apply(EventBatch(interactions_of([("ann", "x", DAY)] * 5), [NodeUpsert("item", "x", {"tag": ("red",)})]))
+    delete(state, "item", "x")
+    state.reclaim(0.0)
+    state.reclaim(REST_S)
+    come(state, ("bob", "new"), day=2)
+    table = state.graph.nodes("item")
+    assert table.ids.row("new") == 0
+    assert table.category_values(0) == []
+    assert table.lifetimes.newest_ms(0) == 2 * DAY
+    assert table.lifetimes.born_ms(0) == 0
+    assert state.context_weights["counting"].counts[0] == 1
+
+
+def test_weight_that_cannot_forget_keeps_rows_from_being_used_again():
+    state = new_state(Stubborn())
+    come(state, ("ann", "x"))
+    delete(state, "item", "x")
+    state.reclaim(0.0)
+    state.reclaim(10 * REST_S)
+    come(state, ("ann", "y"), day=2)
+    assert ids_of(state, "item") == ["", "y"]
+
+
+def test_node_that_lost_its_last_edge_by_age_goes_if_it_has_no_attributes():
+    state = new_state(max_age_days=1)
+    catalogue = [NodeUpsert("item", "described", {"tag": ("red",)}, timestamp_ms=DAY)]
+    state.apply(EventBatch(interactions_of([("ann", "x", DAY), ("ann", "described", DAY)]), catalogue))
+    state.apply(EventBatch(NOBODY, [NodeUpsert("item", "announced", timestamp_ms=9 * DAY)]))
+    come(state, ("bob", "y"), day=9)
+    assert state.graph.num_edges == 1
+    state.reclaim(0.0)
+    assert ids_of(state, "user") == ["", "bob"]
+    assert ids_of(state, "item") == ["described", "", "announced", "y"]
+    assert state.graph.num_forgotten == 0, "nobody was deleted: earlier checkpoints stay"
+
+
+def test_least_recently_active_nodes_go_beyond_the_bound():
+    state = new_state(max_nodes=64)
+    come(state, *((f"u{number}", f"i{number % 10}") for number in range(30)), day=1)
+    come(state, *((f"u{number}", f"i{number % 10}") for number in range(20)), day=2)
+    state.apply(EventBatch(NOBODY, [NodeUpsert("item", "i3", {"tag": ("red",)}, timestamp_ms=3 * DAY)]))
+    come(state, *((f"v{number}", "i3") for number in range(20)), day=3)
+    state.reclaim(0.0)
+    assert state.graph.nodes("user").num_living == 50, "60 nodes: within the bound"
+    come(state, *((f"w{number}", "i3") for number in range(10)), day=4)
+    state.reclaim(1.0)
+    users, items = state.graph.nodes("user"), state.graph.nodes("item")
+    assert users.num_living + items.num_living == 64
+    assert sum(users.ids.row(f"u{number}") >= 0 for number in range(20, 30)) == 4, "last heard of on day 1"
+    assert (users.ids.row("u0") >= 0, users.ids.row("w9") >= 0, items.ids.row("i3") >= 0) == (True, True, True)
+    edges = state.graph.view().edges(("user", "purchase", "item"))
+    assert "" not in users.ids.ids(edges.source)
+    come(state, *((f"u{number}", "i3") for number in range(20, 30)), day=5)
+    assert min(users.ids.row(f"u{number}") for number in range(20, 30)) >= 0, "they come back with their next event"
+
+
+def test_restored_checkpoint_gives_rows_of_forgotten_nodes_to_new_ones(tmp_path):
+    state = new_state()
+    come(state, ("ann", "x"), ("bob", "y"), ("bob", "x"))
+    delete(state, "item", "x")
+    store = CheckpointStore(str(tmp_path))
+    store.write(state.snapshot())
+    again = new_state()
+    checkpoint = store.latest()
+    assert checkpoint is not None
+    store.restore(checkpoint, again)
+    come(again, ("cid", "z"), day=2)
+    assert ids_of(again, "item") == ["z", "y"]
+    assert again.context_weights["counting"].counts[:2].tolist() == [1, 1]
+    store.write(again.snapshot())
+    third = new_state()
+    checkpoint = store.latest()
+    assert checkpoint is not None
+    store.restore(checkpoint, third)
+    assert ids_of(third, "item") == ["z", "y"]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_rows_are_bounded_over_generations_that_come_and_go(is_restarted, tmp_path):
+    state, store = new_state(), CheckpointStore(str(tmp_path))
+    for generation in range(10):
+        users = [f"g{generation}-{number}" for number in range(200)]
+        come(state, *((user, f"i{number % 20}") for number, user in enumerate(users)), day=2 * generation)
+        delete(state, "user", *users, day=2 * generation + 1)
+        state.reclaim(generation * 2 * REST_S)
+        state.reclaim(generation * 2 * REST_S + REST_S)
+        if is_restarted:
+            store.write(state.snapshot())
+            checkpoint = store.latest()
+            assert checkpoint is not None
+            state = new_state()
+            store.restore(checkpoint, state)
+    assert len(state.graph.nodes("user")) == 200
+    assert state.graph.nodes("user").num_living == 0
+    assert state.graph.num_edges == 0
