@@ -85,6 +85,8 @@ class IdMap:
 
     def reused_since(self, num_reuses: int, count: int) -> npt.NDArray[np.int64]:
         """Return the rows below ``count`` that have been given to another id since ``num_reuses``, int64, ascending."""
+        if num_reuses == self.num_reuses:
+            return np.empty(0, np.int64)
         return np.flatnonzero(self._reuse[:count] > num_reuses)
 
     def forget(self, row: int) -> None:

@@ -160,6 +160,12 @@ class History:
         first = int(np.searchsorted(-self.timestamps_ms, -timestamp_ms, side="right"))
         return History(self.item_rows[first:], self.timestamps_ms[first:], self.weights[first:])
 
+    def where(self, is_kept: npt.NDArray[np.bool_]) -> "History":
+        """Return the interactions where ``is_kept``, bool ``[n]``."""
+        if is_kept.all():
+            return self
+        return History(self.item_rows[is_kept], self.timestamps_ms[is_kept], self.weights[is_kept])
+
 
 NO_HISTORY = History(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32))
 """The history of a user without interactions."""

@@ -22,9 +22,9 @@ def living_rows(view: GraphView, node_type: str) -> npt.NDArray[np.bool_]:
     for edge_type in view.edge_types:
         edges = view.edges(edge_type)
         if edge_type[0] == node_type:
-            lives[edges.source] = True
+            lives |= edges.have_edges(num_nodes, is_source=True)
         if edge_type[2] == node_type:
-            lives[edges.target] = True
+            lives |= edges.have_edges(num_nodes, is_source=False)
     lives[table.ids.forgotten_rows(num_nodes)] = False
     return lives
 

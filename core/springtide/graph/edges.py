@@ -210,6 +210,38 @@ class EdgeView:
         num_linked = adjacency.count_linked(source_row, self._length, chain.head, chain.prev)
         return bool(chain.degree[source_row] == num_linked and chain.last_death[source_row] <= self._generation)
 
+    def degrees(self, rows: npt.NDArray[np.int64], *, is_source: bool) -> npt.NDArray[np.int64]:
+        """Return a number for each row that grows with each edge, int64 ``[n]``: of its edges, dead and later ones too.
+
+        Args:
+            rows: int64 ``[n]``.
+            is_source: Whether they are sources, or targets.
+        """
+        degree = (self._columns.by_source if is_source else self._columns.by_target).degree
+        known = rows < len(degree)
+        found = np.zeros(len(rows), np.int64)
+        found[known] = degree[rows[known]]
+        return found
+
+    def have_edges(self, num_rows: int, *, is_source: bool) -> npt.NDArray[np.bool_]:
+        """Return which of the first rows have an edge, perhaps one that came after the view, bool ``[num_rows]``.
+
+        Args:
+            num_rows: Number of rows.
+            is_source: Whether they are sources, or targets.
+        """
+        columns = self._columns
+        chain, of_edges = (columns.by_source, columns.source) if is_source else (columns.by_target, columns.target)
+        have = np.zeros(num_rows, np.bool_)
+        degree = chain.degree[:num_rows]
+        have[: len(degree)] = degree > 0
+        if self._num_dead:
+            dead_since = columns.dead_since[: self._length]
+            dead = of_edges[: self._length][(dead_since > 0) & (dead_since <= self._generation)]
+            num_dead = np.bincount(dead, minlength=num_rows)[: len(degree)]
+            have[: len(degree)] &= degree > num_dead
+        return have
+
     def has(self, source_rows: npt.ArrayLike, target_rows: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Return whether an edge joins each pair of rows, given as ``[n]`` each; bool ``[n]``."""
         sources, targets = np.broadcast_arrays(_as_rows(source_rows), _as_rows(target_rows))

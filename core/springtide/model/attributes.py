@@ -49,12 +49,13 @@ class Attributes:
                 continue
             node_rows, column_codes = column.pairs()
             is_in_view = node_rows < num_nodes
-            values = [f"{name}={value}" for value in column.vocabulary.all_ids()]
-            translation = np.array(
-                [codes_by_value.setdefault(value, len(codes_by_value)) for value in values], np.int64
-            )
+            column_codes = column_codes[is_in_view]
+            translation = np.full(len(column.vocabulary), -1, np.int64)
+            for code in np.unique(column_codes).tolist():  # Not all of the vocabulary: some values had their day.
+                value = f"{name}={column.vocabulary.id(code)}"
+                translation[code] = codes_by_value.setdefault(value, len(codes_by_value))
             rows.append(node_rows[is_in_view].astype(np.int64))
-            codes.append(translation[column_codes[is_in_view]] if len(column_codes) else np.zeros(0, np.int64))
+            codes.append(translation[column_codes])
         return cls(tuple(codes_by_value), np.concatenate(rows), np.concatenate(codes), num_nodes)
 
     def names(self) -> list[str]:

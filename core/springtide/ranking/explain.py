@@ -1,7 +1,7 @@
 """Why an item has its rank: all terms of its score, and the strongest reasons in words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,9 +62,9 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     """
     serving = scorer.serving
     row = scorer.items.ids.row(item_id)
-    if not 0 <= row < scorer.num_items:
+    if not scorer.has_row(row):
         raise InvalidRequestError("item", f"no item with the id {item_id!r}")
-    scored = scorer.score([query])
+    scored = replace(scorer, lifeless=None).score([query])  # Whoever asks about an item asks for it.
     [scores], [user], [bound] = scored.scores, scored.users, scored.queries
     rank = 1 + int((scores > scores[row]).sum())
     [lowered] = scored.lowered_items

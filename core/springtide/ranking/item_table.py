@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ class ItemTable:
         num_edges: Number of edges in the graph when the table was built.
         attributes_version: Version of the items' attributes at that time.
         ids_lineage: Lineage of the item ids at that time; it changes when an item is forgotten.
+        num_reuses: How many rows of forgotten items had been given to other items by then.
     """
 
     model: ServingModel
@@ -43,6 +45,7 @@ class ItemTable:
     num_edges: int
     attributes_version: object
     ids_lineage: str
+    num_reuses: int
 
     @property
     def num_items(self) -> int:
@@ -60,6 +63,7 @@ class ItemTable:
         """
         nodes = view.nodes(model.item_type)
         # Before the ids and the attributes are read: a change in between makes the table outdated.
+        num_reuses = nodes.ids.num_reuses
         ids_lineage, attributes_version = nodes.ids_lineage, nodes.attributes_version
         ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
         model_rows = model.items.rows.of(nodes, np.arange(len(ids)))
@@ -90,6 +94,7 @@ class ItemTable:
             num_edges=view.num_edges,
             attributes_version=attributes_version,
             ids_lineage=ids_lineage,
+            num_reuses=num_reuses,
         )
         if len(unknown):
             table._fold_in(unknown, view, rules)
@@ -103,6 +108,17 @@ class ItemTable:
         is_changed = view.num_edges != self.num_edges or nodes.attributes_version != self.attributes_version
         return self.has_folded and is_changed
 
+    def has_rows(self, view: GraphView, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        """Return whether the table has each item, bool ``[n]``; the newest are not in it yet.
+
+        Args:
+            view: The graph.
+            rows: Integers ``[n]``.
+        """
+        has_rows: npt.NDArray[np.bool_] = rows < self.num_items
+        reused = view.nodes(self.model.item_type).ids.reused_since(self.num_reuses, self.num_items)
+        return has_rows & ~np.isin(rows, reused) if len(reused) else has_rows
+
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
     ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
@@ -112,7 +128,7 @@ class ItemTable:
         """
         if node_type != self.model.item_type:
             return self.model.levels_of(view, node_type, rows)
-        is_known = rows < self.num_items  # The newest items may not be in the table yet.
+        is_known = self.has_rows(view, rows)
         is_known[is_known] = self.has_vector[rows[is_known]]
         known = torch.from_numpy(rows[is_known])
         return self.levels[:, known], self.degree[known], is_known

@@ -11,8 +11,9 @@ from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
 from springtide.ranking.dislikes import DISLIKE
+from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query, RankedItem, Ranking
-from springtide.ranking.scoring import ForgottenItems, LoweredItems, Scorer, SeenItems, cosine_of
+from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems, cosine_of
 from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
 from springtide.ranking.top_k import best_of
@@ -37,7 +38,8 @@ class Ranker:
         self._state = state
         self._item_group_names = settings.item_groups
         self._item_type = state.rules.item_type
-        self._forgotten = ForgottenItems()
+        self._lifeless = LifelessItems(self._item_type)
+        self._lifeless.refresh(state.graph.view())
         self._groups_version: object = None
         self._regroup(state.graph.view())
         self._maker = ServingMaker(state.context_weights, state.rules, settings.max_history)
@@ -65,6 +67,7 @@ class Ranker:
             serving = self._serving
             view = self._state.graph.view()
             self._regroup(view)
+            self._lifeless.refresh(view)
             serving.moments.refresh(view.num_nodes(self._item_type))
             serving.users.drop_forgotten(view)
             fresh = self._maker.refreshed(serving, view)
@@ -118,11 +121,12 @@ class Ranker:
         scorer = self._scorer_of(serving)
         ids = scorer.items.ids
         row = ids.row(item_id)
-        if not 0 <= row < table.num_items:
+        if not scorer.has_row(row):
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
         query = scorer.bind(Query(_NOW, count=count, category_filters=category_filters))
         cosines = (table.vectors @ table.vectors[row]).numpy().copy()
-        scorer.mask_forgotten(cosines)
+        scorer.mask_unknown(cosines)
+        scorer.mask_lifeless(cosines)
         query.mask(cosines)
         cosines[row] = -np.inf
         cosines[~table.has_vector] = -np.inf
@@ -132,7 +136,7 @@ class Ranker:
         return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
 
     def _scorer_of(self, serving: Serving) -> Scorer:
-        return Scorer(self._state, serving, self._state.graph.view(), self._forgotten)
+        return Scorer(self._state, serving, self._state.graph.view(), self._lifeless)
 
     def _regroup(self, view: GraphView) -> None:
         """Give the context weights the groups of the items, if attributes or items have changed."""

@@ -14,6 +14,7 @@ from springtide.interactions import History
 from springtide.ranking.binding import BoundQuery, bind
 from springtide.ranking.dislikes import Disliked, disliked_at, log_weights, lower_ranked
 from springtide.ranking.item_table import ItemTable
+from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query
 from springtide.ranking.serving import Serving
 from springtide.ranking.users import LiveUser
@@ -73,22 +74,6 @@ class ScoredQueries:
     scores: Array
 
 
-class ForgottenItems:
-    """Finds the rows of forgotten items, and keeps them until another one is forgotten."""
-
-    def __init__(self) -> None:
-        self._known = ("", np.empty(0, np.int64))  # Lineage of the ids, and rows: replaced as one, for other threads.
-
-    def rows(self, items: NodeTable, num_items: int) -> npt.NDArray[np.int64]:
-        """Return the rows below ``num_items`` whose items were forgotten, int64 ``[n]``, ascending."""
-        lineage = items.ids_lineage  # Before the ids: the next call finds what is forgotten in between.
-        known_lineage, rows = self._known
-        if known_lineage != lineage:
-            rows = np.flatnonzero([not item_id for item_id in items.ids.all_ids()])
-            self._known = (lineage, rows)
-        return rows[: np.searchsorted(rows, num_items)]
-
-
 @dataclass(frozen=True, slots=True)
 class Scorer:
     """What one request, or several that belong together, score with: what is served, and the graph, both of one time.
@@ -97,13 +82,13 @@ class Scorer:
         state: The graph's rules and the context weights, which go on learning.
         serving: What is served.
         view: The graph.
-        forgotten: Finds forgotten items.
+        lifeless: Items that are not recommended unless they are asked for; None for none.
     """
 
     state: LiveState
     serving: Serving
     view: GraphView
-    forgotten: ForgottenItems
+    lifeless: LifelessItems | None = None
 
     @property
     def version(self) -> str:
@@ -120,6 +105,13 @@ class Scorer:
         """Ids and attributes of the items."""
         return self.view.nodes(self.state.rules.item_type)
 
+    def has_row(self, row: int) -> bool:
+        """Return whether an item has a score: not -1, nor newer than what is served."""
+        num_items = self.num_items
+        return 0 <= row < num_items and row not in self.items.ids.reused_since(
+            self.serving.num_reuses(self.items), num_items
+        )
+
     def item_ids(self, rows: npt.NDArray[np.integer[Any]]) -> list[str]:
         """Return the ids of items, given their columns in the scores."""
         return self.items.ids.ids(rows)
@@ -132,11 +124,26 @@ class Scorer:
         """
         return bind(query, self.view, self.state.rules, self.state.circumstances.keys, self.num_items)
 
-    def mask_forgotten(self, scores: Array) -> None:
-        """Set the scores of forgotten items to ``-inf``, in place; scores are float32 ``[..., num_items]``."""
-        forgotten = self.forgotten.rows(self.items, scores.shape[-1])
-        if len(forgotten):
-            scores[..., forgotten] = -np.inf
+    def mask_unknown(self, scores: Array) -> None:
+        """Set the scores of items that are not what is served to ``-inf``, in place.
+
+        These are forgotten items, and those that have the row of one now: what is served at that row is not theirs.
+
+        Args:
+            scores: float32 ``[..., num_items]``.
+        """
+        ids, num_items = self.items.ids, scores.shape[-1]
+        num_reuses = self.serving.num_reuses(self.items)
+        for rows in (ids.reused_since(num_reuses, num_items), ids.forgotten_rows(num_items)):
+            if len(rows):
+                scores[..., rows] = -np.inf
+
+    def mask_lifeless(self, scores: Array) -> None:
+        """Set the scores of items without edges and attributes to ``-inf``, in place; float32 ``[num_items]``."""
+        if self.lifeless is not None:
+            rows = self.lifeless.rows(self.view, len(scores))
+            if len(rows):
+                scores[rows] = -np.inf
 
     def score(self, queries: Sequence[Query], *, keep_in_cache: bool = True) -> ScoredQueries:
         """Score all items for each query. Scores are logits.
@@ -163,9 +170,11 @@ class Scorer:
             lowered_items = [LoweredItems(each, np.zeros(len(each), np.float32)) for each in disliked]
         else:
             scores, lowered_items = self._scores(users, moments, seen_items, disliked)
-        self.mask_forgotten(scores)
-        for query, of_query in zip(bound, scores, strict=True):
-            query.mask(of_query)
+        self.mask_unknown(scores)
+        for query, bound_query, of_query in zip(queries, bound, scores, strict=True):
+            if not query.allow_items:
+                self.mask_lifeless(of_query)
+            bound_query.mask(of_query)
         if serving.baseline is not None:
             for of_query, each in zip(scores, disliked, strict=True):
                 lower_ranked(of_query, each)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.model.exponents import NO_EXPONENTS, Exponents, fallback_exponents
 from springtide.plugins.contracts import ContextWeight
@@ -42,6 +43,11 @@ class Serving:
         """Return how many items are ranked, forgotten ones included: those of the table, or of the view without one."""
         table = self.baseline or self.table
         return view.num_nodes(item_type) if table is None else table.num_items
+
+    def num_reuses(self, items: NodeTable) -> int:
+        """Return how many rows of forgotten items had been given to others when this was made; without a table, now."""
+        table = self.baseline or self.table
+        return items.ids.num_reuses if table is None else table.num_reuses
 
 
 class ServingMaker:

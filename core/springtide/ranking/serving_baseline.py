@@ -99,11 +99,13 @@ class BaselineTable:
         fit_rows: int64 ``[num_items]``, each live item's row in the fit. An item that came after the fit has a row of
             its own from ``baseline.num_items`` on.
         ids_lineage: Lineage of the item ids at that time; it changes when an item is forgotten.
+        num_reuses: How many rows of forgotten items had been given to other items by then.
     """
 
     baseline: ServingBaseline
     fit_rows: npt.NDArray[np.int64]
     ids_lineage: str
+    num_reuses: int
 
     @property
     def num_items(self) -> int:
@@ -114,10 +116,11 @@ class BaselineTable:
     def build(cls, baseline: ServingBaseline, view: GraphView) -> "BaselineTable":
         """Line the fit's items up with the live ones."""
         nodes = view.nodes(baseline.item_type)
-        ids_lineage = nodes.ids_lineage  # Before the ids: what is forgotten between is looked at again.
+        # Before the ids: what changes in between is looked at again.
+        num_reuses, ids_lineage = nodes.ids.num_reuses, nodes.ids_lineage
         live_rows = np.arange(view.num_nodes(baseline.item_type))
         fit_rows = baseline.item_rows.of(nodes, live_rows)
-        return cls(baseline, np.where(fit_rows < 0, baseline.num_items + live_rows, fit_rows), ids_lineage)
+        return cls(baseline, np.where(fit_rows < 0, baseline.num_items + live_rows, fit_rows), ids_lineage, num_reuses)
 
     def is_outdated(self, view: GraphView) -> bool:
         """Return whether items were added or forgotten."""
@@ -139,7 +142,7 @@ class BaselineTable:
         """
         known, users = self.baseline.user_rows, view.nodes(USER)
         user_rows = np.array([known.of_id(users, query.user_id, query.user_row) for query in queries], np.int64)
-        fit_histories = [self._in_fit(history) for history in histories]
+        fit_histories = [self._in_fit(history, view) for history in histories]
         num_fit = self.baseline.num_items
         fit_scores = np.empty(
             (len(histories), num_fit + 1), np.float32
@@ -152,10 +155,13 @@ class BaselineTable:
         fit_scores[:, num_fit] = np.minimum(fit_scores[:, :num_fit].min(axis=1, initial=0.0), 0.0)
         return np.take(fit_scores, np.minimum(self.fit_rows, num_fit), axis=1)
 
-    def _in_fit(self, history: History) -> History:
+    def _in_fit(self, history: History, view: GraphView) -> History:
         """Return a history with the fit's rows for its items."""
         rows = history.item_rows.astype(np.int64)
         beyond = self.baseline.num_items + rows  # Also for the newest items, which may not be in the table yet.
         is_known = rows < len(self.fit_rows)
+        reused = view.nodes(self.baseline.item_type).ids.reused_since(self.num_reuses, len(self.fit_rows))
+        if len(reused):
+            is_known &= ~np.isin(rows, reused)
         beyond[is_known] = self.fit_rows[rows[is_known]]
         return History(beyond.astype(np.int32), history.timestamps_ms, history.weights)

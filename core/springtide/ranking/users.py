@@ -55,6 +55,7 @@ class LiveUser:
 class _CachedUser:
     """A user in the cache. They are valid as long as the graph has the same edges and attributes for them."""
 
+    user_id: str  # A row may be given to another user.
     user: LiveUser
     edges_version: object
     attributes_version: object
@@ -122,7 +123,7 @@ class Users:
         edges = [view.edges(edge_type) for edge_type in (*self._positive_types, *self._negative_types)]
         edges_version = (*(of_relation.version_of(row) for of_relation in edges), nodes.lifetimes.born_ms(row))
         attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
-        cached = self._find_cached(row, edges_version, attributes_version, nodes)
+        cached = self._find_cached(query, edges_version, attributes_version, nodes)
         if cached is not None:
             return cached
         attributes = self._attributes(nodes, row)
@@ -132,7 +133,7 @@ class Users:
         if has_any and all(of_relation.has_all_targets(row) for of_relation in edges):
             with self._lock:
                 if nodes.ids.row(query.user_id) == row:  # Else the user was forgotten meanwhile.
-                    self._cache(row, _CachedUser(user, edges_version, attributes_version, attributes))
+                    self._cache(row, _CachedUser(query.user_id, user, edges_version, attributes_version, attributes))
         return user
 
     def drop_forgotten(self, view: GraphView) -> None:
@@ -142,21 +143,22 @@ class Users:
         if ids_lineage == self._ids_lineage:
             return
         with self._lock:
-            rows = list(self._cached_users)
-        forgotten = [row for row, user_id in zip(rows, nodes.ids.ids(rows), strict=True) if not user_id]
+            cached_ids = {row: cached.user_id for row, cached in self._cached_users.items()}
+        ids_now = dict(zip(cached_ids, nodes.ids.ids(list(cached_ids)), strict=True))
         with self._lock:
-            for row in forgotten:
-                if row in self._cached_users:
+            for row, user_id in ids_now.items():
+                if row in self._cached_users and self._cached_users[row].user_id != user_id:
                     self._drop(row)
         self._ids_lineage = ids_lineage
 
     def _find_cached(
-        self, row: int, edges_version: object, attributes_version: object, nodes: NodeTable
+        self, query: BoundQuery, edges_version: object, attributes_version: object, nodes: NodeTable
     ) -> LiveUser | None:
         """Return a user from the cache; None if they are not there or have changed."""
+        row = query.user_row
         with self._lock:
             cached = self._cached_users.get(row)
-            if cached is None or cached.edges_version != edges_version:
+            if cached is None or cached.user_id != query.user_id or cached.edges_version != edges_version:
                 return None
             if cached.attributes_version != attributes_version:  # Somebody's attributes have changed.
                 if cached.attributes != self._attributes(nodes, row):
@@ -191,7 +193,8 @@ class Users:
         if table is None or not len(dislikes.item_rows):
             return LiveUser(history, vector, personalization, dislikes, vector)
         newest_ms = view.newest_ms if view.newest_ms is not None else now_ms
-        disliked = direction(dislikes, table.vectors.numpy(), newest_ms)
+        known = dislikes.where(table.has_rows(view, dislikes.item_rows))
+        disliked = direction(known, table.vectors.numpy(), newest_ms)
         if disliked is None:
             return LiveUser(history, vector, personalization, dislikes, vector)
         moved = moved_away(vector, disliked, self._dislike_exponents.like)
@@ -208,7 +211,7 @@ class Users:
         model_row = side.rows.of_id(view.nodes(USER), query.user_id, row)
         if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
             return _known(side.vectors[model_row].numpy(), "learned")
-        is_ranked = history.item_rows < table.num_items
+        is_ranked = table.has_rows(view, history.item_rows)
         if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
             return None, "context_only"
         level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
