@@ -68,13 +68,64 @@ def load_settings(path: Path | None) -> "Settings":
     return load(path).settings
 
 
+def load_checked_settings(path: Path | None) -> "Settings":
+    """Load the settings, and check how they connect to a broker, as far as that can be known without one.
+
+    Raises:
+        SettingsError: If a server, an option or a file of the connection is wrong, or they cannot be loaded.
+    """
+    from springtide.settings.load import load_settings as load
+
+    loaded = load(path)
+    from springtide_services.stream.client_options import check_kafka_settings
+
+    return loaded.settings.model_copy(update={"kafka": check_kafka_settings(loaded.settings.kafka, loaded.origins)})
+
+
+def refuse_wrong_connection(settings: "Settings", path: Path | None, *, may_serve: bool = False) -> None:
+    """Connect to the broker once, before anything slow happens; one that does not answer may come later.
+
+    Args:
+        settings: Settings that name a broker.
+        path: The settings file, if it is named on the command line.
+        may_serve: Whether to go on if the stream need not be read: ``kafka.on_failure`` is ``serve``, and there is a
+            checkpoint to answer from. The log and the status then say what is wrong.
+
+    Raises:
+        BrokerProblemError: If the broker answers, and the connection's settings do not fit it.
+    """
+    from springtide.settings.load import load_settings as load
+    from springtide_services.stream.broker_errors import BrokerProblemError, Problem
+    from springtide_services.stream.topics import check_connection
+
+    try:
+        check_connection(settings.kafka)
+    except BrokerProblemError as error:
+        problem = error.problem
+        if problem.heals or (may_serve and settings.kafka.on_failure == "serve" and _has_checkpoint(settings)):
+            return
+        places = {origin for setting, origin in load(path).origins.items() if setting[0] == "kafka"}
+        message = f"{', '.join(sorted(places))}: {problem.message}" if places else problem.message
+        raise BrokerProblemError(Problem(problem.kind, message)) from error
+
+
+def _has_checkpoint(settings: "Settings") -> bool:
+    from springtide.checkpoint import CheckpointStore
+    from springtide.errors import SpringtideError
+
+    try:
+        return bool(CheckpointStore(settings.checkpoint.url).names())
+    except SpringtideError:
+        return True  # The server says what is wrong with them.
+
+
 def load_settings_with_kafka(path: Path | None) -> "Settings":
     """Load the settings, which must name a broker.
 
     Raises:
-        SettingsError: If they name no broker, or cannot be loaded.
+        SettingsError: If they name no broker, a wrong one or a wrong option, or cannot be loaded.
     """
-    settings = load_settings(path)
+    settings = load_checked_settings(path)
     if not settings.kafka.bootstrap_servers:
         raise SettingsError(
             "no broker named: wanted kafka.bootstrap_servers, or KAFKA_BOOTSTRAP_SERVERS "

@@ -12,6 +12,7 @@ from springtide_services.cli.options import (
     TimeUnit,
     load_settings_with_kafka,
     read_options,
+    refuse_wrong_connection,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def publish(
 ) -> None:
     """Publish the events of a file to Kafka: it is checked as a whole first, and may be published twice."""
     loaded = load_settings_with_kafka(settings)
+    refuse_wrong_connection(loaded, settings)
     publish_file(loaded, file, read_options(columns, time_unit, encoding, type_name), is_resumed=resume)
 
 

@@ -4,7 +4,12 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings_with_kafka
+from springtide_services.cli.options import (
+    SettingsPath,
+    UntilStdinCloses,
+    load_settings_with_kafka,
+    refuse_wrong_connection,
+)
 from springtide_services.termination import end_with_parent, exit_on_signals
 
 SkipLost = Annotated[
@@ -25,6 +30,7 @@ def serve(
     if until_stdin_closes:
         end_with_parent()
     loaded = load_settings_with_kafka(settings)  # A wrong setting is reported before the slow imports.
+    refuse_wrong_connection(loaded, settings, may_serve=True)
     from springtide_services.logs import configure_logging
 
     configure_logging(loaded.log, "server")

@@ -45,6 +45,7 @@ def run_up(settings: Settings, settings_path: Path | None = None) -> None:
         try:
             broker, example = None, None
             if not settings.kafka.bootstrap_servers:
+                _refuse_security(settings)
                 broker = stack.enter_context(EmbeddedBroker())
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-up-")))
                 settings = _with_embedded_broker(settings, broker, folder)
@@ -66,6 +67,15 @@ def run_up(settings: Settings, settings_path: Path | None = None) -> None:
             raise
         finally:
             ignore_signals()
+
+
+def _refuse_security(settings: Settings) -> None:
+    protocol = settings.kafka.client_options.get("security_protocol", "PLAINTEXT")
+    if protocol != "PLAINTEXT":
+        raise SettingsError(
+            f"kafka.client_options.security_protocol: the embedded broker has no {protocol}: name a Kafka cluster in "
+            "kafka.bootstrap_servers, or leave the option out"
+        )
 
 
 def run_broker(port: int) -> None:

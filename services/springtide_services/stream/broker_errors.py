@@ -9,7 +9,7 @@ from kafka import errors
 
 from springtide.errors import BrokerError, OffsetsLostError
 from springtide.settings.model import KafkaSettings
-from springtide_services.stream.handshake import CLOSED, HANDSHAKE_FAILED
+from springtide_services.stream.handshake import CLOSED, HANDSHAKE_FAILED, SaslWantedError
 from springtide_services.stream.record_batches import Damage
 
 Kind = Literal[
@@ -203,6 +203,16 @@ def _no_sasl(_error: BaseException, kafka: KafkaSettings, _need: Need) -> str:
     )
 
 
+def _wants_sasl(error: BaseException, kafka: KafkaSettings, _need: Need) -> str:
+    mechanisms = error.mechanisms if isinstance(error, SaslWantedError) else ()
+    wanted = "SASL_SSL" if _protocol(kafka) == "SSL" else "SASL_PLAINTEXT"
+    return (
+        f"the listener on {kafka.bootstrap_servers} takes only named users, and security_protocol is "
+        f"{_protocol(kafka)} (in kafka.client_options, set it to {wanted}, sasl_mechanism to one of "
+        f"{', '.join(mechanisms)}, and sasl_plain_username and sasl_plain_password)"
+    )
+
+
 def _authorization(_error: BaseException, kafka: KafkaSettings, need: Need) -> str:
     operations = " and ".join(need.operations)
     return (
@@ -252,6 +262,7 @@ def _message(error: BaseException, _kafka: KafkaSettings, _need: Need) -> str:
 # The first class that an error is an instance of decides.
 _TABLE: tuple[tuple[Any, Kind, Callable[[BaseException, KafkaSettings, Need], str]], ...] = (
     (OffsetsLostError, "offsets_lost", _message),
+    (SaslWantedError, "authentication", _wants_sasl),
     (errors.SaslAuthenticationFailedError, "authentication", _authentication),
     (errors.UnsupportedSaslMechanismError, "authentication", _mechanism),
     (errors.IllegalSaslStateError, "authentication", _no_sasl),

@@ -197,7 +197,7 @@ class DeadLetterWriter:
                 "max_block_ms": int(_WRITE_TIMEOUT_S * 1_000),
                 "max_request_size": _MAX_REQUEST_BYTES,
             }
-            self._producer = KafkaProducer(**{**client_config(self._kafka), **options})
+            self._producer = KafkaProducer(**{**client_config(self._kafka, KafkaProducer), **options})
         return self._producer
 
 

@@ -1,6 +1,8 @@
 """A try at a connection: TCP, TLS and SASL with one bootstrap server, and why it fails."""
 
+import contextlib
 import socket
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +16,21 @@ from kafka.protocol.metadata import MetadataRequest
 
 CLOSED = "socket disconnected"  # kafka-python's message when the broker closes the connection.
 HANDSHAKE_FAILED = "Handshake failed"  # kafka-python's message when TLS fails; the class is KafkaConnectionError.
-_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_SASL_HANDSHAKE, _UNSUPPORTED_MECHANISM = 17, 33  # A request's number, and an error's, in Kafka's protocol.
+_MAX_ANSWER_BYTES = 65_536
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+
+class SaslWantedError(KafkaError):  # type: ignore[misc]  # kafka-python has no types.
+    """Raised when a listener takes only clients with a name, and the settings have none.
+
+    Attributes:
+        mechanisms: SASL mechanisms that the listener offers.
+    """
+
+    def __init__(self, mechanisms: tuple[str, ...]) -> None:
+        super().__init__(f"the listener wants one of {', '.join(mechanisms)}")
+        self.mechanisms = mechanisms
 
 
 def try_handshake(config: Mapping[str, Any], timeout_s: float = 2.0) -> None:
@@ -33,8 +49,8 @@ def try_handshake(config: Mapping[str, Any], timeout_s: float = 2.0) -> None:
             connection is raised.
     """
     protocol = config.get("security_protocol", "PLAINTEXT")
-    if protocol not in _PROTOCOLS:  # kafka-python takes any other word for PLAINTEXT.
-        raise KafkaConfigurationError(f"security_protocol: no protocol {protocol!r} (choices: {', '.join(_PROTOCOLS)})")
+    if protocol not in PROTOCOLS:  # kafka-python takes any other word for PLAINTEXT.
+        raise KafkaConfigurationError(f"security_protocol: no protocol {protocol!r} (choices: {', '.join(PROTOCOLS)})")
     _check_names(config, protocol)
     net = NetworkSelector(client_id=config["client_id"])
     try:
@@ -69,11 +85,55 @@ def _try_all(manager: "_Manager", net: NetworkSelector, timeout_s: float) -> Non
             net.run(_connect, manager, server.node_id, timeout_s)
             return
         except KafkaError as error:
-            reasons.append(error)
+            reasons.append(_explained(error, manager, server, timeout_s))
         except Exception as error:  # A file of certificates that is not there, and the like.
             raise KafkaConfigurationError(f"{type(error).__name__}: {error}") from error
     reasons.sort(key=lambda it: isinstance(it, KafkaConnectionError) and HANDSHAKE_FAILED not in str(it))
     raise reasons[0]
+
+
+def _explained(error: KafkaError, manager: "_Manager", server: Any, timeout_s: float) -> KafkaError:
+    """Return a better error, if a connection was closed because the listener wants names of users."""
+    config = manager.config
+    if CLOSED not in str(error) or config["security_protocol"].startswith("SASL") or config["proxy_url"]:
+        return error
+    with contextlib.suppress(OSError, struct.error, UnicodeDecodeError):
+        with socket.create_connection((server.host, server.port), timeout_s) as plain:
+            connection = plain
+            if config["security_protocol"] == "SSL":
+                options = {name: value for name, value in config.items() if name.startswith("ssl_")}
+                context = KafkaSSLTransport._build_ssl_context({**KafkaSSLTransport.DEFAULT_CONFIG, **options})
+                connection = context.wrap_socket(plain, server_hostname=server.host)
+            mechanisms = _ask_for_mechanisms(connection)
+        if mechanisms:
+            return SaslWantedError(mechanisms)
+    return error
+
+
+def _ask_for_mechanisms(connection: socket.socket) -> tuple[str, ...]:
+    """Ask for a SASL mechanism that does not exist, and return those that the listener names in its refusal.
+
+    Raises:
+        OSError: If the listener does not answer.
+        struct.error: If it answers with something else.
+    """
+    wanted = b"NONE"
+    request = struct.pack(">hhih", _SASL_HANDSHAKE, 1, 1, -1) + struct.pack(">h", len(wanted)) + wanted
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    with connection.makefile("rb") as answers:
+        (size,) = struct.unpack(">i", answers.read(4))
+        if not 0 < size < _MAX_ANSWER_BYTES:
+            return ()
+        answer = answers.read(size)
+    _, error_code, count = struct.unpack_from(">ihi", answer)
+    if error_code != _UNSUPPORTED_MECHANISM:
+        return ()
+    mechanisms, at = [], 10
+    for _ in range(count):
+        (length,) = struct.unpack_from(">h", answer, at)
+        mechanisms.append(answer[at + 2 : at + 2 + length].decode())
+        at += 2 + length
+    return tuple(mechanisms)
 
 
 def _check_port(host: str, port: int, timeout_s: float) -> None:

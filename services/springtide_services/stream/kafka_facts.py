@@ -22,6 +22,7 @@ from springtide.clock import wall_ms
 from springtide.settings.model import Settings
 from springtide_services.addresses import split_address
 from springtide_services.stream.broker_errors import BrokerProblemError, explain
+from springtide_services.stream.client_options import server_list
 from springtide_services.stream.group_offsets import group_name
 from springtide_services.stream.topics import check_connection, client_config
 
@@ -117,7 +118,7 @@ def read_facts(settings: Settings) -> KafkaFacts:
 
 def _unreachable(settings: Settings) -> tuple[str, ...]:
     unreachable = []
-    for server in map(str.strip, settings.kafka.bootstrap_servers.split(",")):
+    for server in server_list(settings.kafka):
         try:
             socket.create_connection(split_address(server, _DEFAULT_PORT), timeout=_CONNECT_TIMEOUT_S).close()
         except OSError:

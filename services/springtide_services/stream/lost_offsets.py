@@ -72,7 +72,9 @@ def _reason_to_start_anew(facts: TopicFacts, position: StreamPosition) -> str:
 def _read_bounds(kafka: KafkaSettings, facts: TopicFacts) -> tuple[Mapping[int, int], Mapping[int, int]]:
     """Return the offsets at which each partition begins and ends."""
     consumer = KafkaConsumer(
-        **{**_TIMEOUTS, **client_config(kafka)}, enable_auto_commit=False, isolation_level="read_uncommitted"
+        **{**_TIMEOUTS, **client_config(kafka, KafkaConsumer)},
+        enable_auto_commit=False,
+        isolation_level="read_uncommitted",
     )
     try:
         partitions = [TopicPartition(facts.name, number) for number in facts.partitions]

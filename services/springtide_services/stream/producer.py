@@ -44,7 +44,7 @@ class EventPublisher:
         self._max_event_bytes = settings.events.max_event_bytes
         options = {"acks": "all", "linger_ms": 0, "compression_type": None, "max_block_ms": int(_ACK_TIMEOUT_S * 1_000)}
         try:
-            self._producer = KafkaProducer(**{**options, **client_config(kafka)})
+            self._producer = KafkaProducer(**{**options, **client_config(kafka, KafkaProducer)})
         except KafkaError as error:
             raise BrokerError(f"no producer for {kafka.bootstrap_servers}: {error}") from error
 

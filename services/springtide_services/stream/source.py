@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import structlog
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConnectionError, OffsetOutOfRangeError, RetriableError
 
 from springtide.clock import Deadline
@@ -367,7 +367,7 @@ def choose_fetch_wait_ms(kafka: KafkaSettings, admin: KafkaAdminClient) -> int:
 
 def _make_consumer(kafka: KafkaSettings, fetch_wait_ms: int) -> EventConsumer:
     return EventConsumer(
-        **{**_TIMEOUTS, **client_config(kafka)},
+        **{**_TIMEOUTS, **client_config(kafka, KafkaConsumer)},
         enable_auto_commit=False,
         auto_offset_reset="none",
         fetch_min_bytes=1,

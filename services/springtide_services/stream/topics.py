@@ -14,6 +14,7 @@ from springtide.clock import Deadline
 from springtide.errors import BrokerError
 from springtide.settings.model import KafkaSettings, Settings
 from springtide_services.stream.broker_errors import BrokerProblemError, Need, Problem, explain
+from springtide_services.stream.client_options import options_for, server_list
 from springtide_services.stream.handshake import try_handshake
 
 _CREATE_TIMEOUT_MS = 15_000
@@ -36,12 +37,17 @@ class TopicFacts:
     partitions: tuple[int, ...]
 
 
-def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Return the options of all our kafka-python clients; ``client_options`` of the settings takes precedence."""
+def client_config(kafka: KafkaSettings, client: type | None = None) -> dict[str, Any]:
+    """Return the options of our kafka-python clients; ``client_options`` of the settings takes precedence.
+
+    Args:
+        kafka: The settings.
+        client: KafkaConsumer or KafkaProducer, for the options that only it takes.
+    """
     return {
-        "bootstrap_servers": kafka.bootstrap_servers.split(","),
+        "bootstrap_servers": server_list(kafka),
         "client_id": f"springtide-{socket.gethostname()}",
-        **kafka.client_options,
+        **options_for(kafka, client),
     }
 
 

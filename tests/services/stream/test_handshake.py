@@ -106,7 +106,7 @@ def test_waiting_for_a_broker_ends_at_once_if_waiting_does_not_help(broker: str)
     [
         ({"sasl_plain_password": "wrong"}, "authentication", "refuses the name or password of user"),
         ({"sasl_mechanism": "PLAIN"}, "authentication", "does not take the SASL mechanism 'PLAIN'"),
-        ({"security_protocol": "PLAINTEXT"}, "unreachable", "closes the connection"),
+        ({"security_protocol": "PLAINTEXT"}, "authentication", "set it to SASL_PLAINTEXT, sasl_mechanism to one of "),
     ],
 )
 def test_scram_listener_says_what_it_refuses(options: dict[str, object], kind: str, words: str) -> None:
