@@ -57,9 +57,9 @@ class KafkaSettings(Section):
     """Most records that one poll returns, and so most records that enter the graph in one step. Lower it if requests
     become slow while a backlog is read."""
     client_options: Options = {}
-    """More options for kafka-python: `security_protocol`, `sasl_*`, `ssl_*`; those of its consumer or its producer go to
-    that one alone. Names, values and files are checked when a command starts. Put passwords into environment variables,
-    such as `SPRINGTIDE_KAFKA__CLIENT_OPTIONS__SASL_PLAIN_PASSWORD`."""
+    """More options for kafka-python: `security_protocol`, `sasl_*`, `ssl_*`; those of its consumer or its producer go
+    to that one alone. Names, values and files are checked when a command starts. Put passwords into environment
+    variables, such as `SPRINGTIDE_KAFKA__CLIENT_OPTIONS__SASL_PLAIN_PASSWORD`."""
 
 
 class EventSettings(Section):
