@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _DELIMITERS = ",;\t|"
 _MAX_FIELD = 64 << 20  # Characters; a larger value is a quote that is never closed.
-_CHUNK_CHARS = 8 << 20
-_MIN_ROWS, _MAX_ROWS = 200, 20_000
+_MAX_ROWS, _MAX_CHARS = 20_000, 16 << 20  # Of a chunk.
+_SLICE = 200  # Records that are split at a time.
 _END = "\0end of the file\0"  # A record after the last one, which an open quote swallows.
 
 
@@ -65,35 +65,56 @@ class DelimitedFile:
         self._skips_spaces = self.delimiter != "\t" and bool(unspaced) and all(name[:1] == " " for name in unspaced)
         self.names: list[str] = []
         with file.reading(), file.open_text(newline="") as text:
-            self.names = _header(self._records(text))
+            self.names = _header(self._reader(text))
         if self.names == [_END]:
             raise EventFileError(f"{file.name}: the file is empty")
 
     def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
         """Yield the rows, with the named columns."""
         at_of = {name: self.names.index(name) for name in names}
-        width, num_before, num_wanted = len(self.names), 0, _MIN_ROWS
+        num_before = 0
         with self._file.reading(), self._file.open_text(newline="") as text:
-            records = self._records(text)
-            _header(records)
+            slices = self._slices(text)
             while True:
-                try:
-                    found = list(itertools.islice(records, num_wanted))
-                except csv.Error:
-                    self._refuse_quote()
-                if not found:
+                values: dict[str, list[str]] = {name: [] for name in at_of}
+                bad: list[tuple[str, Bad]] = []
+                num_rows = num_chars = 0
+                while num_rows < _MAX_ROWS and num_chars < _MAX_CHARS and (records := next(slices, None)) is not None:
+                    bad += self._make_complete(records, num_rows)
+                    by_column = list(zip(*records, strict=True))
+                    for name, at in at_of.items():
+                        values[name] += by_column[at]
+                    num_rows += len(records)
+                    num_chars += sum(map(len, itertools.chain.from_iterable(records[:: _SLICE // 8]))) * _SLICE // 8
+                if not num_rows:
                     return
-                if found[-1] == [_END]:
-                    found.pop()
-                elif len(found) < num_wanted or (found[-1] and _END in found[-1][-1]):
-                    self._refuse_quote()
-                kept = [record for record in found if not _is_blank(record, width)]
-                if kept:
-                    yield self._chunk(kept, num_before, width, at_of)
-                    num_before += len(kept)
-                    sample = kept[:: max(1, len(kept) // _MIN_ROWS)]
-                    size = 1 + max(sum(map(len, record)) for record in sample)
-                    num_wanted = max(_MIN_ROWS, min(_CHUNK_CHARS // size, _MAX_ROWS))
+                columns = {}
+                for name, texts in values.items():
+                    columns[name], unreadable = to_array(texts)
+                    bad += [(name, problem) for problem in unreadable]
+                yield Chunk(np.arange(num_before + 1, num_before + 1 + num_rows), columns, bad)
+                num_before += num_rows
+
+    def _slices(self, text: TextIO) -> Iterator[list[list[str]]]:
+        """Yield records that are not blank, few at a time: lists that die young cost the garbage collector little."""
+        width = len(self.names)
+        records = self._reader(text)
+        _header(records)
+        is_at_end = False
+        while not is_at_end:
+            try:
+                found = list(itertools.islice(records, _SLICE))
+            except csv.Error:
+                self._refuse_quote()
+            if is_at_end := not found or found[-1] == [_END]:
+                found = found[:-1]
+            elif len(found) < _SLICE or (found[-1] and _END in found[-1][-1]):
+                self._refuse_quote()
+            kept = list(filter(any, found))
+            if set(map(len, kept)) != {width}:
+                kept = [record for record in kept if not _is_blank(record, width)]
+            if kept:
+                yield kept
 
     def places_of(self, rows: Iterable[int]) -> dict[int, str]:
         """Return the place of each row in words: its number below the header, and its line in the file."""
@@ -115,31 +136,23 @@ class DelimitedFile:
                 start = reader.line_num + 1
         return {row: places.get(row, f"row {row:,}") for row in wanted}
 
-    def _chunk(self, records: list[list[str]], num_before: int, width: int, at_of: dict[str, int]) -> Chunk:
-        bad: list[tuple[str, Bad]] = []
+    def _make_complete(self, records: list[list[str]], num_before: int) -> list[tuple[str, Bad]]:
+        """Make all records as wide as the header, and return those that were not."""
+        width = len(self.names)
+        bad = []
         if set(map(len, records)) != {width}:
             for at, record in enumerate(records):
-                if len(record) == width:
-                    continue
                 if len(record) < width or any(record[width:]):
                     wanted = f"wanted {width} fields, as in the header, got {len(record)}"
-                    bad.append(("", Bad(at, wanted)))
+                    bad.append(("", Bad(num_before + at, wanted)))
                 records[at] = (record + [""] * width)[:width]
-        by_column = list(zip(*records, strict=True))
-        columns = {}
-        for name, place in at_of.items():
-            columns[name], unreadable = to_array(by_column[place])
-            bad += [(name, problem) for problem in unreadable]
-        return Chunk(np.arange(num_before + 1, num_before + 1 + len(records)), columns, bad)
+        return bad
 
     def _reader(self, text: TextIO) -> "_csv.Reader":
         csv.field_size_limit(_MAX_FIELD)
         first = text.readline(_MAX_FIELD).lstrip("\ufeff")
         lines = itertools.chain([first][self._has_separator_line :], text, [_END])
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self._skips_spaces)
-
-    def _records(self, text: TextIO) -> Iterator[list[str]]:
-        return (record for record in self._reader(text))
 
     def _refuse_quote(self) -> None:
         """Raise an error that names the line where a quote opens that is never closed."""
