@@ -80,14 +80,14 @@ def publish_file(
     notes = console(stderr=True)
     with open_events(path, settings, options or ReadOptions()) as file, progress(notes) as bars:
         for note in _checked(file, settings, bars):
-            bars.console.print(f"note: {note}", markup=False)
+            bars.console.print(f"note: {note}", markup=False, soft_wrap=True)
         num_events = file.num_rows
         make_missing_topics(kafka, {kafka.topic: kafka.num_partitions}, operations=("Write", "Describe"))
         journal = PublishJournal(journal_folder, path, identity_of_topic(kafka))
         publishing = FilePublishing(file, journal, path)
         earlier = publishing.resume() if is_resumed else journal.read()
         if line := _on_earlier_run(earlier, num_events, is_resumed=is_resumed):
-            bars.console.print(f"note: {line}", markup=False)
+            bars.console.print(f"note: {line}", markup=False, soft_wrap=True)
         task = bars.add_task("Publish", total=num_events, note=path.name)
         if is_resumed and earlier is not None:
             bars.advance(task, earlier.num_events)
@@ -95,10 +95,11 @@ def publish_file(
             with EventPublisher(settings) as publisher:
                 counts = publishing.run(publisher, lambda num_more: bars.advance(task, num_more))
         except BaseException:
-            bars.console.print(_how_far(publishing, file, num_events), markup=False)
+            bars.console.print(_how_far(publishing, file, num_events), markup=False, soft_wrap=True)
             raise
     by_payload = ", ".join(f"{count:,} {payload}" for payload, count in sorted(counts.items()))
-    console().print(f"published {counts.total():,} events to {kafka.topic}: {by_payload or 'no more than before'}")
+    events = "1 event" if counts.total() == 1 else f"{counts.total():,} events"
+    console().print(f"published {events} to {kafka.topic}: {by_payload or 'no more than before'}")
 
 
 def _checked(file: "EventFile", settings: "Settings", bars: "Progress") -> list[str]:
@@ -125,8 +126,9 @@ def _on_earlier_run(earlier: "Earlier | None", num_events: int, *, is_resumed: b
         return "there is no earlier run to go on from: it begins with the first row" if is_resumed else ""
     if is_resumed:
         return f"{earlier.num_events:,} events were published before; it goes on after row {earlier.row:,}"
-    which = "all" if earlier.is_complete and earlier.num_events >= num_events else "the first"
-    way_out = "" if which == "all" else "; --resume goes on after them"
+    is_all = earlier.is_complete and earlier.num_events >= num_events
+    way_out = "" if is_all else "; --resume goes on after them"
+    which = "all" if is_all else "the first"
     return (
         f"{which} {earlier.num_events:,} events were published before; they are sent again, with the same ids, so that "
         f"a server counts them once while it remembers them{way_out}"

@@ -150,7 +150,7 @@ class _Evaluator:
     ) -> None:
         self._dataset = source.load()
         for note in filter(None, (*self._dataset.notes, note_on_times(self._dataset.interactions))):
-            bars.console.print(f"note: {note}", markup=False)
+            bars.console.print(f"note: {note}", markup=False, soft_wrap=True)
         self._split = split
         self._settings = settings
         self._plugins = plugins

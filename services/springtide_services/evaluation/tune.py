@@ -98,7 +98,7 @@ def tune_and_write(
         if num_trials is None or len(search.trials) < num_trials:
             loaded = source.load()
             for note in loaded.notes:
-                bars.console.print(f"note: {note}", markup=False)
+                bars.console.print(f"note: {note}", markup=False, soft_wrap=True)
             dataset, split = cut_for_tuning(loaded)
             deadline = time.monotonic() + minutes * 60
             search.run(TrainTestProtocol(dataset, split, settings, plugins, search.show_progress), deadline, num_trials)

@@ -1,5 +1,6 @@
 """Publishing events: one by one, many in a stream, or columns as packed batches; all are acknowledged."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -22,6 +23,7 @@ from springtide_services.stream.topics import client_config, wait_for_broker, wi
 OnProgress = Callable[[int], None]
 
 _ACK_TIMEOUT_S = 30.0
+_GIVE_UP_TIMEOUT_S = 1.0  # For closing after an error.
 _ROWS_PER_BATCH = 5_000  # About 80 KB; larger batches are not faster.
 _MAX_IN_FLIGHT = 10_000  # Single events that wait for their acknowledgement at a time.
 
@@ -112,8 +114,17 @@ class EventPublisher:
         return num_records
 
     def close(self) -> None:
-        """Close the connection, after all events sent were acknowledged."""
-        self._producer.close(timeout=_ACK_TIMEOUT_S)
+        """Close the connection; events that no broker has acknowledged by now are given up."""
+        self._close(_ACK_TIMEOUT_S)
+
+    def _close(self, timeout_s: float) -> None:
+        try:
+            self._producer.close(timeout=timeout_s)
+        except KafkaError:
+            # kafka-python closes only after a flush, which raises while a broker that is gone has events to take.
+            self._producer._sender.force_close()
+            with contextlib.suppress(KafkaError):
+                self._producer.close(timeout=timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +132,7 @@ class EventPublisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(_ACK_TIMEOUT_S if error is None else _GIVE_UP_TIMEOUT_S)
 
     def _send(self, event: events_pb2.Event) -> FutureRecordMetadata:
         key = key_of(event)

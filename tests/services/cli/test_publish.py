@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,11 +7,14 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.producer.future import FutureRecordMetadata
 
+from springtide.errors import BrokerError
 from springtide.evaluation.data.datasets import fetch
 from springtide.event_files import EventFileError
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import events_pb2 as pb
 from springtide_services.cli.publish import publish_file
+from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.stream import producer as producer_module
 from springtide_services.stream.dataset_events import interaction_events, upsert_events
 from springtide_services.stream.producer import EventPublisher
 
@@ -105,6 +109,28 @@ def test_interrupted_publishing_says_how_far_it_came_and_goes_on_there(
     events = published(kafka, 25_000)
     assert sorted(event.interaction.user for event in events) == sorted(f"u{n}" for n in range(25_000))
     assert len({event.event_id for event in events}) == 25_000
+
+
+def test_broker_that_goes_away_is_an_error_that_says_how_far_it_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "_ACK_TIMEOUT_S", 3.0)
+    path = write_rows(tmp_path / "a.csv", 40_000)
+    send = EventPublisher._send
+    with EmbeddedBroker() as broker:
+
+        def until_the_broker_is_gone(self: EventPublisher, event: pb.Event) -> FutureRecordMetadata:
+            if event.interaction.user == "u15000":
+                broker.stop()
+            return send(self, event)
+
+        monkeypatch.setattr(EventPublisher, "_send", until_the_broker_is_gone)
+        kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+        with pytest.raises(BrokerError, match="an event was not taken: no broker answers"):
+            publish_file(Settings(kafka=kafka), path, journal_folder=tmp_path)
+
+    (said,) = re.findall("published ([0-9,]+) of 40,000 events, up to row", capsys.readouterr().err)
+    assert 10_000 <= int(said.replace(",", "")) <= 15_000
 
 
 def test_file_published_twice_has_the_same_ids_and_says_so(
