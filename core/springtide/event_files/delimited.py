@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _DELIMITERS = ",;\t|"
 _MAX_FIELD = 64 << 20  # Characters; a larger value is a quote that is never closed.
 _MAX_ROWS, _MAX_CHARS = 20_000, 16 << 20  # Of a chunk.
+_NUM_BEFORE = 20  # Characters before a bad one that a message shows.
 _SLICE = 200  # Records that are split at a time.
 _END = "\0end of the file\0"  # A record after the last one, which an open quote swallows.
 
@@ -200,14 +201,21 @@ def to_array(values: Sequence[str | None]) -> tuple[pa.Array, list[Bad]]:
             (value or "").encode()
             texts.append(value)
         except UnicodeEncodeError:
-            bad.append(Bad(at, _not_utf8(value or "")))
+            bad.append(Bad(at, not_utf8(value or "")))
             texts.append(None)
     return pa.array(texts, pa.string()), bad
 
 
-def _not_utf8(text: str) -> str:
+def not_utf8(text: str) -> str:
+    """Return what to say of a text with bytes that could not be decoded; empty for any other text."""
     try:
-        came = text.encode("utf-8", "surrogateescape")
+        text.encode()
+        return ""
+    except UnicodeEncodeError as error:
+        start = max(0, error.start - _NUM_BEFORE)
+    shown = text[start : start + 60]
+    try:
+        came = shown.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # An escape of JSON such as \ud800.
-        return f"wanted text that UTF-8 can hold, got {text[:60]!a}"
-    return f"wanted text in UTF-8, got {came[:60]!r}; --encoding latin-1, or another, reads it"
+        return f"wanted text that UTF-8 can hold, got {shown!a}"
+    return f"wanted text in UTF-8, got {came!r}; --encoding latin-1, or another, reads it"

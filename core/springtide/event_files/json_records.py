@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from google.protobuf import json_format
 
-from springtide.event_files.delimited import Chunk, to_array
+from springtide.event_files.delimited import Chunk, not_utf8, to_array
 from springtide.event_files.opening import InputFile
 from springtide.event_files.problems import Bad, EventFileError
 from springtide.events.limits import shorten
@@ -19,6 +19,10 @@ from springtide.v1 import events_pb2 as pb
 
 _PAYLOADS = frozenset({"interaction", "nodeUpsert", "node_upsert", "relation", "nodeDelete", "node_delete", "batch"})
 _EVENT_TIME = ("eventTime", "event_time")
+_PARSE_ERRORS = (
+    *(json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, SystemError),
+)
+"""What json_format raises: for lone surrogates, deep nesting, lists in place of objects."""
 _MAX_LINE = 64 << 20  # Characters of a line, or of an object in an array.
 _BLOCK = 1 << 20
 _CHUNK_ROWS = 10_000
@@ -191,15 +195,20 @@ def _messages(found: list[tuple[int, Any]]) -> Messages:
         event = pb.Event()
         try:
             json_format.ParseDict(record, event)
-        except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            # json_format raises several kinds of errors: for lone surrogates, deep nesting, lists in place of objects.
-            bad.append(
-                ("", Bad(at, f"wanted an event in protobuf's JSON mapping: {' '.join(str(error).split())[:300]}"))
-            )
+        except _PARSE_ERRORS as error:
+            words = f"wanted an event in protobuf's JSON mapping: {' '.join(str(error).split())[:300]}"
+            bad.append(("", Bad(at, not_utf8(_dumped(record)) or words)))
         events.append(event)
     texts, unreadable = to_array(times)
     bad += [("eventTime", problem) for problem in unreadable]
     return Messages(np.array([number for number, _ in found], np.int64), events, texts, bad)
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return ""
 
 
 def _shown(value: Any) -> str:

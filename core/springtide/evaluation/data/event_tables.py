@@ -90,7 +90,7 @@ class _Table:
             for upsert, chunk, at in self._upserts
         ]
         notes = [
-            f"{path}: {count:,} events are of a kind that is not evaluated: {payload}"
+            f"{path}: {count:,} event{' is' if count == 1 else 's are'} of a kind that is not evaluated: {payload}"
             for payload, count in self._num_unused.items()
         ]
         return Dataset(file.name, interactions, upserts, (*file.notes, *notes))

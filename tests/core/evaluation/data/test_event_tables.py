@@ -181,3 +181,24 @@ def test_column_that_is_not_there_is_refused(tmp_path: Path, columns: dict[str, 
 def test_columns_of_another_form_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="wanted role=column, each role once"):
         parse_columns(text)
+
+
+def test_events_of_json_lines_are_interactions_and_nodes(tmp_path: Path) -> None:
+    content = (
+        b'{"eventTime": "1970-01-01T00:00:20Z", "interaction": {"user": 2, "item": "7", "type": "view", "value": 4}}\n'
+        b'{"eventTime": 10, "interaction": {"user": "1", "item": "8", "type": "buy"}}\n'
+        b'{"eventTime": 10, "nodeUpsert": {"type": "item", "id": "7", "texts": {"title": "Ice"}}}\n'
+        b'{"eventTime": 10, "nodeDelete": {"type": "item", "id": "9"}}\n'
+    )
+    dataset = read_interactions_file(written(tmp_path, "a.jsonl", content))
+    assert rows_of(dataset.interactions) == [("1", "8", 10_000, None, "buy"), ("2", "7", 20_000, 4.0, "view")]
+    (node,) = dataset.upserts
+    assert (node.node_id, node.timestamp_ms, dict(dataset.titles)) == ("7", 10_000, {"7": "Ice"})
+    assert "1 event is of a kind that is not evaluated: node_delete" in dataset.notes[-1]
+
+
+def test_doubts_come_with_the_data(tmp_path: Path) -> None:
+    notes = read_interactions_file(written(tmp_path, "shop.csv", CSV)).notes
+    assert "the earliest time is 1970-01-01 00:00:10 UTC (row 2), as numbers are read as seconds" in notes[0]
+    options = ReadOptions(time_unit="ms")
+    assert rows_of(read_interactions_file(tmp_path / "shop.csv", options).interactions)[0][2] == 10
