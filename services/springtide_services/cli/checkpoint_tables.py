@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from rich.markup import escape
 from rich.table import Table
 
-from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint import Checkpoint, CheckpointLock, CheckpointStore
 from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.inspection import CheckpointCondition, CheckpointInspector
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import MS_PER_SECOND, wall_ms
 from springtide.errors import CheckpointError
 from springtide.settings.model import Settings
-from springtide.state import StreamPosition
+from springtide.state import StreamGap, StreamPosition
 from springtide_services.terminal import console
 
 _BYTES_PER_MB = 1_000_000
@@ -25,10 +25,16 @@ def show_checkpoints(settings: Settings) -> None:
     if not conditions:
         console().print(_none_yet(settings))
         return
-    table = Table("name", "made", "events", "edges", "MB", "files", "next offsets", box=None, pad_edge=False)
-    for condition in conditions:
-        table.add_row(condition.name, *_columns(condition))
+    gaps = [_gaps(condition.checkpoint) for condition in conditions]
+    names = ["name", "made", "events", "edges", "MB", "files", "next offsets"]
+    if any(gaps):
+        names.append("gaps")
+    table = Table(*names, box=None, pad_edge=False)
+    for condition, skipped in zip(conditions, gaps, strict=True):
+        table.add_row(condition.name, *_columns(condition), *([str(len(skipped))] if any(gaps) else []))
     console().print(table)
+    if any(gaps):
+        console().print("[dim]gaps are events that were skipped: `springtide checkpoints show NAME` lists them")
     console().print("[dim]`springtide checkpoints verify` reads the files and compares their checksums")
 
 
@@ -54,9 +60,8 @@ def show_checkpoint(settings: Settings, name: str) -> None:
     for edges in manifest["edges"]:
         count = edges["segments"][-1]["stop"] if edges["segments"] else 0
         table.add_row("edges", escape(f"{count:,} {':'.join(edges['type'])}"))
-    for gap in manifests.gaps_from_json(manifest.get("gaps", ())):
-        words = f"partition {gap.partition}, {gap.from_offset} to {gap.to_offset - 1} ({gap.reason})"
-        table.add_row("skipped", escape(words))
+    for gap in _gaps(checkpoint):
+        table.add_row("skipped", escape(_gap_words(gap)))
     for left_out in manifests.left_out_from_json(manifest.get("left_out", ())):
         for words, count in left_out.num_events.items():
             table.add_row("left out", escape(f"{words}: {count:,}, since {_when(left_out.since_ms)}"))
@@ -148,6 +153,18 @@ def _columns(condition: CheckpointCondition) -> tuple[str, ...]:
         files,
         escape(_offsets(checkpoint.position)),
     )
+
+
+def _gaps(checkpoint: Checkpoint | None) -> tuple[StreamGap, ...]:
+    return () if checkpoint is None else manifests.gaps_from_json(checkpoint.manifest.get("gaps", ()))
+
+
+def _gap_words(gap: StreamGap) -> str:
+    if gap.reason in ("retention", "damaged"):
+        which = f"{gap.to_offset - gap.from_offset:,} events, offsets {gap.from_offset} to {gap.to_offset - 1}"
+    else:  # How many there were is not known: the topic was recreated, or its end was cut off.
+        which = f"events from offset {gap.from_offset} on, read on at {gap.to_offset}"
+    return f"{gap.topic} partition {gap.partition}: {which} ({gap.reason}), found {_when(gap.found_ms)}"
 
 
 def _damaged() -> str:

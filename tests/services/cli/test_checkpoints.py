@@ -12,7 +12,7 @@ from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.errors import CheckpointError, CheckpointLockedError
 from springtide.events.model import EventBatch, Interactions
 from springtide.settings.model import Settings
-from springtide.state import LiveState, StreamPosition
+from springtide.state import LiveState, StreamGap, StreamPosition
 from springtide_services.cli.app import app
 
 
@@ -138,3 +138,29 @@ def test_no_other_checkpoint_is_used_while_a_server_writes(url: str) -> None:
     with CheckpointLock(url), pytest.raises(CheckpointLockedError, match="stop that process"):
         raise_error(run("use", "00000001", "--yes"))
     assert CheckpointStore(url).names() == ["00000002", "00000001"]
+
+
+def test_gaps_of_the_stream_are_listed_and_shown(url: str) -> None:
+    assert "gaps" not in run("list").output
+    state, store = LiveState(Settings(), {}), CheckpointStore(url)
+    newest = store.latest()
+    assert newest is not None
+    store.restore(newest, state)
+    gaps = [
+        StreamGap("events", 1, 4, 8, "damaged", 1_700_000_120_000, None),
+        StreamGap("events", 1, 8, 9, "damaged", 1_700_000_130_000, None),
+        StreamGap("events", 0, 60, 1_060, "retention", 1_700_000_120_000, None),
+        StreamGap("events", 0, 1_060, 0, "recreated", 1_700_000_180_000, None),
+    ]
+    for gap in gaps:
+        state.skip_to(StreamPosition("events", "id", {0: 0, 1: 9}), [gap])
+    store.write(state.snapshot(), 1_700_000_240_000)
+
+    header, newest_line, older_line, *_ = run("list").output.splitlines()
+    assert header.split()[-1] == "gaps"
+    assert re.split(r"\s{2,}", newest_line.strip())[-1] == "3", "damaged records in a row are one gap"
+    assert re.split(r"\s{2,}", older_line.strip())[-1] == "0"
+    shown = " ".join(run("show").output.split())
+    assert "skipped events partition 1: 5 events, offsets 4 to 8 (damaged), found 2023-11-14 22:15 UTC" in shown
+    assert "skipped events partition 0: 1,000 events, offsets 60 to 1059 (retention), found 2023-11-14" in shown
+    assert "skipped events partition 0: events from offset 1060 on, read on at 0 (recreated)" in shown
