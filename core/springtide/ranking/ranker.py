@@ -170,7 +170,7 @@ def _ranked_items(
         logs.setdefault(name, np.zeros(len(rows), np.float32))[is_seen] += of_seen[position]
     if is_seen.any() and exponents.seen.cosine != exponents.unseen.cosine:
         logs[FAMILIARITY] = np.where(is_seen, (exponents.seen.cosine - exponents.unseen.cosine) * cosines, 0.0)
-    if lowered.logs.any():
+    if len(lowered.logs) and lowered.logs.any():
         is_disliked, position = _find(lowered.disliked.rows, rows)
         logs[DISLIKE] = np.zeros(len(rows), np.float32)
         logs[DISLIKE][is_disliked] = lowered.logs[position]

@@ -12,7 +12,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import History
 from springtide.ranking.binding import BoundQuery, bind
-from springtide.ranking.dislikes import Disliked, disliked_at, log_weights, lower_ranked
+from springtide.ranking.dislikes import NOTHING_DISLIKED, Disliked, disliked_at, log_weights, lower_ranked
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query
@@ -22,6 +22,7 @@ from springtide.ranking.weights import ItemWeights, history_weights
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
+_NO_LOGS: Array = np.empty(0, np.float32)
 _PAST_MS = 86_400_000  # A moment a day before the newest event is in the past: later interactions do not count then.
 
 
@@ -161,10 +162,7 @@ class Scorer:
         moments = [serving.moments.at(query.moment, num_items, keep_in_cache=keep_in_cache) for query in bound]
         histories = [self.history_at(user.history, query) for user, query in zip(users, bound, strict=True)]
         seen_items = [self._seen_items(history, query) for history, query in zip(histories, bound, strict=True)]
-        disliked = [
-            disliked_at(self.history_at(user.dislikes, query), query.moment.timestamp_ms).below(num_items)
-            for user, query in zip(users, bound, strict=True)
-        ]
+        disliked = [self._disliked(user, query) for user, query in zip(users, bound, strict=True)]
         if serving.baseline is not None:
             scores = serving.baseline.scores(bound, histories, view)
             lowered_items = [LoweredItems(each, np.zeros(len(each), np.float32)) for each in disliked]
@@ -185,6 +183,12 @@ class Scorer:
         now_ms = query.moment.timestamp_ms
         is_past = self.view.newest_ms is not None and now_ms < self.view.newest_ms - _PAST_MS
         return history.before(now_ms + 1) if is_past else history
+
+    def _disliked(self, user: LiveUser, query: BoundQuery) -> Disliked:
+        if not len(user.dislikes.item_rows):
+            return NOTHING_DISLIKED
+        dislikes = self.history_at(user.dislikes, query)
+        return disliked_at(dislikes, query.moment.timestamp_ms).below(self.num_items)
 
     def _seen_items(self, history: History, query: BoundQuery) -> SeenItems:
         rows, _ = history.distinct()
@@ -228,12 +232,14 @@ class Scorer:
         for of_query, user, at_moment, seen, disliked in zip(
             scores, users, moments, seen_items, disliked_items, strict=True
         ):
-            of_disliked = of_query[disliked.rows]  # As if the user had never had them.
+            of_disliked = of_query[disliked.rows] if len(disliked) else _NO_LOGS  # As if the user had never had them.
             cosines = cosine_of(table, user, seen.rows)
             of_seen = cosines * np.float32(exponents.seen.cosine)
             of_query[seen.rows] = of_seen + at_moment.seen_total[seen.rows] + seen.total
-            logs = log_weights(disliked, of_query[disliked.rows] - of_disliked, exponents.dislikes.item)
-            of_query[disliked.rows] += logs
+            logs = _NO_LOGS
+            if len(disliked):
+                logs = log_weights(disliked, of_query[disliked.rows] - of_disliked, exponents.dislikes.item)
+                of_query[disliked.rows] += logs
             lowered.append(LoweredItems(disliked, logs))
         return scores, lowered
 
