@@ -9,17 +9,20 @@ from typing import Any
 
 import grpc
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from springtide.checkpoint import CheckpointStore
-from springtide.errors import CheckpointLockedError, SettingsError
+from springtide.errors import CheckpointLockedError, RebuildError, SettingsError
 from springtide.events.skips import Skips
 from springtide.settings.model import InteractionSettings, Settings
+from springtide.state import LiveState
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli.checkpoint_tables import show_checkpoint
 from springtide_services.cli.rebuild_run import RebuildRun
+from springtide_services.stream import succession
 from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import client_config
 from springtide_services.training.trainer import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -277,5 +280,72 @@ def test_rows_of_packed_batches_are_left_out_by_time_type_and_user(
         await rebuild(settings, "127.0.0.1:9", dataclasses.replace(skips, until_ms=None))
         async with run_server(settings) as running:
             assert await edges(running) == {"user:purchase:item": 12 + 2, "user:view:item": 2}
+
+    asyncio.run(scenario())
+
+
+def test_server_that_stops_while_it_takes_a_graph_over_keeps_the_old_one(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
+            # What the former state has, the new one never reaches.
+            monkeypatch.setattr(LiveState, "has_reached", lambda state, offsets: False)
+            rebuilding = asyncio.create_task(rebuild(settings, running.server.address, Skips(users=("u0",))))
+            while (await status_of(running)).rebuild.stage != "swap":
+                await asyncio.sleep(0.05)
+            answer = await running.recommender.Recommend(pb.RecommendRequest(user="u0", count=10))
+            assert len(answer.items) == 3
+            rebuilding.cancel()
+        monkeypatch.undo()
+        async with run_server(settings) as running:
+            assert (await status_of(running)).num_edges["user:purchase:item"] == 12
+
+    asyncio.run(scenario())
+
+
+def test_graph_that_does_not_reach_the_old_one_is_given_up(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "_MAX_PASSING_S", 0.5)
+    has_reached = LiveState.has_reached
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
+            monkeypatch.setattr(LiveState, "has_reached", lambda state, offsets: False)
+            with pytest.raises(RebuildError, match="serves the old one: it could not be read as far"):
+                await rebuild(settings, running.server.address, Skips(users=("u0",)))
+            monkeypatch.setattr(LiveState, "has_reached", has_reached)
+            new = at(publish(settings, [make_purchase("u0", "cake")]))
+            assert "cake" in await items_for(running, "stranger", new)
+            assert (await status_of(running)).num_edges["user:purchase:item"] == 13
+            await rebuild(settings, running.server.address, Skips(users=("u0",)))
+            assert (await status_of(running)).num_edges["user:purchase:item"] == 11
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.kafka
+def test_topic_that_has_lost_its_beginning_is_refused_unless_the_rest_is_wanted(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase
+) -> None:
+    settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"num_partitions": 2})})
+    offsets = publish(settings, good_events(make_purchase))
+    lost = max(offsets, key=lambda number: len(offsets[number]))
+    with KafkaAdminClient(**client_config(settings.kafka)) as admin:
+        admin.delete_records({TopicPartition(settings.kafka.topic, lost): 2})
+
+    async def scenario() -> None:
+        with pytest.raises(RebuildError, match=f"partition {lost} begins at offset 2.*--from-what-is-left"):
+            await rebuild(settings, "127.0.0.1:9", Skips())
+        assert not CheckpointStore(settings.checkpoint.url).names()
+        await rebuild(settings, "127.0.0.1:9", Skips(), from_what_is_left=True)
+        async with run_server(settings) as running:
+            status = await status_of(running)
+            assert status.num_edges["user:purchase:item"] == 10
+            [gap] = status.stream_gaps
+            assert (gap.partition, gap.from_offset, gap.to_offset, gap.reason) == (lost, 0, 2, "retention")
 
     asyncio.run(scenario())
