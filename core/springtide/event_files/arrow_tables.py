@@ -27,7 +27,7 @@ class ArrowFile:
                 schema = pq.read_schema(file.path)
             else:
                 with pa.memory_map(str(file.path)) as source:
-                    schema = pa.ipc.open_file(source).schema
+                    schema = _batches(source)[0]
         self.names = _flat(schema.empty_table()).column_names
 
     def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
@@ -37,8 +37,7 @@ class ArrowFile:
         with self._file.reading():
             for table in self._tables(names):
                 flat = _flat(table)
-                columns = {name: flat[name].combine_chunks() for name in names}
-                columns = {name: _one(array) for name, array in columns.items()}
+                columns = {name: _one(flat[name].combine_chunks()) for name in names}
                 yield Chunk(np.arange(num_before + 1, num_before + 1 + len(table)), columns)
                 num_before += len(table)
 
@@ -53,11 +52,20 @@ class ArrowFile:
                     yield pa.Table.from_batches([batch])
             return
         with pa.memory_map(str(self._file.path)) as source:
-            reader = pa.ipc.open_file(source)
-            for number in range(reader.num_record_batches):
-                table = pa.Table.from_batches([reader.get_batch(number)])
+            for batch in _batches(source)[1]:
+                table = pa.Table.from_batches([batch])
                 for start in range(0, len(table), _CHUNK_ROWS):
                     yield table.slice(start, _CHUNK_ROWS)
+
+
+def _batches(source: pa.NativeFile) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return schema and batches of a file in Arrow's file format or its stream format."""
+    if source.read(6) == b"ARROW1":
+        reader = pa.ipc.open_file(source)
+        return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
+    source.seek(0)
+    stream = pa.ipc.open_stream(source)
+    return stream.schema, iter(stream)
 
 
 def _flat(table: pa.Table) -> pa.Table:

@@ -73,8 +73,9 @@ class DelimitedFile:
     def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
         """Yield the rows, with the named columns."""
         at_of = {name: self.names.index(name) for name in names}
-        num_before = 0
-        with self._file.reading(), self._file.open_text(newline="") as text:
+        num_before = num_rows = 0
+        reading = self._file.reading(lambda: f" after row {num_before + num_rows:,}")
+        with reading, self._file.open_text(newline="") as text:
             slices = self._slices(text)
             while True:
                 values: dict[str, list[str]] = {name: [] for name in at_of}

@@ -68,10 +68,11 @@ class JsonFile:
 
     def chunks(self) -> Iterator[Chunk | Messages]:
         """Yield the records in the order of the file, rows and events apart."""
-        with self._file.reading():
+        last = 0
+        with self._file.reading(lambda: f" after {self.unit} {last:,}"):
             records = self._records()
             while found := list(islice(records, _CHUNK_ROWS)):
-                start = 0
+                start, last = 0, found[-1][0]
                 for stop in range(1, len(found) + 1):
                     if stop == len(found) or _is_event(found[stop][1]) != _is_event(found[start][1]):
                         run = found[start:stop]

@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -121,22 +121,25 @@ class InputFile:
         return self.path.open("rb")
 
     def open_text(self, newline: str | None = None) -> TextIO:
-        """Open the file as text; bytes that are no UTF-8 become lone surrogates, so that their row can be named."""
-        errors = "surrogateescape" if self.encoding.startswith("utf-8") else "strict"
+        """Open the file as text; what cannot be decoded becomes lone surrogates, so that its row can be named."""
+        errors = "surrogatepass" if self.encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
         return io.TextIOWrapper(self.open_bytes(), encoding=self.encoding, errors=errors, newline=newline)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Raise what goes wrong while reading as ``EventFileError``, with the name of the file."""
+    def reading(self, where: Callable[[], str] = str) -> Iterator[None]:
+        """Raise what goes wrong while reading as ``EventFileError``, with the name of the file.
+
+        Args:
+            where: Returns how far the reading has come, such as ``, after row 5``.
+        """
         try:
             yield
         except UnicodeError as error:
-            raise EventFileError(
-                f"{self.name}: cannot be read as {self.encoding}: {error}; --encoding names another encoding"
-            ) from error
+            words = f"cannot be read as {self.encoding}{where()}: {getattr(error, 'reason', error)}"
+            raise EventFileError(f"{self.name}: {words}; --encoding names another encoding") from error
         except _READ_ERRORS as error:
             words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise EventFileError(f"{self.name}: cannot be read: {' '.join(words.split())}") from error
+            raise EventFileError(f"{self.name}: cannot be read{where()}: {' '.join(words.split())}") from error
 
     def _encoding_of(self, head: bytes, named: str | None) -> str:
         if named is not None:
@@ -160,7 +163,7 @@ class InputFile:
     def _form_of(self, head: bytes) -> str:
         if head.startswith(b"PAR1"):
             form = PARQUET
-        elif head.startswith(b"ARROW1"):
+        elif head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):  # As a file, and as a stream.
             form = ARROW
         elif head.startswith(b"PK\x03\x04"):
             raise EventFileError(f"{self.name}: wanted a file of events, got a ZIP archive or a spreadsheet; {_WANTED}")

@@ -93,8 +93,11 @@ class EventFile:
             if len(read.rows):
                 yield read
 
-    def finish(self) -> None:
+    def finish(self, *, may_be_empty: bool = False) -> None:
         """Decide the unit of times, after all chunks were read.
+
+        Args:
+            may_be_empty: Whether a file without rows is one.
 
         Raises:
             EventFileError: If there are no rows, or rows that cannot be read.
@@ -103,7 +106,7 @@ class EventFile:
             column = self._roles.of_role["timestamp"] if self._roles is not None else "eventTime"
             self._problems.add_row(row, column, words)
         self.refuse_bad_rows()
-        if not self.num_rows:
+        if not self.num_rows and not may_be_empty:
             raise EventFileError(f"{self._input.name}: wanted interactions, got no rows")
         self.notes = [f"{self._input.name}: {note}" for note in (*self._own_notes(), *self.scale.notes)]
 

@@ -98,8 +98,9 @@ def publish_file(
             bars.console.print(_how_far(publishing, file, num_events), markup=False, soft_wrap=True)
             raise
     by_payload = ", ".join(f"{count:,} {payload}" for payload, count in sorted(counts.items()))
+    nothing = "no more than before" if num_events else "the file has no rows"
     events = "1 event" if counts.total() == 1 else f"{counts.total():,} events"
-    console().print(f"published {events} to {kafka.topic}: {by_payload or 'no more than before'}")
+    console().print(f"published {events} to {kafka.topic}: {by_payload or nothing}")
 
 
 def _checked(file: "EventFile", settings: "Settings", bars: "Progress") -> list[str]:

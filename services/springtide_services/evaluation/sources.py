@@ -44,7 +44,7 @@ def source_of(named: str, options: ReadOptions = _DEFAULT, fetch_dataset: Callab
     path = Path(named)
     if path.is_dir():
         raise DatasetError(f"{named}: wanted a file, got a folder: name the files in it one by one")
-    if path.exists() and not path.is_file():
+    if named == "-" or (path.exists() and not path.is_file()):
         raise DatasetError(f"{named}: wanted a file, which can be read again, got a pipe: save its content first")
     if not path.is_file():
         raise DatasetError(f"no data set or file named {named!r} (data sets: {', '.join(sorted(DATASETS))})")

@@ -53,7 +53,7 @@ def check_file(file: EventFile, settings: Settings, on_progress: Callable[[int],
             found.count += sizes[at]
         on_progress(file.num_rows - num_before)
         num_before = file.num_rows
-    file.finish()
+    file.finish(may_be_empty=True)
     return [*file.notes, *_in_words(file, refused)]
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
 from springtide.errors import SettingsError
-from springtide.event_files import EventFile, EventFileError, Events, ReadOptions, Rows
+from springtide.event_files import EventFile, EventFileError, Events, ReadOptions, Rows, parse_columns
 
 NEW_YEAR_S = 1_514_764_800  # 2018-01-01 UTC
 HEADER = "user,item,type,event_time\n"
@@ -333,13 +334,47 @@ def test_type_may_be_one_for_all(tmp_path: Path) -> None:
         ("a.parquet", b"user,item\n", "its content is not Parquet, as its name says"),
         ("a.parquet", b"PAR1 and no more", "a.parquet: cannot be read: "),
         ("a.feather", b"ARROW1 and no more", "a.feather: cannot be read: "),
-        ("a.csv.gz", gzip.compress(HEADER.encode() * 100)[:-9], "cannot be read: Compressed file ended"),
-        ("a.csv", (HEADER + "u,i,view,1514764800\n").encode("utf-16")[:-1], "cannot be read as utf-16: .*--encoding"),
+        ("a.csv", (HEADER + "u,i,view,1514764800\n").encode("utf-16")[:-1], "as utf-16 after row 0: truncated data"),
     ],
 )  # fmt: skip
 def test_file_of_another_form_is_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     with pytest.raises(EventFileError, match=message):
         read(tmp_path / name, content)
+
+
+def test_file_that_breaks_off_says_after_which_row(tmp_path: Path) -> None:
+    rows = "".join(f"u{n},i,view,1514764800\n" for n in range(100_000))
+    message = "cannot be read after row [0-9]{2},[0-9]00: Compressed file ended before the end-of-stream marker"
+    with pytest.raises(EventFileError, match=message):
+        read(tmp_path / "a.csv.gz", gzip.compress((HEADER + rows).encode())[:-9])
+
+
+def test_lone_half_of_a_pair_in_utf_16_is_named_by_its_row(tmp_path: Path) -> None:
+    content = (HEADER + "u,i,view,1514764800\nu,\ud800,view,1514764800\n").encode("utf-16", "surrogatepass")
+    with pytest.raises(EventFileError, match=r"row 2 \(line 3\), column 'item': wanted text that UTF-8 can hold"):
+        read(tmp_path / "a.csv", content)
+
+
+def test_byte_that_an_encoding_lacks_is_named_by_its_row(tmp_path: Path) -> None:
+    content = HEADER.encode() + b"u,caf\xe9,view,1514764800\nu,\x81,view,1514764800\n"
+    with pytest.raises(EventFileError, match=r"row 2 \(line 3\), column 'item': wanted text in UTF-8, got b'.x81'"):
+        read(tmp_path / "a.csv", content, ReadOptions(encoding="cp1252"))
+
+
+def test_stream_of_arrow_is_read(tmp_path: Path) -> None:
+    table = pa.table({"user": ["u"], "item": ["i"], "type": ["view"], "event_time": [NEW_YEAR_S]})
+    for name, new in (("a.arrow", pa.ipc.new_stream), ("b.arrow", pa.ipc.new_file)):
+        with new(str(tmp_path / name), table.schema) as writer:
+            writer.write_table(table)
+        assert rows_of(tmp_path / name) == ONE
+
+
+def test_column_of_a_circumstance_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user,item,type,event_time,store\nu,i,view,1514764800,shore\n")
+    with EventFile(tmp_path / "a.csv", ReadOptions(parse_columns("context.place=store"))) as file:
+        (chunk,) = file.chunks()
+    assert isinstance(chunk, Rows)
+    assert chunk.contexts["place"].to_pylist() == ["shore"]
 
 
 def test_folder_is_refused(tmp_path: Path) -> None:

@@ -154,6 +154,14 @@ def test_file_published_twice_has_the_same_ids_and_says_so(
     assert sorted(event.interaction.user for event in published(kafka, 7)) == ["u0", "u0", "u1", "u1", "u2", "u2", "u3"]
 
 
+def test_file_without_rows_is_published(
+    fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish_file(Settings(kafka=fresh_kafka()), write_rows(tmp_path / "a.csv", 0), journal_folder=tmp_path)
+
+    assert "published 0 events" in capsys.readouterr().out
+
+
 def test_other_file_is_not_resumed(fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path) -> None:
     settings = Settings(kafka=fresh_kafka())
     path = write_rows(tmp_path / "a.csv", 3)
