@@ -49,6 +49,31 @@ def what_is_taken_back_leaves_nothing(subject: Subject) -> None:
     _expect_same_lifts(unlearned, learned, "when interactions are taken back")
 
 
+def forgotten_rows_are_as_new(subject: Subject) -> None:
+    """A row may be given to another item or user; a weight that learns without ``forget_rows`` is not checked."""
+    if type(subject.make()).forget_rows is ContextWeight.forget_rows:
+        return
+    events = _events()
+    is_forgotten = events.item_rows == 3
+    is_forgotten[-1] = False  # The newest time stays the newest.
+    without_it = np.flatnonzero(~is_forgotten).tolist()
+    learned, forgetful = subject.make(), subject.make()
+    learned.observe(_select(events, without_it))
+    forgetful.observe(_select(events, np.flatnonzero(is_forgotten).tolist()))
+    forgetful.observe(_select(events, [position for position in without_it if events.item_rows[position] != 3]))
+    no_rows = np.empty(0, np.int32)
+    forgetful.forget_rows(no_rows, np.array([3, 1_000], np.int32))
+    forgetful.observe(_select(events, [position for position in without_it if events.item_rows[position] == 3]))
+    _expect_same_lifts(forgetful, learned, "when the row of an item was forgotten")
+    again, once = subject.make(), subject.make()
+    pair = np.flatnonzero(events.user_rows == 2)[:1].tolist()
+    for weight in (again, once):
+        weight.observe(_select(events, pair))
+    again.forget_rows(np.array([2], np.int32), events.item_rows[pair])
+    again.observe(_select(events, pair))
+    _expect_same_lifts(again, once, "when a user and an item were forgotten, and their rows had the same event")
+
+
 def its_state_can_be_restored(subject: Subject) -> None:
     """After a restart the lifts are the same, and learning goes on."""
     events = _events()
@@ -107,6 +132,7 @@ def it_is_neutral_before_any_event(subject: Subject) -> None:
 
 
 CHECKS = checks_of(
+    forgotten_rows_are_as_new,
     factors_have_different_names,
     the_order_of_events_does_not_matter,
     what_is_taken_back_leaves_nothing,

@@ -3,7 +3,7 @@
 A row is taken back in two steps, since other threads read without locks. First its node is forgotten: by a deletion;
 because it lost its last edge by eviction and has no attributes; or as one of the least recently active, if there are
 more than ``max_nodes``. Then the row rests, until every request that may have seen the old node is over and every cache
-has noticed. Only then it is released, and the next new node gets it.
+has noticed. What learned by row forgets it. After another rest it is released, and the next new node gets it.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from springtide.graph.compacting import living_rows
 from springtide.graph.edges import END_OF_TIME_MS
 from springtide.graph.live import LiveGraph
 
-REST_S = 60.0  # Longer than any request; caches of users and items are refreshed each second, of moments in 15 s.
+REST_S = 60.0  # Longer than any request; caches of users and items are refreshed each second.
+FADE_S = 30.0  # Twice as long as cached weights of a moment may be served: what learned by row has forgotten it then.
 _NODE_SLACK = 64  # The bound may be exceeded by 1/64, so that finding the least active costs O(1) per node.
 _RELEASE_SLACK = 32  # Rows are released when they are 1/32 of their type: what learned by row is then looked through.
 
@@ -39,7 +40,9 @@ class Reclaimer:
         self._graph = graph
         self._forget_rows = forget_rows
         self._num_evictions = graph.num_evictions
-        self._resting: dict[str, list[tuple[float, list[int]]]] = {}  # By node type: lots with their times.
+        # By node type, lots of rows with the time since when: of forgotten nodes, and of those that nothing knows now.
+        self._resting: dict[str, list[tuple[float, list[int]]]] = {}
+        self._fading: dict[str, list[tuple[float, list[int]]]] = {}
 
     def run(self, now_s: float) -> None:
         """Forget nodes beyond the bounds, and release rows that have rested; costs nothing if there are none.
@@ -61,7 +64,9 @@ class Reclaimer:
             if rows := graph.nodes(node_type).take_forgotten():
                 self._resting.setdefault(node_type, []).append((now_s, rows))
             if node_type in self._resting:
-                self._release_rested(node_type, now_s)
+                self._forget_rested(node_type, now_s)
+            if rested := _taken(self._fading.get(node_type, []), now_s - FADE_S):
+                graph.nodes(node_type).ids.release(reversed(rested))
 
     def release_all(self) -> None:
         """Release the rows of all forgotten nodes at once, while nobody reads: after a checkpoint was restored."""
@@ -70,8 +75,11 @@ class Reclaimer:
         for node_type in self._graph.node_types:
             table = self._graph.nodes(node_type)
             table.take_forgotten()
-            self._release(node_type, table.ids.forgotten_rows(len(table)).tolist())
+            rows = table.ids.forgotten_rows(len(table))
+            self._forget_rows(node_type, rows.astype(np.int32))
+            table.ids.release(reversed(rows.tolist()))
         self._resting.clear()
+        self._fading.clear()
 
     def _forget_evicted(self) -> None:
         """Forget nodes without edges and attributes that were last heard of before what was evicted."""
@@ -106,15 +114,20 @@ class Reclaimer:
                     graph.nodes(node_type).forget(rows)
                     graph.drop_until(node_type, dict.fromkeys(rows, END_OF_TIME_MS))
 
-    def _release_rested(self, node_type: str, now_s: float) -> None:
-        lots = self._resting[node_type]
-        num_rested = next((number for number, (since_s, _) in enumerate(lots) if now_s - since_s < REST_S), len(lots))
-        rows = [row for _, lot in lots[:num_rested] for row in lot]
-        if rows and len(rows) * _RELEASE_SLACK >= len(self._graph.nodes(node_type)):
-            del lots[:num_rested]
-            self._release(node_type, rows)
-
-    def _release(self, node_type: str, rows: list[int]) -> None:
-        if rows and self._forget_rows is not None:
+    def _forget_rested(self, node_type: str, now_s: float) -> None:
+        """Make rows that have rested unknown to what learned by row, once there are many."""
+        assert self._forget_rows is not None, "else no row is kept for this"
+        lots, until_s = self._resting[node_type], now_s - REST_S
+        num_rested = sum(len(rows) for since_s, rows in lots if since_s <= until_s)
+        if num_rested and num_rested * _RELEASE_SLACK >= len(self._graph.nodes(node_type)):
+            rows = _taken(lots, until_s)
             self._forget_rows(node_type, np.array(rows, np.int32))
-            self._graph.nodes(node_type).ids.release(reversed(rows))
+            self._fading.setdefault(node_type, []).append((now_s, rows))
+
+
+def _taken(lots: list[tuple[float, list[int]]], until_s: float) -> list[int]:
+    """Take the lots that are there since ``until_s`` or longer, and return their rows; the oldest lots come first."""
+    rows: list[int] = []
+    while lots and lots[0][0] <= until_s:
+        rows += lots.pop(0)[1]
+    return rows

@@ -54,6 +54,15 @@ class _Cells:
             self._carry(int(bins[done]), int(rows[done]), int(quanta[done]))
             done += 1
 
+    def forget(self, rows: Int32s) -> None:
+        """Forget all events of some rows, int32 ``[n]``."""
+        rows = rows[rows < self.low.shape[1]]
+        self._num_steps += 1
+        for column in (self.low, self.high):
+            if column is not None:
+                column[:, rows] = 0
+        self._num_steps += 1
+
     def sums(self, index: int, num_rows: int) -> Floats:
         """Return the sums of a bin, float64, at most ``[num_rows]``."""
         return self._read(lambda column: column[index, :num_rows].astype(np.float64))
@@ -132,6 +141,11 @@ class BinnedCounts:
             held.add(np.ascontiguousarray(bins[here], np.int64), np.ascontiguousarray(rows_here), quanta)
             cells[epoch] = held
         self._held = cells, newest_ms
+
+    def forget(self, rows: npt.NDArray[np.int32]) -> None:
+        """Forget all events of some rows, int32 ``[n]``."""
+        for cells in self._held[0].values():
+            cells.forget(rows)
 
     def bin(self, index: int, num_rows: int) -> Floats:
         """Return the counts of one bin at the time of the newest event, float64 ``[num_rows]``."""

@@ -85,6 +85,11 @@ class Calendar(ContextWeight):
         """Take interactions back."""
         self._count(observed, -observed.weights)
 
+    def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget all interactions of some items; nothing is kept of users."""
+        for profile in self._profiles:
+            profile.forget(item_rows)
+
     def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         newest_ms = observed.clock_ms
         if newest_ms is None:

@@ -63,6 +63,12 @@ class Circumstances(ContextWeight):
         """Take interactions back."""
         self._count(observed, -observed.weights)
 
+    def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget all interactions of some items; nothing is kept of users."""
+        for key in self.context_keys:
+            for counts in (self._under_any[key], *self._under[key].values()):
+                counts.forget(item_rows)
+
     def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         newest_ms = observed.clock_ms
         if newest_ms is None:

@@ -64,6 +64,11 @@ class DecayedCounts:
             sums[epoch] = column
         self._held = sums, newest_ms
 
+    def forget(self, rows: npt.NDArray[np.int32]) -> None:
+        """Forget all events of some rows, int32 ``[n]``."""
+        for column in self._held[0].values() if self._held is not None else ():
+            column[rows[rows < len(column)]] = 0.0
+
     @property
     def newest_ms(self) -> int:
         """Time of the newest event; 0 before the first."""

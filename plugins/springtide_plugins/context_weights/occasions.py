@@ -99,6 +99,10 @@ class Occasions(ContextWeight):
         """Take interactions back."""
         self._count(observed, -observed.weights)
 
+    def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget all interactions of some items; nothing is kept of users."""
+        self._profiles.forget(item_rows)
+
     def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         if not self._names:
             return

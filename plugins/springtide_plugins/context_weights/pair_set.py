@@ -59,6 +59,14 @@ class SeenPairs:
         _remove(self._young.keys, self._young.counts, self._old.keys, self._old.counts, keys, is_left)
         return is_left
 
+    def forget(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget all pairs of some users and of some items, int32 ``[m]`` and ``[n]``."""
+        for table in (self._young, self._old):
+            slots = np.flatnonzero(table.counts)
+            pairs = table.keys[slots] - np.uint64(1)
+            is_gone = _is_among(pairs >> _SHIFT, user_rows) | _is_among(pairs & np.uint64(0xFFFFFFFF), item_rows)
+            table.counts[slots[is_gone]] = 0
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the pairs of both generations, and how often each occurred."""
         state: dict[str, npt.NDArray[Any]] = {}
@@ -108,6 +116,16 @@ class _Table:
         """Return a copy with twice the slots, without pairs that were taken back."""
         is_used = self.counts > 0
         return _Table.of(self.keys[is_used], self.counts[is_used], 2 * len(self.keys))
+
+
+def _is_among(rows: Uint64s, wanted: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Return which rows are among the wanted ones, bool ``[n]``."""
+    if not len(wanted) or not len(rows):
+        return np.zeros(len(rows), np.bool_)
+    is_wanted = np.zeros(max(int(rows.max()), int(wanted.max())) + 1, np.bool_)
+    is_wanted[wanted] = True
+    is_among: npt.NDArray[np.bool_] = is_wanted[rows]
+    return is_among
 
 
 def _keys_of(user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> Uint64s:

@@ -35,6 +35,10 @@ class Popularity(ContextWeight):
         """Take interactions back."""
         self._counts.add(observed.item_rows, observed.timestamps_ms, -observed.weights)
 
+    def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget all interactions of some items; nothing is kept of users."""
+        self._counts.forget(item_rows)
+
     def bucket(self, moment: Moment) -> Hashable:
         """Return the same key for every moment."""
         return "always"

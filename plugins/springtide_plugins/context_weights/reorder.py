@@ -56,6 +56,11 @@ class Reorder(ContextWeight):
         minus_one = np.full(len(observed), -1, np.float32)
         self._counts.add(observed.item_rows, is_repeat.astype(np.int64), observed.timestamps_ms, minus_one)
 
+    def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget the pairs of some users and items, and the counts of the items."""
+        self._pairs.forget(user_rows, item_rows)
+        self._counts.forget(item_rows)
+
     def bucket(self, moment: Moment) -> Hashable:
         """Return the same for every moment."""
         return 0

@@ -65,6 +65,11 @@ class Trend(ContextWeight):
         """Take interactions back."""
         self._count(observed, -observed.weights)
 
+    def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        """Forget all interactions of some items; nothing is kept of users."""
+        for counts in (*self._recent, self._usual):
+            counts.forget(item_rows)
+
     def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         for counts in (*self._recent, self._usual):
             counts.add(observed.item_rows, observed.timestamps_ms, weights, observed.clock_ms)

@@ -6,7 +6,7 @@ import pytest
 from springtide.checkpoint import CheckpointStore
 from springtide.clock import MS_PER_DAY
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
-from springtide.graph.reclaiming import REST_S
+from springtide.graph.reclaiming import FADE_S, REST_S
 from springtide.plugins.contracts import ContextWeight
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -55,6 +55,12 @@ def delete(state: LiveState, node_type: str, *ids: str, day: float = 1.5) -> Non
     state.apply(EventBatch(NOBODY, deletes=[NodeDelete(node_type, node_id, int(day * DAY)) for node_id in ids]))
 
 
+def rest(state: LiveState, from_s: float = 0.0) -> None:
+    """Let the rows of nodes that are forgotten now rest until they are released."""
+    for now_s in (from_s, from_s + REST_S, from_s + REST_S + FADE_S):
+        state.reclaim(now_s)
+
+
 def ids_of(state: LiveState, node_type: str) -> list[str]:
     return state.graph.nodes(node_type).ids.all_ids()
 
@@ -68,21 +74,24 @@ def test_row_of_a_deleted_node_is_used_again_after_a_rest():
     assert ids_of(state, "user") == ["", "bob", "cid"], "requests may still see the old node"
     state.reclaim(100.0 + REST_S)
     assert state.context_weights["counting"].forgotten_users == [0]
+    state.reclaim(99.0 + REST_S + FADE_S)
+    come(state, ("ann", "x"), day=2)
+    assert ids_of(state, "user") == ["", "bob", "cid", "ann"], "weights of moments may still know it"
+    state.reclaim(100.0 + REST_S + FADE_S)
     lineage = state.graph.nodes("user").ids_lineage
     come(state, ("dan", "x"), ("eve", "x"), day=2)
-    assert ids_of(state, "user") == ["dan", "bob", "cid", "eve"]
+    assert ids_of(state, "user") == ["dan", "bob", "cid", "ann", "eve"]
     assert state.graph.nodes("user").ids_lineage != lineage, "a checkpoint must write the ids anew"
     edges = state.graph.view().edges(("user", "purchase", "item"))
     assert edges.all_targets(0).timestamps_ms.tolist() == [2 * DAY], "nothing of ann"
-    assert state.graph.nodes("user").num_living == 4
+    assert state.graph.nodes("user").num_living == 5
 
 
 def test_new_node_has_nothing_of_the_one_that_had_its_row():
     state = new_state(max_age_days=10)
     state.apply(EventBatch(interactions_of([("ann", "x", DAY)] * 5), [NodeUpsert("item", "x", {"tag": ("red",)})]))
     delete(state, "item", "x")
-    state.reclaim(0.0)
-    state.reclaim(REST_S)
+    rest(state)
     come(state, ("bob", "new"), day=2)
     table = state.graph.nodes("item")
     assert table.ids.row("new") == 0
@@ -96,8 +105,7 @@ def test_weight_that_cannot_forget_keeps_rows_from_being_used_again():
     state = new_state(Stubborn())
     come(state, ("ann", "x"))
     delete(state, "item", "x")
-    state.reclaim(0.0)
-    state.reclaim(10 * REST_S)
+    rest(state)
     come(state, ("ann", "y"), day=2)
     assert ids_of(state, "item") == ["", "y"]
 
@@ -163,8 +171,7 @@ def test_rows_are_bounded_over_generations_that_come_and_go(is_restarted, tmp_pa
         users = [f"g{generation}-{number}" for number in range(200)]
         come(state, *((user, f"i{number % 20}") for number, user in enumerate(users)), day=2 * generation)
         delete(state, "user", *users, day=2 * generation + 1)
-        state.reclaim(generation * 2 * REST_S)
-        state.reclaim(generation * 2 * REST_S + REST_S)
+        rest(state, generation * 1_000.0)
         if is_restarted:
             store.write(state.snapshot())
             checkpoint = store.latest()

@@ -20,6 +20,9 @@ class Sizes:
     purchases: int = 200
     freshness_events: int = 1_000
     retrain_interactions: int | None = None  # All of the data set.
+    generations: int = 10
+    generation_users: int = 100_000
+    generation_edges: int = 500_000
     scale_edges: tuple[int, ...] = (1_000_000, 3_000_000, 10_000_000)
 
 
@@ -38,5 +41,8 @@ TINY = Sizes(
     purchases=5,
     freshness_events=20,
     retrain_interactions=5_000,
+    generations=1,
+    generation_users=200,
+    generation_edges=2_000,
     scale_edges=(2_000, 4_000),
 )
