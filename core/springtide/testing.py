@@ -10,6 +10,7 @@ from springtide.conformance import (
     check_negative_sampler,
     check_task,
 )
+from springtide.state_content import state_content
 from springtide.toy_data import (
     QUICK,
     START_MS,
@@ -44,6 +45,7 @@ __all__ = [
     "observed_of",
     "quick_model",
     "quick_settings",
+    "state_content",
     "state_of",
     "training_graph_of",
 ]
