@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import hypothesis
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 
 from springtide.checkpoint import CheckpointStore
