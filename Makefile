@@ -39,6 +39,10 @@ test-kafka: install ## Run the integration tests on a real Kafka: a new one, or 
 soak-kafka: install ## Kill brokers and server for a minute, then compare with a quiet read (ARGS=--help: options)
 	@$(ON_KAFKA) 3 $(BIN)/python tests/soak/soak.py $(ARGS)
 
+.PHONY: prove-replay
+prove-replay: install ## Read a year of purchases in twenty interleavings with restarts: one state (ARGS=--help: options)
+	@$(BIN)/python tests/replay/prove.py $(ARGS)
+
 .PHONY: bench
 bench: install ## Measure speed, each figure beside its limit (ARGS="recommend latency" runs only those)
 	@$(BIN)/python tests/performance/bench.py $(ARGS)

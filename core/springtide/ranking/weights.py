@@ -95,10 +95,9 @@ def item_weights(
     for name, weight in weights.items():
         both = np.stack([exponents.unseen.of(name, weight), exponents.seen.of(name, weight)])  # [2, num_factors]
         if both.any() and (lifts := weight.item_log_lifts(moment, num_items)) is not None:
-            of_unseen, of_seen = both @ lifts  # [num_items] each
             names.append(name)
-            unseen.append(of_unseen)
-            seen.append(of_seen)
+            unseen.append(_weighted_sum(both[0], lifts))
+            seen.append(_weighted_sum(both[1], lifts))
     none = np.zeros((0, num_items), np.float32)
     all_unseen, all_seen = (np.stack(unseen), np.stack(seen)) if names else (none, none)
     return ItemWeights(names, all_unseen, all_seen, all_unseen.sum(0), all_seen.sum(0))
@@ -114,5 +113,14 @@ def history_weights(
         exponent = exponents.seen.of(name, weight)
         if exponent.any() and (lifts := weight.history_log_lifts(history, moment)) is not None:
             assert lifts.shape == (len(weight.factors), len(items)), f"{name}: {lifts.shape} for {len(items)} items"
-            logs[name] = exponent @ lifts
+            logs[name] = _weighted_sum(exponent, lifts)
     return logs
+
+
+def _weighted_sum(exponents: Array, lifts: Array) -> Array:
+    """Return the sum of the factors' lifts ``[num_factors, n]``, each times its exponent, float32 ``[n]``.
+
+    Unlike a matrix product, it does not depend on an item's position, to the last bit.
+    """
+    total: Array = (exponents[:, None] * lifts).sum(0)
+    return total
