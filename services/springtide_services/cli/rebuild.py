@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from springtide_services.cli.options import Address, SettingsPath, load_settings_with_kafka, server_address
+from springtide_services.cli.options import (
+    Address,
+    SettingsPath,
+    load_settings_with_kafka,
+    refuse_wrong_connection,
+    server_address,
+)
 
 if TYPE_CHECKING:
     pass
@@ -74,6 +80,7 @@ def rebuild(
         tuple(skip_user or ()),
     )
     loaded = load_settings_with_kafka(settings)
+    refuse_wrong_connection(loaded, settings)
     from springtide_services.cli.rebuild_run import RebuildRun
 
     RebuildRun(loaded, address or server_address(settings)).run(

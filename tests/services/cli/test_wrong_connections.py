@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from springtide.errors import BrokerError, SettingsError
 from springtide_services.cli.app import app
 
-COMMANDS = [["serve"], ["up"], ["publish", "events.jsonl"]]
+COMMANDS = [["serve"], ["up"], ["publish", "events.jsonl"], ["rebuild", "--yes"]]
 CHECK = ["check", "kafka"]
 
 

@@ -1,7 +1,11 @@
 """A handshake says within moments why there is no connection, in words that name the way out."""
 
+import contextlib
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -144,3 +148,35 @@ def test_plaintext_to_a_tls_listener_is_named() -> None:
     refused = _refusal(_listener("SSL"))
     assert refused.problem.kind == "protocol"
     assert "TLS listener" in str(refused)
+
+
+def test_certificate_for_another_name_is_named(tmp_path: Path) -> None:
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("needs openssl")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=kafka.example"]
+    command += ["-addext", "subjectAltName=DNS:kafka.example", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            listener.accept()[0].close()  # The look whether the port is open.
+            connection, _ = listener.accept()
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(1_000)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        servers = f"127.0.0.1:{listener.getsockname()[1]}"
+        refused = _refusal(servers, security_protocol="SSL", ssl_cafile=str(certificate))
+        thread.join()
+    assert refused.problem.kind == "tls"
+    assert "certificate is not valid for '127.0.0.1'" in str(refused)
+    assert "name the broker as the certificate does" in str(refused)
+
+
+def test_one_wrong_server_of_three_does_no_harm(broker: str) -> None:
+    check_connection(KafkaSettings(bootstrap_servers=f"no.such.host.invalid:9092, {broker},127.0.0.1:{free_port()},"))
