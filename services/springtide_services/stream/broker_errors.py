@@ -9,7 +9,7 @@ from kafka import errors
 
 from springtide.errors import BrokerError, OffsetsLostError
 from springtide.settings.model import KafkaSettings
-from springtide_services.stream.handshake import CLOSED, HANDSHAKE_FAILED, SaslWantedError
+from springtide_services.stream.handshake import CLOSED, HANDSHAKE_FAILED, NoAnswerError, SaslWantedError
 from springtide_services.stream.record_batches import Damage
 
 Kind = Literal[
@@ -173,6 +173,13 @@ def _unreachable(error: BaseException, kafka: KafkaSettings, need: Need) -> str:
     return f"no broker answers on {kafka.bootstrap_servers} (kafka.bootstrap_servers): {_detail(error)}"
 
 
+def _no_answer(error: BaseException, kafka: KafkaSettings, _need: Need) -> str:
+    return (
+        f"no Kafka answers on {kafka.bootstrap_servers} (kafka.bootstrap_servers): {_detail(error)}; it is starting, "
+        f"or does not speak {_protocol(kafka)} (security_protocol in kafka.client_options), or is no Kafka"
+    )
+
+
 def _connection(error: BaseException, kafka: KafkaSettings, need: Need) -> str:
     if CLOSED in str(error):
         return (
@@ -233,10 +240,12 @@ def _tls(error: BaseException, kafka: KafkaSettings) -> str:
     )
 
 
-def _frame(_error: BaseException, kafka: KafkaSettings, _need: Need) -> str:
+def _frame(error: BaseException, kafka: KafkaSettings, _need: Need) -> str:
+    detail = _detail(error)
+    seen = f": {detail}" if detail.startswith("it answers") else ""
     return (
-        f"what answers on {kafka.bootstrap_servers} does not speak Kafka's protocol over {_protocol(kafka)}; it may be "
-        "a TLS listener (set security_protocol in kafka.client_options to the listener's protocol)"
+        f"what answers on {kafka.bootstrap_servers} does not speak Kafka's protocol over {_protocol(kafka)}{seen}; it "
+        "may be a TLS listener (set security_protocol in kafka.client_options to the listener's protocol), or no Kafka"
     )
 
 
@@ -271,6 +280,7 @@ _TABLE: tuple[tuple[Any, Kind, Callable[[BaseException, KafkaSettings, Need], st
     (errors.UnsupportedCodecError, "codec", _codec),
     (errors.UnsupportedVersionError, "protocol", _version),
     (errors.KafkaProtocolError, "protocol", _frame),
+    (NoAnswerError, "unreachable", _no_answer),
     (errors.RetriableError, "unreachable", _connection),
     (errors.BrokerNotAvailableError, "unreachable", _unreachable),
     (BrokerError, "unreachable", _message),

@@ -6,7 +6,14 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from kafka.errors import KafkaConfigurationError, KafkaConnectionError, KafkaError
+from kafka.errors import (
+    KafkaConfigurationError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaProtocolError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
+)
 from kafka.net.connection import KafkaConnection
 from kafka.net.inet import create_connection
 from kafka.net.manager import KafkaConnectionManager
@@ -17,6 +24,10 @@ from kafka.protocol.metadata import MetadataRequest
 CLOSED = "socket disconnected"  # kafka-python's message when the broker closes the connection.
 HANDSHAKE_FAILED = "Handshake failed"  # kafka-python's message when TLS fails; the class is KafkaConnectionError.
 _SASL_HANDSHAKE, _UNSUPPORTED_MECHANISM = 17, 33  # A request's number, and an error's, in Kafka's protocol.
+_API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 1, -1)  # Size, request, version, number, no client id.
+_TLS_ALERT = b"\x15\x03"
+_MAX_SHOWN_BYTES = 40
+_PROBE_S = 0.5
 _MAX_ANSWER_BYTES = 65_536
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
@@ -31,6 +42,10 @@ class SaslWantedError(KafkaError):  # type: ignore[misc]  # kafka-python has no 
     def __init__(self, mechanisms: tuple[str, ...]) -> None:
         super().__init__(f"the listener wants one of {', '.join(mechanisms)}")
         self.mechanisms = mechanisms
+
+
+class NoAnswerError(KafkaConnectionError):  # type: ignore[misc]
+    """Raised when a server takes the connection, and answers nothing in time."""
 
 
 def try_handshake(config: Mapping[str, Any], timeout_s: float = 2.0) -> None:
@@ -93,8 +108,11 @@ def _try_all(manager: "_Manager", net: NetworkSelector, timeout_s: float) -> Non
 
 
 def _explained(error: KafkaError, manager: "_Manager", server: Any, timeout_s: float) -> KafkaError:
-    """Return a better error, if a connection was closed because the listener wants names of users."""
+    """Return a better error, if the listener wants names of users, or is no Kafka's."""
     config = manager.config
+    is_no_answer = isinstance(error, KafkaTimeoutError | RequestTimedOutError | KafkaProtocolError)
+    if is_no_answer and not config["proxy_url"]:
+        return _silence_explained(error, server, config["security_protocol"], timeout_s)
     if CLOSED not in str(error) or config["security_protocol"].startswith("SASL") or config["proxy_url"]:
         return error
     with contextlib.suppress(OSError, struct.error, UnicodeDecodeError):
@@ -108,6 +126,23 @@ def _explained(error: KafkaError, manager: "_Manager", server: Any, timeout_s: f
         if mechanisms:
             return SaslWantedError(mechanisms)
     return error
+
+
+def _silence_explained(error: KafkaError, server: Any, protocol: str, timeout_s: float) -> KafkaError:
+    """Return what a server is that did not answer: one that says something else than a Kafka, or nothing."""
+    answer = b""
+    with contextlib.suppress(OSError):
+        if "SSL" not in protocol:
+            with socket.create_connection((server.host, server.port), timeout_s) as connection:
+                connection.settimeout(_PROBE_S)
+                connection.sendall(_API_VERSIONS_REQUEST)
+                answer = connection.recv(_MAX_SHOWN_BYTES)
+    is_kafka = answer[4:8] == _API_VERSIONS_REQUEST[8:12]  # The request's number: a Kafka that is slow.
+    if answer and not is_kafka and not answer.startswith(_TLS_ALERT):
+        return KafkaProtocolError(f"it answers {answer!r}")
+    if answer or isinstance(error, KafkaProtocolError):
+        return error
+    return NoAnswerError(f"it takes the connection, and answers nothing within {timeout_s:g} s")
 
 
 def _ask_for_mechanisms(connection: socket.socket) -> tuple[str, ...]:

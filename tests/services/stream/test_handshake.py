@@ -180,3 +180,37 @@ def test_certificate_for_another_name_is_named(tmp_path: Path) -> None:
 
 def test_one_wrong_server_of_three_does_no_harm(broker: str) -> None:
     check_connection(KafkaSettings(bootstrap_servers=f"no.such.host.invalid:9092, {broker},127.0.0.1:{free_port()},"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (b"<!DOCTYPE HTML><html>", "protocol", "it answers b'<!DOCTYPE HTML><html>'"),
+        (
+            b"",
+            "unreachable",
+            "it takes the connection, and answers nothing within 2 s; it is starting",
+        ),
+    ],
+)
+def test_server_that_keeps_the_connection_is_named(answer: bytes, kind: str, words: str) -> None:
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def take_all() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connections.append(connection)
+                    if answer:
+                        connection.sendall(answer)  # A size of a gigabyte, to a Kafka client.
+
+        threading.Thread(target=take_all, daemon=True).start()
+        started_s = time.monotonic()
+        with pytest.raises(BrokerProblemError) as refused:
+            check_connection(KafkaSettings(bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}"))
+        assert time.monotonic() - started_s < 6.0
+    for connection in connections:
+        connection.close()
+    assert refused.value.problem.kind == kind
+    assert words in str(refused.value)
