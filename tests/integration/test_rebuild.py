@@ -22,7 +22,7 @@ from springtide_services.cli.checkpoint_tables import show_checkpoint
 from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.stream import succession
 from springtide_services.stream.producer import EventPublisher
-from springtide_services.stream.topics import client_config
+from springtide_services.stream.topics import client_config, ensure_topics
 from springtide_services.training.trainer import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -347,5 +347,36 @@ def test_topic_that_has_lost_its_beginning_is_refused_unless_the_rest_is_wanted(
             assert status.num_edges["user:purchase:item"] == 10
             [gap] = status.stream_gaps
             assert (gap.partition, gap.from_offset, gap.to_offset, gap.reason) == (lost, 0, 2, "retention")
+
+    asyncio.run(scenario())
+
+
+def test_server_that_has_lost_its_events_goes_on_with_a_graph_of_what_there_is(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, eventually: Eventually
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
+        with KafkaAdminClient(**client_config(settings.kafka)) as admin:
+            admin.delete_topics([settings.kafka.topic])
+        ensure_topics(settings)
+        publish(settings, [make_purchase("ann", "cake"), make_purchase("bob", "cake")])
+        async with run_server(settings) as running:
+            status = await status_of(running)
+            assert (status.stream_problem.kind, status.stream_problem.is_final) == ("offsets_lost", True)
+            assert "springtide rebuild" in status.stream_problem.message
+            assert "cake" not in await items_for(running, "stranger")
+            await rebuild(settings, running.server.address, Skips())
+            assert await items_for(running, "stranger") == ["cake"]
+            new = at(publish(settings, [make_purchase("ann", "tea")]))
+            assert sorted(await items_for(running, "stranger", new)) == ["cake", "tea"]
+
+            async def is_reading() -> bool:
+                status = await status_of(running)
+                return bool(status.is_broker_connected and not status.HasField("stream_problem"))
+
+            await eventually(is_reading)
+        async with run_server(settings) as running:
+            assert sorted(await items_for(running, "stranger")) == ["cake", "tea"]
 
     asyncio.run(scenario())

@@ -9,6 +9,7 @@ import structlog
 from springtide.checkpoint import CheckpointStore
 from springtide.clock import wall_ms
 from springtide.errors import RebuildError
+from springtide.interactions import Moment
 from springtide.plugins.loading import Plugins
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
@@ -133,6 +134,7 @@ class Adoption:
             ranker.refresh()
             new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch))
             with self._follower.serving_on(ranker.swap) as keep:
+                ranker.recommend([Query(Moment(wall_ms()))])  # What requests share is computed before they come.
                 self._set(replace(status, stage="swap"))
                 former: list[Answering] = []
                 self._ingest.succeed(state, lambda: former.append(self._serve(new))).result()

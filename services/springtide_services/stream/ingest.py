@@ -85,6 +85,7 @@ class IngestLoop:
         self._problem = CurrentProblem()
         self._lag = (Lag(None), time.monotonic())
         self._has_caught_up = False
+        self._is_holding = False
         self._is_connected = False
         self._read_at_ms: int | None = None
         self._duplicate_warning = DuplicateWarning()
@@ -155,7 +156,7 @@ class IngestLoop:
         which this state stays.
         """
         done = self._succession.ask(heir, publish)
-        if self._failure is not None or not self._thread.is_alive():
+        if not self._thread.is_alive() or (self._failure is not None and not self._is_holding):
             self._refuse_successions()
         return done
 
@@ -197,7 +198,8 @@ class IngestLoop:
         while not self._stopping.is_set():
             if self._succession.is_late():
                 self._give_up_succession(RebuildError("it could not be read as far as the graph that is served"))
-            self._begin_succession()
+            if self._succession.begin():
+                self._decoder = self._make_decoder(self._state)
             reached = self._state.position
             try:
                 reached = self._open_and_read()
@@ -205,8 +207,10 @@ class IngestLoop:
                 if self._give_up_succession(error):
                     continue
                 self._log_failure(error)
-                self._hold()
-                return
+                if not self._hold():
+                    return
+                self._failure = None
+                continue
             except (KafkaError, BrokerError) as error:
                 self._letter_writer.close()  # Its connection may be lost too.
                 self._problem.report(explain(error, self._settings.kafka))
@@ -248,10 +252,16 @@ class IngestLoop:
         self._skip(position, gaps)
         return position
 
-    def _hold(self) -> None:
-        """Keep the graph as it is until ``stop`` is called: write checkpoints on request, and watch the lock."""
-        while not self._stopping.is_set():
+    def _hold(self) -> bool:
+        """Keep the graph as it is until ``stop`` is called or another state is to follow; return whether one is.
+
+        Meanwhile checkpoints are written on request, and the lock is watched.
+        """
+        self._is_holding = True
+        while not self._stopping.is_set() and not self._succession.is_asked:
             self._pause(_LONGEST_PAUSE_S)
+        self._is_holding = False
+        return not self._stopping.is_set()
 
     def _fail(self, error: BaseException) -> None:
         """End the stream by an error after which no checkpoint may be written."""
@@ -284,7 +294,8 @@ class IngestLoop:
         """Read until ``stop`` is called, or until the source must be opened again."""
         state, timeout_ms = self._state, self._settings.kafka.poll_timeout_ms
         while not self._stopping.is_set() and source.check():
-            self._end_succession_if_reached()
+            if self._succession.end_if_reached():
+                self._checkpointer.follow(state)
             if self._succession.is_asked or self._succession.is_late():
                 return
             try:
@@ -365,14 +376,6 @@ class IngestLoop:
     def _make_decoder(self, state: LiveState) -> Decoder:
         kinds = AttributeKindCheck(self._settings.attributes, state.settled_kind)
         return Decoder(state.rules, self._settings.events, kinds, self._decoders)
-
-    def _begin_succession(self) -> None:
-        if self._succession.begin():
-            self._decoder = self._make_decoder(self._state)
-
-    def _end_succession_if_reached(self) -> None:
-        if self._succession.end_if_reached():
-            self._checkpointer.follow(self._state)
 
     def _give_up_succession(self, error: BaseException) -> bool:
         has_given_up = self._succession.give_up(error)

@@ -27,7 +27,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 _CHOICES = (
     "restore the topic; or start once with `springtide serve --skip-lost`, which keeps the graph and reads on where "
-    "the topic begins; or remove the checkpoints to build the graph anew"
+    "the topic begins; or make the graph anew of what is left with `springtide rebuild --from-what-is-left`"
 )
 _CONNECTION_CHECK_S = 1.0  # Between two checks for a lost connection: each reads a counter.
 _TOPIC_CHECK_S = 10.0  # Between two checks for a recreated topic or new partitions: each is a request to the broker.

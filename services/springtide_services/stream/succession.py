@@ -25,7 +25,7 @@ class _Heir:
 class _Passing:
     heir: _Heir
     former: LiveState
-    wanted: Mapping[int, int]  # Next offsets of the former state, which does not change any more.
+    wanted: Mapping[int, int]  # Next offsets that the heir must reach: those of the former state.
     giving_up: Deadline
 
 
@@ -80,9 +80,10 @@ class Succession:
         """Begin to read a state that is to follow, if there is one; return whether there is."""
         if not self.is_asked:
             return False
-        heir = self._asked.get_nowait()
-        former = self.current
-        self._passing = _Passing(heir, former, former.next_offsets, Deadline.after(_MAX_PASSING_S))
+        heir, former = self._asked.get_nowait(), self.current
+        is_same_topic = _topic_of(former) == _topic_of(heir.state)
+        wanted = former.next_offsets if is_same_topic else {}  # Offsets of another topic mean nothing in this one.
+        self._passing = _Passing(heir, former, wanted, Deadline.after(_MAX_PASSING_S))
         self.current = heir.state
         return True
 
@@ -121,3 +122,8 @@ class Succession:
             return refusals
         wanted = self._passing.wanted
         return [refusal for refusal in refusals if refusal.record.offset >= wanted.get(refusal.record.partition, 0)]
+
+
+def _topic_of(state: LiveState) -> tuple[str, str]:
+    position = state.position
+    return ("", "") if position is None else (position.topic, position.topic_id)
