@@ -72,6 +72,7 @@ class AttributeColumns:
         self._nodes = nodes
         self._schema = schema
         self._num_numbers: dict[str, int] = {}  # By attribute, number of nodes that have a number.
+        self._num_values = np.empty(0, np.int32)  # Of each node, those of all kinds; cleared attributes are none.
         self._times = AttributeTimes()
 
     def num_nodes_of(self, name: str) -> dict[AttributeKind, int]:
@@ -85,14 +86,7 @@ class AttributeColumns:
 
     def has_any(self, num_nodes: int) -> npt.NDArray[np.bool_]:
         """Return for each of the first nodes whether it has a value of any kind, bool ``[num_nodes]``."""
-        has_any = np.zeros(num_nodes, np.bool_)
-        for category in self.categories.copy().values():
-            has_any |= (fitted(category.first_codes(), num_nodes, -1)) >= 0
-        for numbers in self.numbers.copy().values():
-            has_any |= ~np.isnan(fitted(numbers, num_nodes, np.nan))
-        for texts in self.texts.copy().values():
-            rows = np.array(list(texts.copy()), np.int64)
-            has_any[rows[rows < num_nodes]] = True
+        has_any: npt.NDArray[np.bool_] = fitted(self._num_values, num_nodes, 0) > 0
         return has_any
 
     def upsert(self, row: int, upsert: NodeUpsert) -> None:
@@ -152,24 +146,28 @@ class AttributeColumns:
 
     def restore(self, saved: AttributesSnapshot) -> None:
         """Restore the columns; values of another kind than the schema's are left out."""
-        num_held = np.zeros(len(self._nodes), np.int32)
+        num_values = np.zeros(len(self._nodes), np.int32)
+        num_cleared = np.zeros(len(self._nodes), np.int32)
         for name, category in saved.categories.items():
             column = CategoryColumn(self._nodes, category)
             if self._is_refused(name, "category"):
                 for row in np.flatnonzero(category.first >= 0).tolist():
                     column.unset(row)
             self.categories[name] = column
-            num_held += column.is_held()
+            has_value = column.first_codes() >= 0
+            num_values += has_value
+            num_cleared += column.is_held() & ~has_value
         for name, numbers in saved.numbers.items():
             if not self._is_refused(name, "number"):
                 self.numbers[name] = numbers.copy()
-                num_held[: len(numbers)] += ~np.isnan(numbers)
+                num_values[: len(numbers)] += ~np.isnan(numbers)
                 self._num_numbers[name] = int(np.count_nonzero(~np.isnan(numbers)))
         for name, texts in saved.texts.items():
             if not self._is_refused(name, "text"):
                 self.texts[name] = texts.copy()
-                num_held[list(texts)] += 1
-        self._times.restore(saved.times, num_held)
+                num_values[list(texts)] += 1
+        self._num_values = num_values
+        self._times.restore(saved.times, num_values + num_cleared)
         for name in {*self.categories, *self.numbers, *self.texts}:
             self._settle_kind(name)
 
@@ -223,6 +221,8 @@ class AttributeColumns:
         elif former_rank == _TEXT:
             del self.texts[name][row]
         if rank != former_rank:
+            self._num_values = with_room(self._num_values, row + 1, 0)
+            self._num_values[row] += int(rank >= _CATEGORY) - int(former_rank >= _CATEGORY)
             self._settle_kind(name)
 
     def _settle_kind(self, name: str) -> None:

@@ -54,6 +54,16 @@ def naive(events):
     return kinds, seen
 
 
+def naive_holders(events):
+    """The nodes with a value of any kind, hidden or not."""
+    latest = {}
+    for node_id, attributes, at_ms in events:
+        for name, (kind, value) in attributes.items():
+            rank = 0 if value == () else RANKS[kind]
+            latest[node_id, name] = max(latest.get((node_id, name), (at_ms, rank)), (at_ms, rank))
+    return {node_id for (node_id, _), (_, rank) in latest.items() if rank}
+
+
 def seen_in(table: NodeTable):
     seen = {}
     for node_id in table.ids.all_ids():
@@ -86,6 +96,7 @@ def test_order_of_arrival_and_restarts_change_nothing(events, random, restart_at
             table = through_a_checkpoint(table)
         table.upsert(upsert_of(*event))
     assert seen_in(table) == wanted
+    assert set(table.ids.ids(np.flatnonzero(table.has_attributes()))) == naive_holders(events)
     assert seen_in(through_a_checkpoint(table)) == wanted
 
 

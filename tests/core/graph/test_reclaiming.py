@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from springtide.checkpoint import CheckpointStore
 from springtide.clock import MS_PER_DAY
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
 from springtide.graph.reclaiming import FADE_S, REST_S
+from springtide.interactions import Moment
 from springtide.plugins.contracts import ContextWeight
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.testing import interactions_of
@@ -181,3 +186,60 @@ def test_rows_are_bounded_over_generations_that_come_and_go(is_restarted, tmp_pa
     assert len(state.graph.nodes("user")) == 200
     assert state.graph.nodes("user").num_living == 0
     assert state.graph.num_edges == 0
+
+
+PLUGINS = load_plugins()
+names = st.sampled_from([f"n{number}" for number in range(5)])
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("come"), names, names),
+        st.tuples(st.just("tag"), names, st.sampled_from(["red", "blue"])),
+        st.tuples(st.just("delete"), st.sampled_from(["user", "item"]), names),
+        st.just(("rest",)),
+    ),
+    max_size=40,
+)
+
+
+def with_all_weights() -> LiveState:
+    weights = {"popularity": {}, "trend": {}, "calendar": {}, "reorder": {}, "place": {}}
+    of = Settings.model_validate({"ranking": {"context_weights": weights}})
+    return LiveState(of, make_context_weights(of.ranking, PLUGINS))
+
+
+def all_that_is_known(state: LiveState, now_ms: int):
+    """Edges, attributes and the log lifts of each living item, by id."""
+    view = state.graph.view()
+    users, items = view.nodes("user"), view.nodes("item")
+    edges = view.edges(("user", "purchase", "item"))
+    known = sorted(
+        zip(users.ids.ids(edges.source), items.ids.ids(edges.target), edges.timestamps_ms.tolist(), strict=True)
+    )
+    rows = [items.ids.row(item_id) for item_id in sorted(filter(None, items.ids.all_ids()))]
+    lifts = {}
+    for name, weight in state.context_weights.items():
+        of_all = weight.item_log_lifts(Moment(now_ms, place="p"), len(items))
+        if of_all is not None and of_all.any():
+            lifts[name] = of_all[:, rows].round(5).tolist()
+    return known, [items.category_values(row) for row in rows], lifts
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps)
+def test_state_whose_rows_are_used_again_knows_the_same(events):
+    state, wanted = with_all_weights(), with_all_weights()
+    now_s = 0.0
+    for number, (what, *about) in enumerate(events, start=1):
+        at_ms = number * DAY
+        for each in (state, wanted):
+            if what == "come":
+                each.apply(EventBatch(interactions_of([(about[0], about[1], at_ms)])))
+            elif what == "tag":
+                each.apply(EventBatch(NOBODY, [NodeUpsert("item", about[0], {"tag": (about[1],)}, timestamp_ms=at_ms)]))
+            elif what == "delete":
+                each.apply(EventBatch(NOBODY, deletes=[NodeDelete(about[0], about[1], at_ms)]))
+        if what == "rest":
+            now_s += 1_000.0
+            rest(state, now_s)
+    assert all_that_is_known(state, len(events) * DAY) == all_that_is_known(wanted, len(events) * DAY)
+    assert len(state.graph.nodes("user")) <= len(wanted.graph.nodes("user"))
