@@ -87,8 +87,9 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     habit = habit_of(history, row, bound.moment.timestamp_ms)
     exponents = serving.exponents.unseen if habit is None else serving.exponents.seen
     terms = factor_terms(scorer.state.context_weights, exponents, history, bound.moment, row, scorer.num_items)
-    lowered_by = lowered.logs[lowered.disliked.rows == row]
-    terms += tuple(FactorTerm(DISLIKE, Factor(DISLIKE), float(log_weight), 1.0) for log_weight in lowered_by)
+    lowered_by = float(lowered.logs[lowered.disliked.rows == row].sum())
+    if len(lowered.logs):
+        terms += (FactorTerm(DISLIKE, Factor(DISLIKE), lowered_by, 1.0),)
     cosines = cosine_of(serving.table, user, np.arange(scorer.num_items))
     cosine = float(cosines[row])
     is_liked = user.liking is not None
@@ -96,7 +97,7 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     cosine_gain = exponents.cosine * min(cosine, cosine - float(cosines.mean()))
     reasons = sentence_of(terms, cosine_gain, habit, is_liked=is_liked)
     before = float(serving.table.vectors[row].numpy() @ user.liking) if serving.table and is_liked else 0.0
-    doubts = doubt_of(float(lowered_by.sum()), exponents.cosine * (cosine - before))
+    doubts = doubt_of(lowered_by, exponents.cosine * (cosine - before))
     return Explanation(
         item_id=item_id,
         score=exponents.cosine * cosine + sum(term.log_weight for term in terms),

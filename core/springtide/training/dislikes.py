@@ -84,12 +84,18 @@ class DislikeSampler:
 
     Args:
         dislikes: All pairs.
-        num_users: Number of user rows.
+        likes: float64 ``[num_users]``, sum of the weights of each user's positive interactions.
     """
 
-    def __init__(self, dislikes: Dislikes, num_users: int) -> None:
-        self._dislikes = dislikes  # Pairs are in the order of users.
-        self._first = np.searchsorted(dislikes.user_rows, np.arange(num_users + 1))
+    def __init__(self, dislikes: Dislikes, likes: Float64s) -> None:
+        self._item_rows = dislikes.item_rows  # Pairs are in the order of users.
+        self._first = np.searchsorted(dislikes.user_rows, np.arange(len(likes) + 1))
+        # A user's dislikes together count beside the root of their likes: one dislike says more than one of many likes.
+        total = np.bincount(dislikes.user_rows, dislikes.strengths, minlength=len(likes)) + np.sqrt(likes)
+        counts = np.diff(self._first)
+        self._weights = (dislikes.strengths * (counts / np.maximum(total, 1e-12))[dislikes.user_rows]).astype(
+            np.float32
+        )
 
     def draw(
         self, users: Int64s, count: int, generator: np.random.Generator
@@ -97,28 +103,29 @@ class DislikeSampler:
         """Return ``count`` disliked items of each user that has any.
 
         Returns:
-            Positions in ``users`` and item rows, int64 ``[num_drawn]`` each, and strengths, float32 ``[num_drawn]``.
+            Positions in ``users`` and item rows, int64 ``[num_drawn]`` each; and how much each counts, float32
+            ``[num_drawn]``: a user's mean is at most 1.
         """
         counts = self._first[users + 1] - self._first[users]
         position = np.repeat(np.flatnonzero(counts > 0), count)
         within = (generator.random(len(position)) * counts[position]).astype(np.int64)
         index = self._first[users][position] + within
-        return position, self._dislikes.item_rows[index], self._dislikes.strengths[index].astype(np.float32)
+        return position, self._item_rows[index], self._weights[index]
 
 
-def dislike_loss(cosines: Tensor, strengths: Tensor, num_wanted: int) -> Tensor:
+def dislike_loss(cosines: Tensor, weights: Tensor, num_wanted: int) -> Tensor:
     """Return the loss of drawn dislikes, float32 scalar: binary cross entropy of "no", beside any main loss.
 
     It is a term of its own, not more negatives of the main loss: so every loss learns from dislikes, those too that
-    look at no negatives, and a dislike counts by its weight.
+    look at no negatives, and a dislike counts by its weight. The items' vectors get no gradient from it: what one user
+    dislikes is moved away from that user, and not from all others.
 
     Args:
         cosines: float32 ``[num_drawn]``, of users with items that they dislike.
-        strengths: float32 ``[num_drawn]``; above 1 they count as 1.
+        weights: float32 ``[num_drawn]``, how much each counts.
         num_wanted: Number that would be drawn if every user had dislikes, so that a user counts the same in any batch.
     """
-    losses = strengths.clamp(max=1.0) * F.softplus(cosines / _TEMPERATURE)  # −log(1 − σ(x))
-    return losses.sum() / num_wanted
+    return (weights * F.softplus(cosines / _TEMPERATURE)).sum() / num_wanted  # −log(1 − σ(x))
 
 
 def disliked_events(view: GraphView, edge_types: Sequence[EdgeType]) -> Observed:

@@ -146,7 +146,11 @@ def fit(
     generator = np.random.default_rng(settings.seed)
     neighbour_generator = torch.Generator().manual_seed(settings.seed)
     positives = PositiveSampler(graph, stage.interaction_chances, stage.user_chances)
-    dislikes, dislike_generator = DislikeSampler(graph.dislikes, graph.num_users), np.random.default_rng(settings.seed)
+    likes = np.bincount(graph.interactions.user_rows, graph.interactions.weights, minlength=graph.num_users)
+    dislikes, dislike_generator = (
+        DislikeSampler(graph.dislikes, likes.astype(np.float64)),
+        np.random.default_rng(settings.seed),
+    )
     ratings = RatingSampler(graph.ratings if loss_function.needs_ratings else None, graph.num_users)
     negatives.prepare(np.bincount(graph.interactions.item_rows, minlength=graph.num_items).astype(np.float64))
     log_q = negatives.log_q.to(device)  # [num_items]
@@ -163,7 +167,9 @@ def fit(
         items = graph.interactions.item_rows[drawn].astype(np.int64)
         sampled = negatives.draw(items, settings.num_negatives, generator)  # [num_sampled]
         raters, rated = ratings.draw(users, settings.edges_per_user, generator)  # [num_ratings] each
-        dislikers, disliked, strengths = dislikes.draw(users, _NUM_DISLIKES, dislike_generator)  # [num_dislikes] each
+        dislikers, disliked, dislike_weights = dislikes.draw(
+            users, _NUM_DISLIKES, dislike_generator
+        )  # [num_dislikes] each
         examples = [weighted.task.draw(weighted.batch, generator) for weighted in objective.tasks]
 
         # Encode all these nodes at once.
@@ -179,7 +185,7 @@ def fit(
         raw = network.encoder.readout(levels)  # [num_nodes, d]
         vectors = F.normalize(raw, dim=-1)
         user_vectors, item_vectors, sampled_vectors, rated_vectors = (vectors[nodes] for nodes in rows[:4])
-        disliked_vectors = vectors[rows[4]]
+        disliked_vectors = vectors[rows[4]].detach()
 
         # Compare users with sampled items; a selective sampler chooses some of these for each user.
         cosines = user_vectors @ sampled_vectors.T  # [num_users, num_sampled]
@@ -217,7 +223,7 @@ def fit(
         if len(dislikers):
             disliked_cosines = (disliked_vectors * user_vectors[torch.from_numpy(dislikers).to(device)]).sum(-1)
             num_wanted = len(users) * _NUM_DISLIKES
-            loss = loss + dislike_loss(disliked_cosines, torch.from_numpy(strengths).to(device), num_wanted)
+            loss = loss + dislike_loss(disliked_cosines, torch.from_numpy(dislike_weights).to(device), num_wanted)
         for weighted, nodes in zip(objective.tasks, rows[5:], strict=True):
             loss = loss + weighted.weight * weighted.task(raw[nodes])
 

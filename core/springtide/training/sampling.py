@@ -1,6 +1,7 @@
 """What a training step looks at: users, some of their interactions and ratings, and how likely each is drawn."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,15 +47,17 @@ def replay_chances(num_interactions: int, split: int, ratio: float) -> Float64s:
     return chances
 
 
-def replay_user_chances(user_rows: npt.NDArray[np.int32], split: int, num_users: int, ratio: float) -> Float64s | None:
+def replay_user_chances(
+    user_rows: npt.NDArray[np.integer[Any]], split: int, num_users: int, ratio: float
+) -> Float64s | None:
     """Return the probability that one pass of a fine-tuning includes each user.
 
     Users with a new interaction are always included. Of all others, ``ratio`` for each of these are: where many users
     come and go, a pass over all of them would spend most of its steps on the past.
 
     Args:
-        user_rows: int32 ``[num_interactions]``.
-        split: Interactions before this position are old.
+        user_rows: Integers ``[n]``, the users of positive interactions, oldest first, then those of new dislikes.
+        split: Those before this position are old.
         num_users: Number of user rows.
         ratio: How many users without a new interaction are included for each user with one, on average.
 

@@ -195,10 +195,9 @@ def _last_stage(graph: TrainingGraph, split: int, rates: TrainingSettings, *, is
     user_chances = None
     if is_fine_tuning:
         chances *= replay_chances(len(interactions), split, rates.replay_ratio)
-        user_chances = replay_user_chances(interactions.user_rows, split, graph.num_users, rates.replay_ratio)
-        if user_chances is not None:
-            is_new = graph.dislikes.latest_ms >= interactions.timestamps_ms[split]
-            user_chances[graph.dislikes.user_rows[is_new]] = 1.0
+        is_new = graph.dislikes.latest_ms > int(interactions.timestamps_ms[split - 1])
+        users = np.concatenate([interactions.user_rows, graph.dislikes.user_rows[is_new]])  # Dislikes are news, too.
+        user_chances = replay_user_chances(users, split, graph.num_users, rates.replay_ratio)
     return Stage("learn the latest", rates.fine_tune_steps, chances, user_chances, frozen_warmup_then_cosine)
 
 

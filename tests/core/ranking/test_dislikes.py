@@ -113,8 +113,10 @@ def test_score_is_the_sum_of_what_the_answer_gives(served) -> None:
         total = exponent * item.cosine + sum(map(math.log, item.weights.values()))
         assert item.score == pytest.approx(total, abs=1e-3)
         assert (item.weights["dislike"] < 1) == (item.item_id in ("i2", "i3"))
-    explanation = explain(ranker.scorer(), Query(NOW, "u0"), "i2")
-    assert explanation.score == pytest.approx(ask(ranker)["i2"].score, abs=1e-3)
+    for item_id in ("i2", "i3", "i4"):
+        explanation, item = explain(ranker.scorer(), Query(NOW, "u0"), item_id), ask(ranker)[item_id]
+        assert explanation.score == pytest.approx(item.score, abs=1e-3)
+        assert math.exp(explanation.weights["dislike"][0].log_weight) == pytest.approx(item.weights["dislike"])
 
 
 def test_dislikes_count_by_their_weight_and_fade() -> None:

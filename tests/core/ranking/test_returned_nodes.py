@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from springtide.errors import InvalidRequestError
-from springtide.events.model import EventBatch, NodeDelete
+from springtide.events.model import EventBatch, NodeDelete, Relation
 from springtide.graph.applying import ITEM, USER
 from springtide.interactions import Moment
 from springtide.model.births import births_of
@@ -214,3 +214,40 @@ def test_births_are_those_of_the_deletions() -> None:
     assert np.flatnonzero(births[USER]).tolist() == [row]
     assert births[USER][row] == DELETED_MS
     assert not births[ITEM].any()
+
+
+def test_a_neighbour_of_another_type_that_comes_again_is_unknown() -> None:
+    settings = settings_of("hetero")
+    state = even_odd_state(SIZE, settings)
+    stocks = [Relation("store", f"s{row % 2}", "stocks", "item", f"i{row}", DELETED_MS - 1) for row in range(SIZE)]
+    state.apply(EventBatch(interactions_of([]), relations=stocks))
+    model = ServingModel.from_artifact(quick_model(state, settings, PLUGINS), PLUGINS)
+    delete(state, "store", "s1")
+    again = [Relation("store", "s1", "stocks", "item", "i2", DELETED_MS + 1)]
+    state.apply(EventBatch(interactions_of([]), relations=again))
+    view = state.graph.view()
+    rows = view.nodes("store").ids.rows(["s0", "s1"]).astype(np.int64)
+    assert model.levels_of(view, "store", rows)[2].tolist() == [True, False]
+
+
+def test_a_user_of_a_social_graph_who_comes_again_is_a_stranger_to_all() -> None:
+    settings = quick_settings(graph={"item_type": "user"}, interactions={"follow": {}, "purchase": {}})
+    state = LiveState(settings, {})
+
+    def follow(*triples: tuple[str, str, int]) -> None:
+        state.apply(EventBatch(interactions_of(triples, "follow")))
+
+    follow(*((user, f"u{item[1:]}", time_ms) for user, item, time_ms in even_odd_events(SIZE)))
+    ranker = ranker_of(state, quick_model(state, settings, PLUGINS))
+    delete(state, USER, "u3")
+    for number, user in enumerate(("u3", "stranger")):  # Both follow even users now, and even ones follow them.
+        follow(*((user, other, DELETED_MS + 1_000 + number) for other in ("u2", "u4")))
+        follow(*((other, user, DELETED_MS + 2_000 + number) for other in ("u6", "u8")))
+    ranker.refresh()
+    returned, stranger = ask(ranker, "u3"), ask(ranker, "stranger")
+    assert returned.personalization == stranger.personalization == "folded_in"
+    others = [{item.item_id: item.cosine for item in ranking.items} for ranking in (returned, stranger)]
+    for number in range(0, SIZE, 2):
+        assert others[0][f"u{number}"] == pytest.approx(others[1][f"u{number}"], abs=1e-5)
+    found, _ = ranker.similar("u3", 3)
+    assert found[0][0] == "stranger"

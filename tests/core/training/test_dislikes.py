@@ -61,6 +61,18 @@ def test_without_dislikes_the_model_is_the_same_bit_for_bit(feedback: str) -> No
     assert all(torch.equal(tensor, neutral.tensors[name]) for name, tensor in plain.tensors.items())
 
 
+def test_fine_tuning_learns_from_dislikes_since() -> None:
+    settings = settings_of()
+    state = even_odd_state(SIZE, settings)
+    base = quick_model(state, settings, PLUGINS)
+    state.apply(EventBatch(interactions_of([("u1", "i0", LATER_MS)])))  # Somebody else chose something meanwhile.
+    unmoved = quick_model(state, settings, PLUGINS, base=base)
+    state.apply(EventBatch(interactions_of([("u0", "i0", LATER_MS + 1)], "dislike")))
+    tuned = quick_model(state, settings, PLUGINS, base=base)
+    assert cosine_of(tuned, 0, 0) < cosine_of(unmoved, 0, 0) - 0.02
+    assert cosine_of(tuned, 2, 2) == pytest.approx(cosine_of(unmoved, 2, 2), abs=0.1)
+
+
 def test_heavier_dislikes_teach_more() -> None:
     cosines = [cosine_of(model_of(settings_of(weight=weight), ("u0", "i0", LATER_MS)), 0, 0) for weight in (0.05, 1.0)]
     assert cosines[0] > cosines[1] + 0.02
@@ -104,17 +116,19 @@ def test_what_was_chosen_and_then_disliked_is_drawn_less_often() -> None:
 
 def test_sampler_draws_each_users_own_dislikes() -> None:
     pairs = Dislikes(np.array([1, 1, 4]), np.array([7, 8, 9]), np.array([1.0, 0.5, 2.0]), np.zeros(3, np.int64))
-    sampler = DislikeSampler(pairs, num_users=6)
-    position, items, strengths = sampler.draw(np.array([5, 4, 1]), 50, np.random.default_rng(0))
+    sampler = DislikeSampler(pairs, likes=np.array([0.0, 25.0, 0.0, 0.0, 4.0, 9.0]))
+    position, items, weights = sampler.draw(np.array([5, 4, 1]), 50, np.random.default_rng(0))
     assert np.bincount(position).tolist() == [0, 50, 50]
     assert set(items[position == 1].tolist()) == {9}
     assert set(items[position == 2].tolist()) == {7, 8}
-    assert set(strengths[items == 8].tolist()) == {0.5}
-    assert len(DislikeSampler(Dislikes.none(), 6).draw(np.array([5, 4, 1]), 50, np.random.default_rng(0))[0]) == 0
+    # A pair counts by its strength; all of a user are 1.5 / (1.5 + √25) and 2 / (2 + √4) on average.
+    assert weights[items == 8].tolist() == pytest.approx([0.5 * 2 / 6.5] * (items == 8).sum())
+    assert weights[items == 9].tolist() == pytest.approx([0.5] * 50)
+    assert len(DislikeSampler(Dislikes.none(), np.ones(6)).draw(np.array([5, 4]), 9, np.random.default_rng(0))[0]) == 0
 
 
 def test_loss_of_dislikes_by_hand() -> None:
-    loss = dislike_loss(torch.tensor([0.15, 0.0]), torch.tensor([4.0, 0.5]), num_wanted=4)
+    loss = dislike_loss(torch.tensor([0.15, 0.0]), torch.tensor([1.0, 0.5]), num_wanted=4)
     assert loss.item() == pytest.approx((np.log(1 + np.e) + 0.5 * np.log(2)) / 4, abs=1e-6)
 
 
