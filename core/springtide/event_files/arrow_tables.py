@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -77,5 +78,5 @@ def _flat(table: pa.Table) -> pa.Table:
 def _one(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a combined column as one array, which some versions of Arrow give as chunks."""
     if isinstance(array, pa.ChunkedArray):
-        return array.chunk(0) if array.num_chunks else pa.array([], array.type)
-    return array
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    return pc.run_end_decode(array) if pa.types.is_run_end_encoded(array.type) else array

@@ -12,7 +12,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "user": ("user", "userid", "uid", "visitor", "visitorid", "customer", "customerid", "householdid", "memberid"),
         "item": ("item", "itemid", "iid", "product", "productid", "movieid", "article", "articleid", "sku", "asin"),
-        "timestamp": ("timestamp", "timestampms", "ts", "time", "datetime", "eventtime", "date", "createdat"),
+        "timestamp": ("eventtime", "timestamp", "timestampms", "ts", "time", "datetime", "date", "createdat"),
         "value": ("value", "rating", "quantity", "amount", "weight"),
         "type": ("type", "eventtype", "event", "action", "actiontype", "interaction", "behavior", "behaviortype"),
         "event_id": ("eventid",),

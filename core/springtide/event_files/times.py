@@ -11,6 +11,7 @@ millisecond are cut off.
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,7 @@ _INTEGER = r"^[+-]?\d+$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _HAS_ZONE = r"\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d|[+-]\d\d)$"
 _REWRITTEN = (
-    (r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3"),
+    (r"^(\d{4})/(\d\d?)/(\d\d?)", r"\1-\2-\3"),
     (r"\s*(UTC|GMT|z)$", "Z"),
     (r"(:\d\d)\s+([+-]\d\d)", r"\1\2"),
     (r"(:\d\d),(\d)", r"\1.\2"),
@@ -46,6 +47,7 @@ _REWRITTEN = (
 )
 """What people write beside strict ISO 8601, and what Arrow reads in its place; digits below 1 ms are cut off."""
 
+_ONE_DIGIT = re.compile(r"(?<=[-/ T])(?=\d([-/: T]|$))")  # Before the day in 2018-01-5, or the hour in 9:05.
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -311,7 +313,7 @@ def _one_date(text: str) -> int:
     Raises:
         ValueError: If it is none.
     """
-    moment = dt.datetime.fromisoformat(text)
+    moment = dt.datetime.fromisoformat(_ONE_DIGIT.sub("0", text))
     moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
     return (moment - _EPOCH) // dt.timedelta(milliseconds=1)
 

@@ -142,8 +142,11 @@ def _check_measured(report: Report, models: Iterable[str]) -> None:
     Raises:
         TrainingError: If none was.
     """
-    if all(report.failures(dataset).keys() >= set(models) for dataset in report.datasets):
-        raise TrainingError("not one model could be measured")
+    failures = [report.failures(dataset) for dataset in report.datasets]
+    if all(reasons.keys() >= set(models) for reasons in failures):
+        reasons = {reason for by_model in failures for reason in by_model.values()}
+        why = f": {reasons.pop()}" if len(reasons) == 1 else ""
+        raise TrainingError(f"not one model could be measured{why}")
 
 
 def _by_model(results: Mapping[RunKey, Result]) -> dict[tuple[str, str], list[Result]]:
@@ -177,8 +180,11 @@ def _print_dataset(report: Report, dataset: str, output: Output) -> None:
             if len(table.columns) > 1:
                 on.print()
                 on.print(table)
+    models_of: dict[str, list[str]] = {}
     for model, reason in report.failures(dataset).items():
-        on.print(f"{model} failed: {reason}", markup=False)
+        models_of.setdefault(reason, []).append(model)
+    for reason, models in models_of.items():
+        on.print(f"{', '.join(models)} failed: {reason}", markup=False, soft_wrap=True)
 
 
 def _write(report: Report, output: Output) -> None:

@@ -91,6 +91,7 @@ def test_id_in_json_keeps_its_digits(tmp_path: Path) -> None:
         (pa.array(["007"]), "007"),
         (pa.array(["007"], pa.large_string()), "007"),
         (pa.array(["007"]).dictionary_encode(), "007"),
+        (pa.array(["007"], pa.string_view()), "007"),
         (pa.array([7]).dictionary_encode(), "7"),
         (pa.array([b"007"]), "007"),
         (pa.array([True]), "true"),
@@ -375,6 +376,24 @@ def test_column_of_a_circumstance_may_be_named(tmp_path: Path) -> None:
         (chunk,) = file.chunks()
     assert isinstance(chunk, Rows)
     assert chunk.contexts["place"].to_pylist() == ["shore"]
+
+
+def test_column_of_an_object_is_named_with_a_dot(tmp_path: Path) -> None:
+    line = '{"user": {"id": "u"}, "item": "i", "type": "view", "time": 1514764800}'
+    assert rows_of(tmp_path / "a.jsonl", line, ReadOptions({"user": "user.id"})) == ONE
+
+
+def test_runs_of_arrow_are_read(tmp_path: Path) -> None:
+    users = pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["u"]))
+    table = pa.table({"user": users, "item": ["i"] * 2, "type": ["view"] * 2, "event_time": [NEW_YEAR_S] * 2})
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    assert rows_of(tmp_path / "a.arrow") == ONE * 2
+
+
+def test_event_time_goes_before_other_times(tmp_path: Path) -> None:
+    content = "user,item,type,timestamp,event_time\nu,i,view,1600000000,1514764800\n"
+    assert rows_of(tmp_path / "a.csv", content) == ONE
 
 
 def test_folder_is_refused(tmp_path: Path) -> None:

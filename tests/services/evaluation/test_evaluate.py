@@ -274,7 +274,7 @@ def test_cut_that_leaves_nothing_is_a_failure_in_words(tmp_path: Path, settings:
     path = tmp_path / "few.csv"
     path.write_text("user,thing,timestamp\n" + "".join(f"u{n % 10},i{n % 12},{1700000000 + n}\n" for n in range(30)))
 
-    with pytest.raises(TrainingError, match="not one model could be measured"):
+    with pytest.raises(TrainingError, match="not one model could be measured: wanted interactions on both sides"):
         evaluated(path, settings)
 
     assert (
