@@ -88,11 +88,13 @@ class LeftOut:
         skips: Which they are.
         since_ms: When they were left out first, in milliseconds since the Unix epoch.
         num_events: How many the latest rebuild found, by what names them, in words.
+        topic_id: The broker's id of the topic that offsets are of; empty if unknown.
     """
 
     skips: Skips
     since_ms: int
     num_events: Mapping[str, int]
+    topic_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -357,10 +357,11 @@ def test_server_that_has_lost_its_events_goes_on_with_a_graph_of_what_there_is(
     async def scenario() -> None:
         async with run_server(settings) as running:
             await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
+        await rebuild(settings, "127.0.0.1:9", Skips(offsets=((0, 0, 0), (1, 0, 0)), users=("u7",)))
         with KafkaAdminClient(**client_config(settings.kafka)) as admin:
             admin.delete_topics([settings.kafka.topic])
         ensure_topics(settings)
-        publish(settings, [make_purchase("ann", "cake"), make_purchase("bob", "cake")])
+        publish(settings, [make_purchase("ann", "cake"), make_purchase("bob", "cake")])  # Offset 0 of another topic.
         async with run_server(settings) as running:
             status = await status_of(running)
             assert (status.stream_problem.kind, status.stream_problem.is_final) == ("offsets_lost", True)
@@ -378,5 +379,9 @@ def test_server_that_has_lost_its_events_goes_on_with_a_graph_of_what_there_is(
             await eventually(is_reading)
         async with run_server(settings) as running:
             assert sorted(await items_for(running, "stranger")) == ["cake", "tea"]
+        newest = CheckpointStore(settings.checkpoint.url).latest()
+        assert newest is not None
+        [left_out] = newest.manifest["left_out"]
+        assert (left_out["skips"]["offsets"], left_out["skips"]["users"]) == ([], ["u7"])
 
     asyncio.run(scenario())

@@ -83,14 +83,19 @@ def gaps_from_json(saved: Sequence[Json]) -> tuple[StreamGap, ...]:
 def left_out_to_json(left_out: Sequence[LeftOut]) -> list[Json]:
     """Return what rebuilds left out as JSON."""
     return [
-        {"skips": each.skips.to_json(), "since_ms": each.since_ms, "num_events": dict(each.num_events)}
+        {
+            "skips": each.skips.to_json(),
+            "since_ms": each.since_ms,
+            "num_events": dict(each.num_events),
+            "topic_id": each.topic_id,
+        }
         for each in left_out
     ]
 
 
 def left_out_from_json(saved: Sequence[Json]) -> tuple[LeftOut, ...]:
     """Return what ``left_out_to_json`` wrote."""
-    return tuple(LeftOut(Skips.from_json(each["skips"]), each["since_ms"], each["num_events"]) for each in saved)
+    return tuple(LeftOut(**{**each, "skips": Skips.from_json(each["skips"])}) for each in saved)
 
 
 def to_bytes(manifest: Json) -> bytes:

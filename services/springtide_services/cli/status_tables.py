@@ -51,6 +51,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
         table.add_row("duplicates", Text(_duplicates_words(status)))
     for reason in status.rebuild_reasons:
         table.add_row("to rebuild", Text(f"{reason} (`springtide rebuild` reads the events again)"))
+    if status.HasField("rebuild"):
+        table.add_row("rebuild", Text(_rebuild_words(status.rebuild)))
     if status.HasField("checkpoint_time"):
         table.add_row("checkpoint", f"{status.checkpoint_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
     if status.HasField("training"):
@@ -71,6 +73,12 @@ def _duplicates_words(status: pb.GetStatusResponse) -> str:
     if status.num_changed_duplicates:
         words += f"; {status.num_changed_duplicates:,} of them were not what had come before under their ids"
     return words
+
+
+def _rebuild_words(rebuild: pb.RebuildStatus) -> str:
+    words = rebuild.stage.replace("_", " ")
+    outcome = rebuild.failure or (rebuild.checkpoint and f"checkpoint {rebuild.checkpoint} holds the graph")
+    return f"{words}, {rebuild.update_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC" + (f": {outcome}" if outcome else "")
 
 
 def _gap_words(gap: pb.StreamGap) -> str:

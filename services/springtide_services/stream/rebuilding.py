@@ -1,15 +1,20 @@
 """Making a state anew from the topic, beside a server or without one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from springtide.clock import wall_ms
 from springtide.events.skips import SkipFilter, Skips
 from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_context_weights
-from springtide.settings.model import Settings
+from springtide.settings.model import KafkaSettings, Settings
 from springtide.state import LeftOut, LiveState
+from springtide_services.stream.broker_errors import BrokerProblemError, explain
 from springtide_services.stream.replay import OnProgress, Replay
+from springtide_services.stream.topics import client_config, read_topic_facts, wait_for_broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ def rebuild_state(
         settings: All settings.
         plugins: Where context weights and decoders come from.
         skips: What to leave out.
-        earlier: What former rebuilds left out, and this one leaves out, too.
+        earlier: What former rebuilds left out, and this one leaves out, too; but for offsets of a topic that has been
+            recreated since.
         on_progress: Called with the number of records read, and that of all as far as is known.
         from_what_is_left: Whether to read a topic that has lost its beginning.
 
@@ -55,16 +61,38 @@ def rebuild_state(
         RebuildError: If the topic has lost its beginning.
         BrokerError: If the broker does not answer, or refuses.
     """
-    sets = [(each.skips, each.since_ms) for each in earlier]
-    if skips and skips not in (each for each, _ in sets):
-        sets.append((skips, wall_ms()))
-    skip_filter = SkipFilter([each for each, _ in sets]) if sets else None
+    topic_id = _read_topic_id(settings.kafka)
+    sets = [each for each in (_of_topic(each, topic_id) for each in earlier) if each.skips]
+    if skips and skips not in (each.skips for each in sets):
+        sets.append(LeftOut(skips, wall_ms(), {}, topic_id))
+    skip_filter = SkipFilter([each.skips for each in sets]) if sets else None
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     replay = Replay(settings, state, plugins.make_decoders(settings.events), skip_filter)
     replay.run(on_progress, from_what_is_left=from_what_is_left)
     if skip_filter is not None:
+        counts = skip_filter.counts
         state.left_out = tuple(
-            LeftOut(each, since_ms, {words: skip_filter.counts[words] for words in each.describe()})
-            for each, since_ms in sets
+            replace(each, num_events={words: counts[words] for words in each.skips.describe()}) for each in sets
         )
     return Rebuilt(state, replay.num_records, replay.num_refused)
+
+
+def _read_topic_id(kafka: KafkaSettings) -> str:
+    """Return the broker's id of the topic; empty if there is no such topic, or it has no id.
+
+    Raises:
+        BrokerError: If the broker does not answer, or refuses.
+    """
+    wait_for_broker(kafka)
+    try:
+        with KafkaAdminClient(**client_config(kafka)) as admin:
+            facts = read_topic_facts(admin, kafka.topic)
+    except KafkaError as error:
+        raise BrokerProblemError(explain(error, kafka)) from error
+    return "" if facts is None else facts.topic_id
+
+
+def _of_topic(left_out: LeftOut, topic_id: str) -> LeftOut:
+    if not topic_id or not left_out.topic_id or topic_id == left_out.topic_id:
+        return left_out
+    return replace(left_out, skips=replace(left_out.skips, offsets=()), topic_id=topic_id)
