@@ -23,8 +23,8 @@ from springtide_services.stream.broker_errors import explain
 from springtide_services.stream.checkpointing import Checkpointer
 from springtide_services.stream.current_problem import CurrentProblem
 from springtide_services.stream.dead_letters import DeadLetterWriter
-from springtide_services.stream.duplicate_warning import DuplicateWarning
 from springtide_services.stream.group_offsets import GroupOffsets
+from springtide_services.stream.ignored_events import IgnoredEvents
 from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.lost_offsets import skip_lost_events
 from springtide_services.stream.source import KafkaSource, Lag, UnreadableRecordError
@@ -88,8 +88,8 @@ class IngestLoop:
         self._is_holding = False
         self._is_connected = False
         self._read_at_ms: int | None = None
-        self._duplicate_warning = DuplicateWarning()
-        self._duplicate_warning.look_at(state.seen_events)
+        self._ignored_events = IgnoredEvents()
+        self._ignored_events.look_at(state)
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -393,7 +393,7 @@ class IngestLoop:
         if not self._is_held:
             self._problem.clear()
         self._read_at_ms = wall_ms()
-        self._duplicate_warning.look_at(self._state.seen_events)
+        self._ignored_events.look_at(self._state)
         with self._moved:
             self._moved.notify_all()
         if self.on_advance is not None:

@@ -5,7 +5,7 @@ import torch
 from torch_geometric.nn import GCNConv
 
 from springtide.errors import InvalidRequestError
-from springtide.events.model import NodeUpsert
+from springtide.events.model import NodeDelete, NodeUpsert
 from springtide.graph import LiveGraph
 from springtide.graph.exports import to_networkx, to_pyg, to_pyg_homogeneous
 
@@ -112,3 +112,17 @@ def test_repeated_edges_stay_apart():
 def test_surroundings_of_an_unknown_node_are_refused(graph):
     with pytest.raises(InvalidRequestError, match="no user 'eve' in the graph"):
         to_networkx(graph.view(), "user", "eve")
+
+
+def test_deleted_nodes_are_in_no_export_before_their_edges_are_swept(graph):
+    graph.append(BUYS, [1] * 40, [1] * 40, range(100, 140), 1.0)
+    graph.delete([NodeDelete("item", "x", 60)])
+    view = graph.view()
+    assert graph.store(BUYS).num_dead == 2, "marked, and still in the arrays"
+    for data in (to_pyg(view)[BUYS], to_pyg_homogeneous(view)):
+        assert 10 not in data.time.tolist()
+        assert len(data.time) == data.edge_index.shape[1] == len(data.weight)
+    assert to_pyg(view)[BUYS].edge_attr.shape == (41, 1)
+    around = to_networkx(view, "user", "ann")
+    assert ("item", "x") not in around
+    assert ("item", "y") in around

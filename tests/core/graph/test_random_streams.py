@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from springtide.events.model import NodeDelete
 from springtide.graph import GraphView, LiveGraph
 
 EDGE_TYPES = [("user", "buys", "item"), ("user", "follows", "user"), ("item", "in", "shop")]
@@ -48,6 +49,13 @@ class NaiveGraph:
                 for edge in self.edges[source_type, relation, target_type]
                 if not (source_type == node_type and edge[0] == name)
                 and not (target_type == node_type and edge[1] == name)
+            ]
+
+    def delete(self, node_type, name, time):
+        for edge_type in EDGE_TYPES:
+            ends = [end for end in (0, 1) if edge_type[2 * end] == node_type]
+            self.edges[edge_type] = [
+                edge for edge in self.edges[edge_type] if edge[2] > time or all(edge[end] != name for end in ends)
             ]
 
     def recent(self, edge_type, end, name, count, before):
@@ -132,6 +140,28 @@ class GraphMachine(RuleBasedStateMachine):
         for node_type in NODE_TYPES:
             table = self.graph.nodes(node_type)
             table.ids.release(table.take_forgotten())
+
+    @rule(node_type=st.sampled_from(NODE_TYPES), name=st.sampled_from(NAMES), time=st.integers(-20, 20))
+    def delete(self, node_type, name, time):
+        """Deleting leaves what happened later; appending rows, unlike applying events, does not ask for deletions."""
+        self.evict()
+        table = self.graph.nodes(node_type)
+        row = table.ids.row(name)
+        heard_ms = table.lifetimes.newest_ms(row) if row >= 0 else None
+        born_ms = table.lifetimes.deleted_ms(row)
+        self.graph.delete([NodeDelete(node_type, name, time)])
+        if row < 0 or time <= born_ms:
+            return  # Unknown, or deleted until a later time before.
+        self.model.delete(node_type, name, time)
+        assert table.ids.row(name) == (row if heard_ms > time else -1)
+        if heard_ms > time:
+            assert table.lifetimes.born_ms(row) == time
+
+    @rule()
+    def sweep(self):
+        """Dropping dead edges from the arrays changes nothing for anybody."""
+        for edge_type in self.graph.edge_types:
+            self.graph.store(edge_type).sweep()
 
     @rule()
     def evict(self):
