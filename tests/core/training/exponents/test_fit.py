@@ -62,7 +62,8 @@ def choices(had: float, unsigned: float = 0.0) -> Observed:
     for number in range(NUM_EVENTS):
         user = int(generator.integers(NUM_USERS))
         cosine = ITEMS @ USERS[user]
-        (share,) = popularity.item_log_lifts(Moment(0), NUM_ITEMS)
+        found = popularity.item_log_lifts(Moment(0), NUM_ITEMS)
+        share = np.zeros(NUM_ITEMS) if found is None else found[0]  # None before the first choice.
         unseen = 3.0 * cosine + 0.7 * share + 0.8 * lifts[0] - 0.6 * lifts[2] + unsigned * lifts[3]
         seen = 1.5 * cosine + 0.3 * share + 0.4 * lifts[0] + had
         scores = np.where(is_seen[user], seen, unseen) if number > SPLIT * 3 // 4 else at_random
