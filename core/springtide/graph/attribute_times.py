@@ -84,9 +84,8 @@ class AttributeTimes:
                 if self.of(name, row) == of_node:
                     self._set_own(name, row, of_node)
             self._of_nodes[row] = timestamp_ms
-        if num_held:
-            for name in names:
-                self._drop_own(name, row)
+        for name in names:
+            self._drop_own(name, row)
 
     def drop(self, row: int, names: Sequence[str]) -> None:
         """Drop the times of attributes that the node had, and has no longer."""

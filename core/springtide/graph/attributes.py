@@ -132,6 +132,11 @@ class AttributeColumns:
                 category.forget_unused()
             self._count_change(has_value_changed=True)
 
+    def reclaim(self) -> list[tuple[CategoryColumn, list[int]]]:
+        """Return the codes of category values that were forgotten since the last call, with their columns."""
+        found = [(column, column.reclaim()) for column in self.categories.values()]
+        return [(column, codes) for column, codes in found if codes]
+
     def snapshot(self, version: str) -> AttributesSnapshot:
         """Return a copy of all columns; called by the thread that writes."""
         num_nodes = len(self._nodes)

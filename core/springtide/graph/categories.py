@@ -10,6 +10,7 @@ from springtide.graph.columns import fitted, with_room
 from springtide.ids import IdMap
 
 _NONE = -1  # The node never had a value.
+_UNUSED_SHARE = 4  # Values that no node has any more are forgotten when they are 1/4 of all.
 CLEARED = -2  # The attribute was cleared: an older value that arrives later does not come back.
 
 
@@ -43,7 +44,10 @@ class CategoryColumn:
         num_cleared: Number of nodes for which the attribute was cleared.
     """
 
-    __slots__ = ("_first", "_more", "_nodes", "_num_uses", "_unused", "num_cleared", "num_held", "vocabulary")
+    __slots__ = (
+        *("_first", "_forgotten", "_more", "_nodes", "_num_uses", "_unused"),
+        *("num_cleared", "num_held", "vocabulary"),
+    )
 
     def __init__(self, nodes: IdMap, saved: CategorySnapshot | None = None) -> None:
         saved = saved or CategorySnapshot([], np.empty(0, np.int32), {})
@@ -53,6 +57,8 @@ class CategoryColumn:
         self._more = dict(saved.more)  # All codes of each row that has more than one.
         self._num_uses: list[int] = np.bincount(self.pairs()[1], minlength=len(self.vocabulary)).tolist()
         self._unused = {code for code, uses in enumerate(self._num_uses) if not uses and self.vocabulary.id(code)}
+        self._forgotten: list[int] = []  # Codes that were forgotten since ``reclaim``.
+        self.vocabulary.release(reversed(self.vocabulary.forgotten_rows(len(self.vocabulary)).tolist()))
         self.num_held = int(np.count_nonzero(self._first >= 0))
         self.num_cleared = int(np.count_nonzero(self._first == CLEARED))
 
@@ -114,7 +120,22 @@ class CategoryColumn:
         """Forget the values that no node has any more; until this is called they keep their codes."""
         for code in self._unused:
             self.vocabulary.forget(code)
+        self._forgotten += self._unused
         self._unused = set()
+
+    def reclaim(self) -> list[int]:
+        """Forget unused values if they are many; return the codes of all that were forgotten since the last call.
+
+        To be given back by ``release``, once no reader of today's codes is left.
+        """
+        if len(self._unused) * _UNUSED_SHARE > len(self.vocabulary):
+            self.forget_unused()
+        codes, self._forgotten = self._forgotten, []
+        return codes
+
+    def release(self, codes: Iterable[int]) -> None:
+        """Let new values have the codes of forgotten ones."""
+        self.vocabulary.release(codes)
 
     def snapshot(self) -> CategorySnapshot:
         """Return a copy of the column; called by the thread that writes."""

@@ -135,6 +135,10 @@ class NodeTable:
         self._forgotten += rows
         self._lineage = uuid.uuid4().hex
 
+    def take_forgotten_values(self) -> list[tuple[CategoryColumn, list[int]]]:
+        """Return the codes of category values that were forgotten since the last call, with their columns."""
+        return self._columns.reclaim()
+
     def take_forgotten(self) -> list[int]:
         """Return the rows that were forgotten since the last call."""
         rows, self._forgotten = self._forgotten, []

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from springtide.graph.categories import CategoryColumn
 from springtide.graph.compacting import living_rows
 from springtide.graph.edges import END_OF_TIME_MS
 from springtide.graph.live import LiveGraph
@@ -43,6 +44,7 @@ class Reclaimer:
         # By node type, lots of rows with the time since when: of forgotten nodes, and of those that nothing knows now.
         self._resting: dict[str, list[tuple[float, list[int]]]] = {}
         self._fading: dict[str, list[tuple[float, list[int]]]] = {}
+        self._values: list[tuple[float, CategoryColumn, list[int]]] = []  # Codes of forgotten values, in the same way.
 
     def run(self, now_s: float) -> None:
         """Forget nodes beyond the bounds, and release rows that have rested; costs nothing if there are none.
@@ -58,6 +60,11 @@ class Reclaimer:
             num_nodes = sum(graph.nodes(node_type).num_living for node_type in graph.node_types)
             if num_nodes > self.max_nodes + self.max_nodes // _NODE_SLACK:
                 self._forget_least_active(num_nodes - self.max_nodes)
+        for node_type in graph.node_types:
+            self._values += [(now_s, *each) for each in graph.nodes(node_type).take_forgotten_values()]
+        while self._values and now_s - self._values[0][0] >= REST_S:
+            _, column, codes = self._values.pop(0)
+            column.release(codes)
         if self._forget_rows is None:
             return
         for node_type in graph.node_types:

@@ -38,7 +38,9 @@ class LifelessItems:
     def refresh(self, view: GraphView) -> None:
         """Look for lifeless items anew. To be called every second or so by a background thread."""
         version = view.nodes(self._item_type).attributes_version  # Before the attributes: a change is looked at again.
-        rows = np.flatnonzero(~living_rows(view, self._item_type))
+        is_lifeless = ~living_rows(view, self._item_type)
+        is_lifeless[view.nodes(self._item_type).ids.forgotten_rows(len(is_lifeless))] = False
+        rows = np.flatnonzero(is_lifeless)
         self._found = _Found(rows, self._degrees(view, rows), version)
 
     def rows(self, view: GraphView, num_items: int) -> Int64s:

@@ -188,6 +188,35 @@ def test_rows_are_bounded_over_generations_that_come_and_go(is_restarted, tmp_pa
     assert state.graph.num_edges == 0
 
 
+def test_category_values_that_nobody_has_any_more_leave_the_vocabulary():
+    state = new_state()
+    for day in range(30):
+        upserts = [
+            NodeUpsert("user", f"u{number}", {"seen": (f"{day}-{number}", "always")}, timestamp_ms=day * DAY)
+            for number in range(10)
+        ]
+        state.apply(EventBatch(NOBODY, upserts))
+        rest(state, day * 1_000.0)
+    users = state.graph.nodes("user")
+    assert len(users.categories["seen"].vocabulary) < 40
+    assert users.category_values(3) == [("seen", "29-3"), ("seen", "always")]
+    assert users.has_category("seen", ["29-3"]).sum() == 1
+    assert not users.has_category("seen", ["28-3"]).any()
+
+
+def test_code_of_a_forgotten_value_rests_before_another_value_has_it():
+    state = new_state()
+    state.apply(EventBatch(NOBODY, [NodeUpsert("user", "ann", {"seen": ("red",)}, timestamp_ms=DAY)]))
+    state.apply(EventBatch(NOBODY, [NodeUpsert("user", "ann", {"seen": ("blue",)}, timestamp_ms=2 * DAY)]))
+    state.reclaim(0.0)
+    state.apply(EventBatch(NOBODY, [NodeUpsert("user", "bob", {"seen": ("green",)}, timestamp_ms=2 * DAY)]))
+    vocabulary = state.graph.nodes("user").categories["seen"].vocabulary
+    assert vocabulary.all_ids() == ["", "blue", "green"]
+    state.reclaim(REST_S)
+    state.apply(EventBatch(NOBODY, [NodeUpsert("user", "cid", {"seen": ("white",)}, timestamp_ms=2 * DAY)]))
+    assert vocabulary.all_ids() == ["white", "blue", "green"]
+
+
 PLUGINS = load_plugins()
 names = st.sampled_from([f"n{number}" for number in range(5)])
 steps = st.lists(
