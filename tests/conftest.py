@@ -124,15 +124,21 @@ def has_access_rules(broker: str) -> None:
 
 
 @pytest.fixture
-def run_kafka_command() -> Callable[[str], None]:
-    """Run a command such as ``kafka-topics --create …``, by a program ``tool`` beside KAFKA_START; skip without it."""
+def run_kafka_command() -> Callable[..., None]:
+    """Run a command such as ``kafka-topics --create …``, perhaps with a text as its input, by a program ``tool`` beside KAFKA_START; skip without it."""
     tool = Path(_variable("KAFKA_START")).with_name("tool")
     if not tool.exists():
         pytest.skip(f"needs Kafka's own programs: {tool} is missing")
 
-    def run(command: str) -> None:
+    def run(command: str, text: str = "") -> None:
         program, *words = shlex.split(command)
-        subprocess.run([tool, program.removeprefix("kafka-"), *words], check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            [tool, program.removeprefix("kafka-"), *words],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            input=text.encode(),
+        )
 
     return run
 

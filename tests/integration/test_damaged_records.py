@@ -1,5 +1,6 @@
 """Records that cannot be read hold their partition, with words, and no other; the operator may skip them."""
 
+import json
 import os
 import re
 import struct
@@ -18,6 +19,7 @@ from springtide.clock import Deadline
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.state import LiveState
 from springtide.v1 import events_pb2
+from springtide_services.stream import held_partitions
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.topics import client_config
 
@@ -182,6 +184,9 @@ def damage_second_batch(kafka: KafkaSettings, how: str) -> None:
         data[start + 61 : start + 71] = bytes(10)
     elif how == "short":
         struct.pack_into(">i", data, start + 8, 20)
+    elif how == "long":
+        struct.pack_into(">i", data, start + 8, 1_000_000)
+        has_good_checksum = False
     if has_good_checksum:
         struct.pack_into(">I", data, start + 17, crc32c(bytes(data[start + 21 : stop])))
     with found[0].open("r+b") as file:
@@ -218,3 +223,43 @@ def test_damage_in_the_brokers_files_holds_one_partition(
         with reading(kafka, skip_lost=True) as (loop, state):
             until(lambda: users(state) == ["a1", "b1", "b4"])
             assert [(gap.from_offset, gap.to_offset) for gap in state.gaps] == [(1, 3)]
+
+
+@pytest.mark.kafka
+def test_partition_of_which_the_broker_gives_nothing_is_named_and_not_skipped(
+    fresh_kafka: Callable[..., KafkaSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_partitions, "_STALLED_S", 2.0)
+    kafka = fresh_kafka(num_partitions=2, on_lost="skip")
+    for batch in (("b1",), ("b2", "b3"), ("b4",)):
+        send(kafka, 1, *batch, codec="zstd")
+    damage_second_batch(kafka, "long")
+    with reading(kafka) as (loop, state):
+        until(lambda: problem(loop)[0] == "damaged", 30.0)
+        kind, message = problem(loop)
+        assert "partition 1 of topic" in message
+        assert "stands at offset 1: the broker says that 3 records are there, and gives none" in message
+        send(kafka, 0, "a1")
+        until(lambda: users(state) == ["a1", "b1"])
+        time.sleep(5.0)
+        assert problem(loop) == (kind, message), "it stays named"
+        assert not state.gaps, "a broker that is merely slow must lose nothing"
+
+
+@pytest.mark.kafka
+def test_java_s_producer_compresses_as_we_decompress(
+    fresh_kafka: Callable[..., KafkaSettings], run_kafka_command: Callable[..., None]
+) -> None:
+    kafka = fresh_kafka(num_partitions=1)
+    codecs = ("none", "gzip", "lz4", "snappy", "zstd")
+    for codec in codecs:
+        event = {"interaction": {"user": codec, "item": "bread" * 20, "type": "purchase"}}
+        event |= {"eventTime": "2024-01-31T18:30:00Z"}
+        line = f"content-type:application/json\t{json.dumps(event)}\n"
+        words = (
+            f"produce --bootstrap-server {kafka.bootstrap_servers} --topic {kafka.topic} --compression-codec {codec}"
+        )
+        run_kafka_command(f"{words} --reader-property parse.headers=true", line)
+    with reading(kafka) as (loop, state):
+        until(lambda: users(state) == sorted(codecs))
+        assert not loop.status().dead_letters

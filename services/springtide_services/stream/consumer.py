@@ -59,6 +59,10 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
         """Return ``position(partition)``, but without looking at the other partitions."""
         return int(self._subscription.assignment[partition].position.offset)
 
+    def stable_end(self, partition: TopicPartition) -> int:
+        """Return the offset up to which no transaction is open, as the last response said; 0 if none did."""
+        return int(self._fetcher.stable_ends.get(partition, 0))
+
     def longest_silence_s(self) -> float:
         """Return for how long the slowest leader has not answered a fetch, in seconds; 0 if none owes an answer."""
         unanswered: dict[int, float] = self._fetcher.unanswered_since
@@ -101,6 +105,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
     Attributes:
         fetched: Partitions of which a response was read.
         damage: What could not be read.
+        stable_ends: By partition, the offset up to which no transaction is open.
         has_failed: Whether a partition's response was an error: each partition is to be looked at.
         unanswered_since: By node, ``time.monotonic()`` when the first fetch was sent that it has not answered.
     """
@@ -111,6 +116,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         """Stand in for ``__init__``: the object was made as a Fetcher."""
         self.fetched: set[TopicPartition] = set()
         self.damage: list[Damage] = []
+        self.stable_ends: dict[TopicPartition, int] = {}
         self.has_failed = False
         self.unanswered_since: dict[int, float] = {}
         self._leaders: frozenset[int] = frozenset()
@@ -236,6 +242,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         self.fetched.add(completed_fetch.topic_partition)
         self._changed.add(completed_fetch.topic_partition)
         error_code = completed_fetch.partition_data.error_code
+        self.stable_ends[completed_fetch.topic_partition] = completed_fetch.partition_data.last_stable_offset
         if error_code:
             self.has_failed = True
         if error_code in (_CORRUPT, _UNKNOWN):  # The broker cannot read its own log, and kafka-python says nothing.

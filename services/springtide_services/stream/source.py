@@ -18,8 +18,9 @@ from springtide.errors import OffsetsLostError
 from springtide.events import RawEvent
 from springtide.settings.model import KafkaSettings
 from springtide.state import StreamPosition
-from springtide_services.stream.broker_errors import Problem, explain_damage, is_missing_library
+from springtide_services.stream.broker_errors import Problem
 from springtide_services.stream.consumer import EventConsumer
+from springtide_services.stream.held_partitions import HeldPartition, StallWatch, problem_of
 from springtide_services.stream.record_batches import Damage
 from springtide_services.stream.topics import TopicFacts, client_config, read_topic_facts
 
@@ -38,9 +39,6 @@ _END_CHECK_S = 2.0  # The next response to a healthy partition's fetch comes soo
 _FETCH_WAIT_MS = 500  # Kafka answers a waiting fetch as soon as a record comes.
 _FETCH_WAIT_EMBEDDED_MS = 10  # The embedded broker always waits to the end.
 _EMBEDDED_CLUSTER_IDS = ("tansu_cluster",)
-_FIRST_RETRY_S = 2.0  # Of a partition that cannot be read: another broker may have a good copy.
-_LONGEST_RETRY_S = 30.0
-_MAX_SHOWN = 3  # Partitions that cannot be read, in one message.
 
 
 class UnreadableRecordError(Exception):
@@ -71,30 +69,6 @@ class Lag:
     silence_s: float = 0.0
     silent_partitions: tuple[int, ...] = ()
     num_held: int = 0
-
-
-@dataclass(slots=True)
-class HeldPartition:
-    """A partition that cannot be read on, while the others are.
-
-    Attributes:
-        damage: What cannot be read.
-        problem: Why, in words.
-        retry_at: When it is tried again.
-        num_tries: How often it was tried so far.
-        is_tried_again: Whether it is being tried again now.
-    """
-
-    damage: Damage
-    problem: Problem
-    retry_at: Deadline
-    num_tries: int
-    is_tried_again: bool = False
-
-    @property
-    def may_be_skipped(self) -> bool:
-        """Whether reading again did not help, and nothing that is missing here would."""
-        return self.num_tries > 1 and not is_missing_library(self.damage.error)
 
 
 class KafkaSource:
@@ -136,6 +110,7 @@ class KafkaSource:
             self._admin.close()
             raise
         try:
+            self._stalls = StallWatch(kafka, self._consumer)
             self._partitions = {number: TopicPartition(kafka.topic, number) for number in facts.partitions}
             self._unheard = set(self._partitions.values())
             self._behind: dict[TopicPartition, int] = {}  # Those above 0, and their sum.
@@ -161,11 +136,9 @@ class KafkaSource:
         if self._unreadable:
             self._raise_unreadable(self._unreadable.pop())
         for number, held in [*self.held.items()]:
-            if held.retry_at.is_over():
-                if held.is_tried_again:  # And it was not held again: it can be read, and has no new records.
-                    del self.held[number]
-                    continue
-                held.is_tried_again, held.retry_at = True, Deadline.after(_LONGEST_RETRY_S)
+            if held.is_over():
+                del self.held[number]
+            elif held.begin_retry():
                 self._consumer.resume(self._partitions[number])
         try:
             polled = self._consumer.poll(timeout_ms)
@@ -182,10 +155,7 @@ class KafkaSource:
 
     def held_problem(self) -> Problem:
         """Return why the held partitions cannot be read on; there must be one."""
-        problems = [self.held[number].problem for number in sorted(self.held)]
-        shown = "; ".join(problem.message for problem in problems[:_MAX_SHOWN])
-        others = len(problems) - _MAX_SHOWN
-        return Problem(problems[0].kind, f"{shown}; and {others} more" if others > 0 else shown)
+        return problem_of(self.held)
 
     def skip_damage(self, number: int) -> tuple[int, int]:
         """Read a held partition on after what cannot be read.
@@ -226,6 +196,7 @@ class KafkaSource:
                 self._check_end(partition.partition, self._consumer.next_offset(partition))
         silence_s = self._consumer.longest_silence_s()
         silent = self._consumer.silent_partitions(_SILENT_S) if silence_s > _SILENT_S else ()
+        self._stalls.look(self._behind, self.held)
         num_held = sum(self._behind.get(self._partitions[number], 0) for number in self.held)
         return Lag(None if self._unheard else self._num_behind, silence_s, tuple(silent), num_held)
 
@@ -304,9 +275,7 @@ class KafkaSource:
         num_tries = 1 if former is None else former.num_tries + 1
         if self._skipped_to.get(number) == damage.offset:
             num_tries = 2  # What came before it was tried: the batch did not tell where it ends.
-        pause_s = min(_FIRST_RETRY_S * 2 ** min(num_tries - 1, 10), _LONGEST_RETRY_S)
-        problem = explain_damage(damage, self._kafka)
-        self.held[number] = HeldPartition(damage, problem, Deadline.after(pause_s), num_tries)
+        self.held[number] = HeldPartition.of(damage, self._kafka, num_tries)
 
     def _raise_unreadable(self, damage: Damage) -> None:
         """Raise UnreadableRecordError.
