@@ -125,7 +125,10 @@ def has_access_rules(broker: str) -> None:
 
 @pytest.fixture
 def run_kafka_command() -> Callable[..., None]:
-    """Run a command such as ``kafka-topics --create …``, perhaps with a text as its input, by a program ``tool`` beside KAFKA_START; skip without it."""
+    """Run a command such as ``kafka-topics --create …``, perhaps with a text as its input.
+
+    A program ``tool`` beside KAFKA_START runs it; without that, the test is skipped.
+    """
     tool = Path(_variable("KAFKA_START")).with_name("tool")
     if not tool.exists():
         pytest.skip(f"needs Kafka's own programs: {tool} is missing")
