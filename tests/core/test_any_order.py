@@ -44,9 +44,17 @@ deletes = st.builds(
 )
 upserts = st.builds(
     lambda item, time, tag, price: EventBatch(
-        NO_EVENTS, [NodeUpsert("item", item, {"tag": tag}, {} if price is None else {"price": price}, {}, time)]
+        NO_EVENTS,
+        [
+            NodeUpsert(
+                *("item", item, {"tag": tag}),
+                {"price": price} if isinstance(price, float) else {},
+                {"price": price} if isinstance(price, str) else {},
+                time,
+            )
+        ],
     ),
-    *(items, times, st.sampled_from([(), ("x",), ("y", "x")]), st.sampled_from([None, 1.0, 2.5])),
+    *(items, times, st.sampled_from([(), ("x",), ("y", "x")]), st.sampled_from([None, 1.0, 2.5, "cheap"])),
 )
 relations = st.builds(
     lambda item, shop, time: EventBatch(NO_EVENTS, relations=[Relation("item", item, "in", "shop", shop, time)]),
@@ -66,12 +74,17 @@ def restarted(state: LiveState) -> LiveState:
     return again
 
 
-def read(order: Sequence[EventBatch], restarts_before: frozenset[int] = frozenset()) -> LiveState:
+def read(
+    order: Sequence[EventBatch], restarts_before: frozenset[int] = frozenset(), *, reclaims: bool = False
+) -> LiveState:
     state = new_state()
     for position, event in enumerate(order):
         if position in restarts_before:
             state = restarted(state)
         state.apply(event)
+        if reclaims:
+            for turn in range(3):  # Rows of forgotten nodes rest, are forgotten by what learned, and rest again.
+                state.reclaim(1_000.0 * (3 * position + turn))
     return state
 
 
@@ -92,7 +105,7 @@ def test_any_interleaving_of_partitions_with_restarts_gives_one_state(
     interleaved = [next(left[number]) for number in partition_of]
     restarts = data.draw(st.frozensets(st.integers(0, max(0, len(in_turn) - 1)), max_size=2))
 
-    one, other = read(in_turn), read(interleaved, restarts)
+    one, other = read(in_turn), read(interleaved, restarts, reclaims=data.draw(st.booleans()))
 
     assert state_content(one) == state_content(other)
     assert answers(one) == answers(other)
