@@ -98,6 +98,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "ingest_failed": "cannot go on reading the stream: {error}",
     "kafka_checked": _kafka_checked,
     "kafka_not_checked": "Kafka cannot be checked, which changes nothing else: {error}",
+    "least_active_dropped": "{num_nodes:,} least recently active nodes left the graph: max_nodes is {max_nodes:,}",
     "listening": "listening on {address}, not ready yet",
     "live_quality": _live_quality,
     "live_quality_dropped": "live quality dropped, and a training was requested: {reason}",

@@ -10,11 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from springtide.graph.categories import CategoryColumn
 from springtide.graph.compacting import living_rows
 from springtide.graph.edges import END_OF_TIME_MS
 from springtide.graph.live import LiveGraph
+
+logger = structlog.stdlib.get_logger(__name__)
 
 REST_S = 60.0  # Longer than any request; caches of users and items are refreshed each second.
 FADE_S = 30.0  # Twice as long as cached weights of a moment may be served: what learned by row has forgotten it then.
@@ -120,6 +123,7 @@ class Reclaimer:
                 if rows:
                     graph.nodes(node_type).forget(rows)
                     graph.drop_until(node_type, dict.fromkeys(rows, END_OF_TIME_MS))
+        logger.info("least_active_dropped", num_nodes=num_excess, max_nodes=self.max_nodes)
 
     def _forget_rested(self, node_type: str, now_s: float) -> None:
         """Make rows that have rested unknown to what learned by row, once there are many."""
