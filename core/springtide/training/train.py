@@ -101,7 +101,10 @@ def train(
     view = compacted(state.graph).view()  # What no longer lives would take as much time and memory as what does.
     interactions = state.positive_interactions(view)
     if len(interactions) < rates.min_interactions:
-        raise TrainingError(f"wanted at least {rates.min_interactions} positive interactions, got {len(interactions)}")
+        raise TrainingError(
+            f"wanted at least {rates.min_interactions} positive interactions (training.min_interactions), "
+            f"got {len(interactions)}"
+        )
     if mode == "retrain":
         base = None
     elif base is None or not fits_settings(base, settings):

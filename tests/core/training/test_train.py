@@ -141,7 +141,7 @@ def test_exponents_are_learned_where_there_are_enough_events(state):
 
 
 def test_too_few_interactions_are_refused():
-    with pytest.raises(TrainingError, match="wanted at least 10 positive interactions, got 2"):
+    with pytest.raises(TrainingError, match=r"at least 10 positive interactions \(training.min_interactions\), got 2"):
         quick_model(state_of([("u0", "i0", 1), ("u1", "i0", 2)]))
 
 
