@@ -86,7 +86,7 @@ def publish_file(
         journal = PublishJournal(journal_folder, path, identity_of_topic(kafka))
         publishing = FilePublishing(file, journal, path)
         earlier = publishing.resume() if is_resumed else journal.read()
-        if line := _on_earlier_run(earlier, num_events, is_resumed=is_resumed):
+        if line := _on_earlier_run(earlier, num_events, settings.events.duplicates_max_events, is_resumed=is_resumed):
             bars.console.print(f"note: {line}", markup=False, soft_wrap=True)
         task = bars.add_task("Publish", total=num_events, note=path.name)
         if is_resumed and earlier is not None:
@@ -121,7 +121,7 @@ def _checked(file: "EventFile", settings: "Settings", bars: "Progress") -> list[
     return notes
 
 
-def _on_earlier_run(earlier: "Earlier | None", num_events: int, *, is_resumed: bool) -> str:
+def _on_earlier_run(earlier: "Earlier | None", num_events: int, max_remembered: int, *, is_resumed: bool) -> str:
     """Return what to say about an earlier run; empty for nothing."""
     if earlier is None:
         return "there is no earlier run to go on from: it begins with the first row" if is_resumed else ""
@@ -130,9 +130,12 @@ def _on_earlier_run(earlier: "Earlier | None", num_events: int, *, is_resumed: b
     is_all = earlier.is_complete and earlier.num_events >= num_events
     way_out = "" if is_all else "; --resume goes on after them"
     which = "all" if is_all else "the first"
+    forgets = ""
+    if num_events > max_remembered:
+        forgets = f" if it remembers so many (events.duplicates_max_events is {max_remembered:,})"
     return (
         f"{which} {earlier.num_events:,} events were published before; they are sent again, with the same ids, so that "
-        f"a server counts them once while it remembers them{way_out}"
+        f"a server counts them once{forgets}{way_out}"
     )
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.producer.future import FutureRecordMetadata
+from typer.testing import CliRunner
 
 from springtide.errors import BrokerError
 from springtide.evaluation.data.datasets import fetch
-from springtide.event_files import EventFileError
-from springtide.settings.model import KafkaSettings, Settings
+from springtide.event_files import EventFileError, ReadOptions
+from springtide.settings.model import EventSettings, KafkaSettings, Settings
 from springtide.v1 import events_pb2 as pb
+from springtide_services.cli import publish as publish_module
+from springtide_services.cli.app import app
 from springtide_services.cli.publish import publish_file
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream import producer as producer_module
@@ -181,6 +184,36 @@ def test_journal_that_cannot_be_written_does_not_stop_the_publishing(
     publish_file(Settings(kafka=kafka), write_rows(tmp_path / "a.csv", 3), journal_folder=tmp_path / "state")
 
     assert len(published(kafka, 3)) == 3
+
+
+def test_publishing_more_events_again_than_a_server_remembers_is_noted(
+    fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(kafka=fresh_kafka(), events=EventSettings(duplicates_max_events=2))
+    path = write_rows(tmp_path / "a.csv", 3)
+
+    publish_file(settings, path, journal_folder=tmp_path)
+    publish_file(settings, path, journal_folder=tmp_path)
+
+    said = capsys.readouterr().err
+    assert "a server counts them once if it remembers so many (events.duplicates_max_events is 2)" in said
+
+
+def test_command_hands_on_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    found: list[tuple[Path, ReadOptions, bool]] = []
+
+    def record(settings: Settings, path: Path, options: ReadOptions, *, is_resumed: bool) -> None:
+        found.append((path, options, is_resumed))
+
+    monkeypatch.setattr(publish_module, "publish_file", record)
+    line = "publish a.csv --resume --columns item=thing --type purchase --time-unit ms --encoding latin-1"
+
+    assert CliRunner().invoke(app, line.split()).exit_code == 0
+    assert CliRunner().invoke(app, ["publish", "-"]).exit_code == 0
+
+    named = ReadOptions({"item": "thing"}, "ms", "latin-1", "purchase")
+    assert found == [(Path("a.csv"), named, True), (Path("-"), ReadOptions(), False)]
 
 
 def test_missing_file_is_refused_before_a_broker_is_asked(tmp_path: Path) -> None:
