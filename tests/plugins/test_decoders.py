@@ -183,6 +183,12 @@ def test_cloud_event_that_carries_an_event_is_read(record):
     assert decoded(record) == ([("ann", "bread", AT_MS)], [], 0)
 
 
+def test_headers_with_hyphens_are_read_too():
+    record = binary(json.dumps(CARRIED).encode())
+    headers = [(name.replace("ce_", "ce-"), value) for name, value in record.headers]
+    assert decoded(record._replace(headers=headers)) == ([("ann", "bread", AT_MS)], [], 0)
+
+
 def test_source_and_id_are_the_events_id():
     (found,) = CloudEvents().decode(structured(data=CARRIED))
     assert found.event_id == "/shop A234"
@@ -341,6 +347,18 @@ def test_deleted_row_forgets_its_node_and_its_tombstone_says_nothing():
     assert events_of(tombstones[1]) == []
     ignores = {"products": {**PRODUCTS, "on_delete": "ignore"}}
     assert make("debezium", tables=ignores).decode(change("d", None, {"id": 7}, table="products")) == ()
+
+
+def test_flattened_rows_are_read():
+    about = {"__op": "c", "__table": "orders", "__source_schema": "public", "__source_ts_ms": AT_MS, "__source_lsn": 7}
+    record = RawEvent(json.dumps({**ORDER, **about, "__deleted": "false"}).encode(), key=b'{"id":1}')
+    assert decoded(record, {"debezium": {"tables": TABLES}}) == ([("1001", "b-7", AT_MS)], [], 0)
+    (first,), (second,) = events_of(record), events_of(record._replace(key=b'{"id":2}'))
+    assert "orders c 7" in first.event_id
+    assert first.event_id != second.event_id
+    gone = {"id": 7, "__op": "d", "__table": "products", "__ts_ms": AT_MS, "__deleted": "true"}
+    (found,) = events_of(RawEvent(json.dumps(gone).encode()))
+    assert (found.node_delete.id, found.event_time.ToMilliseconds()) == ("7", AT_MS)
 
 
 def test_link_table_is_a_relation():

@@ -16,6 +16,7 @@ _STRUCTURED = "application/cloudevents+json"
 _ANY_STRUCTURED = "application/cloudevents"
 _PREFIX = "ce_"
 _VERSION = "ce_specversion"
+_VERSIONS = (_VERSION, "ce-specversion")  # Some write hyphens, as over HTTP.
 _LENGTHS = (len(_VERSION), len(CONTENT_TYPE))
 _REQUIRED = ("id", "source", "specversion", "type")
 _DATA = ("data", "data_base64")
@@ -39,7 +40,7 @@ class CloudEvents(EventDecoder):
         for name, value in record.headers:
             if len(name) in _LENGTHS:  # Others are passed over quickly: this runs for each record with headers.
                 name = name.lower()
-                if name == _VERSION:
+                if name in _VERSIONS:
                     return True
                 if name == CONTENT_TYPE and (value or b"").lstrip().lower().startswith(_ANY_STRUCTURED.encode()):
                     return True
@@ -56,7 +57,7 @@ class CloudEvents(EventDecoder):
             content_type = str(attributes.get("datacontenttype") or JSON).partition(";")[0].strip().lower()
             data = _structured_data(attributes)
         else:
-            attributes = {name.removeprefix(_PREFIX): value for name, value in headers.items() if _is_attribute(name)}
+            attributes = {name[len(_PREFIX) :]: value for name, value in headers.items() if _is_attribute(name)}
             data = record.value
         for name in _REQUIRED:
             if not isinstance(attributes.get(name), str) or not attributes[name]:
@@ -113,7 +114,7 @@ class CloudEvents(EventDecoder):
 
 
 def _is_attribute(name: str) -> bool:
-    return name.startswith(_PREFIX)
+    return name.startswith((_PREFIX, "ce-"))
 
 
 def _structured_data(attributes: Mapping[str, Any]) -> Any:

@@ -45,6 +45,9 @@ _OF_OTHERS = ("status", "ddl", "tableChanges")  # Fields of transaction boundari
 class Debezium(EventDecoder):
     """Reads Debezium's change events, with their schema or without: each row becomes an event as ``tables`` says.
 
+    Rows that the transform ``ExtractNewRecordState`` has flattened are read, too, if it adds the fields ``op`` and
+    ``table`` (``add.fields=op,table,source.ts_ms,source.lsn``).
+
     A created row, or one of a snapshot, is an event. A changed row is one only if it is a node or a relation. A deleted
     row forgets its node. Tombstones, and the ends of transactions, are passed over. The time is the database's, unless
     the table names a column. The id of an event is the change's position in the database's log, with the row's key.
@@ -67,7 +70,8 @@ class Debezium(EventDecoder):
         value = record.value
         if not value:
             return value is None and (record.key or b"").lstrip()[:1] == b"{"
-        if value[:64].lstrip()[:1] != b"{" or b'"op"' not in value or b'"source"' not in value:
+        is_change = (b'"op"' in value and b'"source"' in value) or (b'"__op"' in value and b'"__table"' in value)
+        if value[:64].lstrip()[:1] != b"{" or not is_change:
             return False
         content_type = content_type_of(record.headers)
         return content_type is None or content_type == "application/json"
@@ -78,12 +82,14 @@ class Debezium(EventDecoder):
             return ()  # A tombstone, for log compaction: the deletion came before it.
         envelope = parse_object(record.value, "change event")
         schema, change = envelope.get("schema"), envelope
-        if "payload" in envelope and "op" not in envelope:
+        if "payload" in envelope and "op" not in envelope and "__op" not in envelope:
             change = envelope["payload"]
             if change is None:
                 return ()
             if not isinstance(change, dict):
                 raise _refusal(f"wanted payload to be a JSON object, got {type(change).__name__}")
+        if "op" not in change and "__op" in change:
+            change, schema = _unflattened(change), None
         op, source = change.get("op"), change.get("source")
         if op is None and any(name in change for name in _OF_OTHERS):
             return ()
@@ -147,6 +153,15 @@ class Debezium(EventDecoder):
         raise _refusal(
             f"table {names[0]} is not in tables (choices: {choices}); other_tables = 'ignore' passes it over"
         )
+
+
+def _unflattened(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the envelope of a row that ``ExtractNewRecordState`` has flattened; its own fields begin with ``__``."""
+    row = {name: value for name, value in flat.items() if not name.startswith("__")}
+    about = {name.removeprefix("__"): value for name, value in flat.items() if name.startswith("__")}
+    source = {name.removeprefix("source_"): value for name, value in about.items()}
+    op = _DELETED if str(about.get("deleted")).lower() == "true" else about["op"]
+    return {"op": op, "source": source, "before": row, "after": row, "ts_ms": about.get("ts_ms")}
 
 
 def _row_of(row: Any, side: str, op: str, schema: Any, key: bytes | None) -> Mapping[str, Any]:

@@ -50,6 +50,7 @@ _CODECS = ("gzip", "snappy", "lz4", "zstd")
 _WHOLE_OR_NONE = ("receive_buffer_bytes", "send_buffer_bytes")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_PORT = 65_535
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SCHEME = re.compile(r"^([A-Za-z_]+)://")
 
 Origins = Mapping[tuple[str, ...], str]
@@ -92,6 +93,13 @@ def check_kafka_settings(kafka: KafkaSettings, origins: Origins) -> KafkaSetting
             problems.append(_located(("kafka", "bootstrap_servers"), problem, origins))
     if kafka.bootstrap_servers and not problems and not server_list(kafka):
         problems.append(_located(("kafka", "bootstrap_servers"), "wanted host:port, got none", origins))
+    for name, topic in (("topic", kafka.topic), ("dead_letter_topic", kafka.dead_letter_topic)):
+        if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+            wanted = "wanted 1 to 249 letters, digits, dots, underscores and hyphens"
+            problems.append(_located(("kafka", name), f"{wanted}, got {topic!r}", origins))
+    if kafka.topic == kafka.dead_letter_topic:
+        words = f"wanted another topic than kafka.topic, which would be read again, got {kafka.topic!r}"
+        problems.append(_located(("kafka", "dead_letter_topic"), words, origins))
     options: dict[str, Any] = {}
     for name, value in kafka.client_options.items():
         try:
@@ -108,7 +116,9 @@ def check_kafka_settings(kafka: KafkaSettings, origins: Origins) -> KafkaSetting
 
 def _located(path: tuple[str, ...], problem: str, origins: Origins) -> str:
     # An option that is missing has no origin: its place is where the others are.
-    origin = origins.get(path) or next((origin for other, origin in origins.items() if other[:2] == path[:2]), "")
+    is_option = len(path) > 2
+    others = (origin for other, origin in origins.items() if is_option and other[:2] == path[:2])
+    origin = origins.get(path) or next(others, "")
     return f"{origin}{origin and ': '}{'.'.join(path)}: {problem}"
 
 

@@ -218,3 +218,23 @@ def test_certificate_and_key_are_read_as_a_connection_will(pems: Path) -> None:
     assert "it does not fit" in refusal(**tls, ssl_keyfile=str(pems / "locked.pem"), ssl_password="other")
     assert "key values mismatch" in refusal(**tls, ssl_keyfile=str(pems / "other.pem"))
     assert "wanted a certificate and its private key in PEM" in refusal(**tls)
+
+
+@pytest.mark.parametrize(
+    ("topics", "words"),
+    [
+        ({"topic": "shop events"}, "kafka.topic: wanted 1 to 249 letters, digits"),
+        ({"topic": ""}, "kafka.topic: wanted 1 to 249 letters"),
+        ({"dead_letter_topic": "x" * 250}, "kafka.dead_letter_topic: wanted 1 to 249 letters"),
+        ({"topic": "a", "dead_letter_topic": "a"}, "kafka.dead_letter_topic: wanted another topic than kafka.topic"),
+    ],
+)
+def test_topics_that_cannot_be_are_named(topics: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        check_kafka_settings(KafkaSettings(bootstrap_servers="a:1", **topics), {})
+
+
+def test_servers_may_be_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "shop.toml"
+    file.write_text('[kafka]\nbootstrap_servers = ["a:1", "b:2"]\n')
+    assert load_settings(file).settings.kafka.bootstrap_servers == "a:1,b:2"

@@ -1,8 +1,8 @@
 """Sections about the stream: Kafka, events, interactions, the live graph, checkpoints."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from springtide.settings.interaction_rules import Feedback, feedback_of
 from springtide.settings.sections.base import Options, Positive, Section, Table
@@ -10,12 +10,18 @@ from springtide.settings.sections.base import Options, Positive, Section, Table
 AttributeKind = Literal["category", "number", "text"]
 
 
+def _as_text(written: Any) -> Any:
+    """Let several servers be written as a list, too."""
+    is_list = isinstance(written, list | tuple) and all(isinstance(server, str) for server in written)
+    return ",".join(written) if is_list else written
+
+
 class KafkaSettings(Section):
     """The Kafka cluster that events come from."""
 
-    bootstrap_servers: str = ""
-    """Brokers to connect to first, as `host:port`, separated by commas. If empty, `springtide up` starts an embedded
-    broker, which loses all events when it stops; commands that need a broker refuse to start."""
+    bootstrap_servers: Annotated[str, BeforeValidator(_as_text)] = ""
+    """Brokers to connect to first, as `host:port`, separated by commas or as a list. If empty, `springtide up` starts an
+    embedded broker, which loses all events when it stops; commands that need a broker refuse to start."""
     topic: str = "springtide.events"
     """Topic that events are read from. It is created if it does not exist. If it exists, the rights to read and
     describe it are enough."""
