@@ -20,8 +20,8 @@ class KafkaSettings(Section):
     """The Kafka cluster that events come from."""
 
     bootstrap_servers: Annotated[str, BeforeValidator(_as_text)] = ""
-    """Brokers to connect to first, as `host:port`, separated by commas or as a list. If empty, `springtide up` starts an
-    embedded broker, which loses all events when it stops; commands that need a broker refuse to start."""
+    """Brokers to connect to first, as `host:port`, separated by commas or as a list. If empty, `springtide up` starts
+    an embedded broker, which loses all events when it stops; commands that need a broker refuse to start."""
     topic: str = "springtide.events"
     """Topic that events are read from. It is created if it does not exist. If it exists, the rights to read and
     describe it are enough."""
