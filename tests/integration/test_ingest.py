@@ -298,11 +298,12 @@ def test_deletion_forgets_what_came_before_it(fresh_kafka: Callable[..., KafkaSe
     settings = _settings(fresh_kafka())
     state = LiveState(settings, {})
     with EventPublisher(settings) as publisher:
-        for event in (_event("ann", at_ms=5), _event("bob", at_ms=6), _delete("ann"), _event("ann", "milk", at_ms=1)):
+        early, late = _event("ann", "tea", at_ms=1), _event("ann", "milk", at_ms=1_001)
+        for event in (_event("ann", at_ms=5), _event("bob", at_ms=6), _delete("ann"), early, late):
             publisher.publish(event)
         with _running(settings, state) as loop:
             _until(lambda: loop.is_caught_up)
-    assert _edges(state) == [("ann", "milk", 1), ("bob", "bread", 6)]
+    assert _edges(state) == [("ann", "milk", 1_001), ("bob", "bread", 6)]
 
 
 def test_restart_resumes_exactly_where_the_checkpoint_ends(

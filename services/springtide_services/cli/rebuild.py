@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 Offsets = Annotated[
     list[str] | None,
-    typer.Option("--skip-offsets", metavar="PARTITION:FIRST-LAST", help="Leave these records out; may be repeated."),
+    typer.Option(
+        "--skip-offsets",
+        metavar="PARTITION:FIRST-LAST",
+        help="Leave these records out; the same event in another record stays. May be repeated.",
+    ),
 ]
 EventIds = Annotated[
     list[str] | None,
