@@ -12,8 +12,10 @@ from structlog.testing import capture_logs
 
 from springtide.checkpoint import CheckpointStore
 from springtide.errors import SettingsError, TrainingError
-from springtide.events.model import EventBatch, Interactions
+from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert
 from springtide.model.registry import ModelStore
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import (
     CheckpointSettings,
     GateSettings,
@@ -25,6 +27,7 @@ from springtide.settings.model import (
     TrainingSettings,
 )
 from springtide.state import LiveState, StreamPosition
+from springtide.testing import interactions_of
 from springtide_services.training import trainer as trainer_module
 from springtide_services.training.trainer import Trainer, train_once
 from springtide_services.training.training_folder import TrainingFolder
@@ -79,6 +82,35 @@ def test_the_first_model_is_made_once(settings: Settings) -> None:
     assert trainer.step(NOW_MS) is None
     manifest = ModelStore(settings.model.url).manifest("000001")
     assert (manifest.training, manifest.graph_cut["num_events"], manifest.request_id) == ("retrain", 100, "")
+
+
+def test_training_gate_and_model_leave_out_what_no_longer_lives(settings: Settings) -> None:
+    settings = settings.model_copy(
+        update={
+            "ranking": RankingSettings(context_weights={"popularity": {}}),
+            "gate": GateSettings(min_questions=10, baselines={"popularity": {}}),
+        }
+    )
+    write_checkpoint(settings, repeats=3)
+    checkpoints = CheckpointStore(settings.checkpoint.url)
+    state = LiveState(settings, make_context_weights(settings.ranking, load_plugins(PluginSettings())))
+    checkpoint = checkpoints.latest()
+    assert checkpoint is not None
+    checkpoints.restore(checkpoint, state)
+    gone = [f"gone{number}" for number in range(50)]
+    visits = interactions_of([(user, "i0", NOW_MS - 5 * NUM_ITEMS * NUM_USERS) for user in gone])
+    state.apply(EventBatch(visits, [NodeUpsert("item", "nothing", timestamp_ms=NOW_MS)]))
+    state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete("user", user, NOW_MS) for user in gone]))
+    checkpoints.write(state.snapshot())
+    with capture_logs() as logs:
+        assert Trainer(settings).step(NOW_MS) == "000001"
+    assert any(log["event"] == "model_judged" for log in logs)
+    artifact = ModelStore(settings.model.url).load("000001")
+    assert artifact.node_ids == {
+        "user": [f"u{number}" for number in range(NUM_USERS)],
+        "item": [f"i{number}" for number in range(NUM_ITEMS)],
+    }
+    assert len(artifact.tensors["vectors"]) == NUM_USERS + NUM_ITEMS
 
 
 def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(settings: Settings) -> None:
