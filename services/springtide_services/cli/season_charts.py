@@ -13,6 +13,7 @@ from rich.text import Text
 from springtide.checkpoint import CheckpointStore
 from springtide.errors import CheckpointError, InvalidRequestError
 from springtide.evaluation.data import datasets
+from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.model import EventBatch
 from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.weights import make_context_weights
@@ -152,7 +153,8 @@ def _state_of(settings: Settings, dataset: str | None) -> LiveState:
         rules = {relation: InteractionSettings() for relation in data.interactions.relations}
         settings = settings.model_copy(update={"interactions": {**settings.interactions, **rules}})
         state = LiveState(settings, make_context_weights(settings.ranking, load_checked_plugins(settings)))
-        state.apply(EventBatch(data.interactions, upserts=data.upserts))
+        kinds = AttributeKindCheck(settings.attributes)  # As the stream does: an attribute of a wrong kind is left out.
+        state.apply(EventBatch(data.interactions, upserts=[kinds.check(each)[0] for each in data.upserts]))
         return state
     store = CheckpointStore(settings.checkpoint.url)
     checkpoint = store.latest()

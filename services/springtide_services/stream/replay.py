@@ -107,6 +107,7 @@ class Replay:
                     for batch in batches:
                         state.apply(batch)
                     state.advance({record.partition: record.offset + 1 for record in records})
+                    state.reclaim(time.monotonic())
                     self.num_records += len(records)
                     self.num_refused += sum(refusal.num_events for refusal in refusals)
                 lag = source.lag()

@@ -1,5 +1,6 @@
 """Reads a file of events as a data set."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,7 @@ class _Table:
                 upsert.type,
                 upsert.id,
                 {name: tuple(values.values) for name, values in upsert.categories.items()},
-                dict(upsert.numbers),
+                {name: number for name, number in upsert.numbers.items() if math.isfinite(number)},
                 dict(upsert.texts),
                 int(file.scale.to_ms(chunk.times[np.array([at])])[0]),
             )

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.evaluation.data.selection import select
+from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.model import EventBatch, Interactions, NodeUpsert
 from springtide.graph.applying import ITEM, USER
 from springtide.plugins.loading import Plugins
@@ -35,7 +36,8 @@ def state_of_slice(
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     selected = select(interactions, positions)
     ids = {USER: set(selected.user_ids), ITEM: set(selected.item_ids)}
-    occurring = [upsert for upsert in upserts if upsert.node_id in ids.get(upsert.node_type, ())]
+    kinds = AttributeKindCheck(settings.attributes)  # As the stream does: an attribute of a wrong kind is left out.
+    occurring = [kinds.check(each)[0] for each in upserts if each.node_id in ids.get(each.node_type, ())]
     state.apply(EventBatch(select(interactions, positions[:0]), upserts=occurring))
     state.apply(EventBatch(selected))
     return state

@@ -197,6 +197,15 @@ def test_events_of_json_lines_are_interactions_and_nodes(tmp_path: Path) -> None
     assert "1 event is of a kind that is not evaluated: node_delete" in dataset.notes[-1]
 
 
+def test_number_that_is_none_leaves_the_other_attributes(tmp_path: Path) -> None:
+    content = (
+        b'{"eventTime": 10, "nodeUpsert": {"type": "item", "id": "7", "numbers": {"price": "NaN", "size": 2}}}\n'
+        b'{"eventTime": 11, "interaction": {"user": "ann", "item": "7", "type": "view"}}\n'
+    )
+    (node,) = read_interactions_file(written(tmp_path, "a.jsonl", content)).upserts
+    assert node.numbers == {"size": 2.0}
+
+
 def test_doubts_come_with_the_data(tmp_path: Path) -> None:
     notes = read_interactions_file(written(tmp_path, "shop.csv", CSV)).notes
     assert "the earliest time is 1970-01-01 00:00:10 UTC (row 2), as numbers are read as seconds" in notes[0]

@@ -51,6 +51,12 @@ def of_model(measured: DetailedMeasurement) -> Measurement:
     return measured.measurement
 
 
+def test_attribute_of_another_kind_than_the_settings_say_is_left_out(plugins: Plugins) -> None:
+    settings = quick_settings(attributes={"item": {"side": "number"}})
+    protocol = protocol_of(even_odd_dataset(), settings, plugins)
+    assert protocol.measure_baseline(PartSettings(name="popularity")).measurement.all.ndcg > 0
+
+
 def of_baseline(protocol: TrainTestProtocol, name: str) -> Measurement:
     return protocol.measure_baseline(PartSettings(name=name)).measurement
 
