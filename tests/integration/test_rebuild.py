@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -323,6 +325,26 @@ def test_graph_that_does_not_reach_the_old_one_is_given_up(
             assert (await status_of(running)).num_edges["user:purchase:item"] == 13
             await rebuild(settings, running.server.address, Skips(users=("u0",)))
             assert (await status_of(running)).num_edges["user:purchase:item"] == 11
+
+    asyncio.run(scenario())
+
+
+def test_former_graph_is_let_go(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, eventually: Eventually
+) -> None:
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update={"max_deadline_s": 1.0})})
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
+            former = weakref.ref(running.server._loaded.answering.state)
+            await rebuild(settings, running.server.address, Skips())
+
+            async def is_gone() -> bool:
+                gc.collect()
+                return former() is None
+
+            await eventually(is_gone)
 
     asyncio.run(scenario())
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from springtide_services.cli.options import (
     refuse_wrong_connection,
     server_address,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Offsets = Annotated[
     list[str] | None,

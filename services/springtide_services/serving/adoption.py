@@ -1,5 +1,6 @@
 """Taking over a state that `springtide rebuild` made beside the server, while the server answers."""
 
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -145,7 +146,11 @@ class Adoption:
             logger.info("rebuild_served", checkpoint=checkpoint.name, events=state.num_events)
             # Requests that took the former one before the swap may still be about to rank.
             self._stopping.wait(self._settings.server.max_deadline_s)
-            former[0].batcher.close()
+            former.pop().batcher.close()
+            # The server froze what it had loaded, which the collector then leaves alone: the former state would stay.
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
         except Exception as error:
             logger.error("rebuild_not_served", error=str(error), exc_info=error)
             self._set(replace(status, stage="failed", failure=str(error)))

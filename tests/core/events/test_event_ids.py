@@ -263,3 +263,27 @@ def test_records_in_batches_of_any_size_give_the_same_graph():
         assert stream.edges() == whole.edges()
         assert stream.edges(("item", "like", "item")) == whole.edges(("item", "like", "item"))
         assert stream.duplicates == whole.duplicates
+
+
+def test_partitions_in_any_order_give_the_same_graph():
+    generator = random.Random(11)
+    partitions: list[list[RawEvent]] = [[], [], []]
+    for number in range(400):
+        user = generator.randrange(12)
+        event_id = generator.choice(("", f"e{generator.randrange(60)}"))
+        others = {"value": float(generator.randrange(3))} if generator.random() < 0.3 else {}
+        made = purchase(event_id, f"u{user}", f"i{user % 4}", NOW_MS - generator.randrange(1_000), **others)
+        # A user's events share a partition, and so do those of one id about one thing.
+        partitions[user % 3].append(record(made, NOW_MS + number * 60_000))
+    graphs = set()
+    for _ in range(8):
+        rests = [list(records) for records in partitions]
+        stream = Stream()
+        while any(rests):
+            rest = generator.choice([rest for rest in rests if rest])
+            count = generator.choice((1, 7, 80))
+            stream.read(*rest[:count])
+            del rest[:count]
+        graphs.add((tuple(stream.edges()), stream.duplicates))
+    assert len(graphs) == 1
+    assert next(iter(graphs))[1][0] > 20
