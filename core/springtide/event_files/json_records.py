@@ -133,8 +133,8 @@ def _of_lines(text: Any, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any]]
             value = decoder.decode(stripped)
         except RecursionError:
             value = ValueError("it is nested too deeply")
-        except ValueError as error:
-            value = ValueError(f"{_WANTED}, got {shorten(stripped)}: {error}")
+        except json.JSONDecodeError as error:
+            value = ValueError(f"{_WANTED}, got {shorten(stripped)}: {error.msg} at character {error.pos + 1:,}")
         yield number, value
 
 

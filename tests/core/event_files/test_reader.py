@@ -242,6 +242,8 @@ def test_all_rows_that_cannot_be_read_are_counted_and_the_first_are_named(tmp_pa
         ("5\n", "line 1: wanted a JSON object, got '5'"),
         ("\n\nnull\n", "line 3: wanted a JSON object, got null"),
         ('"x"\n', "line 1: wanted a JSON object, got '\"x\"'"),
+        ("{} {}\n", "line 1: wanted a JSON object, got '{} {}': Extra data at character 4"),
+        ("{'user': 1}\n", "line 1: wanted a JSON object, got .*: Expecting property name enclosed in double quotes at"),
         ("{}\n", "no column for user"),
         ("[" * 100_000, "item 1: it is nested too deeply"),
         ('{"user": ' + "[" * 100_000 + "\n", "line 1: it is nested too deeply"),
