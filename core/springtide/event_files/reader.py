@@ -1,6 +1,5 @@
 """Reading a file of events, chunk by chunk; what cannot be read is named by row and column."""
 
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +8,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from springtide.clock import wall_ms
 from springtide.event_files.arrow_tables import ArrowFile
 from springtide.event_files.delimited import Chunk, DelimitedFile
 from springtide.event_files.json_records import JsonFile, Messages
@@ -102,7 +102,7 @@ class EventFile:
         Raises:
             EventFileError: If there are no rows, or rows that cannot be read.
         """
-        for row, words in self.scale.decide(time.time_ns() // 1_000_000):
+        for row, words in self.scale.decide(wall_ms()):
             column = self._roles.of_role["timestamp"] if self._roles is not None else "eventTime"
             self._problems.add_row(row, column, words)
         self.refuse_bad_rows()

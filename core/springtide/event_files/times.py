@@ -113,10 +113,12 @@ class TimeScale:
     Attributes:
         unit: ``s``, ``ms``, ``us`` or ``ns``, if it is named; otherwise it is guessed from all numbers.
         notes: What a person should know about the guess, after ``decide``.
+        latest: The latest time in milliseconds since the Unix epoch, and its row, after ``decide``; None without times.
     """
 
     unit: str | None = None
     notes: list[str] = field(default_factory=list)
+    latest: tuple[int, int] | None = None
     _has_numbers: bool = False
     _are_dates: bool = True
     _are_plausible: bool = True
@@ -174,6 +176,7 @@ class TimeScale:
             else:
                 ends.append((int(self._scale(np.array([value]))[0]), row))
         if ends and not out:
+            self.latest = max(ends)
             self._note_doubts(min(ends), max(ends), now_ms)
         return list(dict.fromkeys(out))
 

@@ -1,12 +1,13 @@
 """Checking a file of events before anything of it is published."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from springtide.clock import wall_ms
 from springtide.event_files import EventFile, Events, Rows
+from springtide.event_files.times import in_words
 from springtide.events.decoding import Decoder
 from springtide.events.raw import RawEvent
 from springtide.settings.model import Settings
@@ -41,7 +42,7 @@ def check_file(file: EventFile, settings: Settings, on_progress: Callable[[int],
     num_before = 0
     for chunk in file.chunks():
         sizes, rows, events = _samples(chunk)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         for event in events:  # Times are checked by ``finish``, when their unit is known.
             event.event_time.FromMilliseconds(now_ms)
         records = [
@@ -54,7 +55,7 @@ def check_file(file: EventFile, settings: Settings, on_progress: Callable[[int],
         on_progress(file.num_rows - num_before)
         num_before = file.num_rows
     file.finish(may_be_empty=True)
-    return [*file.notes, *_in_words(file, refused)]
+    return [*file.notes, *_in_words(file, refused), *_future_in_words(file, settings)]
 
 
 def _samples(chunk: Rows | Events) -> tuple[list[int], list[int], list[pb.Event]]:
@@ -85,6 +86,15 @@ def _copy(event: pb.Event) -> pb.Event:
     copied = pb.Event()
     copied.CopyFrom(event)
     return copied
+
+
+def _future_in_words(file: EventFile, settings: Settings) -> Iterator[str]:
+    latest, max_future_s = file.scale.latest, settings.events.max_future_s
+    if latest is not None and latest[0] > wall_ms() + 1_000 * max_future_s:
+        yield (
+            f"events more than {max_future_s:,g} s in the future will go to the dead letters of a server with these "
+            f"settings; the latest is at {file.place_of(latest[1])}: {in_words(latest[0])}"
+        )
 
 
 def _in_words(file: EventFile, refused: dict[str, _Refused]) -> Iterator[str]:

@@ -121,6 +121,15 @@ def test_events_that_a_server_would_refuse_are_noted(tmp_path: Path) -> None:
     ]
 
 
+def test_events_of_the_future_are_noted(tmp_path: Path) -> None:
+    _, notes = opened(tmp_path / "a.csv", HEADER + "u,i,view,2018-01-01\nu,i,view,2150-01-01\n")
+    assert [note.partition("csv: ")[2] or note for note in notes] == [
+        "the latest time is 2150-01-01 00:00:00 UTC (row 2)",
+        "events more than 86,400 s in the future will go to the dead letters of a server with these settings; the "
+        "latest is at row 2 (line 3): 2150-01-01 00:00:00 UTC",
+    ]
+
+
 def test_file_that_changes_after_the_check_is_refused_at_its_row(tmp_path: Path) -> None:
     file, _ = opened(tmp_path / "a.csv", HEADER + ROWS)
     (tmp_path / "a.csv").write_text(HEADER + ",i,view,1499000000\n")
