@@ -5,9 +5,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from springtide.events.skips import Skips
 from springtide.settings.model import InteractionSettings, Settings
+from springtide.testing import state_content
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.stream.producer import EventPublisher
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -41,6 +44,12 @@ def test_changed_interactions_reach_the_answers_of_a_restarted_server(
         heavier = view.model_copy(update={"weight": 3.0})
         async with run_server(_with_rules(settings, purchase=purchase, view=heavier)) as running:
             assert await best(running) == ("milk", [])
+            applied = state_content(running.server._loaded.answering.state)
+            run = RebuildRun(_with_rules(settings, purchase=purchase, view=heavier), running.server.address)
+            options = {"from_what_is_left": False, "forgets_skips": False, "confirm": lambda question: True}
+            await asyncio.to_thread(run.run, Skips(), **options)
+            # What was applied to the checkpoint is what reading the events again gives.
+            assert state_content(running.server._loaded.answering.state) == applied
         async with run_server(_with_rules(settings, purchase=purchase, click=view)) as running:
             item, reasons = await best(running)
             assert item == "tea"

@@ -18,6 +18,7 @@ from springtide.errors import CheckpointLockedError, RebuildError, SettingsError
 from springtide.events.skips import Skips
 from springtide.settings.model import InteractionSettings, Settings
 from springtide.state import LiveState
+from springtide.testing import state_content
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli.checkpoint_tables import show_checkpoint
@@ -325,6 +326,37 @@ def test_graph_that_does_not_reach_the_old_one_is_given_up(
             assert (await status_of(running)).num_edges["user:purchase:item"] == 13
             await rebuild(settings, running.server.address, Skips(users=("u0",)))
             assert (await status_of(running)).num_edges["user:purchase:item"] == 11
+
+    asyncio.run(scenario())
+
+
+def test_rebuild_that_leaves_nothing_out_gives_the_graph_that_is_served(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase
+) -> None:
+    events = [make_purchase(f"u{number % 7}", f"i{number % 5}", seconds_ago=number) for number in range(200)]
+    for number, event in enumerate(events):
+        event.event_id = f"e{number % 90}"
+    upsert = events_pb2.NodeUpsert(type="item", id="i1", numbers={"price": 2.0}, texts={"title": "tea"})
+    for payload in (
+        {"node_upsert": upsert},
+        {"node_delete": events_pb2.NodeDelete(type="user", id="u3")},
+        {"relation": {"source_type": "item", "source_id": "i1", "relation": "like", "target_type": "item"}},
+    ):
+        if "relation" in payload:
+            payload["relation"]["target_id"] = "i2"
+        event = events_pb2.Event(**payload)
+        event.event_time.FromMilliseconds(events[100].event_time.ToMilliseconds())
+        events.append(event)
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await items_for(running, "u1", at(publish(settings, events)))
+            former = running.server._loaded.answering.state
+            await rebuild(settings, running.server.address, Skips())
+            state = running.server._loaded.answering.state
+            assert state is not former
+            assert state_content(state) == state_content(former)
+            assert state.next_offsets == former.next_offsets
 
     asyncio.run(scenario())
 

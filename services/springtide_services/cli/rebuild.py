@@ -1,5 +1,6 @@
 """The `rebuild` command: makes the graph anew from the topic, and leaves out what should not have been published."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,12 @@ FromWhatIsLeft = Annotated[
     typer.Option("--from-what-is-left", help="Go on if the topic has lost its first events; the graph lacks them."),
 ]
 ForgetSkips = Annotated[bool, typer.Option("--forget-skips", help="Read again what former rebuilds have left out.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the new graph takes the old one's place.")]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", "-y", help="Do not ask before the new graph takes the old one's place; asked is only at a terminal."
+    ),
+]
 
 
 def rebuild(
@@ -88,7 +94,7 @@ def rebuild(
         skips,
         from_what_is_left=from_what_is_left,
         forgets_skips=forget_skips,
-        confirm=lambda question: yes or typer.confirm(question, abort=True),
+        confirm=lambda question: yes or not sys.stdin.isatty() or typer.confirm(question, abort=True),
     )
 
 
