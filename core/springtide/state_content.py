@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -109,41 +109,52 @@ def _edges(
         edges.timestamps_ms,
         edges.weights,
     ]
+    features = edges.features
+    values = np.full(len(edges), np.nan, np.float32) if features is None else features[:, 0]
+    columns.append(np.nan_to_num(values, nan=-np.inf))
     used_values: list[list[str]] = []
-    if (features := edges.features) is not None:
-        columns.append(np.nan_to_num(features[:, 0], nan=-np.inf))
-        for index, key in enumerate(circumstances.keys, start=1):
-            codes = features[:, index] if index < features.shape[1] else np.full(len(features), np.nan)
-            if (known := ~np.isnan(codes)).any():
-                # The codes of values are in the order of arrival: they are replaced by their alphabetical places.
-                values = circumstances.values(key)
-                used = sorted({values[int(code)] for code in np.unique(codes[known])})
-                place_of = {value: place for place, value in enumerate(used)}
-                places = np.array([*(place_of.get(value, -1) for value in values), -1])
-                columns.append(places[np.where(known, codes, -1).astype(np.int64)])
-                used_values.append([key, *used])
+    for key, codes in _codes(edges, circumstances):
+        # The codes of values are in the order of arrival: they are replaced by their alphabetical places.
+        of_key = circumstances.values(key)
+        used = sorted(of_key[code] for code in np.unique(codes[codes >= 0]).tolist())
+        place_of = {value: place for place, value in enumerate(used)}
+        places = np.array([*(place_of.get(value, -1) for value in of_key), -1])
+        columns.append(places[codes])
+        used_values.append([key, *used])
     order = np.lexsort(columns[::-1])
     return [_json(used_values), *(column[order].tobytes() for column in columns)]
+
+
+def _codes(edges: EdgeView, circumstances: CircumstanceTable) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+    """Yield each circumstance that an edge has, in order, with the code of each edge, int64 ``[num_edges]``."""
+    features = edges.features
+    for key, index in sorted((key, index) for index, key in enumerate(circumstances.keys, start=1)):
+        if features is not None and index < features.shape[1] and not np.isnan(features[:, index]).all():
+            yield key, np.nan_to_num(features[:, index], nan=-1).astype(np.int64)
 
 
 def _lifts(state: LiveState, view: GraphView, name: str) -> list[bytes]:
     weight, item_type = state.context_weights[name], state.rules.item_type
     order, num_items = _living_in_order(view, item_type), view.num_nodes(item_type)
     content = []
-    for moment in _moments(view.newest_ms or 0, state.circumstances):
+    for moment in _moments(view, state.circumstances):
         lifts = weight.item_log_lifts(moment, num_items)
         is_neutral = lifts is None or not lifts[:, order].any()
         content.append(b"neutral" if lifts is None or is_neutral else (lifts[:, order] + np.float32(0)).tobytes())
     return content
 
 
-def _moments(newest_ms: int, circumstances: CircumstanceTable) -> list[Moment]:
-    """Return moments around the newest event, and there with each of some values of each circumstance."""
+def _moments(view: GraphView, circumstances: CircumstanceTable) -> list[Moment]:
+    """Return moments around the newest event, and there with each of some values that edges have."""
+    newest_ms = view.newest_ms or 0
     offsets_ms = (-30 * MS_PER_DAY, -6 * MS_PER_HOUR, 0, MS_PER_HOUR, 10 * MS_PER_DAY)
+    used: dict[str, set[str]] = {}
+    for edge_type in view.edge_types:
+        for key, codes in _codes(view.edges(edge_type), circumstances):
+            of_key = circumstances.values(key)
+            used.setdefault(key, set()).update(of_key[code] for code in np.unique(codes[codes >= 0]).tolist())
+    attributes = [{key: value} for key in sorted(used) for value in sorted(used[key])[:_MAX_VALUES]]
     moments = [Moment(newest_ms + offset_ms) for offset_ms in offsets_ms]
-    attributes: list[Mapping[str, str]] = [
-        {key: value} for key in circumstances.keys for value in sorted(circumstances.values(key))[:_MAX_VALUES]
-    ]
     return moments + [Moment(newest_ms, attributes=each) for each in attributes]
 
 

@@ -1,5 +1,6 @@
 """Whatever the order in which partitions are read, and wherever a server restarts, the state is the same."""
 
+import dataclasses
 import itertools
 import uuid
 from collections.abc import Sequence
@@ -34,8 +35,11 @@ times = st.one_of(
     st.integers(0, 12), st.integers(0, 400).map(lambda days: days * MS_PER_DAY), st.sampled_from([-5_000 * MS_PER_DAY])
 ).map(lambda offset_ms: START_MS + offset_ms)
 interactions = st.builds(
-    lambda user, item, time, relation: EventBatch(interactions_of([(user, item, time)], relation)),
+    lambda user, item, time, relation, context: EventBatch(
+        dataclasses.replace(interactions_of([(user, item, time)], relation), contexts=[context])
+    ),
     *(users, items, times, st.sampled_from(["purchase", "purchase", "view", "dislike"])),
+    st.sampled_from([{}, {"place": "York"}, {"place": "Bath", "temperature": "12.5"}, {"time_zone": "Asia/Tokyo"}]),
 )
 deletes = st.builds(
     lambda node, time: EventBatch(NO_EVENTS, deletes=[NodeDelete(*node, time)]),

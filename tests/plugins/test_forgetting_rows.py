@@ -41,8 +41,8 @@ def test_counts_of_all_epochs_forget_a_row():
         counts.forget(rows(1, 99))
     assert decayed.at_newest(3)[1] == 0
     assert decayed.at_newest(3)[2] > 0
-    assert binned.totals(3)[1] == 0
-    assert binned.totals(3)[2] > 0
+    assert binned.totals(3)[0][1] == 0
+    assert binned.totals(3)[0][2] > 0
 
 
 @pytest.mark.parametrize("max_pairs", [6, 100])  # The pairs are the older generation, or the younger one.

@@ -1,6 +1,6 @@
 """Counts by item and bin, in half the memory of a column of floats, and exact however many there are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,42 +149,23 @@ class BinnedCounts:
 
     def bin(self, index: int, num_rows: int) -> Floats:
         """Return the counts of one bin at the time of the newest event, float64 ``[num_rows]``."""
-        return self._sum(lambda cells: cells.sums(index, num_rows), num_rows)
+        return self.smoothed(index, np.eye(1, self.num_bins)[0], num_rows)[0]
 
-    def smoothed(self, center: int, kernel: Floats, num_rows: int) -> Floats:
+    def smoothed(self, center: int, kernel: Floats, num_rows: int) -> tuple[Floats, float]:
         """Return the counts around a bin, weighted by a cyclic kernel ``[num_bins]``, float64 ``[num_rows]``.
 
         ``kernel[j]`` is the weight of the bin ``j`` steps after the center.
+
+        Returns:
+            The counts; and their sum, which does not depend on the order of rows, to the last bit.
         """
-        smoothed = np.zeros(num_rows)
-        for step in np.flatnonzero(kernel):
-            smoothed += kernel[step] * self.bin(int((center + step) % self.num_bins), num_rows)
-        return smoothed
+        bins = [(center + step) % self.num_bins for step in np.flatnonzero(kernel).tolist()]
+        weights = kernel[kernel != 0].tolist()
+        return self._sum(lambda cells: ((cells.sums(bin_, num_rows) for bin_ in bins), weights), num_rows)
 
-    def totals(self, num_rows: int) -> Floats:
-        """Return the counts over all bins, float64 ``[num_rows]``."""
-        return self._sum(lambda cells: cells.totals(num_rows), num_rows)
-
-    def total(self, num_rows: int, kernel: tuple[int, Floats] | None = None) -> float:
-        """Return the sum of ``totals``; it does not depend on the order of rows, to the last bit.
-
-        Args:
-            num_rows: Number of rows.
-            kernel: A bin and a kernel, for the sum of ``smoothed``; None for all bins.
-        """
-        center, weights = kernel or (0, np.ones(self.num_bins))
-        return sum(
-            float(weights[step]) * self._total_of_bin(int((center + step) % self.num_bins), num_rows)
-            for step in np.flatnonzero(weights).tolist()
-        )
-
-    def _total_of_bin(self, index: int, num_rows: int) -> float:
-        cells, newest_ms = self._held
-        total = 0.0
-        for epoch in sorted(cells):
-            sums = cells[epoch].sums(index, num_rows)
-            total += float(sums.sum()) * self._epochs.factor(epoch, newest_ms or 0)
-        return max(total, 0.0)
+    def totals(self, num_rows: int) -> tuple[Floats, float]:
+        """Return the counts over all bins, float64 ``[num_rows]``, and their sum; see ``smoothed``."""
+        return self._sum(lambda cells: ((cells.totals(num_rows),), (1.0,)), num_rows)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that ``restore`` needs."""
@@ -237,14 +218,20 @@ class BinnedCounts:
         quanta = np.rint(at_newest / self._epochs.factor(epoch, newest_ms))
         return np.minimum(quanta, 2**31 - 1).astype(np.int32)[None], [newest_ms, 1, epoch]
 
-    def _sum(self, sums_of: Callable[[_Cells], Floats], num_rows: int) -> Floats:
-        """Return the sums of all epochs, decayed to the newest event."""
+    def _sum(
+        self, parts_of: Callable[[_Cells], tuple[Iterable[Floats], Sequence[float]]], num_rows: int
+    ) -> tuple[Floats, float]:
+        """Return the weighted sum of parts of all epochs, decayed to the newest event, and the sum of that."""
         cells, newest_ms = self._held
-        total = np.zeros(num_rows)
+        counts, total = np.zeros(num_rows), 0.0
         for epoch in sorted(cells):
-            sums = sums_of(cells[epoch])
-            total[: len(sums)] += sums * self._epochs.factor(epoch, newest_ms or 0)
-        return np.maximum(total, 0.0)  # What is taken back was counted, unless a state was made by an older release.
+            factor = self._epochs.factor(epoch, newest_ms or 0)
+            for sums, weight in zip(*parts_of(cells[epoch]), strict=True):
+                total += weight * factor * float(sums.sum())  # Whole numbers, so that their sum is exact.
+                sums *= weight * factor
+                counts[: len(sums)] += sums
+        # What is taken back was counted, unless a state was made by an older release.
+        return np.maximum(counts, 0.0, out=counts), max(total, 0.0)
 
 
 def _chosen(column: Int32s, bins: Sequence[int] | None) -> Int32s:

@@ -106,8 +106,7 @@ class Calendar(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log lifts of hour, weekday and time of year, the last split between ``year`` and ``year_near``."""
-        usual = self._profiles[0].totals(num_items)
-        total = self._profiles[0].total(num_items)
+        usual, total = self._profiles[0].totals(num_items)
         if total == 0:
             return None
         lifts = []
@@ -115,9 +114,9 @@ class Calendar(ContextWeight):
             self._profiles, self._kernels, _bins(self._clock.of_moment(moment)), strict=True
         ):
             # Divided by the sum of squares, a sum weighted by a kernel has the variance of a plain count.
-            scale, center = 1.0 / np.square(kernel).sum(), int(bins[0])
-            now = scale * profile.smoothed(center, kernel, num_items)
-            expected = usual * (scale * profile.total(num_items, (center, kernel)) / total)
+            scale = 1.0 / np.square(kernel).sum()
+            now, total_now = profile.smoothed(int(bins[0]), scale * kernel, num_items)
+            expected = usual * (total_now / total)
             lifts.append(log_lift(now, expected, self.prior, self._groups))
         hour, weekday, year = lifts
         nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - self._newest_ms) / self._near_ms))

@@ -85,10 +85,14 @@ class DecayedCounts:
         if (held := self._held) is not None:
             sums, own_newest_ms = held
             newest_ms = own_newest_ms if newest_ms is None else newest_ms
-            for epoch in sorted(sums):
-                known = min(num_rows, len(sums[epoch]))
-                decayed[:known] += sums[epoch][:known] * self._epochs.factor(epoch, newest_ms)
-        return np.maximum(decayed, 0.0)  # What is taken back was counted, unless a state was made by an older release.
+            for number, epoch in enumerate(sorted(sums)):
+                known, factor = min(num_rows, len(sums[epoch])), self._epochs.factor(epoch, newest_ms)
+                if number == 0:
+                    np.multiply(sums[epoch][:known], factor, out=decayed[:known])
+                else:
+                    decayed[:known] += sums[epoch][:known] * factor
+        # What is taken back was counted, unless a state was made by an older release.
+        return np.maximum(decayed, 0.0, out=decayed)
 
     def total(self, num_rows: int, newest_ms: int | None = None) -> float:
         """Return the sum of ``at_newest``; it does not depend on the order of rows, to the last bit."""

@@ -127,16 +127,15 @@ class Occasions(ContextWeight):
         cells = self._cells(int(self._clock.of_moment(moment)[0] // MS_PER_DAY))
         if not cells:
             return None
-        usual = self._profiles.bin(self._num_cells, num_items)
-        total = self._profiles.total(num_items, (self._num_cells, np.eye(1, self._num_cells + 1)[0]))
+        usual, total = self._profiles.smoothed(self._num_cells, np.eye(1, self._num_cells + 1)[0], num_items)
         if total == 0:
             return None
         strongest = np.zeros(num_items, np.float32)
         for cell in cells:
             kernel = self._kernel(cell)
             scale = 1.0 / np.square(kernel).sum()
-            now = scale * self._profiles.smoothed(cell, kernel, num_items)
-            expected = usual * (scale * self._profiles.total(num_items, (cell, kernel)) / total)
+            now, total_now = self._profiles.smoothed(cell, scale * kernel, num_items)
+            expected = usual * (total_now / total)
             lifts = log_lift(now, expected, self.prior, self._groups)
             strongest = np.where(np.abs(lifts) > np.abs(strongest), lifts, strongest)
         return strongest[None, :]

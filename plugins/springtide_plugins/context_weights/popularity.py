@@ -50,7 +50,9 @@ class Popularity(ContextWeight):
         if num_chosen == 0:
             return None
         mean = total / num_chosen + self.prior
-        return np.log((counts + self.prior) / mean).astype(np.float32)[None, :]
+        counts += self.prior
+        counts /= mean
+        return np.log(counts, out=counts).astype(np.float32)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts."""

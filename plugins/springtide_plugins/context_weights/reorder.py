@@ -67,11 +67,11 @@ class Reorder(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of each item's share over the share among all items."""
-        repeats, counts = self._counts.bin(1, num_items), self._counts.totals(num_items)
-        if not repeats.any():
+        repeats, total_repeats = self._counts.smoothed(1, np.array([1.0, 0.0]), num_items)
+        counts, total = self._counts.totals(num_items)
+        if total_repeats == 0:
             return None
-        # Whole numbers: their sums do not depend on the order of rows.
-        return log_lift(repeats, counts * (repeats.sum() / counts.sum()), self.prior, self._groups)[None, :]
+        return log_lift(repeats, counts * (total_repeats / total), self.prior, self._groups)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts and the pairs."""
