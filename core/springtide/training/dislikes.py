@@ -1,6 +1,5 @@
 """What users dislike, for a training: items that their vectors are moved away from."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +7,10 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional as F
 
-from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
 from springtide.ranking.dislikes import doubt_of_habit, fade_dislikes, share_left
+from springtide.settings.interaction_rules import InteractionRules
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -128,9 +127,9 @@ def dislike_loss(cosines: Tensor, weights: Tensor, num_wanted: int) -> Tensor:
     return (weights * F.softplus(cosines / _TEMPERATURE)).sum() / num_wanted  # −log(1 − σ(x))
 
 
-def disliked_events(view: GraphView, edge_types: Sequence[EdgeType]) -> Observed:
-    """Return all interactions of some edge types, oldest first, without circumstances."""
-    edges = [view.edges(edge_type) for edge_type in edge_types]
+def disliked_events(view: GraphView, rules: InteractionRules) -> Observed:
+    """Return all negative interactions, oldest first, without circumstances."""
+    edges = [view.edges(rules.edge_type(relation)) for relation in rules.negative_relations]
     times_ms = np.concatenate([np.zeros(0, np.int64), *(each.timestamps_ms for each in edges)])
     order = np.argsort(times_ms, kind="stable")
     return Observed(

@@ -13,7 +13,7 @@ from springtide.graph.compacting import compacted
 from springtide.interactions import Observed
 from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
 from springtide.model.births import births_of
-from springtide.model.exponents import fallback_exponents
+from springtide.model.exponents import DislikeExponents, fallback_exponents
 from springtide.model.manifest import VectorTrainingMode
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import ContextWeight, Task
@@ -32,7 +32,7 @@ from springtide.training.artifact import (
     parts_of,
 )
 from springtide.training.dislikes import disliked_events
-from springtide.training.exponents.dislikes import fit_dislikes
+from springtide.training.exponents.dislikes import with_dislikes
 from springtide.training.exponents.fit import ExponentFit, FittedPrior, fit_exponents
 from springtide.training.exponents.logit import ExponentSettings
 from springtide.training.exponents.slices import split_for_exponents
@@ -124,7 +124,7 @@ def train(
     split = split_for_exponents(interactions, rates.exponent_slice, base)
     split_ms = int(interactions.timestamps_ms[split]) if split < len(interactions) else None
     rated = [state.rules.edge_type(rule.name) for rule in state.rules.rules if rule.type_name in rates.rating_types]
-    disliked = disliked_events(view, [state.rules.edge_type(relation) for relation in state.rules.negative_relations])
+    disliked = disliked_events(view, state.rules)
     half_life_days = rates.edge_half_life_days
     earlier = TrainingGraph.build(
         nodes, slice_of(interactions, 0, split), half_life_days, before_ms=split_ms, rated=rated, disliked=disliked
@@ -238,15 +238,11 @@ def _fit_exponents(
         settings.training.seed,
         prior,
     )
-    if found is None or not len(disliked):
-        return found
-    weights = make_weights()
-    for weight in weights.values():
-        weight.observe(earlier.interactions)
-    before = (
-        found.exponents if base is None else replace(found.exponents, dislikes=exponents_of(base.manifest).dislikes)
+    if found is None:
+        return None
+    before = DislikeExponents() if base is None else exponents_of(base.manifest).dislikes
+    exponents = with_dislikes(
+        replace(found.exponents, dislikes=before),
+        *(interactions, split, disliked, (of_users, of_items), make_weights, settings.training.seed),
     )
-    dislikes = fit_dislikes(
-        interactions, split, disliked, (of_users, of_items), weights, before, settings.training.seed
-    )
-    return replace(found, exponents=replace(found.exponents, dislikes=dislikes))
+    return replace(found, exponents=exponents)

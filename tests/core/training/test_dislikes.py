@@ -86,7 +86,7 @@ def dislikes_of(*events: tuple[str, str, int], before_ms: int | None = None, lik
         state.apply(EventBatch(interactions_of([("u0", liked, LATER_MS + 1)])))
     view = state.graph.view()
     interactions = state.positive_interactions(view)
-    disliked = disliked_events(view, [state.rules.edge_type("dislike")])
+    disliked = disliked_events(view, state.rules)
     return Dislikes.of(disliked, interactions, LATER_MS, before_ms), interactions
 
 

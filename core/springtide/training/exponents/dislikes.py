@@ -1,7 +1,7 @@
 """Fitting how much dislikes count: what users with dislikes chose later, given all other terms of the ranking."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.dislikes import direction, disliked_at, standing
 from springtide.ranking.weights import ItemWeights, history_weights, item_weights
 from springtide.training.exponents.likelihood import Choices, GaussianPrior, maximise
+from springtide.training.graph import slice_of
 
 Array = npt.NDArray[np.float32]
 
@@ -34,6 +35,34 @@ class _Alternatives:
 
     features: Array
     corrections: Array
+
+
+def with_dislikes(
+    exponents: Exponents,
+    interactions: Observed,
+    split: int,
+    disliked: Observed,
+    vectors: tuple[Array, Array],
+    make_weights: Callable[[], Mapping[str, ContextWeight]],
+    seed: int,
+) -> Exponents:
+    """Return fitted exponents with those of dislikes fitted too, if there are any dislikes.
+
+    Args:
+        exponents: The others are fitted; those of dislikes are as they were before.
+        interactions: As in ``fit_dislikes``.
+        split: As in ``fit_dislikes``.
+        disliked: As in ``fit_dislikes``.
+        vectors: As in ``fit_dislikes``.
+        make_weights: Makes context weights that have learned nothing yet.
+        seed: As in ``fit_dislikes``.
+    """
+    if not len(disliked):
+        return exponents
+    weights = make_weights()
+    for weight in weights.values():
+        weight.observe(slice_of(interactions, 0, split))
+    return replace(exponents, dislikes=fit_dislikes(interactions, split, disliked, vectors, weights, exponents, seed))
 
 
 def fit_dislikes(

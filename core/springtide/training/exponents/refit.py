@@ -12,10 +12,13 @@ from springtide.graph.view import GraphView
 from springtide.model.artifact import exponents_of, exponents_to_manifest
 from springtide.model.births import ModelRows
 from springtide.model.registry import ModelArtifact
+from springtide.plugins.contracts import ContextWeight
 from springtide.plugins.loading import Plugins
 from springtide.ranking.weights import make_grouped_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
+from springtide.training.dislikes import disliked_events
+from springtide.training.exponents.dislikes import with_dislikes
 from springtide.training.exponents.fit import fit_exponents
 from springtide.training.exponents.logit import ExponentSettings
 from springtide.training.exponents.slices import known_events
@@ -57,25 +60,31 @@ def refit_exponents(
         )
     report(Progress("exponents", 0, 1))
     item_type = settings.graph.item_type
+    vectors = _vectors(base, view, USER), _vectors(base, view, item_type)
+
+    def make_weights() -> dict[str, ContextWeight]:
+        return make_grouped_weights(settings.ranking, plugins, view.nodes(item_type), view.num_nodes(item_type))
+
     found = fit_exponents(
         interactions,
         split,
-        _vectors(base, view, USER),
-        _vectors(base, view, item_type),
-        lambda: make_grouped_weights(settings.ranking, plugins, view.nodes(item_type), view.num_nodes(item_type)),
+        *vectors,
+        make_weights,
         ExponentSettings(is_live=settings.training.live_exponents),
         settings.training.seed,
     )
     assert found is not None, "there are known events"
+    exponents = with_dislikes(
+        dataclasses.replace(found.exponents, dislikes=exponents_of(base.manifest).dislikes),
+        *(interactions, split, disliked_events(view, state.rules), vectors, make_weights, settings.training.seed),
+    )
     report(Progress("exponents", 1, 1, found.loss))
     manifest = dataclasses.replace(
         base.manifest,
         version="",
         created_ms=wall_ms(),
         training="refit",
-        exponents=exponents_to_manifest(
-            dataclasses.replace(found.exponents, dislikes=exponents_of(base.manifest).dislikes)
-        ),
+        exponents=exponents_to_manifest(exponents),
         exponent_errors=exponents_to_manifest(found.errors),
         temperature=found.exponents.temperature,
         metrics={"exponent_loss": found.loss, "exponent_events": found.num_events},

@@ -68,6 +68,15 @@ def test_refitted_model_is_published_and_serves(state, base, tmp_path):
     assert len(served.users.vectors) == SIZE
 
 
+def test_how_much_dislikes_count_follows_the_stream(state, base):
+    dislikes = [(f"u{user}", f"i{(user + 2) % SIZE}", LAST_MS + 1) for user in range(SIZE)]
+    state.apply(EventBatch(interactions_of(dislikes, "dislike")))
+    state.apply(EventBatch(interactions_of(later_events(0.5))))
+    found = refit_exponents(state, base, SETTINGS, PLUGINS).manifest
+    assert exponents_of(found).dislikes != exponents_of(base.manifest).dislikes
+    assert exponents_of(found).dislikes.item >= 0.5
+
+
 def test_nodes_are_found_by_id_whatever_their_rows(state, base):
     other = even_odd_state(SIZE, SETTINGS)
     reordered = type(other)(SETTINGS, {})
