@@ -74,12 +74,13 @@ def plugins():
     )
 
 
-def settings_of(model=None, context_weights=None, baselines=None):
+def settings_of(model=None, context_weights=None, baselines=None, decoders=None):
     parts = {"encoder": "plain", "aggregator": "mean", "loss": "margin", "negatives": "uniform"}
     return Settings.model_validate(
         {
             "model": {**parts, **(model or {})},
             "ranking": {"context_weights": context_weights or {}},
+            "events": {"decoders": decoders or {}},
             "gate": {"baselines": baselines or {}},
         }
     )
@@ -164,6 +165,12 @@ def test_context_weight_that_cannot_work_is_refused_with_its_key(plugins):
 def test_baseline_of_the_gate_that_is_not_there_is_refused_with_its_key(plugins):
     assert refusal_of(plugins, settings_of(baselines={"luck": {}})) == (
         "gate.baselines.luck: no baseline named 'luck' (choices: none)"
+    )
+
+
+def test_decoder_that_is_not_there_is_refused_with_its_key(plugins):
+    assert refusal_of(plugins, settings_of(decoders={"morse": {}})) == (
+        "events.decoders.morse: no decoder named 'morse' (choices: none)"
     )
 
 

@@ -16,8 +16,8 @@ SkipLost = Annotated[
     bool,
     typer.Option(
         "--skip-lost",
-        help="If the broker no longer has the next events, keep the graph and read on where the topic begins; this "
-        "start only (kafka.on_lost is the lasting setting).",
+        help="If the broker no longer has the next events, keep the graph and read on where the topic begins; if "
+        "records are damaged, read on after them; this start only (kafka.on_lost is the lasting setting).",
     ),
 ]
 
