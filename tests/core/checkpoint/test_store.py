@@ -504,3 +504,22 @@ def test_checkpoint_from_before_event_ids_were_kept_is_restored(url):
     again.apply(with_ids(0, 10))
     again.apply(with_ids(0, 10))
     assert again.seen_events.num_duplicates == 10
+
+
+def test_checkpoints_after_a_deletion_share_segments_though_dead_edges_are_swept_between(tmp_path):
+    state, store = new_state(), CheckpointStore(str(tmp_path), keep=5)
+    state.apply(EventBatch(purchases(1_000)))
+    state.apply(delete(("user", "u3", 1_100)))
+    assert state.graph.store(PURCHASE).num_dead > 0
+    store.write(state.snapshot())
+    before = {path.name for path in (tmp_path / "segments").glob("*edges*")}
+    state.graph.store(PURCHASE).sweep()
+    state.apply(EventBatch(purchases(10, 2_000)))
+    store.write(state.snapshot())
+    after = {path.name for path in (tmp_path / "segments").glob("*edges*")}
+    assert before < after, "the live edges of the first one are a prefix of those of the second one"
+    again = restored(store)
+    assert content(again) == content(state)
+    assert not (
+        again.graph.view().edges(PURCHASE).timestamps_ms[again.graph.view().edges(PURCHASE).source == 3] <= 1_100
+    ).any()
