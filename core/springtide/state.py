@@ -250,6 +250,8 @@ class LiveState:
             if len(observed) or observed.newest_ms is not None:
                 weight.observe(observed)
         self.num_events += len(batch.interactions)
+        if self.left_out and batch.deletes:
+            self._forget_left_out({delete.node_id for delete in batch.deletes if delete.node_type == USER})
 
     def reclaim(self, now_s: float) -> None:
         """Forget nodes beyond the bounds, and let new nodes have the rows of forgotten ones (``graph.reclaiming``).
@@ -375,6 +377,18 @@ class LiveState:
             used_settings=self.used_settings,
             left_out=self.left_out,
         )
+
+    def _forget_left_out(self, users: set[str]) -> None:
+        """Name deleted users no more among what rebuilds left out; their deletion holds for what they did before."""
+        kept = []
+        for each in self.left_out:
+            skips = each.skips.without_users(users)
+            if skips is not each.skips:
+                counts = {words: each.num_events.get(words, 0) for words in skips.describe()}
+                each = replace(each, skips=skips, num_events=counts)
+            if skips:
+                kept.append(each)
+        self.left_out = tuple(kept)
 
     def _first_rows(self, marks: EventMarks | None, num_rows: int) -> npt.NDArray[np.int64] | None:
         """Return the sorted rows of events that come for the first time, int64 ``[m]``; None if all do."""

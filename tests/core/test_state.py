@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
+from springtide.events.skips import Skips
 from springtide.plugins.contracts import ContextWeight, Observed
 from springtide.settings.model import Settings
-from springtide.state import LiveState, StreamPosition
+from springtide.state import LeftOut, LiveState, StreamPosition
 
 INTERACTIONS = Interactions(
     user_ids=["ann", "bob"],
@@ -261,3 +262,19 @@ def test_a_position_is_reached_once_all_its_partitions_are() -> None:
     assert not state.has_reached({0: 5, 1: 3})
     assert state.has_reached({2: 0}), "a partition that was never read counts as read up to its beginning"
     assert not state.has_reached({2: 1})
+
+
+def test_deleted_user_is_named_no_more_among_what_was_left_out():
+    state = new_state()
+    both = Skips(users=("ann", "bob"), since_ms=5)
+    state.left_out = (
+        LeftOut(both, 1, {both.publishing_in_words(): 3}),
+        LeftOut(Skips(users=("ann",), since_ms=5), 1, {"events of user ann": 2}),
+        LeftOut(Skips(((0, 1, 2),), users=("ann",)), 1, {"partition 0, 1 to 2": 2, "events of user ann": 2}),
+    )
+    state.apply(EventBatch(NOTHING, deletes=[NodeDelete("item", "ann", 5), NodeDelete("user", "zoe", 5)]))
+    assert len(state.left_out) == 3
+    state.apply(EventBatch(NOTHING, deletes=[NodeDelete("user", "ann", 5)]))
+    assert [each.skips for each in state.left_out] == [Skips(users=("bob",), since_ms=5), Skips(((0, 1, 2),))]
+    assert state.left_out[1].num_events == {"partition 0, 1 to 2": 2}
+    assert "ann" not in str(state.left_out)

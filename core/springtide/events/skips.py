@@ -1,8 +1,8 @@
 """Which events a rebuild leaves out: by offset, by id, or by when they were published, by whom and of which type."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -86,6 +86,15 @@ class Skips:
         words = [offsets_in_words(offsets) for offsets in self.offsets]
         words += [id_in_words(event_id) for event_id in self.event_ids]
         return [*words, self.publishing_in_words()] if self.has_publishing else words
+
+    def without_users(self, users: Collection[str]) -> "Skips":
+        """Return it without some users; without any left, nothing is left out for how it was published."""
+        rest = tuple(user for user in self.users if user not in users)
+        if rest == self.users:
+            return self
+        if rest:
+            return replace(self, users=rest)
+        return Skips(self.offsets, self.event_ids)
 
     def publishing_in_words(self) -> str:
         """Return how the events were published that are left out for that."""
