@@ -1,7 +1,7 @@
 """The live state of one stream: the graph, what the context weights learned, and the position in the stream."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -10,152 +10,37 @@ import numpy.typing as npt
 from springtide.clock import MS_PER_DAY
 from springtide.events.marks import EventMarks
 from springtide.events.model import EventBatch
-from springtide.events.seen_events import SeenEvents, SeenEventsSnapshot
-from springtide.events.skips import Skips
+from springtide.events.seen_events import SeenEvents
 from springtide.graph.applying import USER, apply_events
-from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.compacting import compacted
-from springtide.graph.edges import EdgeType, EdgeView
-from springtide.graph.lifetimes import LifetimesSnapshot
+from springtide.graph.edges import EdgeView
 from springtide.graph.live import LiveGraph
 from springtide.graph.nodes import NodeTable
 from springtide.graph.reclaiming import Reclaimer
-from springtide.graph.tombstones import Tombstones, TombstonesSnapshot
+from springtide.graph.tombstones import Tombstones
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
 from springtide.settings.model import AttributeKind, Settings
 from springtide.settings.used import used_settings
+from springtide.state_snapshot import (
+    EdgesSnapshot,
+    LeftOut,
+    NodesSnapshot,
+    StateSnapshot,
+    StreamGap,
+    StreamPosition,
+)
 
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
+
+__all__ = ["EdgesSnapshot", "LeftOut", "LiveState", "NodesSnapshot", "StateSnapshot", "StreamGap", "StreamPosition"]
 
 T = TypeVar("T")
 
 _S_PER_HOUR = 3_600
 _MAX_GAPS = 1_000  # They are in every manifest and in every status.
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPosition:
-    """How far the stream has been read.
-
-    Attributes:
-        topic: Name of the topic.
-        topic_id: The broker's id of the topic; a recreated topic has another one. Empty if unknown.
-        next_offsets: For each partition, the offset of the next event to read.
-    """
-
-    topic: str
-    topic_id: str
-    next_offsets: Mapping[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamGap:
-    """Events of one partition that were skipped, because the broker no longer had them or they could not be read.
-
-    Attributes:
-        topic: Name of the topic that they were in.
-        partition: Number of the partition.
-        from_offset: Offset of the first event that was skipped.
-        to_offset: Offset of the next event that was read; of a recreated topic, it is an offset of the new one.
-        reason: ``retention``, ``truncated``, ``recreated``, ``other_topic`` or ``damaged``.
-        found_ms: When the gap was found and skipped, in milliseconds since the Unix epoch.
-        read_until_ms: When the events before the gap had been read, at the latest, in milliseconds since the Unix
-            epoch; None if unknown.
-    """
-
-    topic: str
-    partition: int
-    from_offset: int
-    to_offset: int
-    reason: str
-    found_ms: int
-    read_until_ms: int | None
-
-    def follows(self, other: "StreamGap") -> bool:
-        """Return whether it begins where another one of the same partition and for the same reason ends."""
-        here, there = (self.topic, self.partition, self.reason), (other.topic, other.partition, other.reason)
-        return here == there and self.from_offset == other.to_offset
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Events that a rebuild left out.
-
-    Attributes:
-        skips: Which they are.
-        since_ms: When they were left out first, in milliseconds since the Unix epoch.
-        num_events: How many the latest rebuild found, by what names them, in words.
-        topic_id: The broker's id of the topic that offsets are of; empty if unknown.
-    """
-
-    skips: Skips
-    since_ms: int
-    num_events: Mapping[str, int]
-    topic_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EdgesSnapshot:
-    """Edges of one type, with their lineage: of two snapshots with the same lineage, one is a prefix of the other."""
-
-    edge_type: EdgeType
-    lineage: str
-    edges: EdgeView
-
-
-@dataclass(frozen=True, slots=True)
-class NodesSnapshot:
-    """Nodes of one type: ids in row order with their lineage, attributes, and lifetimes."""
-
-    node_type: str
-    ids_lineage: str
-    ids: list[str]
-    attributes: AttributesSnapshot
-    lifetimes: LifetimesSnapshot
-
-
-@dataclass(frozen=True, slots=True)
-class StateSnapshot:
-    """A state between two batches; another thread may write it to disk while the stream goes on.
-
-    Attributes:
-        version: The graph's version.
-        position: Position in the stream, or None if the state was not read from a stream.
-        num_events: Interactions applied since the beginning.
-        newest_ms: The newest event time of an edge, or None without edges.
-        num_forgotten: Nodes forgotten since the beginning.
-        edges: By edge type, in order.
-        nodes: By node type, in order.
-        context_weights: What each context weight learned, as arrays by name.
-        circumstances: Keys and values of the circumstances that are kept with interactions.
-        gaps: The latest gaps in the stream, oldest first.
-        tombstones: The deletions that are remembered, by node type.
-        seen_events: The latest events with an id; None if none came.
-        num_duplicates: Events that were ignored since the beginning, because they had come before.
-        num_changed_duplicates: How many of them differed from the one that counts.
-        used_settings: The settings that the events were applied under, those of now last.
-        left_out: What rebuilds left out, see ``LiveState``.
-    """
-
-    version: int
-    position: StreamPosition | None
-    num_events: int
-    newest_ms: int | None
-    num_forgotten: int
-    edges: tuple[EdgesSnapshot, ...]
-    nodes: tuple[NodesSnapshot, ...]
-    context_weights: dict[str, dict[str, npt.NDArray[np.generic]]]
-    circumstances: dict[str, Any] = field(default_factory=dict)
-    gaps: tuple[StreamGap, ...] = ()
-    tombstones: tuple[TombstonesSnapshot, ...] = ()
-    seen_events: SeenEventsSnapshot | None = None
-    num_duplicates: int = 0
-    num_changed_duplicates: int = 0
-    used_settings: tuple[dict[str, Any], ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
 
 
 class LiveState:
