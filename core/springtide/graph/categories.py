@@ -10,7 +10,8 @@ from springtide.graph.columns import fitted, with_room
 from springtide.ids import IdMap
 
 _NONE = -1  # The node never had a value.
-_UNUSED_SHARE = 4  # Values that no node has any more are forgotten when they are 1/4 of all.
+_UNUSED_SHARE = 4  # Values that no node has any more are forgotten when they are 1/4 of all,
+_FEW = 64  # and more than this: where an attribute goes to and fro between a few values, these keep their codes.
 CLEARED = -2  # The attribute was cleared: an older value that arrives later does not come back.
 
 
@@ -128,7 +129,7 @@ class CategoryColumn:
 
         To be given back by ``release``, once no reader of today's codes is left.
         """
-        if len(self._unused) * _UNUSED_SHARE > len(self.vocabulary):
+        if len(self._unused) > _FEW + len(self.vocabulary) // _UNUSED_SHARE:
             self.forget_unused()
         codes, self._forgotten = self._forgotten, []
         return codes
