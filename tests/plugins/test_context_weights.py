@@ -1,6 +1,7 @@
 """The built-in context weights, with numbers worked by hand."""
 
 import datetime as dt
+import itertools
 import math
 import sys
 import threading
@@ -166,6 +167,26 @@ def test_binned_counts_hold_more_than_a_cell_of_four_bytes_does():
     again = BinnedCounts(2)
     again.restore(counts.state())
     assert again.bin(1, 5).tolist() == counts.bin(1, 5).tolist()
+
+
+def test_binned_counts_can_be_read_while_sums_move_from_one_column_to_the_other():
+    counts, is_over, seen = BinnedCounts(2), threading.Event(), [0.0]
+    rows, bins, times = np.zeros(1, np.int32), np.ones(1, np.int64), np.zeros(1, np.int64)
+
+    def read() -> None:
+        while not is_over.is_set():
+            seen.append(float(counts.bin(1, 1)[0]))
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(2_000):
+        counts.add(rows, bins, times, np.array([1e5], np.float32))  # Too large for four bytes from the second one on.
+    is_over.set()
+    reader.join()
+    sys.setswitchinterval(interval_s)
+    assert all(later >= earlier and later % 1e5 == 0 for earlier, later in itertools.pairwise(seen))
 
 
 def test_states_of_before_there_were_epochs_are_read():

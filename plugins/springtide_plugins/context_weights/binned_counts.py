@@ -1,6 +1,6 @@
 """Counts by item and bin, in half the memory of a column of floats, and exact however many there are."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ Int64s = npt.NDArray[np.int64]
 
 _HALF_LIVES = 8
 _QUANTA = 2**14  # A view of weight 0.001 is 16 of them. A cell of int32 holds 130,000 events of weight 1.
+_NO_CELLS = np.zeros((0, 0), np.int32)
 _HIGH_BITS = 30  # What a cell cannot hold goes to a second column, by multiples of 2^30.
 
 
@@ -26,7 +27,7 @@ class _Cells:
     def __init__(self, low: Int32s, high: Int32s | None = None) -> None:
         self.low = low
         self.high = high
-        self._num_steps = 0  # Odd while a sum is moved from one column to the other: readers wait for the next step.
+        self._num_steps = 0  # Odd while a sum is moved from one column to the other: readers look again.
 
     @property
     def num_rows(self) -> int:
@@ -63,20 +64,14 @@ class _Cells:
                 column[:, rows] = 0
         self._num_steps += 1
 
-    def sums(self, index: int, num_rows: int) -> Floats:
-        """Return the sums of a bin, float64, at most ``[num_rows]``."""
-        return self._read(lambda column: column[index, :num_rows].astype(np.float64))
+    @property
+    def num_steps(self) -> int:
+        """Grows with each change of both columns; odd during one."""
+        return self._num_steps
 
-    def totals(self, num_rows: int) -> Floats:
-        """Return the sums over all bins, float64, at most ``[num_rows]``."""
-        return self._read(lambda column: column[:, :num_rows].sum(0, dtype=np.int64).astype(np.float64))
-
-    def _read(self, of_column: Callable[[Int32s], Floats]) -> Floats:
-        while True:
-            num_steps = self._num_steps
-            low, high = of_column(self.low), None if self.high is None else of_column(self.high)
-            if num_steps % 2 == 0 and num_steps == self._num_steps:
-                return low if high is None else low + high * float(2**_HIGH_BITS)
+    def add_to(self, counts: Floats, bin_: int, weight: float) -> int:
+        """Add the sums of a bin, times a weight, to the counts, float64 ``[num_rows]``; return their sum in quanta."""
+        return int(_accumulate(self.low, _NO_CELLS if self.high is None else self.high, bin_, weight, counts))
 
     def _carry(self, bin_: int, row: int, quanta: int) -> None:
         """Add an event whose sum is too large for the first column."""
@@ -160,12 +155,11 @@ class BinnedCounts:
             The counts; and their sum, which does not depend on the order of rows, to the last bit.
         """
         bins = [(center + step) % self.num_bins for step in np.flatnonzero(kernel).tolist()]
-        weights = kernel[kernel != 0].tolist()
-        return self._sum(lambda cells: ((cells.sums(bin_, num_rows) for bin_ in bins), weights), num_rows)
+        return self._sum(bins, kernel[kernel != 0].tolist(), num_rows)
 
     def totals(self, num_rows: int) -> tuple[Floats, float]:
         """Return the counts over all bins, float64 ``[num_rows]``, and their sum; see ``smoothed``."""
-        return self._sum(lambda cells: ((cells.totals(num_rows),), (1.0,)), num_rows)
+        return self._sum(range(self.num_bins), [1.0] * self.num_bins, num_rows)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that ``restore`` needs."""
@@ -218,20 +212,19 @@ class BinnedCounts:
         quanta = np.rint(at_newest / self._epochs.factor(epoch, newest_ms))
         return np.minimum(quanta, 2**31 - 1).astype(np.int32)[None], [newest_ms, 1, epoch]
 
-    def _sum(
-        self, parts_of: Callable[[_Cells], tuple[Iterable[Floats], Sequence[float]]], num_rows: int
-    ) -> tuple[Floats, float]:
-        """Return the weighted sum of parts of all epochs, decayed to the newest event, and the sum of that."""
-        cells, newest_ms = self._held
-        counts, total = np.zeros(num_rows), 0.0
-        for epoch in sorted(cells):
-            factor = self._epochs.factor(epoch, newest_ms or 0)
-            for sums, weight in zip(*parts_of(cells[epoch]), strict=True):
-                total += weight * factor * float(sums.sum())  # Whole numbers, so that their sum is exact.
-                sums *= weight * factor
-                counts[: len(sums)] += sums
-        # What is taken back was counted, unless a state was made by an older release.
-        return np.maximum(counts, 0.0, out=counts), max(total, 0.0)
+    def _sum(self, bins: Sequence[int], weights: Sequence[float], num_rows: int) -> tuple[Floats, float]:
+        """Return the weighted sum of some bins, decayed to the newest event, and the sum of that."""
+        while True:
+            cells, newest_ms = self._held
+            num_steps = [held.num_steps for held in cells.values()]
+            counts, total = np.zeros(num_rows), 0.0
+            for epoch in sorted(cells):
+                factor = self._epochs.factor(epoch, newest_ms or 0)
+                for bin_, weight in zip(bins, weights, strict=True):
+                    total += weight * factor * cells[epoch].add_to(counts, bin_, weight * factor)
+            if num_steps == [held.num_steps for held in cells.values()] and not any(step % 2 for step in num_steps):
+                # What is taken back was counted, unless a state was made by an older release.
+                return np.maximum(counts, 0.0, out=counts), max(total, 0.0)
 
 
 def _chosen(column: Int32s, bins: Sequence[int] | None) -> Int32s:
@@ -254,3 +247,16 @@ def _add(low: Int32s, bins: Int64s, rows: Int32s, quanta: Int64s, start: int) ->
             return event
         low[bins[event], rows[event]] = total
     return len(rows)
+
+
+@njit(cache=True, nogil=True)
+def _accumulate(low: Int32s, high: Int32s, bin_: int, weight: float, counts: Floats) -> int:
+    """Add a bin's sums, times a weight, to the counts; return the sum of the bin, exactly. ``high`` may be empty."""
+    total = np.int64(0)
+    for row in range(min(len(counts), low.shape[1])):
+        quanta = np.int64(low[bin_, row])
+        if len(high):
+            quanta += np.int64(high[bin_, row]) << 30
+        total += quanta
+        counts[row] += weight * quanta
+    return int(total)
