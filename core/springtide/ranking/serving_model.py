@@ -14,6 +14,7 @@ from springtide.errors import ModelError, SettingsError
 from springtide.graph.applying import USER
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
+from springtide.interactions import History
 from springtide.model.artifact import exponents_of, known_nodes, make_encoder
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.births import ModelRows
@@ -119,6 +120,8 @@ class ServingModel:
         num_interactions: int64 ``[num_users]``, interactions of each user at training.
         edge_half_life_days: How fast edges faded in training; None for never.
         newest_ms: Time of the newest interaction in the training.
+        time_sums: int64 ``[num_users]``, sum of the times of each user's interactions at training; None in a model of
+            an older version.
     """
 
     version: str
@@ -131,6 +134,7 @@ class ServingModel:
     num_interactions: npt.NDArray[np.int64]
     edge_half_life_days: float | None
     newest_ms: int
+    time_sums: npt.NDArray[np.int64] | None = None
 
     @property
     def users(self) -> NodeTypeTensors:
@@ -162,6 +166,7 @@ class ServingModel:
             inputs = _inputs_of(artifact, known)
             sides = _sides_of(artifact, known, inputs)
             num_interactions = tensors["num_interactions"].numpy()
+            time_sums = tensors["time_sums"].numpy() if "time_sums" in tensors else None
             item_type = manifest.settings["graph"]["item_type"]
             edge_half_life_days = manifest.settings["training"]["edge_half_life_days"]
             newest_ms = int(manifest.graph_cut["newest_ms"])
@@ -178,7 +183,17 @@ class ServingModel:
             num_interactions,
             edge_half_life_days,
             newest_ms,
+            time_sums,
         )
+
+    def is_as_trained(self, model_row: int, history: History) -> bool:
+        """Return whether a user's history is as it was at training: no interaction was added, and none removed."""
+        count = len(history.item_rows)
+        if count != self.num_interactions[model_row]:
+            return False
+        if self.time_sums is not None:
+            return int(history.timestamps_ms.sum()) == int(self.time_sums[model_row])
+        return bool(count == 0 or history.timestamps_ms[0] <= self.newest_ms)
 
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]

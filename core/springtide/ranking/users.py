@@ -209,7 +209,7 @@ class Users:
             return None, "fallback"
         model, side = table.model, table.model.users
         model_row = side.rows.of_id(view.nodes(USER), query.user_id, row)
-        if model_row >= 0 and _is_as_trained(history, model.num_interactions[model_row], model.newest_ms):
+        if model_row >= 0 and model.is_as_trained(model_row, history):
             return _known(side.vectors[model_row].numpy(), "learned")
         is_ranked = table.has_rows(view, history.item_rows)
         if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
@@ -263,10 +263,3 @@ def _joined(histories: Sequence[History]) -> History:
     weights = np.concatenate([history.weights for history in histories])
     order = np.argsort(-times, kind="stable")
     return History(rows[order], times[order], weights[order])
-
-
-def _is_as_trained(history: History, num_interactions: int, newest_ms: int) -> bool:
-    """Return whether the history is as it was in the training until ``newest_ms``: no event added, none removed."""
-    if len(history.item_rows) != num_interactions:
-        return False
-    return num_interactions == 0 or int(history.timestamps_ms[0]) <= newest_ms

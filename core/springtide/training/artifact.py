@@ -67,9 +67,10 @@ def make_artifact(
 
     Tensors: ``encoder.*`` and ``inputs.*`` are the network's, ``tasks.*`` the tasks'; ``levels`` float32
     ``[num_layers, num_nodes, d]``, the levels below the last; ``vectors`` float32 ``[num_nodes, d]``; ``degree``
-    float32 ``[num_nodes]``. Nodes come type by type, in the order of the schema. ``num_interactions`` int64
-    ``[num_users]`` tells a server which users have new interactions since the training. ``births.*`` say which life
-    of a node that was deleted once the model has learned from.
+    float32 ``[num_nodes]``. Nodes come type by type, in the order of the schema. ``num_interactions`` and
+    ``time_sums``, int64 ``[num_users]`` each, the number of a user's interactions and the sum of their times, tell a
+    server whose interactions are others now than at the training. ``births.*`` say which life of a node that was
+    deleted once the model has learned from.
 
     Args:
         network: The trained network.
@@ -83,6 +84,8 @@ def make_artifact(
         levels = network.levels(graph.edges)
         vectors = network.vectors(levels)
     num_interactions = np.bincount(graph.interactions.user_rows, minlength=graph.num_users)
+    time_sums = np.zeros(graph.num_users, np.int64)
+    np.add.at(time_sums, graph.interactions.user_rows, graph.interactions.timestamps_ms)
     tensors: dict[str, Tensor] = {
         **network.state_dict(),
         **{f"tasks.{key}.{name}": tensor for key, task in tasks.items() for name, tensor in task.state_dict().items()},
@@ -90,6 +93,7 @@ def make_artifact(
         "vectors": vectors,
         "degree": graph.edges.target_degree,
         "num_interactions": torch.from_numpy(num_interactions),
+        "time_sums": torch.from_numpy(time_sums),
         **births_to_tensors(births),
     }
     sections = {"model", "training", "ranking", "interactions", "graph"}

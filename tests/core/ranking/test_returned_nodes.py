@@ -204,6 +204,23 @@ def test_a_baseline_knows_no_former_life(name: str) -> None:
     assert scores.get("i5") == scores.get("new")
 
 
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_history_with_one_event_for_another_is_not_as_trained(*, is_older: bool) -> None:
+    settings = settings_of()
+    state = even_odd_state(SIZE, settings)
+    model = quick_model(state, settings, PLUGINS)
+    if is_older:
+        tensors = {name: tensor for name, tensor in model.tensors.items() if name != "time_sums"}
+        model = dataclasses.replace(model, tensors=tensors)
+    ranker = ranker_of(state, model)
+    before = ask(ranker, "u3")
+    delete(state, ITEM, "i5")  # One interaction less.
+    state.apply(EventBatch(interactions_of([("u3", "i2", DELETED_MS - 7_200_000)])))  # A late one more.
+    after = ask(ranker, "u3")
+    cosines = [{item.item_id: item.cosine for item in ranking.items} for ranking in (before, after)]
+    assert (cosines[0]["i2"] == cosines[1]["i2"]) == is_older, "an older model cannot tell"
+
+
 def test_births_are_those_of_the_deletions() -> None:
     state = even_odd_state(SIZE)
     delete(state, USER, "u3")
