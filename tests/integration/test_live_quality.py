@@ -106,7 +106,7 @@ def test_a_baseline_serves_and_says_what_it_cannot_do(
     async def scenario() -> None:
         async with run_server(settings) as running:
             await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
-            state = running.server._loaded.state
+            state = running.server._loaded.answering.state
             view = state.graph.view()
             interactions = state.positive_interactions(view)
             baseline = plugins.make("baseline", PartSettings(name="popularity"))
