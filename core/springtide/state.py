@@ -22,7 +22,7 @@ from springtide.graph.tombstones import Tombstones
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
 from springtide.settings.model import AttributeKind, Settings
-from springtide.settings.used import used_settings
+from springtide.settings.used import DROPPED_NODES, used_settings
 from springtide.state_snapshot import (
     EdgesSnapshot,
     LeftOut,
@@ -235,6 +235,8 @@ class LiveState:
     def snapshot(self) -> StateSnapshot:
         """Return a snapshot for a checkpoint; called by the thread that applies events, between two batches."""
         view = self.graph.view()
+        if self._reclaimer.has_dropped_nodes and not self.used_settings[-1].get(DROPPED_NODES):
+            self.used_settings = (*self.used_settings[:-1], {**self.used_settings[-1], DROPPED_NODES: True})
         return StateSnapshot(
             version=view.version,
             position=self.position,

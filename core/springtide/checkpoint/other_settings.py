@@ -1,5 +1,6 @@
 """A checkpoint under other settings than it was written under: what is applied to it, and what it lacks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,10 @@ from springtide.checkpoint.manifest import Json
 from springtide.graph.applying import USER
 from springtide.settings.interaction_rules import InteractionRule
 from springtide.settings.model import Settings
-from springtide.settings.used import rules_differ, what_lacks
+from springtide.settings.used import DROPPED_NODES, SINCE, are_same, rules_differ, what_lacks
 from springtide.state import LiveState
+
+EdgeType = tuple[str, str, str]
 
 _MAX_KEPT = 20  # Sets of settings: they are in every manifest.
 
@@ -38,28 +41,57 @@ def apply_settings(manifest: Json, state: LiveState) -> SettingsChange:
     """
     now = state.used_settings[-1]
     used = manifest.get("settings") or [_guess(manifest, state, now)]
-    lacking = [sentence for former in used for sentence in what_lacks(former, now, manifest["num_events"])]
+    offsets = (manifest["position"] or {}).get("next_offsets")
+    lasting = [former for former in used if former is not used[-1] or not _have_read_nothing(former, offsets)]
+    relations = {relation for _, relation, _ in _with_edges(state)}
+    lacking = [
+        sentence for former in lasting for sentence in what_lacks(former, now, manifest["num_events"], relations)
+    ]
     state.lacking = tuple(dict.fromkeys(lacking))
-    others = [former for former in used if former != now]
-    state.used_settings = (*others[1 - _MAX_KEPT :], now)
+    others = [former for former in lasting if not are_same(former, now)]
+    notes = {name: used[-1][name] for name in (SINCE, DROPPED_NODES) if name in used[-1]}
+    if not are_same(used[-1], now):
+        notes = {} if offsets is None else {SINCE: offsets}
+    state.used_settings = (*others[1 - _MAX_KEPT :], {**now, **notes})
 
     changed = rules_differ(used[-1], now)
     for name in _reweighted(state):
         changed.setdefault(name, "weight")
-    has_edges = {relation for _, relation, _ in state.graph.edge_types}
-    is_learned = {rule["name"] for rule in used[-1]["rules"] if rule["feedback"] == "positive"} & has_edges
-    has_unlearned = bool(is_learned - set(state.rules.relations))  # Of rules that are gone.
-    changed = {name: words for name, words in changed.items() if name in has_edges}
+    changed = {name: words for name, words in changed.items() if name in relations}
+    # What the weights learned is of the rules, and of the type of items, that the checkpoint was written under.
+    was_learned_of = _learned_of(used[-1]["rules"], used[-1]["item_type"], state)
+    is_to_learn_of = _learned_of(now["rules"], now["item_type"], state)
     options = used[-1].get("context_weights", {})
     relearned = {
         name
         for name in state.context_weights
-        if changed or has_unlearned or (name in options and options[name] != now["context_weights"].get(name))
+        if changed
+        or was_learned_of != is_to_learn_of
+        or (name in options and options[name] != now["context_weights"].get(name))
     }
     applied = [f"interactions.{name} ({words})" for name, words in changed.items()]
     if relearned:
         applied.append(f"context weights learned anew: {', '.join(sorted(relearned))}")
     return SettingsChange(tuple(applied), frozenset(relearned))
+
+
+def _with_edges(state: LiveState) -> list[EdgeType]:
+    """Return the types of interactions that the graph has edges of."""
+    graph = state.graph
+    return [edge_type for edge_type in graph.edge_types if edge_type[0] == USER and graph.store(edge_type).length]
+
+
+def _learned_of(rules: Sequence[Json], item_type: str, state: LiveState) -> set[EdgeType]:
+    """Return the types of edges in the graph that context weights learn from under rules."""
+    positive = {(USER, rule["name"], item_type) for rule in rules if rule["feedback"] == "positive"}
+    return positive.intersection(_with_edges(state))
+
+
+def _have_read_nothing(used: Json, offsets: Json | None) -> bool:
+    """Return whether settings were in force, and no record was read under them up to offsets by partition."""
+    if offsets is None:
+        return False
+    return offsets == used[SINCE] if SINCE in used else not any(offsets.values())
 
 
 def _reweighted(state: LiveState) -> list[str]:

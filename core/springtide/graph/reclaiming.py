@@ -37,10 +37,14 @@ class Reclaimer:
             edges and attributes. None for no bound.
         forget_rows: Makes everything that learned by row forget rows; None if something cannot: then no row is
             released.
+
+    Attributes:
+        has_dropped_nodes: Whether nodes were dropped since there were more than ``max_nodes``.
     """
 
     def __init__(self, graph: LiveGraph, max_nodes: int | None, forget_rows: ForgetRows | None) -> None:
         self.max_nodes = max_nodes
+        self.has_dropped_nodes = False
         self._graph = graph
         self._forget_rows = forget_rows
         self._num_evictions = graph.num_evictions
@@ -105,6 +109,7 @@ class Reclaimer:
                     table.forget(np.flatnonzero(is_gone).tolist())
 
     def _forget_least_active(self, num_excess: int) -> None:
+        self.has_dropped_nodes = True
         graph = self._graph
         newest_ms = {}
         for node_type in graph.node_types:

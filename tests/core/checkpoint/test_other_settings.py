@@ -11,7 +11,7 @@ from springtide.checkpoint import CheckpointStore
 from springtide.events.model import EventBatch, Interactions
 from springtide.plugins.contracts import ContextWeight, Observed
 from springtide.settings.model import Settings
-from springtide.state import LiveState
+from springtide.state import LiveState, StreamPosition
 
 VIEW = ("user", "view", "item")
 RULES = {"purchase": {}, "view": {"weight": 0.5}}
@@ -125,8 +125,8 @@ def test_changed_options_of_a_context_weight_make_it_learn_anew(store):
         ({**RULES, "click": {}}, "interactions.click is new: earlier events of that type were refused"),
         ({"purchase": {}}, "interactions.view is gone: edges of earlier events of that type are still there"),
         (
-            {**RULES, "purchase>2": {}, "purchase": {}},
-            "the rules of purchase were purchase and are purchase, purchase>2: earlier events are still classed by the "
+            {"purchase>2": {}, **RULES},
+            "the rules of purchase were purchase and are purchase>2, purchase: earlier events are still classed by the "
             "former",
         ),
     ],
@@ -167,6 +167,9 @@ def test_other_settings_that_events_were_read_under_are_told(store):
     assert [sentence.partition(" ")[0] for sentence in state.lacking] == [
         *("graph.max_edges", "graph.max_age_days", "events.max_id_bytes", "the", "the"),
     ]
+    assert state.lacking[1] == (
+        "graph.max_age_days was 1.0 and has no bound now: edges that were dropped for it are missing"
+    )
     assert state.lacking[-1] == "the context 'weather' is new: it was not kept with earlier events"
 
 
@@ -195,3 +198,91 @@ def test_old_checkpoint_tells_of_rules_by_its_edges(store):
         "interactions.dislike is gone: edges of earlier events of that type are still there",
     )
     assert restored(store, new_state(rules), is_old=True)[0].lacking == ()
+
+
+def read(state: LiveState, next_offset: int) -> None:
+    """Move a state to the offset of one partition."""
+    state.position = StreamPosition("events", "1", {0: next_offset})
+
+
+def test_settings_that_nothing_was_read_under_are_not_told(store):
+    """Somebody renames a rule, starts the server, sees the mistake and puts it back."""
+    written = filled_state()
+    read(written, 3)
+    store.write(written.snapshot())
+    for _ in range(2):
+        state, _ = restored(store, new_state({"purchase": {}, "look": {}}))
+        assert len(state.lacking) == 2  # The view is gone, and the look is new.
+        store.write(state.snapshot())
+    state, _ = restored(store, new_state())
+    assert state.lacking == ()
+    store.write(state.snapshot())
+    state, _ = restored(store, new_state({"purchase": {}, "look": {}}))
+    read(state, 4)  # A view, which was refused.
+    store.write(state.snapshot())
+    assert restored(store, new_state())[0].lacking == (
+        "interactions.view is new: earlier events of that type were refused",
+    )
+
+
+def test_settings_before_the_first_event_are_not_told(store):
+    written = new_state({"purchase": {}})
+    read(written, 0)
+    store.write(written.snapshot())
+    state, _ = restored(store, new_state())
+    assert state.lacking == ()
+    state.apply(events("view", ["tea"]))
+    read(state, 1)
+    store.write(state.snapshot())
+    assert restored(store, new_state())[0].lacking == ()
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "wanted"),
+    [({"rules": {"purchase": {}}}, 1.5), ({"graph": {"item_type": "user"}}, 1.5)],
+    ids=["a rule removed and put back", "another type of items and back"],
+)
+def test_what_is_learned_again_after_settings_are_put_back_is_all_there_is(store, meanwhile, wanted):
+    store.write(filled_state().snapshot())
+    state, _ = restored(store, new_state(**meanwhile))
+    store.write(state.snapshot())
+    state, applied = restored(store, new_state())
+    assert applied == ("context weights learned anew: summing",)
+    assert state.context_weights["summing"].sums[0] == wanted
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"rating<4": {}, "rating>=4": {}},
+        {"rating>=4": {}, "rating<4": {}, "rating>5": {}},
+    ],
+    ids=["another order", "a rule that never applies"],
+)
+def test_rules_that_class_every_value_as_before_are_not_told(store, rules):
+    written = new_state({"rating>=4": {}, "rating<4": {}})
+    written.apply(events("rating>=4", ["tea"], [4.0]))
+    store.write(written.snapshot())
+    assert restored(store, new_state(rules))[0].lacking == ()
+    assert len(restored(store, new_state({"rating>4": {}, "rating<=4": {}}))[0].lacking) == 1
+
+
+def test_rule_that_is_gone_without_edges_is_not_told(store):
+    written = new_state()
+    written.apply(events("purchase", ["tea"]))
+    store.write(written.snapshot())
+    assert restored(store, new_state({"purchase": {}}))[0].lacking == ()
+
+
+def test_nodes_that_were_dropped_for_a_bound_are_told(store):
+    written = filled_state(graph={"max_nodes": 2})
+    store.write(written.snapshot())
+    assert restored(store, new_state(graph={"max_nodes": 5_000}))[0].lacking == ()
+    written.reclaim(0.0)
+    store.write(written.snapshot())
+    for _ in range(2):
+        state, _ = restored(store, new_state(graph={"max_nodes": 2}))
+        assert state.lacking == ()
+        store.write(state.snapshot())
+    state, _ = restored(store, new_state(graph={"max_nodes": 5_000}))
+    assert state.lacking == ("graph.max_nodes was 2 and is 5,000: nodes that were dropped for it are missing",)
