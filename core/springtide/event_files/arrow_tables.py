@@ -79,4 +79,6 @@ def _one(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a combined column as one array, which some versions of Arrow give as chunks."""
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_dictionary(array.type) and pa.types.is_string_view(array.type.value_type):  # Arrow takes no views.
+        array = pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(pa.string()))
     return pc.run_end_decode(array) if pa.types.is_run_end_encoded(array.type) else array

@@ -1,8 +1,8 @@
-"""Text tables, with commas, semicolons, tabs or bars, read record by record, as texts."""
+"""Text tables, with commas, semicolons, tabs, bars or ``::``, read record by record, as texts."""
 
 import csv
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import _csv
 
 _DELIMITERS = ",;\t|"
+_DOUBLE, _FOR_DOUBLE = "::", "\x1f"  # Between fields in MovieLens; csv takes one character alone.
 _MAX_FIELD = 64 << 20  # Characters; a larger value is a quote that is never closed.
 _MAX_ROWS, _MAX_CHARS = 20_000, 16 << 20  # Of a chunk.
 _NUM_BEFORE = 20  # Characters before a bad one that a message shows.
@@ -40,7 +41,12 @@ class Chunk:
 
 
 class DelimitedFile:
-    """A text table with a header. Empty lines are left out; a record is as wide as the header.
+    """A text table. Empty lines are left out; a record is as wide as the first one, which holds the names.
+
+    Args:
+        file: The file.
+        columns: Column names by role, as the caller gave them. If all are numbers, and not all of them names in the
+            first record, they count the columns from 1, and the table has no header.
 
     Attributes:
         names: Names of the columns, in order.
@@ -50,8 +56,9 @@ class DelimitedFile:
         EventFileError: If the header cannot be read.
     """
 
-    def __init__(self, file: InputFile) -> None:
+    def __init__(self, file: InputFile, columns: Mapping[str, str] | None = None) -> None:
         self._file = file
+        self._has_header = True
         with file.reading(), file.open_text(newline="") as text:
             line = next((line for line in _lines(text) if line.strip("\ufeff \t\r\n")), "").lstrip("\ufeff")
             self._has_separator_line = line.lower().startswith("sep=") and len(line.strip()) == 5
@@ -61,6 +68,8 @@ class DelimitedFile:
             else:
                 unquoted = "".join(line.split('"')[::2])
                 self.delimiter = max(_DELIMITERS, key=unquoted.count)
+                if unquoted.count(_DOUBLE) > max(1, unquoted.count(self.delimiter)):
+                    self.delimiter = _DOUBLE
         unspaced = line.rstrip().split(self.delimiter)[1:]
         # A file that is written "user, item" has that space before each value, too.
         self._skips_spaces = self.delimiter != "\t" and bool(unspaced) and all(name[:1] == " " for name in unspaced)
@@ -69,6 +78,10 @@ class DelimitedFile:
             self.names = _header(self._reader(text))
         if self.names == [_END]:
             raise EventFileError(f"{file.name}: the file is empty")
+        given = {part for name in (columns or {}).values() for part in name.split("+")}
+        numbers = list(map(str, range(1, len(self.names) + 1)))
+        if given and given.issubset(numbers) and not given.issubset(self.names):
+            self._has_header, self.names = False, numbers
 
     def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
         """Yield the rows, with the named columns."""
@@ -100,8 +113,7 @@ class DelimitedFile:
     def _slices(self, text: TextIO) -> Iterator[list[list[str]]]:
         """Yield records that are not blank, few at a time: lists that die young cost the garbage collector little."""
         width = len(self.names)
-        records = self._reader(text)
-        _header(records)
+        records = self._records(text)
         is_at_end = False
         while not is_at_end:
             try:
@@ -123,8 +135,7 @@ class DelimitedFile:
         wanted = set(rows)
         places = {}
         with self._file.open_text(newline="") as text:
-            reader = self._reader(text)
-            _header(reader)
+            reader = self._records(text)
             number, start = 0, reader.line_num + 1
             for record in reader:
                 if not _is_blank(record, len(self.names)):
@@ -145,7 +156,8 @@ class DelimitedFile:
         if set(map(len, records)) != {width}:
             for at, record in enumerate(records):
                 if len(record) < width or any(record[width:]):
-                    wanted = f"wanted {width} fields, as in the header, got {len(record)}"
+                    first = "header" if self._has_header else "first row"
+                    wanted = f"wanted {width} fields, as in the {first}, got {len(record)}"
                     bad.append(("", Bad(num_before + at, wanted)))
                 records[at] = (record + [""] * width)[:width]
         return bad
@@ -154,15 +166,26 @@ class DelimitedFile:
         csv.field_size_limit(_MAX_FIELD)
         first = text.readline(_MAX_FIELD).lstrip("\ufeff")
         lines = itertools.chain([first][self._has_separator_line :], text, [_END])
+        if self.delimiter == _DOUBLE:  # What writes it knows no quotes.
+            replaced = (line.replace(_DOUBLE, _FOR_DOUBLE) for line in lines)
+            return csv.reader(
+                replaced, delimiter=_FOR_DOUBLE, quoting=csv.QUOTE_NONE, skipinitialspace=self._skips_spaces
+            )
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self._skips_spaces)
+
+    def _records(self, text: TextIO) -> "_csv.Reader":
+        """Return a reader that stands before the first row."""
+        reader = self._reader(text)
+        if self._has_header:
+            _header(reader)
+        return reader
 
     def _refuse_quote(self) -> None:
         """Raise an error that names the line where a quote opens that is never closed."""
         with self._file.open_text(newline="") as text:
-            reader = self._reader(text)
             start, row = 1, 0
             try:
-                _header(reader)
+                reader = self._records(text)
                 start, row = reader.line_num + 1, 1
                 for record in reader:
                     if record and _END in record[-1]:

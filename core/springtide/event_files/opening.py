@@ -21,9 +21,9 @@ from springtide.event_files.problems import EventFileError
 DELIMITED, JSON, PARQUET, ARROW = "delimited", "json", "parquet", "arrow"
 ENDINGS = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".inter", ".psv"), DELIMITED),
-    **dict.fromkeys((".jsonl", ".ndjson", ".json"), JSON),
-    **dict.fromkeys((".parquet", ".pq"), PARQUET),
-    **dict.fromkeys((".feather", ".arrow", ".ipc"), ARROW),
+    **dict.fromkeys((".jsonl", ".ndjson", ".jsonlines", ".json"), JSON),
+    **dict.fromkeys((".parquet", ".pq", ".parq"), PARQUET),
+    **dict.fromkeys((".feather", ".arrow", ".arrows", ".ipc"), ARROW),
     **dict.fromkeys((".txt", ".dat", ".data", ""), None),  # The content decides.
 }
 """Form of a file by its ending, without that of a compression."""

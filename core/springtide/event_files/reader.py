@@ -19,6 +19,11 @@ from springtide.event_files.rows import Events, ReadOptions, RowReader, Rows
 from springtide.event_files.times import TimeScale, read_times
 
 _DEFAULT = ReadOptions()
+_DOUBTFUL_IDS = {
+    r"(?i)^(nan|null|none|nat|n/a|<na>|undefined|\\n)$": "and are taken as ids: leave out rows that have none",
+    r"^\d+\.0$": "and are other ids than those without .0",
+}
+"""Ids that tools write for a missing one or for an integer, and what to say of them."""
 _MAX_NAMED = 10  # Columns that a note names.
 
 
@@ -51,6 +56,7 @@ class EventFile:
         self._problems = Problems()
         self._roles: Roles | None = None
         self._num_spaced = 0
+        self._doubtful: dict[str, tuple[int, str]] = {}
         try:
             self._source = self._make_source()
         except BaseException:
@@ -59,7 +65,7 @@ class EventFile:
 
     def _make_source(self) -> DelimitedFile | JsonFile | ArrowFile:
         if self._input.form == DELIMITED:
-            return DelimitedFile(self._input)
+            return DelimitedFile(self._input, self._options.columns)
         return JsonFile(self._input) if self._input.form == JSON else ArrowFile(self._input)
 
     @property
@@ -87,6 +93,7 @@ class EventFile:
         """
         self._problems = Problems()
         self._num_spaced = 0
+        self._doubtful = {}
         for chunk in self._raw_chunks():
             self._problems.num_read += len(chunk.rows)
             read = self._read_events(chunk) if isinstance(chunk, Messages) else self._read_rows(chunk)
@@ -119,10 +126,19 @@ class EventFile:
         """Return the place of a row in words, such as ``row 2 (line 3)``."""
         return self._source.places_of([row])[row]
 
+    def _note_doubtful(self, ids: pa.Array) -> None:
+        for pattern in _DOUBTFUL_IDS:
+            found = ids.filter(pc.match_substring_regex(ids, pattern))
+            if len(found):
+                count, example = self._doubtful.get(pattern, (0, found[0].as_py()))
+                self._doubtful[pattern] = count + len(found), example
+
     def _own_notes(self) -> Iterator[str]:
         if self._num_spaced:
             ids = "1 id begins or ends" if self._num_spaced == 1 else f"{self._num_spaced:,} ids begin or end"
             yield f"{ids} with a space, which is kept"
+        for pattern, (count, example) in self._doubtful.items():
+            yield f"{count:,} {'id is' if count == 1 else 'ids are'} such as {example!r}, {_DOUBTFUL_IDS[pattern]}"
         if self._roles is not None and (unread := self._roles.unread):
             more = ", …" if len(unread) > _MAX_NAMED else ""
             yield f"columns that are not read: {', '.join(unread[:_MAX_NAMED])}{more}"
@@ -131,7 +147,7 @@ class EventFile:
         if not isinstance(self._source, JsonFile):
             self._find_roles(self._source.names)
             assert self._roles is not None, "just found"
-            yield from self._source.chunks(dict.fromkeys(self._roles.of_role.values()))
+            yield from self._source.chunks(self._roles.used)
             return
         names: dict[str, None] = {}
         for chunk in self._source.chunks():
@@ -162,7 +178,9 @@ class EventFile:
         if not is_good.all():
             rows = rows[is_good]
         self.scale.add(rows.times, rows.rows)
-        self._num_spaced += sum(map(_num_spaced, (rows.users, rows.items)))
+        for texts in (rows.users, rows.items):
+            self._num_spaced += _num_spaced(texts)
+            self._note_doubtful(texts)
         return rows
 
     def _read_events(self, chunk: Messages) -> Events:

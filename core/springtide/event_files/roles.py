@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 
 from springtide.errors import SettingsError
@@ -10,10 +10,19 @@ from springtide.event_files.problems import EventFileError
 
 HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "user": ("user", "userid", "uid", "visitor", "visitorid", "customer", "customerid", "householdid", "memberid"),
-        "item": ("item", "itemid", "iid", "product", "productid", "movieid", "article", "articleid", "sku", "asin"),
-        "timestamp": ("eventtime", "timestamp", "timestampms", "ts", "time", "datetime", "date", "createdat"),
-        "value": ("value", "rating", "quantity", "amount", "weight"),
+        "user": (
+            *("user", "userid", "uid", "visitor", "visitorid", "customer", "customerid", "householdid", "memberid"),
+            "reviewerid",
+        ),
+        "item": (
+            *("item", "itemid", "iid", "product", "productid", "movieid", "article", "articleid", "sku", "asin"),
+            "parentasin",
+        ),
+        "timestamp": (
+            *("eventtime", "timestamp", "timestampms", "ts", "time", "datetime", "date", "createdat"),
+            *("eventtimestamp", "unixreviewtime"),
+        ),
+        "value": ("value", "rating", "quantity", "amount", "weight", "overall"),
         "type": ("type", "eventtype", "event", "action", "actiontype", "interaction", "behavior", "behaviortype"),
         "event_id": ("eventid",),
     }
@@ -27,6 +36,7 @@ WANTED = ("user", "item", "timestamp")
 """Roles without which there are no interactions."""
 
 _ALIASES = {"event_time": "timestamp", "time": "timestamp"}
+_VALUE = re.compile(r"^[+-]?\d[\d.:+-]*([ T][\d.:]+Z?)?$")  # A number or a time, which is no column's name.
 _SILENT = re.compile(r"^(__index_level_\d+__|Unnamed: \d+|)$")  # Written by tools; nobody misses them.
 
 
@@ -39,7 +49,9 @@ class Roles:
         required: Roles that must have a column.
 
     Attributes:
-        of_role: Column names by role; a circumstance has the role ``context.NAME``.
+        of_role: Column names by role; a circumstance has the role ``context.NAME``. Times may have two columns, the
+            date and the time of day, as ``date+clock``.
+        used: Names of the columns that are read; the values are None.
         unread: Names of columns that have no role.
 
     Raises:
@@ -53,11 +65,12 @@ class Roles:
         for role, name in self.of_role.items():
             if not is_role(role):
                 raise EventFileError(f"no role named {role!r} for a column (choices: {', '.join(HEADERS)})")
-            if name not in header:
+            if not set(columns_of(role, name, header)) <= set(header):
                 raise EventFileError(f"no column named {name!r} for {role} ({_existing(header)})")
+        given = {column for role, name in self.of_role.items() for column in columns_of(role, name, header)}
         by_plain_name: dict[str, list[str]] = {}
         for name in dict.fromkeys(header):
-            if name not in self.of_role.values():
+            if name not in given:
                 by_plain_name.setdefault(_plain(name), []).append(name)
         for role in [role for role in HEADERS if role not in self.of_role]:
             known = next((by_plain_name[name] for name in HEADERS[role] if name in by_plain_name), [])
@@ -81,8 +94,15 @@ class Roles:
                 )
             if counts[name] > 1:
                 raise EventFileError(f"{counts[name]} columns are called {name!r}, the column for {role}")
-        used = set(self.of_role.values())
-        self.unread = [name for name in header if name not in used and not _SILENT.match(name)]
+        self.used = dict.fromkeys(
+            column for role, name in self.of_role.items() for column in columns_of(role, name, header)
+        )
+        self.unread = [name for name in header if name not in self.used and not _SILENT.match(name)]
+
+
+def columns_of(role: str, name: str, header: Container[str]) -> list[str]:
+    """Return the columns of a role: one, or for times the two of ``date+clock``, where no column has that name."""
+    return name.split("+") if role == "timestamp" and name not in header else [name]
 
 
 def is_role(name: str) -> bool:
@@ -114,8 +134,8 @@ def _missing(role: str, header: Sequence[str]) -> str:
         f"no column for {role}: wanted one called {', '.join(HEADERS[role])}, or --columns {role}=NAME{way_out} "
         f"({_existing(header)})"
     )
-    if header and all(not name or re.match(r"^[\d.:+-]+$", name.strip()) for name in header):
-        words += "; the first line has to hold the names of the columns"
+    if any(_VALUE.match(name.strip()) for name in header):
+        words += "; if the first line is a row already, --columns user=1,item=2,time=4 counts the columns"
     return words
 
 

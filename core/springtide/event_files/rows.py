@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from springtide.errors import SettingsError
 from springtide.event_files.delimited import Chunk
+from springtide.event_files.formatted_times import check_time_format, read_formatted_times
 from springtide.event_files.problems import Bad, EventFileError
-from springtide.event_files.roles import CONTEXT
+from springtide.event_files.roles import CONTEXT, columns_of
 from springtide.event_files.texts import check_ids, read_numbers, read_texts
 from springtide.event_files.times import NS_PER_UNIT, Times, read_times
 from springtide.v1 import events_pb2 as pb
@@ -30,9 +31,10 @@ class ReadOptions:
         encoding: Encoding of text by its name in Python; None for that of the byte-order mark, else UTF-8.
         default_type: Type of interactions that have none; None if each must have one.
         max_id_bytes: The most bytes of an id; None for any number.
+        time_format: Form of times that are texts, as ``datetime.strptime`` takes it; None for those of ``times``.
 
     Raises:
-        SettingsError: If there is no such unit.
+        SettingsError: If there is no such unit, or the form of times gives no day.
     """
 
     columns: Mapping[str, str] | None = None
@@ -40,10 +42,13 @@ class ReadOptions:
     encoding: str | None = None
     default_type: str | None = None
     max_id_bytes: int | None = None
+    time_format: str | None = None
 
     def __post_init__(self) -> None:
         if self.time_unit is not None and self.time_unit not in NS_PER_UNIT:
             raise SettingsError(f"time unit: wanted one of {', '.join(NS_PER_UNIT)}, got {self.time_unit!r}")
+        if self.time_format is not None:
+            check_time_format(self.time_format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class RowReader:
         self._options = options
         self._decimal_comma = decimal_comma
         self._nothing = pa.nulls(len(chunk.rows), pa.string())
-        used = {"", *of_role.values()}
+        used = {"", *(column for role, name in of_role.items() for column in columns_of(role, name, chunk.columns))}
         self.bad = [(name, problem) for name, problem in chunk.bad if name in used]
 
     def read(self) -> Rows:
@@ -134,7 +139,7 @@ class RowReader:
             self._ids("user"),
             self._ids("item"),
             self._types(),
-            self._read("timestamp", lambda column: read_times(column, decimal_comma=self._decimal_comma)),
+            self._read("timestamp", self._read_times),
             self._values(),
             self._event_ids() if "event_id" in self._of_role else None,
             {
@@ -174,7 +179,7 @@ class RowReader:
     def _read(self, role: str, read: Callable[[pa.Array], tuple[_Read, list[Bad]]]) -> _Read:
         name = self._of_role.get(role, "")
         try:
-            values, problems = read(self._chunk.columns.get(name, self._nothing))
+            values, problems = read(self._column(role, name))
         except EventFileError as error:
             raise EventFileError(f"column {name!r}: {error}") from error
         except pa.ArrowException as error:
@@ -182,6 +187,22 @@ class RowReader:
         for problem in problems:
             self._add(role, problem)
         return values
+
+    def _read_times(self, column: pa.Array) -> tuple[Times, list[Bad]]:
+        is_time = pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)
+        if self._options.time_format is not None and not is_time:
+            return read_formatted_times(column, self._options.time_format)
+        return read_times(column, decimal_comma=self._decimal_comma)
+
+    def _column(self, role: str, name: str) -> pa.Array:
+        columns = self._chunk.columns
+        parts = columns_of(role, name, columns)
+        if len(parts) == 1:
+            return columns.get(name, self._nothing)
+        texts = [read_texts(columns.get(part, self._nothing))[0] for part in parts]
+        # Tools write a date as its midnight.
+        texts[0] = pc.replace_substring_regex(texts[0], r"[ T]00:00(:00(\.0+)?)?$", "")
+        return pc.binary_join_element_wise(*texts, " ")
 
     def _add(self, role: str, problem: Bad) -> None:
         self.bad.append((self._of_role.get(role, role), problem))

@@ -6,8 +6,8 @@ number is a moment from 1990 to 2099 in one of the four units, each is read in i
 every number is a date written as digits (``20171224``, ``20171224183000``), they are read as dates.
 
 Texts are numbers, or ISO 8601 dates and times (``2017-12-24``, ``2017-12-24 18:30:00.5``,
-``2017-12-24T18:30:00+01:00``), mixed as they come. A time without a zone is UTC; a date is its midnight. Fractions of a
-millisecond are cut off.
+``2017-12-24T18:30:00+01:00``), mixed as they come; with dots the day comes first (``24.12.2017``). A time without a
+zone is UTC; a date is its midnight. Fractions of a millisecond are cut off.
 """
 
 import datetime as dt
@@ -40,14 +40,18 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _HAS_ZONE = r"\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d|[+-]\d\d)$"
 _REWRITTEN = (
     (r"^(\d{4})/(\d\d?)/(\d\d?)", r"\1-\2-\3"),
+    (r"^(\d\d?)\.(\d\d?)\.(\d{4})([ T]|$)", r"\3-\2-\1\4"),
+    (r"((?:Z|[+-]\d\d:?\d\d))(?:\[[\w/+-]+\]| UTC)$", r"\1"),
     (r"\s*(UTC|GMT|z)$", "Z"),
-    (r"(:\d\d)\s+([+-]\d\d)", r"\1\2"),
+    (r"(:\d\d(?:[.,]\d+)?)\s+([+-]\d\d)", r"\1\2"),
     (r"(:\d\d),(\d)", r"\1.\2"),
     (r"(:\d\d\.\d{3})\d+", r"\1"),
 )
 """What people write beside strict ISO 8601, and what Arrow reads in its place; digits below 1 ms are cut off."""
 
 _ONE_DIGIT = re.compile(r"(?<=[-/ T])(?=\d([-/: T]|$))")  # Before the day in 2018-01-5, or the hour in 9:05.
+_TIME_OF_DAY = re.compile(r"^\d{1,2}:\d\d")
+_SLASHES = re.compile(r"^\d{1,2}[/-]\d{1,2}[/-]\d{2,4}\b")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -306,8 +310,17 @@ def _dates_of_texts(texts: pa.Array) -> tuple[npt.NDArray[np.int64], list[tuple[
                 milliseconds[row] = _one_date(text)
             except ValueError:
                 original = texts[row].as_py()
-                bad.append((row, "no time" if is_missing_word(original) else f"{WANTED}, got {shorten(original)}"))
+                bad.append((row, "no time" if is_missing_word(original) else f"{WANTED}, got {_described(original)}"))
     return milliseconds, sorted(bad)
+
+
+def _described(text: str) -> str:
+    """Return a text that is no time, and what its author may not know about it."""
+    if _TIME_OF_DAY.match(text):
+        return f"{shorten(text)}, a time of day without its date: --columns time=date+clock joins two columns"
+    if _SLASHES.match(text):
+        return f"{shorten(text)}: --time-format %d/%m/%Y or %m/%d/%Y says whether the day comes first"
+    return shorten(text)
 
 
 def _one_date(text: str) -> int:

@@ -11,6 +11,7 @@ from springtide_services.cli.options import (
     DatasetName,
     Encoding,
     SettingsPath,
+    TimeFormat,
     TimeUnit,
     load_settings,
     read_options,
@@ -54,6 +55,7 @@ def evaluate(
     ] = None,
     columns: Columns = "",
     time_unit: TimeUnit = None,
+    time_format: TimeFormat = None,
     encoding: Encoding = None,
     keep_cold: Annotated[
         bool, typer.Option("--keep-cold", help="Keep users and items with too few interactions in the training set.")
@@ -92,7 +94,7 @@ def evaluate(
         results,
         split=SplitOptions(split.value, keep_cold, days, questions),
         seeds=seed or (),
-        options=read_options(columns, time_unit, encoding),
+        options=read_options(columns, time_unit, time_format, encoding),
         is_fresh=fresh,
         output=Output(markdown, segments, metrics, json, csv, plots),
     )

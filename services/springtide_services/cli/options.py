@@ -39,11 +39,18 @@ class TimeUnitName(StrEnum):
 
 
 Columns = Annotated[
-    str, typer.Option("--columns", help="Names of columns in a file: user=visitorid,item=itemid.", metavar="NAMES")
+    str,
+    typer.Option(
+        "--columns", help="Names of columns in a file, or their numbers: user=visitorid,item=itemid.", metavar="NAMES"
+    ),
 ]
 TimeUnit = Annotated[
     TimeUnitName | None,
     typer.Option("--time-unit", help="Unit of times that are numbers. Default: by the largest of them."),
+]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option("--time-format", help="Form of times that are texts, as in Python: '%d/%m/%Y %H:%M'.", metavar="FORM"),
 ]
 Encoding = Annotated[
     str | None,
@@ -143,14 +150,20 @@ def server_address(path: Path | None) -> str:
 
 
 def read_options(
-    columns: str, time_unit: TimeUnitName | None, encoding: str | None, type_name: str = ""
+    columns: str,
+    time_unit: TimeUnitName | None,
+    time_format: str | None,
+    encoding: str | None,
+    type_name: str = "",
 ) -> "ReadOptions":
     """Return how a file of events is read, from the options of a command.
 
     Raises:
-        SettingsError: If ``columns`` has another form.
+        SettingsError: If ``columns`` or ``time_format`` has another form.
     """
     from springtide.event_files import ReadOptions, parse_columns
 
     unit = time_unit.value if time_unit is not None else None
-    return ReadOptions(parse_columns(columns) if columns else None, unit, encoding, type_name or None)
+    return ReadOptions(
+        parse_columns(columns) if columns else None, unit, encoding, type_name or None, time_format=time_format
+    )

@@ -9,6 +9,7 @@ from springtide_services.cli.options import (
     Columns,
     Encoding,
     SettingsPath,
+    TimeFormat,
     TimeUnit,
     load_settings_with_kafka,
     read_options,
@@ -39,12 +40,13 @@ def publish(
         str, typer.Option("--type", help="Interaction type of rows that have none, such as purchase.", metavar="NAME")
     ] = "",
     time_unit: TimeUnit = None,
+    time_format: TimeFormat = None,
     encoding: Encoding = None,
 ) -> None:
     """Publish the events of a file to Kafka: it is checked as a whole first, and may be published twice."""
     loaded = load_settings_with_kafka(settings)
     refuse_wrong_connection(loaded, settings)
-    publish_file(loaded, file, read_options(columns, time_unit, encoding, type_name), is_resumed=resume)
+    publish_file(loaded, file, read_options(columns, time_unit, time_format, encoding, type_name), is_resumed=resume)
 
 
 def publish_file(

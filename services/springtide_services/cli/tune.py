@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.cli.options import Columns, Encoding, SettingsPath, TimeUnit, load_settings, read_options
+from springtide_services.cli.options import (
+    Columns,
+    Encoding,
+    SettingsPath,
+    TimeFormat,
+    TimeUnit,
+    load_settings,
+    read_options,
+)
 
 
 def tune(
@@ -22,6 +30,7 @@ def tune(
     ] = Path("springtide-state/tuning.jsonl"),
     columns: Columns = "",
     time_unit: TimeUnit = None,
+    time_format: TimeFormat = None,
     encoding: Encoding = None,
 ) -> None:
     """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
@@ -36,5 +45,5 @@ def tune(
         seed=seed,
         out=out,
         trials_path=study,
-        options=read_options(columns, time_unit, encoding),
+        options=read_options(columns, time_unit, time_format, encoding),
     )

@@ -53,4 +53,6 @@ def source_of(named: str, options: ReadOptions = _DEFAULT, fetch_dataset: Callab
     digest.update(repr(sorted((options.columns or {}).items())).encode())
     if options.time_unit or options.encoding:
         digest.update(repr((options.time_unit, options.encoding)).encode())
+    if options.time_format:
+        digest.update(options.time_format.encode())
     return Source(named, digest.hexdigest()[:16], partial(read_interactions_file, path, options))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,9 +39,7 @@ def open_events(path: Path, settings: Settings, options: ReadOptions) -> EventFi
     Raises:
         EventFileError: If it cannot be opened, or is of another form.
     """
-    limited = ReadOptions(
-        options.columns, options.time_unit, options.encoding, options.default_type, settings.events.max_id_bytes
-    )
+    limited = replace(options, max_id_bytes=settings.events.max_id_bytes)
     return EventFile(path, limited)
 
 

@@ -104,7 +104,7 @@ def test_ids_are_held_once_in_order_of_time(tmp_path: Path) -> None:
         (b"", "the file is empty"),
         (b"\n\r\n", "the file is empty"),
         (b"a,b\n", r"no column for user: wanted one called user, .*--columns user=NAME \(the file has: a, b\)"),
-        (b"196,242,3\n", "no column for user: .*the first line has to hold the names of the columns"),
+        (b"196,242,3\n", "no column for user: .*--columns user=1,item=2,time=4 counts the columns"),
         (b"user,item\na,b\n", r"no column for timestamp: .*\(the file has: user, item\)"),
         (b"user,item,ts\n", "wanted interactions, got no rows"),
         (
