@@ -80,6 +80,7 @@ class Observed:
             from the events' context maps, or else from the users' attributes of that name.
         newest_ms: The newest event time so far if it may be newer than that of these interactions, such as that of one
             that a deletion held for; None if not.
+        clock_ms: The time that counts decay to: ``newest_ms``, or the newest event time here; None without both.
 
     Raises:
         ValueError: If the columns differ in length.
@@ -91,6 +92,7 @@ class Observed:
     weights: npt.NDArray[np.float32]
     circumstances: Mapping[str, Circumstances] = field(default_factory=dict)
     newest_ms: int | None = None
+    clock_ms: int | None = field(init=False)
 
     def __post_init__(self) -> None:
         refuse_unequal_lengths(
@@ -100,15 +102,12 @@ class Observed:
             weights=self.weights,
             **{f"circumstances[{key!r}]": column.codes for key, column in self.circumstances.items()},
         )
+        own_ms = int(self.timestamps_ms.max()) if len(self) else None  # Here, since every weight asks for it.
+        clock_ms = max((time for time in (own_ms, self.newest_ms) if time is not None), default=None)
+        object.__setattr__(self, "clock_ms", clock_ms)
 
     def __len__(self) -> int:
         return len(self.item_rows)
-
-    @property
-    def clock_ms(self) -> int | None:
-        """The time that counts decay to: ``newest_ms``, or the newest event time here; None without both."""
-        own_ms = int(self.timestamps_ms.max()) if len(self) else None
-        return max((time for time in (own_ms, self.newest_ms) if time is not None), default=None)
 
     def moment(self, index: int) -> Moment:
         """Return the moment of one interaction, with its circumstances."""

@@ -97,8 +97,8 @@ def _apply_interactions(
     rule_of = {rule.name: rule for rule in rules.rules}
     weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
     is_positive = np.array([rule_of[name].is_positive for name in interactions.relations], np.bool_)
-    for code, name in enumerate(interactions.relations):
-        index = np.flatnonzero(relation_codes == code)
+    for code in np.flatnonzero(np.bincount(relation_codes, minlength=1)).tolist():
+        name, index = interactions.relations[code], np.flatnonzero(relation_codes == code)
         edge_features = None if features is None else features[index]
         graph.append(
             rules.edge_type(name),

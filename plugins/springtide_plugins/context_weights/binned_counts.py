@@ -16,6 +16,7 @@ Int64s = npt.NDArray[np.int64]
 _HALF_LIVES = 8
 _QUANTA = 2**14  # A view of weight 0.001 is 16 of them. A cell of int32 holds 130,000 events of weight 1.
 _NO_CELLS = np.zeros((0, 0), np.int32)
+_MIN_STEP = 16_384  # Rows.
 _HIGH_BITS = 30  # What a cell cannot hold goes to a second column, by multiples of 2^30.
 
 
@@ -39,8 +40,9 @@ class _Cells:
         capacity = self.low.shape[1]
         if num_rows <= capacity:
             return self
-        # A little more than is needed, so that growth is rare; no more, since a million items have to fit.
-        shape = (len(self.low), max(num_rows, capacity + capacity // 16))
+        # A little more than is needed, so that growth is rare; no more, since a million items have to fit. A few items
+        # have room for many: what is not in use takes no memory.
+        shape = (len(self.low), max(num_rows, capacity + max(capacity // 16, _MIN_STEP)))
         low, high = np.zeros(shape, np.int32), None
         low[:, :capacity] = self.low
         if self.high is not None:

@@ -5,7 +5,7 @@ multiple of a fixed quantum. Sums of such numbers are exact, so the order of eve
 what is taken back leaves nothing. A common factor decays each epoch's sums when they are read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +22,20 @@ class Epochs:
         half_life_ms: Milliseconds, above 0; ``inf`` for no decay: then there is one epoch.
         half_lives: Length of an epoch, in half-lives.
         quanta: Quanta of an event of weight 1 at the beginning of an epoch.
+        is_single: Whether there is one epoch alone, since nothing decays.
+        length_ms: Length of an epoch in milliseconds, unless it is single.
     """
 
     half_life_ms: float
     half_lives: int
     quanta: int
+    is_single: bool = field(init=False)
+    length_ms: int = field(init=False)
 
-    @property
-    def is_single(self) -> bool:
-        """Whether there is one epoch alone, since nothing decays."""
-        return not np.isfinite(self.half_life_ms)
-
-    @property
-    def _length_ms(self) -> int:
-        return max(1, round(self.half_lives * self.half_life_ms))
+    def __post_init__(self) -> None:
+        is_single = not np.isfinite(self.half_life_ms)
+        object.__setattr__(self, "is_single", is_single)
+        object.__setattr__(self, "length_ms", 1 if is_single else max(1, round(self.half_lives * self.half_life_ms)))
 
     def split(
         self, timestamps_ms: npt.NDArray[np.int64], oldest: int
@@ -43,16 +43,18 @@ class Epochs:
         """Return the epochs of events from ``oldest`` on, ascending, each with the positions of its events."""
         if not len(timestamps_ms):
             return []
+        if self.is_single:
+            return [(0, slice(None))]
         first, last = self.of_time(int(timestamps_ms.min())), self.of_time(int(timestamps_ms.max()))
         if first == last:
             return [(first, slice(None))] if first >= oldest else []
-        of_event = (timestamps_ms - _ORIGIN_MS) // self._length_ms
+        of_event = (timestamps_ms - _ORIGIN_MS) // self.length_ms
         found = np.unique(of_event[of_event >= oldest]).tolist()
         return [(epoch, np.flatnonzero(of_event == epoch)) for epoch in found]
 
     def of_time(self, timestamp_ms: int) -> int:
         """Return the epoch of one time."""
-        return 0 if self.is_single else (timestamp_ms - _ORIGIN_MS) // self._length_ms
+        return 0 if self.is_single else (timestamp_ms - _ORIGIN_MS) // self.length_ms
 
     def quantised(
         self, epoch: int, timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.floating]
@@ -60,7 +62,7 @@ class Epochs:
         """Return the weight of each event of an epoch in quanta, whole numbers, float64 ``[n]``."""
         quanta: npt.NDArray[np.float64] = np.multiply(weights, self.quanta, dtype=np.float64)
         if not self.is_single:
-            quanta *= np.exp2((timestamps_ms - (_ORIGIN_MS + epoch * self._length_ms)) * (1.0 / self.half_life_ms))
+            quanta *= np.exp2((timestamps_ms - (_ORIGIN_MS + epoch * self.length_ms)) * (1.0 / self.half_life_ms))
         np.rint(quanta, out=quanta)
         return quanta
 
@@ -68,5 +70,5 @@ class Epochs:
         """Return what one quantum of an epoch counts at a time."""
         if self.is_single:
             return 1.0 / self.quanta
-        start_ms = _ORIGIN_MS + epoch * self._length_ms
+        start_ms = _ORIGIN_MS + epoch * self.length_ms
         return float(2.0 ** ((start_ms - now_ms) / self.half_life_ms)) / self.quanta
