@@ -403,6 +403,61 @@ def test_mongodb_documents_are_text():
     assert (found.interaction.user, found.event_id) == ("1004", "596e275826f08b2730779e1f")
 
 
+MONGODB = {"connector": "mongodb", "schema": None, "table": None, "collection": "products", "lsn": None, "ord": 31}
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        {"$date": AT_MS},
+        {"$date": {"$numberLong": str(AT_MS)}},
+        {"$date": AT},
+        {"$timestamp": {"t": AT_MS // 1_000, "i": 1}},
+        {"$numberLong": str(AT_MS)},
+    ],
+)
+def test_mongodb_numbers_and_times_are_read(time):
+    product = {
+        "_id": {"$oid": "596e"},
+        "price": {"$numberDecimal": "9.99"},
+        "stock": {"$numberInt": "4"},
+        "weight": {"$numberDouble": "1.5"},
+        "tags": ["a", {"$numberLong": "7"}],
+        "made": {"at": time},
+        "unused": {"$date": {"$numberLong": "-99999999999999999"}},
+    }
+    mapping = {**PRODUCTS, "id": "_id", "numbers": ["price", "stock", "weight"], "categories": ["tags"], "texts": []}
+    decoder = make("debezium", tables={"products": {**mapping, "time": "made.at"}})
+    (found,) = decoder.decode(change("c", json.dumps(product), **MONGODB))
+    assert found.node_upsert.id == "596e"
+    assert dict(found.node_upsert.numbers) == {"price": 9.99, "stock": 4, "weight": 1.5}
+    assert list(found.node_upsert.categories["tags"].values) == ["a", "7"]
+    assert found.event_time.ToMilliseconds() == AT_MS
+
+
+@pytest.mark.parametrize(
+    ("key", "node_id"),
+    [
+        ('{"$oid": "596e"}', "596e"),
+        ("1004", "1004"),
+        ('{"$numberLong": "1004"}', "1004"),
+        ('"b-7"', "b-7"),
+        ("b-7", "b-7"),
+    ],
+)
+@pytest.mark.parametrize("has_schema", [False, True])
+def test_mongodb_deletion_is_known_by_its_key(key, node_id, has_schema):
+    tables = {"products": {**PRODUCTS, "id": "_id"}}
+    whole = {"schema": {"type": "struct"}, "payload": {"id": key}} if has_schema else {"id": key}
+    (found,) = make("debezium", tables=tables).decode(change("d", key=whole, **MONGODB))
+    assert found.node_delete.id == node_id
+
+
+def test_mongodb_update_without_its_document_says_which_option_is_missing():
+    with pytest.raises(EventRefusedError, match=r"capture\.mode of MongoDB's connector to change_streams"):
+        make("debezium", tables={"products": {**PRODUCTS, "id": "_id"}}).decode(change("u", **MONGODB))
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [

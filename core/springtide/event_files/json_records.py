@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from springtide.event_files.delimited import Chunk, not_utf8, to_array
 from springtide.event_files.opening import InputFile
 from springtide.event_files.problems import Bad, EventFileError
+from springtide.events.json_words import describe_bad_fields
 from springtide.events.limits import shorten
 from springtide.v1 import events_pb2 as pb
 
@@ -197,7 +198,8 @@ def _messages(found: list[tuple[int, Any]]) -> Messages:
         try:
             json_format.ParseDict(record, event)
         except _PARSE_ERRORS as error:
-            words = f"wanted an event in protobuf's JSON mapping: {' '.join(str(error).split())[:300]}"
+            said = describe_bad_fields(record) or " ".join(str(error).split())[:300]
+            words = f"wanted an event in protobuf's JSON mapping: {said}"
             bad.append(("", Bad(at, not_utf8(_dumped(record)) or words)))
         events.append(event)
     texts, unreadable = to_array(times)

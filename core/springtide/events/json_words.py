@@ -16,6 +16,14 @@ _IDS = {
     "nodeDelete": ("type", "id"),
     "relation": ("sourceType", "sourceId", "relation", "targetType", "targetId"),
 }
+_OTHER_NAMES = {
+    **dict.fromkeys(("userId", "user_id", "customerId", "visitorId"), "user"),
+    **dict.fromkeys(("itemId", "item_id", "productId", "product_id"), "item"),
+    **dict.fromkeys(("event", "eventType", "event_type", "action"), "type"),
+    **dict.fromkeys(("rating", "quantity"), "value"),
+    **dict.fromkeys(("timestamp", "time", "ts", "date", "datetime", "createdAt", "created_at"), "eventTime"),
+}
+"""What producers call a field, and what it is called here."""
 
 
 def looks_like_json(value: bytes) -> bool:
@@ -69,9 +77,16 @@ def describe_bad_json(value: bytes, error: Exception) -> str:
         return f"wanted a JSON object: {str(bad)[:_MAX_DETAIL]}"
     if isinstance(found, list):
         return f"wanted one event as a JSON object, got a list of {len(found)}: send each as a record of its own"
+    if isinstance(found, str) and found.lstrip()[:1] in ("{", "["):
+        return "wanted an event as a JSON object, got one as text in quotes: it was made JSON twice"
     if not isinstance(found, dict):
         return f"wanted an event as a JSON object, got {shorten(text.strip())}"
-    return _time_words(found) or _id_words(found) or _envelope_words(found) or _parser_words(error)
+    return _time_words(found) or describe_bad_fields(found) or _parser_words(error)
+
+
+def describe_bad_fields(found: dict[str, Any]) -> str:
+    """Return which field of an event in JSON is of a wrong kind or has another name; empty if unknown."""
+    return _id_words(found) or _map_words(found) or _envelope_words(found) or _name_words(found)
 
 
 def _load(value: bytes) -> Any:
@@ -132,6 +147,64 @@ def _id_words(found: dict[str, Any]) -> str:
             if value is not None and not isinstance(value, str):
                 where = f"{_snake(payload)}.{_snake(field)}"
                 return f"{where}: wanted text in quotes, got {shorten(json.dumps(value))}; ids and types are text"
+    if isinstance(found.get("eventId", found.get("event_id")), int | float):
+        return f"event_id: wanted text in quotes, got {found.get('eventId', found.get('event_id'))}"
+    return ""
+
+
+def _map_words(found: dict[str, Any]) -> str:
+    """Return which entry of a map, such as an attribute, has a value of a wrong kind."""
+    for payload, maps in (("interaction", ("context",)), ("nodeUpsert", ("categories", "numbers", "texts"))):
+        inner = found.get(payload, found.get(_snake(payload)))
+        if not isinstance(inner, dict):
+            continue
+        for field in maps:
+            entries = inner.get(field)
+            where = f"{_snake(payload)}.{field}"
+            if entries is not None and not isinstance(entries, dict):
+                return f"{where}: wanted a JSON object, got {shorten(json.dumps(entries))}"
+            for name, value in (entries or {}).items():
+                got = f"got {shorten(json.dumps(value))}"
+                if field == "categories":
+                    values = value.get("values", []) if isinstance(value, dict) else None
+                    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+                        return f'{where}.{name}: wanted an object such as {{"values": ["bread"]}}, {got}'
+                elif field == "numbers":
+                    if value is None or isinstance(value, bool | list | dict):
+                        return f"{where}.{name}: wanted a number, {got}"
+                elif not isinstance(value, str):
+                    return f"{where}.{name}: wanted text in quotes, {got}"
+    return ""
+
+
+def _name_words(found: dict[str, Any]) -> str:
+    """Return what is said of fields that are inside something, not inside anything, or called otherwise."""
+    for wrapper in ("payload", "event", "data", "value", "message"):
+        inner = found.get(wrapper)
+        if isinstance(inner, dict) and inner.keys() & {*_IDS, *map(_snake, _IDS), "batch"}:
+            way_out = ": set value.converter.schemas.enable=false of Kafka Connect" if "schema" in found else ""
+            return f"the event is inside {wrapper!r}: send what is in it{way_out}"
+    if "schema" in found and isinstance(found.get("payload"), dict):
+        return (
+            "it is a row of Kafka Connect with its schema, and no event: wanted interaction, nodeUpsert, relation, "
+            "nodeDelete or batch"
+        )
+    flat = {_OTHER_NAMES.get(name, name) for name in found}
+    if {"user", "item"} <= flat:
+        return (
+            "user, item and type stand outside 'interaction': wanted "
+            f'{{"eventTime": {_TIME_EXAMPLE}, "interaction": {{"user": "ann", "item": "bread", "type": "purchase"}}}}'
+        )
+    interaction = found.get("interaction")
+    wanted = {"user", "item", "type", "value", "context"}
+    for name in interaction if isinstance(interaction, dict) else ():
+        other = _OTHER_NAMES.get(name)
+        if other in wanted and name not in wanted:
+            return f"interaction: no field named {name!r}: it is called {other!r}"
+    if "eventTime" not in found and "event_time" not in found:
+        for name in found:
+            if _OTHER_NAMES.get(name) == "eventTime":
+                return f"no field named {name!r}: the time of the event is called 'eventTime'"
     return ""
 
 

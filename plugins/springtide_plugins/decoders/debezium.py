@@ -109,7 +109,7 @@ class Debezium(EventDecoder):
         if op == _DELETED and not (isinstance(mapping, NodeFields) and mapping.on_delete == "forget"):
             return ()
         side = "before" if op == _DELETED else "after"
-        row = _row_of(change.get(side), side, op, schema, record.key)
+        row = _row_of(change.get(side), side, op, schema, None if op != _DELETED else _key_of(record.key, source))
         event_id = _event_id(source, name, op, record.key, row)
         time = _first_number(source.get("ts_ms"), change.get("ts_ms"))
         timestamp_ns = None if time is None else time * 10**6
@@ -164,13 +164,62 @@ def _unflattened(flat: Mapping[str, Any]) -> dict[str, Any]:
     return {"op": op, "source": source, "before": row, "after": row, "ts_ms": about.get("ts_ms")}
 
 
-def _row_of(row: Any, side: str, op: str, schema: Any, key: bytes | None) -> Mapping[str, Any]:
+def _key_of(key: bytes | None, source: Mapping[str, Any]) -> Any:
+    """Return what a record's key says of the row; None if there is no key."""
+    if not key:
+        return None
+    found = parse_object(key, "key")
+    fields = found["payload"] if isinstance(found.get("payload"), dict) else found
+    if isinstance(source.get("collection"), str) and isinstance(fields.get("id"), str):
+        # MongoDB's connector writes the document's _id as JSON in a text.
+        return json.dumps({"_id": _json_or_text(fields["id"])})
+    return fields
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _without_types(value: Any) -> Any:
+    """Return a value of MongoDB's extended JSON, such as ``{"$numberLong": "5"}``, as JSON has it."""
+    if isinstance(value, list):
+        return [_without_types(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    if len(value) != 1:
+        return {name: _without_types(each) for name, each in value.items()}
+    ((kind, inner),) = value.items()
+    if not kind.startswith("$"):
+        return {kind: _without_types(inner)}
+    try:
+        if kind in ("$numberLong", "$numberInt"):
+            return int(inner)
+        if kind == "$numberDouble":
+            return float(inner)
+        if kind == "$timestamp":
+            return _as_text(int(inner["t"]) * 10**9)
+        if kind == "$date":
+            milliseconds = _without_types(inner)
+            is_number = isinstance(milliseconds, int) and not isinstance(milliseconds, bool)
+            return _as_text(milliseconds * 10**6) if is_number else milliseconds
+    except (ValueError, TypeError, KeyError, OverflowError, EventRefusedError):
+        return value  # It is refused if it is used.
+    return inner if kind in ("$oid", "$uuid", "$symbol", "$numberDecimal") else value
+
+
+def _row_of(row: Any, side: str, op: str, schema: Any, key: Any) -> Mapping[str, Any]:
     """Return the row before or after the change, with its columns as JSON would have them."""
+    if row is None and op == _DELETED:  # Without REPLICA IDENTITY the key is all that is known.
+        row = key
     if isinstance(row, str):  # MongoDB's connector writes the document as JSON in a text.
-        row = parse_object(row, side)
-    if row is None and op == _DELETED and key:  # Without REPLICA IDENTITY the key is all that is known.
-        found = parse_object(key, "key")
-        row = found["payload"] if isinstance(found.get("payload"), dict) else found
+        row = _without_types(parse_object(row, side))
+    if row is None and op == _UPDATED:
+        raise _refusal(
+            f"wanted the row in {side}, got none: set capture.mode of MongoDB's connector to change_streams_update_full"
+        )
     if not isinstance(row, Mapping):
         raise _refusal(f"wanted the row in {side}, as op {op} has it, got {type(row).__name__}")
     row = {**row, **_converted(row, schema, side)}

@@ -76,6 +76,10 @@ def test_bad_time_says_what_was_wanted_and_what_came(time: object, words: str) -
     assert words in refusal(at(time).replace("eventTime", "event_time")), "both spellings are read"
 
 
+def upsert(field: str, value: object) -> str:
+    return json.dumps({"nodeUpsert": {"type": "item", "id": "7", field: {"x": value}}})
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -90,6 +94,21 @@ def test_bad_time_says_what_was_wanted_and_what_came(time: object, words: str) -
         ('{"nodeUpsert":{"type":"item","id":7}}', "node_upsert.id: wanted text in quotes, got '7'"),
         ('{"node_delete":["item","7"]}', "node_delete: wanted a JSON object"),
         ('{"user":"ann"}', "no field named"),
+        ('{"user":"ann","item":"bread"}', "user, item and type stand outside 'interaction'"),
+        ('{"userId":5,"product_id":6,"event":"view","timestamp":1}', "user, item and type stand outside 'interaction'"),
+        (GOOD.replace('"user"', '"userId"'), "interaction: no field named 'userId': it is called 'user'"),
+        (GOOD.replace("eventTime", "timestamp"), "the time of the event is called 'eventTime'"),
+        (f'{{"event":{GOOD}}}', "the event is inside 'event': send what is in it"),
+        (f'{{"schema":{{}},"payload":{GOOD}}}', "set value.converter.schemas.enable=false of Kafka Connect"),
+        ('{"schema":{},"payload":{"id":5}}', "it is a row of Kafka Connect with its schema, and no event"),
+        (json.dumps(GOOD), "got one as text in quotes: it was made JSON twice"),
+        ('{"eventId":5}', "event_id: wanted text in quotes, got 5"),
+        (upsert("categories", ["a"]), 'node_upsert.categories.x: wanted an object such as {"values": ["bread"]}'),
+        (upsert("categories", "a"), 'node_upsert.categories.x: wanted an object such as {"values": ["bread"]}'),
+        (upsert("numbers", None), "node_upsert.numbers.x: wanted a number, got 'null'"),
+        (upsert("texts", 1984), "node_upsert.texts.x: wanted text in quotes, got '1984'"),
+        ('{"interaction":{"context":{"hour":5}}}', "interaction.context.hour: wanted text in quotes, got '5'"),
+        ('{"interaction":{"context":["a"]}}', "interaction.context: wanted a JSON object, got '[\"a\"]'"),
         ('{"specversion":"1.0"}', "application/cloudevents+json"),
     ],
 )
