@@ -43,7 +43,13 @@ class CheckpointError(SpringtideError):
 
 
 class CheckpointLockedError(CheckpointError):
-    """Raised when another process may write to the checkpoint URL, so that this one may not."""
+    """Raised when another process may write to the checkpoint URL, so that this one may not.
+
+    Attributes:
+        holder: Which process that is, in words; empty if unknown.
+    """
+
+    holder: str = ""
 
 
 class CheckpointLockLostError(CheckpointError):

@@ -68,12 +68,15 @@ class LeftOut:
         since_ms: When they were left out first, in milliseconds since the Unix epoch.
         num_events: How many the latest rebuild found, by what names them, in words.
         topic_id: The broker's id of the topic that offsets are of; empty if unknown.
+        until_offsets: For each partition, the offset that was next when they were left out first: what was published
+            later is read. Empty for no bound.
     """
 
     skips: Skips
     since_ms: int
     num_events: Mapping[str, int]
     topic_id: str = ""
+    until_offsets: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from springtide.checkpoint import CheckpointStore
+from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.errors import CheckpointLockedError, RebuildError, SettingsError
 from springtide.events.skips import Skips
 from springtide.settings.model import InteractionSettings, Settings
@@ -167,6 +167,45 @@ def test_later_rebuild_leaves_out_what_a_former_one_did(
 
     asyncio.run(scenario())
     assert "still left out since a former rebuild: events of user u0" in capsys.readouterr().err
+
+
+def test_what_is_published_after_a_rebuild_is_not_left_out_by_it(
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The user whose purchases were a mistake goes on buying; later rebuilds follow each other without a pause."""
+
+    async def num_edges(running: Any) -> int:
+        return (await status_of(running)).num_edges["user:purchase:item"]
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            publish(settings, [*good_events(make_purchase), *wrong_events(make_purchase, 12)])
+            await rebuild(settings, running.server.address, Skips(users=("u0",)))
+            assert "models learned from" in capsys.readouterr().out
+            await items_for(running, "u0", at(publish(settings, [make_purchase("u0", "bread")])))
+            assert await num_edges(running) == 22 + 1
+            await rebuild(settings, running.server.address, Skips())  # At once.
+            assert await num_edges(running) == 22 + 1
+            await rebuild(settings, running.server.address, Skips(event_ids=("imprt-7/*",)))  # Misspelt.
+            assert "nothing matches" in (out := capsys.readouterr().out)
+            assert "models learned from" not in out
+            await rebuild(settings, running.server.address, Skips(users=("u0",)))  # Asked for again: all of it.
+            assert await num_edges(running) == 22
+        newest = CheckpointStore(settings.checkpoint.url).latest()
+        assert newest is not None
+        assert [each["skips"]["users"] for each in newest.manifest["left_out"]] == [["u0"]]
+
+    asyncio.run(scenario())
+
+
+def test_second_rebuild_at_the_same_time_is_told_of_the_first(settings: Settings) -> None:
+    with (
+        CheckpointLock(f"{settings.checkpoint.url}/rebuilt"),
+        pytest.raises(
+            CheckpointLockedError, match=r"^another rebuild is running: wait until it is done \(host .*, pid"
+        ),
+    ):
+        asyncio.run(rebuild(settings, "127.0.0.1:9", Skips()))
 
 
 def test_rebuild_brings_what_changed_settings_lack(

@@ -264,10 +264,12 @@ class CheckpointLock:
         while holder is None and not deadline.is_over() and not self._closing.wait(0.05):
             holder = self._read_holder()
         who = "a process that has not written its name" if holder is None else holder.describe(wall_ms())
-        return CheckpointLockedError(
+        error = CheckpointLockedError(
             f"checkpoints at {self._storage.url} have another writer: {who}. Only one process may write to one "
             "checkpoint.url: stop that process, or set another checkpoint.url"
         )
+        error.holder = who
+        return error
 
     def _describe_holder(self) -> str:
         holder = self._read_holder()

@@ -88,6 +88,7 @@ def left_out_to_json(left_out: Sequence[LeftOut]) -> list[Json]:
             "since_ms": each.since_ms,
             "num_events": dict(each.num_events),
             "topic_id": each.topic_id,
+            "until_offsets": {str(partition): offset for partition, offset in each.until_offsets.items()},
         }
         for each in left_out
     ]
@@ -95,7 +96,16 @@ def left_out_to_json(left_out: Sequence[LeftOut]) -> list[Json]:
 
 def left_out_from_json(saved: Sequence[Json]) -> tuple[LeftOut, ...]:
     """Return what ``left_out_to_json`` wrote."""
-    return tuple(LeftOut(**{**each, "skips": Skips.from_json(each["skips"])}) for each in saved)
+    return tuple(
+        LeftOut(
+            Skips.from_json(each["skips"]),
+            each["since_ms"],
+            each["num_events"],
+            each["topic_id"],
+            {int(partition): offset for partition, offset in each.get("until_offsets", {}).items()},
+        )
+        for each in saved
+    )
 
 
 def to_bytes(manifest: Json) -> bytes:

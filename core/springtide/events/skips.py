@@ -46,7 +46,10 @@ class Skips:
     def __post_init__(self) -> None:
         for partition, first, last in self.offsets:
             if partition < 0 or not 0 <= first <= last:
-                raise SettingsError(f"wanted offsets as PARTITION:FIRST-LAST, got {partition}:{first}-{last}")
+                raise SettingsError(
+                    "wanted offsets as PARTITION:FIRST-LAST, FIRST not after LAST and none below 0, "
+                    f"got {partition}:{first}-{last}"
+                )
         if self.since_ms is not None and self.until_ms is not None and self.since_ms >= self.until_ms:
             raise SettingsError("wanted a span of record times that ends after it begins")
 
@@ -115,18 +118,17 @@ class SkipFilter:
 
     Args:
         skips: What to leave out; an event is left out if any of them names it.
+        until_offsets: For each of the skips, the offset by partition before which it holds; empty for no bound.
 
     Attributes:
         counts: How many events were left out, by what named them, in words: ``Skips.describe``.
     """
 
-    def __init__(self, skips: Sequence[Skips]) -> None:
+    def __init__(self, skips: Sequence[Skips], until_offsets: Sequence[Mapping[int, int]] = ()) -> None:
         self.counts: Counter[str] = Counter({words: 0 for each in skips for words in each.describe()})
-        self._skips = skips
         self._ranges = [offsets for each in skips for offsets in each.offsets]
-        ids = [event_id for each in skips for event_id in each.event_ids]
-        self._ids = {event_id for event_id in ids if not event_id.endswith("*")}
-        self._prefixes = tuple(event_id[:-1] for event_id in ids if event_id.endswith("*"))
+        bounds = until_offsets or [{}] * len(skips)
+        self._sets = [_Bounded.of(each, bound) for each, bound in zip(skips, bounds, strict=True)]
 
     def records(self, records: Sequence[RawEvent]) -> list[RawEvent]:
         """Return the records without those whose offsets are named."""
@@ -144,9 +146,7 @@ class SkipFilter:
 
     def looks_into(self, records: Sequence[RawEvent]) -> bool:
         """Return whether the events of some records must be looked at one by one."""
-        if self._ids or self._prefixes:
-            return True
-        return any(each.has_publishing and _is_in_span(record, each) for each in self._skips for record in records)
+        return any(each.may_name(record) for each in self._sets for record in records)
 
     def event(self, event: events_pb2.Event, record: RawEvent) -> events_pb2.Event | None:
         """Return an event without the interactions that are left out; None if nothing is left of it."""
@@ -187,18 +187,49 @@ class SkipFilter:
 
     def _named(self, event_id: str, payload: str, user: str, record: RawEvent) -> str:
         """Return in words what names an event; an empty string if nothing does."""
-        if event_id and event_id in self._ids:
+        for each in self._sets:
+            if each.holds(record) and (words := each.named(event_id, payload, user, record)):
+                return words
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounded:
+    """Skips that hold for the records before some offsets."""
+
+    skips: Skips
+    ids: frozenset[str]
+    prefixes: tuple[str, ...]
+    until_offsets: Mapping[int, int]
+
+    @classmethod
+    def of(cls, skips: Skips, until_offsets: Mapping[int, int]) -> Self:
+        ids = frozenset(event_id for event_id in skips.event_ids if not event_id.endswith("*"))
+        prefixes = tuple(event_id[:-1] for event_id in skips.event_ids if event_id.endswith("*"))
+        return cls(skips, ids, prefixes, until_offsets)
+
+    def holds(self, record: RawEvent) -> bool:
+        return not self.until_offsets or record.offset < self.until_offsets.get(record.partition, 0)
+
+    def may_name(self, record: RawEvent) -> bool:
+        """Return whether events of a record must be looked at."""
+        has_ids = bool(self.ids or self.prefixes)
+        return self.holds(record) and (has_ids or (self.skips.has_publishing and _is_in_span(record, self.skips)))
+
+    def named(self, event_id: str, payload: str, user: str, record: RawEvent) -> str:
+        """Return in words what names an event; an empty string if nothing does."""
+        if event_id in self.ids:
             return id_in_words(event_id)
-        if event_id and self._prefixes and event_id.startswith(self._prefixes):
-            return next(id_in_words(f"{start}*") for start in self._prefixes if event_id.startswith(start))
-        for each in self._skips:
-            if (
-                each.has_publishing
-                and _is_in_span(record, each)
-                and (not each.types or payload in each.types)
-                and (not each.users or user in each.users)
-            ):
-                return each.publishing_in_words()
+        if event_id.startswith(self.prefixes):
+            return next(id_in_words(f"{start}*") for start in self.prefixes if event_id.startswith(start))
+        skips = self.skips
+        if (
+            skips.has_publishing
+            and _is_in_span(record, skips)
+            and (not skips.types or payload in skips.types)
+            and (not skips.users or user in skips.users)
+        ):
+            return skips.publishing_in_words()
         return ""
 
 

@@ -1,7 +1,8 @@
 """What the `rebuild` command does."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.markup import escape
 
@@ -70,12 +71,30 @@ class RebuildRun:
         if not has_server:
             self._acquire(lock)
         try:
-            with CheckpointLock(rebuilt_url(self._settings)):  # One rebuild at a time.
+            with self._only_one():
                 try:
                     self._run(skips, lock if not has_server else None, from_what_is_left, forgets_skips, confirm)
                 finally:
                     for folder in (MANIFESTS, SEGMENTS):
                         Storage(rebuilt_url(self._settings)).delete_folder(folder)
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _only_one(self) -> Iterator[None]:
+        """Keep other rebuilds of the same checkpoints from running.
+
+        Raises:
+            CheckpointLockedError: If another one runs.
+        """
+        lock = CheckpointLock(rebuilt_url(self._settings))
+        try:
+            lock.acquire()
+        except CheckpointLockedError as error:
+            who = f" ({error.holder})" if error.holder else ""
+            raise CheckpointLockedError(f"another rebuild is running: wait until it is done{who}") from error
+        try:
+            yield
         finally:
             lock.release()
 
@@ -99,7 +118,7 @@ class RebuildRun:
         else:
             name = self._store(lock).write(rebuilt.state.snapshot()).name
             console().print(f"checkpoint {name} holds the new graph; a server that starts reads on from there")
-        if skips:
+        if any(any(each.num_events.values()) for each in rebuilt.left_out if each.skips == skips):
             console().print(
                 "models learned from what is left out until they are trained anew: `springtide train --mode retrain`",
                 soft_wrap=True,
@@ -151,7 +170,7 @@ class RebuildRun:
         out.print(f"read {rebuilt.num_records:,} records: {state.graph.num_edges:,} edges{before}", soft_wrap=True)
         if rebuilt.num_refused:
             out.print(f"refused {rebuilt.num_refused:,} events, which are in the dead-letter topic")
-        for left_out in state.left_out:
+        for left_out in rebuilt.left_out:
             for words, count in left_out.num_events.items():
                 nothing = "" if count else "  [yellow]nothing matches[/]"
                 out.print(f"left out {count:,}: {escape(words)}{nothing}", soft_wrap=True)

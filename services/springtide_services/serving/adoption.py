@@ -103,7 +103,8 @@ class Adoption:
             NotFoundError: If there is none of that name.
         """
         with self._starting:
-            if self._thread is not None and self._thread.is_alive():
+            former = self._thread
+            if former is not None and former.is_alive() and not self._is_over():
                 raise RebuildError("another rebuilt state is being taken over: wait until it is done")
             store = CheckpointStore(rebuilt_url(self._settings))
             if rebuilt not in (names := store.names()):
@@ -111,7 +112,9 @@ class Adoption:
                     f"no rebuilt state {rebuilt!r} in {store.url} (choices: {', '.join(names) or 'none'})"
                 )
             self._set(AdoptionStatus(rebuilt, "restore"))
-            self._thread = threading.Thread(target=self._run, args=(store, rebuilt), name="adoption", daemon=True)
+            self._thread = threading.Thread(
+                target=self._run, args=(store, rebuilt, former), name="adoption", daemon=True
+            )
             self._thread.start()
 
     def give_up(self) -> None:
@@ -123,8 +126,14 @@ class Adoption:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, store: CheckpointStore, rebuilt: str) -> None:
+    def _is_over(self) -> bool:
+        """Return whether the last takeover is done or has failed; the state before it may still be there."""
+        return self.status is not None and self.status.stage in ("done", "failed")
+
+    def _run(self, store: CheckpointStore, rebuilt: str, former_thread: threading.Thread | None) -> None:
         status = AdoptionStatus(rebuilt, "restore")
+        if former_thread is not None:
+            former_thread.join()  # No more than two states are in memory.
         try:
             state = LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
             store.restore(store.open(rebuilt), state)

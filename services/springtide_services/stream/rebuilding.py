@@ -25,11 +25,13 @@ class Rebuilt:
         state: The state, as far as the topic goes.
         num_records: How many records the topic had.
         num_refused: How many events were refused.
+        left_out: What was looked for to leave it out, and how much of it there was.
     """
 
     state: LiveState
     num_records: int
     num_refused: int
+    left_out: tuple[LeftOut, ...]
 
 
 def rebuilt_url(settings: Settings) -> str:
@@ -62,19 +64,24 @@ def rebuild_state(
         BrokerError: If the broker does not answer, or refuses.
     """
     topic_id = _read_topic_id(settings.kafka)
-    sets = [each for each in (_of_topic(each, topic_id) for each in earlier) if each.skips]
-    if skips and skips not in (each.skips for each in sets):
+    sets = [each for each in (_of_topic(each, topic_id) for each in earlier) if each.skips and each.skips != skips]
+    if skips:
         sets.append(LeftOut(skips, wall_ms(), {}, topic_id))
-    skip_filter = SkipFilter([each.skips for each in sets]) if sets else None
+    skip_filter = SkipFilter([each.skips for each in sets], [each.until_offsets for each in sets])
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
-    replay = Replay(settings, state, plugins.make_decoders(settings.events), skip_filter)
+    replay = Replay(settings, state, plugins.make_decoders(settings.events), skip_filter if sets else None)
     replay.run(on_progress, from_what_is_left=from_what_is_left)
-    if skip_filter is not None:
-        counts = skip_filter.counts
-        state.left_out = tuple(
-            replace(each, num_events={words: counts[words] for words in each.skips.describe()}) for each in sets
+    found = tuple(
+        replace(
+            each,
+            num_events={words: skip_filter.counts[words] for words in each.skips.describe()},
+            until_offsets=each.until_offsets or dict(state.next_offsets),
         )
-    return Rebuilt(state, replay.num_records, replay.num_refused)
+        for each in sets
+    )
+    # What is asked for now and matches nothing never will: what is published from here on is read.
+    state.left_out = tuple(each for each in found if each.skips != skips or any(each.num_events.values()))
+    return Rebuilt(state, replay.num_records, replay.num_refused, found)
 
 
 def _read_topic_id(kafka: KafkaSettings) -> str:
@@ -95,4 +102,4 @@ def _read_topic_id(kafka: KafkaSettings) -> str:
 def _of_topic(left_out: LeftOut, topic_id: str) -> LeftOut:
     if not topic_id or not left_out.topic_id or topic_id == left_out.topic_id:
         return left_out
-    return replace(left_out, skips=replace(left_out.skips, offsets=()), topic_id=topic_id)
+    return replace(left_out, skips=replace(left_out.skips, offsets=()), topic_id=topic_id, until_offsets={})

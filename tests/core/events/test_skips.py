@@ -61,6 +61,21 @@ def test_events_are_left_out_by_id_and_by_how_ids_begin(num_others):
     assert skip_filter.counts == {"event id a1": 1, "event ids that begin with b": 2, "event id c": 0}
 
 
+def test_skips_hold_for_the_records_before_their_offsets():
+    settings = Settings()
+    skip_filter = SkipFilter([Skips(event_ids=("a*",)), Skips(users=("bob",))], [{0: 2}, {0: 1, 1: 1}])
+    decoder = Decoder(settings.interaction_rules(), settings.events, skips=skip_filter)
+    records = [
+        record(purchase(event_id, user), partition, offset)
+        for partition in (0, 1)
+        for offset in range(3)
+        for event_id, user in (("a", "ann"), ("", "bob"))
+    ]
+    batches, _ = decoder.decode(records, NOW_MS)
+    assert sum(len(batch.interactions) for batch in batches) == 12 - 4
+    assert skip_filter.counts == {"event ids that begin with a": 2, "events of user bob": 2}
+
+
 def test_events_are_left_out_by_time_type_and_user_together():
     records = [
         record(purchase("", "ann"), published_ms=10_000),
