@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -16,8 +17,9 @@ from springtide.event_files.problems import Bad, EventFileError
 if TYPE_CHECKING:
     import _csv
 
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t|\x01"  # The last one is Hive's.
 _DOUBLE, _FOR_DOUBLE = "::", "\x1f"  # Between fields in MovieLens; csv takes one character alone.
+_LIKE_A_TIME = re.compile(r"\d{6}|\d[-/:.]\d")
 _MAX_FIELD = 64 << 20  # Characters; a larger value is a quote that is never closed.
 _MAX_ROWS, _MAX_CHARS = 20_000, 16 << 20  # Of a chunk.
 _NUM_BEFORE = 20  # Characters before a bad one that a message shows.
@@ -68,7 +70,7 @@ class DelimitedFile:
             else:
                 unquoted = "".join(line.split('"')[::2])
                 self.delimiter = max(_DELIMITERS, key=unquoted.count)
-                if unquoted.count(_DOUBLE) > max(1, unquoted.count(self.delimiter)):
+                if line.count(_DOUBLE) > max(1, unquoted.count(self.delimiter)):
                     self.delimiter = _DOUBLE
         unspaced = line.rstrip().split(self.delimiter)[1:]
         # A file that is written "user, item" has that space before each value, too.
@@ -80,7 +82,9 @@ class DelimitedFile:
             raise EventFileError(f"{file.name}: the file is empty")
         given = {part for name in (columns or {}).values() for part in name.split("+")}
         numbers = list(map(str, range(1, len(self.names) + 1)))
-        if given and given.issubset(numbers) and not given.issubset(self.names):
+        # A row may hold all these numbers by chance, but its time looks like no name.
+        are_names = given.issubset(self.names) and not any(map(_LIKE_A_TIME.search, self.names))
+        if given and given.issubset(numbers) and not are_names:
             self._has_header, self.names = False, numbers
 
     def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:

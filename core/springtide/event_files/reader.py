@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from springtide.clock import wall_ms
 from springtide.event_files.arrow_tables import ArrowFile
 from springtide.event_files.delimited import Chunk, DelimitedFile
+from springtide.event_files.formatted_times import read_formatted_times
 from springtide.event_files.json_records import JsonFile, Messages
 from springtide.event_files.opening import DELIMITED, JSON, InputFile
 from springtide.event_files.problems import Bad, EventFileError, Problems
@@ -20,8 +21,8 @@ from springtide.event_files.times import TimeScale, read_times
 
 _DEFAULT = ReadOptions()
 _DOUBTFUL_IDS = {
-    r"(?i)^(nan|null|none|nat|n/a|<na>|undefined|\\n)$": "and are taken as ids: leave out rows that have none",
-    r"^\d+\.0$": "and are other ids than those without .0",
+    r"(?i)^(nan|null|none|nat|na|n/a|<na>|undefined|\\n)$": "taken as ids: leave out rows that have none",
+    r"^\d+\.0$": "other ids than those without .0",
 }
 """Ids that tools write for a missing one or for an integer, and what to say of them."""
 _MAX_NAMED = 10  # Columns that a note names.
@@ -138,7 +139,7 @@ class EventFile:
             ids = "1 id begins or ends" if self._num_spaced == 1 else f"{self._num_spaced:,} ids begin or end"
             yield f"{ids} with a space, which is kept"
         for pattern, (count, example) in self._doubtful.items():
-            yield f"{count:,} {'id is' if count == 1 else 'ids are'} such as {example!r}, {_DOUBTFUL_IDS[pattern]}"
+            yield f"{count:,} {'id' if count == 1 else 'ids'} such as {example!r}, {_DOUBTFUL_IDS[pattern]}"
         if self._roles is not None and (unread := self._roles.unread):
             more = ", …" if len(unread) > _MAX_NAMED else ""
             yield f"columns that are not read: {', '.join(unread[:_MAX_NAMED])}{more}"
@@ -184,7 +185,8 @@ class EventFile:
         return rows
 
     def _read_events(self, chunk: Messages) -> Events:
-        times, unreadable = read_times(chunk.times)
+        form = self._options.time_format
+        times, unreadable = read_times(chunk.times) if form is None else read_formatted_times(chunk.times, form)
         has_time = chunk.times.is_valid().to_numpy(zero_copy_only=False)
         bad = [*chunk.bad, *(("eventTime", problem) for problem in unreadable if has_time[problem.at])]
         bad += [

@@ -76,10 +76,12 @@ def _settings_file(path: str | Path | None) -> Path | None:
 
 def _read(file: Path) -> _Tree:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"settings file {file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"settings file {file} is not UTF-8, as TOML is: {error}") from error
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"settings file {file} is not TOML: {error}") from error
 
 

@@ -46,6 +46,9 @@ def write(folder: Path, name: str, text: str) -> Path:
         ("s.csv", "sep=;\n\n1;2;1514764800\n", "user=1,item=2,time=3", ("1", "2", "view", -1, 1514764800000)),
         ("d.csv", "u,i,2018-01-01,0:05\n", "user=1,item=2,time=3+4", ("u", "i", "view", -1, 1514765100000)),
         ("h.dat", 'user::item::time\nu::a "b::1514764800\n', "", ("u", 'a "b', "view", -1, 1514764800000)),
+        ("q.dat", '1::"x::978300760\n', "user=1,item=2,time=3", ("1", '"x', "view", -1, 978300760000)),
+        ("c.csv", "4,1,2,978300760\n", "user=1,item=2,time=4", ("4", "1", "view", -1, 978300760000)),
+        ("hive", "u\x01i\x012018-01-01 00:05:00\n", "user=1,item=2,time=3", ("u", "i", "view", -1, 1514765100000)),
         ("p.csv", "0,1,2\nu,i,1514764800\n", "user=0,item=1,time=2", ("u", "i", "view", -1, 1514764800000)),
     ],
 )
@@ -90,6 +93,10 @@ def test_a_form_of_times_can_be_named(tmp_path: Path) -> None:
         31 * 86_400_000 + 60_000,
         12 * 86_400_000,
     ]
+    line = '{"interaction":{"user":"u","item":"i","type":"view"},"eventTime":"1/2/1970 0:01"}'
+    with EventFile(write(tmp_path, "rows.jsonl", line), ReadOptions(time_format="%d/%m/%Y %H:%M")) as file:
+        (events,) = file.chunks()
+        assert file.scale.to_ms(events.times).tolist() == [31 * 86_400_000 + 60_000]
     with pytest.raises(EventFileError, match=r"row 2 \(line 3\), column 'time': wanted a time as %m/%d/%Y %H:%M, got"):
         read(path, time_format="%m/%d/%Y %H:%M")
     with pytest.raises(EventFileError, match=r"--time-format %d/%m/%Y or %m/%d/%Y says whether the day comes first"):
@@ -117,8 +124,8 @@ def test_ids_that_stand_for_none_or_were_integers_are_noted(tmp_path: Path) -> N
     rows, notes = read(path)
     assert [row[:2] for row in rows] == [("NULL", "1.0"), ("NULL", "2.0"), ("u", "3")]
     assert [note.split(": ", 1)[1] for note in notes] == [
-        "2 ids are such as 'NULL', and are taken as ids: leave out rows that have none",
-        "2 ids are such as '1.0', and are other ids than those without .0",
+        "2 ids such as 'NULL', taken as ids: leave out rows that have none",
+        "2 ids such as '1.0', other ids than those without .0",
     ]
 
 

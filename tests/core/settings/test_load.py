@@ -157,6 +157,19 @@ def test_wrong_file_is_refused_naming_it(tmp_path: Path, text: str, message: str
     assert "\n" not in str(caught.value)
 
 
+def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """As Notepad and PowerShell write it."""
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf[server]\r\nport = 5\r\n")
+    assert load_settings(tmp_path / "a.toml").settings.server.port == 5
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_file_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.toml").write_bytes("# Schlüssel\n".encode(encoding))
+    with pytest.raises(SettingsError, match=r"a\.toml is not UTF-8, as TOML is: "):
+        load_settings(tmp_path / "a.toml")
+
+
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.toml cannot be read: No such file"):
         load_settings(tmp_path / "nowhere.toml")
