@@ -1,9 +1,9 @@
 """From times in a file to milliseconds since the Unix epoch: first each value by itself, then the unit of all numbers.
 
-Numbers count from the epoch. The largest number of a column decides the unit of all: below 10^11 seconds (the year
-5138), below 10^14 milliseconds, below 10^17 microseconds, otherwise nanoseconds. There are two exceptions. If every
-number is a moment from 1990 to 2099 in one of the four units, each is read in its own, so that a file may mix them. If
-every number is a date written as digits (``20171224``, ``20171224183000``), they are read as dates.
+Numbers count from the epoch. The unit of all is that in which most of them are moments from 1990 to 2099; if there is
+none, the largest decides: below 10^11 seconds (the year 5138), below 10^14 milliseconds, below 10^17 microseconds,
+otherwise nanoseconds. If every number is such a moment in one of the four units, each is read in its own, so that a
+file may mix them. If every number is a date in digits (``20171224``, ``20171224183000``), they are read as dates.
 
 Texts are numbers, or ISO 8601 dates and times (``2017-12-24``, ``2017-12-24 18:30:00.5``,
 ``2017-12-24T18:30:00+01:00``), mixed as they come; with dots the day comes first (``24.12.2017``). A time without a
@@ -12,6 +12,7 @@ zone is UTC; a date is its midnight. Fractions of a millisecond are cut off.
 
 import datetime as dt
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,8 +126,8 @@ class TimeScale:
     latest: tuple[int, int] | None = None
     _has_numbers: bool = False
     _are_dates: bool = True
-    _are_plausible: bool = True
-    _units_seen: set[str] = field(default_factory=set)
+    _num_numbers: int = 0
+    _num_of_unit: Counter[str] = field(default_factory=Counter)
     _largest: float = 0
     _ends: dict[str, tuple[float, int]] = field(default_factory=dict)
     _form: str = ""
@@ -154,10 +155,11 @@ class TimeScale:
         self._largest = max(self._largest, abs(numbers.min().item()), abs(numbers.max().item()))
         if self._are_dates:
             self._are_dates = bool(np.all(_dates_ms(numbers)[1]))
-        if self._are_plausible:
-            units = _units_of_each(numbers)
-            self._are_plausible = bool(np.all(units >= 0))
-            self._units_seen |= {list(NS_PER_UNIT)[code] for code in np.unique(units) if code >= 0}
+        self._num_numbers += len(numbers)
+        codes, counts = np.unique(_units_of_each(numbers), return_counts=True)
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            if code >= 0:
+                self._num_of_unit[list(NS_PER_UNIT)[code]] += count
 
     def decide(self, now_ms: int) -> list[tuple[int, str]]:
         """Choose the unit, note what is doubtful, and return the rows whose numbers are no times in it, with words.
@@ -198,8 +200,11 @@ class TimeScale:
             return self.unit
         if self._are_dates:
             return "dates"
-        if self._are_plausible and len(self._units_seen) > 1:
+        if self._num_of_unit.total() == self._num_numbers and len(self._num_of_unit) > 1:
             return "each"
+        for unit, count in self._num_of_unit.most_common(1):
+            if count > self._num_numbers / 2:
+                return unit
         return next(unit for bound, unit in _UNIT_BELOW if bound is None or self._largest < bound)
 
     def _scale(self, numbers: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -217,7 +222,7 @@ class TimeScale:
         if self._form == "dates":
             self.notes.append("times such as 20171224 are read as dates; --time-unit s reads them as seconds")
         if self._form == "each":
-            units = " and ".join(_IN_WORDS[unit] for unit in NS_PER_UNIT if unit in self._units_seen)
+            units = " and ".join(_IN_WORDS[unit] for unit in NS_PER_UNIT if unit in self._num_of_unit)
             self.notes.append(f"times are in {units}, and each is read in its own unit; --time-unit names one for all")
         read_as = f", as numbers are read as {_IN_WORDS[self._form]}" if self._form in _IN_WORDS else ""
         way_out = "; --time-unit s, ms, us or ns names another unit" if self._has_numbers else ""

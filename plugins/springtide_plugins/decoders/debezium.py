@@ -51,7 +51,8 @@ class Debezium(EventDecoder):
     A created row, or one of a snapshot, is an event. A changed row is one only if it is a node or a relation. A deleted
     row forgets its node. Tombstones, and the ends of transactions, are passed over. The time is the database's, unless
     the table names a column; a snapshot's is that of the snapshot. Numbers and times of MongoDB's documents are read as
-    JSON has them (``$numberDecimal``, ``$date``), without their types. The id of an event is the change's position in the database's log, with the row's key.
+    JSON has them (``$numberDecimal``, ``$date``), without their types. The id of an event is the change's position in
+    the database's log, with the row's key.
 
     Args:
         tables: By table, as ``schema.table``, ``database.table`` or its name alone: which columns become which event.

@@ -46,7 +46,7 @@ Columns = Annotated[
 ]
 TimeUnit = Annotated[
     TimeUnitName | None,
-    typer.Option("--time-unit", help="Unit of times that are numbers. Default: by the largest of them."),
+    typer.Option("--time-unit", help="Unit of times that are numbers. Default: by their size."),
 ]
 TimeFormat = Annotated[
     str | None,

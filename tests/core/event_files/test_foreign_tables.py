@@ -119,6 +119,19 @@ def test_a_date_and_a_time_of_day_are_joined(tmp_path: Path) -> None:
     assert read(tmp_path / "rows.parquet", "time=d+t")[0][0][-1] == 1514765100000
 
 
+def test_one_odd_number_does_not_change_the_unit_of_the_others(tmp_path: Path) -> None:
+    """Such as the end of time in milliseconds, which would make microseconds of them all; or 0 for none."""
+    good = "".join(f"u,i,{1514764800000 + row}\n" for row in range(5))
+    rows, notes = read(write(tmp_path, "rows.csv", f"user,item,time\n{good}u,i,253402300799000\nu,i,0\n"))
+    assert [row[-1] for row in rows] == [*range(1514764800000, 1514764800005), 253402300799000, 0]
+    assert [note.split(": ", 1)[1].split(",")[0] for note in notes] == [
+        "the earliest time is 1970-01-01 00:00:00 UTC (row 7)",
+        "the latest time is 9999-12-31 23:59:59 UTC (row 6)",
+    ]
+    with pytest.raises(EventFileError, match=r"row 6 \(line 7\), column 'time': wanted a time in the years 1 to 9999"):
+        read(write(tmp_path, "rows.csv", f"user,item,time\n{good}u,i,9999999999999999\n"))
+
+
 def test_ids_that_stand_for_none_or_were_integers_are_noted(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.csv", "user,item,time\nNULL,1.0,1514764800\nNULL,2.0,1514764800\nu,3,1514764800\n")
     rows, notes = read(path)
