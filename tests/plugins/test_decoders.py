@@ -183,6 +183,21 @@ def test_cloud_event_that_carries_an_event_is_read(record):
     assert decoded(record) == ([("ann", "bread", AT_MS)], [], 0)
 
 
+@pytest.mark.parametrize("headers", [[], [("content-type", b"application/json; charset=utf-8")]])
+def test_structured_cloud_event_without_its_content_type_is_known_by_its_attributes(headers):
+    """Python's SDK 1 gives it the content type of its data, and removes that from the attributes."""
+    record = structured(data=CARRIED, datacontenttype=None)._replace(headers=headers)
+    assert decoded(record) == ([("ann", "bread", AT_MS)], [], 0)
+
+
+def test_an_event_that_speaks_of_cloud_events_is_none():
+    texts = {"title": '"specversion"', "specversion": "1.0"}
+    upsert = {"nodeUpsert": {"type": "item", "id": "7", "texts": texts}, "eventTime": AT}
+    assert not CloudEvents().recognises(of_type(json.dumps(upsert).encode(), "json"))
+    assert not CloudEvents().recognises(of_type(b'{"specversion"', "json"))
+    assert not CloudEvents().recognises(of_type(b'{"specversion":' + b"[" * 100_000, "json"))
+
+
 def test_headers_with_hyphens_are_read_too():
     record = binary(json.dumps(CARRIED).encode())
     headers = [(name.replace("ce_", "ce-"), value) for name, value in record.headers]

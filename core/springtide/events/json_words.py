@@ -219,5 +219,5 @@ def _envelope_words(found: Any) -> str:
     if isinstance(payload, dict) and "op" in payload and ("before" in payload or "after" in payload):
         return "it is a change event of Debezium: list the decoder debezium, with its tables, in [events.decoders]"
     if "specversion" in found:
-        return "it is a CloudEvent: send the header content-type: application/cloudevents+json"
+        return "it is a CloudEvent: list the decoder cloudevents in [events.decoders]"
     return ""

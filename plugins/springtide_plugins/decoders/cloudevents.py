@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from springtide.errors import EventRefusedError
-from springtide.events.codecs import CONTENT_TYPE, JSON, find_codec
+from springtide.events.codecs import CONTENT_TYPE, JSON, content_type_of, find_codec
 from springtide.plugins.contracts import EventDecoder, RawEvent
 from springtide.v1.events_pb2 import Event
 from springtide_plugins.decoders.mapping import EventMapping, parse_object, short_event_id, time_of
@@ -36,7 +36,7 @@ class CloudEvents(EventDecoder):
         self.types = types
 
     def recognises(self, record: RawEvent) -> bool:
-        """Return whether a header is the CloudEvent's version, or names its content type."""
+        """Return whether a header is the CloudEvent's version or names its content type, or it is one in JSON."""
         for name, value in record.headers:
             if len(name) in _LENGTHS:  # Others are passed over quickly: this runs for each record with headers.
                 name = name.lower()
@@ -44,14 +44,16 @@ class CloudEvents(EventDecoder):
                     return True
                 if name == CONTENT_TYPE and (value or b"").lstrip().lower().startswith(_ANY_STRUCTURED.encode()):
                     return True
-        return False
+        value = record.value or b""
+        return value[:64].lstrip()[:1] == b"{" and b'"specversion"' in value and _is_structured(record)
 
     def decode(self, record: RawEvent) -> Sequence[Event]:
         """Return the CloudEvent's event."""
         headers = {name.lower(): (value or b"").decode(errors="replace") for name, value in record.headers}
         content_type = headers.get(CONTENT_TYPE, "").partition(";")[0].strip().lower()
-        if content_type.startswith(_ANY_STRUCTURED):
-            if content_type != _STRUCTURED:
+        is_binary = any(name in headers for name in _VERSIONS)
+        if content_type.startswith(_ANY_STRUCTURED) or not is_binary:
+            if content_type.startswith(_ANY_STRUCTURED) and content_type != _STRUCTURED:
                 raise _refusal(f"wanted the format {_STRUCTURED}, got {content_type}")
             attributes = parse_object(record.value or b"", "CloudEvent")
             content_type = str(attributes.get("datacontenttype") or JSON).partition(";")[0].strip().lower()
@@ -111,6 +113,19 @@ class CloudEvents(EventDecoder):
 
     def _choices(self) -> str:
         return f"choices: {', '.join(self.types)}" if self.types else "which is empty"
+
+
+def _is_structured(record: RawEvent) -> bool:
+    """Return whether a JSON object is a CloudEvent; Python's SDK 1 gives it the content type of its data."""
+    if content_type_of(record.headers) not in (None, JSON):
+        return False
+    try:
+        found = json.loads(record.value or b"")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and all(
+        isinstance(found.get(name), str) for name in ("specversion", "type", "source")
+    )
 
 
 def _is_attribute(name: str) -> bool:

@@ -41,7 +41,7 @@ def test_json_without_its_header_says_which_header_is_missing(value: str) -> Non
         (b"\x1f\x8b\x08\x00\x00", "compressed with gzip"),
         (b"<event/>", "look like XML"),
         (b"ann,bread,2024-01-31", "the bytes are the text 'ann,bread,2024-01-31'"),
-        (b'{"specversion":"1.0","type":"x"}', "send the header content-type: application/cloudevents+json"),
+        (b'{"specversion":"1.0","type":"x"}', "it is a CloudEvent: list the decoder cloudevents in [events.decoders]"),
         (b'{"before":null,"after":{},"op":"c","source":{}}', "list the decoder debezium"),
         (b'{"schema":{},"payload":{"after":{},"op":"c"}}', "list the decoder debezium"),
         (b"\xff\xff\xff\xff", "wanted a serialized springtide.v1.Event, got 4 other bytes"),
@@ -109,7 +109,7 @@ def upsert(field: str, value: object) -> str:
         (upsert("texts", 1984), "node_upsert.texts.x: wanted text in quotes, got '1984'"),
         ('{"interaction":{"context":{"hour":5}}}', "interaction.context.hour: wanted text in quotes, got '5'"),
         ('{"interaction":{"context":["a"]}}', "interaction.context: wanted a JSON object, got '[\"a\"]'"),
-        ('{"specversion":"1.0"}', "application/cloudevents+json"),
+        ('{"specversion":"1.0"}', "list the decoder cloudevents in [events.decoders]"),
     ],
 )
 def test_bad_json_says_what_is_wrong_with_it(value: str | bytes, words: str) -> None:
