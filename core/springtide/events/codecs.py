@@ -1,18 +1,32 @@
 """Decoding a record's bytes to an event message: protobuf, or JSON in protobuf's JSON mapping, as the header says."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from springtide.errors import EventRefusedError
-from springtide.events.json_words import describe_bad_json, describe_unmarked
+from springtide.events.json_words import describe_bad_json, describe_unmarked, without_bad_attributes
 from springtide.events.limits import shorten
 from springtide.v1 import events_pb2
 
 CONTENT_TYPE = "content-type"
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
+
+
+class BadAttributesError(EventRefusedError):
+    """Raised when attributes of an upsert cannot be decoded, and the rest of it can.
+
+    Attributes:
+        rest: The upsert without them.
+    """
+
+    def __init__(self, message: str, rest: events_pb2.Event) -> None:
+        super().__init__("wrong_attribute_kind", message)
+        self.rest = rest
+
 
 Codec = Callable[[bytes], events_pb2.Event]
 
@@ -36,6 +50,7 @@ def parse_json(value: bytes) -> events_pb2.Event:
     """Parse a ``springtide.v1.Event`` in protobuf's JSON mapping.
 
     Raises:
+        BadAttributesError: If it is an upsert, and only some of its attributes are wrong.
         EventRefusedError: If the bytes are something else, or have a field that an event does not have.
     """
     try:
@@ -43,6 +58,11 @@ def parse_json(value: bytes) -> events_pb2.Event:
     except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         # json_format raises several kinds of errors: for bad UTF-8, lone surrogates, long numbers, deep nesting, lists
         # in place of objects.
+        rest, problems = without_bad_attributes(value)
+        if problems:
+            with contextlib.suppress(json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError):
+                good = json_format.ParseDict(rest, events_pb2.Event())
+                raise BadAttributesError("; ".join(problems), good) from error
         if is_event(value):
             message = "wanted JSON, got a serialized springtide.v1.Event: its content-type is application/x-protobuf"
         else:

@@ -11,7 +11,7 @@ import numpy as np
 
 from springtide.errors import EventRefusedError
 from springtide.events.attribute_kinds import AttributeKindCheck
-from springtide.events.codecs import find_codec, parse_protobuf
+from springtide.events.codecs import BadAttributesError, find_codec, parse_protobuf
 from springtide.events.columns import BatchBuilder
 from springtide.events.identity import MarkList, content_hash, context_hash, to_seconds
 from springtide.events.json_words import describe_unmarked
@@ -124,8 +124,25 @@ class Decoder:
                     self._decode_one(record, self._parse(record), now_ms, decoded)
                 else:
                     self._decode_foreign(record, now_ms, decoded)
+            except BadAttributesError as error:
+                self._decode_rest(record, error, now_ms, decoded)
             except EventRefusedError as error:
                 decoded.refusals.append(Refusal(record, error.reason, str(error)))
+
+    def _decode_rest(self, record: RawEvent, bad: BadAttributesError, now_ms: int, decoded: "_Decoded") -> None:
+        """Decode an upsert without attributes that could not be decoded, which are refused."""
+        event = bad.rest
+        if self._skips is not None and self._skips.event(event, record) is None:
+            return
+        event.event_id = ""  # It may come again, corrected, with its id.
+        try:
+            self._decode_one(record, event, now_ms, decoded)
+        except EventRefusedError as error:
+            decoded.refusals.append(Refusal(record, error.reason, f"{error}; {bad}"))
+            return
+        upsert = event.node_upsert
+        message = f"{upsert.type} {shorten(upsert.id)}: {bad} (its other attributes are taken)"
+        decoded.refusals.append(Refusal(record, bad.reason, message))
 
     def _decode_foreign(self, record: RawEvent, now_ms: int, decoded: "_Decoded") -> None:
         """Decode a record that a decoder may recognise; of several events only the bad ones are refused."""
@@ -160,6 +177,8 @@ class Decoder:
             inner = found
         try:
             return (self._parse(inner),)
+        except BadAttributesError:
+            raise
         except EventRefusedError as error:
             raise EventRefusedError(error.reason, ", in ".join((str(error), *reversed(names)))) from error
 

@@ -89,6 +89,31 @@ def describe_bad_fields(found: dict[str, Any]) -> str:
     return _id_words(found) or _map_words(found) or _envelope_words(found) or _name_words(found)
 
 
+def without_bad_attributes(value: bytes) -> tuple[dict[str, Any], list[str]]:
+    """Take the attributes whose values are of a wrong kind out of an upsert in JSON.
+
+    Args:
+        value: The record's bytes.
+
+    Returns:
+        The event without them, and what was wrong with each; nothing if it is no upsert or has no such attributes.
+    """
+    found = _load(value)
+    upsert = found.get("nodeUpsert", found.get("node_upsert")) if isinstance(found, dict) else None
+    problems: list[str] = []
+    if not isinstance(upsert, dict):
+        return {}, []
+    for field in ("categories", "numbers", "texts"):
+        entries = upsert.get(field)
+        if not isinstance(entries, dict):
+            continue
+        for name, entry in list(entries.items()):
+            if words := _entry_words(field, entry):
+                problems.append(f"node_upsert.{field}[{shorten(name)}]: {words}")
+                del entries[name]
+    return (found, problems) if problems else ({}, [])
+
+
 def _load(value: bytes) -> Any:
     try:
         return json.loads(value.decode("utf-8-sig"))
@@ -164,17 +189,31 @@ def _map_words(found: dict[str, Any]) -> str:
             if entries is not None and not isinstance(entries, dict):
                 return f"{where}: wanted a JSON object, got {shorten(json.dumps(entries))}"
             for name, value in (entries or {}).items():
-                got = f"got {shorten(json.dumps(value))}"
-                if field == "categories":
-                    values = value.get("values", []) if isinstance(value, dict) else None
-                    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-                        return f'{where}.{name}: wanted an object such as {{"values": ["bread"]}}, {got}'
-                elif field == "numbers":
-                    if value is None or isinstance(value, bool | list | dict):
-                        return f"{where}.{name}: wanted a number, {got}"
-                elif not isinstance(value, str):
-                    return f"{where}.{name}: wanted text in quotes, {got}"
+                if words := _entry_words(field, value):
+                    return f"{where}.{name}: {words}"
     return ""
+
+
+def _entry_words(field: str, value: Any) -> str:
+    """Return what is wrong with the value of an entry of a map; empty if nothing is."""
+    got = f"got {shorten(json.dumps(value))}"
+    if field == "categories":
+        values = value.get("values", []) if isinstance(value, dict) else None
+        is_good = isinstance(values, list) and all(isinstance(each, str) for each in values)
+        return "" if is_good else f'wanted an object such as {{"values": ["bread"]}}, {got}'
+    if field == "numbers":
+        return "" if _is_number(value) else f"wanted a number, {got}"
+    return "" if isinstance(value, str) else f"wanted text in quotes, {got}"
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):  # protobuf's JSON mapping takes numbers in quotes.
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _name_words(found: dict[str, Any]) -> str:

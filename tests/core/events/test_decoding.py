@@ -1,6 +1,7 @@
 """Records become columns; what is bad is refused with a reason, and nothing good is lost with it."""
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -394,6 +395,32 @@ def test_json_gives_what_protobuf_gives(content_type: bytes, decoder: Decoder) -
     assert from_json.interactions.contexts == from_protobuf.interactions.contexts
     for name in ("user_ids", "item_ids", "timestamps_ms", "values", "relation_codes"):
         np.testing.assert_array_equal(getattr(from_json.interactions, name), getattr(from_protobuf.interactions, name))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"numbers": {"price": "9,99", "size": "2.0"}}, "numbers['price']: wanted a number, got '\"9,99\"'"),
+        ({"numbers": {"price": None, "size": 2}}, "numbers['price']: wanted a number, got 'null'"),
+        ({"numbers": {"size": 2}, "categories": {"d": "x"}}, "categories['d']: wanted an object such as"),
+        ({"numbers": {"size": 2}, "texts": {"title": "Bread", "n": 5}}, "texts['n']: wanted text in quotes, got '5'"),
+    ],
+)
+def test_attribute_that_json_cannot_give_leaves_the_good_ones(attributes, words, decoder: Decoder) -> None:
+    upsert = {"type": "item", "id": "bread", "texts": {"title": "Bread"}, **attributes}
+    event = {"eventTime": "2023-01-01T00:00:00Z", "eventId": "1", "nodeUpsert": upsert}
+    headers = (("content-type", b"application/json"),)
+    (batch,), (refusal,) = decoder.decode([_raw(json.dumps(event).encode(), headers)], NOW_MS)
+    [taken] = batch.upserts
+    assert (taken.categories, taken.numbers, taken.texts) == ({}, {"size": 2.0}, {"title": "Bread"})
+    assert refusal.reason == "wrong_attribute_kind"
+    assert refusal.message.startswith(f"item 'bread': node_upsert.{words}")
+    assert refusal.message.endswith("(its other attributes are taken)")
+    assert batch.marks is None or batch.marks.upserts is None  # It may come again, corrected, with its id.
+    del event["eventTime"]
+    batches, (refusal,) = decoder.decode([_raw(json.dumps(event).encode(), headers)], NOW_MS)
+    assert (batches, refusal.reason) == ([], "missing_time")
+    assert words in refusal.message
 
 
 def test_other_headers_leave_protobuf(decoder: Decoder) -> None:
