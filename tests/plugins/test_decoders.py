@@ -364,6 +364,17 @@ def test_deleted_row_forgets_its_node_and_its_tombstone_says_nothing():
     assert make("debezium", tables=ignores).decode(change("d", None, {"id": 7}, table="products")) == ()
 
 
+@pytest.mark.parametrize("key", [b"Struct{id=7}", b"\0\0\0\0\x05\x0e", b'{"id":7}'])
+def test_tombstone_is_known_by_the_key_of_each_converter(key):
+    assert decoded(RawEvent(None, key=key), {"debezium": {"tables": TABLES}}) == ([], [], 1)
+
+
+def test_record_without_a_value_of_another_producer_is_refused():
+    pairs, messages, _ = decoded(RawEvent(None, key=b"ann"), {"debezium": {"tables": TABLES}})
+    assert not pairs
+    assert "got no value" in messages[0]
+
+
 def test_flattened_rows_are_read():
     about = {"__op": "c", "__table": "orders", "__source_schema": "public", "__source_ts_ms": AT_MS, "__source_lsn": 7}
     record = RawEvent(json.dumps({**ORDER, **about, "__deleted": "false"}).encode(), key=b'{"id":1}')

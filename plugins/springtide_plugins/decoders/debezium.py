@@ -39,6 +39,7 @@ _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 _VARIABLE_DECIMAL = "io.debezium.data.VariableScaleDecimal"
 # PostgreSQL does not log a large column that did not change; the second is the first in base64.
 _UNAVAILABLE = ("__debezium_unavailable_value", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==")
+_KEY_STARTS = (b"{", b"Struct{", b"\0")  # Keys by the converters for JSON, for text, and of a schema registry.
 _OF_OTHERS = ("status", "ddl", "tableChanges")  # Fields of transaction boundaries and of schema changes.
 
 
@@ -68,10 +69,10 @@ class Debezium(EventDecoder):
         self.other_tables = other_tables
 
     def recognises(self, record: RawEvent) -> bool:
-        """Return whether it is a JSON object with ``op`` and ``source``, or a tombstone: a JSON key without a value."""
+        """Return whether it is a JSON object with ``op`` and ``source``, or a tombstone: a key without a value."""
         value = record.value
         if not value:
-            return value is None and (record.key or b"").lstrip()[:1] == b"{"
+            return value is None and (record.key or b"").lstrip().startswith(_KEY_STARTS)
         is_change = (b'"op"' in value and b'"source"' in value) or (b'"__op"' in value and b'"__table"' in value)
         if value[:64].lstrip()[:1] != b"{" or not is_change:
             return False
