@@ -55,7 +55,9 @@ def ask(
     if as_json:
         console().print_json(MessageToJson(response))
         return
-    console().print(answer_table(response))
+    console().print(
+        answer_table(response) if response.items else "no items: nothing passes the filters, or is known yet"
+    )
     console().print(_served_words(response))
 
 
@@ -100,13 +102,13 @@ def _served_words(response: pb.RecommendResponse | pb.ExplainResponse) -> str:
 
 def why_table(response: pb.ExplainResponse) -> Table:
     """Return a table of all terms of one item's score: lift, exponent and resulting weight."""
-    table = Table(box=None, pad_edge=False, title=f"rank {response.rank:,}, score {response.score:.2f}")
+    table = Table(box=None, pad_edge=False, title=f"rank {response.rank:,}, score {response.score:z.2f}")
     table.title_justify = "left"
     table.add_column("")
     for name in ("lift", "exponent", "weight"):
         table.add_column(name, justify="right", no_wrap=True)
     cosine, exponent = response.cosine, response.cosine_exponent
-    table.add_row(f"cosine {cosine:.2f}", "", f"{exponent:.2f}", f"×{math.exp(cosine * exponent):.2f}")
+    table.add_row(f"cosine {cosine:z.2f}", "", f"{exponent:.2f}", f"×{math.exp(cosine * exponent):.2f}")
     for weight in response.weights:
         table.add_row(Text(weight.name), "", "", f"×{weight.weight:.2f}")
         for factor in weight.factors:
@@ -134,8 +136,8 @@ def answer_table(
             str(rank),
             *(former_ranks.get(item.item, "-") for _ in was),
             Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),
-            f"{item.score:.2f}",
-            f"{item.cosine:.2f}",
+            f"{item.score:z.2f}",
+            f"{item.cosine:z.2f}",
             *(f"×{item.weights.get(name, 1.0):.2f}" for name in weights),
         )
         for rank, item in enumerate(response.items, start=1)

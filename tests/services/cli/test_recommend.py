@@ -46,6 +46,14 @@ def test_former_places_stand_beside_the_new_ones() -> None:
     assert second[:3] == ["2", "-", "2"]
 
 
+def test_score_just_below_nothing_is_shown_without_a_sign() -> None:
+    console = Console(width=120, color_system=None)
+    item = pb.RecommendedItem(item="1", score=-1e-7, cosine=-0.001)
+    with console.capture() as capture:
+        console.print(answer_table(pb.RecommendResponse(items=[item])))
+    assert capture.get().splitlines()[1].split() == ["1", "1", "0.00", "0.00"]
+
+
 def test_filter_that_is_not_written_as_one_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="wanted ATTRIBUTE=VALUE, got 'brand='"):
         ask(
