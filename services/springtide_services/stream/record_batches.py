@@ -65,13 +65,11 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
         An error must not leave it: kafka-python would read the same partition again and again, and no other.
         """
         self._batch: Any = None
-        next_offset = self.fetch_offset
+        self._readable_until = self.fetch_offset
         try:
-            for event in self._unpack_batches(tp, records):
-                next_offset = event.offset + 1
-                yield event
+            yield from self._unpack_batches(tp, records)
         except Exception as error:  # Each codec's library has errors of its own, such as BadGzipFile.
-            self.on_damage(_damage_of(tp.partition, next_offset, self._batch, error))
+            self.on_damage(_damage_of(tp.partition, self._readable_until, self._batch, error))
             self.drain()
 
     def _unpack_batches(self, tp: Any, records: Any) -> Iterator[RawEvent]:
@@ -92,9 +90,11 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
             if events is None:
                 for event in self._read_one_by_one(tp, batch):
                     self.records_read += 1
+                    self._readable_until = event.offset + 1
                     yield event
-            else:
+            elif events:
                 self.records_read += len(events)
+                self._readable_until = events[-1].offset + 1
                 yield from events
         if last_batch is not None and last_batch.magic == 2:
             self.next_fetch_offset = last_batch.next_offset  # Compaction may have removed its last records.
