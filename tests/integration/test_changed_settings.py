@@ -61,6 +61,34 @@ def test_changed_interactions_reach_the_answers_of_a_restarted_server(
     asyncio.run(scenario())
 
 
+def test_rule_that_is_renamed_and_put_back_before_any_event_leaves_everything_as_it_was(
+    settings: Settings, run_server: RunServer, make_purchase: Callable[..., events_pb2.Event], eventually: Eventually
+) -> None:
+    purchase, like = InteractionSettings(), InteractionSettings(weight=0.5)
+    events = [make_purchase("ann", item, seconds_ago=60) for item in ("tea", "milk")]
+    events[-1].interaction.type = "like"
+
+    async def answers(running: Any) -> tuple[list[str], dict[str, float]]:
+        status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+        answer = await running.recommender.Recommend(pb.RecommendRequest(user="ann", count=5))
+        return list(status.rebuild_reasons), {item.item: round(item.score, 3) for item in answer.items}
+
+    async def scenario() -> None:
+        async with run_server(_with_rules(settings, purchase=purchase, like=like)) as running:
+            with EventPublisher(settings) as publisher:
+                publisher.publish_many(events)
+            await eventually(lambda: _edges_are(running, len(events)))
+            before = await answers(running)
+        async with run_server(_with_rules(settings, purchase=purchase, love=like)) as running:
+            reasons, scores = await answers(running)
+            assert len(reasons) == 2
+            assert scores != before[1]
+        async with run_server(_with_rules(settings, purchase=purchase, like=like)) as running:
+            assert await answers(running) == before
+
+    asyncio.run(scenario())
+
+
 async def _edges_are(running: Any, count: int) -> bool:
     status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
     return sum(status.num_edges.values()) == count
