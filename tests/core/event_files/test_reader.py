@@ -145,8 +145,8 @@ def test_id_that_is_none_is_named(tmp_path: Path, column: pa.Array, message: str
         ("a.inter", "user_id:token\titem_id:token\ttype:token\ttimestamp:float\nu\ti\tview\t1514764800.0\n"),
         ("a.txt", HEADER + "u,i,view,1514764800"),
         ("part-0", HEADER + "u,i,view,1514764800"),
-        ("a.csv.gz", gzip.compress((HEADER + "u,i,view,1514764800\n").encode())),
-        ("a.csv", gzip.compress(HEADER.encode()) + gzip.compress(b"u,i,view,1514764800\n")),
+        ("a.csv.gz", gzip.compress((HEADER + "u,i,view,1514764800\n").encode(), mtime=0)),
+        ("a.csv", gzip.compress(HEADER.encode(), mtime=0) + gzip.compress(b"u,i,view,1514764800\n", mtime=0)),
         ("a.csv.bz2", bz2.compress((HEADER + "u,i,view,1514764800\n").encode())),
         ("a.csv.xz", lzma.compress((HEADER + "u,i,view,1514764800\n").encode())),
         ("a.CSV.ZST", pa.Codec("zstd").compress((HEADER + "u,i,view,1514764800\n").encode(), asbytes=True)),
@@ -409,7 +409,7 @@ def test_unit_that_is_none_is_refused() -> None:
 
 
 def test_standard_input_is_read_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = gzip.compress((HEADER + "u,i,view,1514764800\n").encode())
+    content = gzip.compress((HEADER + "u,i,view,1514764800\n").encode(), mtime=0)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     with EventFile(Path("-")) as file:
         for _ in range(2):
