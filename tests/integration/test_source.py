@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
 
 from springtide.clock import Deadline
 from springtide.settings.model import KafkaSettings, Settings
@@ -150,4 +150,23 @@ def test_each_record_comes_once_and_in_order(fresh_kafka: Callable[..., KafkaSet
             assert not deadline.is_over(), f"{num_read} of {num_sent}"
         _until(source, 0)
         assert sum(next_offsets.values()) == num_sent == 3_000
+    producer.close()
+
+
+def test_partition_that_could_not_be_asked_for_is_asked_for_later(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    kafka = fresh_kafka(num_partitions=2)
+    partition = TopicPartition(kafka.topic, 0)
+    producer = KafkaProducer(**client_config(kafka))
+    with KafkaSource(kafka, None) as source:
+        _until(source, 0)
+        consumer = source._consumer
+        consumer.pause(partition)  # As while its offset is checked with a new leader.
+        consumer._fetcher.has_failed = True  # As after a change of leaders: each partition is asked for anew.
+        for _ in range(40):
+            source.poll(50)
+        consumer.resume(partition)
+        producer.send(kafka.topic, b"x", partition=0).get(10)
+        deadline = Deadline.after(5.0)
+        while not source.poll(100):
+            assert not deadline.is_over(), "it was forgotten"
     producer.close()

@@ -159,6 +159,9 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
             for node, (_, offsets) in requests.items():
                 self._asked[node] = offsets
                 self._changed.difference_update(offsets)
+            # A partition that cannot be asked for yet, such as one whose offset is checked with a new leader, would be
+            # forgotten: nothing comes of it that says that it has changed.
+            self._changed |= self._subscriptions.assigned_partitions() - set().union(*self._asked.values())
         now = time.monotonic()
         for node in requests:
             self.unanswered_since.setdefault(node, now)
