@@ -1,4 +1,4 @@
-"""Counts by item, and by item and bin, decayed over time and updated by each event."""
+"""Counts by item, decayed over time and updated by each event; and the lifts that counts give."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -78,6 +78,7 @@ class _Fields(BaseModel):
         return row
 
     def _payload(self, row: Row) -> Event:
+        """Return an event with its payload alone; each subclass makes one kind."""
         raise NotImplementedError
 
     def _example_fields(self) -> dict[str, Any]:
