@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.manifest import Checkpoint
+from springtide.checkpoint.manifest_files import Json
 from springtide.checkpoint.store import CheckpointStore
 from springtide.errors import CheckpointError
 
@@ -75,7 +76,7 @@ class CheckpointInspector:
             faults=tuple(fault for entry in entries if (fault := self._fault(entry, sizes))),
         )
 
-    def _fault(self, entry: manifests.Json, existing: Container[str]) -> str:
+    def _fault(self, entry: Json, existing: Container[str]) -> str:
         file = entry["file"]
         if not self._reads_files:
             return "" if file in existing else f"{file}: missing"

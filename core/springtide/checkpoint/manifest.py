@@ -1,21 +1,15 @@
-"""The manifest of a checkpoint: what it holds, which files, and their checksums."""
+"""The manifest of a checkpoint: what it holds, and which files."""
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from springtide.errors import CheckpointError
+from springtide.checkpoint.manifest_files import Json
 from springtide.events.skips import Skips
 from springtide.state import LeftOut, StreamGap, StreamPosition
-from springtide.storage import sha256
 
-FORMAT = 1  # Format of manifest and segments; another number is refused.
 MAX_SEGMENT_ROWS = 4_000_000  # About 80 MB of edges: bounds the memory that writing and reading take.
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,34 +102,6 @@ def left_out_from_json(saved: Sequence[Json]) -> tuple[LeftOut, ...]:
     )
 
 
-def to_bytes(manifest: Json) -> bytes:
-    """Return the content of the manifest's file: the manifest and its checksum."""
-    return _to_json({"sha256": sha256(_to_json(manifest)), "checkpoint": manifest})
-
-
-def from_bytes(content: bytes, path: str) -> Json:
-    """Return the manifest that a file holds.
-
-    Args:
-        content: The file's content.
-        path: Path of the file, for the message.
-
-    Raises:
-        CheckpointError: If it is damaged, or its format is another one.
-    """
-    try:
-        envelope = json.loads(content)
-        wanted, manifest = envelope["sha256"], envelope["checkpoint"]
-        found = sha256(_to_json(manifest))
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: damaged: not a checkpoint's manifest: {error!r}") from error
-    if found != wanted:
-        raise CheckpointError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
-    if manifest["format"] != FORMAT:
-        raise CheckpointError(f"{path}: wanted format {FORMAT}, got {manifest['format']}")
-    return dict(manifest)
-
-
 def file_entries(manifest: Json) -> Iterator[Json]:
     """Yield the entry of each file that a manifest names."""
     for edges in manifest["edges"]:
@@ -176,7 +142,3 @@ def plan_segments(
         start = max(kept.pop()["start"], first_row)
     bounds = [*range(start, num_rows, MAX_SEGMENT_ROWS), num_rows]
     return kept, list(itertools.pairwise(bounds))
-
-
-def _to_json(content: Any) -> bytes:
-    return json.dumps(content, sort_keys=True, allow_nan=False).encode()

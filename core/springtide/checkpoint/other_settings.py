@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from springtide.checkpoint.manifest import Json
+from springtide.checkpoint.manifest_files import Json
 from springtide.graph.applying import USER
 from springtide.settings.interaction_rules import InteractionRule
 from springtide.settings.model import Settings

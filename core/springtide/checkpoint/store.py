@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.lock import CheckpointLock
-from springtide.checkpoint.manifest import FORMAT, Checkpoint, Json
+from springtide.checkpoint.manifest import Checkpoint
+from springtide.checkpoint.manifest_files import FORMAT, HINT, MANIFESTS, Json, ManifestFiles, to_bytes
 from springtide.checkpoint.other_settings import apply_settings
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
@@ -15,9 +16,6 @@ from springtide.graph.attributes import AttributesSnapshot
 from springtide.state import EdgesSnapshot, LiveState, NodesSnapshot, StateSnapshot
 from springtide.storage import Storage, sha256
 
-_HINT = "`springtide checkpoints list` shows the others, `springtide checkpoints use NAME` takes an older one"
-
-MANIFESTS = "manifests"
 SEGMENTS = "segments"
 
 
@@ -42,6 +40,7 @@ class CheckpointStore:
             raise CheckpointError(f"keep: wanted at least 1 checkpoint, got {keep}")
         self.url = url
         self._storage = Storage(url)
+        self._manifests = ManifestFiles(self._storage)
         self._keep = keep
         self._lock = lock
 
@@ -56,12 +55,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: If they cannot be listed.
         """
-        try:
-            files_there = self._storage.list(MANIFESTS)
-        except OSError as error:
-            raise CheckpointError(f"checkpoints at {self._storage.url} cannot be listed: {error}") from error
-        stems = (name.removesuffix(".json") for name in files_there if name.endswith(".json"))
-        return sorted((stem for stem in stems if stem.isdecimal()), reverse=True)
+        return self._manifests.names()
 
     def latest(self) -> Checkpoint | None:
         """Return the newest checkpoint, or None if there is none.
@@ -70,14 +64,8 @@ class CheckpointStore:
             CheckpointError: If its manifest is damaged. An older checkpoint never takes its place silently: a person
                 chooses one by name.
         """
-        while names := self.names():
-            try:
-                return self.open(names[0])
-            except CheckpointError as error:
-                if self.names()[:1] == names[:1]:
-                    raise CheckpointError(f"{error} ({_HINT})") from error
-                # Else a newer one has taken its place meanwhile.
-        return None
+        manifest = self._manifests.newest()
+        return None if manifest is None else manifests.summary(manifest)
 
     def open(self, name: str) -> Checkpoint:
         """Return a checkpoint by name.
@@ -85,14 +73,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: If there is none of that name, or its manifest is damaged.
         """
-        path = f"{MANIFESTS}/{name}.json"
-        try:
-            content = self._storage.read(path)
-        except FileNotFoundError:
-            raise CheckpointError(f"no checkpoint {name!r} (choices: {', '.join(self.names()) or 'none'})") from None
-        except OSError as error:
-            raise CheckpointError(f"{self._storage.path(path)}: cannot be read: {error}") from error
-        return manifests.summary(manifests.from_bytes(content, self._storage.path(path)))
+        return manifests.summary(self._manifests.read(name))
 
     def read_file(self, entry: Json) -> bytes:
         """Return the content of a file that a manifest names.
@@ -141,7 +122,7 @@ class CheckpointStore:
         manifest = {**original.manifest, "name": _next_name(newest), "copy_of": name}
         self._check_lock()
         try:
-            self._storage.write(f"{MANIFESTS}/{manifest['name']}.json", manifests.to_bytes(manifest))
+            self._storage.write(f"{MANIFESTS}/{manifest['name']}.json", to_bytes(manifest))
         except OSError as error:
             raise CheckpointError(f"a copy of checkpoint {name} cannot be written: {error}") from error
         return manifests.summary(manifest)
@@ -168,7 +149,7 @@ class CheckpointStore:
             manifest = self._write_segments(name, snapshot, base)
             manifest |= {"created_ms": wall_ms() if now_ms is None else now_ms}
             self._check_lock()  # Writing segments may have taken long; what follows changes what others read.
-            self._storage.write(f"{MANIFESTS}/{name}.json", manifests.to_bytes(manifest))
+            self._storage.write(f"{MANIFESTS}/{name}.json", to_bytes(manifest))
             self._prune(manifest, names)
         except OSError as error:
             raise CheckpointError(f"checkpoint {name} cannot be written to {self._storage.url}: {error}") from error
@@ -371,7 +352,7 @@ class CheckpointStore:
         try:
             return self.read_file(entry)
         except CheckpointError as error:
-            raise CheckpointError(f"{error} ({_HINT})") from error
+            raise CheckpointError(f"{error} ({HINT})") from error
 
 
 def _next_name(name: str) -> str:

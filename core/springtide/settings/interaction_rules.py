@@ -1,15 +1,18 @@
 """Interaction rules: which interactions are accepted, with which weight, and which are positive or negative."""
 
+import functools
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal
 
 from springtide.errors import SettingsError
+
+if TYPE_CHECKING:  # At run time only by what needs it: a trainer at rest reads settings, and no arrays.
+    import numpy as np
+    import numpy.typing as npt
 
 Comparison = Callable[[Any, float], Any]  # Compares one value, or an array of values.
 
@@ -56,7 +59,7 @@ class InteractionRule:
                 f"interaction rule {self.name!r} cannot be read: wanted a type (purchase) or a type with a bound "
                 "on its value (rating>=4)"
             )
-        if not (np.isfinite(self.weight) and self.weight > 0):
+        if not (math.isfinite(self.weight) and self.weight > 0):
             raise SettingsError(f"interaction rule {self.name!r}: wanted a weight above 0, got {self.weight}")
         if self.is_positive and self.is_negative:
             raise SettingsError(f"interaction rule {self.name!r}: wanted positive or negative feedback, got both")
@@ -97,7 +100,13 @@ class InteractionRules:
         for position, rule in enumerate(self.rules):
             type_name, comparison, bound = rule.parse()
             self._by_type.setdefault(type_name, []).append((position, comparison, bound))
-        self.weights: npt.NDArray[np.float32] = np.array([rule.weight for rule in self.rules], np.float32)
+
+    @functools.cached_property
+    def weights(self) -> "npt.NDArray[np.float32]":
+        """Weights of the rules in order, float32 ``[num_rules]``."""
+        import numpy as np
+
+        return np.array([rule.weight for rule in self.rules], np.float32)
 
     @property
     def relations(self) -> tuple[str, ...]:
@@ -130,13 +139,15 @@ class InteractionRules:
                 return position
         return -1
 
-    def match_many(self, type_name: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    def match_many(self, type_name: str, values: "npt.NDArray[np.float32]") -> "npt.NDArray[np.int16]":
         """Return ``match`` of each value, int16 ``[n]``.
 
         Args:
             type_name: Type of all interactions.
             values: float32 ``[n]``, NaN where an interaction has no value.
         """
+        import numpy as np
+
         positions = np.full(len(values), -1, np.int16)
         for position, comparison, bound in self._by_type.get(type_name, ()):
             is_open = positions < 0
