@@ -5,9 +5,10 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import itertools
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,14 +18,30 @@ import pluggy
 
 from springtide.errors import PluginError
 from springtide.plugins import hookspecs
+from springtide.plugins.part import Reference, reason_of
 from springtide.plugins.parts import KINDS, Failure, Part, Plugins
 from springtide.settings.model import PluginSettings, Settings
 
-__all__ = ["KINDS", "Failure", "Part", "Plugins", "load_beside_installed", "load_checked_plugins", "load_plugins"]
+__all__ = [
+    "KINDS",
+    "Failure",
+    "Part",
+    "Plugins",
+    "find_plugins",
+    "load_beside_installed",
+    "load_checked_plugins",
+    "load_plugins",
+    "load_serving_plugins",
+]
+
+_GROUP = "springtide"
+_BUILT_IN = "springtide"  # The distribution whose parts are looked at first.
 
 
 def load_plugins(settings: PluginSettings | None = None) -> Plugins:
     """Load the plugins that are installed (entry point group ``springtide``) and those that the settings name.
+
+    A part that a plugin registers by reference is imported when it is made or described.
 
     Returns:
         The parts they offer, and the plugins that failed, if ``settings.on_error`` is ``skip``.
@@ -34,16 +51,35 @@ def load_plugins(settings: PluginSettings | None = None) -> Plugins:
             or offers a name that another plugin offers.
     """
     settings = settings or PluginSettings()
-    loader = _Loader()
-    for source in _sources(settings):
-        loader.take(source)
-    if loader.failures and settings.on_error == "refuse":
-        raise PluginError("; ".join(map(str, loader.failures)))
-    return Plugins(list(loader.parts.values()), loader.failures)
+    named = list(_named(settings))
+    loader = _Loader([*_built_in(), *_others(named), *named], settings.on_error == "skip")
+    while loader.load_next():
+        pass
+    loader.refuse_failures()
+    return Plugins(source=loader)
+
+
+def find_plugins(settings: PluginSettings | None = None) -> Plugins:
+    """Load the built-in plugin and those that the settings name; the other installed ones when a part is wanted.
+
+    They are loaded one by one until one offers a part that none before it does. So a plugin that is installed, and that
+    nothing asks for, costs nothing, whatever it imports; and what is wrong with it is not seen.
+
+    Raises:
+        PluginError: As ``load_plugins`` does, for the plugins that are loaded now.
+    """
+    settings = settings or PluginSettings()
+    named = list(_named(settings))
+    first = [*_built_in(), *named]
+    loader = _Loader(itertools.chain(first, _others(named)), settings.on_error == "skip")
+    for _ in first:
+        loader.load_next()
+    loader.refuse_failures()
+    return Plugins(source=loader)
 
 
 def load_checked_plugins(settings: Settings) -> Plugins:
-    """Load the plugins, and check the parts that the settings name.
+    """Load all plugins, and check all parts that the settings name.
 
     Raises:
         PluginError: As ``load_plugins`` does.
@@ -51,6 +87,18 @@ def load_checked_plugins(settings: Settings) -> Plugins:
     """
     plugins = load_plugins(settings.plugins)
     plugins.check(settings)
+    return plugins
+
+
+def load_serving_plugins(settings: Settings) -> Plugins:
+    """Load the plugins that a server needs, and check the parts that it makes.
+
+    Raises:
+        PluginError: As ``find_plugins`` does.
+        SettingsError: As ``Plugins.check_serving`` does.
+    """
+    plugins = find_plugins(settings.plugins)
+    plugins.check_serving(settings)
     return plugins
 
 
@@ -63,9 +111,9 @@ def load_beside_installed(source: str) -> Plugins:
     Raises:
         PluginError: If it cannot be loaded.
     """
-    loader = _Loader()
-    for installed in _sources(PluginSettings()):
-        loader.take(installed)
+    loader = _Loader([*_built_in(), *_others(())], skips_failed=True)
+    while loader.load_next():
+        pass
     loader.failures = [failure for failure in loader.failures if failure.plugin == source]
     if source.endswith(".py"):
         loader.take(_Source.of_file(Path(source)))
@@ -73,7 +121,7 @@ def load_beside_installed(source: str) -> Plugins:
         loader.take(_Source.of_module(source))
     if loader.failures:
         raise PluginError("; ".join(map(str, loader.failures)))
-    return Plugins(list(loader.parts.values()))
+    return Plugins(source=loader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +150,71 @@ class _Source:
         return cls(str(path), str(path), module_name, functools.partial(_import_file, path, module_name))
 
 
-def _sources(settings: PluginSettings) -> Iterator[_Source]:
-    """Yield the installed plugins, then those that the settings name."""
+def _built_in() -> Iterator[_Source]:
+    """Yield the plugins of Springtide itself."""
+    try:
+        yield from _offered_by(importlib.metadata.distribution(_BUILT_IN))
+    except importlib.metadata.PackageNotFoundError:
+        return  # Run from a folder, without being installed.
+
+
+def _others(named: Sequence[_Source]) -> Iterator[_Source]:
+    """Yield the other installed plugins, but for those whose module the settings name."""
     seen: set[tuple[str, str]] = set()
+    taken = {source.name for source in named}
     for distribution in importlib.metadata.distributions():
-        for entry_point in distribution.entry_points:
+        if distribution.name == _BUILT_IN:
+            continue
+        for source in _offered_by(distribution):
             # A distribution is found twice if its folder is twice on the path.
-            key = (distribution.name, entry_point.name)
-            if entry_point.group == "springtide" and key not in seen:
+            key = (distribution.name, source.name)
+            if key not in seen and source.name not in taken:
                 seen.add(key)
-                origin = f"{distribution.name} {distribution.version}"
-                yield _Source(entry_point.value, origin, entry_point.module, entry_point.load)
+                yield source
+
+
+def _offered_by(distribution: importlib.metadata.Distribution) -> Iterator[_Source]:
+    for entry_point in distribution.entry_points:
+        if entry_point.group == _GROUP:
+            origin = f"{distribution.name} {distribution.version}"
+            yield _Source(entry_point.value, origin, entry_point.module, entry_point.load)
+
+
+def _named(settings: PluginSettings) -> Iterator[_Source]:
+    """Yield the plugins that the settings name."""
     yield from map(_Source.of_module, settings.modules)
     yield from map(_Source.of_file, sorted(Path(settings.folder).glob("*.py")) if settings.folder else ())
 
 
 class _Loader:
-    """Takes plugins one by one, each whole or not at all: of one that fails, neither parts nor modules remain."""
+    """Takes plugins one by one, each whole or not at all: of one that fails, neither parts nor modules remain.
 
-    def __init__(self) -> None:
+    It is used by several threads: the one that loads models may want a part, too.
+
+    Args:
+        sources: The plugins, in the order in which they are taken.
+        skips_failed: Whether to go on without those that fail.
+    """
+
+    def __init__(self, sources: Iterable[_Source], skips_failed: bool) -> None:
         self.parts: dict[tuple[str, str], Part] = {}
         self.failures: list[Failure] = []
+        self._sources = iter(sources)
+        self._skips_failed = skips_failed
+        self._lock = threading.RLock()
         self._manager = pluggy.PluginManager("springtide")
         self._manager.add_hookspecs(hookspecs)
+
+    def load_next(self) -> bool:
+        with self._lock:
+            source = next(self._sources, None)
+            if source is not None:
+                self.take(source)
+            return source is not None
+
+    def refuse_failures(self) -> None:
+        if self.failures and not self._skips_failed:
+            raise PluginError("; ".join(map(str, self.failures)))
 
     def take(self, source: _Source) -> None:
         modules_before = dict(sys.modules)
@@ -134,7 +224,7 @@ class _Loader:
             self._refuse_unknown_hooks(plugin)
             self.parts.update(self._parts_of(plugin, source.name, source.origin))
         except Exception as error:  # A plugin may fail in any way; the message says which one it was.
-            self.failures.append(Failure(source.name, source.origin, _reason(error)))
+            self.failures.append(Failure(source.name, source.origin, reason_of(error)))
             if self._manager.has_plugin(source.name):
                 self._manager.unregister(name=source.name)
             # Otherwise the next try would find the failed module, and not read the corrected file.
@@ -154,11 +244,11 @@ class _Loader:
         found: dict[tuple[str, str], Part] = {}
         for kind, hook_name in KINDS.items():
 
-            def register(name: str, factory: Callable[..., Any], kind: str = kind) -> None:
+            def register(name: str, factory: Reference, serving: Reference | None = None, *, kind: str = kind) -> None:
                 taken = found.get((kind, name)) or self.parts.get((kind, name))
                 if taken is not None:
                     raise PluginError(f"{kind} {name!r} is offered twice: by {taken.origin} and by {origin}")
-                found[kind, name] = Part.of(kind, name, factory, origin, plugin_name)
+                found[kind, name] = Part.of(kind, name, factory, origin, plugin_name, serving)
 
             for implementation in getattr(self._manager.hook, hook_name).get_hookimpls():
                 if implementation.plugin is plugin:
@@ -183,16 +273,3 @@ def _import_file(path: Path, module_name: str) -> ModuleType:
     sys.modules[module_name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong in one line, and where in the plugin, unless the message says so itself."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, PluginError | pluggy.PluginValidationError):
-        return message
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and frame.filename != __file__ and "importlib" not in frame.filename
-    ]
-    return f"{message} ({type(error).__name__} in {frames[-1].filename}:{frames[-1].lineno})" if frames else message

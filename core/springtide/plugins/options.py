@@ -4,6 +4,7 @@ import difflib
 import functools
 import inspect
 import json
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from torch import nn
 
 from springtide.errors import PluginError, SettingsError
 
@@ -135,7 +135,8 @@ class DeclaredOptions:
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    if inspect.isclass(factory) and factory.__init__ is nn.Module.__init__:
+    nn = sys.modules.get("torch.nn")  # Not imported here: a class that descends from its module has done so.
+    if nn is not None and inspect.isclass(factory) and factory.__init__ is nn.Module.__init__:
         return {}  # The signature of torch has *args, but takes none.
     try:
         return dict(inspect.signature(factory).parameters)

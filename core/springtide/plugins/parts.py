@@ -1,160 +1,106 @@
 """Parts by name: the parts that plugins offer, made with the options of the settings."""
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from torch_geometric.nn import Aggregation
+import numpy as np
+import numpy.typing as npt
 
 from springtide.errors import PluginError, SettingsError, UnknownPartError
-from springtide.plugins.contracts import (
-    Baseline,
-    ContextWeight,
-    Encoder,
-    EventDecoder,
-    Loss,
-    NegativeSampler,
-    Schema,
-    Task,
-)
-from springtide.plugins.options import DeclaredOptions, Option
+from springtide.plugins.contracts import EventDecoder, Schema
+from springtide.plugins.part import KINDS, ON_OFFER, SERVING_ON_OFFER, Failure, Part, Reference, import_reference
 from springtide.settings.model import EventSettings, ModelSettings, PartSettings, Settings
 
-KINDS: Mapping[str, str] = {
-    "encoder": "register_encoders",
-    "aggregator": "register_aggregators",
-    "loss": "register_losses",
-    "negative sampler": "register_negative_samplers",
-    "task": "register_tasks",
-    "context weight": "register_context_weights",
-    "baseline": "register_baselines",
-    "decoder": "register_decoders",
-}
-ON_OFFER: Mapping[str, tuple[str, ...]] = {
-    "encoder": ("width", "num_layers", "aggregator", "schema", "make"),
-    "aggregator": ("width", "make"),
-    "loss": ("num_layers", "make"),
-    "negative sampler": ("make",),
-    "task": ("make",),
-    "context weight": ("make",),
-    "baseline": ("make",),
-    "decoder": ("make",),
-}
-"""For each kind, the arguments that a factory gets if its signature names them; all other parameters are options."""
+__all__ = ["EXAMPLE_SCHEMA", "KINDS", "ON_OFFER", "SERVING_ON_OFFER", "Failure", "Part", "PartSource", "Plugins"]
 
 EXAMPLE_SCHEMA = Schema(("user", "item"), (("user", "purchase", "item"), ("item", "rev_purchase", "user")))
 """Schema for making a relational encoder when settings are checked: the graph is not known then."""
 
-_CLASSES: Mapping[str, type] = {
-    "encoder": Encoder,
-    "aggregator": Aggregation,
-    "loss": Loss,
-    "negative sampler": NegativeSampler,
-    "task": Task,
-    "context weight": ContextWeight,
-    "baseline": Baseline,
-    "decoder": EventDecoder,
-}
+_ADAPTER = "springtide.plugins.torch_serving:TorchServingEncoder"  # The only way from a server to torch.
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A named part that a plugin offers.
-
-    Attributes:
-        kind: One of ``KINDS``.
-        name: Name in the settings.
-        factory: Class or function that makes the part.
-        origin: Distribution and version, or the module or file that it came from.
-        plugin: Name of the module, or path of the file.
-        declared: Parameters of the factory.
-    """
-
-    kind: str
-    name: str
-    factory: Callable[..., Any]
-    origin: str
-    plugin: str
-    declared: DeclaredOptions
-
-    @classmethod
-    def of(cls, kind: str, name: str, factory: Callable[..., Any], origin: str, plugin: str) -> "Part":
-        """Return the part that a plugin registers.
-
-        Raises:
-            PluginError: If the factory does not declare its options.
-        """
-        try:
-            declared = DeclaredOptions(factory, ON_OFFER[kind])
-        except PluginError as error:
-            raise PluginError(f"{kind} {name!r}: {error}") from error
-        return cls(kind, name, factory, origin, plugin, declared)
+class PartSource(Protocol):
+    """Plugins that are loaded one by one, when a part of them is wanted."""
 
     @property
-    def options(self) -> Sequence[Option]:
-        """The options of the part."""
-        return self.declared.options
+    def parts(self) -> Mapping[tuple[str, str], Part]:
+        """The parts of those that are loaded, by kind and name."""
 
     @property
-    def summary(self) -> str:
-        """First line of the factory's docstring."""
-        described = self.factory.func if isinstance(self.factory, functools.partial) else self.factory
-        return (inspect.getdoc(described) or "").partition("\n")[0]
+    def failures(self) -> Sequence[Failure]:
+        """Those that could not be loaded."""
+
+    def load_next(self) -> bool:
+        """Load one more plugin; return whether there was one."""
+
+    def refuse_failures(self) -> None:
+        """Raise PluginError if a plugin could not be loaded, unless the settings say to go on without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A plugin that could not be loaded.
+class _NoMore:
+    """No plugins beside the parts that are there."""
 
-    Attributes:
-        plugin: Name of the module, or path of the file.
-        origin: Distribution and version, or the module or file.
-        reason: What went wrong, in one line.
-    """
+    parts: Mapping[tuple[str, str], Part] = {}
+    failures: Sequence[Failure] = ()
 
-    plugin: str
-    origin: str
-    reason: str
+    def load_next(self) -> bool:
+        return False
 
-    def __str__(self) -> str:
-        origin = "" if self.origin == self.plugin else f" of {self.origin}"
-        return f"plugin {self.plugin!r}{origin} cannot be loaded: {self.reason}"
+    def refuse_failures(self) -> None:
+        pass
 
 
 class Plugins:
-    """The parts that the loaded plugins offer.
+    """The parts that plugins offer.
 
-    Attributes:
-        parts: All of them.
-        failures: Plugins that could not be loaded, if the setting ``plugins.on_error`` is ``skip``.
+    Args:
+        parts: Parts that come before all others.
+        source: The plugins. One is loaded when a part is wanted that none before it offers, or when all are listed.
     """
 
-    def __init__(self, parts: list[Part], failures: list[Failure] | None = None) -> None:
-        self.parts = parts
-        self.failures = failures or []
-        self._by_kind_and_name = {(part.kind, part.name): part for part in parts}
+    def __init__(self, parts: Sequence[Part] = (), source: PartSource | None = None) -> None:
+        self._own = {(part.kind, part.name): part for part in parts}
+        self._source = source or _NoMore()
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts, of all plugins.
+
+        Raises:
+            PluginError: If a plugin cannot be loaded.
+        """
+        while self._source.load_next():
+            pass
+        self._source.refuse_failures()
+        return list({**self._source.parts, **self._own}.values())
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Plugins that could not be loaded, of those that were wanted, if ``plugins.on_error`` is ``skip``."""
+        return list(self._source.failures)
 
     def part(self, kind: str, name: str) -> Part:
         """Return the part.
 
         Raises:
             UnknownPartError: If no plugin offers it.
+            PluginError: If none does, and one cannot be loaded.
         """
-        try:
-            return self._by_kind_and_name[kind, name]
-        except KeyError:
-            raise UnknownPartError(kind, name, (part.name for part in self.parts if part.kind == kind)) from None
+        key = kind, name
+        while (found := self._own.get(key) or self._source.parts.get(key)) is None:
+            if not self._source.load_next():
+                raise UnknownPartError(kind, name, (part.name for part in self.parts if part.kind == kind))
+        return found
 
-    def with_part(self, kind: str, name: str, factory: Callable[..., Any], origin: str = "here") -> "Plugins":
+    def with_part(self, kind: str, name: str, factory: Reference, origin: str = "here") -> "Plugins":
         """Return these parts and one more, which replaces a part of the same kind and name.
 
         Raises:
             PluginError: If the factory does not declare its options.
         """
-        others = [part for part in self.parts if (part.kind, part.name) != (kind, name)]
-        return Plugins([*others, Part.of(kind, name, factory, origin, origin)], self.failures)
+        part = Part.of(kind, name, factory, origin, origin)
+        return Plugins([*({**self._own, (kind, name): part}).values()], self._source)
 
     def make(self, kind: str, wanted: PartSettings, **offered: Any) -> Any:
         """Make a part with its options.
@@ -168,7 +114,7 @@ class Plugins:
         Raises:
             UnknownPartError: If no plugin offers it.
             SettingsError: If it does not take the options, or refuses their values.
-            PluginError: If its factory makes something else than a part of this kind.
+            PluginError: If it cannot be imported, or its factory makes something else than a part of this kind.
         """
         part = self.part(kind, wanted.name)
 
@@ -177,14 +123,8 @@ class Plugins:
 
         on_offer = {"make": make_another, **offered}
         taken = {name: value for name, value in on_offer.items() if name in part.declared.takes}
-        try:
-            made = part.factory(**taken, **part.declared.validated(wanted.options))
-        except (SettingsError, ValueError) as error:
-            message, heading = str(error), f"{kind} {part.name!r}"
-            raise SettingsError(message if message.startswith(heading) else f"{heading}: {message}") from error
-        if not isinstance(made, _CLASSES[kind]):
-            wanted_class = _CLASSES[kind].__name__
-            raise PluginError(f"{kind} {part.name!r} of {part.origin}: wanted a {wanted_class}, got {made!r}")
+        made = _naming(part, lambda: part.factory(**taken, **part.declared.validated(wanted.options)))
+        part.refuse_other(made)
         return made
 
     def make_decoders(self, settings: EventSettings) -> dict[str, EventDecoder]:
@@ -196,6 +136,60 @@ class Plugins:
         wanted = settings.decoders.items()
         return {name: self.make("decoder", PartSettings(name=name, options=options)) for name, options in wanted}
 
+    def make_serving_encoder(
+        self, model: ModelSettings, schema: Schema, weights: Mapping[str, npt.NDArray[np.float32]]
+    ) -> Any:
+        """Make the serving half of a trained encoder, with those of its aggregators.
+
+        Where the encoder or its aggregator has no serving half, the encoder itself is made, behind an adapter that
+        takes and gives arrays; only then torch is imported. ``parts_with_torch`` says which part asked for it.
+
+        Args:
+            model: Settings of the model.
+            schema: Types of nodes and edges of the model.
+            weights: Parameters of the encoder, under the names of its ``state_dict``.
+
+        Raises:
+            UnknownPartError: If no plugin offers one of them.
+            SettingsError: If one does not take its options, or they do not fit each other.
+        """
+        if self.parts_with_torch(model):
+            return import_reference(_ADAPTER)(model, schema, weights, self)
+        wanted = self.aggregator_of(model)
+        aggregators = [
+            self._make_half("aggregator", wanted, width=model.width, weights=_under(f"aggregators.{depth}.", weights))
+            for depth in range(model.num_layers)
+        ]
+        return self._make_half(
+            "encoder",
+            model.encoder,
+            width=model.width,
+            num_layers=model.num_layers,
+            aggregators=aggregators,
+            weights=weights,
+            schema=schema,
+        )
+
+    def parts_with_torch(self, model: ModelSettings) -> list[Part]:
+        """Return the encoder and the aggregator of the settings, of these those without a serving half.
+
+        Raises:
+            UnknownPartError: If no plugin offers one of them.
+        """
+        parts = [self.part("encoder", model.encoder.name), self.part("aggregator", self.aggregator_of(model).name)]
+        return [part for part in parts if part.serving_reference is None]
+
+    def _make_half(self, kind: str, wanted: PartSettings, **offered: Any) -> Any:
+        part = self.part(kind, wanted.name)
+
+        def make_another(kind: str, name: str, weights: Mapping[str, npt.NDArray[np.float32]]) -> Any:
+            return self._make_half(kind, PartSettings(name=name), **{**offered, "weights": weights})
+
+        on_offer = {"make": make_another, **offered}
+        declared = part.serving_declared
+        taken = {name: value for name, value in on_offer.items() if name in declared.takes}
+        return _naming(part, lambda: part.serving(**taken, **declared.validated(wanted.options)))
+
     def aggregator_of(self, model: ModelSettings) -> PartSettings:
         """Return the aggregator of the settings, or the encoder's default, or ``mean``.
 
@@ -204,7 +198,9 @@ class Plugins:
         """
         if model.aggregator is not None:
             return model.aggregator
-        factory = self.part("encoder", model.encoder.name).factory
+        part = self.part("encoder", model.encoder.name)
+        # The serving half says the same, without torch.
+        factory = part.factory if part.serving_reference is None else part.serving
         while isinstance(factory, functools.partial):
             factory = factory.func
         return PartSettings(name=getattr(factory, "default_aggregator", None) or "mean")
@@ -224,10 +220,7 @@ class Plugins:
         problems: list[str] = []
 
         def made(key: str, kind: str, wanted: PartSettings, **offered: Any) -> Any:
-            try:
-                return self.make(kind, wanted, **offered)
-            except (SettingsError, PluginError) as error:
-                problems.append(f"{key}: {error}")
+            return _noting(problems, key, lambda: self.make(kind, wanted, **offered))
 
         model = settings.model
         try:
@@ -248,11 +241,84 @@ class Plugins:
         for name, task in model.tasks.items():
             # A task may make other parts, which may take the width, too.
             made(f"model.tasks.{name}", "task", task, width=model.width)
-        for name, options in settings.ranking.context_weights.items():
-            made(f"ranking.context_weights.{name}", "context weight", PartSettings(name=name, options=options))
-        for name, options in settings.gate.baselines.items() if settings.gate.is_on else ():
-            made(f"gate.baselines.{name}", "baseline", PartSettings(name=name, options=options))
-        for name, options in settings.events.decoders.items():
-            made(f"events.decoders.{name}", "decoder", PartSettings(name=name, options=options))
+        for key, kind, wanted in (*_serving_parts(settings), *_baselines(settings)):
+            made(key, kind, wanted)
         if problems:
             raise SettingsError("; ".join(problems))
+
+    def check_serving(self, settings: Settings) -> None:
+        """Make every part that a server makes; of all other parts that the settings name, see whether a plugin has it.
+
+        What training alone needs is not imported. The options of such a part are checked where that takes no import: by
+        its serving half, or by its factory if the plugin registered that itself.
+
+        Raises:
+            SettingsError: As ``check`` does.
+        """
+        problems: list[str] = []
+        model = settings.model
+        wanted_parts = [
+            ("model.encoder", "encoder", model.encoder),
+            ("model.loss", "loss", model.loss),
+            ("model.negatives", "negative sampler", model.negatives),
+            *((f"model.tasks.{name}", "task", task) for name, task in model.tasks.items()),
+            *_baselines(settings),
+        ]
+        if model.aggregator is not None:
+            wanted_parts.insert(0, ("model.aggregator", "aggregator", model.aggregator))
+        for key, kind, wanted in wanted_parts:
+            _noting(problems, key, lambda kind=kind, wanted=wanted: self._check_options(kind, wanted))  # type: ignore[misc]
+        for key, kind, wanted in _serving_parts(settings):
+            _noting(problems, key, lambda kind=kind, wanted=wanted: self.make(kind, wanted))  # type: ignore[misc]
+        if problems:
+            raise SettingsError("; ".join(problems))
+
+    def _check_options(self, kind: str, wanted: PartSettings) -> None:
+        part = self.part(kind, wanted.name)
+        if not isinstance(part.reference, str):
+            _naming(part, lambda: part.declared.validated(wanted.options))
+        elif part.serving_reference is not None:
+            _naming(part, lambda: part.serving_declared.validated(wanted.options))
+
+
+def _noting(problems: list[str], key: str, work: Callable[[], Any]) -> Any:
+    """Return the result; note a refusal with the key of its setting, and return None."""
+    try:
+        return work()
+    except (SettingsError, PluginError) as error:
+        problems.append(f"{key}: {error}")
+
+
+def _naming(part: Part, make: Callable[[], Any]) -> Any:
+    """Return what is made; a refused option or value becomes a SettingsError that names the part."""
+    try:
+        return make()
+    except (SettingsError, ValueError) as error:
+        message = str(error)
+        raise SettingsError(message if message.startswith(str(part)) else f"{part}: {message}") from error
+
+
+def _serving_parts(settings: Settings) -> list[tuple[str, str, PartSettings]]:
+    """Return key, kind, and name with options of the parts that a server makes at its start."""
+    weights, decoders = settings.ranking.context_weights, settings.events.decoders
+    return [
+        *(
+            (f"ranking.context_weights.{name}", "context weight", PartSettings(name=name, options=options))
+            for name, options in weights.items()
+        ),
+        *(
+            (f"events.decoders.{name}", "decoder", PartSettings(name=name, options=options))
+            for name, options in decoders.items()
+        ),
+    ]
+
+
+def _baselines(settings: Settings) -> list[tuple[str, str, PartSettings]]:
+    return [
+        (f"gate.baselines.{name}", "baseline", PartSettings(name=name, options=options))
+        for name, options in (settings.gate.baselines.items() if settings.gate.is_on else ())
+    ]
+
+
+def _under(prefix: str, weights: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
+    return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}

@@ -1,5 +1,6 @@
 """Popularity of items: in users, in a recent window, or with decay."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -107,6 +108,9 @@ class RecentPopularity(Popularity):
             counts = counts - np.bincount(items[before:first], minlength=self.num_items)
         self._counted = (items, first, counts)
         return counts
+
+
+WeekPopularity = functools.partial(RecentPopularity, days=7.0)
 
 
 class DecayedPopularity(Popularity):

@@ -14,7 +14,7 @@ from springtide.checkpoint.store import SEGMENTS
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError, CheckpointLockedError, RebuildError
 from springtide.events.skips import Skips
-from springtide.plugins.loading import load_checked_plugins
+from springtide.plugins.loading import load_serving_plugins
 from springtide.settings.model import Settings
 from springtide.state import LeftOut
 from springtide.storage import Storage
@@ -156,7 +156,7 @@ class RebuildRun:
             self._out.print(escape(f"still left out since a former rebuild: {words} (--forget-skips reads them again)"))
 
     def _read(self, skips: Skips, earlier: Sequence[LeftOut], *, from_what_is_left: bool) -> Rebuilt:
-        plugins = load_checked_plugins(self._settings)
+        plugins = load_serving_plugins(self._settings)
         with progress(self._out) as bars:
             task = bars.add_task("Read", total=None, note=self._settings.kafka.topic)
             return rebuild_state(

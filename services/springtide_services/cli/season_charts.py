@@ -15,7 +15,7 @@ from springtide.errors import CheckpointError, InvalidRequestError
 from springtide.evaluation.data import datasets
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.model import EventBatch
-from springtide.plugins.loading import load_checked_plugins
+from springtide.plugins.loading import load_serving_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import InteractionSettings, Settings
 from springtide.state import LiveState
@@ -152,7 +152,7 @@ def _state_of(settings: Settings, dataset: str | None) -> LiveState:
         # As in the evaluation, every interaction of a data set counts.
         rules = {relation: InteractionSettings() for relation in data.interactions.relations}
         settings = settings.model_copy(update={"interactions": {**settings.interactions, **rules}})
-        state = LiveState(settings, make_context_weights(settings.ranking, load_checked_plugins(settings)))
+        state = LiveState(settings, make_context_weights(settings.ranking, load_serving_plugins(settings)))
         kinds = AttributeKindCheck(settings.attributes)  # As the stream does: an attribute of a wrong kind is left out.
         state.apply(EventBatch(data.interactions, upserts=[kinds.check(each)[0] for each in data.upserts]))
         return state
@@ -160,7 +160,7 @@ def _state_of(settings: Settings, dataset: str | None) -> LiveState:
     checkpoint = store.latest()
     if checkpoint is None:
         raise CheckpointError(f"no checkpoint at {settings.checkpoint.url} yet; --dataset complete-journey needs none")
-    state = LiveState(settings, make_context_weights(settings.ranking, load_checked_plugins(settings)))
+    state = LiveState(settings, make_context_weights(settings.ranking, load_serving_plugins(settings)))
     store.restore(checkpoint, state)
     return state
 

@@ -18,7 +18,7 @@ from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointLockLostError, SettingsError
 from springtide.model.registry import ModelStore
-from springtide.plugins.loading import Plugins, load_checked_plugins
+from springtide.plugins.loading import Plugins, load_serving_plugins
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import load_served
 from springtide.ranking.weights import make_context_weights
@@ -293,7 +293,7 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None,
 
 def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     """Take the checkpoint lock, restore the newest checkpoint, and make what the server runs on; nothing is started."""
-    plugins = load_checked_plugins(settings)
+    plugins = load_serving_plugins(settings)
     log_failures(plugins)
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     lock.acquire(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody may write another one after that.
