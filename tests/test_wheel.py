@@ -48,7 +48,7 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
         "springtide_plugins",
         "springtide_services",
     }
-    kinds = (".py", ".pyi", "py.typed", ".in")  # The last of what `plugins new` writes.
+    kinds = (".py", ".pyi", "py.typed", ".in", ".proto")  # `.in`: of what `plugins new` writes.
     strays = [name for name in names if ".dist-info/" not in name and not name.endswith(kinds)]
     assert strays == []
     assert sum(name.endswith("/py.typed") for name in names) == 3
@@ -80,6 +80,13 @@ def test_installed_wheel_finds_the_built_in_parts(bin_folder: Path, tmp_path: Pa
     assert imported.startswith(str(bin_folder.parent))
     found = {(part["kind"], part["name"]) for part in json.loads(listed)["parts"]}
     assert found >= {("encoder", "lightgcn"), ("aggregator", "mean"), ("loss", "cce"), ("context weight", "trend")}
+
+
+def test_installed_wheel_writes_the_protos(bin_folder: Path, tmp_path: Path) -> None:
+    subprocess.run([bin_folder / "springtide", "protos", "out"], cwd=tmp_path, check=True, capture_output=True)
+
+    for source in (ROOT / "protos" / "springtide" / "v1").glob("*.proto"):
+        assert (tmp_path / "out" / "springtide" / "v1" / source.name).read_bytes() == source.read_bytes()
 
 
 def test_written_plugin_is_installed_found_and_passes_its_checks(bin_folder: Path, tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ trap 'exit 143' TERM HUP
 # shellcheck disable=SC1091
 source "$folder/variables"
 
+# The example client in Java is tested with the Java client that came with this Kafka.
+KAFKA_JARS=${KAFKA_JARS:-$(dirname "$KAFKA_START")/jars}
+export KAFKA_JARS
+
 code=0
 "$@" || code=$?
 exit "$code"

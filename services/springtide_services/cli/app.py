@@ -10,6 +10,7 @@ from springtide_services.cli import check, checkpoints, config, models, plugins
 from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
+from springtide_services.cli.protos import protos
 from springtide_services.cli.prove import prove
 from springtide_services.cli.publish import publish
 from springtide_services.cli.rebuild import rebuild
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(up, broker, serve, train, publish, rebuild, recommend, explain, status),
-    *(season, evaluate, tune, prove, demo),
+    *(season, evaluate, tune, prove, demo, protos),
 )
 for command in _COMMANDS:
     app.command()(command)
