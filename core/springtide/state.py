@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from springtide.clock import MS_PER_DAY
+from springtide.clock import MS_PER_DAY, StreamClock
 from springtide.events.marks import EventMarks
 from springtide.events.model import EventBatch
 from springtide.events.seen_events import SeenEvents
@@ -56,6 +56,7 @@ class LiveState:
         context_weights: The context weights by name.
         circumstances: The circumstances that the context weights use; they are kept with interactions.
         position: Position in the stream, or None before the stream is opened.
+        clock: The stream's time, and the clock by which requests without a time are answered.
         gaps: The latest gaps in the stream, oldest first.
         seen_events: The latest events with an id, so that the same event counts once.
         used_settings: The settings that the events were applied under, see ``springtide.settings.used``; the last are
@@ -85,6 +86,7 @@ class LiveState:
             key for weight in context_weights.values() for key in weight.context_keys
         )
         self.position: StreamPosition | None = None
+        self.clock = StreamClock(settings.ranking.clock)
         self.gaps: tuple[StreamGap, ...] = ()
         self.seen_events = SeenEvents(
             settings.events.duplicates_max_events, settings.events.duplicates_hours * _S_PER_HOUR
@@ -162,6 +164,26 @@ class LiveState:
             raise ValueError("wanted a position to advance from, got none: set it when the topic is opened")
         position = self.position
         self.position = StreamPosition(position.topic, position.topic_id, {**position.next_offsets, **next_offsets})
+
+    def note_time(self, came_ms: int) -> None:
+        """Let the clock know the newest event, after it was applied.
+
+        Args:
+            came_ms: When the latest events came, by the wall clock, milliseconds since the Unix epoch.
+        """
+        self.clock.note(self.graph.newest_ms, came_ms)
+
+    def keep_time_of(self, newest_ms: int | None, behind_ms: int | None) -> None:
+        """Go on by the clock of a former state of this stream, if the newest event is the same; see ``StreamClock``.
+
+        Without one that the former state had and a rebuild left out, the stream's time is another.
+
+        Args:
+            newest_ms: The newest event time of the former state.
+            behind_ms: How far its stream was behind the wall clock.
+        """
+        if newest_ms == self.graph.newest_ms:
+            self.clock.note_behind(behind_ms)
 
     def skip_to(self, position: StreamPosition, gaps: Sequence[StreamGap]) -> None:
         """Go on at another position, and remember which events are missing before it.
@@ -242,6 +264,7 @@ class LiveState:
             position=self.position,
             num_events=self.num_events,
             newest_ms=view.newest_ms,
+            behind_ms=self.clock.behind_ms,
             num_forgotten=self.graph.num_forgotten,
             edges=tuple(
                 EdgesSnapshot(edge_type, self.graph.store(edge_type).lineage, view.edges(edge_type))

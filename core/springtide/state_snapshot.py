@@ -120,6 +120,7 @@ class StateSnapshot:
         num_changed_duplicates: How many of them differed from the one that counts.
         used_settings: The settings that the events were applied under, those of now last.
         left_out: What rebuilds left out, see ``LiveState``.
+        behind_ms: How far the stream's time is behind the wall clock, milliseconds; None without events.
     """
 
     version: int
@@ -138,3 +139,4 @@ class StateSnapshot:
     num_changed_duplicates: int = 0
     used_settings: tuple[dict[str, Any], ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    behind_ms: int | None = None

@@ -23,6 +23,7 @@ class Checkpoint:
         num_events: Interactions applied since the beginning.
         newest_ms: The newest event time of an edge, or None without edges.
         num_edges: Number of edges of all types.
+        behind_ms: How far the stream's time was behind the wall clock, milliseconds; None without events.
         manifest: The whole manifest, as in its file.
     """
 
@@ -32,6 +33,7 @@ class Checkpoint:
     num_events: int
     newest_ms: int | None
     num_edges: int
+    behind_ms: int | None
     manifest: Json = field(repr=False, compare=False)
 
 
@@ -44,8 +46,15 @@ def summary(manifest: Json) -> Checkpoint:
         num_events=manifest["num_events"],
         newest_ms=manifest["newest_ms"],
         num_edges=manifest["num_edges"],
+        behind_ms=manifest["behind_ms"] if "behind_ms" in manifest else _behind_ms(manifest),
         manifest=manifest,
     )
+
+
+def _behind_ms(manifest: Json) -> int | None:
+    """Return how far the stream was behind at most, for checkpoints of before 0.6: their events had come by then."""
+    newest_ms = manifest["newest_ms"]
+    return None if newest_ms is None else max(0, manifest["created_ms"] - newest_ms)
 
 
 def position_to_json(position: StreamPosition | None) -> Json | None:

@@ -202,6 +202,7 @@ class CheckpointStore:
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
         num_evicted = graph.evict_if_far_past_bounds()  # They may be lower than they were.
         state.position, state.num_events = checkpoint.position, checkpoint.num_events
+        state.clock.note_behind(checkpoint.behind_ms)
         state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
         state.left_out = manifests.left_out_from_json(manifest.get("left_out", ()))
         self._restore_seen_events(manifest, state.seen_events, is_newest=is_newest)
@@ -244,6 +245,7 @@ class CheckpointStore:
             "gaps": manifests.gaps_to_json(snapshot.gaps),
             "num_events": snapshot.num_events,
             "newest_ms": snapshot.newest_ms,
+            "behind_ms": snapshot.behind_ms,
             "num_forgotten": snapshot.num_forgotten,
             "settings": list(snapshot.used_settings),
             "left_out": manifests.left_out_to_json(snapshot.left_out),

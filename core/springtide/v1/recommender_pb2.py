@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fspringtide/v1/recommender.proto\x12\rspringtide.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x02\n\x10RecommendRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x14\n\x0crecent_items\x18\x02 \x03(\t\x12\x12\n\x05\x63ount\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\'\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x16.springtide.v1.Context\x12\x14\n\x0c\x65xclude_seen\x18\x05 \x03(\t\x12\x15\n\rexclude_items\x18\x06 \x03(\t\x12\x13\n\x0b\x61llow_items\x18\x07 \x03(\t\x12\x37\n\x10\x63\x61tegory_filters\x18\x08 \x03(\x0b\x32\x1d.springtide.v1.CategoryFilter\x12\x32\n\x0cmin_position\x18\t \x01(\x0b\x32\x1c.springtide.v1.GraphPosition\x12\'\n\x04wait\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_count\"\xc8\x01\n\x07\x43ontext\x12.\n\nevent_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0f\n\x07weather\x18\x03 \x01(\t\x12:\n\nattributes\x18\x04 \x03(\x0b\x32&.springtide.v1.Context.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"3\n\x0e\x43\x61tegoryFilter\x12\x11\n\tattribute\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\x88\x01\n\rGraphPosition\x12\x43\n\x0cnext_offsets\x18\x01 \x03(\x0b\x32-.springtide.v1.GraphPosition.NextOffsetsEntry\x1a\x32\n\x10NextOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xe2\x01\n\x11RecommendResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.springtide.v1.RecommendedItem\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12.\n\x08position\x18\x03 \x01(\x0b\x32\x1c.springtide.v1.GraphPosition\x12\x37\n\x0fpersonalization\x18\x04 \x01(\x0e\x32\x1e.springtide.v1.Personalization\x12\x1e\n\x16is_behind_min_position\x18\x05 \x01(\x08\"\xac\x01\n\x0fRecommendedItem\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0e\n\x06\x63osine\x18\x03 \x01(\x02\x12<\n\x07weights\x18\x04 \x03(\x0b\x32+.springtide.v1.RecommendedItem.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"z\n\x13SimilarItemsRequest\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x12\n\x05\x63ount\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x37\n\x10\x63\x61tegory_filters\x18\x03 \x03(\x0b\x32\x1d.springtide.v1.CategoryFilterB\x08\n\x06_count\"X\n\x14SimilarItemsResponse\x12)\n\x05items\x18\x01 \x03(\x0b\x32\x1a.springtide.v1.SimilarItem\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"+\n\x0bSimilarItem\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x0e\n\x06\x63osine\x18\x02 \x01(\x02\"k\n\x0e\x45xplainRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04item\x18\x02 \x01(\t\x12\'\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x16.springtide.v1.Context\x12\x14\n\x0crecent_items\x18\x04 \x03(\t\"\xfa\x01\n\x0f\x45xplainResponse\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\x0e\n\x06\x63osine\x18\x04 \x01(\x02\x12\x17\n\x0f\x63osine_exponent\x18\x05 \x01(\x02\x12\x31\n\x07weights\x18\x06 \x03(\x0b\x32 .springtide.v1.WeightExplanation\x12\x10\n\x08sentence\x18\x07 \x01(\t\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12\x37\n\x0fpersonalization\x18\t \x01(\x0e\x32\x1e.springtide.v1.Personalization\"d\n\x11WeightExplanation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x02\x12\x31\n\x07\x66\x61\x63tors\x18\x03 \x03(\x0b\x32 .springtide.v1.FactorExplanation\"Q\n\x11\x46\x61\x63torExplanation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04lift\x18\x02 \x01(\x02\x12\x10\n\x08\x65xponent\x18\x03 \x01(\x02\x12\x0e\n\x06weight\x18\x04 \x01(\x02*\xae\x01\n\x0fPersonalization\x12\x1f\n\x1bPERSONALIZATION_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERSONALIZATION_LEARNED\x10\x01\x12\x1d\n\x19PERSONALIZATION_FOLDED_IN\x10\x02\x12 \n\x1cPERSONALIZATION_CONTEXT_ONLY\x10\x03\x12\x1c\n\x18PERSONALIZATION_FALLBACK\x10\x04\x32\x87\x02\n\x12RecommenderService\x12N\n\tRecommend\x12\x1f.springtide.v1.RecommendRequest\x1a .springtide.v1.RecommendResponse\x12W\n\x0cSimilarItems\x12\".springtide.v1.SimilarItemsRequest\x1a#.springtide.v1.SimilarItemsResponse\x12H\n\x07\x45xplain\x12\x1d.springtide.v1.ExplainRequest\x1a\x1e.springtide.v1.ExplainResponseBP\n\x10io.springtide.v1P\x01Z\x1aspringtide/v1;springtidev1\xaa\x02\rSpringtide.V1\xca\x02\rSpringtide\\V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fspringtide/v1/recommender.proto\x12\rspringtide.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x02\n\x10RecommendRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x14\n\x0crecent_items\x18\x02 \x03(\t\x12\x12\n\x05\x63ount\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\'\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x16.springtide.v1.Context\x12\x14\n\x0c\x65xclude_seen\x18\x05 \x03(\t\x12\x15\n\rexclude_items\x18\x06 \x03(\t\x12\x13\n\x0b\x61llow_items\x18\x07 \x03(\t\x12\x37\n\x10\x63\x61tegory_filters\x18\x08 \x03(\x0b\x32\x1d.springtide.v1.CategoryFilter\x12\x32\n\x0cmin_position\x18\t \x01(\x0b\x32\x1c.springtide.v1.GraphPosition\x12\'\n\x04wait\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_count\"\xc8\x01\n\x07\x43ontext\x12.\n\nevent_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0f\n\x07weather\x18\x03 \x01(\t\x12:\n\nattributes\x18\x04 \x03(\x0b\x32&.springtide.v1.Context.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"3\n\x0e\x43\x61tegoryFilter\x12\x11\n\tattribute\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\x88\x01\n\rGraphPosition\x12\x43\n\x0cnext_offsets\x18\x01 \x03(\x0b\x32-.springtide.v1.GraphPosition.NextOffsetsEntry\x1a\x32\n\x10NextOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xa7\x02\n\x11RecommendResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.springtide.v1.RecommendedItem\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12.\n\x08position\x18\x03 \x01(\x0b\x32\x1c.springtide.v1.GraphPosition\x12\x37\n\x0fpersonalization\x18\x04 \x01(\x0e\x32\x1e.springtide.v1.Personalization\x12\x1e\n\x16is_behind_min_position\x18\x05 \x01(\x08\x12\x10\n\x08\x61s_of_ms\x18\x06 \x01(\x03\x12\x31\n\x0c\x61s_of_source\x18\x07 \x01(\x0e\x32\x1b.springtide.v1.MomentSource\"\xac\x01\n\x0fRecommendedItem\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0e\n\x06\x63osine\x18\x03 \x01(\x02\x12<\n\x07weights\x18\x04 \x03(\x0b\x32+.springtide.v1.RecommendedItem.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"z\n\x13SimilarItemsRequest\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x12\n\x05\x63ount\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x37\n\x10\x63\x61tegory_filters\x18\x03 \x03(\x0b\x32\x1d.springtide.v1.CategoryFilterB\x08\n\x06_count\"X\n\x14SimilarItemsResponse\x12)\n\x05items\x18\x01 \x03(\x0b\x32\x1a.springtide.v1.SimilarItem\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"+\n\x0bSimilarItem\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x0e\n\x06\x63osine\x18\x02 \x01(\x02\"k\n\x0e\x45xplainRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04item\x18\x02 \x01(\t\x12\'\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x16.springtide.v1.Context\x12\x14\n\x0crecent_items\x18\x04 \x03(\t\"\xbf\x02\n\x0f\x45xplainResponse\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\x0e\n\x06\x63osine\x18\x04 \x01(\x02\x12\x17\n\x0f\x63osine_exponent\x18\x05 \x01(\x02\x12\x31\n\x07weights\x18\x06 \x03(\x0b\x32 .springtide.v1.WeightExplanation\x12\x10\n\x08sentence\x18\x07 \x01(\t\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12\x37\n\x0fpersonalization\x18\t \x01(\x0e\x32\x1e.springtide.v1.Personalization\x12\x10\n\x08\x61s_of_ms\x18\n \x01(\x03\x12\x31\n\x0c\x61s_of_source\x18\x0b \x01(\x0e\x32\x1b.springtide.v1.MomentSource\"d\n\x11WeightExplanation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x02\x12\x31\n\x07\x66\x61\x63tors\x18\x03 \x03(\x0b\x32 .springtide.v1.FactorExplanation\"Q\n\x11\x46\x61\x63torExplanation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04lift\x18\x02 \x01(\x02\x12\x10\n\x08\x65xponent\x18\x03 \x01(\x02\x12\x0e\n\x06weight\x18\x04 \x01(\x02*x\n\x0cMomentSource\x12\x1d\n\x19MOMENT_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13MOMENT_SOURCE_GIVEN\x10\x01\x12\x16\n\x12MOMENT_SOURCE_WALL\x10\x02\x12\x18\n\x14MOMENT_SOURCE_STREAM\x10\x03*\xae\x01\n\x0fPersonalization\x12\x1f\n\x1bPERSONALIZATION_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERSONALIZATION_LEARNED\x10\x01\x12\x1d\n\x19PERSONALIZATION_FOLDED_IN\x10\x02\x12 \n\x1cPERSONALIZATION_CONTEXT_ONLY\x10\x03\x12\x1c\n\x18PERSONALIZATION_FALLBACK\x10\x04\x32\x87\x02\n\x12RecommenderService\x12N\n\tRecommend\x12\x1f.springtide.v1.RecommendRequest\x1a .springtide.v1.RecommendResponse\x12W\n\x0cSimilarItems\x12\".springtide.v1.SimilarItemsRequest\x1a#.springtide.v1.SimilarItemsResponse\x12H\n\x07\x45xplain\x12\x1d.springtide.v1.ExplainRequest\x1a\x1e.springtide.v1.ExplainResponseBP\n\x10io.springtide.v1P\x01Z\x1aspringtide/v1;springtidev1\xaa\x02\rSpringtide.V1\xca\x02\rSpringtide\\V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRAPHPOSITION_NEXTOFFSETSENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDEDITEM_WEIGHTSENTRY']._loaded_options = None
   _globals['_RECOMMENDEDITEM_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_PERSONALIZATION']._serialized_start=2065
-  _globals['_PERSONALIZATION']._serialized_end=2239
+  _globals['_MOMENTSOURCE']._serialized_start=2202
+  _globals['_MOMENTSOURCE']._serialized_end=2322
+  _globals['_PERSONALIZATION']._serialized_start=2325
+  _globals['_PERSONALIZATION']._serialized_end=2499
   _globals['_RECOMMENDREQUEST']._serialized_start=116
   _globals['_RECOMMENDREQUEST']._serialized_end=457
   _globals['_CONTEXT']._serialized_start=460
@@ -55,25 +57,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRAPHPOSITION_NEXTOFFSETSENTRY']._serialized_start=802
   _globals['_GRAPHPOSITION_NEXTOFFSETSENTRY']._serialized_end=852
   _globals['_RECOMMENDRESPONSE']._serialized_start=855
-  _globals['_RECOMMENDRESPONSE']._serialized_end=1081
-  _globals['_RECOMMENDEDITEM']._serialized_start=1084
-  _globals['_RECOMMENDEDITEM']._serialized_end=1256
-  _globals['_RECOMMENDEDITEM_WEIGHTSENTRY']._serialized_start=1210
-  _globals['_RECOMMENDEDITEM_WEIGHTSENTRY']._serialized_end=1256
-  _globals['_SIMILARITEMSREQUEST']._serialized_start=1258
-  _globals['_SIMILARITEMSREQUEST']._serialized_end=1380
-  _globals['_SIMILARITEMSRESPONSE']._serialized_start=1382
-  _globals['_SIMILARITEMSRESPONSE']._serialized_end=1470
-  _globals['_SIMILARITEM']._serialized_start=1472
-  _globals['_SIMILARITEM']._serialized_end=1515
-  _globals['_EXPLAINREQUEST']._serialized_start=1517
-  _globals['_EXPLAINREQUEST']._serialized_end=1624
-  _globals['_EXPLAINRESPONSE']._serialized_start=1627
-  _globals['_EXPLAINRESPONSE']._serialized_end=1877
-  _globals['_WEIGHTEXPLANATION']._serialized_start=1879
-  _globals['_WEIGHTEXPLANATION']._serialized_end=1979
-  _globals['_FACTOREXPLANATION']._serialized_start=1981
-  _globals['_FACTOREXPLANATION']._serialized_end=2062
-  _globals['_RECOMMENDERSERVICE']._serialized_start=2242
-  _globals['_RECOMMENDERSERVICE']._serialized_end=2505
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1150
+  _globals['_RECOMMENDEDITEM']._serialized_start=1153
+  _globals['_RECOMMENDEDITEM']._serialized_end=1325
+  _globals['_RECOMMENDEDITEM_WEIGHTSENTRY']._serialized_start=1279
+  _globals['_RECOMMENDEDITEM_WEIGHTSENTRY']._serialized_end=1325
+  _globals['_SIMILARITEMSREQUEST']._serialized_start=1327
+  _globals['_SIMILARITEMSREQUEST']._serialized_end=1449
+  _globals['_SIMILARITEMSRESPONSE']._serialized_start=1451
+  _globals['_SIMILARITEMSRESPONSE']._serialized_end=1539
+  _globals['_SIMILARITEM']._serialized_start=1541
+  _globals['_SIMILARITEM']._serialized_end=1584
+  _globals['_EXPLAINREQUEST']._serialized_start=1586
+  _globals['_EXPLAINREQUEST']._serialized_end=1693
+  _globals['_EXPLAINRESPONSE']._serialized_start=1696
+  _globals['_EXPLAINRESPONSE']._serialized_end=2015
+  _globals['_WEIGHTEXPLANATION']._serialized_start=2017
+  _globals['_WEIGHTEXPLANATION']._serialized_end=2117
+  _globals['_FACTOREXPLANATION']._serialized_start=2119
+  _globals['_FACTOREXPLANATION']._serialized_end=2200
+  _globals['_RECOMMENDERSERVICE']._serialized_start=2502
+  _globals['_RECOMMENDERSERVICE']._serialized_end=2765
 # @@protoc_insertion_point(module_scope)

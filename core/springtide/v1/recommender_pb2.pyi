@@ -11,6 +11,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class MomentSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MOMENT_SOURCE_UNSPECIFIED: _ClassVar[MomentSource]
+    MOMENT_SOURCE_GIVEN: _ClassVar[MomentSource]
+    MOMENT_SOURCE_WALL: _ClassVar[MomentSource]
+    MOMENT_SOURCE_STREAM: _ClassVar[MomentSource]
+
 class Personalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PERSONALIZATION_UNSPECIFIED: _ClassVar[Personalization]
@@ -18,6 +25,10 @@ class Personalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERSONALIZATION_FOLDED_IN: _ClassVar[Personalization]
     PERSONALIZATION_CONTEXT_ONLY: _ClassVar[Personalization]
     PERSONALIZATION_FALLBACK: _ClassVar[Personalization]
+MOMENT_SOURCE_UNSPECIFIED: MomentSource
+MOMENT_SOURCE_GIVEN: MomentSource
+MOMENT_SOURCE_WALL: MomentSource
+MOMENT_SOURCE_STREAM: MomentSource
 PERSONALIZATION_UNSPECIFIED: Personalization
 PERSONALIZATION_LEARNED: Personalization
 PERSONALIZATION_FOLDED_IN: Personalization
@@ -89,18 +100,22 @@ class GraphPosition(_message.Message):
     def __init__(self, next_offsets: _Optional[_Mapping[int, int]] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("items", "model_version", "position", "personalization", "is_behind_min_position")
+    __slots__ = ("items", "model_version", "position", "personalization", "is_behind_min_position", "as_of_ms", "as_of_source")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
     IS_BEHIND_MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_MS_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_SOURCE_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[RecommendedItem]
     model_version: str
     position: GraphPosition
     personalization: Personalization
     is_behind_min_position: bool
-    def __init__(self, items: _Optional[_Iterable[_Union[RecommendedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., position: _Optional[_Union[GraphPosition, _Mapping]] = ..., personalization: _Optional[_Union[Personalization, str]] = ..., is_behind_min_position: _Optional[bool] = ...) -> None: ...
+    as_of_ms: int
+    as_of_source: MomentSource
+    def __init__(self, items: _Optional[_Iterable[_Union[RecommendedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., position: _Optional[_Union[GraphPosition, _Mapping]] = ..., personalization: _Optional[_Union[Personalization, str]] = ..., is_behind_min_position: _Optional[bool] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[MomentSource, str]] = ...) -> None: ...
 
 class RecommendedItem(_message.Message):
     __slots__ = ("item", "score", "cosine", "weights")
@@ -160,7 +175,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, user: _Optional[str] = ..., item: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., recent_items: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("item", "score", "rank", "cosine", "cosine_exponent", "weights", "sentence", "model_version", "personalization")
+    __slots__ = ("item", "score", "rank", "cosine", "cosine_exponent", "weights", "sentence", "model_version", "personalization", "as_of_ms", "as_of_source")
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +185,8 @@ class ExplainResponse(_message.Message):
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_MS_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_SOURCE_FIELD_NUMBER: _ClassVar[int]
     item: str
     score: float
     rank: int
@@ -179,7 +196,9 @@ class ExplainResponse(_message.Message):
     sentence: str
     model_version: str
     personalization: Personalization
-    def __init__(self, item: _Optional[str] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., cosine: _Optional[float] = ..., cosine_exponent: _Optional[float] = ..., weights: _Optional[_Iterable[_Union[WeightExplanation, _Mapping]]] = ..., sentence: _Optional[str] = ..., model_version: _Optional[str] = ..., personalization: _Optional[_Union[Personalization, str]] = ...) -> None: ...
+    as_of_ms: int
+    as_of_source: MomentSource
+    def __init__(self, item: _Optional[str] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., cosine: _Optional[float] = ..., cosine_exponent: _Optional[float] = ..., weights: _Optional[_Iterable[_Union[WeightExplanation, _Mapping]]] = ..., sentence: _Optional[str] = ..., model_version: _Optional[str] = ..., personalization: _Optional[_Union[Personalization, str]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[MomentSource, str]] = ...) -> None: ...
 
 class WeightExplanation(_message.Message):
     __slots__ = ("name", "weight", "factors")

@@ -8,6 +8,7 @@ from google.protobuf.json_format import MessageToJson
 from rich.table import Table
 from rich.text import Text
 
+from springtide.clock import MS_PER_SECOND
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving.client import Client
@@ -18,6 +19,11 @@ _PERSONALIZATIONS = {
     pb.PERSONALIZATION_FOLDED_IN: "folded in live: the model has not seen this user",
     pb.PERSONALIZATION_CONTEXT_ONLY: "nothing is known of this user: ranked by the context alone",
     pb.PERSONALIZATION_FALLBACK: "no model yet: ranked by the fallback",
+}
+_SOURCES = {
+    pb.MOMENT_SOURCE_GIVEN: "as asked",
+    pb.MOMENT_SOURCE_WALL: "now",
+    pb.MOMENT_SOURCE_STREAM: "the stream's time",
 }
 
 
@@ -58,7 +64,7 @@ def ask(
     console().print(
         answer_table(response) if response.items else "no items: nothing passes the filters, or is known yet"
     )
-    console().print(_served_words(response))
+    _print_foot(response)
 
 
 def ask_why(
@@ -89,7 +95,21 @@ def ask_why(
         return
     console().print(Text(response.sentence or "nothing speaks for it"))
     console().print(why_table(response))
+    _print_foot(response)
+
+
+def as_of_words(as_of_ms: int, source: pb.MomentSource) -> str:
+    """Return which moment an answer speaks of, in words; empty for a server that does not say it."""
+    if source not in _SOURCES:
+        return ""
+    return f"as of {datetime.fromtimestamp(as_of_ms / MS_PER_SECOND, UTC):%Y-%m-%d %H:%M} UTC, {_SOURCES[source]}"
+
+
+def _print_foot(response: pb.RecommendResponse | pb.ExplainResponse) -> None:
+    """Print what ranked, what it knows of the user, and which moment the answer speaks of."""
     console().print(_served_words(response))
+    if words := as_of_words(response.as_of_ms, response.as_of_source):
+        console().print(words)
 
 
 def _served_words(response: pb.RecommendResponse | pb.ExplainResponse) -> str:

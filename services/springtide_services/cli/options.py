@@ -20,7 +20,7 @@ SettingsPath = Annotated[
         "--settings", help="Settings file; by default SPRINGTIDE_SETTINGS or springtide.toml.", metavar="PATH"
     ),
 ]
-Moment = Annotated[datetime | None, typer.Option("--at", help="The moment, UTC. Default: now.")]
+Moment = Annotated[datetime | None, typer.Option("--at", help="The moment, UTC. Default: by ranking.clock.")]
 Place = Annotated[str, typer.Option(help="Region, store or country.")]
 Weather = Annotated[str, typer.Option(help="The weather, in the producer's words.")]
 Recent = Annotated[list[str] | None, typer.Option(help="An item just touched, latest first; may be repeated.")]

@@ -112,6 +112,8 @@ class RebuildRun:
         earlier = () if forgets_skips or latest is None else _left_out(latest)
         self._name_earlier(earlier)
         rebuilt = self._read(skips, earlier, from_what_is_left=from_what_is_left)
+        if latest is not None:
+            rebuilt.state.keep_time_of(latest.newest_ms, latest.behind_ms)
         self._summarise(rebuilt, latest)
         confirm("Let the new graph take the place of the old one?")
         if lock is None:

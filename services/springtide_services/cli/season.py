@@ -20,7 +20,9 @@ def season(
     top: Annotated[int, typer.Option(min=1, help="How many items to list.")] = 20,
     at: Annotated[
         datetime | None,
-        typer.Option(help="The moment to list for, UTC; a date alone means the whole day. Default: today."),
+        typer.Option(
+            help="The moment to list for, UTC; a date alone means the whole day. Default: the day of ranking.clock."
+        ),
     ] = None,
     min_count: Annotated[float, typer.Option(help="Leave out items with fewer interactions.")] = 20.0,
     weight: Annotated[str, typer.Option(help="The context weight to read.")] = "calendar",

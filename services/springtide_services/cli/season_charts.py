@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from springtide.checkpoint import CheckpointStore
+from springtide.clock import MS_PER_SECOND, StreamClock, wall_ms
 from springtide.errors import CheckpointError, InvalidRequestError
 from springtide.evaluation.data import datasets
 from springtide.events.attribute_kinds import AttributeKindCheck
@@ -45,7 +46,8 @@ def season(
         settings: Where checkpoints are, and which context weights there are.
         name: An item's id, or ATTRIBUTE=VALUE; None for the list.
         top: How many items to list.
-        at: The moment to list for, UTC; midnight means the whole day, and None means today.
+        at: The moment to list for, UTC; midnight means the whole day. None means the day of the state's
+            clock: today, or that of a stream that ended long ago.
         min_count: Items with fewer interactions are left out of the list.
         weight_name: The context weight to read.
         dataset: A public data set to learn from; None for the newest checkpoint.
@@ -61,12 +63,13 @@ def season(
         from springtide_services.cli.season_plot import check_matplotlib
 
         check_matplotlib()  # Before a large checkpoint is read, which may take a minute.
-    seasons = Seasons.of_state(_state_of(settings, dataset), settings, weight_name)
+    state = _state_of(settings, dataset)
+    seasons = Seasons.of_state(state, settings, weight_name)
     if name is None:
         if png is not None:
             raise InvalidRequestError("--png", "wanted an item or a category to draw, got none")
-        now = at or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        console().print(in_season(seasons, now.replace(tzinfo=now.tzinfo or UTC), top, min_count))
+        now, words = (at, "") if at is not None else _day_of(state.clock)
+        console().print(in_season(seasons, now.replace(tzinfo=now.tzinfo or UTC), top, min_count, words))
         return
     rows = seasons.rows_of(name)
     profiles = seasons.profiles(rows)
@@ -82,7 +85,7 @@ def season(
         console().print(f"\ndrawn to {png}")
 
 
-def in_season(seasons: Seasons, at: datetime, top: int, min_count: float) -> Table:
+def in_season(seasons: Seasons, at: datetime, top: int, min_count: float, note: str = "") -> Table:
     """Return a table of the items in season at a moment, by the product of their lifts, the highest first.
 
     Args:
@@ -90,6 +93,7 @@ def in_season(seasons: Seasons, at: datetime, top: int, min_count: float) -> Tab
         at: The moment; midnight means the whole day, and the hour does not count then.
         top: Number of items.
         min_count: Items with fewer interactions are left out.
+        note: Text behind the moment in the title.
     """
     lifts = seasons.at(at)
     if (at.hour, at.minute, at.second) == (0, 0, 0) and len(lifts) > 1:
@@ -98,7 +102,8 @@ def in_season(seasons: Seasons, at: datetime, top: int, min_count: float) -> Tab
     product[seasons.counts < min_count] = -np.inf
     best = np.argsort(-product, kind="stable")[:top]
     when = f"{at:%A, %d %B %Y}" + (f", {at:%H:%M}" if "day" in lifts else "")
-    table = Table(box=None, pad_edge=False, title=f"In season on {when}", title_justify="left", title_style="bold")
+    title = f"In season on {when}{note}"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
     for heading in ("", "item", "group", "count", *lifts, "in all"):
         # A narrow terminal shortens the columns that may wrap: the items alone, whose text then ends in "…".
         is_text = heading in ("item", "group")
@@ -155,6 +160,7 @@ def _state_of(settings: Settings, dataset: str | None) -> LiveState:
         state = LiveState(settings, make_context_weights(settings.ranking, load_serving_plugins(settings)))
         kinds = AttributeKindCheck(settings.attributes)  # As the stream does: an attribute of a wrong kind is left out.
         state.apply(EventBatch(data.interactions, upserts=[kinds.check(each)[0] for each in data.upserts]))
+        state.note_time(wall_ms())
         return state
     store = CheckpointStore(settings.checkpoint.url)
     checkpoint = store.latest()
@@ -163,6 +169,14 @@ def _state_of(settings: Settings, dataset: str | None) -> LiveState:
     state = LiveState(settings, make_context_weights(settings.ranking, load_serving_plugins(settings)))
     store.restore(checkpoint, state)
     return state
+
+
+def _day_of(clock: StreamClock) -> tuple[datetime, str]:
+    """Return the beginning of the clock's day, and what to say of it."""
+    as_of = clock.read(wall_ms())
+    day = datetime.fromtimestamp(as_of.timestamp_ms / MS_PER_SECOND, UTC)
+    words = " (the stream's time)" if as_of.source == "stream" else ""
+    return day.replace(hour=0, minute=0, second=0, microsecond=0), words
 
 
 def _heading(seasons: Seasons, name: str, rows: npt.NDArray[np.int64]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from springtide.v1 import admin_pb2 as pb
+from springtide_services.cli.answer_tables import as_of_words
 from springtide_services.serving.client import Client
 from springtide_services.terminal import console
 
@@ -38,6 +39,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_column()
     table.add_row("serves", Text(status.model_version or _FALLBACK))
     table.add_row("stream", Text(_stream_words(status)))
+    if words := as_of_words(status.as_of_ms, status.as_of_source):
+        table.add_row("answers", f"{words}, unless a request names another moment")
     for gap in status.stream_gaps[-_MAX_GAPS_SHOWN:]:
         table.add_row("skipped", Text(_gap_words(gap)))
     for heading, numbers in (("nodes", status.num_nodes), ("edges", status.num_edges)):

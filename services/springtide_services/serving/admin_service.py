@@ -4,6 +4,7 @@ import asyncio
 import base64
 from dataclasses import dataclass
 
+from springtide.clock import wall_ms
 from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelStore
@@ -16,7 +17,7 @@ from springtide_services.serving.adoption import Adoption, AdoptionStatus
 from springtide_services.serving.live_quality import LiveQuality, LiveQualityStatus
 from springtide_services.serving.quality_drop import Quality, WindowQuality
 from springtide_services.serving.statuses import Context, NotReadyError, with_deadline_and_status
-from springtide_services.serving.translation import to_timestamp
+from springtide_services.serving.translation import to_source, to_timestamp
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.current_problem import LastingProblem
 from springtide_services.stream.ingest import IngestLoop
@@ -139,6 +140,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
     ingest = loaded.ingest.status()
     view = loaded.state.graph.view()
     training = loaded.trainings.status()
+    as_of = loaded.state.clock.read(wall_ms())
     return pb.GetStatusResponse(
         model_version=loaded.follower.served_version,
         position=recommender_pb2.GraphPosition(next_offsets=ingest.next_offsets),
@@ -161,6 +163,8 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         num_changed_duplicates=ingest.num_changed_duplicates,
         rebuild_reasons=loaded.state.lacking,
         rebuild=None if loaded.adoption.status is None else _rebuild(loaded.adoption.status),
+        as_of_ms=as_of.timestamp_ms,
+        as_of_source=to_source(as_of.source),
     )
 
 

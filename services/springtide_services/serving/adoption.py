@@ -144,7 +144,8 @@ class Adoption:
             ranker.refresh()
             new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch))
             with self._follower.serving_on(ranker.swap) as keep:
-                ranker.recommend([Query(Moment(wall_ms()))])  # What requests share is computed before they come.
+                as_of = state.clock.read(wall_ms())
+                ranker.recommend([Query(Moment(as_of.timestamp_ms))])  # What requests share is computed beforehand.
                 self._set(replace(status, stage="swap"))
                 former: list[Answering] = []
                 self._ingest.succeed(state, lambda: former.append(self._serve(new))).result()

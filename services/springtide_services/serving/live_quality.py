@@ -10,7 +10,7 @@ import numpy.typing as npt
 import structlog
 
 from springtide.checkpoint import Checkpoint
-from springtide.clock import MS_PER_DAY
+from springtide.clock import MS_PER_DAY, wall_ms
 from springtide.events.model import EventBatch, Interactions
 from springtide.graph.applying import USER
 from springtide.interactions import Moment
@@ -152,7 +152,8 @@ class LiveQuality:
         """Rank the items of some interactions, and add their ranks to the windows."""
         user_ids = [interactions.user_ids[code] for code in interactions.user_codes[rows].tolist()]
         item_ids = [interactions.item_ids[code] for code in interactions.item_codes[rows].tolist()]
-        times_ms = interactions.timestamps_ms[rows].tolist()
+        # As a client would have asked who names no time: an event that comes late is looked for in what is served now.
+        times_ms = self._state.clock.when_it_happened(interactions.timestamps_ms[rows].tolist(), wall_ms())
         contexts = [{} if interactions.contexts is None else interactions.contexts[row] for row in rows.tolist()]
         queries = [
             Query(Moment(time_ms, attributes=context), user_id)

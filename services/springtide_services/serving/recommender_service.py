@@ -1,7 +1,7 @@
 """RecommenderService: turns requests into queries, and rankings into responses."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from springtide.clock import wall_ms
 from springtide.ranking.explain import explain
@@ -58,7 +58,8 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     ) -> pb.RecommendResponse:
         """Rank items for a user, once the graph has reached the position that the request names."""
         loaded = self._loaded()
-        query = translation.to_query(request, wall_ms())
+        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        query = translation.to_query(request, as_of)
         check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
         wait_s = translation.to_wait_s(request)
         is_behind = False
@@ -69,9 +70,11 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
             wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
             is_behind = not await loaded.positions.wait_for(wanted, wait_s)
             loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
+            as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())  # The event may have moved it.
+            query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
         next_offsets = loaded.state.next_offsets  # Read before ranking: the ranking reflects at least this.
         ranking = await loaded.batcher.submit(query)
-        return translation.to_response(ranking, next_offsets, is_behind=is_behind)
+        return translation.to_response(ranking, next_offsets, as_of, is_behind=is_behind)
 
     @with_deadline_and_status
     async def SimilarItems(  # noqa: N802  # The proto's name.
@@ -93,8 +96,10 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     ) -> pb.ExplainResponse:
         """Explain the score and the rank of one item for a user."""
         loaded = self._loaded()
-        item, query = translation.to_item(request), translation.to_explain_query(request, wall_ms())
-        return translation.to_explain_response(await asyncio.to_thread(explain, loaded.ranker.scorer(), query, item))
+        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        item, query = translation.to_item(request), translation.to_explain_query(request, as_of)
+        explanation = await asyncio.to_thread(explain, loaded.ranker.scorer(), query, item)
+        return translation.to_explain_response(explanation, as_of)
 
     def _loaded(self) -> RecommenderDependencies:
         if self.loaded is None:

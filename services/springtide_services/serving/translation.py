@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from springtide.clock import MS_PER_SECOND
+from springtide.clock import MS_PER_SECOND, AsOf, MomentSource, StreamClock
 from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
 from springtide.ranking.explain import Explanation
@@ -41,14 +41,40 @@ _PERSONALIZATIONS = {
     "context_only": pb.PERSONALIZATION_CONTEXT_ONLY,
     "fallback": pb.PERSONALIZATION_FALLBACK,
 }
+_SOURCES: dict[MomentSource, pb.MomentSource] = {
+    "given": pb.MOMENT_SOURCE_GIVEN,
+    "wall": pb.MOMENT_SOURCE_WALL,
+    "stream": pb.MOMENT_SOURCE_STREAM,
+}
 
 
-def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
+def to_as_of(context: pb.Context, clock: StreamClock, now_ms: int) -> AsOf:
+    """Return the moment that a request names, or that of a clock if it names none.
+
+    Args:
+        context: The request's context.
+        clock: The clock.
+        now_ms: The wall clock, milliseconds since the Unix epoch.
+
+    Raises:
+        InvalidRequestError: If it is outside the limits that the proto documents.
+    """
+    if context.HasField("event_time"):
+        return AsOf(_to_ms(context.event_time, "context.event_time"), "given")
+    return clock.read(now_ms)
+
+
+def to_source(source: MomentSource) -> pb.MomentSource:
+    """Return where a moment comes from, as responses say it."""
+    return _SOURCES[source]
+
+
+def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
     """Return the query of a request.
 
     Args:
         request: The request as received.
-        now_ms: The moment for a request without one, milliseconds since the Unix epoch.
+        as_of: The moment, see ``to_as_of``.
 
     Raises:
         InvalidRequestError: If a field is outside the limits that the proto documents.
@@ -62,7 +88,7 @@ def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
         user_id=request.user,
         recent_items=tuple(request.recent_items),
         count=to_count(request),
-        moment=_to_moment(request.context, now_ms),
+        moment=_to_moment(request.context, as_of),
         exclude_seen=tuple(request.exclude_seen),
         exclude_items=tuple(request.exclude_items),
         allow_items=tuple(request.allow_items),
@@ -70,12 +96,12 @@ def to_query(request: pb.RecommendRequest, now_ms: int) -> Query:
     )
 
 
-def to_explain_query(request: pb.ExplainRequest, now_ms: int) -> Query:
+def to_explain_query(request: pb.ExplainRequest, as_of: AsOf) -> Query:
     """Return the query for which an item is explained.
 
     Args:
         request: The request as received.
-        now_ms: The moment for a request without one, milliseconds since the Unix epoch.
+        as_of: The moment, see ``to_as_of``.
 
     Raises:
         InvalidRequestError: If a field is outside the limits that the proto documents.
@@ -85,7 +111,7 @@ def to_explain_query(request: pb.ExplainRequest, now_ms: int) -> Query:
     return Query(
         user_id=request.user,
         recent_items=tuple(request.recent_items),
-        moment=_to_moment(request.context, now_ms),
+        moment=_to_moment(request.context, as_of),
     )
 
 
@@ -166,18 +192,23 @@ def to_min_position(request: pb.RecommendRequest, partitions: Iterable[int]) -> 
     return wanted
 
 
-def to_response(ranking: Ranking, next_offsets: Mapping[int, int], *, is_behind: bool = False) -> pb.RecommendResponse:
+def to_response(
+    ranking: Ranking, next_offsets: Mapping[int, int], as_of: AsOf, *, is_behind: bool = False
+) -> pb.RecommendResponse:
     """Return a ranking as a response.
 
     Args:
         ranking: The ranked items.
         next_offsets: For each partition, the next offset of the graph before the items were ranked.
+        as_of: The moment that they were ranked for.
         is_behind: Whether the request's ``min_position`` was not reached in time.
     """
     response = pb.RecommendResponse(
         model_version=ranking.model_version,
         personalization=_PERSONALIZATIONS[ranking.personalization],
         is_behind_min_position=is_behind,
+        as_of_ms=as_of.timestamp_ms,
+        as_of_source=_SOURCES[as_of.source],
     )
     response.position.next_offsets.update(next_offsets)
     for item in ranking.items:
@@ -187,8 +218,13 @@ def to_response(ranking: Ranking, next_offsets: Mapping[int, int], *, is_behind:
     return response
 
 
-def to_explain_response(explanation: Explanation) -> pb.ExplainResponse:
-    """Return an explanation as a response."""
+def to_explain_response(explanation: Explanation, as_of: AsOf) -> pb.ExplainResponse:
+    """Return an explanation as a response.
+
+    Args:
+        explanation: The explanation.
+        as_of: The moment that it was made for.
+    """
     return pb.ExplainResponse(
         item=explanation.item_id,
         score=explanation.score,
@@ -214,6 +250,8 @@ def to_explain_response(explanation: Explanation) -> pb.ExplainResponse:
         sentence=explanation.sentence,
         model_version=explanation.model_version,
         personalization=_PERSONALIZATIONS[explanation.personalization],
+        as_of_ms=as_of.timestamp_ms,
+        as_of_source=_SOURCES[as_of.source],
     )
 
 
@@ -223,7 +261,7 @@ def to_timestamp(timestamp_ms: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=ms * _NS_PER_MS)
 
 
-def _to_moment(context: pb.Context, now_ms: int) -> Moment:
+def _to_moment(context: pb.Context, as_of: AsOf) -> Moment:
     if len(context.attributes) > MAX_CONTEXT_ENTRIES:
         raise InvalidRequestError(
             "context.attributes", f"wanted at most {MAX_CONTEXT_ENTRIES:,} entries, got {len(context.attributes):,}"
@@ -233,9 +271,7 @@ def _to_moment(context: pb.Context, now_ms: int) -> Moment:
     for name, value in context.attributes.items():
         _check_word(name, "context.attributes")
         _check_word(value, f"context.attributes[{name}]", may_be_empty=True)
-    if context.HasField("event_time"):
-        now_ms = _to_ms(context.event_time, "context.event_time")
-    return Moment(now_ms, context.place, context.weather, dict(context.attributes))
+    return Moment(as_of.timestamp_ms, context.place, context.weather, dict(context.attributes))
 
 
 def _to_ms(timestamp: Timestamp, field: str) -> int:

@@ -88,6 +88,8 @@ class IngestLoop:
         self._is_holding = False
         self._is_connected = False
         self._read_at_ms: int | None = None
+        last = self._checkpointer.last
+        self._restored_ms = None if last is None or state.position is None else last.created_ms
         self._ignored_events = IgnoredEvents()
         self._ignored_events.look_at(state)
         self._failure: BaseException | None = None
@@ -316,6 +318,7 @@ class IngestLoop:
                     if self.before_apply is not None and self._has_caught_up and not self._succession.is_passing:
                         self.before_apply(batch)
                     state.apply(batch)
+                state.note_time(self._came_ms(records[-1].timestamp_ms))
                 # Records of one partition are in order, so the last one's offset wins.
                 state.advance({record.partition: record.offset + 1 for record in records})
                 self._tell_moved()
@@ -329,6 +332,17 @@ class IngestLoop:
                 self._skips_damage_once = self._skips_damage_once and self._is_held
                 if not self._is_held:
                     self._problem.clear()
+
+    def _came_ms(self, published_ms: int) -> int:
+        """Return when the latest records came, by the wall clock.
+
+        What is read again after a crash came before it: the stream's clock would jump back. Then the records' own time
+        is taken, if it can be true: producers may set it to anything, such as to that of the event.
+        """
+        now_ms, restored_ms = wall_ms(), self._restored_ms
+        if not self._has_caught_up and restored_ms is not None and restored_ms <= published_ms <= now_ms:
+            return published_ms
+        return now_ms
 
     def _look_at_held(self, source: KafkaSource) -> None:
         """Say which partitions cannot be read on, or skip what cannot be read in them, if the settings say so."""

@@ -106,6 +106,7 @@ class Replay:
                     batches, refusals = self._decoder.decode(records, wall_ms())
                     for batch in batches:
                         state.apply(batch)
+                    state.note_time(wall_ms())
                     state.advance({record.partition: record.offset + 1 for record in records})
                     state.reclaim(time.monotonic())
                     self.num_records += len(records)

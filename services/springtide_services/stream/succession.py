@@ -93,6 +93,7 @@ class Succession:
         if passing is None or not self.current.has_reached(passing.wanted):
             return False
         self._passing = None
+        self.current.keep_time_of(passing.former.graph.newest_ms, passing.former.clock.behind_ms)
         passing.heir.publish()
         passing.heir.done.set_result(None)
         return True

@@ -6,6 +6,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from springtide.clock import AsOf, StreamClock
 from springtide.errors import InvalidRequestError
 from springtide.plugins.contracts import Moment
 from springtide.ranking.query import Query, RankedItem, Ranking
@@ -16,7 +17,7 @@ NOW_MS = 1_700_000_000_123
 
 
 def to_query(request: pb.RecommendRequest) -> Query:
-    return translation.to_query(request, NOW_MS)
+    return translation.to_query(request, translation.to_as_of(request.context, StreamClock(), NOW_MS))
 
 
 def test_an_empty_request_asks_for_twenty_items_now() -> None:
@@ -167,7 +168,7 @@ def test_a_ranking_becomes_a_response() -> None:
         personalization="folded_in",
         model_version="000003",
     )
-    response = translation.to_response(ranking, {0: 5, 1: 0}, is_behind=True)
+    response = translation.to_response(ranking, {0: 5, 1: 0}, AsOf(7, "stream"), is_behind=True)
     assert [(item.item, item.score, item.cosine, dict(item.weights)) for item in response.items] == [
         ("a", 2.5, 0.5, {"trend": 1.5}),
         ("b", 1.0, 0.25, {}),
@@ -176,6 +177,7 @@ def test_a_ranking_becomes_a_response() -> None:
     assert response.model_version == "000003"
     assert dict(response.position.next_offsets) == {0: 5, 1: 0}
     assert response.is_behind_min_position
+    assert (response.as_of_ms, response.as_of_source) == (7, pb.MOMENT_SOURCE_STREAM)
 
 
 @pytest.mark.parametrize("timestamp_ms", [0, 1_700_000_000_123, -1_500])

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from springtide.clock import ClockName
 from springtide.settings.sections.base import Options, Positive, Section, Table
 
 
@@ -23,6 +24,12 @@ class RankingSettings(Section):
     histories answer slowly."""
     item_refresh_s: Positive = 1.0
     """Time in seconds between two updates of the item vectors, which add new items and changed attributes."""
+    clock: ClockName = "auto"
+    """As of when a request that names no time is answered. `stream` is the stream's own time: that of its newest event,
+    going on with the wall clock from when that event came; `wall` is the wall clock. `auto` takes the stream's time if
+    its newest event was more than 7 days old when it came, as with a file of past events, else the wall clock. Answers
+    and the status say which moment they speak of. Set `wall` if events come more than a week late and answers are for
+    today all the same, and `stream` if a replay is to be answered as of its own time, however recent."""
 
 
 class ServerSettings(Section):
