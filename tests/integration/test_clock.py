@@ -56,9 +56,7 @@ def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> pb.GraphP
     """Publish events, and return the position at which the graph has them all."""
     next_offsets: dict[int, int] = {}
     with EventPublisher(settings) as publisher:
-        for event in events[:-1]:
-            publisher.publish_many([event])
-        for event in events[-1:]:
+        for event in events:
             partition, offset = publisher.publish(event)
             next_offsets[partition] = offset + 1
     return pb.GraphPosition(next_offsets=next_offsets)

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from springtide.v1 import admin_pb2 as pb
+from springtide.v1 import recommender_pb2
 from springtide_services.cli.status_tables import drop_sentence, quality_table, status_table
 
 QUALITY = pb.LiveQuality(
@@ -80,10 +81,13 @@ def test_status_of_a_server_at_work() -> None:
         rebuild_reasons=["interactions.click is new"],
         checkpoint_time=Timestamp(seconds=1_700_000_000),
         training=pb.TrainingStatus(stage="learn", done=5, total=120),
+        as_of_ms=893_286_638_000,
+        as_of_source=recommender_pb2.MOMENT_SOURCE_STREAM,
     )
     assert lines(status_table(status)) == [
         "serves 000002",
         "stream 1,200 events behind",
+        "answers as of 1998-04-22 23:10 UTC, the stream's time, unless a request names another moment",
         "nodes 7,000 item, 5 user",
         "edges 9 user:purchase:item",
         "dead letters 2 empty_id",

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from springtide.checkpoint import CheckpointStore
+from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
 from springtide.events.model import EventBatch, NodeDelete
 from springtide.model.registry import ModelStore
@@ -101,6 +102,28 @@ def batch(*events: Event, relation: str = "purchase") -> EventBatch:
 
 def num_asked(quality: LiveQuality) -> int:
     return quality.status().recent.all.num_questions
+
+
+@pytest.mark.parametrize(("name", "is_today"), [("auto", False), ("stream", False), ("wall", True)])
+def test_past_events_are_asked_as_of_when_the_clock_would_have_answered(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str, is_today: bool
+) -> None:
+    asked: list[int] = []
+
+    def noted_ranks(scorer: Scorer, queries: Sequence[Query], item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        asked.extend(query.moment.timestamp_ms for query in queries)
+        return item_ranks(scorer, queries, item_ids)
+
+    monkeypatch.setattr(live_quality, "item_ranks", noted_ranks)
+    settings = quick_settings(ranking={"context_weights": {"popularity": {}}, "clock": name})
+    state = state_of(EVENTS, settings)
+    state.note_time(now_ms := wall_ms())
+    wanted = LiveQualitySettings(max_events_per_s=1_000)
+    quality = LiveQuality(wanted, Ranker(state, settings.ranking), state, clock)
+    clock.now_s += 1.0
+    quality.measure(batch(("ann", "milk", 10)))
+    assert asked == [10] or (is_today and 0 <= asked[0] - now_ms < 60_000)
+    assert (asked[0] > 10) == is_today
 
 
 def test_items_are_ranked_as_of_before_they_are_known(quality_of: Callable[..., LiveQuality]) -> None:
