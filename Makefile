@@ -22,6 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 .PHONY: install
 install: $(VENV)/.installed ## Create the virtual environment and install Springtide into it
+	@$(BIN)/python deploy/build_kernels.py
 
 .PHONY: demo
 demo: install ## Run the whole system on a year of real purchases (ARGS=--keep leaves the server up)
@@ -91,4 +92,5 @@ check: lint types protos-check test wheel-check ## Everything that CI runs, exce
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build results
+	find core plugins -name '*.so' -delete
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

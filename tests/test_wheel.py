@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -48,7 +49,8 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
         "springtide_plugins",
         "springtide_services",
     }
-    kinds = (".py", ".pyi", "py.typed", ".in", ".proto")  # `.in`: of what `plugins new` writes.
+    # `.in` is what `plugins new` writes; kernels are compiled for one version of Python.
+    kinds = (".py", ".pyi", "py.typed", ".in", ".proto", f"/kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
     strays = [name for name in names if ".dist-info/" not in name and not name.endswith(kinds)]
     assert strays == []
     assert sum(name.endswith("/py.typed") for name in names) == 3
@@ -63,6 +65,28 @@ def test_wheel_holds_every_module_of_the_source(wheel: Path) -> None:
     }
 
     assert sources - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+def test_wheel_holds_every_kernel_compiled_for_this_python(wheel: Path) -> None:
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    sources = [
+        path.relative_to(ROOT / folder) for folder in ("core", "plugins") for path in (ROOT / folder).rglob("*.pyx")
+    ]
+
+    assert sources
+    assert {str(path.with_suffix(suffix)) for path in sources} - set(zipfile.ZipFile(wheel).namelist()) == set()
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    assert wheel.stem.split("-", 2)[2] == f"{python}-{python}-{platform}"
+
+
+def test_source_distribution_holds_the_kernels_uncompiled(wheel: Path) -> None:
+    with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
+
+    kernels = {str(path.relative_to(ROOT)) for kind in ("pyx", "pxd") for path in (ROOT / "core").rglob(f"*.{kind}")}
+    assert kernels | {"deploy/build_kernels.py"} <= names
+    assert [name for name in names if name.endswith((".so", ".c"))] == []
 
 
 def test_installed_wheel_finds_the_built_in_parts(bin_folder: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import Message
-from numba import njit
 
+from springtide.events import kernels
 from springtide.events.marks import EventMarks
 
 Uint64s = npt.NDArray[np.uint64]
@@ -18,12 +18,6 @@ Uint32s = npt.NDArray[np.uint32]
 # The kinds of events: where each hash begins, so that those of different kinds differ.
 INTERACTION, UPSERT, RELATION, DELETE, BATCH_ROW = (np.uint64(kind) for kind in range(1, 6))
 
-_OFFSET = np.uint64(0xCBF29CE484222325)  # FNV-1a of 64 bits.
-_PRIME = np.uint64(0x100000001B3)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # The finalizer of SplitMix64.
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _MAX_S = 2**32 - 1
 
 
@@ -32,19 +26,13 @@ def hash_strings(strings: Sequence[str]) -> Uint64s:
     encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
     stops = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
     starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
-    hashes: Uint64s = hash_slices(np.frombuffer(b"".join(encoded) or b"\0", np.uint8), starts, stops)
-    return hashes
+    return hash_slices(np.frombuffer(b"".join(encoded) or b"\0", np.uint8), starts, stops)
 
 
-@njit(cache=True, nogil=True)
 def hash_slices(buffer: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Uint64s:
     """Return a hash of the bytes of each slice of a buffer, uint64 ``[n]``."""
     hashes = np.empty(len(starts), np.uint64)
-    for number in range(len(starts)):
-        value = _OFFSET
-        for at in range(starts[number], stops[number]):
-            value = (value ^ np.uint64(buffer[at])) * _PRIME
-        hashes[number] = value
+    kernels.hash_slices(buffer, starts, stops, hashes)
     return hashes
 
 
@@ -56,21 +44,16 @@ def keys_of(kind: np.uint64, ids: Uint64s, *about: Uint64s) -> Uint64s:
         ids: Hashes of the events' ids, uint64 ``[n]``.
         about: Hashes of what the events are about, each uint64 ``[n]``, such as their users and items.
     """
-    keys: Uint64s = _combined(np.full(len(ids), kind, np.uint64), ids)
+    keys = _combined(np.full(len(ids), kind, np.uint64), ids)
     for hashes in about:
         keys = _combined(keys, hashes)
     return keys
 
 
-@njit(cache=True, nogil=True)
 def _combined(keys: Uint64s, hashes: Uint64s) -> Uint64s:
+    """Return a hash of each key with the hash beside it, never 0, uint64 ``[n]``."""
     combined = np.empty(len(keys), np.uint64)
-    for number in range(len(keys)):
-        value = (keys[number] ^ hashes[number]) + _GOLDEN
-        value = (value ^ (value >> _30)) * _MIX_1
-        value = (value ^ (value >> _27)) * _MIX_2
-        value ^= value >> _31
-        combined[number] = value if value else _GOLDEN
+    kernels.combine(keys, np.ascontiguousarray(hashes), combined)  # One id may be broadcast to all keys.
     return combined
 
 
@@ -86,8 +69,7 @@ def interaction_contents(
     """
     same_nan = np.where(np.isnan(values), np.float32(np.nan), values).astype(np.float32)
     contents = _combined(timestamps_ms.astype(np.uint64), same_nan.view(np.uint32).astype(np.uint64))
-    hashes: Uint32s = _combined(contents, contexts).astype(np.uint32)
-    return hashes
+    return _combined(contents, contexts).astype(np.uint32)
 
 
 def context_hash(context: Mapping[str, str]) -> int:
@@ -117,8 +99,7 @@ def row_keys(ids: Uint64s, about: Sequence[Uint64s], timestamps_ms: npt.NDArray[
     starts = np.flatnonzero(is_new)[np.cumsum(is_new) - 1]
     counts = np.empty(len(keys), np.uint64)
     counts[order] = np.arange(len(keys)) - starts
-    counted: Uint64s = _combined(keys, counts)
-    return counted
+    return _combined(keys, counts)
 
 
 def to_seconds(timestamps_ms: npt.NDArray[np.int64]) -> Uint32s:

@@ -6,15 +6,11 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from springtide.events import kernels
 from springtide.events.marks import EventMarks
 
 _FIRST_CAPACITY = 1_024
-_FREE = np.uint64(0)
-_ONE = np.uint64(1)
-_HALF = np.uint64(32)
-_LOWER = np.uint64(2**32 - 1)
 
 T = TypeVar("T", bound=np.generic)
 Bools = npt.NDArray[np.bool_]
@@ -84,9 +80,18 @@ class SeenEvents:
         """Return whether each event comes for the first time, bool ``[n]``, and remember those that do."""
         self._make_room(len(self) + len(marks))
         is_first = np.ones(len(marks), np.bool_)
-        self._first, self._next, num_changed = _add(
-            *(marks.keys, marks.contents, marks.published_s, self._max_age_s),
-            *(self._keys, self._contents, self._published_s, self._slots, self._first, self._next, is_first),
+        self._first, self._next, num_changed = kernels.add_seen(
+            marks.keys,
+            marks.contents,
+            marks.published_s,
+            self._max_age_s,
+            self._keys,
+            self._contents,
+            self._published_s,
+            self._slots,
+            self._first,
+            self._next,
+            is_first,
         )
         self.num_duplicates += len(marks) - int(np.count_nonzero(is_first))
         self.num_changed += num_changed
@@ -109,7 +114,7 @@ class SeenEvents:
         self._keys[places] = snapshot.keys[kept]
         self._contents[places] = snapshot.contents[kept]
         self._published_s[places] = snapshot.published_s[kept]
-        _index(self._keys, self._slots, self._first, self._next)
+        kernels.index_seen(self._keys, self._slots, self._first, self._next)
 
     def _unrolled(self, column: npt.NDArray[T]) -> npt.NDArray[T]:
         """Return a copy of a column of the ring, from the oldest event to the latest."""
@@ -136,97 +141,4 @@ class SeenEvents:
         places = self._places()
         self._keys[places], self._contents[places] = old.keys, old.contents
         self._published_s[places] = old.published_s
-        _index(self._keys, self._slots, self._first, self._next)
-
-
-@njit(cache=True, nogil=True)
-def _slot(slots: Uint64s, keys: Uint64s, key: np.uint64) -> int:
-    """Return the slot of a key, or the free slot where it belongs; the table is never full.
-
-    A slot has the upper half of a key and, in its lower half, the place in the ring, counted from 1; 0 if it is free.
-    So the ring, which is elsewhere in memory, is only looked at where the upper halves are equal.
-    """
-    mask = np.uint64(len(slots) - 1)  # Its length is a power of two.
-    slot = (key >> _HALF) & mask
-    while slots[slot]:
-        if slots[slot] >> _HALF == key >> _HALF and keys[(slots[slot] & _LOWER) - _ONE] == key:
-            break
-        slot = (slot + _ONE) & mask
-    return int(slot)
-
-
-@njit(cache=True, nogil=True)
-def _free(slots: Uint64s, freed: int) -> None:
-    """Free a slot, and move those after it that would not be found any more (Knuth 1973, 6.4, algorithm R)."""
-    mask = np.uint64(len(slots) - 1)
-    hole = np.uint64(freed)
-    slot = hole
-    slots[hole] = _FREE
-    while True:
-        slot = (slot + _ONE) & mask
-        if slots[slot] == _FREE:
-            return
-        home = (slots[slot] >> _HALF) & mask
-        if ((slot - home) & mask) >= ((slot - hole) & mask):
-            slots[hole] = slots[slot]
-            slots[slot] = _FREE
-            hole = slot
-
-
-@njit(cache=True, nogil=True)
-def _entry(key: np.uint64, place: int) -> np.uint64:
-    return ((key >> _HALF) << _HALF) | np.uint64(place + 1)
-
-
-@njit(cache=True, nogil=True)
-def _place(entry: np.uint64) -> int:
-    return int(entry & _LOWER) - 1
-
-
-@njit(cache=True, nogil=True)
-def _index(keys: Uint64s, slots: Uint64s, first: int, stop: int) -> None:
-    """Fill an empty table with the events of the ring; of two with one key, the later one is found."""
-    for number in range(first, stop):
-        place = number % len(keys)
-        slots[_slot(slots, keys, keys[place])] = _entry(keys[place], place)
-
-
-@njit(cache=True, nogil=True)
-def _add(
-    keys: Uint64s,
-    contents: Uint32s,
-    published_s: Uint32s,
-    max_age_s: float,
-    ring_keys: Uint64s,
-    ring_contents: Uint32s,
-    ring_published_s: Uint32s,
-    slots: Uint64s,
-    first: int,
-    stop: int,
-    is_first: Bools,
-) -> tuple[int, int, int]:
-    """Mark the events that came before, and put the others into the ring.
-
-    Returns:
-        The numbers of the oldest and of the next event, and how many differed from the one that came before.
-    """
-    num_changed = 0
-    for number in range(len(keys)):
-        key, time_s = keys[number], published_s[number]
-        slot = _slot(slots, ring_keys, key)
-        place = _place(slots[slot])
-        if place >= 0 and abs(np.int64(time_s) - np.int64(ring_published_s[place])) <= max_age_s:
-            is_first[number] = False
-            num_changed += contents[number] != ring_contents[place]
-            continue
-        place = stop % len(ring_keys)
-        if stop - first == len(ring_keys):
-            oldest = _slot(slots, ring_keys, ring_keys[place])
-            if _place(slots[oldest]) == place:  # Else a later event of the same key has taken its slot.
-                _free(slots, oldest)
-            first += 1
-            slot = _slot(slots, ring_keys, key)
-        ring_keys[place], ring_contents[place], ring_published_s[place] = key, contents[number], time_s
-        slots[slot] = _entry(key, place)
-        stop += 1
-    return first, stop, num_changed
+        kernels.index_seen(self._keys, self._slots, self._first, self._next)

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from springtide.graph import adjacency
+from springtide.graph import kernels
 from springtide.graph.columns import grown
 
 EdgeType = tuple[str, str, str]  # (source type, relation, target type)
@@ -36,7 +36,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The chains of one side of an edge type; see ``springtide.graph.adjacency``.
+    """The chains of one side of an edge type; see ``springtide.graph.kernels``.
 
     Attributes:
         head: int32 ``[num_rows]``.
@@ -65,7 +65,7 @@ class Chain:
             *(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree)),
             self.last_death.copy(),
         )
-        adjacency.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
+        kernels.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
         return new
 
 
@@ -207,7 +207,7 @@ class EdgeView:
         chain = self._columns.by_source
         if not 0 <= source_row < len(chain.head):
             return True
-        num_linked = adjacency.count_linked(source_row, self._length, chain.head, chain.prev)
+        num_linked = kernels.count_linked(source_row, self._length, chain.head, chain.prev)
         return bool(chain.degree[source_row] == num_linked and chain.last_death[source_row] <= self._generation)
 
     def degrees(self, rows: npt.NDArray[np.int64], *, is_source: bool) -> npt.NDArray[np.int64]:
@@ -247,7 +247,7 @@ class EdgeView:
         sources, targets = np.broadcast_arrays(_as_rows(source_rows), _as_rows(target_rows))
         found = np.zeros(len(sources), np.bool_)
         columns, by_source, by_target = self._columns, self._columns.by_source, self._columns.by_target
-        adjacency.contains(
+        kernels.contains(
             *(np.array(sources), np.array(targets), self._length),  # Copies: broadcast arrays are read-only.
             *(columns.source, by_source.head, by_source.prev, by_source.degree),
             *(columns.target, by_target.head, by_target.prev, by_target.degree),
@@ -270,11 +270,20 @@ class EdgeView:
             raise ValueError(f"before_ms: wanted one time, or {len(rows)}, got {len(before)}")
         shape = (len(rows), count)
         found = Neighbours(np.full(shape, -1, np.int32), np.zeros(shape, np.int64), np.zeros(shape, np.float32))
-        adjacency.collect_recent(
-            *(rows, before, self._length, chain.head, chain.prev),
-            *(neighbours, self._columns.timestamps_ms, self._columns.weights),
-            *(self._columns.dead_since, self._generation if self._num_dead else 0),
-            *(found.rows, found.timestamps_ms, found.weights),
+        kernels.collect_recent(
+            rows,
+            before,
+            self._length,
+            chain.head,
+            chain.prev,
+            neighbours,
+            self._columns.timestamps_ms,
+            self._columns.weights,
+            self._columns.dead_since,
+            self._generation if self._num_dead else 0,
+            found.rows,
+            found.timestamps_ms,
+            found.weights,
         )
         return found
 

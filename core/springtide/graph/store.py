@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from springtide.graph import adjacency
+from springtide.graph import kernels
 from springtide.graph.columns import MIN_CAPACITY, capacity_for, grown
 from springtide.graph.edges import EdgeColumns, EdgeView, empty_columns
 
@@ -72,11 +72,11 @@ class EdgeStore:
         for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
             late = np.empty(stop - start, np.int32)
             times = columns.timestamps_ms
-            num_late = adjacency.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
+            num_late = kernels.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
             if num_late:
                 late = late[:num_late]
                 late = late[np.lexsort((-late, -times[late], rows[late]))]
-                adjacency.link_late(late, rows, times, chain.head, chain.prev)
+                kernels.link_late(late, rows, times, chain.head, chain.prev)
         self.length = stop
 
     def mark_dead(self, source_until_ms: Mapping[int, int], target_until_ms: Mapping[int, int]) -> EdgeView:
@@ -101,11 +101,19 @@ class EdgeStore:
             if not len(columns.dead_since):
                 self.columns = columns = replace(columns, dead_since=np.zeros(len(columns.source), np.int32))
             out = np.empty(int(chain.degree[rows].sum()), np.int32)
-            num_found = adjacency.mark_dead(
-                *(np.array(rows, np.int32), np.array([until_ms[row] for row in rows], np.int64)),
-                *(chain.head, chain.prev, columns.timestamps_ms, columns.source, columns.target),
-                *(self.generation + 1, columns.dead_since),
-                *(columns.by_source.last_death, columns.by_target.last_death, out),
+            num_found = kernels.mark_dead(
+                np.array(rows, np.int32),
+                np.array([until_ms[row] for row in rows], np.int64),
+                chain.head,
+                chain.prev,
+                columns.timestamps_ms,
+                columns.source,
+                columns.target,
+                self.generation + 1,
+                columns.dead_since,
+                columns.by_source.last_death,
+                columns.by_target.last_death,
+                out,
             )
             found.append(out[:num_found])
         edges = np.concatenate(found)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from springtide_plugins.context_weights import kernels
 from springtide_plugins.context_weights.counts import Floats, length_in_use
 from springtide_plugins.context_weights.epochs import KEPT, Epochs
 
@@ -53,7 +53,7 @@ class _Cells:
     def add(self, bins: Int64s, rows: Int32s, quanta: Int64s) -> None:
         """Add events, arrays ``[n]``."""
         done = 0
-        while (done := _add(self.low, bins, rows, quanta, done)) < len(rows):
+        while (done := kernels.add_to_bins(self.low, bins, rows, quanta, done)) < len(rows):
             self._carry(int(bins[done]), int(rows[done]), int(quanta[done]))
             done += 1
 
@@ -73,7 +73,8 @@ class _Cells:
 
     def add_to(self, counts: Floats, bin_: int, weight: float) -> int:
         """Add the sums of a bin, times a weight, to the counts, float64 ``[num_rows]``; return their sum in quanta."""
-        return int(_accumulate(self.low, _NO_CELLS if self.high is None else self.high, bin_, weight, counts))
+        high = _NO_CELLS if self.high is None else self.high
+        return kernels.accumulate_bin(self.low, high, bin_, weight, counts)
 
     def _carry(self, bin_: int, row: int, quanta: int) -> None:
         """Add an event whose sum is too large for the first column."""
@@ -238,27 +239,3 @@ def _chosen(column: Int32s, bins: Sequence[int] | None) -> Int32s:
         if saved_bin >= 0:
             chosen[bin_] = column[saved_bin]
     return chosen
-
-
-@njit(cache=True, nogil=True)
-def _add(low: Int32s, bins: Int64s, rows: Int32s, quanta: Int64s, start: int) -> int:
-    """Add events from ``start`` on; return the position of the first whose sum is too large, or their number."""
-    for event in range(start, len(rows)):
-        total = np.int64(low[bins[event], rows[event]]) + quanta[event]
-        if total > 2147483647 or total < -2147483648:
-            return event
-        low[bins[event], rows[event]] = total
-    return len(rows)
-
-
-@njit(cache=True, nogil=True)
-def _accumulate(low: Int32s, high: Int32s, bin_: int, weight: float, counts: Floats) -> int:
-    """Add a bin's sums, times a weight, to the counts; return the sum of the bin, exactly. ``high`` may be empty."""
-    total = np.int64(0)
-    for row in range(min(len(counts), low.shape[1])):
-        quanta = np.int64(low[bin_, row])
-        if len(high):
-            quanta += np.int64(high[bin_, row]) << 30
-        total += quanta
-        counts[row] += weight * quanta
-    return int(total)

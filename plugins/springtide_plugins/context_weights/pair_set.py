@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from springtide_plugins.context_weights import kernels
 
 Uint64s = npt.NDArray[np.uint64]
 Uint32s = npt.NDArray[np.uint32]
-_EMPTY = np.uint64(0)
 _FIRST_SLOTS = 1_024
 _SHIFT = np.uint64(32)
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth 1973, multiplicative hashing).
 
 
 class SeenPairs:
@@ -41,7 +40,7 @@ class SeenPairs:
             young, old = self._young, self._old
             room = min(len(young.keys) // 2, self._max_pairs) - young.num_keys
             stop = min(len(keys), done + max(room, 1))
-            young.num_keys += _add(
+            young.num_keys += kernels.add_pairs(
                 *(young.keys, young.counts, old.keys, old.counts, keys[done:stop], occurred[done:stop])
             )
             done = stop
@@ -56,7 +55,7 @@ class SeenPairs:
         """
         keys = _keys_of(user_rows, item_rows)
         is_left = np.ones(len(keys), np.bool_)
-        _remove(self._young.keys, self._young.counts, self._old.keys, self._old.counts, keys, is_left)
+        kernels.remove_pairs(self._young.keys, self._young.counts, self._old.keys, self._old.counts, keys, is_left)
         return is_left
 
     def forget(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
@@ -108,7 +107,7 @@ class _Table:
         while num_slots < 2 * len(keys) + 2:
             num_slots *= 2
         table = cls(num_slots)
-        _fill(table.keys, table.counts, keys, counts)
+        kernels.fill_pairs(table.keys, table.counts, keys, counts)
         table.num_keys = len(keys)
         return table
 
@@ -130,81 +129,3 @@ def _is_among(rows: Uint64s, wanted: npt.NDArray[np.int32]) -> npt.NDArray[np.bo
 
 def _keys_of(user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> Uint64s:
     return (user_rows.astype(np.uint64) << _SHIFT) + item_rows.astype(np.uint64) + np.uint64(1)
-
-
-@njit(cache=True, nogil=True)
-def _slot(table: npt.NDArray[np.uint64], key: np.uint64) -> int:
-    """Return the slot of a key, or the empty slot where it belongs; tables are never full."""
-    mask = np.uint64(len(table) - 1)  # Their lengths are powers of two.
-    slot = ((key * _MULTIPLIER) >> _SHIFT) & mask
-    while table[slot] != _EMPTY and table[slot] != key:
-        slot = (slot + np.uint64(1)) & mask
-    return int(slot)
-
-
-@njit(cache=True, nogil=True)
-def _add(
-    young: npt.NDArray[np.uint64],
-    young_counts: npt.NDArray[np.uint32],
-    old: npt.NDArray[np.uint64],
-    old_counts: npt.NDArray[np.uint32],
-    keys: npt.NDArray[np.uint64],
-    occurred: npt.NDArray[np.bool_],
-) -> int:
-    """Count keys in the young table, from the old one's count on, and mark those that occurred before.
-
-    Returns:
-        Number of keys that the young table did not have.
-    """
-    num_added = 0
-    for number in range(len(keys)):
-        slot = _slot(young, keys[number])
-        if young[slot] != keys[number]:
-            young[slot] = keys[number]
-            num_added += 1
-            if len(old) > 1:
-                old_slot = _slot(old, keys[number])
-                if old[old_slot] == keys[number]:
-                    young_counts[slot] = old_counts[old_slot]
-        occurred[number] = young_counts[slot] > 0
-        young_counts[slot] += np.uint32(1)
-    return num_added
-
-
-@njit(cache=True, nogil=True)
-def _remove(
-    young: npt.NDArray[np.uint64],
-    young_counts: npt.NDArray[np.uint32],
-    old: npt.NDArray[np.uint64],
-    old_counts: npt.NDArray[np.uint32],
-    keys: npt.NDArray[np.uint64],
-    is_left: npt.NDArray[np.bool_],
-) -> None:
-    """Take each key back once, from the table that counts it, and mark whether it is left."""
-    for number in range(len(keys)):
-        key = keys[number]
-        slot = _slot(young, key)
-        old_slot = _slot(old, key)
-        if young[slot] == key:
-            if young_counts[slot] > 0:
-                young_counts[slot] -= np.uint32(1)
-                is_left[number] = young_counts[slot] > 0
-            if old[old_slot] == key:
-                old_counts[old_slot] = np.uint32(0)  # It was counted on in the young table.
-        elif old[old_slot] == key and old_counts[old_slot] > 0:
-            old_counts[old_slot] -= np.uint32(1)
-            is_left[number] = old_counts[old_slot] > 0
-
-
-@njit(cache=True, nogil=True)
-def _fill(
-    table: npt.NDArray[np.uint64],
-    table_counts: npt.NDArray[np.uint32],
-    keys: npt.NDArray[np.uint64],
-    counts: npt.NDArray[np.uint32],
-) -> None:
-    """Put distinct keys and their counts into a table that has none of them."""
-    for number in range(len(keys)):
-        slot = _slot(table, keys[number])
-        table[slot] = keys[number]
-        table_counts[slot] = counts[number]
