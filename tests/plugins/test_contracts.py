@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -57,17 +58,17 @@ def test_encoder_and_aggregator_learn_by_every_loss(encoder, aggregator):
 
 @pytest.mark.parametrize("loss", names("loss"))
 def test_loss_trains_in_the_loop(loss):
-    assert trained(loss=loss).tensors["vectors"].isfinite().all()
+    assert np.isfinite(trained(loss=loss).tensors["vectors"]).all()
 
 
 @pytest.mark.parametrize("sampler", names("negative sampler"))
 def test_negative_sampler_trains_in_the_loop(sampler):
-    assert trained(negatives=sampler, loss="max_margin").tensors["vectors"].isfinite().all()
+    assert np.isfinite(trained(negatives=sampler, loss="max_margin").tensors["vectors"]).all()
 
 
 @pytest.mark.parametrize("aggregator", names("aggregator"))
 def test_aggregator_trains_in_the_loop(aggregator):
-    assert trained(aggregator=aggregator, encoder="graphsage").tensors["vectors"].isfinite().all()
+    assert np.isfinite(trained(aggregator=aggregator, encoder="graphsage").tensors["vectors"]).all()
 
 
 def made_encoder(encoder, aggregator):

@@ -51,7 +51,7 @@ def inputs_of(positive, negative, is_seen=None, weight=None, user=None, **others
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda part: part.name)
 def test_training_finds_the_withheld_items_with_each_loss(loss):
     settings = quick_settings(model={"width": 16, "loss": {"name": loss.name}})
-    users, items = quick_model(even_odd_state(), settings).tensors["vectors"].split(24)
+    users, items = torch.from_numpy(quick_model(even_odd_state(), settings).tensors["vectors"]).split(24)
     nearest = (users @ items.T).topk(12, dim=1).indices
     is_right = nearest % 2 == torch.arange(24).unsqueeze(-1) % 2
     assert is_right.float().mean() > 0.8, "half of them are right by chance"
@@ -271,6 +271,6 @@ def test_training_by_mse_brings_cosines_to_ratings():
         rated = interactions_of([event for event, is_chosen in zip(events, chosen, strict=True) if is_chosen], relation)
         state.apply(EventBatch(replace(rated, values=stars[chosen].astype(np.float32))))
     model = {"width": 16, "loss": {"name": "mse", "options": {"negative_weight": 0.0}}}
-    users, items = quick_model(state, quick_settings(model=model)).tensors["vectors"].split(size)
+    users, items = torch.from_numpy(quick_model(state, quick_settings(model=model)).tensors["vectors"]).split(size)
     found, wanted = users @ items.T, torch.from_numpy(stars.reshape(size, size) / 2 - 1.5)
     assert (found - wanted).abs().mean() < 0.2

@@ -28,7 +28,7 @@ def test_register_negative_samplers_offers_four():
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda part: part.name)
 def test_training_works_with_the_sampler(sampler):
     settings = quick_settings(model={"width": 16, "negatives": {"name": sampler.name}})
-    users, items = quick_model(even_odd_state(), settings).tensors["vectors"].split(24)
+    users, items = torch.from_numpy(quick_model(even_odd_state(), settings).tensors["vectors"]).split(24)
     nearest = (users @ items.T).topk(12, dim=1).indices
     is_right = nearest % 2 == torch.arange(24).unsqueeze(-1) % 2
     assert is_right.float().mean() > 0.95, "half of them are right by chance"

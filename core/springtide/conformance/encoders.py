@@ -158,7 +158,8 @@ def the_withheld_item_is_ranked_first(subject: Subject) -> None:
     model = {"encoder": subject.wanted.model_dump(), "aggregator": "mean"}
     settings = quick_settings(model=model)
     artifact = quick_model(even_odd_state(_NUM_USERS, settings, subject.plugins), settings, subject.plugins)
-    users, items = artifact.tensors["vectors"][: 2 * _NUM_USERS].chunk(2)
+    vectors = torch.from_numpy(artifact.tensors["vectors"])
+    users, items = vectors[: 2 * _NUM_USERS].chunk(2)
     row = torch.arange(_NUM_USERS)
     is_seen = (row.unsqueeze(1) - row).remainder(2).eq(0) & row.unsqueeze(1).ne(row)  # [num_users, num_items]
     first = (users @ items.T).masked_fill(is_seen, -torch.inf).argmax(1)

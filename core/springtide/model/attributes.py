@@ -2,16 +2,28 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from springtide.graph.nodes import NodeTable
-from springtide.plugins.edges import Edges
 
 _MAX_DEVIATIONS = 5.0  # A number farther from the mean is clipped to this: one typo must not dominate.
+
+
+class ValueLinks(NamedTuple):
+    """Links from attribute values to the nodes that have them, sorted by node.
+
+    Attributes:
+        codes: int64 ``[num_links]``, code of each value.
+        node_rows: int64 ``[num_links]``, ascending.
+        weight: float32 ``[num_links]``, one over the number of values of the node.
+    """
+
+    codes: npt.NDArray[np.int64]
+    node_rows: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +74,14 @@ class Attributes:
         """Return the attribute of each value in the vocabulary."""
         return [value.partition("=")[0] for value in self.vocabulary]
 
-    def edges(self, num_codes: int) -> Edges:
-        """Return the edges from the first ``num_codes`` values to nodes; weights of one node add up to 1."""
+    def links(self, num_codes: int) -> ValueLinks:
+        """Return the links from the first ``num_codes`` values to nodes; weights of one node add up to 1."""
         is_known = self.codes < num_codes
         rows, codes = self.node_rows[is_known], self.codes[is_known]
         order = np.argsort(rows, kind="stable")
         per_node = np.bincount(rows, minlength=self.num_nodes)
-        weight = torch.from_numpy((1.0 / per_node[rows[order]]).astype(np.float32))
-        return Edges(
-            source=torch.from_numpy(codes[order]),
-            target=torch.from_numpy(rows[order]),
-            weight=weight,
-            age_days=torch.zeros_like(weight),
-            source_degree=torch.ones(num_codes),
-            target_degree=torch.ones(self.num_nodes),
-        )
+        weight = (1.0 / per_node[rows[order]]).astype(np.float32)
+        return ValueLinks(codes[order], rows[order], weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class NumberScale:
                 raw[: len(found), position] = found
         return raw
 
-    def apply(self, numbers: npt.NDArray[np.float32]) -> Tensor:
+    def apply(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scale numbers.
 
         Args:
@@ -128,6 +133,4 @@ class NumberScale:
         """
         is_present = np.isfinite(numbers)
         scaled = np.clip((numbers - self.mean) / self.deviation, -_MAX_DEVIATIONS, _MAX_DEVIATIONS)
-        return torch.from_numpy(
-            np.concatenate([np.where(is_present, scaled, 0.0), is_present], axis=1).astype(np.float32)
-        )
+        return np.concatenate([np.where(is_present, scaled, 0.0), is_present], axis=1).astype(np.float32)

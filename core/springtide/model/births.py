@@ -1,7 +1,7 @@
 """Which life of a node a model has learned from: a node that was deleted and came again is another one.
 
 A model keeps, for each node that followed a deletion when it was trained, the event time of that deletion
-(``graph.lifetimes``), as two tensors for each node type with such nodes: ``births.rows.TYPE`` and ``births.ms.TYPE``,
+(``graph.lifetimes``), as two arrays for each node type with such nodes: ``births.rows.TYPE`` and ``births.ms.TYPE``,
 int64 ``[n]``. A model without them, such as an older one, has learned from first lives.
 """
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from springtide.graph.nodes import NodeTable
 from springtide.graph.tombstones import NEVER_MS
@@ -27,18 +25,18 @@ def births_of(view: GraphView, counts: Mapping[str, int]) -> dict[str, Int64s]:
     return {name: view.nodes(name).lifetimes.all_born_ms(count) for name, count in counts.items()}
 
 
-def births_to_tensors(births: Mapping[str, Int64s]) -> dict[str, Tensor]:
+def births_to_tensors(births: Mapping[str, Int64s]) -> dict[str, Int64s]:
     """Return births as the tensors of a model."""
-    tensors = {}
+    tensors: dict[str, Int64s] = {}
     for name, born_ms in births.items():
         rows = np.flatnonzero(born_ms)
         if len(rows):
-            tensors[_ROWS + name] = torch.from_numpy(rows.astype(np.int64))
-            tensors[_TIMES + name] = torch.from_numpy(born_ms[rows])
+            tensors[_ROWS + name] = rows.astype(np.int64)
+            tensors[_TIMES + name] = born_ms[rows]
     return tensors
 
 
-def without_births(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_births(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     """Return the other tensors of a model."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith((_ROWS, _TIMES))}
 
@@ -55,15 +53,15 @@ class ModelRows:
         ValueError: If a birth has no row.
     """
 
-    def __init__(self, ids: Sequence[str], node_type: str, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, ids: Sequence[str], node_type: str, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
         self.by_id: Mapping[str, int] = {node_id: row for row, node_id in enumerate(ids) if node_id}
         self._born_ms = np.zeros(len(ids), np.int64)
         self._has_born = _ROWS + node_type in tensors
         if self._has_born:
-            rows = tensors[_ROWS + node_type].numpy()
+            rows = tensors[_ROWS + node_type]
             if len(rows) and not 0 <= rows.min() <= rows.max() < len(ids):
                 raise ValueError(f"births of {node_type}: wanted rows below {len(ids)}, got {rows.max()}")
-            self._born_ms[rows] = tensors[_TIMES + node_type].numpy()
+            self._born_ms[rows] = tensors[_TIMES + node_type]
 
     def of(self, nodes: NodeTable, rows: npt.NDArray[np.integer[Any]]) -> Int64s:
         """Return the model's row of each live node, int64 ``[n]``, -1 where it has not learned from this life of it.

@@ -1,13 +1,10 @@
 """The model registry: versions in folders, each with its manifest, and a pointer to the version that serves."""
 
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from springtide.clock import MS_PER_HOUR, wall_ms
 from springtide.errors import ModelError
@@ -17,12 +14,9 @@ from springtide.model.pointer import Pointer
 from springtide.storage import Storage, sha256
 
 if TYPE_CHECKING:
-    import torch
+    import numpy.typing as npt
 
 MANIFEST = "manifest.json"
-TENSORS = "tensors.safetensors"
-NODE_IDS = "node_ids.arrow"
-ATTRIBUTE_VALUES = "attribute_values.json"
 CLAIM = "claim.json"
 
 NUM_PROMOTIONS_PROTECTED = 3  # The last ones, the current among them, are never pruned: a rollback must find them.
@@ -35,7 +29,7 @@ class ModelArtifact:
 
     Attributes:
         manifest: What it is, and how it was made.
-        tensors: Weights and vectors by name.
+        tensors: Weights and vectors by name, as arrays.
         node_ids: For each node type, the ids of its nodes in the order of their vectors; an empty string for a node
             that was forgotten.
         attribute_values: For each node type, its attribute values (``department=GROCERY``) in the order of their
@@ -43,7 +37,7 @@ class ModelArtifact:
     """
 
     manifest: ModelManifest
-    tensors: Mapping[str, "torch.Tensor"]
+    tensors: Mapping[str, "npt.NDArray[Any]"]
     node_ids: Mapping[str, list[str]]
     attribute_values: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -89,14 +83,9 @@ class ModelStore:
         Raises:
             ModelError: If the manifest holds what JSON does not, such as NaN.
         """
-        from safetensors import torch as safetensors  # torch is heavy, and listing models needs none of it
+        from springtide.model.artifact_files import to_files  # Slow to import, and listing models takes none of it.
 
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in artifact.tensors.items()}
-        files = {
-            TENSORS: safetensors.save(tensors),  # Clones above: safetensors refuses tensors that share memory.
-            NODE_IDS: _ids_to_arrow(artifact.node_ids),
-            ATTRIBUTE_VALUES: _to_json(dict(artifact.attribute_values)),
-        }
+        files = to_files(artifact.tensors, artifact.node_ids, artifact.attribute_values)
         sums = {name: sha256(content) for name, content in files.items()}
         manifest_to_json(artifact.manifest)  # Refused before a version number is claimed.
         version = self._claim_version()
@@ -160,17 +149,10 @@ class ModelStore:
         Raises:
             ModelError: If there is no such version, or a file is missing or damaged.
         """
-        from safetensors import torch as safetensors
+        from springtide.model.artifact_files import from_files
 
         manifest = self.manifest(version)
-        names = (TENSORS, NODE_IDS, ATTRIBUTE_VALUES)
-        contents = {name: self._read_verified(manifest, name) for name in names}
-        return ModelArtifact(
-            manifest,
-            safetensors.load(contents[TENSORS]),
-            _ids_from_arrow(contents[NODE_IDS]),
-            json.loads(contents[ATTRIBUTE_VALUES]),
-        )
+        return ModelArtifact(manifest, *from_files(manifest.files, lambda name: self._read_verified(manifest, name)))
 
     def current(self) -> str | None:
         """Return the version that serves, or None before the first promotion.
@@ -315,22 +297,3 @@ class ModelStore:
 
 def _to_json(content: Any) -> bytes:
     return json.dumps(content, indent=2, sort_keys=True, allow_nan=False).encode()
-
-
-def _ids_to_arrow(node_ids: Mapping[str, list[str]]) -> bytes:
-    """Write one row for each node type, its ids as a list."""
-    sink = io.BytesIO()
-    table = pa.table(
-        {
-            "node_type": pa.array(list(node_ids), pa.large_string()),
-            "ids": pa.array(list(node_ids.values()), pa.large_list(pa.large_string())),
-        }
-    )
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-def _ids_from_arrow(content: bytes) -> dict[str, list[str]]:
-    table = pa.ipc.open_file(content).read_all()
-    return dict(zip(table.column("node_type").to_pylist(), table.column("ids").to_pylist(), strict=True))

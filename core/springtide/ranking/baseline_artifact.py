@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from springtide.checkpoint import Checkpoint
 from springtide.clock import wall_ms
@@ -73,7 +72,7 @@ def baseline_artifact(
         metrics=dict(metrics or {}),
         request_id=request_id,
     )
-    tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in baseline.state().items()}
+    tensors = {key: np.ascontiguousarray(array) for key, array in baseline.state().items()}
     tensors |= births_to_tensors(births_of(view, {kind: view.num_nodes(kind) for kind in kinds}))
     ids = {kind: view.nodes(kind).ids.all_ids()[: view.num_nodes(kind)] for kind in kinds}
     return ModelArtifact(manifest, tensors, ids)

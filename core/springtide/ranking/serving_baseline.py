@@ -60,7 +60,7 @@ class ServingBaseline:
             user_rows, item_rows = (
                 ModelRows(ids, kind, artifact.tensors) for kind, ids in ((USER, users), (item_type, items))
             )
-            baseline.restore({name: tensor.numpy() for name, tensor in without_births(artifact.tensors).items()})
+            baseline.restore(without_births(artifact.tensors))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"model {manifest.version}: does not fit its own manifest: {error!r}") from error
         return cls(

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch_geometric.nn import SumAggregation
 
 from springtide.errors import ModelError, SettingsError
 from springtide.graph.applying import USER
@@ -85,9 +84,10 @@ class InputsWithoutIds:
     def _level_0(self, attributes: Attributes, numbers: npt.NDArray[np.float32]) -> Tensor:
         level = torch.zeros(attributes.num_nodes, self.values.shape[1])
         if len(self.values):
-            level = level + attributes.edges(len(self.values)).aggregate(self.values, SumAggregation())
+            codes, node_rows, weight = map(torch.from_numpy, attributes.links(len(self.values)))
+            level = level.index_add(0, node_rows, weight.unsqueeze(-1) * self.values[codes])
         if len(self.numbers):
-            level = level + self.scale.apply(numbers) @ self.numbers
+            level = level + torch.from_numpy(self.scale.apply(numbers)) @ self.numbers
         return level
 
     def _known(self, attributes: Attributes) -> Attributes:
@@ -159,14 +159,16 @@ class ServingModel:
             known = known_nodes(artifact)
             encoder = make_encoder(ModelSettings.model_validate(manifest.settings["model"]), known.schema, plugins)
             weights = {
-                name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")
+                name.removeprefix("encoder."): torch.from_numpy(array)
+                for name, array in tensors.items()
+                if name.startswith("encoder.")
             }
             encoder.load_state_dict(weights)
             exponents = exponents_of(manifest)
             inputs = _inputs_of(artifact, known)
             sides = _sides_of(artifact, known, inputs)
-            num_interactions = tensors["num_interactions"].numpy()
-            time_sums = tensors["time_sums"].numpy() if "time_sums" in tensors else None
+            num_interactions = tensors["num_interactions"]
+            time_sums = tensors.get("time_sums")
             item_type = manifest.settings["graph"]["item_type"]
             edge_half_life_days = manifest.settings["training"]["edge_half_life_days"]
             newest_ms = int(manifest.graph_cut["newest_ms"])
@@ -246,9 +248,9 @@ def _inputs_of(artifact: ModelArtifact, known: ModelSchema) -> dict[str, InputsW
         name: InputsWithoutIds(
             artifact.attribute_values[name],
             {value: code for code, value in enumerate(artifact.attribute_values[name])},
-            artifact.tensors[f"inputs.values.{index}"],
+            torch.from_numpy(artifact.tensors[f"inputs.values.{index}"]),
             known.scales[name],
-            artifact.tensors[f"inputs.numbers.{index}"],
+            torch.from_numpy(artifact.tensors[f"inputs.numbers.{index}"]),
         )
         for index, name in enumerate(known.schema.event_types)
     }
@@ -262,9 +264,9 @@ def _sides_of(
     sizes = [
         num_values[name] if name in num_values else len(artifact.node_ids[name]) for name in known.schema.node_types
     ]
-    levels = torch.split(artifact.tensors["levels"], sizes, dim=1)
-    vectors = torch.split(artifact.tensors["vectors"], sizes)
-    degrees = torch.split(artifact.tensors["degree"], sizes)
+    levels = torch.split(torch.from_numpy(artifact.tensors["levels"]), sizes, dim=1)
+    vectors = torch.split(torch.from_numpy(artifact.tensors["vectors"]), sizes)
+    degrees = torch.split(torch.from_numpy(artifact.tensors["degree"]), sizes)
     return {
         name: NodeTypeTensors(
             ModelRows(artifact.node_ids.get(name, ()), name, artifact.tensors),

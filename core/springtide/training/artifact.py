@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from springtide.clock import wall_ms
 from springtide.graph.applying import USER
@@ -86,14 +86,14 @@ def make_artifact(
     num_interactions = np.bincount(graph.interactions.user_rows, minlength=graph.num_users)
     time_sums = np.zeros(graph.num_users, np.int64)
     np.add.at(time_sums, graph.interactions.user_rows, graph.interactions.timestamps_ms)
-    tensors: dict[str, Tensor] = {
-        **network.state_dict(),
-        **{f"tasks.{key}.{name}": tensor for key, task in tasks.items() for name, tensor in task.state_dict().items()},
-        "levels": torch.stack(levels[:-1]),
-        "vectors": vectors,
-        "degree": graph.edges.target_degree,
-        "num_interactions": torch.from_numpy(num_interactions),
-        "time_sums": torch.from_numpy(time_sums),
+    tensors: dict[str, npt.NDArray[Any]] = {
+        **_arrays(network),
+        **{f"tasks.{key}.{name}": array for key, task in tasks.items() for name, array in _arrays(task).items()},
+        "levels": torch.stack(levels[:-1]).cpu().numpy(),
+        "vectors": vectors.cpu().numpy(),
+        "degree": graph.edges.target_degree.cpu().numpy(),
+        "num_interactions": num_interactions,
+        "time_sums": time_sums,
         **births_to_tensors(births),
     }
     sections = {"model", "training", "ranking", "interactions", "graph"}
@@ -146,8 +146,8 @@ def ids_with_edges(graph: TrainingGraph, node_ids: Mapping[str, list[str]]) -> d
 
 
 def copied(artifact: ModelArtifact) -> ModelArtifact:
-    """Return an artifact with its own tensors on the CPU, which a training that goes on does not change."""
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in artifact.tensors.items()}
+    """Return an artifact with its own tensors, which a training that goes on does not change."""
+    tensors = {name: tensor.copy() for name, tensor in artifact.tensors.items()}
     return dataclasses.replace(artifact, tensors=tensors)
 
 
@@ -181,14 +181,14 @@ def load_network(network: Network, tasks: Mapping[str, Task], artifact: ModelArt
         artifact: The model.
         view: The graph whose nodes the network has.
     """
-    inputs, tensors = network.inputs, artifact.tensors
+    inputs, tensors = network.inputs, {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
     device = next(inputs.parameters()).device
     with torch.no_grad():
         network.encoder.load_state_dict(_under("encoder.", tensors))
         for name, known_ids in artifact.node_ids.items():
             index = inputs.index_of(name)
             live_rows = np.arange(len(inputs.ids[index]))
-            model_rows = ModelRows(known_ids, name, tensors).of(view.nodes(name), live_rows)
+            model_rows = ModelRows(known_ids, name, artifact.tensors).of(view.nodes(name), live_rows)
             rows = torch.from_numpy(np.flatnonzero(model_rows >= 0))
             known = tensors[f"inputs.ids.{index}"][torch.from_numpy(model_rows[model_rows >= 0])]
             inputs.ids[index][rows.to(device)] = known.to(device)
@@ -199,6 +199,11 @@ def load_network(network: Network, tasks: Mapping[str, Task], artifact: ModelArt
             saved, state = _under(f"tasks.{key}.", tensors), task.state_dict()
             if {name: each.shape for name, each in saved.items()} == {name: each.shape for name, each in state.items()}:
                 task.load_state_dict(saved)
+
+
+def _arrays(module: nn.Module) -> dict[str, npt.NDArray[Any]]:
+    """Return the state of a module as arrays, which share its memory if it is on the CPU."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import SumAggregation
 
+from springtide.model.attributes import Attributes
 from springtide.plugins.contracts import Encoder
 from springtide.plugins.edges import Edges
 from springtide.training.graph import Nodes
@@ -40,9 +41,9 @@ class Inputs(nn.Module):
         self.ids = nn.ParameterList(_initial(nodes.counts[name], width) for name in base)
         self.values = nn.ParameterList(_initial(len(each.vocabulary), width) for each in attributes)
         self.numbers = nn.ParameterList(_initial(2 * len(scale.names), width) for scale in scales)
-        self._value_edges = [each.edges(len(each.vocabulary)) for each in attributes]
+        self._value_edges = [_value_edges(each) for each in attributes]
         self._numbers = [
-            scale.apply(scale.read(nodes.view.nodes(name), nodes.counts[name]))
+            torch.from_numpy(scale.apply(scale.read(nodes.view.nodes(name), nodes.counts[name])))
             for name, scale in zip(base, scales, strict=True)
         ]
         self._sum = SumAggregation()
@@ -166,6 +167,19 @@ class Network(nn.Module):
 
 def _initial(count: int, width: int) -> nn.Parameter:
     return nn.Parameter(_INITIAL_SCALE * torch.randn(count, width))
+
+
+def _value_edges(attributes: Attributes) -> Edges:
+    """Return the edges from all attribute values to the nodes that have them."""
+    codes, node_rows, weight = map(torch.from_numpy, attributes.links(len(attributes.vocabulary)))
+    return Edges(
+        source=codes,
+        target=node_rows,
+        weight=weight,
+        age_days=torch.zeros_like(weight),
+        source_degree=torch.ones(len(attributes.vocabulary)),
+        target_degree=torch.ones(attributes.num_nodes),
+    )
 
 
 def _noisy(level: Tensor, noise: float) -> Tensor:

@@ -5,8 +5,8 @@ import re
 import threading
 import uuid
 
+import numpy as np
 import pytest
-import torch
 
 from springtide.clock import wall_ms
 from springtide.model.audit import AuditLog
@@ -22,7 +22,7 @@ def store(request, tmp_path):
 
 def publish(store, **how):
     manifest = ModelManifest("", 0, "retrain", parts={}, settings={}, graph_cut={})
-    return store.publish(ModelArtifact(manifest, {"items": torch.ones(1)}, {"user": [], "item": ["a"]}), **how)
+    return store.publish(ModelArtifact(manifest, {"items": np.ones(1, np.float32)}, {"user": [], "item": ["a"]}), **how)
 
 
 def test_each_change_is_recorded_with_who_and_why(store):

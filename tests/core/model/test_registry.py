@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -7,8 +8,9 @@ import time
 import uuid
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
-import torch
 
 from springtide.clock import wall_ms
 from springtide.errors import ModelError
@@ -28,7 +30,7 @@ def artifact(**changes) -> ModelArtifact:
         exponents={"trend": {"lift": 0.5}},
         temperature=0.1,
     )
-    users = torch.arange(4, dtype=torch.float32).reshape(2, 2)
+    users = np.arange(4, dtype=np.float32).reshape(2, 2)
     return ModelArtifact(
         dataclasses.replace(manifest, **changes),
         {"users": users, "items": users[:1]},
@@ -51,12 +53,61 @@ def test_published_model_comes_back_whole(url):
     assert loaded.manifest.metrics == {"ndcg@20": 0.05}
     assert loaded.node_ids == {"user": ["ann", "bö"], "item": ["x"]}
     assert loaded.attribute_values == {"item": ["a=ü"]}
-    assert torch.equal(loaded.tensors["users"], artifact().tensors["users"])
+    assert np.array_equal(loaded.tensors["users"], artifact().tensors["users"])
 
 
 def test_tensors_that_share_memory_are_published(url):
     loaded = ModelStore(url).load(ModelStore(url).publish(artifact()))
     assert loaded.tensors["items"].tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "tensor", [np.float32(2.5).reshape(()), np.zeros((0, 4), np.float32), np.arange(6).reshape(2, 3).T[::-1]]
+)
+def test_tensors_of_any_shape_and_layout_are_published(url, tensor):
+    model = dataclasses.replace(artifact(), tensors={"odd": tensor})
+    found = ModelStore(url).load(ModelStore(url).publish(model)).tensors["odd"]
+    assert (found.dtype, found.shape, found.tolist()) == (tensor.dtype, tensor.shape, tensor.tolist())
+
+
+def test_ids_of_all_kinds_come_back_in_their_order(url):
+    ids = {"user": ["", "ann", "", "bö", "日本", "a\nb"], "node type.of a producer": ["x"], "none": []}
+    model = dataclasses.replace(artifact(), node_ids=ids)
+    assert ModelStore(url).load(ModelStore(url).publish(model)).node_ids == ids
+
+
+def test_version_of_an_earlier_release_is_read(tmp_path):
+    """Its node ids are in an Arrow file, one row for each node type."""
+    store, ids = ModelStore(str(tmp_path)), artifact().node_ids
+    folder = tmp_path / store.publish(artifact())
+    table = pa.table(
+        {
+            "node_type": pa.array(list(ids), pa.large_string()),
+            "ids": pa.array(list(ids.values()), pa.large_list(pa.large_string())),
+        }
+    )
+    with pa.OSFile(str(folder / "node_ids.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    (folder / "node_ids.safetensors").unlink()
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    del files["node_ids.safetensors"]
+    files["node_ids.arrow"] = hashlib.sha256((folder / "node_ids.arrow").read_bytes()).hexdigest()
+    rewrite(tmp_path, "000001", files=files)
+    assert ModelStore(str(tmp_path)).load("000001").node_ids == ids
+
+
+def test_models_are_published_and_loaded_without_torch_and_arrow(tmp_path):
+    code = f"""
+import sys
+import numpy as np
+from springtide.model.manifest import ModelManifest
+from springtide.model.registry import ModelArtifact, ModelStore
+manifest = ModelManifest("", 0, "retrain", parts={{}}, settings={{}}, graph_cut={{}})
+store = ModelStore({str(tmp_path)!r})
+store.load(store.publish(ModelArtifact(manifest, {{"items": np.ones(3)}}, {{"item": ["a"]}})))
+print([name for name in ("torch", "pyarrow", "networkx", "scipy") if name in sys.modules])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_versions_come_newest_first_and_promotion_is_optional(url):
@@ -246,7 +297,7 @@ def test_publishing_and_pruning_go_on_beside_an_unreadable_version(tmp_path):
 
 PUBLISH = """
 import pathlib, sys, time
-import torch
+import numpy as np
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact, ModelStore
 
@@ -256,7 +307,7 @@ manifest = ModelManifest("", 0, "retrain", parts={}, settings={"actor": actor}, 
 while not (folder / "go").exists():
     time.sleep(0.001)
 for number in range(4):
-    tensors = {"items": torch.full((3,), float(number))}
+    tensors = {"items": np.full(3, float(number), np.float32)}
     ModelStore(str(folder), keep=1).publish(ModelArtifact(manifest, tensors, {"item": ["a"]}), actor=actor)
 """
 

@@ -161,7 +161,7 @@ def test_fine_tuning_does_not_carry_the_former_life_over() -> None:
     tuned = quick_model(state, settings, PLUGINS, base=base)
     for index, (node_type, node_id) in enumerate(((USER, "u3"), (ITEM, "i4"))):
         embeddings = [
-            dict(zip(model.node_ids[node_type], model.tensors[f"inputs.ids.{index}"], strict=True))
+            dict(zip(model.node_ids[node_type], torch.from_numpy(model.tensors[f"inputs.ids.{index}"]), strict=True))
             for model in (base, tuned)
         ]
         before, after = embeddings

@@ -75,13 +75,13 @@ def test_retrained_model_is_published_and_loads(state, model, tmp_path):
 def test_training_is_the_same_every_time(state, model):
     again = quick_model(state)
     for name, tensor in model.tensors.items():
-        assert torch.equal(tensor, again.tensors[name]), name
+        assert np.array_equal(tensor, again.tensors[name]), name
     assert again.manifest.exponents == model.manifest.exponents
 
 
 def test_training_differs_under_another_seed(state, model):
     other = quick_model(state, quick_settings(training={"seed": 1}))
-    assert not torch.equal(other.tensors["vectors"], model.tensors["vectors"])
+    assert not np.array_equal(other.tensors["vectors"], model.tensors["vectors"])
 
 
 def test_progress_is_reported_stage_by_stage(state):
@@ -183,7 +183,7 @@ def test_fine_tuning_adds_new_users_and_items(model):
 
 def test_fine_tuning_starts_from_the_model(state, model):
     tuned = quick_model(state, quick_settings(training={"fine_tune_steps": 1, "learning_rate": 1e-9}), base=model)
-    torch.testing.assert_close(tuned.tensors["vectors"], model.tensors["vectors"], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(tuned.tensors["vectors"], model.tensors["vectors"], atol=1e-5, rtol=0)
     assert tuned.manifest.exponents == model.manifest.exponents
 
 
@@ -197,7 +197,7 @@ def test_fine_tuning_finds_nodes_by_id_and_not_by_row(model):
     settings = quick_settings(training={"fine_tune_steps": 1, "learning_rate": 1e-9})
     tuned = quick_model(state_of(named, upserts=upserts), settings, base=model)
     users = {user_id: row for row, user_id in enumerate(tuned.node_ids["user"])}
-    torch.testing.assert_close(tuned.tensors["vectors"][users["u3"]], model.tensors["vectors"][3], atol=1e-4, rtol=0)
+    np.testing.assert_allclose(tuned.tensors["vectors"][users["u3"]], model.tensors["vectors"][3], atol=1e-4, rtol=0)
 
 
 def test_fine_tuning_keeps_the_codes_of_attribute_values():
@@ -270,7 +270,7 @@ def test_fine_tuning_starts_from_the_parameters_of_a_task():
     tuned = quick_model(with_kinds(), settings, base=base)
     for name, tensor in base.tensors.items():
         if name.startswith("tasks."):
-            torch.testing.assert_close(tuned.tensors[name], tensor, atol=1e-6, rtol=0)
+            np.testing.assert_allclose(tuned.tensors[name], tensor, atol=1e-6, rtol=0)
 
 
 def test_fine_tuning_a_model_of_other_labels_is_refused():
@@ -290,4 +290,4 @@ def test_training_and_model_hold_what_lives_alone():
     assert model.node_ids == wanted.node_ids
     assert "" not in model.node_ids["user"]
     for name, tensor in wanted.tensors.items():
-        torch.testing.assert_close(model.tensors[name], tensor, msg=name)
+        np.testing.assert_allclose(model.tensors[name], tensor, atol=1e-5, rtol=1.3e-6, err_msg=name)

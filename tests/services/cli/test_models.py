@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from springtide.model.manifest import ModelManifest
@@ -52,7 +52,7 @@ def publish(settings: Settings, *, is_promoted: bool = True, **changes: Any) -> 
         **changes,
     }
     store = ModelStore(settings.model.url)
-    artifact = ModelArtifact(ModelManifest(**fields), {"items": torch.ones(1)}, {"user": [], "item": ["a"]})
+    artifact = ModelArtifact(ModelManifest(**fields), {"items": np.ones(1, np.float32)}, {"user": [], "item": ["a"]})
     return store.publish(artifact, is_promoted, actor="ann@host", reason="because")
 
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
 from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest
@@ -34,7 +34,9 @@ def publish(store: ModelStore, **changes: Any) -> str:
         "graph_cut": {"num_interactions": 7},
         **changes,
     }
-    return store.publish(ModelArtifact(ModelManifest(**fields), {"items": torch.ones(1)}, {"user": [], "item": ["a"]}))
+    return store.publish(
+        ModelArtifact(ModelManifest(**fields), {"items": np.ones(1, np.float32)}, {"user": [], "item": ["a"]})
+    )
 
 
 def test_a_page_of_models_reads_the_pointer_once(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from structlog.testing import capture_logs
 
 from springtide.errors import ModelError
@@ -47,7 +47,7 @@ def follower(store: ModelStore, served: list[str]) -> Iterator[VersionFollower]:
 
 def publish(store: ModelStore, *, promote: bool = True) -> str:
     manifest = ModelManifest("", 0, "retrain", parts={}, settings={}, graph_cut={})
-    artifact = ModelArtifact(manifest, {"items": torch.ones(1)}, {"user": [], "item": ["a"]})
+    artifact = ModelArtifact(manifest, {"items": np.ones(1, np.float32)}, {"user": [], "item": ["a"]})
     return store.publish(artifact, promote=promote)
 
 

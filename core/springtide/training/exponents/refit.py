@@ -98,7 +98,7 @@ def _vectors(base: ModelArtifact, view: GraphView, node_type: str) -> npt.NDArra
     known_ids = base.node_ids[node_type]
     # Users, then items, come first in the order of a model's nodes.
     start = 0 if node_type == USER else len(base.node_ids[USER])
-    learned = base.tensors["vectors"][start : start + len(known_ids)].numpy()
+    learned = base.tensors["vectors"][start : start + len(known_ids)]
     vectors = np.zeros((view.num_nodes(node_type), learned.shape[1]), np.float32)
     model_rows = ModelRows(known_ids, node_type, base.tensors).of(view.nodes(node_type), np.arange(len(vectors)))
     vectors[model_rows >= 0] = learned[model_rows[model_rows >= 0]]
