@@ -94,7 +94,13 @@ def settings(tmp_path: Path, fresh_kafka: Callable[..., KafkaSettings]) -> Setti
         checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
         model=ModelSettings(url=str(tmp_path / "models"), width=16),
         training=TrainingSettings(
-            steps=60, fine_tune_steps=10, batch_users=16, edges_per_user=8, num_negatives=32, learning_rate=0.05
+            steps=60,
+            fine_tune_steps=10,
+            batch_users=16,
+            edges_per_user=8,
+            num_negatives=32,
+            learning_rate=0.05,
+            niceness=0,  # Tests wait for it.
         ),
         ranking=RankingSettings(context_weights={"popularity": {}, "repeat": {}}, item_refresh_s=0.1),
         server=ServerSettings(port=0),

@@ -12,7 +12,7 @@ from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.stream.producer import EventPublisher
-from springtide_services.training.trainer import train_once
+from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]

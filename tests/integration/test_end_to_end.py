@@ -21,6 +21,7 @@ from springtide.settings.model import GraphSettings, InteractionSettings, PartSe
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.stream.producer import EventPublisher
+from springtide_services.termination import STOP_BUDGET_S
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
@@ -41,7 +42,7 @@ def trainer_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(STOP_BUDGET_S)
         finally:
             process.kill()
             process.wait()
@@ -61,7 +62,7 @@ def parities(response: pb.RecommendResponse) -> list[int]:
     return [int(entry.item[1:]) % 2 for entry in response.items]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 def test_the_answer_follows_the_stream_and_survives_a_restart(
     settings: Settings,
     run_server: RunServer,
@@ -98,7 +99,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
                     assert not status.training.failure, status.training.failure
                     return bool(status.model_version)
 
-                await eventually(is_trained, within_s=30)
+                await eventually(is_trained, within_s=90)
                 assert ModelStore(settings.model.url).manifest("000001").request_id == asked.request_id
 
                 learned = await ask(running, "u3")
@@ -124,7 +125,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
     asyncio.run(scenario())
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("encoder", ["lightgcn", "edge_sage"])
 def test_whom_to_follow_is_answered_from_a_stream_of_follows(
     settings: Settings, run_server: RunServer, eventually: Eventually, encoder: str
@@ -171,7 +172,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
                     assert not status.training.failure, status.training.failure
                     return bool(status.model_version)
 
-                await eventually(is_trained, within_s=40)
+                await eventually(is_trained, within_s=90)
                 assert (await ask(running, "u3"))[0] == "u5"
                 assert (await ask(running, "u4"))[0] == "u6"
 
@@ -182,7 +183,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
     asyncio.run(scenario())
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
     settings: Settings, run_server: RunServer, eventually: Eventually
 ) -> None:
@@ -223,7 +224,7 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
                     assert not status.training.failure, status.training.failure
                     return bool(status.model_version)
 
-                await eventually(is_trained, within_s=40)
+                await eventually(is_trained, within_s=90)
                 july, december = (
                     await ask(datetime(2025, 7, 12, tzinfo=UTC)),
                     await ask(datetime(2025, 12, 20, tzinfo=UTC)),

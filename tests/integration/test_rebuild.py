@@ -26,7 +26,7 @@ from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.stream import succession
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import client_config, ensure_topics
-from springtide_services.training.trainer import train_once
+from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 MakePurchase = Callable[..., events_pb2.Event]

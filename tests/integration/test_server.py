@@ -44,8 +44,8 @@ from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.recommender_service import RecommenderService
 from springtide_services.serving.server import Server
 from springtide_services.stream.producer import EventPublisher
-from springtide_services.training.trainer import train_once
 from springtide_services.training.training_folder import TrainingFolder
+from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]

@@ -27,13 +27,14 @@ def train(
     from springtide_services.logs import configure_logging
 
     configure_logging(loaded.log, "trainer")
-    from springtide_services.training.trainer import run_trainer, train_once
-
     if schedule:
+        from springtide_services.training.trainer import run_trainer
+
         run_trainer(loaded)
         return
     from springtide_services.cli.model_tables import outcome_of
     from springtide_services.terminal import StageBars, console, progress
+    from springtide_services.training.training_run import train_once
 
     with progress(console(stderr=True)) as bars:
         stages = StageBars(bars, "Train")

@@ -3,13 +3,16 @@
 import dataclasses
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
 from springtide.clock import Deadline, wall_ms
-from springtide.training.train import Progress
 from springtide_services.training.schedule import Plan
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
+
+if TYPE_CHECKING:
+    from springtide.training.train import Progress  # It imports torch, which the trainer does without.
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -35,7 +38,7 @@ class TrainingReport:
         folder: TrainingFolder,
         plan: Plan,
         stopping: threading.Event,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: "Callable[[Progress], None] | None" = None,
     ) -> None:
         self._folder = folder
         self._stopping = stopping
@@ -43,22 +46,13 @@ class TrainingReport:
         self._status = TrainingStatus(stage="", mode=plan.mode, request_id=plan.request_id, started_ms=wall_ms())
         self._next_write = Deadline.after(0)
 
-    def stage(self, stage: str) -> None:
-        """Report that a stage without steps begins.
+    def progress(self, progress: "Progress") -> None:
+        """Report a step, or that a stage begins.
 
         Raises:
             TrainingStoppedError: If the trainer must stop.
         """
-        self.progress(Progress(stage, 0, 0, None))
-
-    def progress(self, progress: Progress) -> None:
-        """Report a step.
-
-        Raises:
-            TrainingStoppedError: If the trainer must stop.
-        """
-        if self._stopping.is_set():
-            raise TrainingStoppedError(f"stopped during {progress.stage}")
+        self._raise_if_stopping(progress.stage)
         if self._on_progress is not None:
             self._on_progress(progress)
         if progress.stage == self._status.stage and not self._next_write.is_over():
@@ -67,13 +61,26 @@ class TrainingReport:
         self._write(stage=progress.stage, done=progress.done, total=progress.total, loss=loss)
         self._next_write = Deadline.after(_WRITE_EVERY_S)
 
+    def started(self) -> None:
+        """Report that a process is started for the training.
+
+        Raises:
+            TrainingStoppedError: If the trainer must stop.
+        """
+        self._raise_if_stopping("start")
+        self._write(stage="start")
+
     def finished(self, version: str) -> None:
         """Report that the training published a version."""
         self._write(stage="done", done=1, total=1, model_version=version)
 
-    def failed(self, error: Exception) -> None:
-        """Report that the training failed."""
-        self._write(stage="failed", done=0, total=0, failure=f"{type(error).__name__}: {error}")
+    def failed(self, failure: str) -> None:
+        """Report that the training failed, and why."""
+        self._write(stage="failed", done=0, total=0, failure=failure)
+
+    def _raise_if_stopping(self, stage: str) -> None:
+        if self._stopping.is_set():
+            raise TrainingStoppedError(f"stopped during {stage}")
 
     def _write(self, **changes: object) -> None:
         self._status = dataclasses.replace(self._status, updated_ms=wall_ms(), **changes)  # type: ignore[arg-type]  # By name.

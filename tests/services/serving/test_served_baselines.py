@@ -18,7 +18,7 @@ from springtide.state import LiveState, StreamPosition
 from springtide.testing import even_odd_state, quick_model, quick_settings
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.training.schedule import PastTrainings
-from springtide_services.training.trainer import train_once
+from springtide_services.training.training_run import train_once
 
 PLUGINS = load_plugins()
 

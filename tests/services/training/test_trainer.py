@@ -4,78 +4,45 @@ import dataclasses
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from springtide.checkpoint import CheckpointStore
 from springtide.errors import SettingsError, TrainingError
-from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert
+from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import (
-    CheckpointSettings,
     GateSettings,
-    ModelSettings,
     PartSettings,
     PluginSettings,
     RankingSettings,
     Settings,
-    TrainingSettings,
 )
-from springtide.state import LiveState, StreamPosition
+from springtide.state import LiveState
 from springtide.testing import interactions_of
 from springtide_services.training import trainer as trainer_module
-from springtide_services.training.trainer import Trainer, train_once
+from springtide_services.training.trainer import Trainer
 from springtide_services.training.training_folder import TrainingFolder
 from springtide_services.training.training_report import TrainingStoppedError
+from springtide_services.training.training_run import TrainingRun, train_once
 
 NOW_MS = 1_700_000_000_000
 NUM_USERS, NUM_ITEMS = 20, 10
+WriteCheckpoint = Callable[..., str]
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
-        model=ModelSettings(url=str(tmp_path / "models"), width=8),
-        training=TrainingSettings(
-            steps=2, fine_tune_steps=2, batch_users=8, edges_per_user=4, num_negatives=8, num_threads=1
-        ),
-        ranking=RankingSettings(context_weights={}),
-    )
+def trainer_of(settings: Settings, stopping: threading.Event | None = None) -> Trainer:
+    """Return a trainer whose trainings run in this process; those of test_processes.py run in their own."""
+    return Trainer(settings, TrainingRun(settings).run, stopping)
 
 
-def write_checkpoint(settings: Settings, relation: str = "purchase", repeats: int = 1) -> str:
-    """Write a checkpoint in which even users have taken even items and odd users odd ones, and return its name.
-
-    With ``repeats``, they go on to do so, each time after all that came before.
-    """
-    pairs = [(user, item) for user in range(NUM_USERS) for item in range(NUM_ITEMS) if user % 2 == item % 2]
-    interactions = Interactions(
-        user_ids=[f"u{user}" for user in range(NUM_USERS)],
-        user_codes=np.array([user for user, _ in pairs], np.int32),
-        item_ids=[f"i{item}" for item in range(NUM_ITEMS)],
-        item_codes=np.array([item for _, item in pairs], np.int32),
-        relations=[relation],
-        relation_codes=np.zeros(len(pairs), np.int16),
-        timestamps_ms=NOW_MS - np.arange(len(pairs), dtype=np.int64),
-        values=np.full(len(pairs), np.nan, np.float32),
-    )
-    state = LiveState(settings, {})
-    state.position = StreamPosition("events", "", {0: 0})
-    for again in range(repeats):
-        times = interactions.timestamps_ms + again * len(pairs)
-        state.apply(EventBatch(dataclasses.replace(interactions, timestamps_ms=times)))
-    state.advance({0: len(pairs) * repeats})
-    return CheckpointStore(settings.checkpoint.url).write(state.snapshot()).name
-
-
-def test_the_first_model_is_made_once(settings: Settings) -> None:
-    trainer = Trainer(settings)
+def test_the_first_model_is_made_once(settings: Settings, write_checkpoint: WriteCheckpoint) -> None:
+    trainer = trainer_of(settings)
     assert trainer.step(NOW_MS) is None
     write_checkpoint(settings)
     assert trainer.step(NOW_MS) == "000001"
@@ -84,7 +51,9 @@ def test_the_first_model_is_made_once(settings: Settings) -> None:
     assert (manifest.training, manifest.graph_cut["num_events"], manifest.request_id) == ("retrain", 100, "")
 
 
-def test_training_gate_and_model_leave_out_what_no_longer_lives(settings: Settings) -> None:
+def test_training_gate_and_model_leave_out_what_no_longer_lives(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     settings = settings.model_copy(
         update={
             "ranking": RankingSettings(context_weights={"popularity": {}}),
@@ -103,7 +72,7 @@ def test_training_gate_and_model_leave_out_what_no_longer_lives(settings: Settin
     state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete("user", user, NOW_MS) for user in gone]))
     checkpoints.write(state.snapshot())
     with capture_logs() as logs:
-        assert Trainer(settings).step(NOW_MS) == "000001"
+        assert trainer_of(settings).step(NOW_MS) == "000001"
     assert any(log["event"] == "model_judged" for log in logs)
     artifact = ModelStore(settings.model.url).load("000001")
     assert artifact.node_ids == {
@@ -113,9 +82,11 @@ def test_training_gate_and_model_leave_out_what_no_longer_lives(settings: Settin
     assert len(artifact.tensors["vectors"]) == NUM_USERS + NUM_ITEMS
 
 
-def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(settings: Settings) -> None:
+def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     folder, store = TrainingFolder.beside_models(settings), ModelStore(settings.model.url)
-    trainer = Trainer(settings)
+    trainer = trainer_of(settings)
     request = folder.ask("retrain", write_checkpoint(settings))
     assert trainer.step(NOW_MS) == "000001"
     assert store.manifest("000001").request_id == request.request_id
@@ -141,13 +112,13 @@ def test_a_request_is_answered_once_and_its_id_is_in_the_manifest(settings: Sett
     ],
 )
 def test_a_version_that_cannot_be_read_stops_no_training_and_is_logged_once(
-    settings: Settings, manifest: str | None, reason: str
+    settings: Settings, write_checkpoint: WriteCheckpoint, manifest: str | None, reason: str
 ) -> None:
     write_checkpoint(settings)
     train_once(settings)
     path = Path(settings.model.url) / "000001" / "manifest.json"
     path.write_text(manifest or json.dumps({**json.loads(path.read_bytes()), "quantization": "int8"}))
-    trainer, folder = Trainer(settings), TrainingFolder.beside_models(settings)
+    trainer, folder = trainer_of(settings), TrainingFolder.beside_models(settings)
     with capture_logs() as logs:
         assert trainer.step(NOW_MS) == "000002", "the first model that it can read"
         assert trainer.step(NOW_MS) is None
@@ -159,12 +130,14 @@ def test_a_version_that_cannot_be_read_stops_no_training_and_is_logged_once(
     assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 
-def test_a_current_version_that_cannot_be_read_stops_no_training(settings: Settings) -> None:
+def test_a_current_version_that_cannot_be_read_stops_no_training(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     training = settings.training.model_copy(update={"min_refit_events": 100, "refit_after_events": 200})
     settings = settings.model_copy(
         update={"training": training, "ranking": RankingSettings(context_weights={"popularity": {}})}
     )
-    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    trainer, store = trainer_of(settings), ModelStore(settings.model.url)
     write_checkpoint(settings)
     assert trainer.step(NOW_MS) == "000001"
     created_ms = store.manifest("000001").created_ms
@@ -176,7 +149,7 @@ def test_a_current_version_that_cannot_be_read_stops_no_training(settings: Setti
     assert store.current() == "000003"
 
 
-def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings) -> None:
+def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings, write_checkpoint: WriteCheckpoint) -> None:
     write_checkpoint(settings)
     train_once(settings)
     wider = settings.model_copy(update={"model": settings.model.model_copy(update={"width": 12})})
@@ -187,14 +160,16 @@ def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings) -> N
     assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
 
 
-def test_exponents_alone_are_learned_anew_when_that_is_due(settings: Settings) -> None:
+def test_exponents_alone_are_learned_anew_when_that_is_due(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     training = settings.training.model_copy(
         update={"min_refit_events": 100, "refit_after_events": 200, "fine_tune_after_events": 400}
     )
     settings = settings.model_copy(
         update={"training": training, "ranking": RankingSettings(context_weights={"popularity": {}})}
     )
-    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    trainer, store = trainer_of(settings), ModelStore(settings.model.url)
     made = []
     for repeats in (1, 2, 3, 4, 5):  # Of 100 events each.
         write_checkpoint(settings, repeats=repeats)
@@ -205,21 +180,25 @@ def test_exponents_alone_are_learned_anew_when_that_is_due(settings: Settings) -
     assert store.manifest(made[1][0]).graph_cut["num_interactions"] == 100, "the vectors are those of the first"
 
 
-def test_a_request_that_was_answered_before_a_crash_is_only_closed(settings: Settings) -> None:
+def test_a_request_that_was_answered_before_a_crash_is_only_closed(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     folder = TrainingFolder.beside_models(settings)
     request = folder.ask("retrain", write_checkpoint(settings))
-    Trainer(settings).step(NOW_MS)
+    trainer_of(settings).step(NOW_MS)
     path = Path(settings.model.url).parent / "training" / "requests" / f"{request.request_id}.json"
     path.write_text(json.dumps(dataclasses.asdict(request)))
-    assert Trainer(settings).step(NOW_MS) is None
+    assert trainer_of(settings).step(NOW_MS) is None
     assert folder.requests() == []
     assert ModelStore(settings.model.url).versions() == ["000001"]
 
 
-def test_a_graph_without_positive_interactions_refuses_a_request_with_its_reason(settings: Settings) -> None:
+def test_a_graph_without_positive_interactions_refuses_a_request_with_its_reason(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     folder = TrainingFolder.beside_models(settings)
     folder.ask("retrain", write_checkpoint(settings, relation="dislike"))
-    assert Trainer(settings).step(NOW_MS) is None
+    assert trainer_of(settings).step(NOW_MS) is None
     assert folder.requests() == []
     status = folder.status()
     assert status is not None
@@ -227,8 +206,10 @@ def test_a_graph_without_positive_interactions_refuses_a_request_with_its_reason
     assert "TrainingError" in status.failure
 
 
-def test_a_graph_that_was_refused_is_not_tried_again_until_it_changes(settings: Settings) -> None:
-    trainer = Trainer(settings)
+def test_a_graph_that_was_refused_is_not_tried_again_until_it_changes(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
+    trainer = trainer_of(settings)
     write_checkpoint(settings, relation="dislike")
     with capture_logs() as logs:
         for _ in range(3):
@@ -238,9 +219,11 @@ def test_a_graph_that_was_refused_is_not_tried_again_until_it_changes(settings: 
     assert trainer.step(NOW_MS) == "000001"
 
 
-def test_a_failed_training_is_logged_and_tried_again_later(settings: Settings) -> None:
+def test_a_failed_training_is_logged_and_tried_again_later(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     nowhere = settings.model_copy(update={"training": settings.training.model_copy(update={"device": "wormhole"})})
-    trainer = Trainer(nowhere)
+    trainer = trainer_of(nowhere)
     write_checkpoint(settings)
     with capture_logs() as logs:
         trainer.step(NOW_MS)
@@ -253,30 +236,32 @@ def test_a_failed_training_is_logged_and_tried_again_later(settings: Settings) -
 def test_settings_whose_parts_cannot_work_are_refused_at_once(settings: Settings) -> None:
     model = settings.model.model_copy(update={"encoder": PartSettings(name="nothing_of_that_name")})
     with pytest.raises(SettingsError, match=r"^model\.encoder: no encoder named 'nothing_of_that_name' \(choices: "):
-        Trainer(settings.model_copy(update={"model": model}))
+        TrainingRun(settings.model_copy(update={"model": model}))
 
 
 def test_plugin_that_is_left_out_is_logged_at_the_start(settings: Settings) -> None:
     plugins = PluginSettings(modules=("no_such_module",), on_error="skip")
     with capture_logs() as logs:
-        Trainer(settings.model_copy(update={"plugins": plugins}))
+        TrainingRun(settings.model_copy(update={"plugins": plugins}))
     (entry,) = [entry for entry in logs if entry["event"] == "plugin_left_out"]
     assert (entry["log_level"], entry["plugin"]) == ("warning", "no_such_module")
     assert entry["reason"] == "No module named 'no_such_module'"
 
 
-def test_a_trainer_that_is_told_to_stop_leaves_the_request_open(settings: Settings) -> None:
+def test_a_trainer_that_is_told_to_stop_leaves_the_request_open(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
     folder = TrainingFolder.beside_models(settings)
     request = folder.ask("retrain", write_checkpoint(settings))
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(TrainingStoppedError):
-        Trainer(settings, stopping).step(NOW_MS)
+        trainer_of(settings, stopping).step(NOW_MS)
     assert [open_.request_id for open_ in folder.requests()] == [request.request_id]
 
 
 def test_a_store_that_is_away_is_logged_once_and_the_trainer_goes_on(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer_module, "_POLL_S", 0.01)
     monkeypatch.setattr(trainer_module, "_FIRST_RETRY_S", 0.01)
@@ -285,7 +270,7 @@ def test_a_store_that_is_away_is_logged_once_and_the_trainer_goes_on(
     requests.parent.mkdir()
     requests.write_text("a file where the folder of requests should be")
     stopping = threading.Event()
-    running = threading.Thread(target=Trainer(settings, stopping).run)
+    running = threading.Thread(target=trainer_of(settings, stopping).run)
     with capture_logs() as logs:
         running.start()
         time.sleep(0.5)
@@ -301,7 +286,7 @@ def test_a_store_that_is_away_is_logged_once_and_the_trainer_goes_on(
 
 def test_a_stopped_trainer_ends_its_loop(settings: Settings) -> None:
     stopping = threading.Event()
-    running = threading.Thread(target=Trainer(settings, stopping).run)
+    running = threading.Thread(target=trainer_of(settings, stopping).run)
     running.start()
     stopping.set()
     running.join(5)
@@ -313,7 +298,7 @@ def test_training_once_without_a_checkpoint_says_what_is_missing(settings: Setti
         train_once(settings)
 
 
-def test_training_once_tells_its_progress(settings: Settings) -> None:
+def test_training_once_tells_its_progress(settings: Settings, write_checkpoint: WriteCheckpoint) -> None:
     write_checkpoint(settings)
     stages: list[str] = []
     assert train_once(settings, "retrain", lambda progress: stages.append(progress.stage)) == "000001"
@@ -378,7 +363,9 @@ def gated(settings: Settings, tmp_path: Path, *baselines: str) -> Settings:
     )
 
 
-def test_a_model_that_a_baseline_beats_is_rejected_and_the_baseline_serves(settings: Settings, tmp_path: Path) -> None:
+def test_a_model_that_a_baseline_beats_is_rejected_and_the_baseline_serves(
+    settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
+) -> None:
     settings = gated(settings, tmp_path, "longest_ago")
     write_checkpoint(settings, repeats=6)
     store = ModelStore(settings.model.url)
@@ -397,10 +384,12 @@ def test_a_model_that_a_baseline_beats_is_rejected_and_the_baseline_serves(setti
     assert all(entry.actor.startswith("trainer ") for entry in store.audit.entries())
 
 
-def test_what_follows_a_baseline_is_a_retraining_and_comes_when_it_is_due(settings: Settings, tmp_path: Path) -> None:
+def test_what_follows_a_baseline_is_a_retraining_and_comes_when_it_is_due(
+    settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
+) -> None:
     settings = gated(settings, tmp_path, "longest_ago")
     write_checkpoint(settings, repeats=6)
-    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    trainer, store = trainer_of(settings), ModelStore(settings.model.url)
     assert trainer.step(NOW_MS) == "000001"
     assert trainer.step(store.manifest("000001").created_ms + 1) is None, "nothing new: no training"
     write_checkpoint(settings, repeats=8)
@@ -409,7 +398,9 @@ def test_what_follows_a_baseline_is_a_retraining_and_comes_when_it_is_due(settin
     assert store.manifest("000003").gate["champion"]["version"] == "000002"
 
 
-def test_a_model_that_passes_is_promoted_with_the_numbers(settings: Settings, tmp_path: Path) -> None:
+def test_a_model_that_passes_is_promoted_with_the_numbers(
+    settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
+) -> None:
     settings = gated(settings, tmp_path)
     write_checkpoint(settings, repeats=6)
     train_once(settings)
@@ -431,7 +422,9 @@ def test_a_model_that_passes_is_promoted_with_the_numbers(settings: Settings, tm
     assert manifests[1].gate["champion"]["version"] == "000001"
 
 
-def test_without_the_gate_every_model_is_promoted(settings: Settings, tmp_path: Path) -> None:
+def test_without_the_gate_every_model_is_promoted(
+    settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
+) -> None:
     settings = gated(settings, tmp_path, "longest_ago")
     settings = settings.model_copy(update={"gate": GateSettings(is_on=False)})
     write_checkpoint(settings, repeats=6)
@@ -440,11 +433,13 @@ def test_without_the_gate_every_model_is_promoted(settings: Settings, tmp_path: 
     assert store.manifest("000001").gate == {}
 
 
-def test_no_exponents_are_learned_on_schedule_while_a_baseline_serves(settings: Settings, tmp_path: Path) -> None:
+def test_no_exponents_are_learned_on_schedule_while_a_baseline_serves(
+    settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
+) -> None:
     settings = gated(settings, tmp_path, "longest_ago")
     training = settings.training.model_copy(update={"refit_after_events": 100, "fine_tune_after_events": 300})
     settings = settings.model_copy(update={"training": training})
-    trainer, store = Trainer(settings), ModelStore(settings.model.url)
+    trainer, store = trainer_of(settings), ModelStore(settings.model.url)
     write_checkpoint(settings, repeats=6)
     assert trainer.step(NOW_MS) == "000001"
     later_ms = store.manifest("000001").created_ms + 1

@@ -1,0 +1,82 @@
+"""The main program of a process that runs one training; ``processes`` starts it, and tells it what to do."""
+
+import contextlib
+import json
+import pickle
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from springtide.errors import PluginError, SettingsError, SpringtideError, TrainingError
+from springtide_services.termination import end_with_parent, exit_on_signals, ignore_signals
+
+if TYPE_CHECKING:
+    from springtide.training.train import Progress
+
+
+def main(saying: int) -> None:
+    """Check the settings that come through standard input, then run the training that comes, and say what came of it.
+
+    Args:
+        saying: File descriptor to say it to.
+    """
+    exit_on_signals()
+    if (settings := _receive()) is None:
+        return
+    try:
+        from springtide_services.logs import configure_logging
+
+        configure_logging(settings.log, "trainer")
+        from springtide_services.training.training_run import TrainingRun  # It imports torch.
+
+        run = TrainingRun(settings)
+    except Exception as error:
+        _say(saying, words_of(error))
+        return
+    _say(saying, {"is_ready": True})
+    if (work := _receive()) is None:
+        return
+    plan, checkpoint = work
+    end_with_parent()
+    try:
+        version = run.run(plan, checkpoint, threading.Event(), _finish_what_is_published)
+    except Exception as error:
+        _say(saying, words_of(error))
+    else:
+        _say(saying, {"version": version})
+
+
+def _finish_what_is_published(progress: "Progress") -> None:
+    """Ignore stop signals from the last stage on; until then there is nothing to end in order."""
+    if progress.stage == "publish":
+        ignore_signals()
+
+
+def words_of(error: Exception) -> dict[str, Any]:
+    """Return an error as JSON: its kind, its message, and a traceback unless the message is written for people."""
+    if isinstance(error, SpringtideError):
+        kinds = [kind.__name__ for kind in (SettingsError, PluginError, TrainingError) if isinstance(error, kind)]
+        return {"kind": kinds[0], "error": str(error), "traceback": ""} if kinds else _named(error)
+    return _named(error) | {"traceback": "".join(traceback.format_exception(error)).rstrip()}
+
+
+def _named(error: Exception) -> dict[str, Any]:
+    return {"kind": "", "error": f"{type(error).__name__}: {error}", "traceback": ""}
+
+
+def _receive() -> Any:
+    """Return what the trainer sends next; None if it has died, or has no work."""
+    try:
+        return pickle.load(sys.stdin.buffer)  # From the process that started this one.
+    except EOFError:
+        return None
+
+
+def _say(saying: int, what: dict[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError), open(saying, "wb", closefd=False) as pipe:
+        pipe.write(json.dumps(what).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
