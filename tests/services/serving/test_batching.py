@@ -103,3 +103,52 @@ def test_an_idle_batcher_does_not_wait_for_a_batch_to_fill(batcher: MicroBatcher
         return (time.perf_counter() - started) / 100
 
     assert asyncio.run(ask_one_after_another()) < 0.005  # Mostly 0.0001 s; the rest is a busy machine's.
+
+
+def _threads_that_score(busy_s: float) -> list[bool]:
+    """Return, for each of four queries one after another, whether the event loop's own thread scored it."""
+    threads = []
+
+    def score(numbers: Sequence[int]) -> list[int]:
+        threads.append(threading.current_thread())
+        started_s = time.thread_time()
+        while time.thread_time() - started_s < busy_s:
+            pass
+        return list(numbers)
+
+    async def ask() -> None:
+        for number in range(4):
+            await batcher.submit(number)
+
+    batcher = MicroBatcher(score, max_batch=4)
+    asyncio.run(ask())
+    batcher.close()
+    return [thread is threading.main_thread() for thread in threads]
+
+
+def test_short_queries_are_scored_in_the_loop_once_their_time_is_known() -> None:
+    assert _threads_that_score(0.0) == [False, True, True, True]
+
+
+def test_long_queries_are_left_to_the_worker() -> None:
+    assert _threads_that_score(0.01) == [False, False, False, False]
+
+
+def test_queries_that_are_short_one_by_one_are_left_to_the_worker_when_many_wait() -> None:
+    threads = []
+
+    def score(numbers: Sequence[int]) -> list[int]:
+        threads.append(threading.current_thread() is threading.main_thread())
+        started_s = time.thread_time()
+        while time.thread_time() - started_s < 0.001 * len(numbers):
+            pass
+        return list(numbers)
+
+    async def ask() -> None:
+        await batcher.submit(0)
+        await asyncio.gather(*(batcher.submit(number) for number in range(4)))
+
+    batcher = MicroBatcher(score, max_batch=4)
+    asyncio.run(ask())
+    batcher.close()
+    assert threads == [False, False]
