@@ -54,3 +54,37 @@ def test_pairs_of_a_forgotten_row_are_first_times_again(max_pairs):
     assert pairs.add(users, items).tolist() == [False, False, True, False, True, False]
     pairs.forget(NO_ROWS, NO_ROWS)
     assert pairs.add(rows(3), rows(1)).tolist() == [True]
+
+
+def test_pairs_that_come_and_go_take_no_more_room():
+    pairs, sizes = SeenPairs(10_000), []
+    for generation in range(40):
+        users, items = np.divmod(np.arange(2_000, dtype=np.int32), 10)
+        items = items * 40 + generation  # Each time other pairs of the same users.
+        assert not pairs.add(users, items).any()
+        assert not pairs.remove(users, items).any()
+        pairs.forget(users, NO_ROWS)
+        sizes.append(pairs.num_bytes)
+    assert max(sizes) == max(sizes[:4])
+    assert max(sizes) <= 100 * 2_000
+
+
+def test_pairs_that_are_gone_do_not_push_out_those_that_stay():
+    pairs = SeenPairs(1_000)
+    stay = np.arange(400, dtype=np.int32)
+    pairs.add(stay, stay)
+    for generation in range(20):
+        go = np.full(500, 1_000 + generation, np.int32)
+        pairs.add(go, np.arange(500, dtype=np.int32))
+        pairs.remove(go, np.arange(500, dtype=np.int32))
+    assert pairs.add(stay, stay).all()
+
+
+def test_room_of_many_pairs_that_are_gone_is_given_back():
+    pairs = SeenPairs(100_000)
+    users, items = np.divmod(np.arange(150_000, dtype=np.int32), 100)
+    pairs.add(users, items)  # Both generations have pairs.
+    before = pairs.num_bytes
+    pairs.forget(np.arange(1, 1_500, dtype=np.int32), NO_ROWS)
+    assert pairs.num_bytes < before / 100
+    assert pairs.add(users[:100], items[:100]).all(), "those of user 0 stay"

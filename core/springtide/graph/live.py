@@ -287,26 +287,29 @@ class LiveGraph:
         Readers of earlier views see no change. Deleted edges leave the memory later: when they are more than 1/8 of
         their type, all at once.
         """
-        latest: dict[tuple[str, str], int] = {}
+        latest: dict[str, dict[str, int]] = {}  # By node type and id.
         for delete in deletes:
-            key = delete.node_type, delete.node_id
-            latest[key] = max(delete.timestamp_ms, latest.get(key, NEVER_MS))
+            of_type = latest.setdefault(delete.node_type, {})
+            of_type[delete.node_id] = max(delete.timestamp_ms, of_type.get(delete.node_id, NEVER_MS))
         deleted_edges: list[tuple[EdgeType, EdgeView]] = []
         if not latest:
             return deleted_edges
         with self.one_change():
             gone: dict[str, list[int]] = {}
             cut: dict[str, dict[int, int]] = {}
-            for (node_type, node_id), deleted_ms in latest.items():
-                self.tombstones.add(node_type, node_id, deleted_ms)
+            for node_type, of_type in latest.items():
+                self.tombstones.add(node_type, list(of_type), list(of_type.values()))
                 table = self._nodes.get(node_type)
-                row = -1 if table is None else table.ids.row(node_id)
-                if table is None or row < 0 or table.lifetimes.deleted_ms(row) >= deleted_ms:
+                if table is None:
                     continue
-                if table.lifetimes.newest_ms(row) > deleted_ms:
-                    cut.setdefault(node_type, {})[row] = deleted_ms
-                else:
-                    gone.setdefault(node_type, []).append(row)
+                for node_id, deleted_ms in of_type.items():
+                    row = table.ids.row(node_id)
+                    if row < 0 or table.lifetimes.deleted_ms(row) >= deleted_ms:
+                        continue
+                    if table.lifetimes.newest_ms(row) > deleted_ms:
+                        cut.setdefault(node_type, {})[row] = deleted_ms
+                    else:
+                        gone.setdefault(node_type, []).append(row)
             for node_type, rows in gone.items():
                 deleted_edges += self._forget_rows(self._nodes[node_type], rows)
             for node_type, until in cut.items():

@@ -11,6 +11,7 @@ from springtide_plugins.context_weights import kernels
 Uint64s = npt.NDArray[np.uint64]
 Uint32s = npt.NDArray[np.uint32]
 _FIRST_SLOTS = 1_024
+_SLACK = 8  # Pairs that are gone are dropped where they are 1/8 of a full generation, or leave 7/8 of a table empty.
 _SHIFT = np.uint64(32)
 
 
@@ -18,7 +19,8 @@ class SeenPairs:
     """Says for each pair whether it occurred before, and counts it.
 
     There are two generations of pairs. When the younger one is full, it replaces the older one, whose pairs are
-    forgotten. So a pair is remembered until about ``max_pairs`` other pairs have come. A pair takes 24 to 48 bytes.
+    forgotten. So a pair is remembered until about ``max_pairs`` other pairs have come; pairs that were taken back or
+    forgotten are not among these. A pair takes 24 to 48 bytes, and up to 72 where others are gone.
 
     Args:
         max_pairs: Number of pairs in a generation.
@@ -29,6 +31,11 @@ class SeenPairs:
         self._young = _Table()
         self._old = _Table()
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the hash tables."""
+        return sum(table.keys.nbytes + table.counts.nbytes for table in (self._young, self._old))
+
     def add(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Return whether each pair occurred before, in this call or earlier, bool ``[n]``, and count all pairs."""
         keys = _keys_of(user_rows, item_rows)
@@ -36,7 +43,7 @@ class SeenPairs:
         done = 0
         while done < len(keys):
             if 2 * self._young.num_keys >= len(self._young.keys):
-                self._young = self._young.grown()
+                self._young = self._young.rebuilt()
             young, old = self._young, self._old
             room = min(len(young.keys) // 2, self._max_pairs) - young.num_keys
             stop = min(len(keys), done + max(room, 1))
@@ -45,7 +52,7 @@ class SeenPairs:
             )
             done = stop
             if young.num_keys >= self._max_pairs:
-                self._old, self._young = young, _Table()
+                self._turn()
         return occurred
 
     def remove(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
@@ -65,6 +72,7 @@ class SeenPairs:
             pairs = table.keys[slots] - np.uint64(1)
             is_gone = _is_among(pairs >> _SHIFT, user_rows) | _is_among(pairs & np.uint64(0xFFFFFFFF), item_rows)
             table.counts[slots[is_gone]] = 0
+        self._young, self._old = (table.shrunk() for table in (self._young, self._old))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the pairs of both generations, and how often each occurred."""
@@ -84,6 +92,15 @@ class SeenPairs:
             for name in ("young", "old")
         )
 
+    def _turn(self) -> None:
+        """Let the younger generation, which is full, replace the older one, unless many of its pairs are gone."""
+        young = self._young
+        num_living = young.num_living
+        if num_living < young.num_keys:
+            young = young.rebuilt()
+        is_full = num_living * _SLACK >= self._max_pairs * (_SLACK - 1)
+        self._young, self._old = (_Table(), young) if is_full else (young, self._old)
+
 
 class _Table:
     """A hash table of pairs with open addressing; a pair with count 0 was taken back.
@@ -91,7 +108,7 @@ class _Table:
     Attributes:
         keys: uint64 ``[num_slots]``, 0 where a slot is empty.
         counts: uint32 ``[num_slots]``.
-        num_keys: Number of slots in use.
+        num_keys: Number of slots in use, those of pairs with count 0 included.
     """
 
     __slots__ = ("counts", "keys", "num_keys")
@@ -102,19 +119,31 @@ class _Table:
         self.num_keys = 0
 
     @classmethod
-    def of(cls, keys: Uint64s, counts: Uint32s, num_slots: int = _FIRST_SLOTS) -> "_Table":
-        """Return a table of pairs with their counts, with room for more."""
-        while num_slots < 2 * len(keys) + 2:
+    def of(cls, keys: Uint64s, counts: Uint32s, num_more: int = 1) -> "_Table":
+        """Return a table of pairs with their counts, with room for ``num_more`` others."""
+        num_slots = _FIRST_SLOTS
+        while num_slots < 2 * (len(keys) + num_more):
             num_slots *= 2
         table = cls(num_slots)
         kernels.fill_pairs(table.keys, table.counts, keys, counts)
         table.num_keys = len(keys)
         return table
 
-    def grown(self) -> "_Table":
-        """Return a copy with twice the slots, without pairs that were taken back."""
+    @property
+    def num_living(self) -> int:
+        """Number of pairs that were not taken back."""
+        return int(np.count_nonzero(self.counts))
+
+    def rebuilt(self) -> "_Table":
+        """Return a copy without pairs that were taken back, with room for half as many more at least."""
         is_used = self.counts > 0
-        return _Table.of(self.keys[is_used], self.counts[is_used], 2 * len(self.keys))
+        keys = self.keys[is_used]
+        return _Table.of(keys, self.counts[is_used], len(keys) // 2)
+
+    def shrunk(self) -> "_Table":
+        """Return a smaller copy if few pairs are left, else the table itself."""
+        num_slots = len(self.keys)
+        return self.rebuilt() if num_slots > _FIRST_SLOTS and self.num_living * _SLACK < num_slots else self
 
 
 def _is_among(rows: Uint64s, wanted: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:

@@ -1,5 +1,8 @@
 """Rows of nodes that no longer live are used again: after a rest, and by nobody who may still see the old node."""
 
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +21,7 @@ from springtide.state import LiveState
 from springtide.testing import interactions_of
 
 DAY = MS_PER_DAY
+PLUGINS = load_plugins()
 NOBODY = interactions_of([])
 
 
@@ -188,6 +192,33 @@ def test_rows_are_bounded_over_generations_that_come_and_go(is_restarted, tmp_pa
     assert state.graph.num_edges == 0
 
 
+def test_memory_is_bounded_by_what_lives_over_generations_that_come_and_go():
+    of = Settings.model_validate({"graph": {"max_deletions": 400}, "events": {"duplicates_max_events": 1_000}})
+    state = LiveState(of, make_context_weights(of.ranking, PLUGINS))
+    generator, traced = np.random.default_rng(0), []
+    try:
+        for generation in range(24):
+            if generation == 1:  # The first one compiles.
+                tracemalloc.start()
+            users = [f"g{generation}-{number}" for number in range(200)]
+            upserts = [
+                NodeUpsert("user", user, {"city": (user, "c")}, {"age": 3.0}, {"about": user}, 2 * generation * DAY)
+                for user in users
+            ]
+            items = [f"i{number}" for number in generator.integers(0, 100, 1_000)]
+            pairs = [(users[number % 200], item, 2 * generation * DAY) for number, item in enumerate(items)]
+            state.apply(EventBatch(interactions_of(pairs), upserts))
+            delete(state, "user", *users, day=2 * generation + 1)
+            rest(state, generation * 1_000.0)
+            del users, upserts, items, pairs
+            gc.collect()
+            traced.append(tracemalloc.get_traced_memory()[0] // 1_024)
+    finally:
+        tracemalloc.stop()
+    # KiB. By then what has room to grow has got it; each generation brings about 100 KiB.
+    assert max(traced[12:]) <= max(traced[4:12]) + 16, traced
+
+
 def test_category_values_that_nobody_has_any_more_leave_the_vocabulary():
     state = new_state()
     for day in range(60):
@@ -218,7 +249,6 @@ def test_code_of_a_forgotten_value_rests_before_another_value_has_it():
     assert vocabulary.all_ids() == ["white", "blue", "green"]
 
 
-PLUGINS = load_plugins()
 names = st.sampled_from([f"n{number}" for number in range(5)])
 steps = st.lists(
     st.one_of(

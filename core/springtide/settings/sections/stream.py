@@ -139,7 +139,7 @@ class GraphSettings(Section):
     older events may still come, such as from a replay. `none` keeps all up to `max_deletions`. Only a digest of the id
     is kept."""
     max_deletions: Annotated[int, Field(ge=1)] = 1_000_000
-    """Most deletions remembered; the oldest are dropped beyond it. One takes about 150 bytes."""
+    """Most deletions remembered; the oldest are dropped beyond it. One takes about 40 bytes."""
 
 
 class CheckpointSettings(Section):
