@@ -1,123 +1,130 @@
-"""The content of a checkpoint's files: edges, ids and attributes as Arrow IPC, arrays as npz."""
+"""The content of a checkpoint's files: named arrays, each file an npz.
+
+Edges, ids and attributes of earlier releases are Arrow files; ``arrow_files`` reads them, and nothing else needs Arrow.
+"""
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from springtide.events.seen_events import SeenEventsSnapshot
-from springtide.graph.attribute_times import NO_TIME, TimesSnapshot
+from springtide.graph.attribute_times import TimesSnapshot
 from springtide.graph.attributes import AttributesSnapshot
-from springtide.graph.categories import CLEARED, CategorySnapshot
-from springtide.graph.edges import EdgeView
+from springtide.graph.categories import CategorySnapshot
+from springtide.graph.edges import EdgeArrays, EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
-from springtide.settings.model import AttributeKind
+from springtide.packed_texts import pack, unpack
 
-_TIME = "time"
-
-EdgeArrays = tuple[
-    npt.NDArray[np.int32],
-    npt.NDArray[np.int32],
-    npt.NDArray[np.int64],
-    npt.NDArray[np.float32],
-    npt.NDArray[np.float32] | None,
-]
+ARROW = ".arrow"  # How the names of files of earlier releases end.
 
 
-def edges_to_arrow(edges: EdgeView, start: int, stop: int) -> bytes:
+def edges_to_npz(edges: EdgeView, start: int, stop: int) -> bytes:
     """Return the file of the edges [start, stop), in order of arrival."""
-    columns = {
-        "source": pa.array(edges.source[start:stop]),
-        "target": pa.array(edges.target[start:stop]),
-        "timestamp_ms": pa.array(edges.timestamps_ms[start:stop]),
-        "weight": pa.array(edges.weights[start:stop]),
+    columns: dict[str, npt.NDArray[Any]] = {
+        "source": edges.source[start:stop],
+        "target": edges.target[start:stop],
+        "timestamp_ms": edges.timestamps_ms[start:stop],
+        "weight": edges.weights[start:stop],
     }
     if edges.features is not None:
-        features = edges.features[start:stop]
-        columns["features"] = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
-    return _to_arrow(pa.table(columns))
+        columns["features"] = edges.features[start:stop]
+    return arrays_to_npz(columns)
 
 
-def edges_from_arrow(content: bytes) -> EdgeArrays:
+def edges_from(file: str, content: bytes) -> EdgeArrays:
     """Return sources, targets, times, weights and features, the arguments of ``EdgeStore.append``."""
-    table = _from_arrow(content)
-    features = None
-    if "features" in table.column_names:
-        column = table.column("features").combine_chunks()
-        features = column.flatten().to_numpy().reshape(len(column), column.type.list_size)  # [num_edges, width]
-    source, target, times, weights = (
-        table.column(name).to_numpy() for name in ("source", "target", "timestamp_ms", "weight")
+    if file.endswith(ARROW):
+        from springtide.checkpoint.arrow_files import edges_from_arrow  # Imports Arrow, for earlier releases alone.
+
+        return edges_from_arrow(content)
+    columns = arrays_from_npz(content)
+    return (
+        columns["source"],
+        columns["target"],
+        columns["timestamp_ms"],
+        columns["weight"],
+        columns.get("features"),
     )
-    return source, target, times, weights, features
 
 
-def ids_to_arrow(ids: Sequence[str]) -> bytes:
+def ids_to_npz(ids: Sequence[str]) -> bytes:
     """Return the file of ids in row order."""
-    return _to_arrow(pa.table({"id": pa.array(ids, pa.large_string())}))
+    return arrays_to_npz(pack(ids)._asdict())
 
 
-def ids_from_arrow(content: bytes) -> list[str]:
+def ids_from(file: str, content: bytes) -> list[str]:
     """Return ids in row order."""
-    ids: list[str] = _from_arrow(content).column("id").to_pylist()
-    return ids
+    if file.endswith(ARROW):
+        from springtide.checkpoint.arrow_files import ids_from_arrow
+
+        return ids_from_arrow(content)
+    return unpack(**arrays_from_npz(content))
 
 
-def attributes_to_arrow(attributes: AttributesSnapshot) -> bytes:
-    """Return the file of a node type's attributes: a row for each node, a column for each attribute.
+def attributes_to_npz(attributes: AttributesSnapshot) -> bytes:
+    """Return the file of a node type's attributes.
 
-    A category is a list of dictionary codes, so that restored codes are the same: null where a node never had one, and
-    empty where it was cleared. ``time`` is when most attributes of a node were set, ``time:NAME`` when an attribute
-    was, where that differs.
+    ``header`` is JSON: the kinds, and the names of the attributes of each kind and of those with times of their own, in
+    the order in which their arrays are numbered. Names may be any text, those of arrays may not.
     """
-    lengths = [len(category.first) for category in attributes.categories.values()]
-    lengths += [len(column) for column in attributes.numbers.values()]
-    lengths += [max(texts, default=-1) + 1 for texts in attributes.texts.values()]
-    lengths.append(len(attributes.times.of_nodes))
-    num_rows = max(lengths, default=0)
-    columns: dict[str, Any] = {}
-    for name, category in attributes.categories.items():
-        columns[f"category:{name}"] = _category_to_arrow(category, num_rows)
-    for name, column in attributes.numbers.items():
-        missing = num_rows - len(column)
-        columns[f"number:{name}"] = pa.array(np.pad(column, (0, missing), constant_values=np.nan))
-    for name, texts in attributes.texts.items():
-        columns[f"text:{name}"] = pa.array([texts.get(row) for row in range(num_rows)], pa.large_string())
-    times = attributes.times.of_nodes
-    columns[_TIME] = _times_to_arrow(np.arange(len(times)), times, num_rows)
-    for name, (rows, times) in attributes.times.own.items():
-        columns[f"{_TIME}:{name}"] = _times_to_arrow(rows, times, num_rows)
-    table = pa.table(columns)
-    return _to_arrow(table.replace_schema_metadata({"kinds": json.dumps(attributes.kinds)}))
+    header = {
+        "kinds": attributes.kinds,
+        "categories": list(attributes.categories),
+        "numbers": list(attributes.numbers),
+        "texts": list(attributes.texts),
+        "times": list(attributes.times.own),
+    }
+    arrays: dict[str, npt.NDArray[Any]] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    for number, category in enumerate(attributes.categories.values()):
+        key = f"category{number}"
+        arrays |= {f"{key}.first": category.first}
+        arrays |= _packed(f"{key}.vocabulary", category.vocabulary)
+        arrays |= {
+            f"{key}.more_rows": np.fromiter(category.more, np.int64, len(category.more)),
+            f"{key}.more_counts": np.fromiter(map(len, category.more.values()), np.int64, len(category.more)),
+            f"{key}.more_codes": np.array([code for codes in category.more.values() for code in codes], np.int32),
+        }
+    for number, column in enumerate(attributes.numbers.values()):
+        arrays[f"number{number}"] = column
+    for number, texts in enumerate(attributes.texts.values()):
+        arrays[f"text{number}.rows"] = np.fromiter(texts, np.int64, len(texts))
+        arrays |= _packed(f"text{number}", texts.values())
+    arrays["times"] = attributes.times.of_nodes
+    for number, (rows, times) in enumerate(attributes.times.own.values()):
+        arrays |= {f"times{number}.rows": rows, f"times{number}": times}
+    return arrays_to_npz(arrays)
 
 
-def attributes_from_arrow(content: bytes, mark: str) -> AttributesSnapshot:
+def attributes_from(file: str, content: bytes, mark: str) -> AttributesSnapshot:
     """Return a node type's attributes; in a file without times, these are unknown, and nothing was cleared."""
-    table = _from_arrow(content)
-    has_times = _TIME in table.column_names
-    kinds: dict[str, AttributeKind] = json.loads(table.schema.metadata[b"kinds"])
-    times = TimesSnapshot.unknown()
-    if has_times:
-        times = TimesSnapshot(_times_from_arrow(table.column(_TIME)), {})
-    attributes = AttributesSnapshot(mark, kinds, {}, {}, {}, times)
-    for full_name in table.column_names:
-        kind, _, name = full_name.partition(":")
-        column = table.column(full_name).combine_chunks()
-        if kind == "category":
-            attributes.categories[name] = _category_from_arrow(column, has_times)
-        elif kind == "number":
-            attributes.numbers[name] = column.to_numpy()
-        elif kind == "text":
-            texts = enumerate(column.to_pylist())
-            attributes.texts[name] = {row: text for row, text in texts if text is not None}
-        elif full_name != _TIME:
-            own = _times_from_arrow(column)
-            rows = np.flatnonzero(own != NO_TIME)
-            times.own[name] = (rows.astype(np.int32), own[rows])
+    if file.endswith(ARROW):
+        from springtide.checkpoint.arrow_files import attributes_from_arrow
+
+        return attributes_from_arrow(content, mark)
+    arrays = arrays_from_npz(content)
+    header = json.loads(arrays["header"].tobytes())
+    own = {
+        name: (arrays[f"times{number}.rows"], arrays[f"times{number}"]) for number, name in enumerate(header["times"])
+    }
+    times = TimesSnapshot(arrays["times"], own)
+    attributes = AttributesSnapshot(mark, header["kinds"], {}, {}, {}, times)
+    for number, name in enumerate(header["categories"]):
+        key = f"category{number}"
+        rows, counts = arrays[f"{key}.more_rows"].tolist(), arrays[f"{key}.more_counts"]
+        codes = np.split(arrays[f"{key}.more_codes"], np.cumsum(counts)[:-1])
+        more = {row: tuple(each.tolist()) for row, each in zip(rows, codes, strict=False)}
+        vocabulary = unpack(*_pieces(arrays, f"{key}.vocabulary"))
+        attributes.categories[name] = CategorySnapshot(vocabulary, arrays[f"{key}.first"], more)
+    for number, name in enumerate(header["numbers"]):
+        attributes.numbers[name] = arrays[f"number{number}"]
+    for number, name in enumerate(header["texts"]):
+        values = unpack(*_pieces(arrays, f"text{number}"))
+        attributes.texts[name] = dict(zip(arrays[f"text{number}.rows"].tolist(), values, strict=True))
     return attributes
 
 
@@ -187,52 +194,9 @@ def tombstones_from_npz(content: bytes) -> tuple[TombstonesSnapshot, ...]:
     )
 
 
-def _times_to_arrow(rows: npt.NDArray[Any], times: npt.NDArray[np.int64], num_rows: int) -> Any:
-    column = np.full(num_rows, NO_TIME, np.int64)
-    column[rows] = times
-    return pa.array(column, mask=column == NO_TIME)
+def _packed(key: str, texts: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    return {f"{key}.{name}": array for name, array in pack(texts)._asdict().items()}
 
 
-def _times_from_arrow(column: Any) -> npt.NDArray[np.int64]:
-    times: npt.NDArray[np.int64] = column.fill_null(int(NO_TIME)).to_numpy()
-    return times
-
-
-def _category_to_arrow(category: CategorySnapshot, num_rows: int) -> Any:
-    counts = np.zeros(num_rows, np.int32)
-    counts[: len(category.first)] = category.first >= 0
-    for row, codes in category.more.items():
-        counts[row] = len(codes)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    codes_of_all = np.empty(offsets[-1], np.int32)
-    has_value = np.flatnonzero(category.first >= 0)
-    codes_of_all[offsets[has_value]] = category.first[has_value]
-    for row, codes in category.more.items():
-        codes_of_all[offsets[row] : offsets[row + 1]] = codes
-    values = pa.DictionaryArray.from_arrays(pa.array(codes_of_all), pa.array(category.vocabulary, pa.string()))
-    is_none = counts == 0
-    is_none[np.flatnonzero(category.first == CLEARED)] = False
-    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(is_none))
-
-
-def _category_from_arrow(column: Any, tells_cleared: bool) -> CategorySnapshot:
-    offsets, values = column.offsets.to_numpy(), column.values
-    codes = values.indices.to_numpy()
-    counts = np.diff(offsets)
-    first = np.full(len(counts), -1, np.int32)
-    first[counts > 0] = codes[offsets[:-1][counts > 0]]
-    if tells_cleared:
-        first[(counts == 0) & column.is_valid().to_numpy(zero_copy_only=False)] = CLEARED
-    more = {row: tuple(codes[offsets[row] : offsets[row + 1]].tolist()) for row in np.flatnonzero(counts > 1).tolist()}
-    return CategorySnapshot(values.dictionary.to_pylist(), first, more)
-
-
-def _to_arrow(table: Any) -> bytes:
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-def _from_arrow(content: bytes) -> Any:
-    return pa.ipc.open_file(content).read_all()
+def _pieces(arrays: Mapping[str, npt.NDArray[Any]], key: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    return arrays[f"{key}.utf8"], arrays[f"{key}.offsets"]

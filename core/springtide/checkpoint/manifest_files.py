@@ -7,7 +7,8 @@ from springtide.errors import CheckpointError
 from springtide.storage import Storage, sha256
 
 MANIFESTS = "manifests"
-FORMAT = 1  # Format of manifest and segments; another number is refused.
+FORMAT = 2  # Format of manifest and segments.
+_FORMATS = (1, FORMAT)  # Those that can be read. In format 1, edges, ids and attributes are Arrow files.
 
 HINT = "`springtide checkpoints list` shows the others, `springtide checkpoints use NAME` takes an older one"
 
@@ -92,8 +93,8 @@ def from_bytes(content: bytes, path: str) -> Json:
         raise CheckpointError(f"{path}: damaged: not a checkpoint's manifest: {error!r}") from error
     if found != wanted:
         raise CheckpointError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
-    if manifest["format"] != FORMAT:
-        raise CheckpointError(f"{path}: wanted format {FORMAT}, got {manifest['format']}")
+    if manifest["format"] not in _FORMATS:
+        raise CheckpointError(f"{path}: wanted format {' or '.join(map(str, _FORMATS))}, got {manifest['format']}")
     return dict(manifest)
 
 

@@ -176,7 +176,7 @@ class CheckpointStore:
         # them.
         is_newest = self.names()[:1] == [checkpoint.name]
         for saved in manifest["nodes"]:
-            ids = [id_ for content in self._contents(saved["ids"]) for id_ in files.ids_from_arrow(content)]
+            ids = [id_ for entry in saved["ids"] for id_ in files.ids_from(entry["file"], self._content(entry))]
             graph.nodes(saved["type"]).restore(
                 ids,
                 saved["ids_lineage"] if is_newest else uuid.uuid4().hex,
@@ -188,8 +188,8 @@ class CheckpointStore:
         for saved in manifest["edges"]:
             edge_type = (saved["type"][0], saved["type"][1], saved["type"][2])
             store = graph.store(edge_type)
-            for content in self._contents(saved["segments"]):
-                edges = files.edges_from_arrow(content)
+            for entry in saved["segments"]:
+                edges = files.edges_from(entry["file"], self._content(entry))
                 store.append(*edges)
                 graph.note_times(edge_type, *edges[:3])
             if is_newest:
@@ -288,25 +288,25 @@ class CheckpointStore:
         }
 
     def _write_edges(self, stem: str, snapshot: EdgesSnapshot, old: Json | None) -> Json:
-        same = old["segments"] if old is not None and old["lineage"] == snapshot.lineage else []
+        same = _kept_files(old["segments"]) if old is not None and old["lineage"] == snapshot.lineage else []
         kept, ranges = manifests.plan_segments(same, len(snapshot.edges))
         new = [
-            self._put(f"{stem}-{start}.arrow", files.edges_to_arrow(snapshot.edges, start, stop), start, stop)
+            self._put(f"{stem}-{start}.npz", files.edges_to_npz(snapshot.edges, start, stop), start, stop)
             for start, stop in ranges
         ]
         return {"type": list(snapshot.edge_type), "lineage": snapshot.lineage, "segments": [*kept, *new]}
 
     def _write_nodes(self, stem: str, snapshot: NodesSnapshot, old: Json | None) -> Json:
-        same = old["ids"] if old is not None and old["ids_lineage"] == snapshot.ids_lineage else []
+        same = _kept_files(old["ids"]) if old is not None and old["ids_lineage"] == snapshot.ids_lineage else []
         kept, ranges = manifests.plan_segments(same, len(snapshot.ids))
         new = [
-            self._put(f"{stem}-ids-{start}.arrow", files.ids_to_arrow(snapshot.ids[start:stop]), start, stop)
+            self._put(f"{stem}-ids-{start}.npz", files.ids_to_npz(snapshot.ids[start:stop]), start, stop)
             for start, stop in ranges
         ]
         attributes, mark = old and old["attributes"], snapshot.attributes.version
-        if attributes is None or attributes["mark"] != mark:
-            content = files.attributes_to_arrow(snapshot.attributes)
-            attributes = self._put(f"{stem}-attributes.arrow", content) | {"mark": mark}
+        if attributes is None or attributes["mark"] != mark or not _kept_files([attributes]):
+            content = files.attributes_to_npz(snapshot.attributes)
+            attributes = self._put(f"{stem}-attributes.npz", content) | {"mark": mark}
         lifetimes, content = old and old.get("lifetimes"), files.lifetimes_to_npz(snapshot.lifetimes)
         if not lifetimes or lifetimes["sha256"] != sha256(content):
             lifetimes = self._put(f"{stem}-lifetimes.npz", content)
@@ -345,7 +345,7 @@ class CheckpointStore:
 
     def _attributes(self, entry: Json, is_newest: bool) -> AttributesSnapshot:
         mark = entry["mark"] if is_newest else f"{uuid.uuid4().hex}:0"
-        return files.attributes_from_arrow(self._content(entry), mark)
+        return files.attributes_from(entry["file"], self._content(entry), mark)
 
     def _contents(self, entries: Sequence[Json]) -> Iterator[bytes]:
         return map(self._content, entries)
@@ -355,6 +355,11 @@ class CheckpointStore:
             return self.read_file(entry)
         except CheckpointError as error:
             raise CheckpointError(f"{error} ({HINT})") from error
+
+
+def _kept_files(entries: Sequence[Json]) -> Sequence[Json]:
+    """Return the files if a new checkpoint may share them; those of earlier releases are written again, all of them."""
+    return () if any(entry["file"].endswith(files.ARROW) for entry in entries) else entries
 
 
 def _next_name(name: str) -> str:

@@ -15,6 +15,15 @@ T = TypeVar("T", bound=np.generic)
 
 END_OF_TIME_MS = np.iinfo(np.int64).max
 
+EdgeArrays = tuple[
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32] | None,
+]
+"""Sources, targets, times, weights and features of edges: the arguments of ``EdgeStore.append``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:

@@ -26,7 +26,7 @@ def test_attributes_come_back_as_they_were(upserts, forgotten):
         graph.upsert(upsert)
     sum([graph.forget("item", node_id) for node_id in forgotten])
     saved = graph.nodes("item").snapshot()
-    again = files.attributes_from_arrow(files.attributes_to_arrow(saved), saved.version)
+    again = files.attributes_from("items.npz", files.attributes_to_npz(saved), saved.version)
     assert again.kinds == saved.kinds
     assert again.texts == saved.texts
     assert again.categories.keys() == saved.categories.keys()

@@ -1,5 +1,7 @@
 """Attributes against a naive table, in any order of arrival, and through checkpoints."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -79,8 +81,8 @@ def seen_in(table: NodeTable):
 def through_a_checkpoint(table: NodeTable) -> NodeTable:
     saved = table.snapshot()
     again = NodeTable("item")
-    content = files.attributes_to_arrow(saved)
-    again.restore(table.ids.all_ids(), "lineage", files.attributes_from_arrow(content, saved.version))
+    content = files.attributes_to_npz(saved)
+    again.restore(table.ids.all_ids(), "lineage", files.attributes_from("items.npz", content, saved.version))
     return again
 
 
@@ -114,29 +116,26 @@ def test_late_deletion_leaves_what_was_set_after_it(events, until_ms):
     assert seen_in(table) == seen_in(latest)
 
 
-def without_times(content: bytes) -> bytes:
-    """The file as it was written before times were kept: no column for them, and no null in a category."""
-    table = pa.ipc.open_file(content).read_all()
-    columns = {}
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        if name.startswith("category:"):
-            columns[name] = pa.ListArray.from_arrays(column.offsets, column.values)
-        elif not name.startswith("time"):
-            columns[name] = column
+def file_without_times() -> bytes:
+    """Return a file as it was written before times were kept: no column for them, and no null in a category."""
+    values = pa.list_(pa.dictionary(pa.int32(), pa.string()))
+    columns = {
+        "category:tag": pa.array([["x"]], values),
+        "category:brand": pa.array([[]], values),
+        "number:price": pa.array([1.0], pa.float32()),
+    }
+    kinds = {"tag": "category", "brand": "category", "price": "number"}
+    table = pa.table(columns).replace_schema_metadata({"kinds": json.dumps(kinds)})
     sink = pa.BufferOutputStream()
-    older = pa.table(columns).replace_schema_metadata(table.schema.metadata)
-    with pa.ipc.new_file(sink, older.schema) as writer:
-        writer.write_table(older)
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
     return sink.getvalue().to_pybytes()
 
 
 def test_checkpoint_without_times_has_the_time_0():
-    table = LiveGraph().nodes("item")
-    table.upsert(NodeUpsert("item", "a", {"tag": ("x",), "brand": ()}, {"price": 1.0}, timestamp_ms=50))
-    as_before = without_times(files.attributes_to_arrow(table.snapshot()))
     again = NodeTable("item")
-    again.restore(["a", "b"], "lineage", files.attributes_from_arrow(as_before, "lineage:3"))
+    saved = files.attributes_from("items.arrow", file_without_times(), "lineage:3")
+    again.restore(["a", "b"], "lineage", saved)
     again.upsert(NodeUpsert("item", "a", {"brand": ("own",)}, {"price": 2.0}, timestamp_ms=1))
     again.upsert(NodeUpsert("item", "a", {"tag": ("y",)}, timestamp_ms=-1))
     assert seen_in(again)[1] == {("a", "tag"): ("x",), ("a", "brand"): ("own",), ("a", "price"): 2.0}
