@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -87,6 +88,27 @@ def test_source_distribution_holds_the_kernels_uncompiled(wheel: Path) -> None:
     kernels = {str(path.relative_to(ROOT)) for kind in ("pyx", "pxd") for path in (ROOT / "core").rglob(f"*.{kind}")}
     assert kernels | {"deploy/build_kernels.py"} <= names
     assert [name for name in names if name.endswith((".so", ".c"))] == []
+
+
+def test_image_copies_all_that_the_wheel_is_built_from(wheel: Path, tmp_path: Path) -> None:
+    for line in (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if words[:1] != ["COPY"] or words[1].startswith("--"):
+            continue
+        _, *sources, target = words
+        for source in sources:
+            to = tmp_path / target / source if target == "./" else tmp_path / target
+            to.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, to, ignore=shutil.ignore_patterns("*.so"))
+            else:
+                shutil.copyfile(ROOT / source, to)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True)
+
+    (built,) = (tmp_path / "dist").glob("*.whl")
+    assert built.name == wheel.name
+    assert set(zipfile.ZipFile(built).namelist()) == set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_installed_wheel_finds_the_built_in_parts(bin_folder: Path, tmp_path: Path) -> None:

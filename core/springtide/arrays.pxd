@@ -1,7 +1,7 @@
 """NumPy arrays as compiled loops take them: pointers, handed out once type and layout are checked.
 
-Numbers in an array are contiguous, in C order, aligned, and in the machine's order of bytes. A check costs some
-nanoseconds, where a typed memoryview takes half a microsecond: that would be most of what a small batch costs.
+Numbers in an array are contiguous, in C order, aligned, and in the machine's order of bytes. A check costs a fraction of
+what a typed memoryview does, which would be most of the cost of a small batch.
 The caller holds the array while it uses the pointer. Lengths are not checked: a kernel's caller has done so.
 """
 
