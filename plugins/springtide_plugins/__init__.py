@@ -15,35 +15,57 @@ from springtide.plugins.contracts import (
 )
 from springtide.plugins.hookspecs import RegisterHalves, RegisterPart, hookimpl
 
+_ENCODERS, _AGGREGATORS = "springtide_plugins.serving.encoders", "springtide_plugins.serving.aggregators"
+
 
 @hookimpl
 def register_encoders(register: RegisterHalves[EncoderFactory]) -> None:
     """Register the built-in encoders."""
-    register("edge_sage", "springtide_plugins.encoders.edge_sage:EdgeSAGE")
-    register("gat", "springtide_plugins.encoders.gat:GATv2")
-    register("gcn", "springtide_plugins.encoders.gcn:GCN")
-    register("ggnn", "springtide_plugins.encoders.ggnn:GGNN")
-    register("graphsage", "springtide_plugins.encoders.graphsage:GraphSAGE")
-    register("hetero", "springtide_plugins.encoders.hetero:RGCN")
-    register("lightgcn", "springtide_plugins.encoders.lightgcn:LightGCN")
-    register("mpnn", "springtide_plugins.encoders.mpnn:MPNN")
+    register("edge_sage", "springtide_plugins.encoders.edge_sage:EdgeSAGE", f"{_ENCODERS}:EdgeSAGE")
+    register("gat", "springtide_plugins.encoders.gat:GATv2", f"{_ENCODERS}:GATv2")
+    register("gcn", "springtide_plugins.encoders.gcn:GCN", f"{_ENCODERS}:GCN")
+    register("ggnn", "springtide_plugins.encoders.ggnn:GGNN", f"{_ENCODERS}:GGNN")
+    register("graphsage", "springtide_plugins.encoders.graphsage:GraphSAGE", f"{_ENCODERS}:GraphSAGE")
+    register("hetero", "springtide_plugins.encoders.hetero:RGCN", f"{_ENCODERS}:RGCN")
+    register("lightgcn", "springtide_plugins.encoders.lightgcn:LightGCN", f"{_ENCODERS}:LightGCN")
+    register("mpnn", "springtide_plugins.encoders.mpnn:MPNN", f"{_ENCODERS}:MPNN")
 
 
 @hookimpl
 def register_aggregators(register: RegisterHalves[AggregatorFactory]) -> None:
     """Register the built-in aggregators."""
-    register("attentional", "springtide_plugins.aggregators.basic:make_attentional")
-    register("lstm", "springtide_plugins.aggregators.sequences:LatestLSTM")
-    register("max", "springtide_plugins.aggregators.basic:make_max")
-    register("mean", "springtide_plugins.aggregators.basic:make_mean")
-    register("min", "springtide_plugins.aggregators.basic:make_min")
-    register("power_mean", "springtide_plugins.aggregators.power_mean:PowerMean")
-    register("set2set", "springtide_plugins.aggregators.sequences:ProjectedSet2Set")
-    register("several", "springtide_plugins.aggregators.edge_aware:Several")
-    register("softmax", "springtide_plugins.aggregators.basic:make_softmax")
-    register("std", "springtide_plugins.aggregators.basic:make_std")
-    register("sum", "springtide_plugins.aggregators.basic:make_sum")
-    register("time_decay", "springtide_plugins.aggregators.edge_aware:TimeDecay")
+    register(
+        "attentional",
+        "springtide_plugins.aggregators.basic:make_attentional",
+        f"{_AGGREGATORS}:Attentional",
+    )
+    register(
+        "lstm",
+        "springtide_plugins.aggregators.sequences:LatestLSTM",
+        f"{_AGGREGATORS}:LatestLSTM",
+    )
+    register("max", "springtide_plugins.aggregators.basic:make_max", f"{_AGGREGATORS}:Max")
+    register("mean", "springtide_plugins.aggregators.basic:make_mean", "springtide.plugins.serving_edges:ServingMean")
+    register("min", "springtide_plugins.aggregators.basic:make_min", f"{_AGGREGATORS}:Min")
+    register(
+        "power_mean",
+        "springtide_plugins.aggregators.power_mean:PowerMean",
+        f"{_AGGREGATORS}:PowerMean",
+    )
+    register(
+        "set2set",
+        "springtide_plugins.aggregators.sequences:ProjectedSet2Set",
+        f"{_AGGREGATORS}:Set2Set",
+    )
+    register("several", "springtide_plugins.aggregators.edge_aware:Several", f"{_AGGREGATORS}:Several")
+    register("softmax", "springtide_plugins.aggregators.basic:make_softmax", f"{_AGGREGATORS}:Softmax")
+    register("std", "springtide_plugins.aggregators.basic:make_std", f"{_AGGREGATORS}:Std")
+    register("sum", "springtide_plugins.aggregators.basic:make_sum", "springtide.plugins.serving_edges:ServingSum")
+    register(
+        "time_decay",
+        "springtide_plugins.aggregators.edge_aware:TimeDecay",
+        f"{_AGGREGATORS}:TimeDecay",
+    )
 
 
 @hookimpl

@@ -32,6 +32,8 @@ HEAVY = ("torch", "torch_geometric", "networkx", "pyarrow")
 HALVES = '''
 """The halves of an encoder and an aggregator."""
 
+from springtide.plugins.contracts.serving import ServingAggregator, ServingEncoder
+
 
 class Trained:
     """Not looked at."""
@@ -39,7 +41,7 @@ class Trained:
     default_aggregator = "stale"
 
 
-class Served:
+class Served(ServingEncoder):
     """Keeps what it was made with."""
 
     default_aggregator = "fresh"
@@ -49,7 +51,7 @@ class Served:
         self.aggregators = aggregators
 
 
-class Combined:
+class Combined(ServingAggregator):
     """Keeps what it was made with."""
 
     def __init__(self, weights, make, others: tuple[str, ...] = ()):

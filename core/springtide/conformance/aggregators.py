@@ -28,6 +28,10 @@ from springtide.conformance.samples import (
     sample_edges,
     sample_inputs,
 )
+from springtide.conformance.serving_halves import (
+    the_serving_half_gives_the_same_messages,
+    the_serving_half_takes_the_same_options,
+)
 from springtide.plugins.contracts import Edges
 
 
@@ -150,6 +154,8 @@ CHECKS = checks_of(
     duplicate_messages_give_finite_numbers,
     it_can_be_copied_and_reset,
     saving_and_loading_changes_no_message,
+    the_serving_half_gives_the_same_messages,
+    the_serving_half_takes_the_same_options,
 )
 
 

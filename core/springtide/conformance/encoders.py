@@ -32,6 +32,10 @@ from springtide.conformance.samples import (
     sample_inputs,
     vectors_of,
 )
+from springtide.conformance.serving_halves import (
+    the_serving_half_gives_the_same_vectors,
+    the_serving_half_takes_the_same_options,
+)
 from springtide.plugins.contracts import Edges, Encoder
 
 _NUM_USERS = 12
@@ -181,6 +185,8 @@ CHECKS = checks_of(
     a_fold_in_gives_the_vectors_of_the_whole_graph,
     saving_and_loading_changes_no_vector,
     the_withheld_item_is_ranked_first,
+    the_serving_half_gives_the_same_vectors,
+    the_serving_half_takes_the_same_options,
 )
 
 

@@ -8,17 +8,14 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import Aggregation, MeanAggregation, SumAggregation
 
+from springtide.plugins.edge_features import AGE_HALF_LIVES_DAYS
+from springtide.plugins.edge_features import NUM_EDGE_FEATURES as NUM_EDGE_FEATURES  # For parts that import it here.
 from springtide.plugins.edge_sampling import draw_edges, draw_probabilities, num_stood_for
 
 with warnings.catch_warnings():
     # Torch warns at the first sparse CSR tensor that they are in beta: users can do nothing about it.
     warnings.simplefilter("ignore", UserWarning)
     torch.eye(1).to_sparse_csr()
-
-
-AGE_HALF_LIVES_DAYS = (1.0, 7.0, 30.0, 180.0)
-NUM_EDGE_FEATURES = 1 + len(AGE_HALF_LIVES_DAYS)
-"""Width of ``Edges.features``: the strength, and the freshness at several half-lives."""
 
 
 class EdgeAggregation(Aggregation):  # type: ignore[misc]  # PyG carries no types

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from springtide.errors import PluginError, SettingsError, UnknownPartError
 from springtide.plugins.contracts import EventDecoder, Schema
+from springtide.plugins.contracts.serving import ServingAggregator, ServingEncoder
 from springtide.plugins.part import KINDS, ON_OFFER, SERVING_ON_OFFER, Failure, Part, Reference, import_reference
 from springtide.settings.model import EventSettings, ModelSettings, PartSettings, Settings
 
@@ -18,6 +19,7 @@ EXAMPLE_SCHEMA = Schema(("user", "item"), (("user", "purchase", "item"), ("item"
 """Schema for making a relational encoder when settings are checked: the graph is not known then."""
 
 _ADAPTER = "springtide.plugins.torch_serving:TorchServingEncoder"  # The only way from a server to torch.
+_HALVES: Mapping[str, type] = {"encoder": ServingEncoder, "aggregator": ServingAggregator}
 
 
 class PartSource(Protocol):
@@ -49,6 +51,14 @@ class _NoMore:
 
     def refuse_failures(self) -> None:
         pass
+
+
+class _NoHalf(Exception):  # noqa: N818  # not an error: torch takes its place
+    """Raised when a part has no serving half."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(str(part))
+        self.part = part
 
 
 class Plugins:
@@ -138,11 +148,11 @@ class Plugins:
 
     def make_serving_encoder(
         self, model: ModelSettings, schema: Schema, weights: Mapping[str, npt.NDArray[np.float32]]
-    ) -> Any:
+    ) -> ServingEncoder:
         """Make the serving half of a trained encoder, with those of its aggregators.
 
-        Where the encoder or its aggregator has no serving half, the encoder itself is made, behind an adapter that
-        takes and gives arrays; only then torch is imported. ``parts_with_torch`` says which part asked for it.
+        Where the encoder or an aggregator has no serving half, the encoder itself is made, behind an adapter that takes
+        and gives arrays; only then torch is imported. ``ServingEncoder.parts_with_torch`` says which part asked for it.
 
         Args:
             model: Settings of the model.
@@ -152,23 +162,17 @@ class Plugins:
         Raises:
             UnknownPartError: If no plugin offers one of them.
             SettingsError: If one does not take its options, or they do not fit each other.
+            PluginError: If a serving half cannot be imported, or is none.
+            KeyError: If weights are missing.
         """
-        if self.parts_with_torch(model):
-            return import_reference(_ADAPTER)(model, schema, weights, self)
-        wanted = self.aggregator_of(model)
-        aggregators = [
-            self._make_half("aggregator", wanted, width=model.width, weights=_under(f"aggregators.{depth}.", weights))
-            for depth in range(model.num_layers)
-        ]
-        return self._make_half(
-            "encoder",
-            model.encoder,
-            width=model.width,
-            num_layers=model.num_layers,
-            aggregators=aggregators,
-            weights=weights,
-            schema=schema,
-        )
+        without_half = self.parts_with_torch(model)
+        if not without_half:
+            try:
+                return self._make_halves(model, schema, weights)
+            except _NoHalf as missing:  # Of an aggregator that another one makes.
+                without_half = [missing.part]
+        adapter: ServingEncoder = import_reference(_ADAPTER)(model, schema, weights, self, without_half)
+        return adapter
 
     def parts_with_torch(self, model: ModelSettings) -> list[Part]:
         """Return the encoder and the aggregator of the settings, of these those without a serving half.
@@ -179,8 +183,29 @@ class Plugins:
         parts = [self.part("encoder", model.encoder.name), self.part("aggregator", self.aggregator_of(model).name)]
         return [part for part in parts if part.serving_reference is None]
 
+    def _make_halves(
+        self, model: ModelSettings, schema: Schema, weights: Mapping[str, npt.NDArray[np.float32]]
+    ) -> ServingEncoder:
+        wanted = self.aggregator_of(model)
+        aggregators = [
+            self._make_half("aggregator", wanted, width=model.width, weights=_under(f"aggregators.{depth}.", weights))
+            for depth in range(model.num_layers)
+        ]
+        encoder: ServingEncoder = self._make_half(
+            "encoder",
+            model.encoder,
+            width=model.width,
+            num_layers=model.num_layers,
+            aggregators=aggregators,
+            weights=weights,
+            schema=schema,
+        )
+        return encoder
+
     def _make_half(self, kind: str, wanted: PartSettings, **offered: Any) -> Any:
         part = self.part(kind, wanted.name)
+        if part.serving_reference is None:
+            raise _NoHalf(part)
 
         def make_another(kind: str, name: str, weights: Mapping[str, npt.NDArray[np.float32]]) -> Any:
             return self._make_half(kind, PartSettings(name=name), **{**offered, "weights": weights})
@@ -188,7 +213,12 @@ class Plugins:
         on_offer = {"make": make_another, **offered}
         declared = part.serving_declared
         taken = {name: value for name, value in on_offer.items() if name in declared.takes}
-        return _naming(part, lambda: part.serving(**taken, **declared.validated(wanted.options)))
+        made = _naming(part, lambda: part.serving(**taken, **declared.validated(wanted.options)))
+        if not isinstance(made, _HALVES[kind]):
+            raise PluginError(
+                f"serving half of {part} of {part.origin}: wanted a {_HALVES[kind].__name__}, got {made!r}"
+            )
+        return made
 
     def aggregator_of(self, model: ModelSettings) -> PartSettings:
         """Return the aggregator of the settings, or the encoder's default, or ``mean``.

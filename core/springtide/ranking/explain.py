@@ -96,7 +96,7 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     # An item that is nearer than most, but not near, suits nobody.
     cosine_gain = exponents.cosine * min(cosine, cosine - float(cosines.mean()))
     reasons = sentence_of(terms, cosine_gain, habit, is_liked=is_liked)
-    before = float(serving.table.vectors[row].numpy() @ user.liking) if serving.table and is_liked else 0.0
+    before = float(serving.table.vectors[row] @ user.liking) if serving.table and is_liked else 0.0
     doubts = doubt_of(lowered_by, exponents.cosine * (cosine - before))
     return Explanation(
         item_id=item_id,

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from springtide.graph.view import GraphView
 from springtide.ranking.neighbourhood import NeighbourhoodGatherer, Values
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
 
+Array = npt.NDArray[np.float32]
 _MAX_NEIGHBOURS = 200  # A new item is folded in from its latest users; more of them change its vector little.
+_FOLDED_AT_ONCE = 1_024  # Items. With 200 neighbours each, two layers and 64 numbers, their levels take 100 MB.
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class ItemTable:
 
     model: ServingModel
     model_rows: npt.NDArray[np.int64]
-    levels: Tensor
-    vectors: Tensor
+    levels: Array
+    vectors: Array
     has_vector: npt.NDArray[np.bool_]
-    degree: Tensor
+    degree: Array
     has_folded: bool
     num_edges: int
     attributes_version: object
@@ -68,27 +68,24 @@ class ItemTable:
         ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
         model_rows = model.items.rows.of(nodes, np.arange(len(ids)))
         # Item 0 of the model stands in for items that the model does not know, until they are set below.
-        picked = torch.from_numpy(np.maximum(model_rows, 0))
+        picked = np.maximum(model_rows, 0)
         num_layers, _, width = model.items.levels.shape
-        levels = torch.zeros(num_layers, len(ids), width)
-        vectors = torch.zeros(len(ids), width)
-        degree = torch.zeros(len(ids))
         if len(model.items.vectors):
-            levels, vectors, degree = (
-                model.items.levels[:, picked],
-                model.items.vectors[picked],
-                model.items.degree[picked],
-            )
-        for tensor in (*levels, vectors, degree):
-            tensor[torch.from_numpy(model_rows < 0)] = 0.0
+            levels = np.take(model.items.levels, picked, axis=1)
+            vectors, degree = model.items.vectors[picked], model.items.degree[picked]
+        else:
+            levels = np.zeros((num_layers, len(ids), width), np.float32)
+            vectors, degree = np.zeros((len(ids), width), np.float32), np.zeros(len(ids), np.float32)
+        for array in (*levels, vectors, degree):
+            array[model_rows < 0] = 0.0
         unknown = np.array([row for row in np.flatnonzero(model_rows < 0).tolist() if ids[row]], np.int64)
-        vectors[~torch.isfinite(vectors).all(1)] = 0.0
+        vectors[~np.isfinite(vectors).all(axis=1)] = 0.0
         table = cls(
             model,
             model_rows,
             levels,
             vectors,
-            vectors.any(1).numpy(),
+            (vectors != 0).any(axis=1),
             degree,
             has_folded=len(unknown) > 0,
             num_edges=view.num_edges,
@@ -121,7 +118,7 @@ class ItemTable:
 
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
+    ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
         """Return levels and degrees of live nodes, those of folded items too; see ``neighbourhood.LevelsOf``.
 
         An item of which nothing is known says nothing of its neighbours either.
@@ -130,29 +127,30 @@ class ItemTable:
             return self.model.levels_of(view, node_type, rows)
         is_known = self.has_rows(view, rows)
         is_known[is_known] = self.has_vector[rows[is_known]]
-        known = torch.from_numpy(rows[is_known])
-        return self.levels[:, known], self.degree[known], is_known
+        known = rows[is_known]
+        return np.take(self.levels, known, axis=1), self.degree[known], is_known
 
     def _fold_in(self, unknown: npt.NDArray[np.int64], view: GraphView, rules: InteractionRules) -> None:
+        """Fold in items, some at a time: their neighbours' levels may be many times as large as the table."""
         model, item_type = self.model, self.model.item_type
         level_0, attributes = model.inputs[item_type].of_table(view.nodes(item_type), len(self.model_rows))
-        position_of = np.full(len(self.model_rows), -1, np.int64)
-        position_of[unknown] = np.arange(len(unknown))
-        is_unknown = position_of[attributes.node_rows] >= 0
-        values = Values(position_of[attributes.node_rows[is_unknown]], attributes.codes[is_unknown])
         gatherer = NeighbourhoodGatherer(
             item_type, model.schema, rules, attributes.names(), _MAX_NEIGHBOURS, model.edge_half_life_days
         )
-        neighbourhood = gatherer.gather(
-            view, unknown.astype(np.int32), functools.partial(model.levels_of, view), values
-        )
-        index = torch.from_numpy(unknown)
-        folded = model.fold_in(item_type, level_0[index], neighbourhood)
-        # An encoder may give a node without inputs and neighbours a vector too, from its biases: it says nothing.
-        is_informed = level_0[index].any(1) | (folded.degree > 0)
-        is_informed &= torch.isfinite(folded.vectors).all(1)
-        index = index[is_informed]
-        self.levels[:, index] = folded.levels[:, is_informed]
-        self.vectors[index] = folded.vectors[is_informed]
-        self.degree[index] = folded.degree[is_informed]
-        self.has_vector[unknown] = self.vectors[torch.from_numpy(unknown)].any(1).numpy()
+        levels_of = functools.partial(model.levels_of, view)
+        for start in range(0, len(unknown), _FOLDED_AT_ONCE):
+            rows = unknown[start : start + _FOLDED_AT_ONCE]
+            position_of = np.full(len(self.model_rows), -1, np.int64)
+            position_of[rows] = np.arange(len(rows))
+            is_among = position_of[attributes.node_rows] >= 0
+            values = Values(position_of[attributes.node_rows[is_among]], attributes.codes[is_among])
+            neighbourhood = gatherer.gather(view, rows.astype(np.int32), levels_of, values)
+            folded = model.fold_in(item_type, level_0[rows], neighbourhood)
+            # An encoder may give a node without inputs and neighbours a vector too, from its biases: it says nothing.
+            is_informed = level_0[rows].any(axis=1) | (folded.degree > 0)
+            is_informed &= np.isfinite(folded.vectors).all(axis=1)
+            informed = rows[is_informed]
+            self.levels[:, informed] = folded.levels[:, is_informed]
+            self.vectors[informed] = folded.vectors[is_informed]
+            self.degree[informed] = folded.degree[is_informed]
+            self.has_vector[rows] = self.vectors[rows].any(axis=1)

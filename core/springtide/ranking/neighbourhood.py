@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
@@ -15,10 +13,11 @@ from springtide.graph.view import GraphView
 from springtide.plugins.contracts import Schema
 from springtide.settings.interaction_rules import InteractionRules
 
+Array = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
-LevelsOf = Callable[[str, Int64s], tuple[Tensor, Tensor, npt.NDArray[np.bool_]]]
+LevelsOf = Callable[[str, Int64s], tuple[Array, Array, npt.NDArray[np.bool_]]]
 """From a node type and live rows, int64 ``[n]``, to what a model has of the nodes that it knows.
 
 Levels are float32 ``[num_layers, num_known, d]``, degrees float32 ``[num_known]``. The last array says which nodes the
@@ -39,13 +38,13 @@ class Neighbourhood:
         source_type: int64 ``[num_edges]``, node types of the neighbours; or None.
     """
 
-    target: Tensor
-    weight: Tensor
-    age_days: Tensor
-    levels: Tensor
-    degree: Tensor
-    relation: Tensor | None
-    source_type: Tensor | None
+    target: Int64s
+    weight: Array
+    age_days: Array
+    levels: Array
+    degree: Array
+    relation: Int64s | None
+    source_type: Int64s | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +203,15 @@ class NeighbourhoodGatherer:
             for name in ("target", "weight", "age_days", "relation", "source_type")
         )
         order = np.lexsort((-age_days, target))
-        index = torch.from_numpy(order)
         is_relational = bool(self._schema.relations)
         return Neighbourhood(
-            torch.from_numpy(target[order]),
-            torch.from_numpy(weight[order].astype(np.float32)),
-            torch.from_numpy(age_days[order].astype(np.float32)),
-            torch.cat([part.levels for part in parts], dim=1)[:, index],
-            torch.cat([part.degree for part in parts])[index],
-            torch.from_numpy(relation[order]) if is_relational else None,
-            torch.from_numpy(source_type[order]) if is_relational else None,
+            target[order],
+            weight[order].astype(np.float32),
+            age_days[order].astype(np.float32),
+            np.take(np.concatenate([part.levels for part in parts], axis=1), order, axis=1),
+            np.concatenate([part.degree for part in parts])[order],
+            relation[order] if is_relational else None,
+            source_type[order] if is_relational else None,
         )
 
 
@@ -234,8 +232,8 @@ class _Part:
     target: Int64s
     weight: Float64s
     age_days: Float64s
-    levels: Tensor
-    degree: Tensor
+    levels: Array
+    degree: Array
     relation: Int64s
     source_type: Int64s
 

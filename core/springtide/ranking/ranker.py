@@ -124,7 +124,7 @@ class Ranker:
         if not scorer.has_row(row):
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
         query = scorer.bind(Query(_NOW, count=count, category_filters=category_filters))
-        cosines = (table.vectors @ table.vectors[row]).numpy().copy()
+        cosines = table.vectors @ table.vectors[row]
         scorer.mask_unknown(cosines)
         scorer.mask_lifeless(cosines)
         query.mask(cosines)

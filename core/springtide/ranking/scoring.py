@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
@@ -216,18 +215,19 @@ class Scorer:
         not kept: they are computed again for the items of the answer.
         """
         exponents, table, num_items = self.serving.exponents, self.serving.table, self.num_items
-        totals = torch.from_numpy(np.stack([moments[0].unseen_total[:num_items]]))  # [1, num_items]
-        if any(at_moment is not moments[0] for at_moment in moments):
-            totals = torch.from_numpy(np.stack([at_moment.unseen_total[:num_items] for at_moment in moments]))
         if table is None:
-            scores = totals.repeat(len(users) // len(totals), 1).numpy()
+            scores = np.empty((len(users), num_items), np.float32)
+            for of_query, at_moment in zip(scores, moments, strict=True):
+                of_query[:] = at_moment.unseen_total[:num_items]
         else:
             vectors = np.zeros((len(users), table.vectors.shape[1]), np.float32)
             for position, user in enumerate(users):
                 if user.vector is not None:
                     vectors[position] = user.vector
             vectors *= np.float32(exponents.unseen.cosine)
-            scores = torch.addmm(totals, torch.from_numpy(vectors), table.vectors.T).numpy()
+            scores = vectors @ table.vectors.T  # [num_queries, num_items]
+            for of_query, at_moment in zip(scores, moments, strict=True):
+                of_query += at_moment.unseen_total[:num_items]
         lowered = []
         for of_query, user, at_moment, seen, disliked in zip(
             scores, users, moments, seen_items, disliked_items, strict=True
@@ -251,5 +251,5 @@ def cosine_of(table: ItemTable | None, user: LiveUser, rows: npt.NDArray[np.inte
     """
     if table is None or user.vector is None:
         return np.zeros(len(rows), np.float32)
-    cosine: Array = table.vectors.numpy()[rows] @ user.vector
+    cosine: Array = table.vectors[rows] @ user.vector
     return cosine

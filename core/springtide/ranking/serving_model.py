@@ -5,30 +5,30 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from springtide.errors import ModelError, SettingsError
 from springtide.graph.applying import USER
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import History
-from springtide.model.artifact import exponents_of, known_nodes, make_encoder
+from springtide.model.artifact import exponents_of, known_nodes
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.births import ModelRows
 from springtide.model.exponents import Exponents
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema
-from springtide.plugins.contracts import Encoder, Schema
-from springtide.plugins.edges import Edges
+from springtide.plugins.contracts import Schema
+from springtide.plugins.contracts.serving import ServingEncoder
 from springtide.plugins.loading import Plugins
+from springtide.plugins.serving_edges import ServingEdges, segment_sums
 from springtide.ranking.neighbourhood import Neighbourhood
 from springtide.settings.model import ModelSettings
 
+Array = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True, slots=True)
-class NodeTypeTensors:
+class NodeTypeArrays:
     """What the model has of the nodes of one type.
 
     Attributes:
@@ -39,9 +39,9 @@ class NodeTypeTensors:
     """
 
     rows: ModelRows
-    levels: Tensor
-    vectors: Tensor
-    degree: Tensor
+    levels: Array
+    vectors: Array
+    degree: Array
 
     @property
     def row_of(self) -> Mapping[str, int]:
@@ -63,16 +63,16 @@ class InputsWithoutIds:
 
     attribute_values: Sequence[str]
     code_of: Mapping[str, int]
-    values: Tensor
+    values: Array
     scale: NumberScale
-    numbers: Tensor
+    numbers: Array
 
-    def of_table(self, nodes: NodeTable, num_nodes: int) -> tuple[Tensor, Attributes]:
+    def of_table(self, nodes: NodeTable, num_nodes: int) -> tuple[Array, Attributes]:
         """Return level 0 of the first ``num_nodes`` of a table, float32 ``[num_nodes, d]``, and their known values."""
         attributes = Attributes.of(nodes, num_nodes, self.attribute_values)
         return self._level_0(attributes, self.scale.read(nodes, num_nodes)), self._known(attributes)
 
-    def of_row(self, nodes: NodeTable, row: int) -> tuple[Tensor, Attributes]:
+    def of_row(self, nodes: NodeTable, row: int) -> tuple[Array, Attributes]:
         """Return level 0 of one node, float32 ``[1, d]``, and its known values; zeros and none for row -1."""
         values = [f"{name}={value}" for name, value in nodes.category_values(row)] if row >= 0 else []
         codes = np.array([self.code_of[value] for value in values if value in self.code_of], np.int64)
@@ -81,13 +81,14 @@ class InputsWithoutIds:
         raw = np.array([[numbers.get(name, np.nan) for name in self.scale.names]], np.float32)
         return self._level_0(attributes, raw), attributes
 
-    def _level_0(self, attributes: Attributes, numbers: npt.NDArray[np.float32]) -> Tensor:
-        level = torch.zeros(attributes.num_nodes, self.values.shape[1])
-        if len(self.values):
-            codes, node_rows, weight = map(torch.from_numpy, attributes.links(len(self.values)))
-            level = level.index_add(0, node_rows, weight.unsqueeze(-1) * self.values[codes])
+    def _level_0(self, attributes: Attributes, numbers: Array) -> Array:
+        level = np.zeros((attributes.num_nodes, self.values.shape[1]), np.float32)
+        if len(self.values) and len(attributes.codes):
+            codes, rows, weight = attributes.links(len(self.values))
+            pointers = np.searchsorted(rows, np.arange(attributes.num_nodes + 1))
+            level += segment_sums(self.values[codes], weight, pointers)
         if len(self.numbers):
-            level = level + torch.from_numpy(self.scale.apply(numbers)) @ self.numbers
+            level += self.scale.apply(numbers) @ self.numbers
         return level
 
     def _known(self, attributes: Attributes) -> Attributes:
@@ -100,9 +101,9 @@ class InputsWithoutIds:
 class Folded:
     """Nodes folded in: float32 levels ``[num_layers, n, d]``, unit vectors ``[n, d]``, degrees ``[n]``."""
 
-    levels: Tensor
-    vectors: Tensor
-    degree: Tensor
+    levels: Array
+    vectors: Array
+    degree: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class ServingModel:
         encoder: Folds nodes in.
         schema: The node types that the model knows, and the relations if the encoder is relational.
         item_type: What it recommends: ``item``, or ``user`` in a graph of users alone.
-        sides: Tensors by node type.
+        sides: Arrays by node type.
         inputs: Inputs by node type, without the types of attribute values.
         num_interactions: int64 ``[num_users]``, interactions of each user at training.
         edge_half_life_days: How fast edges faded in training; None for never.
@@ -126,10 +127,10 @@ class ServingModel:
 
     version: str
     exponents: Exponents
-    encoder: Encoder
+    encoder: ServingEncoder
     schema: Schema
     item_type: str
-    sides: Mapping[str, NodeTypeTensors]
+    sides: Mapping[str, NodeTypeArrays]
     inputs: Mapping[str, InputsWithoutIds]
     num_interactions: npt.NDArray[np.int64]
     edge_half_life_days: float | None
@@ -137,13 +138,13 @@ class ServingModel:
     time_sums: npt.NDArray[np.int64] | None = None
 
     @property
-    def users(self) -> NodeTypeTensors:
-        """Tensors of the users."""
+    def users(self) -> NodeTypeArrays:
+        """Arrays of the users."""
         return self.sides[USER]
 
     @property
-    def items(self) -> NodeTypeTensors:
-        """Tensors of the items."""
+    def items(self) -> NodeTypeArrays:
+        """Arrays of the items."""
         return self.sides[self.item_type]
 
     @classmethod
@@ -154,21 +155,20 @@ class ServingModel:
             UnknownPartError: If the model has a part that no plugin offers here.
             ModelError: If tensors are missing or do not fit.
         """
-        manifest, tensors = artifact.manifest, artifact.tensors
+        manifest, arrays = artifact.manifest, artifact.tensors
         try:
             known = known_nodes(artifact)
-            encoder = make_encoder(ModelSettings.model_validate(manifest.settings["model"]), known.schema, plugins)
             weights = {
-                name.removeprefix("encoder."): torch.from_numpy(array)
-                for name, array in tensors.items()
-                if name.startswith("encoder.")
+                name.removeprefix("encoder."): array for name, array in arrays.items() if name.startswith("encoder.")
             }
-            encoder.load_state_dict(weights)
+            model = ModelSettings.model_validate(manifest.settings["model"])
+            encoder = plugins.make_serving_encoder(model, known.schema, weights)
+            _try(encoder, known.schema)
             exponents = exponents_of(manifest)
             inputs = _inputs_of(artifact, known)
             sides = _sides_of(artifact, known, inputs)
-            num_interactions = tensors["num_interactions"]
-            time_sums = tensors.get("time_sums")
+            num_interactions = arrays["num_interactions"]
+            time_sums = arrays.get("time_sums")
             item_type = manifest.settings["graph"]["item_type"]
             edge_half_life_days = manifest.settings["training"]["edge_half_life_days"]
             newest_ms = int(manifest.graph_cut["newest_ms"])
@@ -177,7 +177,7 @@ class ServingModel:
         return cls(
             manifest.version,
             exponents,
-            encoder.eval(),
+            encoder,
             known.schema,
             item_type,
             sides,
@@ -199,7 +199,7 @@ class ServingModel:
 
     def levels_of(
         self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor, npt.NDArray[np.bool_]]:
+    ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
         """Return what the model has of live nodes that it knows; see ``neighbourhood.LevelsOf``.
 
         Args:
@@ -210,11 +210,11 @@ class ServingModel:
         side = self.sides[node_type]
         model_rows = rows if self.schema.is_value_type(node_type) else side.rows.of(view.nodes(node_type), rows)
         is_known = model_rows >= 0
-        known = torch.from_numpy(model_rows[is_known])
-        return side.levels[:, known], side.degree[known], is_known
+        known = model_rows[is_known]
+        return np.take(side.levels, known, axis=1), side.degree[known], is_known
 
-    @torch.no_grad()
-    def fold_in(self, node_type: str, level_0: Tensor, neighbourhood: Neighbourhood) -> Folded:
+    @np.errstate(all="ignore")  # A model may hold numbers that are not finite: a vector of such is left out later.
+    def fold_in(self, node_type: str, level_0: Array, neighbourhood: Neighbourhood) -> Folded:
         """Compute the vectors of nodes by the encoder, from the neighbours that they have now.
 
         Args:
@@ -222,24 +222,52 @@ class ServingModel:
             level_0: float32 ``[n, d]``, the nodes' inputs.
             neighbourhood: Their neighbours.
         """
-        degree = torch.zeros(len(level_0)).index_add_(0, neighbourhood.target, neighbourhood.weight)
-        node_code = self.schema.node_types.index(node_type)
-        edges = Edges(
-            source=torch.arange(len(neighbourhood.target)),
-            target=neighbourhood.target,
-            weight=neighbourhood.weight,
+        target, weight = neighbourhood.target, neighbourhood.weight
+        degree = np.bincount(target, weight, minlength=len(level_0)).astype(np.float32)
+        target_type = None
+        if neighbourhood.relation is not None:
+            target_type = np.full(len(level_0), self.schema.node_types.index(node_type))
+        edges = ServingEdges(
+            source=None,
+            target=target,
+            weight=weight,
             age_days=neighbourhood.age_days,
-            source_degree=torch.maximum(neighbourhood.degree, neighbourhood.weight),
+            source_degree=np.maximum(neighbourhood.degree, weight),
             target_degree=degree,
             relation=neighbourhood.relation,
             source_type=neighbourhood.source_type,
-            target_type=None if neighbourhood.relation is None else torch.full((len(level_0),), node_code),
+            target_type=target_type,
         )
         levels = [level_0]
         for depth in range(self.encoder.num_layers):
             levels.append(self.encoder.layer(depth, neighbourhood.levels[depth], levels[-1], edges))
-        vectors = F.normalize(self.encoder.readout(levels), dim=-1)
-        return Folded(torch.stack(levels[:-1]), vectors, degree)
+        return Folded(np.stack(levels[:-1]), _normalized(self.encoder.readout(levels)), degree)
+
+
+def _normalized(vectors: Array) -> Array:
+    """Return vectors of length 1; those of length 0 stay so."""
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    normalized: Array = vectors / np.maximum(lengths, np.float32(1e-12))[:, None]
+    return normalized
+
+
+def _try(encoder: ServingEncoder, schema: Schema) -> None:
+    """Fold in a node with one neighbour, so that weights that do not fit are found now.
+
+    Raises:
+        KeyError: If weights are missing.
+        ValueError: If they do not fit.
+    """
+    row, one, zeros = np.zeros(1, np.int64), np.ones(1, np.float32), np.zeros((1, encoder.width), np.float32)
+    types = (row, row, row) if schema.relations else (None, None, None)
+    levels = [zeros]
+    with np.errstate(all="ignore"):
+        for depth in range(encoder.num_layers):
+            edges = ServingEdges(None, row, one, one, one, one, *types)
+            levels.append(encoder.layer(depth, zeros, levels[-1], edges))
+        vectors = encoder.readout(levels)
+    if vectors.shape != zeros.shape:
+        raise ValueError(f"wanted vectors of width {encoder.width}, got those of shape {list(vectors.shape)}")
 
 
 def _inputs_of(artifact: ModelArtifact, known: ModelSchema) -> dict[str, InputsWithoutIds]:
@@ -248,9 +276,9 @@ def _inputs_of(artifact: ModelArtifact, known: ModelSchema) -> dict[str, InputsW
         name: InputsWithoutIds(
             artifact.attribute_values[name],
             {value: code for code, value in enumerate(artifact.attribute_values[name])},
-            torch.from_numpy(artifact.tensors[f"inputs.values.{index}"]),
+            artifact.tensors[f"inputs.values.{index}"],
             known.scales[name],
-            torch.from_numpy(artifact.tensors[f"inputs.numbers.{index}"]),
+            artifact.tensors[f"inputs.numbers.{index}"],
         )
         for index, name in enumerate(known.schema.event_types)
     }
@@ -258,21 +286,20 @@ def _inputs_of(artifact: ModelArtifact, known: ModelSchema) -> dict[str, InputsW
 
 def _sides_of(
     artifact: ModelArtifact, known: ModelSchema, inputs: Mapping[str, InputsWithoutIds]
-) -> dict[str, NodeTypeTensors]:
-    """Return the tensors by node type: the artifact has those of all types in one."""
+) -> dict[str, NodeTypeArrays]:
+    """Return the arrays by node type: the artifact has those of all types in one."""
     num_values = {value_type: len(inputs[name].values) for name, value_type in known.schema.value_types.items()}
     sizes = [
         num_values[name] if name in num_values else len(artifact.node_ids[name]) for name in known.schema.node_types
     ]
-    levels = torch.split(torch.from_numpy(artifact.tensors["levels"]), sizes, dim=1)
-    vectors = torch.split(torch.from_numpy(artifact.tensors["vectors"]), sizes)
-    degrees = torch.split(torch.from_numpy(artifact.tensors["degree"]), sizes)
-    return {
-        name: NodeTypeTensors(
-            ModelRows(artifact.node_ids.get(name, ()), name, artifact.tensors),
-            levels[index].contiguous(),
-            vectors[index].contiguous(),
-            degrees[index],
-        )
-        for index, name in enumerate(known.schema.node_types)
-    }
+    levels, vectors, degree = (artifact.tensors[name] for name in ("levels", "vectors", "degree"))
+    if not sum(sizes) == levels.shape[1] == len(vectors) == len(degree):
+        found = f"{levels.shape[1]} levels, {len(vectors)} vectors and {len(degree)} degrees"
+        raise ValueError(f"wanted those of {sum(sizes)} nodes, got {found}")
+    sides, start = {}, 0
+    for name, size in zip(known.schema.node_types, sizes, strict=True):
+        rows = slice(start, start + size)
+        rows_of = ModelRows(artifact.node_ids.get(name, ()), name, artifact.tensors)
+        sides[name] = NodeTypeArrays(rows_of, np.ascontiguousarray(levels[:, rows]), vectors[rows], degree[rows])
+        start += size
+    return sides

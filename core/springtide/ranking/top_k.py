@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from springtide.ids import IdMap
 
 Array = npt.NDArray[np.float32]
+Int64s = npt.NDArray[np.int64]
+_BLOCK = 64  # Columns.
 
 
-def best_of(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[npt.NDArray[np.int64], list[str]]]:
+def best_of(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[Int64s, list[str]]]:
     """Return the rows and the ids of the items with the highest finite scores, best first, for each query.
 
     Items that are forgotten at this moment are left out, even if their scores are finite. Items of equal scores are in
@@ -23,44 +24,79 @@ def best_of(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[npt.
         counts: The most items to return for each query.
         ids: Ids of the items.
     """
-    # One more than is wanted: it tells whether the last ones have to be chosen among items of equal scores.
-    values, rows_of_best = torch.topk(torch.from_numpy(scores), min(max(counts, default=0) + 1, scores.shape[1]))
     top = []
-    for position, (count, of_query) in enumerate(zip(counts, rows_of_best.numpy(), strict=True)):
-        rows, names = _in_order(scores[position], values[position].numpy(), of_query, count, ids)
+    for count, of_query in zip(counts, scores, strict=True):
+        rows, names = _best(of_query, count, ids)
         while not all(names):
             # Some were forgotten after the scores were made, which is rare: the search is repeated without them.
-            scores[position, rows[[not name for name in names]]] = -np.inf
-            again, found = torch.topk(torch.from_numpy(scores[position]), min(count + 1, scores.shape[1]))
-            rows, names = _in_order(scores[position], again.numpy(), found.numpy(), count, ids)
+            of_query[rows[[not name for name in names]]] = -np.inf
+            rows, names = _best(of_query, count, ids)
         top.append((rows, names))
     return top
 
 
-def _in_order(
-    scores: Array, values: Array, rows: npt.NDArray[np.int64], count: int, ids: IdMap
-) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return the best rows and their ids, those of equal scores in the order of their ids.
+def _best(scores: Array, count: int, ids: IdMap) -> tuple[Int64s, list[str]]:
+    """Return the best rows and their ids, those of equal scores in the order of their ids; no id for a forgotten one.
 
     Args:
         scores: float32 ``[num_items]``.
-        values: float32 ``[m]``, the highest scores, descending; more than ``count`` of them if there are more.
-        rows: int64 ``[m]``, their rows.
         count: The most rows to return.
         ids: Ids of the items.
     """
-    if 0 < count < len(values) and values[count - 1] == values[count] and np.isfinite(values[count]):
-        better, equal = rows[values > values[count]], np.flatnonzero(scores == values[count])
+    rows = rows_of_highest(scores, count)
+    values = scores[rows]
+    if len(rows) > count:
+        lowest = values.min(initial=np.inf)
+        better, equal = rows[values > lowest], rows[values == lowest]
         names = ids.ids(equal)  # A forgotten item has no name; it comes first, so that the caller meets it.
         chosen = heapq.nsmallest(count - len(better), range(len(equal)), key=names.__getitem__)
         rows = np.concatenate([better, equal[chosen]])
-    else:
-        rows = rows[:count][np.isfinite(values[:count])]
-    values, names = scores[rows], ids.ids(rows)
+        values = scores[rows]
+    order = (-values).argsort(kind="stable")
+    rows, values = rows[order], values[order]
+    names = ids.ids(rows)
     if (values[1:] == values[:-1]).any():
-        order = sorted(range(len(rows)), key=lambda index: (-values[index], names[index]))
-        return rows[order], [names[index] for index in order]
+        by_name = sorted(range(len(rows)), key=lambda index: (-values[index], names[index]))
+        return rows[by_name], [names[index] for index in by_name]
     return rows, names
+
+
+def rows_of_highest(scores: Array, count: int) -> Int64s:
+    """Return the rows of the highest finite scores, int64 ``[n]``, ascending; fewer than ``count`` if there are fewer.
+
+    There are more than ``count`` where several rows have the lowest of these scores: all of them are returned.
+
+    Args:
+        scores: float32 ``[num_items]``.
+        count: How many are wanted.
+    """
+    if count < 1:
+        return np.empty(0, np.int64)
+    rows: Int64s = np.flatnonzero(scores >= _bound(scores, count))
+    values = scores[rows]
+    if len(rows) < count or not np.isfinite(values).all():
+        rows = np.flatnonzero(np.isfinite(scores))  # A bound that is not finite bounds nothing.
+        values = scores[rows]
+    if len(rows) <= count:
+        return rows
+    lowest = np.partition(values, len(values) - count)[len(values) - count]
+    highest: Int64s = rows[values >= lowest]
+    return highest
+
+
+def _bound(scores: Array, count: int) -> np.float32:
+    """Return a number that at least ``count`` scores reach: the maxima of as many blocks do.
+
+    To look for the highest among few maxima, and then among the few scores that reach the lowest of these, takes a
+    sixth of the time of looking among all.
+    """
+    num_blocks = len(scores) // _BLOCK
+    if num_blocks < count:
+        return np.float32(-np.inf)
+    maxima = scores[: num_blocks * _BLOCK].reshape(_BLOCK, num_blocks).max(axis=0)
+    maxima.partition(num_blocks - count)
+    bound: np.float32 = maxima[num_blocks - count]
+    return bound
 
 
 def ranks_of(scores: Array, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

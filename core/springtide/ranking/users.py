@@ -194,7 +194,7 @@ class Users:
             return LiveUser(history, vector, personalization, dislikes, vector)
         newest_ms = view.newest_ms if view.newest_ms is not None else now_ms
         known = dislikes.where(table.has_rows(view, dislikes.item_rows))
-        disliked = direction(known, table.vectors.numpy(), newest_ms)
+        disliked = direction(known, table.vectors, newest_ms)
         if disliked is None:
             return LiveUser(history, vector, personalization, dislikes, vector)
         moved = moved_away(vector, disliked, self._dislike_exponents.like)
@@ -210,7 +210,7 @@ class Users:
         model, side = table.model, table.model.users
         model_row = side.rows.of_id(view.nodes(USER), query.user_id, row)
         if model_row >= 0 and model.is_as_trained(model_row, history):
-            return _known(side.vectors[model_row].numpy(), "learned")
+            return _known(side.vectors[model_row], "learned")
         is_ranked = table.has_rows(view, history.item_rows)
         if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
             return None, "context_only"
@@ -228,7 +228,7 @@ class Users:
         if not len(neighbourhood.target) and not level_0.any():
             return None, "context_only"
         folded = model.fold_in(USER, level_0, neighbourhood)
-        return _known(folded.vectors[0].numpy().copy(), "learned" if model_row >= 0 else "folded_in")
+        return _known(folded.vectors[0], "learned" if model_row >= 0 else "folded_in")
 
     def _interactions(self, view: GraphView, row: int, edge_types: Sequence[EdgeType]) -> list[History]:
         """Return the latest interactions of a user, those of each edge type by themselves."""

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from springtide.events.model import EventBatch, NodeUpsert
 from springtide.model.exponents import Exponents, TermExponents
@@ -128,8 +127,8 @@ def test_vectors_that_are_no_numbers_are_like_no_other() -> None:
     model = ServingModel.from_artifact(quick_model(state, settings, PLUGINS), PLUGINS)
     sides = {}
     for name, side in model.sides.items():
-        vectors = side.vectors.clone()
-        vectors[2] = torch.nan
+        vectors = side.vectors.copy()
+        vectors[2] = np.nan
         sides[name] = dataclasses.replace(side, vectors=vectors)
     ranker = Ranker(state, settings.ranking)
     ranker.swap(dataclasses.replace(model, sides=sides))

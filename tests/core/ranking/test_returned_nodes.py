@@ -60,7 +60,7 @@ def ask(ranker: Ranker, user_id: str) -> Ranking:
 def vector_of(ranker: Ranker, state: LiveState, item_id: str) -> np.ndarray:
     table = ranker.scorer().serving.table
     assert table is not None
-    return table.vectors.numpy()[state.graph.nodes(ITEM).ids.row(item_id)]
+    return table.vectors[state.graph.nodes(ITEM).ids.row(item_id)]
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["deletion first", "deletion last"])

@@ -62,7 +62,7 @@ def items_for(ranker: Ranker, user: str, **query) -> list[str]:
 def test_new_item_in_an_old_row_waits_for_its_own_vector(state, artifact):
     ranker = ranker_of(state, artifact)
     assert "i4" in items_for(ranker, "u4")
-    old = ranker.scorer().serving.table.vectors[4].clone()
+    old = ranker.scorer().serving.table.vectors[4].copy()
     row = give_row_away(
         state, "item", "i4", EventBatch(interactions_of([(f"u{n}", "new", LATER_MS + n) for n in (1, 3, 5)]))
     )
