@@ -5,7 +5,7 @@ rows), ``users`` and ``moments`` (caches), ``scoring`` and ``top_k``; ``explain`
 holds what is served: a model over the live items (``serving_model``, ``item_table``) or a baseline
 (``serving_baseline``).
 
-The names below are imported when they are first used: whoever needs ``Query`` alone does not wait for torch.
+The names below are imported when they are first used.
 """
 
 import importlib
