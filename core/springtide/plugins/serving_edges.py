@@ -1,15 +1,73 @@
 """Edges as the serving half of an encoder sees them: ``Edges`` with numpy arrays, for folding nodes in."""
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from springtide.plugins.contracts.serving import Array, ServingAggregator
 from springtide.plugins.edge_features import AGE_HALF_LIVES_DAYS
 
+Array = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
+Weights = Mapping[str, Array]
+"""Parameters and buffers by their names in the ``state_dict`` of the training half."""
+
+Carry = Callable[["ServingAggregator", Array], Array]
+"""Combines the same messages by another aggregator with another weight, and returns float32 ``[num_targets, d]``."""
+
 _HALF_LIVES_DAYS = np.array(AGE_HALF_LIVES_DAYS, np.float32)
+
+
+class ServingAggregator:
+    """The serving half of an aggregator.
+
+    The factory takes these arguments and the options of the training half, with the same defaults; also ``make``
+    (``MakeServingPart``), if its signature names it.
+
+    Override ``reduce``, as the training half overrides ``forward``; or ``combine``, where that is an
+    ``EdgeAggregation``. Sums and means are known to ``ServingEdges``, which computes them without gathering messages:
+    ``ServingSum`` and ``ServingMean`` there.
+
+    Args:
+        width: Width ``d`` of the messages.
+        weights: The aggregator's own parameters, float32.
+
+    Example:
+        >>> class Largest(ServingAggregator):
+        ...     def reduce(self, messages, edges):
+        ...         return edges.largest(messages)
+    """
+
+    def __init__(self, width: int, weights: Weights) -> None:
+        self.width = width
+        self.weights = weights
+
+    def reduce(self, messages: Array, edges: "ServingEdges") -> Array:
+        """Combine the messages at each target.
+
+        Args:
+            messages: float32 ``[num_edges, d]``, already scaled by the weights of the edges; at least one.
+            edges: The edges, sorted by target.
+
+        Returns:
+            float32 ``[num_targets, d]``; zeros at a target without messages.
+        """
+        raise NotImplementedError
+
+    def combine(self, edges: "ServingEdges", weight: Array, carry: Carry, width: int) -> Array | None:
+        """Combine the messages of the edges at each target by what the edges are; None to leave it to ``reduce``.
+
+        Args:
+            edges: The edges.
+            weight: float32 ``[num_edges]``, how much each edge counts.
+            carry: Combines the same messages by another aggregator; for sums and means they are not gathered.
+            width: Width ``d`` of the messages.
+
+        Returns:
+            float32 ``[num_targets, d]``.
+        """
+        return None
 
 
 class ServingSum(ServingAggregator):

@@ -3,75 +3,15 @@
 A server folds in new users and items by these, so that it needs no torch. A part without one is served by torch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
+from springtide.plugins.serving_edges import Array, Carry, ServingAggregator, ServingEdges, Weights
 
-if TYPE_CHECKING:
-    from springtide.plugins.serving_edges import ServingEdges
-
-Array = npt.NDArray[np.float32]
-Weights = Mapping[str, Array]
-"""Parameters and buffers by their names in the ``state_dict`` of the training half."""
+__all__ = ["Array", "Carry", "MakeServingPart", "ServingAggregator", "ServingEdges", "ServingEncoder", "Weights"]
 
 MakeServingPart = Callable[[str, str, Weights], Any]
 """Makes the serving half of another part from its weights: ``make("aggregator", "mean", {})``."""
-
-Carry = Callable[["ServingAggregator", Array], Array]
-"""Combines the same messages by another aggregator with another weight, and returns float32 ``[num_targets, d]``."""
-
-
-class ServingAggregator:
-    """The serving half of an aggregator.
-
-    The factory takes these arguments and the options of the training half, with the same defaults; also ``make``
-    (``MakeServingPart``), if its signature names it.
-
-    Override ``reduce``, as the training half overrides ``forward``; or ``combine``, where that is an
-    ``EdgeAggregation``. Sums and means are known to ``ServingEdges``, which computes them without gathering messages:
-    ``ServingSum`` and ``ServingMean`` there.
-
-    Args:
-        width: Width ``d`` of the messages.
-        weights: The aggregator's own parameters, float32.
-
-    Example:
-        >>> class Largest(ServingAggregator):
-        ...     def reduce(self, messages, edges):
-        ...         return edges.largest(messages)
-    """
-
-    def __init__(self, width: int, weights: Weights) -> None:
-        self.width = width
-        self.weights = weights
-
-    def reduce(self, messages: Array, edges: "ServingEdges") -> Array:
-        """Combine the messages at each target.
-
-        Args:
-            messages: float32 ``[num_edges, d]``, already scaled by the weights of the edges; at least one.
-            edges: The edges, sorted by target.
-
-        Returns:
-            float32 ``[num_targets, d]``; zeros at a target without messages.
-        """
-        raise NotImplementedError
-
-    def combine(self, edges: "ServingEdges", weight: Array, carry: Carry, width: int) -> Array | None:
-        """Combine the messages of the edges at each target by what the edges are; None to leave it to ``reduce``.
-
-        Args:
-            edges: The edges.
-            weight: float32 ``[num_edges]``, how much each edge counts.
-            carry: Combines the same messages by another aggregator; for sums and means they are not gathered.
-            width: Width ``d`` of the messages.
-
-        Returns:
-            float32 ``[num_targets, d]``.
-        """
-        return None
 
 
 class ServingEncoder:
@@ -95,7 +35,8 @@ class ServingEncoder:
         >>> class Averaging(ServingEncoder):
         ...     def layer(self, depth, sources, targets, edges):
         ...         return targets + edges.aggregate(sources, self.aggregators[depth])
-        >>> from springtide.plugins.serving_edges import ServingEdges, ServingMean
+        >>> import numpy as np
+        >>> from springtide.plugins.serving_edges import ServingMean
         >>> encoder = Averaging(width=2, num_layers=1, aggregators=[ServingMean(2, {})], weights={})
         >>> edges = ServingEdges(
         ...     source=np.array([0, 1]),
@@ -119,7 +60,7 @@ class ServingEncoder:
         self.aggregators = aggregators
         self.weights = weights
 
-    def layer(self, depth: int, sources: Array, targets: Array, edges: "ServingEdges") -> Array:
+    def layer(self, depth: int, sources: Array, targets: Array, edges: ServingEdges) -> Array:
         """Pass messages once.
 
         Args:
