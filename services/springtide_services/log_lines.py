@@ -94,6 +94,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "events_of_deleted_nodes": "{events:,} events came late and were dropped: their nodes were deleted after them",
     "events_refused": _events_refused,
     "events_skipped": _events_skipped,
+    "first_training_requested": "there is enough to learn from, {interactions:,} interactions: a model was asked for",
     "group_offsets_not_committed": "offsets are not shown in group {group}, which changes nothing else: {error}",
     "ingest_failed": "cannot go on reading the stream: {error}",
     "kafka_checked": _kafka_checked,

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from springtide.settings.model import (
 )
 from springtide.v1 import admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide_services.serving.server import Server
+from springtide_services.termination import STOP_BUDGET_S
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,27 @@ async def _run_server(settings: Settings, *, wait_until_ready: bool = True) -> A
         await server.stop()
 
 
+@contextlib.contextmanager
+def _run_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    code = (
+        "import sys; from springtide.settings.model import Settings; "
+        "from springtide_services.training.trainer import run_trainer; "
+        "from springtide_services.logs import configure_logging; configure_logging(); "
+        "run_trainer(Settings.model_validate_json(sys.argv[1]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, settings.model_dump_json()])
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_BUDGET_S)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0
+
+
 async def _eventually(is_so: Callable[[], Awaitable[bool]], within_s: float = 15.0) -> float:
     """Wait until something is so, and return how many seconds it took."""
     started = time.monotonic()
@@ -78,6 +103,12 @@ async def _eventually(is_so: Callable[[], Awaitable[bool]], within_s: float = 15
 def run_server() -> Callable[..., AbstractAsyncContextManager[Running]]:
     """Run a server on this event loop: ``async with run_server(settings) as running``."""
     return _run_server
+
+
+@pytest.fixture
+def run_trainer() -> Callable[[Settings], AbstractContextManager[subprocess.Popen[bytes]]]:
+    """Run a trainer process, and end it in order: ``with run_trainer(settings) as process``."""
+    return _run_trainer
 
 
 @pytest.fixture
@@ -101,6 +132,7 @@ def settings(tmp_path: Path, fresh_kafka: Callable[..., KafkaSettings]) -> Setti
             num_negatives=32,
             learning_rate=0.05,
             niceness=0,  # Tests wait for it.
+            first_model_pause_s=None,  # Tests ask for models themselves; test_first_model.py does not.
         ),
         ranking=RankingSettings(context_weights={"popularity": {}, "repeat": {}}, item_refresh_s=0.1),
         server=ServerSettings(port=0),

@@ -1,12 +1,8 @@
 """The main job: publish, train in a process of its own, recommend, publish again, and the answer has changed."""
 
 import asyncio
-import contextlib
-import signal
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,32 +17,11 @@ from springtide.settings.model import GraphSettings, InteractionSettings, PartSe
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.stream.producer import EventPublisher
-from springtide_services.termination import STOP_BUDGET_S
 
+RunTrainer = Callable[[Settings], AbstractContextManager[object]]
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
 MakePurchase = Callable[..., events_pb2.Event]
-
-
-@contextlib.contextmanager
-def trainer_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    code = (
-        "import sys; from springtide.settings.model import Settings; "
-        "from springtide_services.training.trainer import run_trainer; "
-        "from springtide_services.logs import configure_logging; configure_logging(); "
-        "run_trainer(Settings.model_validate_json(sys.argv[1]))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, settings.model_dump_json()])
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_BUDGET_S)
-        finally:
-            process.kill()
-            process.wait()
-    assert process.returncode == 0
 
 
 def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> pb.GraphPosition:
@@ -66,6 +41,7 @@ def parities(response: pb.RecommendResponse) -> list[int]:
 def test_the_answer_follows_the_stream_and_survives_a_restart(
     settings: Settings,
     run_server: RunServer,
+    run_trainer: RunTrainer,
     eventually: Eventually,
     make_purchase: MakePurchase,
     diagonal_stream: list[events_pb2.Event],
@@ -87,7 +63,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
         return response
 
     async def scenario() -> None:
-        with trainer_process(settings):
+        with run_trainer(settings):
             async with run_server(settings) as running:
                 position = await asyncio.to_thread(publish, settings, diagonal_stream)
                 assert (await ask(running, "u3", position)).personalization == pb.PERSONALIZATION_FALLBACK
@@ -128,7 +104,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("encoder", ["lightgcn", "edge_sage"])
 def test_whom_to_follow_is_answered_from_a_stream_of_follows(
-    settings: Settings, run_server: RunServer, eventually: Eventually, encoder: str
+    settings: Settings, run_server: RunServer, run_trainer: RunTrainer, eventually: Eventually, encoder: str
 ) -> None:
     """A graph of users alone: even users follow even ones and odd ones odd ones, but for the next of their kind."""
     num = 20
@@ -161,7 +137,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
         return [entry.item for entry in response.items]
 
     async def scenario() -> None:
-        with trainer_process(settings):
+        with run_trainer(settings):
             async with run_server(settings) as running:
                 position = await asyncio.to_thread(publish, settings, follows)
                 await ask(running, "u3", min_position=position)
@@ -185,7 +161,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
 
 @pytest.mark.timeout(150)
 def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
-    settings: Settings, run_server: RunServer, eventually: Eventually
+    settings: Settings, run_server: RunServer, run_trainer: RunTrainer, eventually: Eventually
 ) -> None:
     """Two years in which ice cream is bought in summer, egg nog before Christmas, and bread all the time."""
     start = datetime(2024, 1, 1, tzinfo=UTC)
@@ -200,7 +176,7 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
     )
 
     async def scenario() -> None:
-        with trainer_process(settings):
+        with run_trainer(settings):
             async with run_server(settings) as running:
                 position = await asyncio.to_thread(publish, settings, events)
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from springtide.errors import SpringtideError
 from springtide.evaluation.data import Dataset, fetch
+from springtide.settings.load import NONE
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
 from springtide_services.addresses import LOOPBACK, free_port, join_address
@@ -130,6 +131,7 @@ def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
                 environment = embedded_environment(broker, folder) | {
                     "SPRINGTIDE_SETTINGS": str(folder / "springtide.toml"),
                     "SPRINGTIDE_SERVER__PORT": str(port),
+                    "SPRINGTIDE_TRAINING__FIRST_MODEL_PAUSE_S": NONE,  # The demo asks for the training itself.
                 }
                 supervisor = stack.enter_context(Supervisor(restarts=False))
                 server = Child("server", ["serve"], environment, folder / "server.log")

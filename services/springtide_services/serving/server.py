@@ -30,6 +30,7 @@ from springtide_services.logs import log_failures, log_settings
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.first_training import FirstTraining
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
@@ -54,6 +55,7 @@ _MAX_REQUEST_BYTES = 6 * 1024 * 1024
 _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
 _INGEST_POLL_S = 0.1
 _QUALITY_POLL_S = 1.0
+_FIRST_TRAINING_POLL_S = 0.25
 _START_GRACE_MS = 10_000  # A started server that cannot read the stream for that long answers from its checkpoint.
 
 
@@ -199,6 +201,9 @@ class Server:
         adoption = Adoption(self._settings, loaded.plugins, loaded.ingest, loaded.follower, answer_from)
         self._adoption = adoption
         answer_from(loaded.answering)
+        first_training = FirstTraining(
+            self._settings.training, lambda: loaded.answering.state, loaded.ingest, loaded.models, trainings
+        )
         request_training = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
         in_background = [
             asyncio.create_task(
@@ -209,6 +214,14 @@ class Server:
                 )
             ),
             asyncio.create_task(_repeat("training_request_failed", request_training, _QUALITY_POLL_S)),
+            asyncio.create_task(
+                _repeat(
+                    "training_request_failed",
+                    first_training.ask,
+                    _FIRST_TRAINING_POLL_S,
+                    is_over=lambda: first_training.is_done,
+                )
+            ),
         ]
         try:
             await self._follow_ingest(loaded)
@@ -329,16 +342,19 @@ def _log_wait(former: LockHolder, at_most_s: float) -> None:
     logger.warning("waiting_for_checkpoint_lock", holder=former.describe(wall_ms()), at_most_s=at_most_s)
 
 
-async def _repeat(failure: str, do: Callable[[], object], every_s: float) -> None:
+async def _repeat(
+    failure: str, do: Callable[[], object], every_s: float, is_over: Callable[[], bool] = lambda: False
+) -> None:
     """Call a function in a thread again and again; a failure is logged, the first of several in a row only.
 
     Args:
         failure: Name of the event that is logged.
         do: The function; the server can go on without it.
         every_s: Seconds between two calls.
+        is_over: Returns whether to call it no more.
     """
     is_failing = False
-    while True:
+    while not is_over():
         await asyncio.sleep(every_s)
         try:
             await asyncio.to_thread(do)

@@ -102,6 +102,11 @@ class IngestLoop:
         """Whether the lag was 0 at least once since the start."""
         return self._has_caught_up
 
+    @property
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint, of this process or an earlier one; None if there is none."""
+        return self._checkpointer.last
+
     def start(self) -> None:
         """Start reading."""
         self._thread.start()

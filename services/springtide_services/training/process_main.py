@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pickle
 import sys
 import threading
@@ -80,3 +81,6 @@ def _say(saying: int, what: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # At once, as multiprocessing does: to take PyTorch apart module by module takes seconds.

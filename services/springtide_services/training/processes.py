@@ -116,7 +116,7 @@ class TrainingProcess:
                 self._process.wait()
 
     def close(self) -> None:
-        """Stop it, and close the pipes."""
+        """Stop it, and close the pipes; one that has done its work ends by itself."""
         self.stop()
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):

@@ -69,6 +69,11 @@ class TrainingSettings(Section):
     """Fewest new interactions for a refit. Below about a hundred for each exponent, a refit learns noise."""
     min_interactions: Annotated[int, Field(ge=1)] = 100
     """Fewest positive interactions for a first model; until then nothing is trained."""
+    first_model_pause_s: Positive | None = 2.0
+    """Pause in the stream, in seconds, after which the first model is trained, once there are `min_interactions`: a
+    burst of events is read to its end first. `none` trains it on the next checkpoint (`checkpoint.every_s`)."""
+    first_model_max_wait_s: Annotated[float, Field(ge=0)] = 30.0
+    """Longest wait for such a pause, in seconds, once there are `min_interactions`."""
     steps: Annotated[int, Field(ge=1)] = 400
     """Number of optimiser steps of a retraining. `min_passes` can raise it."""
     fine_tune_steps: Annotated[int, Field(ge=1)] = 40
