@@ -134,6 +134,9 @@ def compile_all(sources: list[Path]) -> None:
         command.parallel = os.cpu_count()
         command.ensure_finalized()
         command.run()
+    targets = {source.with_suffix(SUFFIX) for source in sources}
+    for path in {path for package in PACKAGES for path in package.rglob(f"*{SUFFIX}")} - targets:
+        path.unlink()  # Its source is gone; it could still be imported.
     for source in sources:
         target = source.with_suffix(SUFFIX)
         fresh = target.with_name(f".{target.name}.new")

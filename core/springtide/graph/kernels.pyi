@@ -5,8 +5,6 @@ import numpy.typing as npt
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
-Uint32s = npt.NDArray[np.uint32]
-Uint64s = npt.NDArray[np.uint64]
 Float32s = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
@@ -64,8 +62,3 @@ def contains(
     out: Bools,
 ) -> None: ...
 def raise_newest(newest_ms: Int64s, rows: Int32s, timestamps_ms: Int64s) -> None: ...
-def add_times(
-    new_halves: Uint64s, new_ms: Int64s, halves: Uint64s, times_ms: Int64s, slots: Uint32s, num: int
-) -> int: ...
-def index_digests(halves: Uint64s, slots: Uint32s, num: int) -> None: ...
-def look_up_times(wanted: Uint64s, halves: Uint64s, times_ms: Int64s, slots: Uint32s, out_ms: Int64s) -> None: ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.graph import kernels
+from springtide.graph import digest_kernels
 from springtide.graph.columns import grown
 
 Int64s = npt.NDArray[np.int64]
@@ -161,12 +161,12 @@ class _LatestTimes:
         """Add times of digests, ``[2 * n]`` and ``[n]``; of several times of one digest the latest stays."""
         if self._num + len(times_ms) > len(self._times_ms):
             self._resize(self._num + len(times_ms))
-        self._num = kernels.add_times(halves, times_ms, self._halves, self._times_ms, self._slots, self._num)
+        self._num = digest_kernels.add_times(halves, times_ms, self._halves, self._times_ms, self._slots, self._num)
 
     def of(self, halves: Uint64s) -> Int64s:
         """Return the time of each digest, int64 ``[n]``; ``NEVER_MS`` if there is none."""
         times_ms = np.full(len(halves) // 2, NEVER_MS, np.int64)
-        kernels.look_up_times(halves, self._halves, self._times_ms, self._slots, times_ms)
+        digest_kernels.look_up_times(halves, self._halves, self._times_ms, self._slots, times_ms)
         return times_ms
 
     def since(self, start_ms: int) -> "_LatestTimes":
@@ -182,7 +182,7 @@ class _LatestTimes:
         num_slots = 1 << (3 * capacity // 2).bit_length()  # At most 2/3 of them are in use.
         if num_slots != len(self._slots):
             self._slots = np.zeros(num_slots, np.uint32)
-            kernels.index_digests(self._halves, self._slots, self._num)
+            digest_kernels.index_digests(self._halves, self._slots, self._num)
 
 
 def _digests(ids: Sequence[str]) -> Uint64s:
