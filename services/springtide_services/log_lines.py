@@ -47,6 +47,14 @@ def _model_swapped(fields: Fields) -> str:
     return f"model {fields['version']} is in use now{before}"
 
 
+def _torch_loaded(fields: Fields) -> str:
+    parts = fields["parts"]
+    return (
+        f"model {fields['version']} is computed by PyTorch, which takes some 340 MB: {' and '.join(parts)} "
+        f"{'has' if len(parts) == 1 else 'have'} no serving half"
+    )
+
+
 def _model_not_loaded(fields: Fields) -> str:
     what = f"model {fields['version']} cannot be loaded" if fields["version"] else "the model registry cannot be read"
     return f"{what}; " + (f"model {fields['served']} stays in use" if fields["served"] else "there is still no model")
@@ -125,6 +133,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "stopping": "stopping",
     "stream_goes_on": "the stream goes on after {after_s:.1f} s",
     "stream_waits": "the stream waits: {error}",
+    "torch_loaded": _torch_loaded,
     "topic_check_failed": "the topic could not be checked, and is asked for again: {error}",
     "trainer_step_failed": "the trainer failed, and tries again soon",
     "trainer_stopped": "stopped",

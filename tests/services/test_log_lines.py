@@ -76,6 +76,11 @@ def test_words_use_only_fields_that_the_event_has() -> None:
             "reading t from offsets 7 (partition 0), 1,200 (partition 1)",
         ),
         ({"event": "model_swapped", "version": "2", "before": ""}, "model 2 is in use now"),
+        (
+            {"event": "torch_loaded", "version": "2", "parts": ["encoder 'own' of shop 1.0", "aggregator 'b' of here"]},
+            "model 2 is computed by PyTorch, which takes some 340 MB: encoder 'own' of shop 1.0 and "
+            "aggregator 'b' of here have no serving half",
+        ),
         ({"event": "model_swapped", "version": "2", "before": "1"}, "model 2 is in use now, instead of 1"),
         (
             {"event": "model_not_loaded", "version": "2", "served": ""},

@@ -103,13 +103,15 @@ class Plugins:
                 raise UnknownPartError(kind, name, (part.name for part in self.parts if part.kind == kind))
         return found
 
-    def with_part(self, kind: str, name: str, factory: Reference, origin: str = "here") -> "Plugins":
+    def with_part(
+        self, kind: str, name: str, factory: Reference, origin: str = "here", serving: Reference | None = None
+    ) -> "Plugins":
         """Return these parts and one more, which replaces a part of the same kind and name.
 
         Raises:
             PluginError: If the factory does not declare its options.
         """
-        part = Part.of(kind, name, factory, origin, origin)
+        part = Part.of(kind, name, factory, origin, origin, serving)
         return Plugins([*({**self._own, (kind, name): part}).values()], self._source)
 
     def make(self, kind: str, wanted: PartSettings, **offered: Any) -> Any:

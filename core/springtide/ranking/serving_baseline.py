@@ -41,6 +41,11 @@ class ServingBaseline:
     item_rows: ModelRows
     num_items: int
 
+    @property
+    def parts_with_torch(self) -> Sequence[str]:
+        """None: baselines compute with arrays."""
+        return ()
+
     @classmethod
     def from_artifact(cls, artifact: ModelArtifact, plugins: Plugins) -> "ServingBaseline":
         """Make a baseline ready; ``baseline_artifact`` says what the artifact holds.

@@ -138,6 +138,11 @@ class ServingModel:
     time_sums: npt.NDArray[np.int64] | None = None
 
     @property
+    def parts_with_torch(self) -> Sequence[str]:
+        """Parts because of which torch is loaded, each in words; see ``ServingEncoder``."""
+        return self.encoder.parts_with_torch
+
+    @property
     def users(self) -> NodeTypeArrays:
         """Arrays of the users."""
         return self.sides[USER]

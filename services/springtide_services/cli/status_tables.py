@@ -38,6 +38,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
     table.add_row("serves", Text(status.model_version or _FALLBACK))
+    for part in status.parts_with_torch:
+        table.add_row("PyTorch", Text(f"loaded for {part}, which has no serving half"))
     table.add_row("stream", Text(_stream_words(status)))
     if words := as_of_words(status.as_of_ms, status.as_of_source):
         table.add_row("answers", f"{words}, unless a request names another moment")

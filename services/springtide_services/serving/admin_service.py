@@ -165,6 +165,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         rebuild=None if loaded.adoption.status is None else _rebuild(loaded.adoption.status),
         as_of_ms=as_of.timestamp_ms,
         as_of_source=to_source(as_of.source),
+        parts_with_torch=loaded.follower.parts_with_torch,
     )
 
 

@@ -1,7 +1,7 @@
 """Following the registry: the current version is loaded in the background, then swapped in by one reference."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -35,6 +35,7 @@ class VersionFollower:
         self._load = load
         self._swap = swap
         self._served: str | None = None
+        self._parts_with_torch: Sequence[str] = ()
         self._failed: str | None = None
         self._polls_to_skip = 0
         self._next_skip = 1
@@ -46,6 +47,11 @@ class VersionFollower:
     def served_version(self) -> str:
         """The version that is served; empty when there is none."""
         return self._served or ""
+
+    @property
+    def parts_with_torch(self) -> Sequence[str]:
+        """Parts of the served version because of which torch is loaded, each in words."""
+        return self._parts_with_torch
 
     def start(self) -> None:
         """Load and serve the current version if there is one, then follow the pointer."""
@@ -139,8 +145,12 @@ class VersionFollower:
             self._fail(current, error)
 
     def _serve(self, version: str) -> None:
-        self._swap(self._load(self._store.load(version)))
+        served = self._load(self._store.load(version))
+        if served.parts_with_torch and served.parts_with_torch != self._parts_with_torch:
+            logger.warning("torch_loaded", version=version, parts=list(served.parts_with_torch))
+        self._swap(served)
         logger.info("model_swapped", version=version, before=self.served_version)
+        self._parts_with_torch = served.parts_with_torch
         self._served, self._failed = version, None
 
     def _fail(self, version: str, error: Exception) -> None:

@@ -83,9 +83,11 @@ def test_status_of_a_server_at_work() -> None:
         training=pb.TrainingStatus(stage="learn", done=5, total=120),
         as_of_ms=893_286_638_000,
         as_of_source=recommender_pb2.MOMENT_SOURCE_STREAM,
+        parts_with_torch=["encoder 'own' of shop 1.0"],
     )
     assert lines(status_table(status)) == [
         "serves 000002",
+        "PyTorch loaded for encoder 'own' of shop 1.0, which has no serving half",
         "stream 1,200 events behind",
         "answers as of 1998-04-22 23:10 UTC, the stream's time, unless a request names another moment",
         "nodes 7,000 item, 5 user",

@@ -23,6 +23,7 @@ class Model:
     """Stands in for a serving model, which takes a trained artifact: these tests are about which one serves."""
 
     version: str
+    parts_with_torch: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -66,6 +67,18 @@ def test_the_current_version_is_taken_up_once(follower: VersionFollower, store: 
     follower.check()
     follower.check()
     assert served == ["000001"]
+
+
+def test_parts_without_a_serving_half_are_logged_once_and_kept_for_the_status(store: ModelStore) -> None:
+    parts = ("encoder 'own' of shop 1.0",)
+    follower = VersionFollower(store, lambda artifact: Model(artifact.manifest.version, parts), lambda model: None)
+    assert follower.parts_with_torch == ()
+    with capture_logs() as logs:
+        for _ in range(2):
+            version = publish(store)
+            follower.check()
+            assert (follower.served_version, follower.parts_with_torch) == (version, parts)
+    assert [entry["parts"] for entry in logs if entry["event"] == "torch_loaded"] == [list(parts)]
 
 
 def test_a_new_version_is_seen_within_a_second(follower: VersionFollower, store: ModelStore, served: list[str]) -> None:
