@@ -1,6 +1,7 @@
 """`springtide up`, as a person runs it: one process that looks after the others and leaves nothing behind."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -20,13 +21,20 @@ from springtide_services.serving.client import Client
 from springtide_services.stream.producer import EventPublisher
 
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
+END_S = 893_286_638  # 1998-04-22 23:10:38 UTC
+QUICK = {
+    "SPRINGTIDE_MODEL__WIDTH": "16",
+    "SPRINGTIDE_TRAINING__STEPS": "20",
+    "SPRINGTIDE_TRAINING__FINE_TUNE_STEPS": "5",
+    "SPRINGTIDE_GATE__NUM_QUESTIONS": "100",
+}
 BUDGET_S = 120.0  # A busy machine may need half a minute to import torch in four processes at once.
 
 
 class Up:
     """A running `springtide up`, and what it has said so far."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self._log = folder / "up.log"
         environment = {
             name: value
@@ -35,13 +43,14 @@ class Up:
         }
         environment |= {"SPRINGTIDE_SERVER__PORT": "0", "TMPDIR": str(folder), **variables}
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen([SPRINGTIDE, "up"], cwd=folder, stderr=log, stdout=log, env=environment)
+            command = [SPRINGTIDE, "up", *arguments]
+            self.process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log, env=environment)
 
     def said(self, pattern: str) -> re.Match[str] | None:
         return re.search(pattern, self._log.read_text())
 
-    def until_said(self, pattern: str) -> re.Match[str]:
-        eventually(lambda: self.said(pattern) is not None or self.process.poll() is not None)
+    def until_said(self, pattern: str, budget_s: float = BUDGET_S) -> re.Match[str]:
+        eventually(lambda: self.said(pattern) is not None or self.process.poll() is not None, budget_s)
         match = self.said(pattern)
         assert match is not None, self._log.read_text()
         return match
@@ -53,8 +62,8 @@ class Up:
         return next((child for child in self.children() if command in child.cmdline()), None)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BUDGET_S
+def eventually(condition: Callable[[], bool], budget_s: float = BUDGET_S) -> None:
+    deadline = time.monotonic() + budget_s
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)
 
@@ -124,3 +133,93 @@ def test_up_on_an_ipv6_host_is_ready_and_says_where(tmp_path: Path) -> None:
     finally:
         running.process.terminate()
         assert running.process.wait(BUDGET_S) == 0
+
+
+def write_events(path: Path, num_events: int) -> str:
+    """Write events of 40 days that ended long ago: even users take even items, odd users odd ones."""
+    draws = random.Random(1)
+    rows = []
+    for number in range(num_events):
+        user = draws.randrange(60)
+        item = user % 2 + 2 * int(draws.expovariate(0.1))
+        rows.append(f"u{user},i{item},{END_S - 1_152 * (num_events - 1 - number)}")
+    path.write_text("who,what,timestamp\n" + "\n".join(rows) + "\n")
+    return rows[-1].split(",")[0]
+
+
+def test_up_with_a_file_goes_from_it_to_recommendations(tmp_path: Path) -> None:
+    user = write_events(tmp_path / "small.csv", 1_000)
+    options = ["small.csv", "--columns", "user=who,item=what", "--type", "purchase"]
+    running = Up(tmp_path, *options, **QUICK)
+    try:
+        address = running.until_said(r"gRPC +(\S+)", 3 * BUDGET_S)[1]
+        for stage in (r"Check .* 1000/1000", "Start", r"Publish .* 1000/1000", r"Read into the graph .* 1000/1000"):
+            assert running.said(rf"✓ {stage} .*\d:\d\d:\d\d") is not None
+        assert running.said(r"✓ Train: \S+ .*\d:\d\d:\d\d")
+        assert running.said(r"From the file to this answer: \d+\.\d s")
+        assert running.said(rf"For the user of the last event, {user}:")
+        assert running.said(rf"springtide recommend --address {address} {user}")
+        assert running.said("as of 1998-04-22 23:1\\d UTC, the stream's time")
+        assert running.said(rf"Logs +server.log, trainer.log in\s+{tmp_path}")
+        shown = re.findall(r"^ *\d +(i\d+) +-?\d", running.until_said(r"(?s)last event(.*)From the file")[1], re.M)
+        with Client(address) as client:
+            answer = client.recommend(recommender_pb2.RecommendRequest(user=user, count=5))
+            status = client.status()
+        assert [item.item for item in answer.items] == shown
+        assert len(shown) == 5
+        assert status.model_version == answer.model_version != ""
+        assert sum(status.num_edges.values()) == 1_000
+        assert running.process.poll() is None  # It stays up.
+        children = running.children()
+    finally:
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(BUDGET_S) == 0
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert list(tmp_path.glob("springtide-*")) == []
+
+
+def test_up_with_two_files_of_too_few_events_answers_without_a_model(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(
+        '{"eventTime": "1998-01-01T00:00:00Z", "nodeUpsert": {"type": "item", "id": "i0", "texts": {"title": "Tea"}}}\n'
+    )
+    write_events(tmp_path / "few.csv", 5)
+    running = Up(tmp_path, "items.jsonl", "few.csv", "--columns", "user=who,item=what", "--type", "purchase")
+    try:
+        address = running.until_said(r"gRPC +(\S+)")[1]
+        assert running.said("no model yet: ")
+        assert running.said("no model yet: ranked by the fallback")
+        with Client(address) as client:
+            assert client.recommend(recommender_pb2.RecommendRequest(user="u1")).items
+    finally:
+        running.process.terminate()
+        assert running.process.wait(BUDGET_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "words"),
+    [
+        (
+            "user,item,timestamp\nann,tea,soon\n",
+            ["--type", "purchase"],
+            r"line 2.*soon(.|\n)*Nothing was started",
+        ),
+        ("user,item,timestamp\nann,tea,5\n", [], r"no column for type(.|\n)*Nothing was started"),
+        ("user,item,timestamp\nann,tea,5\n", ["--type", "licking"], "no event in it.csv that a server"),
+        ("user,item,timestamp\n", ["--type", "purchase"], "no event in it.csv that a server"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_found_before_anything_starts(
+    tmp_path: Path, content: str, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "it.csv").write_text(content)
+    running = Up(tmp_path, "it.csv", *arguments)
+    assert running.process.wait(BUDGET_S) == 1
+    assert running.said(words), running.said(r"(?s).*")
+    assert running.said("Start") is None
+
+
+def test_options_of_files_are_refused_without_a_file(tmp_path: Path) -> None:
+    running = Up(tmp_path, "--type", "purchase")
+    assert running.process.wait(BUDGET_S) != 0
+    assert running.said("wanted with a file, got none")

@@ -64,7 +64,7 @@ def ask(
     console().print(
         answer_table(response) if response.items else "no items: nothing passes the filters, or is known yet"
     )
-    _print_foot(response)
+    console().print(foot(response))
 
 
 def ask_why(
@@ -95,7 +95,7 @@ def ask_why(
         return
     console().print(Text(response.sentence or "nothing speaks for it"))
     console().print(why_table(response))
-    _print_foot(response)
+    console().print(foot(response))
 
 
 def as_of_words(as_of_ms: int, source: pb.MomentSource) -> str:
@@ -105,11 +105,10 @@ def as_of_words(as_of_ms: int, source: pb.MomentSource) -> str:
     return f"as of {datetime.fromtimestamp(as_of_ms / MS_PER_SECOND, UTC):%Y-%m-%d %H:%M} UTC, {_SOURCES[source]}"
 
 
-def _print_foot(response: pb.RecommendResponse | pb.ExplainResponse) -> None:
-    """Print what ranked, what it knows of the user, and which moment the answer speaks of."""
-    console().print(_served_words(response))
-    if words := as_of_words(response.as_of_ms, response.as_of_source):
-        console().print(words)
+def foot(response: pb.RecommendResponse | pb.ExplainResponse) -> str:
+    """Return what ranked, what it knows of the user, and which moment the answer speaks of, in lines."""
+    lines = (_served_words(response), as_of_words(response.as_of_ms, response.as_of_source))
+    return "\n".join(filter(None, lines))
 
 
 def _served_words(response: pb.RecommendResponse | pb.ExplainResponse) -> str:

@@ -44,6 +44,9 @@ Columns = Annotated[
         "--columns", help="Names of columns in a file, or their numbers: user=visitorid,item=itemid.", metavar="NAMES"
     ),
 ]
+TypeName = Annotated[
+    str, typer.Option("--type", help="Interaction type of rows that have none, such as purchase.", metavar="NAME")
+]
 TimeUnit = Annotated[
     TimeUnitName | None,
     typer.Option("--time-unit", help="Unit of times that are numbers. Default: by their size."),

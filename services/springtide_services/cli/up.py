@@ -1,19 +1,56 @@
 """The `up` and `broker` commands: everything on this machine, or the embedded broker alone."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from springtide_services.cli.options import SettingsPath, load_checked_settings, refuse_wrong_connection
+from springtide.errors import SettingsError
+from springtide_services.cli.options import (
+    Columns,
+    Encoding,
+    SettingsPath,
+    TimeFormat,
+    TimeUnit,
+    TypeName,
+    load_checked_settings,
+    read_options,
+    refuse_wrong_connection,
+)
 from springtide_services.termination import exit_on_signals
 
 
-def up(settings: SettingsPath = None) -> None:
-    """Run everything on this machine: broker (if no Kafka cluster is named), server and trainer."""
+def up(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files of events, published in this order; a first model is then trained, and an answer shown.",
+            metavar="FILE",
+        ),
+    ] = None,
+    settings: SettingsPath = None,
+    columns: Columns = "",
+    type_name: TypeName = "",
+    time_unit: TimeUnit = None,
+    time_format: TimeFormat = None,
+    encoding: Encoding = None,
+) -> None:
+    """Run everything on this machine: broker (if no Kafka cluster is named), server and trainer.
+
+    With files, it goes all the way from them to recommendations.
+    """
     exit_on_signals()
     loaded = load_checked_settings(settings)
+    options = read_options(columns, time_unit, time_format, encoding, type_name)
+    if not files and any((columns, type_name, time_unit, time_format, encoding)):
+        raise SettingsError("--columns, --type, --time-unit, --time-format, --encoding: wanted with a file, got none")
     if loaded.kafka.bootstrap_servers:
-        refuse_wrong_connection(loaded, settings, may_serve=True)
+        refuse_wrong_connection(loaded, settings, may_serve=not files)
+    if files:
+        from springtide_services.cli.up_files import up_with_files
+
+        up_with_files(loaded, settings, files, options)
+        return
     from springtide_services.local.up import run_up
 
     run_up(loaded, settings)

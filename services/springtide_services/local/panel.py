@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,7 +33,24 @@ _FORGETS = (
 )
 
 
-def show_panel(on: Console, settings: Settings, example: Path | None, settings_path: Path | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `springtide up FILE` has done before.
+
+    Attributes:
+        user: A user of the files; empty if there is none.
+        folder: Where the logs are, and with the embedded broker the state.
+        is_embedded: Whether the broker is the embedded one.
+    """
+
+    user: str
+    folder: Path
+    is_embedded: bool
+
+
+def show_panel(
+    on: Console, settings: Settings, example: Path | None, settings_path: Path | None, loaded: Loaded | None = None
+) -> None:
     """Show where Kafka and gRPC listen, where state is kept, and two commands for another shell.
 
     Args:
@@ -40,16 +58,22 @@ def show_panel(on: Console, settings: Settings, example: Path | None, settings_p
         settings: The settings of the running server.
         example: The file of example events; None if a Kafka cluster was named, to which none are to be published.
         settings_path: The settings file, if it is named on the command line.
+        loaded: What was read from files before; None if none was named.
     """
     facts = Table.grid(padding=(0, 2))
     facts.add_row("Kafka", f"{settings.kafka.bootstrap_servers}, topic {settings.kafka.topic}")
     facts.add_row("gRPC", join_address(settings.server.host, settings.server.port))
-    if example is None:
+    folder = example.parent if example is not None else None
+    if loaded is not None and loaded.is_embedded:
+        folder = loaded.folder
+    if folder is not None:
+        facts.add_row("State", str(folder))
+        facts.add_row("", _FORGETS)
+    else:
         shown = masked(settings)  # A URL may hold credentials.
         facts.add_row("State", f"checkpoints in {shown['checkpoint']['url']}, models in {shown['model']['url']}")
-    else:
-        facts.add_row("State", str(example.parent))
-        facts.add_row("", _FORGETS)
+    if loaded is not None:
+        facts.add_row("Logs", f"server.log, trainer.log in {loaded.folder}")
     title = "Springtide is up. Ctrl-C stops it."
     if on.is_terminal:
         on.print(Panel(facts, title=title, title_align="left", border_style="green", expand=False))
@@ -57,7 +81,10 @@ def show_panel(on: Console, settings: Settings, example: Path | None, settings_p
         on.print(title)
         on.print(facts)
     on.print("Try it in another shell:")
-    for command in commands_to_try(settings, example, settings_path):
+    commands = commands_to_try(settings, example, settings_path)
+    if loaded is not None:
+        commands = commands_to_ask(settings, loaded.user)
+    for command in commands:
         on.print(f"  {command}", style="bold", markup=False, soft_wrap=True)  # A broken line could not be pasted.
 
 
@@ -80,6 +107,20 @@ def commands_to_try(settings: Settings, example: Path | None, settings_path: Pat
     assignments = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     recommend = ["springtide", "recommend", _EXAMPLE_USER, "--address", address]
     return " ".join([*assignments, shlex.join(publish)]), shlex.join(recommend)
+
+
+def commands_to_ask(settings: Settings, user: str) -> tuple[str, str]:
+    """Return a command that asks for recommendations, and one that asks for the status, for any shell and folder.
+
+    Args:
+        settings: The settings of the running server.
+        user: The user to ask for; empty for any.
+    """
+    address = join_address(settings.server.host, settings.server.port)
+    user = user or _EXAMPLE_USER
+    end_of_options = ["--"] if user.startswith("-") else []
+    recommend = ["springtide", "recommend", "--address", address, *end_of_options, user]
+    return shlex.join(recommend), shlex.join(["springtide", "status", "--address", address])
 
 
 def write_example_events(folder: Path) -> Path:

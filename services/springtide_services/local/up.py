@@ -3,6 +3,8 @@
 import contextlib
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -11,7 +13,7 @@ from springtide.errors import SettingsError
 from springtide.settings.model import Settings
 from springtide_services.addresses import free_port, join_address
 from springtide_services.local.broker import CLIENTS, EmbeddedBroker
-from springtide_services.local.panel import show_panel, write_example_events
+from springtide_services.local.panel import Loaded, show_panel, write_example_events
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.logs import configure_logging
 from springtide_services.serving.client import Client
@@ -23,7 +25,30 @@ logger = structlog.stdlib.get_logger(__name__)
 _POLL_S = 0.2
 
 
-def run_up(settings: Settings, settings_path: Path | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs: the server is ready, and the stream is empty if the broker is the embedded one.
+
+    Attributes:
+        settings: The settings of the server.
+        client: A client of the server.
+        folder: A temporary folder; with the embedded broker, it holds the state, too.
+        is_embedded: Whether the broker is the embedded one.
+        check: Looks after broker, server and trainer once; to be called at least every second. Raises as ``run_up``.
+    """
+
+    settings: Settings
+    client: Client
+    folder: Path
+    is_embedded: bool
+    check: Callable[[], None]
+
+
+def run_up(
+    settings: Settings,
+    settings_path: Path | None = None,
+    on_ready: Callable[[Running], str] | None = None,
+) -> None:
     """Run broker, server and trainer until a stop signal comes, and show where they listen once they are ready.
 
     With the embedded broker, checkpoints and models are kept in a temporary folder and removed at the end: the offsets
@@ -32,6 +57,8 @@ def run_up(settings: Settings, settings_path: Path | None = None) -> None:
     Args:
         settings: The settings that the children load too.
         settings_path: The settings file, if it is named on the command line.
+        on_ready: Called once everything is ready, before it is shown where; returns the user of an example, or an empty
+            text. If it is given, server and trainer log to files, so that what it shows stays readable.
 
     Raises:
         SettingsError: If no port can be found on ``server.host``.
@@ -43,25 +70,37 @@ def run_up(settings: Settings, settings_path: Path | None = None) -> None:
     environment: dict[str, str] = {}
     with ends_on_signals(), contextlib.ExitStack() as stack:
         try:
-            broker, example = None, None
+            broker, example, loaded = None, None, None
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-up-")))
             if not settings.kafka.bootstrap_servers:
                 _refuse_security(settings)
                 broker = stack.enter_context(EmbeddedBroker())
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-up-")))
                 settings = _with_embedded_broker(settings, broker, folder)
                 environment |= embedded_environment(broker, folder)
-                example = write_example_events(folder)
+                example = write_example_events(folder) if on_ready is None else None
             settings = _with_port(settings)
             environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
             supervisor = stack.enter_context(Supervisor(restarts=True))
-            supervisor.add(Child("server", ["serve", *arguments], environment))
-            supervisor.add(Child("trainer", ["train", "--schedule", *arguments], environment))
+            for name, command in (("server", ["serve"]), ("trainer", ["train", "--schedule"])):
+                log = None if on_ready is None else folder / f"{name}.log"
+                supervisor.add(Child(name, [*command, *arguments], environment, log))
+
+            def check() -> None:
+                if broker is not None:
+                    broker.check()
+                supervisor.check()
+
             with Client(join_address(settings.server.host, settings.server.port)) as client:
                 while not client.is_serving():
-                    _look_after(supervisor, broker)
-            show_panel(console(stderr=True), settings, example, settings_path)
+                    check()
+                    time.sleep(_POLL_S)
+                if on_ready is not None:
+                    user = on_ready(Running(settings, client, folder, broker is not None, check))
+                    loaded = Loaded(user, folder, broker is not None)
+            show_panel(console(stderr=True), settings, example, settings_path, loaded)
             while True:
-                _look_after(supervisor, broker)
+                check()
+                time.sleep(_POLL_S)
         except KeyboardInterrupt:
             logger.info("stopping")
             raise
@@ -125,11 +164,3 @@ def _with_port(settings: Settings) -> Settings:
     except OSError as error:
         raise SettingsError(f"server.host: wanted a host of this machine, got {settings.server.host!r}") from error
     return settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
-
-
-def _look_after(supervisor: Supervisor, broker: EmbeddedBroker | None) -> None:
-    """Check everything once, then wait a moment."""
-    if broker is not None:
-        broker.check()
-    supervisor.check()
-    time.sleep(_POLL_S)

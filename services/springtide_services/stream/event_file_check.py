@@ -23,8 +23,21 @@ class _Refused:
     message: str
 
 
-def check_file(file: EventFile, settings: Settings, on_progress: Callable[[int], None]) -> list[str]:
-    """Read a file once as a whole, and return notes on it, on events that the server will refuse among others.
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """What was found in a file that can be read.
+
+    Attributes:
+        notes: What a person should know about it, a sentence each.
+        num_refused: How many of its events a server with the settings will refuse.
+    """
+
+    notes: list[str]
+    num_refused: int
+
+
+def check_file(file: EventFile, settings: Settings, on_progress: Callable[[int], None]) -> FileCheck:
+    """Read a file once as a whole, and return what was found, events that the server will refuse among others.
 
     Memory is bounded by the largest chunk. Whether a server with these settings takes an event is no reason to refuse
     the file, for the server may have others.
@@ -55,7 +68,8 @@ def check_file(file: EventFile, settings: Settings, on_progress: Callable[[int],
         on_progress(file.num_rows - num_before)
         num_before = file.num_rows
     file.finish(may_be_empty=True)
-    return [*file.notes, *_in_words(file, refused), *_future_in_words(file, settings)]
+    notes = [*file.notes, *_in_words(file, refused), *_future_in_words(file, settings)]
+    return FileCheck(notes, sum(found.count for found in refused.values()))
 
 
 def _samples(chunk: Rows | Events) -> tuple[list[int], list[int], list[pb.Event]]:

@@ -27,6 +27,7 @@ class FilePublishing:
     Attributes:
         done: The events that the broker has acknowledged, those of a resumed run included; None for none.
         journal_failure: Why the journal could not be written; None if it could.
+        last_user: The user of the last interaction; empty if there was none.
     """
 
     def __init__(self, file: EventFile, journal: PublishJournal, path: Path) -> None:
@@ -35,6 +36,7 @@ class FilePublishing:
         self._path = str(path)
         self.done: Progress | None = None
         self.journal_failure: OSError | None = None
+        self.last_user = ""
         self._in_flight: deque[tuple[int, bytes]] = deque()
 
     def resume(self) -> Progress | None:
@@ -69,6 +71,7 @@ class FilePublishing:
             self._skip(events, self.done)
         for numbered in events:
             self._in_flight.append((numbered.row, numbered.digest))
+            self.last_user = numbered.event.interaction.user or self.last_user
             yield numbered.event
 
     def _skip(self, events: Iterator[NumberedEvent], done: Progress) -> None:

@@ -34,6 +34,9 @@ class EventPublisher:
     Args:
         settings: The broker and the topic, which must exist.
 
+    Attributes:
+        next_offsets: For each partition, the offset after the last single event that was acknowledged.
+
     Raises:
         BrokerError: If no broker answers. Every method raises it if the broker does not take an event.
     """
@@ -41,6 +44,7 @@ class EventPublisher:
     def __init__(self, settings: Settings) -> None:
         kafka = with_client_id(settings.kafka, "publisher")
         wait_for_broker(kafka)
+        self.next_offsets: dict[int, int] = {}
         self._kafka = kafka
         self._topic = kafka.topic
         self._max_event_bytes = settings.events.max_event_bytes
@@ -52,7 +56,7 @@ class EventPublisher:
 
     def publish(self, event: events_pb2.Event) -> tuple[int, int]:
         """Publish an event, wait until the broker has it, and return its partition and offset."""
-        return _acknowledged(self._send(event), self._kafka)
+        return self._settled(self._send(event))
 
     def publish_many(self, events: Iterable[events_pb2.Event], on_progress: OnProgress | None = None) -> Counter[str]:
         """Publish events in order, wait until the broker has all of them, and return their number by payload.
@@ -145,12 +149,17 @@ class EventPublisher:
         num_acknowledged = 0
         try:
             for acknowledgement in in_flight:
-                _acknowledged(acknowledgement, self._kafka)
+                self._settled(acknowledgement)
                 num_acknowledged += 1
         finally:
             in_flight.clear()  # After the first that failed, none is waited for.
             if on_progress is not None and num_acknowledged:
                 on_progress(num_acknowledged)
+
+    def _settled(self, acknowledgement: FutureRecordMetadata) -> tuple[int, int]:
+        partition, offset = _acknowledged(acknowledgement, self._kafka)
+        self.next_offsets[partition] = offset + 1
+        return partition, offset
 
     def _partitions_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return each user's partition, int32 ``[num_users]``, as Kafka's clients choose it from the key."""

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from springtide.settings.load import load_settings
 from springtide.settings.model import CheckpointSettings, KafkaSettings, ServerSettings, Settings
-from springtide_services.local.panel import commands_to_try, show_panel, write_example_events
+from springtide_services.local.panel import Loaded, commands_to_try, show_panel, write_example_events
 
 SETTINGS = Settings(
     kafka=KafkaSettings(bootstrap_servers="127.0.0.1:9"),
@@ -57,6 +57,20 @@ def test_embedded_broker_is_said_to_forget(tmp_path: Path) -> None:
     assert "State  " + str(tmp_path) in shown
     assert "forgets everything when it stops" in shown
     assert f"springtide publish {tmp_path}/example-events.jsonl\n" in shown
+
+
+def test_after_files_it_says_where_the_logs_are_and_asks_for_a_user_of_theirs(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200, no_color=True, highlight=False)
+    show_panel(console, SETTINGS, None, None, Loaded("-7", tmp_path, is_embedded=True))
+    assert isinstance(console.file, io.StringIO)
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+    assert f"State {tmp_path}" in lines
+    assert f"Logs server.log, trainer.log in {tmp_path}" in lines
+    assert lines[-2:] == [
+        "springtide recommend --address '[::1]:7' -- -7",
+        "springtide status --address '[::1]:7'",
+    ]
 
 
 def test_commands_have_no_frame_and_are_not_broken_at_a_terminal(tmp_path: Path) -> None:

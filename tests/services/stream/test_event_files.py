@@ -22,7 +22,7 @@ ROWS = "u1,i1,view,1499000000\nu1,i1,view,1499000000\nu2,i1,view,1499000001\n"
 def opened(path: Path, text: str | bytes, options: ReadOptions | None = None) -> tuple[EventFile, list[str]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     file = open_events(path, Settings(), options or ReadOptions())
-    return file, check_file(file, Settings(), lambda num_rows: None)
+    return file, check_file(file, Settings(), lambda num_rows: None).notes
 
 
 def events(path: Path, text: str | bytes, options: ReadOptions | None = None) -> list[pb.Event]:
