@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,6 @@ def run_up(
         ChildFailedError: If a child ends again and again, or is refused.
     """
     configure_logging(settings.log, "up")
-    arguments = ["--settings", str(settings_path.absolute())] if settings_path else []
     environment: dict[str, str] = {}
     with ends_on_signals(), contextlib.ExitStack() as stack:
         try:
@@ -81,9 +80,8 @@ def run_up(
             settings = _with_port(settings)
             environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
             supervisor = stack.enter_context(Supervisor(restarts=True))
-            for name, command in (("server", ["serve"]), ("trainer", ["train", "--schedule"])):
-                log = None if on_ready is None else folder / f"{name}.log"
-                supervisor.add(Child(name, [*command, *arguments], environment, log))
+            for child in _children(settings_path, environment, None if on_ready is None else folder):
+                supervisor.add(child)
 
             def check() -> None:
                 if broker is not None:
@@ -106,6 +104,15 @@ def run_up(
             raise
         finally:
             ignore_signals()
+
+
+def _children(settings_path: Path | None, environment: Mapping[str, str], log_folder: Path | None) -> list[Child]:
+    """Return the server and the trainer; they log to the standard error of this process if there is no folder."""
+    arguments = ["--settings", str(settings_path.absolute())] if settings_path else []
+    return [
+        Child(name, [*command, *arguments], environment, None if log_folder is None else log_folder / f"{name}.log")
+        for name, command in (("server", ["serve"]), ("trainer", ["train", "--schedule"]))
+    ]
 
 
 def _refuse_security(settings: Settings) -> None:
