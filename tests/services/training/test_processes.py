@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from springtide.errors import SettingsError, TrainingError
 from springtide.model.registry import ModelStore
 from springtide.settings.model import KafkaSettings, PartSettings, Settings
+from springtide.settings.view import changes_to_toml
 from springtide_services.training import processes as processes_module
 from springtide_services.training.processes import TrainingFailedError, TrainingProcesses, UnexpectedTrainingError
 from springtide_services.training.schedule import Plan
@@ -233,6 +234,26 @@ def test_training_ends_when_its_trainer_is_killed(endless: Settings, write_check
             trainer.kill()
 
     until(lambda: not Path(f"/proc/{child}").exists() or re.search(r"State:\s+Z", _status(child)) is not None)
+
+
+def test_trainer_is_small_after_a_training(
+    settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
+) -> None:
+    write_checkpoint(settings)
+    (tmp_path / "springtide.toml").write_text(changes_to_toml(settings))
+    command = [Path(sys.executable).with_name("springtide"), "train", "--schedule"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as trainer:
+        try:
+            until(lambda: stage_of(settings) == "done" and not children_of(trainer.pid))
+            resident_kb = int(_status(trainer.pid).partition("VmRSS:")[2].split()[0])
+            mapped = Path(f"/proc/{trainer.pid}/maps").read_text()
+        finally:
+            trainer.terminate()
+            exit_code = trainer.wait(BUDGET_S)
+
+    assert resident_kb < 60 * 1024
+    assert not [name for name in ("torch", "numpy", "pyarrow") if name in mapped]
+    assert exit_code == 0
 
 
 def _status(pid: int) -> str:
