@@ -1,0 +1,62 @@
+"""What a state holds in memory, part by part: the bytes of all that can be reached from it."""
+
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from springtide.state import LiveState
+
+_NOT_HELD = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_ARRAY_BYTES = 112  # Of an array object without its data.
+
+
+def live_bytes(state: LiveState) -> dict[str, int]:
+    """Return the bytes of each part; what two parts share counts for the first of them."""
+    graph = state.graph
+    parts: dict[str, list[Any]] = {
+        "edges": [graph.store(edge_type) for edge_type in graph.edge_types],
+        "ids": [graph.nodes(node_type).ids for node_type in graph.node_types],
+        "tombstones": [graph.tombstones],
+        "seen events": [state.seen_events],
+        **{f"weight {name}": [weight] for name, weight in state.context_weights.items()},
+        "attributes, the rest": [state],
+    }
+    counted: set[int] = set()
+    return {name: sum(_bytes_of(root, counted) for root in roots) for name, roots in parts.items()}
+
+
+def _bytes_of(root: object, counted: set[int]) -> int:
+    """Return the bytes of an object and of all that it refers to, without what was counted before."""
+    num_bytes, left = 0, [root]
+    while left:
+        each = left.pop()
+        if id(each) in counted or isinstance(each, _NOT_HELD):
+            continue
+        counted.add(id(each))
+        if isinstance(each, np.ndarray):
+            if each.base is None:
+                num_bytes += each.nbytes + _ARRAY_BYTES
+            else:
+                left.append(each.base)
+            continue
+        num_bytes += sys.getsizeof(each)
+        left.extend(_referred(each))
+    return num_bytes
+
+
+def _referred(each: object) -> Iterator[object]:
+    if isinstance(each, dict):
+        yield from each
+        yield from each.values()
+    elif isinstance(each, list | tuple | set | frozenset):
+        yield from each
+    else:
+        yield from getattr(each, "__dict__", {}).values()
+        for kind in type(each).__mro__:
+            slots = kind.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(each, name):
+                    yield getattr(each, name)
