@@ -15,7 +15,7 @@ if ! "$python" -m venv "$venv" >/dev/null; then
 fi
 
 log=$venv/install.log
-"$venv/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[broker,dev]' \
+"$venv/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[all,dev]' \
     >"$log" 2>&1 &
 pip=$!
 trap 'kill $pip 2>/dev/null; exit 130' INT TERM

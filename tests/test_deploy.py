@@ -1,6 +1,7 @@
 """What deploy/ starts exists: commands in the command line, settings that load; its README says what is there."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,34 @@ def test_image_starts_a_command_that_exists() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
 
     assert 'ENTRYPOINT ["springtide"]' in lines
-    (command,) = (line.removeprefix("CMD ") for line in lines if line.startswith("CMD "))
-    assert_command_exists(yaml.safe_load(command))
+    commands = [line.removeprefix("CMD ") for line in lines if line.startswith("CMD ")]
+    assert len(commands) == 2
+    for command in commands:
+        assert_command_exists(yaml.safe_load(command))
+
+
+def test_images_are_those_that_compose_and_kubernetes_name() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    targets = {line.rpartition(" AS ")[2] for line in lines if line.startswith("FROM ")}
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    (deployment,) = (manifest for manifest in manifests() if manifest["kind"] == "Deployment")
+    images = {
+        container["name"]: container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]
+    }
+
+    for name in ("server", "trainer"):
+        assert name in targets
+        assert compose[name]["build"]["target"] == name
+        assert compose[name]["image"] == images[name] == f"springtide-{name}"
+
+
+def test_image_of_the_server_is_installed_without_what_trains() -> None:
+    (install,) = (line for line in (DEPLOY / "Dockerfile").read_text().splitlines() if " . " in line)
+    assert install.startswith("RUN /opt/springtide/bin/pip install ")
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=;\[ ]", requirement)[0] for requirement in project["dependencies"]}
+    assert needed.isdisjoint({"torch", "torch-geometric", "networkx", "numba", "pyarrow"})
+    assert {"torch", "torch-geometric"} < {line.partition(">")[0] for line in project["optional-dependencies"]["train"]}
 
 
 def test_readme_names_every_file_of_the_folder() -> None:

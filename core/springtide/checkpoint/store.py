@@ -1,5 +1,6 @@
 """Writing and restoring checkpoints."""
 
+import importlib
 import uuid
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,7 @@ from springtide.checkpoint.other_settings import apply_settings
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
 from springtide.events.seen_events import SeenEvents
+from springtide.extras import missing_words
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.state import EdgesSnapshot, LiveState, NodesSnapshot, StateSnapshot
 from springtide.storage import Storage, sha256
@@ -172,6 +174,8 @@ class CheckpointStore:
         graph, manifest = state.graph, checkpoint.manifest
         if graph.node_types or state.num_events:
             raise CheckpointError("wanted an empty state to restore into, got one that has events already")
+        if manifest["format"] == 1:
+            _refuse_without_arrow(checkpoint.name)
         # An older checkpoint starts a new lineage: later checkpoints have the old one, but this state does not continue
         # them.
         is_newest = self.names()[:1] == [checkpoint.name]
@@ -360,6 +364,13 @@ class CheckpointStore:
 def _kept_files(entries: Sequence[Json]) -> Sequence[Json]:
     """Return the files if a new checkpoint may share them; those of earlier releases are written again, all of them."""
     return () if any(entry["file"].endswith(files.ARROW) for entry in entries) else entries
+
+
+def _refuse_without_arrow(name: str) -> None:
+    try:
+        importlib.import_module("pyarrow")
+    except ModuleNotFoundError as error:
+        raise CheckpointError(f"checkpoint {name} is of an earlier release: {missing_words(error)}") from error
 
 
 def _next_name(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from springtide.clock import MS_PER_HOUR, wall_ms
 from springtide.errors import ModelError
+from springtide.extras import missing_words
 from springtide.model.audit import AuditLog, this_actor
 from springtide.model.manifest import ModelManifest, UnreadableManifest, manifest_from_json, manifest_to_json
 from springtide.model.pointer import Pointer
@@ -152,7 +153,11 @@ class ModelStore:
         from springtide.model.artifact_files import from_files
 
         manifest = self.manifest(version)
-        return ModelArtifact(manifest, *from_files(manifest.files, lambda name: self._read_verified(manifest, name)))
+        try:
+            files = from_files(manifest.files, lambda name: self._read_verified(manifest, name))
+        except ModuleNotFoundError as error:
+            raise ModelError(f"model {version} is of an earlier release: {missing_words(error) or error}") from error
+        return ModelArtifact(manifest, *files)
 
     def current(self) -> str | None:
         """Return the version that serves, or None before the first promotion.

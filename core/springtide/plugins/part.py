@@ -12,6 +12,7 @@ from typing import Any
 import pluggy
 
 from springtide.errors import PluginError, SpringtideError
+from springtide.extras import missing_words
 from springtide.plugins.options import DeclaredOptions, Option
 
 KINDS: Mapping[str, str] = {
@@ -206,6 +207,8 @@ def import_reference(reference: str) -> Any:
 
 def reason_of(error: Exception) -> str:
     """Return what went wrong in one line, and where in the plugin, unless the message says so itself."""
+    if (missing := missing_words(error)) is not None:
+        return missing
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, SpringtideError | pluggy.PluginValidationError):
         return message

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy import sparse
 from scipy.linalg import lapack
@@ -141,7 +140,9 @@ class SLIM(_Linear):
         if count == 0:
             self.matrix = sparse.csr_array(np.zeros((num_kept, num_kept), np.float32))
             return
-        candidates, weights = _elastic_nets(gram, count, self.l1, self.l2, _MAX_SWEEPS, _SMALLEST_STEP)
+        from springtide_plugins.baselines.fitting import elastic_nets  # Imports numba, which serving does not need.
+
+        candidates, weights = elastic_nets(gram, count, self.l1, self.l2, _MAX_SWEEPS, _SMALLEST_STEP)
         columns = np.repeat(np.arange(num_kept), count)
         is_used = weights.ravel() > 0.0
         triples = (weights.ravel()[is_used], (candidates.ravel()[is_used], columns[is_used]))
@@ -151,43 +152,3 @@ class SLIM(_Linear):
         """Multiply."""
         product: npt.NDArray[np.float32] = (seen @ self.matrix).toarray()
         return product
-
-
-@njit(cache=True, nogil=True)
-def _elastic_nets(
-    gram: npt.NDArray[np.float32], count: int, l1: float, l2: float, max_sweeps: int, smallest_step: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the candidates of each item and their weights, ``[num_kept, count]`` each.
-
-    The net of an item minimises, over non-negative weights, half the squared error between the item's column and the
-    weighted sum of its candidates' columns, plus l1 times the sum of the weights, plus half l2 times the sum of their
-    squares.
-    """
-    num_kept = len(gram)
-    candidates = np.zeros((num_kept, count), np.int64)
-    weights = np.zeros((num_kept, count), np.float32)
-    candidate_gram = np.empty((count, count), np.float32)
-    for item in range(num_kept):
-        in_common = -gram[item].copy()
-        in_common[item] = 1.0  # Never chosen, since the others are 0 or less.
-        chosen = np.argpartition(in_common, count - 1)[:count]
-        for row in range(count):
-            for column in range(count):
-                candidate_gram[row, column] = gram[chosen[row], chosen[column]]
-        found = np.zeros(count, np.float32)
-        slope = gram[item][chosen].copy()  # Negative gradient of the squared error; updated with the weights.
-        for _ in range(max_sweeps):
-            furthest = 0.0
-            for index in range(count):
-                diagonal = candidate_gram[index, index]
-                pull = slope[index] + diagonal * found[index] - l1
-                moved = max(pull, 0.0) / (diagonal + l2) - found[index]
-                if moved != 0.0:
-                    found[index] += moved
-                    furthest = max(furthest, abs(moved))
-                    slope -= np.float32(moved) * candidate_gram[index]
-            if furthest < smallest_step:
-                break
-        candidates[item] = chosen
-        weights[item] = found
-    return candidates, weights

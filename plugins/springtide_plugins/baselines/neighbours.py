@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy import sparse
 
@@ -38,7 +37,9 @@ class ItemKNN(Popularity):
         by_item = seen.T.tocsr()
         lengths = np.sqrt(self.num_users_of)
         count = min(self.neighbours, num_items)
-        nearest, cosines, counts = _nearest_items(
+        from springtide_plugins.baselines.fitting import nearest_items  # Imports numba, which serving does not need.
+
+        nearest, cosines, counts = nearest_items(
             by_item.indptr, by_item.indices, seen.indptr, seen.indices, lengths, count
         )
         is_there = np.arange(count) < counts[:, None]
@@ -186,42 +187,3 @@ def _largest(scores: npt.NDArray[np.float32], count: int) -> sparse.csr_array:
     kept = np.take_along_axis(scores, chosen, 1)
     indptr = np.arange(0, chosen.size + 1, count)
     return sparse.csr_array((kept.ravel(), chosen.ravel(), indptr), shape=scores.shape)
-
-
-@njit(cache=True, nogil=True)
-def _nearest_items(
-    item_indptr: npt.NDArray[np.int32],
-    item_users: npt.NDArray[np.int32],
-    user_indptr: npt.NDArray[np.int32],
-    user_items: npt.NDArray[np.int32],
-    lengths: npt.NDArray[np.float32],
-    count: int,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return each item's nearest items by cosine, their cosines, and their number.
-
-    A sparse product would hold all pairs in memory at once; this holds one row.
-    """
-    num_items = len(lengths)
-    nearest = np.zeros((num_items, count), np.int32)
-    cosines = np.zeros((num_items, count), np.float32)
-    counts = np.zeros(num_items, np.int64)
-    in_common = np.zeros(num_items, np.float32)
-    touched = np.empty(num_items, np.int32)
-    for item in range(num_items):
-        num_touched = 0
-        for user in item_users[item_indptr[item] : item_indptr[item + 1]]:
-            for other in user_items[user_indptr[user] : user_indptr[user + 1]]:
-                if in_common[other] == 0.0:
-                    touched[num_touched] = other
-                    num_touched += 1
-                in_common[other] += 1.0
-        others = touched[:num_touched]
-        found = in_common[others] / (lengths[others] * lengths[item])
-        chosen = np.arange(num_touched)
-        if num_touched > count:
-            chosen = np.argpartition(-found, count - 1)[:count]
-        counts[item] = len(chosen)
-        nearest[item, : len(chosen)] = others[chosen]
-        cosines[item, : len(chosen)] = found[chosen]
-        in_common[others] = 0.0
-    return nearest, cosines, counts

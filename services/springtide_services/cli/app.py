@@ -6,6 +6,7 @@ from collections.abc import Callable
 import typer
 
 from springtide.errors import CheckpointLockedError, PluginError, SettingsError, SpringtideError
+from springtide.extras import missing_words
 from springtide_services.cli import check, checkpoints, config, models, plugins
 from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
@@ -24,7 +25,7 @@ from springtide_services.cli.up import broker, up
 from springtide_services.exit_codes import EXIT_FAILED, EXIT_REFUSED
 from springtide_services.termination import UNTIL_STDIN_CLOSES
 
-_REFUSALS = (SettingsError, PluginError, CheckpointLockedError)  # Starting again would not help.
+_REFUSALS = (SettingsError, PluginError, CheckpointLockedError, ModuleNotFoundError)  # Starting again would not help.
 
 app = typer.Typer(
     help="Springtide: the recommender that learns from the stream.",
@@ -46,11 +47,14 @@ app.add_typer(check.app, name="check")
 
 
 def main() -> None:
-    """Run the command line; a SpringtideError is printed as one line, without a traceback."""
+    """Run the command line; a SpringtideError, or a package that is not installed, is one line without a traceback."""
     try:
         app(standalone_mode=True)
-    except SpringtideError as error:
+    except (SpringtideError, ModuleNotFoundError) as error:
+        words = str(error) if isinstance(error, SpringtideError) else missing_words(error)
+        if words is None:
+            raise
         # Under `springtide up`, server and trainer write to one terminal.
         name = f"springtide {sys.argv[1]}" if UNTIL_STDIN_CLOSES in sys.argv else "springtide"
-        typer.echo(f"{name}: {error}", err=True)
+        typer.echo(f"{name}: {words}", err=True)
         sys.exit(EXIT_REFUSED if isinstance(error, _REFUSALS) else EXIT_FAILED)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from springtide.extras import refuse_without
 from springtide_services.termination import exit_on_signals
 
 
@@ -12,6 +13,7 @@ def demo(
 ) -> None:
     """Run the main job on a year of real purchases: broker, stream, training, answers."""
     exit_on_signals()
+    refuse_without("train")
     from springtide_services.cli.demo_run import run_demo
 
     run_demo(keep=keep)

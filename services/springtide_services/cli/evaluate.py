@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from springtide.extras import refuse_without
 from springtide_services.cli.options import (
     Columns,
     DatasetName,
@@ -81,6 +82,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure models and baselines, on public data sets or on your own events."""
+    refuse_without("train")
     loaded = load_settings(settings)
     from springtide.evaluation.plan import ModelChoice
     from springtide_services.evaluation.evaluate import Output, evaluate_and_show

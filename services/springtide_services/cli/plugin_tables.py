@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from springtide.errors import PluginError
 from springtide.plugins.loading import KINDS, Failure, Part, load_plugins
 from springtide.plugins.options import NONE, Option
 from springtide.settings.model import Settings
@@ -46,6 +47,9 @@ def _parts_table(parts: Sequence[Part]) -> Table:
     for kind, group in itertools.groupby(parts, key=lambda part: part.kind):
         table.add_row(f"[bold]{kind}[/]")
         for part in group:
+            if (reason := _fault(part)) is not None:
+                table.add_row(f"  {part.name}", Text(reason, style="red"), part.origin)
+                continue
             described = Text(part.summary)
             for before, option in zip(itertools.chain("\n", itertools.repeat(", ")), part.options, strict=False):
                 described.append(before)
@@ -53,6 +57,15 @@ def _parts_table(parts: Sequence[Part]) -> Table:
                 described.append(_bounds(option), style="dim")
             table.add_row(f"  {part.name}", described, part.origin)
     return table
+
+
+def _fault(part: Part) -> str | None:
+    """Return why a part that is registered by reference cannot be had; None if it can."""
+    try:
+        part.options  # noqa: B018  # Looked at, so that it is imported.
+    except PluginError as error:
+        return str(error)
+    return None
 
 
 def _bounds(option: Option) -> str:
@@ -77,12 +90,13 @@ def _plugins_as_json(parts: Sequence[Part], failures: Sequence[Failure]) -> str:
                 {
                     "kind": part.kind,
                     "name": part.name,
-                    "summary": part.summary,
+                    "summary": "" if fault else part.summary,
                     "origin": part.origin,
                     "plugin": part.plugin,
-                    "options": [dataclasses.asdict(option) for option in part.options],
+                    "options": [] if fault else [dataclasses.asdict(option) for option in part.options],
+                    **({"fault": fault} if fault else {}),
                 }
-                for part in parts
+                for part, fault in ((part, _fault(part)) for part in parts)
             ],
             "failures": [dataclasses.asdict(failure) for failure in failures],
         },

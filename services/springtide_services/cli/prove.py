@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from springtide.extras import refuse_without
 from springtide_services.cli.options import SettingsPath, load_settings
 
 
@@ -26,6 +27,7 @@ def prove(
     ] = Path("springtide-state/walk-forward.jsonl"),
 ) -> None:
     """Measure the context weights: on simulated markets with a known ground truth, and on a real one by month."""
+    refuse_without("train")
     loaded = load_settings(settings)
     from springtide.plugins.loading import load_checked_plugins
     from springtide_services.evaluation.prove_dataset import show_fine_tuning, show_months

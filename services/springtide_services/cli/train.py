@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from springtide.errors import SettingsError
+from springtide.extras import refuse_without
 from springtide.model.manifest import TrainingMode
 from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings
 from springtide_services.termination import end_with_parent, exit_on_signals
@@ -23,6 +24,7 @@ def train(
         exit_on_signals()
     if until_stdin_closes:
         end_with_parent()
+    refuse_without("train")
     loaded = load_settings(settings)
     from springtide_services.logs import configure_logging
 

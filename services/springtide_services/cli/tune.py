@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from springtide.extras import refuse_without
 from springtide_services.cli.options import (
     Columns,
     Encoding,
@@ -34,6 +35,7 @@ def tune(
     encoding: Encoding = None,
 ) -> None:
     """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
+    refuse_without("train")
     loaded = load_settings(settings)
     from springtide_services.evaluation.tune import tune_and_write
 

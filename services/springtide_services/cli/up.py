@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from springtide.errors import SettingsError
+from springtide.extras import refuse_without
 from springtide_services.cli.options import (
     Columns,
     Encoding,
@@ -40,6 +41,7 @@ def up(
     With files, it goes all the way from them to recommendations.
     """
     exit_on_signals()
+    refuse_without("train")
     loaded = load_checked_settings(settings)
     options = read_options(columns, time_unit, time_format, encoding, type_name)
     if not files and any((columns, type_name, time_unit, time_format, encoding)):

@@ -10,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from springtide.errors import PluginError, SettingsError, SpringtideError, TrainingError
+from springtide.extras import missing_words
 from springtide_services.termination import end_with_parent, exit_on_signals, ignore_signals
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _finish_what_is_published(progress: "Progress") -> None:
 
 def words_of(error: Exception) -> dict[str, Any]:
     """Return an error as JSON: its kind, its message, and a traceback unless the message is written for people."""
+    if (missing := missing_words(error)) is not None:
+        return {"kind": SettingsError.__name__, "error": missing, "traceback": ""}
     if isinstance(error, SpringtideError):
         kinds = [kind.__name__ for kind in (SettingsError, PluginError, TrainingError) if isinstance(error, kind)]
         return {"kind": kinds[0], "error": str(error), "traceback": ""} if kinds else _named(error)
