@@ -230,6 +230,31 @@ def test_reconstruction_pulls_seen_sampled_items_near():
     assert inputs.negative.grad[0, 0] < 0 < inputs.negative.grad[0, 1]
 
 
+def test_gradient_of_reconstruction_is_that_of_its_formula():
+    generator = torch.Generator().manual_seed(3)
+    num_users, num_sampled, num_edges = 5, 40, 12
+    user = torch.arange(num_edges) % (num_users - 1)  # The last user has no edge.
+    inputs = replace(
+        inputs_of([0.0] * num_edges, [[0.0] * num_sampled] * num_users, user=user.tolist()),
+        positive=torch.rand(num_edges, generator=generator, requires_grad=True),
+        negative=(2 * torch.rand(num_users, num_sampled, generator=generator) - 1).requires_grad_(),
+        is_seen=torch.rand(num_users, num_sampled, generator=generator) < 0.2,
+        weight=torch.rand(num_edges, generator=generator),
+    )
+    temperature, balance = 0.02, 0.3  # Cold: logits up to 50.
+    logits, weight = inputs.negative / temperature, torch.zeros(num_users).index_add(0, user, inputs.weight)
+    edges = (F.softplus(-inputs.positive / temperature) * inputs.weight).sum() / inputs.weight.sum()
+    seen = F.softplus(-logits[inputs.is_seen])
+    ones = (seen.sum() + num_users * edges) / (len(seen) + num_users)
+    of_zeros = ~inputs.is_seen * weight.unsqueeze(-1)
+    wanted = balance * ones + (1 - balance) * (F.softplus(logits) * of_zeros).sum() / of_zeros.sum()
+    found = Reconstruction(temperature=temperature, balance=balance)(inputs)
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    both = [inputs.positive, inputs.negative]
+    for gradient, formula in zip(torch.autograd.grad(found, both), torch.autograd.grad(wanted, both), strict=True):
+        torch.testing.assert_close(gradient, formula, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("loss", ["hinge", "max_margin", "pairwise_logistic", "triplet"])
 def test_pairwise_losses_use_the_first_negatives_only(loss):
     few = PLUGINS.make("loss", PartSettings(name=loss, options={"max_negatives": 1}))

@@ -19,6 +19,11 @@ from springtide.training.network import Network
 from springtide.training.sampling import PositiveSampler, RatingSampler
 
 _NUM_DISLIKES = 8  # Drawn of each user in a step; far fewer than a user's positives, as dislikes are.
+# A step costs what it draws. Where histories are short or items few, drawing the same ones again and again teaches
+# nothing more (record 0014): so many interactions as a user has on average, and half as many items as there are.
+_MIN_EDGES = 16
+_MIN_NEGATIVES = 256
+_NEGATIVE_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,19 @@ class Objective:
             yield from weighted.task.parameters()
 
 
+def draws_per_step(settings: TrainingSettings, edges_per_active_user: float, num_items: int) -> tuple[int, int]:
+    """Return how many interactions are drawn for each user of a step, and how many negative items.
+
+    Args:
+        settings: Most of both.
+        edges_per_active_user: Mean number of interactions of a user.
+        num_items: Number of items.
+    """
+    edges = max(_MIN_EDGES, math.ceil(edges_per_active_user))
+    negatives = max(_MIN_NEGATIVES, math.ceil(_NEGATIVE_SHARE * num_items))
+    return min(settings.edges_per_user, edges), min(settings.num_negatives, negatives)
+
+
 def fit(
     stage: Stage,
     network: Network,
@@ -156,16 +174,17 @@ def fit(
     log_q = negatives.log_q.to(device)  # [num_items]
     num_steps = max(stage.min_steps, math.ceil(settings.min_passes * positives.users_per_pass / settings.batch_users))
     parameters = [*network.parameters(), *objective.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: stage.schedule(step, num_steps))
     user_batches = positives.batches(settings.batch_users, generator)
+    edges_per_user, num_negatives = draws_per_step(settings, positives.edges_per_active_user, graph.num_items)
     network.train()
     for step in range(num_steps):
         # Draw users, some of their interactions, ratings and dislikes, items to compare all with, and examples.
         users = next(user_batches)
-        drawn = positives.draw(users, settings.edges_per_user, generator)  # [num_users, edges_per_user]
+        drawn = positives.draw(users, edges_per_user, generator)  # [num_users, edges_per_user]
         items = graph.interactions.item_rows[drawn].astype(np.int64)
-        sampled = negatives.draw(items, settings.num_negatives, generator)  # [num_sampled]
+        sampled = negatives.draw(items, num_negatives, generator)  # [num_sampled]
         raters, rated = ratings.draw(users, settings.edges_per_user, generator)  # [num_ratings] each
         dislikers, disliked, dislike_weights = dislikes.draw(
             users, _NUM_DISLIKES, dislike_generator
@@ -184,21 +203,22 @@ def fit(
         )
         raw = network.encoder.readout(levels)  # [num_nodes, d]
         vectors = F.normalize(raw, dim=-1)
-        user_vectors, item_vectors, sampled_vectors, rated_vectors = (vectors[nodes] for nodes in rows[:4])
-        disliked_vectors = vectors[rows[4]].detach()
+        # index_select, since indexing by brackets takes twice its time on the way back.
+        user_vectors, item_vectors, sampled_vectors, rated_vectors = (vectors.index_select(0, of) for of in rows[:4])
+        disliked_vectors = vectors.detach().index_select(0, rows[4])
 
         # Compare users with sampled items; a selective sampler chooses some of these for each user.
         cosines = user_vectors @ sampled_vectors.T  # [num_users, num_sampled]
         is_seen = torch.from_numpy(positives.is_seen(users, sampled)).to(device)
         sampled_log_q = log_q[torch.from_numpy(sampled).to(device)]
-        selected = negatives.select(cosines.detach(), is_seen, settings.num_negatives)
+        selected = negatives.select(cosines.detach(), is_seen, num_negatives)
         if selected is None:
             negative, is_negative_seen, negative_log_q = cosines, is_seen, sampled_log_q
         else:
             negative, is_negative_seen = cosines.gather(1, selected), is_seen.gather(1, selected)
             negative_log_q = sampled_log_q[selected]
 
-        user = torch.arange(len(users), device=device).repeat_interleave(settings.edges_per_user)  # [num_edges]
+        user = torch.arange(len(users), device=device).repeat_interleave(edges_per_user)  # [num_edges]
         item = torch.from_numpy(items.ravel()).to(device)
         loss_levels = levels if loss_function.needs_levels else ()
         inputs = LossInputs(

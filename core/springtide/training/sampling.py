@@ -125,6 +125,11 @@ class PositiveSampler:
         """Expected number of users in one pass."""
         return float(len(self.active_users) if self._user_chances is None else self._user_chances.sum())
 
+    @property
+    def edges_per_active_user(self) -> float:
+        """Mean number of interactions of a user who can be drawn."""
+        return float((self._first[self.active_users + 1] - self._first[self.active_users]).mean())
+
     def batches(self, batch_users: int, generator: np.random.Generator) -> Iterator[Int64s]:
         """Yield batches of users without end: pass after pass, each user at most once in a pass, in random order."""
         while True:
@@ -167,7 +172,7 @@ class PositiveSampler:
         is_sampled = columns >= 0
         marks = np.zeros((len(users), len(distinct)), bool)
         marks[rows[is_sampled], columns[is_sampled]] = True
-        seen: npt.NDArray[np.bool_] = marks[:, inverse]
+        seen = np.take(marks, inverse, axis=1)
         return seen | (users[:, None] == items[None, :]) if self._items_are_users else seen
 
     def _seen_items(self, users: Int64s) -> tuple[Int64s, Int64s]:

@@ -111,6 +111,7 @@ class TIFUKNN(Popularity):
         self.neighbours = neighbours
         self.own_share = own_share
         self.half_life_days = half_life_days
+        self._kept: tuple[sparse.csr_array, tuple[npt.NDArray[np.int64], sparse.csr_array, Any]] | None = None
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Compute the mean basket of each user."""
@@ -130,9 +131,7 @@ class TIFUKNN(Popularity):
     ) -> npt.NDArray[np.float32]:
         """Return the mean basket of the user and the neighbours, and popularity below 0 for other items."""
         own = self._mean_baskets(HistoryEvents.of(histories, self.num_items))
-        present = np.flatnonzero(np.diff(self.baskets.indptr))
-        candidates = self.baskets[present]
-        squares = candidates.power(2).sum(axis=1)
+        present, candidates, squares = self._candidates()
         # Minus the squared distance, without the user's own square: that is the same for all candidates.
         nearness = 2.0 * (own @ candidates.T).toarray() - squares
         column_of = np.full(self.baskets.shape[0] + 1, -1)
@@ -150,6 +149,17 @@ class TIFUKNN(Popularity):
         scores = mixed.toarray()
         scores[np.diff(own.indptr) == 0] = 0.0  # An empty history has no nearest users.
         return _with_popularity(scores, self.num_users_of)
+
+    def _candidates(self) -> tuple[npt.NDArray[np.int64], sparse.csr_array, npt.NDArray[np.float32]]:
+        """Return the users with a basket, int64 ``[n]``, their mean baskets ``[n, num_items]``, and squared lengths.
+
+        They are kept until the next fit: one query alone would take most of its time for them.
+        """
+        if self._kept is None or self._kept[0] is not self.baskets:
+            present = np.flatnonzero(np.diff(self.baskets.indptr))
+            candidates = self.baskets[present]
+            self._kept = self.baskets, (present, candidates, candidates.power(2).sum(axis=1))
+        return self._kept[1]
 
     def _mean_baskets(self, events: HistoryEvents) -> sparse.csr_array:
         """Return the mean basket of each user, float32 ``[n, num_items]``, with ages from the user's newest basket."""

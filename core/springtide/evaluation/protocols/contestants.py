@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.applying import USER
-from springtide.interactions import Observed
+from springtide.interactions import History, Observed
 from springtide.plugins.contracts import Baseline
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.item_ranks import item_ranks_and_unseen
@@ -63,7 +63,12 @@ class ReplayRanker(Protocol):
 
 
 def make_replay_ranker(
-    contestant: Contestant, state: LiveState, interactions: Observed, settings: Settings, num_refits: int
+    contestant: Contestant,
+    state: LiveState,
+    interactions: Observed,
+    histories: "Histories",
+    settings: Settings,
+    num_refits: int,
 ) -> ReplayRanker:
     """Return a contestant ready to rank; a baseline is fitted.
 
@@ -71,6 +76,7 @@ def make_replay_ranker(
         contestant: The model or baseline.
         state: The state that it ranks on.
         interactions: The positive interactions before the replay.
+        histories: Users' histories as of ``state``, for baselines.
         settings: Ranking settings.
         num_refits: How often a live baseline is fitted again during the replay.
 
@@ -79,7 +85,7 @@ def make_replay_ranker(
     """
     if isinstance(contestant.recommender, Baseline):
         num_refreshes = num_refits if contestant.is_live else 0
-        return _BaselineRanker(contestant.recommender, state, interactions, settings, num_refreshes)
+        return _BaselineRanker(contestant.recommender, state, interactions, histories, num_refreshes)
     return _ModelRanker(contestant.recommender, state, settings, _NUM_REFRESHES if contestant.is_live else 0)
 
 
@@ -99,16 +105,43 @@ class _ModelRanker:
         return item_ranks_and_unseen(self._ranker.scorer(), queries, item_ids)
 
 
+class Histories:
+    """Users' histories as of a state, for all baselines of a replay: each is looked up once for a moment.
+
+    Args:
+        state: The state that the histories are read from.
+        max_history: Latest interactions of a user that are looked at, for each relation.
+    """
+
+    def __init__(self, state: LiveState, max_history: int) -> None:
+        self._state = state
+        self._users = Users(state.rules, max_history, None)
+        self._found: tuple[Sequence[Query], int, tuple[npt.NDArray[np.int64], list[History]]] | None = None
+
+    def of(self, queries: Sequence[Query]) -> tuple[npt.NDArray[np.int64], list[History]]:
+        """Return the row of each query's user, int64 ``[n]``, and their history now."""
+        num_events = self._state.num_events
+        if self._found is None or self._found[0] is not queries or self._found[1] != num_events:
+            view = self._state.graph.view()
+            rows = view.nodes(USER).ids.rows([query.user_id for query in queries])
+            bound = [
+                BoundQuery(query.user_id, row, query.moment) for query, row in zip(queries, rows.tolist(), strict=True)
+            ]
+            histories = [self._users.find(view, None, query).history for query in bound]
+            self._found = queries, num_events, (rows.astype(np.int64), histories)
+        return self._found[2]
+
+
 class _BaselineRanker:
     """A baseline, with the histories of a state."""
 
     def __init__(
-        self, baseline: Baseline, state: LiveState, interactions: Observed, settings: Settings, num_refreshes: int
+        self, baseline: Baseline, state: LiveState, interactions: Observed, histories: Histories, num_refreshes: int
     ) -> None:
         self.num_refreshes = num_refreshes
         self._baseline = baseline
         self._state = state
-        self._users = Users(state.rules, settings.ranking.max_history, None)
+        self._histories = histories
         items = state.graph.nodes(state.rules.item_type)
         self._forgotten_rows = np.flatnonzero([not item_id for item_id in items.ids.all_ids()])
         self.refresh(interactions)
@@ -120,12 +153,8 @@ class _BaselineRanker:
     def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
         view = self._state.graph.view()
         now_ms = queries[0].moment.timestamp_ms
-        user_rows = view.nodes(USER).ids.rows([query.user_id for query in queries])
-        bound = [
-            BoundQuery(query.user_id, row, query.moment) for query, row in zip(queries, user_rows.tolist(), strict=True)
-        ]
-        histories = [self._users.find(view, None, query).history for query in bound]
-        scores = self._baseline.scores(user_rows.astype(np.int64), histories, now_ms)  # [n, num_items]
+        user_rows, histories = self._histories.of(queries)
+        scores = self._baseline.scores(user_rows, histories, now_ms)  # [n, num_items]
         scores[:, self._forgotten_rows] = -np.inf
         rows = view.nodes(self._state.rules.item_type).ids.rows(item_ids)
         ranks = ranks_of(scores, rows)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from springtide.errors import TrainingError
 from springtide.evaluation.measures.metrics import K, ndcg_of_ranks
-from springtide.evaluation.protocols.contestants import Contestant, ReplayRanker, make_replay_ranker
+from springtide.evaluation.protocols.contestants import Contestant, Histories, ReplayRanker, make_replay_ranker
 from springtide.evaluation.protocols.past_states import PastEvents, state_of_past
 from springtide.graph.applying import USER
 from springtide.interactions import Observed
@@ -131,12 +131,13 @@ def replay(
         newest_ms = live.graph.newest_ms
         assert newest_ms is None or newest_ms < now_ms, f"ranked as of {now_ms} with an event of {newest_ms} applied"
         here = slice(start, stop)
+        asked, wanted_ids = queries[here], item_ids[here]
         is_unseen[here] = ~live.has_interacted(live.graph.view(), users[here], items[here])
         for name, ranker in rankers.items():
             with _timed(seconds, name):
                 if start and _is_due(start, stop, len(sampled), ranker.num_refreshes):
                     ranker.refresh(events.interactions_before(now_ms))
-                ranks[name][here], among_unseen = ranker.ranks(queries[here], item_ids[here])
+                ranks[name][here], among_unseen = ranker.ranks(asked, wanted_ids)
                 unseen_ranks[name][here] = np.where(is_unseen[here], among_unseen, 0)
         if on_progress is not None:
             on_progress(Progress("replay", stop, len(sampled)))
@@ -156,11 +157,13 @@ def _make_rankers(
     """Return the contestants ready to rank, and why others could not be fitted, by name; adds to ``seconds``."""
     rankers: dict[str, ReplayRanker] = {}
     failures: dict[str, str] = {}
+    of_live = Histories(live, settings.ranking.max_history)
+    of_frozen = of_live if frozen is live else Histories(frozen, settings.ranking.max_history)
     for contestant in contestants:
-        past = live if contestant.is_live else frozen
+        past, histories = (live, of_live) if contestant.is_live else (frozen, of_frozen)
         with _timed(seconds, contestant.name):
             try:
-                rankers[contestant.name] = make_replay_ranker(contestant, past, before, settings, num_refits)
+                rankers[contestant.name] = make_replay_ranker(contestant, past, before, histories, settings, num_refits)
             except TrainingError as error:
                 failures[contestant.name] = str(error)
     return rankers, failures

@@ -84,9 +84,11 @@ class TrainingSettings(Section):
     batch_users: Annotated[int, Field(ge=1)] = 512
     """Number of users in a training step. Lower it if training runs out of memory."""
     edges_per_user: Annotated[int, Field(ge=1)] = 64
-    """Number of positive interactions drawn for each user of a step."""
+    """Most positive interactions drawn for each user of a step. Where users have fewer on average, as many as they
+    have, but no fewer than 16."""
     num_negatives: Annotated[int, Field(ge=1)] = 4_096
-    """Number of negative items in a step; all users of the step share them."""
+    """Most negative items in a step; all users of the step share them. Where items are few, half as many as there are,
+    but no fewer than 256."""
     learning_rate: Positive = 0.02
     """Learning rate of Adam: the factor on each step. Lower it if the loss jumps."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

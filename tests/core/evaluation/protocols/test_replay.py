@@ -17,6 +17,7 @@ from springtide.interactions import Moment
 from springtide.plugins.contracts import Baseline, History, Observed
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.serving_model import ServingModel
+from springtide.ranking.users import LiveUser, Users
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import PluginSettings, Settings
 from springtide.state import LiveState
@@ -111,6 +112,25 @@ def test_a_frozen_contestant_gets_no_events() -> None:
     replayed([Contestant("frozen", counting, is_live=False)], num_refits=5)
     assert counting.calls[-1] == (START + 3, [])
     assert counting.newest_of_fits == [START_MS + 5]
+
+
+def test_baselines_of_a_replay_share_histories_by_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = [Counting() for _ in range(4)]
+    alone = [Counting(), Counting()]
+    for baseline, is_live in zip(alone, (True, False), strict=True):
+        replayed([Contestant("alone", baseline, is_live)])
+    num_found = 0
+    find = Users.find
+
+    def counted(*args: Any) -> LiveUser:
+        nonlocal num_found
+        num_found += 1
+        return find(*args)
+
+    monkeypatch.setattr(Users, "find", counted)
+    replayed([Contestant(str(place), baseline, place % 2 == 0) for place, baseline in enumerate(counting)])
+    assert [baseline.calls for baseline in counting] == [alone[0].calls, alone[1].calls] * 2
+    assert num_found == 2 * 5, "five questions, each looked up once in the live state and once in the frozen one"
 
 
 def test_baselines_are_fitted_again_during_the_replay() -> None:
