@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +22,13 @@ from springtide.training.train import train
 
 PLUGINS = load_plugins(PluginSettings())
 GATE = {"min_questions": 30, "baselines": {"popularity": {}}}
+
+
+def test_the_gate_imports_nothing_that_only_evaluations_need() -> None:
+    # Every training waits for these imports: scipy.stats alone takes a second.
+    command = "import sys, springtide.evaluation.gate; print(*({'scipy.stats', 'pyarrow'} & sys.modules.keys()))"
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
 
 
 class Oracle(Baseline):
