@@ -1,6 +1,7 @@
 """Nearest neighbours: items similar to the user's items, and items of similar users."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -86,6 +87,23 @@ class UserKNN(Popularity):
         return _with_popularity((_largest(cosines, self.neighbours) @ self.had).toarray(), self.num_users_of)
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """The users whose baskets are mixed into those of others.
+
+    Attributes:
+        baskets: What the fit has learned, of all users.
+        user_rows: int64 ``[n]``, users with a basket.
+        mean_baskets: float32 ``[n, num_items]``, theirs.
+        squares: float32 ``[n]``, squared lengths of these.
+    """
+
+    baskets: sparse.csr_array
+    user_rows: npt.NDArray[np.int64]
+    mean_baskets: sparse.csr_array
+    squares: npt.NDArray[np.float32]
+
+
 class TIFUKNN(Popularity):
     """Decayed frequency of an item in the user's baskets and in those of the nearest users; then popular items.
 
@@ -111,7 +129,7 @@ class TIFUKNN(Popularity):
         self.neighbours = neighbours
         self.own_share = own_share
         self.half_life_days = half_life_days
-        self._kept: tuple[sparse.csr_array, tuple[npt.NDArray[np.int64], sparse.csr_array, Any]] | None = None
+        self._kept: _Candidates | None = None
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Compute the mean basket of each user."""
@@ -131,7 +149,8 @@ class TIFUKNN(Popularity):
     ) -> npt.NDArray[np.float32]:
         """Return the mean basket of the user and the neighbours, and popularity below 0 for other items."""
         own = self._mean_baskets(HistoryEvents.of(histories, self.num_items))
-        present, candidates, squares = self._candidates()
+        kept = self._candidates()
+        present, candidates, squares = kept.user_rows, kept.mean_baskets, kept.squares
         # Minus the squared distance, without the user's own square: that is the same for all candidates.
         nearness = 2.0 * (own @ candidates.T).toarray() - squares
         column_of = np.full(self.baskets.shape[0] + 1, -1)
@@ -150,16 +169,14 @@ class TIFUKNN(Popularity):
         scores[np.diff(own.indptr) == 0] = 0.0  # An empty history has no nearest users.
         return _with_popularity(scores, self.num_users_of)
 
-    def _candidates(self) -> tuple[npt.NDArray[np.int64], sparse.csr_array, npt.NDArray[np.float32]]:
-        """Return the users with a basket, int64 ``[n]``, their mean baskets ``[n, num_items]``, and squared lengths.
-
-        They are kept until the next fit: one query alone would take most of its time for them.
-        """
-        if self._kept is None or self._kept[0] is not self.baskets:
+    def _candidates(self) -> "_Candidates":
+        """Return the users with a basket, kept until the next fit: a query would take most of its time for them."""
+        if self._kept is None or self._kept.baskets is not self.baskets:
             present = np.flatnonzero(np.diff(self.baskets.indptr))
             candidates = self.baskets[present]
-            self._kept = self.baskets, (present, candidates, candidates.power(2).sum(axis=1))
-        return self._kept[1]
+            squares = np.asarray(candidates.power(2).sum(axis=1), np.float32)
+            self._kept = _Candidates(self.baskets, present.astype(np.int64), candidates, squares)
+        return self._kept
 
     def _mean_baskets(self, events: HistoryEvents) -> sparse.csr_array:
         """Return the mean basket of each user, float32 ``[n, num_items]``, with ages from the user's newest basket."""
