@@ -22,7 +22,10 @@ GO_CONFLUENT = "github.com/confluentinc/confluent-kafka-go"
 JARS = Path("/usr/share/java")  # Where Debian's packages of Java libraries are.
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
 
-NEED_A_KAFKA = {"java": "Java's producer", "go": "librdkafka 2.0, which Debian's Go library is built on,"}
+NEED_A_KAFKA = {
+    "java": "Java's client 4.4, without a setting that Kafka does not need,",
+    "go": "librdkafka 2.0, which Debian's Go library is built on,",
+}
 
 Command = tuple[list[str], dict[str, str]]
 
