@@ -1,6 +1,7 @@
 """Reading a model artifact: its encoder, its exponents, and its schema of nodes."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,16 +10,19 @@ from springtide.model.exponents import DislikeExponents, Exponents, TermExponent
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema, schema_from_manifest
-from springtide.plugins.contracts import Encoder, Schema
+from springtide.plugins.contracts import Schema
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import ModelSettings
+
+if TYPE_CHECKING:
+    from springtide.plugins.contracts import Encoder
 
 _SEEN_PREFIX = "own:"  # In manifests, before the names of exponents for seen items.
 _COSINE = "cosine"
 _DISLIKES = "dislikes"
 
 
-def make_encoder(model: ModelSettings, schema: Schema, plugins: Plugins) -> Encoder:
+def make_encoder(model: ModelSettings, schema: Schema, plugins: Plugins) -> "Encoder":
     """Make the encoder of the settings, with its aggregator.
 
     Raises:

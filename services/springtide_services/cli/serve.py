@@ -11,6 +11,7 @@ from springtide_services.cli.options import (
     refuse_wrong_connection,
 )
 from springtide_services.termination import end_with_parent, exit_on_signals
+from springtide_services.thread_pools import limit_threads
 
 SkipLost = Annotated[
     bool,
@@ -30,6 +31,7 @@ def serve(
     if until_stdin_closes:
         end_with_parent()
     loaded = load_settings_with_kafka(settings)  # A wrong setting is reported before the slow imports.
+    limit_threads(loaded.server.num_threads)  # Before NumPy is imported.
     refuse_wrong_connection(loaded, settings, may_serve=True)
     from springtide_services.logs import configure_logging
 

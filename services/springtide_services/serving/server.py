@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import grpc
 import structlog
-import torch
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -40,6 +39,7 @@ from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.start_check import StartCheck
 from springtide_services.stream.topics import with_client_id
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
+from springtide_services.thread_pools import limit_threads
 from springtide_services.training.training_folder import TrainingFolder
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -284,8 +284,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None,
         Exception: Why the server cannot go on, such as ``OffsetsLostError``.
     """
     log_settings(settings)
-    if settings.server.num_threads is not None:
-        torch.set_num_threads(settings.server.num_threads)
+    limit_threads(settings.server.num_threads)
     with StartCheck(settings):
         uvloop.run(_serve(settings, on_listening, skip_lost))
     ignore_signals()  # Everything is written; only the interpreter is still to exit.

@@ -46,7 +46,8 @@ class ServerSettings(Section):
     max_batch: Annotated[int, Field(ge=1)] = 32
     """Most requests that are scored together. A higher value raises throughput, and the latency under load."""
     num_threads: Annotated[int, Field(ge=1)] | None = None
-    """Number of CPU threads that score a batch. `none` leaves it to PyTorch, which takes all cores."""
+    """Number of CPU threads that score a batch: the size of the pool of NumPy's matrix library (and of PyTorch, where a
+    part needs it). `none` leaves it to the library, which takes all cores. `OPENBLAS_NUM_THREADS` goes before it."""
 
 
 class LiveQualitySettings(Section):

@@ -1,0 +1,35 @@
+"""``server.num_threads`` sizes the pool of the matrix library, though nothing imports PyTorch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import os
+from springtide_services.thread_pools import limit_threads
+limit_threads({num_threads})
+import numpy as np
+matrix = np.ones((2_000, 2_000), np.float32)
+matrix @ matrix
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+def num_tasks(num_threads: int | None, **variables: str) -> int:
+    command = [sys.executable, "-c", CODE.format(num_threads=num_threads)]
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    ended = subprocess.run(command, env={**environment, **variables}, capture_output=True, text=True, check=True)
+    return int(ended.stdout)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads as Linux shows them")
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_pool_has_as_many_threads_as_the_setting_says(num_threads):
+    assert num_tasks(num_threads) == min(num_threads, len(os.sched_getaffinity(0)))  # The library takes no more.
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads as Linux shows them")
+def test_variable_that_is_set_stays():
+    assert num_tasks(1, OPENBLAS_NUM_THREADS="2") == min(2, len(os.sched_getaffinity(0)))
