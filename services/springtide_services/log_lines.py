@@ -128,7 +128,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "serving": "ready for requests on {address}",
     "settings": _settings,
     "settings_applied": _settings_applied,
-    "settings_not_checked": "the process that checks the parts of models failed; trainings try again",
+    "settings_not_checked": "the parts of models could not be checked; trainings try again",
     "stopped": "stopped",
     "stopping": "stopping",
     "stream_goes_on": "the stream goes on after {after_s:.1f} s",

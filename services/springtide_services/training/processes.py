@@ -169,16 +169,17 @@ class TrainingProcesses:
     def check(self, stopping: threading.Event) -> None:
         """Check the settings in a process, which is kept for a while for a first training.
 
-        A process that dies here is logged, and nothing else: trainings try again, and say why.
+        A process that dies here, such as for want of memory, is logged, and nothing else: trainings try again.
 
         Raises:
             SettingsError: If a part that the settings name cannot work.
             PluginError: If a plugin cannot be loaded.
+            UnexpectedTrainingError: If what it needs cannot be imported.
         """
         process = TrainingProcess(self._settings)
         try:
             process.wait_until_ready(stopping)
-        except (TrainingFailedError, UnexpectedTrainingError) as error:
+        except TrainingFailedError as error:
             process.close()
             logger.warning("settings_not_checked", exc_info=error)
             return

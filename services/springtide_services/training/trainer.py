@@ -169,6 +169,7 @@ def run_trainer(settings: Settings) -> None:
     Raises:
         SettingsError: If a part that the settings name cannot work.
         PluginError: If a plugin cannot be loaded.
+        UnexpectedTrainingError: If what a training needs cannot be imported.
     """
     log_settings(settings)
     stopping = threading.Event()

@@ -144,6 +144,26 @@ def test_settings_whose_parts_cannot_work_are_refused_by_the_check(
     assert children_of(os.getpid()) == []
 
 
+def test_check_whose_imports_fail_is_an_error_and_one_that_is_killed_is_not(
+    settings: Settings,
+    processes: Callable[[Settings], TrainingProcesses],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    monkeypatch.setenv("PYTHONPATH", path)
+    (tmp_path / "torch.py").write_text("raise RuntimeError('half installed')")
+    with pytest.raises(UnexpectedTrainingError, match="half installed") as failed:
+        processes(settings).check(threading.Event())
+    assert "torch.py" in str(failed.value.__cause__)
+
+    (tmp_path / "torch.py").write_text("import os; os.kill(os.getpid(), 9)")
+    with capture_logs() as logs:
+        processes(settings).check(threading.Event())
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("settings_not_checked", "warning")]
+    assert children_of(os.getpid()) == []
+
+
 def test_training_that_fails_tells_its_traceback_and_one_that_is_refused_its_reason(
     settings: Settings, write_checkpoint: WriteCheckpoint, processes: Callable[[Settings], TrainingProcesses]
 ) -> None:

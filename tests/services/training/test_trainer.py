@@ -51,6 +51,26 @@ def test_the_first_model_is_made_once(settings: Settings, write_checkpoint: Writ
     assert (manifest.training, manifest.graph_cut["num_events"], manifest.request_id) == ("retrain", 100, "")
 
 
+def test_schedule_waits_a_moment_for_the_request_that_a_fresh_checkpoint_was_written_for(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
+    trainer, folder = trainer_of(settings), TrainingFolder.beside_models(settings)
+    name = write_checkpoint(settings)
+    created_ms = CheckpointStore(settings.checkpoint.url).open(name).created_ms
+    assert trainer.step(created_ms + 500) is None
+    request = folder.ask("retrain", name)
+    assert trainer.step(created_ms + 500) == "000001"
+    assert ModelStore(settings.model.url).manifest("000001").request_id == request.request_id
+    assert trainer.step(created_ms + 2_000) is None, "trained once"
+
+
+def test_schedule_trains_on_a_checkpoint_that_nobody_asked_for(
+    settings: Settings, write_checkpoint: WriteCheckpoint
+) -> None:
+    created_ms = CheckpointStore(settings.checkpoint.url).open(write_checkpoint(settings)).created_ms
+    assert trainer_of(settings).step(created_ms + 1_000) == "000001"
+
+
 def test_training_gate_and_model_leave_out_what_no_longer_lives(
     settings: Settings, write_checkpoint: WriteCheckpoint
 ) -> None:
