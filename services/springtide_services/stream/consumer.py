@@ -1,15 +1,17 @@
 """A Kafka consumer for topics with many partitions, which also knows which brokers do not answer."""
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.consumer.fetcher import Fetcher, FetchRequestData
+from kafka.consumer.fetcher import CompletedFetch, Fetcher, FetchRequestData
 from kafka.errors import CorruptRecordError, KafkaError, UnknownError, for_code
 from kafka.protocol.consumer import FetchRequest
 
 from springtide.clock import Deadline
+from springtide_services.stream.network import make_client
 from springtide_services.stream.record_batches import Damage, EventRecords
 
 _SCAN_S = 10.0  # Between two looks at every partition while nothing changes: each takes 10 to 50 ms with 1,000.
@@ -34,7 +36,7 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
     """
 
     def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
+        super().__init__(**config, kafka_client=make_client, metrics_enabled=False)
         # A consumer makes its fetcher itself; there is no option for it.
         self._fetcher.__class__ = _SparingFetcher
         self._fetcher.prepare()
@@ -42,6 +44,10 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
         self._settled = Deadline.after(_UNSETTLED_S)
         self._has_new_metadata = False
         self._cluster.add_listener(self._note_metadata)
+
+    def is_connected(self) -> bool:
+        """Return whether there is a connection to any broker."""
+        return any(self._client.connected(broker.node_id) for broker in self._cluster.brokers())
 
     def take_fetched(self) -> set[TopicPartition]:
         """Return the partitions of which a response was read since the last call, with or without records."""
@@ -95,7 +101,7 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
         return dict(super()._poll_once(timer, max_records, update_offsets))
 
     def _note_metadata(self, cluster: Any) -> None:
-        """Note that partitions may have other leaders; called by the IO thread."""
+        """Note that partitions may have other leaders; called when the network runs."""
         self._has_new_metadata = True
 
 
@@ -122,6 +128,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         self._leaders: frozenset[int] = frozenset()
         self._leadership: dict[TopicPartition, tuple[int, int | None]] = {}
         self._changed: set[TopicPartition] = set()  # Their offsets may differ from those in their fetch session.
+        self._fetch_futures: deque[Any] = deque()
         self._asked: dict[int, dict[TopicPartition, int]] = {}  # Offsets, by node that was asked for all partitions.
 
     def look_at_leaders(self) -> None:
@@ -140,6 +147,36 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         if _NO_LEADER in self._leaders:
             self.unanswered_since.setdefault(_NO_LEADER, time.monotonic())
 
+    def fetch_records(
+        self, max_records: int | None = None, update_offsets: bool = True, timeout_ms: int | None = None
+    ) -> tuple[dict[TopicPartition, Any], bool]:
+        """Return records by partition, and whether there was nothing to wait for.
+
+        It waits in the thread that calls, which runs the network meanwhile: always once, so that metadata come.
+        """
+        deadline = Deadline.after((timeout_ms or 0) / 1_000)
+        has_waited = is_idle = False
+        while True:
+            records, is_partial = self.fetched_records(max_records, update_offsets=update_offsets)
+            if records or (has_waited and deadline.is_over()):
+                return dict(records), is_idle
+            if not is_partial:
+                self.send_fetches()
+            is_idle = self._wait(deadline)
+            has_waited = True
+
+    def _wait(self, deadline: Deadline) -> bool:
+        """Run the network until a response to a fetch has come, or an error, or the offset that was asked for.
+
+        Returns:
+            Whether none of these could come.
+        """
+        awaited = [each for each in (*self._fetch_futures, self._reset_task) if each is not None and not each.is_done]
+        while True:
+            self._net._poll_once(deadline.remaining_s())
+            if self._completed_fetches or any(each.is_done for each in awaited) or deadline.is_over():
+                return not awaited
+
     def send_fetches(self) -> list[Any]:
         if (
             self._leaders
@@ -147,7 +184,16 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
             and not self.config["client_rack"]
         ):
             return []
-        return list(super().send_fetches())
+        futures = []
+        for node, (request, offsets) in self._create_fetch_requests().items():
+            self._nodes_with_pending_fetch_requests.add(node)
+            future = self._manager.send(request, node_id=node)
+            future.add_callback(self._handle_fetch_response, node, offsets, time.monotonic())
+            future.add_errback(self._handle_fetch_error, node)
+            future.add_both(self._clear_pending_fetch_request, node)
+            futures.append(future)
+        self._fetch_futures = deque(future for future in (*self._fetch_futures, *futures) if not future.is_done)
+        return futures
 
     def _create_fetch_requests(self) -> dict[int, Any]:
         nodes = self._leaders - self._nodes_with_pending_fetch_requests
@@ -173,7 +219,7 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         return node in self._asked and handler is not None and not handler.next_metadata.is_full
 
     def _ask_for_changes(self, nodes: frozenset[int]) -> dict[int, Any]:
-        """Build requests that name only the partitions whose offsets have changed; runs on the IO thread.
+        """Build requests that name only the partitions whose offsets have changed.
 
         As in kafka-python, a partition is not asked for while records of it wait to be polled. The caller waits, so
         nothing is polled meanwhile.
@@ -238,8 +284,27 @@ class _SparingFetcher(Fetcher):  # type: ignore[misc]
         return request, self._asked[node]
 
     def _handle_fetch_response(self, node_id: int, fetch_offsets: Any, send_time: float, response: Any) -> None:
-        super()._handle_fetch_response(node_id, fetch_offsets, send_time, response)
         self.unanswered_since.pop(node_id, None)
+        handler = self._session_handlers.get(node_id)
+        fetched = [
+            CompletedFetch(TopicPartition(of_topic.topic, data.partition_index), None, response.API_VERSION, data, None)
+            for of_topic in response.responses
+            for data in of_topic.partitions
+        ]
+        if (
+            handler is None
+            or handler.next_metadata.is_full
+            or response.error_code
+            or response.session_id != handler.next_metadata.session_id
+            or any(each.topic_partition not in handler.session_partitions for each in fetched)
+        ):
+            super()._handle_fetch_response(node_id, fetch_offsets, send_time, response)
+            return
+        # As kafka-python does, which compares each response with all partitions of the session.
+        handler.next_metadata = handler.next_metadata.next_incremental()
+        self._completed_fetches.extend(
+            each._replace(fetched_offset=fetch_offsets[each.topic_partition]) for each in fetched
+        )
 
     def _parse_fetched_data(self, completed_fetch: Any) -> Any:
         self.fetched.add(completed_fetch.topic_partition)

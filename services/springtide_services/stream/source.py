@@ -212,7 +212,7 @@ class KafkaSource:
         """
         if self._next_connection_check.is_over():
             self._next_connection_check = Deadline.after(_CONNECTION_CHECK_S)
-            if not self._consumer.metrics()["consumer-metrics"]["connection-count"]:
+            if not self._consumer.is_connected():
                 raise KafkaConnectionError("no connection to any broker is left")
         if self._next_topic_check.is_over():
             self._next_topic_check = Deadline.after(_TOPIC_CHECK_S)

@@ -2,7 +2,8 @@
 
 On the Kafka that KAFKA_BOOTSTRAP_SERVERS names, also with a thousand partitions. Without one, on the embedded broker.
 The server has no model and few items: what is measured is the way through the stream, not the ranking. librdkafka
-publishes, and its acknowledgement starts the clock.
+publishes, and its acknowledgement starts the clock. Beside it stands, without a server, when a bare poll loop of
+kafka-python and of librdkafka has the record: no way through the stream is shorter.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import random
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import confluent_kafka
@@ -20,7 +21,7 @@ from benches.figures import Figure, Limit, percentile
 from benches.serving import child, wait_until_ready
 from benches.sizes import Sizes
 from google.protobuf.duration_pb2 import Duration
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from springtide.settings.model import CheckpointSettings, KafkaSettings, ModelSettings, ServerSettings, Settings
 from springtide.v1 import events_pb2, recommender_pb2_grpc
@@ -31,6 +32,10 @@ from springtide_services.stream.topics import client_config, ensure_topics
 _FEW, _MANY = 4, 1_000
 _RATES = (0, 1_000)  # Events that another process publishes meanwhile, per second.
 _NUM_USERS, _NUM_ITEMS = 500, 200
+_BARE_SHARE = 3  # A bare loop reads one in so many events: it varies less.
+_BARE_BUDGET_S = 60.0
+
+Place = tuple[int | None, int | None]  # Partition and offset.
 
 
 def run(sizes: Sizes) -> list[Figure]:
@@ -51,6 +56,13 @@ def _measure(servers: str, num_partitions: int, sizes: Sizes) -> list[Figure]:
     with (
         tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder,
         _topic(servers, num_partitions, folder) as settings,
+    ):
+        for per_s in _RATES:
+            with _published(settings, per_s, sizes):
+                figures += _bare(settings, f"{num_partitions} partitions, {per_s:,} events/s", sizes)
+    with (
+        tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder,
+        _topic(servers, num_partitions, folder) as settings,
         child("serve", settings.model_dump_json()) as server,
         grpc.insecure_channel(server.line) as channel,
     ):
@@ -59,11 +71,18 @@ def _measure(servers: str, num_partitions: int, sizes: Sizes) -> list[Figure]:
         idle = [_busy_share(server.pid, sizes.load_s) for _ in range(sizes.repetitions)]
         figures.append(Figure(f"idle server, {num_partitions} partitions", "% of a core", idle))
         for per_s in _RATES:
-            publisher = child("publish", settings.model_dump_json(), str(per_s))
-            with publisher if per_s else contextlib.nullcontext():
-                time.sleep(sizes.load_s if per_s else 0.0)
+            with _published(settings, per_s, sizes):
                 figures += _freshness(settings, channel, f"{num_partitions} partitions, {per_s:,} events/s", sizes)
     return figures
+
+
+@contextlib.contextmanager
+def _published(settings: Settings, per_s: int, sizes: Sizes) -> Iterator[None]:
+    """Publish so many events a second meanwhile."""
+    publisher = child("publish", settings.model_dump_json(), str(per_s))
+    with publisher if per_s else contextlib.nullcontext():
+        time.sleep(sizes.load_s if per_s else 0.0)
+        yield
 
 
 @contextlib.contextmanager
@@ -112,6 +131,66 @@ def _freshness(settings: Settings, channel: grpc.Channel, name: str, sizes: Size
             f"the same, p99, {name}", "ms", [percentile(fresh_ms, 0.99)], Limit(plain, [percentile(plain_ms, 0.99)])
         ),
     ]
+
+
+def _bare(settings: Settings, name: str, sizes: Sizes) -> list[Figure]:
+    """Publish events one by one, and poll for each as soon as it is acknowledged."""
+    producer = make_producer(settings.kafka)
+    figures = []
+    for client, reading in (("kafka-python", _kafka_python), ("librdkafka", _librdkafka)):
+        chance, read_ms = random.Random(4), []
+        with reading(settings.kafka) as poll:
+            for number in range(max(2, sizes.freshness_events // _BARE_SHARE)):
+                time.sleep(chance.uniform(0.0, 0.02))
+                poll(0.0)  # What others published; and kafka-python asks for the next records.
+                place = _publish(producer, settings.kafka.topic, random_event(chance))
+                acknowledged = time.perf_counter()
+                while place not in poll(1.0):
+                    assert time.perf_counter() < acknowledged + _BARE_BUDGET_S, f"{client} did not read {place}"
+                if number > sizes.freshness_events // _BARE_SHARE // 10:
+                    read_ms.append(1_000 * (time.perf_counter() - acknowledged))
+        what = f"acknowledgement to record, {client}'s bare loop, {name}"
+        figures.append(Figure(what, "ms", read_ms))
+        figures.append(Figure(f"the same, p99, {client}'s bare loop, {name}", "ms", [percentile(read_ms, 0.99)]))
+    return figures
+
+
+@contextlib.contextmanager
+def _kafka_python(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place]]]:
+    """Yield a function that polls the end of the topic for at most so many seconds."""
+    consumer = KafkaConsumer(
+        **client_config(kafka), enable_auto_commit=False, auto_offset_reset="latest", isolation_level="read_committed"
+    )
+    consumer.assign([TopicPartition(kafka.topic, number) for number in range(kafka.num_partitions)])
+
+    def poll(at_most_s: float) -> list[Place]:
+        polled = consumer.poll(int(1_000 * at_most_s))
+        return [(record.partition, record.offset) for records in polled.values() for record in records]
+
+    poll(1.0)  # It asks where the partitions end.
+    yield poll
+    consumer.close()
+
+
+@contextlib.contextmanager
+def _librdkafka(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place]]]:
+    """Yield a function that polls the end of the topic for at most so many seconds."""
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "bench", "enable.auto.commit": False}
+    )
+    end = confluent_kafka.OFFSET_END
+    consumer.assign(
+        [confluent_kafka.TopicPartition(kafka.topic, number, end) for number in range(kafka.num_partitions)]
+    )
+
+    def poll(at_most_s: float) -> list[Place]:
+        first = consumer.poll(at_most_s)
+        messages = [] if first is None else [first, *consumer.consume(10_000, 0)]
+        return [(message.partition(), message.offset()) for message in messages if not message.error()]
+
+    poll(2.0)  # It asks where the partitions end.
+    yield poll
+    consumer.close()
 
 
 def make_producer(kafka: KafkaSettings) -> confluent_kafka.Producer:
