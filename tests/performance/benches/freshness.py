@@ -157,38 +157,36 @@ def _bare(settings: Settings, name: str, sizes: Sizes) -> list[Figure]:
 
 @contextlib.contextmanager
 def _kafka_python(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place]]]:
-    """Yield a function that polls the end of the topic for at most so many seconds."""
+    """Yield a function that polls the topic for at most so many seconds."""
     consumer = KafkaConsumer(
-        **client_config(kafka), enable_auto_commit=False, auto_offset_reset="latest", isolation_level="read_committed"
+        **client_config(kafka), enable_auto_commit=False, auto_offset_reset="none", isolation_level="read_committed"
     )
-    consumer.assign([TopicPartition(kafka.topic, number) for number in range(kafka.num_partitions)])
+    partitions = [TopicPartition(kafka.topic, number) for number in range(kafka.num_partitions)]
+    consumer.assign(partitions)
+    for partition in partitions:
+        consumer.seek(partition, 0)
 
     def poll(at_most_s: float) -> list[Place]:
         polled = consumer.poll(int(1_000 * at_most_s))
         return [(record.partition, record.offset) for records in polled.values() for record in records]
 
-    poll(1.0)  # It asks where the partitions end.
     yield poll
     consumer.close()
 
 
 @contextlib.contextmanager
 def _librdkafka(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place]]]:
-    """Yield a function that polls the end of the topic for at most so many seconds."""
+    """Yield a function that polls the topic for at most so many seconds."""
     consumer = confluent_kafka.Consumer(
         {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "bench", "enable.auto.commit": False}
     )
-    end = confluent_kafka.OFFSET_END
-    consumer.assign(
-        [confluent_kafka.TopicPartition(kafka.topic, number, end) for number in range(kafka.num_partitions)]
-    )
+    consumer.assign([confluent_kafka.TopicPartition(kafka.topic, number, 0) for number in range(kafka.num_partitions)])
 
     def poll(at_most_s: float) -> list[Place]:
         first = consumer.poll(at_most_s)
         messages = [] if first is None else [first, *consumer.consume(10_000, 0)]
         return [(message.partition(), message.offset()) for message in messages if not message.error()]
 
-    poll(2.0)  # It asks where the partitions end.
     yield poll
     consumer.close()
 
