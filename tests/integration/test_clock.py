@@ -21,7 +21,7 @@ from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.cli.season_charts import season
 from springtide_services.cli.status_tables import show_status
 from springtide_services.stream.producer import EventPublisher
-from springtide_services.training.trainer import train_once
+from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]

@@ -54,7 +54,6 @@ def up_with_files(settings: Settings, settings_path: Path | None, paths: Sequenc
             bars.update(starting, total=1, completed=1)
             user = _Loading(running, bars, out).load(files)
             seconds = time.monotonic() - started_s
-            bars.stop()
             out.print(f"\nFrom the file{'s' * (len(files) > 1)} to this answer: {seconds:.1f} s.")
             return user
 
