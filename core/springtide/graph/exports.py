@@ -1,8 +1,8 @@
 """Exporting a view to PyG and networkx."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +11,9 @@ from torch_geometric.data import Data, HeteroData
 from springtide.errors import InvalidRequestError
 from springtide.graph.edges import Neighbours
 from springtide.graph.view import GraphView
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NodeRow = tuple[str, int]  # (node type, row)
 
@@ -72,7 +75,7 @@ def to_pyg_homogeneous(view: GraphView) -> Data:
 
 def to_networkx(
     view: GraphView, node_type: str, node_id: str, hops: int = 1, max_neighbours: int = 50
-) -> nx.MultiDiGraph:
+) -> "nx.MultiDiGraph":
     """Return the neighbourhood of a node.
 
     Nodes are ``(type, id)``; edges have the attributes ``relation``, ``timestamp_ms`` and ``weight``.
@@ -87,6 +90,8 @@ def to_networkx(
     Raises:
         InvalidRequestError: If the node is not in the graph.
     """
+    import networkx as nx  # Slow to import.
+
     row = view.nodes(node_type).ids.row(node_id)
     if not 0 <= row < view.num_nodes(node_type):
         raise InvalidRequestError("node_id", f"no {node_type} {node_id!r} in the graph")
