@@ -73,11 +73,6 @@ class TrainingProcess:
         self._is_ready = False
         self._send(settings)
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
     def wait_until_ready(self, stopping: threading.Event) -> None:
         """Wait until it has imported what it needs and checked the settings.
 
