@@ -1,47 +1,8 @@
-"""Loops that fit baselines, compiled by numba when they first run; a fitted baseline serves without them."""
+"""The loop that fits elastic nets, compiled by numba when it first runs; a fitted baseline serves without it."""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-
-
-@njit(cache=True, nogil=True)
-def nearest_items(
-    item_indptr: npt.NDArray[np.int32],
-    item_users: npt.NDArray[np.int32],
-    user_indptr: npt.NDArray[np.int32],
-    user_items: npt.NDArray[np.int32],
-    lengths: npt.NDArray[np.float32],
-    count: int,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return each item's nearest items by cosine, their cosines, and their number.
-
-    A sparse product would hold all pairs in memory at once; this holds one row.
-    """
-    num_items = len(lengths)
-    nearest = np.zeros((num_items, count), np.int32)
-    cosines = np.zeros((num_items, count), np.float32)
-    counts = np.zeros(num_items, np.int64)
-    in_common = np.zeros(num_items, np.float32)
-    touched = np.empty(num_items, np.int32)
-    for item in range(num_items):
-        num_touched = 0
-        for user in item_users[item_indptr[item] : item_indptr[item + 1]]:
-            for other in user_items[user_indptr[user] : user_indptr[user + 1]]:
-                if in_common[other] == 0.0:
-                    touched[num_touched] = other
-                    num_touched += 1
-                in_common[other] += 1.0
-        others = touched[:num_touched]
-        found = in_common[others] / (lengths[others] * lengths[item])
-        chosen = np.arange(num_touched)
-        if num_touched > count:
-            chosen = np.argpartition(-found, count - 1)[:count]
-        counts[item] = len(chosen)
-        nearest[item, : len(chosen)] = others[chosen]
-        cosines[item, : len(chosen)] = found[chosen]
-        in_common[others] = 0.0
-    return nearest, cosines, counts
 
 
 @njit(cache=True, nogil=True)

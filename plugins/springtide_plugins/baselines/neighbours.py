@@ -14,6 +14,8 @@ from springtide.plugins.contracts import History, Observed
 from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one, seen_matrix
 from springtide_plugins.baselines.popularity import Popularity
 
+_ITEMS_AT_ONCE = 256  # Their pairs are in memory at once: at 100,000 items and all pairs, 200 MB.
+
 
 class ItemKNN(Popularity):
     """Items similar to the user's items, by the cosine between their sets of users; then popular items.
@@ -38,14 +40,21 @@ class ItemKNN(Popularity):
         by_item = seen.T.tocsr()
         lengths = np.sqrt(self.num_users_of)
         count = min(self.neighbours, num_items)
-        from springtide_plugins.baselines.fitting import nearest_items  # Imports numba, which serving does not need.
-
-        nearest, cosines, counts = nearest_items(
-            by_item.indptr, by_item.indices, seen.indptr, seen.indices, lengths, count
-        )
-        is_there = np.arange(count) < counts[:, None]
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        self.similarity = sparse.csr_array((cosines[is_there], nearest[is_there], indptr), shape=(num_items, num_items))
+        rows: list[tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float32]]] = []
+        for start in range(0, num_items, _ITEMS_AT_ONCE):
+            in_common = (by_item[start : start + _ITEMS_AT_ONCE] @ seen).tocsr()  # [<= _ITEMS_AT_ONCE, num_items]
+            for item in range(in_common.shape[0]):
+                of_item = slice(in_common.indptr[item], in_common.indptr[item + 1])
+                others = in_common.indices[of_item]
+                found = in_common.data[of_item] / (lengths[others] * lengths[start + item])
+                if len(others) > count:
+                    chosen = np.argpartition(-found, count - 1)[:count]
+                    others, found = others[chosen], found[chosen]
+                rows.append((others, found))
+        indptr = np.cumsum([0, *(len(others) for others, _ in rows)])
+        nearest = np.concatenate([others for others, _ in rows]) if rows else np.zeros(0, np.int32)
+        cosines = np.concatenate([found for _, found in rows]) if rows else np.zeros(0, np.float32)
+        self.similarity = sparse.csr_array((cosines, nearest, indptr), shape=(num_items, num_items))
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
