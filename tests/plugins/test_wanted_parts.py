@@ -27,7 +27,7 @@ def register_context_weights(register):
     register("{name}", {factory})
 '''
 
-HEAVY = ("torch", "torch_geometric", "networkx", "pyarrow")
+HEAVY = ("torch", "torch_geometric", "networkx", "numba", "scipy", "pyarrow")
 
 HALVES = '''
 """The halves of an encoder and an aggregator."""
