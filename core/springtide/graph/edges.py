@@ -43,6 +43,9 @@ class Neighbours:
         return len(self.rows)
 
 
+_NO_NEIGHBOURS = Neighbours(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32))
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """The chains of one side of an edge type; see ``springtide.graph.kernels``.
@@ -298,6 +301,8 @@ class EdgeView:
 
     def _all(self, chain: Chain, neighbours: npt.NDArray[np.int32], row: int, limit: int | None) -> Neighbours:
         degree = int(chain.degree[row]) if 0 <= row < len(chain.degree) else 0
+        if not degree:
+            return _NO_NEIGHBOURS  # Most users have edges of few types.
         padded = self._recent(chain, neighbours, [row], degree if limit is None else min(limit, degree), None)
         count = int(np.count_nonzero(padded.rows[0] >= 0))  # The degree also counts dead edges, and later ones.
         return Neighbours(padded.rows[0, :count], padded.timestamps_ms[0, :count], padded.weights[0, :count])

@@ -13,6 +13,7 @@ from springtide.settings.interaction_rules import InteractionRules
 
 Rows = npt.NDArray[np.int32]
 ANY = "*"
+_NO_ROWS: Rows = np.empty(0, np.int32)
 
 
 def check_query(query: Query, view: GraphView, rules: InteractionRules) -> None:
@@ -66,14 +67,15 @@ def excluded_rows(
     Raises:
         InvalidRequestError: If ``exclude_seen`` names an unknown interaction type.
     """
-    excluded = [np.empty(0, np.int32)]
+    excluded = []
     if query.exclude_items:
         excluded.append(view.nodes(rules.item_type).ids.rows(query.exclude_items))
-    if relations := relations_of(query.exclude_seen, rules):
+    if query.exclude_seen:
+        relations = relations_of(query.exclude_seen, rules)
         excluded.append(seen_rows(user_row, recent_rows, relations, view, rules))
     if rules.item_type == USER:
         excluded.append(np.array([user_row], np.int32))
-    return rows_below(np.concatenate(excluded), num_items)
+    return rows_below(np.concatenate(excluded), num_items) if excluded else _NO_ROWS
 
 
 def seen_rows(

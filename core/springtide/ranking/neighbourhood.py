@@ -153,9 +153,12 @@ class NeighbourhoodGatherer:
         if touched is not None and len(touched.item_rows) and self._touching is not None:
             key = (self._touching.neighbour_type, self._touching.relation)
             found[key].append(_events_of_touched(touched))
-        parts = []
-        for (node_type, relation), events in found.items():
-            target, source, weight, age_days = _pairs(events, newest_ms, self._half_life_days)
+        parts: list[_Part] = []
+        for (node_type, relation), of_links in found.items():
+            events = [each for each in of_links if len(each.target)]
+            if not events and (parts or (node_type, relation) != next(reversed(found))):
+                continue  # Most links of most nodes have none; one part must be there.
+            target, source, weight, age_days = _pairs(events or of_links[:1], newest_ms, self._half_life_days)
             relations = np.full(len(target), relation)
             parts.append(self._known_part(node_type, relations, target, source, weight, age_days, levels_of))
         if self._value_type is not None:

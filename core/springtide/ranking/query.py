@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
@@ -45,8 +45,7 @@ class Query:
             raise InvalidRequestError("count", f"wanted at least 1, got {self.count}")
 
 
-@dataclass(frozen=True, slots=True)
-class RankedItem:
+class RankedItem(NamedTuple):  # Made for each item of each answer, in half the time of a frozen dataclass.
     """One item of a ranking. Its score is ``cosine / temperature`` plus the logarithms of all ``weights``.
 
     If a baseline ranks, the score is the baseline's, the cosine is 0, and there are no weights.

@@ -160,34 +160,34 @@ def _ranked_items(
     lowered: LoweredItems,
 ) -> tuple[RankedItem, ...]:
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
+    names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
     is_seen, position = _find(seen.rows, rows)
+    has_seen = bool(is_seen.any())
+    has_familiarity = has_seen and exponents.seen.cosine != exponents.unseen.cosine
+    has_disliked = len(lowered.logs) > 0 and bool(lowered.logs.any())
+    names += [name for name, has_any in ((FAMILIARITY, has_familiarity), (DISLIKE, has_disliked)) if has_any]
     # Logs of each weight for these items, item side and history side added.
-    logs = {
-        name: np.where(is_seen, at_moment.seen[index, rows], at_moment.unseen[index, rows])
-        for index, name in enumerate(at_moment.names)
-    }
-    for name, of_seen in seen.weights.items():
-        logs.setdefault(name, np.zeros(len(rows), np.float32))[is_seen] += of_seen[position]
-    if is_seen.any() and exponents.seen.cosine != exponents.unseen.cosine:
-        logs[FAMILIARITY] = np.where(is_seen, (exponents.seen.cosine - exponents.unseen.cosine) * cosines, 0.0)
-    if len(lowered.logs) and lowered.logs.any():
+    logs = np.zeros((len(names), len(rows)), np.float32)
+    at_moment.unseen.take(rows, axis=1, out=logs[: len(at_moment.names)], mode="clip")
+    if has_seen:
+        logs[: len(at_moment.names), is_seen] = at_moment.seen.take(rows[is_seen], axis=1)
+        for name, of_seen in seen.weights.items():
+            logs[names.index(name), is_seen] += of_seen[position]
+    if has_familiarity:
+        logs[names.index(FAMILIARITY), is_seen] = (exponents.seen.cosine - exponents.unseen.cosine) * cosines[is_seen]
+    if has_disliked:
         is_disliked, position = _find(lowered.disliked.rows, rows)
-        logs[DISLIKE] = np.zeros(len(rows), np.float32)
-        logs[DISLIKE][is_disliked] = lowered.logs[position]
-    names = list(logs)
-    weights = np.exp(np.stack([logs[name] for name in names], 1)).tolist() if names else [[]] * len(rows)
-    return tuple(
-        RankedItem(item_id, score, cosine, dict(zip(names, of_item, strict=True)))
-        for item_id, score, cosine, of_item in zip(ids, scores.tolist(), cosines.tolist(), weights, strict=True)
-    )
+        logs[-1, is_disliked] = lowered.logs[position]
+    weights = [dict(zip(names, of_item, strict=True)) for of_item in np.exp(logs.T).tolist()]
+    return tuple(map(RankedItem, ids, scores.tolist(), cosines.tolist(), weights))
 
 
 def _find(
     ascending: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Return which of some rows are among ascending ones, bool ``[n]``, and the positions of these there, int64."""
-    position = np.searchsorted(ascending, rows)
-    is_found = np.zeros(len(rows), bool)
-    is_there = position < len(ascending)
-    is_found[is_there] = ascending[position[is_there]] == rows[is_there]
+    if not len(ascending):
+        return np.zeros(len(rows), bool), np.empty(0, np.int64)
+    position = ascending.searchsorted(rows)
+    is_found: npt.NDArray[np.bool_] = ascending.take(position, mode="clip") == rows
     return is_found, position[is_found]

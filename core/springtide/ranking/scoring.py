@@ -191,13 +191,14 @@ class Scorer:
 
     def _seen_items(self, history: History, query: BoundQuery) -> SeenItems:
         rows, _ = history.distinct()
-        weights = history_weights(self.state.context_weights, self.serving.exponents, history, query.moment)
+        weights = history_weights(self.serving.history_terms, history, query.moment)
         is_ranked = rows < self.num_items
         if not is_ranked.all():
             rows = rows[is_ranked]
             weights = {name: logs[is_ranked] for name, logs in weights.items()}
-        total = np.zeros(len(rows), np.float32)
-        for logs in weights.values():
+        first, *others = weights.values() if weights else (np.zeros(len(rows), np.float32),)
+        total = first.copy() if others else first
+        for logs in others:
             total += logs
         return SeenItems(rows, weights, total)
 

@@ -11,6 +11,7 @@ from springtide.ranking.item_table import ItemTable
 from springtide.ranking.moment_cache import MomentCache
 from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
 from springtide.ranking.users import Users
+from springtide.ranking.weights import HistoryTerms, history_terms
 from springtide.settings.interaction_rules import InteractionRules
 
 
@@ -24,6 +25,7 @@ class Serving:
         exponents: How much each term of a score counts.
         moments: The cache of item weights.
         users: The cache of users.
+        history_terms: The context weights that look at a user's history, with their exponents.
     """
 
     table: ItemTable | None
@@ -31,6 +33,7 @@ class Serving:
     exponents: Exponents
     moments: MomentCache
     users: Users
+    history_terms: HistoryTerms
 
     @property
     def version(self) -> str:
@@ -69,11 +72,12 @@ class ServingMaker:
         if isinstance(served, ServingBaseline):
             users = Users(self._rules, self._max_history, None)
             moments = MomentCache(self._context_weights, NO_EXPONENTS)
-            return Serving(None, BaselineTable.build(served, view), NO_EXPONENTS, moments, users)
+            return Serving(None, BaselineTable.build(served, view), NO_EXPONENTS, moments, users, ())
         exponents = fallback_exponents(self._context_weights) if served is None else served.exponents
         table = None if served is None else ItemTable.build(served, view, self._rules)
         users = Users(self._rules, self._max_history, served)
-        return Serving(table, None, exponents, MomentCache(self._context_weights, exponents), users)
+        terms = history_terms(self._context_weights, exponents)
+        return Serving(table, None, exponents, MomentCache(self._context_weights, exponents), users, terms)
 
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:
         """Return what is served with the items as they are now; the same object if nothing has changed."""

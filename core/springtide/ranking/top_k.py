@@ -1,6 +1,7 @@
 """The best items by their scores, and the rank of a given item."""
 
 import heapq
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from springtide.ids import IdMap
 Array = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 _BLOCK = 64  # Columns.
+_FEW = 8
 
 
 def best_of(scores: Array, counts: Sequence[int], ids: IdMap) -> list[tuple[Int64s, list[str]]]:
@@ -43,17 +45,19 @@ def _best(scores: Array, count: int, ids: IdMap) -> tuple[Int64s, list[str]]:
         count: The most rows to return.
         ids: Ids of the items.
     """
-    rows = rows_of_highest(scores, count)
-    values = scores[rows]
+    if count < 1:
+        return np.empty(0, np.int64), []
+    rows, values = _highest(scores, count)
     if len(rows) > count:
-        lowest = values.min(initial=np.inf)
-        better, equal = rows[values > lowest], rows[values == lowest]
-        names = ids.ids(equal)  # A forgotten item has no name; it comes first, so that the caller meets it.
-        chosen = heapq.nsmallest(count - len(better), range(len(equal)), key=names.__getitem__)
-        rows = np.concatenate([better, equal[chosen]])
-        values = scores[rows]
-    order = (-values).argsort(kind="stable")
-    rows, values = rows[order], values[order]
+        lowest = values[count - 1]
+        if values[count] == lowest:
+            better, equal = rows[values > lowest], rows[values == lowest]
+            names = ids.ids(equal)  # A forgotten item has no name; it comes first, so that the caller meets it.
+            chosen = heapq.nsmallest(count - len(better), range(len(equal)), key=names.__getitem__)
+            rows = np.concatenate([better, equal[chosen]])
+        else:
+            rows = rows[:count]
+        values = values[:count]
     names = ids.ids(rows)
     if (values[1:] == values[:-1]).any():
         by_name = sorted(range(len(rows)), key=lambda index: (-values[index], names[index]))
@@ -61,27 +65,29 @@ def _best(scores: Array, count: int, ids: IdMap) -> tuple[Int64s, list[str]]:
     return rows, names
 
 
-def rows_of_highest(scores: Array, count: int) -> Int64s:
-    """Return the rows of the highest finite scores, int64 ``[n]``, ascending; fewer than ``count`` if there are fewer.
+def _highest(scores: Array, count: int) -> tuple[Int64s, Array]:
+    """Return rows and values of finite scores, descending: the highest, all that are equal to them, and maybe more.
 
-    There are more than ``count`` where several rows have the lowest of these scores: all of them are returned.
+    There are fewer than ``count`` if fewer scores are finite; those of equal scores are in ascending order.
 
     Args:
         scores: float32 ``[num_items]``.
-        count: How many are wanted.
+        count: How many are wanted, at least 1.
     """
-    if count < 1:
-        return np.empty(0, np.int64)
-    rows: Int64s = np.flatnonzero(scores >= _bound(scores, count))
+    rows, values = _sorted(scores, (scores >= _bound(scores, count)).nonzero()[0], count)
+    if len(rows) < count or not (math.isfinite(values[0]) and math.isfinite(values[-1])):
+        # A bound that is not finite bounds nothing.
+        rows, values = _sorted(scores, np.isfinite(scores).nonzero()[0], count)
+    return rows, values
+
+
+def _sorted(scores: Array, rows: Int64s, count: int) -> tuple[Int64s, Array]:
     values = scores[rows]
-    if len(rows) < count or not np.isfinite(values).all():
-        rows = np.flatnonzero(np.isfinite(scores))  # A bound that is not finite bounds nothing.
-        values = scores[rows]
-    if len(rows) <= count:
-        return rows
-    lowest = np.partition(values, len(values) - count)[len(values) - count]
-    highest: Int64s = rows[values >= lowest]
-    return highest
+    if len(rows) > _FEW * count:  # To sort fewer takes no longer than to look for the highest.
+        kept = values >= np.partition(values, len(values) - count)[len(values) - count]
+        rows, values = rows[kept], values[kept]
+    order = (-values).argsort(kind="stable")
+    return rows[order], values[order]
 
 
 def _bound(scores: Array, count: int) -> np.float32:

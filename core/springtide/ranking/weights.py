@@ -103,15 +103,23 @@ def item_weights(
     return ItemWeights(names, all_unseen, all_seen, all_unseen.sum(0), all_seen.sum(0))
 
 
-def history_weights(
-    weights: Mapping[str, ContextWeight], exponents: Exponents, history: History, moment: Moment
-) -> dict[str, Array]:
+HistoryTerms = Sequence[tuple[str, ContextWeight, Array]]
+"""Name, weight, and exponents of its factors for seen items, float32 ``[num_factors]``."""
+
+
+def history_terms(weights: Mapping[str, ContextWeight], exponents: Exponents) -> HistoryTerms:
+    """Return the weights that have a history side and exponents other than 0."""
+    terms = [(name, weight, exponents.seen.of(name, weight)) for name, weight in weights.items()]
+    without = ContextWeight.history_log_lifts
+    return [term for term in terms if term[2].any() and type(term[1]).history_log_lifts is not without]
+
+
+def history_weights(terms: HistoryTerms, history: History, moment: Moment) -> dict[str, Array]:
     """Return, for each weight with a history side, its log for each of the user's distinct items, float32 ``[m]``."""
     items, _ = history.distinct()
     logs = {}
-    for name, weight in weights.items():
-        exponent = exponents.seen.of(name, weight)
-        if exponent.any() and (lifts := weight.history_log_lifts(history, moment)) is not None:
+    for name, weight, exponent in terms:
+        if (lifts := weight.history_log_lifts(history, moment)) is not None:
             assert lifts.shape == (len(weight.factors), len(items)), f"{name}: {lifts.shape} for {len(items)} items"
             logs[name] = _weighted_sum(exponent, lifts)
     return logs

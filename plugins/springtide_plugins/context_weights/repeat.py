@@ -46,11 +46,13 @@ class Repeat(ContextWeight):
         items, inverse = history.distinct()
         counts = np.bincount(inverse, minlength=len(items))
         ages_ms = np.maximum(moment.timestamp_ms - history.timestamps_ms, 0)
-        terms = [np.ones(len(items)), np.log(counts)]
-        for half_life_ms in self._half_lives_ms:
+        terms = np.empty((len(self.factors), len(items)), np.float32)
+        terms[0] = 1.0
+        terms[1] = np.log(counts)
+        for index, half_life_ms in enumerate(self._half_lives_ms, start=2):
             decayed = np.bincount(inverse, 2.0 ** (-ages_ms / half_life_ms), minlength=len(items))
-            terms.append(np.log1p(decayed / _DECAYED_FLOOR))
-        return np.stack(terms).astype(np.float32)
+            terms[index] = np.log1p(decayed / _DECAYED_FLOOR)
+        return terms
 
 
 class Cycle(ContextWeight):

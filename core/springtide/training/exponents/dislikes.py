@@ -10,7 +10,7 @@ from springtide.interactions import NO_HISTORY, History, Moment, Observed
 from springtide.model.exponents import DislikeExponents, Exponents
 from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.dislikes import direction, disliked_at, standing
-from springtide.ranking.weights import ItemWeights, history_weights, item_weights
+from springtide.ranking.weights import ItemWeights, history_terms, history_weights, item_weights
 from springtide.training.exponents.likelihood import Choices, GaussianPrior, maximise
 from springtide.training.graph import slice_of
 
@@ -97,6 +97,7 @@ def fit_dislikes(
     at_moment = item_weights(weights, exponents, moment, len(vectors[1]))
     sampler = _Sampler(interactions, split, len(vectors[1]))
     liked_by, disliked_by = _ByUser(interactions), _ByUser(disliked)
+    terms = history_terms(weights, exponents)
     found = []
     for event in events.tolist():
         user, item = int(interactions.user_rows[event]), int(interactions.item_rows[event])
@@ -105,7 +106,7 @@ def fit_dislikes(
         dislikes = standing(disliked_by.history(user, now_ms), [history])
         if len(dislikes.item_rows):
             rows, corrections = sampler.draw(item, history, dislikes, generator)
-            of_seen = history_weights(weights, exponents, history, Moment(now_ms))
+            of_seen = history_weights(terms, history, Moment(now_ms))
             user_vector = vectors[0][user] if user < len(vectors[0]) else np.zeros(vectors[1].shape[1], np.float32)
             habit = sum(of_seen.values(), np.zeros(len(history.distinct()[0]), np.float32))
             alternatives = _alternatives(
