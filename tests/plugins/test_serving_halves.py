@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from springtide.conformance import run_checks
+from springtide.conformance import check_encoder, run_checks
 from springtide.conformance.checks import CheckFailed, Subject
 from springtide.conformance.samples import NUM_LAYERS, SCHEMA, WIDTH
 from springtide.conformance.serving_halves import (
@@ -12,7 +12,9 @@ from springtide.conformance.serving_halves import (
     the_serving_half_gives_the_same_messages,
     the_serving_half_takes_the_same_options,
 )
-from springtide.plugins.contracts.serving import ServingAggregator
+from springtide.errors import ConformanceError
+from springtide.plugins.contracts import Encoder
+from springtide.plugins.contracts.serving import ServingAggregator, ServingEncoder
 from springtide.plugins.loading import load_plugins
 from springtide.plugins.part import Part
 from springtide.plugins.parts import Plugins
@@ -135,3 +137,24 @@ def test_segments_may_be_empty():
     weight = np.array([1.0, 2.0, 4.0], np.float32)
     assert segment_sums(messages, weight, pointers).tolist() == [[0.0], [-3.0], [0.0], [12.0], [0.0]]
     assert segment_maxima(messages, pointers).tolist() == [[0.0], [1.0], [0.0], [3.0], [0.0]]
+
+
+class Halved(Encoder):
+    def layer(self, depth, sources, targets, edges):
+        return targets / 2 + edges.aggregate(sources, self.aggregators[depth])
+
+
+class ServingHalved(ServingEncoder):
+    def layer(self, depth, sources, targets, edges):
+        return targets / 2 + edges.aggregate(sources, self.aggregators[depth])
+
+
+class NotHalved(ServingEncoder):
+    def layer(self, depth, sources, targets, edges):
+        return targets + edges.aggregate(sources, self.aggregators[depth])
+
+
+def test_an_encoder_is_checked_with_its_serving_half():
+    check_encoder(Halved, serving=ServingHalved)
+    with pytest.raises(ConformanceError, match="wanted the same vectors of encoder 'under_test' with aggregator 'sum'"):
+        check_encoder(Halved, serving=NotHalved)

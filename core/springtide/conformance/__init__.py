@@ -79,23 +79,29 @@ def run_checks(
     return [check.result(subject) for check in (CHECKS[kind] if checks is None else checks)]
 
 
-def check_encoder(factory: Callable[..., Any], aggregator: Aggregation | None = None, **options: Any) -> None:
+def check_encoder(
+    factory: Callable[..., Any],
+    aggregator: Aggregation | None = None,
+    serving: Callable[..., Any] | None = None,
+    **options: Any,
+) -> None:
     """Check an encoder.
 
     Args:
         factory: What a plugin registers: a class, a function or a ``functools.partial``.
         aggregator: Aggregator that it is checked with; the mean if None.
+        serving: Its serving half; None if it has none.
         **options: Options other than their defaults.
 
     Raises:
         ConformanceError: If it fails a check.
     """
-    _check("encoder", factory, options, aggregator)
+    _check("encoder", factory, options, aggregator, serving)
 
 
-def check_aggregator(factory: Callable[..., Any], **options: Any) -> None:
+def check_aggregator(factory: Callable[..., Any], serving: Callable[..., Any] | None = None, **options: Any) -> None:
     """Check an aggregator; see ``check_encoder``."""
-    _check("aggregator", factory, options)
+    _check("aggregator", factory, options, serving=serving)
 
 
 def check_loss(factory: Callable[..., Any], **options: Any) -> None:
@@ -129,13 +135,17 @@ def check_decoder(factory: Callable[..., Any], **options: Any) -> None:
 
 
 def _check(
-    kind: str, factory: Callable[..., Any], options: Mapping[str, Any], aggregator: Aggregation | None = None
+    kind: str,
+    factory: Callable[..., Any],
+    options: Mapping[str, Any],
+    aggregator: Aggregation | None = None,
+    serving: Callable[..., Any] | None = None,
 ) -> None:
     __tracebackhide__ = True  # Pytest then shows the line of the caller.
     name = "under_test"
     shown = getattr(factory, "__name__", name)
     try:
-        plugins = load_plugins(PluginSettings(on_error="skip")).with_part(kind, name, factory)
+        plugins = load_plugins(PluginSettings(on_error="skip")).with_part(kind, name, factory, serving=serving)
     except PluginError as error:
         raise ConformanceError(str(error).replace(repr(name), repr(shown))) from error
     results = run_checks(kind, PartSettings(name=name, options=dict(options)), plugins, aggregator)

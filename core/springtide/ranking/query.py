@@ -1,12 +1,16 @@
 """What callers ask of the ranking, and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
 
+Array = npt.NDArray[np.float32]
 Personalization = Literal["learned", "folded_in", "context_only", "fallback"]
 
 
@@ -66,6 +70,53 @@ class RankedItem(NamedTuple):  # Made for each item of each answer, in half the 
     weights: Mapping[str, float]
 
 
+class RankedItems(Sequence[RankedItem]):
+    """The items of a ranking, each made when it is looked at: a batch of answers takes little memory.
+
+    Args:
+        ids: Id of each item.
+        scores: float32 ``[n]``.
+        cosines: float32 ``[n]``.
+        names: Names of the weights.
+        weights: float32 ``[n, num_names]``.
+    """
+
+    __slots__ = ("_columns", "_names")
+
+    def __init__(self, ids: Sequence[str], scores: Array, cosines: Array, names: Sequence[str], weights: Array) -> None:
+        self._names = names
+        self._columns = ids, scores, cosines, weights
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __iter__(self) -> Iterator[RankedItem]:
+        ids, names = self._columns[0], self._names
+        for item_id, score, cosine, weights in zip(ids, *(each.tolist() for each in self._columns[1:]), strict=True):
+            yield RankedItem(item_id, score, cosine, dict(zip(names, weights, strict=True)))
+
+    @overload
+    def __getitem__(self, index: int) -> RankedItem: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RankedItem]: ...
+
+    def __getitem__(self, index: int | slice) -> RankedItem | Sequence[RankedItem]:
+        ids, scores, cosines, weights = self._columns
+        if isinstance(index, slice):
+            return RankedItems(ids[index], scores[index], cosines[index], self._names, weights[index])
+        names_and_weights = zip(self._names, weights[index].tolist(), strict=True)
+        return RankedItem(ids[index], float(scores[index]), float(cosines[index]), dict(names_and_weights))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it holds arrays
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The answer to a query.
@@ -76,6 +127,6 @@ class Ranking:
         model_version: Version of the model or baseline that ranked; empty for the fallback.
     """
 
-    items: tuple[RankedItem, ...]
+    items: Sequence[RankedItem]
     personalization: Personalization
     model_version: str

@@ -12,7 +12,7 @@ from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.lifeless import LifelessItems
-from springtide.ranking.query import Query, RankedItem, Ranking
+from springtide.ranking.query import Query, RankedItems, Ranking
 from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems, cosine_of
 from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
@@ -23,6 +23,10 @@ from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
 FAMILIARITY = "familiarity"
+# Scores of few items and many queries are made in parts of 128 KB: larger ones come from the operating system each
+# time, page by page. Of many items, the product takes most of the time, and it is faster in one piece.
+_SCORES_AT_ONCE = 2**15
+_MIN_AT_ONCE = 8  # Queries.
 _NOW = Moment(0)  # For a query whose answer does not depend on the moment.
 
 
@@ -80,25 +84,17 @@ class Ranker:
         return self._scorer_of(self._serving)
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranking]:
-        """Rank all items for each query; all are scored by one matrix product.
+        """Rank all items for each query; all are scored by one matrix product, or by several where items are few.
 
         Raises:
             InvalidRequestError: If a query names something unknown.
         """
-        if not queries:
-            return []
         scorer = self.scorer()
-        serving = scorer.serving
-        scored = scorer.score(queries)
-        best = best_of(scored.scores, [query.count for query in queries], scorer.items.ids)
-        rankings = []
-        for user, at_moment, seen, lowered, scores, (rows, ids) in zip(
-            scored.users, scored.moments, scored.seen_items, scored.lowered_items, scored.scores, best, strict=True
-        ):
-            cosines = cosine_of(serving.table, user, rows)
-            items = _ranked_items(serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered)
-            rankings.append(Ranking(items, user.personalization, serving.version))
-        return rankings
+        at_once = _SCORES_AT_ONCE // max(scorer.num_items, 1)
+        if not _MIN_AT_ONCE <= at_once < len(queries):
+            return _ranked(scorer, queries)
+        starts = range(0, len(queries), at_once)
+        return [ranking for start in starts for ranking in _ranked(scorer, queries[start : start + at_once])]
 
     def similar(
         self, item_id: str, count: int, category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -149,6 +145,22 @@ class Ranker:
             self._groups_version = version
 
 
+def _ranked(scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
+    """Return the rankings of some queries, which are scored at once."""
+    if not queries:
+        return []
+    serving, scored = scorer.serving, scorer.score(queries)
+    best = best_of(scored.scores, [query.count for query in queries], scorer.items.ids)
+    rankings = []
+    for user, at_moment, seen, lowered, scores, (rows, ids) in zip(
+        scored.users, scored.moments, scored.seen_items, scored.lowered_items, scored.scores, best, strict=True
+    ):
+        cosines = cosine_of(serving.table, user, rows)
+        items = _ranked_items(serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered)
+        rankings.append(Ranking(items, user.personalization, serving.version))
+    return rankings
+
+
 def _ranked_items(
     exponents: Exponents,
     rows: npt.NDArray[np.int64],
@@ -158,7 +170,7 @@ def _ranked_items(
     at_moment: ItemWeights,
     seen: SeenItems,
     lowered: LoweredItems,
-) -> tuple[RankedItem, ...]:
+) -> RankedItems:
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
     names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
     is_seen, position = _find(seen.rows, rows)
@@ -178,8 +190,7 @@ def _ranked_items(
     if has_disliked:
         is_disliked, position = _find(lowered.disliked.rows, rows)
         logs[-1, is_disliked] = lowered.logs[position]
-    weights = [dict(zip(names, of_item, strict=True)) for of_item in np.exp(logs.T).tolist()]
-    return tuple(map(RankedItem, ids, scores.tolist(), cosines.tolist(), weights))
+    return RankedItems(ids, scores, cosines, names, np.exp(logs.T))
 
 
 def _find(

@@ -532,3 +532,24 @@ def test_weights_are_told_what_items_belong_to_whenever_that_changes():
     ranker.refresh()
     assert [codes.tolist() for codes in weight.groups[-1].codes] == [[0, -1], [0, 1]]
     assert weight.groups[-1].sizes == (1, 2)
+
+
+def test_queries_in_several_parts_get_the_answers_that_each_gets_alone(state, ranker, monkeypatch):
+    queries = [Query(NOW, user_id=f"u{number}", count=1 + number % 5) for number in range(SIZE)]
+    alone = [ranker.recommend([query])[0] for query in queries]
+    monkeypatch.setattr("springtide.ranking.ranker._SCORES_AT_ONCE", 9 * SIZE)
+    together = ranker.recommend(queries)
+    for one, other in zip(together, alone, strict=True):
+        assert [item.item_id for item in one.items] == [item.item_id for item in other.items]
+        assert [item.score for item in one.items] == pytest.approx([item.score for item in other.items], abs=1e-5)
+
+
+def test_items_of_an_answer_are_a_sequence(ranker):
+    [ranking] = ranker.recommend([Query(NOW, user_id="u0", count=4)])
+    items = ranking.items
+    assert len(items) == 4
+    assert items[0] == next(iter(items))
+    assert items[-1] == tuple(items)[3]
+    assert items[1:3] == tuple(items)[1:3]
+    assert items != tuple(items)[:3]
+    assert repr(items) == repr(tuple(items))
