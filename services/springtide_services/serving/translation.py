@@ -80,19 +80,16 @@ def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
         InvalidRequestError: If a field is outside the limits that the proto documents.
     """
     _check_word(request.user, "user", may_be_empty=True)
-    _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
-    _check_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES)
-    _check_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS)
-    _check_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS)
+    has_context, filters = request.HasField("context"), request.category_filters
     return Query(
         user_id=request.user,
-        recent_items=tuple(request.recent_items),
+        recent_items=_to_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS),
         count=to_count(request),
-        moment=_to_moment(request.context, as_of),
-        exclude_seen=tuple(request.exclude_seen),
-        exclude_items=tuple(request.exclude_items),
-        allow_items=tuple(request.allow_items),
-        category_filters=to_filters(request.category_filters),
+        moment=_to_moment(request.context, as_of) if has_context else Moment(as_of.timestamp_ms),
+        exclude_seen=_to_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES),
+        exclude_items=_to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
+        allow_items=_to_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS),
+        category_filters=to_filters(filters) if filters else (),
     )
 
 
@@ -211,10 +208,12 @@ def to_response(
         as_of_source=_SOURCES[as_of.source],
     )
     response.position.next_offsets.update(next_offsets)
-    for item in ranking.items:
-        entry = response.items.add(item=item.item_id, score=item.score, cosine=item.cosine)
-        for name, weight in item.weights.items():  # Three times as fast as the map's `update`.
-            entry.weights[name] = weight
+    add = response.items.add
+    for item_id, score, cosine, weights in ranking.items:
+        # The map is looked up once: that takes as long as to set an entry. Its `update` takes three times as long.
+        entries = add(item=item_id, score=score, cosine=cosine).weights
+        for name, weight in weights.items():
+            entries[name] = weight
     return response
 
 
@@ -282,6 +281,13 @@ def _to_ms(timestamp: Timestamp, field: str) -> int:
             f"got {timestamp.seconds:,} s and {timestamp.nanos:,} nanos",
         )
     return timestamp.seconds * MS_PER_SECOND + timestamp.nanos // _NS_PER_MS
+
+
+def _to_words(words: Sequence[str], field: str, max_words: int) -> tuple[str, ...]:
+    if not words:  # As in most requests.
+        return ()
+    _check_words(words, field, max_words)
+    return tuple(words)
 
 
 def _check_words(words: Sequence[str], field: str, max_words: int) -> None:
