@@ -3,7 +3,6 @@
 import difflib
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from springtide.errors import SettingsError
 from springtide.settings.fields import may_be_none, row_of, section_of, settings_in
+from springtide.settings.file import PREFIX, read_toml, settings_file, variables
 from springtide.settings.model import Part, PartSettings, Settings
 
-FILE_VARIABLE = "SPRINGTIDE_SETTINGS"
-DEFAULT_FILE = "springtide.toml"
-PREFIX = "SPRINGTIDE_"
 NONE = "none"  # TOML has no null: this word stands for it where a setting may have no value.
 
 _PART: TypeAdapter[PartSettings] = TypeAdapter(Part)  # It also reads a name, and a list of names.
@@ -54,9 +51,9 @@ def load_settings(path: str | Path | None = None) -> LoadedSettings:
     """
     tree: _Tree = Settings().model_dump()
     origins: dict[_Path, str] = {}
-    file = _settings_file(path)
+    file = settings_file(path)
     if file is not None:
-        _merge(Settings, tree, _read(file), (), str(file), origins, replaces_tables=True)
+        _merge(Settings, tree, read_toml(file), (), str(file), origins, replaces_tables=True)
     for variable, values in _environment():
         _merge(Settings, tree, values, (), variable, origins, replaces_tables=False)
     try:
@@ -67,31 +64,13 @@ def load_settings(path: str | Path | None = None) -> LoadedSettings:
     return LoadedSettings(settings, origins)
 
 
-def _settings_file(path: str | Path | None) -> Path | None:
-    named = path or os.environ.get(FILE_VARIABLE)
-    if named:
-        return Path(named)
-    return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
-
-
-def _read(file: Path) -> _Tree:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SettingsError(f"settings file {file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"settings file {file} is not UTF-8, as TOML is: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"settings file {file} is not TOML: {error}") from error
-
-
 def _environment() -> Iterator[tuple[str, _Tree]]:
     """Yield each environment variable that sets something, with the tree of settings that it sets."""
     servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if servers:
         yield "KAFKA_BOOTSTRAP_SERVERS", {"kafka": {"bootstrap_servers": servers}}
-    variables = sorted(name for name in os.environ if name.startswith(PREFIX) and name != FILE_VARIABLE)
-    if not variables:
+    set_variables = variables()
+    if not set_variables:
         return
     from pydantic_settings import BaseSettings, EnvSettingsSource  # Slow to import.
     from pydantic_settings import SettingsError as ParseError
@@ -101,7 +80,7 @@ def _environment() -> Iterator[tuple[str, _Tree]]:
 
     source = EnvSettingsSource(Reader, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")
     every_variable = source.env_vars
-    for variable in variables:
+    for variable in set_variables:
         section, _, rest = variable.removeprefix(PREFIX).lower().partition("__")
         source.env_vars = {variable.lower(): every_variable[variable.lower()]}
         try:

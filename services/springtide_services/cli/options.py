@@ -146,8 +146,11 @@ def load_settings_with_kafka(path: Path | None) -> "Settings":
 
 def server_address(path: Path | None) -> str:
     """Return the address of the server of the settings, as ``host:port`` or ``[IPv6]:port``."""
+    from springtide.settings.file import plain_server_address
     from springtide_services.addresses import join_address
 
+    if (plain := plain_server_address(path)) is not None:
+        return join_address(*plain)
     server = load_settings(path).server
     return join_address(server.host, server.port)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from springtide.settings.load import DEFAULT_FILE, FILE_VARIABLE
+from springtide.settings.file import DEFAULT_FILE, FILE_VARIABLE
 from springtide.settings.model import Settings
 from springtide.settings.view import masked
 from springtide_services.addresses import join_address

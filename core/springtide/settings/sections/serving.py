@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from springtide.clock import ClockName
+from springtide.settings.file import DEFAULT_HOST, DEFAULT_PORT, MAX_PORT
 from springtide.settings.sections.base import Options, Positive, Section, Table
 
 
@@ -35,9 +36,9 @@ class RankingSettings(Section):
 class ServerSettings(Section):
     """The gRPC server."""
 
-    host: str = "127.0.0.1"
+    host: str = DEFAULT_HOST
     """Address to listen on. `0.0.0.0` accepts connections from other machines; put a proxy with TLS in front."""
-    port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
+    port: Annotated[int, Field(ge=0, le=MAX_PORT)] = DEFAULT_PORT
     """TCP port to listen on. 0 takes any free port."""
     reflection: bool = True
     """Whether the server describes its API to tools such as grpcurl."""

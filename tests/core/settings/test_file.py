@@ -1,0 +1,77 @@
+"""The server's address is read at once where it can be, and is then what the loader says."""
+
+import subprocess
+import sys
+
+import pytest
+
+from springtide.errors import SettingsError
+from springtide.settings.file import _OF_SERVER, _SECTIONS, PREFIX, plain_server_address
+from springtide.settings.load import load_settings
+from springtide.settings.model import ServerSettings, Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("SPRINGTIDE_SETTINGS", "SPRINGTIDE_SERVER__PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_names_are_those_of_the_settings():
+    assert Settings.model_fields.keys() == _SECTIONS
+    assert ServerSettings.model_fields.keys() == _OF_SERVER
+
+
+@pytest.mark.parametrize("text", ["", "[server]\nport = 7\n", '[server]\nhost = "::1"\nmax_batch = 3\n[graph]\n'])
+def test_plain_address_is_that_of_the_loader(text, tmp_path):
+    (tmp_path / "springtide.toml").write_text(text)
+    server = load_settings().settings.server
+    assert plain_server_address(None) == (server.host, server.port)
+
+
+def test_without_a_file_it_is_the_default():
+    server = Settings().server
+    assert plain_server_address(None) == (server.host, server.port)
+
+
+def test_file_that_is_named_is_read(tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text("[server]\nport = 9\n")
+    assert plain_server_address(tmp_path / "mine.toml") == ("127.0.0.1", 9)
+    monkeypatch.setenv("SPRINGTIDE_SETTINGS", "mine.toml")
+    assert plain_server_address(None) == ("127.0.0.1", 9)
+
+
+MAYBE_WRONG = (
+    "[sever]\nport = 9\n",
+    "[server]\nprot = 9\n",
+    'server = "here"\n',
+    '[server]\nport = "9"\n',
+    "[server]\nport = 99_999\n",
+)
+
+
+@pytest.mark.parametrize("text", MAYBE_WRONG)
+def test_what_may_be_wrong_is_left_to_the_loader(text, tmp_path):
+    (tmp_path / "springtide.toml").write_text(text)
+    assert plain_server_address(None) is None
+
+
+def test_variables_are_left_to_the_loader(monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}SERVER__PORT", "9")
+    assert plain_server_address(None) is None
+
+
+def test_file_that_is_not_there_is_refused():
+    with pytest.raises(SettingsError, match=r"settings file no\.toml cannot be read"):
+        plain_server_address("no.toml")
+
+
+def test_asking_a_server_takes_no_pydantic(tmp_path):
+    code = """
+import sys
+from springtide_services.cli.options import server_address
+print(server_address(None), "pydantic" in sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout == "127.0.0.1:50051 False\n"
