@@ -137,3 +137,13 @@ def test_server_with_a_trained_model_and_all_that_asks_it_import_nothing_that_tr
     assert server.wait(BUDGET_S) == 0
     found = place.found()
     assert HEAVY.isdisjoint(found["modules"])
+
+
+def test_server_refuses_a_misspelt_part_of_training_at_its_start(place: Place) -> None:
+    (place.folder / "springtide.toml").write_text('[model]\nencoder = "lightgnc"\n')
+    ended = subprocess.run(
+        place.command("serve"), cwd=place.folder, env=place.environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "springtide: model.encoder: no encoder named 'lightgnc' (choices: " in ended.stderr
+    assert set(TRAINING).isdisjoint(place.found()["modules"])
