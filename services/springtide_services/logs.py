@@ -5,11 +5,19 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-
 from springtide.settings.model import LogSettings, Settings
 from springtide.settings.view import masked
 from springtide_services.log_lines import LineRenderer
+
+_shown_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]  # structlog.dev would import it, for output that is not ours:
+try:  # 5 MB and 0.1 s of each server and trainer. Without Rich, it says so to itself and goes on.
+    import structlog
+finally:
+    if _shown_rich is None:
+        del sys.modules["rich"]
+    else:
+        sys.modules["rich"] = _shown_rich
 
 if TYPE_CHECKING:
     from springtide.plugins.loading import Plugins  # Slow to import.
