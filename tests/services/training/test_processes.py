@@ -22,7 +22,12 @@ from springtide.model.registry import ModelStore
 from springtide.settings.model import KafkaSettings, PartSettings, Settings
 from springtide.settings.view import changes_to_toml
 from springtide_services.training import processes as processes_module
-from springtide_services.training.processes import TrainingFailedError, TrainingProcesses, UnexpectedTrainingError
+from springtide_services.training.processes import (
+    TrainingFailedError,
+    TrainingProcess,
+    TrainingProcesses,
+    UnexpectedTrainingError,
+)
 from springtide_services.training.schedule import Plan
 from springtide_services.training.trainer import Trainer
 from springtide_services.training.training_folder import TrainingFolder
@@ -280,3 +285,16 @@ def _status(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/status").read_text()
     return "State: Z"
+
+
+def test_threads_of_a_training_wait_without_spinning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "verbose")  # OpenMP says its settings once torch has loaded it.
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    process = TrainingProcess(settings)
+    process.wait_until_ready(threading.Event())
+    process.close()
+    said = re.findall(r"GOMP_SPINCOUNT\s*=\s*'?(\w+)", capfd.readouterr().err)  # How long they spin, in turns.
+    assert set(said) <= {"0"}
+    assert said or sys.platform != "linux"
