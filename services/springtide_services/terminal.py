@@ -1,7 +1,11 @@
 """Output for people: consoles and progress bars."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _PIPE_WIDTH = 160  # Columns, if the output is no terminal: wide enough that nothing is wrapped.
 
@@ -12,8 +16,11 @@ def console(*, stderr: bool = False) -> Console:
     return terminal if terminal.is_terminal else Console(stderr=stderr, highlight=False, width=_PIPE_WIDTH)
 
 
-def progress(on: Console) -> Progress:
+def progress(on: Console) -> "Progress":
     """Return a progress display: the elapsed time, and a bar with counts where the total is known."""
+    # Slow to import, and most commands show none.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description:<26}"),
@@ -33,7 +40,7 @@ class StageBars:
         heading: Text before each stage's name.
     """
 
-    def __init__(self, bars: Progress, heading: str = "") -> None:
+    def __init__(self, bars: "Progress", heading: str = "") -> None:
         self._bars = bars
         self._heading = heading
         self._stage = ""
