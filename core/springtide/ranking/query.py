@@ -77,22 +77,27 @@ class RankedItems(Sequence[RankedItem]):
         ids: Id of each item.
         scores: float32 ``[n]``.
         cosines: float32 ``[n]``.
-        names: Names of the weights.
+        names: Names of the weights, kept as an attribute.
         weights: float32 ``[n, num_names]``.
     """
 
-    __slots__ = ("_columns", "_names")
+    __slots__ = ("_columns", "names")
 
     def __init__(self, ids: Sequence[str], scores: Array, cosines: Array, names: Sequence[str], weights: Array) -> None:
-        self._names = names
+        self.names = names
         self._columns = ids, scores, cosines, weights
 
     def __len__(self) -> int:
         return len(self._columns[0])
 
+    def rows(self) -> Iterator[tuple[str, float, float, list[float]]]:
+        """Return id, score, cosine and weights, in the order of ``names``, of each item: less work than its objects."""
+        ids, scores, cosines, weights = self._columns
+        return zip(ids, scores.tolist(), cosines.tolist(), weights.tolist(), strict=True)
+
     def __iter__(self) -> Iterator[RankedItem]:
-        ids, names = self._columns[0], self._names
-        for item_id, score, cosine, weights in zip(ids, *(each.tolist() for each in self._columns[1:]), strict=True):
+        names = self.names
+        for item_id, score, cosine, weights in self.rows():
             yield RankedItem(item_id, score, cosine, dict(zip(names, weights, strict=True)))
 
     @overload
@@ -104,8 +109,8 @@ class RankedItems(Sequence[RankedItem]):
     def __getitem__(self, index: int | slice) -> RankedItem | Sequence[RankedItem]:
         ids, scores, cosines, weights = self._columns
         if isinstance(index, slice):
-            return RankedItems(ids[index], scores[index], cosines[index], self._names, weights[index])
-        names_and_weights = zip(self._names, weights[index].tolist(), strict=True)
+            return RankedItems(ids[index], scores[index], cosines[index], self.names, weights[index])
+        names_and_weights = zip(self.names, weights[index].tolist(), strict=True)
         return RankedItem(ids[index], float(scores[index]), float(cosines[index]), dict(names_and_weights))
 
     def __eq__(self, other: object) -> bool:
@@ -127,6 +132,6 @@ class Ranking:
         model_version: Version of the model or baseline that ranked; empty for the fallback.
     """
 
-    items: Sequence[RankedItem]
+    items: RankedItems
     personalization: Personalization
     model_version: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from springtide.clock import AsOf, StreamClock
 from springtide.errors import InvalidRequestError
 from springtide.plugins.contracts import Moment
-from springtide.ranking.query import Query, RankedItem, Ranking
+from springtide.ranking.query import Query, RankedItems, Ranking
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
 
@@ -164,14 +165,19 @@ def test_the_wait_is_one_second_if_absent() -> None:
 
 def test_a_ranking_becomes_a_response() -> None:
     ranking = Ranking(
-        items=(RankedItem("a", score=2.5, cosine=0.5, weights={"trend": 1.5}), RankedItem("b", 1.0, 0.25, {})),
+        items=RankedItems(
+            ("a", "b"),
+            *np.array([[2.5, 1.0], [0.5, 0.25]], np.float32),
+            ("trend",),
+            np.array([[1.5], [1.0]], np.float32),
+        ),
         personalization="folded_in",
         model_version="000003",
     )
     response = translation.to_response(ranking, {0: 5, 1: 0}, AsOf(7, "stream"), is_behind=True)
     assert [(item.item, item.score, item.cosine, dict(item.weights)) for item in response.items] == [
         ("a", 2.5, 0.5, {"trend": 1.5}),
-        ("b", 1.0, 0.25, {}),
+        ("b", 1.0, 0.25, {"trend": 1.0}),
     ]
     assert response.personalization == pb.PERSONALIZATION_FOLDED_IN
     assert response.model_version == "000003"
