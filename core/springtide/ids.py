@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 _MIN_CAPACITY = 1_024  # Rows; smaller arrays would be copied often to save few bytes.
+_FEW = 32  # Ids up to which Python finds the unknown ones sooner than NumPy.
 
 
 class IdMap:
@@ -54,7 +55,11 @@ class IdMap:
             ValueError: If an id is empty; those before it keep their rows.
         """
         rows = self.rows(ids)
-        for index in np.flatnonzero(rows < 0).tolist():
+        if len(ids) <= _FEW:
+            unknown = [index for index, row in enumerate(rows.tolist()) if row < 0]
+        else:
+            unknown = np.flatnonzero(rows < 0).tolist()
+        for index in unknown:
             rows[index] = self._add(ids[index])
         return rows
 

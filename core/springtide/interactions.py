@@ -95,15 +95,20 @@ class Observed:
     clock_ms: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        refuse_unequal_lengths(
-            user_rows=self.user_rows,
-            item_rows=self.item_rows,
-            timestamps_ms=self.timestamps_ms,
-            weights=self.weights,
-            **{f"circumstances[{key!r}]": column.codes for key, column in self.circumstances.items()},
-        )
-        own_ms = int(self.timestamps_ms.max()) if len(self) else None  # Here, since every weight asks for it.
-        clock_ms = max((time for time in (own_ms, self.newest_ms) if time is not None), default=None)
+        lengths = {len(self.user_rows), len(self.item_rows), len(self.timestamps_ms), len(self.weights)}
+        lengths.update(len(column.codes) for column in self.circumstances.values())
+        if len(lengths) > 1:  # Looked at first, since naming the columns costs more.
+            refuse_unequal_lengths(
+                user_rows=self.user_rows,
+                item_rows=self.item_rows,
+                timestamps_ms=self.timestamps_ms,
+                weights=self.weights,
+                **{f"circumstances[{key!r}]": column.codes for key, column in self.circumstances.items()},
+            )
+        clock_ms = self.newest_ms
+        if len(self):  # Here, since every weight asks for it.
+            own_ms = int(self.timestamps_ms.max())
+            clock_ms = own_ms if clock_ms is None else max(own_ms, clock_ms)
         object.__setattr__(self, "clock_ms", clock_ms)
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.reclaiming import Reclaimer
 from springtide.graph.tombstones import Tombstones
 from springtide.graph.view import GraphView
-from springtide.interactions import Observed
+from springtide.interactions import NO_EVENTS, Observed
 from springtide.settings.model import AttributeKind, Settings
 from springtide.settings.used import DROPPED_NODES, used_settings
 from springtide.state_snapshot import (
@@ -129,8 +129,10 @@ class LiveState:
         """
         batch = self.without_duplicates(batch)
         observed, deleted = apply_events(self.graph, batch, self.rules, self.circumstances)
-        positive_types = set(map(self.rules.edge_type, self.rules.positive_relations))
-        unlearned = self._observed([edges for edge_type, edges in deleted if edge_type in positive_types], None)
+        unlearned = NO_EVENTS
+        if deleted:
+            positive_types = set(map(self.rules.edge_type, self.rules.positive_relations))
+            unlearned = self._observed([edges for edge_type, edges in deleted if edge_type in positive_types], None)
         for weight in self.context_weights.values():
             if len(unlearned):
                 weight.unobserve(unlearned)

@@ -1,5 +1,6 @@
 """The built-in context weights, with numbers worked by hand."""
 
+import dataclasses
 import datetime as dt
 import itertools
 import math
@@ -12,6 +13,7 @@ import pytest
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.errors import SettingsError
+from springtide.interactions import Circumstances
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings
@@ -22,6 +24,7 @@ from springtide_plugins.context_weights.counts import DecayedCounts, log_lift
 from springtide_plugins.context_weights.popularity import Popularity
 from springtide_plugins.context_weights.repeat import Repeat
 from springtide_plugins.context_weights.trend import Trend
+from springtide_plugins.context_weights.wall_clock import TIME_ZONE
 
 NOW_MS = 1_700_000_000_000
 ROWS = np.array([0, 1, 0], np.int32)
@@ -157,6 +160,22 @@ def test_counts_are_the_same_to_the_last_bit_in_any_order_and_without_what_was_t
         np.testing.assert_allclose(column, expected, rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("half_life_days", [1.0, 28.0, 1_095.0, math.inf])
+def test_counts_of_events_one_by_one_are_those_of_all_at_once_to_the_last_bit(half_life_days: float):
+    rows, bins, times, weights = events_of_years()
+    states = []
+    for num_parts in (1, 1_000, len(rows)):
+        decayed, binned = DecayedCounts(half_life_days * MS_PER_DAY), BinnedCounts(4, half_life_days * MS_PER_DAY)
+        for part in np.array_split(np.arange(len(rows)), num_parts):
+            decayed.add(rows[part], times[part], weights[part], int(times.max()))
+            binned.add(rows[part], bins[part], times[part], weights[part], int(times.max()))
+        states.append(decayed.state() | {f"binned/{name}": column for name, column in binned.state().items()})
+    for state in states[1:]:
+        assert {name: column.tobytes() for name, column in state.items()} == {
+            name: column.tobytes() for name, column in states[0].items()
+        }
+
+
 def test_binned_counts_hold_more_than_a_cell_of_four_bytes_does():
     counts = BinnedCounts(2)
     rows, bins, times = np.array([3, 3], np.int32), np.array([1, 1]), np.zeros(2, np.int64)
@@ -290,6 +309,24 @@ def test_calendar_changes_its_offset_within_one_day():
     weight = Calendar(time_zone="Europe/Lisbon")
     before, after = (weight.bucket(Moment(ms(f"2023-03-26T0{hour}:30"))) for hour in (0, 1))
     assert after - before == 2
+
+
+def test_calendar_learns_the_same_from_events_one_by_one_as_from_all_at_once():
+    generator = np.random.default_rng(5)
+    times = ms("2015-01-01") + generator.integers(0, 9 * 365 * MS_PER_DAY, 500)
+    times[:2] = ms("2020-12-31T23:59:59"), ms("2023-03-26T01:00")  # A 366th day, and a change of the offset.
+    events = [(0, int(row), int(time)) for row, time in zip(generator.integers(0, 5, 500), times, strict=True)]
+    zones = generator.integers(-1, 3, 500).astype(np.int32)
+    names = ["Asia/Kathmandu", "Europe/Lisbon", "Mars/Olympus"]
+    at_once, one_by_one = Calendar("America/New_York"), Calendar("America/New_York")
+    at_once.observe(dataclasses.replace(observed_of(events), circumstances={TIME_ZONE: Circumstances(zones, names)}))
+    for event, zone in zip(events, zones, strict=True):
+        of_event = {TIME_ZONE: Circumstances(np.array([zone]), names)}
+        one_by_one.observe(dataclasses.replace(observed_of([event]), circumstances=of_event))
+    found, expected = one_by_one.state(), at_once.state()
+    assert {name: column.tobytes() for name, column in found.items()} == {
+        name: column.tobytes() for name, column in expected.items()
+    }
 
 
 def test_calendar_puts_the_leap_day_into_the_last_part_of_the_year():

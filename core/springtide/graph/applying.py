@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from springtide.events.model import EventBatch, Interactions, Relation
 from springtide.graph.circumstances import CircumstanceTable
+from springtide.graph.columns import bounds
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.live import LiveGraph
 from springtide.interactions import Observed
@@ -70,9 +71,9 @@ def _kept(graph: LiveGraph, edge_type: EdgeType, source_rows: Int32s, target_row
 
     Of the others, the end that lives is noted: it would also be there if the deletion had come later.
     """
-    is_dropped = (source_rows < 0) | (target_rows < 0)
-    if not is_dropped.any():
+    if not len(times) or (bounds(source_rows)[0] >= 0 and bounds(target_rows)[0] >= 0):
         return slice(None)
+    is_dropped = (source_rows < 0) | (target_rows < 0)
     graph.num_dropped += int(is_dropped.sum())
     graph.note_newest(int(times.max()))
     for node_type, rows in ((edge_type[0], source_rows), (edge_type[2], target_rows)):
@@ -94,11 +95,12 @@ def _apply_interactions(
     if contexts is not None and not isinstance(kept, slice):
         contexts = [contexts[position] for position in kept.tolist()]
     features = circumstances.features(interactions.values[kept], contexts, user_rows, graph.nodes(USER))
-    rule_of = {rule.name: rule for rule in rules.rules}
-    weights = np.array([rule_of[name].weight for name in interactions.relations], np.float32)
-    is_positive = np.array([rule_of[name].is_positive for name in interactions.relations], np.bool_)
-    for code in np.flatnonzero(np.bincount(relation_codes, minlength=1)).tolist():
-        name, index = interactions.relations[code], np.flatnonzero(relation_codes == code)
+    weights, is_positive = rules.weights_of(tuple(interactions.relations))
+    is_one = len(times) == 1  # As in a live stream: then there is nothing to choose.
+    codes = relation_codes if is_one else np.flatnonzero(np.bincount(relation_codes, minlength=1))
+    for code in codes.tolist():
+        name = interactions.relations[code]
+        index = slice(None) if is_one else np.flatnonzero(relation_codes == code)
         edge_features = None if features is None else features[index]
         graph.append(
             rules.edge_type(name),
@@ -106,12 +108,15 @@ def _apply_interactions(
             features=None if edge_features is None or np.isnan(edge_features).all() else edge_features,
         )
     index = np.flatnonzero(is_positive[relation_codes])
-    positive_ms = interactions.timestamps_ms[is_positive[interactions.relation_codes]]
+    newest_ms = None
+    if not isinstance(kept, slice):
+        positive_ms = interactions.timestamps_ms[is_positive[interactions.relation_codes]]
+        newest_ms = int(positive_ms.max()) if len(positive_ms) > len(index) else None
     return Observed(
         user_rows[index],
         item_rows[index],
         times[index],
         weights[relation_codes[index]],
         circumstances.read(None if features is None else features[index], user_rows[index], None),
-        newest_ms=int(positive_ms.max()) if len(positive_ms) > len(index) else None,
+        newest_ms=newest_ms,
     )

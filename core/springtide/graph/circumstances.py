@@ -55,6 +55,8 @@ class CircumstanceTable:
         columns = {0: values}
         categories = users.categories
         for column, key in enumerate(self.keys, start=1):
+            if contexts is None and key not in categories:
+                continue
             codes = np.full(len(values), -1, np.int32)
             if contexts is not None:
                 codes = self._codes(key, [context.get(key, "") for context in contexts])
@@ -80,9 +82,12 @@ class CircumstanceTable:
         """
         found = {}
         categories = {} if users is None else users.categories
+        width = 0 if features is None else features.shape[1]
         for column, key in enumerate(self.keys, start=1):
+            if column >= width and key not in categories:
+                continue
             codes = np.full(len(user_rows), -1, np.int32)
-            if features is not None and column < features.shape[1]:
+            if features is not None and column < width:
                 feature = features[:, column]
                 codes = np.where(np.isnan(feature), -1, feature).astype(np.int32)
             codes = self._with_attribute(key, codes, user_rows, categories.get(key))

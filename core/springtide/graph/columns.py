@@ -1,6 +1,6 @@
 """Arrays that grow: copies with spare capacity."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,15 @@ import numpy.typing as npt
 T = TypeVar("T", bound=np.generic)
 
 MIN_CAPACITY = 1_024  # Entries; smaller arrays would be copied often to save few bytes.
+_FEW = 32  # Numbers up to which Python finds the least and the greatest sooner than NumPy.
+
+
+def bounds(column: npt.NDArray[np.integer[Any]]) -> tuple[int, int]:
+    """Return the least and the greatest number of a column ``[n]``, with n at least 1."""
+    if len(column) <= _FEW:
+        numbers = column.tolist()
+        return min(numbers), max(numbers)
+    return int(column.min()), int(column.max())
 
 
 def capacity_for(wanted: int, old: int) -> int:

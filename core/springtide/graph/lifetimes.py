@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph import kernels
-from springtide.graph.columns import fitted, with_room
+from springtide.graph.columns import bounds, fitted, with_room
 from springtide.graph.tombstones import NEVER_MS
 
 Int64s = npt.NDArray[np.int64]
@@ -78,7 +78,7 @@ class Lifetimes:
 
     def note(self, rows: npt.NDArray[np.int32], timestamps_ms: Int64s) -> None:
         """Note the event times of nodes, ``[n]`` each, with n at least 1."""
-        self._newest_ms = with_room(self._newest_ms, int(rows.max()) + 1, NEVER_MS)
+        self._newest_ms = with_room(self._newest_ms, bounds(rows)[1] + 1, NEVER_MS)
         kernels.raise_newest(self._newest_ms, np.ascontiguousarray(rows), np.ascontiguousarray(timestamps_ms))
 
     def bear(self, rows: Sequence[int], deleted_ms: Sequence[int]) -> None:

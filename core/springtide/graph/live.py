@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.events.model import NodeDelete, NodeUpsert
+from springtide.graph.columns import bounds
 from springtide.graph.edges import END_OF_TIME_MS, EdgeType, EdgeView
 from springtide.graph.nodes import NodeTable
 from springtide.graph.store import EdgeStore
@@ -162,7 +163,9 @@ class LiveGraph:
         source = np.ascontiguousarray(source_rows, np.int32)
         target = np.ascontiguousarray(target_rows, np.int32)
         times = np.ascontiguousarray(timestamps_ms, np.int64)
-        weight = np.broadcast_to(np.asarray(weights, np.float32), times.shape)
+        weight = np.asarray(weights, np.float32)
+        if weight.ndim:
+            weight = np.broadcast_to(weight, times.shape)
         feature = None if features is None else np.asarray(features, np.float32)
         if not len(source) == len(target) == len(times) or (feature is not None and len(feature) != len(times)):
             raise ValueError(
@@ -173,17 +176,19 @@ class LiveGraph:
             return
         self._check_rows(edge_type[0], source)
         self._check_rows(edge_type[2], target)
-        newest_ms = self.note_newest(int(times.max()))
+        oldest, newest = bounds(times)
+        newest_ms = self.note_newest(newest)
         if self._owns_nodes:
             self.note_times(edge_type, source, target, times)
-        if self.max_age_ms is not None and int(times.min()) < (cutoff := newest_ms - self.max_age_ms):
+        if self.max_age_ms is not None and oldest < (cutoff := newest_ms - self.max_age_ms):
             kept = np.flatnonzero(times >= cutoff)
-            source, target, times, weight = source[kept], target[kept], times[kept], weight[kept]
+            source, target, times = source[kept], target[kept], times[kept]
+            weight = weight[kept] if weight.ndim else weight
+            oldest = bounds(times)[0] if len(times) else newest_ms
             feature = None if feature is None else feature[kept]
         with self.one_change():
             if len(times):
                 self.store(edge_type).append(source, target, times, weight, feature)
-                oldest = int(times.min())
                 self._oldest_ms = oldest if self._oldest_ms is None else min(oldest, self._oldest_ms)
             if self._is_far_past_bounds():
                 self.evict()
@@ -390,8 +395,9 @@ class LiveGraph:
 
     def _check_rows(self, node_type: str, rows: npt.NDArray[np.int32]) -> None:
         num_rows = len(self.nodes(node_type))
-        if int(rows.min()) < 0 or int(rows.max()) >= num_rows:
-            raise ValueError(f"{node_type}: wanted rows in 0 to {num_rows - 1}, got {rows.min()} to {rows.max()}")
+        least, greatest = bounds(rows)
+        if least < 0 or greatest >= num_rows:
+            raise ValueError(f"{node_type}: wanted rows in 0 to {num_rows - 1}, got {least} to {greatest}")
 
     def _publish(self, version: int | None = None) -> None:
         if self._depth:

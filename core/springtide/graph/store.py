@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph import kernels
-from springtide.graph.columns import MIN_CAPACITY, capacity_for, grown
+from springtide.graph.columns import MIN_CAPACITY, bounds, capacity_for, grown
 from springtide.graph.edges import EdgeColumns, EdgeView, empty_columns
 
 MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
@@ -55,10 +55,10 @@ class EdgeStore:
     ) -> None:
         """Append edges, given as arrays ``[n]`` and features ``[n, width]``, with n at least 1.
 
-        Features may be wider or narrower than before; missing features are NaN.
+        One weight, ``[]``, is for all. Features may be wider or narrower than before; missing features are NaN.
         """
         start, stop = self.length, self.length + len(source)
-        self._make_room(stop, int(source.max()) + 1, int(target.max()) + 1)
+        self._make_room(stop, bounds(source)[1] + 1, bounds(target)[1] + 1)
         self._make_features(features)
         columns = self.columns
         columns.source[start:stop] = source

@@ -91,6 +91,7 @@ class InteractionRules:
     def __init__(self, rules: Iterable[InteractionRule], item_type: str = "item") -> None:
         self.item_type = item_type
         self.rules: Sequence[InteractionRule] = tuple(rules)
+        self._weights_of: tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None = None
         names = [rule.name for rule in self.rules]
         if not names:
             raise SettingsError("no interaction rule: wanted at least one, such as [interactions.purchase]")
@@ -107,6 +108,21 @@ class InteractionRules:
         import numpy as np
 
         return np.array([rule.weight for rule in self.rules], np.float32)
+
+    def weights_of(self, relations: tuple[str, ...]) -> "tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]":
+        """Return the weight of each relation's interactions, and whether they are positive, ``[n]`` each.
+
+        Of the latest relations they are kept: decoders give the same ones with each batch.
+        """
+        import numpy as np
+
+        kept = self._weights_of
+        if kept is None or kept[0] != relations:
+            rule_of = {rule.name: rule for rule in self.rules}
+            weights = np.array([rule_of[name].weight for name in relations], np.float32)
+            is_positive = np.array([rule_of[name].is_positive for name in relations], np.bool_)
+            kept = self._weights_of = relations, weights, is_positive
+        return kept[1:]
 
     @property
     def relations(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from springtide_plugins.context_weights import kernels
 from springtide_plugins.context_weights.counts import Floats, length_in_use
-from springtide_plugins.context_weights.epochs import KEPT, Epochs
+from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -17,6 +17,7 @@ _HALF_LIVES = 8
 _QUANTA = 2**14  # A view of weight 0.001 is 16 of them. A cell of int32 holds 130,000 events of weight 1.
 _NO_CELLS = np.zeros((0, 0), np.int32)
 _MIN_STEP = 16_384  # Rows.
+_LEAST, _MOST = -(2**31), 2**31 - 1  # What a cell can hold.
 _HIGH_BITS = 30  # What a cell cannot hold goes to a second column, by multiples of 2^30.
 
 
@@ -56,6 +57,14 @@ class _Cells:
         while (done := kernels.add_to_bins(self.low, bins, rows, quanta, done)) < len(rows):
             self._carry(int(bins[done]), int(rows[done]), int(quanta[done]))
             done += 1
+
+    def add_one(self, bin_: int, row: int, quanta: int) -> None:
+        """Add one event."""
+        total = int(self.low[bin_, row]) + quanta
+        if _LEAST <= total <= _MOST:
+            self.low[bin_, row] = total
+        else:
+            self._carry(bin_, row, quanta)
 
     def forget(self, rows: Int32s) -> None:
         """Forget all events of some rows, int32 ``[n]``."""
@@ -131,9 +140,17 @@ class BinnedCounts:
         newest_ms = newest_ms if newest_before_ms is None else max(newest_ms, newest_before_ms)
         oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
         cells = {epoch: held for epoch, held in cells.items() if epoch >= oldest_epoch}
+        if len(rows) <= FEW:
+            columns = rows.tolist(), bins.tolist(), timestamps_ms.tolist(), weights.tolist()
+            for row, bin_, time_ms, weight in zip(*columns, strict=True):
+                if (epoch := self._epochs.of_time(time_ms)) >= oldest_epoch:
+                    cells[epoch] = held = (cells.get(epoch) or self._no_cells()).grown(row + 1)
+                    held.add_one(bin_, row, self._epochs.quantised_one(epoch, time_ms, weight))
+            self._held = cells, newest_ms
+            return
         for epoch, here in self._epochs.split(timestamps_ms, oldest_epoch):
             rows_here = rows[here]
-            held = cells.get(epoch) or _Cells(np.zeros((self.num_bins, 0), np.int32))
+            held = cells.get(epoch) or self._no_cells()
             held = held.grown(int(rows_here.max()) + 1)
             quanta = self._epochs.quantised(epoch, timestamps_ms[here], weights[here]).astype(np.int64)
             held.add(np.ascontiguousarray(bins[here], np.int64), np.ascontiguousarray(rows_here), quanta)
@@ -204,6 +221,9 @@ class BinnedCounts:
             assert low_of is not None, "there is always a first column"
             cells[epoch] = _Cells(low_of, high_of)
         self._held = cells, (newest_ms if has_any else None)
+
+    def _no_cells(self) -> _Cells:
+        return _Cells(np.zeros((self.num_bins, 0), np.int32))
 
     def _from_landmark(self, counts: npt.NDArray[Any], clock: Sequence[int]) -> tuple[Int32s, list[int]]:
         """Return counts and clock of a state of before there were epochs: sums that grow from a landmark."""

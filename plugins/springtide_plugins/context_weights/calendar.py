@@ -1,5 +1,6 @@
 """Demand for an item by hour, weekday and time of year."""
 
+import functools
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -141,12 +142,24 @@ class Calendar(ContextWeight):
 
 def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
     """Return hour, weekday and bin of the year of local times, int64 ``[n]`` each."""
-    hours = local_ms // MS_PER_HOUR % 24
-    days = local_ms // MS_PER_DAY
+    if len(local_ms) == 1:
+        (time_ms,) = local_ms.tolist()
+        return np.array([time_ms // MS_PER_HOUR % 24]), *_day_bins(time_ms // MS_PER_DAY)
+    return local_ms // MS_PER_HOUR % 24, *_bins_of_days(local_ms // MS_PER_DAY)
+
+
+@functools.lru_cache(maxsize=64)
+def _day_bins(day: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return weekday and bin of the year of one day, int64 ``[1]`` each, to be read only."""
+    return _bins_of_days(np.array([day], np.int64))
+
+
+def _bins_of_days(days: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return weekday and bin of the year of days since the Unix epoch, int64 ``[n]`` each."""
     weekdays = (days + _EPOCH_WEEKDAY) % 7
     dates = days.astype("datetime64[D]")
     day_of_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
-    return hours, weekdays, np.minimum(day_of_year // _DAYS_PER_YEAR_BIN, _NUM_YEAR_BINS - 1)
+    return weekdays, np.minimum(day_of_year // _DAYS_PER_YEAR_BIN, _NUM_YEAR_BINS - 1)
 
 
 def _cyclic_gaussian(num_bins: int, width: float) -> npt.NDArray[np.float64]:

@@ -15,6 +15,7 @@ Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_len
 Edges = Annotated[tuple[float, ...], Field(min_length=1)]
 
 _NO_EVENTS = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32)  # Rows, times, weights.
+_FIRST = np.zeros(1, np.int64)
 
 _WORDS = {
     "place": "wanted {lift} as much as usual in this place",
@@ -80,7 +81,10 @@ class Circumstances(ContextWeight):
                 any_value.add(*_NO_EVENTS, newest_ms)
                 continue
             # Only values that occur here: a key may have any number of values.
-            codes, of_event = np.unique(known.codes, return_inverse=True)
+            if len(known.codes) == 1:
+                codes, of_event = known.codes, _FIRST
+            else:
+                codes, of_event = np.unique(known.codes, return_inverse=True)
             labels = [self.label(key, known.values[code]) if code >= 0 else "" for code in codes]
             has_label = np.array([label != "" for label in labels], bool)
             counted = [(any_value, np.flatnonzero(has_label[of_event]))]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ItemGroups
-from springtide_plugins.context_weights.epochs import KEPT, Epochs
+from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs
 
 Floats = npt.NDArray[np.float64]
 NO_GROUPS = ItemGroups()
@@ -18,6 +18,7 @@ HalfLives = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 _HALF_LIVES = 16
 _QUANTA = 2**12
 _PLAIN_QUANTA = 2**24
+_NO_SUMS: Floats = np.zeros(0)
 
 
 class DecayedCounts:
@@ -58,8 +59,15 @@ class DecayedCounts:
         newest_ms = max(newest_ms, newest_before_ms)
         oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
         sums = {epoch: column for epoch, column in sums.items() if epoch >= oldest_epoch}
+        if len(rows) <= FEW:
+            for row, time_ms, weight in zip(rows.tolist(), timestamps_ms.tolist(), weights.tolist(), strict=True):
+                if (epoch := self._epochs.of_time(time_ms)) >= oldest_epoch:
+                    sums[epoch] = column = grown(sums.get(epoch, _NO_SUMS), row + 1)
+                    column[row] += self._epochs.quantised_one(epoch, time_ms, weight)
+            self._held = sums, newest_ms
+            return
         for epoch, here in self._epochs.split(timestamps_ms, oldest_epoch):
-            column = grown(sums.get(epoch, np.zeros(0)), int(rows[here].max()) + 1)
+            column = grown(sums.get(epoch, _NO_SUMS), int(rows[here].max()) + 1)
             add_at(column, rows[here], self._epochs.quantised(epoch, timestamps_ms[here], weights[here]))
             sums[epoch] = column
         self._held = sums, newest_ms

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 KEPT = 3  # Epochs kept, the newest included. What is older counts as 0: it has decayed for two whole epochs at least.
+FEW = 4  # Events up to which a loop over numbers costs less than calls of NumPy; a live stream has one at a time.
 _ORIGIN_MS = 1_262_304_000_000  # 2010-01-01: epochs of 24 years (those of a calendar) begin in 1986, 2010 and 2034.
 
 
@@ -65,6 +66,14 @@ class Epochs:
             quanta *= np.exp2((timestamps_ms - (_ORIGIN_MS + epoch * self.length_ms)) * (1.0 / self.half_life_ms))
         np.rint(quanta, out=quanta)
         return quanta
+
+    def quantised_one(self, epoch: int, timestamp_ms: int, weight: float) -> int:
+        """Return ``quantised`` of one event, to the last bit."""
+        quanta = weight * self.quanta
+        if not self.is_single:
+            # NumPy's power of 2, as for many events: that of the C library may differ in the last bit.
+            quanta *= float(np.exp2((timestamp_ms - (_ORIGIN_MS + epoch * self.length_ms)) * (1.0 / self.half_life_ms)))
+        return round(quanta)
 
     def factor(self, epoch: int, now_ms: int) -> float:
         """Return what one quantum of an epoch counts at a time."""

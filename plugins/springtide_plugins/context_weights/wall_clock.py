@@ -1,5 +1,6 @@
 """Local times of users."""
 
+import datetime as dt
 import functools
 import zoneinfo
 
@@ -12,6 +13,9 @@ from springtide.plugins.contracts import Moment, Observed
 
 TIME_ZONE = "time_zone"
 """The circumstance with a user's time zone: in the context of an event or a request, or an attribute of the user."""
+
+_MS_PER_QUARTER = MS_PER_HOUR // 4
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class WallClock:
@@ -42,7 +46,7 @@ class WallClock:
         if zones is None:
             return observed.timestamps_ms + _offsets_ms(observed.timestamps_ms, self._default)
         local_ms = observed.timestamps_ms.copy()
-        for code in np.unique(zones.codes):
+        for code in zones.codes if len(zones.codes) == 1 else np.unique(zones.codes):
             of_zone = np.flatnonzero(zones.codes == code)
             zone = self._zone_of(zones.values[code]) if code >= 0 else self._default
             local_ms[of_zone] += _offsets_ms(observed.timestamps_ms[of_zone], zone)
@@ -65,10 +69,14 @@ def _offsets_ms(timestamps_ms: npt.NDArray[np.int64], zone: zoneinfo.ZoneInfo) -
     if zone.key == "UTC":
         return np.zeros_like(timestamps_ms)
     # Offsets change only at full quarters of an hour: one look-up for each quarter that occurs.
-    quarters, positions = np.unique(timestamps_ms // (MS_PER_HOUR // 4), return_inverse=True)
-    epoch = np.datetime64(0, "s").item().replace(tzinfo=zoneinfo.ZoneInfo("UTC"))
-    offsets = [
-        (epoch + np.timedelta64(int(quarter) * 900, "s").item()).astimezone(zone).utcoffset() for quarter in quarters
-    ]
-    seconds = np.array([offset.total_seconds() if offset else 0.0 for offset in offsets])
-    return (seconds * 1_000).astype(np.int64)[positions]
+    if len(timestamps_ms) == 1:
+        return np.array([_offset_ms(int(timestamps_ms[0]) // _MS_PER_QUARTER, zone)], np.int64)
+    quarters, positions = np.unique(timestamps_ms // _MS_PER_QUARTER, return_inverse=True)
+    return np.array([_offset_ms(quarter, zone) for quarter in quarters.tolist()], np.int64)[positions]
+
+
+@functools.lru_cache(maxsize=4_096)
+def _offset_ms(quarter: int, zone: zoneinfo.ZoneInfo) -> int:
+    """Return a zone's offset at a quarter of an hour, counted from the Unix epoch, in milliseconds."""
+    offset = (_EPOCH + dt.timedelta(seconds=quarter * 900)).astimezone(zone).utcoffset()
+    return int(offset.total_seconds() * 1_000) if offset else 0
