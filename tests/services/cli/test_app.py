@@ -60,11 +60,13 @@ TYPER_NEEDS = {"annotated_doc", "attr", "markdown_it", "mdurl", "pygments", "ric
 WE_NEED = {
     "springtide",
     "springtide.errors",
+    "springtide.extras",
     "springtide.model",
     "springtide.model.manifest",  # The training modes.
     "springtide_services",
     "springtide_services.exit_codes",
     "springtide_services.termination",
+    "springtide_services.thread_pools",
 }
 
 
