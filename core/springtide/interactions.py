@@ -95,16 +95,13 @@ class Observed:
     clock_ms: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        lengths = {len(self.user_rows), len(self.item_rows), len(self.timestamps_ms), len(self.weights)}
-        lengths.update(len(column.codes) for column in self.circumstances.values())
-        if len(lengths) > 1:  # Looked at first, since naming the columns costs more.
-            refuse_unequal_lengths(
-                user_rows=self.user_rows,
-                item_rows=self.item_rows,
-                timestamps_ms=self.timestamps_ms,
-                weights=self.weights,
-                **{f"circumstances[{key!r}]": column.codes for key, column in self.circumstances.items()},
-            )
+        refuse_unequal_lengths(
+            user_rows=self.user_rows,
+            item_rows=self.item_rows,
+            timestamps_ms=self.timestamps_ms,
+            weights=self.weights,
+            **{f"circumstances[{key!r}]": column.codes for key, column in self.circumstances.items()},
+        )
         clock_ms = self.newest_ms
         if len(self):  # Here, since every weight asks for it.
             own_ms = int(self.timestamps_ms.max())
@@ -177,9 +174,8 @@ NO_HISTORY = History(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, n
 
 def refuse_unequal_lengths(**columns: Sized) -> None:
     """Raise ValueError if columns differ in length, naming each with its length."""
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+    if len(set(map(len, columns.values()))) > 1:
+        found = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
         raise ValueError(f"wanted columns of one length, got {found}")
 
 

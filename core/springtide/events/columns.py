@@ -126,7 +126,7 @@ class BatchBuilder:
         contexts: list[Mapping[str, str]] | None = None
         if self.contexts:
             contexts = [self.contexts.get(position, _NO_CONTEXT) for position in range(len(timestamps_ms))]
-        if np.any(timestamps_ms[1:] < timestamps_ms[:-1]):
+        if len(timestamps_ms) > 1 and np.any(timestamps_ms[1:] < timestamps_ms[:-1]):
             order = np.argsort(timestamps_ms, kind="stable")
             columns = [column[order] for column in columns]
             contexts = None if contexts is None else [contexts[position] for position in order]
@@ -146,13 +146,9 @@ class BatchBuilder:
             values,
             contexts,
         )
-        batch_marks = BatchMarks(
-            marks, self.upsert_marks.build(), self.relation_marks.build(), self.delete_marks.build()
-        )
-        has_marks = batch_marks != BatchMarks()
-        return EventBatch(
-            interactions, self.upserts, self.other_relations, self.deletes, batch_marks if has_marks else None
-        )
+        all_marks = marks, self.upsert_marks.build(), self.relation_marks.build(), self.delete_marks.build()
+        batch_marks = None if all_marks == (None, None, None, None) else BatchMarks(*all_marks)
+        return EventBatch(interactions, self.upserts, self.other_relations, self.deletes, batch_marks)
 
     def _marks_of_interactions(
         self, timestamps_ms: npt.NDArray[np.int64], values: npt.NDArray[np.float32]
@@ -164,6 +160,10 @@ class BatchBuilder:
             values: float32 ``[n]``.
         """
         parsed = self.interaction_marks.build()
+        if parsed is not None and not self._plain_keys and not self._packed_keys:  # One by one, so they are in order.
+            times, numbers = timestamps_ms[parsed.rows], values[parsed.rows]
+            contents = interaction_contents(times, numbers, parsed.contents.astype(np.uint64))
+            return EventMarks(parsed.rows, parsed.keys, contents, parsed.published_s)
         parts = [] if parsed is None else [(parsed.rows, parsed.keys, parsed.published_s)]
         for first, keys, published_s in self._plain_keys:
             parts.append((first + np.arange(len(keys)), keys, published_s))

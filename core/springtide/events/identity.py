@@ -24,9 +24,9 @@ _MAX_S = 2**32 - 1
 def hash_strings(strings: Sequence[str]) -> Uint64s:
     """Return a hash of each string's UTF-8 bytes, uint64 ``[n]``."""
     encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
-    stops = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-    starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
-    return hash_slices(np.frombuffer(b"".join(encoded) or b"\0", np.uint8), starts, stops)
+    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    stops = sizes.cumsum()
+    return hash_slices(np.frombuffer(b"".join(encoded) or b"\0", np.uint8), stops - sizes, stops)
 
 
 def hash_slices(buffer: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Uint64s:
@@ -47,6 +47,13 @@ def keys_of(kind: np.uint64, ids: Uint64s, *about: Uint64s) -> Uint64s:
     keys = _combined(np.full(len(ids), kind, np.uint64), ids)
     for hashes in about:
         keys = _combined(keys, hashes)
+    return keys
+
+
+def keys_of_rows(kind: np.uint64, hashes: Uint64s) -> Uint64s:
+    """Return ``keys_of`` the columns of ``hashes``, uint64 ``[n, width]``, which is one call for all of them."""
+    keys = np.empty(len(hashes), np.uint64)
+    kernels.combine_rows(kind, hashes, keys)
     return keys
 
 
@@ -104,7 +111,8 @@ def row_keys(ids: Uint64s, about: Sequence[Uint64s], timestamps_ms: npt.NDArray[
 
 def to_seconds(timestamps_ms: npt.NDArray[np.int64]) -> Uint32s:
     """Return times of records in seconds, uint32 ``[n]``; a record without a time has 0."""
-    return np.clip(timestamps_ms // 1_000, 0, _MAX_S).astype(np.uint32)
+    # A tenth of what np.clip costs for one time.
+    return np.minimum(np.maximum(timestamps_ms // 1_000, 0), _MAX_S).astype(np.uint32)
 
 
 @dataclass(slots=True)
@@ -144,7 +152,7 @@ class MarkList:
         hashes = hash_strings(list(itertools.chain.from_iterable(self._strings))).reshape(-1, width)  # [n, width]
         return EventMarks(
             np.array(self._rows, np.int64),
-            keys_of(self.kind, *(np.ascontiguousarray(hashes[:, column]) for column in range(width))),
+            keys_of_rows(self.kind, hashes),
             np.array(self._contents, np.uint64).astype(np.uint32),
             to_seconds(np.array(self._published_ms, np.int64)),
         )

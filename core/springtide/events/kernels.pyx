@@ -62,16 +62,41 @@ def combine(keys, hashes, combined):
     _combine(len(keys), uint64s(keys), uint64s(hashes), out_uint64s(combined))
 
 
+cdef inline uint64_t _mixed(uint64_t key, uint64_t hashed) noexcept nogil:
+    cdef uint64_t value = (key ^ hashed) + GOLDEN
+    value = (value ^ (value >> 30)) * MIX_1
+    value = (value ^ (value >> 27)) * MIX_2
+    value ^= value >> 31
+    return value if value else GOLDEN
+
+
 cdef void _combine(Py_ssize_t n, const uint64_t* keys, const uint64_t* hashes, uint64_t* combined) noexcept:
     cdef Py_ssize_t number
-    cdef uint64_t value
     with nogil:
         for number in range(n):
-            value = (keys[number] ^ hashes[number]) + GOLDEN
-            value = (value ^ (value >> 30)) * MIX_1
-            value = (value ^ (value >> 27)) * MIX_2
-            value ^= value >> 31
-            combined[number] = value if value else GOLDEN
+            combined[number] = _mixed(keys[number], hashes[number])
+
+
+def combine_rows(uint64_t kind, hashes, combined):
+    """Combine a kind with the hashes of each row, one after the other, never to 0.
+
+    Args:
+        kind: What each row begins with.
+        hashes: uint64 ``[n, width]``.
+        combined: Output, uint64 ``[n]``.
+    """
+    _combine_rows(len(combined), hashes.shape[1], kind, uint64s(hashes), out_uint64s(combined))
+
+
+cdef void _combine_rows(
+    Py_ssize_t n, Py_ssize_t width, uint64_t kind, const uint64_t* hashes, uint64_t* combined
+) noexcept:
+    cdef Py_ssize_t number, column
+    with nogil:
+        for number in range(n):
+            combined[number] = kind
+            for column in range(width):
+                combined[number] = _mixed(combined[number], hashes[number * width + column])
 
 
 # The window of seen events is a ring, and a hash table of ``num_slots``, a power of two, that says where in the ring a

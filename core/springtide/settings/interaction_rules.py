@@ -124,12 +124,12 @@ class InteractionRules:
             kept = self._weights_of = relations, weights, is_positive
         return kept[1:]
 
-    @property
+    @functools.cached_property
     def relations(self) -> tuple[str, ...]:
         """Names of all rules, in order."""
         return tuple(rule.name for rule in self.rules)
 
-    @property
+    @functools.cached_property
     def positive_relations(self) -> tuple[str, ...]:
         """Names of the rules whose interactions are positive."""
         return tuple(rule.name for rule in self.rules if rule.is_positive)
