@@ -10,7 +10,18 @@ import structlog
 from benches.figures import Figure, as_table, write_json
 from benches.sizes import FULL, TINY
 
-BENCHES = ("append", "ingest", "freshness", "recommend", "moment", "latency", "retrain", "scale", "generations")
+BENCHES = (
+    "append",
+    "ingest",
+    "freshness",
+    "recommend",
+    "moment",
+    "latency",
+    "retrain",
+    "scale",
+    "generations",
+    "footprint",
+)
 _RESULTS = Path(__file__).parents[2] / "bench-results"
 
 

@@ -33,3 +33,34 @@ def test_pool_has_as_many_threads_as_the_setting_says(num_threads):
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads as Linux shows them")
 def test_variable_that_is_set_stays():
     assert num_tasks(1, OPENBLAS_NUM_THREADS="2") == min(2, len(os.sched_getaffinity(0)))
+
+
+HEAPS = """
+import ctypes, sys, threading
+from springtide_services.thread_pools import limit_heaps
+if {is_limited}:
+    limit_heaps()
+libc, together = ctypes.CDLL(None), threading.Barrier(8)
+libc.malloc.restype = ctypes.c_void_p
+def allocate():
+    together.wait()  # All threads are there at once, or they would take each other's heap.
+    for _ in range(100):
+        libc.malloc(1_000)  # Without the GIL.
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
+def test_threads_share_two_heaps():
+    def num_heaps(is_limited: bool) -> int:
+        command = [sys.executable, "-c", HEAPS.format(is_limited=is_limited)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.count("<heap nr=")
+
+    assert num_heaps(is_limited=True) <= 2 < num_heaps(is_limited=False)

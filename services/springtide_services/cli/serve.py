@@ -11,7 +11,7 @@ from springtide_services.cli.options import (
     refuse_wrong_connection,
 )
 from springtide_services.termination import end_with_parent, exit_on_signals
-from springtide_services.thread_pools import limit_threads
+from springtide_services.thread_pools import limit_heaps, limit_threads
 
 SkipLost = Annotated[
     bool,
@@ -28,6 +28,7 @@ def serve(
 ) -> None:
     """Read the stream, keep the live graph, and answer over gRPC."""
     exit_on_signals()
+    limit_heaps()
     if until_stdin_closes:
         end_with_parent()
     loaded = load_settings_with_kafka(settings)  # A wrong setting is reported before the slow imports.

@@ -24,6 +24,8 @@ class Sizes:
     generation_users: int = 100_000
     generation_edges: int = 500_000
     scale_edges: tuple[int, ...] = (1_000_000, 3_000_000, 10_000_000)
+    footprint_events: int = 61_788
+    footprint_installs: bool = True
 
 
 FULL = Sizes()
@@ -45,4 +47,6 @@ TINY = Sizes(
     generation_users=200,
     generation_edges=2_000,
     scale_edges=(2_000, 4_000),
+    footprint_events=5_000,
+    footprint_installs=False,
 )
