@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from springtide.errors import PluginError, SettingsError, UnknownPartError
+from springtide.plugins.contracts import Schema
 from springtide.plugins.loading import find_plugins, load_plugins, load_serving_plugins
 from springtide.plugins.part import Part
 from springtide.plugins.parts import Plugins
@@ -262,3 +263,11 @@ def test_server_checks_options_by_the_serving_half(halves):
 def test_part_without_a_serving_half_is_named(halves):
     assert halves.parts_with_torch(model_of()) == []
     assert [str(part) for part in halves.parts_with_torch(model_of(aggregator="trained"))] == ["aggregator 'trained'"]
+
+
+def test_server_without_torch_says_which_part_needs_it(halves, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # As if it were not installed.
+    monkeypatch.delitem(sys.modules, "springtide.plugins.torch_serving", raising=False)
+    message = "no serving half of aggregator 'trained': torch is not installed: pip install 'springtide[train]'"
+    with pytest.raises(PluginError, match=re.escape(message)):
+        halves.make_serving_encoder(model_of(aggregator="trained"), Schema(), {})

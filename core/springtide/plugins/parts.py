@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.errors import PluginError, SettingsError, UnknownPartError
+from springtide.extras import missing_words
 from springtide.plugins.contracts import EventDecoder, Schema
 from springtide.plugins.contracts.serving import ServingAggregator, ServingEncoder
 from springtide.plugins.part import KINDS, ON_OFFER, SERVING_ON_OFFER, Failure, Part, Reference, import_reference
@@ -173,7 +174,12 @@ class Plugins:
                 return self._make_halves(model, schema, weights)
             except _NoHalf as missing:  # Of an aggregator that another one makes.
                 without_half = [missing.part]
-        adapter: ServingEncoder = import_reference(_ADAPTER)(model, schema, weights, self, without_half)
+        try:
+            make_adapter = import_reference(_ADAPTER)
+        except ModuleNotFoundError as error:
+            names = " and ".join(map(str, without_half))
+            raise PluginError(f"no serving half of {names}: {missing_words(error) or error}") from error
+        adapter: ServingEncoder = make_adapter(model, schema, weights, self, without_half)
         return adapter
 
     def parts_with_torch(self, model: ModelSettings) -> list[Part]:
