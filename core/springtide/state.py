@@ -306,8 +306,9 @@ class LiveState:
         """Return the sorted rows of events that come for the first time, int64 ``[m]``; None if all do."""
         if marks is None:
             return None
+        num_before = self.seen_events.num_duplicates
         is_first = self.seen_events.add(marks)
-        if is_first.all():
+        if self.seen_events.num_duplicates == num_before:
             return None
         is_kept = np.ones(num_rows, np.bool_)
         is_kept[marks.rows] = is_first

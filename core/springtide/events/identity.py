@@ -23,10 +23,9 @@ _MAX_S = 2**32 - 1
 
 def hash_strings(strings: Sequence[str]) -> Uint64s:
     """Return a hash of each string's UTF-8 bytes, uint64 ``[n]``."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
-    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    stops = sizes.cumsum()
-    return hash_slices(np.frombuffer(b"".join(encoded) or b"\0", np.uint8), stops - sizes, stops)
+    hashes = np.empty(len(strings), np.uint64)
+    kernels.hash_texts([text.encode("utf-8", "surrogatepass") for text in strings], hashes)
+    return hashes
 
 
 def hash_slices(buffer: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Uint64s:
@@ -74,9 +73,9 @@ def interaction_contents(
         values: float32 ``[n]``, NaN where an event has none.
         contexts: uint64 ``[n]``, hashes of the contexts, 0 for none.
     """
-    same_nan = np.where(np.isnan(values), np.float32(np.nan), values).astype(np.float32)
-    contents = _combined(timestamps_ms.astype(np.uint64), same_nan.view(np.uint32).astype(np.uint64))
-    return _combined(contents, contexts).astype(np.uint32)
+    contents = np.empty(len(timestamps_ms), np.uint32)
+    kernels.hash_contents(timestamps_ms, values, contexts, contents)
+    return contents
 
 
 def context_hash(context: Mapping[str, str]) -> int:
@@ -124,10 +123,7 @@ class MarkList:
     """
 
     kind: np.uint64
-    _rows: list[int] = field(default_factory=list)
-    _strings: list[tuple[str, ...]] = field(default_factory=list)
-    _contents: list[int] = field(default_factory=list)
-    _published_ms: list[int] = field(default_factory=list)
+    _events: list[tuple[int, tuple[str, ...], int, int]] = field(default_factory=list)
 
     def add(self, row: int, event_id: str, about: tuple[str, ...], content: int, published_ms: int) -> None:
         """Add an event.
@@ -139,20 +135,17 @@ class MarkList:
             content: Hash of everything else in it.
             published_ms: Time of its record, in milliseconds since the Unix epoch.
         """
-        self._rows.append(row)
-        self._strings.append((event_id, *about))
-        self._contents.append(content)
-        self._published_ms.append(published_ms)
+        self._events.append((row, (event_id, *about), content, published_ms))
 
     def build(self) -> EventMarks | None:
         """Return the marks of the events that were added; None without any."""
-        if not self._rows:
+        if not self._events:
             return None
-        width = len(self._strings[0])
-        hashes = hash_strings(list(itertools.chain.from_iterable(self._strings))).reshape(-1, width)  # [n, width]
+        rows, strings, contents, published_ms = zip(*self._events, strict=True)
+        hashes = hash_strings(list(itertools.chain.from_iterable(strings))).reshape(len(rows), -1)  # [n, width]
         return EventMarks(
-            np.array(self._rows, np.int64),
+            np.array(rows, np.int64),
             keys_of_rows(self.kind, hashes),
-            np.array(self._contents, np.uint64).astype(np.uint32),
-            to_seconds(np.array(self._published_ms, np.int64)),
+            np.array(contents, np.uint64).astype(np.uint32),
+            to_seconds(np.array(published_ms, np.int64)),
         )

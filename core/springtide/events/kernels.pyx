@@ -2,8 +2,9 @@
 
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
-from springtide.arrays cimport int64s, out_bools, out_uint32s, out_uint64s, uint8s, uint32s, uint64s
+from springtide.arrays cimport float32s, int64s, out_bools, out_uint32s, out_uint64s, uint8s, uint32s, uint64s
 
 
 cdef extern from *:
@@ -23,6 +24,7 @@ cdef extern from *:
 
 cdef enum:
     HALF = 32  # Bits of half a key.
+    QUIET_NAN = 0x7FC00000  # The bits of NumPy's float32 that is not a number.
 
 
 def hash_slices(buffer, starts, stops, hashes):
@@ -49,6 +51,50 @@ cdef void _hash_slices(
             for at in range(starts[number], stops[number]):
                 value = (value ^ buffer[at]) * FNV_PRIME
             hashes[number] = value
+
+
+def hash_texts(list texts, hashes):
+    """Hash each of some texts, as ``hash_slices`` would.
+
+    Args:
+        texts: Their bytes.
+        hashes: Output, uint64 ``[n]``.
+    """
+    cdef uint64_t* out = out_uint64s(hashes)
+    cdef Py_ssize_t number
+    cdef int64_t start = 0, stop
+    cdef bytes text
+    for number in range(len(texts)):
+        text = texts[number]
+        stop = len(text)
+        _hash_slices(1, <const uint8_t*> <const char*> text, &start, &stop, out + number)
+
+
+def hash_contents(timestamps_ms, values, contexts, contents):
+    """Hash times, values and contexts of interactions; all values that are not a number are one.
+
+    Args:
+        timestamps_ms: int64 ``[n]``.
+        values: float32 ``[n]``.
+        contexts: uint64 ``[n]``, hashes.
+        contents: Output, uint32 ``[n]``.
+    """
+    _hash_contents(
+        len(contents), int64s(timestamps_ms), float32s(values), uint64s(contexts), out_uint32s(contents)
+    )
+
+
+cdef void _hash_contents(
+    Py_ssize_t n, const int64_t* timestamps_ms, const float* values, const uint64_t* contexts, uint32_t* contents
+) noexcept:
+    cdef Py_ssize_t number
+    cdef uint32_t bits
+    with nogil:
+        for number in range(n):
+            bits = QUIET_NAN
+            if values[number] == values[number]:
+                memcpy(&bits, values + number, sizeof(bits))
+            contents[number] = <uint32_t> _mixed(_mixed(<uint64_t> timestamps_ms[number], bits), contexts[number])
 
 
 def combine(keys, hashes, combined):

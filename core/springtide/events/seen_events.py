@@ -80,6 +80,7 @@ class SeenEvents:
         """Return whether each event comes for the first time, bool ``[n]``, and remember those that do."""
         self._make_room(len(self) + len(marks))
         is_first = np.ones(len(marks), np.bool_)
+        next_before = self._next
         self._first, self._next, num_changed = kernels.add_seen(
             marks.keys,
             marks.contents,
@@ -93,7 +94,7 @@ class SeenEvents:
             self._next,
             is_first,
         )
-        self.num_duplicates += len(marks) - int(np.count_nonzero(is_first))
+        self.num_duplicates += len(marks) - (self._next - next_before)
         self.num_changed += num_changed
         return is_first
 

@@ -107,16 +107,17 @@ def _apply_interactions(
             *(user_rows[index], item_rows[index], times[index], weights[code]),
             features=None if edge_features is None or np.isnan(edge_features).all() else edge_features,
         )
-    index = np.flatnonzero(is_positive[relation_codes])
+    chosen = slice(int(is_positive[relation_codes[0]])) if is_one else np.flatnonzero(is_positive[relation_codes])
+    user_rows = user_rows[chosen]
     newest_ms = None
     if not isinstance(kept, slice):
         positive_ms = interactions.timestamps_ms[is_positive[interactions.relation_codes]]
-        newest_ms = int(positive_ms.max()) if len(positive_ms) > len(index) else None
+        newest_ms = int(positive_ms.max()) if len(positive_ms) > len(user_rows) else None
     return Observed(
-        user_rows[index],
-        item_rows[index],
-        times[index],
-        weights[relation_codes[index]],
-        circumstances.read(None if features is None else features[index], user_rows[index], None),
+        user_rows,
+        item_rows[chosen],
+        times[chosen],
+        weights[relation_codes[chosen]],
+        circumstances.read(None if features is None else features[chosen], user_rows, None),
         newest_ms=newest_ms,
     )

@@ -1,5 +1,6 @@
 """The circumstances that are kept with interactions, as codes: place, weather, whatever context weights need."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,12 @@ from springtide.ids import IdMap
 from springtide.interactions import Circumstances
 
 MAX_VALUES = 10_000  # Values of one key: a key with more is an id rather than a circumstance.
+
+
+def _are_all_nan(values: npt.NDArray[np.float32]) -> bool:
+    if len(values) == 1:
+        return math.isnan(values[0])
+    return bool(np.isnan(values).all())
 
 
 class CircumstanceTable:
@@ -64,7 +71,7 @@ class CircumstanceTable:
             if (codes >= 0).any():
                 columns[column] = np.where(codes >= 0, codes, np.nan).astype(np.float32)
         if len(columns) == 1:
-            return None if np.isnan(values).all() else values[:, None]
+            return None if _are_all_nan(values) else values[:, None]
         features = np.full((len(values), max(columns) + 1), np.nan, np.float32)
         for column, feature in columns.items():
             features[:, column] = feature

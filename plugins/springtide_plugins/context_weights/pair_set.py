@@ -157,4 +157,6 @@ def _is_among(rows: Uint64s, wanted: npt.NDArray[np.int32]) -> npt.NDArray[np.bo
 
 
 def _keys_of(user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> Uint64s:
+    if len(user_rows) == 1:  # As in a live stream: four calls less.
+        return np.array([(int(user_rows[0]) << 32) + int(item_rows[0]) + 1], np.uint64)
     return (user_rows.astype(np.uint64) << _SHIFT) + item_rows.astype(np.uint64) + np.uint64(1)

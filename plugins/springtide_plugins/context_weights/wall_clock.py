@@ -41,10 +41,11 @@ class WallClock:
         return timestamps_ms + _offsets_ms(timestamps_ms, self._zone_of(moment.circumstance(TIME_ZONE)))
 
     def of_events(self, observed: Observed) -> npt.NDArray[np.int64]:
-        """Return the local time of each event in milliseconds, int64 ``[n]``."""
+        """Return the local time of each event in milliseconds, int64 ``[n]``, to be read only."""
         zones = observed.circumstances.get(TIME_ZONE)
         if zones is None:
-            return observed.timestamps_ms + _offsets_ms(observed.timestamps_ms, self._default)
+            times = observed.timestamps_ms
+            return times if self._default.key == "UTC" else times + _offsets_ms(times, self._default)
         local_ms = observed.timestamps_ms.copy()
         for code in zones.codes if len(zones.codes) == 1 else np.unique(zones.codes):
             of_zone = np.flatnonzero(zones.codes == code)
