@@ -75,6 +75,8 @@ def run(sizes: Sizes) -> list[Figure]:
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "SPRINGTIDE_SERVER__PORT": str(free_port()),
         }
+        if sizes.footprint_steps is not None:
+            environment["SPRINGTIDE_TRAINING__STEPS"] = str(sizes.footprint_steps)
         figures = _start_figures(folder, environment, sizes.repetitions)
         with _processes(folder, environment) as processes:
             figures += _run_figures(processes, folder, environment, split, sizes)

@@ -26,6 +26,7 @@ class Sizes:
     scale_edges: tuple[int, ...] = (1_000_000, 3_000_000, 10_000_000)
     footprint_events: int = 61_788
     footprint_installs: bool = True
+    footprint_steps: int | None = None  # Those of the settings.
 
 
 FULL = Sizes()
@@ -49,4 +50,5 @@ TINY = Sizes(
     scale_edges=(2_000, 4_000),
     footprint_events=5_000,
     footprint_installs=False,
+    footprint_steps=2,
 )
