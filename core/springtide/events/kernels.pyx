@@ -221,7 +221,7 @@ def add_seen(
         slots: uint64 ``[num_slots]``.
         first: Number of the oldest event.
         stop: Number that the next event will have.
-        is_first: Output, bool ``[n]``, filled with true before.
+        is_first: Output, bool ``[n]``.
 
     Returns:
         The numbers of the oldest and of the next event, and how many differed from the one that came before.
@@ -244,6 +244,7 @@ cdef int64_t _add_seen(
     cdef int64_t place, num_changed = 0
     with nogil:
         for number in range(n):
+            is_first[number] = True
             slot = _slot(slots, mask, ring_keys, keys[number])
             place = _place(slots[slot])
             if place >= 0 and fabs(<double> published_s[number] - <double> ring_published_s[place]) <= max_age_s:

@@ -79,7 +79,7 @@ class SeenEvents:
     def add(self, marks: EventMarks) -> Bools:
         """Return whether each event comes for the first time, bool ``[n]``, and remember those that do."""
         self._make_room(len(self) + len(marks))
-        is_first = np.ones(len(marks), np.bool_)
+        is_first = np.empty(len(marks), np.bool_)
         next_before = self._next
         self._first, self._next, num_changed = kernels.add_seen(
             marks.keys,

@@ -14,6 +14,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.store import EdgeStore
 from springtide.graph.tombstones import NEVER_MS, Tombstones
 from springtide.graph.view import GraphView
+from springtide.interactions import refuse_unequal_lengths
 from springtide.settings.model import AttributeKind
 
 SLACK = 8  # A bound may be exceeded by 1/8 before the writer evicts, so that eviction costs O(1) per edge.
@@ -164,18 +165,16 @@ class LiveGraph:
         target = np.ascontiguousarray(target_rows, np.int32)
         times = np.ascontiguousarray(timestamps_ms, np.int64)
         weight = np.asarray(weights, np.float32)
-        if weight.ndim:
-            weight = np.broadcast_to(weight, times.shape)
+        weight = np.broadcast_to(weight, times.shape) if weight.ndim else weight
         feature = None if features is None else np.asarray(features, np.float32)
-        if not len(source) == len(target) == len(times) or (feature is not None and len(feature) != len(times)):
-            raise ValueError(
-                f"wanted columns of one length, got {len(source)} sources, {len(target)} targets, {len(times)} times"
-                + ("" if feature is None else f", {len(feature)} features")
-            )
+        given = times if feature is None else feature
+        refuse_unequal_lengths(sources=source, targets=target, times=times, features=given)
         if not len(times):
             return
-        self._check_rows(edge_type[0], source)
-        self._check_rows(edge_type[2], target)
+        for node_type, rows in ((edge_type[0], source), (edge_type[2], target)):
+            num_rows, (least, greatest) = len(self.nodes(node_type)), bounds(rows)
+            if least < 0 or greatest >= num_rows:
+                raise ValueError(f"{node_type}: wanted rows in 0 to {num_rows - 1}, got {least} to {greatest}")
         oldest, newest = bounds(times)
         newest_ms = self.note_newest(newest)
         if self._owns_nodes:
@@ -392,12 +391,6 @@ class LiveGraph:
         if self.max_age_ms is None or self.newest_ms is None or self._oldest_ms is None:
             return False
         return self._oldest_ms < self.newest_ms - self.max_age_ms - self.max_age_ms // SLACK
-
-    def _check_rows(self, node_type: str, rows: npt.NDArray[np.int32]) -> None:
-        num_rows = len(self.nodes(node_type))
-        least, greatest = bounds(rows)
-        if least < 0 or greatest >= num_rows:
-            raise ValueError(f"{node_type}: wanted rows in 0 to {num_rows - 1}, got {least} to {greatest}")
 
     def _publish(self, version: int | None = None) -> None:
         if self._depth:

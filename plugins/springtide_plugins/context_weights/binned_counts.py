@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from springtide_plugins.context_weights import kernels
 from springtide_plugins.context_weights.counts import Floats, length_in_use
-from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs
+from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs, newest_of
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -132,8 +132,8 @@ class BinnedCounts:
             weights: float32 ``[n]``.
             newest_ms: The newest time so far, if it may be newer than that of the events; None if not.
         """
-        if len(rows) and newest_ms is None:
-            newest_ms = int(timestamps_ms.max())
+        if newest_ms is None:
+            newest_ms = newest_of(timestamps_ms)
         if newest_ms is None:
             return
         cells, newest_before_ms = self._held

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ItemGroups
-from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs
+from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs, newest_of
 
 Floats = npt.NDArray[np.float64]
 NO_GROUPS = ItemGroups()
@@ -51,8 +51,8 @@ class DecayedCounts:
             weights: float32 ``[n]``.
             newest_ms: The newest time so far, if it may be newer than that of the events; None if not.
         """
-        if len(rows) and newest_ms is None:
-            newest_ms = int(timestamps_ms.max())
+        if newest_ms is None:
+            newest_ms = newest_of(timestamps_ms)
         if newest_ms is None:
             return
         sums, newest_before_ms = self._held or ({}, newest_ms)

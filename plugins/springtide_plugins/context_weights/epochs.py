@@ -15,6 +15,13 @@ FEW = 4  # Events up to which a loop over numbers costs less than calls of NumPy
 _ORIGIN_MS = 1_262_304_000_000  # 2010-01-01: epochs of 24 years (those of a calendar) begin in 1986, 2010 and 2034.
 
 
+def newest_of(timestamps_ms: npt.NDArray[np.int64]) -> int | None:
+    """Return the newest of some times, int64 ``[n]``; None if there are none."""
+    if len(timestamps_ms) <= FEW:
+        return max(timestamps_ms.tolist(), default=None)
+    return int(timestamps_ms.max())
+
+
 @dataclass(frozen=True, slots=True)
 class Epochs:
     """The epochs of one half-life, and how weights become whole numbers.

@@ -92,7 +92,7 @@ def test_features_may_grow_wider_and_views_stay_as_they_were():
 
 def test_bad_columns_are_refused_and_change_nothing():
     graph = graph_of()
-    with pytest.raises(ValueError, match="columns of one length, got 2 sources, 1 targets, 1 times"):
+    with pytest.raises(ValueError, match="columns of one length, got sources 2, targets 1, times 1"):
         graph.append(BUYS, [0, 1], [1], [1], 1.0)
     with pytest.raises(ValueError, match="user: wanted rows in 0 to 9, got 10 to 10"):
         graph.append(BUYS, [10], [1], [1], 1.0)
