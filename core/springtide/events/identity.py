@@ -132,20 +132,21 @@ class MarkList:
             row: Its index among the batch's events of its kind.
             event_id: Its id.
             about: What it is about, as many strings for each event of the kind.
-            content: Hash of everything else in it.
+            content: Hash of everything else in it, of 32 bits.
             published_ms: Time of its record, in milliseconds since the Unix epoch.
         """
-        self._events.append((row, (event_id, *about), content, published_ms))
+        published_s = min(max(published_ms // 1_000, 0), _MAX_S)  # As ``to_seconds``, without NumPy.
+        self._events.append((row, (event_id, *about), content, published_s))
 
     def build(self) -> EventMarks | None:
         """Return the marks of the events that were added; None without any."""
         if not self._events:
             return None
-        rows, strings, contents, published_ms = zip(*self._events, strict=True)
+        rows, strings, contents, published_s = zip(*self._events, strict=True)
         hashes = hash_strings(list(itertools.chain.from_iterable(strings))).reshape(len(rows), -1)  # [n, width]
         return EventMarks(
             np.array(rows, np.int64),
             keys_of_rows(self.kind, hashes),
-            np.array(contents, np.uint64).astype(np.uint32),
-            to_seconds(np.array(published_ms, np.int64)),
+            np.array(contents, np.uint32),
+            np.array(published_s, np.uint32),
         )

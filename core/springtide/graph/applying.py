@@ -90,11 +90,12 @@ def _apply_interactions(
     user_rows = graph.enter(USER, interactions.user_ids, interactions.user_codes, times)
     item_rows = graph.enter(rules.item_type, interactions.item_ids, interactions.item_codes, times)
     kept = _kept(graph, (USER, "", rules.item_type), user_rows, item_rows, times)
-    user_rows, item_rows, times = user_rows[kept], item_rows[kept], times[kept]
-    relation_codes, contexts = interactions.relation_codes[kept], interactions.contexts
-    if contexts is not None and not isinstance(kept, slice):
-        contexts = [contexts[position] for position in kept.tolist()]
-    features = circumstances.features(interactions.values[kept], contexts, user_rows, graph.nodes(USER))
+    relation_codes, values, contexts = interactions.relation_codes, interactions.values, interactions.contexts
+    if not isinstance(kept, slice):
+        user_rows, item_rows, times = user_rows[kept], item_rows[kept], times[kept]
+        relation_codes, values = relation_codes[kept], values[kept]
+        contexts = None if contexts is None else [contexts[position] for position in kept.tolist()]
+    features = circumstances.features(values, contexts, user_rows, graph.nodes(USER))
     weights, is_positive = rules.weights_of(tuple(interactions.relations))
     is_one = len(times) == 1  # As in a live stream: then there is nothing to choose.
     codes = relation_codes if is_one else np.flatnonzero(np.bincount(relation_codes, minlength=1))
