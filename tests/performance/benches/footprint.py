@@ -81,7 +81,8 @@ def run(sizes: Sizes) -> list[Figure]:
         with _processes(folder, environment) as processes:
             figures += _run_figures(processes, folder, environment, split, sizes)
     if sizes.footprint_installs:
-        figures.append(Figure("venv of a server, no trainer", "MiB", [_installed_mib()]))
+        figures.append(Figure("venv of a server: `pip install .`", "MiB", [_installed_mib("")]))
+        figures.append(Figure("venv of a trainer: `pip install '.[train]'`", "MiB", [_installed_mib("[train]")]))
     return figures
 
 
@@ -267,10 +268,10 @@ def _family_mib(process: psutil.Process) -> float:
     return sum(each.memory_info().rss for each in (process, *process.children(recursive=True))) / _MIB
 
 
-def _installed_mib() -> float:
-    """Return the size of a new environment with the part that serves, as pip installs it from this checkout."""
+def _installed_mib(extra: str) -> float:
+    """Return the size of a new environment, as pip installs it from this checkout."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [str(Path(folder) / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-c", str(_ROOT / "constraints.txt"), str(_ROOT)], check=True)
+        subprocess.run([*pip, "-c", str(_ROOT / "constraints.txt"), f"{_ROOT}{extra}"], check=True)
         return sum(path.lstat().st_size for path in Path(folder).rglob("*")) / _MIB
