@@ -8,8 +8,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from kafka.admin import (
     ACL,
     ACLFilter,
@@ -28,6 +30,19 @@ from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.topics import ensure_topics
 
 _topic_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_logger_keeps_its_configuration() -> Iterator[None]:
+    """Let later tests capture the logs of modules whose first event came after a command had set logging up."""
+    configure = structlog.configure
+
+    def configure_anew(**settings: Any) -> None:
+        configure(**{**settings, "cache_logger_on_first_use": False})
+
+    structlog.configure = configure_anew
+    yield
+    structlog.configure = configure
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
             "graph": GraphSettings(item_type="user"),
             "interactions": {"follow": InteractionSettings()},
             "model": model,
+            "training": settings.training.model_copy(update={"steps": 240}),  # Fewer leave a newcomer to chance.
             "ranking": settings.ranking.model_copy(update={"context_weights": {}}),
         }
     )

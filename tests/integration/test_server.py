@@ -512,11 +512,14 @@ def test_a_process_that_was_killed_can_start_again_at_once_and_a_second_one_is_r
 
 
 def test_settings_whose_parts_cannot_work_end_the_server(settings: Settings) -> None:
-    model = settings.model.model_copy(update={"loss": PartSettings(name="max_margin", options={"margin": 3.0})})
+    """Those that a server makes; of the others it knows the names, and the trainer checks their options."""
+    weights = {**settings.ranking.context_weights, "trend": {"horizon": 3}}
+    ranking = settings.ranking.model_copy(update={"context_weights": weights})
+    model = settings.model.model_copy(update={"loss": PartSettings(name="max_margn")})
 
-    with pytest.raises(
-        SettingsError, match=r"model\.loss: loss 'max_margin': margin: wanted a number, above 0, at most"
-    ):
+    with pytest.raises(SettingsError, match=r"ranking\.context_weights\.trend: .*no option"):
+        asyncio.run(run_until_it_fails(settings.model_copy(update={"ranking": ranking})))
+    with pytest.raises(SettingsError, match=r"model\.loss: no loss named 'max_margn'"):
         asyncio.run(run_until_it_fails(settings.model_copy(update={"model": model})))
 
 

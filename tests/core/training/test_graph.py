@@ -47,10 +47,10 @@ def test_attributes_are_values_that_add_up_to_one_for_each_node():
     ]
     nodes = state_of(upserts=upserts).graph.nodes("item")
     attributes = Attributes.of(nodes, 3)
-    edges = attributes.edges(len(attributes.vocabulary))
+    links = attributes.links(len(attributes.vocabulary))
     assert sorted(attributes.vocabulary) == ["brand=a", "kind=x", "kind=y"]
-    assert edges.target.tolist() == [0, 0, 0, 2]
-    assert edges.weight.tolist() == pytest.approx([1 / 3] * 3 + [1.0])
+    assert links.node_rows.tolist() == [0, 0, 0, 2]
+    assert links.weight.tolist() == pytest.approx([1 / 3] * 3 + [1.0])
     assert Attributes.of(nodes, 3, known=["kind=y"]).vocabulary[0] == "kind=y", "a value that was known lost its code"
 
 

@@ -13,7 +13,7 @@ const topic = env.SPRINGTIDE_TOPIC ?? "springtide.events";
 const protos = env.SPRINGTIDE_PROTOS ?? "protos"; // What `springtide protos protos` has written.
 
 const { springtide } = grpc.loadPackageDefinition(
-  protoLoader.loadSync("springtide/v1/recommender.proto", { includeDirs: [protos], longs: Number }),
+  protoLoader.loadSync("springtide/v1/recommender.proto", { includeDirs: [protos], longs: Number, defaults: true }),
 );
 
 // Publish a purchase as JSON, and return the partition and the offset that the broker acknowledged.
