@@ -36,6 +36,9 @@ _SECTIONS = frozenset(
 )
 _OF_SERVER = frozenset(("host", "port", "reflection", "max_deadline_s", "max_batch", "num_threads"))
 
+_HOST_VARIABLE, _PORT_VARIABLE = f"{PREFIX}SERVER__HOST", f"{PREFIX}SERVER__PORT"
+_OF_ADDRESS = frozenset((_HOST_VARIABLE, _PORT_VARIABLE))
+
 
 def settings_file(path: str | Path | None) -> Path | None:
     """Return the file that is named, or that ``SPRINGTIDE_SETTINGS`` names, or ``springtide.toml`` if it exists."""
@@ -67,14 +70,14 @@ def variables() -> list[str]:
 
 
 def plain_server_address(path: str | Path | None) -> tuple[str, int] | None:
-    """Return host and port of the server as the file gives them; None if only the loader can tell.
+    """Return host and port of the server as the file, or their variables, give them; None if only the loader can tell.
 
     A command that only asks a running server needs nothing else, and the loader takes longer than the question.
 
     Raises:
         SettingsError: If the file cannot be read, or is not TOML.
     """
-    if variables():
+    if not _OF_ADDRESS.issuperset(variables()):
         return None
     file = settings_file(path)
     tree = {} if file is None else read_toml(file)
@@ -82,5 +85,8 @@ def plain_server_address(path: str | Path | None) -> tuple[str, int] | None:
     if not tree.keys() <= _SECTIONS or not isinstance(server, dict) or not server.keys() <= _OF_SERVER:
         return None
     host, port = server.get("host", DEFAULT_HOST), server.get("port", DEFAULT_PORT)
-    is_plain = isinstance(host, str) and type(port) is int and 0 <= port <= MAX_PORT
+    host, text = os.environ.get(_HOST_VARIABLE, host), os.environ.get(_PORT_VARIABLE)
+    if text is not None:
+        port = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_PORT)) else None
+    is_plain = isinstance(host, str) and host != "" and type(port) is int and 0 <= port <= MAX_PORT
     return (host, port) if is_plain else None

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from google.protobuf.json_format import MessageToJson
 from rich.table import Table
 from rich.text import Text
 
@@ -59,6 +58,8 @@ def ask(
     with Client(address) as client:
         response = client.recommend(request)
     if as_json:
+        from google.protobuf.json_format import MessageToJson  # Slow to import.
+
         console().print_json(MessageToJson(response))
         return
     console().print(
@@ -91,6 +92,8 @@ def ask_why(
     with Client(address) as client:
         response = client.explain(request)
     if as_json:
+        from google.protobuf.json_format import MessageToJson  # Slow to import.
+
         console().print_json(MessageToJson(response))
         return
     console().print(Text(response.sentence or "nothing speaks for it"))

@@ -1,6 +1,5 @@
 """What the `status` command prints."""
 
-from google.protobuf.json_format import MessageToJson
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +22,8 @@ def show_status(address: str, *, as_json: bool) -> None:
     with Client(address) as client:
         status = client.status()
     if as_json:
+        from google.protobuf.json_format import MessageToJson  # Slow to import.
+
         console().print_json(MessageToJson(status, always_print_fields_with_no_presence=True))
         return
     console().print(status_table(status))

@@ -14,7 +14,7 @@ from springtide.settings.model import ServerSettings, Settings
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("SPRINGTIDE_SETTINGS", "SPRINGTIDE_SERVER__PORT"):
+    for name in ("SPRINGTIDE_SETTINGS", "SPRINGTIDE_SERVER__HOST", "SPRINGTIDE_SERVER__PORT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -57,8 +57,26 @@ def test_what_may_be_wrong_is_left_to_the_loader(text, tmp_path):
     assert plain_server_address(None) is None
 
 
-def test_variables_are_left_to_the_loader(monkeypatch):
+def test_variables_of_the_address_stand_above_the_file(tmp_path, monkeypatch):
+    (tmp_path / "springtide.toml").write_text('[server]\nhost = "::1"\nport = 7\n')
     monkeypatch.setenv(f"{PREFIX}SERVER__PORT", "9")
+    assert plain_server_address(None) == ("::1", 9) == (load_settings().settings.server.host, 9)
+    monkeypatch.setenv(f"{PREFIX}SERVER__HOST", "0.0.0.0")
+    assert plain_server_address(None) == ("0.0.0.0", 9) == (load_settings().settings.server.host, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVER__PORT", "here"),
+        ("SERVER__PORT", "99999"),
+        ("SERVER__PORT", "9" * 9_999),
+        ("SERVER__PROT", "9"),
+        ("SERVER", "{}"),
+    ],
+)
+def test_variables_that_may_be_wrong_are_left_to_the_loader(name, value, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}{name}", value)
     assert plain_server_address(None) is None
 
 
