@@ -84,8 +84,8 @@ def plain_server_address(path: str | Path | None) -> tuple[str, int] | None:
     server = tree.get("server", {})
     if not tree.keys() <= _SECTIONS or not isinstance(server, dict) or not server.keys() <= _OF_SERVER:
         return None
-    host, port = server.get("host", DEFAULT_HOST), server.get("port", DEFAULT_PORT)
-    host, text = os.environ.get(_HOST_VARIABLE, host), os.environ.get(_PORT_VARIABLE)
+    host: Any = os.environ.get(_HOST_VARIABLE, server.get("host", DEFAULT_HOST))
+    port, text = server.get("port", DEFAULT_PORT), os.environ.get(_PORT_VARIABLE)
     if text is not None:
         port = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_PORT)) else None
     is_plain = isinstance(host, str) and host != "" and type(port) is int and 0 <= port <= MAX_PORT
