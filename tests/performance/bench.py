@@ -15,6 +15,7 @@ BENCHES = (
     "ingest",
     "freshness",
     "recommend",
+    "open_load",
     "moment",
     "latency",
     "retrain",

@@ -1,6 +1,7 @@
 """The processes beside a bench: the server, the bare gRPC echo, and the load generator."""
 
 import asyncio
+import contextlib
 import functools
 import gc
 import itertools
@@ -19,6 +20,7 @@ import grpc
 import structlog
 import uvloop
 
+METHOD = "/springtide.v1.RecommenderService/Recommend"
 _WARM_UP_SHARE = 0.2  # Of the time: channels are opened, and caches filled, before anything counts.
 
 
@@ -36,6 +38,10 @@ def main(role: str, *arguments: str) -> None:
         _publish(arguments[0], float(arguments[1]))
     elif role == "echo":
         uvloop.run(_echo(int(arguments[0])))
+    elif role == "open-load":
+        address, method, bodies, per_s, seconds = arguments
+        requests = pickle.loads(Path(bodies).read_bytes())
+        json.dump(uvloop.run(_open_load(address, method, requests, float(per_s), float(seconds))), sys.stdout)
     else:
         address, method, bodies, num_clients, seconds = arguments
         requests = pickle.loads(Path(bodies).read_bytes())  # Written by the bench a moment ago.
@@ -102,6 +108,39 @@ async def _load(address: str, method: str, requests: Sequence[bytes], num_client
                     latencies.append(time.perf_counter() - sent)
 
     await asyncio.gather(*(client(number) for number in range(num_clients)))
+    return latencies
+
+
+async def _open_load(address: str, method: str, requests: Sequence[bytes], per_s: float, seconds: float) -> list[float]:
+    """Send so many requests a second, whether or not earlier ones are answered; return the latencies in seconds.
+
+    A latency counts from when the request was due, so that a server that stalls is not asked less by it. The requests
+    come at random times, as those of many people do.
+    """
+    latencies: list[float] = []
+    gc.disable()
+    chance, open_calls = random.Random(7), set()
+    async with contextlib.AsyncExitStack() as stack:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [await stack.enter_async_context(grpc.aio.insecure_channel(address, options)) for _ in range(4)]
+        calls = [channel.unary_unary(method, None, None) for channel in channels]
+
+        async def ask(number: int, due: float, counts: bool) -> None:
+            await calls[number % len(calls)](requests[number % len(requests)], timeout=10)
+            if counts:
+                latencies.append(time.perf_counter() - due)
+
+        due = time.perf_counter()
+        counted, end = due + _WARM_UP_SHARE * seconds, due + (1 + _WARM_UP_SHARE) * seconds
+        for number in itertools.count():
+            due += chance.expovariate(per_s)
+            if due >= end:
+                break
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            call = asyncio.create_task(ask(number, due, due >= counted))
+            open_calls.add(call)
+            call.add_done_callback(open_calls.discard)
+        await asyncio.gather(*open_calls)
     return latencies
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import grpc
+from benches.children import METHOD
 from benches.figures import Figure, Limit, percentile
 from benches.load import GENERATOR, asked, generate_load
 from benches.serving import child, serving
@@ -11,7 +12,6 @@ from benches.sizes import Sizes
 from springtide.v1 import recommender_pb2 as pb
 from springtide.v1 import recommender_pb2_grpc
 
-_METHOD = "/springtide.v1.RecommenderService/Recommend"
 _CLIENTS = (1, 32)
 
 
@@ -46,8 +46,8 @@ def _measure(
     ours: list[list[float]] = []
     echo: list[list[float]] = []
     for _ in range(sizes.repetitions):
-        echo.append(generate_load(echo_address, _METHOD, requests, num_clients, sizes.load_s))
-        ours.append(generate_load(address, _METHOD, requests, num_clients, sizes.load_s))
+        echo.append(generate_load(echo_address, METHOD, requests, num_clients, sizes.load_s))
+        ours.append(generate_load(address, METHOD, requests, num_clients, sizes.load_s))
     limit = f"bare grpc.aio echo on uvloop, same bytes; {GENERATOR}"
     clients = f"Recommend, {sizes.items:,} items, {num_clients} client{'s' if num_clients > 1 else ''}"
 

@@ -39,16 +39,17 @@ _START_BUDGET_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A server that has the whole stream and serves the model; ``address`` is where."""
+    """A server that has the whole stream and serves the model; ``address`` is where, ``pid`` its process."""
 
     settings: Settings
     interactions: Interactions
     address: str
+    pid: int
 
 
 @contextlib.contextmanager
 def serving(sizes: Sizes) -> Iterator[Serving]:
-    """Publish a stream, train a model of it in a few steps, and run a server."""
+    """Publish a stream, train a model of it in a few steps, and run a server with its default settings."""
     interactions = make_interactions(sizes.served_interactions, sizes.users, sizes.items)
     with tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder, EmbeddedBroker() as broker:
         settings = Settings(
@@ -71,7 +72,7 @@ def serving(sizes: Sizes) -> Iterator[Serving]:
             wait_until_ready(server.line)
             found = _model_version(server.line)
             assert found == version, f"wanted answers from model {version}, got {found!r}"
-            yield Serving(settings, interactions, server.line)
+            yield Serving(settings, interactions, server.line, server.pid)
 
 
 @dataclass(frozen=True, slots=True)
