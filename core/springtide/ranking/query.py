@@ -29,6 +29,7 @@ class Query:
         allow_items: The only items to rank; empty for all items.
         category_filters: Pairs of an attribute and values. An item passes if it has one of the values; it must pass all
             filters.
+        with_weights: Whether the answer gives the weights of each item; without them it takes less time.
 
     Raises:
         InvalidRequestError: If ``count`` is below 1. Whether the names mean anything, only the graph can say:
@@ -43,6 +44,7 @@ class Query:
     exclude_items: tuple[str, ...] = ()
     allow_items: tuple[str, ...] = ()
     category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    with_weights: bool = True
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -73,27 +75,29 @@ class RankedItem(NamedTuple):  # Made for each item of each answer, in half the 
 class RankedItems(Sequence[RankedItem]):
     """The items of a ranking, each made when it is looked at: a batch of answers takes little memory.
 
-    Args:
+    Attributes:
         ids: Id of each item.
         scores: float32 ``[n]``.
         cosines: float32 ``[n]``.
-        names: Names of the weights, kept as an attribute.
+        names: Names of the weights; empty if the query wants none.
         weights: float32 ``[n, num_names]``.
     """
 
-    __slots__ = ("_columns", "names")
+    __slots__ = ("cosines", "ids", "names", "scores", "weights")
 
     def __init__(self, ids: Sequence[str], scores: Array, cosines: Array, names: Sequence[str], weights: Array) -> None:
+        self.ids = ids
+        self.scores = scores
+        self.cosines = cosines
         self.names = names
-        self._columns = ids, scores, cosines, weights
+        self.weights = weights
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return len(self.ids)
 
     def rows(self) -> Iterator[tuple[str, float, float, list[float]]]:
         """Return id, score, cosine and weights, in the order of ``names``, of each item: less work than its objects."""
-        ids, scores, cosines, weights = self._columns
-        return zip(ids, scores.tolist(), cosines.tolist(), weights.tolist(), strict=True)
+        return zip(self.ids, self.scores.tolist(), self.cosines.tolist(), self.weights.tolist(), strict=True)
 
     def __iter__(self) -> Iterator[RankedItem]:
         names = self.names
@@ -107,11 +111,11 @@ class RankedItems(Sequence[RankedItem]):
     def __getitem__(self, index: slice) -> Sequence[RankedItem]: ...
 
     def __getitem__(self, index: int | slice) -> RankedItem | Sequence[RankedItem]:
-        ids, scores, cosines, weights = self._columns
+        scores, cosines, weights = self.scores[index], self.cosines[index], self.weights[index]
         if isinstance(index, slice):
-            return RankedItems(ids[index], scores[index], cosines[index], self.names, weights[index])
-        names_and_weights = zip(self.names, weights[index].tolist(), strict=True)
-        return RankedItem(ids[index], float(scores[index]), float(cosines[index]), dict(names_and_weights))
+            return RankedItems(self.ids[index], scores, cosines, self.names, weights)
+        names_and_weights = zip(self.names, weights.tolist(), strict=True)
+        return RankedItem(self.ids[index], float(scores), float(cosines), dict(names_and_weights))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

@@ -152,11 +152,14 @@ def _ranked(scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
     serving, scored = scorer.serving, scorer.score(queries)
     best = best_of(scored.scores, [query.count for query in queries], scorer.items.ids)
     rankings = []
-    for user, at_moment, seen, lowered, scores, (rows, ids) in zip(
-        scored.users, scored.moments, scored.seen_items, scored.lowered_items, scored.scores, best, strict=True
+    for query, user, at_moment, seen, lowered, scores, (rows, ids) in zip(
+        queries, scored.users, scored.moments, scored.seen_items, scored.lowered_items, scored.scores, best, strict=True
     ):
         cosines = cosine_of(serving.table, user, rows)
-        items = _ranked_items(serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered)
+        if query.with_weights:
+            items = _ranked_items(serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered)
+        else:
+            items = RankedItems(ids, scores[rows], cosines, (), np.empty((len(rows), 0), np.float32))
         rankings.append(Ranking(items, user.personalization, serving.version))
     return rankings
 

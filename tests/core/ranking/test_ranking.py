@@ -141,6 +141,19 @@ def test_weights_name_those_that_count(weighted):
     assert set(item.weights) == {"popularity", "calendar", "trend"}
 
 
+def test_weights_that_nobody_wants_are_left_out_and_all_else_stays(weighted):
+    query = {"user_id": "u4", "count": 5}
+    full, bare = ask(weighted, **query), ask(weighted, **query, with_weights=False)
+    assert full.items.names and full.items.weights.shape == (5, len(full.items.names))
+    assert (list(bare.items.names), bare.items.weights.shape) == ([], (5, 0))
+    assert bare.items.ids == full.items.ids
+    assert (bare.items.scores.tolist(), bare.items.cosines.tolist()) == (
+        full.items.scores.tolist(),
+        full.items.cosines.tolist(),
+    )
+    assert bare.items[0].weights == {}
+
+
 def test_seen_items_are_left_out_by_relation_type_or_all(state, ranker):
     take(state, ("u0", "i2", NOW.timestamp_ms))
     state.apply(EventBatch(interactions_of([("u0", "i1", NOW.timestamp_ms)], relation="dislike")))
