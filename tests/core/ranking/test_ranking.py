@@ -143,8 +143,9 @@ def test_weights_name_those_that_count(weighted):
 
 def test_weights_that_nobody_wants_are_left_out_and_all_else_stays(weighted):
     query = {"user_id": "u4", "count": 5}
-    full, bare = ask(weighted, **query), ask(weighted, **query, with_weights=False)
-    assert full.items.names and full.items.weights.shape == (5, len(full.items.names))
+    full, bare = (ask(weighted[0], **query, with_weights=wanted) for wanted in (True, False))
+    assert full.items.names
+    assert full.items.weights.shape == (5, len(full.items.names))
     assert (list(bare.items.names), bare.items.weights.shape) == ([], (5, 0))
     assert bare.items.ids == full.items.ids
     assert (bare.items.scores.tolist(), bare.items.cosines.tolist()) == (
