@@ -1,0 +1,536 @@
+"""The table behind ``springtide.ids``: texts in one byte pool, and an open-addressing hash table from a text to its row.
+
+Each row's text is ``lengths[row]`` bytes from ``starts[row]`` in the pool, in UTF-8; a forgotten one has no bytes. A slot
+of the hash table holds a row with 32 bits of its text's hash; what collides moves to the next slot (linear probing), and
+an entry that leaves is filled up from behind, so there are no marks of deleted entries. The hash is SipHash-1-3 with a
+random key for each process: senders choose ids, and must not be able to choose ids that collide.
+
+No method lets another thread run while the table changes: a reader finds a text with its row, or not at all.
+"""
+
+import os
+
+cimport numpy as cnp
+from cpython.list cimport PyList_New, PyList_SET_ITEM
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.ref cimport Py_INCREF
+from cpython.sequence cimport PySequence_Fast, PySequence_Fast_GET_SIZE, PySequence_Fast_ITEMS
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+import numpy as np
+
+from springtide.arrays cimport int32s, int64s, out_int32s, out_int64s, uint8s
+
+cnp.import_array()
+
+
+cdef extern from "Python.h":
+    ctypedef struct PyObject
+    int PyUnicode_Check(PyObject* object)
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+
+cdef extern from *:
+    """
+    #define PREFETCH(address) __builtin_prefetch(address)
+    """
+    void PREFETCH(const void* address) noexcept nogil
+
+
+cdef struct Slot:
+    uint32_t hash
+    int32_t row  # -1 where there is no entry.
+
+
+cdef enum:
+    MIN_SLOTS = 8
+    CHUNK = 32  # Texts that are looked up side by side: their slots come from memory at the same time.
+    MIN_POOL = 4_096  # Bytes; a pool smaller than that is not worth compacting.
+
+cdef uint64_t KEY_0, KEY_1
+KEY_0, KEY_1 = (int.from_bytes(os.urandom(8), "little") for _ in range(2))
+
+
+cdef class IdTable:
+    """Ids and their rows: what ``springtide.ids.IdMap`` is, but for the form of what it starts from."""
+
+    cdef char* pool
+    cdef size_t pool_size, pool_room, pool_dead  # Bytes: in use or dead, allocated, dead.
+    cdef int64_t* starts
+    cdef uint32_t* lengths
+    cdef Py_ssize_t size, rows_room  # Rows.
+    cdef Slot* slots
+    cdef size_t num_slots  # A power of two, or 0.
+    cdef readonly Py_ssize_t num_known
+    cdef int32_t* released  # Rows to give away again, the last one first.
+    cdef Py_ssize_t num_released, released_room
+    cdef int64_t* reuse  # By row, the number of its latest reuse; 0 for none.
+    cdef Py_ssize_t reuse_room
+    cdef readonly int64_t num_reuses
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.pool)
+        PyMem_RawFree(self.starts)
+        PyMem_RawFree(self.lengths)
+        PyMem_RawFree(self.slots)
+        PyMem_RawFree(self.released)
+        PyMem_RawFree(self.reuse)
+
+    def __len__(self):
+        """Number of rows, those of forgotten ids included."""
+        return self.size
+
+    @property
+    def nbytes(self):
+        """Bytes that the table holds."""
+        return (
+            self.pool_room + self.rows_room * (sizeof(int64_t) + sizeof(uint32_t)) + self.num_slots * sizeof(Slot)
+            + self.released_room * sizeof(int32_t) + self.reuse_room * sizeof(int64_t)
+        )
+
+    def row(self, str id_ not None):
+        """Return the id's row, or -1 if it is unknown."""
+        cdef Py_ssize_t length
+        cdef const char* text
+        try:
+            text = PyUnicode_AsUTF8AndSize(id_, &length)
+        except UnicodeEncodeError:
+            return -1  # Half a surrogate pair: no id has one.
+        return self.find(text, length, hash_of(text, length))
+
+    def rows(self, ids):
+        """Return the rows of the ids, int32 ``[n]``, -1 where unknown."""
+        cdef object fast = PySequence_Fast(ids, "wanted a sequence of ids")
+        cdef cnp.ndarray rows = np.empty(PySequence_Fast_GET_SIZE(fast), np.int32)
+        self.find_strings(fast, out_int32s(rows), False)
+        return rows
+
+    def intern(self, ids):
+        """Return the rows of the ids, int32 ``[n]``; unknown ids get released rows, and after these the next ones.
+
+        Raises:
+            ValueError: If an id is empty; those before it keep their rows.
+        """
+        cdef object fast = PySequence_Fast(ids, "wanted a sequence of ids")
+        cdef cnp.ndarray rows = np.empty(PySequence_Fast_GET_SIZE(fast), np.int32)
+        self.find_strings(fast, out_int32s(rows), True)
+        return rows
+
+    def rows_packed(self, cnp.ndarray utf8, cnp.ndarray offsets):
+        """Return the rows of packed ids, int32 ``[n]``, -1 where unknown.
+
+        Args:
+            utf8: uint8 ``[num_bytes]``.
+            offsets: int64 ``[n + 1]``, where each id begins in ``utf8``, and where the last one ends.
+        """
+        check_packed(utf8, offsets)
+        cdef cnp.ndarray rows = np.empty(len(offsets) - 1, np.int32)
+        self.find_texts(<const char*> uint8s(utf8), int64s(offsets), len(rows), out_int32s(rows), False)
+        return rows
+
+    def intern_packed(self, cnp.ndarray utf8, cnp.ndarray offsets):
+        """Return the rows of packed ids, as ``intern`` does.
+
+        Raises:
+            ValueError: If an id is empty or no UTF-8; those before it keep their rows.
+        """
+        check_packed(utf8, offsets)
+        cdef cnp.ndarray rows = np.empty(len(offsets) - 1, np.int32)
+        self.find_texts(<const char*> uint8s(utf8), int64s(offsets), len(rows), out_int32s(rows), True)
+        return rows
+
+    def append_packed(self, cnp.ndarray utf8, cnp.ndarray offsets):
+        """Append rows for texts that are not in the table; an empty one is a forgotten row.
+
+        Raises:
+            ValueError: If a text stands twice, or is no UTF-8; those before it keep their rows.
+        """
+        check_packed(utf8, offsets)
+        cdef const char* texts = <const char*> uint8s(utf8)
+        cdef const int64_t* bounds = int64s(offsets)
+        cdef Py_ssize_t index, count = len(offsets) - 1, length
+        cdef const char* text
+        cdef uint32_t hash_
+        self.make_room(count, bounds[count] - bounds[0])
+        for index in range(count):
+            text, length = texts + bounds[index], bounds[index + 1] - bounds[index]
+            if length == 0:
+                self.starts[self.size], self.lengths[self.size] = self.pool_size, 0
+                self.size += 1
+                continue
+            hash_ = hash_of(text, length)
+            if self.find(text, length, hash_) >= 0:
+                raise ValueError("wanted distinct ids, got one twice")
+            check_utf8(text, length)
+            self.put(self.size, text, length, hash_)
+
+    def id(self, Py_ssize_t row):
+        """Return the row's id; empty if it was forgotten."""
+        if not 0 <= row < self.size:
+            raise IndexError(f"wanted a row below {self.size}, got {row}")
+        return self.text(row)
+
+    def ids(self, rows):
+        """Return the ids of the rows; an empty string for a forgotten one."""
+        cdef cnp.ndarray array = np.ascontiguousarray(rows, np.int64)
+        cdef const int64_t* numbers = int64s(array)
+        cdef Py_ssize_t index, count = array.size
+        for index in range(count):
+            if not 0 <= numbers[index] < self.size:
+                raise IndexError(f"wanted rows below {self.size}, got {numbers[index]}")
+        return self.texts(numbers, count)
+
+    def all_ids(self):
+        """Return all ids in row order; an empty string for each forgotten one."""
+        return self.texts(NULL, self.size)
+
+    def packed(self, Py_ssize_t start, Py_ssize_t stop):
+        """Return the texts of rows ``start`` to ``stop`` as ``(utf8, offsets)``; rows past the last one are left out."""
+        stop = min(stop, self.size)
+        start = min(max(start, 0), stop)
+        cdef cnp.ndarray offsets = np.empty(stop - start + 1, np.int64)
+        cdef int64_t* bounds = out_int64s(offsets)
+        cdef Py_ssize_t row
+        bounds[0] = 0
+        for row in range(start, stop):
+            bounds[row - start + 1] = bounds[row - start] + self.lengths[row]
+        cdef cnp.ndarray utf8 = np.empty(bounds[stop - start], np.uint8)
+        cdef char* out = <char*> cnp.PyArray_DATA(utf8)
+        for row in range(start, stop):
+            memcpy(out + bounds[row - start], self.pool + self.starts[row], self.lengths[row])
+        return utf8, offsets
+
+    def forgotten_rows(self, Py_ssize_t count):
+        """Return the rows below ``count`` that have no id now, int64 ``[n]``, ascending."""
+        cdef Py_ssize_t row, found = 0, limit = min(count, self.size)
+        if self.num_known == self.size:
+            return np.empty(0, np.int64)
+        for row in range(limit):
+            found += self.lengths[row] == 0
+        cdef cnp.ndarray rows = np.empty(found, np.int64)
+        cdef int64_t* out = out_int64s(rows)
+        found = 0
+        for row in range(limit):
+            if self.lengths[row] == 0:
+                out[found] = row
+                found += 1
+        return rows
+
+    def reused_since(self, int64_t num_reuses, Py_ssize_t count):
+        """Return the rows below ``count`` that have been given to another id since ``num_reuses``, int64, ascending."""
+        cdef Py_ssize_t row, found = 0, limit = min(count, self.reuse_room)
+        if num_reuses == self.num_reuses:
+            return np.empty(0, np.int64)
+        for row in range(limit):
+            found += self.reuse[row] > num_reuses
+        cdef cnp.ndarray rows = np.empty(found, np.int64)
+        cdef int64_t* out = out_int64s(rows)
+        found = 0
+        for row in range(limit):
+            if self.reuse[row] > num_reuses:
+                out[found] = row
+                found += 1
+        return rows
+
+    def forget(self, Py_ssize_t row):
+        """Forget the row's id; the same id would get another row, and the row stays empty until it is released."""
+        if not 0 <= row < self.size:
+            raise IndexError(f"wanted a row below {self.size}, got {row}")
+        if self.lengths[row] == 0:
+            return
+        self.remove_slot(row)
+        self.num_known -= 1
+        self.pool_dead += self.lengths[row]
+        self.lengths[row] = 0
+        if self.pool_dead * 2 > self.pool_size and self.pool_size > MIN_POOL:
+            self.compact()
+
+    def release(self, rows):
+        """Let rows of forgotten ids, which nobody uses any more, be given to new ids; each row at most once."""
+        cdef Py_ssize_t row
+        for row in list(rows):
+            if not 0 <= row < self.size or self.lengths[row]:
+                raise ValueError(f"wanted a forgotten row, got {row}")
+            if self.num_released == self.released_room:
+                self.released = <int32_t*> longer(self.released, &self.released_room, 1, sizeof(int32_t))
+            self.released[self.num_released] = <int32_t> row
+            self.num_released += 1
+
+    cdef int find_strings(self, object ids, int32_t* rows, bint adds) except -1:
+        """Find the rows of strings, chunk by chunk; with ``adds``, unknown ones get rows."""
+        cdef PyObject** items = <PyObject**> PySequence_Fast_ITEMS(ids)
+        cdef Py_ssize_t count = PySequence_Fast_GET_SIZE(ids), at, index, num
+        cdef const char* texts[CHUNK]
+        cdef Py_ssize_t lengths[CHUNK]
+        cdef object failure = None
+        for at in range(0, count, CHUNK):
+            num = min(<Py_ssize_t> CHUNK, count - at)
+            for index in range(num):
+                if not PyUnicode_Check(items[at + index]):
+                    raise TypeError(f"wanted ids as str, got {(<object> items[at + index])!r}")
+                try:
+                    texts[index] = PyUnicode_AsUTF8AndSize(<object> items[at + index], &lengths[index])
+                except UnicodeEncodeError as error:
+                    texts[index], lengths[index] = b"", 0  # Unknown, and refused like an empty one.
+                    failure = failure or error
+            try:
+                self.find_chunk(texts, lengths, num, rows + at, adds)
+            except ValueError as error:
+                raise failure or error from None
+        return 0
+
+    cdef int find_texts(
+        self, const char* utf8, const int64_t* offsets, Py_ssize_t count, int32_t* rows, bint adds
+    ) except -1:
+        """Find the rows of packed texts, chunk by chunk; with ``adds``, unknown ones get rows."""
+        cdef Py_ssize_t at, index, num
+        cdef const char* texts[CHUNK]
+        cdef Py_ssize_t lengths[CHUNK]
+        for at in range(0, count, CHUNK):
+            num = min(<Py_ssize_t> CHUNK, count - at)
+            for index in range(num):
+                texts[index] = utf8 + offsets[at + index]
+                lengths[index] = offsets[at + index + 1] - offsets[at + index]
+            self.find_chunk(texts, lengths, num, rows + at, adds)
+        return 0
+
+    cdef int find_chunk(
+        self, const char** texts, const Py_ssize_t* lengths, Py_ssize_t num, int32_t* rows, bint adds
+    ) except -1:
+        cdef uint32_t hashes[CHUNK]
+        cdef Py_ssize_t index
+        cdef int32_t row
+        cdef Slot* slot
+        for index in range(num):
+            hashes[index] = hash_of(texts[index], lengths[index])
+            if self.num_slots:
+                PREFETCH(&self.slots[hashes[index] & (self.num_slots - 1)])
+        if self.num_slots:
+            for index in range(num):
+                slot = &self.slots[hashes[index] & (self.num_slots - 1)]
+                if slot.row >= 0:
+                    PREFETCH(&self.starts[slot.row])
+                    PREFETCH(&self.lengths[slot.row])
+            for index in range(num):
+                slot = &self.slots[hashes[index] & (self.num_slots - 1)]
+                if slot.row >= 0:
+                    PREFETCH(self.pool + self.starts[slot.row])
+        for index in range(num):
+            row = self.find(texts[index], lengths[index], hashes[index])
+            if row < 0 and adds:
+                row = self.add(texts[index], lengths[index], hashes[index])
+            rows[index] = row
+        return 0
+
+    cdef int32_t find(self, const char* text, Py_ssize_t length, uint32_t hash_) noexcept:
+        cdef size_t mask = self.num_slots - 1, at = hash_ & mask
+        cdef int32_t row
+        if self.num_slots == 0 or length == 0:
+            return -1
+        while True:
+            row = self.slots[at].row
+            if row < 0:
+                return -1
+            if (
+                self.slots[at].hash == hash_
+                and self.lengths[row] == <size_t> length
+                and memcmp(self.pool + self.starts[row], text, length) == 0
+            ):
+                return row
+            at = (at + 1) & mask
+
+    cdef int32_t add(self, const char* text, Py_ssize_t length, uint32_t hash_) except -1:
+        """Give a text that is not in the table a released row, or else the next one."""
+        if length == 0:
+            raise ValueError("wanted an id, got an empty string")
+        check_utf8(text, length)
+        self.make_room(1, length)
+        if self.num_released == 0:
+            return self.put(self.size, text, length, hash_)
+        cdef Py_ssize_t row = self.released[self.num_released - 1], room = self.reuse_room
+        if row >= room:
+            self.reuse = <int64_t*> longer(self.reuse, &self.reuse_room, row + 1 - room, sizeof(int64_t))
+            memset(self.reuse + room, 0, (self.reuse_room - room) * sizeof(int64_t))
+        self.num_released -= 1
+        self.num_reuses += 1
+        self.reuse[row] = self.num_reuses
+        return self.put(row, text, length, hash_)
+
+    cdef int32_t put(self, Py_ssize_t row, const char* text, Py_ssize_t length, uint32_t hash_) noexcept:
+        """Write a text to a row, the next one or a forgotten one; there is room for it."""
+        memcpy(self.pool + self.pool_size, text, length)
+        self.starts[row], self.lengths[row] = self.pool_size, <uint32_t> length
+        self.pool_size += length
+        self.size = max(self.size, row + 1)
+        self.num_known += 1
+        fill_slot(self.slots, self.num_slots - 1, Slot(hash_, <int32_t> row))
+        return <int32_t> row
+
+    cdef int make_room(self, Py_ssize_t num_texts, size_t num_bytes) except -1:
+        """Make room for more texts; what cannot be had leaves the table as it is."""
+        cdef Py_ssize_t room = self.rows_room
+        if self.size + num_texts > INT32_MAX:
+            raise ValueError(f"wanted at most {INT32_MAX} ids")
+        if self.size + num_texts > room:
+            self.starts = <int64_t*> longer(self.starts, &room, self.size + num_texts - room, sizeof(int64_t))
+            self.lengths = <uint32_t*> longer(
+                self.lengths, &self.rows_room, self.size + num_texts - self.rows_room, sizeof(uint32_t)
+            )
+        if self.pool_size + num_bytes > self.pool_room:
+            room = self.pool_room
+            self.pool = <char*> longer(self.pool, &room, self.pool_size + num_bytes - self.pool_room, 1)
+            self.pool_room = room
+        cdef size_t wanted = max(<size_t> MIN_SLOTS, self.num_slots)
+        while (self.num_known + num_texts) * 3 > wanted * 2:  # At most two of three slots are taken.
+            wanted *= 2
+        if wanted != self.num_slots:
+            self.rehash(wanted)
+        return 0
+
+    cdef int rehash(self, size_t num_slots) except -1:
+        cdef Slot* slots = <Slot*> PyMem_RawMalloc(num_slots * sizeof(Slot))
+        cdef size_t at
+        if slots == NULL:
+            raise MemoryError
+        memset(slots, 0xFF, num_slots * sizeof(Slot))
+        for at in range(self.num_slots):
+            if self.slots[at].row >= 0:
+                fill_slot(slots, num_slots - 1, self.slots[at])
+        PyMem_RawFree(self.slots)
+        self.slots, self.num_slots = slots, num_slots
+        return 0
+
+    cdef void remove_slot(self, Py_ssize_t row) noexcept:
+        """Take a row's entry out, and move those that it had pushed on to where they would be without it."""
+        cdef size_t mask = self.num_slots - 1
+        cdef size_t gap = hash_of(self.pool + self.starts[row], self.lengths[row]) & mask, at
+        while self.slots[gap].row != row:
+            gap = (gap + 1) & mask
+        at = (gap + 1) & mask
+        while self.slots[at].row >= 0:
+            # An entry may move to the gap unless that lies before the slot where its search begins.
+            if ((at - self.slots[at].hash) & mask) >= ((at - gap) & mask):
+                self.slots[gap] = self.slots[at]
+                gap = at
+            at = (at + 1) & mask
+        self.slots[gap].row = -1
+
+    cdef int compact(self) except -1:
+        """Give dead bytes back."""
+        cdef size_t size = 0
+        cdef Py_ssize_t row
+        cdef char* pool = <char*> PyMem_RawMalloc(max(<size_t> 1, self.pool_size - self.pool_dead))
+        if pool == NULL:
+            return 0  # The old pool serves as well.
+        for row in range(self.size):
+            memcpy(pool + size, self.pool + self.starts[row], self.lengths[row])
+            self.starts[row] = size
+            size += self.lengths[row]
+        PyMem_RawFree(self.pool)
+        self.pool, self.pool_size, self.pool_room, self.pool_dead = pool, size, max(<size_t> 1, size), 0
+        return 0
+
+    cdef object text(self, Py_ssize_t row):
+        return PyUnicode_DecodeUTF8(self.pool + self.starts[row], self.lengths[row], NULL)
+
+    cdef list texts(self, const int64_t* rows, Py_ssize_t count):
+        """Return the texts of rows, or of the first ``count`` ones."""
+        cdef list texts = PyList_New(count)
+        cdef Py_ssize_t index
+        for index in range(count):
+            text = self.text(rows[index] if rows != NULL else index)
+            Py_INCREF(text)
+            PyList_SET_ITEM(texts, index, text)
+        return texts
+
+
+cdef inline void fill_slot(Slot* slots, size_t mask, Slot entry) noexcept nogil:
+    cdef size_t at = entry.hash & mask
+    while slots[at].row >= 0:
+        at = (at + 1) & mask
+    slots[at] = entry
+
+
+cdef void* longer(void* array, Py_ssize_t* room, Py_ssize_t num_more, size_t width) except NULL:
+    """Return the array with room for more entries, half as much again at least; ``room`` tells how many."""
+    cdef Py_ssize_t wanted = room[0] + max(num_more, room[0] // 2, <Py_ssize_t> 8)
+    cdef void* moved = PyMem_RawRealloc(array, wanted * width)
+    if moved == NULL:
+        raise MemoryError
+    room[0] = wanted
+    return moved
+
+
+cdef int check_packed(cnp.ndarray utf8, cnp.ndarray offsets) except -1:
+    cdef const int64_t* bounds = int64s(offsets)
+    cdef Py_ssize_t index, count = len(offsets) - 1, num_bytes = len(utf8)
+    cdef bint is_ascending = count >= 0 and bounds[0] >= 0 and bounds[count] <= num_bytes
+    if is_ascending:
+        for index in range(count):
+            is_ascending &= bounds[index] <= bounds[index + 1]
+    if not is_ascending:
+        raise ValueError(f"packed ids: wanted ascending offsets from 0 to {num_bytes}")
+    return 0
+
+
+cdef int check_utf8(const char* text, Py_ssize_t length) except -1:
+    """Raise UnicodeDecodeError, a ValueError, unless the text is UTF-8."""
+    cdef Py_ssize_t index
+    if length > INT32_MAX:
+        raise ValueError(f"wanted an id of at most {INT32_MAX} bytes")
+    for index in range(length):
+        if text[index] & 0x80:
+            PyUnicode_DecodeUTF8(text, length, NULL)
+            break
+    return 0
+
+
+cdef inline uint64_t rotated(uint64_t word, int bits) noexcept nogil:
+    return (word << bits) | (word >> (64 - bits))
+
+
+cdef struct State:
+    uint64_t a, b, c, d
+
+
+cdef inline void mix(State* state) noexcept nogil:
+    """One round of SipHash."""
+    state.a += state.b
+    state.b = rotated(state.b, 13) ^ state.a
+    state.a = rotated(state.a, 32)
+    state.c += state.d
+    state.d = rotated(state.d, 16) ^ state.c
+    state.a += state.d
+    state.d = rotated(state.d, 21) ^ state.a
+    state.c += state.b
+    state.b = rotated(state.b, 17) ^ state.c
+    state.c = rotated(state.c, 32)
+
+
+cdef uint32_t hash_of(const char* text, Py_ssize_t length) noexcept nogil:
+    """Return 32 bits of SipHash-1-3, under the key of this process."""
+    cdef State state = State(
+        KEY_0 ^ <uint64_t> 0x736F6D6570736575ULL, KEY_1 ^ <uint64_t> 0x646F72616E646F6DULL,
+        KEY_0 ^ <uint64_t> 0x6C7967656E657261ULL, KEY_1 ^ <uint64_t> 0x7465646279746573ULL,
+    )
+    cdef uint64_t word, last = <uint64_t> length << 56
+    cdef Py_ssize_t at = 0
+    while at + 8 <= length:
+        memcpy(&word, text + at, 8)
+        state.d ^= word
+        mix(&state)
+        state.a ^= word
+        at += 8
+    word = 0
+    memcpy(&word, text + at, length - at)
+    last |= word
+    state.d ^= last
+    mix(&state)
+    state.a ^= last
+    state.c ^= 0xFF
+    mix(&state)
+    mix(&state)
+    mix(&state)
+    return <uint32_t> (state.a ^ state.b ^ state.c ^ state.d)
