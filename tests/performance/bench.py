@@ -14,6 +14,7 @@ BENCHES = (
     "append",
     "ingest",
     "freshness",
+    "stages",
     "recommend",
     "open_load",
     "moment",

@@ -26,5 +26,8 @@ def test_an_unknown_bench_is_refused_with_the_choices() -> None:
     done = subprocess.run([sys.executable, str(BENCH), "apend"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    choices = "append, ingest, freshness, recommend, open_load, moment, latency, retrain, scale, generations, footprint"
+    choices = (
+        "append, ingest, freshness, stages, recommend, open_load, moment, latency, retrain, scale, generations, "
+        "footprint"
+    )
     assert f"no bench named apend (choices: {choices})" in done.stderr

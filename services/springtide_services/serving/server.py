@@ -183,7 +183,7 @@ class Server:
         positions = PositionWaiters(loop, lambda offsets: loaded.answering.state.has_reached(offsets))
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
-        loaded.ingest.on_advance = positions.notify
+        loaded.ingest.on_advance = positions.notify_and_give_way
         loaded.ingest.start()
         await asyncio.to_thread(loaded.follower.start)
 

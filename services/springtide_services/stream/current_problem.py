@@ -10,6 +10,9 @@ from springtide_services.stream.broker_errors import Problem
 logger = structlog.stdlib.get_logger(__name__)
 
 _LOG_AGAIN_S = 60.0
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 0.5
+_LONGEST_REFUSED_PAUSE_S = 5.0  # If the broker refuses: somebody must change something first.
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class CurrentProblem:
     def __init__(self) -> None:
         self._lasting: LastingProblem | None = None
         self._next_log = Deadline.after(0.0)
+        self._pause_s = _FIRST_PAUSE_S
 
     @property
     def lasting(self) -> LastingProblem | None:
@@ -62,3 +66,11 @@ class CurrentProblem:
         if self._lasting is not None:
             logger.info("stream_goes_on", after_s=(wall_ms() - self._lasting.since_ms) / 1_000)
             self._lasting = None
+
+    def next_pause_s(self, *, has_moved: bool) -> float:
+        """Return how long to wait before the stream is tried again, in seconds: longer each time that nothing came."""
+        lasting = self._lasting
+        longest_s = _LONGEST_PAUSE_S if lasting is None or lasting.problem.heals else _LONGEST_REFUSED_PAUSE_S
+        pause_s = _FIRST_PAUSE_S if has_moved else self._pause_s
+        self._pause_s = min(2 * pause_s, longest_s)
+        return pause_s

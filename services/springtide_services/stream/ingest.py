@@ -19,6 +19,7 @@ from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamGap, StreamPosition
+from springtide_services.stream.arrivals import Arrivals
 from springtide_services.stream.broker_errors import explain
 from springtide_services.stream.checkpointing import Checkpointer
 from springtide_services.stream.current_problem import CurrentProblem
@@ -26,17 +27,15 @@ from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.group_offsets import GroupOffsets
 from springtide_services.stream.ignored_events import IgnoredEvents
 from springtide_services.stream.ingest_status import IngestStatus
+from springtide_services.stream.known_lag import KnownLag
 from springtide_services.stream.lost_offsets import skip_lost_events
-from springtide_services.stream.source import KafkaSource, Lag, UnreadableRecordError
+from springtide_services.stream.source import KafkaSource, UnreadableRecordError
 from springtide_services.stream.succession import Succession
 from springtide_services.stream.topics import check_connection, make_missing_topics
 
 logger = structlog.stdlib.get_logger(__name__)
 
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 0.5
-_LONGEST_REFUSED_PAUSE_S = 5.0  # If the broker refuses: somebody must change something first.
-MAX_LAG_AGE_S = 3.0  # A lag that is older counts as unknown: fetches wait 0.5 s for an answer.
+_HOLD_S = 0.5  # Between two looks whether a lost stream is to go on.
 _TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
 
 
@@ -57,7 +56,8 @@ class IngestLoop:
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
             must be quick, and must not raise. None calls nothing.
-        on_advance: Called by the ingest thread each time the position has advanced; must be quick. None calls nothing.
+        on_advance: Called by the ingest thread as soon as the position has advanced, before all else; must be quick.
+            None calls nothing.
     """
 
     def __init__(
@@ -83,13 +83,11 @@ class IngestLoop:
         self._skips_damage_once = skip_lost  # Until the stream is caught up.
         self._is_held = False
         self._problem = CurrentProblem()
-        self._lag = (Lag(None), time.monotonic())
-        self._has_caught_up = False
+        self._lag = KnownLag()
         self._is_holding = False
         self._is_connected = False
-        self._read_at_ms: int | None = None
         last = self._checkpointer.last
-        self._restored_ms = None if last is None or state.position is None else last.created_ms
+        self._arrivals = Arrivals(None if last is None or state.position is None else last.created_ms)
         self._ignored_events = IgnoredEvents()
         self._ignored_events.look_at(state)
         self._failure: BaseException | None = None
@@ -100,7 +98,7 @@ class IngestLoop:
     @property
     def is_caught_up(self) -> bool:
         """Whether the lag was 0 at least once since the start."""
-        return self._has_caught_up
+        return self._arrivals.has_caught_up
 
     @property
     def last_checkpoint(self) -> Checkpoint | None:
@@ -120,14 +118,12 @@ class IngestLoop:
     def status(self) -> IngestStatus:
         """Return the status; from any thread."""
         last, served = self._checkpointer.last, self._succession.served
-        lag, read_s = self._lag  # One reference: the ingest thread replaces it.
-        lag_age_s = lag.silence_s + time.monotonic() - read_s
-        num_events = -1 if lag.num_events is None or lag_age_s > MAX_LAG_AGE_S else lag.num_events
+        num_events, lag_age_s, silent_partitions = self._lag.read()
         return IngestStatus(
             next_offsets=dict(served.next_offsets),
             lag_events=num_events,
             lag_age_s=lag_age_s,
-            silent_partitions=lag.silent_partitions,
+            silent_partitions=silent_partitions,
             is_connected=self._is_connected,
             problem=self._problem.lasting,
             gaps=served.gaps,
@@ -201,7 +197,6 @@ class IngestLoop:
         Raises:
             Exception: Why the stream cannot go on, and no checkpoint may be written.
         """
-        pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             if self._succession.is_late():
                 self._give_up_succession(RebuildError("it could not be read as far as the graph that is served"))
@@ -221,9 +216,7 @@ class IngestLoop:
             except (KafkaError, BrokerError) as error:
                 self._letter_writer.close()  # Its connection may be lost too.
                 self._problem.report(explain(error, self._settings.kafka))
-            self._pause(pause_s)
-            has_moved = self._state.position is not reached
-            pause_s = _FIRST_PAUSE_S if has_moved else min(2 * pause_s, self._longest_pause_s())
+            self._pause(self._problem.next_pause_s(has_moved=self._state.position is not reached))
 
     def _open_and_read(self) -> StreamPosition | None:
         """Read until the source must be opened again; return the position at which it was opened."""
@@ -236,7 +229,8 @@ class IngestLoop:
         except OffsetsLostError as error:
             return self._skip_lost(error)
         finally:
-            self._is_connected, self._lag = False, (Lag(None), self._lag[1])
+            self._is_connected = False
+            self._lag.forget()
 
     def _skip_lost(self, error: OffsetsLostError) -> StreamPosition | None:
         """Move the position past the lost events if the settings say so; else raise the error.
@@ -252,7 +246,7 @@ class IngestLoop:
         if position is None or not (self._skips_lost_once or (kafka.on_lost == "skip" and is_same_topic)):
             raise error
         last = self._checkpointer.last
-        read_until_ms = self._read_at_ms or (None if last is None else last.created_ms)
+        read_until_ms = self._arrivals.read_at_ms or (None if last is None else last.created_ms)
         position, gaps = skip_lost_events(kafka, position, read_until_ms)
         if not gaps:
             raise error
@@ -266,7 +260,7 @@ class IngestLoop:
         """
         self._is_holding = True
         while not self._stopping.is_set() and not self._succession.is_asked:
-            self._pause(_LONGEST_PAUSE_S)
+            self._pause(_HOLD_S)
         self._is_holding = False
         return not self._stopping.is_set()
 
@@ -288,10 +282,6 @@ class IngestLoop:
         self._problem.end_with(problem)
         self._failure = error
         self._tell_ended()  # Nobody waits any longer.
-
-    def _longest_pause_s(self) -> float:
-        lasting = self._problem.lasting
-        return _LONGEST_PAUSE_S if lasting is None or lasting.problem.heals else _LONGEST_REFUSED_PAUSE_S
 
     def _tell_ended(self) -> None:
         with self._moved:
@@ -320,10 +310,14 @@ class IngestLoop:
                 if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
                     self._dead_letters.update(dead_letters.write(refusals))
                 for batch in map(state.without_duplicates, batches):
-                    if self.before_apply is not None and self._has_caught_up and not self._succession.is_passing:
+                    if (
+                        self.before_apply is not None
+                        and self._arrivals.has_caught_up
+                        and not self._succession.is_passing
+                    ):
                         self.before_apply(batch)
                     state.apply(batch)
-                state.note_time(self._came_ms(records[-1].timestamp_ms))
+                state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
                 # Records of one partition are in order, so the last one's offset wins.
                 state.advance({record.partition: record.offset + 1 for record in records})
                 self._tell_moved()
@@ -331,23 +325,12 @@ class IngestLoop:
             state.reclaim(time.monotonic())
             self._checkpointer.write_if_due()
             lag = source.lag()
-            self._lag = (lag, time.monotonic())
+            self._lag.note(lag)
             if lag.num_events == lag.num_held:  # All is read that can be.
-                self._has_caught_up = True
+                self._arrivals.has_caught_up = True
                 self._skips_damage_once = self._skips_damage_once and self._is_held
                 if not self._is_held:
                     self._problem.clear()
-
-    def _came_ms(self, published_ms: int) -> int:
-        """Return when the latest records came, by the wall clock.
-
-        What is read again after a crash came before it: the stream's clock would jump back. Then the records' own time
-        is taken, if it can be true: producers may set it to anything, such as to that of the event.
-        """
-        now_ms, restored_ms = wall_ms(), self._restored_ms
-        if not self._has_caught_up and restored_ms is not None and restored_ms <= published_ms <= now_ms:
-            return published_ms
-        return now_ms
 
     def _look_at_held(self, source: KafkaSource) -> None:
         """Say which partitions cannot be read on, or skip what cannot be read in them, if the settings say so."""
@@ -356,7 +339,9 @@ class IngestLoop:
                 position = self._state.position
                 assert position is not None, "what is read has a position"
                 first, next_offset = source.skip_damage(number)
-                gap = StreamGap(position.topic, number, first, next_offset, "damaged", wall_ms(), self._read_at_ms)
+                gap = StreamGap(
+                    position.topic, number, first, next_offset, "damaged", wall_ms(), self._arrivals.read_at_ms
+                )
                 next_offsets = {**position.next_offsets, number: next_offset}
                 self._skip(dataclasses.replace(position, next_offsets=next_offsets), [gap])
         was_held, self._is_held = self._is_held, bool(source.held)
@@ -380,12 +365,7 @@ class IngestLoop:
         self._is_connected = True
         self._skips_lost_once = False
         self._problem.clear_if_connected()
-        logger.info(
-            "reading",
-            topic=source.position.topic,
-            topic_id=source.position.topic_id,
-            next_offsets=source.position.next_offsets,
-        )
+        logger.info("reading", **dataclasses.asdict(source.position))
         return source
 
     @property
@@ -409,11 +389,11 @@ class IngestLoop:
             self._checkpointer.write_if_due()
 
     def _tell_moved(self) -> None:
+        if self.on_advance is not None:
+            self.on_advance()
         if not self._is_held:
             self._problem.clear()
-        self._read_at_ms = wall_ms()
+        self._arrivals.note_read()
         self._ignored_events.look_at(self._state)
         with self._moved:
             self._moved.notify_all()
-        if self.on_advance is not None:
-            self.on_advance()

@@ -34,6 +34,11 @@ def main(role: str, *arguments: str) -> None:
         from springtide_services.serving.server import serve
 
         serve(Settings.model_validate_json(arguments[0]), functools.partial(print, flush=True))
+    elif role == "serve-stages":
+        from benches.stages import noting
+
+        with noting(Path(arguments[1])):
+            main("serve", arguments[0])
     elif role == "publish":
         _publish(arguments[0], float(arguments[1]))
     elif role == "echo":

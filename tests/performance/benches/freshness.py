@@ -29,7 +29,7 @@ from springtide.v1 import recommender_pb2 as pb
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.topics import client_config, ensure_topics
 
-_FEW, _MANY = 4, 1_000
+FEW, MANY = 4, 1_000  # Partitions.
 _RATES = (0, 1_000)  # Events that another process publishes meanwhile, per second.
 _NUM_USERS, _NUM_ITEMS = 500, 200
 _BARE_SHARE = 3  # A bare loop reads one in so many events: it varies less.
@@ -39,30 +39,33 @@ Place = tuple[int | None, int | None]  # Partition and offset.
 
 
 def run(sizes: Sizes) -> list[Figure]:
-    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
-    with contextlib.nullcontext(servers) if servers else _embedded() as found:
-        figures = _measure(found, _FEW, sizes)
-        return figures + (_measure(found, _MANY, sizes) if servers else [])
+    with brokers() as servers:
+        figures = _measure(servers, FEW, sizes)
+        return figures + (_measure(servers, MANY, sizes) if "KAFKA_BOOTSTRAP_SERVERS" in os.environ else [])
 
 
 @contextlib.contextmanager
-def _embedded() -> Iterator[str]:
-    with EmbeddedBroker() as broker:
-        yield broker.bootstrap_servers
+def brokers() -> Iterator[str]:
+    """Yield the addresses of the Kafka that KAFKA_BOOTSTRAP_SERVERS names, or of an embedded broker."""
+    if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""):
+        yield servers
+    else:
+        with EmbeddedBroker() as broker:
+            yield broker.bootstrap_servers
 
 
 def _measure(servers: str, num_partitions: int, sizes: Sizes) -> list[Figure]:
     figures = []
     with (
         tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder,
-        _topic(servers, num_partitions, folder) as settings,
+        topic(servers, num_partitions, folder) as settings,
     ):
         for per_s in _RATES:
-            with _published(settings, per_s, sizes):
+            with published(settings, per_s, sizes):
                 figures += _bare(settings, f"{num_partitions} partitions, {per_s:,} events/s", sizes)
     with (
         tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder,
-        _topic(servers, num_partitions, folder) as settings,
+        topic(servers, num_partitions, folder) as settings,
         child("serve", settings.model_dump_json()) as server,
         grpc.insecure_channel(server.line) as channel,
     ):
@@ -71,14 +74,14 @@ def _measure(servers: str, num_partitions: int, sizes: Sizes) -> list[Figure]:
         idle = [_busy_share(server.pid, sizes.load_s) for _ in range(sizes.repetitions)]
         figures.append(Figure(f"idle server, {num_partitions} partitions", "% of a core", idle))
         for per_s in _RATES:
-            with _published(settings, per_s, sizes):
+            with published(settings, per_s, sizes):
                 figures += _freshness(settings, channel, f"{num_partitions} partitions, {per_s:,} events/s", sizes)
     return figures
 
 
 @contextlib.contextmanager
-def _published(settings: Settings, per_s: int, sizes: Sizes) -> Iterator[None]:
-    """Publish so many events a second meanwhile."""
+def published(settings: Settings, per_s: int, sizes: Sizes) -> Iterator[None]:
+    """Publish so many events a second meanwhile, in another process."""
     publisher = child("publish", settings.model_dump_json(), str(per_s))
     with publisher if per_s else contextlib.nullcontext():
         time.sleep(sizes.load_s if per_s else 0.0)
@@ -86,7 +89,8 @@ def _published(settings: Settings, per_s: int, sizes: Sizes) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _topic(servers: str, num_partitions: int, folder: str) -> Iterator[Settings]:
+def topic(servers: str, num_partitions: int, folder: str) -> Iterator[Settings]:
+    """Yield settings for a new topic, which is deleted at the end."""
     kafka = KafkaSettings(
         bootstrap_servers=servers, num_partitions=num_partitions, topic=f"springtide.bench-{uuid.uuid4().hex[:12]}"
     )
@@ -114,10 +118,9 @@ def _freshness(settings: Settings, channel: grpc.Channel, name: str, sizes: Size
         time.sleep(chance.uniform(0.0, 0.02))  # At any moment between two fetches.
         event = random_event(chance)
         user = event.interaction.user
-        partition, offset = _publish(producer, settings.kafka.topic, event)
+        partition, offset = publish(producer, settings.kafka.topic, event)
         acknowledged = time.perf_counter()
-        position = pb.GraphPosition(next_offsets={partition: offset + 1})
-        answer = recommend(pb.RecommendRequest(user=user, min_position=position, wait=Duration(seconds=5)))
+        answer = ask_for(recommend, user, partition, offset)
         answered = time.perf_counter()
         assert not answer.is_behind_min_position
         recommend(pb.RecommendRequest(user=user))
@@ -133,6 +136,17 @@ def _freshness(settings: Settings, channel: grpc.Channel, name: str, sizes: Size
     ]
 
 
+def ask_for(
+    recommend: "grpc.UnaryUnaryMultiCallable[pb.RecommendRequest, pb.RecommendResponse]",
+    user: str,
+    partition: int,
+    offset: int,
+) -> pb.RecommendResponse:
+    """Ask for an answer that holds the event of an offset."""
+    position = pb.GraphPosition(next_offsets={partition: offset + 1})
+    return recommend(pb.RecommendRequest(user=user, min_position=position, wait=Duration(seconds=5)))
+
+
 def _bare(settings: Settings, name: str, sizes: Sizes) -> list[Figure]:
     """Publish events one by one, and poll for each as soon as it is acknowledged."""
     producer = make_producer(settings.kafka)
@@ -143,7 +157,7 @@ def _bare(settings: Settings, name: str, sizes: Sizes) -> list[Figure]:
             for number in range(max(2, sizes.freshness_events // _BARE_SHARE)):
                 time.sleep(chance.uniform(0.0, 0.02))
                 poll(0.0)  # What others published; and kafka-python asks for the next records.
-                place = _publish(producer, settings.kafka.topic, random_event(chance))
+                place = publish(producer, settings.kafka.topic, random_event(chance))
                 acknowledged = time.perf_counter()
                 while place not in poll(1.0):
                     assert time.perf_counter() < acknowledged + _BARE_BUDGET_S, f"{client} did not read {place}"
@@ -196,7 +210,7 @@ def make_producer(kafka: KafkaSettings) -> confluent_kafka.Producer:
     return confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", "linger.ms": 0})
 
 
-def _publish(producer: confluent_kafka.Producer, topic: str, event: events_pb2.Event) -> tuple[int, int]:
+def publish(producer: confluent_kafka.Producer, topic: str, event: events_pb2.Event) -> tuple[int, int]:
     """Publish an event, and return its partition and offset once they are acknowledged."""
     places: list[tuple[int | None, int | None]] = []
 
