@@ -5,13 +5,14 @@ from collections.abc import Mapping
 
 from springtide.errors import SettingsError
 
-_TRAIN, _FILES = "train", "files"
+_TRAIN, _FILES, _NATIVE = "train", "files", "native"
 _EXTRAS: Mapping[str, str] = {
     "torch": _TRAIN,
     "torch_geometric": _TRAIN,
     "networkx": _TRAIN,
     "numba": _TRAIN,
     "pyarrow": _FILES,
+    "pygrpc_native": _NATIVE,
 }
 """For each package, by its name in Python, the extra of Springtide that it comes with."""
 
@@ -32,8 +33,8 @@ def missing_words(error: BaseException) -> str | None:
 
 def refuse_without(extra: str) -> None:
     """Raise SettingsError if a package of an extra is not installed; nothing is imported."""
-    packages = [package for package, each in _EXTRAS.items() if each == extra or extra == _TRAIN]
-    for package in packages:
+    extras = (_TRAIN, _FILES) if extra == _TRAIN else (extra,)
+    for package in (package for package, each in _EXTRAS.items() if each in extras):
         if importlib.util.find_spec(package) is None:
             raise SettingsError(_words(package, extra))
 

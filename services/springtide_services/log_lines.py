@@ -99,6 +99,10 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "child_ended": "the {child} ended with {reason}; it starts again in {restart_in_s:g} s",
     "dead_letters_not_written": "{error} (kafka.on_dead_letter_failure is {instead})",
     "duplicates_differ": "{events:,} events were ignored that differ from those that came before under their ids",
+    "engine_trusts_clients": (
+        "server.engine is 'native', and {host} can be reached from elsewhere: a client may fill this process's memory "
+        "with one large request"
+    ),
     "events_of_deleted_nodes": "{events:,} events came late and were dropped: their nodes were deleted after them",
     "events_refused": _events_refused,
     "events_skipped": _events_skipped,

@@ -48,9 +48,9 @@ main()
 """
 
 
-def run_without(packages, *arguments, cwd):
+def run_without(packages, *arguments, cwd, **variables):
     code = WITHOUT.format(packages=packages, arguments=arguments)
-    environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", **variables}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
@@ -85,3 +85,17 @@ def test_publishing_a_file_without_arrow_says_which_install_brings_it(tmp_path):
 @pytest.mark.parametrize("arguments", [["--help"], ["models", "list"], ["config", "show"], ["checkpoints", "list"]])
 def test_light_commands_need_none_of_them(arguments, tmp_path):
     assert run_without((*TRAIN, "scipy"), *arguments, cwd=tmp_path).returncode == 0
+
+
+def test_engine_that_is_not_installed_is_named_at_the_start(tmp_path):
+    ended = run_without(("pygrpc_native",), "serve", cwd=tmp_path, SPRINGTIDE_SERVER__ENGINE="native")
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("pygrpc_native is not installed: pip install 'springtide[native]'\n")
+    assert "Traceback" not in ended.stderr
+
+
+def test_training_needs_no_package_of_other_extras(tmp_path):
+    ended = run_without(("pygrpc_native",), "tune", "--help", cwd=tmp_path)
+    assert ended.returncode == 0
+    ended = run_without(("pygrpc_native",), "tune", "no-such-data", cwd=tmp_path)
+    assert "pygrpc_native" not in ended.stderr

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -137,6 +138,14 @@ def settings(tmp_path: Path, fresh_kafka: Callable[..., KafkaSettings]) -> Setti
         ranking=RankingSettings(context_weights={"popularity": {}, "repeat": {}}, item_refresh_s=0.1),
         server=ServerSettings(port=0),
     )
+
+
+@pytest.fixture(params=["grpcio", "native"])
+def on_each_engine(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """The settings with each gRPC engine, one after the other; one that is not installed is skipped."""
+    if request.param == "native" and importlib.util.find_spec("pygrpc_native") is None:
+        pytest.skip("needs pygrpc-native: pip install 'springtide[native]'")
+    return settings.model_copy(update={"server": settings.server.model_copy(update={"engine": request.param})})
 
 
 @pytest.fixture

@@ -53,6 +53,11 @@ MakePurchase = Callable[..., events_pb2.Event]
 SERVICES = ("", "springtide.v1.RecommenderService", "springtide.v1.AdminService")
 
 
+@pytest.fixture
+def settings(on_each_engine: Settings) -> Settings:
+    return on_each_engine
+
+
 class Stub(Protocol):
     def __call__(self, request: Any) -> Awaitable[Any]: ...
 

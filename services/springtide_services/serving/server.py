@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import grpc
 import structlog
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -29,6 +28,7 @@ from springtide_services.logs import log_failures, log_settings
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.engines import make_grpc_server
 from springtide_services.serving.first_training import FirstTraining
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
@@ -50,8 +50,6 @@ _SERVICE_NAMES = (
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
 )
 _STREAM_SERVICE_NAME = "stream"  # SERVING while events are read; the others are not changed by it.
-# 21,000 ids of 256 bytes, the most that the protos allow in one request, are 5.4 MB.
-_MAX_REQUEST_BYTES = 6 * 1024 * 1024
 _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
 _INGEST_POLL_S = 0.1
 _QUALITY_POLL_S = 1.0
@@ -79,6 +77,9 @@ class Server:
     Args:
         settings: All settings.
         skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
+
+    Raises:
+        SettingsError: If the engine of the settings is not installed.
     """
 
     def __init__(self, settings: Settings, *, skip_lost: bool = False) -> None:
@@ -98,12 +99,7 @@ class Server:
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._adoption: Adoption | None = None
-        self._grpc = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),  # A second server on the port must fail, not take half the requests.
-                ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
-            ]
-        )
+        self._grpc = make_grpc_server(settings.server)
 
     async def start(self) -> None:
         """Listen, answer NOT_SERVING, and begin to load.

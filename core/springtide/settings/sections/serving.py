@@ -40,6 +40,10 @@ class ServerSettings(Section):
     """Address to listen on. `0.0.0.0` accepts connections from other machines; put a proxy with TLS in front."""
     port: Annotated[int, Field(ge=0, le=MAX_PORT)] = DEFAULT_PORT
     """TCP port to listen on. 0 takes any free port."""
+    engine: Literal["grpcio", "native"] = "grpcio"
+    """What speaks gRPC. `native` is pygrpc-native (`pip install 'springtide[native]'`), which does the network's work
+    outside of Python for a sixth of the CPU time. It is for clients that you trust: it takes a request into memory
+    whole, unpacked where the client packed it, before it refuses one that is too large."""
     reflection: bool = True
     """Whether the server describes its API to tools such as grpcurl."""
     max_deadline_s: Positive = 10.0

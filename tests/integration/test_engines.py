@@ -1,0 +1,159 @@
+"""What the server relies on, whichever engine speaks gRPC: ends of calls, of clients and of the server itself."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from grpc_health.v1 import health_pb2
+
+from springtide.settings.model import Settings
+from springtide.v1 import recommender_pb2 as pb
+from springtide.v1 import recommender_pb2_grpc
+
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Eventually = Callable[..., Awaitable[float]]
+NUM_CLIENTS = 500
+
+
+@pytest.fixture
+def settings(on_each_engine: Settings) -> Settings:
+    return on_each_engine
+
+
+def waiting(seconds: float) -> pb.RecommendRequest:
+    """Return a request that is under way for so long: it waits for a position that does not come."""
+    wait = Duration(nanos=round(1e9 * (seconds % 1)), seconds=int(seconds))
+    return pb.RecommendRequest(user="u1", min_position=pb.GraphPosition(next_offsets={0: 10**9}), wait=wait)
+
+
+async def stopped_s(running: Any) -> float:
+    """Stop the server, and return how many seconds that took; it waits 5 s for calls that are under way."""
+    started = time.monotonic()
+    await running.server.stop()
+    return time.monotonic() - started
+
+
+def test_a_call_that_its_client_cancels_is_over(settings: Settings, run_server: RunServer) -> None:
+    async def scenario() -> float:
+        async with run_server(settings) as running:
+            calls = [running.recommender.Recommend(waiting(8)) for _ in range(50)]
+            await asyncio.sleep(0.3)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            assert {await call.code() for call in calls} == {grpc.StatusCode.CANCELLED}
+            await asyncio.sleep(0.3)
+            return await stopped_s(running)
+
+    assert asyncio.run(scenario()) < 4
+
+
+def test_calls_of_a_client_that_vanishes_are_over(settings: Settings, run_server: RunServer) -> None:
+    async def scenario() -> float:
+        async with run_server(settings) as running:
+            channel = grpc.aio.insecure_channel(running.server.address, options=[("grpc.use_local_subchannel_pool", 1)])
+            stub = recommender_pb2_grpc.RecommenderServiceStub(channel)
+            calls = [asyncio.ensure_future(stub.Recommend(waiting(8))) for _ in range(50)]
+            await asyncio.sleep(0.3)
+            await channel.close()
+            await asyncio.gather(*calls, return_exceptions=True)
+            await asyncio.sleep(0.3)
+            assert await running.is_serving()
+            return await stopped_s(running)
+
+    assert asyncio.run(scenario()) < 4
+
+
+def test_a_call_that_is_not_answered_by_its_deadline_is_over(settings: Settings, run_server: RunServer) -> None:
+    capped = settings.server.model_copy(update={"max_deadline_s": 0.05})  # It ends before its wait does.
+
+    async def scenario() -> float:
+        async with run_server(settings.model_copy(update={"server": capped})) as running:
+            request = pb.ExplainRequest(item="i1", user="u1")
+            with pytest.raises(grpc.aio.AioRpcError) as late:
+                await running.recommender.Explain(request, timeout=1e-6)
+            assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            started = time.monotonic()
+            response = await running.recommender.Recommend(waiting(8))
+            assert response.is_behind_min_position
+            assert time.monotonic() - started < 2
+            return await stopped_s(running)
+
+    assert asyncio.run(scenario()) < 4
+
+
+def test_calls_under_way_are_answered_while_the_server_stops_and_no_more_are_taken(
+    settings: Settings, run_server: RunServer
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            under_way = [asyncio.ensure_future(running.recommender.Recommend(waiting(1.5))) for _ in range(20)]
+            await asyncio.sleep(0.3)
+            stopping = asyncio.ensure_future(running.server.stop())
+            await asyncio.sleep(0.5)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await running.recommender.Recommend(pb.RecommendRequest(user="u1"))
+            assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+            responses = await asyncio.gather(*under_way)
+            assert all(response.is_behind_min_position for response in responses)
+            await stopping
+
+    asyncio.run(scenario())
+
+
+def test_who_watches_the_health_sees_each_turn_and_the_end(
+    settings: Settings, run_server: RunServer, eventually: Eventually
+) -> None:
+    seen: list[int] = []
+
+    async def watch(running: Any) -> grpc.StatusCode:
+        answers = running.health.Watch(health_pb2.HealthCheckRequest())
+        try:
+            while True:
+                seen.append((await answers.read()).status)
+        except grpc.aio.AioRpcError as ended:
+            return ended.code()
+
+    async def scenario() -> None:
+        async with run_server(settings, wait_until_ready=False) as running:
+            watching = asyncio.create_task(watch(running))
+            await eventually(running.is_serving)
+            await running.server.stop()
+            assert await watching in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+    asyncio.run(scenario())
+    health = health_pb2.HealthCheckResponse
+    assert seen == [health.NOT_SERVING, health.SERVING, health.NOT_SERVING]
+
+
+def test_each_of_many_connections_is_answered(settings: Settings, run_server: RunServer) -> None:
+    async def ask(address: str) -> str:
+        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = recommender_pb2_grpc.RecommenderServiceStub(channel)
+            for _ in range(2):
+                response = await stub.Recommend(pb.RecommendRequest(user="u1"), wait_for_ready=True)
+            return str(response.model_version)
+
+    async def scenario() -> list[str]:
+        async with run_server(settings) as running:
+            return await asyncio.gather(*(ask(running.server.address) for _ in range(NUM_CLIENTS)))
+
+    assert asyncio.run(scenario()) == [""] * NUM_CLIENTS
+
+
+def test_metadata_that_is_too_long_is_refused_and_the_connection_lives(
+    settings: Settings, run_server: RunServer
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            request = pb.RecommendRequest(user="u1")
+            with pytest.raises(grpc.aio.AioRpcError):
+                await running.recommender.Recommend(request, metadata=(("key", "v" * 20_000),))
+            await running.recommender.Recommend(request, metadata=(("key", "v" * 2_000),))
+
+    asyncio.run(scenario())
