@@ -6,7 +6,7 @@ The caller holds the array while it uses the pointer. Lengths are not checked: a
 """
 
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef inline void* _checked(cnp.ndarray array, int type_number, int same_type, bint is_output, str wanted) except? NULL:
@@ -49,6 +49,14 @@ cdef inline const float* float32s(cnp.ndarray array) except? NULL:
 
 cdef inline uint8_t* out_bools(cnp.ndarray array) except? NULL:
     return <uint8_t*> _checked(array, cnp.NPY_BOOL, cnp.NPY_BOOL, True, "bool")
+
+
+cdef inline uint8_t* out_uint8s(cnp.ndarray array) except? NULL:
+    return <uint8_t*> _checked(array, cnp.NPY_UINT8, cnp.NPY_UINT8, True, "uint8")
+
+
+cdef inline int16_t* out_int16s(cnp.ndarray array) except? NULL:
+    return <int16_t*> _checked(array, cnp.NPY_INT16, cnp.NPY_INT16, True, "int16")
 
 
 cdef inline int32_t* out_int32s(cnp.ndarray array) except? NULL:

@@ -1,35 +1,31 @@
 """Decoding records to batches of columns; bad records are refused with a reason."""
 
-import itertools
 import math
 import operator
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from springtide.errors import EventRefusedError
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.codecs import BadAttributesError, find_codec, parse_protobuf
 from springtide.events.columns import BatchBuilder
-from springtide.events.identity import MarkList, content_hash, context_hash, to_seconds
+from springtide.events.identity import MarkList, content_hash, context_hash
 from springtide.events.json_words import describe_unmarked
 from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
 from springtide.events.model import EventBatch
 from springtide.events.nodes import read_delete, read_relation, read_upsert
 from springtide.events.packed import read_packed
-from springtide.events.plain import read_plain
 from springtide.events.raw import RawEvent, Refusal
 from springtide.events.record_decoders import EventDecoder
+from springtide.events.row_kernels import WireRules
 from springtide.events.skips import SkipFilter
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.settings.model import EventSettings
 from springtide.v1 import events_pb2
 
 _NAN = math.nan
-_TIMESTAMP = operator.itemgetter(RawEvent._fields.index("timestamp_ms"))  # Without a call into Python.
-_MANY = 64  # Records from which on reading them at once costs less.
+_COMPARISONS = (None, operator.ge, operator.le, operator.gt, operator.lt)  # In the order of the kernels' numbers.
 _EVENT_STARTS = frozenset(b"\x0a\x12\x1a\x22\x2a\x32\x3a")  # First bytes that a serialized Event may have.
 _MAX_WRAPPINGS = 4
 
@@ -65,6 +61,7 @@ class Decoder:
         self._kinds = attribute_kinds
         self._skips = skips
         self._types = frozenset(rules.types)
+        self._wire_rules = _wire_rules(rules, settings)
         # Types whose first rule matches any value, with the index of that rule: they need no matching.
         self._plain_types: dict[str, int] = {}
         for position in reversed(range(len(rules.rules))):
@@ -90,30 +87,20 @@ class Decoder:
         if self._skips is not None:
             records = self._skips.records(records)
         looks_into = self._skips is not None and self._skips.looks_into(records)
-        if len(records) < _MANY or self._offers_all or looks_into:
+        if self._offers_all or looks_into:
             self._decode_each(records, now_ms, decoded)
         else:
-            self._decode_many(records, now_ms, decoded)
+            self._decode_runs(list(records), now_ms, decoded)
         batches = [] if decoded.builder.is_empty() else [decoded.builder.build()]
         return batches, decoded.refusals
 
-    def _decode_many(self, records: Sequence[RawEvent], now_ms: int, decoded: "_Decoded") -> None:
-        """Read runs of plain interactions at once, and what stands between them one by one."""
-        # Headers may name another encoding than protobuf.
-        values = [b"" if record.headers else record.value or b"" for record in records]
-        plain = read_plain(values, now_ms, self._limits, self._plain_types)
-        starts = [0, *(np.flatnonzero(np.diff(plain.is_plain)) + 1).tolist(), len(records)]
-        published_s = np.empty(0, np.uint32)
-        if plain.keys is not None:
-            times_ms = np.fromiter(map(_TIMESTAMP, records), np.int64, len(records))
-            published_s = to_seconds(times_ms[plain.is_plain])
-        num_added = 0
-        for start, stop in itertools.pairwise(starts):
-            if plain.is_plain[start]:
-                decoded.builder.add_plain(plain, num_added, num_added + stop - start, published_s)
-                num_added += stop - start
-            else:
-                self._decode_each(records[start:stop], now_ms, decoded)
+    def _decode_runs(self, records: list[RawEvent], now_ms: int, decoded: "_Decoded") -> None:
+        """Read runs of ordinary interactions and packed batches at once, and what stands between them one by one."""
+        rows, latest_ms, start = decoded.builder.rows, now_ms + self._limits.max_future_ms, 0
+        while (stop := rows.read(records, start, self._wire_rules, latest_ms)) < len(records):
+            self._decode_each(records[stop : stop + 1], now_ms, decoded)
+            start = stop + 1
+        self.num_ignored += rows.num_ignored
 
     def _decode_each(self, records: Sequence[RawEvent], now_ms: int, decoded: "_Decoded") -> None:
         starts = frozenset() if self._offers_all else _EVENT_STARTS
@@ -233,7 +220,7 @@ class Decoder:
             self._limits.check_id("event_id", event.event_id)
 
     def _add_interaction(self, event: events_pb2.Event, now_ms: int, builder: BatchBuilder, published_ms: int) -> None:
-        """Add a single interaction. This is the hot path: full checks run only on what fails a quick test."""
+        """Add a single interaction; most never come here. Full checks run only on what fails a quick test."""
         limits = self._limits
         interaction = event.interaction
         user, item, type_name = interaction.user, interaction.item, interaction.type
@@ -256,16 +243,9 @@ class Decoder:
         if code < 0:
             self.num_ignored += 1
             return
-        if context:
-            builder.contexts[len(builder.user_codes)] = dict(context)
+        row = builder.add(user, item, code, timestamp_ms, value, context)
         if event.event_id:
-            about, content = (user, item, type_name), context_hash(context)
-            builder.interaction_marks.add(len(builder.user_codes), event.event_id, about, content, published_ms)
-        builder.user_codes.append(builder.users[user])
-        builder.item_codes.append(builder.items[item])
-        builder.relation_codes.append(code)
-        builder.timestamps_ms.append(timestamp_ms)
-        builder.values.append(value)
+            builder.mark(row, (event.event_id, user, item, type_name), context_hash(context), published_ms)
 
     def _add_upsert(self, record: RawEvent, event: events_pb2.Event, now_ms: int, decoded: "_Decoded") -> None:
         """Add an upsert with its good attributes; the bad ones are refused, with a refusal for each reason."""
@@ -309,6 +289,14 @@ class Decoder:
         if timestamp_ms > now_ms + self._limits.max_future_ms or timestamp_ms < EARLIEST_MS:
             self._limits.check_time(timestamp_ms, now_ms)
         return timestamp_ms
+
+
+def _wire_rules(rules: InteractionRules, settings: EventSettings) -> WireRules:
+    """Return what compiled loops must know to read interactions without anything unusual."""
+    types = list(rules.types)
+    parsed = [rule.parse() for rule in rules.rules]
+    wanted = [(types.index(name), _COMPARISONS.index(comparison), bound) for name, comparison, bound in parsed]
+    return WireRules([name.encode() for name in types], wanted, settings.max_id_bytes, settings.max_event_bytes)
 
 
 def _mark(marks: MarkList, row: int, event: events_pb2.Event, about: tuple[str, ...], record: RawEvent) -> None:

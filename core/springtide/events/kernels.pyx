@@ -5,21 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from springtide.arrays cimport float32s, int64s, out_bools, out_uint32s, out_uint64s, uint8s, uint32s, uint64s
-
-
-cdef extern from *:
-    """
-    #define FNV_OFFSET 0xCBF29CE484222325ULL  /* FNV-1a of 64 bits. */
-    #define FNV_PRIME 0x100000001B3ULL
-    #define MIX_1 0xBF58476D1CE4E5B9ULL  /* The finalizer of SplitMix64. */
-    #define MIX_2 0x94D049BB133111EBULL
-    #define GOLDEN 0x9E3779B97F4A7C15ULL
-    """
-    const uint64_t FNV_OFFSET
-    const uint64_t FNV_PRIME
-    const uint64_t MIX_1
-    const uint64_t MIX_2
-    const uint64_t GOLDEN
+from springtide.events.hashing cimport hashed, mixed
 
 
 cdef enum:
@@ -43,14 +29,9 @@ cdef void _hash_slices(
     Py_ssize_t n, const uint8_t* buffer, const int64_t* starts, const int64_t* stops, uint64_t* hashes
 ) noexcept:
     cdef Py_ssize_t number
-    cdef int64_t at
-    cdef uint64_t value
     with nogil:
         for number in range(n):
-            value = FNV_OFFSET
-            for at in range(starts[number], stops[number]):
-                value = (value ^ buffer[at]) * FNV_PRIME
-            hashes[number] = value
+            hashes[number] = hashed(buffer + starts[number], stops[number] - starts[number])
 
 
 def hash_texts(list texts, hashes):
@@ -94,7 +75,7 @@ cdef void _hash_contents(
             bits = QUIET_NAN
             if values[number] == values[number]:
                 memcpy(&bits, values + number, sizeof(bits))
-            contents[number] = <uint32_t> _mixed(_mixed(<uint64_t> timestamps_ms[number], bits), contexts[number])
+            contents[number] = <uint32_t> mixed(mixed(<uint64_t> timestamps_ms[number], bits), contexts[number])
 
 
 def combine(keys, hashes, combined):
@@ -108,19 +89,11 @@ def combine(keys, hashes, combined):
     _combine(len(keys), uint64s(keys), uint64s(hashes), out_uint64s(combined))
 
 
-cdef inline uint64_t _mixed(uint64_t key, uint64_t hashed) noexcept nogil:
-    cdef uint64_t value = (key ^ hashed) + GOLDEN
-    value = (value ^ (value >> 30)) * MIX_1
-    value = (value ^ (value >> 27)) * MIX_2
-    value ^= value >> 31
-    return value if value else GOLDEN
-
-
 cdef void _combine(Py_ssize_t n, const uint64_t* keys, const uint64_t* hashes, uint64_t* combined) noexcept:
     cdef Py_ssize_t number
     with nogil:
         for number in range(n):
-            combined[number] = _mixed(keys[number], hashes[number])
+            combined[number] = mixed(keys[number], hashes[number])
 
 
 def combine_rows(uint64_t kind, hashes, combined):
@@ -142,7 +115,7 @@ cdef void _combine_rows(
         for number in range(n):
             combined[number] = kind
             for column in range(width):
-                combined[number] = _mixed(combined[number], hashes[number * width + column])
+                combined[number] = mixed(combined[number], hashes[number * width + column])
 
 
 # The window of seen events is a ring, and a hash table of ``num_slots``, a power of two, that says where in the ring a

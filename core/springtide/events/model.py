@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.events.marks import BatchMarks
+from springtide.events.packed_ids import PackedIds
 from springtide.interactions import refuse_unequal_lengths
 from springtide.settings.model import AttributeKind
 
@@ -17,7 +18,7 @@ class Interactions:
     """Many interactions as columns; ids are dictionary-coded, so that each string is stored once.
 
     Attributes:
-        user_ids: Distinct user ids.
+        user_ids: Distinct user ids; those that were decoded are ``PackedIds``.
         user_codes: int32 ``[n]``, index in ``user_ids``.
         item_ids: Distinct item ids.
         item_codes: int32 ``[n]``, index in ``item_ids``.
@@ -201,10 +202,11 @@ class EventBatch:
     marks: BatchMarks | None = None
 
 
-def _taken(ids: Sequence[str], codes: npt.NDArray[np.int32]) -> tuple[list[str], npt.NDArray[np.int32]]:
+def _taken(ids: Sequence[str], codes: npt.NDArray[np.int32]) -> tuple[Sequence[str], npt.NDArray[np.int32]]:
     """Return the ids that some codes stand for, and the codes in these ids."""
     used, recoded = np.unique(codes, return_inverse=True)
-    return [ids[code] for code in used.tolist()], recoded.astype(np.int32)
+    taken = ids.take(used.astype(np.int64)) if isinstance(ids, PackedIds) else [ids[code] for code in used.tolist()]
+    return taken, recoded.astype(np.int32)
 
 
 def _refuse_empty(**names: str) -> None:

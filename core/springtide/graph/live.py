@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.events.model import NodeDelete, NodeUpsert
+from springtide.events.packed_ids import PackedIds
 from springtide.graph.columns import bounds
 from springtide.graph.edges import END_OF_TIME_MS, EdgeType, EdgeView
 from springtide.graph.nodes import NodeTable
@@ -236,11 +237,12 @@ class LiveGraph:
         Returns:
             int32 ``[n]``; and int64 ``[n]``, ``NEVER_MS`` where no deletion is remembered.
         """
-        table = self.nodes(node_type)
-        rows = table.ids.rows(ids)
+        table, packed = self.nodes(node_type), PackedIds.of(ids)
+        rows = table.ids.rows_packed(*packed.arrays)
         deleted_ms = table.lifetimes.all_deleted_ms(rows)
-        new = np.flatnonzero(rows < 0)
-        deleted_ms[new] = self.tombstones.deleted_ms(node_type, [ids[code] for code in new.tolist()])
+        if self.tombstones.has_any(node_type):
+            new = np.flatnonzero(rows < 0)
+            deleted_ms[new] = self.tombstones.deleted_ms(node_type, packed.take(new))
         return rows, deleted_ms
 
     def enter(
@@ -250,20 +252,20 @@ class LiveGraph:
 
         Args:
             node_type: Node type.
-            ids: Distinct ids.
+            ids: Distinct ids; of ``PackedIds``, no string is made.
             codes: int32 ``[n]``, each event's index in ``ids``.
             timestamps_ms: int64 ``[n]``, event times.
         """
-        table = self.nodes(node_type)
+        table, packed = self.nodes(node_type), PackedIds.of(ids)
         if not table.lifetimes.has_born and not self.tombstones.has_any(node_type):
-            return table.ids.intern(ids)[codes]
-        rows, deleted_ms = self.deleted_ms(node_type, ids)
+            return table.ids.intern_packed(*packed.arrays)[codes]
+        rows, deleted_ms = self.deleted_ms(node_type, packed)
         new = np.flatnonzero(rows < 0)
         is_live = timestamps_ms > deleted_ms[codes]
         lives = np.zeros(len(ids), np.bool_)
         lives[codes[is_live]] = True
         new = new[lives[new]]
-        rows[new] = table.ids.intern([ids[code] for code in new.tolist()])
+        rows[new] = table.ids.intern_packed(*packed.take(new).arrays)
         born = new[deleted_ms[new] != NEVER_MS]
         if len(born):
             table.lifetimes.bear(rows[born].tolist(), deleted_ms[born].tolist())

@@ -1,0 +1,368 @@
+"""The rows of interactions: read from serialized events without a Python object for each, or added one by one."""
+
+import os
+
+import numpy as np
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
+from libc.math cimport NAN, fabs, isnan
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from springtide.arrays cimport (
+    float32s, int32s, int64s, out_float32s, out_int16s, out_int32s, out_int64s, out_uint32s, out_uint64s, out_uint8s,
+    uint8s, uint64s,
+)
+from springtide.events.hashing cimport hashed, mixed
+from springtide.events.packed_rows cimport (
+    INTERACTION, NO_MEMORY, READ, UNUSUAL, PackedBatch, find_columns, read_rows, recode,
+)
+from springtide.events.row_store cimport (
+    NO_TYPE, Mark, Row, RowStore, Rule, Rules, add_mark, add_row, find_type, free_store, make_room, make_store, match,
+    push_row,
+)
+from springtide.events.text_table cimport TextTable
+from springtide.events.wire cimport Span, is_id, is_utf8, read_once, read_time
+
+
+cdef extern from "Python.h":
+    PyObject* PyTuple_GET_ITEM(object record, Py_ssize_t index)
+    PyObject* PyList_GET_ITEM(object records, Py_ssize_t index)
+    bint PyBytes_CheckExact(object value)
+
+
+cdef enum:
+    VALUE = 0  # Places in a RawEvent.
+    HEADERS = 2
+    TIMESTAMP = 6
+    EVENT_ID = 0x0A  # Tags: the field's number times 8, plus 1 for 8 bytes, 2 for a size and bytes.
+    EVENT_TIME = 0x12
+    OF_INTERACTION = 0x1A
+    OF_BATCH = 0x3A
+    USER = 0x0A
+    ITEM = 0x12
+    TYPE = 0x1A
+    OF_VALUE = 0x21
+
+cdef double MAX_NUMBER = 3.4028234e38  # Of ``limits``.
+cdef uint64_t SEED = int.from_bytes(os.urandom(8), "little")  # So that nobody can choose ids that collide.
+
+
+cdef class WireRules:
+    """What is accepted, as the reading of events wants it.
+
+    Args:
+        types: Names of the types that have rules, in UTF-8.
+        rules: Of each rule, in order: the number of its type, how it compares a value (``row_store.Rule``), and to what.
+        max_id_bytes: Most bytes of an id.
+        max_event_bytes: Most bytes of an event.
+    """
+
+    cdef Rules rules
+    cdef list _types  # They own the names.
+
+    def __cinit__(self, list types, list rules, Py_ssize_t max_id_bytes, Py_ssize_t max_event_bytes):
+        cdef bytes name
+        self._types = types
+        self.rules.num_types, self.rules.num_rules = len(types), len(rules)
+        self.rules.max_id_bytes, self.rules.max_event_bytes = max_id_bytes, max_event_bytes
+        self.rules.types = <const uint8_t**> malloc((len(types) + 1) * sizeof(void*))
+        self.rules.type_sizes = <Py_ssize_t*> malloc((len(types) + 1) * sizeof(Py_ssize_t))
+        self.rules.rules = <Rule*> malloc((len(rules) + 1) * sizeof(Rule))
+        if self.rules.types == NULL or self.rules.type_sizes == NULL or self.rules.rules == NULL:
+            raise MemoryError
+        for number, name in enumerate(types):
+            self.rules.types[<Py_ssize_t> number] = <const uint8_t*> PyBytes_AS_STRING(name)
+            self.rules.type_sizes[<Py_ssize_t> number] = len(name)
+        for number, (type_number, comparison, bound) in enumerate(rules):
+            self.rules.rules[<Py_ssize_t> number] = Rule(type_number, comparison, bound)
+
+    def __dealloc__(self):
+        free(self.rules.types)
+        free(self.rules.type_sizes)
+        free(self.rules.rules)
+
+
+cdef class InteractionRows:
+    """Interactions in the order in which they came, and the marks of those with an id."""
+
+    cdef RowStore _store
+    cdef PackedBatch _batch
+
+    def __cinit__(self):
+        if not make_store(&self._store, SEED):
+            raise MemoryError
+
+    def __dealloc__(self):
+        free_store(&self._store)
+        free(self._batch.entries)
+        free(self._batch.ids)
+
+    def __len__(self):
+        return self._store.num
+
+    @property
+    def num_ignored(self):
+        """Number of interactions so far that no rule takes, though their type is known."""
+        return self._store.num_ignored
+
+    def read(self, list records, Py_ssize_t start, WireRules rules, int64_t latest_ms):
+        """Read records as long as each is an interaction, or a packed batch of them, with nothing unusual in it.
+
+        Args:
+            records: RawEvents.
+            start: Index of the first to read.
+            rules: What is accepted.
+            latest_ms: The latest event time that is accepted, in milliseconds since the Unix epoch.
+
+        Returns:
+            The index of the first record that was not read; of it, nothing was taken.
+        """
+        cdef Py_ssize_t number = start, stop = len(records), size
+        cdef object record, value
+        while number < stop and latest_ms >= 0:
+            record = <object> PyList_GET_ITEM(records, number)
+            value = <object> PyTuple_GET_ITEM(record, VALUE)
+            if not PyBytes_CheckExact(value) or <object> PyTuple_GET_ITEM(record, HEADERS):
+                break
+            size = PyBytes_GET_SIZE(value)
+            if size > rules.rules.max_event_bytes:
+                break
+            if not self._read_event(<const uint8_t*> PyBytes_AS_STRING(value), size, record, &rules.rules, latest_ms):
+                break
+            number += 1
+        return number
+
+    def append(self, bytes user, bytes item, int16_t relation_code, int64_t timestamp_ms, double value):
+        """Add an interaction, and return the number of its row."""
+        if not add_row(
+            &self._store, Row(timestamp_ms, 0, 0, <float> value, relation_code),
+            <const uint8_t*> PyBytes_AS_STRING(user), PyBytes_GET_SIZE(user),
+            <const uint8_t*> PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item),
+        ):
+            raise MemoryError
+        return self._store.num - 1
+
+    def append_packed(self, utf8, offsets, users, items, relation_codes, timestamps_ms, values):
+        """Add many interactions, arrays ``[n]``.
+
+        Args:
+            utf8: uint8 ``[num_bytes]``, the dictionary, text after text.
+            offsets: int64 ``[num_texts + 1]``, where the texts begin, and where the last one ends.
+            users: int32, indices in the dictionary.
+            items: int32, indices in the dictionary.
+            relation_codes: int32.
+            timestamps_ms: int64.
+            values: float32.
+
+        Returns:
+            The number of the first row.
+        """
+        cdef const uint8_t* text = uint8s(utf8)
+        cdef const int64_t* bounds = int64s(offsets)
+        cdef const int32_t* user = int32s(users)
+        cdef const int32_t* item = int32s(items)
+        cdef const int32_t* code = int32s(relation_codes)
+        cdef const int64_t* time = int64s(timestamps_ms)
+        cdef const float* number = float32s(values)
+        cdef Py_ssize_t first = self._store.num, at
+        for at in range(len(timestamps_ms)):
+            if not add_row(
+                &self._store, Row(time[at], 0, 0, number[at], <int16_t> code[at]),
+                text + bounds[user[at]], bounds[user[at] + 1] - bounds[user[at]],
+                text + bounds[item[at]], bounds[item[at] + 1] - bounds[item[at]],
+            ):
+                raise MemoryError
+        return first
+
+    def mark(self, Py_ssize_t row, uint64_t key, uint64_t context, int64_t published_ms):
+        """Note what tells a row apart; rows are marked in their order.
+
+        Args:
+            row: Its number.
+            key: See ``EventMarks``.
+            context: Hash of its context.
+            published_ms: Time of its record, in milliseconds since the Unix epoch.
+        """
+        if not add_mark(&self._store, row, key, context, published_ms):
+            raise MemoryError
+
+    def mark_packed(self, Py_ssize_t first, keys, int64_t published_ms):
+        """Note what tells rows apart, from the first on: keys are uint64 ``[n]``, 0 for a row without an id."""
+        cdef const uint64_t* key = uint64s(keys)
+        cdef Py_ssize_t at
+        for at in range(len(keys)):
+            if key[at] and not add_mark(&self._store, first + at, key[at], 0, published_ms):
+                raise MemoryError
+
+    def texts(self):
+        """Return the ids of users, and those of items: UTF-8, uint8, and where each begins, int64 ``[num + 1]``."""
+        return _texts_of(&self._store.users), _texts_of(&self._store.items)
+
+    def order(self):
+        """Return the rows in the order of their time, int64 ``[n]``; None if they are in it."""
+        if self._store.is_sorted:
+            return None
+        cdef Py_ssize_t at
+        times = np.empty(self._store.num, np.int64)
+        cdef int64_t* time = out_int64s(times)
+        for at in range(self._store.num):
+            time[at] = self._store.rows[at].timestamp_ms
+        return np.argsort(times, kind="stable")
+
+    def columns(self, order):
+        """Return the columns in an order, int64 ``[n]`` or None for that in which they came, ``[n]`` each.
+
+        Returns:
+            Users' and items' codes, int32; relation codes, int16; times in milliseconds, int64; and values, float32.
+        """
+        cdef Py_ssize_t at, num = self._store.num
+        cdef Row* row
+        cdef const int64_t* places = NULL if order is None else int64s(order)
+        users, items, relations = np.empty(num, np.int32), np.empty(num, np.int32), np.empty(num, np.int16)
+        times, values = np.empty(num, np.int64), np.empty(num, np.float32)
+        cdef int32_t* user = out_int32s(users)
+        cdef int32_t* item = out_int32s(items)
+        cdef int16_t* relation = out_int16s(relations)
+        cdef int64_t* time = out_int64s(times)
+        cdef float* value = out_float32s(values)
+        with nogil:
+            for at in range(num):
+                row = self._store.rows + (at if places == NULL else places[at])
+                user[at], item[at], relation[at] = row.user, row.item, row.relation
+                time[at], value[at] = row.timestamp_ms, row.value
+        return users, items, relations, times, values
+
+    def marks(self):
+        """Return the marks in the order in which they came, ``[m]`` each; None without any.
+
+        Returns:
+            Numbers of the rows, int64; keys, uint64; hashes of contexts, uint64; times of the records in seconds since
+            the Unix epoch, uint32; the rows' times in milliseconds, int64; and their values, float32.
+        """
+        cdef Py_ssize_t at, num = self._store.num_marks
+        cdef Mark* mark
+        if num == 0:
+            return None
+        rows, keys, contexts = np.empty(num, np.int64), np.empty(num, np.uint64), np.empty(num, np.uint64)
+        published_s, times, values = np.empty(num, np.uint32), np.empty(num, np.int64), np.empty(num, np.float32)
+        cdef int64_t* row = out_int64s(rows)
+        cdef uint64_t* key = out_uint64s(keys)
+        cdef uint64_t* context = out_uint64s(contexts)
+        cdef uint32_t* published = out_uint32s(published_s)
+        cdef int64_t* time = out_int64s(times)
+        cdef float* value = out_float32s(values)
+        for at in range(num):
+            mark = self._store.marks + at
+            row[at], key[at], context[at], published[at] = mark.row, mark.key, mark.context, mark.published_s
+            time[at], value[at] = self._store.rows[mark.row].timestamp_ms, self._store.rows[mark.row].value
+        return rows, keys, contexts, published_s, times, values
+
+    cdef int _read_event(
+        self, const uint8_t* at, Py_ssize_t size, object record, const Rules* rules, int64_t latest_ms
+    ) except -1:
+        """Read an event; return whether nothing in it is unusual, else nothing was taken."""
+        cdef const uint8_t* end = at + size
+        cdef Span event_id = Span(NULL, NULL), time = Span(NULL, NULL), payload = Span(NULL, NULL)
+        cdef uint8_t tag, payload_tag = 0
+        cdef int64_t timestamp_ms = 0
+        while at < end:
+            tag = at[0]
+            at += 1
+            if tag == EVENT_ID:
+                if not read_once(&at, end, &event_id):
+                    return False
+            elif tag == EVENT_TIME:
+                if not read_once(&at, end, &time) or not read_time(&time, &timestamp_ms):
+                    return False
+            elif tag == OF_INTERACTION or tag == OF_BATCH:
+                payload_tag = tag
+                if not read_once(&at, end, &payload):
+                    return False
+            else:
+                return False
+        if event_id.stop == event_id.start:
+            event_id.start = NULL
+        elif event_id.stop - event_id.start > rules.max_id_bytes or not is_utf8(event_id.start, event_id.stop):
+            return False
+        if payload_tag == OF_INTERACTION and time.start != NULL and timestamp_ms <= latest_ms:
+            return self._read_interaction(&payload, &event_id, timestamp_ms, record, rules)
+        if payload_tag == OF_BATCH and event_id.start == NULL:
+            return self._read_batch(&payload, <object> PyTuple_GET_ITEM(record, TIMESTAMP), rules, latest_ms)
+        return False
+
+    cdef int _read_interaction(
+        self, const Span* interaction, const Span* event_id, int64_t timestamp_ms, object record, const Rules* rules
+    ) except -1:
+        cdef const uint8_t* at = interaction.start
+        cdef Span texts[3]
+        cdef double value = NAN
+        cdef int type_number, field
+        cdef int16_t code
+        cdef uint8_t tag
+        cdef uint64_t key
+        memset(texts, 0, sizeof(texts))
+        while at < interaction.stop:
+            tag = at[0]
+            at += 1
+            if tag == USER or tag == ITEM or tag == TYPE:
+                if not read_once(&at, interaction.stop, texts + (tag >> 3) - 1):
+                    return False
+            elif tag == OF_VALUE and isnan(value) and interaction.stop - at >= 8:
+                memcpy(&value, at, 8)
+                at += 8
+                if not fabs(value) <= MAX_NUMBER:
+                    return False
+            else:
+                return False
+        if not is_id(texts, rules.max_id_bytes) or not is_id(texts + 1, rules.max_id_bytes):
+            return False
+        type_number = find_type(rules, texts[2].start, texts[2].stop - texts[2].start)
+        if type_number == NO_TYPE:
+            return False
+        code = match(rules, type_number, value, False)
+        if code < 0:
+            if isnan(value):
+                return False
+            self._store.num_ignored += 1
+            return True
+        if not add_row(
+            &self._store, Row(timestamp_ms, 0, 0, <float> value, code),
+            texts[0].start, texts[0].stop - texts[0].start, texts[1].start, texts[1].stop - texts[1].start,
+        ):
+            raise MemoryError
+        if event_id.start != NULL:
+            key = mixed(INTERACTION, hashed(event_id.start, event_id.stop - event_id.start))
+            for field in range(3):
+                key = mixed(key, hashed(texts[field].start, texts[field].stop - texts[field].start))
+            self.mark(self._store.num - 1, key, 0, <object> PyTuple_GET_ITEM(record, TIMESTAMP))
+        return True
+
+    cdef int _read_batch(
+        self, const Span* payload, int64_t published_ms, const Rules* rules, int64_t latest_ms
+    ) except -1:
+        """Read a packed batch in two passes: the first adds rows with indices in the dictionary, and may give up."""
+        cdef RowStore* store = &self._store
+        cdef Py_ssize_t num = store.num, num_marks = store.num_marks, num_ignored = store.num_ignored
+        cdef bint was_sorted = store.is_sorted
+        cdef int answer
+        with nogil:  # Other threads answer meanwhile.
+            answer = find_columns(&self._batch, payload, rules)
+            if answer == READ:
+                answer = read_rows(&self._batch, store, rules, published_ms, latest_ms)
+            if answer == READ:
+                answer = recode(&self._batch, store, num)
+        if answer == NO_MEMORY:
+            raise MemoryError
+        if answer == UNUSUAL:
+            store.num, store.num_marks, store.num_ignored, store.is_sorted = num, num_marks, num_ignored, was_sorted
+        return answer == READ
+
+
+cdef _texts_of(const TextTable* table):
+    utf8, offsets = np.empty(table.offsets[table.num], np.uint8), np.empty(table.num + 1, np.int64)
+    memcpy(out_uint8s(utf8), table.texts, len(utf8))
+    memcpy(out_int64s(offsets), table.offsets, len(offsets) * sizeof(int64_t))
+    return utf8, offsets
