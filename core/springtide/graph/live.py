@@ -241,8 +241,7 @@ class LiveGraph:
         rows = table.ids.rows_packed(*packed.arrays)
         deleted_ms = table.lifetimes.all_deleted_ms(rows)
         if self.tombstones.has_any(node_type):
-            new = np.flatnonzero(rows < 0)
-            deleted_ms[new] = self.tombstones.deleted_ms(node_type, packed.take(new))
+            deleted_ms[rows < 0] = self.tombstones.deleted_ms(node_type, packed.take(np.flatnonzero(rows < 0)))
         return rows, deleted_ms
 
     def enter(
