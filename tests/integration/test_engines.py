@@ -69,24 +69,6 @@ def test_calls_of_a_client_that_vanishes_are_over(settings: Settings, run_server
     assert asyncio.run(scenario()) < 4
 
 
-def test_a_call_that_is_not_answered_by_its_deadline_is_over(settings: Settings, run_server: RunServer) -> None:
-    capped = settings.server.model_copy(update={"max_deadline_s": 0.05})  # It ends before its wait does.
-
-    async def scenario() -> float:
-        async with run_server(settings.model_copy(update={"server": capped})) as running:
-            request = pb.ExplainRequest(item="i1", user="u1")
-            with pytest.raises(grpc.aio.AioRpcError) as late:
-                await running.recommender.Explain(request, timeout=1e-6)
-            assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            started = time.monotonic()
-            response = await running.recommender.Recommend(waiting(8))
-            assert response.is_behind_min_position
-            assert time.monotonic() - started < 2
-            return await stopped_s(running)
-
-    assert asyncio.run(scenario()) < 4
-
-
 def test_calls_under_way_are_answered_while_the_server_stops_and_no_more_are_taken(
     settings: Settings, run_server: RunServer
 ) -> None:
