@@ -1,14 +1,15 @@
 """Counts by item and bin, in half the memory of a column of floats, and exact however many there are."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from springtide_plugins.context_weights import kernels
-from springtide_plugins.context_weights.counts import Floats, length_in_use
-from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs, newest_of
+from springtide_plugins.context_weights import count_kernels
+from springtide_plugins.context_weights.counts import Floats, length_in_use, refuse_row
+from springtide_plugins.context_weights.epochs import KEPT, Epochs, newest_of
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -51,21 +52,6 @@ class _Cells:
             high[:, :capacity] = self.high
         return _Cells(low, high)
 
-    def add(self, bins: Int64s, rows: Int32s, quanta: Int64s) -> None:
-        """Add events, arrays ``[n]``."""
-        done = 0
-        while (done := kernels.add_to_bins(self.low, bins, rows, quanta, done)) < len(rows):
-            self._carry(int(bins[done]), int(rows[done]), int(quanta[done]))
-            done += 1
-
-    def add_one(self, bin_: int, row: int, quanta: int) -> None:
-        """Add one event."""
-        total = int(self.low[bin_, row]) + quanta
-        if _LEAST <= total <= _MOST:
-            self.low[bin_, row] = total
-        else:
-            self._carry(bin_, row, quanta)
-
     def forget(self, rows: Int32s) -> None:
         """Forget all events of some rows, int32 ``[n]``."""
         rows = rows[rows < self.low.shape[1]]
@@ -83,9 +69,9 @@ class _Cells:
     def add_to(self, counts: Floats, bin_: int, weight: float) -> int:
         """Add the sums of a bin, times a weight, to the counts, float64 ``[num_rows]``; return their sum in quanta."""
         high = _NO_CELLS if self.high is None else self.high
-        return kernels.accumulate_bin(self.low, high, bin_, weight, counts)
+        return count_kernels.accumulate_bin(self.low, high, bin_, weight, counts)
 
-    def _carry(self, bin_: int, row: int, quanta: int) -> None:
+    def carry(self, bin_: int, row: int, quanta: int) -> None:
         """Add an event whose sum is too large for the first column."""
         high = np.zeros_like(self.low) if self.high is None else self.high  # Only pages in use take memory.
         total = int(self.low[bin_, row]) + quanta
@@ -94,6 +80,20 @@ class _Cells:
         self.low[bin_, row] = total & (2**_HIGH_BITS - 1)
         self.high = high
         self._num_steps += 1
+
+
+class Quanta(NamedTuple):
+    """Weights of events in quanta.
+
+    Attributes:
+        newest_ms: The newest time so far.
+        of_epoch: uint8 ``[n]``, the epoch of each event, counted from the oldest that is kept; 255 for one before it.
+        quanta: int64 ``[n]``.
+    """
+
+    newest_ms: int
+    of_epoch: npt.NDArray[np.uint8]
+    quanta: Int64s
 
 
 class BinnedCounts:
@@ -113,7 +113,15 @@ class BinnedCounts:
         self._epochs = Epochs(half_life_ms, _HALF_LIVES, _QUANTA)
         # Sums in quanta by epoch, and newest event time: replaced as one, since other threads read them. Bins come
         # first, since one bin is read at a time.
-        self._held: tuple[Mapping[int, _Cells], int | None] = ({}, None)
+        self._held: tuple[Mapping[int, _Cells], int | None]
+        # Of the writing thread alone: the cells, the sums of the epochs that are kept, and when the newest of these
+        # ends.
+        self._cells: Mapping[int, _Cells]
+        self._sums: list[Int32s]
+        self._oldest: int
+        self._end_ms: float
+        self._no_sums = np.zeros((num_bins, 0), np.int32)
+        self._continue({}, None)
 
     def add(
         self,
@@ -136,26 +144,52 @@ class BinnedCounts:
             newest_ms = newest_of(timestamps_ms)
         if newest_ms is None:
             return
-        cells, newest_before_ms = self._held
-        newest_ms = newest_ms if newest_before_ms is None else max(newest_ms, newest_before_ms)
-        oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
-        cells = {epoch: held for epoch, held in cells.items() if epoch >= oldest_epoch}
-        if len(rows) <= FEW:
-            columns = rows.tolist(), bins.tolist(), timestamps_ms.tolist(), weights.tolist()
-            for row, bin_, time_ms, weight in zip(*columns, strict=True):
-                if (epoch := self._epochs.of_time(time_ms)) >= oldest_epoch:
-                    cells[epoch] = held = (cells.get(epoch) or self._no_cells()).grown(row + 1)
-                    held.add_one(bin_, row, self._epochs.quantised_one(epoch, time_ms, weight))
-            self._held = cells, newest_ms
+        self.add_quanta(rows, bins, self.quanta_of(timestamps_ms, weights, newest_ms))
+
+    def quanta_of(
+        self, timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.float32], newest_ms: int
+    ) -> Quanta:
+        """Return the weights of events in quanta, for counts of this half-life that have seen the same events."""
+        newest_before_ms = self._held[1]
+        if newest_before_ms is not None and newest_before_ms > newest_ms:
+            newest_ms = newest_before_ms
+        self._turn_to(newest_ms)
+        of_epoch, quanta = np.empty(len(weights), np.uint8), np.empty(len(weights), np.int64)
+        count_kernels.quantise(timestamps_ms, weights, of_epoch, quanta, *self._arguments)
+        return Quanta(newest_ms, of_epoch, quanta)
+
+    def add_quanta(self, rows: npt.NDArray[np.int32], bins: npt.NDArray[np.int64], events: Quanta) -> None:
+        """Add events whose weights were made quanta before, by these counts or by others with the same events."""
+        self._turn_to(events.newest_ms)
+        done = 0
+        while True:
+            done = count_kernels.add_to_bins(self._sums, bins, rows, events.of_epoch, events.quanta, done)
+            if done == len(rows):
+                break
+            number, row, bin_ = int(events.of_epoch[done]), int(rows[done]), int(bins[done])
+            refuse_row(row, is_new_epoch=number >= KEPT)
+            if not 0 <= bin_ < self.num_bins:
+                raise ValueError(f"wanted bins from 0 to {self.num_bins - 1}, got {bin_}")
+            epoch = self._oldest + number
+            held = self._cells.get(epoch) or _Cells(self._no_sums)
+            if row < held.low.shape[1]:
+                held.carry(bin_, row, int(events.quanta[done]))
+                done += 1
+                continue
+            held = held.grown(int(rows.max()) + 1)
+            self._sums[number], self._cells = held.low, {**self._cells, epoch: held}
+        self._held = self._cells, events.newest_ms
+
+    def _turn_to(self, newest_ms: int) -> None:
+        """Let go of the epochs that are too old at a time; readers do not see it yet."""
+        if newest_ms < self._end_ms:
             return
-        for epoch, here in self._epochs.split(timestamps_ms, oldest_epoch):
-            rows_here = rows[here]
-            held = cells.get(epoch) or self._no_cells()
-            held = held.grown(int(rows_here.max()) + 1)
-            quanta = self._epochs.quantised(epoch, timestamps_ms[here], weights[here]).astype(np.int64)
-            held.add(np.ascontiguousarray(bins[here], np.int64), np.ascontiguousarray(rows_here), quanta)
-            cells[epoch] = held
-        self._held = cells, newest_ms
+        self._oldest = self._epochs.oldest_kept(newest_ms)
+        self._end_ms = self._epochs.end_of(self._oldest + KEPT - 1)
+        self._arguments = self._epochs.as_arguments(self._oldest)
+        self._cells = {epoch: held for epoch, held in self._cells.items() if epoch >= self._oldest}
+        kept = [self._cells.get(self._oldest + number) for number in range(KEPT)]
+        self._sums = [self._no_sums if held is None else held.low for held in kept]
 
     def forget(self, rows: npt.NDArray[np.int32]) -> None:
         """Forget all events of some rows, int32 ``[n]``."""
@@ -220,10 +254,13 @@ class BinnedCounts:
             )
             assert low_of is not None, "there is always a first column"
             cells[epoch] = _Cells(low_of, high_of)
-        self._held = cells, (newest_ms if has_any else None)
+        self._continue(cells, newest_ms if has_any else None)
 
-    def _no_cells(self) -> _Cells:
-        return _Cells(np.zeros((self.num_bins, 0), np.int32))
+    def _continue(self, cells: Mapping[int, _Cells], newest_ms: int | None) -> None:
+        """Continue from cells by epoch, and the newest time; None if there is none."""
+        self._cells, self._sums, self._oldest, self._end_ms = cells, [], 0, -math.inf
+        self._arguments = self._epochs.as_arguments(0)
+        self._held = cells, newest_ms
 
     def _from_landmark(self, counts: npt.NDArray[Any], clock: Sequence[int]) -> tuple[Int32s, list[int]]:
         """Return counts and clock of a state of before there were epochs: sums that grow from a landmark."""

@@ -1,6 +1,5 @@
 """Demand for an item by hour, weekday and time of year."""
 
-import functools
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
+from springtide_plugins.context_weights import count_kernels
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift, part_of_state
 from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
@@ -18,7 +18,6 @@ _PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5
 _NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
 _YEAR_WORDS = "wanted {lift} as much as usual at this time of year"
-_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
 
 
 class Calendar(ContextWeight):
@@ -96,10 +95,10 @@ class Calendar(ContextWeight):
         if newest_ms is None:
             return
         self._newest_ms = max(self._newest_ms, newest_ms)
-        bins = _bins(self._clock.of_events(observed))
-        rows, times = observed.item_rows, observed.timestamps_ms
-        for profile, bins_of_profile in zip(self._profiles, bins, strict=True):
-            profile.add(rows, bins_of_profile, times, weights, newest_ms)
+        # All profiles have one half-life, and have seen the same events.
+        events = self._profiles[0].quanta_of(observed.timestamps_ms, weights, newest_ms)
+        for profile, bins in zip(self._profiles, _bins(self._clock.of_events(observed)), strict=True):
+            profile.add_quanta(observed.item_rows, bins, events)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the local hour."""
@@ -140,26 +139,11 @@ class Calendar(ContextWeight):
                 profile.restore(part_of_state(state, name))
 
 
-def _bins(local_ms: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Return hour, weekday and bin of the year of local times, int64 ``[n]`` each."""
-    if len(local_ms) == 1:
-        (time_ms,) = local_ms.tolist()
-        return np.array([time_ms // MS_PER_HOUR % 24]), *_day_bins(time_ms // MS_PER_DAY)
-    return local_ms // MS_PER_HOUR % 24, *_bins_of_days(local_ms // MS_PER_DAY)
-
-
-@functools.lru_cache(maxsize=64)
-def _day_bins(day: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return weekday and bin of the year of one day, int64 ``[1]`` each, to be read only."""
-    return _bins_of_days(np.array([day], np.int64))
-
-
-def _bins_of_days(days: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return weekday and bin of the year of days since the Unix epoch, int64 ``[n]`` each."""
-    weekdays = (days + _EPOCH_WEEKDAY) % 7
-    dates = days.astype("datetime64[D]")
-    day_of_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
-    return weekdays, np.minimum(day_of_year // _DAYS_PER_YEAR_BIN, _NUM_YEAR_BINS - 1)
+def _bins(local_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return hour, weekday and bin of the year of local times, int64 ``[3, n]``."""
+    bins = np.empty((3, len(local_ms)), np.int64)
+    count_kernels.bins_of_times(local_ms, bins, _DAYS_PER_YEAR_BIN)
+    return bins
 
 
 def _cyclic_gaussian(num_bins: int, width: float) -> npt.NDArray[np.float64]:

@@ -14,7 +14,6 @@ from springtide_plugins.context_weights.counts import NO_GROUPS, DecayedCounts, 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Edges = Annotated[tuple[float, ...], Field(min_length=1)]
 
-_NO_EVENTS = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32)  # Rows, times, weights.
 _FIRST = np.zeros(1, np.int64)
 
 _WORDS = {
@@ -78,7 +77,7 @@ class Circumstances(ContextWeight):
             any_value = self._under_any[key]
             known = observed.circumstances.get(key)
             if known is None:
-                any_value.add(*_NO_EVENTS, newest_ms)
+                any_value.note_newest(newest_ms)
                 continue
             # Only values that occur here: a key may have any number of values.
             if len(known.codes) == 1:

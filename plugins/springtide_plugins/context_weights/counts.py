@@ -1,5 +1,6 @@
 """Counts by item, decayed over time and updated by each event; and the lifts that counts give."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -8,7 +9,8 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ItemGroups
-from springtide_plugins.context_weights.epochs import FEW, KEPT, Epochs, newest_of
+from springtide_plugins.context_weights import count_kernels
+from springtide_plugins.context_weights.epochs import KEPT, Epochs, newest_of
 
 Floats = npt.NDArray[np.float64]
 NO_GROUPS = ItemGroups()
@@ -34,7 +36,13 @@ class DecayedCounts:
         self.half_life_ms = half_life_ms
         self._epochs = Epochs(half_life_ms, _HALF_LIVES, _PLAIN_QUANTA if np.isinf(half_life_ms) else _QUANTA)
         # Sums in quanta by epoch, and newest event time: replaced as one, since other threads read them.
-        self._held: tuple[Mapping[int, Floats], int] | None = None
+        self._held: tuple[Mapping[int, Floats], int] | None
+        # Of the writing thread alone: the sums, those of the epochs that are kept, and when the newest of these ends.
+        self._sums: Mapping[int, Floats]
+        self._columns: list[Floats]
+        self._oldest: int
+        self._end_ms: float
+        self._continue({}, None)
 
     def add(
         self,
@@ -55,22 +63,31 @@ class DecayedCounts:
             newest_ms = newest_of(timestamps_ms)
         if newest_ms is None:
             return
-        sums, newest_before_ms = self._held or ({}, newest_ms)
-        newest_ms = max(newest_ms, newest_before_ms)
-        oldest_epoch = self._epochs.of_time(newest_ms) - KEPT + 1
-        sums = {epoch: column for epoch, column in sums.items() if epoch >= oldest_epoch}
-        if len(rows) <= FEW:
-            for row, time_ms, weight in zip(rows.tolist(), timestamps_ms.tolist(), weights.tolist(), strict=True):
-                if (epoch := self._epochs.of_time(time_ms)) >= oldest_epoch:
-                    sums[epoch] = column = grown(sums.get(epoch, _NO_SUMS), row + 1)
-                    column[row] += self._epochs.quantised_one(epoch, time_ms, weight)
-            self._held = sums, newest_ms
-            return
-        for epoch, here in self._epochs.split(timestamps_ms, oldest_epoch):
-            column = grown(sums.get(epoch, _NO_SUMS), int(rows[here].max()) + 1)
-            add_at(column, rows[here], self._epochs.quantised(epoch, timestamps_ms[here], weights[here]))
-            sums[epoch] = column
-        self._held = sums, newest_ms
+        newest_ms = self._turned_to(newest_ms)
+        columns, arguments, done = self._columns, self._arguments, 0
+        while (done := count_kernels.add_decayed(columns, rows, timestamps_ms, weights, done, *arguments)) < len(rows):
+            number = self._epochs.of_time(int(timestamps_ms[done])) - self._oldest
+            refuse_row(int(rows[done]), is_new_epoch=number >= KEPT)
+            columns[number] = grown(columns[number], int(rows.max()) + 1)
+            self._sums = {**self._sums, self._oldest + number: columns[number]}
+        self._held = self._sums, newest_ms
+
+    def note_newest(self, newest_ms: int) -> None:
+        """Note a time that may be newer than all events so far."""
+        newest_ms = self._turned_to(newest_ms)
+        self._held = self._sums, newest_ms
+
+    def _turned_to(self, newest_ms: int) -> int:
+        """Return the newest time, and let go of the epochs that are too old then; readers do not see it yet."""
+        if (held := self._held) is not None:
+            newest_ms = max(newest_ms, held[1])
+        if newest_ms >= self._end_ms:
+            self._oldest = self._epochs.oldest_kept(newest_ms)
+            self._end_ms = self._epochs.end_of(self._oldest + KEPT - 1)
+            self._sums = {epoch: column for epoch, column in self._sums.items() if epoch >= self._oldest}
+            self._columns = [self._sums.get(self._oldest + number, _NO_SUMS) for number in range(KEPT)]
+            self._arguments = self._epochs.as_arguments(self._oldest)
+        return newest_ms
 
     def forget(self, rows: npt.NDArray[np.int32]) -> None:
         """Forget all events of some rows, int32 ``[n]``."""
@@ -129,17 +146,23 @@ class DecayedCounts:
             self._restore_landmark(counts, state["clock"])
             return
         newest_ms, has_any, *epochs = state["clock"].tolist()
-        self._held = (dict(zip(epochs, counts, strict=True)), newest_ms) if has_any else None
+        self._continue(dict(zip(epochs, counts, strict=True)) if has_any else {}, newest_ms if has_any else None)
 
     def _restore_landmark(self, counts: Floats, clock: npt.NDArray[np.int64]) -> None:
         """Continue from a state of before there were epochs: sums that grow from a landmark, not rounded."""
         landmark_ms, newest_ms, has_any = clock.tolist()
         if not has_any:
-            self._held = None
+            self._continue({}, None)
             return
         at_newest = counts * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
         epoch = self._epochs.of_time(newest_ms)
-        self._held = {epoch: np.rint(at_newest / self._epochs.factor(epoch, newest_ms))}, newest_ms
+        self._continue({epoch: np.rint(at_newest / self._epochs.factor(epoch, newest_ms))}, newest_ms)
+
+    def _continue(self, sums: Mapping[int, Floats], newest_ms: int | None) -> None:
+        """Continue from sums by epoch, and the newest time; None if there is none."""
+        self._sums, self._columns, self._oldest, self._end_ms = sums, [], 0, -math.inf
+        self._arguments = self._epochs.as_arguments(0)
+        self._held = None if newest_ms is None else (sums, newest_ms)
 
 
 def length_in_use(column: npt.NDArray[Any]) -> int:
@@ -153,12 +176,10 @@ def part_of_state(state: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str,
     return {key.removeprefix(f"{name}/"): array for key, array in state.items() if key.startswith(f"{name}/")}
 
 
-def add_at(counts: Floats, rows: npt.NDArray[np.int32], weights: Floats) -> None:
-    """Add to rows of a column, duplicates included."""
-    if len(rows) * 8 > len(counts):
-        counts += np.bincount(rows, weights, minlength=len(counts))
-    else:
-        np.add.at(counts, rows, weights)
+def refuse_row(row: int, *, is_new_epoch: bool) -> None:
+    """Raise ValueError for an event that never has a place: its row is negative, or it is newer than the newest."""
+    if row < 0 or is_new_epoch:
+        raise ValueError(f"wanted events up to the newest time, with rows of 0 or more, got row {row}")
 
 
 def grown(column: Floats, num_rows: int) -> Floats:

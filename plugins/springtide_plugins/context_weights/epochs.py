@@ -5,19 +5,20 @@ multiple of a fixed quantum. Sums of such numbers are exact, so the order of eve
 what is taken back leaves nothing. A common factor decays each epoch's sums when they are read.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 KEPT = 3  # Epochs kept, the newest included. What is older counts as 0: it has decayed for two whole epochs at least.
-FEW = 4  # Events up to which a loop over numbers costs less than calls of NumPy; a live stream has one at a time.
+_FEW = 32  # Times up to which Python finds the newest sooner than NumPy; a live stream has one at a time.
 _ORIGIN_MS = 1_262_304_000_000  # 2010-01-01: epochs of 24 years (those of a calendar) begin in 1986, 2010 and 2034.
 
 
 def newest_of(timestamps_ms: npt.NDArray[np.int64]) -> int | None:
     """Return the newest of some times, int64 ``[n]``; None if there are none."""
-    if len(timestamps_ms) <= FEW:
+    if len(timestamps_ms) <= _FEW:
         return max(timestamps_ms.tolist(), default=None)
     return int(timestamps_ms.max())
 
@@ -45,42 +46,22 @@ class Epochs:
         object.__setattr__(self, "is_single", is_single)
         object.__setattr__(self, "length_ms", 1 if is_single else max(1, round(self.half_lives * self.half_life_ms)))
 
-    def split(
-        self, timestamps_ms: npt.NDArray[np.int64], oldest: int
-    ) -> list[tuple[int, slice | npt.NDArray[np.int64]]]:
-        """Return the epochs of events from ``oldest`` on, ascending, each with the positions of its events."""
-        if not len(timestamps_ms):
-            return []
-        if self.is_single:
-            return [(0, slice(None))]
-        first, last = self.of_time(int(timestamps_ms.min())), self.of_time(int(timestamps_ms.max()))
-        if first == last:
-            return [(first, slice(None))] if first >= oldest else []
-        of_event = (timestamps_ms - _ORIGIN_MS) // self.length_ms
-        found = np.unique(of_event[of_event >= oldest]).tolist()
-        return [(epoch, np.flatnonzero(of_event == epoch)) for epoch in found]
-
     def of_time(self, timestamp_ms: int) -> int:
         """Return the epoch of one time."""
         return 0 if self.is_single else (timestamp_ms - _ORIGIN_MS) // self.length_ms
 
-    def quantised(
-        self, epoch: int, timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.floating]
-    ) -> npt.NDArray[np.float64]:
-        """Return the weight of each event of an epoch in quanta, whole numbers, float64 ``[n]``."""
-        quanta: npt.NDArray[np.float64] = np.multiply(weights, self.quanta, dtype=np.float64)
-        if not self.is_single:
-            quanta *= np.exp2((timestamps_ms - (_ORIGIN_MS + epoch * self.length_ms)) * (1.0 / self.half_life_ms))
-        np.rint(quanta, out=quanta)
-        return quanta
+    def oldest_kept(self, newest_ms: int) -> int:
+        """Return the oldest epoch that is kept while that of a time is the newest."""
+        return self.of_time(newest_ms) - KEPT + 1
 
-    def quantised_one(self, epoch: int, timestamp_ms: int, weight: float) -> int:
-        """Return ``quantised`` of one event, to the last bit."""
-        quanta = weight * self.quanta
-        if not self.is_single:
-            # NumPy's power of 2, as for many events: that of the C library may differ in the last bit.
-            quanta *= float(np.exp2((timestamp_ms - (_ORIGIN_MS + epoch * self.length_ms)) * (1.0 / self.half_life_ms)))
-        return round(quanta)
+    def end_of(self, epoch: int) -> float:
+        """Return the time at which an epoch ends, milliseconds since the Unix epoch; ``inf`` for the only one."""
+        return math.inf if self.is_single else _ORIGIN_MS + (epoch + 1) * self.length_ms
+
+    def as_arguments(self, oldest: int) -> tuple[int, int, int, float, float]:
+        """Return what the compiled loops take: origin, length, the oldest epoch, 1 over the half-life, and quanta."""
+        length_ms, per_half_life = (0, 0.0) if self.is_single else (self.length_ms, 1.0 / self.half_life_ms)
+        return _ORIGIN_MS, length_ms, oldest, per_half_life, float(self.quanta)
 
     def factor(self, epoch: int, now_ms: int) -> float:
         """Return what one quantum of an epoch counts at a time."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from springtide_plugins.context_weights import kernels
+from springtide_plugins.context_weights import pair_kernels
 
 Uint64s = npt.NDArray[np.uint64]
 Uint32s = npt.NDArray[np.uint32]
@@ -38,17 +38,16 @@ class SeenPairs:
 
     def add(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Return whether each pair occurred before, in this call or earlier, bool ``[n]``, and count all pairs."""
-        keys = _keys_of(user_rows, item_rows)
-        occurred = np.zeros(len(keys), np.bool_)
+        occurred = np.empty(len(user_rows), np.bool_)
         done = 0
-        while done < len(keys):
+        while done < len(user_rows):
             if 2 * self._young.num_keys >= len(self._young.keys):
                 self._young = self._young.rebuilt()
             young, old = self._young, self._old
             room = min(len(young.keys) // 2, self._max_pairs) - young.num_keys
-            stop = min(len(keys), done + max(room, 1))
-            young.num_keys += kernels.add_pairs(
-                *(young.keys, young.counts, old.keys, old.counts, keys[done:stop], occurred[done:stop])
+            stop = min(len(user_rows), done + max(room, 1))
+            young.num_keys += pair_kernels.add_pairs(
+                *(young.keys, young.counts, old.keys, old.counts, user_rows, item_rows, done, stop, occurred)
             )
             done = stop
             if young.num_keys >= self._max_pairs:
@@ -60,9 +59,11 @@ class SeenPairs:
 
         A pair that is not remembered counts as one that is left: it would have been forgotten all the same.
         """
-        keys = _keys_of(user_rows, item_rows)
-        is_left = np.ones(len(keys), np.bool_)
-        kernels.remove_pairs(self._young.keys, self._young.counts, self._old.keys, self._old.counts, keys, is_left)
+        is_left = np.ones(len(user_rows), np.bool_)
+        pair_kernels.remove_pairs(
+            *(self._young.keys, self._young.counts, self._old.keys, self._old.counts),
+            *(user_rows, item_rows, is_left),
+        )
         return is_left
 
     def forget(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
@@ -125,7 +126,7 @@ class _Table:
         while num_slots < 2 * (len(keys) + num_more):
             num_slots *= 2
         table = cls(num_slots)
-        kernels.fill_pairs(table.keys, table.counts, keys, counts)
+        pair_kernels.fill_pairs(table.keys, table.counts, keys, counts)
         table.num_keys = len(keys)
         return table
 
@@ -154,9 +155,3 @@ def _is_among(rows: Uint64s, wanted: npt.NDArray[np.int32]) -> npt.NDArray[np.bo
     is_wanted[wanted] = True
     is_among: npt.NDArray[np.bool_] = is_wanted[rows]
     return is_among
-
-
-def _keys_of(user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> Uint64s:
-    if len(user_rows) == 1:  # As in a live stream: four calls less.
-        return np.array([(int(user_rows[0]) << 32) + int(item_rows[0]) + 1], np.uint64)
-    return (user_rows.astype(np.uint64) << _SHIFT) + item_rows.astype(np.uint64) + np.uint64(1)

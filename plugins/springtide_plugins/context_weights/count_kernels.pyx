@@ -1,0 +1,332 @@
+"""The compiled loops of counts: weights in whole quanta, sums by item, sums by item and bin, and the bins of times.
+
+An event's quanta are those of ``epochs``: its weight, grown with its time within its epoch, rounded to a whole number.
+Powers of 2 are NumPy's own (``_exp2``), since the C library's may differ in the last bit, and so may a count.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.math cimport rint
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t
+
+from springtide.arrays cimport float32s, int32s, int64s, out_float64s, out_int32s, out_int64s, out_uint8s, uint8s
+
+cdef enum:
+    KEPT = 3  # Epochs that are kept, as in ``epochs``.
+    BLOCK = 256  # Events whose powers of 2 are found together.
+    TOO_OLD = 255  # The epoch of an event that is before all that are kept.
+    DAY_MS = 86_400_000
+    HOUR_MS = 3_600_000
+
+
+cdef struct Epochs:
+    int64_t origin_ms
+    int64_t length_ms  # 0 if there is one epoch alone.
+    int64_t oldest
+    double per_half_life
+    double quanta
+
+
+ctypedef void (*Loop)(char**, cnp.npy_intp*, cnp.npy_intp*, void*) noexcept nogil
+
+cdef Loop _loop = NULL
+cdef void* _loop_data = NULL
+
+cnp.import_array()
+
+
+cdef inline cnp.ndarray _ready(object array, int type_number):
+    """Return the array as loops take it: itself, or a copy where it is of strides; a fraction of NumPy's own call."""
+    return <cnp.ndarray> cnp.PyArray_FROMANY(array, type_number, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
+
+
+cdef int _find_loop() except -1:
+    """Find NumPy's own loop for powers of 2 of float64, the one that it has chosen for this processor."""
+    global _loop, _loop_data
+    cdef cnp.ufunc power = np.exp2
+    cdef int index
+    for index in range(power.ntypes):
+        if power.types[2 * index] == cnp.NPY_DOUBLE and power.types[2 * index + 1] == cnp.NPY_DOUBLE:
+            _loop = <Loop> power.functions[index]
+            _loop_data = power.data[index] if power.data != NULL else NULL
+            return 0
+    raise ImportError("wanted NumPy's exp2 of float64, got none")
+
+
+_find_loop()
+
+
+cdef inline void _exp2(double* values, cnp.npy_intp n) noexcept nogil:
+    """Replace values by their powers of 2, to the last bit as ``np.exp2`` does."""
+    cdef char* pointers[2]
+    cdef cnp.npy_intp steps[2]
+    pointers[0] = pointers[1] = <char*> values
+    steps[0] = steps[1] = sizeof(double)
+    _loop(pointers, &n, steps, _loop_data)
+
+
+cdef inline int64_t _floor_div(int64_t a, int64_t b) noexcept nogil:
+    cdef int64_t quotient = a / b
+    return quotient - (a % b != 0 and (a < 0) != (b < 0))
+
+
+cdef void _quantise(
+    const Epochs* epochs, Py_ssize_t n, const int64_t* times, const float* weights, uint8_t* of_epoch, double* quanta,
+) noexcept nogil:
+    """Write the epoch of each event, counted from the oldest that is kept, and its quanta; n is at most ``BLOCK``."""
+    cdef Py_ssize_t event
+    cdef int64_t epoch
+    # Most batches lie in one epoch: then no event needs a division.
+    cdef int64_t begin_ms = 0, end_ms = 0, number = 0
+    cdef double powers[BLOCK]
+    if epochs.length_ms == 0:
+        for event in range(n):
+            of_epoch[event] = <uint8_t> -epochs.oldest  # The only epoch is number 0.
+            quanta[event] = rint(<double> weights[event] * epochs.quanta)
+        return
+    for event in range(n):
+        if times[event] < begin_ms or times[event] >= end_ms:
+            epoch = _floor_div(times[event] - epochs.origin_ms, epochs.length_ms)
+            begin_ms = epochs.origin_ms + epoch * epochs.length_ms
+            end_ms = begin_ms + epochs.length_ms
+            number = epoch - epochs.oldest
+        of_epoch[event] = <uint8_t> number if 0 <= number < KEPT else (TOO_OLD if number < 0 else KEPT)
+        powers[event] = <double> (times[event] - begin_ms) * epochs.per_half_life
+    _exp2(powers, n)
+    for event in range(n):
+        quanta[event] = rint(<double> weights[event] * epochs.quanta * powers[event])
+
+
+def add_decayed(
+    columns, rows, timestamps_ms, weights, Py_ssize_t start,
+    int64_t origin_ms, int64_t length_ms, int64_t oldest, double per_half_life, double quanta,
+):
+    """Add events from ``start`` on to their rows, until one whose row, or epoch, has no place.
+
+    Args:
+        columns: Sums by row of the epochs that are kept, the oldest first: three of float64 ``[num_rows]``.
+        rows: int32 ``[n]``.
+        timestamps_ms: int64 ``[n]``; of epochs before the oldest, events are left out.
+        weights: float32 ``[n]``.
+        start: Position of the first event to add.
+        origin_ms: When epoch 0 begins.
+        length_ms: Length of an epoch; 0 if there is one alone, number 0.
+        oldest: Number of the oldest epoch that is kept.
+        per_half_life: 1 over the half-life, in milliseconds.
+        quanta: Quanta of an event of weight 1 at the beginning of an epoch.
+
+    Returns:
+        The position of the first event that has no place, or the number of events.
+    """
+    cdef double* sums[KEPT]
+    cdef Py_ssize_t lengths[KEPT]
+    cdef Epochs epochs
+    cdef Py_ssize_t number
+    epochs.origin_ms, epochs.length_ms, epochs.oldest = origin_ms, length_ms, oldest
+    epochs.per_half_life, epochs.quanta = per_half_life, quanta
+    for number in range(KEPT):
+        sums[number], lengths[number] = out_float64s(columns[number]), len(columns[number])
+    rows, timestamps_ms = _ready(rows, cnp.NPY_INT32), _ready(timestamps_ms, cnp.NPY_INT64)
+    weights = _ready(weights, cnp.NPY_FLOAT32)
+    if not len(rows) == len(timestamps_ms) == len(weights):
+        raise ValueError(f"wanted columns of one length, got {len(rows)}, {len(timestamps_ms)}, {len(weights)}")
+    return _add_decayed(&epochs, sums, lengths, start, len(rows), int32s(rows), int64s(timestamps_ms), float32s(weights))
+
+
+cdef Py_ssize_t _add_decayed(
+    const Epochs* epochs, double** sums, const Py_ssize_t* lengths, Py_ssize_t start, Py_ssize_t n, const int32_t* rows,
+    const int64_t* times, const float* weights,
+) noexcept:
+    cdef Py_ssize_t first, event, count
+    cdef uint8_t of_epoch[BLOCK]
+    cdef double quanta[BLOCK]
+    cdef uint8_t epoch
+    with nogil:
+        first = start
+        while first < n:
+            count = min(<Py_ssize_t> BLOCK, n - first)
+            _quantise(epochs, count, times + first, weights + first, of_epoch, quanta)
+            for event in range(count):
+                epoch = of_epoch[event]
+                if epoch == TOO_OLD:
+                    continue
+                if epoch >= KEPT or rows[first + event] < 0 or rows[first + event] >= lengths[epoch]:
+                    return first + event
+                sums[epoch][rows[first + event]] += quanta[event]
+            first += count
+    return n
+
+
+def quantise(
+    timestamps_ms, weights, of_epoch, quanta,
+    int64_t origin_ms, int64_t length_ms, int64_t oldest, double per_half_life, double quanta_of_one,
+):
+    """Write the epoch and the quanta of events; for the arguments see ``add_decayed``.
+
+    Args:
+        timestamps_ms: int64 ``[n]``.
+        weights: float32 ``[n]``.
+        of_epoch: Output, uint8 ``[n]``, counted from the oldest epoch that is kept; 255 for an event before it.
+        quanta: Output, int64 ``[n]``.
+    """
+    cdef Epochs epochs
+    epochs.origin_ms, epochs.length_ms, epochs.oldest = origin_ms, length_ms, oldest
+    epochs.per_half_life, epochs.quanta = per_half_life, quanta_of_one
+    timestamps_ms, weights = _ready(timestamps_ms, cnp.NPY_INT64), _ready(weights, cnp.NPY_FLOAT32)
+    if not len(timestamps_ms) == len(weights) == len(of_epoch) == len(quanta):
+        raise ValueError(f"wanted columns of one length, got {len(timestamps_ms)} times, {len(weights)} weights")
+    _quantise_all(
+        &epochs, len(weights), int64s(timestamps_ms), float32s(weights), out_uint8s(of_epoch), out_int64s(quanta)
+    )
+
+
+cdef void _quantise_all(
+    const Epochs* epochs, Py_ssize_t n, const int64_t* times, const float* weights, uint8_t* of_epoch, int64_t* quanta,
+) noexcept:
+    cdef Py_ssize_t first, event, count
+    cdef double found[BLOCK]
+    with nogil:
+        first = 0
+        while first < n:
+            count = min(<Py_ssize_t> BLOCK, n - first)
+            _quantise(epochs, count, times + first, weights + first, of_epoch + first, found)
+            for event in range(count):
+                quanta[first + event] = <int64_t> found[event]
+            first += count
+
+
+def add_to_bins(sums, bins, rows, of_epoch, quanta, Py_ssize_t start):
+    """Add events from ``start`` on, until one that has no place, or whose sum would be too large.
+
+    Args:
+        sums: Sums of the epochs that are kept, the oldest first: three of int32 ``[num_bins, capacity]``.
+        bins: int64 ``[n]``.
+        rows: int32 ``[n]``.
+        of_epoch: uint8 ``[n]``, as ``quantise`` writes it.
+        quanta: int64 ``[n]``.
+        start: Position of the first event to add.
+
+    Returns:
+        The position of the first event that was not added, or the number of events.
+    """
+    cdef int32_t* cells[KEPT]
+    cdef int64_t capacities[KEPT]
+    cdef Py_ssize_t number
+    for number in range(KEPT):
+        cells[number], capacities[number] = out_int32s(sums[number]), sums[number].shape[1]
+    bins, rows = _ready(bins, cnp.NPY_INT64), _ready(rows, cnp.NPY_INT32)
+    if not len(bins) == len(rows) == len(of_epoch) == len(quanta):
+        raise ValueError(f"wanted columns of one length, got {len(bins)} bins, {len(rows)} rows, {len(quanta)} weights")
+    return _add_to_bins(
+        cells, capacities, len(sums[0]), start, len(rows), int64s(bins), int32s(rows), uint8s(of_epoch), int64s(quanta)
+    )
+
+
+cdef Py_ssize_t _add_to_bins(
+    int32_t** cells, const int64_t* capacities, int64_t num_bins, Py_ssize_t start, Py_ssize_t n, const int64_t* bins,
+    const int32_t* rows, const uint8_t* of_epoch, const int64_t* quanta,
+) noexcept:
+    cdef Py_ssize_t event
+    cdef int64_t total
+    cdef uint8_t epoch
+    cdef int32_t* cell
+    with nogil:
+        for event in range(start, n):
+            epoch = of_epoch[event]
+            if epoch == TOO_OLD:
+                continue
+            if epoch >= KEPT or rows[event] < 0 or rows[event] >= capacities[epoch]:
+                return event
+            if bins[event] < 0 or bins[event] >= num_bins:
+                return event
+            cell = cells[epoch] + bins[event] * capacities[epoch] + rows[event]
+            total = cell[0] + quanta[event]
+            if total > INT32_MAX or total < INT32_MIN:
+                return event
+            cell[0] = <int32_t> total
+    return n
+
+
+def accumulate_bin(low, high, int64_t bin_index, double weight, counts):
+    """Add a bin's sums, times a weight, to the counts.
+
+    Args:
+        low: int32 ``[num_bins, capacity]``.
+        high: int32 ``[num_bins, capacity]``, multiples of 2^30 to add; ``[0, 0]`` if there are none.
+        bin_index: The bin.
+        weight: What its sums are multiplied by.
+        counts: float64 ``[num_rows]``.
+
+    Returns:
+        The sum of the bin over these rows, exactly.
+    """
+    capacity = low.shape[1]
+    return _accumulate_bin(
+        min(len(counts), capacity), int32s(low), int32s(high), len(high) > 0, bin_index * capacity, weight,
+        out_float64s(counts),
+    )
+
+
+cdef int64_t _accumulate_bin(
+    int64_t num_rows, const int32_t* low, const int32_t* high, bint has_high, int64_t offset, double weight,
+    double* counts,
+) noexcept:
+    cdef int64_t row, quanta, total = 0
+    with nogil:
+        low += offset
+        if has_high:
+            high += offset
+            for row in range(num_rows):
+                quanta = low[row] + (<int64_t> high[row] << 30)
+                total += quanta
+                counts[row] += weight * quanta
+        else:
+            for row in range(num_rows):
+                total += low[row]
+                counts[row] += weight * low[row]
+    return total
+
+
+def bins_of_times(local_ms, bins, int64_t days_per_part):
+    """Write hour, weekday and part of the year of local times.
+
+    Args:
+        local_ms: int64 ``[n]``, milliseconds since the Unix epoch.
+        bins: Output, int64 ``[3, n]``: hours from 0 to 23; weekdays, 0 for Monday; and parts of the year, of which the
+            last one has the 366th day of a leap year, too.
+        days_per_part: Days in each part of the year.
+    """
+    cdef Py_ssize_t n = len(local_ms)
+    cdef int64_t* hours = out_int64s(bins)
+    local_ms = _ready(local_ms, cnp.NPY_INT64)
+    _bins_of_times(n, int64s(local_ms), hours, hours + n, hours + 2 * n, days_per_part)
+
+
+cdef void _bins_of_times(
+    Py_ssize_t n, const int64_t* local_ms, int64_t* hours, int64_t* weekdays, int64_t* parts, int64_t days_per_part,
+) noexcept:
+    cdef Py_ssize_t event
+    cdef int64_t day, begin_ms = 0, end_ms = 0, weekday = 0, part = 0
+    with nogil:
+        for event in range(n):
+            if local_ms[event] < begin_ms or local_ms[event] >= end_ms:  # Most events are of the day of the last one.
+                day = _floor_div(local_ms[event], DAY_MS)
+                begin_ms, end_ms = day * DAY_MS, (day + 1) * DAY_MS
+                weekday = (day + 3) - 7 * _floor_div(day + 3, 7)  # 1970-01-01 was a Thursday; Monday is 0.
+                part = min(_day_of_year(day), <int64_t> 364) / days_per_part
+            hours[event] = (local_ms[event] - begin_ms) / HOUR_MS
+            weekdays[event] = weekday
+            parts[event] = part
+
+
+cdef inline int64_t _day_of_year(int64_t day) noexcept nogil:
+    """Return the day of the year, from 0 on, of a day since the Unix epoch (Hinnant, days and civil dates)."""
+    cdef int64_t of_era, year, of_year
+    day += 719_468  # Since 0000-03-01: years that begin in March end with the leap day.
+    of_era = day - 146_097 * _floor_div(day, 146_097)
+    year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365
+    of_year = of_era - (365 * year + year / 4 - year / 100)
+    if of_year >= 306:  # January and February.
+        return of_year - 306
+    return of_year + 59 + (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0))
