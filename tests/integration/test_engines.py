@@ -72,17 +72,21 @@ def test_calls_of_a_client_that_vanishes_are_over(settings: Settings, run_server
 def test_calls_under_way_are_answered_while_the_server_stops_and_no_more_are_taken(
     settings: Settings, run_server: RunServer
 ) -> None:
+    async def ask(address: str) -> bool:
+        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            response = await recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend(waiting(1.5))
+            return bool(response.is_behind_min_position)
+
     async def scenario() -> None:
         async with run_server(settings) as running:
-            under_way = [asyncio.ensure_future(running.recommender.Recommend(waiting(1.5))) for _ in range(20)]
-            await asyncio.sleep(0.3)
-            stopping = asyncio.ensure_future(running.server.stop())
+            under_way = [asyncio.ensure_future(ask(running.server.address)) for _ in range(20)]
             await asyncio.sleep(0.5)
+            stopping = asyncio.ensure_future(running.server.stop())
+            await asyncio.sleep(0.3)
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await running.recommender.Recommend(pb.RecommendRequest(user="u1"))
             assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
-            responses = await asyncio.gather(*under_way)
-            assert all(response.is_behind_min_position for response in responses)
+            assert all(await asyncio.gather(*under_way))
             await stopping
 
     asyncio.run(scenario())

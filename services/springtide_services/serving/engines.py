@@ -30,11 +30,11 @@ def make_grpc_server(settings: ServerSettings) -> grpc.aio.Server:
     if settings.engine == "grpcio":
         return grpc.aio.server(options=options)
     refuse_without("native")
-    import pygrpc_native.aio
+    from springtide_services.serving.native_engine import NativeServer
 
     if not _is_loopback(settings.host):
         logger.warning("engine_trusts_clients", host=settings.host)
-    server: grpc.aio.Server = pygrpc_native.aio.server(options=options)
+    server: grpc.aio.Server = NativeServer(options)
     return server
 
 
