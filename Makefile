@@ -92,5 +92,5 @@ check: lint types protos-check test wheel-check ## Everything that CI runs, exce
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build results
-	find core plugins -name '*.so' -delete
+	find core plugins services -name '*.so' -delete
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

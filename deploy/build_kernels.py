@@ -19,7 +19,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = (ROOT / "core" / "springtide", ROOT / "plugins" / "springtide_plugins")
+PACKAGES = (
+    ROOT / "core" / "springtide",
+    ROOT / "plugins" / "springtide_plugins",
+    ROOT / "services" / "springtide_services",
+)
 BUILD = ROOT / "build" / "kernels"
 SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]  # Tells the version of Python and the machine.
 DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}

@@ -71,7 +71,9 @@ def test_wheel_holds_every_module_of_the_source(wheel: Path) -> None:
 def test_wheel_holds_every_kernel_compiled_for_this_python(wheel: Path) -> None:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     sources = [
-        path.relative_to(ROOT / folder) for folder in ("core", "plugins") for path in (ROOT / folder).rglob("*.pyx")
+        path.relative_to(ROOT / folder)
+        for folder in ("core", "plugins", "services")
+        for path in (ROOT / folder).rglob("*.pyx")
     ]
 
     assert sources

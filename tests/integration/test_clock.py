@@ -186,7 +186,7 @@ def test_an_event_of_today_is_answered_as_of_today_at_once(seasonal: Settings, r
 
     async def scenario() -> None:
         async with run_server(seasonal) as running:
-            request = pb.RecommendRequest(user="ann", min_position=position)
+            request = pb.RecommendRequest(user="ann", min_position=position, view=pb.RECOMMEND_VIEW_FULL)
             answer = await running.recommender.Recommend(request)
             assert answer.as_of_source == pb.MOMENT_SOURCE_STREAM
             request.min_position.next_offsets[partition] = offset + 1  # It waits for an event that is yet to come.
@@ -197,7 +197,8 @@ def test_an_event_of_today_is_answered_as_of_today_at_once(seasonal: Settings, r
             answer = await waiting
             # The clock is read after the wait: as of 1998 the user's own event would not have happened yet.
             assert answer.as_of_source == pb.MOMENT_SOURCE_WALL
-            weights = {item.item: item.weights["repeat"] for item in answer.items}
+            repeat = list(answer.weight_names).index("repeat")
+            weights = {item.item: item.weights[repeat] for item in answer.items}
             assert weights["nog"] != weights["milk"] == 1.0
 
     asyncio.run(scenario())

@@ -64,24 +64,25 @@ def test_five_dislikes_of_a_bought_item_take_it_from_the_first_place(
     async def scenario() -> None:
         async with run_server(settings) as running:
 
-            async def items(position: pb.GraphPosition) -> list[pb.RecommendedItem]:
-                request = pb.RecommendRequest(user="u1", count=16, min_position=position, wait=WAIT)
-                return list((await running.recommender.Recommend(request)).items)
+            async def ask(position: pb.GraphPosition) -> pb.RecommendResponse:
+                view = pb.RECOMMEND_VIEW_FULL
+                request = pb.RecommendRequest(user="u1", count=16, min_position=position, wait=WAIT, view=view)
+                return await running.recommender.Recommend(request)
 
-            before = await items(await publish(settings, [*diagonal_stream, *bought]))
-            assert before[0].item == "i3"
+            before = await ask(await publish(settings, [*diagonal_stream, *bought]))
+            assert before.items[0].item == "i3"
             if has_model:
                 await serve_a_model(running, settings, eventually)
             position = await publish(settings, disliked)
-            after = await items(position)
-            assert after[0].item != "i3"
-            [lowered] = [item for item in after if item.item == "i3"]
-            assert lowered.weights["dislike"] < 1e-5
+            after = await ask(position)
+            assert after.items[0].item != "i3"
+            [lowered] = [item for item in after.items if item.item == "i3"]
+            assert lowered.weights[list(after.weight_names).index("dislike")] < 1e-5
             explained = await running.recommender.Explain(pb.ExplainRequest(user="u1", item="i3"))
             assert explained.sentence.endswith("you disliked it")
             if has_model:  # What is learned of them is no better.
                 await serve_a_model(running, settings, eventually)
-                assert (await items(position))[0].item != "i3"
+                assert (await ask(position)).items[0].item != "i3"
 
     asyncio.run(scenario())
 

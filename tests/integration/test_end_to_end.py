@@ -181,7 +181,10 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
             async with run_server(settings) as running:
                 position = await asyncio.to_thread(publish, settings, events)
 
-                async def ask(moment: datetime, **circumstances: Any) -> dict[str, pb.RecommendedItem]:
+                async def ask(
+                    moment: datetime, **circumstances: Any
+                ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+                    """Return each item's score and weights."""
                     event_time = Timestamp()
                     event_time.FromDatetime(moment)
                     request = pb.RecommendRequest(
@@ -190,8 +193,14 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
                         context=pb.Context(event_time=event_time, **circumstances),
                         min_position=position,
                         wait=Duration(seconds=10),
+                        view=pb.RECOMMEND_VIEW_FULL,
                     )
-                    return {entry.item: entry for entry in (await running.recommender.Recommend(request)).items}
+                    answer = await running.recommender.Recommend(request)
+                    names = answer.weight_names
+                    return (
+                        {entry.item: entry.score for entry in answer.items},
+                        {entry.item: dict(zip(names, entry.weights, strict=True)) for entry in answer.items},
+                    )
 
                 await ask(start)
                 await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
@@ -202,19 +211,19 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
                     return bool(status.model_version)
 
                 await eventually(is_trained, within_s=90)
-                july, december = (
+                (july, july_weights), (december, december_weights) = (
                     await ask(datetime(2025, 7, 12, tzinfo=UTC)),
                     await ask(datetime(2025, 12, 20, tzinfo=UTC)),
                 )
                 for summery, wintry in (("ice cream", "egg nog"), ("sun lotion", "candles")):
-                    assert july[summery].score > july[wintry].score
-                    assert december[wintry].score > december[summery].score
-                    assert july[summery].weights["calendar"] > 1.5 > july[wintry].weights["calendar"]
-                    assert december[wintry].weights["calendar"] > 1.5 > december[summery].weights["calendar"]
+                    assert july[summery] > july[wintry]
+                    assert december[wintry] > december[summery]
+                    assert july_weights[summery]["calendar"] > 1.5 > july_weights[wintry]["calendar"]
+                    assert december_weights[wintry]["calendar"] > 1.5 > december_weights[summery]["calendar"]
 
                 odd = {"time_zone": "Mars/Olympus", **{f"key {number}": "x" * 100 for number in range(60)}}
                 said = await ask(datetime(2025, 12, 20, tzinfo=UTC), place="nowhere", weather="frogs", attributes=odd)
-                assert said == december, "what nobody has heard of says nothing"
+                assert said == (december, december_weights), "what nobody has heard of says nothing"
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
                     await ask(start, attributes={str(number): "" for number in range(10_000)})
                 assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT

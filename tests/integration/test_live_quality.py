@@ -119,10 +119,11 @@ def test_a_baseline_serves_and_says_what_it_cannot_do(
                 return bool(status.model_version == "000001")
 
             await eventually(is_served)
-            answer = await running.recommender.Recommend(pb.RecommendRequest(user="u1", count=3))
+            view = pb.RECOMMEND_VIEW_FULL
+            answer = await running.recommender.Recommend(pb.RecommendRequest(user="u1", count=3, view=view))
             assert (answer.model_version, answer.personalization) == ("000001", pb.PERSONALIZATION_FALLBACK)
             # Each item has seven users; it is the score that popularity gives.
-            assert [(item.score, item.cosine, dict(item.weights)) for item in answer.items] == [(7.0, 0.0, {})] * 3
+            assert [(item.score, item.cosine, list(item.weights)) for item in answer.items] == [(7.0, 0.0, [])] * 3
             explanation = await running.recommender.Explain(pb.ExplainRequest(user="u1", item="i3"))
             assert (explanation.sentence, len(explanation.weights)) == ("ranked by the baseline popularity", 0)
             with pytest.raises(grpc.aio.AioRpcError, match="similar items need a model") as refused:

@@ -583,18 +583,20 @@ def test_an_item_is_explained_as_it_was_ranked(
     context = pb.Context(attributes={"time_zone": "Nowhere/At_All"})
     context.event_time.CopyFrom(diagonal_stream[-1].event_time)
 
-    async def scenario() -> tuple[pb.RecommendedItem, pb.ExplainResponse]:
+    async def scenario() -> tuple[pb.RecommendResponse, pb.ExplainResponse]:
         async with run_server(settings) as running:
-            request = pb.RecommendRequest(user="u4", context=context, min_position=position)
+            view = pb.RECOMMEND_VIEW_FULL
+            request = pb.RecommendRequest(user="u4", context=context, min_position=position, view=view)
             response = await running.recommender.Recommend(request)
-            best = response.items[0]
-            request = pb.ExplainRequest(user="u4", item=best.item, context=context)
-            return best, await running.recommender.Explain(request)
+            request = pb.ExplainRequest(user="u4", item=response.items[0].item, context=context)
+            return response, await running.recommender.Explain(request)
 
-    best, explained = asyncio.run(scenario())
+    response, explained = asyncio.run(scenario())
+    best = response.items[0]
     assert (explained.item, explained.rank) == (best.item, 1)
     assert explained.score == pytest.approx(best.score, abs=1e-4)
-    ranked_by = {name: weight for name, weight in best.weights.items() if name != FAMILIARITY}  # It is in the exponent.
+    ranked_by = dict(zip(response.weight_names, best.weights, strict=True))
+    ranked_by.pop(FAMILIARITY, None)  # It is in the exponent.
     assert {weight.name: weight.weight for weight in explained.weights} == pytest.approx(ranked_by, rel=1e-4)
     for weight in explained.weights:
         assert weight.weight == pytest.approx(math.prod(factor.weight for factor in weight.factors), rel=1e-4)

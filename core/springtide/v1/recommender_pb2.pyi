@@ -11,6 +11,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RecommendView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RECOMMEND_VIEW_UNSPECIFIED: _ClassVar[RecommendView]
+    RECOMMEND_VIEW_BASIC: _ClassVar[RecommendView]
+    RECOMMEND_VIEW_FULL: _ClassVar[RecommendView]
+
 class MomentSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MOMENT_SOURCE_UNSPECIFIED: _ClassVar[MomentSource]
@@ -25,6 +31,9 @@ class Personalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERSONALIZATION_FOLDED_IN: _ClassVar[Personalization]
     PERSONALIZATION_CONTEXT_ONLY: _ClassVar[Personalization]
     PERSONALIZATION_FALLBACK: _ClassVar[Personalization]
+RECOMMEND_VIEW_UNSPECIFIED: RecommendView
+RECOMMEND_VIEW_BASIC: RecommendView
+RECOMMEND_VIEW_FULL: RecommendView
 MOMENT_SOURCE_UNSPECIFIED: MomentSource
 MOMENT_SOURCE_GIVEN: MomentSource
 MOMENT_SOURCE_WALL: MomentSource
@@ -36,7 +45,7 @@ PERSONALIZATION_CONTEXT_ONLY: Personalization
 PERSONALIZATION_FALLBACK: Personalization
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user", "recent_items", "count", "context", "exclude_seen", "exclude_items", "allow_items", "category_filters", "min_position", "wait")
+    __slots__ = ("user", "recent_items", "count", "context", "exclude_seen", "exclude_items", "allow_items", "category_filters", "min_position", "wait", "view")
     USER_FIELD_NUMBER: _ClassVar[int]
     RECENT_ITEMS_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +56,7 @@ class RecommendRequest(_message.Message):
     CATEGORY_FILTERS_FIELD_NUMBER: _ClassVar[int]
     MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     user: str
     recent_items: _containers.RepeatedScalarFieldContainer[str]
     count: int
@@ -57,7 +67,8 @@ class RecommendRequest(_message.Message):
     category_filters: _containers.RepeatedCompositeFieldContainer[CategoryFilter]
     min_position: GraphPosition
     wait: _duration_pb2.Duration
-    def __init__(self, user: _Optional[str] = ..., recent_items: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., exclude_seen: _Optional[_Iterable[str]] = ..., exclude_items: _Optional[_Iterable[str]] = ..., allow_items: _Optional[_Iterable[str]] = ..., category_filters: _Optional[_Iterable[_Union[CategoryFilter, _Mapping]]] = ..., min_position: _Optional[_Union[GraphPosition, _Mapping]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    view: RecommendView
+    def __init__(self, user: _Optional[str] = ..., recent_items: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., exclude_seen: _Optional[_Iterable[str]] = ..., exclude_items: _Optional[_Iterable[str]] = ..., allow_items: _Optional[_Iterable[str]] = ..., category_filters: _Optional[_Iterable[_Union[CategoryFilter, _Mapping]]] = ..., min_position: _Optional[_Union[GraphPosition, _Mapping]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., view: _Optional[_Union[RecommendView, str]] = ...) -> None: ...
 
 class Context(_message.Message):
     __slots__ = ("event_time", "place", "weather", "attributes")
@@ -100,7 +111,7 @@ class GraphPosition(_message.Message):
     def __init__(self, next_offsets: _Optional[_Mapping[int, int]] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("items", "model_version", "position", "personalization", "is_behind_min_position", "as_of_ms", "as_of_source")
+    __slots__ = ("items", "model_version", "position", "personalization", "is_behind_min_position", "as_of_ms", "as_of_source", "weight_names")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +119,7 @@ class RecommendResponse(_message.Message):
     IS_BEHIND_MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
     AS_OF_MS_FIELD_NUMBER: _ClassVar[int]
     AS_OF_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_NAMES_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[RecommendedItem]
     model_version: str
     position: GraphPosition
@@ -115,17 +127,11 @@ class RecommendResponse(_message.Message):
     is_behind_min_position: bool
     as_of_ms: int
     as_of_source: MomentSource
-    def __init__(self, items: _Optional[_Iterable[_Union[RecommendedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., position: _Optional[_Union[GraphPosition, _Mapping]] = ..., personalization: _Optional[_Union[Personalization, str]] = ..., is_behind_min_position: _Optional[bool] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[MomentSource, str]] = ...) -> None: ...
+    weight_names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, items: _Optional[_Iterable[_Union[RecommendedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., position: _Optional[_Union[GraphPosition, _Mapping]] = ..., personalization: _Optional[_Union[Personalization, str]] = ..., is_behind_min_position: _Optional[bool] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[MomentSource, str]] = ..., weight_names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RecommendedItem(_message.Message):
     __slots__ = ("item", "score", "cosine", "weights")
-    class WeightsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: float
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     COSINE_FIELD_NUMBER: _ClassVar[int]
@@ -133,8 +139,8 @@ class RecommendedItem(_message.Message):
     item: str
     score: float
     cosine: float
-    weights: _containers.ScalarMap[str, float]
-    def __init__(self, item: _Optional[str] = ..., score: _Optional[float] = ..., cosine: _Optional[float] = ..., weights: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, item: _Optional[str] = ..., score: _Optional[float] = ..., cosine: _Optional[float] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class SimilarItemsRequest(_message.Message):
     __slots__ = ("item", "count", "category_filters")

@@ -52,6 +52,7 @@ def ask(
         exclude_seen=exclude_seen,
         category_filters=_filters(only),
         context=pb.Context(place=place, weather=weather),
+        view=pb.RECOMMEND_VIEW_FULL,
     )
     if at is not None:
         request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
@@ -142,14 +143,14 @@ def why_table(response: pb.ExplainResponse) -> Table:
 def answer_table(
     response: pb.RecommendResponse, titles: Mapping[str, str] | None = None, former: Sequence[str] | None = None
 ) -> Table:
-    """Return a table of the items of an answer, with the cosine and each context weight of every item.
+    """Return a table of the items of an answer, with the cosine of every item, and each context weight that it gives.
 
     Args:
         response: The answer.
         titles: Readable names by item id; items without one are shown by their id.
         former: The items of an earlier answer, best first; a column then shows each item's rank in it.
     """
-    weights = sorted({name for item in response.items for name in item.weights})
+    columns = sorted(enumerate(response.weight_names), key=lambda column: column[1])
     table = Table(box=None, pad_edge=False)
     former_ranks = {item_id: str(rank) for rank, item_id in enumerate(former or (), start=1)}
     was = [] if former is None else ["was"]
@@ -160,11 +161,11 @@ def answer_table(
             Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),
             f"{item.score:z.2f}",
             f"{item.cosine:z.2f}",
-            *(f"×{item.weights.get(name, 1.0):.2f}" for name in weights),
+            *(f"×{item.weights[column]:.2f}" for column, _ in columns),
         )
         for rank, item in enumerate(response.items, start=1)
     ]
-    for name in ("", *was, "item", "score", "cosine", *weights):
+    for name in ("", *was, "item", "score", "cosine", *(name for _, name in columns)):
         # A narrow terminal shortens the columns that may wrap: the items alone, whose text then ends in "…".
         is_item = name == "item"
         table.add_column(name, justify="left" if is_item else "right", no_wrap=not is_item)

@@ -254,6 +254,7 @@ def _show(
 ) -> None:
     running.console.print()
     running.console.print(Text(heading, "bold"))
+    request.view = recommender_pb2.RECOMMEND_VIEW_FULL
     running.console.print(answer_table(running.client.recommend(request), dataset.titles, former_ranking))
 
 

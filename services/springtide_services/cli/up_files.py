@@ -159,7 +159,8 @@ class _Loading:
 
     def _show_answer(self, user: str) -> None:
         """Show what is recommended to the user of the last event."""
-        response = self._client.recommend(recommender_pb2.RecommendRequest(user=user, count=_NUM_SHOWN))
+        view = recommender_pb2.RECOMMEND_VIEW_FULL
+        response = self._client.recommend(recommender_pb2.RecommendRequest(user=user, count=_NUM_SHOWN, view=view))
         self._out.print()
         self._out.print(Text(f"For the user of the last event, {user}:", "bold"))
         self._out.print(answer_table(response))

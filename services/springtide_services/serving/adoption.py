@@ -18,6 +18,7 @@ from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.recommender_service import work_of
 from springtide_services.serving.statuses import NotFoundError
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
@@ -142,7 +143,7 @@ class Adoption:
             Replay(self._settings, state, decoders).run(stopping=self._stopping)
             ranker = Ranker(state, self._settings.ranking)
             ranker.refresh()
-            new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch))
+            new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch, work_of))
             with self._follower.serving_on(ranker.swap) as keep:
                 as_of = state.clock.read(wall_ms())
                 ranker.recommend([Query(Moment(as_of.timestamp_ms))])  # What requests share is computed beforehand.

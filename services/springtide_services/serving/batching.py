@@ -1,4 +1,4 @@
-"""Micro-batching: the queries that are waiting are scored in one batch; no query waits for a batch to fill."""
+"""Where a query is answered: in the event loop if that is short, else by a thread, and then in a batch."""
 
 import asyncio
 import math
@@ -11,30 +11,91 @@ from typing import Generic, TypeVar
 Query = TypeVar("Query")
 Answer = TypeVar("Answer")
 
-# Batches that take less are scored in the event loop: to wake the worker, and the loop again, takes up to a millisecond
-# on a busy machine. Meanwhile the loop does nothing else, so not much longer.
+# A query that takes less by itself is answered at once, in the event loop: to let it wait for others, to wake the
+# worker and then the loop again would take as long, and up to a millisecond on a busy machine.
+_AT_ONCE_S = 0.0003
+_MEASURE_EVERY = 8  # To read the clock of CPU time takes 1 µs: each eighth of the queries that are answered at once.
+# Batches that take less are scored in the event loop. Meanwhile the loop does nothing else, so not much longer.
 _SHORT_S = 0.002
 
 
-class MicroBatcher(Generic[Query, Answer]):
-    """Passes the waiting queries to one worker thread, at most ``max_batch`` at a time.
+class ShortCalls:
+    """Runs calls of one kind, such as all of one gRPC method, in the event loop as long as they are short.
 
-    An idle batcher scores a query at once. While the worker is busy, new queries queue up and make the next batch. So
-    the batch size follows the load, and there is no waiting time to configure. To be used from one event loop, which
-    scores short batches itself: those that would take less than 2 ms if each query took as long as in the last batch.
-
-    Args:
-        score: Returns the answers to a batch of queries, in their order; called by one thread at a time.
-        max_batch: The most queries in a batch.
+    The first one, and those after one that took long, are left to a thread.
     """
 
-    def __init__(self, score: Callable[[Sequence[Query]], Sequence[Answer]], max_batch: int) -> None:
+    def __init__(self) -> None:
+        self._call_s = math.inf
+
+    async def run(self, call: Callable[[], Answer]) -> Answer:
+        """Return what a call returns, and raise what it raises; it may run in any thread."""
+        if self._call_s < _AT_ONCE_S:
+            return self._timed(call)
+        return await asyncio.to_thread(self._timed, call)
+
+    def _timed(self, call: Callable[[], Answer]) -> Answer:
+        started_s = time.thread_time()
+        try:
+            return call()
+        finally:
+            self._call_s = _expected_s(self._call_s, time.thread_time() - started_s)
+
+
+class MicroBatcher(Generic[Query, Answer]):
+    """Answers short queries at once, and passes the others to one worker thread, at most ``max_batch`` at a time.
+
+    A query that is expected to take less than 0.3 ms by itself need not wait for others: ``answer_at_once`` answers it
+    in the event loop, even while the worker is busy with long ones.
+
+    ``submit`` is for the rest. An idle batcher scores a query at once. While the worker is busy, new queries queue up
+    and make the next batch. So the batch size follows the load, and there is no waiting time to configure. To be used
+    from one event loop, which scores short batches itself: those that would take less than 2 ms if each query took as
+    long as in the last batch.
+
+    Args:
+        score: Returns the answers to a batch of queries, in their order; called by the event loop's thread and by the
+            worker, also at the same time.
+        max_batch: The most queries in a batch.
+        work: Returns how many times the work of a plain query a query may be, 1 or more.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[Sequence[Query]], Sequence[Answer]],
+        max_batch: int,
+        work: Callable[[Query], float] = lambda query: 1.0,
+    ) -> None:
         self._score = score
         self._max_batch = max_batch
+        self._work = work
         self._waiting: deque[tuple[Query, asyncio.Future[Answer]]] = deque()
         self._is_busy = False
+        self._alone_s = math.inf  # CPU time of a plain query by itself.
         self._query_s = math.inf  # CPU time of each query of the last batch.
+        self._unmeasured = 0
         self._worker: Executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+
+    def answer_at_once(self, query: Query) -> Answer | None:
+        """Return the answer to a query if it is expected to take less than 0.3 ms, else None: then ``submit`` it.
+
+        Raises:
+            Exception: If scoring this query raises it.
+        """
+        if self._alone_s >= _AT_ONCE_S:
+            return None
+        work = self._work(query)
+        if work * self._alone_s >= _AT_ONCE_S:
+            return None
+        if self._unmeasured:
+            self._unmeasured -= 1
+            return self._score((query,))[0]
+        self._unmeasured = _MEASURE_EVERY - 1
+        started_s = time.thread_time()
+        try:
+            return self._score((query,))[0]
+        finally:
+            self._alone_s = _expected_s(self._alone_s, (time.thread_time() - started_s) / work)
 
     async def submit(self, query: Query) -> Answer:
         """Return the answer to a query.
@@ -80,8 +141,18 @@ class MicroBatcher(Generic[Query, Answer]):
     def _timed_outcomes(self, queries: Sequence[Query]) -> list[Answer | Exception]:
         started_s = time.thread_time()
         outcomes = _outcomes(self._score, queries)
-        self._query_s = (time.thread_time() - started_s) / len(queries)
+        took_s = time.thread_time() - started_s
+        self._query_s = took_s / len(queries)
+        if len(queries) == 1:
+            self._alone_s = _expected_s(self._alone_s, took_s / self._work(queries[0]))
+        elif self._query_s < _AT_ONCE_S / 2:  # Then one by itself is probably short, too: the next one will tell.
+            self._alone_s, self._unmeasured = self._query_s, 0
         return outcomes
+
+
+def _expected_s(former_s: float, measured_s: float) -> float:
+    """Return what to expect next: the last time measured, but that one that took long is not forgotten at once."""
+    return max(measured_s, former_s / 2) if former_s < math.inf else measured_s
 
 
 def _settle(batch: Sequence[tuple[Query, asyncio.Future[Answer]]], outcomes: Sequence[Answer | Exception]) -> None:

@@ -34,6 +34,10 @@ class PositionWaiters:
         self._are_answered = threading.Event()
         self._way_ended_s = self._way_took_s = 0.0
 
+    def has_reached(self, next_offsets: Mapping[int, int]) -> bool:
+        """Return whether the graph has reached offsets in all their partitions."""
+        return self._has_reached(next_offsets)
+
     async def wait_for(self, next_offsets: Mapping[int, int], timeout_s: float) -> bool:
         """Wait until the graph has reached offsets in all their partitions.
 

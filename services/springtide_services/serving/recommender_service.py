@@ -1,7 +1,11 @@
 """RecommenderService: turns requests into queries, and rankings into responses."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
 
 from springtide.clock import wall_ms
 from springtide.ranking.explain import explain
@@ -13,10 +17,18 @@ from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
 from springtide.v1 import recommender_pb2_grpc as pb_grpc
 from springtide_services.serving import translation
-from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.batching import MicroBatcher, ShortCalls
 from springtide_services.serving.positions import PositionWaiters
-from springtide_services.serving.statuses import Context, NotReadyError, seconds_left, with_deadline_and_status
+from springtide_services.serving.statuses import (
+    Context,
+    NotReadyError,
+    seconds_left,
+    with_deadline_and_status,
+    with_status,
+)
 
+_PLAIN_ITEMS = 100  # So many items named or wanted are as much work as the rest of a query, at most.
+_WORK_OF_FILTER = 50  # A filter's, in items; it looks through all items, unless it was asked for lately.
 _RANKING_RESERVE_S = 0.1  # A call that waits for its position stops this long before its deadline, and ranks.
 
 
@@ -51,40 +63,58 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     def __init__(self, settings: Settings) -> None:
         self.max_deadline_s = settings.server.max_deadline_s
         self.loaded: RecommenderDependencies | None = None
+        self._similar, self._explain = ShortCalls(), ShortCalls()
+        self._next_offsets: Mapping[int, int] | None = None  # Those of the bytes.
+        self._position = b""
 
-    @with_deadline_and_status
     async def Recommend(  # noqa: N802  # The proto's name.
-        self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, pb.RecommendResponse]
+        self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, Any]
     ) -> pb.RecommendResponse:
-        """Rank items for a user, once the graph has reached the position that the request names."""
+        """Answer as ``recommend`` does, with a message: for who calls the service within its process."""
+        return pb.RecommendResponse.FromString(await self.recommend(request, context))
+
+    @with_status
+    async def recommend(self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, bytes]) -> bytes:
+        """Rank items for a user, once the graph has reached the position that the request names.
+
+        What is short is answered here and now, without a wait that a deadline could end.
+
+        Returns:
+            The bytes of a ``RecommendResponse``.
+        """
         loaded = self._loaded()
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         query = translation.to_query(request, as_of)
-        check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
         wait_s = translation.to_wait_s(request)
-        is_behind = False
-        if request.HasField("min_position"):
-            if loaded.state.position is None:
-                raise NotReadyError("min_position cannot be waited for: the server has not reached the stream yet")
-            wanted = translation.to_min_position(request, loaded.state.next_offsets)
-            wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
-            is_behind = not await loaded.positions.wait_for(wanted, wait_s)
-            loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
-            as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())  # The event may have moved it.
-            query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
-        next_offsets = loaded.state.next_offsets  # Read before ranking: the ranking reflects at least this.
-        ranking = await loaded.batcher.submit(query)
-        return translation.to_response(ranking, next_offsets, as_of, is_behind=is_behind)
+        wanted = _wanted_position(request, loaded.state) if request.HasField("min_position") else None
+        if wanted is None or loaded.positions.has_reached(wanted):
+            position = self._position_of(loaded.state)  # Read before ranking: the ranking reflects at least this.
+            ranking = loaded.batcher.answer_at_once(query)
+            if ranking is not None:
+                return translation.to_response(ranking, position, as_of)
+        check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
+        async with asyncio.timeout(seconds_left(context, self.max_deadline_s)):
+            is_behind = False
+            if wanted is not None:
+                wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
+                is_behind = not await loaded.positions.wait_for(wanted, wait_s)
+                loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
+                # The event may have moved the clock.
+                as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+                query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
+            position = self._position_of(loaded.state)
+            ranking = await loaded.batcher.submit(query)
+            return translation.to_response(ranking, position, as_of, is_behind=is_behind)
 
     @with_deadline_and_status
     async def SimilarItems(  # noqa: N802  # The proto's name.
         self, request: pb.SimilarItemsRequest, context: Context[pb.SimilarItemsRequest, pb.SimilarItemsResponse]
     ) -> pb.SimilarItemsResponse:
         """Rank items by their cosine to one item."""
-        loaded = self._loaded()
+        ranker = self._loaded().ranker
         item, count = translation.to_item(request), translation.to_count(request)
         filters = translation.to_filters(request.category_filters)
-        items, model_version = await asyncio.to_thread(loaded.ranker.similar, item, count, filters)
+        items, model_version = await self._similar.run(lambda: ranker.similar(item, count, filters))
         return pb.SimilarItemsResponse(
             items=[pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items],
             model_version=model_version,
@@ -98,10 +128,48 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         loaded = self._loaded()
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         item, query = translation.to_item(request), translation.to_explain_query(request, as_of)
-        explanation = await asyncio.to_thread(explain, loaded.ranker.scorer(), query, item)
+        explanation = await self._explain.run(lambda: explain(loaded.ranker.scorer(), query, item))
         return translation.to_explain_response(explanation, as_of)
+
+    def _position_of(self, state: LiveState) -> bytes:
+        """Return the position as responses have it; its bytes are made once for each move of the graph."""
+        next_offsets = state.next_offsets
+        if next_offsets is not self._next_offsets:
+            self._next_offsets, self._position = next_offsets, translation.to_position(next_offsets)
+        return self._position
 
     def _loaded(self) -> RecommenderDependencies:
         if self.loaded is None:
             raise NotReadyError("the server is still loading; its health service says when it is ready")
         return self.loaded
+
+
+def handlers_of(service: RecommenderService) -> "grpc.GenericRpcHandler[Any, Any]":  # Generic in its stubs only.
+    """Return the handlers of the service, as the generated code has them, but for answers that are bytes already."""
+    descriptor = pb.DESCRIPTOR.services_by_name["RecommenderService"]
+    return grpc.method_handlers_generic_handler(
+        descriptor.full_name,
+        {
+            "Recommend": grpc.unary_unary_rpc_method_handler(
+                service.recommend, pb.RecommendRequest.FromString, response_serializer=bytes
+            ),
+            "SimilarItems": grpc.unary_unary_rpc_method_handler(
+                service.SimilarItems, pb.SimilarItemsRequest.FromString, pb.SimilarItemsResponse.SerializeToString
+            ),
+            "Explain": grpc.unary_unary_rpc_method_handler(
+                service.Explain, pb.ExplainRequest.FromString, pb.ExplainResponse.SerializeToString
+            ),
+        },
+    )
+
+
+def work_of(query: Query) -> float:
+    """Return how many times the work of a plain query a query may be, for ``MicroBatcher``: roughly, and 1 or more."""
+    num_named = len(query.recent_items) + len(query.exclude_items) + len(query.allow_items)
+    return 1.0 + (num_named + query.count + _WORK_OF_FILTER * len(query.category_filters)) / _PLAIN_ITEMS
+
+
+def _wanted_position(request: pb.RecommendRequest, state: LiveState) -> Mapping[int, int]:
+    if state.position is None:
+        raise NotReadyError("min_position cannot be waited for: the server has not reached the stream yet")
+    return translation.to_min_position(request, state.next_offsets)

@@ -22,7 +22,7 @@ from springtide.ranking.serving_baseline import load_served
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
-from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
 from springtide_services.addresses import join_address
 from springtide_services.logs import log_failures, log_settings
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
@@ -32,7 +32,12 @@ from springtide_services.serving.engines import make_grpc_server
 from springtide_services.serving.first_training import FirstTraining
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
-from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
+from springtide_services.serving.recommender_service import (
+    RecommenderDependencies,
+    RecommenderService,
+    handlers_of,
+    work_of,
+)
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.ingest_status import IngestStatus
@@ -110,7 +115,7 @@ class Server:
         for name in (*_SERVICE_NAMES, _STREAM_SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(self._recommender, self._grpc)
+        self._grpc.add_generic_rpc_handlers((handlers_of(self._recommender),))
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._grpc)
         if self._settings.server.reflection:
             names = (*_SERVICE_NAMES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -321,7 +326,7 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     gc.collect()
     gc.freeze()
     return _Loaded(
-        answering=Answering(state, ranker, MicroBatcher(ranker.recommend, settings.server.max_batch)),
+        answering=Answering(state, ranker, MicroBatcher(ranker.recommend, settings.server.max_batch, work_of)),
         ingest=IngestLoop(
             settings, state, checkpoints, skip_lost=skip_lost, decoders=plugins.make_decoders(settings.events)
         ),

@@ -55,7 +55,7 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
 
 
 class DeadlineCapped(Protocol):
-    """A servicer whose methods are decorated with ``with_deadline_and_status``.
+    """A servicer whose methods are decorated with ``with_deadline_and_status`` or ``with_status``.
 
     Attributes:
         max_deadline_s: The most seconds that a call may take, even if the client set no deadline.
@@ -67,11 +67,22 @@ class DeadlineCapped(Protocol):
 def with_deadline_and_status(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
     """Decorate a servicer's method: it ends at its deadline, and the errors that it raises become gRPC statuses."""
 
+    @with_status
+    @functools.wraps(method)
+    async def answer(self: Servicer, request: Request, context: Context[Request, Response]) -> Response:
+        async with asyncio.timeout(seconds_left(context, self.max_deadline_s)):
+            return await method(self, request, context)
+
+    return answer
+
+
+def with_status(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
+    """Decorate a servicer's method: the errors that it raises become gRPC statuses."""
+
     @functools.wraps(method)
     async def answer(self: Servicer, request: Request, context: Context[Request, Response]) -> Response:
         try:
-            async with asyncio.timeout(seconds_left(context, self.max_deadline_s)):
-                return await method(self, request, context)
+            return await method(self, request, context)
         except grpc.aio.AbortError:
             raise
         except Exception as error:

@@ -4,7 +4,7 @@ Whether the names in a request are known is checked by the ranking.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,6 +15,7 @@ from springtide.interactions import Moment
 from springtide.ranking.explain import Explanation
 from springtide.ranking.query import Query, Ranking
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.serving.kernels import ranked_items
 
 # The limits that the protos document; they also bound the work that one request can cause.
 DEFAULT_COUNT = 20
@@ -79,10 +80,12 @@ def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
     Raises:
         InvalidRequestError: If a field is outside the limits that the proto documents.
     """
-    _check_word(request.user, "user", may_be_empty=True)
+    user_id = request.user
+    if len(user_id) > MAX_WORD_BYTES // 4:  # As in `_check_words`.
+        _check_word(user_id, "user", may_be_empty=True)
     has_context, filters = request.HasField("context"), request.category_filters
     return Query(
-        user_id=request.user,
+        user_id=user_id,
         recent_items=_to_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS),
         count=to_count(request),
         moment=_to_moment(request.context, as_of) if has_context else Moment(as_of.timestamp_ms),
@@ -90,6 +93,7 @@ def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
         exclude_items=_to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
         allow_items=_to_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS),
         category_filters=to_filters(filters) if filters else (),
+        with_weights=_wants_weights(request.view),
     )
 
 
@@ -123,6 +127,14 @@ def to_count(request: pb.RecommendRequest | pb.SimilarItemsRequest) -> int:
     if not 1 <= request.count <= MAX_COUNT:
         raise InvalidRequestError("count", f"wanted 1 to {MAX_COUNT:,}, got {request.count:,}")
     return request.count
+
+
+def _wants_weights(view: pb.RecommendView) -> bool:
+    if view in (pb.RECOMMEND_VIEW_UNSPECIFIED, pb.RECOMMEND_VIEW_BASIC):
+        return False
+    if view != pb.RECOMMEND_VIEW_FULL:
+        raise InvalidRequestError("view", f"wanted one of {', '.join(pb.RecommendView.keys())}, got {view}")
+    return True
 
 
 def to_item(request: pb.SimilarItemsRequest | pb.ExplainRequest) -> str:
@@ -167,54 +179,52 @@ def to_wait_s(request: pb.RecommendRequest) -> float:
     return wait_s
 
 
-def to_min_position(request: pb.RecommendRequest, partitions: Iterable[int]) -> Mapping[int, int]:
+def to_min_position(request: pb.RecommendRequest, partitions: Collection[int]) -> Mapping[int, int]:
     """Return the offsets that the graph must have reached, by partition; empty if the request asks for none.
 
     Args:
         request: The request as received.
-        partitions: The partitions of the events topic.
+        partitions: The partitions of the events topic; a set or mapping, whose members are found at once.
 
     Raises:
         InvalidRequestError: If the topic has no such partition, or an offset is below 0.
     """
-    known = frozenset(partitions)
     wanted = dict(request.min_position.next_offsets)
     for partition, offset in wanted.items():
         field = f"min_position.next_offsets[{partition}]"
-        if partition not in known:
-            choices = ", ".join(str(number) for number in sorted(known)) or "none yet"
+        if partition not in partitions:
+            choices = ", ".join(str(number) for number in sorted(partitions)) or "none yet"
             raise InvalidRequestError(field, f"the events topic has no partition {partition} (choices: {choices})")
         if offset < 0:
             raise InvalidRequestError(field, f"wanted an offset of 0 or more, got {offset:,}")
     return wanted
 
 
-def to_response(
-    ranking: Ranking, next_offsets: Mapping[int, int], as_of: AsOf, *, is_behind: bool = False
-) -> pb.RecommendResponse:
-    """Return a ranking as a response.
+def to_response(ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bool = False) -> bytes:
+    """Return a ranking as the bytes of a ``RecommendResponse``: in a fiftieth of the time that its objects take.
 
     Args:
         ranking: The ranked items.
-        next_offsets: For each partition, the next offset of the graph before the items were ranked.
+        position: How far the graph was before the items were ranked, see ``to_position``.
         as_of: The moment that they were ranked for.
         is_behind: Whether the request's ``min_position`` was not reached in time.
     """
-    response = pb.RecommendResponse(
+    items = ranking.items
+    rest = pb.RecommendResponse(
         model_version=ranking.model_version,
         personalization=_PERSONALIZATIONS[ranking.personalization],
         is_behind_min_position=is_behind,
         as_of_ms=as_of.timestamp_ms,
         as_of_source=_SOURCES[as_of.source],
-    )
-    response.position.next_offsets.update(next_offsets)
-    add, names = response.items.add, ranking.items.names
-    for item_id, score, cosine, weights in ranking.items.rows():
-        # The map is looked up once: that takes as long as to set an entry. Its `update` takes three times as long.
-        entries = add(item=item_id, score=score, cosine=cosine).weights
-        for name, weight in zip(names, weights, strict=True):
-            entries[name] = weight
-    return response
+        weight_names=items.names,
+    ).SerializeToString()
+    weights = items.weights if items.names else None
+    return ranked_items(items.ids, items.scores, items.cosines, weights, rest + position)
+
+
+def to_position(next_offsets: Mapping[int, int]) -> bytes:
+    """Return the bytes of a response's position: by partition, the next offset of the graph."""
+    return pb.RecommendResponse(position=pb.GraphPosition(next_offsets=next_offsets)).SerializeToString()
 
 
 def to_explain_response(explanation: Explanation, as_of: AsOf) -> pb.ExplainResponse:

@@ -7,9 +7,10 @@ from springtide_services.cli.answer_tables import answer_table, ask, why_table
 
 RESPONSE = pb.RecommendResponse(
     items=[
-        pb.RecommendedItem(item="1", score=2.5, cosine=0.75, weights={"calendar": 1.5, "trend": 0.8}),
-        pb.RecommendedItem(item="2", score=-1.0, cosine=0.25, weights={"calendar": 12.0}),
-    ]
+        pb.RecommendedItem(item="1", score=2.5, cosine=0.75, weights=[0.8, 1.5]),
+        pb.RecommendedItem(item="2", score=-1.0, cosine=0.25, weights=[1.0, 12.0]),
+    ],
+    weight_names=["trend", "calendar"],
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 import pytest
 
 from springtide.errors import InvalidRequestError
-from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.batching import MicroBatcher, ShortCalls
 
 
 class Doubler:
@@ -152,3 +152,99 @@ def test_queries_that_are_short_one_by_one_are_left_to_the_worker_when_many_wait
     asyncio.run(ask())
     batcher.close()
     assert threads == [False, False]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock of CPU time that goes on by what the test puts into the list."""
+    seconds = [0.0]
+    monkeypatch.setattr(time, "thread_time", lambda: seconds[0])
+    return seconds
+
+
+def taking(clock: list[float], query_s: list[float]) -> tuple[list[list[int]], MicroBatcher[int, int]]:
+    """Return the batches to come, and a batcher whose queries each take as long as the list says, times themselves."""
+    batches: list[list[int]] = []
+
+    def score(numbers: Sequence[int]) -> list[int]:
+        batches.append(list(numbers))
+        clock[0] += sum(query_s[0] * max(number, 1) for number in numbers)
+        return [2 * number for number in numbers]
+
+    return batches, MicroBatcher(score, max_batch=4, work=lambda number: float(max(number, 1)))
+
+
+def test_query_is_answered_at_once_when_queries_are_known_to_be_short(clock: list[float]) -> None:
+    batches, batcher = taking(clock, [0.0001])
+    assert batcher.answer_at_once(1) is None
+    assert asyncio.run(batcher.submit(1)) == 2
+    assert batcher.answer_at_once(2) == 4
+    assert batcher.answer_at_once(5) is None, "five times the work would take 0.5 ms"
+    assert batches == [[1], [2]]
+    batcher.close()
+
+
+def test_queries_that_become_long_are_soon_left_to_the_worker(clock: list[float]) -> None:
+    query_s = [0.0001]
+    _, batcher = taking(clock, query_s)
+    asyncio.run(batcher.submit(1))
+    query_s[0] = 0.1
+    num_at_once = next(number for number in range(100) if batcher.answer_at_once(1) is None)
+    assert num_at_once <= 8
+    query_s[0] = 0.0001
+    num_submitted = 0
+    while batcher.answer_at_once(1) is None:
+        asyncio.run(batcher.submit(1))
+        num_submitted += 1
+    assert 1 < num_submitted < 12
+    batcher.close()
+
+
+def test_error_of_a_query_answered_at_once_is_its_own(doubler: Doubler, batcher: MicroBatcher[int, int]) -> None:
+    asyncio.run(batcher.submit(1))
+    batcher._alone_s = 0.0
+    with pytest.raises(InvalidRequestError):
+        batcher.answer_at_once(-1)
+    assert batcher.answer_at_once(2) == 4
+
+
+def test_short_query_does_not_wait_for_the_long_ones() -> None:
+    long_one = threading.Event()
+
+    def score(numbers: Sequence[int]) -> list[int]:
+        if 9 in numbers:
+            long_one.wait(5)
+        return [2 * number for number in numbers]
+
+    async def scenario() -> int | None:
+        batcher = MicroBatcher(score, max_batch=4, work=lambda number: 1e9 if number == 9 else 1e-9)
+        waiting = asyncio.ensure_future(batcher.submit(9))
+        await asyncio.sleep(0.02)
+        batcher._alone_s = 0.0001
+        answer = batcher.answer_at_once(1)
+        long_one.set()
+        assert await waiting == 18
+        batcher.close()
+        return answer
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_calls_run_in_the_loop_while_they_are_short(clock: list[float]) -> None:
+    call_s, in_loop = [0.0001], []
+
+    def call() -> int:
+        in_loop.append(threading.current_thread() is threading.main_thread())
+        clock[0] += call_s[0]
+        return 7
+
+    async def scenario() -> None:
+        calls = ShortCalls()
+        assert await calls.run(call) == 7
+        await calls.run(call)
+        call_s[0] = 0.01
+        await calls.run(call)
+        await calls.run(call)
+
+    asyncio.run(scenario())
+    assert in_loop == [False, True, True, False]

@@ -43,6 +43,7 @@ def test_every_field_is_taken_over() -> None:
             exclude_items=["c"],
             allow_items=["d", "e"],
             category_filters=[pb.CategoryFilter(attribute="department", values=["GROCERY", "DELI"])],
+            view=pb.RECOMMEND_VIEW_FULL,
         )
     )
     assert query == Query(
@@ -54,7 +55,13 @@ def test_every_field_is_taken_over() -> None:
         exclude_items=("c",),
         allow_items=("d", "e"),
         category_filters=(("department", ("GROCERY", "DELI")),),
+        with_weights=True,
     )
+
+
+@pytest.mark.parametrize("view", [pb.RECOMMEND_VIEW_UNSPECIFIED, pb.RECOMMEND_VIEW_BASIC])
+def test_weights_are_computed_only_when_they_are_asked_for(view: pb.RecommendView) -> None:
+    assert not to_query(pb.RecommendRequest(view=view)).with_weights
 
 
 def test_a_moment_may_lie_before_the_epoch() -> None:
@@ -65,6 +72,7 @@ def test_a_moment_may_lie_before_the_epoch() -> None:
 BAD_REQUESTS: dict[str, tuple[pb.RecommendRequest, str, str]] = {
     "count of 0": (pb.RecommendRequest(count=0), "count", "1 to 1,000"),
     "count too large": (pb.RecommendRequest(count=1_001), "count", "1 to 1,000"),
+    "view that is none": (pb.RecommendRequest(view=7), "view", "RECOMMEND_VIEW_FULL"),
     "user too long": (pb.RecommendRequest(user="u" * 257), "user", "256 bytes"),
     "user too long in bytes": (pb.RecommendRequest(user="ü" * 129), "user", "258"),
     "too many recent items": (pb.RecommendRequest(recent_items=["a"] * 1_001), "recent_items", "1,000"),
@@ -174,10 +182,13 @@ def test_a_ranking_becomes_a_response() -> None:
         personalization="folded_in",
         model_version="000003",
     )
-    response = translation.to_response(ranking, {0: 5, 1: 0}, AsOf(7, "stream"), is_behind=True)
-    assert [(item.item, item.score, item.cosine, dict(item.weights)) for item in response.items] == [
-        ("a", 2.5, 0.5, {"trend": 1.5}),
-        ("b", 1.0, 0.25, {"trend": 1.0}),
+    position = translation.to_position({0: 5, 1: 0})
+    answer = translation.to_response(ranking, position, AsOf(7, "stream"), is_behind=True)
+    response = pb.RecommendResponse.FromString(answer)
+    assert response.weight_names == ["trend"]
+    assert [(item.item, item.score, item.cosine, list(item.weights)) for item in response.items] == [
+        ("a", 2.5, 0.5, [1.5]),
+        ("b", 1.0, 0.25, [1.0]),
     ]
     assert response.personalization == pb.PERSONALIZATION_FOLDED_IN
     assert response.model_version == "000003"

@@ -1,0 +1,177 @@
+"""The bytes of an answer are those that protobuf would write, and are made without a Python call for each item."""
+
+import asyncio
+import random
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from springtide.clock import AsOf
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.query import RankedItems, Ranking
+from springtide.ranking.ranker import Ranker
+from springtide.ranking.serving_model import ServingModel
+from springtide.state_snapshot import StreamPosition
+from springtide.testing import even_odd_state, quick_model, quick_settings
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.serving import translation
+from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.kernels import ranked_items
+from springtide_services.serving.positions import PositionWaiters
+from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService, work_of
+
+ALPHABET = "ab1-/ é漢🦉\0"
+SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45], np.float32)
+_MAX_CALLS = 48  # 44 today, C functions counted: all of a request but the ranking and gRPC.
+
+
+def text(chance: random.Random, longest: int) -> str:
+    return "".join(chance.choices(ALPHABET, k=chance.randrange(longest)))
+
+
+def random_items(chance: random.Random, num: int) -> RankedItems:
+    names = tuple(text(chance, 30) for _ in range(chance.choice((0, 1, 7, 40))))
+    numbers = np.array(chance.choices([*SPECIAL, 1.5, -2.25], k=num * (2 + len(names))), np.float32)
+    scores, cosines, weights = numbers[:num], numbers[num : 2 * num], numbers[2 * num :]
+    # The ranking computes the weights one after the other: their array lies the other way round.
+    weights = weights.reshape(len(names), num).T if chance.random() < 0.5 else weights.reshape(num, len(names))
+    return RankedItems([text(chance, chance.choice((2, 20, 300))) for _ in range(num)], scores, cosines, names, weights)
+
+
+def by_protobuf(ranking: Ranking, next_offsets: dict[int, int], as_of: AsOf, is_behind: bool) -> pb.RecommendResponse:
+    items = ranking.items
+    return pb.RecommendResponse(
+        items=[
+            pb.RecommendedItem(item=item_id, score=score, cosine=cosine, weights=weights)
+            for item_id, score, cosine, weights in items.rows()
+        ],
+        model_version=ranking.model_version,
+        position=pb.GraphPosition(next_offsets=next_offsets),
+        personalization=pb.PERSONALIZATION_LEARNED,
+        is_behind_min_position=is_behind,
+        as_of_ms=as_of.timestamp_ms,
+        as_of_source=pb.MOMENT_SOURCE_WALL,
+        weight_names=items.names,
+    )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_answer_is_read_as_the_message_that_protobuf_would_have_built(seed: int) -> None:
+    chance = random.Random(seed)
+    ranking = Ranking(random_items(chance, chance.choice((0, 1, 20, 1_000))), "learned", text(chance, 9))
+    next_offsets = {number: chance.randrange(2**40) for number in range(chance.choice((0, 1, 1_000)))}
+    as_of, is_behind = AsOf(chance.randrange(-(2**41), 2**42), "wall"), chance.random() < 0.5
+
+    answer = translation.to_response(ranking, translation.to_position(next_offsets), as_of, is_behind=is_behind)
+
+    expected = by_protobuf(ranking, next_offsets, as_of, is_behind)
+    # Numbers that are none do not equal themselves; their bytes do.
+    deterministic = pb.RecommendResponse.FromString(answer).SerializeToString(deterministic=True)
+    assert deterministic == expected.SerializeToString(deterministic=True)
+
+
+def test_items_alone_have_the_same_bytes() -> None:
+    items = [pb.SimilarItem(item="a", cosine=0.5), pb.SimilarItem(cosine=-0.0), pb.SimilarItem(item="ü" * 200)]
+    rest = pb.SimilarItemsResponse(model_version="7").SerializeToString()
+    cosines = np.array([item.cosine for item in items], np.float32)
+
+    answer = ranked_items([item.item for item in items], cosines, None, None, rest)
+
+    assert answer == pb.SimilarItemsResponse(items=items, model_version="7").SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((["a"], np.zeros(2, np.float32), None, None, b""), ValueError),
+        ((["a"], np.zeros(1, np.float32), np.zeros(0, np.float32), None, b""), ValueError),
+        ((["a", "b"], np.zeros(2, np.float32), None, np.zeros(3, np.float32), b""), ValueError),
+        ((["a"], np.zeros(1, np.float64), None, None, b""), TypeError),
+        (([b"a"], np.zeros(1, np.float32), None, None, b""), TypeError),
+        ((["\ud800"], np.zeros(1, np.float32), None, None, b""), UnicodeEncodeError),
+    ],
+)
+def test_what_is_no_list_of_items_is_refused(arguments: tuple[Any, ...], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        ranked_items(*arguments)
+
+
+@pytest.fixture
+def service() -> Iterator[RecommenderService]:
+    """A service over a stream of 1,000 partitions and a model, which has learned what a query takes."""
+    settings, state = quick_settings(model={"width": 16}), even_odd_state(24)
+    state.position = StreamPosition("events", "an id", dict.fromkeys(range(1_000), 7))
+    ranker = Ranker(state, settings.ranking)
+    ranker.swap(ServingModel.from_artifact(quick_model(state, settings), load_plugins()))
+    batcher = MicroBatcher(ranker.recommend, 32, work_of)
+    batcher._alone_s = 0.0  # Else a busy machine could say that the first ones took long.
+    batcher._unmeasured = 1_000
+    service = RecommenderService(settings)
+    loop = asyncio.new_event_loop()
+    service.loaded = RecommenderDependencies(state, ranker, batcher, PositionWaiters(loop, state.has_reached))
+    yield service
+    batcher.close()
+    loop.close()
+
+
+def answered(service: RecommenderService, request: pb.RecommendRequest) -> bytes:
+    """Return the answer to a request that must not wait for anything."""
+    context: Any = None
+    try:
+        service.recommend(request, context).send(None)
+    except StopIteration as returned:
+        answer = returned.value
+        assert isinstance(answer, bytes)
+        return answer
+    raise AssertionError("it waits")
+
+
+def test_weights_are_there_in_the_full_view_alone(service: RecommenderService) -> None:
+    basic, full = (
+        pb.RecommendResponse.FromString(answered(service, pb.RecommendRequest(user="u1", view=view)))
+        for view in (pb.RECOMMEND_VIEW_UNSPECIFIED, pb.RECOMMEND_VIEW_FULL)
+    )
+
+    assert (list(basic.weight_names), list(basic.items[0].weights)) == ([], [])
+    assert list(full.weight_names) == ["familiarity"]
+    assert all(len(item.weights) == len(full.weight_names) for item in full.items)
+    assert [(item.item, item.score, item.cosine) for item in basic.items] == [
+        (item.item, item.score, item.cosine) for item in full.items
+    ]
+
+
+def test_position_is_the_one_of_the_time_of_asking(service: RecommenderService) -> None:
+    assert service.loaded is not None
+    request = pb.RecommendRequest(user="u1", min_position=pb.GraphPosition(next_offsets={3: 7}))
+    assert pb.RecommendResponse.FromString(answered(service, request)).position.next_offsets[3] == 7
+
+    service.loaded.state.advance({3: 8})
+
+    response = pb.RecommendResponse.FromString(answered(service, request))
+    assert (response.position.next_offsets[3], len(response.position.next_offsets)) == (8, 1_000)
+
+
+def test_plain_request_makes_few_calls_around_the_ranking(service: RecommenderService) -> None:
+    request = pb.RecommendRequest(user="u1", exclude_seen=["*"], count=20)
+    answered(service, request)
+    num_calls = in_ranking = 0
+
+    def note(frame: FrameType, event: str, called: object) -> None:
+        nonlocal num_calls, in_ranking
+        is_ranking = event in ("call", "return") and frame.f_code is Ranker.recommend.__code__
+        if is_ranking:
+            in_ranking += 1 if event == "call" else -1
+        elif event in ("call", "c_call") and not in_ranking:
+            num_calls += 1
+
+    sys.setprofile(note)
+    try:
+        answered(service, request)
+    finally:
+        sys.setprofile(None)
+
+    assert num_calls <= _MAX_CALLS
