@@ -9,12 +9,18 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.default_records import DefaultRecordBatch
+from kafka.record.util import calc_crc32c
 
 from springtide.events import RawEvent
 
 _NO_HEADERS: Sequence[tuple[str, bytes | None]] = ()
 _NULL = 1  # A length of -1, zigzag-encoded.
 _UNREADABLE = "Found invalid record structure"  # kafka-python 3.0's message; that of a bad checksum differs.
+_LITTLE = 16_384  # Bytes: with more, reading the records takes longer than what is around it.
+_HEADER = DefaultRecordBatch.HEADER_STRUCT
+_MIN_BATCH = _HEADER.size
+# A codec, a transaction, or a marker at its end; whose time the records have is read.
+_UNUSUAL = DefaultRecordBatch.CODEC_MASK | DefaultRecordBatch.TRANSACTIONAL_MASK | DefaultRecordBatch.CONTROL_MASK
 _make_event = tuple.__new__  # RawEvent's own constructor takes twice as long.
 
 
@@ -128,23 +134,71 @@ def _damage_of(partition: int, offset: int, batch: Any, error: Exception) -> Dam
     return Damage(partition, offset, next_offset, error, is_one_record)
 
 
+def read_plain_batches(
+    records: memoryview, topic: str, partition: int, offset: int
+) -> tuple[list[RawEvent], int | None, int] | None:
+    """Read what a fetch returned of one partition if it is little, and nothing in it is unusual.
+
+    Args:
+        records: The batches, one after the other.
+        topic: Name of the topic.
+        partition: Number of the partition.
+        offset: The offset that was asked for: the first batch may begin before.
+
+    Returns:
+        The records, the offset after the last batch, and its leader's epoch; None for the offset if there is no batch.
+        None if ``EventRecords`` must read them: they are many, compressed, damaged, or part of a transaction.
+    """
+    if len(records) > _LITTLE:
+        return None
+    events: list[RawEvent] = []
+    at, next_offset, epoch = 0, None, -1
+    while at < len(records):
+        if len(records) - at < _MIN_BATCH:
+            return None
+        base, size, epoch, magic, crc, attributes, last_delta, first_ms, max_ms, _, _, _, count = _HEADER.unpack_from(
+            records, at
+        )
+        end = at + DefaultRecordBatch.AFTER_LEN_OFFSET + size
+        if magic != 2 or attributes & _UNUSUAL or not at + _MIN_BATCH <= end <= len(records):
+            return None
+        if calc_crc32c(records[at + DefaultRecordBatch.ATTRIBUTES_OFFSET : end]) != crc:
+            return None
+        append_ms = max_ms if attributes & DefaultRecordBatch.TIMESTAMP_TYPE_MASK else None
+        found = _read_records(bytes(records[at + _MIN_BATCH : end]), count, topic, partition, base, first_ms, append_ms)
+        next_offset = base + last_delta + 1
+        if found is None or next_offset <= offset:
+            return None
+        events += found if base >= offset else [event for event in found if event.offset >= offset]
+        at = end
+    return events, next_offset, epoch
+
+
 def read_batch(batch: DefaultRecordBatch, topic: str, partition: int) -> list[RawEvent] | None:
-    """Return the records of a batch of Kafka's record format 2; None if anything in it is unusual.
+    """Return the records of a batch of Kafka's record format 2; None if anything in it is unusual."""
+    batch._maybe_uncompress()
+    data = bytes(memoryview(batch._buffer)[batch._pos :])
+    append_ms = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
+    return _read_records(
+        data, batch.records_count, topic, partition, batch.base_offset, batch.first_timestamp, append_ms
+    )
+
+
+def _read_records(
+    data: bytes, count: int, topic: str, partition: int, base_offset: int, first_timestamp: int, append_time: int | None
+) -> list[RawEvent] | None:
+    """Return the records of a batch, uncompressed and without its header; None if anything in them is unusual.
 
     A record is: length, attributes (one byte), timestamp delta, offset delta, key length, key, value length, value,
     number of headers, headers. All numbers are zigzag varints: 7 bits a byte, the lowest first, the sign in bit 0.
     This runs for each event of the stream: the reading of a varint is repeated where it stands, for a function call
     would take longer than the reading.
     """
-    batch._maybe_uncompress()
-    data = bytes(memoryview(batch._buffer)[batch._pos :])
-    base_offset, first_timestamp = batch.base_offset, batch.first_timestamp
-    append_time = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
     events: list[RawEvent] = []
     append = events.append
     at = 0
     try:
-        for _ in itertools.repeat(None, batch.records_count):
+        for _ in itertools.repeat(None, count):
             size = data[at]
             at += 1
             if size > 127:

@@ -223,15 +223,15 @@ def noting(path: Path) -> Iterator[None]:
     from springtide_services.stream.source import KafkaSource
 
     clock = Clock()
-    received: Callable[..., tuple[bytes, Exception | None]] = network._DirectTCP._sock_recv
+    received: Callable[..., tuple[bytes, Exception | None]] = network.DirectTCP._sock_recv
 
     def receive(self: Any) -> tuple[bytes, Exception | None]:
         data = received(self)
         clock.note("received")
         return data
 
-    network._DirectTCP._sock_recv = receive  # type: ignore[method-assign]
-    clock.watch(network._DirectTCP, "write", after="asked")
+    network.DirectTCP._sock_recv = receive  # type: ignore[method-assign]
+    clock.watch(network.DirectTCP, "write", after="asked")
     clock.watch(KafkaSource, "poll", after="polled", only_if_found=True)
     clock.watch(decoding.Decoder, "decode", after="decoded")
     clock.watch(LiveState, "advance", after="applied")

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaConnectionError
+from kafka.errors import KafkaConnectionError, RequestTimedOutError
+from kafka.net.connection import KafkaConnection
+from kafka.protocol.consumer import FetchResponse
 
-from springtide_services.stream.network import _CallersLoop, _DirectTCP
+from springtide_services.stream.fetch_wire import PlainFetch, PlainResponse
+from springtide_services.stream.network import DirectTCP, _CallersLoop
 
 _MANY_BYTES = bytes(range(256)) * 20_000  # 5 MB: more than a socket takes at once, and than is read at once.
 
@@ -17,7 +20,7 @@ _MANY_BYTES = bytes(range(256)) * 20_000  # 5 MB: more than a socket takes at on
 class Receiver:
     """Stands where a KafkaConnection does: it keeps what came."""
 
-    _sensors = None
+    _sensors = parser = None
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -38,7 +41,7 @@ class Ends:
         ours.setblocking(False)
         self.loop = _CallersLoop()
         self.receiver = Receiver()
-        self.transport = _DirectTCP(self.loop, ours)
+        self.transport = DirectTCP(self.loop, ours)
         self.transport.set_protocol(self.receiver)
         self.transport.resume_reading()
 
@@ -116,3 +119,69 @@ def test_a_write_to_a_connection_that_was_reset_is_a_lost_connection(ends: Ends)
     ends.run_until(lambda: ends.receiver.lost_with)
 
     assert [type(error) for error in ends.receiver.lost_with] == [KafkaConnectionError]
+
+
+def _connect(ends: Ends, request_timeout_ms: int = 10_000) -> KafkaConnection:
+    """Return kafka-python's own connection over our end, as it is once it is made."""
+    connection = KafkaConnection(ends.loop, node_id=1, client_id="test", request_timeout_ms=request_timeout_ms)
+    ends.transport.set_protocol(connection)
+    connection.connection_made(ends.transport)
+    connection.initializing, connection.connected = False, True
+    return connection
+
+
+def _response(correlation_id: int, **fields: Any) -> bytes:
+    message = FetchResponse(throttle_time_ms=0, session_id=5, responses=[], version=12, **fields)
+    body = correlation_id.to_bytes(4, "big") + b"\0" + bytes(message.encode(version=12))
+    return len(body).to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize("pieces", [1, 7], ids=["at once", "in pieces"])
+def test_packed_fetches_are_answered_in_turn(ends: Ends, pieces: int) -> None:
+    connection = _connect(ends)
+    futures = [ends.transport.send_fetch(PlainFetch(b"")) for _ in range(3)]
+    data = _response(1) + _response(2) if pieces > 1 else _response(1)
+    for start in range(0, len(data), len(data) // pieces + 1):
+        ends.theirs.sendall(data[start : start + len(data) // pieces + 1])
+        ends.loop._poll_once(0.05)
+        ends.loop._poll_once(0.05)
+    num_answered = 2 if pieces > 1 else 1
+
+    assert [future.is_done for future in futures] == [True] * num_answered + [False] * (3 - num_answered)
+    assert type(futures[0].value) is PlainResponse
+    assert len(connection.in_flight_requests) == len(connection.parser.in_flight_requests) == 3 - num_answered
+
+
+def test_what_is_unusual_in_a_response_is_left_to_kafka_python(ends: Ends) -> None:
+    _connect(ends)
+    future = ends.transport.send_fetch(PlainFetch(b""))
+    ends.theirs.sendall(_response(1, error_code=70))
+    ends.run_until(lambda: future.is_done)
+
+    assert isinstance(future.value, FetchResponse)
+    assert future.value.error_code == 70
+
+
+def test_a_packed_fetch_that_is_not_answered_in_time_ends_the_connection(ends: Ends) -> None:
+    connection = _connect(ends, request_timeout_ms=150)
+    first = ends.transport.send_fetch(PlainFetch(b""))
+    ends.theirs.sendall(_response(1))
+    ends.run_until(lambda: first.is_done)
+    ends.loop._poll_once(0.1)
+    sent_s = time.monotonic()
+    second = ends.transport.send_fetch(PlainFetch(b""))  # The timer of the first one runs.
+    ends.run_until(lambda: second.is_done)
+
+    assert time.monotonic() - sent_s >= 0.15
+    assert isinstance(second.exception, RequestTimedOutError)
+    assert connection.closed
+
+
+def test_a_connection_with_other_requests_to_send_is_not_passed_by(ends: Ends) -> None:
+    connection = _connect(ends)
+    sent = [ends.transport.send_fetch(PlainFetch(b"")) for _ in range(5)]
+    assert sent[-1] is None, "kafka-python pauses at five"
+    connection.paused.add("throttle")
+    connection.in_flight_requests.clear()
+    assert ends.transport.send_fetch(PlainFetch(b"")) is None
+    connection.paused.clear()

@@ -7,10 +7,10 @@ from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from springtide.events import RawEvent
-from springtide_services.stream.record_batches import read_batch
+from springtide_services.stream.record_batches import read_batch, read_plain_batches
 
 
-def _build(seed: int, compression_type: int = 0) -> bytes:
+def _build(seed: int, compression_type: int = 0, most: int = 100) -> bytes:
     rng = random.Random(seed)
     builder = DefaultRecordBatchBuilder(
         magic=2,
@@ -22,12 +22,12 @@ def _build(seed: int, compression_type: int = 0) -> bytes:
         batch_size=1 << 20,
     )
     sizes = (0, 1, 63, 64, 127, 128, 300, 9_000, 70_000)
-    for offset in range(rng.randrange(1, 100)):
+    for offset in range(rng.randrange(1, most)):
         builder.append(
             offset,
             1_700_000_000_000 + rng.choice((0, 5, -70, 9_000, -(1 << 33), 1 << 40)),
             rng.choice((None, b"", rng.randbytes(rng.choice(sizes[:7])))),
-            rng.choice((None, rng.randbytes(rng.choice(sizes)))),
+            rng.choice((None, rng.randbytes(rng.choice(sizes[:7] if most < 100 else sizes)))),
             [
                 (rng.choice(("a", "content-type", "\u00e9" * 50)), rng.choice((None, b"", rng.randbytes(200))))
                 for _ in range(rng.choice((0, 0, 1, 3, 70)))
@@ -81,3 +81,53 @@ def test_damaged_batches_are_left_to_kafka_python() -> None:
         else:
             assert events == _as_kafka_python_reads(bytes(data))
     assert 0 < num_left < 400
+
+
+def _at(base_offset: int, data: bytes) -> bytes:
+    return base_offset.to_bytes(8, "big") + data[8:]  # The checksum does not cover it.
+
+
+def test_a_little_is_read_at_once_from_the_offset_that_was_asked_for() -> None:
+    num_read = 0
+    for seed in range(60):
+        most = 4 if seed % 2 else 100
+        first, second = _build(seed, most=most), _build(seed + 1, most=most)
+        size = len(_as_kafka_python_reads(first) or [])
+        data = memoryview(_at(100, first) + _at(100 + size, second))
+        expected = [
+            *(_as_kafka_python_reads(_at(100, first)) or []),
+            *(_as_kafka_python_reads(_at(100 + size, second)) or []),
+        ]
+        for offset in (100, 100 + size // 2):
+            found = read_plain_batches(data, "t", 3, offset)
+            if len(data) > 16_384:
+                assert found is None
+                continue
+            num_read += 1
+            assert found is not None
+            events, next_offset, epoch = found
+            assert _with_lists(events) == [event for event in expected if event.offset >= offset]
+            assert (next_offset, epoch) == (expected[-1].offset + 1, 0)
+    assert num_read > 5
+    assert read_plain_batches(memoryview(b""), "t", 3, 7) == ([], None, -1)
+
+
+def test_what_is_unusual_is_not_read_at_once() -> None:
+    seed = next(seed for seed in range(100) if 2_000 < len(_build(seed, most=4)) < 10_000)
+    data = _build(seed, most=4)
+    assert read_plain_batches(memoryview(data), "t", 3, 0) is not None
+    assert read_plain_batches(memoryview(_build(seed, 1, 4)), "t", 3, 0) is None, "compressed"
+    assert read_plain_batches(memoryview(data[:-1]), "t", 3, 0) is None, "cut off"
+    assert read_plain_batches(memoryview(data + data[:30]), "t", 3, 0) is None, "cut off in the next"
+    for position in (
+        8,
+        16,
+        17,
+        22,
+        60,
+        len(data) - 1,
+    ):  # Length, magic, checksum, attributes, count, and the last byte.
+        damaged = bytearray(data)
+        damaged[position] ^= 0x41
+        assert read_plain_batches(memoryview(damaged), "t", 3, 0) is None
+    assert read_plain_batches(memoryview(data), "t", 3, 1_000) is None, "all before what was asked for"
