@@ -6,7 +6,7 @@ The caller holds the array while it uses the pointer. Lengths are not checked: a
 """
 
 cimport numpy as cnp
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef inline void* _checked(cnp.ndarray array, int type_number, int same_type, bint is_output, str wanted) except? NULL:
@@ -20,6 +20,14 @@ cdef inline void* _checked(cnp.ndarray array, int type_number, int same_type, bi
 
 
 # For reading. NumPy has two types of 64 bits that are the same on most machines.
+
+cdef inline const uint8_t* bools(cnp.ndarray array) except? NULL:
+    return <const uint8_t*> _checked(array, cnp.NPY_BOOL, cnp.NPY_BOOL, False, "bool")
+
+
+cdef inline const int8_t* int8s(cnp.ndarray array) except? NULL:
+    return <const int8_t*> _checked(array, cnp.NPY_INT8, cnp.NPY_INT8, False, "int8")
+
 
 cdef inline const uint8_t* uint8s(cnp.ndarray array) except? NULL:
     return <const uint8_t*> _checked(array, cnp.NPY_UINT8, cnp.NPY_UINT8, False, "uint8")
@@ -57,6 +65,10 @@ cdef inline uint8_t* out_uint8s(cnp.ndarray array) except? NULL:
 
 cdef inline int16_t* out_int16s(cnp.ndarray array) except? NULL:
     return <int16_t*> _checked(array, cnp.NPY_INT16, cnp.NPY_INT16, True, "int16")
+
+
+cdef inline int8_t* out_int8s(cnp.ndarray array) except? NULL:
+    return <int8_t*> _checked(array, cnp.NPY_INT8, cnp.NPY_INT8, True, "int8")
 
 
 cdef inline int32_t* out_int32s(cnp.ndarray array) except? NULL:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
-from springtide.ranking.filters import allowed_items, excluded_rows, rows_below
+from springtide.ranking.filters import allowed_items, excluded_rows, has_all_positive, rows_below
 from springtide.ranking.query import Query
 from springtide.settings.interaction_rules import InteractionRules
 
@@ -28,7 +28,9 @@ class BoundQuery:
         recent_rows: int32 ``[n]``, rows of the recent items that the view knows, latest first.
         count: Number of items, at least 1.
         allowed: bool ``[num_items]``, whether an item passes the allow list and the category filters; None for all.
-        excluded_rows: int32 ``[m]``, rows below ``num_items`` of items to leave out, in any order.
+        excluded_rows: int32 ``[m]``, rows below ``num_items`` of items to leave out, ascending.
+        has_list: Whether the query names the items to rank.
+        leaves_out_seen: Whether all items of the user's positive interactions are left out.
     """
 
     user_id: str
@@ -38,6 +40,8 @@ class BoundQuery:
     count: int = 1
     allowed: npt.NDArray[np.bool_] | None = None
     excluded_rows: Rows = field(default_factory=lambda: _NO_ROWS)
+    has_list: bool = False
+    leaves_out_seen: bool = False
 
     def mask(self, scores: npt.NDArray[np.float32]) -> None:
         """Set the items that the query leaves out to ``-inf``, in place; scores are float32 ``[num_items]``."""
@@ -79,6 +83,8 @@ def bind(
         count=query.count,
         allowed=allowed_items(query, view, rules, num_items),
         excluded_rows=excluded_rows(query, user_row, recent_rows, view, rules, num_items),
+        has_list=bool(query.allow_items),
+        leaves_out_seen=bool(query.exclude_seen) and has_all_positive(query.exclude_seen, rules),
     )
 
 

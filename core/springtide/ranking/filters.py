@@ -52,7 +52,7 @@ def allowed_items(
 def excluded_rows(
     query: Query, user_row: int, recent_rows: Rows, view: GraphView, rules: InteractionRules, num_items: int
 ) -> Rows:
-    """Return rows of items that the query leaves out by name, or because the user has seen them: int32 ``[n]``.
+    """Return rows of items that the query leaves out by name, or because the user has seen them: int32, ascending.
 
     In a graph of users alone, the user is left out of their own recommendations.
 
@@ -75,7 +75,7 @@ def excluded_rows(
         excluded.append(seen_rows(user_row, recent_rows, relations, view, rules))
     if rules.item_type == USER:
         excluded.append(np.array([user_row], np.int32))
-    return rows_below(np.concatenate(excluded), num_items) if excluded else _NO_ROWS
+    return np.sort(rows_below(np.concatenate(excluded), num_items)) if excluded else _NO_ROWS
 
 
 def seen_rows(
@@ -104,6 +104,11 @@ def relations_of(names: Sequence[str], rules: InteractionRules) -> set[str]:
             )
         relations |= found
     return relations
+
+
+def has_all_positive(names: Sequence[str], rules: InteractionRules) -> bool:
+    """Return whether names, as ``relations_of`` takes them, stand for all positive relations, and maybe others."""
+    return ANY in names or relations_of(names, rules).issuperset(rules.positive_relations)
 
 
 def _check_attributes(query: Query, view: GraphView, rules: InteractionRules) -> None:

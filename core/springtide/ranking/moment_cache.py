@@ -108,6 +108,8 @@ class MomentCache:
             if now_s - start_s >= self._refresh_s:
                 break
             weights = item_weights(self._context_weights, self._exponents, cached.moment, num_items)
+            if cached.weights.has_order:
+                weights.order()  # Here, so that no request waits for it.
             with self._lock:
                 if self._cached.get(key) is cached:  # Else it was dropped or replaced meanwhile.
                     self._num_bytes -= cached.num_bytes

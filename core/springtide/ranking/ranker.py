@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from springtide.errors import InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
+from springtide.ranking.best_items import BestItems
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query, RankedItems, Ranking
@@ -84,12 +86,14 @@ class Ranker:
         return self._scorer_of(self._serving)
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranking]:
-        """Rank all items for each query; all are scored by one matrix product, or by several where items are few.
+        """Rank all items for each query. A baseline scores all; otherwise only items that may be in an answer are.
 
         Raises:
             InvalidRequestError: If a query names something unknown.
         """
         scorer = self.scorer()
+        if scorer.serving.baseline is None:
+            return [_ranking(scorer, query) for query in queries]
         at_once = _SCORES_AT_ONCE // max(scorer.num_items, 1)
         if not _MIN_AT_ONCE <= at_once < len(queries):
             return _ranked(scorer, queries)
@@ -145,6 +149,18 @@ class Ranker:
             self._groups_version = version
 
 
+def _ranking(scorer: Scorer, query: Query) -> Ranking:
+    """Return the answer of a model, or of the fallback, to one query."""
+    best = BestItems(scorer, scorer.bind(query))
+    rows, ids, scores, cosines = best.rows, best.ids, best.scores, best.cosines
+    exponents, version = scorer.serving.exponents, scorer.serving.version
+    if query.with_weights:
+        items = _ranked_items(exponents, rows, ids, scores, cosines, best.at_moment, best.seen, best.lowered)
+    else:
+        items = RankedItems(ids, scores, cosines, (), np.empty((len(rows), 0), np.float32))
+    return Ranking(items, best.user.personalization, version)
+
+
 def _ranked(scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
     """Return the rankings of some queries, which are scored at once."""
     if not queries:
@@ -166,7 +182,7 @@ def _ranked(scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
 
 def _ranked_items(
     exponents: Exponents,
-    rows: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.integer[Any]],
     ids: Sequence[str],
     scores: Array,
     cosines: Array,
@@ -197,7 +213,7 @@ def _ranked_items(
 
 
 def _find(
-    ascending: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
+    ascending: npt.NDArray[np.int32], rows: npt.NDArray[np.integer[Any]]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Return which of some rows are among ascending ones, bool ``[n]``, and the positions of these there, int64."""
     if not len(ascending):

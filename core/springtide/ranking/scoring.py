@@ -125,6 +125,23 @@ class Scorer:
         """
         return bind(query, self.view, self.state.rules, self.state.circumstances.keys, self.num_items)
 
+    def unranked_rows(self, num_items: int, *, with_lifeless: bool) -> npt.NDArray[np.int32]:
+        """Return the items below ``num_items`` that no answer may have, int32 ``[n]``, ascending.
+
+        Forgotten ones that were forgotten just now may be missing: they have no id any more.
+
+        Args:
+            num_items: Number of items.
+            with_lifeless: Whether items without edges and attributes are among them.
+        """
+        unknown = self.serving.unranked.rows(self.items, self.serving.num_reuses(self.items), num_items)
+        if not with_lifeless or self.lifeless is None:
+            return unknown
+        lifeless = self.lifeless.rows(self.view, num_items)
+        if not len(lifeless):
+            return unknown
+        return np.union1d(unknown, lifeless).astype(np.int32) if len(unknown) else lifeless.astype(np.int32)
+
     def mask_unknown(self, scores: Array) -> None:
         """Set the scores of items that are not what is served to ``-inf``, in place.
 
@@ -161,8 +178,8 @@ class Scorer:
         users = [serving.users.find(view, serving.table, query) for query in bound]
         moments = [serving.moments.at(query.moment, num_items, keep_in_cache=keep_in_cache) for query in bound]
         histories = [self.history_at(user.history, query) for user, query in zip(users, bound, strict=True)]
-        seen_items = [self._seen_items(history, query) for history, query in zip(histories, bound, strict=True)]
-        disliked = [self._disliked(user, query) for user, query in zip(users, bound, strict=True)]
+        seen_items = [self.seen(history, query) for history, query in zip(histories, bound, strict=True)]
+        disliked = [self.disliked(user, query) for user, query in zip(users, bound, strict=True)]
         if serving.baseline is not None:
             scores = serving.baseline.scores(bound, histories, view)
             lowered_items = [LoweredItems(each, np.zeros(len(each), np.float32)) for each in disliked]
@@ -184,13 +201,15 @@ class Scorer:
         is_past = self.view.newest_ms is not None and now_ms < self.view.newest_ms - _PAST_MS
         return history.before(now_ms + 1) if is_past else history
 
-    def _disliked(self, user: LiveUser, query: BoundQuery) -> Disliked:
+    def disliked(self, user: LiveUser, query: BoundQuery) -> Disliked:
+        """Return the ranked items that a user dislikes at the moment of a query."""
         if not len(user.dislikes.item_rows):
             return NOTHING_DISLIKED
         dislikes = self.history_at(user.dislikes, query)
         return disliked_at(dislikes, query.moment.timestamp_ms).below(self.num_items)
 
-    def _seen_items(self, history: History, query: BoundQuery) -> SeenItems:
+    def seen(self, history: History, query: BoundQuery) -> SeenItems:
+        """Return the ranked items of a history, and what their weights are at the moment of a query."""
         rows, _ = history.distinct()
         weights = history_weights(self.serving.history_terms, history, query.moment)
         is_ranked = rows < self.num_items

@@ -1,7 +1,10 @@
 """All that is served at one time: a model or a baseline over the live items, and the caches that belong to it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
@@ -15,6 +18,29 @@ from springtide.ranking.weights import HistoryTerms, history_terms
 from springtide.settings.interaction_rules import InteractionRules
 
 
+class UnrankedRows:
+    """Remembers the rows of items that are not what is served: looking for them takes time in proportion to all."""
+
+    def __init__(self) -> None:
+        self._found: tuple[tuple[str, int, int], npt.NDArray[np.int32]] | None = None
+
+    def rows(self, items: NodeTable, num_reuses: int, num_items: int) -> npt.NDArray[np.int32]:
+        """Return rows of forgotten items, and those that were given to others since, int32 ``[n]``, ascending.
+
+        Args:
+            items: The items.
+            num_reuses: How many rows had been given away when what is served was made.
+            num_items: Only rows below it.
+        """
+        key = (items.ids_lineage, num_reuses, num_items)  # Before the rows: a change in between is looked at again.
+        found = self._found
+        if found is None or found[0] != key:
+            ids = items.ids
+            rows = np.union1d(ids.reused_since(num_reuses, num_items), ids.forgotten_rows(num_items))
+            self._found = found = key, rows.astype(np.int32)
+        return found[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """All that is served at one time. It is replaced as a whole, so a request sees one version of everything.
@@ -26,6 +52,8 @@ class Serving:
         moments: The cache of item weights.
         users: The cache of users.
         history_terms: The context weights that look at a user's history, with their exponents.
+        longest: Length of the longest of the table's vectors; 0 without a table.
+        unranked: The rows of items that are not in it.
     """
 
     table: ItemTable | None
@@ -34,6 +62,8 @@ class Serving:
     moments: MomentCache
     users: Users
     history_terms: HistoryTerms
+    longest: float = 0.0
+    unranked: UnrankedRows = field(default_factory=UnrankedRows)
 
     @property
     def version(self) -> str:
@@ -77,7 +107,8 @@ class ServingMaker:
         table = None if served is None else ItemTable.build(served, view, self._rules)
         users = Users(self._rules, self._max_history, served)
         terms = history_terms(self._context_weights, exponents)
-        return Serving(table, None, exponents, MomentCache(self._context_weights, exponents), users, terms)
+        moments, longest = MomentCache(self._context_weights, exponents), 0.0 if table is None else _longest(table)
+        return Serving(table, None, exponents, moments, users, terms, longest)
 
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:
         """Return what is served with the items as they are now; the same object if nothing has changed."""
@@ -87,5 +118,12 @@ class ServingMaker:
         if table is not None and table.is_outdated(view):
             fresh = ItemTable.build(table.model, view, self._rules)
             # Cached users have vectors that came from the items of the old table.
-            return replace(serving, table=fresh, users=Users(self._rules, self._max_history, table.model))
+            users = Users(self._rules, self._max_history, table.model)
+            return replace(serving, table=fresh, users=users, longest=_longest(fresh))
         return serving
+
+
+def _longest(table: ItemTable) -> float:
+    """Return a length that no vector of a table exceeds."""
+    squares = np.einsum("nd,nd->n", table.vectors, table.vectors)
+    return 1.0001 * float(np.sqrt(squares.max(initial=0.0)))

@@ -1,7 +1,7 @@
 """All context weights together: made from settings, read at a moment, and raised to their exponents."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from springtide.plugins.loading import Plugins
 from springtide.settings.model import PartSettings, RankingSettings
 
 Array = npt.NDArray[np.float32]
+_MIN_ORDERED, _MAX_ORDERED = 1_024, 16_384  # Items; most answers need a few hundred, and the rest is scanned otherwise.
+_ORDERED_SHARE = 16  # Of how many items one is in order: to look at it costs about as much as to pass sixteen by.
 
 
 def make_context_weights(settings: RankingSettings, plugins: Plugins) -> dict[str, ContextWeight]:
@@ -64,8 +66,30 @@ def factor_names(weights: Mapping[str, ContextWeight]) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemOrder:
+    """The items that are wanted most at a moment, whoever asks.
+
+    Attributes:
+        rows: int32 ``[m]``, those with the highest finite totals, descending.
+        highest: The highest finite total of all others; ``-inf`` if there are none.
+    """
+
+    rows: npt.NDArray[np.int32]
+    highest: float
+
+    @classmethod
+    def of(cls, totals: Array) -> "ItemOrder":
+        """Return the order of totals, float32 ``[num_items]``; items of equal totals are in it all, or not at all."""
+        wanted = min(max(len(totals) // _ORDERED_SHARE, _MIN_ORDERED), _MAX_ORDERED)
+        finite = totals if np.isfinite(totals).all() else np.where(np.isfinite(totals), totals, -np.inf)
+        highest = -np.inf if len(totals) <= wanted else float(np.partition(finite, -wanted - 1)[-wanted - 1])
+        rows = np.flatnonzero(finite > np.float32(highest))
+        return cls(rows[np.argsort(-finite[rows], kind="stable")].astype(np.int32), highest)
+
+
+@dataclass(frozen=True, slots=True)
 class ItemWeights:
-    """The item side of all weights at one moment.
+    """The item side of all weights at one moment. It never changes: newer weights take its place.
 
     Attributes:
         names: The weights that have an item side, in the order of the rows below.
@@ -80,6 +104,18 @@ class ItemWeights:
     seen: Array
     unseen_total: Array
     seen_total: Array
+    _order: list[ItemOrder] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def has_order(self) -> bool:
+        """Whether somebody has asked for the order."""
+        return bool(self._order)
+
+    def order(self) -> ItemOrder:
+        """Return the unseen items that are wanted most; made when it is first asked for."""
+        if not self._order:
+            self._order.append(ItemOrder.of(self.unseen_total))
+        return self._order[0]
 
 
 def bucket_of(weights: Mapping[str, ContextWeight], moment: Moment) -> Hashable:

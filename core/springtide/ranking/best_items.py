@@ -1,0 +1,152 @@
+"""The best items for one query, found without scoring those that cannot be among them; the answer is exact.
+
+The score of an unseen item is its value at the moment, the same for all users, plus at most ``reach``: the factor of
+cosines, times the user's length and that of the longest item's vector. So the items are looked at in the order of their
+values, until value and reach are less than the last score of the answer: no later item can be in it, not even by its
+id. A moment's values are fixed, and so is their order; when the background computes them again, both are replaced as
+one.
+
+What is scored otherwise, which are the user's own items, is scored first. If the order comes to its end, the rest is
+scanned by rows, leaving out what the values rule out. Scores are the same to the last bit whichever way they were
+found.
+"""
+
+import heapq
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.ranking import kernels
+from springtide.ranking.binding import BoundQuery
+from springtide.ranking.dislikes import NOTHING_DISLIKED, log_weights
+from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems
+from springtide.ranking.users import LiveUser
+from springtide.ranking.weights import ItemOrder
+
+Array = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int32]
+NO_ROWS: Rows = np.empty(0, np.int32)
+NO_SCORES: Array = np.empty(0, np.float32)
+_MAX_LISTED = 4_096  # Items: to score so few takes no longer than to look for them among all, in their order.
+_NO_ORDER = ItemOrder(NO_ROWS, -np.inf)
+_NOT_LOWERED = LoweredItems(NOTHING_DISLIKED, NO_SCORES)
+_NOTHING_SEEN = SeenItems(NO_ROWS, {}, NO_SCORES)
+
+
+class BestItems:
+    """The best items for a query, and what their scores are made of.
+
+    Attributes:
+        user: The user.
+        at_moment: The item weights of the moment.
+        seen: The items that the user has seen; none if the query leaves all of them out.
+        lowered: The items that the user dislikes.
+        rows: int32 ``[n]``, the best first.
+        ids: Their ids.
+        scores: float32 ``[n]``.
+        cosines: float32 ``[n]``.
+        num_scanned: How many vectors were looked at.
+    """
+
+    __slots__ = ("at_moment", "cosines", "ids", "lowered", "num_scanned", "rows", "scores", "seen", "user")
+
+    def __init__(self, scorer: Scorer, query: BoundQuery) -> None:
+        """Find them.
+
+        Args:
+            scorer: Over a model or the fallback; a baseline ranks by itself.
+            query: The query, bound to the scorer's view.
+        """
+        serving, num_items = scorer.serving, scorer.num_items
+        self.user = serving.users.find(scorer.view, serving.table, query)
+        self.at_moment = serving.moments.at(query.moment, num_items)
+        self.seen, self.lowered = _NOTHING_SEEN, _NOT_LOWERED
+        table, user, order = serving.table, self.user.vector, self.at_moment.order()
+        apart, of_apart = self._scored_apart(scorer, query)
+        if query.allowed is not None and np.count_nonzero(query.allowed) <= _MAX_LISTED:
+            apart, of_apart = self._with_listed(scorer, np.flatnonzero(query.allowed).astype(np.int32), apart, of_apart)
+            order = _NO_ORDER
+        masked = scorer.unranked_rows(num_items, with_lifeless=not query.has_list)
+        while True:
+            self.rows, self.scores, self.cosines, has_equal, self.num_scanned = kernels.best_rows(
+                query.count,
+                num_items,
+                None if table is None else user,
+                serving.exponents.unseen.cosine,
+                None if table is None else table.vectors,
+                serving.longest,
+                self.at_moment.unseen_total,
+                order.rows,
+                order.highest,
+                query.allowed,
+                masked,
+                query.excluded_rows,
+                apart,
+                of_apart,
+                None,
+            )
+            self.ids = scorer.items.ids.ids(self.rows)
+            if all(self.ids):
+                break
+            # Some were forgotten meanwhile, which is rare: the search is repeated without them.
+            gone = self.rows[[not name for name in self.ids]]
+            masked = np.union1d(masked, gone).astype(np.int32)
+        if has_equal:
+            self._order_equal(query.count)
+
+    def _with_listed(self, scorer: Scorer, listed: Rows, apart: Rows, of_apart: Array) -> tuple[Rows, Array]:
+        """Return the listed items and their scores, given those of the items that are not scored as unseen ones are."""
+        scores = self._unseen_scores(scorer, listed)
+        rows = np.union1d(listed, apart)
+        of_rows = np.full(len(rows), -np.inf, np.float32)
+        of_rows[np.searchsorted(rows, listed)] = scores
+        of_rows[np.searchsorted(rows, apart)] = of_apart
+        return rows, of_rows
+
+    def _unseen_scores(self, scorer: Scorer, rows: Rows) -> Array:
+        """Return the scores of rows as if the user had never had their items, float32 ``[m]``."""
+        scores = _cosines(scorer, self.user, rows) * np.float32(scorer.serving.exponents.unseen.cosine)
+        scores += self.at_moment.unseen_total[rows]
+        return scores
+
+    def _scored_apart(self, scorer: Scorer, query: BoundQuery) -> tuple[Rows, Array]:
+        """Return the rows that are not scored as unseen items are, ascending, and their scores."""
+        user, exponents = self.user, scorer.serving.exponents
+        if not len(user.history.item_rows) and not len(user.dislikes.item_rows):
+            return NO_ROWS, NO_SCORES
+        history = scorer.history_at(user.history, query)
+        disliked = scorer.disliked(user, query)
+        if query.leaves_out_seen and not len(disliked):
+            rows, _ = history.distinct()
+            self.seen = SeenItems(NO_ROWS, {name: NO_SCORES for name, _, _ in scorer.serving.history_terms}, NO_SCORES)
+            return rows, np.full(len(rows), -np.inf, np.float32)
+        self.seen = seen = scorer.seen(history, query)
+        scores = _cosines(scorer, user, seen.rows) * np.float32(exponents.seen.cosine)
+        scores += self.at_moment.seen_total[seen.rows]
+        scores += seen.total
+        if not len(disliked):
+            return seen.rows, scores
+        unseen = self._unseen_scores(scorer, disliked.rows)
+        rows = np.union1d(seen.rows, disliked.rows)
+        of_rows = np.empty(len(rows), np.float32)
+        at = np.searchsorted(rows, disliked.rows)
+        of_rows[at] = unseen
+        of_rows[np.searchsorted(rows, seen.rows)] = scores
+        logs = log_weights(disliked, of_rows[at] - unseen, exponents.dislikes.item)
+        of_rows[at] += logs
+        self.lowered = LoweredItems(disliked, logs)
+        return rows, of_rows
+
+    def _order_equal(self, count: int) -> None:
+        """Bring items of equal scores into the order of their ids, and leave out those past ``count``."""
+        scores, ids = self.scores.tolist(), self.ids
+        chosen = heapq.nsmallest(count, range(len(ids)), key=lambda index: (-scores[index], ids[index]))
+        self.rows, self.scores, self.cosines = self.rows[chosen], self.scores[chosen], self.cosines[chosen]
+        self.ids = [ids[index] for index in chosen]
+
+
+def _cosines(scorer: Scorer, user: LiveUser, rows: Rows) -> Array:
+    table = scorer.serving.table
+    if table is None or user.vector is None or not len(rows):
+        return np.zeros(len(rows), np.float32)
+    return kernels.cosines_of(user.vector, table.vectors, rows)

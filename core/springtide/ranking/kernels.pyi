@@ -1,0 +1,26 @@
+import numpy as np
+import numpy.typing as npt
+
+Float32s = npt.NDArray[np.float32]
+Int32s = npt.NDArray[np.int32]
+Coarse = tuple[npt.NDArray[np.int8], Float32s, Float32s]
+
+def best_rows(
+    count: int,
+    num_items: int,
+    user: Float32s | None,
+    factor: float,
+    vectors: Float32s | None,
+    longest: float,
+    values: Float32s | None,
+    order: Int32s | None,
+    highest: float,
+    allowed: npt.NDArray[np.bool_] | None,
+    masked: Int32s,
+    excluded: Int32s,
+    apart_rows: Int32s,
+    apart_scores: Float32s,
+    coarse: Coarse | None,
+) -> tuple[Int32s, Float32s, Float32s, bool, int]: ...
+def cosines_of(user: Float32s, vectors: Float32s, rows: Int32s) -> Float32s: ...
+def quantise(vectors: Float32s) -> Coarse: ...
