@@ -121,6 +121,18 @@ def moments_of_one_bucket_have_the_same_lifts(subject: Subject) -> None:
             expect_same_array(lifts, expected, "log lifts at moments of one bucket", _ONE_BUCKET)
 
 
+def moments_of_one_span_have_the_same_bucket(subject: Subject) -> None:
+    """Requests do not ask for the bucket of each moment where ``bucket_ms`` says that it stays."""
+    weight = subject.make()
+    weight.observe(_events())
+    if weight.bucket_ms is None:
+        return
+    for moment in (Moment(NOW_MS + minutes * MS_PER_HOUR // 60) for minutes in range(-200, 200, 13)):
+        start_ms = moment.timestamp_ms // weight.bucket_ms * weight.bucket_ms
+        found = {weight.bucket(Moment(start_ms + ms)) for ms in (0, weight.bucket_ms // 2, weight.bucket_ms - 1)}
+        expect(found == {weight.bucket(moment)}, "one bucket within `bucket_ms`", found)
+
+
 def it_is_neutral_before_any_event(subject: Subject) -> None:
     """All lifts are 1, and an empty history has none."""
     weight = subject.make()
@@ -140,6 +152,7 @@ CHECKS = checks_of(
     its_state_is_a_copy,
     lifts_have_a_row_for_each_factor_and_are_finite,
     moments_of_one_bucket_have_the_same_lifts,
+    moments_of_one_span_have_the_same_bucket,
     it_is_neutral_before_any_event,
 )
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
-from springtide.ranking.filters import allowed_items, excluded_rows, has_all_positive, rows_below
+from springtide.ranking.filters import SeenRows, allowed_items, excluded_rows, has_all_positive, rows_below
 from springtide.ranking.query import Query
 from springtide.settings.interaction_rules import InteractionRules
 
@@ -52,7 +52,12 @@ class BoundQuery:
 
 
 def bind(
-    query: Query, view: GraphView, rules: InteractionRules, circumstance_keys: Sequence[str], num_items: int
+    query: Query,
+    view: GraphView,
+    rules: InteractionRules,
+    circumstance_keys: Sequence[str],
+    num_items: int,
+    seen_rows_of: SeenRows | None = None,
 ) -> BoundQuery:
     """Look up all that a query names.
 
@@ -64,6 +69,7 @@ def bind(
         rules: The interaction rules.
         circumstance_keys: The circumstances that the context weights look at.
         num_items: Number of items that are ranked; later rows are not.
+        seen_rows_of: A cache of what users have seen; None to look into the graph.
 
     Raises:
         InvalidRequestError: If an interaction type or an attribute is unknown.
@@ -82,9 +88,9 @@ def bind(
         recent_rows=recent_rows,
         count=query.count,
         allowed=allowed_items(query, view, rules, num_items),
-        excluded_rows=excluded_rows(query, user_row, recent_rows, view, rules, num_items),
+        excluded_rows=excluded_rows(query, user_row, recent_rows, view, rules, num_items, seen_rows_of),
         has_list=bool(query.allow_items),
-        leaves_out_seen=bool(query.exclude_seen) and has_all_positive(query.exclude_seen, rules),
+        leaves_out_seen=has_all_positive(query.exclude_seen, rules),
     )
 
 

@@ -1,6 +1,7 @@
 """Which items a query leaves out: blocked and seen ones, and those that a filter does not let through."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +50,18 @@ def allowed_items(
     return allowed
 
 
+SeenRows = Callable[[GraphView, str, int, frozenset[str]], Rows]
+"""Gives the rows that a user has seen, by view, id, row and relations: int32, ascending."""
+
+
 def excluded_rows(
-    query: Query, user_row: int, recent_rows: Rows, view: GraphView, rules: InteractionRules, num_items: int
+    query: Query,
+    user_row: int,
+    recent_rows: Rows,
+    view: GraphView,
+    rules: InteractionRules,
+    num_items: int,
+    seen_rows_of: SeenRows | None = None,
 ) -> Rows:
     """Return rows of items that the query leaves out by name, or because the user has seen them: int32, ascending.
 
@@ -63,19 +74,28 @@ def excluded_rows(
         view: The graph.
         rules: The interaction rules.
         num_items: Number of items that are ranked; later rows are not.
+        seen_rows_of: A cache of what users have seen; None to look into the graph.
 
     Raises:
         InvalidRequestError: If ``exclude_seen`` names an unknown interaction type.
     """
+    if not query.exclude_seen and not query.exclude_items and rules.item_type != USER:
+        return _NO_ROWS
     excluded = []
     if query.exclude_items:
         excluded.append(view.nodes(rules.item_type).ids.rows(query.exclude_items))
     if query.exclude_seen:
         relations = relations_of(query.exclude_seen, rules)
-        excluded.append(seen_rows(user_row, recent_rows, relations, view, rules))
+        if seen_rows_of is None:
+            excluded.append(seen_rows(user_row, recent_rows, relations, view, rules))
+        else:
+            seen = seen_rows_of(view, query.user_id, user_row, relations)
+            if not excluded and not len(recent_rows) and rules.item_type != USER:
+                return seen if not len(seen) or seen[-1] < num_items else seen[: int(seen.searchsorted(num_items))]
+            excluded += [seen, recent_rows]
     if rules.item_type == USER:
         excluded.append(np.array([user_row], np.int32))
-    return np.sort(rows_below(np.concatenate(excluded), num_items)) if excluded else _NO_ROWS
+    return np.sort(rows_below(np.concatenate(excluded), num_items))
 
 
 def seen_rows(
@@ -88,7 +108,8 @@ def seen_rows(
     return np.concatenate([recent_rows, *(of_relation.all_targets(user_row).rows for of_relation in edges)])
 
 
-def relations_of(names: Sequence[str], rules: InteractionRules) -> set[str]:
+@functools.lru_cache(maxsize=256)
+def relations_of(names: tuple[str, ...], rules: InteractionRules) -> frozenset[str]:
     """Return the relations that names of rules, of interaction types, or ``*`` stand for.
 
     Raises:
@@ -103,12 +124,13 @@ def relations_of(names: Sequence[str], rules: InteractionRules) -> set[str]:
                 f"exclude_seen[{position}]", f"no interaction named {name!r} (choices: {choices})"
             )
         relations |= found
-    return relations
+    return frozenset(relations)
 
 
-def has_all_positive(names: Sequence[str], rules: InteractionRules) -> bool:
+@functools.lru_cache(maxsize=256)
+def has_all_positive(names: tuple[str, ...], rules: InteractionRules) -> bool:
     """Return whether names, as ``relations_of`` takes them, stand for all positive relations, and maybe others."""
-    return ANY in names or relations_of(names, rules).issuperset(rules.positive_relations)
+    return bool(names) and relations_of(names, rules).issuperset(rules.positive_relations)
 
 
 def _check_attributes(query: Query, view: GraphView, rules: InteractionRules) -> None:

@@ -67,6 +67,8 @@ class MomentCache:
         self._clock_s = clock_s
         self._cached: dict[Hashable, _Cached] = {}  # The most recently used last.
         self._num_bytes = 0
+        self._span_ms = _span_ms(context_weights)
+        self._latest: tuple[int, Hashable] = (-1, None)  # The latest span that was asked for, and its key.
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -81,7 +83,7 @@ class MomentCache:
             num_items: The least number of items that the weights are for.
             keep_in_cache: Whether the moment is likely to be asked for again; if not, the next refresh drops it.
         """
-        key = bucket_of(self._context_weights, moment)
+        key = self._key_of(moment)
         now_s = self._clock_s()
         with self._lock:
             cached = self._cached.get(key)
@@ -95,6 +97,15 @@ class MomentCache:
         used_s = now_s if keep_in_cache else -math.inf if cached is None else cached.used_s
         self._cache(key, _Cached(moment, weights, now_s, used_s))
         return weights
+
+    def _key_of(self, moment: Moment) -> Hashable:
+        """Return ``bucket_of`` the moment; the weights need not be asked again within a span of plain moments."""
+        if not self._span_ms or moment.place or moment.weather or moment.attributes:
+            return bucket_of(self._context_weights, moment)
+        span, key = moment.timestamp_ms // self._span_ms, self._latest
+        if key[0] != span or key[1] is None:
+            self._latest = key = span, bucket_of(self._context_weights, moment)
+        return key[1]
 
     def refresh(self, num_items: int) -> None:
         """Compute the weights of recent moments again, the most recently used first; drop idle moments."""
@@ -133,3 +144,20 @@ class MomentCache:
         """Drop the least recently used moments until the rest fits."""
         while self._num_bytes > self._max_bytes and len(self._cached) > _MIN_CACHED:
             self._drop(next(iter(self._cached)))
+
+
+def _span_ms(weights: Mapping[str, ContextWeight]) -> int:
+    """Return a time within which moments without circumstances have one key; 0 if that is not known.
+
+    A class that has a ``bucket`` of its own does not inherit ``bucket_ms``, which speaks of another one.
+    """
+    spans = []
+    for weight in weights.values():
+        kind = type(weight)
+        owner = next(each for each in kind.__mro__ if "bucket" in vars(each) or "bucket_ms" in vars(each))
+        if kind.bucket is ContextWeight.bucket:
+            continue
+        if (span_ms := vars(owner).get("bucket_ms")) is None:
+            return 0
+        spans.append(span_ms)
+    return math.gcd(*spans) if spans else 0

@@ -123,7 +123,8 @@ class Scorer:
         Raises:
             InvalidRequestError: If the query names something unknown.
         """
-        return bind(query, self.view, self.state.rules, self.state.circumstances.keys, self.num_items)
+        keys, users = self.state.circumstances.keys, self.serving.users
+        return bind(query, self.view, self.state.rules, keys, self.num_items, users.seen_rows)
 
     def unranked_rows(self, num_items: int, *, with_lifeless: bool) -> npt.NDArray[np.int32]:
         """Return the items below ``num_items`` that no answer may have, int32 ``[n]``, ascending.

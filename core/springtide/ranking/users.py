@@ -24,11 +24,14 @@ from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
 
 Array = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int32]
 Attributes = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, float], ...]]
 
 MAX_BYTES = 256 * 2**20  # About 100,000 users with 40 interactions and a vector of 64 numbers each.
-_USER_BYTES = 1_700  # The objects of one cached user without their array data, about (measured by tracemalloc).
-_INTERACTION_BYTES = 28  # Row, time and weight take 16; `History.distinct` keeps a row and a position, at most 12.
+_USER_BYTES = 2_300  # The objects of one cached user without their array data, about (measured by tracemalloc).
+_INTERACTION_BYTES = 32  # Row, time and weight take 16; `History.distinct` keeps a row and a position, at most 12; and
+# what was seen a row.
+_FEW_SEEN = 64  # Items that a user has seen in neither way that counts: with more, they are not kept.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class _CachedUser:
     edges_version: object
     attributes_version: object
     attributes: Attributes
+    view_version: int = -1  # Of the graph that was looked at last.
+    seen: tuple[int, frozenset[str], Rows] | None = None  # That version, relations, and what was seen in them.
 
     @property
     def num_bytes(self) -> int:
@@ -83,6 +88,7 @@ class Users:
     def __init__(
         self, rules: InteractionRules, max_history: int, model: ServingModel | None, max_bytes: int = MAX_BYTES
     ) -> None:
+        self._edge_type = rules.edge_type
         self._positive_types = [rules.edge_type(relation) for relation in rules.positive_relations]
         self._negative_types = [rules.edge_type(relation) for relation in rules.negative_relations]
         self._dislike_exponents = DislikeExponents() if model is None else model.exponents.dislikes
@@ -120,12 +126,24 @@ class Users:
         if len(query.recent_rows) or row < 0:
             return self._make(view, table, query)
         nodes = view.nodes(USER)
+        known = self._cached_users.get(row)
+        if (
+            known is not None
+            and known.view_version == view.version  # Nothing has happened in the graph since.
+            and known.user_id == query.user_id
+            and known.attributes_version == nodes.attributes_version
+        ):
+            with self._lock:
+                if row in self._cached_users:
+                    self._cached_users.move_to_end(row)
+            return known.user
         edges = [view.edges(edge_type) for edge_type in (*self._positive_types, *self._negative_types)]
         edges_version = (*(of_relation.version_of(row) for of_relation in edges), nodes.lifetimes.born_ms(row))
         attributes_version = nodes.attributes_version  # Before the attributes: a change in between is seen later.
         cached = self._find_cached(query, edges_version, attributes_version, nodes)
         if cached is not None:
-            return cached
+            cached.view_version = view.version
+            return cached.user
         attributes = self._attributes(nodes, row)
         user = self._make(view, table, query)
         # The version may include an event that the view does not show yet: then the user is not cached.
@@ -133,8 +151,37 @@ class Users:
         if has_any and all(of_relation.has_all_targets(row) for of_relation in edges):
             with self._lock:
                 if nodes.ids.row(query.user_id) == row:  # Else the user was forgotten meanwhile.
-                    self._cache(row, _CachedUser(query.user_id, user, edges_version, attributes_version, attributes))
+                    versions = edges_version, attributes_version
+                    self._cache(row, _CachedUser(query.user_id, user, *versions, attributes, view.version))
         return user
+
+    def seen_rows(self, view: GraphView, user_id: str, row: int, relations: frozenset[str]) -> Rows:
+        """Return the items that a user has seen in some relations, int32 ``[n]``, ascending.
+
+        Args:
+            view: The graph.
+            user_id: The user.
+            row: Their row, -1 if the view does not know them.
+            relations: The relations.
+        """
+        if row < 0:
+            return NO_HISTORY.item_rows
+        cached = self._cached_users.get(row)
+        if cached is not None and cached.user_id != user_id:
+            cached = None
+        if cached is not None and cached.seen is not None and cached.seen[:2] == (view.version, relations):
+            return cached.seen[2]
+        edge_types = [edge_type for edge_type in view.edge_types if edge_type[1] in relations]
+        seen = [view.edges(each).all_targets(row).rows for each in edge_types if each == self._edge_type(each[1])]
+        seen = [rows for rows in seen if len(rows)]
+        if not seen:
+            return NO_HISTORY.item_rows
+        rows = np.unique(np.concatenate(seen) if len(seen) > 1 else seen[0])
+        if cached is not None:
+            user = cached.user
+            if len(rows) <= len(user.history.item_rows) + len(user.dislikes.item_rows) + _FEW_SEEN:
+                cached.seen = view.version, relations, rows
+        return rows
 
     def drop_forgotten(self, view: GraphView) -> None:
         """Drop forgotten users from the cache. To be called every second or so by a background thread."""
@@ -153,7 +200,7 @@ class Users:
 
     def _find_cached(
         self, query: BoundQuery, edges_version: object, attributes_version: object, nodes: NodeTable
-    ) -> LiveUser | None:
+    ) -> _CachedUser | None:
         """Return a user from the cache; None if they are not there or have changed."""
         row = query.user_row
         with self._lock:
@@ -165,7 +212,7 @@ class Users:
                     return None
                 cached.attributes_version = attributes_version
             self._cached_users.move_to_end(row)
-            return cached.user
+            return cached
 
     def _cache(self, row: int, cached: _CachedUser) -> None:
         if row in self._cached_users:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveFloat
 
-from springtide.clock import MS_PER_DAY, MS_PER_HOUR
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_SECOND
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
 from springtide_plugins.context_weights import count_kernels
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
@@ -49,6 +49,7 @@ class Calendar(ContextWeight):
         Factor("year_near", words=_YEAR_WORDS, shares_lift=True),
     )
     context_keys = (TIME_ZONE,)
+    bucket_ms = MS_PER_SECOND  # A local hour may begin at any: in 1890, Berlin was 53 minutes and 28 seconds ahead.
 
     def __init__(
         self,

@@ -36,6 +36,8 @@ class Circumstances(ContextWeight):
         max_values: The most values of a key; later ones are not counted.
     """
 
+    bucket_ms = MS_PER_DAY  # Whatever the time is.
+
     def __init__(self, keys: Sequence[str], half_life_days: float | None, prior: float, max_values: int) -> None:
         self.factors = tuple(Factor(key, words=_WORDS.get(key, "")) for key in keys)
         self.context_keys = tuple(keys)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveFloat
 
+from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, Moment, Observed
 from springtide_plugins.context_weights.counts import DecayedCounts
 
@@ -21,6 +22,7 @@ class Popularity(ContextWeight):
         prior: Interactions added to the count of every item, above 0.
     """
 
+    bucket_ms = MS_PER_DAY
     factors = (Factor("share", words="chosen {lift} as often as the average item", fallback_exponent=1.0),)
 
     def __init__(self, prior: PositiveFloat = 1.0) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
+from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift
@@ -28,6 +29,7 @@ class Reorder(ContextWeight):
         max_pairs: Number of pairs of user and item to remember.
     """
 
+    bucket_ms = MS_PER_DAY
     factors = (Factor("rate", is_signed=True, words="had again {lift} as often as the usual item"),)
 
     def __init__(

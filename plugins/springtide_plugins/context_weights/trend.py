@@ -38,6 +38,8 @@ class Trend(ContextWeight):
         prior: Weight of the prior, which is the next longer trend or that of the group, in interactions, above 0.
     """
 
+    bucket_ms = MS_PER_HOUR
+
     def __init__(self, half_lives_days: HalfLives = (1.0, 7.0, 28.0), prior: PositiveFloat = 2.0) -> None:
         self.prior = prior
         self.factors = tuple(

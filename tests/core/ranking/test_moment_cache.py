@@ -1,6 +1,7 @@
 """Item weights by moment are kept within bounds: of memory, of age, and of the time that a refresh takes."""
 
 import itertools
+from collections.abc import Hashable
 
 import numpy as np
 import numpy.typing as npt
@@ -187,3 +188,41 @@ def test_asking_in_passing_does_not_keep_a_moment_from_being_idle(clock: Clock) 
     cache.at(at("north"), NUM_ITEMS, keep_in_cache=False)
     cache.refresh(NUM_ITEMS)
     assert len(cache) == 0
+
+
+class ByHour(ContextWeight):
+    """Counts how often it is asked for the bucket."""
+
+    bucket_ms = 3_600_000
+
+    def __init__(self) -> None:
+        self.num_asked = 0
+
+    def bucket(self, moment: Moment) -> Hashable:
+        self.num_asked += 1
+        return moment.timestamp_ms // 3_600_000
+
+
+class ByMinute(ByHour):
+    """Inherits a span that is not true of its own buckets."""
+
+    def bucket(self, moment: Moment) -> Hashable:
+        self.num_asked += 1
+        return moment.timestamp_ms // 60_000
+
+
+def test_moments_of_one_span_are_asked_for_their_bucket_once() -> None:
+    weight = ByHour()
+    cache = MomentCache({"hour": weight, "habit": ContextWeight()}, EXPONENTS)
+    for minute in range(90):
+        cache.at(Moment(minute * 60_000), NUM_ITEMS)
+    assert (len(cache), weight.num_asked) == (2, 2)
+    cache.at(Moment(0, "north"), NUM_ITEMS)
+    assert weight.num_asked == 3
+
+
+def test_a_bucket_of_its_own_is_asked_for_each_moment() -> None:
+    cache = MomentCache({"minute": ByMinute()}, EXPONENTS)
+    for minute in range(90):
+        cache.at(Moment(minute * 60_000), NUM_ITEMS)
+    assert len(cache) == 90

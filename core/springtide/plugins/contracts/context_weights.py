@@ -67,6 +67,8 @@ class ContextWeight:
         factors: The terms, each with its own exponent, in the order of every array below.
         context_keys: Circumstances that the weight looks at. They are kept with every edge, so that exponents can be
             learned.
+        bucket_ms: A time in milliseconds: moments without circumstances within one such span since the Unix epoch have
+            the same ``bucket``, which requests then do not ask for each time. None if that is not known.
 
     Example:
         >>> class Weekend(ContextWeight):
@@ -83,6 +85,7 @@ class ContextWeight:
 
     factors: tuple[Factor, ...] = (Factor("lift"),)
     context_keys: tuple[str, ...] = ()
+    bucket_ms: int | None = None
 
     def regroup(self, groups: ItemGroups) -> None:
         """Take the groups of items, so that an item with few interactions can borrow from its group.
