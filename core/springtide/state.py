@@ -1,7 +1,9 @@
 """The live state of one stream: the graph, what the context weights learned, and the position in the stream."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,6 +27,7 @@ from springtide.settings.model import AttributeKind, Settings
 from springtide.settings.used import DROPPED_NODES, used_settings
 from springtide.state_snapshot import (
     EdgesSnapshot,
+    Learning,
     LeftOut,
     NodesSnapshot,
     StateSnapshot,
@@ -82,6 +85,7 @@ class LiveState:
         self.context_weights = dict(context_weights)
         can_forget = all(map(_forgets_rows, context_weights.values()))
         self._reclaimer = Reclaimer(self.graph, settings.graph.max_nodes, self._forget_rows if can_forget else None)
+        self._learning = Learning()
         self.circumstances = CircumstanceTable(
             key for weight in context_weights.values() for key in weight.context_keys
         )
@@ -133,11 +137,8 @@ class LiveState:
         if deleted:
             positive_types = set(map(self.rules.edge_type, self.rules.positive_relations))
             unlearned = self._observed([edges for edge_type, edges in deleted if edge_type in positive_types], None)
-        for weight in self.context_weights.values():
-            if len(unlearned):
-                weight.unobserve(unlearned)
-            if len(observed) or observed.newest_ms is not None:
-                weight.observe(observed)
+        if len(unlearned) or len(observed) or observed.newest_ms is not None:
+            self._learning.do(partial(self._learn, observed, unlearned), len(observed) + len(unlearned))
         self.num_events += len(batch.interactions)
         if self.left_out and batch.deletes:
             self._forget_left_out({delete.node_id for delete in batch.deletes if delete.node_type == USER})
@@ -150,6 +151,7 @@ class LiveState:
         Args:
             now_s: Monotonic time, in seconds.
         """
+        self._learning.catch_up()
         self._reclaimer.run(now_s)
 
     def reclaim_restored(self) -> None:
@@ -256,11 +258,17 @@ class LiveState:
         if smaller is not self.graph:
             self.graph, self.context_weights = smaller, {}
 
-    def snapshot(self) -> StateSnapshot:
-        """Return a snapshot for a checkpoint; called by the thread that applies events, between two batches."""
+    def snapshot(self, copier: Executor | None = None) -> StateSnapshot:
+        """Return a snapshot for a checkpoint; called by the thread that applies events, between two batches.
+
+        Args:
+            copier: Another thread, which copies what the context weights have learned; until it has, they are given
+                nothing new (``Learning``). None to copy it before this returns.
+        """
         view = self.graph.view()
         if self._reclaimer.has_dropped_nodes and not self.used_settings[-1].get(DROPPED_NODES):
             self.used_settings = (*self.used_settings[:-1], {**self.used_settings[-1], DROPPED_NODES: True})
+        copying = self._learning.copy(self.context_weights, copier)
         return StateSnapshot(
             version=view.version,
             position=self.position,
@@ -274,12 +282,13 @@ class LiveState:
             ),
             nodes=tuple(
                 NodesSnapshot(
-                    *(name, table.ids_lineage, table.ids.all_ids(), table.snapshot()),
+                    *(name, table.ids_lineage, table.ids.all_packed(), table.snapshot()),
                     table.lifetimes.snapshot(len(table)),
                 )
                 for name, table in ((name, self.graph.nodes(name)) for name in self.graph.node_types)
             ),
-            context_weights={name: weight.state() for name, weight in self.context_weights.items()},
+            context_weights={},
+            copying=copying,
             circumstances=self.circumstances.snapshot(),
             gaps=self.gaps,
             tombstones=self.graph.tombstones.snapshot(),
@@ -323,8 +332,18 @@ class LiveState:
         user_rows = rows if node_type == USER else no_rows
         item_rows = rows if node_type == self.rules.item_type else no_rows
         if len(user_rows) or len(item_rows):
-            for weight in self.context_weights.values():
-                weight.forget_rows(user_rows, item_rows)
+            self._learning.do(partial(self._forget_learned, user_rows, item_rows), len(rows))
+
+    def _forget_learned(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
+        for weight in self.context_weights.values():
+            weight.forget_rows(user_rows, item_rows)
+
+    def _learn(self, observed: Observed, unlearned: Observed) -> None:
+        for weight in self.context_weights.values():
+            if len(unlearned):
+                weight.unobserve(unlearned)
+            if len(observed) or observed.newest_ms is not None:
+                weight.observe(observed)
 
 
 def _forgets_rows(weight: "ContextWeight") -> bool:

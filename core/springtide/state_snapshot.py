@@ -1,10 +1,11 @@
 """What a state is at one time, as values: for a checkpoint, which another thread may write while the stream goes on."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from springtide.events.seen_events import SeenEventsSnapshot
@@ -13,6 +14,16 @@ from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
+from springtide.packed_texts import PackedTexts
+
+if TYPE_CHECKING:
+    from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
+
+WeightArrays = dict[str, dict[str, npt.NDArray[Any]]]
+"""What each context weight learned, as named arrays, by its name."""
+
+_EVENTS_AT_ONCE = 20_000  # A few milliseconds of observing.
+_MAX_WAITING = 2_000_000  # Events, at 30 bytes each; then the copy is waited for. No stream brings as many meanwhile.
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ class NodesSnapshot:
 
     node_type: str
     ids_lineage: str
-    ids: list[str]
+    ids: PackedTexts
     attributes: AttributesSnapshot
     lifetimes: LifetimesSnapshot
 
@@ -111,7 +122,8 @@ class StateSnapshot:
         num_forgotten: Nodes forgotten since the beginning.
         edges: By edge type, in order.
         nodes: By node type, in order.
-        context_weights: What each context weight learned, as arrays by name.
+        context_weights: What each context weight learned, as arrays by name; empty if ``copying`` has it.
+        copying: The same, from another thread that is copying it; None if it was copied already.
         circumstances: Keys and values of the circumstances that are kept with interactions.
         gaps: The latest gaps in the stream, oldest first.
         tombstones: The deletions that are remembered, by node type.
@@ -130,7 +142,7 @@ class StateSnapshot:
     num_forgotten: int
     edges: tuple[EdgesSnapshot, ...]
     nodes: tuple[NodesSnapshot, ...]
-    context_weights: dict[str, dict[str, npt.NDArray[np.generic]]]
+    context_weights: WeightArrays
     circumstances: dict[str, Any] = field(default_factory=dict)
     gaps: tuple[StreamGap, ...] = ()
     tombstones: tuple[TombstonesSnapshot, ...] = ()
@@ -140,3 +152,69 @@ class StateSnapshot:
     used_settings: tuple[dict[str, Any], ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     behind_ms: int | None = None
+    copying: Future[WeightArrays] | None = None
+
+    def learned(self) -> WeightArrays:
+        """Return what each context weight learned, once it is copied."""
+        return self.context_weights if self.copying is None else self.copying.result()
+
+
+class Learning:
+    """Gives what was observed to the context weights; while another thread copies them, it waits, and is given later.
+
+    So the thread that applies events never waits for a copy, which takes a second where there are a million items, and
+    a checkpoint has exactly what was observed before it. One thread calls this.
+    """
+
+    def __init__(self) -> None:
+        self._copying: Future[WeightArrays] | None = None
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._num_waiting = 0
+
+    def do(self, work: Callable[[], None], num_events: int) -> None:
+        """Do a piece of work on the context weights, now or later, in the order of the calls.
+
+        Args:
+            work: Lets weights observe, take back or forget something.
+            num_events: About how many events it is about.
+        """
+        if self._copying is None and not self._waiting:
+            work()
+            return
+        self._waiting.append((num_events, work))
+        self._num_waiting += num_events
+        self.catch_up()
+
+    def catch_up(self, most: int = _EVENTS_AT_ONCE) -> None:
+        """Do what waits, unless a copy is going on: about ``most`` events of it, so that no call takes long."""
+        if self._copying is not None:
+            if not self._copying.done() and self._num_waiting <= _MAX_WAITING:
+                return
+            wait([self._copying])
+            self._copying = None
+        while self._waiting and most > 0:
+            num_events, work = self._waiting.popleft()
+            self._num_waiting -= num_events
+            most -= max(1, num_events)
+            work()
+
+    def copy(self, weights: Mapping[str, "ContextWeight"], copier: Executor | None) -> Future[WeightArrays]:
+        """Copy what the weights have learned from all that was given, at once or in another thread.
+
+        Args:
+            weights: The context weights by name.
+            copier: Where to copy; None for here and now.
+        """
+        if self._copying is not None:
+            wait([self._copying])
+        self.catch_up(self._num_waiting + len(self._waiting))
+        if copier is not None:
+            self._copying = copier.submit(_state_of, dict(weights))
+            return self._copying
+        copied: Future[WeightArrays] = Future()
+        copied.set_result(_state_of(weights))
+        return copied
+
+
+def _state_of(weights: Mapping[str, "ContextWeight"]) -> WeightArrays:
+    return {name: weight.state() for name, weight in weights.items()}

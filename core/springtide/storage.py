@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import fsspec
 
@@ -55,6 +57,18 @@ class Storage:
         else:
             self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(self._full(name), content)
+
+    def write_from(self, name: str, produce: Callable[[BinaryIO], object]) -> str:
+        """Write a file as ``write`` does, from what ``produce`` writes piece by piece; return its SHA-256.
+
+        A local file is never in memory as a whole.
+        """
+        if self._is_local:
+            return self._write_local(name, produce, os.replace)
+        content = io.BytesIO()
+        produce(content)
+        self.write(name, content.getvalue())
+        return sha256(content.getbuffer())
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file that must not exist yet: of two writers that create one name at once, one is refused.
@@ -122,22 +136,59 @@ class Storage:
     def _full(self, name: str) -> str:
         return f"{self._root}/{name}" if name else str(self._root)
 
-    def _write_local(self, name: str, content: bytes, put: Any) -> None:
+    def _write_local(self, name: str, content: bytes | Callable[[BinaryIO], object], put: Any) -> str:
+        """Write a file by way of a temporary one, and return the SHA-256 of what was produced; empty for bytes."""
         path = Path(self._full(name))
         _make_folder(path.parent)
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex}")
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
+            with temporary.open("wb", buffering=0) as file:
+                digest = ""
+                if callable(content):
+                    sink = _HashingSink(file)
+                    content(cast(BinaryIO, sink))
+                    digest = sink.hexdigest()
+                else:
+                    _write_all(file, content)
                 os.fsync(file.fileno())
             put(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
+        return digest
 
 
-def sha256(content: bytes) -> str:
+class _HashingSink:
+    """A file to write to, in order, that knows the SHA-256 of what was written.
+
+    Args:
+        file: The file, without a buffer.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def write(self, content: bytes | memoryview) -> int:
+        self._hash.update(content)
+        return _write_all(self._file, content)
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer."""
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _write_all(file: io.FileIO, content: bytes | memoryview) -> int:
+    left = memoryview(content).cast("B")
+    size = len(left)
+    while len(left):
+        left = left[file.write(left) :]
+    return size
+
+
+def sha256(content: bytes | memoryview) -> str:
     """Return the hexadecimal SHA-256 of the content."""
     return hashlib.sha256(content).hexdigest()
 

@@ -10,6 +10,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from springtide.clock import MS_PER_DAY, Deadline
 from springtide.interactions import Moment
+from springtide.packed_texts import unpack
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.state import LiveState, StateSnapshot
 from springtide_services.stream.dead_letters import OFFSET, PARTITION, REASON
@@ -97,11 +98,11 @@ def _unlike(what: str, held: object, quiet: object) -> Iterator[str]:
 
 
 def _nodes(snapshot: StateSnapshot) -> dict[str, list[str]]:
-    return {nodes.node_type: sorted(nodes.ids) for nodes in snapshot.nodes}
+    return {nodes.node_type: sorted(unpack(*nodes.ids)) for nodes in snapshot.nodes}
 
 
 def _edges(snapshot: StateSnapshot) -> Counter[tuple[str, str, str, float, int]]:
-    ids = {nodes.node_type: nodes.ids for nodes in snapshot.nodes}
+    ids = {nodes.node_type: unpack(*nodes.ids) for nodes in snapshot.nodes}
     edges: Counter[tuple[str, str, str, float, int]] = Counter()
     for saved in snapshot.edges:
         source_type, relation, target_type = saved.edge_type

@@ -4,9 +4,13 @@ Edges, ids and attributes of earlier releases are Arrow files; ``arrow_files`` r
 """
 
 import io
+import itertools
 import json
+import math
+import struct
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +22,18 @@ from springtide.graph.categories import CategorySnapshot
 from springtide.graph.edges import EdgeArrays, EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
-from springtide.packed_texts import pack, unpack
+from springtide.packed_texts import PackedTexts, pack, unpack
 
 ARROW = ".arrow"  # How the names of files of earlier releases end.
+_PIECE_BYTES = 1 << 20  # Its checksums and its way to the disk read it from the processor's cache.
+_LOCAL_HEADER = struct.Struct("<26xHH")  # Of an entry of a zip file: the lengths of its name and of what is extra.
+_MAX_HEADER_BYTES = 1 << 16  # Of an array, in version 1.0 of NumPy's format.
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def edges_to_npz(edges: EdgeView, start: int, stop: int) -> bytes:
-    """Return the file of the edges [start, stop), in order of arrival."""
+def edge_arrays(edges: EdgeView, start: int, stop: int) -> Arrays:
+    """Return the arrays of the edges [start, stop), in order of arrival."""
     columns: dict[str, npt.NDArray[Any]] = {
         "source": edges.source[start:stop],
         "target": edges.target[start:stop],
@@ -33,7 +42,7 @@ def edges_to_npz(edges: EdgeView, start: int, stop: int) -> bytes:
     }
     if edges.features is not None:
         columns["features"] = edges.features[start:stop]
-    return arrays_to_npz(columns)
+    return columns
 
 
 def edges_from(file: str, content: bytes) -> EdgeArrays:
@@ -42,7 +51,7 @@ def edges_from(file: str, content: bytes) -> EdgeArrays:
         from springtide.checkpoint.arrow_files import edges_from_arrow  # Imports Arrow, for earlier releases alone.
 
         return edges_from_arrow(content)
-    columns = arrays_from_npz(content)
+    columns = arrays_from_npz(content, is_copy=False)  # They are copied into those of the graph.
     return (
         columns["source"],
         columns["target"],
@@ -52,18 +61,30 @@ def edges_from(file: str, content: bytes) -> EdgeArrays:
     )
 
 
-def ids_to_npz(ids: Sequence[str]) -> bytes:
-    """Return the file of ids in row order."""
-    return arrays_to_npz(pack(ids)._asdict())
+def id_arrays(ids: PackedTexts, start: int, stop: int) -> Arrays:
+    """Return the arrays of the ids of the rows [start, stop)."""
+    first, last = (int(ids.offsets[row]) for row in (start, stop))
+    return PackedTexts(ids.utf8[first:last], ids.offsets[start : stop + 1] - first)._asdict()
 
 
-def ids_from(file: str, content: bytes) -> list[str]:
+def ids_from(file: str, content: bytes) -> PackedTexts:
     """Return ids in row order."""
     if file.endswith(ARROW):
         from springtide.checkpoint.arrow_files import ids_from_arrow
 
-        return ids_from_arrow(content)
-    return unpack(**arrays_from_npz(content))
+        return pack(ids_from_arrow(content))
+    return PackedTexts(**arrays_from_npz(content))
+
+
+def joined(parts: Sequence[PackedTexts]) -> PackedTexts:
+    """Return the texts of all parts, one part after another."""
+    starts = itertools.accumulate((len(part.utf8) for part in parts), initial=0)
+    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
+    num_bytes = sum(len(part.utf8) for part in parts)
+    return PackedTexts(
+        np.concatenate([np.empty(0, np.uint8), *(part.utf8 for part in parts)]),
+        np.concatenate([*offsets, np.array([num_bytes])]),
+    )
 
 
 def attributes_to_npz(attributes: AttributesSnapshot) -> bytes:
@@ -128,15 +149,10 @@ def attributes_from(file: str, content: bytes, mark: str) -> AttributesSnapshot:
     return attributes
 
 
-def seen_events_to_npz(events: SeenEventsSnapshot, start: int, stop: int) -> bytes:
-    """Return the file of the events with the numbers [start, stop)."""
+def seen_event_arrays(events: SeenEventsSnapshot, start: int, stop: int) -> Arrays:
+    """Return the arrays of the events with the numbers [start, stop)."""
     part = slice(start - events.first, stop - events.first)
-    columns: dict[str, npt.NDArray[Any]] = {
-        "keys": events.keys[part],
-        "contents": events.contents[part],
-        "published_s": events.published_s[part],
-    }
-    return arrays_to_npz(columns)
+    return {"keys": events.keys[part], "contents": events.contents[part], "published_s": events.published_s[part]}
 
 
 def seen_events_from_npz(contents: Sequence[bytes], lineage: str, start: int, first: int) -> SeenEventsSnapshot:
@@ -148,21 +164,56 @@ def seen_events_from_npz(contents: Sequence[bytes], lineage: str, start: int, fi
     return SeenEventsSnapshot(lineage, first, keys, hashes, published_s)
 
 
-def arrays_to_npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return the file of named arrays.
+def write_npz(sink: BinaryIO, arrays: Arrays) -> None:
+    """Write named arrays piece by piece, as ``np.savez`` would, without a copy of any.
 
     Raises:
         ValueError: If an array holds Python objects, which would need pickle.
     """
+    with zipfile.ZipFile(sink, "w") as archive:
+        for name, given in arrays.items():
+            if given.dtype.hasobject:
+                raise ValueError(f"{name}: wanted numbers or texts, got Python objects")
+            array = np.asarray(given, order="C")
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array_header_1_0(entry, np.lib.format.header_data_from_array_1_0(array))
+                content = memoryview(array.reshape(-1).view(np.uint8).data) if array.size else memoryview(b"")
+                for start in range(0, len(content), _PIECE_BYTES):
+                    entry.write(content[start : start + _PIECE_BYTES])
+
+
+def arrays_to_npz(arrays: Arrays) -> bytes:
+    """Return the file of named arrays; see ``write_npz``."""
     sink = io.BytesIO()
-    np.savez(sink, allow_pickle=False, **arrays)
+    write_npz(sink, arrays)
     return sink.getvalue()
 
 
-def arrays_from_npz(content: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Return named arrays."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return dict(arrays)
+def arrays_from_npz(content: bytes, *, is_copy: bool = True) -> dict[str, npt.NDArray[Any]]:
+    """Return named arrays.
+
+    Args:
+        content: The file, whose checksum was found right.
+        is_copy: Whether they may be written to; otherwise they are the bytes of the file themselves.
+    """
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{entry.filename}: wanted arrays that are not compressed")
+            start = entry.header_offset + _LOCAL_HEADER.size
+            start += sum(_LOCAL_HEADER.unpack_from(content, entry.header_offset)[-2:])  # The name, and what is extra.
+            head = io.BytesIO(content[start : start + min(entry.file_size, _MAX_HEADER_BYTES)])
+            if np.lib.format.read_magic(head) != (1, 0):
+                raise ValueError(f"{entry.filename}: wanted an array in version 1.0 of the format")
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
+            if dtype.hasobject:
+                raise ValueError(f"{entry.filename}: wanted numbers or texts, got Python objects")
+            count = math.prod(shape)
+            array = np.frombuffer(content, dtype, count, start + head.tell()) if count else np.empty(0, dtype)
+            array = array.reshape(shape, order="F" if is_fortran else "C")
+            arrays[entry.filename.removesuffix(".npy")] = array.copy() if is_copy else array
+    return arrays
 
 
 def lifetimes_to_npz(lifetimes: LifetimesSnapshot) -> bytes:

@@ -3,6 +3,7 @@
 import importlib
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
@@ -180,22 +181,25 @@ class CheckpointStore:
         # them.
         is_newest = self.names()[:1] == [checkpoint.name]
         for saved in manifest["nodes"]:
-            ids = [id_ for entry in saved["ids"] for id_ in files.ids_from(entry["file"], self._content(entry))]
             graph.nodes(saved["type"]).restore(
-                ids,
+                files.joined([files.ids_from(entry["file"], self._content(entry)) for entry in saved["ids"]]),
                 saved["ids_lineage"] if is_newest else uuid.uuid4().hex,
                 self._attributes(saved["attributes"], is_newest),
             )
             if "lifetimes" in saved:
                 lifetimes = files.lifetimes_from_npz(self._content(saved["lifetimes"]))
                 graph.nodes(saved["type"]).lifetimes.restore(lifetimes)
+        has_lifetimes = all("lifetimes" in saved for saved in manifest["nodes"])  # Checkpoints before 0.5 have none.
         for saved in manifest["edges"]:
             edge_type = (saved["type"][0], saved["type"][1], saved["type"][2])
             store = graph.store(edge_type)
-            for entry in saved["segments"]:
-                edges = files.edges_from(entry["file"], self._content(entry))
-                store.append(*edges)
-                graph.note_times(edge_type, *edges[:3])
+            num_edges = max((entry["stop"] for entry in saved["segments"]), default=0)
+            for entry, content in zip(saved["segments"], self._contents(saved["segments"]), strict=True):
+                edges = files.edges_from(entry["file"], content)
+                store.append(*edges, num_expected=num_edges)
+                if not has_lifetimes:
+                    source, target, timestamps_ms, *_ = edges
+                    graph.note_times(edge_type, source.copy(), target.copy(), timestamps_ms.copy())  # Aligned.
             if is_newest:
                 store.lineage = saved["lineage"]
         if manifest.get("tombstones"):
@@ -267,8 +271,8 @@ class CheckpointStore:
                 for index, nodes in enumerate(snapshot.nodes)
             ],
             "context_weights": {
-                weight: self._put(f"{name}-weight{index}.npz", files.arrays_to_npz(arrays))
-                for index, (weight, arrays) in enumerate(snapshot.context_weights.items())
+                weight: self._put(f"{name}-weight{index}.npz", arrays)
+                for index, (weight, arrays) in enumerate(snapshot.learned().items())
             },
             "seen_events": self._write_seen_events(f"{name}-seen", snapshot, base.get("seen_events")),
         }
@@ -281,8 +285,8 @@ class CheckpointStore:
         kept, ranges = manifests.plan_segments(same, snapshot.stop, snapshot.first)
         new = []
         for start, stop in ranges:
-            content = files.seen_events_to_npz(snapshot, start, stop)
-            new.append(self._put(f"{stem}-{start}.npz", content, start, stop))
+            arrays = files.seen_event_arrays(snapshot, start, stop)
+            new.append(self._put(f"{stem}-{start}.npz", arrays, start, stop))
         return {
             "lineage": snapshot.lineage,
             "first": snapshot.first,
@@ -295,16 +299,16 @@ class CheckpointStore:
         same = _kept_files(old["segments"]) if old is not None and old["lineage"] == snapshot.lineage else []
         kept, ranges = manifests.plan_segments(same, len(snapshot.edges))
         new = [
-            self._put(f"{stem}-{start}.npz", files.edges_to_npz(snapshot.edges, start, stop), start, stop)
+            self._put(f"{stem}-{start}.npz", files.edge_arrays(snapshot.edges, start, stop), start, stop)
             for start, stop in ranges
         ]
         return {"type": list(snapshot.edge_type), "lineage": snapshot.lineage, "segments": [*kept, *new]}
 
     def _write_nodes(self, stem: str, snapshot: NodesSnapshot, old: Json | None) -> Json:
         same = _kept_files(old["ids"]) if old is not None and old["ids_lineage"] == snapshot.ids_lineage else []
-        kept, ranges = manifests.plan_segments(same, len(snapshot.ids))
+        kept, ranges = manifests.plan_segments(same, len(snapshot.ids.offsets) - 1)
         new = [
-            self._put(f"{stem}-ids-{start}.npz", files.ids_to_npz(snapshot.ids[start:stop]), start, stop)
+            self._put(f"{stem}-ids-{start}.npz", files.id_arrays(snapshot.ids, start, stop), start, stop)
             for start, stop in ranges
         ]
         attributes, mark = old and old["attributes"], snapshot.attributes.version
@@ -322,9 +326,14 @@ class CheckpointStore:
             "lifetimes": lifetimes,
         }
 
-    def _put(self, file: str, content: bytes, start: int = 0, stop: int = 0) -> Json:
-        self._storage.write(f"{SEGMENTS}/{file}", content)
-        return {"file": file, "sha256": sha256(content), "start": start, "stop": stop}
+    def _put(self, file: str, content: bytes | files.Arrays, start: int = 0, stop: int = 0) -> Json:
+        name = f"{SEGMENTS}/{file}"
+        if isinstance(content, bytes):
+            self._storage.write(name, content)
+            digest = sha256(content)
+        else:
+            digest = self._storage.write_from(name, lambda sink: files.write_npz(sink, content))
+        return {"file": file, "sha256": digest, "start": start, "stop": stop}
 
     def _prune(self, manifest: Json, earlier_names: Sequence[str]) -> None:
         kept = [manifest]
@@ -352,7 +361,15 @@ class CheckpointStore:
         return files.attributes_from(entry["file"], self._content(entry), mark)
 
     def _contents(self, entries: Sequence[Json]) -> Iterator[bytes]:
-        return map(self._content, entries)
+        """Yield the files' contents; the next one is read and verified meanwhile, by another thread."""
+        if not entries:
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="restore") as reader:
+            coming = reader.submit(self._content, entries[0])
+            for entry in entries[1:]:
+                content, coming = coming.result(), reader.submit(self._content, entry)
+                yield content
+            yield coming.result()
 
     def _content(self, entry: Json) -> bytes:
         try:

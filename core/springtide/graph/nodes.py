@@ -13,6 +13,7 @@ from springtide.graph.categories import CategoryColumn
 from springtide.graph.columns import fitted
 from springtide.graph.lifetimes import Lifetimes
 from springtide.ids import IdMap
+from springtide.packed_texts import PackedTexts
 from springtide.settings.model import AttributeKind
 
 _NO_SCHEMA: Mapping[str, AttributeKind] = {}
@@ -158,7 +159,7 @@ class NodeTable:
             self._snapshot = self._columns.snapshot(version)
         return self._snapshot
 
-    def restore(self, ids: Iterable[str], ids_lineage: str, attributes: AttributesSnapshot) -> None:
+    def restore(self, ids: Iterable[str] | PackedTexts, ids_lineage: str, attributes: AttributesSnapshot) -> None:
         """Restore ids and attributes into an empty table."""
         assert not len(self.ids), "only an empty table is restored"
         self.ids = IdMap(ids)

@@ -52,13 +52,15 @@ class EdgeStore:
         timestamps_ms: npt.NDArray[np.int64],
         weights: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32] | None,
+        num_expected: int = 0,
     ) -> None:
         """Append edges, given as arrays ``[n]`` and features ``[n, width]``, with n at least 1.
 
-        One weight, ``[]``, is for all. Features may be wider or narrower than before; missing features are NaN.
+        One weight, ``[]``, is for all. Features may be wider or narrower than before; missing features are NaN. Room is
+        made for ``num_expected`` edges in all, and some more, so that those of a checkpoint are copied once.
         """
         start, stop = self.length, self.length + len(source)
-        self._make_room(stop, bounds(source)[1] + 1, bounds(target)[1] + 1)
+        self._make_room(max(stop, num_expected + num_expected // 8), bounds(source)[1] + 1, bounds(target)[1] + 1)
         self._make_features(features)
         columns = self.columns
         columns.source[start:stop] = source

@@ -116,7 +116,7 @@ class Checkpointer:
         return self._has_failed or self._state.position is not self._position_written
 
     def _begin(self, store: CheckpointStore) -> None:
-        snapshot, requests = self._state.snapshot(), self._take_requests()
+        snapshot, requests = self._state.snapshot(self._writer), self._take_requests()
         self._next_due = Deadline.after(self._settings.every_s)  # After a failure too: no retry at every turn.
         self._num_events_taken = snapshot.num_events
         self._writing = self._writer.submit(self._write, store, snapshot, requests)

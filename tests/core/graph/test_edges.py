@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from springtide.graph import LiveGraph
+from springtide.graph.columns import capacity_for
 
 BUYS = ("user", "buys", "item")
 
@@ -339,3 +340,13 @@ def test_view_tells_when_a_source_has_younger_edges():
     assert not edges.has_all_targets(0)
     assert edges.has_all_targets(1)
     assert graph.view().edges(BUYS).has_all_targets(0)
+
+
+def test_an_edge_takes_28_bytes_and_room_for_many_more_takes_a_quarter_at_most():
+    graph, num_edges = graph_of(), 50_000
+    rows = np.zeros(num_edges, np.int32)
+    graph.append(BUYS, rows, rows, np.arange(num_edges), 1.0)
+    assert graph.num_bytes / num_edges < 28.5
+    assert capacity_for(1_025, 1_024) == 2_048  # Few double, so that a live stream copies seldom.
+    assert capacity_for(8_000_001, 8_000_000) == 10_000_000
+    assert capacity_for(20_000_000, 8_000_000) == 20_000_000

@@ -1,0 +1,116 @@
+"""Context weights learn later while another thread copies them, and a checkpoint has what came before it."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from springtide.checkpoint import CheckpointStore
+from springtide.events.model import EventBatch, NodeDelete
+from springtide.plugins.contracts import ContextWeight, Observed
+from springtide.settings.model import Settings
+from springtide.state import LiveState
+from springtide.testing import interactions_of
+
+
+class Slow(ContextWeight):
+    """Counts interactions; a copy of the count takes until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_copying, self.go_on = threading.Event(), threading.Event()
+
+    def observe(self, observed: Observed) -> None:
+        self.count += len(observed)
+
+    def unobserve(self, observed: Observed) -> None:
+        self.count -= len(observed)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        before = self.count
+        self.is_copying.set()
+        assert self.go_on.wait(10)
+        assert self.count == before, "it changed while it was copied"
+        return {"count": np.array([self.count])}
+
+    def restore(self, state: Any) -> None:
+        self.count = int(state["count"][0])
+
+
+@pytest.fixture
+def copier() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def batch(*pairs: tuple[str, str]) -> EventBatch:
+    return EventBatch(interactions_of([(user, item, 1_000 + number) for number, (user, item) in enumerate(pairs)]))
+
+
+def test_events_are_applied_while_weights_are_copied_and_learned_right_after(
+    copier: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    slow = Slow()
+    state = LiveState(Settings(), {"slow": slow})
+    state.apply(batch(("u1", "i1"), ("u2", "i2")))
+    snapshot = state.snapshot(copier)
+    assert slow.is_copying.wait(10)
+
+    state.apply(batch(("u3", "i3")))
+    state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete("user", "u1", 5_000)]))
+    assert (state.graph.view().num_nodes("user"), slow.count) == (3, 2)
+    slow.go_on.set()
+    checkpoint = CheckpointStore(str(tmp_path)).write(snapshot)
+    state.reclaim(0.0)
+
+    assert slow.count == 2  # One more, and one less.
+    again = LiveState(Settings(), {"slow": Slow()})
+    CheckpointStore(str(tmp_path)).restore(checkpoint, again)
+    restored = again.context_weights["slow"]
+    assert isinstance(restored, Slow)
+    assert (restored.count, again.graph.num_edges) == (2, 2)
+
+
+def test_a_copy_has_all_that_was_applied_before_it_even_what_still_waited(copier: ThreadPoolExecutor) -> None:
+    slow = Slow()
+    state = LiveState(Settings(), {"slow": slow})
+    state.snapshot(copier)
+    assert slow.is_copying.wait(10)
+    state.apply(batch(("u1", "i1")))
+    slow.go_on.set()
+
+    assert state.snapshot().learned()["slow"]["count"].tolist() == [1]
+
+
+def test_a_copy_that_fails_is_the_checkpoints_failure_and_learning_goes_on(copier: ThreadPoolExecutor) -> None:
+    class Failing(Slow):
+        def state(self) -> dict[str, npt.NDArray[Any]]:
+            raise OSError("no memory")
+
+    failing = Failing()
+    state = LiveState(Settings(), {"failing": failing})
+    snapshot = state.snapshot(copier)
+    with pytest.raises(OSError, match="no memory"):
+        snapshot.learned()
+    state.apply(batch(("u1", "i1")))
+    assert failing.count == 1
+
+
+def test_where_too_much_waits_the_copy_is_waited_for(
+    copier: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("springtide.state_snapshot._MAX_WAITING", 2)
+    slow = Slow()
+    state = LiveState(Settings(), {"slow": slow})
+    state.snapshot(copier)
+    assert slow.is_copying.wait(10)
+    state.apply(batch(("u1", "i1"), ("u2", "i2")))
+    assert slow.count == 0
+    threading.Timer(0.05, slow.go_on.set).start()
+    state.apply(batch(("u3", "i3")))
+    assert slow.count == 3
