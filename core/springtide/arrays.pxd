@@ -53,6 +53,10 @@ cdef inline const float* float32s(cnp.ndarray array) except? NULL:
     return <const float*> _checked(array, cnp.NPY_FLOAT32, cnp.NPY_FLOAT32, False, "float32")
 
 
+cdef inline const double* float64s(cnp.ndarray array) except? NULL:
+    return <const double*> _checked(array, cnp.NPY_FLOAT64, cnp.NPY_FLOAT64, False, "float64")
+
+
 # For writing.
 
 cdef inline uint8_t* out_bools(cnp.ndarray array) except? NULL:

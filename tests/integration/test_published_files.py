@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from springtide.settings.model import Settings
-from springtide.v1 import admin_pb2
+from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli.app import app
 from springtide_services.stream.producer import EventPublisher
@@ -111,23 +111,23 @@ def test_equal_rows_count_each_and_publishing_again_or_resuming_counts_none_twic
 ) -> None:
     rows = "".join(f"u{n % 7},i,purchase,{1_514_764_800 + n // 14}\n" for n in range(11_200))  # Each row twice.
     (tmp_path / "a.csv").write_text(f"user,item,type,event_time\n{rows}")
-    send, num_sent = EventPublisher._send, 0
+    send, num_sent = EventPublisher._send_packed, 0
 
-    def interrupted(self: EventPublisher, event: Any) -> Any:
+    def interrupted(self: EventPublisher, value: bytes, partition: int) -> Any:
         nonlocal num_sent
-        num_sent += 1
-        if num_sent > 10_500:
+        num_sent += len(events_pb2.Event.FromString(value).batch.users)
+        if num_sent > 10_000:
             raise KeyboardInterrupt
-        return send(self, event)
+        return send(self, value, partition)
 
     async def scenario() -> None:
         async with run_server(settings) as running:
             with monkeypatch.context() as patched:
-                patched.setattr(EventPublisher, "_send", interrupted)
+                patched.setattr(EventPublisher, "_send_packed", interrupted)
                 done = await publish("a.csv")
-            assert "published 10,500 of 11,200 events, up to row 10,500 (line 10,501)" in done.output
+            assert "published 10,000 of 11,200 events, up to row 10,000 (line 10,001)" in done.output
             done = await publish("a.csv", "--resume")
-            assert "published 700 events" in done.output
+            assert "published 1,200 events" in done.output
             done = await publish("a.csv")
             assert "all 11,200 events were published before; they are sent again, with the same ids" in done.output
 

@@ -10,6 +10,7 @@ from springtide.events.hashing cimport hashed, mixed
 
 cdef enum:
     HALF = 32  # Bits of half a key.
+    MURMUR = 0x5BD1E995
     QUIET_NAN = 0x7FC00000  # The bits of NumPy's float32 that is not a number.
 
 
@@ -49,6 +50,42 @@ def hash_texts(list texts, hashes):
         text = texts[number]
         stop = len(text)
         _hash_slices(1, <const uint8_t*> <const char*> text, &start, &stop, out + number)
+
+
+def hash_keys(utf8, offsets, hashes):
+    """Hash keys of records as Kafka's clients do to choose a partition (murmur2).
+
+    Args:
+        utf8: uint8 ``[num_bytes]``, the keys one after another.
+        offsets: int64 ``[n + 1]``, where each key begins, and where the last one ends.
+        hashes: Output, uint32 ``[n]``.
+    """
+    cdef const uint8_t* key = uint8s(utf8)
+    cdef const int64_t* bounds = int64s(offsets)
+    cdef uint32_t* out = out_uint32s(hashes)
+    cdef Py_ssize_t number, num = len(hashes)
+    with nogil:
+        for number in range(num):
+            out[number] = _murmur2(key + bounds[number], bounds[number + 1] - bounds[number])
+
+
+cdef uint32_t _murmur2(const uint8_t* key, Py_ssize_t size) noexcept nogil:
+    cdef uint32_t value = <uint32_t> 0x9747B28CU ^ <uint32_t> size, word
+    cdef Py_ssize_t at
+    for at in range(0, size - 3, 4):
+        memcpy(&word, key + at, 4)
+        word *= MURMUR
+        word = (word ^ (word >> 24)) * MURMUR
+        value = value * MURMUR ^ word
+    at = size & ~<Py_ssize_t> 3
+    if size - at == 3:
+        value ^= <uint32_t> key[at + 2] << 16
+    if size - at >= 2:
+        value ^= <uint32_t> key[at + 1] << 8
+    if size - at >= 1:
+        value = (value ^ key[at]) * MURMUR
+    value = (value ^ (value >> 13)) * MURMUR
+    return value ^ (value >> 15)
 
 
 def hash_contents(timestamps_ms, values, contexts, contents):

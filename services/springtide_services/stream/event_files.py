@@ -2,16 +2,24 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from springtide.event_files import EventFile, Events, ReadOptions, Rows
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from springtide.event_files import EventFile, Events, ReadOptions, Rows, kernels
+from springtide.events import Interactions
+from springtide.packed_texts import PackedTexts
 from springtide.settings.model import Settings
 from springtide.v1 import events_pb2 as pb
 
 _ID_BYTES = 16
 _FIRST_ID = bytes(_ID_BYTES)
+_MAX_TYPES = 1_000  # Of one part: a column with more of them holds something else, and its rows go one by one.
 
 
 class NumberedEvent(NamedTuple):
@@ -43,8 +51,35 @@ def open_events(path: Path, settings: Settings, options: ReadOptions) -> EventFi
     return EventFile(path, limited)
 
 
-def events_of(file: EventFile) -> Iterator[NumberedEvent]:
-    """Yield the events of a file that was read once before, in its order.
+@dataclass(frozen=True, slots=True)
+class NumberedRows:
+    """Interactions without contexts that follow each other in a file, as columns.
+
+    Attributes:
+        rows: int64 ``[n]``, numbers of their rows in the file, from 1.
+        interactions: The interactions, with types as ``relations``, in the order of the file.
+        event_ids: Their ids, ``[n]``.
+        digests: uint8 ``[n, 16]``, digest of each and of all events before it in the file.
+    """
+
+    rows: npt.NDArray[np.int64]
+    interactions: Interactions
+    event_ids: list[str]
+    digests: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def after(self, count: int) -> "NumberedRows":
+        """Return them without the first ``count``."""
+        kept = np.arange(count, len(self))
+        return NumberedRows(
+            self.rows[count:], self.interactions.take(kept), self.event_ids[count:], self.digests[count:]
+        )
+
+
+def parts_of(file: EventFile) -> Iterator[NumberedRows | list[NumberedEvent]]:
+    """Yield the events of a file that was read once before, in its order: columns where they are plain interactions.
 
     An event without an id gets one: the digest (BLAKE2b, 128 bits) of its content and of all events before it in the
     file. So the same file gives the same ids, whatever its name, form or compression; two equal rows get two ids; and a
@@ -56,15 +91,67 @@ def events_of(file: EventFile) -> Iterator[NumberedEvent]:
     digest = _FIRST_ID
     for chunk in file.chunks():
         file.refuse_bad_rows()
-        milliseconds = file.scale.to_ms(chunk.times).tolist()
-        events = _timed(chunk, milliseconds) if isinstance(chunk, Events) else _interactions(chunk, milliseconds)
-        for row, event in zip(chunk.rows.tolist(), events, strict=True):
-            content = event.SerializeToString(deterministic=True)
-            digest = hashlib.blake2b(digest + content, digest_size=_ID_BYTES).digest()
-            if not event.event_id:
-                event.event_id = digest.hex()
-            yield NumberedEvent(row, event, digest)
+        times_ms = file.scale.to_ms(chunk.times)
+        part = _columns(chunk, times_ms, digest) if isinstance(chunk, Rows) else None
+        if part is not None:
+            digest = part.digests[-1].tobytes()
+            yield part
+        else:
+            events = _numbered(chunk, times_ms.tolist(), digest)
+            digest = events[-1].digest
+            yield events
     file.refuse_bad_rows()
+
+
+def _columns(chunk: Rows, times_ms: npt.NDArray[np.int64], digest: bytes) -> NumberedRows | None:
+    """Return rows as columns; None if they have contexts, or hardly two of them are of one type."""
+    types = chunk.types.dictionary_encode()
+    if len(types.dictionary) > _MAX_TYPES or _has_contexts(chunk):
+        return None
+    users, items = chunk.users.dictionary_encode(), chunk.items.dictionary_encode()
+    ids = None if chunk.event_ids is None else pc.fill_null(chunk.event_ids, "")
+    digests = np.empty((len(chunk.rows), _ID_BYTES), np.uint8)
+    packed = (_packed(chunk.users), _packed(chunk.items), _packed(chunk.types))
+    values = np.ascontiguousarray(chunk.values, np.float64)
+    kernels.digest_interactions(digest, None if ids is None else _packed(ids), *packed, times_ms, values, digests)
+    content, width = digests.tobytes().hex(), 2 * _ID_BYTES
+    event_ids = [content[start : start + width] for start in range(0, len(content), width)]
+    if ids is not None:
+        event_ids = [given or own for given, own in zip(ids.to_pylist(), event_ids, strict=True)]
+    with np.errstate(over="ignore"):  # The server refuses what 32 bits cannot hold.
+        values_in_32_bits = values.astype(np.float32)
+    interactions = Interactions(
+        *(users.dictionary.to_pylist(), users.indices.to_numpy().astype(np.int32)),
+        *(items.dictionary.to_pylist(), items.indices.to_numpy().astype(np.int32)),
+        *(types.dictionary.to_pylist(), types.indices.to_numpy().astype(np.int16)),
+        times_ms,
+        values_in_32_bits,
+    )
+    return NumberedRows(chunk.rows, interactions, event_ids, digests)
+
+
+def _has_contexts(chunk: Rows) -> bool:
+    return any(pc.sum(pc.binary_length(texts)).as_py() for texts in chunk.contexts.values())
+
+
+def _packed(texts: pa.Array) -> PackedTexts:
+    """Return texts of an array without nulls as they lie in it."""
+    array = texts.cast(pa.large_string())
+    _, offsets, content = array.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return PackedTexts(np.frombuffer(b"" if content is None else content, np.uint8), bounds)
+
+
+def _numbered(chunk: Rows | Events, milliseconds: list[int], digest: bytes) -> list[NumberedEvent]:
+    events = _timed(chunk, milliseconds) if isinstance(chunk, Events) else _interactions(chunk, milliseconds)
+    numbered = []
+    for row, event in zip(chunk.rows.tolist(), events, strict=True):
+        content = event.SerializeToString(deterministic=True)
+        digest = hashlib.blake2b(digest + content, digest_size=_ID_BYTES).digest()
+        if not event.event_id:
+            event.event_id = digest.hex()
+        numbered.append(NumberedEvent(row, event, digest))
+    return numbered
 
 
 def _timed(chunk: Events, milliseconds: list[int]) -> Iterator[pb.Event]:

@@ -1,6 +1,6 @@
 """Publishing the events of a file, with an account of those that the broker has acknowledged."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +9,7 @@ from kafka.errors import KafkaError
 
 from springtide.event_files import EventFile, EventFileError
 from springtide.settings.model import KafkaSettings
-from springtide.v1 import events_pb2 as pb
-from springtide_services.stream.event_files import NumberedEvent, events_of
+from springtide_services.stream.event_files import NumberedEvent, NumberedRows, parts_of
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.publish_journal import Progress, PublishJournal
 from springtide_services.stream.topics import client_config, read_topic_facts
@@ -37,7 +36,6 @@ class FilePublishing:
         self.done: Progress | None = None
         self.journal_failure: OSError | None = None
         self.last_user = ""
-        self._in_flight: deque[tuple[int, bytes]] = deque()
 
     def resume(self) -> Progress | None:
         """Leave out the events that an earlier run published, and return them; None if there was no such run."""
@@ -55,38 +53,80 @@ class FilePublishing:
             EventFileError: If the file does not begin with the events of ``done``, or has changed since it was read.
             BrokerError: If the broker does not take an event. ``done`` says which it has taken.
         """
-
-        def acknowledged(num_more: int) -> None:
-            self._advance(num_more)
-            on_progress(num_more)
-
-        counts = publisher.publish_many(self._events(), acknowledged)
+        counts: Counter[str] = Counter()
+        for part in self._parts():
+            if isinstance(part, NumberedRows):
+                self._publish_rows(publisher, part, on_progress)
+                counts["interaction"] += len(part)
+            else:
+                counts += self._publish_events(publisher, part, on_progress)
         if self.done is not None:
             self._write(self.done.model_copy(update={"is_complete": True}))
         return counts
 
-    def _events(self) -> Iterator[pb.Event]:
-        events = events_of(self._file)
-        if self.done is not None:
-            self._skip(events, self.done)
-        for numbered in events:
-            self._in_flight.append((numbered.row, numbered.digest))
-            self.last_user = numbered.event.interaction.user or self.last_user
-            yield numbered.event
+    def _publish_rows(self, publisher: EventPublisher, part: NumberedRows, on_progress: Callable[[int], None]) -> None:
+        """Publish interactions as packed batches; the broker has all of them when this returns."""
+        num_done = 0
 
-    def _skip(self, events: Iterator[NumberedEvent], done: Progress) -> None:
-        digest = b""
-        for _, numbered in zip(range(done.num_events), events, strict=False):
-            digest = numbered.digest
-        if digest.hex() != done.digest:
+        def acknowledged(num_more: int) -> None:
+            nonlocal num_done
+            num_done += num_more
+            self._advance(num_more, int(part.rows[num_done - 1]), part.digests[num_done - 1].tobytes())
+            on_progress(num_more)
+
+        columns = part.interactions
+        self.last_user = columns.user_ids[int(columns.user_codes[-1])]
+        publisher.publish_interactions(columns, acknowledged, event_ids=part.event_ids)
+
+    def _publish_events(
+        self, publisher: EventPublisher, part: list[NumberedEvent], on_progress: Callable[[int], None]
+    ) -> Counter[str]:
+        num_done = 0
+
+        def acknowledged(num_more: int) -> None:
+            nonlocal num_done
+            num_done += num_more
+            self._advance(num_more, part[num_done - 1].row, part[num_done - 1].digest)
+            on_progress(num_more)
+
+        self.last_user = next(
+            (user for numbered in reversed(part) if (user := numbered.event.interaction.user)), self.last_user
+        )
+        return publisher.publish_many((numbered.event for numbered in part), acknowledged)
+
+    def _parts(self) -> Iterator[NumberedRows | list[NumberedEvent]]:
+        """Yield the parts of the file without the events that an earlier run published.
+
+        Raises:
+            EventFileError: If the file does not begin with these.
+        """
+        done = self.done
+        num_left, digest = 0 if done is None else done.num_events, b""
+        is_checked = done is None
+        for part in parts_of(self._file):
+            if num_left:
+                num_here = min(num_left, len(part))
+                num_left -= num_here
+                if isinstance(part, NumberedRows):
+                    digest, part = part.digests[num_here - 1].tobytes(), part.after(num_here)
+                else:
+                    digest, part = part[num_here - 1].digest, part[num_here:]
+            if not num_left and not is_checked:
+                self._check(digest)
+                is_checked = True
+            if len(part):
+                yield part
+        if not is_checked:
+            self._check(digest)
+
+    def _check(self, digest: bytes) -> None:
+        if self.done is not None and digest.hex() != self.done.digest:
             raise EventFileError(
-                f"{self._path}: cannot go on, for its first {done.num_events:,} events are not those that were "
+                f"{self._path}: cannot go on, for its first {self.done.num_events:,} events are not those that were "
                 "published before: publish it without --resume"
             )
 
-    def _advance(self, num_more: int) -> None:
-        for _ in range(num_more):
-            row, digest = self._in_flight.popleft()
+    def _advance(self, num_more: int, row: int, digest: bytes) -> None:
         num_events = num_more + (self.done.num_events if self.done is not None else 0)
         self._write(Progress(file=self._path, num_events=num_events, row=row, digest=digest.hex()))
 

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
 
 from springtide.errors import BrokerError
 from springtide.events import Interactions
+from springtide.events.kernels import hash_keys
+from springtide.packed_texts import pack as pack_texts
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import events_pb2
 from springtide_services.stream.broker_errors import BrokerProblemError, Need, Problem, explain
@@ -35,7 +36,7 @@ class EventPublisher:
         settings: The broker and the topic, which must exist.
 
     Attributes:
-        next_offsets: For each partition, the offset after the last single event that was acknowledged.
+        next_offsets: For each partition, the offset after the last record that was acknowledged.
 
     Raises:
         BrokerError: If no broker answers. Every method raises it if the broker does not take an event.
@@ -83,6 +84,7 @@ class EventPublisher:
         interactions: Interactions,
         on_progress: OnProgress | None = None,
         rows_per_batch: int = _ROWS_PER_BATCH,
+        event_ids: Sequence[str] | None = None,
     ) -> int:
         """Publish columns as packed batches, wait until the broker has all of them, and return the number of records.
 
@@ -92,6 +94,7 @@ class EventPublisher:
             on_progress: Called from time to time with the number of interactions acknowledged since the last call.
             rows_per_batch: Number of rows, over all partitions, that are sent and acknowledged before the next ones;
                 the rows of one partition are one record.
+            event_ids: Their ids, ``[n]``, each of which may be empty; None if none has one.
 
         Raises:
             ValueError: If the interactions have contexts, which packed batches cannot carry.
@@ -106,13 +109,13 @@ class EventPublisher:
             rows = np.arange(start, min(start + rows_per_batch, len(interactions)))
             partitions = partition_of_user[interactions.user_codes[rows]]
             sent = [
-                self._producer.send(self._topic, value=value, partition=int(partition))
+                self._send_packed(value, int(partition))
                 for partition in np.unique(partitions)
-                for value in self._pack(interactions, rows[partitions == partition])
+                for value in self._pack(interactions, rows[partitions == partition], event_ids)
             ]
             num_records += len(sent)
             for acknowledgement in sent:
-                _acknowledged(acknowledgement, self._kafka)
+                self._settled(acknowledgement)
             if on_progress is not None:
                 on_progress(len(rows))
         return num_records
@@ -145,6 +148,12 @@ class EventPublisher:
         except KafkaError as error:
             raise _not_taken(error, self._kafka) from error
 
+    def _send_packed(self, value: bytes, partition: int) -> FutureRecordMetadata:
+        try:
+            return self._producer.send(self._topic, value=value, partition=partition)
+        except KafkaError as error:
+            raise _not_taken(error, self._kafka) from error
+
     def _settle(self, in_flight: list[FutureRecordMetadata], on_progress: OnProgress | None) -> None:
         num_acknowledged = 0
         try:
@@ -163,18 +172,25 @@ class EventPublisher:
 
     def _partitions_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return each user's partition, int32 ``[num_users]``, as Kafka's clients choose it from the key."""
-        num_partitions = len(self._producer.partitions_for(self._topic))
-        return np.array([(murmur2(user.encode()) & 0x7FFFFFFF) % num_partitions for user in user_ids], np.int32)
+        try:
+            num_partitions = len(self._producer.partitions_for(self._topic))
+        except KafkaError as error:
+            raise _not_taken(error, self._kafka) from error
+        hashes = np.empty(len(user_ids), np.uint32)
+        hash_keys(*pack_texts(user_ids), hashes)
+        return ((hashes & 0x7FFFFFFF) % num_partitions).astype(np.int32)
 
-    def _pack(self, interactions: Interactions, rows: npt.NDArray[np.int64]) -> Iterator[bytes]:
+    def _pack(
+        self, interactions: Interactions, rows: npt.NDArray[np.int64], event_ids: Sequence[str] | None
+    ) -> Iterator[bytes]:
         """Yield the rows as serialized events: one, or several if one would be larger than ``max_event_bytes``."""
-        value = events_pb2.Event(batch=pack(interactions, rows)).SerializeToString()
+        value = events_pb2.Event(batch=pack(interactions, rows, event_ids)).SerializeToString()
         if len(value) <= self._max_event_bytes or len(rows) == 1:
             yield value
         else:
             half = len(rows) // 2
-            yield from self._pack(interactions, rows[:half])
-            yield from self._pack(interactions, rows[half:])
+            yield from self._pack(interactions, rows[:half], event_ids)
+            yield from self._pack(interactions, rows[half:], event_ids)
 
 
 def key_of(event: events_pb2.Event) -> str:
@@ -191,12 +207,15 @@ def key_of(event: events_pb2.Event) -> str:
     return ""
 
 
-def pack(interactions: Interactions, rows: npt.NDArray[Any]) -> events_pb2.EventBatch:
+def pack(
+    interactions: Interactions, rows: npt.NDArray[Any], event_ids: Sequence[str] | None = None
+) -> events_pb2.EventBatch:
     """Return rows of the columns as a packed batch.
 
     Args:
         interactions: ``relations`` holds interaction types.
         rows: int ``[num_rows]``, the rows to pack.
+        event_ids: Ids of all interactions, each of which may be empty; None if none has one.
     """
     dictionary: list[str] = []
 
@@ -217,6 +236,7 @@ def pack(interactions: Interactions, rows: npt.NDArray[Any]) -> events_pb2.Event
         types=types[:1] if len(set(types)) == 1 else types,
         event_times_ms=interactions.timestamps_ms[rows].tolist(),
         values=[] if np.isnan(values).all() else values.tolist(),
+        event_ids=[] if event_ids is None else [event_ids[row] for row in rows.tolist()],
     )
 
 

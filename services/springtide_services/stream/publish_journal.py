@@ -15,7 +15,7 @@ class Progress(BaseModel):
         file: Path of the file, for people who read the journal.
         num_events: Number of the events.
         row: Row of the last one.
-        digest: Digest of them all, in hexadecimal; see ``events_of``.
+        digest: Digest of them all, in hexadecimal; see ``parts_of``.
         is_complete: Whether these are all events of the file.
     """
 

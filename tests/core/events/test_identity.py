@@ -1,7 +1,9 @@
 """What tells events apart: hashes are kept in checkpoints, so they stay as they are."""
 
 import numpy as np
+from kafka.partitioner.default import murmur2
 
+from springtide.events import kernels
 from springtide.events.identity import (
     INTERACTION,
     hash_slices,
@@ -11,6 +13,7 @@ from springtide.events.identity import (
     keys_of_rows,
     to_seconds,
 )
+from springtide.packed_texts import pack
 
 TEXTS = ["", "a", "ab", "ção", "\ud800", "x" * 300]
 
@@ -50,3 +53,10 @@ def test_contents_differ_by_time_value_and_context_and_a_number_that_is_none_is_
 def test_times_of_records_are_whole_seconds_that_fit():
     times_ms = np.array([-1, 0, 999, 1_000, 2**32 * 1_000, 2**62], np.int64)
     assert to_seconds(times_ms).tolist() == [0, 0, 0, 1, 2**32 - 1, 2**32 - 1]
+
+
+def test_keys_are_hashed_as_kafka_clients_hash_them() -> None:
+    keys = ["", "a", "ab", "abc", "abcd", "user-17", "\u00fc\u65e5" * 9]
+    hashes = np.empty(len(keys), np.uint32)
+    kernels.hash_keys(*pack(keys), hashes)
+    assert hashes.tolist() == [murmur2(key.encode()) & 0xFFFFFFFF for key in keys]

@@ -12,7 +12,7 @@ from springtide.event_files import EventFile, EventFileError, ReadOptions
 from springtide.settings.model import Settings
 from springtide.v1 import events_pb2 as pb
 from springtide_services.stream.event_file_check import check_file
-from springtide_services.stream.event_files import events_of, open_events
+from springtide_services.stream.event_files import NumberedRows, open_events, parts_of
 
 JULY_MS = 1_499_000_000_000  # 2017-07-02 12:53:20 UTC
 HEADER = "user,item,type,event_time\n"
@@ -26,7 +26,24 @@ def opened(path: Path, text: str | bytes, options: ReadOptions | None = None) ->
 
 
 def events(path: Path, text: str | bytes, options: ReadOptions | None = None) -> list[pb.Event]:
-    return [numbered.event for numbered in events_of(opened(path, text, options)[0])]
+    found: list[pb.Event] = []
+    for part in parts_of(opened(path, text, options)[0]):
+        found += _singles(part) if isinstance(part, NumberedRows) else [numbered.event for numbered in part]
+    return found
+
+
+def _singles(part: NumberedRows) -> list[pb.Event]:
+    columns, singles = part.interactions, []
+    for row, value in enumerate(columns.values.tolist()):
+        interaction = pb.Interaction(
+            user=columns.user_ids[columns.user_codes[row]],
+            item=columns.item_ids[columns.item_codes[row]],
+            type=columns.relations[columns.relation_codes[row]],
+            value=None if value != value else value,
+        )
+        singles.append(pb.Event(event_id=part.event_ids[row], interaction=interaction))
+        singles[-1].event_time.FromMilliseconds(int(columns.timestamps_ms[row]))
+    return singles
 
 
 def ids(path: Path, text: str | bytes) -> list[str]:
@@ -134,4 +151,4 @@ def test_file_that_changes_after_the_check_is_refused_at_its_row(tmp_path: Path)
     file, _ = opened(tmp_path / "a.csv", HEADER + ROWS)
     (tmp_path / "a.csv").write_text(HEADER + ",i,view,1499000000\n")
     with pytest.raises(EventFileError, match=r"row 1 \(line 2\), column 'user': no user"):
-        list(events_of(file))
+        list(parts_of(file))
