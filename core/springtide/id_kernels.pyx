@@ -118,6 +118,33 @@ cdef class IdTable:
         self.find_strings(fast, out_int32s(rows), True)
         return rows
 
+    def rows_in(self, IdTable other not None, numbers):
+        """Return which rows another table has for the ids of some rows of this one, int32 ``[n]``, -1 where none.
+
+        Args:
+            other: The other table.
+            numbers: Integers ``[n]``, rows of this table; negative for no id.
+        """
+        cdef cnp.ndarray rows = np.ascontiguousarray(numbers, np.int64)
+        cdef cnp.ndarray found = np.empty(rows.size, np.int32)
+        cdef const int64_t* wanted = int64s(rows)
+        cdef int32_t* out = out_int32s(found)
+        cdef Py_ssize_t at, index, num, count = rows.size
+        cdef const char* texts[CHUNK]
+        cdef Py_ssize_t lengths[CHUNK]
+        for index in range(count):
+            if wanted[index] >= self.size:
+                raise IndexError(f"wanted rows below {self.size}, got {wanted[index]}")
+        for at in range(0, count, CHUNK):
+            num = min(<Py_ssize_t> CHUNK, count - at)
+            for index in range(num):
+                texts[index], lengths[index] = NULL, 0
+                if wanted[at + index] >= 0:
+                    texts[index] = self.pool + self.starts[wanted[at + index]]
+                    lengths[index] = self.lengths[wanted[at + index]]
+            other.find_chunk(texts, lengths, num, out + at, False)
+        return found
+
     def rows_packed(self, cnp.ndarray utf8, cnp.ndarray offsets):
         """Return the rows of packed ids, int32 ``[n]``, -1 where unknown.
 

@@ -1,8 +1,8 @@
 """Texts as two arrays, the form in which files keep them: their UTF-8 one after another, and where each begins."""
 
 import itertools
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,62 @@ def pack(texts: Iterable[str]) -> PackedTexts:
     return PackedTexts(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
 
+class Texts(Sequence[str]):
+    """Packed texts as a sequence, each made anew when it is asked for. It equals a list of the same texts.
+
+    Args:
+        packed: The texts.
+
+    Attributes:
+        packed: The texts.
+
+    Raises:
+        ValueError: If the arrays do not fit each other.
+    """
+
+    __slots__ = ("packed",)
+    __hash__ = None  # type: ignore[assignment]  # As a list has none.
+
+    def __init__(self, packed: PackedTexts) -> None:
+        _check(*packed)
+        self.packed = packed
+
+    def __len__(self) -> int:
+        return len(self.packed.offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        start, stop = self.packed.offsets[position : position + 2].tolist()
+        return self.packed.utf8[start:stop].tobytes().decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(unpack(*self.packed))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and not isinstance(other, str) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return f"Texts of {len(self)}"
+
+
 def unpack(utf8: npt.NDArray[Any], offsets: npt.NDArray[Any]) -> list[str]:
     """Return the texts that were packed.
 
     Raises:
         ValueError: If the arrays do not fit each other, or are no UTF-8.
     """
-    content, bounds = utf8.tobytes(), offsets.tolist()
-    if not bounds or bounds[0] != 0 or bounds[-1] != len(content) or any(map(int.__gt__, bounds, bounds[1:])):
-        raise ValueError(f"packed texts: wanted ascending offsets from 0 to {len(content)}")
-    return [content[start:stop].decode() for start, stop in itertools.pairwise(bounds)]
+    _check(utf8, offsets)
+    content = utf8.tobytes()
+    return [content[start:stop].decode() for start, stop in itertools.pairwise(offsets.tolist())]
+
+
+def _check(utf8: npt.NDArray[Any], offsets: npt.NDArray[Any]) -> None:
+    """Raise ValueError unless offsets ascend from 0 to the number of bytes."""
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(utf8) or bool((offsets[1:] < offsets[:-1]).any()):
+        raise ValueError(f"packed texts: wanted ascending offsets from 0 to {len(utf8)}")

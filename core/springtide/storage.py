@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import mmap
 import os
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from typing import Any, BinaryIO, cast
 import fsspec
 
 TEMPORARY_PREFIX = ".writing-"
+_MOUNTS = Path("/proc/self/mountinfo")
+_CHUNK_BYTES = 2**20
+_OWN_FILES = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"})
+"""File systems of this machine alone: what is mapped stays there, even after another process has deleted the file."""
 
 
 class Storage:
@@ -49,6 +54,30 @@ class Storage:
         """
         content: bytes = self._files.cat_file(self._full(name))
         return content
+
+    def map(self, name: str) -> tuple[memoryview, str]:
+        """Return a file's content and its SHA-256, for a file that nobody changes once it is written.
+
+        A file on this machine is mapped: what is read of it are pages of the file, which the system takes back when it
+        needs the memory. From a network or an object store it is read. What is written to the content stays here.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+        """
+        path = Path(self._full(name))
+        if not self._is_local:
+            content = bytearray(self._files.size(self._full(name)))
+            with self._files.open(self._full(name), "rb") as source:
+                _fill(content, source)
+            return memoryview(content), hashlib.sha256(content).hexdigest()
+        with path.open("rb") as file:
+            num_bytes = os.fstat(file.fileno()).st_size
+            if num_bytes and _file_system(os.fstat(file.fileno()).st_dev) in _OWN_FILES:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return memoryview(mmap.mmap(file.fileno(), num_bytes, access=mmap.ACCESS_COPY)), digest
+            content = bytearray(num_bytes)
+            _fill(content, file)
+        return memoryview(content), hashlib.sha256(content).hexdigest()
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically, in place of one of that name; it is durable when this returns."""
@@ -191,6 +220,28 @@ def _write_all(file: io.FileIO, content: bytes | memoryview) -> int:
 def sha256(content: bytes | memoryview) -> str:
     """Return the hexadecimal SHA-256 of the content."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _fill(content: bytearray, source: Any) -> None:
+    """Read a file into memory that is as large as it is."""
+    into, start = memoryview(content), 0
+    while start < len(into):
+        part = source.read(min(_CHUNK_BYTES, len(into) - start))
+        if not part:
+            raise OSError(f"wanted {len(into)} bytes, got {start}")
+        into[start : start + len(part)] = part
+        start += len(part)
+
+
+def _file_system(device: int) -> str:
+    """Return the kind of file system of a device, such as ``ext4``; empty if it is not known."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with contextlib.suppress(OSError):
+        for line in _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+            mount, _, source = line.partition(" - ")
+            if mount.split()[2:3] == [wanted]:
+                return source.split()[0]
+    return ""
 
 
 def _protocols(files: Any) -> tuple[str, ...]:

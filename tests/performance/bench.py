@@ -22,6 +22,7 @@ BENCHES = (
     "retrain",
     "scale",
     "generations",
+    "memory",
     "footprint",
 )
 _RESULTS = Path(__file__).parents[2] / "bench-results"

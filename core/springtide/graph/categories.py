@@ -78,6 +78,18 @@ class CategoryColumn:
         extra_rows, extra_codes = np.array(extra, np.int32).T
         return np.concatenate([rows, extra_rows]), np.concatenate([codes, extra_codes])
 
+    def pairs_at(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the positions in ``rows``, int64 ``[n]``, and codes of all values of these nodes, int32 each."""
+        first, more = self._first, self._more
+        known = np.flatnonzero(rows < len(first))
+        codes = first[rows[known]]
+        positions, codes = known[codes >= 0].astype(np.int32), codes[codes >= 0]
+        if not more:
+            return positions, codes
+        extra = [(at, code) for at, row in enumerate(rows.tolist()) for code in more.get(row, ())[1:]]
+        extra_positions, extra_codes = np.array(extra, np.int32).reshape(-1, 2).T
+        return np.concatenate([positions, extra_positions]), np.concatenate([codes, extra_codes])
+
     def has_any(self, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether it has one of the values, bool ``[num_nodes]``."""
         codes = self.vocabulary.rows(list(values))

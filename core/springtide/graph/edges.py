@@ -214,6 +214,28 @@ class EdgeView:
             *(int(chain.degree[source_row]), int(chain.last_death[source_row])),
         )
 
+    @property
+    def mark(self) -> tuple[int, int, int]:
+        """How far the view goes, for ``changed_since`` of a later view."""
+        return (self._columns.num_compactions, self._length, self._generation)
+
+    def changed_since(self, mark: tuple[int, int, int], *, is_source: bool) -> npt.NDArray[np.int32] | None:
+        """Return the rows whose edges are others than at an earlier view, int32, ascending; None for any row.
+
+        Args:
+            mark: The ``mark`` of the earlier view.
+            is_source: Whether they are sources, or targets.
+        """
+        num_compactions, length, generation = mark
+        columns = self._columns
+        if columns.num_compactions != num_compactions or self._length < length:
+            return None
+        rows = (columns.source if is_source else columns.target)[length : self._length]
+        if self._generation != generation:
+            chain = columns.by_source if is_source else columns.by_target
+            rows = np.concatenate([rows, np.flatnonzero(chain.last_death > generation).astype(np.int32)])
+        return np.unique(rows)
+
     def has_all_targets(self, source_row: int) -> bool:
         """Return whether the view has all edges of one source, so that ``version_of`` is the version of these edges."""
         chain = self._columns.by_source

@@ -102,6 +102,20 @@ class NodeTable:
         found = {name: float(column[row]) for name, column in self._numbers().items() if 0 <= row < len(column)}
         return {name: value for name, value in found.items() if not np.isnan(value)}
 
+    def numbers_at(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return one number of some nodes, float32 ``[n]``, NaN where a node has none.
+
+        Args:
+            name: The attribute.
+            rows: int64 ``[n]``.
+        """
+        found = np.full(len(rows), np.nan, np.float32)
+        column = self._numbers().get(name)
+        if column is not None:
+            known = rows < len(column)
+            found[known] = column[rows[known]]
+        return found
+
     def has_category(self, name: str, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether category ``name`` has one of the values, bool ``[num_nodes]``."""
         column = self.categories.get(name)

@@ -1,13 +1,16 @@
 """Attributes of nodes as inputs of a network: category values and numbers."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from springtide.graph.categories import CategoryColumn
 from springtide.graph.nodes import NodeTable
+
+Pairs = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 _MAX_DEVIATIONS = 5.0  # A number farther from the mean is clipped to this: one typo must not dominate.
 
@@ -54,19 +57,38 @@ class Attributes:
             known: Values that have codes already and keep them.
             without: Attributes to leave out.
         """
+
+        def pairs_of(column: CategoryColumn) -> Pairs:
+            node_rows, codes = column.pairs()
+            is_in_view = node_rows < num_nodes
+            return node_rows[is_in_view], codes[is_in_view]
+
+        columns = [(name, column) for name, column in sorted(nodes.categories.items()) if name not in without]
+        return cls._of(columns, pairs_of, num_nodes, known)
+
+    @classmethod
+    def at(cls, nodes: NodeTable, rows: npt.NDArray[np.int64], known: Sequence[str]) -> "Attributes":
+        """Read the category attributes of some nodes; ``node_rows`` are then positions in ``rows``, int64 ``[n]``."""
+        columns = sorted(nodes.categories.items())
+        return cls._of(columns, lambda column: column.pairs_at(rows), len(rows), known)
+
+    @classmethod
+    def _of(
+        cls,
+        columns: Sequence[tuple[str, CategoryColumn]],
+        pairs_of: Callable[[CategoryColumn], Pairs],
+        num_nodes: int,
+        known: Sequence[str],
+    ) -> "Attributes":
         codes_by_value = {value: code for code, value in enumerate(known)}
         rows, codes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for name, column in sorted(nodes.categories.items()):
-            if name in without:
-                continue
-            node_rows, column_codes = column.pairs()
-            is_in_view = node_rows < num_nodes
-            column_codes = column_codes[is_in_view]
+        for name, column in columns:
+            node_rows, column_codes = pairs_of(column)
             translation = np.full(len(column.vocabulary), -1, np.int64)
             for code in np.unique(column_codes).tolist():  # Not all of the vocabulary: some values had their day.
                 value = f"{name}={column.vocabulary.id(code)}"
                 translation[code] = codes_by_value.setdefault(value, len(codes_by_value))
-            rows.append(node_rows[is_in_view].astype(np.int64))
+            rows.append(node_rows.astype(np.int64))
             codes.append(translation[column_codes])
         return cls(tuple(codes_by_value), np.concatenate(rows), np.concatenate(codes), num_nodes)
 
@@ -119,6 +141,13 @@ class NumberScale:
             if name in columns:
                 found = columns[name][:num_nodes]
                 raw[: len(found), position] = found
+        return raw
+
+    def read_at(self, nodes: NodeTable, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the numbers of some nodes, float32 ``[n, num_numbers]``, NaN where missing."""
+        raw = np.full((len(rows), len(self.names)), np.nan, np.float32)
+        for position, name in enumerate(self.names):
+            raw[:, position] = nodes.numbers_at(name, rows)
         return raw
 
     def apply(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,10 @@ import numpy.typing as npt
 from springtide.graph.nodes import NodeTable
 from springtide.graph.tombstones import NEVER_MS
 from springtide.graph.view import GraphView
+from springtide.ids import IdMap
+from springtide.packed_texts import Texts
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 _ROWS, _TIMES = "births.rows.", "births.ms."
@@ -49,35 +52,37 @@ class ModelRows:
         node_type: The node type.
         tensors: The model's tensors, which hold the births.
 
+    Attributes:
+        ids: The ids and their rows.
+
     Raises:
-        ValueError: If a birth has no row.
+        ValueError: If a birth has no row, or an id stands twice.
     """
 
     def __init__(self, ids: Sequence[str], node_type: str, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
-        self.by_id: Mapping[str, int] = {node_id: row for row, node_id in enumerate(ids) if node_id}
-        self._born_ms = np.zeros(len(ids), np.int64)
+        self.ids = IdMap(ids.packed if isinstance(ids, Texts) else ids)
         self._has_born = _ROWS + node_type in tensors
+        self._born_ms = np.zeros(len(ids) if self._has_born else 0, np.int64)  # Without entries if all are 0.
         if self._has_born:
             rows = tensors[_ROWS + node_type]
             if len(rows) and not 0 <= rows.min() <= rows.max() < len(ids):
                 raise ValueError(f"births of {node_type}: wanted rows below {len(ids)}, got {rows.max()}")
             self._born_ms[rows] = tensors[_TIMES + node_type]
 
-    def of(self, nodes: NodeTable, rows: npt.NDArray[np.integer[Any]]) -> Int64s:
-        """Return the model's row of each live node, int64 ``[n]``, -1 where it has not learned from this life of it.
+    def of(self, nodes: NodeTable, rows: npt.NDArray[np.integer[Any]]) -> Int32s:
+        """Return the model's row of each live node, int32 ``[n]``, -1 where it has not learned from this life of it.
 
         Args:
             nodes: The live nodes.
             rows: Integers ``[n]``, their rows; -1 for a node that the graph does not have.
         """
-        ids = nodes.ids.ids(rows)
-        found = np.fromiter((self.by_id.get(node_id, -1) for node_id in ids), np.int64, len(ids))
-        found[rows < 0] = -1
+        found = nodes.ids.rows_in(self.ids, rows)
         if self._has_born or nodes.lifetimes.has_born:
             deleted_ms = nodes.lifetimes.all_deleted_ms(rows.astype(np.int32))
             born_ms = np.where(deleted_ms == NEVER_MS, 0, deleted_ms)
             known = np.flatnonzero(found >= 0)
-            found[known[self._born_ms[found[known]] != born_ms[known]]] = -1
+            learned_ms = self._born_ms[found[known]] if self._has_born else 0
+            found[known[learned_ms != born_ms[known]]] = -1
         return found
 
     def of_id(self, nodes: NodeTable, node_id: str, row: int) -> int:
@@ -88,5 +93,8 @@ class ModelRows:
             node_id: The node.
             row: Its live row; -1 if the graph does not have it: it was forgotten, whatever the model still knows.
         """
-        found = self.by_id.get(node_id, -1) if row >= 0 else -1
-        return found if found >= 0 and self._born_ms[found] == nodes.lifetimes.born_ms(row) else -1
+        found = self.ids.row(node_id) if row >= 0 else -1
+        if found < 0:
+            return -1
+        learned_ms = self._born_ms[found] if self._has_born else 0
+        return found if learned_ms == nodes.lifetimes.born_ms(row) else -1

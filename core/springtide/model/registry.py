@@ -39,7 +39,7 @@ class ModelArtifact:
 
     manifest: ModelManifest
     tensors: Mapping[str, "npt.NDArray[Any]"]
-    node_ids: Mapping[str, list[str]]
+    node_ids: Mapping[str, Sequence[str]]
     attribute_values: Mapping[str, list[str]] = field(default_factory=dict)
 
 
@@ -145,7 +145,7 @@ class ModelStore:
         return found
 
     def load(self, version: str) -> ModelArtifact:
-        """Return a version whole, its checksums verified.
+        """Return a version whole, its checksums verified; arrays of a file on this machine are pages of the file.
 
         Raises:
             ModelError: If there is no such version, or a file is missing or damaged.
@@ -286,13 +286,13 @@ class ModelStore:
             return False
         return wall_ms() - claimed_ms < _CLAIM_MS
 
-    def _read_verified(self, manifest: ModelManifest, name: str) -> bytes:
+    def _read_verified(self, manifest: ModelManifest, name: str) -> memoryview:
         path = self._storage.path(f"{manifest.version}/{name}")
         try:
-            content = self._storage.read(f"{manifest.version}/{name}")
+            content, found = self._storage.map(f"{manifest.version}/{name}")
         except FileNotFoundError:
             raise ModelError(f"{path}: the manifest names this file, and it is missing") from None
-        if (found := sha256(content)) != (wanted := manifest.files.get(name)):
+        if found != (wanted := manifest.files.get(name)):
             raise ModelError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
         return content
 

@@ -1,6 +1,5 @@
 """The vectors of all live items: learned by the model, or folded in for newer items."""
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.view import GraphView
-from springtide.ranking.neighbourhood import NeighbourhoodGatherer, Values
+from springtide.ranking.folded_items import FoldedItems, ItemFolder
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
 
 Array = npt.NDArray[np.float32]
-_MAX_NEIGHBOURS = 200  # A new item is folded in from its latest users; more of them change its vector little.
-_FOLDED_AT_ONCE = 1_024  # Items. With 200 neighbours each, two layers and 64 numbers, their levels take 100 MB.
+Int64s = npt.NDArray[np.int64]
+_TAKEN_AT_ONCE = 65_536  # Items; temporary copies of their vectors take 16 MB.
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +22,11 @@ class ItemTable:
 
     Attributes:
         model: The model that gives the vectors.
-        model_rows: int64 ``[num_items]``, the model's row of each item, -1 for an item that the model does not know.
-        levels: float32 ``[num_layers, num_items, d]``, inputs of each layer, for folding users in.
+        model_rows: int32 ``[num_items]``, the model's row of each item, -1 for an item that the model does not know.
+        folded: The items that the model does not know.
         vectors: float32 ``[num_items, d]``, unit vectors; 0 for items of which nothing is known.
         has_vector: bool ``[num_items]``, whether something is known of each item.
         degree: float32 ``[num_items]``, sum of each item's edge weights.
-        has_folded: Whether some items are folded in. Their vectors change with the graph.
         num_edges: Number of edges in the graph when the table was built.
         attributes_version: Version of the items' attributes at that time.
         ids_lineage: Lineage of the item ids at that time; it changes when an item is forgotten.
@@ -36,12 +34,11 @@ class ItemTable:
     """
 
     model: ServingModel
-    model_rows: npt.NDArray[np.int64]
-    levels: Array
+    model_rows: npt.NDArray[np.int32]
+    folded: FoldedItems
     vectors: Array
     has_vector: npt.NDArray[np.bool_]
     degree: Array
-    has_folded: bool
     num_edges: int
     attributes_version: object
     ids_lineage: str
@@ -52,50 +49,49 @@ class ItemTable:
         """Number of rows, those of forgotten items included."""
         return len(self.model_rows)
 
+    @property
+    def has_folded(self) -> bool:
+        """Whether there are items that the model does not know. Their vectors change with the graph."""
+        return len(self.folded.unknown) > 0
+
     @classmethod
-    def build(cls, model: ServingModel, view: GraphView, rules: InteractionRules) -> "ItemTable":
+    def build(
+        cls, model: ServingModel, view: GraphView, rules: InteractionRules, former: "ItemTable | None" = None
+    ) -> "ItemTable":
         """Find the model's vector of each live item, and fold in the items that the model does not know.
 
         Args:
             model: The model.
             view: The graph.
             rules: Which edges are interactions.
+            former: An earlier table of the same model and graph: what has not changed since is taken from it.
         """
-        nodes = view.nodes(model.item_type)
+        nodes, num_items = view.nodes(model.item_type), view.num_nodes(model.item_type)
         # Before the ids and the attributes are read: a change in between makes the table outdated.
         num_reuses = nodes.ids.num_reuses
         ids_lineage, attributes_version = nodes.ids_lineage, nodes.attributes_version
-        ids = nodes.ids.all_ids()[: view.num_nodes(model.item_type)]
-        model_rows = model.items.rows.of(nodes, np.arange(len(ids)))
-        # Item 0 of the model stands in for items that the model does not know, until they are set below.
-        picked = np.maximum(model_rows, 0)
-        num_layers, _, width = model.items.levels.shape
-        if len(model.items.vectors):
-            levels = np.take(model.items.levels, picked, axis=1)
-            vectors, degree = model.items.vectors[picked], model.items.degree[picked]
-        else:
-            levels = np.zeros((num_layers, len(ids), width), np.float32)
-            vectors, degree = np.zeros((len(ids), width), np.float32), np.zeros(len(ids), np.float32)
-        for array in (*levels, vectors, degree):
-            array[model_rows < 0] = 0.0
-        unknown = np.array([row for row in np.flatnonzero(model_rows < 0).tolist() if ids[row]], np.int64)
-        vectors[~np.isfinite(vectors).all(axis=1)] = 0.0
-        table = cls(
-            model,
-            model_rows,
-            levels,
-            vectors,
-            (vectors != 0).any(axis=1),
-            degree,
-            has_folded=len(unknown) > 0,
-            num_edges=view.num_edges,
-            attributes_version=attributes_version,
-            ids_lineage=ids_lineage,
-            num_reuses=num_reuses,
-        )
-        if len(unknown):
-            table._fold_in(unknown, view, rules)
-        return table
+        model_rows = model.items.rows.of(nodes, np.arange(num_items))
+        is_unknown = model_rows < 0
+        is_unknown[nodes.ids.forgotten_rows(num_items)] = False
+        is_new = _differ(model_rows, None if former is None else former.model_rows)
+        if former is not None:
+            is_new[nodes.ids.reused_since(former.num_reuses, num_items)] = True
+            gone = former.folded.unknown
+            is_new[gone[~is_unknown[gone]]] = True
+        unknown = np.flatnonzero(is_unknown)
+        folder = ItemFolder(model, view, rules)
+        stale = folder.stale(unknown, is_new, former.folded if former is not None else None)
+        fresh = folder.fold_in(stale)
+        folded = folder.joined(unknown, fresh, stale, former.folded if former is not None else None)
+        made = (attributes_version, ids_lineage, num_reuses)
+        if former is not None and not is_new.any() and not len(stale):
+            of_former = (former.vectors, former.has_vector, former.degree)
+            return cls(model, model_rows, folded, *of_former, view.num_edges, *made)
+        vectors, degree = _learned(model, model_rows, np.flatnonzero(is_new), former)
+        for array in (vectors, degree):
+            array[stale] = 0.0
+        vectors[fresh.rows], degree[fresh.rows] = fresh.vectors, fresh.degree
+        return cls(model, model_rows, folded, vectors, _are_known(vectors), degree, view.num_edges, *made)
 
     def is_outdated(self, view: GraphView) -> bool:
         """Return whether items were added or forgotten, or vectors of folded items may have changed."""
@@ -116,9 +112,7 @@ class ItemTable:
         reused = view.nodes(self.model.item_type).ids.reused_since(self.num_reuses, self.num_items)
         return has_rows & ~np.isin(rows, reused) if len(reused) else has_rows
 
-    def levels_of(
-        self, view: GraphView, node_type: str, rows: npt.NDArray[np.int64]
-    ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+    def levels_of(self, view: GraphView, node_type: str, rows: Int64s) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
         """Return levels and degrees of live nodes, those of folded items too; see ``neighbourhood.LevelsOf``.
 
         An item of which nothing is known says nothing of its neighbours either.
@@ -128,29 +122,54 @@ class ItemTable:
         is_known = self.has_rows(view, rows)
         is_known[is_known] = self.has_vector[rows[is_known]]
         known = rows[is_known]
-        return np.take(self.levels, known, axis=1), self.degree[known], is_known
+        model_rows = self.model_rows[known]
+        is_folded = model_rows < 0
+        if not is_folded.any():
+            return self.model.items.levels_at(model_rows), self.degree[known], is_known
+        levels = np.empty((len(self.folded.levels), len(known), self.folded.levels.shape[2]), np.float32)
+        levels[:, ~is_folded] = self.model.items.levels_at(model_rows[~is_folded])
+        levels[:, is_folded] = self.folded.levels_at(known[is_folded])
+        return levels, self.degree[known], is_known
 
-    def _fold_in(self, unknown: npt.NDArray[np.int64], view: GraphView, rules: InteractionRules) -> None:
-        """Fold in items, some at a time: their neighbours' levels may be many times as large as the table."""
-        model, item_type = self.model, self.model.item_type
-        level_0, attributes = model.inputs[item_type].of_table(view.nodes(item_type), len(self.model_rows))
-        gatherer = NeighbourhoodGatherer(
-            item_type, model.schema, rules, attributes.names(), _MAX_NEIGHBOURS, model.edge_half_life_days
-        )
-        levels_of = functools.partial(model.levels_of, view)
-        for start in range(0, len(unknown), _FOLDED_AT_ONCE):
-            rows = unknown[start : start + _FOLDED_AT_ONCE]
-            position_of = np.full(len(self.model_rows), -1, np.int64)
-            position_of[rows] = np.arange(len(rows))
-            is_among = position_of[attributes.node_rows] >= 0
-            values = Values(position_of[attributes.node_rows[is_among]], attributes.codes[is_among])
-            neighbourhood = gatherer.gather(view, rows.astype(np.int32), levels_of, values)
-            folded = model.fold_in(item_type, level_0[rows], neighbourhood)
-            # An encoder may give a node without inputs and neighbours a vector too, from its biases: it says nothing.
-            is_informed = level_0[rows].any(axis=1) | (folded.degree > 0)
-            is_informed &= np.isfinite(folded.vectors).all(axis=1)
-            informed = rows[is_informed]
-            self.levels[:, informed] = folded.levels[:, is_informed]
-            self.vectors[informed] = folded.vectors[is_informed]
-            self.degree[informed] = folded.degree[is_informed]
-            self.has_vector[rows] = self.vectors[rows].any(axis=1)
+
+def _differ(model_rows: npt.NDArray[np.int32], former: npt.NDArray[np.int32] | None) -> npt.NDArray[np.bool_]:
+    """Return for which items the model has another row than before, bool ``[num_items]``; new items have one."""
+    differ = np.ones(len(model_rows), np.bool_)
+    if former is not None:
+        differ[: len(former)] = model_rows[: len(former)] != former
+    return differ
+
+
+def _learned(
+    model: ServingModel, model_rows: npt.NDArray[np.int32], new: Int64s, former: ItemTable | None
+) -> tuple[Array, Array]:
+    """Return the vectors and degrees of all items as the model has them, 0 where it has none.
+
+    Args:
+        model: The model.
+        model_rows: int32 ``[num_items]``.
+        new: int64 ``[n]``, the items that are not as the former table has them.
+        former: The former table; vectors of folded items are taken from it, too.
+    """
+    vectors = np.zeros((len(model_rows), model.items.vectors.shape[1]), np.float32)
+    degree = np.zeros(len(model_rows), np.float32)
+    if former is not None:
+        vectors[: former.num_items], degree[: former.num_items] = former.vectors, former.degree
+        vectors[new], degree[new] = 0.0, 0.0
+    learned = new[model_rows[new] >= 0]
+    for start in range(0, len(learned), _TAKEN_AT_ONCE):
+        rows = learned[start : start + _TAKEN_AT_ONCE]
+        taken = model.items.vectors[model_rows[rows]]
+        taken[~np.isfinite(taken).all(axis=1)] = 0.0
+        vectors[rows] = taken
+    degree[learned] = model.items.degree[model_rows[learned]]
+    return vectors, degree
+
+
+def _are_known(vectors: Array) -> npt.NDArray[np.bool_]:
+    """Return which vectors are not 0, bool ``[n]``."""
+    are_known = np.empty(len(vectors), np.bool_)
+    for start in range(0, len(vectors), _TAKEN_AT_ONCE):
+        part = slice(start, start + _TAKEN_AT_ONCE)
+        np.any(vectors[part], axis=1, out=are_known[part])
+    return are_known

@@ -116,7 +116,9 @@ class ServingMaker:
         if baseline is not None and baseline.is_outdated(view):
             return replace(serving, baseline=BaselineTable.build(baseline.baseline, view))
         if table is not None and table.is_outdated(view):
-            fresh = ItemTable.build(table.model, view, self._rules)
+            fresh = ItemTable.build(table.model, view, self._rules, table)
+            if fresh.vectors is table.vectors:
+                return replace(serving, table=fresh)
             # Cached users have vectors that came from the items of the old table.
             users = Users(self._rules, self._max_history, table.model)
             return replace(serving, table=fresh, users=users, longest=_longest(fresh))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,11 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class NodeTypeArrays:
-    """What the model has of the nodes of one type.
+    """What the model has of the nodes of one type: parts of the model's arrays, which may be pages of its file.
 
     Attributes:
         rows: Model row of each node; none for attribute values, whose codes are their rows.
-        levels: float32 ``[num_layers, num_nodes, d]``, levels 0 to ``num_layers - 1``.
+        levels: float32 ``[num_layers, num_nodes, d]``, levels 0 to ``num_layers - 1``; see ``levels_at``.
         vectors: float32 ``[num_nodes, d]``, unit vectors.
         degree: float32 ``[num_nodes]``, sum of edge weights at training.
     """
@@ -43,10 +44,13 @@ class NodeTypeArrays:
     vectors: Array
     degree: Array
 
-    @property
-    def row_of(self) -> Mapping[str, int]:
-        """Model row of each id, whichever life of the node it has learned from."""
-        return self.rows.by_id
+    def levels_at(self, model_rows: npt.NDArray[np.integer[Any]]) -> Array:
+        """Return the levels of some rows, float32 ``[num_layers, n, d]``."""
+        num_layers, _, width = self.levels.shape
+        found = np.empty((num_layers, len(model_rows), width), np.float32)
+        for level, out in zip(self.levels, found, strict=True):  # Each is in one piece; all together would be copied.
+            np.take(level, model_rows, axis=0, out=out, mode="clip")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,15 @@ class InputsWithoutIds:
     scale: NumberScale
     numbers: Array
 
-    def of_table(self, nodes: NodeTable, num_nodes: int) -> tuple[Array, Attributes]:
-        """Return level 0 of the first ``num_nodes`` of a table, float32 ``[num_nodes, d]``, and their known values."""
-        attributes = Attributes.of(nodes, num_nodes, self.attribute_values)
-        return self._level_0(attributes, self.scale.read(nodes, num_nodes)), self._known(attributes)
+    def of_rows(self, nodes: NodeTable, rows: npt.NDArray[np.int64]) -> tuple[Array, Attributes]:
+        """Return level 0 of some nodes, float32 ``[n, d]``, and their known values by position in ``rows``.
+
+        Args:
+            nodes: The nodes.
+            rows: int64 ``[n]``.
+        """
+        attributes = Attributes.at(nodes, rows, self.attribute_values)
+        return self._level_0(attributes, self.scale.read_at(nodes, rows)), self._known(attributes)
 
     def of_row(self, nodes: NodeTable, row: int) -> tuple[Array, Attributes]:
         """Return level 0 of one node, float32 ``[1, d]``, and its known values; zeros and none for row -1."""
@@ -216,7 +225,7 @@ class ServingModel:
         model_rows = rows if self.schema.is_value_type(node_type) else side.rows.of(view.nodes(node_type), rows)
         is_known = model_rows >= 0
         known = model_rows[is_known]
-        return np.take(side.levels, known, axis=1), side.degree[known], is_known
+        return side.levels_at(known), side.degree[known], is_known
 
     @np.errstate(all="ignore")  # A model may hold numbers that are not finite: a vector of such is left out later.
     def fold_in(self, node_type: str, level_0: Array, neighbourhood: Neighbourhood) -> Folded:
@@ -305,6 +314,6 @@ def _sides_of(
     for name, size in zip(known.schema.node_types, sizes, strict=True):
         rows = slice(start, start + size)
         rows_of = ModelRows(artifact.node_ids.get(name, ()), name, artifact.tensors)
-        sides[name] = NodeTypeArrays(rows_of, np.ascontiguousarray(levels[:, rows]), vectors[rows], degree[rows])
+        sides[name] = NodeTypeArrays(rows_of, levels[:, rows], vectors[rows], degree[rows])
         start += size
     return sides

@@ -1,10 +1,12 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import uuid
 from pathlib import Path
 
@@ -14,8 +16,14 @@ import pytest
 
 from springtide.clock import wall_ms
 from springtide.errors import ModelError
+from springtide.model.artifact_files import arrays_in
 from springtide.model.manifest import ModelManifest, UnreadableManifest
 from springtide.model.registry import ModelArtifact, ModelStore
+
+
+def _safetensors(header, data):
+    written = json.dumps(header).encode()
+    return len(written).to_bytes(8, "little") + written + data
 
 
 def artifact(**changes) -> ModelArtifact:
@@ -76,6 +84,47 @@ def test_ids_of_all_kinds_come_back_in_their_order(url):
     assert ModelStore(url).load(ModelStore(url).publish(model)).node_ids == ids
 
 
+def test_arrays_are_pages_of_the_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("springtide.storage._file_system", lambda device: "ext4")
+    large = np.arange(100_000, dtype=np.float32)
+    store = ModelStore(str(tmp_path))
+    version = store.publish(dataclasses.replace(artifact(), tensors={"large": large, "small": large[:1]}))
+    tracemalloc.start()
+    loaded = store.load(version)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < large.nbytes / 4
+    shutil.rmtree(tmp_path / version)
+    assert loaded.tensors["large"].tolist() == large.tolist(), "a version that was pruned goes on serving"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "header"),
+        (b"\xff" * 8, "header"),
+        (b"\x02" + b"\0" * 7 + b"[]", "cannot be read"),
+        (_safetensors({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, b"1234"), "wanted data within"),
+        (_safetensors({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, b"1234"), "reshape"),
+        (_safetensors({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, b"1234"), "no type 'BF16'"),
+    ],
+)
+def test_file_that_holds_no_arrays_is_refused(tmp_path, content, words):
+    store = ModelStore(str(tmp_path))
+    folder = tmp_path / store.publish(artifact())
+    (folder / "tensors.safetensors").write_bytes(content)
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    rewrite(tmp_path, "000001", files=files | {"tensors.safetensors": hashlib.sha256(content).hexdigest()})
+    with pytest.raises(ModelError, match=words):
+        ModelStore(str(tmp_path)).load("000001")
+
+
+def test_arrays_of_a_file_without_spaces_are_aligned(tmp_path):
+    content = _safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [1, 5]}}, b"\0\0\0\x80\x3f")
+    array = arrays_in(memoryview(content))["a"]
+    assert (array.tolist(), array.flags.aligned) == ([1.0], True)
+
+
 def test_version_of_an_earlier_release_is_read(tmp_path):
     """Its node ids are in an Arrow file, one row for each node type."""
     store, ids = ModelStore(str(tmp_path)), artifact().node_ids
@@ -100,6 +149,7 @@ def test_models_are_published_and_loaded_without_torch_and_arrow(tmp_path):
     code = f"""
 import sys
 import numpy as np
+from springtide.model.artifact_files import arrays_in
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact, ModelStore
 manifest = ModelManifest("", 0, "retrain", parts={{}}, settings={{}}, graph_cut={{}})
@@ -298,6 +348,7 @@ def test_publishing_and_pruning_go_on_beside_an_unreadable_version(tmp_path):
 PUBLISH = """
 import pathlib, sys, time
 import numpy as np
+from springtide.model.artifact_files import arrays_in
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact, ModelStore
 

@@ -176,7 +176,7 @@ def test_fine_tuning_adds_new_users_and_items(model):
     assert tuned.manifest.training == "fine_tune"
     assert (tuned.node_ids["user"][-1], tuned.node_ids["item"][-1]) == ("new user", "new item")
     served = serving(tuned)
-    cosines = served.items.vectors @ served.users.vectors[served.users.row_of["new user"]]
+    cosines = served.items.vectors @ served.users.vectors[served.users.rows.ids.row("new user")]
     assert cosines[0::2].mean() > cosines[1:24:2].mean(), "the new user took an even item"
 
 
@@ -221,8 +221,8 @@ def test_deleted_nodes_are_in_no_later_model(model):
         assert "i4" not in later.node_ids["item"]
         assert (len(later.node_ids["user"]), len(later.node_ids["item"])) == (23, 23), "no row is kept for them"
         served = serving(later)
-        assert "" not in served.users.row_of
-        assert "u3" not in served.users.row_of
+        assert served.users.rows.ids.row("") == -1
+        assert served.users.rows.ids.row("u3") == -1
 
 
 def test_checkpoint_and_request_are_in_the_manifest(state):

@@ -1,20 +1,22 @@
 """What a state holds in memory, part by part: the bytes of all that can be reached from it."""
 
+import mmap
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from springtide.ids import IdMap
 from springtide.state import LiveState
 
 _NOT_HELD = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _ARRAY_BYTES = 112  # Of an array object without its data.
 
 
-def live_bytes(state: LiveState) -> dict[str, int]:
-    """Return the bytes of each part; what two parts share counts for the first of them."""
+def live_bytes(state: LiveState, more: Mapping[str, Sequence[object]] | None = None) -> dict[str, int]:
+    """Return the bytes of each part, and of ``more`` parts; what two parts share counts for the first of them."""
     graph = state.graph
     parts: dict[str, list[Any]] = {
         "edges": [graph.store(edge_type) for edge_type in graph.edge_types],
@@ -23,6 +25,7 @@ def live_bytes(state: LiveState) -> dict[str, int]:
         "seen events": [state.seen_events],
         **{f"weight {name}": [weight] for name, weight in state.context_weights.items()},
         "attributes, the rest": [state],
+        **(more or {}),
     }
     counted: set[int] = set()
     return {name: sum(_bytes_of(root, counted) for root in roots) for name, roots in parts.items()}
@@ -42,7 +45,12 @@ def _bytes_of(root: object, counted: set[int]) -> int:
             else:
                 left.append(each.base)
             continue
-        num_bytes += sys.getsizeof(each)
+        if isinstance(each, mmap.mmap):
+            continue  # Pages of a file.
+        if isinstance(each, memoryview):
+            left.append(each.obj)
+            continue
+        num_bytes += sys.getsizeof(each) + (each.nbytes if isinstance(each, IdMap) else 0)
         left.extend(_referred(each))
     return num_bytes
 
