@@ -14,7 +14,7 @@ cnp.import_array()
 
 
 cdef extern from "Python.h":
-    const char* PyUnicode_1BYTE_DATA(object text)
+    unsigned char* PyUnicode_1BYTE_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
 
@@ -60,6 +60,8 @@ def ranked_items(ids, scores, cosines, weights, bytes rest):
         UnicodeEncodeError: If an id cannot be written as UTF-8.
     """
     cdef Py_ssize_t n = len(ids), num_weights = 0
+    cdef const float* cosine_bits = NULL  # Copied bit by bit.
+    cdef const float* weight_bits = NULL
     scores = np.ascontiguousarray(scores)
     if cosines is not None:
         cosines = np.ascontiguousarray(cosines)
@@ -71,13 +73,17 @@ def ranked_items(ids, scores, cosines, weights, bytes rest):
     ):
         raise ValueError(f"wanted {n} scores, cosines and rows of weights, got {scores.shape}, "
                          f"{getattr(cosines, 'shape', None)} and {getattr(weights, 'shape', None)}")
+    if cosines is not None:
+        cosine_bits = float32s(cosines)
+    if weights is not None:
+        weight_bits = float32s(weights)
     return _ranked_items(
         ids if type(ids) is list else list(ids),
         n,
         num_weights,
         <const uint32_t*> float32s(scores),
-        NULL if cosines is None else <const uint32_t*> float32s(cosines),
-        NULL if weights is None else <const uint32_t*> float32s(weights),
+        <const uint32_t*> cosine_bits,
+        <const uint32_t*> weight_bits,
         rest,
     )
 
@@ -129,7 +135,7 @@ cdef int _read(object text, Text* into, list encoded) except -1:
     """Point to a text's UTF-8; what had to be made for it is appended to ``encoded``."""
     cdef bytes made
     if type(text) is str and PyUnicode_IS_COMPACT_ASCII(text):
-        into.bytes, into.length = PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text)
+        into.bytes, into.length = <const char*> PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text)
         return 0
     if not isinstance(text, str):
         raise TypeError(f"wanted ids as strings, got {text!r}")

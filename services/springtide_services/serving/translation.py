@@ -84,16 +84,16 @@ def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
     if len(user_id) > MAX_WORD_BYTES // 4:  # As in `_check_words`.
         _check_word(user_id, "user", may_be_empty=True)
     has_context, filters = request.HasField("context"), request.category_filters
-    return Query(
-        user_id=user_id,
-        recent_items=_to_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS),
-        count=to_count(request),
-        moment=_to_moment(request.context, as_of) if has_context else Moment(as_of.timestamp_ms),
-        exclude_seen=_to_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES),
-        exclude_items=_to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
-        allow_items=_to_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS),
-        category_filters=to_filters(filters) if filters else (),
-        with_weights=_wants_weights(request.view),
+    return Query(  # By position: by name it takes three times as long, as much as the rest of this function.
+        _to_moment(request.context, as_of) if has_context else Moment(as_of.timestamp_ms),
+        user_id,
+        _to_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS),
+        to_count(request),
+        _to_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES),
+        _to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
+        _to_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS),
+        to_filters(filters) if filters else (),
+        _wants_weights(request.view),
     )
 
 
