@@ -27,7 +27,7 @@ def test_an_unknown_bench_is_refused_with_the_choices() -> None:
 
     assert done.returncode == 2
     choices = (
-        "append, ingest, freshness, stages, recommend, open_load, moment, latency, retrain, scale, generations, "
-        "footprint"
+        "append, neighbours, growth, checkpoint, ingest, freshness, stages, recommend, open_load, moment, latency, "
+        "retrain, scale, generations, footprint"
     )
     assert f"no bench named apend (choices: {choices})" in done.stderr

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 from benches.figures import Figure, Limit
+from benches.live_bytes import live_bytes
 from benches.sizes import Sizes
 from benches.synthetic import cut, make_interactions
 
@@ -23,6 +25,7 @@ from springtide.settings.model import Settings
 from springtide.state import LiveState
 
 _ROWS_PER_BATCH = 5_000
+_RAPHTORY_LOADS = 3
 Columns = tuple[npt.NDArray[Any], ...]
 _PURCHASE = (USER, "purchase", ITEM)
 
@@ -42,6 +45,7 @@ def run(sizes: Sizes) -> list[Figure]:
         with_ids.append(_rate(sizes.edges, lambda: _apply(parts)))
     graph = _fill(interactions)
     networkx_rates, networkx_bytes = _networkx(interactions, sizes.networkx_edges)
+    loaded = _raphtory(interactions)
     columns = "numpy columns of the same batches, no chains"
     in_networkx = f"networkx MultiDiGraph, {sizes.networkx_edges:,} edges"
     return [
@@ -55,6 +59,20 @@ def run(sizes: Sizes) -> list[Figure]:
             [graph.num_bytes / graph.num_edges],
             Limit(in_networkx, [networkx_bytes]),
         ),
+        *(() if loaded is None else _beside_raphtory(batched["graph"], with_ids, _apply(parts), loaded)),
+    ]
+
+
+def _beside_raphtory(
+    appended: list[float], applied: list[float], state: LiveState, loaded: tuple[list[float], float]
+) -> list[Figure]:
+    rates, num_bytes = loaded
+    parts, limit = live_bytes(state), "Raphtory's bulk load, ids as texts"
+    ours = (parts["edges"] + parts["ids"]) / state.graph.num_edges
+    return [
+        Figure("append, batches of 5,000, rows", "edges/s", appended, Limit(limit, rates)),
+        Figure("whole apply, ids and context weights", "edges/s", applied, Limit(limit, rates)),
+        Figure("memory of edges and ids", "bytes/edge", [ours], Limit(limit, [num_bytes])),
     ]
 
 
@@ -105,11 +123,12 @@ def _write_columns(batches: Sequence[Columns], num_edges: int) -> None:
         start = rows.stop
 
 
-def _apply(batches: Sequence[EventBatch]) -> None:
+def _apply(batches: Sequence[EventBatch]) -> LiveState:
     settings = Settings()
     state = LiveState(settings, make_context_weights(settings.ranking, load_plugins()))
     for batch in batches:
         state.apply(batch)
+    return state
 
 
 def _networkx(interactions: Interactions, num_edges: int) -> tuple[list[float], float]:
@@ -127,3 +146,30 @@ def _networkx(interactions: Interactions, num_edges: int) -> tuple[list[float], 
     started = time.perf_counter()
     graph.add_edges_from(edges)
     return [num_edges / (time.perf_counter() - started)], (memory().rss - before) / num_edges
+
+
+def _raphtory(interactions: Interactions) -> tuple[list[float], float] | None:
+    """Return edges a second and bytes an edge of Raphtory's bulk load from an Arrow table; None without Raphtory."""
+    try:
+        raphtory, arrow = importlib.import_module("raphtory"), importlib.import_module("pyarrow")
+    except ModuleNotFoundError as error:
+        print(f"{error.name} is not installed, so nothing is measured beside Raphtory", end=" ", flush=True)
+        return None
+    columns = {"time": interactions.timestamps_ms}
+    for name, ids, codes in (
+        ("user", interactions.user_ids, interactions.user_codes),
+        ("item", interactions.item_ids, interactions.item_codes),
+    ):
+        columns[name] = arrow.array(list(ids)).take(arrow.array(codes))
+    table = arrow.table(columns)
+    rates = []
+    before = psutil.Process().memory_info().rss
+    num_bytes = 0.0
+    for number in range(_RAPHTORY_LOADS):
+        graph = raphtory.Graph()
+        load = functools.partial(graph.load_edges, table, time="time", src="user", dst="item")
+        rates.append(_rate(len(interactions), load))
+        if number == 0:  # Later ones find memory that the first has left.
+            num_bytes = (psutil.Process().memory_info().rss - before) / len(interactions)
+        del graph, load
+    return rates, num_bytes

@@ -29,12 +29,22 @@ class Sizes:
     generation_users: int = 100_000
     generation_edges: int = 500_000
     scale_edges: tuple[int, ...] = (1_000_000, 3_000_000, 10_000_000)
+    checkpoint_edges: int = 5_000_000
+    checkpoint_users: int = 200_000
+    checkpoint_items: int = 200_000
+    growth: tuple[tuple[int, int], ...] = ((1_000_000, 10_000), (5_000_000, 100_000))  # Edges and items.
+    growth_users: int = 200_000
     footprint_events: int = 61_788
     footprint_installs: bool = True
     footprint_steps: int | None = None  # Those of the settings.
 
 
 FULL = Sizes()
+BIG = Sizes(  # Of the benches about size: 100 million edges take 6 GiB, and half an hour.
+    checkpoint_edges=10_000_000,
+    checkpoint_items=1_000_000,
+    growth=((1_000_000, 10_000), (10_000_000, 100_000), (100_000_000, 1_000_000)),
+)
 TINY = Sizes(
     repetitions=1,
     singles=2_000,
@@ -58,6 +68,11 @@ TINY = Sizes(
     generation_users=200,
     generation_edges=2_000,
     scale_edges=(2_000, 4_000),
+    checkpoint_edges=20_000,
+    checkpoint_users=200,
+    checkpoint_items=500,
+    growth=((2_000, 100), (4_000, 500)),
+    growth_users=200,
     footprint_events=5_000,
     footprint_installs=False,
     footprint_steps=2,

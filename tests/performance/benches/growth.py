@@ -1,0 +1,80 @@
+"""One state grown by and by: what the next events cost, a recommendation, and an edge in memory, at each size."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from benches.figures import Figure, Limit
+from benches.live_bytes import live_bytes
+from benches.sizes import Sizes
+from benches.synthetic import cut, make_interactions
+
+from springtide.events import EventBatch, Interactions
+from springtide.plugins.contracts import Moment
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.query import Query
+from springtide.ranking.ranker import Ranker
+from springtide.ranking.weights import make_context_weights
+from springtide.settings.model import Settings
+from springtide.state import LiveState
+
+_AT_ONCE = 1_000_000  # Edges that a state is filled with at once.
+_MEASURED, _ROWS_PER_BATCH = 200_000, 5_000
+_QUERIES = 200
+_MOST_BYTES = 40.0
+
+
+def run(sizes: Sizes) -> list[Figure]:
+    settings, plugins = Settings(), load_plugins()
+    rates: dict[str, list[float]] = {}
+    taken_ms: dict[str, list[float]] = {}
+    num_bytes: dict[str, float] = {}
+    for num_edges, num_items in sizes.growth:
+        state = LiveState(settings, make_context_weights(settings.ranking, plugins))
+        for part in _parts(num_edges, sizes.growth_users, num_items):
+            state.apply(EventBatch(part))
+        what = f"{num_edges:,} edges, {num_items:,} items"
+        more = make_interactions(min(_MEASURED, num_edges), sizes.growth_users, num_items, seed=1)
+        rates[what] = _rates(state, [EventBatch(part) for part in cut(more, _ROWS_PER_BATCH)])
+        taken_ms[what] = _recommend_ms(state, settings)
+        parts = live_bytes(state)
+        num_bytes[what] = (sum(parts.values()) - parts["ids"]) / state.graph.num_edges
+    first = next(iter(rates))
+    return [
+        *(Figure(f"apply, {what}", "edges/s", found, Limit(first, rates[first])) for what, found in rates.items()),
+        *(
+            Figure(f"Recommend in process, fallback, {what}", "ms", found, Limit(first, taken_ms[first]))
+            for what, found in taken_ms.items()
+        ),
+        *(
+            Figure(f"memory but ids, {what}", "bytes/edge", [found], Limit("goal", [_MOST_BYTES]))
+            for what, found in num_bytes.items()
+        ),
+    ]
+
+
+def _parts(num_edges: int, num_users: int, num_items: int) -> Iterator[Interactions]:
+    for seed, start in enumerate(range(0, num_edges, _AT_ONCE), start=2):
+        yield make_interactions(min(_AT_ONCE, num_edges - start), num_users, num_items, seed)
+
+
+def _rates(state: LiveState, batches: list[EventBatch]) -> list[float]:
+    """Return events applied in a second, for each batch, the first left out."""
+    rates = []
+    for batch in batches:
+        started = time.perf_counter()
+        state.apply(batch)
+        rates.append(len(batch.interactions) / (time.perf_counter() - started))
+    return rates[1:] or rates
+
+
+def _recommend_ms(state: LiveState, settings: Settings) -> list[float]:
+    ranker, view = Ranker(state, settings.ranking), state.graph.view()
+    assert view.newest_ms is not None
+    users = np.random.default_rng(3).integers(0, view.num_nodes("user"), _QUERIES)
+    taken = []
+    for user_id in view.nodes("user").ids.ids(users):
+        started = time.perf_counter()
+        ranker.recommend([Query(Moment(view.newest_ms), user_id=user_id)])
+        taken.append(1_000 * (time.perf_counter() - started))
+    return taken[1:]
