@@ -7,6 +7,7 @@ import gc
 import itertools
 import json
 import logging
+import os
 import pickle
 import random
 import signal
@@ -39,6 +40,8 @@ def main(role: str, *arguments: str) -> None:
 
         with noting(Path(arguments[1])):
             main("serve", arguments[0])
+    elif role == "train":
+        _train(arguments[0], *map(int, arguments[1:]))
     elif role == "publish":
         _publish(arguments[0], float(arguments[1]))
     elif role == "echo":
@@ -60,14 +63,48 @@ def _publish(settings_json: str, per_s: float) -> None:
     from springtide.settings.model import Settings
 
     kafka, chance = Settings.model_validate_json(settings_json).kafka, random.Random(5)
-    producer = make_producer(kafka)
+    at_once = max(1, round(per_s / 1_000))
+    producer = make_producer(kafka, linger_ms=0 if at_once == 1 else 10)  # As who publishes so much does.
     print("publishing", flush=True)
     started = time.perf_counter()
     for number in itertools.count(1):
         event = random_event(chance)
-        producer.produce(kafka.topic, event.SerializeToString(), event.interaction.user.encode())
+        while True:
+            try:
+                producer.produce(kafka.topic, event.SerializeToString(), event.interaction.user.encode())
+                break
+            except BufferError:  # The broker takes less.
+                producer.poll(0.1)
         producer.poll(0)
-        time.sleep(max(0.0, started + number / per_s - time.perf_counter()))
+        if number % at_once == 0:
+            time.sleep(max(0.0, started + number / per_s - time.perf_counter()))
+
+
+def _train(settings_json: str, num_interactions: int, num_users: int, num_items: int) -> None:
+    """Retrain on a synthetic stream, again and again, as a trainer does, until the process is ended."""
+    from springtide_services.training.torch_threads import wait_without_spinning
+
+    wait_without_spinning()
+    import torch
+    from benches.synthetic import make_interactions
+
+    from springtide.events import EventBatch
+    from springtide.plugins.loading import load_plugins
+    from springtide.ranking.weights import make_context_weights
+    from springtide.settings.model import Settings
+    from springtide.state import LiveState
+    from springtide.training.train import train
+
+    settings = Settings.model_validate_json(settings_json)
+    os.nice(settings.training.niceness)
+    if settings.training.num_threads is not None:
+        torch.set_num_threads(settings.training.num_threads)
+    plugins = load_plugins()
+    state = LiveState(settings, make_context_weights(settings.ranking, plugins))
+    state.apply(EventBatch(make_interactions(num_interactions, num_users, num_items)))
+    print("training", flush=True)
+    while True:
+        train(state, settings, plugins, mode="retrain")
 
 
 async def _echo(response_bytes: int) -> None:

@@ -205,9 +205,11 @@ def _librdkafka(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place]]
     consumer.close()
 
 
-def make_producer(kafka: KafkaSettings) -> confluent_kafka.Producer:
+def make_producer(kafka: KafkaSettings, linger_ms: int = 0) -> confluent_kafka.Producer:
     """Return a producer of librdkafka: with 1,000 partitions that of kafka-python takes a core by itself."""
-    return confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", "linger.ms": 0})
+    return confluent_kafka.Producer(
+        {"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", "linger.ms": linger_ms}
+    )
 
 
 def publish(producer: confluent_kafka.Producer, topic: str, event: events_pb2.Event) -> tuple[int, int]:
