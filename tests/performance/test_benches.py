@@ -19,7 +19,8 @@ def test_every_bench_runs_and_writes_its_figures(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     figures = [figure for path in tmp_path.glob("*.json") for figure in json.loads(path.read_text())["figures"]]
     assert len(figures) > 15
-    assert all(figure["median"] > 0 and figure["what"] in done.stdout for figure in figures)
+    # 0 is what a moment may give: no event came while it lasted, or a record was read before it was acknowledged.
+    assert all(figure["median"] >= 0 and figure["what"] in done.stdout for figure in figures)
 
 
 def test_an_unknown_bench_is_refused_with_the_choices() -> None:

@@ -117,7 +117,7 @@ def _figures(name: str, windows: list[tuple[float, float]], moments: list[Moment
         way = way_of(within, answered_s)
         if way is None:
             continue  # The event was there before it was asked for.
-        first_ms.append(1_000 * (way["received"].at_s - acknowledged_s))
+        first_ms.append(max(0.0, 1_000 * (way["received"].at_s - acknowledged_s)))
         last_ms.append(1_000 * (answered_s - way["responded"].at_s))
         for what, begin, end in _STAGES:
             if begin in way and end in way:
