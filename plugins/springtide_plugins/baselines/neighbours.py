@@ -11,10 +11,65 @@ from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History, Observed
-from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one, seen_matrix
+from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one
+from springtide_plugins.baselines.kernels import nearest_items
 from springtide_plugins.baselines.popularity import Popularity
 
-_ITEMS_AT_ONCE = 256  # Their pairs are in memory at once: at 100,000 items and all pairs, 200 MB.
+_ITEMS_AT_ONCE = 4_096  # What is found for them is in memory at once: with 200 neighbours, 7 MB.
+
+
+class _NearestItems:
+    """The nearest items of each item, found when they are first asked for.
+
+    Finding those of all items takes by far the most of a fit. Who asks about a few users, as the promotion gate does,
+    needs those of their items alone.
+
+    Args:
+        seen: float32 ``[num_users, num_items]``, 1 for seen items.
+        num_users_of: float32 ``[num_items]``.
+        count: How many to find of each item, itself included.
+    """
+
+    def __init__(self, seen: sparse.csr_array, num_users_of: npt.NDArray[np.float32], count: int) -> None:
+        self.num_items = seen.shape[1]
+        self._count = min(count, self.num_items)
+        self._at_place = np.argsort(-num_users_of, kind="stable").astype(np.int32)  # Items, those with most users first.
+        self._place_of = np.argsort(self._at_place).astype(np.int64)
+        self._num_users = num_users_of[self._at_place]
+        places = self._place_of[seen.indices].astype(np.int32)
+        users_by_place = sparse.csr_array((seen.data, places, seen.indptr), shape=seen.shape).T.tocsr()
+        places_by_user = users_by_place.T.tocsr()  # A transposition sorts.
+        self._pairs = tuple(
+            piece for by in (users_by_place, places_by_user) for piece in (by.indptr.astype(np.int64), by.indices)
+        )
+        self._found: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] | None] = [None] * self.num_items
+
+    def of(self, items: npt.NDArray[np.int64]) -> sparse.csr_array:
+        """Return the cosines of some items with their nearest, float32 ``[n, num_items]``.
+
+        Of equal cosines, those with the items of most users are kept.
+        """
+        missing = np.array([item for item in items.tolist() if self._found[item] is None], np.int64)
+        for start in range(0, len(missing), _ITEMS_AT_ONCE):
+            self._find(missing[start : start + _ITEMS_AT_ONCE])
+        rows = [row for item in items.tolist() if (row := self._found[item]) is not None]
+        indptr = np.cumsum([0, *(len(nearest) for nearest, _ in rows)])
+        nearest = np.concatenate([np.zeros(0, np.int32), *(nearest for nearest, _ in rows)])
+        cosines = np.concatenate([np.zeros(0, np.float32), *(cosines for _, cosines in rows)])
+        return sparse.csr_array((cosines, nearest, indptr), shape=(len(items), self.num_items))
+
+    def _find(self, items: npt.NDArray[np.int64]) -> None:
+        num_found = np.empty(len(items), np.int32)
+        nearest = np.empty((len(items), self._count), np.int32)
+        cosines = np.empty((len(items), self._count), np.float32)
+        num_common, touched = np.zeros(self.num_items, np.int32), np.empty(self.num_items, np.int32)
+        keys = np.empty(self.num_items, np.uint64)
+        nearest_items(
+            *(*self._pairs, self._num_users, self._place_of[items]),
+            *(num_common, touched, keys, num_found, nearest, cosines),
+        )
+        for number, (item, length) in enumerate(zip(items.tolist(), num_found.tolist(), strict=True)):
+            self._found[item] = self._at_place[nearest[number, :length]], cosines[number, :length].copy()
 
 
 class ItemKNN(Popularity):
@@ -26,42 +81,42 @@ class ItemKNN(Popularity):
     """
 
     learned = ("num_users_of", "similarity")
-    similarity: sparse.csr_array  # float32 [num_items, num_items], cosines with the nearest items, itself included.
 
     def __init__(self, neighbours: PositiveInt = 200, half_life_days: PositiveFloat | None = None) -> None:
         self.neighbours = neighbours
         self.half_life_days = half_life_days
+        self._nearest: _NearestItems | None = None
+        self._similarity: sparse.csr_array | None = None
+
+    @property
+    def similarity(self) -> sparse.csr_array:
+        """Cosines of each item with its nearest, itself included, float32 ``[num_items, num_items]``."""
+        if self._similarity is None:
+            assert self._nearest is not None, "it was fitted or restored"
+            self._similarity = self._nearest.of(np.arange(self._nearest.num_items))
+        return self._similarity
+
+    @similarity.setter
+    def similarity(self, similarity: sparse.csr_array) -> None:
+        self._similarity, self._nearest = similarity, None
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
-        """Compute the similarity of all pairs of items with a common user."""
-        super().fit(interactions, num_users, num_items)
-        seen = seen_matrix(interactions, num_users, num_items)
-        seen.sort_indices()
-        by_item = seen.T.tocsr()
-        lengths = np.sqrt(self.num_users_of)
-        count = min(self.neighbours, num_items)
-        rows: list[tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float32]]] = []
-        for start in range(0, num_items, _ITEMS_AT_ONCE):
-            in_common = (by_item[start : start + _ITEMS_AT_ONCE] @ seen).tocsr()  # [<= _ITEMS_AT_ONCE, num_items]
-            for item in range(in_common.shape[0]):
-                of_item = slice(in_common.indptr[item], in_common.indptr[item + 1])
-                others = in_common.indices[of_item]
-                found = in_common.data[of_item] / (lengths[others] * lengths[start + item])
-                if len(others) > count:
-                    chosen = np.argpartition(-found, count - 1)[:count]
-                    others, found = others[chosen], found[chosen]
-                rows.append((others, found))
-        indptr = np.cumsum([0, *(len(others) for others, _ in rows)])
-        nearest = np.concatenate([others for others, _ in rows]) if rows else np.zeros(0, np.int32)
-        cosines = np.concatenate([found for _, found in rows]) if rows else np.zeros(0, np.float32)
-        self.similarity = sparse.csr_array((cosines, nearest, indptr), shape=(num_items, num_items))
+        """Sort users by items, and items by users; the nearest items are found when they are needed."""
+        seen = self.count_users(interactions, num_users, num_items)
+        self._similarity, self._nearest = None, _NearestItems(seen, self.num_users_of, self.neighbours)
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
         """Return sums of cosines with the user's items, and popularity below 0 where the sum is 0."""
         seen = HistoryEvents.of(histories, self.num_items).seen(now_ms, self.half_life_days)
-        return _with_popularity((seen @ self.similarity).toarray(), self.num_users_of)
+        if self._similarity is None and self._nearest is not None:
+            items, columns = np.unique(seen.indices, return_inverse=True)
+            seen = sparse.csr_array((seen.data, columns, seen.indptr), shape=(len(histories), len(items)))
+            similarity = self._nearest.of(items.astype(np.int64))
+        else:
+            similarity = self.similarity
+        return _with_popularity((seen @ similarity).toarray(), self.num_users_of)
 
 
 class UserKNN(Popularity):
@@ -81,8 +136,7 @@ class UserKNN(Popularity):
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Store the items of each user."""
-        super().fit(interactions, num_users, num_items)
-        self.had = seen_matrix(interactions, num_users, num_items)
+        self.had = self.count_users(interactions, num_users, num_items)
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
@@ -104,12 +158,14 @@ class _Candidates:
         baskets: What the fit has learned, of all users.
         user_rows: int64 ``[n]``, users with a basket.
         mean_baskets: float32 ``[n, num_items]``, theirs.
+        by_item: float32 ``[num_items, n]``, the same.
         squares: float32 ``[n]``, squared lengths of these.
     """
 
     baskets: sparse.csr_array
     user_rows: npt.NDArray[np.int64]
     mean_baskets: sparse.csr_array
+    by_item: sparse.csr_array
     squares: npt.NDArray[np.float32]
 
 
@@ -161,7 +217,7 @@ class TIFUKNN(Popularity):
         kept = self._candidates()
         present, candidates, squares = kept.user_rows, kept.mean_baskets, kept.squares
         # Minus the squared distance, without the user's own square: that is the same for all candidates.
-        nearness = 2.0 * (own @ candidates.T).toarray() - squares
+        nearness = 2.0 * (own @ kept.by_item).toarray() - squares
         column_of = np.full(self.baskets.shape[0] + 1, -1)
         column_of[present] = np.arange(len(present))
         is_known = (user_rows >= 0) & (user_rows < self.baskets.shape[0])
@@ -184,7 +240,9 @@ class TIFUKNN(Popularity):
             present = np.flatnonzero(np.diff(self.baskets.indptr))
             candidates = self.baskets[present]
             squares = np.asarray(candidates.power(2).sum(axis=1), np.float32)
-            self._kept = _Candidates(self.baskets, present.astype(np.int64), candidates, squares)
+            self._kept = _Candidates(
+                self.baskets, present.astype(np.int64), candidates, candidates.T.tocsr(), squares
+            )
         return self._kept
 
     def _mean_baskets(self, events: HistoryEvents) -> sparse.csr_array:
@@ -205,8 +263,7 @@ class TIFUKNN(Popularity):
 
 def _with_popularity(scores: npt.NDArray[np.float32], num_users_of: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Replace scores of 0 by popularity below 0, in place."""
-    users, items = np.nonzero(scores == 0.0)
-    scores[users, items] = (scaled_below_one(num_users_of) - 1.0)[items]
+    np.copyto(scores, scaled_below_one(num_users_of) - np.float32(1.0), where=scores == 0.0)
     return scores
 
 

@@ -29,8 +29,13 @@ class Popularity(Baseline):
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Count the users of each item."""
+        self.count_users(interactions, num_users, num_items)
+
+    def count_users(self, interactions: Observed, num_users: int, num_items: int) -> sparse.csr_array:
+        """Count the users of each item, and return what each user has seen (``histories.seen_matrix``)."""
         seen = seen_matrix(interactions, num_users, num_items)
         self.num_users_of = np.bincount(seen.indices, minlength=num_items).astype(np.float32)
+        return seen
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int

@@ -1,0 +1,23 @@
+"""Types of the compiled loop of baselines, whose meaning is told in ``kernels.pyx``."""
+
+import numpy as np
+import numpy.typing as npt
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Float32s = npt.NDArray[np.float32]
+
+def nearest_items(
+    users_from: Int64s,
+    users: Int32s,
+    items_from: Int64s,
+    items: Int32s,
+    num_users: Float32s,
+    places: Int64s,
+    num_common: Int32s,
+    touched: Int32s,
+    keys: npt.NDArray[np.uint64],
+    num_found: Int32s,
+    found: Int32s,
+    cosines: Float32s,
+) -> None: ...
