@@ -190,6 +190,23 @@ def test_item_knn_finds_the_cosines_of_all_pairs():
     )
 
 
+def test_item_knn_finds_nearest_items_when_they_are_asked_for_as_it_finds_all():
+    events = random_pairs()
+    asked, all_found = (fitted_on_pairs("item_knn", 40, 12, events, neighbours=3) for _ in range(2))
+    restored = make("item_knn", neighbours=3)
+    restored.restore(all_found.state())  # Which needs those of all items.
+    for item in (5, 0, 11):
+        history = [(item, 9), ((item + 3) % 12, 8)]
+        np.testing.assert_array_equal(scores_of(asked, history), scores_of(restored, history))
+
+
+def test_item_knn_keeps_the_items_of_most_users_among_equally_near_ones():
+    # Both cosines with item 0 are 1/2: item 1 shares its one user of 1 and 4, item 2 two users of 4 and 4.
+    pairs = [*((user, 0) for user in range(4)), (0, 1), *((user, 2) for user in (1, 2, 4, 5))]
+    kept = fitted_on_pairs("item_knn", 6, 3, pairs, neighbours=2).similarity.toarray()[0]
+    assert kept.tolist() == [1.0, 0.0, 0.5]
+
+
 def test_user_knn_adds_up_cosines_of_the_users_of_an_item():
     scores = scores_of(fitted_on_pairs("user_knn"), [(0, 9), (1, 9)], [(0, 9), (1, 9)], user_rows=[-1, 0])
     # Users 0 and 1 have the same two items, user 2 one of them.

@@ -33,15 +33,15 @@ class _NearestItems:
     def __init__(self, seen: sparse.csr_array, num_users_of: npt.NDArray[np.float32], count: int) -> None:
         self.num_items = seen.shape[1]
         self._count = min(count, self.num_items)
-        self._at_place = np.argsort(-num_users_of, kind="stable").astype(np.int32)  # Items, those with most users first.
+        self._at_place = np.argsort(-num_users_of, kind="stable").astype(
+            np.int32
+        )  # Items, those with most users first.
         self._place_of = np.argsort(self._at_place).astype(np.int64)
         self._num_users = num_users_of[self._at_place]
         places = self._place_of[seen.indices].astype(np.int32)
         users_by_place = sparse.csr_array((seen.data, places, seen.indptr), shape=seen.shape).T.tocsr()
         places_by_user = users_by_place.T.tocsr()  # A transposition sorts.
-        self._pairs = tuple(
-            piece for by in (users_by_place, places_by_user) for piece in (by.indptr.astype(np.int64), by.indices)
-        )
+        self._users_by_place, self._places_by_user = users_by_place, places_by_user
         self._found: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] | None] = [None] * self.num_items
 
     def of(self, items: npt.NDArray[np.int64]) -> sparse.csr_array:
@@ -65,8 +65,18 @@ class _NearestItems:
         num_common, touched = np.zeros(self.num_items, np.int32), np.empty(self.num_items, np.int32)
         keys = np.empty(self.num_items, np.uint64)
         nearest_items(
-            *(*self._pairs, self._num_users, self._place_of[items]),
-            *(num_common, touched, keys, num_found, nearest, cosines),
+            self._users_by_place.indptr.astype(np.int64),
+            self._users_by_place.indices,
+            self._places_by_user.indptr.astype(np.int64),
+            self._places_by_user.indices,
+            self._num_users,
+            self._place_of[items],
+            num_common,
+            touched,
+            keys,
+            num_found,
+            nearest,
+            cosines,
         )
         for number, (item, length) in enumerate(zip(items.tolist(), num_found.tolist(), strict=True)):
             self._found[item] = self._at_place[nearest[number, :length]], cosines[number, :length].copy()
@@ -199,7 +209,7 @@ class TIFUKNN(Popularity):
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Compute the mean basket of each user."""
         super().fit(interactions, num_users, num_items)
-        newest_first = np.lexsort((-interactions.timestamps_ms, interactions.user_rows))
+        newest_first = len(interactions) - 1 - np.argsort(interactions.user_rows[::-1], kind="stable")
         self.baskets = self._mean_baskets(
             HistoryEvents(
                 interactions.user_rows[newest_first].astype(np.int64),
@@ -240,24 +250,23 @@ class TIFUKNN(Popularity):
             present = np.flatnonzero(np.diff(self.baskets.indptr))
             candidates = self.baskets[present]
             squares = np.asarray(candidates.power(2).sum(axis=1), np.float32)
-            self._kept = _Candidates(
-                self.baskets, present.astype(np.int64), candidates, candidates.T.tocsr(), squares
-            )
+            self._kept = _Candidates(self.baskets, present.astype(np.int64), candidates, candidates.T.tocsr(), squares)
         return self._kept
 
     def _mean_baskets(self, events: HistoryEvents) -> sparse.csr_array:
         """Return the mean basket of each user, float32 ``[n, num_items]``, with ages from the user's newest basket."""
-        ages_days = (events.newest_ms()[events.users] - events.timestamps_ms) / MS_PER_DAY
+        users, times_ms = events.users, events.timestamps_ms
+        is_first = np.append(True, (users[1:] != users[:-1]) | (times_ms[1:] != times_ms[:-1]))[: len(users)]
+        basket_of = np.cumsum(is_first) - 1
         # An item counts once in a basket.
-        order = np.lexsort((events.item_rows, -events.timestamps_ms, events.users))
-        keys = np.stack([events.users, events.timestamps_ms, events.item_rows])[:, order]
-        is_new_basket = np.append(True, (keys[:2, 1:] != keys[:2, :-1]).any(axis=0))[: keys.shape[1]]
-        is_first = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))[: keys.shape[1]]
-        users, _, items = keys
-        weights = np.exp2(-ages_days[order] / self.half_life_days)
-        totals = np.bincount(users[is_new_basket], weights[is_new_basket], events.shape[0])
-        shares = weights[is_first] / totals[users[is_first]]
-        mean = sparse.csr_array((shares, (users[is_first], items[is_first])), shape=events.shape)
+        num_items = max(events.shape[1], 1)
+        pairs = np.sort(basket_of * num_items + events.item_rows)
+        baskets, items = np.divmod(pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]], num_items)
+        users = users[is_first]  # [num_baskets]
+        ages_days = (events.newest_ms()[users] - times_ms[is_first]) / MS_PER_DAY
+        weights = np.exp2(-ages_days / self.half_life_days)
+        shares = weights / np.bincount(users, weights, events.shape[0])[users]
+        mean = sparse.csr_array((shares[baskets], (users[baskets], items)), shape=events.shape)
         return mean.astype(np.float32)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from pydantic import PositiveInt
 from torch import Tensor
 from torch_geometric.nn import Aggregation, SumAggregation
@@ -36,4 +35,8 @@ class LightGCN(Encoder):
 
     def readout(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the mean of the levels."""
-        return torch.stack(tuple(levels)).mean(0)
+        # One after the other: to stack them first takes four times as long, and their memory once more.
+        total = levels[0]
+        for level in levels[1:]:
+            total = total + level
+        return total / len(levels)

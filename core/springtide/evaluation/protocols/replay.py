@@ -7,6 +7,7 @@ has seen every event before that one and none after it.
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from springtide.evaluation.protocols.contestants import Contestant, Histories, R
 from springtide.evaluation.protocols.past_states import PastEvents, state_of_past
 from springtide.graph.applying import USER
 from springtide.interactions import Observed
+from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
 from springtide.ranking.query import Query
 from springtide.settings.model import Settings
@@ -85,8 +87,9 @@ def replay(
 
     A live contestant ranks with all events strictly before the time of the event, so that events of one moment, such
     as a basket, do not reveal each other. Items that came later are ranked too, by all contestants alike, since all
-    rows of ``state`` exist from the start. The function is long because the loop at its end, which keeps the order
-    "apply what came before, then rank", is easier to check in one piece.
+    rows of ``state`` exist from the start. Baselines rank in a thread of their own, beside the models. The function is
+    long because the loop at its end, which keeps the order "apply what came before, then rank", is easier to check in
+    one piece.
 
     Args:
         state: All events, those before ``start_ms`` included; nobody may write to it meanwhile.
@@ -124,23 +127,36 @@ def replay(
     ranks = {name: np.zeros(len(sampled), np.int64) for name in rankers}
     unseen_ranks = {name: np.zeros(len(sampled), np.int64) for name in rankers}
     applied_ms = start_ms
-    for start, stop in _moments(times):
-        now_ms = int(times[start])
-        events.apply(live, applied_ms, now_ms)  # Only what came before: this moment's events are ranked first.
-        applied_ms = now_ms
-        newest_ms = live.graph.newest_ms
-        assert newest_ms is None or newest_ms < now_ms, f"ranked as of {now_ms} with an event of {newest_ms} applied"
-        here = slice(start, stop)
-        asked, wanted_ids = queries[here], item_ids[here]
-        is_unseen[here] = ~live.has_interacted(live.graph.view(), users[here], items[here])
-        for name, ranker in rankers.items():
+    of_helper = [contestant.name for contestant in contestants if isinstance(contestant.recommender, Baseline)]
+    halves = [[name for name in rankers if (name in of_helper) == is_helper] for is_helper in (True, False)]
+
+    def rank(names: Sequence[str], asked: Sequence[Query], here: slice, now_ms: int) -> None:
+        """Rank the items of one moment by some contestants."""
+        for name in names:
             with _timed(seconds, name):
-                if start and _is_due(start, stop, len(sampled), ranker.num_refreshes):
-                    ranker.refresh(events.interactions_before(now_ms))
-                ranks[name][here], among_unseen = ranker.ranks(asked, wanted_ids)
+                if here.start and _is_due(here.start, here.stop, len(sampled), rankers[name].num_refreshes):
+                    rankers[name].refresh(events.interactions_before(now_ms))
+                ranks[name][here], among_unseen = rankers[name].ranks(asked, item_ids[here])
                 unseen_ranks[name][here] = np.where(is_unseen[here], among_unseen, 0)
-        if on_progress is not None:
-            on_progress(Progress("replay", stop, len(sampled)))
+
+    with ThreadPoolExecutor(1, "replay") as helper:
+        for start, stop in _moments(times):
+            now_ms = int(times[start])
+            events.apply(live, applied_ms, now_ms)  # Only what came before: this moment's events are ranked first.
+            applied_ms = now_ms
+            newest_ms = live.graph.newest_ms
+            assert newest_ms is None or newest_ms < now_ms, (
+                f"ranked as of {now_ms} with an event of {newest_ms} applied"
+            )
+            here = slice(start, stop)
+            asked = queries[here]  # One list for all: baselines look its histories up once.
+            is_unseen[here] = ~live.has_interacted(live.graph.view(), users[here], items[here])
+            # Beside each other: nobody writes to the state meanwhile, and most of the time is spent in compiled code.
+            beside = helper.submit(rank, halves[0], asked, here, now_ms)
+            rank(halves[1], asked, here, now_ms)
+            beside.result()
+            if on_progress is not None:
+                on_progress(Progress("replay", stop, len(sampled)))
     num_items = view.num_nodes(state.rules.item_type)
     return ReplayResult(times, users, items, is_unseen, num_items, ranks, unseen_ranks, seconds, failures)
 
