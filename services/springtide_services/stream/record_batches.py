@@ -1,7 +1,6 @@
 """Reads Kafka's record batches into events, several times faster than kafka-python reads them into its own records."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +11,14 @@ from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import calc_crc32c
 
 from springtide.events import RawEvent
+from springtide.events.record_kernels import read_records
 
-_NO_HEADERS: Sequence[tuple[str, bytes | None]] = ()
-_NULL = 1  # A length of -1, zigzag-encoded.
 _UNREADABLE = "Found invalid record structure"  # kafka-python 3.0's message; that of a bad checksum differs.
 _LITTLE = 16_384  # Bytes: with more, reading the records takes longer than what is around it.
 _HEADER = DefaultRecordBatch.HEADER_STRUCT
 _MIN_BATCH = _HEADER.size
 # A codec, a transaction, or a marker at its end; whose time the records have is read.
 _UNUSUAL = DefaultRecordBatch.CODEC_MASK | DefaultRecordBatch.TRANSACTIONAL_MASK | DefaultRecordBatch.CONTROL_MASK
-_make_event = tuple.__new__  # RawEvent's own constructor takes twice as long.
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +162,7 @@ def read_plain_batches(
         if calc_crc32c(records[at + DefaultRecordBatch.ATTRIBUTES_OFFSET : end]) != crc:
             return None
         append_ms = max_ms if attributes & DefaultRecordBatch.TIMESTAMP_TYPE_MASK else None
-        found = _read_records(bytes(records[at + _MIN_BATCH : end]), count, topic, partition, base, first_ms, append_ms)
+        found = read_records(bytes(records[at + _MIN_BATCH : end]), count, topic, partition, base, first_ms, append_ms)
         next_offset = base + last_delta + 1
         if found is None or next_offset <= offset:
             return None
@@ -179,116 +176,6 @@ def read_batch(batch: DefaultRecordBatch, topic: str, partition: int) -> list[Ra
     batch._maybe_uncompress()
     data = bytes(memoryview(batch._buffer)[batch._pos :])
     append_ms = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
-    return _read_records(
+    return read_records(
         data, batch.records_count, topic, partition, batch.base_offset, batch.first_timestamp, append_ms
     )
-
-
-def _read_records(
-    data: bytes, count: int, topic: str, partition: int, base_offset: int, first_timestamp: int, append_time: int | None
-) -> list[RawEvent] | None:
-    """Return the records of a batch, uncompressed and without its header; None if anything in them is unusual.
-
-    A record is: length, attributes (one byte), timestamp delta, offset delta, key length, key, value length, value,
-    number of headers, headers. All numbers are zigzag varints: 7 bits a byte, the lowest first, the sign in bit 0.
-    This runs for each event of the stream: the reading of a varint is repeated where it stands, for a function call
-    would take longer than the reading.
-    """
-    events: list[RawEvent] = []
-    append = events.append
-    at = 0
-    try:
-        for _ in itertools.repeat(None, count):
-            size = data[at]
-            at += 1
-            if size > 127:
-                size, at = _read_rest(data, at, size)
-            end = at + (size >> 1)
-            if data[at] or size & 1:
-                return None  # Attributes, which no version of Kafka sets; or a negative length.
-            time = data[at + 1]
-            at += 2
-            if time > 127:
-                time, at = _read_rest(data, at, time)
-            offset = data[at]
-            at += 1
-            if offset > 127:
-                offset, at = _read_rest(data, at, offset)
-            size = data[at]
-            at += 1
-            if size > 127:
-                size, at = _read_rest(data, at, size)
-            if size & 1:
-                if size != _NULL:
-                    return None
-                key = None
-            else:
-                key = data[at : (at := at + (size >> 1))]
-            size = data[at]
-            at += 1
-            if size > 127:
-                size, at = _read_rest(data, at, size)
-            if size & 1:
-                if size != _NULL:
-                    return None
-                value = None
-            else:
-                value = data[at : (at := at + (size >> 1))]
-            headers = _NO_HEADERS
-            if data[at]:
-                headers, at = _read_headers(data, at)
-            else:
-                at += 1
-            if at != end:
-                return None
-            append(
-                _make_event(
-                    RawEvent,
-                    (
-                        *(value, key, headers, topic, partition),
-                        base_offset + ((offset >> 1) ^ -(offset & 1)),
-                        first_timestamp + ((time >> 1) ^ -(time & 1)) if append_time is None else append_time,
-                    ),
-                )
-            )
-    except (IndexError, ValueError):
-        return None
-    return events if at == len(data) else None
-
-
-def _read_rest(data: bytes, at: int, first: int) -> tuple[int, int]:
-    """Read a varint whose first byte, which is above 127, was read; return it, and where it ends."""
-    number = first & 127
-    shift = 7
-    while (byte := data[at]) > 127:
-        number |= (byte & 127) << shift
-        shift += 7
-        at += 1
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
-    return number | byte << shift, at + 1
-
-
-def _read_headers(data: bytes, at: int) -> tuple[list[tuple[str, bytes | None]], int]:
-    """Read the headers of a record, the number of them first; return them, and where they end.
-
-    Raises:
-        ValueError: If they are not as they should be.
-    """
-    count, at = _read_rest(data, at + 1, data[at]) if data[at] > 127 else (data[at], at + 1)
-    headers: list[tuple[str, bytes | None]] = []
-    if count & 1:
-        raise ValueError("a negative number of headers")
-    for _ in range(count >> 1):
-        size, at = _read_rest(data, at + 1, data[at]) if data[at] > 127 else (data[at], at + 1)
-        if size & 1:
-            raise ValueError("a header without a name")
-        name = data[at : (at := at + (size >> 1))].decode()
-        size, at = _read_rest(data, at + 1, data[at]) if data[at] > 127 else (data[at], at + 1)
-        if size == _NULL:
-            headers.append((name, None))
-        elif size & 1:
-            raise ValueError("a negative length")
-        else:
-            headers.append((name, data[at : (at := at + (size >> 1))]))
-    return headers, at
