@@ -19,6 +19,7 @@ BENCHES = (
     "freshness",
     "stages",
     "recommend",
+    "engines",
     "open_load",
     "moment",
     "latency",

@@ -15,14 +15,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import grpc
 import structlog
 import uvloop
 
 METHOD = "/springtide.v1.RecommenderService/Recommend"
-_WARM_UP_SHARE = 0.2  # Of the time: channels are opened, and caches filled, before anything counts.
+WARM_UP_SHARE = 0.2  # Of the time: channels are opened, and caches filled, before anything counts.
 
 
 def main(role: str, *arguments: str) -> None:
@@ -45,7 +44,7 @@ def main(role: str, *arguments: str) -> None:
     elif role == "publish":
         _publish(arguments[0], float(arguments[1]))
     elif role == "echo":
-        uvloop.run(_echo(int(arguments[0])))
+        uvloop.run(_echo(int(arguments[0]), *arguments[1:]))
     elif role == "open-load":
         address, method, bodies, per_s, seconds = arguments
         requests = pickle.loads(Path(bodies).read_bytes())
@@ -107,19 +106,21 @@ def _train(settings_json: str, num_interactions: int, num_users: int, num_items:
         train(state, settings, plugins, mode="retrain")
 
 
-async def _echo(response_bytes: int) -> None:
+async def _echo(response_bytes: int, engine: str = "grpcio") -> None:
     """Answer every call with as many bytes: what the gRPC stack costs by itself."""
+    from springtide.settings.model import ServerSettings
+    from springtide_services.serving.engines import make_grpc_server
+
     response = bytes(response_bytes)
 
     async def answer(request: bytes, context: object) -> bytes:
         return response
 
-    class Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # Generic in its stubs only.
-        def service(self, handler_call_details: Any) -> Any:
-            return grpc.unary_unary_rpc_method_handler(answer)
-
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((Handler(),))
+    _, service, method = METHOD.split("/")
+    handlers = {method: grpc.unary_unary_rpc_method_handler(answer)}
+    server = make_grpc_server(ServerSettings.model_validate({"engine": engine}))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    server.add_registered_method_handlers(service, handlers)  # The native engine serves only what is registered.
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)
@@ -137,7 +138,7 @@ async def _load(address: str, method: str, requests: Sequence[bytes], num_client
     latencies: list[float] = []
     gc.disable()
     started = time.perf_counter()
-    counted, end = started + _WARM_UP_SHARE * seconds, started + (1 + _WARM_UP_SHARE) * seconds
+    counted, end = started + WARM_UP_SHARE * seconds, started + (1 + WARM_UP_SHARE) * seconds
 
     async def client(number: int) -> None:
         async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -173,7 +174,7 @@ async def _open_load(address: str, method: str, requests: Sequence[bytes], per_s
                 latencies.append(time.perf_counter() - due)
 
         due = time.perf_counter()
-        counted, end = due + _WARM_UP_SHARE * seconds, due + (1 + _WARM_UP_SHARE) * seconds
+        counted, end = due + WARM_UP_SHARE * seconds, due + (1 + WARM_UP_SHARE) * seconds
         for number in itertools.count():
             due += chance.expovariate(per_s)
             if due >= end:

@@ -75,6 +75,19 @@ def serving(sizes: Sizes) -> Iterator[Serving]:
             yield Serving(settings, interactions, server.line, server.pid)
 
 
+@contextlib.contextmanager
+def another_server(first: Serving, **changed: object) -> Iterator["Child"]:
+    """Run a second server over the same stream and model, with other settings of ``[server]``."""
+    settings = first.settings
+    checkpoint = settings.checkpoint.model_copy(update={"url": f"{settings.checkpoint.url}-{time.monotonic_ns()}"})
+    server = settings.server.model_copy(update=changed)
+    changes = {"checkpoint": checkpoint, "server": server}
+    with child("serve", settings.model_copy(update=changes).model_dump_json()) as another:
+        wait_until_ready(another.line)
+        assert _model_version(another.line) == _model_version(first.address)
+        yield another
+
+
 @dataclass(frozen=True, slots=True)
 class Child:
     """A process of ``benches.children``: its number, and the first line that it said."""
