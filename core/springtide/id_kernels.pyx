@@ -561,3 +561,31 @@ cdef uint32_t hash_of(const char* text, Py_ssize_t length) noexcept nogil:
     mix(&state)
     mix(&state)
     return <uint32_t> (state.a ^ state.b ^ state.c ^ state.d)
+
+
+def packed_of(list texts not None):
+    """Return texts as ``(utf8, offsets)``: their bytes one after another, and where each begins and the last one ends.
+
+    Args:
+        texts: Strings; an ASCII one is read where it lies.
+
+    Raises:
+        TypeError: If one is no string.
+        UnicodeEncodeError: If one has a lone surrogate.
+    """
+    cdef Py_ssize_t index, length, n = len(texts)
+    cdef cnp.ndarray offsets = np.empty(n + 1, np.int64)
+    cdef int64_t* bounds = out_int64s(offsets)
+    cdef const char* text
+    bounds[0] = 0
+    for index in range(n):
+        PyUnicode_AsUTF8AndSize(texts[index], &length)
+        bounds[index + 1] = bounds[index] + length
+    cdef cnp.ndarray utf8 = np.empty(bounds[n], np.uint8)
+    cdef char* out = <char*> cnp.PyArray_DATA(utf8)
+    for index in range(n):
+        text = PyUnicode_AsUTF8AndSize(texts[index], &length)
+        if length != bounds[index + 1] - bounds[index]:
+            raise RuntimeError("wanted a list that does not change, got one that did")
+        memcpy(out + bounds[index], text, length)
+    return utf8, offsets

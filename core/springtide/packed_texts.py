@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
+from springtide.id_kernels import packed_of
+
 
 class PackedTexts(NamedTuple):
     """Texts in their order.
@@ -22,10 +24,7 @@ class PackedTexts(NamedTuple):
 
 def pack(texts: Iterable[str]) -> PackedTexts:
     """Return texts as arrays."""
-    encoded = [text.encode() for text in texts]
-    ends = itertools.accumulate(map(len, encoded), initial=0)
-    offsets = np.fromiter(ends, np.int64, len(encoded) + 1)
-    return PackedTexts(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+    return PackedTexts(*packed_of(texts if isinstance(texts, list) else list(texts)))
 
 
 class Texts(Sequence[str]):
