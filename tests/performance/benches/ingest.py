@@ -1,4 +1,4 @@
-"""Kafka to queryable: the ingest loop beside bare poll loops that throw the records away.
+"""Kafka to queryable: the ingest loop beside bare poll loops that throw the records away; and its parts in memory.
 
 On the Kafka that KAFKA_BOOTSTRAP_SERVERS names: a catch-up on a million events, uncompressed and in lz4. Without one,
 on the embedded broker and with fewer. What librdkafka reads is a figure beside it, if confluent-kafka is installed.
@@ -11,25 +11,32 @@ import time
 import uuid
 from collections.abc import Iterator
 
+import numpy as np
 from benches.figures import Figure, Limit
 from benches.sizes import Sizes
 from benches.synthetic import make_interactions
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.codec import has_lz4
 
-from springtide.clock import Deadline
+from springtide.clock import Deadline, wall_ms
+from springtide.events import RawEvent
+from springtide.events.decoding import Decoder
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.state import LiveState
+from springtide.v1 import events_pb2
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.dataset_events import interaction_events
 from springtide_services.stream.ingest import IngestLoop
-from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.producer import EventPublisher, pack
 from springtide_services.stream.topics import client_config, ensure_topics
 
 _PARTITIONS = 4
 _TIMEOUT_S = 600.0
+_POLLS = (1, 100, 5_000)
+_PACKED_ROWS = 1_000
+_MAX_POLLS = 1_000  # Of a size.
 _NO_LIBRDKAFKA = "librdkafka's poll loop is not measured: confluent-kafka is not installed."
 
 
@@ -44,7 +51,44 @@ def run(sizes: Sizes) -> list[Figure]:
             figures += _measure(servers, "single events in lz4", num_singles, "lz4", sizes)
         elif kafka:
             print("lz4 is not measured: its library is not installed.", end=" ", flush=True)
-        return figures + _measure(servers, "packed events", sizes.packed, None, sizes)
+        figures += _measure(servers, "packed by 1,000", sizes.packed, None, sizes)
+    return figures + _in_process(sizes)
+
+
+def _in_process(sizes: Sizes) -> list[Figure]:
+    """Decode and apply events that are in memory, by the number of records in a poll; in CPU time."""
+    num = sizes.singles // _PACKED_ROWS * _PACKED_ROWS
+    interactions = make_interactions(num, sizes.users, sizes.items)
+    singles = [RawEvent(event.SerializeToString()) for event in interaction_events(interactions)]
+    rows = np.arange(num).reshape(-1, _PACKED_ROWS)
+    packed = [RawEvent(events_pb2.Event(batch=pack(interactions, each)).SerializeToString()) for each in rows]
+    figures = []
+    for size in _POLLS:
+        figures += _applied(f"poll of {size:,} single events", _polls(singles[: size * _MAX_POLLS], size), sizes)
+    return figures + _applied(f"poll of 5 events packed by {_PACKED_ROWS:,}", _polls(packed, 5), sizes)
+
+
+def _polls(records: list[RawEvent], size: int) -> list[list[RawEvent]]:
+    return [records[start : start + size] for start in range(0, len(records), size)]
+
+
+def _applied(name: str, polls: list[list[RawEvent]], sizes: Sizes) -> list[Figure]:
+    decoding, applying = [], []
+    for _ in range(sizes.repetitions):
+        settings = Settings()
+        state = LiveState(settings, make_context_weights(settings.ranking, load_plugins()))
+        decoder = Decoder(settings.interaction_rules(), settings.events)
+        spent = [0.0, 0.0]
+        for poll in polls:
+            started = time.thread_time()
+            batches, _ = decoder.decode(poll, wall_ms())
+            decoded = time.thread_time()
+            for batch in batches:
+                state.apply(batch)
+            spent = [spent[0] + decoded - started, spent[1] + time.thread_time() - decoded]
+        decoding.append(state.num_events / spent[0])
+        applying.append(state.num_events / spent[1])
+    return [Figure(f"Decode, {name}", "events/s", decoding), Figure(f"Apply, {name}", "events/s", applying)]
 
 
 def _measure(servers: str, name: str, num: int, compression: str | None, sizes: Sizes) -> list[Figure]:
@@ -80,7 +124,7 @@ def _published(servers: str, name: str, num: int, compression: str | None, sizes
     try:
         with EventPublisher(Settings(kafka=producer)) as publisher:
             if name.startswith("packed"):
-                publisher.publish_interactions(interactions)
+                publisher.publish_interactions(interactions, rows_per_batch=_PARTITIONS * _PACKED_ROWS)
             else:
                 publisher.publish_many(interaction_events(interactions))
         yield settings
