@@ -1,3 +1,5 @@
+"""Types of the compiled loops of ranking, whose meaning is told in ``kernels.pyx``."""
+
 import numpy as np
 import numpy.typing as npt
 
