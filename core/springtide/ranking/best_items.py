@@ -66,33 +66,18 @@ class BestItems:
         if query.allowed is not None and np.count_nonzero(query.allowed) <= _MAX_LISTED:
             apart, of_apart = self._with_listed(scorer, np.flatnonzero(query.allowed).astype(np.int32), apart, of_apart)
             order = _NO_ORDER
-        masked = scorer.unranked_rows(num_items, with_lifeless=not query.has_list)
-        while True:
-            self.rows, self.scores, self.cosines, has_equal, self.num_scanned = kernels.best_rows(
-                query.count,
-                num_items,
-                None if table is None else user,
-                serving.exponents.unseen.cosine,
-                None if table is None else table.vectors,
-                serving.longest,
-                self.at_moment.unseen_total,
-                order.rows,
-                order.highest,
-                query.allowed,
-                masked,
-                query.excluded_rows,
-                apart,
-                of_apart,
-                None,
-            )
-            self.ids = scorer.items.ids.ids(self.rows)
-            if all(self.ids):
-                break
-            # Some were forgotten meanwhile, which is rare: the search is repeated without them.
-            gone = self.rows[[not name for name in self.ids]]
-            masked = np.union1d(masked, gone).astype(np.int32)
-        if has_equal:
-            self._order_equal(query.count)
+        self.rows, self.ids, self.scores, self.cosines, self.num_scanned = _search(
+            scorer,
+            query,
+            None if table is None else user,
+            serving.exponents.unseen.cosine,
+            self.at_moment.unseen_total,
+            order,
+            query.excluded_rows,
+            apart,
+            of_apart,
+            query.allowed,
+        )
 
     def _with_listed(self, scorer: Scorer, listed: Rows, apart: Rows, of_apart: Array) -> tuple[Rows, Array]:
         """Return the listed items and their scores, given those of the items that are not scored as unseen ones are."""
@@ -137,12 +122,77 @@ class BestItems:
         self.lowered = LoweredItems(disliked, logs)
         return rows, of_rows
 
-    def _order_equal(self, count: int) -> None:
-        """Bring items of equal scores into the order of their ids, and leave out those past ``count``."""
-        scores, ids = self.scores.tolist(), self.ids
-        chosen = heapq.nsmallest(count, range(len(ids)), key=lambda index: (-scores[index], ids[index]))
-        self.rows, self.scores, self.cosines = self.rows[chosen], self.scores[chosen], self.cosines[chosen]
-        self.ids = [ids[index] for index in chosen]
+
+def similar_items(scorer: Scorer, row: int, query: BoundQuery) -> list[tuple[str, float]]:
+    """Return the items nearest to one item, each with its cosine.
+
+    Args:
+        scorer: Over a model.
+        row: The item's row in the table, of an item that has a vector.
+        query: How many items are wanted, and which ones pass.
+    """
+    table = scorer.serving.table
+    assert table is not None, "wanted a model"
+    allowed = table.has_vector if query.allowed is None else table.has_vector & query.allowed
+    itself = np.array([row], np.int32)
+    excluded = np.union1d(query.excluded_rows, itself) if len(query.excluded_rows) else itself
+    vector, every = table.vectors[row], ItemOrder(NO_ROWS, np.inf)
+    _, ids, scores, _, _ = _search(scorer, query, vector, 1.0, None, every, excluded, NO_ROWS, NO_SCORES, allowed)
+    return list(zip(ids, scores.tolist(), strict=True))
+
+
+def _search(
+    scorer: Scorer,
+    query: BoundQuery,
+    user: Array | None,
+    factor: float,
+    values: Array | None,
+    order: ItemOrder,
+    excluded: Rows,
+    apart: Rows,
+    of_apart: Array,
+    allowed: npt.NDArray[np.bool_] | None,
+) -> tuple[Rows, list[str], Array, Array, int]:
+    """Return rows, ids, scores and cosines of the best items, and how many were looked at; see ``kernels.best_rows``.
+
+    Items of equal scores are in the order of their ids, so that two servers that read the same events in another order
+    give the same answer. An item that is forgotten at this moment is left out.
+    """
+    serving, num_items = scorer.serving, scorer.num_items
+    masked = scorer.unranked_rows(num_items, with_lifeless=not query.has_list)
+    vectors = None if user is None or serving.table is None else serving.table.vectors
+    coarse = serving.coarse
+    while True:
+        rows, scores, cosines, has_equal, num_scanned = kernels.best_rows(
+            query.count,
+            num_items,
+            user,
+            factor,
+            vectors,
+            serving.longest,
+            values,
+            order.rows,
+            order.highest,
+            allowed,
+            masked,
+            excluded,
+            apart,
+            of_apart,
+            None if coarse is None else coarse.made,
+        )
+        ids = scorer.items.ids.ids(rows)
+        if all(ids):
+            break
+        # Some were forgotten meanwhile, which is rare: the search is repeated without them.
+        gone = rows[[not name for name in ids]]
+        masked = np.union1d(masked, gone).astype(np.int32)
+    if coarse is not None:
+        coarse.note(num_scanned)
+    if has_equal:
+        by_score = scores.tolist()
+        chosen = heapq.nsmallest(query.count, range(len(ids)), key=lambda index: (-by_score[index], ids[index]))
+        rows, scores, cosines, ids = rows[chosen], scores[chosen], cosines[chosen], [ids[each] for each in chosen]
+    return rows, ids, scores, cosines, num_scanned
 
 
 def _cosines(scorer: Scorer, user: LiveUser, rows: Rows) -> Array:

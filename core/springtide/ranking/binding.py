@@ -101,6 +101,7 @@ def _with_attributes(moment: Moment, view: GraphView, user_row: int, circumstanc
     missing = [key for key in circumstance_keys if not moment.circumstance(key)]
     if not missing:
         return moment
-    of_user = dict(reversed(view.nodes(USER).category_values(user_row)))  # Of several values, the first.
-    known = {key: of_user[key] for key in missing if key in of_user}
+    columns = view.nodes(USER).categories
+    of_user = {key: columns[key].values(user_row) for key in missing if key in columns}
+    known = {key: values[0] for key, values in of_user.items() if values}  # Of several values, the first.
     return replace(moment, attributes={**moment.attributes, **known}) if known else moment

@@ -1,4 +1,4 @@
-"""Types of the compiled loops of ranking, whose meaning is told in ``kernels.pyx``."""
+"""Types of the ranking's compiled loops, whose meaning is told in ``kernels.pyx``."""
 
 import numpy as np
 import numpy.typing as npt

@@ -214,28 +214,29 @@ cdef int _scan_order(const Asked* asked, Best* best, const int32_t* order, int n
 
 cdef int _scan_rest(const Asked* asked, Best* best, float highest) noexcept nogil:
     """Look at all rows whose values are at most ``highest`` and may matter; return how many."""
-    cdef int start, stop = 0, row, num_seen = 0
-    cdef float value, least, most
+    cdef int start, stop = 0, row, each, num_close, num_seen = 0
+    cdef int close[BLOCK]
+    cdef float value, least
     while stop < asked.num_items:
         start = stop
         stop = min(start + BLOCK, asked.num_items)
-        if asked.values != NULL:
-            most = -INFINITY
-            for row in range(start, stop):
-                value = asked.values[row]
-                if value <= highest and value > most:
-                    most = value
-            if not most + asked.reach >= _least(best):
-                continue
+        least = _least(best)
+        num_close = 0
         for row in range(start, stop):
             if asked.values != NULL:
                 value = asked.values[row]
-                if not (value <= highest and value + asked.reach >= _least(best)):
+                if not (value <= highest and value + asked.reach >= least):
                     continue
             if asked.allowed != NULL and not asked.allowed[row]:
                 continue
-            num_seen += 1
-            _look_at(asked, best, row)
+            close[num_close] = row
+            num_close += 1
+        if asked.vectors != NULL and num_close < BLOCK:  # All of them are fetched by the machine's own guess.
+            for each in range(num_close):
+                prefetch(asked.vectors + <Py_ssize_t> close[each] * asked.width, asked.width)
+        for each in range(num_close):
+            _look_at(asked, best, close[each])
+        num_seen += num_close
     return num_seen
 
 
@@ -464,6 +465,9 @@ def cosines_of(user, vectors, rows):
     for each in range(count):
         if chosen[each] < 0 or chosen[each] >= limit:
             raise ValueError(f"wanted rows from 0 to {limit - 1}, got {chosen[each]}")
+    for each in range(count):
+        if each + AHEAD < count:
+            prefetch(of_items + <Py_ssize_t> chosen[each + AHEAD] * width, width)
         out[each] = dot(of_user, of_items + <Py_ssize_t> chosen[each] * width, width)
     return cosines
 

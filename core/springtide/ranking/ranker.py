@@ -11,7 +11,7 @@ from springtide.errors import InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
-from springtide.ranking.best_items import BestItems
+from springtide.ranking.best_items import BestItems, similar_items
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query, RankedItems, Ranking
@@ -119,21 +119,12 @@ class Ranker:
         if table is None:
             raise ModelError("no model yet: similar items need one")
         scorer = self._scorer_of(serving)
-        ids = scorer.items.ids
-        row = ids.row(item_id)
+        row = scorer.items.ids.row(item_id)
         if not scorer.has_row(row):
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
         query = scorer.bind(Query(_NOW, count=count, category_filters=category_filters))
-        cosines = table.vectors @ table.vectors[row]
-        scorer.mask_unknown(cosines)
-        scorer.mask_lifeless(cosines)
-        query.mask(cosines)
-        cosines[row] = -np.inf
-        cosines[~table.has_vector] = -np.inf
-        if not table.has_vector[row]:
-            cosines[:] = -np.inf
-        [(best, names)] = best_of(cosines[None, :], [count], ids)
-        return list(zip(names, cosines[best].tolist(), strict=True)), table.model.version
+        nearest = similar_items(scorer, row, query) if table.has_vector[row] else []
+        return nearest, table.model.version
 
     def _scorer_of(self, serving: Serving) -> Scorer:
         return Scorer(self._state, serving, self._state.graph.view(), self._lifeless)

@@ -7,6 +7,7 @@ from pydantic import PositiveFloat
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment
 from springtide_plugins.context_weights.counts import HalfLives
+from springtide_plugins.context_weights.habit_kernels import habits
 
 _DECAYED_FLOOR = 0.05  # A single event 4.3 half-lives ago; fainter counts are as good as 0.
 _FALLBACK_EXPONENTS = {30.0: 0.5}  # By half-life in days, before any model has learned exponents.
@@ -44,15 +45,14 @@ class Repeat(ContextWeight):
         if len(history.item_rows) == 0:
             return None
         items, inverse = history.distinct()
-        counts = np.bincount(inverse, minlength=len(items))
-        ages_ms = np.maximum(moment.timestamp_ms - history.timestamps_ms, 0)
-        terms = np.empty((len(self.factors), len(items)), np.float32)
-        terms[0] = 1.0
-        terms[1] = np.log(counts)
-        for index, half_life_ms in enumerate(self._half_lives_ms, start=2):
-            decayed = np.bincount(inverse, 2.0 ** (-ages_ms / half_life_ms), minlength=len(items))
-            terms[index] = np.log1p(decayed / _DECAYED_FLOOR)
-        return terms
+        return habits(
+            np.ascontiguousarray(inverse),
+            np.ascontiguousarray(history.timestamps_ms),
+            len(items),
+            moment.timestamp_ms,
+            self._half_lives_ms,
+            _DECAYED_FLOOR,
+        )
 
 
 class Cycle(ContextWeight):

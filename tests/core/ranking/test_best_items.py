@@ -148,3 +148,46 @@ def test_coarse_vectors_are_off_by_no_more_than_their_doubts() -> None:
     off = np.linalg.norm(vectors - coarse * scales[:, None].astype(np.float64), axis=1)
     assert (off <= doubts).all()
     assert doubts.max() < 0.1
+
+
+def test_few_items_are_looked_at_where_values_say_much() -> None:
+    """Counted, not timed: a bound that has grown loose would show."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(50_000, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    values = (-0.8 * np.log1p(random.permutation(50_000))).astype(np.float32)  # As shares fall with their rank.
+    order = ItemOrder.of(values)
+    num_scanned = []
+    for user in vectors[:50]:
+        found = kernels.best_rows(
+            *(20, 50_000, user, 2.5, vectors, 1.0001, values, order.rows, order.highest, None),
+            *(NO_ROWS, NO_ROWS, NO_ROWS, NO_SCORES, None),
+        )
+        num_scanned.append(found[4])
+    assert len(order.rows) == 3_125
+    assert np.median(num_scanned) < 1_000
+    assert max(num_scanned) < 3_000
+
+
+def test_coarse_vectors_spare_a_close_look_at_most_items_where_values_say_nothing() -> None:
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(50_000, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    nothing = (NO_ROWS, NO_ROWS, NO_ROWS, NO_SCORES)
+    asked = (20, 50_000, vectors[0], 1.0, vectors, 1.0001, None, None, np.inf, None, *nothing)
+    every, few = kernels.best_rows(*asked, None), kernels.best_rows(*asked, kernels.quantise(vectors))
+    assert (every[0].tolist(), every[1].tolist()) == (few[0].tolist(), few[1].tolist())
+    assert every[4] == 50_000
+    assert few[4] < 1_000
+
+
+def test_the_order_holds_all_items_of_one_value_or_none() -> None:
+    values = np.repeat(np.arange(1_000, dtype=np.float32), 20)
+    values[:5] = np.nan
+    order = ItemOrder.of(values)
+    assert len(order.rows) % 20 == 0
+    assert values[order.rows].min() > order.highest
+    assert order.highest == np.delete(values, order.rows)[5:].max()
+    assert ItemOrder.of(np.zeros(20_000, np.float32)).rows.tolist() == []
+    few = ItemOrder.of(np.array([1.0, np.nan, 3.0], np.float32))
+    assert (few.rows.tolist(), few.highest) == ([2, 0], -np.inf)
