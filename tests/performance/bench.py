@@ -22,6 +22,7 @@ BENCHES = (
     "engines",
     "open_load",
     "moment",
+    "ranking",
     "latency",
     "retrain",
     "scale",

@@ -17,6 +17,7 @@ class Sizes:
     items: int = 100_000
     served_interactions: int = 1_000_000
     load_s: float = 2.0
+    ranked_items: tuple[int, ...] = (2_500, 100_000, 1_000_000)
     open_items: int = 1_000_000
     open_users: int = 200_000
     open_edges: int = 3_000_000
@@ -56,6 +57,7 @@ TINY = Sizes(
     items=500,
     served_interactions=5_000,
     load_s=0.3,
+    ranked_items=(500,),
     open_items=500,
     open_users=200,
     open_edges=5_000,
