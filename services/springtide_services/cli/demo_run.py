@@ -20,7 +20,7 @@ from springtide.settings.load import NONE
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
 from springtide_services.addresses import LOOPBACK, free_port, join_address
-from springtide_services.cli.answer_tables import answer_table
+from springtide_services.cli.answer_tables import answer_table, foot
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.local.up import embedded_environment
@@ -96,8 +96,9 @@ def run_demo(*, keep: bool) -> None:
     start_s = time.monotonic()
     with ends_on_signals():
         try:
-            with _everything(console) as (running, dataset):
+            with _everything(console) as (running, dataset, started_s):
                 _publish_and_ingest(running, dataset)
+                _show_first_answer(running, dataset, started_s)
                 _train(running)
                 _show_seasons(running, dataset)
                 with EventPublisher(running.settings) as publisher:
@@ -112,8 +113,12 @@ def run_demo(*, keep: bool) -> None:
 
 
 @contextlib.contextmanager
-def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
-    """Fetch the data, and start broker and server; at the end, stop them and delete what they wrote."""
+def _everything(console: Console) -> Iterator[tuple[Running, Dataset, float]]:
+    """Fetch the data, and start broker and server; at the end, stop them and delete what they wrote.
+
+    Yields:
+        What runs, the data, and when the broker was started, in seconds of the monotonic clock.
+    """
     with contextlib.ExitStack() as stack:
         try:
             with progress(console) as bars:
@@ -122,6 +127,7 @@ def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
                 bars.update(task, total=len(dataset.interactions), completed=len(dataset.interactions), note="")
                 task = bars.add_task("Start broker and server", total=2, note="")
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-demo-")))
+                started_s = time.monotonic()
                 broker = stack.enter_context(EmbeddedBroker())
                 settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
                 ensure_topics(settings)
@@ -141,7 +147,7 @@ def _everything(console: Console) -> Iterator[tuple[Running, Dataset]]:
                 running.until(client.is_serving, _START_BUDGET_S, "the server's start")
                 bars.advance(task)
             try:
-                yield running, dataset
+                yield running, dataset, started_s
             except ServerCallError as error:  # With the server's log, which is about to be deleted.
                 raise DemoError(f"{error}{server.last_lines()}") from error
         finally:
@@ -172,6 +178,21 @@ def _publish_and_ingest(running: Running, dataset: Dataset) -> None:
         publisher.publish_many(upsert_events(dataset.upserts), published(attributes))
         publisher.publish_many(interaction_events(dataset.interactions), published(purchases))
         running.until(is_ingested, _CATCH_UP_BUDGET_S, "ingest")
+
+
+def _show_first_answer(running: Running, dataset: Dataset, started_s: float) -> None:
+    """Show what the server answers before any model is trained, and say that it is the fallback's."""
+    request = recommender_pb2.RecommendRequest(user=HOUSEHOLD, count=NUM_SHOWN, exclude_seen=["purchase"])
+    request.context.event_time.FromDatetime(NEW_YEAR)
+    response = running.client.recommend(request)
+    waited_s = time.monotonic() - started_s
+    running.console.print()
+    running.console.print(
+        Text(f"A first answer to household {HOUSEHOLD}, {waited_s:.0f} s after the broker's start", "bold")
+    )
+    running.console.print(answer_table(response, dataset.titles))
+    running.console.print(foot(response))
+    running.console.print()
 
 
 def _train(running: Running) -> None:

@@ -84,6 +84,9 @@ def evaluate(
     """Measure models and baselines, on public data sets or on your own events."""
     refuse_without("train")
     loaded = load_settings(settings)
+    from springtide_services.training.torch_threads import wait_without_spinning
+
+    wait_without_spinning()  # Before what follows imports PyTorch.
     from springtide.evaluation.plan import ModelChoice
     from springtide_services.evaluation.evaluate import Output, evaluate_and_show
     from springtide_services.evaluation.runs import SplitOptions

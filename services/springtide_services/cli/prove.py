@@ -29,6 +29,9 @@ def prove(
     """Measure the context weights: on simulated markets with a known ground truth, and on a real one by month."""
     refuse_without("train")
     loaded = load_settings(settings)
+    from springtide_services.training.torch_threads import wait_without_spinning
+
+    wait_without_spinning()  # Before what follows imports PyTorch.
     from springtide.plugins.loading import load_checked_plugins
     from springtide_services.evaluation.prove_dataset import show_fine_tuning, show_months
     from springtide_services.evaluation.prove_simulation import show_effects, show_recovery
