@@ -237,9 +237,10 @@ def noting(path: Path) -> Iterator[None]:
     clock.watch(LiveState, "advance", after="applied")
     clock.watch(PositionWaiters, "notify", after="told")
     clock.watch(PositionWaiters, "_wake", before="woken")
+    clock.watch(PositionWaiters, "has_reached", after="awake", only_if_found=True)
     clock.watch(PositionWaiters, "wait_for", after="awake")
     clock.watch(Ranker, "recommend", before="ranking", after="ranked")
-    clock.watch(RecommenderService, "Recommend", after="responded")
+    clock.watch(RecommenderService, "recommend", after="responded")
     try:
         yield
     finally:
