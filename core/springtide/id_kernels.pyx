@@ -65,7 +65,8 @@ cdef class IdTable:
     cdef size_t num_slots  # A power of two, or 0.
     cdef readonly Py_ssize_t num_known
     cdef int32_t* released  # Rows to give away again, the last one first.
-    cdef Py_ssize_t num_released, released_room
+    cdef readonly Py_ssize_t num_released
+    cdef Py_ssize_t released_room
     cdef int64_t* reuse  # By row, the number of its latest reuse; 0 for none.
     cdef Py_ssize_t reuse_room
     cdef readonly int64_t num_reuses

@@ -18,6 +18,7 @@ class IdMap(IdTable):
 
     Attributes:
         num_known: Number of ids that have a row.
+        num_released: How many rows wait to be given away again.
         num_reuses: How many rows were given away again so far.
         nbytes: Bytes that the map holds.
 

@@ -62,7 +62,7 @@ def test_rows_of_users_that_come_and_go_are_used_again(
                 await _publish(running, settings, [_delete(user) for user in users])
 
                 async def are_released() -> bool:
-                    return len(ids._released) >= 40
+                    return ids.num_released >= 40
 
                 await eventually(are_released)
             status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())

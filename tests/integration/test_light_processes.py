@@ -21,7 +21,7 @@ BUDGET_S = 120.0
 
 # Runs a command of ours, and writes what it has imported, and its threads, to a file when it ends.
 DRIVER = """
-import json, os, sys
+import contextlib, json, os, sys
 from pathlib import Path
 from springtide_services.cli.app import main
 
@@ -30,7 +30,10 @@ try:
     main()
 finally:
     tasks = Path("/proc/self/task")
-    names = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else []
+    names = []
+    for task in tasks.iterdir() if tasks.is_dir() else ():
+        with contextlib.suppress(OSError):  # A thread may have ended meanwhile.
+            names.append((task / "comm").read_text().strip())
     found.write_text(json.dumps({"modules": sorted(sys.modules), "threads": names}))
 """
 

@@ -29,6 +29,6 @@ def test_an_unknown_bench_is_refused_with_the_choices() -> None:
     assert done.returncode == 2
     choices = (
         "append, neighbours, growth, checkpoint, ingest, freshness, stages, recommend, engines, open_load, moment, "
-        "latency, retrain, scale, generations, memory, footprint"
+        "ranking, latency, retrain, scale, generations, memory, footprint"
     )
     assert f"no bench named apend (choices: {choices})" in done.stderr

@@ -115,12 +115,14 @@ class _Loading:
             user = published.last_user or user
             counts.update(published.counts)
             wanted.update(published.next_offsets)
+        # A record holds many events: the bar counts events, as the others do, and moves with the records.
         num_records = sum(offset - before.get(number, 0) for number, offset in wanted.items())
-        task = self._bars.add_task("Read into the graph", total=num_records, note="")
+        num_events = sum(counts.values())
+        task = self._bars.add_task("Read into the graph", total=num_events, note="")
         while (num_missing := self._num_missing(wanted)) > 0:
-            self._bars.update(task, completed=num_records - num_missing)
+            self._bars.update(task, completed=num_events * max(0, num_records - num_missing) // max(1, num_records))
             self._wait()
-        self._bars.update(task, completed=num_records)
+        self._bars.update(task, completed=num_events)
         if refused := self._status().num_dead_letters:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items()))
             self._say(f"refused, in the dead-letter topic now: {reasons}")

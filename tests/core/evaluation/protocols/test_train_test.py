@@ -9,6 +9,7 @@ from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.protocols.train_test import TrainTestProtocol
 from springtide.evaluation.splits.time_splits import global_time_split
 from springtide.events.model import NodeUpsert
+from springtide.packed_texts import unpack
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.testing import even_odd_events, interactions_of, quick_settings
@@ -97,7 +98,7 @@ def test_models_share_one_state_and_leave_it_as_it_was(plugins: Plugins) -> None
     assert (after_another.new, after_another.all) == (alone.new, alone.all)
     assert (after.version, after.num_events, after.newest_ms) == (before.version, before.num_events, before.newest_ms)
     for ours, theirs in zip(before.nodes, after.nodes, strict=True):
-        assert ours.ids == theirs.ids
+        assert unpack(*ours.ids) == unpack(*theirs.ids)
     for name, arrays in before.context_weights.items():
         for key, array in arrays.items():
             np.testing.assert_array_equal(after.context_weights[name][key], array)
