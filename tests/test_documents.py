@@ -84,7 +84,9 @@ def test_links_lead_somewhere(document: str) -> None:
 def test_paths_exist(document: str) -> None:
     """A path is what has a folder of ours in front, or the ending of a source file behind a slash."""
     tops = "|".join(FOLDERS)
-    pattern = re.compile(rf"(?<![\w./:-])(?:(?:{tops})/[\w./-]*|(?:[\w-]+/)+[\w-]+\.(?:py|md|proto|toml|yaml|sh))")
+    pattern = re.compile(
+        rf"(?<![\w./:-])(?:(?:{tops})/[\w./-]*|(?:[\w-]+/)+[\w-]+\.(?:pyx?|md|proto|toml|yaml|sh))(?!\w)"
+    )
     bases = [ROOT, (ROOT / document).parent, ROOT / "core" / "springtide", ROOT / "services" / "springtide_services"]
     for code in inline_codes(document):
         for path in pattern.findall(code):
