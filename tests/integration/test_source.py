@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
@@ -12,6 +13,7 @@ from springtide.clock import Deadline
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.state import LiveState
 from springtide.v1 import events_pb2
+from springtide_services.stream.fetcher import SparingFetcher
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.source import KafkaSource
@@ -54,6 +56,42 @@ def test_fetch_wait_is_chosen_by_the_broker_unless_a_number_is_set(
         assert source.fetch_wait_ms == (500 if is_real_kafka else 10)
     with KafkaSource(fresh_kafka(fetch_max_wait_ms=77), None) as source:
         assert source.fetch_wait_ms == 77
+
+
+def test_a_quiet_embedded_broker_is_asked_seldom_until_an_event_comes(
+    fresh_kafka: Callable[..., KafkaSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        pytest.skip("Kafka answers a waiting fetch once a record comes: there the wait does not change")
+    waits_ms: list[int] = []
+    make = SparingFetcher._create_fetch_requests
+
+    def note(fetcher: SparingFetcher) -> dict[int, Any]:
+        requests = make(fetcher)
+        waits_ms.extend([fetcher.config["fetch_max_wait_ms"]] * len(requests))
+        return requests
+
+    monkeypatch.setattr(SparingFetcher, "_create_fetch_requests", note)
+    kafka = fresh_kafka(num_partitions=1)
+    producer = KafkaProducer(**client_config(kafka))
+
+    def asked_within(seconds: float) -> list[int]:
+        waits_ms.clear()
+        deadline = Deadline.after(seconds)
+        while not deadline.is_over():
+            source.poll(20)
+        return waits_ms.copy()
+
+    with KafkaSource(kafka, None) as source:
+        _until(source, 0)
+        asked_within(1.5)
+        quiet = asked_within(0.8)
+        assert set(quiet) == {50}
+        assert len(quiet) <= 17
+        producer.send(kafka.topic, b"an event", partition=0).get(10)
+        assert len(source.poll(1_000)) == 1
+        assert asked_within(0.5)[-1] == 10
+    producer.close()
 
 
 def test_lag_is_exact_while_a_backlog_is_read_in_parts(fresh_kafka: Callable[..., KafkaSettings]) -> None:

@@ -42,6 +42,10 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
         """Return whether there is a connection to any broker."""
         return any(self._client.connected(broker.node_id) for broker in self._cluster.brokers())
 
+    def set_fetch_wait(self, wait_ms: int) -> None:
+        """Let the broker hold the next fetches for so many milliseconds while it has no records."""
+        self._fetcher.config["fetch_max_wait_ms"] = wait_ms
+
     def take_fetched(self) -> set[TopicPartition]:
         """Return the partitions of which a response was read since the last call, with or without records."""
         fetched: set[TopicPartition] = self._fetcher.fetched

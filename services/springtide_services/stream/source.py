@@ -38,6 +38,8 @@ _SILENT_S = 3.0  # A leader that has not answered a fetch for this long does not
 _END_CHECK_S = 2.0  # The next response to a healthy partition's fetch comes sooner.
 _FETCH_WAIT_MS = 500  # Kafka answers a waiting fetch as soon as a record comes.
 _FETCH_WAIT_EMBEDDED_MS = 10  # The embedded broker always waits to the end.
+_QUIET_WAIT_EMBEDDED_MS = 50  # The same once nothing has come for a while: a fetch each 10 ms takes a tenth of a core.
+_QUIET_S = 1.0
 _EMBEDDED_CLUSTER_IDS = ("tansu_cluster",)
 
 
@@ -82,7 +84,7 @@ class KafkaSource:
 
     Attributes:
         position: Where reading starts: the given position, and the beginnings of partitions that are new.
-        fetch_wait_ms: How long the broker may hold a fetch that finds no records, in milliseconds.
+        fetch_wait_ms: How long the broker may hold a fetch that finds no records, in milliseconds, while records come.
         held: Partitions that cannot be read on, by number: they are tried again from time to time.
 
     Raises:
@@ -105,6 +107,9 @@ class KafkaSource:
             facts = self._find_topic()
             _check_topic(facts, position)
             self.fetch_wait_ms = choose_fetch_wait_ms(kafka, self._admin)
+            is_embedded = kafka.fetch_max_wait_ms == "auto" and self.fetch_wait_ms == _FETCH_WAIT_EMBEDDED_MS
+            self._quiet_wait_ms = _QUIET_WAIT_EMBEDDED_MS if is_embedded else self.fetch_wait_ms
+            self._quiet_from = Deadline.after(_QUIET_S)
             self._consumer = _make_consumer(kafka, self.fetch_wait_ms)
         except BaseException:
             self._admin.close()
@@ -146,6 +151,9 @@ class KafkaSource:
             raise OffsetsLostError(
                 f"topic {self._kafka.topic!r} does not have the next events: {_wanted_offsets(error)} ({_CHOICES})"
             ) from error
+        if polled:
+            self._quiet_from = Deadline.after(_QUIET_S)
+        self._consumer.set_fetch_wait(self._quiet_wait_ms if self._quiet_from.is_over() else self.fetch_wait_ms)
         for partition, records in polled.items():
             self._next_offsets[partition.partition] = records[-1].offset + 1
             self.held.pop(partition.partition, None)

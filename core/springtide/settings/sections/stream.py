@@ -58,7 +58,8 @@ class KafkaSettings(Section):
     make checkpoints and shutdown wait longer."""
     fetch_max_wait_ms: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Longest time in milliseconds that a broker holds a fetch while it has no records. `auto` is 500 with Apache
-    Kafka, which answers once a record arrives, and 10 with the embedded broker, which always waits to the end."""
+    Kafka, which answers once a record arrives, and 10 with the embedded broker, which always waits to the end; 50 there
+    once no event has come for a second."""
     max_poll_records: Annotated[int, Field(ge=1)] = 5_000
     """Most records that one poll returns, and so most records that enter the graph in one step. Lower it if requests
     become slow while a backlog is read."""
