@@ -8,27 +8,43 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).with_name("bench.py")
+BENCHES = (
+    "append",
+    "neighbours",
+    "growth",
+    "checkpoint",
+    "ingest",
+    "freshness",
+    "stages",
+    "recommend",
+    "engines",
+    "open_load",
+    "moment",
+    "ranking",
+    "latency",
+    "retrain",
+    "scale",
+    "generations",
+    "memory",
+    "footprint",
+)
 
 
-@pytest.mark.timeout(300)
-def test_every_bench_runs_and_writes_its_figures(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(BENCH), "--tiny", "--results", str(tmp_path)], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("name", BENCHES)
+def test_bench_runs_and_writes_its_figures(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCH), name, "--tiny", "--results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    figures = [figure for path in tmp_path.glob("*.json") for figure in json.loads(path.read_text())["figures"]]
-    assert len(figures) > 15
+    figures = json.loads((tmp_path / f"{name}.json").read_text())["figures"]
+    assert figures
     # 0 is what a moment may give: no event came while it lasted, or a record was read before it was acknowledged.
     assert all(figure["median"] >= 0 and figure["what"] in done.stdout for figure in figures)
+    assert any(figure["median"] > 0 for figure in figures)
 
 
 def test_an_unknown_bench_is_refused_with_the_choices() -> None:
     done = subprocess.run([sys.executable, str(BENCH), "apend"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    choices = (
-        "append, neighbours, growth, checkpoint, ingest, freshness, stages, recommend, engines, open_load, moment, "
-        "ranking, latency, retrain, scale, generations, memory, footprint"
-    )
-    assert f"no bench named apend (choices: {choices})" in done.stderr
+    assert f"no bench named apend (choices: {', '.join(BENCHES)})" in done.stderr
