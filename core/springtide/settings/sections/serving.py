@@ -43,8 +43,8 @@ class ServerSettings(Section):
     engine: Literal["grpcio", "native"] = "grpcio"
     """What speaks gRPC. `native` is pygrpc-native (`pip install 'springtide[native]'`), which does the network's work
     outside of Python. By itself it takes a fifth of the CPU time; what a whole answer gains, measure on your machine.
-    It is for clients that you trust: it takes a request into memory
-    whole, unpacked where the client packed it, before it refuses one that is too large."""
+    It is for clients that you trust: it takes a request into memory whole, unpacked where the client packed it, before
+    it refuses one that is too large."""
     reflection: bool = True
     """Whether the server describes its API to tools such as grpcurl."""
     max_deadline_s: Positive = 10.0
