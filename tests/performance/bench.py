@@ -25,6 +25,7 @@ BENCHES = (
     "ranking",
     "latency",
     "retrain",
+    "peers",
     "scale",
     "generations",
     "memory",

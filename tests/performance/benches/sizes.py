@@ -26,6 +26,7 @@ class Sizes:
     purchases: int = 200
     freshness_events: int = 1_000
     retrain_interactions: int | None = None  # All of the data set.
+    light_gcn_epochs: int = 20
     generations: int = 10
     generation_users: int = 100_000
     generation_edges: int = 500_000
@@ -66,6 +67,7 @@ TINY = Sizes(
     purchases=5,
     freshness_events=20,
     retrain_interactions=5_000,
+    light_gcn_epochs=1,
     generations=1,
     generation_users=200,
     generation_edges=2_000,
