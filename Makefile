@@ -87,8 +87,12 @@ docs: install ## Write the reference of the settings
 wheel-check: install ## Build the wheel, install it into an empty environment, and use it
 	$(BIN)/python -m pytest -m wheel tests/test_wheel.py
 
+.PHONY: bench-check
+bench-check: install ## Run each bench for a moment: its figures mean nothing, but it works
+	$(BIN)/python -m pytest -m bench -n auto tests/performance
+
 .PHONY: check
-check: lint types protos-check test wheel-check ## Everything that CI runs, except test-kafka
+check: lint types protos-check test bench-check wheel-check ## Everything that CI runs, except test-kafka
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build results
