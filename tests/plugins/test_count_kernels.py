@@ -60,10 +60,22 @@ class Plain:
 def state_of(counts: DecayedCounts | BinnedCounts) -> dict[int, Any]:
     state = counts.state()
     epochs, found = state["clock"].tolist()[2:], dict[int, Any]()
-    for epoch, sums in zip(epochs, state["counts"], strict=True):
-        wide = np.zeros((math.prod(sums.shape[:-1]), 200))
-        wide[:, : sums.shape[-1]] = sums
+    for index, epoch in enumerate(epochs):
+        sums = state["counts"][index][None, :] if isinstance(counts, DecayedCounts) else sums_of(state, index)
+        wide = np.zeros((len(sums), 200))
+        wide[:, : sums.shape[1]] = sums
         found[epoch] = wide.tolist()
+    return found
+
+
+def sums_of(state: dict[str, Array], index: int) -> Array:
+    """Return the sums of an epoch in the state of counts of one part, ``[num_bins, num_rows]``."""
+    kinds, codes, sums, dense, wide = (state[f"{index}/{name}"] for name in ("kinds", "codes", "sums", "dense", "wide"))
+    found = np.zeros((dense.shape[1], len(kinds)))
+    num_entries = np.where(kinds < 254, kinds, 0)
+    found[codes, np.repeat(np.arange(len(kinds)), num_entries)] = sums
+    found[:, kinds == 254] = dense.T
+    found[:, kinds == 255] = wide.T
     return found
 
 

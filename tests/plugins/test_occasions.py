@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from springtide.clock import MS_PER_DAY
+from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import Circumstances, ItemGroups, Moment, Observed
 from springtide.plugins.loading import load_plugins
@@ -152,17 +152,30 @@ def test_number_of_occasions_is_bounded_and_those_of_the_settings_come_first():
 
 def test_a_million_items_fit_into_a_gibibyte_with_every_profile_and_the_widest_days():
     calendar, occasions = Calendar(), Occasions(country="JP", days_before=31, days_after=7)
-    num_items = 10_000
-    rows = np.arange(num_items, dtype=np.int32)
-    for weight in (calendar, occasions):
-        for part in np.array_split(rows, 100):  # As items come, so that what is kept in reserve counts too.
-            times = np.full(len(part), ms("2022-12-25T12:00"))
-            weight.observe(Observed(part, part, times, np.ones(len(part), np.float32)))
+    num_items, hours = 100, np.arange(0, 365 * 24, 5) * MS_PER_HOUR  # Every hour of the day comes.
+    for start in range(0, len(hours), 73):
+        times = np.repeat(ms("2022-01-01T00:00") + hours[start : start + 73], num_items)
+        rows = np.tile(np.arange(num_items, dtype=np.int32), 73)
+        for weight in (calendar, occasions):
+            weight.observe(Observed(rows, rows, times, np.ones(len(rows), np.float32)))
     # An item: 24 hours, 7 days, 73 parts of the year; 16 occasions of 9 parts, and any time; 4 bytes each.
     num_bytes = [sum(array.nbytes for array in weight.state().values()) for weight in (calendar, occasions)]
     assert num_bytes[0] >= 4 * (24 + 7 + 73) * num_items
     assert num_bytes[1] >= 4 * (16 * 9 + 1) * num_items
     assert sum(num_bytes) / num_items * 1_000_000 < 2**30
+
+
+def test_items_of_few_events_take_few_bytes_each():
+    calendar, occasions = Calendar(), Occasions(country="JP", days_before=31, days_after=7)
+    rows = np.arange(10_000, dtype=np.int32)
+    for weight in (calendar, occasions):
+        for start in ("2022-12-25T12:00", "2022-12-31T22:00", "2023-02-01T00:00"):
+            for part in np.array_split(rows, 100):  # As items come, so that what is kept in reserve counts too.
+                times = np.full(len(part), ms(start))
+                weight.observe(Observed(part, part, times, np.ones(len(part), np.float32)))
+    held = [sum(cells.nbytes for cells in weight._profiles._held[0].values()) for weight in (calendar, occasions)]
+    assert held[0] <= 30 * len(rows)  # Three events of 6 bytes, and what it takes to find them.
+    assert held[1] <= 80 * len(rows)  # Each is near a few occasions.
 
 
 @pytest.mark.parametrize(

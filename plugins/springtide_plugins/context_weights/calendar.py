@@ -17,6 +17,7 @@ from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 _PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5
 _NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
+_NUM_BINS = (24, 7, _NUM_YEAR_BINS)
 _YEAR_WORDS = "wanted {lift} as much as usual at this time of year"
 
 
@@ -66,7 +67,7 @@ class Calendar(ContextWeight):
         self._near_ms = near_days * MS_PER_DAY
         self._newest_ms = 0
         self._groups = NO_GROUPS
-        self._profiles = tuple(BinnedCounts(num_bins, half_life_ms) for num_bins in (24, 7, _NUM_YEAR_BINS))
+        self._profiles = BinnedCounts(_NUM_BINS, half_life_ms)
         one_weekday = np.eye(1, 7)[0]  # Weekdays are not smoothed: a Saturday is not much like a Friday.
         self._kernels = (
             _cyclic_gaussian(24, hour_width),
@@ -88,18 +89,15 @@ class Calendar(ContextWeight):
 
     def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
         """Forget all interactions of some items; nothing is kept of users."""
-        for profile in self._profiles:
-            profile.forget(item_rows)
+        self._profiles.forget(item_rows)
 
     def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         newest_ms = observed.clock_ms
         if newest_ms is None:
             return
         self._newest_ms = max(self._newest_ms, newest_ms)
-        # All profiles have one half-life, and have seen the same events.
-        events = self._profiles[0].quanta_of(observed.timestamps_ms, weights, newest_ms)
-        for profile, bins in zip(self._profiles, _bins(self._clock.of_events(observed)), strict=True):
-            profile.add_quanta(observed.item_rows, bins, events)
+        bins = _bins(self._clock.of_events(observed))
+        self._profiles.add(observed.item_rows, bins, observed.timestamps_ms, weights, newest_ms)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the local hour."""
@@ -107,37 +105,42 @@ class Calendar(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log lifts of hour, weekday and time of year, the last split between ``year`` and ``year_near``."""
-        usual, total = self._profiles[0].totals(num_items)
-        if total == 0:
-            return None
-        lifts = []
-        for profile, kernel, bins in zip(
-            self._profiles, self._kernels, _bins(self._clock.of_moment(moment)), strict=True
+        weights = np.zeros((1 + len(_PROFILES), sum(_NUM_BINS)))  # Any time, and around the moment in each profile.
+        weights[0, : _NUM_BINS[0]] = 1.0
+        first = 0
+        for of_profile, kernel, bin_ in zip(
+            weights[1:], self._kernels, _bins(self._clock.of_moment(moment))[:, 0].tolist(), strict=True
         ):
             # Divided by the sum of squares, a sum weighted by a kernel has the variance of a plain count.
-            scale = 1.0 / np.square(kernel).sum()
-            now, total_now = profile.smoothed(int(bins[0]), scale * kernel, num_items)
-            expected = usual * (total_now / total)
-            lifts.append(log_lift(now, expected, self.prior, self._groups))
-        hour, weekday, year = lifts
+            of_profile[first : first + len(kernel)] = np.roll(kernel, bin_) / np.square(kernel).sum()
+            first += len(kernel)
+        (usual, *profiles), (total, *totals) = self._profiles.weighted(weights, num_items)
+        if total == 0:
+            return None
         nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - self._newest_ms) / self._near_ms))
-        return np.stack([hour, weekday, (1 - nearness) * year, nearness * year])
+        lifts = np.empty((len(self.factors), num_items), np.float32)
+        expected = np.empty(num_items)
+        for index, (now, total_now) in enumerate(zip(profiles, totals, strict=True)):
+            np.multiply(usual, total_now / total, out=expected)
+            lifts[index] = log_lift(now, expected, self.prior, self._groups)
+        np.multiply(lifts[2], nearness, out=lifts[3])
+        lifts[2] *= 1 - nearness
+        return lifts
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all profiles."""
-        saved = {"newest_ms": np.array([self._newest_ms], np.int64)}
-        for name, profile in zip(_PROFILES, self._profiles, strict=True):
-            saved |= {f"{name}/{key}": array for key, array in profile.state().items()}
-        return saved
+        return {"newest_ms": np.array([self._newest_ms], np.int64), **self._profiles.state()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from saved profiles."""
         self._newest_ms = int(state["newest_ms"][0])
-        for name, profile in zip(_PROFILES, self._profiles, strict=True):
-            if name in state:  # A state of before there were epochs.
-                profile.restore({"counts": state[name], "clock": state["clock"]})
-            else:
-                profile.restore(part_of_state(state, name))
+        if "hour" in state:  # A state of before there were epochs.
+            clock = state["clock"]
+            self._profiles.restore_parts([{"counts": state[name], "clock": clock} for name in _PROFILES])
+        elif "hour/counts" in state:  # One of before the profiles were counted together.
+            self._profiles.restore_parts([part_of_state(state, name) for name in _PROFILES])
+        else:
+            self._profiles.restore(state)
 
 
 def _bins(local_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""The compiled loops of counts: weights in whole quanta, sums by item, sums by item and bin, and the bins of times.
+"""The compiled loops of counts: weights in whole quanta, sums by item, and the bins of times.
 
 An event's quanta are those of ``epochs``: its weight, grown with its time within its epoch, rounded to a whole number.
 Powers of 2 are NumPy's own (``_exp2``), since the C library's may differ in the last bit, and so may a count.
@@ -8,9 +8,9 @@ import numpy as np
 
 cimport numpy as cnp
 from libc.math cimport rint
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from springtide.arrays cimport float32s, int32s, int64s, out_float64s, out_int32s, out_int64s, out_uint8s, uint8s
+from springtide.arrays cimport float32s, int32s, int64s, out_float64s, out_int64s, out_uint8s
 
 cdef enum:
     KEPT = 3  # Epochs that are kept, as in ``epochs``.
@@ -194,98 +194,6 @@ cdef void _quantise_all(
             for event in range(count):
                 quanta[first + event] = <int64_t> found[event]
             first += count
-
-
-def add_to_bins(sums, bins, rows, of_epoch, quanta, Py_ssize_t start):
-    """Add events from ``start`` on, until one that has no place, or whose sum would be too large.
-
-    Args:
-        sums: Sums of the epochs that are kept, the oldest first: three of int32 ``[num_bins, capacity]``.
-        bins: int64 ``[n]``.
-        rows: int32 ``[n]``.
-        of_epoch: uint8 ``[n]``, as ``quantise`` writes it.
-        quanta: int64 ``[n]``.
-        start: Position of the first event to add.
-
-    Returns:
-        The position of the first event that was not added, or the number of events.
-    """
-    cdef int32_t* cells[KEPT]
-    cdef int64_t capacities[KEPT]
-    cdef Py_ssize_t number
-    for number in range(KEPT):
-        cells[number], capacities[number] = out_int32s(sums[number]), sums[number].shape[1]
-    bins, rows = _ready(bins, cnp.NPY_INT64), _ready(rows, cnp.NPY_INT32)
-    if not len(bins) == len(rows) == len(of_epoch) == len(quanta):
-        raise ValueError(f"wanted columns of one length, got {len(bins)} bins, {len(rows)} rows, {len(quanta)} weights")
-    return _add_to_bins(
-        cells, capacities, len(sums[0]), start, len(rows), int64s(bins), int32s(rows), uint8s(of_epoch), int64s(quanta)
-    )
-
-
-cdef Py_ssize_t _add_to_bins(
-    int32_t** cells, const int64_t* capacities, int64_t num_bins, Py_ssize_t start, Py_ssize_t n, const int64_t* bins,
-    const int32_t* rows, const uint8_t* of_epoch, const int64_t* quanta,
-) noexcept:
-    cdef Py_ssize_t event
-    cdef int64_t total
-    cdef uint8_t epoch
-    cdef int32_t* cell
-    with nogil:
-        for event in range(start, n):
-            epoch = of_epoch[event]
-            if epoch == TOO_OLD:
-                continue
-            if epoch >= KEPT or rows[event] < 0 or rows[event] >= capacities[epoch]:
-                return event
-            if bins[event] < 0 or bins[event] >= num_bins:
-                return event
-            cell = cells[epoch] + bins[event] * capacities[epoch] + rows[event]
-            total = cell[0] + quanta[event]
-            if total > INT32_MAX or total < INT32_MIN:
-                return event
-            cell[0] = <int32_t> total
-    return n
-
-
-def accumulate_bin(low, high, int64_t bin_index, double weight, counts):
-    """Add a bin's sums, times a weight, to the counts.
-
-    Args:
-        low: int32 ``[num_bins, capacity]``.
-        high: int32 ``[num_bins, capacity]``, multiples of 2^30 to add; ``[0, 0]`` if there are none.
-        bin_index: The bin.
-        weight: What its sums are multiplied by.
-        counts: float64 ``[num_rows]``.
-
-    Returns:
-        The sum of the bin over these rows, exactly.
-    """
-    capacity = low.shape[1]
-    return _accumulate_bin(
-        min(len(counts), capacity), int32s(low), int32s(high), len(high) > 0, bin_index * capacity, weight,
-        out_float64s(counts),
-    )
-
-
-cdef int64_t _accumulate_bin(
-    int64_t num_rows, const int32_t* low, const int32_t* high, bint has_high, int64_t offset, double weight,
-    double* counts,
-) noexcept:
-    cdef int64_t row, quanta, total = 0
-    with nogil:
-        low += offset
-        if has_high:
-            high += offset
-            for row in range(num_rows):
-                quanta = low[row] + (<int64_t> high[row] << 30)
-                total += quanta
-                counts[row] += weight * quanta
-        else:
-            for row in range(num_rows):
-                total += low[row]
-                counts[row] += weight * low[row]
-    return total
 
 
 def bins_of_times(local_ms, bins, int64_t days_per_part):

@@ -191,7 +191,7 @@ def grown(column: Floats, num_rows: int) -> Floats:
     return longer
 
 
-def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floats) -> npt.NDArray[np.float32]:
+def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floats | float) -> npt.NDArray[np.float32]:
     """Return the logarithm of observed over expected counts, shrunk to a prior mean where little was observed.
 
     It is the log of the posterior mean of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events.
@@ -200,9 +200,11 @@ def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floa
         observed: float64 ``[num_items]``.
         expected: float64 ``[num_items]``, counts to expect at the usual share.
         prior: Weight of the prior, in events, above 0.
-        mean: float64 ``[num_items]``, prior mean of the lift.
+        mean: float64 ``[num_items]``, prior mean of the lift; one number if it is the same for all.
     """
-    logs: npt.NDArray[np.float32] = np.log((observed + prior * mean) / (expected + prior)).astype(np.float32)
+    lifts = observed + prior * mean
+    lifts /= expected + prior
+    logs: npt.NDArray[np.float32] = np.log(lifts, out=lifts).astype(np.float32)
     return logs
 
 
@@ -221,6 +223,8 @@ def log_lift(
         prior: Weight of the prior, in events, above 0.
         groups: Groups of the items; an item beyond their length has none.
     """
+    if not groups.codes:
+        return shrunk_log_lift(observed, expected, prior, 1.0)
     lift = np.ones(len(observed))
     is_any_shrunk = False
     for codes, size in zip(groups.codes, groups.sizes, strict=True):

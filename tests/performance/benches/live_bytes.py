@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from springtide.ids import IdMap
 from springtide.state import LiveState
 
 _NOT_HELD = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
@@ -50,7 +49,8 @@ def _bytes_of(root: object, counted: set[int]) -> int:
         if isinstance(each, memoryview):
             left.append(each.obj)
             continue
-        num_bytes += sys.getsizeof(each) + (each.nbytes if isinstance(each, IdMap) else 0)
+        # Of compiled classes, what they hold beside their object.
+        num_bytes += sys.getsizeof(each) + int(getattr(each, "nbytes", 0))
         left.extend(_referred(each))
     return num_bytes
 

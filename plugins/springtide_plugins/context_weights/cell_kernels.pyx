@@ -1,0 +1,233 @@
+"""The compiled loops over sums by row and bin (``cell_pages``): adding events, and weighing all rows."""
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from springtide.arrays cimport int32s, int64s, out_float64s, out_int32s, uint8s
+from springtide_plugins.context_weights.cell_pages cimport (
+    DENSE, FAILED, ROWS, Page, SparseCells, as_double, cells_of, codes_of, entries_of, lock_page, page_of, sums_of,
+    unlock_page, wide_int,
+)
+
+cnp.import_array()
+
+
+cdef extern from *:
+    void __builtin_prefetch(const void* address) noexcept nogil
+
+
+cdef enum:
+    KEPT = 3  # Epochs that are kept, as in ``epochs``.
+    TOO_OLD = 255  # The epoch of an event that is before all that are kept.
+    AHEAD = 8  # Events whose pages are on their way from memory while others are added.
+    MOST_SETS = 8  # Of weights of bins, which are read at once.
+
+
+cdef struct Weights:
+    Py_ssize_t num_sets
+    const int64_t* of_bins  # [num_sets, num_bins]
+    const int32_t* of_codes  # [num_codes, num_sets]: a set's weights of all bins of a code.
+
+
+def add_to_cells(held, bins, rows, of_epoch, quanta, Py_ssize_t start):
+    """Add events from ``start`` on, until one that has no place.
+
+    Args:
+        held: ``SparseCells`` of the epochs that are kept, the oldest first, three; None where there are none.
+        bins: int64 ``[num_parts, n]``, the bin of each part; ``[n]`` for one part.
+        rows: int32 ``[n]``.
+        of_epoch: uint8 ``[n]``, as ``quantise`` writes it.
+        quanta: int64 ``[n]``.
+        start: Position of the first event to add.
+
+    Returns:
+        The position of the first event that was not added, or the number of events.
+    """
+    cdef cnp.ndarray bins_ = <cnp.ndarray> cnp.PyArray_FROMANY(bins, cnp.NPY_INT64, 1, 2, cnp.NPY_ARRAY_CARRAY_RO)
+    cdef cnp.ndarray rows_ = <cnp.ndarray> cnp.PyArray_FROMANY(rows, cnp.NPY_INT32, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
+    cdef Py_ssize_t num = rows_.shape[0], num_parts = 1 if bins_.ndim == 1 else bins_.shape[0]
+    cdef Py_ssize_t event, part, code
+    cdef SparseCells each
+    cdef void* cells[KEPT]
+    if not bins_.shape[bins_.ndim - 1] == num == len(of_epoch) == len(quanta):
+        raise ValueError(f"wanted columns of one length, got {bins_.shape[bins_.ndim - 1]} bins, {num} rows, "
+                         f"{len(quanta)} weights")
+    for part in range(KEPT):
+        each = held[part]
+        cells[part] = NULL if each is None else <void*> each
+        if each is not None and each.num_parts != num_parts:
+            raise ValueError(f"wanted bins of {each.num_parts} parts, got {num_parts}")
+    event = _add_to_cells(
+        cells, num_parts, start, num, int64s(bins_), int32s(rows_), uint8s(of_epoch), int64s(quanta)
+    )
+    if event < 0:
+        raise MemoryError
+    return event
+
+
+cdef Py_ssize_t _add_to_cells(
+    void** cells, Py_ssize_t num_parts, Py_ssize_t start, Py_ssize_t num, const int64_t* bins, const int32_t* rows,
+    const uint8_t* of_epoch, const int64_t* quanta,
+) noexcept:
+    cdef Py_ssize_t event, part, code
+    cdef int64_t bin_
+    cdef Page* later
+    with nogil:
+        for event in range(start, num):
+            if event + 2 * AHEAD < num:
+                later = _later(cells, of_epoch[event + 2 * AHEAD], rows[event + 2 * AHEAD])
+                if later != NULL:
+                    __builtin_prefetch(later)
+            if event + AHEAD < num:
+                later = _later(cells, of_epoch[event + AHEAD], rows[event + AHEAD])
+                if later != NULL and later.data != NULL:
+                    __builtin_prefetch(later.data)
+                    __builtin_prefetch(later.data + 64)
+            if of_epoch[event] == TOO_OLD:
+                continue
+            if of_epoch[event] >= KEPT or cells[of_epoch[event]] == NULL or rows[event] < 0:
+                return event
+            code = _code_of(<SparseCells> cells[of_epoch[event]], num_parts, num, bins + event)
+            if code < 0:
+                return event
+            if (<SparseCells> cells[of_epoch[event]]).add(rows[event], code, quanta[event]) != 0:
+                return FAILED
+    return num
+
+
+cdef inline Page* _later(void** cells, uint8_t epoch, int32_t row) noexcept nogil:
+    if epoch >= KEPT or cells[epoch] == NULL or row < 0:
+        return NULL
+    return page_of(<SparseCells> cells[epoch], row)
+
+
+cdef inline Py_ssize_t _code_of(
+    SparseCells cells, Py_ssize_t num_parts, Py_ssize_t num, const int64_t* bins
+) noexcept nogil:
+    """Return the code of an event, from a column of bins for each part; -1 if a bin is none."""
+    cdef Py_ssize_t part, code = 0
+    cdef int64_t bin_
+    for part in range(num_parts):
+        bin_ = bins[part * num]
+        if bin_ < 0 or bin_ >= cells.sizes[part]:
+            return -1
+        code = code * cells.sizes[part] + bin_
+    return code
+
+
+def accumulate(SparseCells cells not None, cnp.ndarray weights, double unit, cnp.ndarray counts):
+    """Add weighted sums to counts, for some sets of weights at once.
+
+    The order in which events came makes no difference, to the last bit: sums of whole numbers are exact.
+
+    Args:
+        cells: The cells.
+        weights: int64 ``[num_sets, num_bins]``, weights of the bins; all of a set are below 2^32 in sum, and each below
+            2^25, so that sums of int32 weighted by them fit into int64.
+        unit: What a sum weighted by 1 counts.
+        counts: float64 ``[num_sets, num_rows]``.
+
+    Returns:
+        For each set, the sum of what was added.
+    """
+    cdef Py_ssize_t num_sets = len(weights), num_rows = counts.shape[1], number, code, part, bin_
+    cdef wide_int totals[MOST_SETS]
+    cdef Weights taken
+    if not 0 < num_sets <= MOST_SETS or weights.shape[1] != cells.num_bins or len(counts) != num_sets:
+        raise ValueError(f"wanted weights of {cells.num_bins} bins in 1 to {MOST_SETS} sets, got {weights.shape[1]}")
+    sizes = np.abs(weights)
+    if sizes.max() >= 2**25 or sizes.sum(axis=1).max() >= 2**32:
+        raise ValueError(f"wanted weights below 2^25, and below 2^32 in sum, got one of {sizes.max()}")
+    cdef cnp.ndarray of_codes = np.zeros((cells.num_codes, num_sets), np.int32)
+    cdef int32_t* of_code = out_int32s(of_codes)
+    taken.num_sets, taken.of_bins, taken.of_codes = num_sets, int64s(weights), of_code
+    cdef double* out = out_float64s(counts)
+    with nogil:
+        for code in range(cells.num_codes):
+            for part in range(cells.num_parts):
+                bin_ = cells.bins_of[code * cells.num_parts + part]
+                if bin_ >= 0:
+                    for number in range(num_sets):
+                        of_code[number] += <int32_t> taken.of_bins[number * cells.num_bins + bin_]
+            of_code += num_sets
+        for number in range(num_sets):
+            totals[number] = 0
+        # The same loop, compiled for the numbers that there are most.
+        if num_sets == 1:
+            _accumulate_rows(cells, &taken, 1, unit, num_rows, out, totals)
+        elif num_sets == 4:
+            _accumulate_rows(cells, &taken, 4, unit, num_rows, out, totals)
+        else:
+            _accumulate_rows(cells, &taken, num_sets, unit, num_rows, out, totals)
+    return [unit * as_double(totals[number]) for number in range(num_sets)]
+
+
+cdef inline void _accumulate_rows(
+    SparseCells cells, const Weights* taken, Py_ssize_t num_sets, double unit, Py_ssize_t num_rows, double* counts,
+    wide_int* totals,
+) noexcept nogil:
+    cdef wide_int wide[MOST_SETS]
+    cdef int64_t sums[MOST_SETS]
+    cdef Py_ssize_t index, first, row, at, number, entry
+    cdef const int32_t* weights
+    cdef int64_t cell
+    cdef uint8_t kind
+    cdef Page* page
+    for index in range((num_rows + ROWS - 1) // ROWS):
+        first = index * ROWS
+        _prefetch(page_of(cells, first + 4 * ROWS))
+        page = page_of(cells, first)
+        if page == NULL:
+            continue
+        lock_page(&page.lock)
+        at = 0
+        for row in range(min(<Py_ssize_t> ROWS, num_rows - first) if page.data != NULL else 0):
+            kind = (<uint8_t*> page.data)[row]
+            if kind == 0:
+                continue
+            if kind >= DENSE:
+                _weigh_array(cells, taken, kind, cells_of(page, at), wide)
+                for number in range(num_sets):
+                    totals[number] += wide[number]
+                    counts[number * num_rows + first + row] += unit * as_double(wide[number])
+                at += entries_of(kind)
+                continue
+            for number in range(num_sets):
+                sums[number] = 0
+            for entry in range(at, at + kind):
+                cell, weights = sums_of(page)[entry], taken.of_codes + codes_of(page)[entry] * num_sets
+                for number in range(num_sets):
+                    sums[number] += cell * weights[number]
+            for number in range(num_sets):
+                totals[number] += sums[number]
+                counts[number * num_rows + first + row] += unit * <double> sums[number]
+            at += kind
+        unlock_page(&page.lock)
+
+
+cdef inline void _prefetch(Page* page) noexcept nogil:
+    if page != NULL and page.data != NULL:
+        __builtin_prefetch(page.data)
+        __builtin_prefetch(page.data + 64)
+
+
+cdef void _weigh_array(
+    SparseCells cells, const Weights* taken, uint8_t kind, const void* array, wide_int* sums
+) noexcept nogil:
+    """Sum the weighted cells of a row that has one for each bin."""
+    cdef Py_ssize_t number, bin_
+    cdef const int64_t* weights = taken.of_bins
+    cdef int64_t sum_
+    for number in range(taken.num_sets):
+        if kind == DENSE:
+            sum_ = 0
+            for bin_ in range(cells.num_bins):
+                sum_ += (<const int32_t*> array)[bin_] * weights[bin_]
+            sums[number] = sum_
+        else:
+            sums[number] = 0
+            for bin_ in range(cells.num_bins):
+                sums[number] += <wide_int> (<const int64_t*> array)[bin_] * weights[bin_]
+        weights += cells.num_bins

@@ -1,0 +1,121 @@
+"""Pages of sums by row and bin, as ``cell_pages.pyx`` keeps them, for the loops that read them."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t
+from libc.string cimport memcpy
+
+
+cdef extern from *:
+    """
+    #include <sched.h>
+    typedef __int128 wide_int;
+    /* Whoever holds the lock is about to give it back, unless it was interrupted: then it must run first. */
+    static inline void lock_page(unsigned char *lock) {
+        int tries = 0;
+        while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE))
+            if (++tries > 100) { sched_yield(); tries = 0; }
+    }
+    static inline void unlock_page(unsigned char *lock) { __atomic_store_n(lock, 0, __ATOMIC_RELEASE); }
+    static inline void *load_pointer(void **from) { return __atomic_load_n(from, __ATOMIC_ACQUIRE); }
+    static inline void store_pointer(void **to, void *value) { __atomic_store_n(to, value, __ATOMIC_RELEASE); }
+    /* Sums of most rows fit into 64 bits, which are converted at once. */
+    static inline double as_double(wide_int value) {
+        long long low = (long long) value;
+        return low == value ? (double) low : (double) value;
+    }
+    """
+    ctypedef long long wide_int
+    void lock_page(uint8_t* lock) noexcept nogil
+    void unlock_page(uint8_t* lock) noexcept nogil
+    void* load_pointer(void** source) noexcept nogil
+    void store_pointer(void** target, void* value) noexcept nogil
+    double as_double(wide_int value) noexcept nogil
+
+
+cdef enum:
+    ROWS = 32  # Of a page.
+    PAGES = 512  # Of a chunk: they are allocated together.
+    MOST_CODES = 65_536
+    MOST_BINS = 1_024
+    MOST_PARTS = 4
+    MOST_ENTRIES = 120  # Of a row: weighted sums of so many fit into 64 bits.
+    DENSE = 254  # In place of the number of entries: a row with 4 bytes for each bin,
+    WIDE = 255  # or with 8.
+    POINTER = 2  # Entries whose room a pointer takes.
+    FAILED = -1  # No memory.
+
+
+cdef struct Page:
+    uint8_t lock
+    uint16_t used  # Entries.
+    uint16_t room
+    char* data  # Numbers of entries, uint8 [ROWS]; their sums, int32 [room]; their codes, uint16 [room].
+
+
+cdef struct Chunks:
+    int64_t num
+    Page* pages[1]  # [num]
+
+
+cdef inline int32_t* sums_of(const Page* page) noexcept nogil:
+    return <int32_t*> (page.data + ROWS)
+
+
+cdef inline uint16_t* codes_of(const Page* page) noexcept nogil:
+    return <uint16_t*> (page.data + ROWS + 4 * <Py_ssize_t> page.room)
+
+
+cdef inline Py_ssize_t entries_of(uint8_t kind) noexcept nogil:
+    """Return how many entries' room a row takes."""
+    return kind if kind < DENSE else POINTER
+
+
+cdef inline Py_ssize_t start_of(const Page* page, Py_ssize_t row) noexcept nogil:
+    """Return where the entries of a row of the page begin."""
+    cdef const uint8_t* kinds = <const uint8_t*> page.data
+    cdef Py_ssize_t start = 0, before
+    for before in range(row):
+        start += entries_of(kinds[before])
+    return start
+
+
+cdef inline void* cells_of(const Page* page, Py_ssize_t at) noexcept nogil:
+    cdef void* cells
+    memcpy(&cells, sums_of(page) + at, sizeof(void*))
+    return cells
+
+
+cdef class SparseCells:
+    cdef readonly Py_ssize_t num_bins, num_parts, nbytes, num_rows
+    cdef Chunks* chunks  # Replaced when it must grow; former ones are kept, since others may be reading them.
+    cdef void* former[40]
+    cdef Py_ssize_t num_former
+    cdef int64_t sizes[MOST_PARTS]
+    cdef int64_t first_bin[MOST_PARTS]
+    cdef Py_ssize_t num_joint, num_codes, most_entries
+    cdef int16_t* bins_of  # [num_codes, num_parts], -1 for a part without a bin.
+
+    cdef void drop(self, Page* page) noexcept
+    cdef Page* make(self, int64_t row) noexcept nogil
+    cdef int resize(self, Page* page, Py_ssize_t room) noexcept nogil
+    cdef int insert(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil
+    cdef void remove(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil
+    cdef int add(self, int64_t row, Py_ssize_t code, int64_t sum_) noexcept nogil
+    cdef int add_locked(self, Page* page, Py_ssize_t row, Py_ssize_t code, int64_t sum_) noexcept nogil
+    cdef int spread(self, Page* page, Py_ssize_t row, Py_ssize_t at) noexcept nogil
+    cdef void narrow(self, Page* page, Py_ssize_t row, Py_ssize_t at) noexcept nogil
+    cdef int widen(self, Page* page, Py_ssize_t row, Py_ssize_t at) noexcept nogil
+    cdef int add_to_cells(
+        self, Page* page, Py_ssize_t row, Py_ssize_t at, Py_ssize_t code, int64_t sum_
+    ) noexcept nogil
+    cdef void forget_locked(self, Page* page, Py_ssize_t row) noexcept nogil
+
+
+cdef inline Page* page_of(SparseCells cells, int64_t row) noexcept nogil:
+    """Return the page of a row; NULL if there is none."""
+    cdef Chunks* chunks = <Chunks*> load_pointer(<void**> &cells.chunks)
+    cdef int64_t number = row // (ROWS * PAGES)
+    cdef Page* pages
+    if number >= chunks.num:
+        return NULL
+    pages = <Page*> load_pointer(<void**> &chunks.pages[number])
+    return NULL if pages == NULL else pages + (row // ROWS) % PAGES
