@@ -172,6 +172,8 @@ cdef class IdTable:
     def append_packed(self, cnp.ndarray utf8, cnp.ndarray offsets):
         """Append rows for texts that are not in the table; an empty one is a forgotten row.
 
+        To an empty table, which nobody else may know yet, they are appended while other Python threads run.
+
         Raises:
             ValueError: If a text stands twice, or is no UTF-8; those before it keep their rows.
         """
@@ -182,6 +184,12 @@ cdef class IdTable:
         cdef const char* text
         cdef uint32_t hash_
         self.make_room(count, bounds[count] - bounds[0])
+        if self.size == 0 and self.pool_size == 0:
+            index = self.fill(texts, bounds, count)
+            if index < count:
+                check_utf8(texts + bounds[index], bounds[index + 1] - bounds[index])
+                raise ValueError("wanted distinct ids, got one twice")
+            return
         for index in range(count):
             text, length = texts + bounds[index], bounds[index + 1] - bounds[index]
             if length == 0:
@@ -352,6 +360,63 @@ cdef class IdTable:
             rows[index] = row
         return 0
 
+    cdef Py_ssize_t fill(self, const char* texts, const int64_t* bounds, Py_ssize_t count) except -1:
+        """Fill the empty table, which has room; return the first row whose text is no UTF-8 or stands twice, or count.
+
+        Their slots come from memory side by side, as in ``find_chunk``.
+        """
+        cdef uint32_t hashes[CHUNK]
+        cdef Py_ssize_t at, index, num, row
+        cdef size_t slot, mask = self.num_slots - 1
+        cdef int64_t first = bounds[0]
+        cdef size_t num_bytes = bounds[count] - first
+        cdef bint is_plain = False, is_first = True
+        with nogil:
+            memcpy(self.pool, texts + first, num_bytes)
+            is_plain = is_ascii(self.pool, num_bytes)
+            for row in range(count):
+                self.starts[row], self.lengths[row] = bounds[row] - first, <uint32_t> (bounds[row + 1] - bounds[row])
+                is_plain &= bounds[row + 1] - bounds[row] <= INT32_MAX
+        if not is_plain:
+            for row in range(count):
+                try:
+                    check_utf8(self.pool + self.starts[row], bounds[row + 1] - bounds[row])
+                except ValueError:
+                    count = row
+                    break
+        with nogil:
+            at = 0
+            while at < count and is_first:
+                num = min(<Py_ssize_t> CHUNK, count - at)
+                for index in range(num):
+                    hashes[index] = hash_of(self.pool + self.starts[at + index], self.lengths[at + index])
+                    PREFETCH(&self.slots[hashes[index] & mask])
+                for index in range(num):
+                    row = at + index
+                    if self.lengths[row] == 0:
+                        continue
+                    slot = hashes[index] & mask
+                    while self.slots[slot].row >= 0 and is_first:
+                        is_first = self.slots[slot].hash != hashes[index] or not self.are_same(
+                            self.slots[slot].row, row
+                        )
+                        slot = (slot + 1) & mask
+                    if not is_first:
+                        count = row
+                        break
+                    self.slots[slot] = Slot(hashes[index], <int32_t> row)
+                    self.num_known += 1
+                at += num
+        self.size = count
+        self.pool_size = self.starts[count - 1] + self.lengths[count - 1] if count else 0
+        return count
+
+    cdef bint are_same(self, Py_ssize_t row, Py_ssize_t other) noexcept nogil:
+        return (
+            self.lengths[row] == self.lengths[other]
+            and memcmp(self.pool + self.starts[row], self.pool + self.starts[other], self.lengths[row]) == 0
+        )
+
     cdef int32_t find(self, const char* text, Py_ssize_t length, uint32_t hash_) noexcept:
         cdef size_t mask = self.num_slots - 1, at = hash_ & mask
         cdef int32_t row
@@ -501,6 +566,14 @@ cdef int check_packed(cnp.ndarray utf8, cnp.ndarray offsets) except -1:
     if not is_ascending:
         raise ValueError(f"packed ids: wanted ascending offsets from 0 to {num_bytes}")
     return 0
+
+
+cdef bint is_ascii(const char* text, size_t length) noexcept nogil:
+    cdef size_t index
+    cdef char all_bits = 0
+    for index in range(length):
+        all_bits |= text[index]
+    return all_bits & 0x80 == 0
 
 
 cdef int check_utf8(const char* text, Py_ssize_t length) except -1:

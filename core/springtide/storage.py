@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, cast
 
 import fsspec
 
+from springtide.checksums import Crc32c, crc32c_of
+
 TEMPORARY_PREFIX = ".writing-"
 _MOUNTS = Path("/proc/self/mountinfo")
 _CHUNK_BYTES = 2**20
@@ -87,17 +89,38 @@ class Storage:
             self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(self._full(name), content)
 
-    def write_from(self, name: str, produce: Callable[[BinaryIO], object]) -> str:
-        """Write a file as ``write`` does, from what ``produce`` writes piece by piece; return its SHA-256.
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading; a local one without a buffer, one of an object store as its bytes.
 
-        A local file is never in memory as a whole.
+        Raises:
+            FileNotFoundError: If there is no such file.
         """
         if self._is_local:
-            return self._write_local(name, produce, os.replace)
+            return cast(BinaryIO, Path(self._full(name)).open("rb", buffering=0))
+        return io.BytesIO(self.read(name))
+
+    def write_from(self, name: str, produce: Callable[[BinaryIO], object], *, is_last: bool = True) -> str:
+        """Write a file as ``write`` does, from what ``produce`` writes piece by piece; return its CRC-32C.
+
+        A local file is never in memory as a whole.
+
+        Args:
+            name: The file.
+            produce: Writes to what it is given.
+            is_last: Whether its name is durable, too, when this returns; else once ``sync`` of its folder returns.
+        """
+        if self._is_local:
+            return self._write_local(name, produce, os.replace, is_last=is_last)
         content = io.BytesIO()
         produce(content)
-        self.write(name, content.getvalue())
-        return sha256(content.getbuffer())
+        self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
+        self._files.pipe_file(self._full(name), content.getvalue())
+        return crc32c_of(content.getbuffer())
+
+    def sync(self, folder: str) -> None:
+        """Make the names of the files in a folder durable, those that ``write_from`` was told not to be the last."""
+        if self._is_local and Path(self._full(folder)).is_dir():
+            _sync_folder(Path(self._full(folder)))
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file that must not exist yet: of two writers that create one name at once, one is refused.
@@ -165,8 +188,10 @@ class Storage:
     def _full(self, name: str) -> str:
         return f"{self._root}/{name}" if name else str(self._root)
 
-    def _write_local(self, name: str, content: bytes | Callable[[BinaryIO], object], put: Any) -> str:
-        """Write a file by way of a temporary one, and return the SHA-256 of what was produced; empty for bytes."""
+    def _write_local(
+        self, name: str, content: bytes | Callable[[BinaryIO], object], put: Any, *, is_last: bool = True
+    ) -> str:
+        """Write a file by way of a temporary one, and return the CRC-32C of what was produced; empty for bytes."""
         path = Path(self._full(name))
         _make_folder(path.parent)
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex}")
@@ -174,7 +199,7 @@ class Storage:
             with temporary.open("wb", buffering=0) as file:
                 digest = ""
                 if callable(content):
-                    sink = _HashingSink(file)
+                    sink = _SummingSink(file)
                     content(cast(BinaryIO, sink))
                     digest = sink.hexdigest()
                 else:
@@ -183,12 +208,13 @@ class Storage:
             put(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        if is_last:
+            _sync_folder(path.parent)
         return digest
 
 
-class _HashingSink:
-    """A file to write to, in order, that knows the SHA-256 of what was written.
+class _SummingSink:
+    """A file to write to, in order, that knows the CRC-32C of what was written.
 
     Args:
         file: The file, without a buffer.
@@ -196,17 +222,17 @@ class _HashingSink:
 
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
-        self._hash = hashlib.sha256()
+        self._sum = Crc32c()
 
     def write(self, content: bytes | memoryview) -> int:
-        self._hash.update(content)
+        self._sum.update(content)
         return _write_all(self._file, content)
 
     def flush(self) -> None:
         """Do nothing: there is no buffer."""
 
     def hexdigest(self) -> str:
-        return self._hash.hexdigest()
+        return self._sum.hexdigest()
 
 
 def _write_all(file: io.FileIO, content: bytes | memoryview) -> int:

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -197,3 +197,29 @@ def test_map_starts_from_packed_ids():
     assert IdMap(PackedTexts(*pack(["b", "", "a"]))).rows(["a", "b"]).tolist() == [2, 0]
     with pytest.raises(ValueError, match="twice"):
         IdMap(pack(["a", "a"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(max_size=12), max_size=100))
+def test_a_table_that_is_filled_at_once_is_one_that_was_filled_one_by_one(texts):
+    """Some of them are empty, for forgotten ids, and some stand twice."""
+    ids = [text for text in texts if text.isprintable()]
+    known = [text for text in ids if text]
+    if len(set(known)) < len(known):
+        with pytest.raises(ValueError, match="distinct ids"):
+            IdMap(ids)
+        ids = list(dict.fromkeys(ids))
+        known = [text for text in ids if text]
+    filled, grown = IdMap(ids), IdMap()
+    for text in ids:
+        grown.append_packed(*pack([text]))
+    assert filled.all_ids() == grown.all_ids() == ids
+    assert (len(filled), filled.num_known) == (len(ids), len(known))
+    assert filled.rows([*known, "none of them"]).tolist() == grown.rows([*known, "none of them"]).tolist()
+    assert filled.intern(["another", *known]).tolist() == grown.intern(["another", *known]).tolist()
+
+
+def test_what_is_no_utf8_is_refused_when_a_table_is_filled():
+    broken = PackedTexts(np.frombuffer(b"a\xffb", np.uint8), np.array([0, 1, 2, 3]))
+    with pytest.raises(UnicodeDecodeError):
+        IdMap(broken)

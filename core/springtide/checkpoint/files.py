@@ -1,79 +1,42 @@
-"""The content of a checkpoint's files: named arrays, each file an npz.
+"""What is in each kind of a checkpoint's files, as named arrays; ``array_files`` writes and reads these."""
 
-Edges, ids and attributes of earlier releases are Arrow files; ``arrow_files`` reads them, and nothing else needs Arrow.
-"""
-
-import io
 import itertools
 import json
-import math
-import struct
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from springtide.checkpoint.array_files import Arrays
 from springtide.events.seen_events import SeenEventsSnapshot
 from springtide.graph.attribute_times import TimesSnapshot
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.categories import CategorySnapshot
-from springtide.graph.edges import EdgeArrays, EdgeView
+from springtide.graph.edges import EdgeView
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
 from springtide.packed_texts import PackedTexts, pack, unpack
 
 ARROW = ".arrow"  # How the names of files of earlier releases end.
-_PIECE_BYTES = 1 << 20  # Its checksums and its way to the disk read it from the processor's cache.
-_LOCAL_HEADER = struct.Struct("<26xHH")  # Of an entry of a zip file: the lengths of its name and of what is extra.
-_MAX_HEADER_BYTES = 1 << 16  # Of an array, in version 1.0 of NumPy's format.
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def edge_arrays(edges: EdgeView, start: int, stop: int) -> Arrays:
     """Return the arrays of the edges [start, stop), in order of arrival."""
+    source, target, timestamps_ms, weights, features = edges.part(start, stop)
     columns: dict[str, npt.NDArray[Any]] = {
-        "source": edges.source[start:stop],
-        "target": edges.target[start:stop],
-        "timestamp_ms": edges.timestamps_ms[start:stop],
-        "weight": edges.weights[start:stop],
+        "source": source,
+        "target": target,
+        "timestamp_ms": timestamps_ms,
+        "weight": weights,
     }
-    if edges.features is not None:
-        columns["features"] = edges.features[start:stop]
-    return columns
-
-
-def edges_from(file: str, content: bytes) -> EdgeArrays:
-    """Return sources, targets, times, weights and features, the arguments of ``EdgeStore.append``."""
-    if file.endswith(ARROW):
-        from springtide.checkpoint.arrow_files import edges_from_arrow  # Imports Arrow, for earlier releases alone.
-
-        return edges_from_arrow(content)
-    columns = arrays_from_npz(content, is_copy=False)  # They are copied into those of the graph.
-    return (
-        columns["source"],
-        columns["target"],
-        columns["timestamp_ms"],
-        columns["weight"],
-        columns.get("features"),
-    )
+    return columns if features is None else columns | {"features": features}
 
 
 def id_arrays(ids: PackedTexts, start: int, stop: int) -> Arrays:
     """Return the arrays of the ids of the rows [start, stop)."""
     first, last = (int(ids.offsets[row]) for row in (start, stop))
     return PackedTexts(ids.utf8[first:last], ids.offsets[start : stop + 1] - first)._asdict()
-
-
-def ids_from(file: str, content: bytes) -> PackedTexts:
-    """Return ids in row order."""
-    if file.endswith(ARROW):
-        from springtide.checkpoint.arrow_files import ids_from_arrow
-
-        return pack(ids_from_arrow(content))
-    return PackedTexts(**arrays_from_npz(content))
 
 
 def joined(parts: Sequence[PackedTexts]) -> PackedTexts:
@@ -87,8 +50,8 @@ def joined(parts: Sequence[PackedTexts]) -> PackedTexts:
     )
 
 
-def attributes_to_npz(attributes: AttributesSnapshot) -> bytes:
-    """Return the file of a node type's attributes.
+def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:
+    """Return the arrays of a node type's attributes.
 
     ``header`` is JSON: the kinds, and the names of the attributes of each kind and of those with times of their own, in
     the order in which their arrays are numbered. Names may be any text, those of arrays may not.
@@ -118,16 +81,11 @@ def attributes_to_npz(attributes: AttributesSnapshot) -> bytes:
     arrays["times"] = attributes.times.of_nodes
     for number, (rows, times) in enumerate(attributes.times.own.values()):
         arrays |= {f"times{number}.rows": rows, f"times{number}": times}
-    return arrays_to_npz(arrays)
+    return arrays
 
 
-def attributes_from(file: str, content: bytes, mark: str) -> AttributesSnapshot:
-    """Return a node type's attributes; in a file without times, these are unknown, and nothing was cleared."""
-    if file.endswith(ARROW):
-        from springtide.checkpoint.arrow_files import attributes_from_arrow
-
-        return attributes_from_arrow(content, mark)
-    arrays = arrays_from_npz(content)
+def attributes_from(arrays: Arrays, mark: str) -> AttributesSnapshot:
+    """Return the attributes that ``attribute_arrays`` gave the arrays of."""
     header = json.loads(arrays["header"].tobytes())
     own = {
         name: (arrays[f"times{number}.rows"], arrays[f"times{number}"]) for number, name in enumerate(header["times"])
@@ -155,90 +113,34 @@ def seen_event_arrays(events: SeenEventsSnapshot, start: int, stop: int) -> Arra
     return {"keys": events.keys[part], "contents": events.contents[part], "published_s": events.published_s[part]}
 
 
-def seen_events_from_npz(contents: Sequence[bytes], lineage: str, start: int, first: int) -> SeenEventsSnapshot:
+def seen_events_from(parts: Sequence[Arrays], lineage: str, start: int, first: int) -> SeenEventsSnapshot:
     """Return the events of some files, of which the first begins with the number ``start``, from ``first`` on."""
-    parts = [arrays_from_npz(content) for content in contents]
     keys, hashes, published_s = (
         np.concatenate([part[name] for part in parts])[first - start :] for name in ("keys", "contents", "published_s")
     )
     return SeenEventsSnapshot(lineage, first, keys, hashes, published_s)
 
 
-def write_npz(sink: BinaryIO, arrays: Arrays) -> None:
-    """Write named arrays piece by piece, as ``np.savez`` would, without a copy of any.
-
-    Raises:
-        ValueError: If an array holds Python objects, which would need pickle.
-    """
-    with zipfile.ZipFile(sink, "w") as archive:
-        for name, given in arrays.items():
-            if given.dtype.hasobject:
-                raise ValueError(f"{name}: wanted numbers or texts, got Python objects")
-            array = np.asarray(given, order="C")
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array_header_1_0(entry, np.lib.format.header_data_from_array_1_0(array))
-                content = memoryview(array.reshape(-1).view(np.uint8).data) if array.size else memoryview(b"")
-                for start in range(0, len(content), _PIECE_BYTES):
-                    entry.write(content[start : start + _PIECE_BYTES])
+def lifetime_arrays(lifetimes: LifetimesSnapshot) -> Arrays:
+    """Return the arrays of the nodes' lifetimes."""
+    return {"newest_ms": lifetimes.newest_ms, "born_rows": lifetimes.born_rows, "born_ms": lifetimes.born_ms}
 
 
-def arrays_to_npz(arrays: Arrays) -> bytes:
-    """Return the file of named arrays; see ``write_npz``."""
-    sink = io.BytesIO()
-    write_npz(sink, arrays)
-    return sink.getvalue()
-
-
-def arrays_from_npz(content: bytes, *, is_copy: bool = True) -> dict[str, npt.NDArray[Any]]:
-    """Return named arrays.
-
-    Args:
-        content: The file, whose checksum was found right.
-        is_copy: Whether they may be written to; otherwise they are the bytes of the file themselves.
-    """
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for entry in archive.infolist():
-            if entry.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{entry.filename}: wanted arrays that are not compressed")
-            start = entry.header_offset + _LOCAL_HEADER.size
-            start += sum(_LOCAL_HEADER.unpack_from(content, entry.header_offset)[-2:])  # The name, and what is extra.
-            head = io.BytesIO(content[start : start + min(entry.file_size, _MAX_HEADER_BYTES)])
-            if np.lib.format.read_magic(head) != (1, 0):
-                raise ValueError(f"{entry.filename}: wanted an array in version 1.0 of the format")
-            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
-            if dtype.hasobject:
-                raise ValueError(f"{entry.filename}: wanted numbers or texts, got Python objects")
-            count = math.prod(shape)
-            array = np.frombuffer(content, dtype, count, start + head.tell()) if count else np.empty(0, dtype)
-            array = array.reshape(shape, order="F" if is_fortran else "C")
-            arrays[entry.filename.removesuffix(".npy")] = array.copy() if is_copy else array
-    return arrays
-
-
-def lifetimes_to_npz(lifetimes: LifetimesSnapshot) -> bytes:
-    """Return the file of the nodes' lifetimes."""
-    return arrays_to_npz(
-        {"newest_ms": lifetimes.newest_ms, "born_rows": lifetimes.born_rows, "born_ms": lifetimes.born_ms}
-    )
-
-
-def lifetimes_from_npz(content: bytes) -> LifetimesSnapshot:
+def lifetimes_from(arrays: Arrays) -> LifetimesSnapshot:
     """Return the nodes' lifetimes."""
-    return LifetimesSnapshot(**arrays_from_npz(content))
+    return LifetimesSnapshot(**arrays)
 
 
-def tombstones_to_npz(tombstones: Sequence[TombstonesSnapshot]) -> bytes:
-    """Return the file of the deletions that are remembered."""
+def tombstone_arrays(tombstones: Sequence[TombstonesSnapshot]) -> Arrays:
+    """Return the arrays of the deletions that are remembered."""
     arrays: dict[str, npt.NDArray[Any]] = {"node_types": np.array([each.node_type for each in tombstones], np.str_)}
     for number, each in enumerate(tombstones):
         arrays |= {f"{number}/digests": each.digests, f"{number}/deleted_ms": each.deleted_ms}
-    return arrays_to_npz(arrays)
+    return arrays
 
 
-def tombstones_from_npz(content: bytes) -> tuple[TombstonesSnapshot, ...]:
+def tombstones_from(arrays: Arrays) -> tuple[TombstonesSnapshot, ...]:
     """Return the deletions that are remembered."""
-    arrays = arrays_from_npz(content)
     return tuple(
         TombstonesSnapshot(node_type, arrays[f"{number}/digests"], arrays[f"{number}/deleted_ms"])
         for number, node_type in enumerate(arrays["node_types"].tolist())
@@ -249,5 +151,5 @@ def _packed(key: str, texts: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
     return {f"{key}.{name}": array for name, array in pack(texts)._asdict().items()}
 
 
-def _pieces(arrays: Mapping[str, npt.NDArray[Any]], key: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _pieces(arrays: Arrays, key: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     return arrays[f"{key}.utf8"], arrays[f"{key}.offsets"]

@@ -7,8 +7,9 @@ from springtide.errors import CheckpointError
 from springtide.storage import Storage, sha256
 
 MANIFESTS = "manifests"
-FORMAT = 2  # Format of manifest and segments.
-_FORMATS = (1, FORMAT)  # Those that can be read. In format 1, edges, ids and attributes are Arrow files.
+FORMAT = 3  # Format of manifest and segments.
+# Those that can be read. Up to format 2, files have a SHA-256; in format 1, edges, ids and attributes are Arrow files.
+_FORMATS = (1, 2, FORMAT)
 
 HINT = "`springtide checkpoints list` shows the others, `springtide checkpoints use NAME` takes an older one"
 
@@ -94,7 +95,7 @@ def from_bytes(content: bytes, path: str) -> Json:
     if found != wanted:
         raise CheckpointError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
     if manifest["format"] not in _FORMATS:
-        raise CheckpointError(f"{path}: wanted format {' or '.join(map(str, _FORMATS))}, got {manifest['format']}")
+        raise CheckpointError(f"{path}: wanted a format from {_FORMATS[0]} to {FORMAT}, got {manifest['format']}")
     return dict(manifest)
 
 

@@ -1,25 +1,27 @@
 """Writing and restoring checkpoints."""
 
 import importlib
-import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
-from springtide.checkpoint import files
+import numpy.typing as npt
+
 from springtide.checkpoint import manifest as manifests
+from springtide.checkpoint.array_files import NO_ARRAYS, Arrays, DamagedFileError, read_npz
 from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import Checkpoint
-from springtide.checkpoint.manifest_files import FORMAT, HINT, MANIFESTS, Json, ManifestFiles, to_bytes
-from springtide.checkpoint.other_settings import apply_settings
+from springtide.checkpoint.manifest_files import HINT, MANIFESTS, Json, ManifestFiles, to_bytes
+from springtide.checkpoint.restoring import Restoring
+from springtide.checkpoint.writing import SEGMENTS, Writing
+from springtide.checksums import CRC32C, SHA256, Checksum, checksum
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError
-from springtide.events.seen_events import SeenEvents
 from springtide.extras import missing_words
-from springtide.graph.attributes import AttributesSnapshot
-from springtide.state import EdgesSnapshot, LiveState, NodesSnapshot, StateSnapshot
-from springtide.storage import Storage, sha256
+from springtide.state import LiveState, StateSnapshot
+from springtide.storage import Storage
 
-SEGMENTS = "segments"
+_CHECKSUM_NAMES = {CRC32C: "CRC-32C", SHA256: "SHA-256"}
 
 
 class CheckpointStore:
@@ -88,16 +90,34 @@ class CheckpointStore:
             CheckpointError: If the file is missing, or its checksum is another one.
         """
         name = f"{SEGMENTS}/{entry['file']}"
-        path = self._storage.path(name)
-        try:
+        with self._reading(name):
             content = self._storage.read(name)
-        except FileNotFoundError:
-            raise CheckpointError(f"{path}: the manifest names this file, and it is missing") from None
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error}") from error
-        if (found := sha256(content)) != entry["sha256"]:
-            raise CheckpointError(f"{path}: damaged: wanted SHA-256 {entry['sha256']}, got {found}")
+        kind = _checksum_of(entry)
+        found = checksum(kind)
+        found.update(content)
+        self._compare(name, entry, kind, found)
         return content
+
+    def read_arrays(self, entry: Json, into: Arrays = NO_ARRAYS) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of a file that a manifest names, without a copy of the file.
+
+        Args:
+            entry: The file's entry in the manifest; it is no Arrow file.
+            into: By name, arrays that are filled and returned.
+
+        Raises:
+            CheckpointError: If the file is missing, or its checksum is another one.
+        """
+        name, kind = f"{SEGMENTS}/{entry['file']}", _checksum_of(entry)
+        found = checksum(kind)
+        with self._reading(name), self._storage.open(name) as file:
+            try:
+                arrays = read_npz(file, found, into)
+            except DamagedFileError as error:
+                self.read_file(entry)  # Raises that the checksum is another one, as far as it is.
+                raise CheckpointError(f"{self._storage.path(name)}: damaged: {error}") from error
+        self._compare(name, entry, kind, found)
+        return arrays
 
     def file_sizes(self) -> dict[str, int]:
         """Return the size in bytes of each file that manifests may name, by file name.
@@ -177,62 +197,24 @@ class CheckpointStore:
             raise CheckpointError("wanted an empty state to restore into, got one that has events already")
         if manifest["format"] == 1:
             _refuse_without_arrow(checkpoint.name)
-        # An older checkpoint starts a new lineage: later checkpoints have the old one, but this state does not continue
-        # them.
         is_newest = self.names()[:1] == [checkpoint.name]
-        for saved in manifest["nodes"]:
-            graph.nodes(saved["type"]).restore(
-                files.joined([files.ids_from(entry["file"], self._content(entry)) for entry in saved["ids"]]),
-                saved["ids_lineage"] if is_newest else uuid.uuid4().hex,
-                self._attributes(saved["attributes"], is_newest),
-            )
-            if "lifetimes" in saved:
-                lifetimes = files.lifetimes_from_npz(self._content(saved["lifetimes"]))
-                graph.nodes(saved["type"]).lifetimes.restore(lifetimes)
-        has_lifetimes = all("lifetimes" in saved for saved in manifest["nodes"])  # Checkpoints before 0.5 have none.
-        for saved in manifest["edges"]:
-            edge_type = (saved["type"][0], saved["type"][1], saved["type"][2])
-            store = graph.store(edge_type)
-            num_edges = max((entry["stop"] for entry in saved["segments"]), default=0)
-            for entry, content in zip(saved["segments"], self._contents(saved["segments"]), strict=True):
-                edges = files.edges_from(entry["file"], content)
-                store.append(*edges, num_expected=num_edges)
-                if not has_lifetimes:
-                    source, target, timestamps_ms, *_ = edges
-                    graph.note_times(edge_type, source.copy(), target.copy(), timestamps_ms.copy())  # Aligned.
-            if is_newest:
-                store.lineage = saved["lineage"]
-        if manifest.get("tombstones"):
-            graph.tombstones.restore(files.tombstones_from_npz(self._content(manifest["tombstones"])))
-        if manifest.get("circumstances"):
-            state.circumstances.restore(manifest["circumstances"])
-        change = apply_settings(manifest, state)
-        graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
-        num_evicted = graph.evict_if_far_past_bounds()  # They may be lower than they were.
-        state.position, state.num_events = checkpoint.position, checkpoint.num_events
-        state.clock.note_behind(checkpoint.behind_ms)
-        state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
-        state.left_out = manifests.left_out_from_json(manifest.get("left_out", ()))
-        self._restore_seen_events(manifest, state.seen_events, is_newest=is_newest)
-        for name, weight in state.context_weights.items():
-            entry = manifest["context_weights"].get(name)
-            if entry is None or name in change.to_learn_anew:
-                weight.observe(state.positive_interactions(graph.view()))
-            else:
-                weight.restore(files.arrays_from_npz(self._content(entry)))
-        state.reclaim_restored()
-        evicted = (f"{num_evicted:,} edges dropped that are beyond the bounds of [graph]",) if num_evicted else ()
-        return change.applied + evicted
+        return Restoring(checkpoint, state, self._arrays, self._content, is_newest=is_newest).run()
 
-    def _restore_seen_events(self, manifest: Json, seen_events: SeenEvents, *, is_newest: bool) -> None:
-        saved = manifest.get("seen_events")
-        if saved is None:  # No event had an id, or the checkpoint is older than the window.
-            return
-        lineage = saved["lineage"] if is_newest else uuid.uuid4().hex
-        contents = list(self._contents(saved["segments"]))
-        start = saved["segments"][0]["start"]
-        seen_events.restore(files.seen_events_from_npz(contents, lineage, start, saved["first"]))
-        seen_events.num_duplicates, seen_events.num_changed = saved["num_duplicates"], saved["num_changed"]
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        path = self._storage.path(name)
+        try:
+            yield
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: the manifest names this file, and it is missing") from None
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error}") from error
+
+    def _compare(self, name: str, entry: Json, kind: str, found: Checksum) -> None:
+        if (got := found.hexdigest()) != entry[kind]:
+            raise CheckpointError(
+                f"{self._storage.path(name)}: damaged: wanted {_CHECKSUM_NAMES[kind]} {entry[kind]}, got {got}"
+            )
 
     def _check_lock(self) -> None:
         if self._lock is None:
@@ -243,97 +225,7 @@ class CheckpointStore:
             raise CheckpointError(f"the lock of {self._storage.url} cannot be read: {error}") from error
 
     def _write_segments(self, name: str, snapshot: StateSnapshot, base: Json) -> Json:
-        old_edges = {tuple(saved["type"]): saved for saved in base.get("edges", ())}
-        old_nodes = {saved["type"]: saved for saved in base.get("nodes", ())}
-        return {
-            "format": FORMAT,
-            "name": name,
-            "version": snapshot.version,
-            "position": manifests.position_to_json(snapshot.position),
-            "gaps": manifests.gaps_to_json(snapshot.gaps),
-            "num_events": snapshot.num_events,
-            "newest_ms": snapshot.newest_ms,
-            "behind_ms": snapshot.behind_ms,
-            "num_forgotten": snapshot.num_forgotten,
-            "settings": list(snapshot.used_settings),
-            "left_out": manifests.left_out_to_json(snapshot.left_out),
-            "num_edges": sum(len(edges.edges) for edges in snapshot.edges),
-            "circumstances": snapshot.circumstances,
-            "tombstones": self._put(f"{name}-tombstones.npz", files.tombstones_to_npz(snapshot.tombstones))
-            if snapshot.tombstones
-            else None,
-            "edges": [
-                self._write_edges(f"{name}-edges{index}", edges, old_edges.get(edges.edge_type))
-                for index, edges in enumerate(snapshot.edges)
-            ],
-            "nodes": [
-                self._write_nodes(f"{name}-nodes{index}", nodes, old_nodes.get(nodes.node_type))
-                for index, nodes in enumerate(snapshot.nodes)
-            ],
-            "context_weights": {
-                weight: self._put(f"{name}-weight{index}.npz", arrays)
-                for index, (weight, arrays) in enumerate(snapshot.learned().items())
-            },
-            "seen_events": self._write_seen_events(f"{name}-seen", snapshot, base.get("seen_events")),
-        }
-
-    def _write_seen_events(self, stem: str, state: StateSnapshot, old: Json | None) -> Json | None:
-        snapshot = state.seen_events
-        if snapshot is None:
-            return None
-        same = old["segments"] if old is not None and old["lineage"] == snapshot.lineage else []
-        kept, ranges = manifests.plan_segments(same, snapshot.stop, snapshot.first)
-        new = []
-        for start, stop in ranges:
-            arrays = files.seen_event_arrays(snapshot, start, stop)
-            new.append(self._put(f"{stem}-{start}.npz", arrays, start, stop))
-        return {
-            "lineage": snapshot.lineage,
-            "first": snapshot.first,
-            "segments": [*kept, *new],
-            "num_duplicates": state.num_duplicates,
-            "num_changed": state.num_changed_duplicates,
-        }
-
-    def _write_edges(self, stem: str, snapshot: EdgesSnapshot, old: Json | None) -> Json:
-        same = _kept_files(old["segments"]) if old is not None and old["lineage"] == snapshot.lineage else []
-        kept, ranges = manifests.plan_segments(same, len(snapshot.edges))
-        new = [
-            self._put(f"{stem}-{start}.npz", files.edge_arrays(snapshot.edges, start, stop), start, stop)
-            for start, stop in ranges
-        ]
-        return {"type": list(snapshot.edge_type), "lineage": snapshot.lineage, "segments": [*kept, *new]}
-
-    def _write_nodes(self, stem: str, snapshot: NodesSnapshot, old: Json | None) -> Json:
-        same = _kept_files(old["ids"]) if old is not None and old["ids_lineage"] == snapshot.ids_lineage else []
-        kept, ranges = manifests.plan_segments(same, len(snapshot.ids.offsets) - 1)
-        new = [
-            self._put(f"{stem}-ids-{start}.npz", files.id_arrays(snapshot.ids, start, stop), start, stop)
-            for start, stop in ranges
-        ]
-        attributes, mark = old and old["attributes"], snapshot.attributes.version
-        if attributes is None or attributes["mark"] != mark or not _kept_files([attributes]):
-            content = files.attributes_to_npz(snapshot.attributes)
-            attributes = self._put(f"{stem}-attributes.npz", content) | {"mark": mark}
-        lifetimes, content = old and old.get("lifetimes"), files.lifetimes_to_npz(snapshot.lifetimes)
-        if not lifetimes or lifetimes["sha256"] != sha256(content):
-            lifetimes = self._put(f"{stem}-lifetimes.npz", content)
-        return {
-            "type": snapshot.node_type,
-            "ids_lineage": snapshot.ids_lineage,
-            "ids": [*kept, *new],
-            "attributes": attributes,
-            "lifetimes": lifetimes,
-        }
-
-    def _put(self, file: str, content: bytes | files.Arrays, start: int = 0, stop: int = 0) -> Json:
-        name = f"{SEGMENTS}/{file}"
-        if isinstance(content, bytes):
-            self._storage.write(name, content)
-            digest = sha256(content)
-        else:
-            digest = self._storage.write_from(name, lambda sink: files.write_npz(sink, content))
-        return {"file": file, "sha256": digest, "start": start, "stop": stop}
+        return Writing(self._storage, name, base).run(snapshot)
 
     def _prune(self, manifest: Json, earlier_names: Sequence[str]) -> None:
         kept = [manifest]
@@ -356,20 +248,11 @@ class CheckpointStore:
         except CheckpointError:
             return None  # A damaged checkpoint cannot be read, so its files need not stay.
 
-    def _attributes(self, entry: Json, is_newest: bool) -> AttributesSnapshot:
-        mark = entry["mark"] if is_newest else f"{uuid.uuid4().hex}:0"
-        return files.attributes_from(entry["file"], self._content(entry), mark)
-
-    def _contents(self, entries: Sequence[Json]) -> Iterator[bytes]:
-        """Yield the files' contents; the next one is read and verified meanwhile, by another thread."""
-        if not entries:
-            return
-        with ThreadPoolExecutor(1, thread_name_prefix="restore") as reader:
-            coming = reader.submit(self._content, entries[0])
-            for entry in entries[1:]:
-                content, coming = coming.result(), reader.submit(self._content, entry)
-                yield content
-            yield coming.result()
+    def _arrays(self, entry: Json, into: Arrays = NO_ARRAYS) -> dict[str, npt.NDArray[Any]]:
+        try:
+            return self.read_arrays(entry, into)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} ({HINT})") from error
 
     def _content(self, entry: Json) -> bytes:
         try:
@@ -378,9 +261,9 @@ class CheckpointStore:
             raise CheckpointError(f"{error} ({HINT})") from error
 
 
-def _kept_files(entries: Sequence[Json]) -> Sequence[Json]:
-    """Return the files if a new checkpoint may share them; those of earlier releases are written again, all of them."""
-    return () if any(entry["file"].endswith(files.ARROW) for entry in entries) else entries
+def _checksum_of(entry: Json) -> str:
+    """Return the name of the checksum that a manifest's entry has: format 1 and 2 have SHA-256."""
+    return CRC32C if CRC32C in entry else SHA256
 
 
 def _refuse_without_arrow(name: str) -> None:

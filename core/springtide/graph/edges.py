@@ -172,6 +172,13 @@ class EdgeView:
         """Features, float32 ``[num_edges, width]``, NaN where an edge has none; None if no edge has features."""
         return None if self._columns.features is None else self._live(self._columns.features)
 
+    def part(self, start: int, stop: int) -> EdgeArrays:
+        """Return the columns of the edges [start, stop); a copy of them alone while there are dead edges."""
+        columns = self._columns
+        part = slice(start, stop) if self._num_dead == 0 else self._live_rows()[start:stop]
+        features = None if columns.features is None else columns.features[part]
+        return columns.source[part], columns.target[part], columns.timestamps_ms[part], columns.weights[part], features
+
     def recent_targets(
         self,
         source_rows: npt.ArrayLike,
@@ -330,12 +337,14 @@ class EdgeView:
         return Neighbours(padded.rows[0, :count], padded.timestamps_ms[0, :count], padded.weights[0, :count])
 
     def _live(self, column: npt.NDArray[T]) -> npt.NDArray[T]:
-        if not self._num_dead:
-            return column[: self._length]
+        return column[self._live_rows()] if self._num_dead else column[: self._length]
+
+    def _live_rows(self) -> npt.NDArray[np.int64]:
+        """Return the places of the edges that were not dead when the view was taken."""
         if self._alive is None:
             dead_since = self._columns.dead_since[: self._length]
             self._alive = np.flatnonzero((dead_since == 0) | (dead_since > self._generation))
-        return column[self._alive]
+        return self._alive
 
 
 def empty_columns() -> EdgeColumns:

@@ -2,14 +2,17 @@
 
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.graph import kernels
+from springtide.graph.bulk_link_kernels import link_bulk
 from springtide.graph.columns import MIN_CAPACITY, bounds, capacity_for, grown
-from springtide.graph.edges import EdgeColumns, EdgeView, empty_columns
+from springtide.graph.edges import Chain, EdgeColumns, EdgeView, empty_columns
+from springtide.graph.tombstones import NEVER_MS
 
 MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
 
@@ -31,6 +34,7 @@ class EdgeStore:
         self.num_dead = 0
         self.generation = 0
         self.lineage = uuid.uuid4().hex
+        self._taken_until_ms = NEVER_MS  # Newest time of the edges that were taken in.
 
     def __len__(self) -> int:
         """Number of live edges."""
@@ -71,15 +75,49 @@ class EdgeStore:
             columns.features[start:stop] = np.nan
             if features is not None:
                 columns.features[start:stop, : features.shape[1]] = features
+        times = columns.timestamps_ms
         for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
             late = np.empty(stop - start, np.int32)
-            times = columns.timestamps_ms
             num_late = kernels.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
-            if num_late:
-                late = late[:num_late]
-                late = late[np.lexsort((-late, -times[late], rows[late]))]
-                kernels.link_late(late, rows, times, chain.head, chain.prev)
+            _link_late(late[:num_late], rows, times, chain)
         self.length = stop
+
+    def open(self, num_edges: int, num_sources: int, num_targets: int) -> EdgeColumns:
+        """Make room in an empty store that nobody reads, and some more; return the columns, to be filled in place.
+
+        Args:
+            num_edges: How many edges there will be.
+            num_sources: How many rows sources may have.
+            num_targets: How many rows targets may have.
+        """
+        assert not self.length, "only an empty store is opened"
+        self._make_room(min(num_edges + num_edges // 8, MAX_EDGES), num_sources, num_targets)
+        return self.columns
+
+    def take_in(self, stop: int, features: npt.NDArray[np.float32] | None, other_side: Executor) -> None:
+        """Link the edges up to ``stop``, whose columns were filled in place after ``open``; nobody reads meanwhile.
+
+        Args:
+            stop: How many edges are filled in.
+            features: float32 ``[n, width]``, those of the edges that are linked now; None if they have none.
+            other_side: Where the targets' chains are linked, while the sources' are here.
+
+        Raises:
+            ValueError: If a row is not among those that ``open`` was told of.
+        """
+        start, columns = self.length, self.columns
+        if start == stop:
+            return
+        self._make_features(features)
+        if self.columns.features is not None:
+            self.columns.features[start:stop] = np.nan
+            if features is not None:
+                self.columns.features[start:stop, : features.shape[1]] = features
+        newest_ms, (_, newest_now_ms) = self._taken_until_ms, bounds(columns.timestamps_ms[start:stop])
+        of_targets = other_side.submit(_link_bulk, start, stop, columns.target, columns, columns.by_target, newest_ms)
+        _link_bulk(start, stop, columns.source, columns, columns.by_source, newest_ms)
+        of_targets.result()
+        self.length, self._taken_until_ms = stop, max(newest_ms, newest_now_ms)
 
     def mark_dead(self, source_until_ms: Mapping[int, int], target_until_ms: Mapping[int, int]) -> EdgeView:
         """Delete the edges of some rows until a time each, inclusive; costs as much as these rows have edges.
@@ -206,3 +244,23 @@ class EdgeStore:
             if old is not None:
                 wider[: self.length, : old.shape[1]] = old[: self.length]
             self.columns = replace(self.columns, features=wider)
+
+
+def _link_bulk(
+    start: int, stop: int, rows: npt.NDArray[np.int32], columns: EdgeColumns, chain: Chain, newest_ms: int
+) -> None:
+    least, greatest = bounds(rows[start:stop])
+    if least < 0 or greatest >= len(chain.head):
+        raise ValueError(f"wanted rows in 0 to {len(chain.head) - 1}, got {least} to {greatest}")
+    late, times = np.empty(stop - start, np.int32), columns.timestamps_ms
+    num_late = link_bulk(start, stop, rows, times, newest_ms, chain.head, chain.prev, chain.degree, late)
+    _link_late(late[:num_late], rows, times, chain)
+
+
+def _link_late(
+    late: npt.NDArray[np.int32], rows: npt.NDArray[np.int32], times: npt.NDArray[np.int64], chain: Chain
+) -> None:
+    """Link edges that lie far back in their chains, int32 ``[n]``."""
+    if len(late):
+        late = late[np.lexsort((-late, -times[late], rows[late]))]
+        kernels.link_late(late, rows, times, chain.head, chain.prev)

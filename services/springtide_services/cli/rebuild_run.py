@@ -10,7 +10,7 @@ from springtide.checkpoint import Checkpoint, CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.checkpoint.manifest import left_out_from_json
 from springtide.checkpoint.manifest_files import MANIFESTS
-from springtide.checkpoint.store import SEGMENTS
+from springtide.checkpoint.writing import SEGMENTS
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError, CheckpointLockedError, RebuildError
 from springtide.events.skips import Skips

@@ -13,6 +13,9 @@ from springtide.checkpoint import CheckpointStore
 from springtide.checkpoint.manifest_files import to_bytes
 from springtide.errors import CheckpointError
 from springtide.events.model import EventBatch, Interactions
+from springtide.interactions import Moment
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.state_content import state_content
@@ -84,9 +87,9 @@ def test_copy_of_a_checkpoint_of_format_1_is_restored(folder):
 
 def test_format_of_a_later_release_is_refused(folder):
     path = folder / "manifests" / "00000001.json"
-    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": 3}
+    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": 4}
     path.write_bytes(to_bytes(manifest))
-    with pytest.raises(CheckpointError, match="wanted format 1 or 2, got 3"):
+    with pytest.raises(CheckpointError, match="wanted a format from 1 to 3, got 4"):
         CheckpointStore(str(folder)).latest()
 
 
@@ -95,6 +98,9 @@ def test_checkpoints_are_written_and_restored_without_arrow(folder):
     code = f"""
 import sys
 from springtide.checkpoint import CheckpointStore
+from springtide.interactions import Moment
+from springtide.plugins.loading import load_plugins
+from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 store, state = CheckpointStore({str(folder)!r}), LiveState(Settings(), {{}})
@@ -103,3 +109,60 @@ store.write(state.snapshot())
 print("pyarrow" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+# With edges of two types, shared segments, attributes of each kind, deletions, ids of events, and all context weights.
+FORMAT_2 = Path(__file__).parent / "format_2"
+
+
+@pytest.fixture
+def folder_2(tmp_path):
+    shutil.copytree(FORMAT_2, tmp_path / "checkpoints")
+    return tmp_path / "checkpoints"
+
+
+def restored_with_weights(folder: Path) -> LiveState:
+    settings = Settings()
+    store, state = (
+        CheckpointStore(str(folder)),
+        LiveState(settings, make_context_weights(settings.ranking, load_plugins())),
+    )
+    checkpoint = store.latest()
+    assert checkpoint is not None
+    assert store.restore(checkpoint, state) == ()  # Nothing was learned anew.
+    return state
+
+
+def assert_is_that_of_format_2(state: LiveState) -> None:
+    content = state_content(state)
+    digests = json.loads((FORMAT_2 / "digests.json").read_text())  # By the release that wrote it.
+    assert {name: content[name] for name in digests} == digests
+    moment, num_items = Moment(1_700_360_000_000, "home", "rain"), state.graph.view().num_nodes("item")
+    lifts = np.load(FORMAT_2 / "lifts.npz")
+    for name in lifts.files:
+        found = state.context_weights[name].item_log_lifts(moment, num_items)
+        np.testing.assert_allclose(found, lifts[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    assert state.position is not None
+    assert (state.position.next_offsets, state.num_events) == ({0: 7, 1: 8}, 95)
+    assert (len(state.seen_events), state.seen_events.num_duplicates) == (93, 5)
+    assert [gap.reason for gap in state.gaps] == ["retention"]
+
+
+def test_checkpoint_of_format_2_is_restored_whole(folder_2):
+    assert_is_that_of_format_2(restored_with_weights(folder_2))
+
+
+def test_next_checkpoint_shares_files_of_format_2_and_holds_the_same(folder_2):
+    state = restored_with_weights(folder_2)
+    CheckpointStore(str(folder_2), keep=1).write(state.snapshot())
+    assert (folder_2 / "segments" / "00000002-edges1-0.npz").exists()
+    assert_is_that_of_format_2(restored_with_weights(folder_2))
+
+
+def test_damaged_file_of_format_2_is_found(folder_2):
+    path = folder_2 / "segments" / "00000002-edges1-0.npz"
+    content = bytearray(path.read_bytes())
+    content[1_000] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"00000002-edges1-0.npz: damaged: wanted SHA-256"):
+        restored_with_weights(folder_2)

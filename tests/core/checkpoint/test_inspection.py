@@ -69,7 +69,7 @@ def test_damaged_file_is_named_in_each_checkpoint_that_has_it(store: CountingSto
 
     for condition in CheckpointInspector(store, reads_files=True).inspect_all():
         (fault,) = condition.faults
-        assert fault.startswith(f"{shared}: damaged: wanted SHA-256 ")
+        assert fault.startswith(f"{shared}: damaged: wanted CRC-32C ")
     # Existence alone is no proof.
     assert [condition.faults for condition in CheckpointInspector(store, reads_files=False).inspect_all()] == [(), ()]
 

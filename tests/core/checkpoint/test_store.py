@@ -234,6 +234,24 @@ def test_flipped_byte_anywhere_is_found_and_named(tmp_path):
     restored(store)
 
 
+@pytest.mark.parametrize("kind", ["edges", "ids", "attributes", "lifetimes", "weight", "tombstones"])
+def test_any_damage_to_a_file_is_found(tmp_path, kind):
+    """Wherever it is: in the arrays, in what says how they lie, or in the directory at the end."""
+    store, state = CheckpointStore(str(tmp_path)), filled_state()
+    state.apply(delete(("user", "u1", 1_020)))
+    store.write(state.snapshot())
+    path = next((tmp_path / "segments").glob(f"*{kind}*"))
+    whole = path.read_bytes()
+    flipped = [bytes([*whole[:at], whole[at] ^ 1 << at % 8, *whole[at + 1 :]]) for at in range(0, len(whole), 7)]
+    torn = [whole[: len(whole) - missing] for missing in (1, 22, 100, len(whole))]
+    for content in (*flipped, *torn, whole + b"x", bytes(len(whole)), whole * 2):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=rf"{path.name}: damaged: wanted CRC-32C"):
+            restored(store)
+    path.write_bytes(whole)
+    restored(store)
+
+
 def test_missing_file_is_named(tmp_path):
     store = CheckpointStore(str(tmp_path))
     store.write(filled_state().snapshot())

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from springtide.checkpoint import files
+from springtide.checkpoint.array_files import arrays_from_npz, arrays_to_npz
+from springtide.checkpoint.arrow_files import attributes_from_arrow
 from springtide.events.model import NodeUpsert
 from springtide.graph import LiveGraph
 from springtide.graph.attribute_times import AttributeTimes
@@ -81,8 +83,8 @@ def seen_in(table: NodeTable):
 def through_a_checkpoint(table: NodeTable) -> NodeTable:
     saved = table.snapshot()
     again = NodeTable("item")
-    content = files.attributes_to_npz(saved)
-    again.restore(table.ids.all_ids(), "lineage", files.attributes_from("items.npz", content, saved.version))
+    content = arrays_to_npz(files.attribute_arrays(saved))
+    again.restore(table.ids.all_ids(), "lineage", files.attributes_from(arrays_from_npz(content), saved.version))
     return again
 
 
@@ -134,7 +136,7 @@ def file_without_times() -> bytes:
 
 def test_checkpoint_without_times_has_the_time_0():
     again = NodeTable("item")
-    saved = files.attributes_from("items.arrow", file_without_times(), "lineage:3")
+    saved = attributes_from_arrow(file_without_times(), "lineage:3")
     again.restore(["a", "b"], "lineage", saved)
     again.upsert(NodeUpsert("item", "a", {"brand": ("own",)}, {"price": 2.0}, timestamp_ms=1))
     again.upsert(NodeUpsert("item", "a", {"tag": ("y",)}, timestamp_ms=-1))

@@ -87,7 +87,7 @@ def test_verifying_names_the_damaged_file_and_fails(url: str) -> None:
     assert done.exit_code == 1
     newer, fault, older = done.output.splitlines()
     assert (newer, older) == ("00000002  damaged", "00000001  whole")
-    assert f"{newest_file(url)}: damaged: wanted SHA-256" in fault
+    assert f"{newest_file(url)}: damaged: wanted CRC-32C" in fault
     assert run("verify", "00000001").exit_code == 0
     assert run("verify", "00000002").exit_code == 1
 

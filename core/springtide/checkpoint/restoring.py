@@ -1,0 +1,192 @@
+"""Filling an empty state from a checkpoint's files: two are read at a time, each straight to where its arrays stay."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from springtide.checkpoint import files
+from springtide.checkpoint import manifest as manifests
+from springtide.checkpoint.array_files import Arrays
+from springtide.checkpoint.manifest import Checkpoint
+from springtide.checkpoint.manifest_files import Json
+from springtide.checkpoint.other_settings import apply_settings
+from springtide.errors import CheckpointError
+from springtide.graph.nodes import NodeTable
+from springtide.packed_texts import PackedTexts, pack
+from springtide.state import LiveState
+
+if TYPE_CHECKING:
+    from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
+
+_NUM_READERS = 2  # One waits for the disk while the other takes checksums or builds a table; more gained nothing.
+
+
+class Restoring:
+    """One checkpoint that is restored into one state.
+
+    Args:
+        checkpoint: The checkpoint.
+        state: An empty state.
+        read_arrays: Returns the arrays of a file by its entry in the manifest; fills those that it is given.
+        read_file: Returns a file's content.
+        is_newest: Whether no checkpoint is newer: then this state continues its histories. From an older one new ones
+            start, since later checkpoints have the old ones.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        state: LiveState,
+        read_arrays: Callable[..., Arrays],
+        read_file: Callable[[Json], bytes],
+        *,
+        is_newest: bool,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._manifest = checkpoint.manifest
+        self._state = state
+        self._read_arrays = read_arrays
+        self._read_file = read_file
+        self._is_newest = is_newest
+
+    def run(self) -> tuple[str, ...]:
+        """Fill the state; return what was changed for settings that are not those it was written under, in words.
+
+        Raises:
+            CheckpointError: If a file is missing or damaged; the state is partly filled.
+        """
+        readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="restore")
+        other_side = ThreadPoolExecutor(1, thread_name_prefix="restore-link")
+        try:
+            return self._run(readers, other_side)
+        finally:
+            for executor in (readers, other_side):
+                executor.shutdown(cancel_futures=True)
+
+    def _run(self, readers: Executor, other_side: Executor) -> tuple[str, ...]:
+        state, graph, manifest = self._state, self._state.graph, self._manifest
+        tables = [graph.nodes(saved["type"]) for saved in manifest["nodes"]]
+        nodes = [
+            readers.submit(self._restore_nodes, table, saved)
+            for table, saved in zip(tables, manifest["nodes"], strict=True)
+        ]
+        for saved in manifest["edges"]:
+            self._restore_edges(saved, readers, other_side)
+        for restored in nodes:
+            restored.result()
+        if not all("lifetimes" in saved for saved in manifest["nodes"]):  # Checkpoints before 0.5 have none.
+            self._note_times()
+        if manifest.get("tombstones"):
+            graph.tombstones.restore(files.tombstones_from(self._read_arrays(manifest["tombstones"])))
+        if manifest.get("circumstances"):
+            state.circumstances.restore(manifest["circumstances"])
+        change = apply_settings(manifest, state)
+        graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
+        num_evicted = graph.evict_if_far_past_bounds()  # They may be lower than they were.
+        state.position, state.num_events = self._checkpoint.position, self._checkpoint.num_events
+        state.clock.note_behind(self._checkpoint.behind_ms)
+        state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
+        state.left_out = manifests.left_out_from_json(manifest.get("left_out", ()))
+        self._restore_seen_events()
+        self._restore_weights(change.to_learn_anew, readers)
+        state.reclaim_restored()
+        evicted = (f"{num_evicted:,} edges dropped that are beyond the bounds of [graph]",) if num_evicted else ()
+        return change.applied + evicted
+
+    def _restore_nodes(self, table: NodeTable, saved: Json) -> None:
+        entry = saved["attributes"]
+        mark = entry["mark"] if self._is_newest else f"{uuid.uuid4().hex}:0"
+        if entry["file"].endswith(files.ARROW):
+            from springtide.checkpoint.arrow_files import attributes_from_arrow
+
+            attributes = attributes_from_arrow(self._read_file(entry), mark)
+        else:
+            attributes = files.attributes_from(self._read_arrays(entry), mark)
+        ids = files.joined([self._ids(entry) for entry in saved["ids"]])
+        table.restore(ids, self._lineage(saved["ids_lineage"]), attributes)
+        if "lifetimes" in saved:
+            table.lifetimes.restore(files.lifetimes_from(self._read_arrays(saved["lifetimes"])))
+
+    def _ids(self, entry: Json) -> PackedTexts:
+        if entry["file"].endswith(files.ARROW):
+            from springtide.checkpoint.arrow_files import ids_from_arrow
+
+            return pack(ids_from_arrow(self._read_file(entry)))
+        return PackedTexts(**self._read_arrays(entry))
+
+    def _restore_edges(self, saved: Json, readers: Executor, other_side: Executor) -> None:
+        source_type, relation, target_type = saved["type"]
+        store = self._state.graph.store((source_type, relation, target_type))
+        entries: Sequence[Json] = saved["segments"]
+        num_edges = max((entry["stop"] for entry in entries), default=0)
+        if any(entry["file"].endswith(files.ARROW) for entry in entries):
+            from springtide.checkpoint.arrow_files import edges_from_arrow
+
+            for entry in entries:
+                store.append(*edges_from_arrow(self._read_file(entry)), num_expected=num_edges)
+        elif entries:
+            num_rows = self._num_rows()
+            columns = store.open(num_edges, num_rows[source_type], num_rows[target_type])
+            coming: list[Future[Arrays]] = []
+            for entry in entries:
+                part = slice(entry["start"], entry["stop"])
+                into = {
+                    "source": columns.source[part],
+                    "target": columns.target[part],
+                    "timestamp_ms": columns.timestamps_ms[part],
+                    "weight": columns.weights[part],
+                }
+                coming.append(readers.submit(partial(self._read_arrays, entry, into)))
+            for entry, arrays in zip(entries, coming, strict=True):
+                try:
+                    store.take_in(entry["stop"], arrays.result().get("features"), other_side)
+                except ValueError as error:
+                    raise CheckpointError(f"{entry['file']}: no edges of this checkpoint: {error}") from error
+        if self._is_newest:
+            store.lineage = saved["lineage"]
+
+    def _num_rows(self) -> dict[str, int]:
+        """Return the number of rows of each node type."""
+        return {
+            saved["type"]: max((entry["stop"] for entry in saved["ids"]), default=0)
+            for saved in self._manifest["nodes"]
+        }
+
+    def _note_times(self) -> None:
+        """Note when nodes were heard of, as far as the edges tell."""
+        graph = self._state.graph
+        for edge_type in graph.edge_types:
+            store = graph.store(edge_type)
+            columns, length = store.columns, store.length
+            if length:
+                columns_so_far = (columns.source[:length], columns.target[:length], columns.timestamps_ms[:length])
+                graph.note_times(edge_type, *columns_so_far)
+
+    def _restore_seen_events(self) -> None:
+        saved, seen_events = self._manifest.get("seen_events"), self._state.seen_events
+        if saved is None:  # No event had an id, or the checkpoint is older than the window.
+            return
+        parts = [self._read_arrays(entry) for entry in saved["segments"]]
+        start = saved["segments"][0]["start"]
+        seen_events.restore(files.seen_events_from(parts, self._lineage(saved["lineage"]), start, saved["first"]))
+        seen_events.num_duplicates, seen_events.num_changed = saved["num_duplicates"], saved["num_changed"]
+
+    def _restore_weights(self, to_learn_anew: frozenset[str], readers: Executor) -> None:
+        state = self._state
+        entries, restoring = self._manifest["context_weights"], []
+        for name, weight in state.context_weights.items():
+            if name in entries and name not in to_learn_anew:
+                restoring.append(readers.submit(self._restore_weight, weight, entries[name]))
+        for name, weight in state.context_weights.items():
+            if name not in entries or name in to_learn_anew:
+                weight.observe(state.positive_interactions(state.graph.view()))
+        for restored in restoring:
+            restored.result()
+
+    def _restore_weight(self, weight: "ContextWeight", entry: Json) -> None:
+        weight.restore(self._read_arrays(entry))
+
+    def _lineage(self, saved: str) -> str:
+        return saved if self._is_newest else uuid.uuid4().hex
