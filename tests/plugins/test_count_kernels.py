@@ -148,7 +148,7 @@ def test_columns_of_different_lengths_are_refused() -> None:
         DecayedCounts(1_000.0).add(two, one, np.ones(2, np.float32))
     with pytest.raises(ValueError, match="length"):
         BinnedCounts(3).add(two, one, np.zeros(2, np.int64), np.ones(2, np.float32))
-    table, counts = np.zeros(8, np.uint64), np.zeros(8, np.uint32)
+    table, counts = np.zeros(8, np.uint64), np.zeros(8, np.uint16)
     with pytest.raises(ValueError, match="length"):
         pair_kernels.add_pairs(table, counts, table, counts, two, two[:1], 0, 2, np.empty(2, np.bool_))
 

@@ -1,9 +1,12 @@
 """What people come back to, with numbers worked by hand."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ItemGroups, Moment
@@ -100,3 +103,58 @@ def test_item_never_seen_borrows_from_its_kind():
     lifts = weight.item_log_lifts(Moment(0), 3)[0]
     assert lifts[2] == pytest.approx(lifts[0], abs=0.05)
     assert lifts[2] > 0.2 > lifts[1]
+
+
+def test_pairs_that_occur_very_often_are_counted_to_the_last_one():
+    seen, often, num = SeenPairs(100), 70_000, 0
+    user, item = np.zeros(1, np.int32), np.full(1, 5, np.int32)
+    for count in (65_000, often - 65_000):
+        seen.add(np.zeros(count, np.int32), np.full(count, 5, np.int32))
+    again = SeenPairs(100)
+    again.restore(seen.state())
+    assert again.state()["young_counts"].tolist() == [often]
+    others = np.arange(1, 101, dtype=np.int32)
+    again.add(others, others)  # The pair is in the older generation now.
+    assert again.state()["old_counts"].max() == often
+    assert again.add(user, item).all()
+    for pairs, total in ((seen, often), (again, often + 1)):
+        num = 0
+        while pairs.remove(user, item).all():
+            num += 1
+        assert num == total - 1
+        assert pairs.add(user, item).tolist() == [False]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 50, 10_000]), st.integers(1, 12))
+def test_pairs_are_counted_as_a_dictionary_counts_them(seed, num_rows, num_steps):
+    random, seen, plain = np.random.default_rng(seed), SeenPairs(1_000_000), Counter()
+    for _ in range(num_steps):
+        users, items = random.integers(0, num_rows, (2, int(random.integers(1, 2_000)))).astype(np.int32)
+        keys = list(zip(users.tolist(), items.tolist(), strict=True))
+        if random.random() < 0.7:
+            expected = []
+            for key in keys:
+                expected.append(plain[key] > 0)
+                plain[key] += 1
+            assert seen.add(users, items).tolist() == expected
+        elif random.random() < 0.7:
+            seen.remove(users, items)
+            for key in keys:
+                plain[key] = max(plain[key] - 1, 0)
+        else:
+            state, seen = seen.state(), SeenPairs(1_000_000)
+            seen.restore(state)
+    keys, counts = seen.state()["young"].astype(np.int64) - 1, seen.state()["young_counts"]
+    found = {(int(key >> 32), int(key & 0xFFFFFFFF)): int(count) for key, count in zip(keys, counts, strict=True)}
+    assert found == {key: count for key, count in plain.items() if count}
+
+
+def test_a_pair_takes_few_bytes():
+    seen, random = SeenPairs(1_000_000), np.random.default_rng(0)
+    for _ in range(100):
+        seen.add(*random.integers(0, 10**6, (2, 4_000)).astype(np.int32))
+    assert seen.num_bytes <= 15 * 400_000
+    again = SeenPairs(1_000_000)
+    again.restore(seen.state())
+    assert again.num_bytes <= 13 * 400_000

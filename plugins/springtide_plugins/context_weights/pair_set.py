@@ -10,7 +10,11 @@ from springtide_plugins.context_weights import pair_kernels
 
 Uint64s = npt.NDArray[np.uint64]
 Uint32s = npt.NDArray[np.uint32]
+Uint16s = npt.NDArray[np.uint16]
 _FIRST_SLOTS = 1_024
+_GROUP = 8  # Slots; see ``pair_kernels``.
+_LOAD = 0.85  # Most slots of a table that are in use: searches begin at groups, so they still end in the next one.
+_MOST = 2**16 - 1  # A count in a table that stands for one in ``_Table.large``.
 _SLACK = 8  # Pairs that are gone are dropped where they are 1/8 of a full generation, or leave 7/8 of a table empty.
 _SHIFT = np.uint64(32)
 
@@ -20,7 +24,7 @@ class SeenPairs:
 
     There are two generations of pairs. When the younger one is full, it replaces the older one, whose pairs are
     forgotten. So a pair is remembered until about ``max_pairs`` other pairs have come; pairs that were taken back or
-    forgotten are not among these. A pair takes 24 to 48 bytes, and up to 72 where others are gone.
+    forgotten are not among these. A pair takes 12 to 15 bytes, and up to 30 where others are gone.
 
     Args:
         max_pairs: Number of pairs in a generation.
@@ -41,15 +45,21 @@ class SeenPairs:
         occurred = np.empty(len(user_rows), np.bool_)
         done = 0
         while done < len(user_rows):
-            if 2 * self._young.num_keys >= len(self._young.keys):
+            if self._young.num_free < 1:
                 self._young = self._young.rebuilt()
             young, old = self._young, self._old
-            room = min(len(young.keys) // 2, self._max_pairs) - young.num_keys
-            stop = min(len(user_rows), done + max(room, 1))
-            young.num_keys += pair_kernels.add_pairs(
-                *(young.keys, young.counts, old.keys, old.counts, user_rows, item_rows, done, stop, occurred)
+            room = max(1, min(young.num_free, self._max_pairs - young.num_keys))
+            done, num_added = pair_kernels.add_pairs(
+                *(young.keys, young.counts, old.keys, old.counts, user_rows, item_rows, done, room, occurred)
             )
-            done = stop
+            young.num_keys += num_added
+            if num_added < room and done < len(user_rows):  # A count that is large.
+                key = _key(user_rows[done], item_rows[done])
+                count = young.count_of(key)
+                count = old.count_of(key) if count is None else count
+                young.put(key, (count or 0) + 1)
+                occurred[done] = True
+                done += 1
             if young.num_keys >= self._max_pairs:
                 self._turn()
         return occurred
@@ -60,11 +70,19 @@ class SeenPairs:
         A pair that is not remembered counts as one that is left: it would have been forgotten all the same.
         """
         is_left = np.ones(len(user_rows), np.bool_)
-        pair_kernels.remove_pairs(
-            *(self._young.keys, self._young.counts, self._old.keys, self._old.counts),
-            *(user_rows, item_rows, is_left),
-        )
-        return is_left
+        young, old, done = self._young, self._old, 0
+        while True:
+            done = pair_kernels.remove_pairs(
+                *(young.keys, young.counts, old.keys, old.counts, user_rows, item_rows, done, is_left)
+            )
+            if done == len(user_rows):
+                return is_left
+            key = _key(user_rows[done], item_rows[done])  # Its count is large, so it is left.
+            for table in (young, old):
+                count = table.count_of(key)
+                if count is not None:
+                    table.put(key, count - 1 if table is young or young.count_of(key) is None else 0)
+            done += 1
 
     def forget(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
         """Forget all pairs of some users and of some items, int32 ``[m]`` and ``[n]``."""
@@ -79,19 +97,16 @@ class SeenPairs:
         """Return the pairs of both generations, and how often each occurred."""
         state: dict[str, npt.NDArray[Any]] = {}
         for name, table in (("young", self._young), ("old", self._old)):
-            is_used = table.counts > 0
-            state |= {name: table.keys[is_used], f"{name}_counts": table.counts[is_used]}
+            keys, counts = table.pairs()
+            state |= {name: keys, f"{name}_counts": counts}
         return state
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from what ``state`` returned; pairs without a count, as older states have them, occurred once."""
-        self._young, self._old = (
-            _Table.of(
-                np.asarray(state[name], np.uint64),
-                np.asarray(state.get(f"{name}_counts", np.ones(len(state[name]))), np.uint32),
-            )
-            for name in ("young", "old")
-        )
+        for name in ("young", "old"):
+            keys = np.ascontiguousarray(state[name], np.uint64)
+            counts = np.asarray(state.get(f"{name}_counts", np.ones(len(keys))), np.uint32)
+            setattr(self, f"_{name}", _Table.of(keys, counts, len(keys) // 16 + 1))
 
     def _turn(self) -> None:
         """Let the younger generation, which is full, replace the older one, unless many of its pairs are gone."""
@@ -108,27 +123,59 @@ class _Table:
 
     Attributes:
         keys: uint64 ``[num_slots]``, 0 where a slot is empty.
-        counts: uint32 ``[num_slots]``.
+        counts: uint16 ``[num_slots]``, 65,535 for a count in ``large``.
         num_keys: Number of slots in use, those of pairs with count 0 included.
+        large: Counts of 65,535 and more, by key.
     """
 
-    __slots__ = ("counts", "keys", "num_keys")
+    __slots__ = ("counts", "keys", "large", "num_keys")
 
     def __init__(self, num_slots: int = _FIRST_SLOTS) -> None:
         self.keys: Uint64s = np.zeros(num_slots, np.uint64)
-        self.counts: Uint32s = np.zeros(num_slots, np.uint32)
+        self.counts: Uint16s = np.zeros(num_slots, np.uint16)
+        self.large: dict[int, int] = {}
         self.num_keys = 0
 
     @classmethod
     def of(cls, keys: Uint64s, counts: Uint32s, num_more: int = 1) -> "_Table":
         """Return a table of pairs with their counts, with room for ``num_more`` others."""
-        num_slots = _FIRST_SLOTS
-        while num_slots < 2 * (len(keys) + num_more):
-            num_slots *= 2
-        table = cls(num_slots)
-        pair_kernels.fill_pairs(table.keys, table.counts, keys, counts)
+        num_slots = max(_FIRST_SLOTS, int((len(keys) + num_more + 1) / _LOAD))
+        table = cls(-(-num_slots // _GROUP) * _GROUP)
+        pair_kernels.fill_pairs(table.keys, table.counts, keys, np.minimum(counts, _MOST).astype(np.uint16))
+        for number in np.flatnonzero(counts >= _MOST).tolist():
+            table.large[int(keys[number])] = int(counts[number])
         table.num_keys = len(keys)
         return table
+
+    @property
+    def num_free(self) -> int:
+        """Number of pairs that there is room for."""
+        return int(len(self.keys) * _LOAD) - self.num_keys
+
+    def pairs(self) -> tuple[Uint64s, Uint32s]:
+        """Return the pairs that were not taken back, uint64 ``[n]`` in the order of slots, and their counts."""
+        slots = np.flatnonzero(self.counts)
+        keys, counts = self.keys[slots], self.counts[slots].astype(np.uint32)
+        for number in np.flatnonzero(counts == _MOST).tolist():
+            counts[number] = min(self.large[int(keys[number])], 2**32 - 1)
+        return keys, counts
+
+    def count_of(self, key: int) -> int | None:
+        """Return how often a pair occurred; None if the table does not have it."""
+        slot = pair_kernels.slot_of(self.keys, key)
+        if not self.keys[slot]:
+            return None
+        return self.large[key] if self.counts[slot] == _MOST else int(self.counts[slot])
+
+    def put(self, key: int, count: int) -> None:
+        """Set how often a pair occurred; there is room for it."""
+        slot = pair_kernels.slot_of(self.keys, key)
+        self.num_keys += not self.keys[slot]
+        self.keys[slot], self.counts[slot] = key, min(count, _MOST)
+        if count >= _MOST:
+            self.large[key] = count
+        else:
+            self.large.pop(key, None)
 
     @property
     def num_living(self) -> int:
@@ -136,15 +183,18 @@ class _Table:
         return int(np.count_nonzero(self.counts))
 
     def rebuilt(self) -> "_Table":
-        """Return a copy without pairs that were taken back, with room for half as many more at least."""
-        is_used = self.counts > 0
-        keys = self.keys[is_used]
-        return _Table.of(keys, self.counts[is_used], len(keys) // 2)
+        """Return a copy without pairs that were taken back, with room for a quarter as many more at least."""
+        keys, counts = self.pairs()
+        return _Table.of(keys, counts, max(len(keys) // 4, 1))
 
     def shrunk(self) -> "_Table":
         """Return a smaller copy if few pairs are left, else the table itself."""
         num_slots = len(self.keys)
         return self.rebuilt() if num_slots > _FIRST_SLOTS and self.num_living * _SLACK < num_slots else self
+
+
+def _key(user_row: np.int32, item_row: np.int32) -> int:
+    return (int(user_row) << 32) + int(item_row) + 1
 
 
 def _is_among(rows: Uint64s, wanted: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
