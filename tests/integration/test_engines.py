@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from springtide.settings.model import Settings
 from springtide.v1 import recommender_pb2 as pb
@@ -115,6 +116,39 @@ def test_who_watches_the_health_sees_each_turn_and_the_end(
     asyncio.run(scenario())
     health = health_pb2.HealthCheckResponse
     assert seen == [health.NOT_SERVING, health.SERVING, health.NOT_SERVING]
+
+
+@pytest.mark.parametrize("service", ["", "stream", "unknown"])
+def test_who_watches_the_health_does_not_hold_up_the_end(
+    settings: Settings, run_server: RunServer, service: str
+) -> None:
+    async def scenario() -> tuple[float, grpc.StatusCode, list[int]]:
+        async with run_server(settings) as running:
+            answers = running.health.Watch(health_pb2.HealthCheckRequest(service=service))
+            seen = [(await answers.read()).status]
+            took_s = await stopped_s(running)
+            try:
+                while True:  # First what was written before the end.
+                    seen.append((await answers.read()).status)
+            except grpc.aio.AioRpcError as ended:
+                return took_s, ended.code(), seen
+
+    health = health_pb2.HealthCheckResponse
+    took_s, code, seen = asyncio.run(scenario())
+    assert took_s < 4
+    assert code == grpc.StatusCode.UNAVAILABLE
+    assert seen[-1] == (health.SERVICE_UNKNOWN if service == "unknown" else health.NOT_SERVING)
+
+
+def test_who_keeps_the_reflection_open_does_not_hold_up_the_end(settings: Settings, run_server: RunServer) -> None:
+    async def scenario() -> float:
+        async with run_server(settings) as running:
+            described = reflection_pb2_grpc.ServerReflectionStub(running.channel).ServerReflectionInfo()
+            await described.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            assert len((await described.read()).list_services_response.service) == 4
+            return await stopped_s(running)
+
+    assert asyncio.run(scenario()) < 4
 
 
 def test_each_of_many_connections_is_answered(settings: Settings, run_server: RunServer) -> None:

@@ -144,23 +144,23 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         return self.loaded
 
 
-def handlers_of(service: RecommenderService) -> "grpc.GenericRpcHandler[Any, Any]":  # Generic in its stubs only.
-    """Return the handlers of the service, as the generated code has them, but for answers that are bytes already."""
-    descriptor = pb.DESCRIPTOR.services_by_name["RecommenderService"]
-    return grpc.method_handlers_generic_handler(
-        descriptor.full_name,
-        {
-            "Recommend": grpc.unary_unary_rpc_method_handler(
-                service.recommend, pb.RecommendRequest.FromString, response_serializer=bytes
-            ),
-            "SimilarItems": grpc.unary_unary_rpc_method_handler(
-                service.SimilarItems, pb.SimilarItemsRequest.FromString, pb.SimilarItemsResponse.SerializeToString
-            ),
-            "Explain": grpc.unary_unary_rpc_method_handler(
-                service.Explain, pb.ExplainRequest.FromString, pb.ExplainResponse.SerializeToString
-            ),
-        },
-    )
+def add_recommender_service(service: RecommenderService, server: grpc.aio.Server) -> None:
+    """Add the service to a server, as the generated code does it, but for answers that are bytes already."""
+    name = pb.DESCRIPTOR.services_by_name["RecommenderService"].full_name
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Recommend": grpc.unary_unary_rpc_method_handler(
+            service.recommend, pb.RecommendRequest.FromString, response_serializer=bytes
+        ),
+        "SimilarItems": grpc.unary_unary_rpc_method_handler(
+            service.SimilarItems, pb.SimilarItemsRequest.FromString, pb.SimilarItemsResponse.SerializeToString
+        ),
+        "Explain": grpc.unary_unary_rpc_method_handler(
+            service.Explain, pb.ExplainRequest.FromString, pb.ExplainResponse.SerializeToString
+        ),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    # pygrpc-native serves itself what is registered, and passes the rest to a server of grpcio behind it.
+    server.add_registered_method_handlers(name, handlers)  # type: ignore[attr-defined]  # Newer than its stubs.
 
 
 def work_of(query: Query) -> float:

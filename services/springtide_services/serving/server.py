@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock_holder import LockHolder
@@ -35,9 +35,10 @@ from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import (
     RecommenderDependencies,
     RecommenderService,
-    handlers_of,
+    add_recommender_service,
     work_of,
 )
+from springtide_services.serving.standard_services import Health, Reflection
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.ingest_status import IngestStatus
@@ -98,7 +99,8 @@ class Server:
         self._lock = CheckpointLock(settings.checkpoint.url)
         self._recommender = RecommenderService(settings)
         self._admin = AdminService(settings)
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # Its stubs know no aio.
+        self._health = Health()
+        self._reflection = Reflection((*_SERVICE_NAMES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME))
         self._loaded: _Loaded | None = None
         self._loading: asyncio.Future[_Loaded] | None = None
         self._ending = asyncio.Event()
@@ -115,11 +117,10 @@ class Server:
         for name in (*_SERVICE_NAMES, _STREAM_SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        self._grpc.add_generic_rpc_handlers((handlers_of(self._recommender),))
+        add_recommender_service(self._recommender, self._grpc)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._grpc)
         if self._settings.server.reflection:
-            names = (*_SERVICE_NAMES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._grpc)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, self._grpc)
         self.address = self._listen()
         await self._grpc.start()
         logger.info("listening", address=self.address)
@@ -145,6 +146,7 @@ class Server:
     async def stop(self) -> None:
         """Take no more requests, answer those under way, and write a last checkpoint."""
         await self._health.enter_graceful_shutdown()
+        self._reflection.end()
         await self._grpc.stop(_STOP_GRACE_S)
         if self._task is not None:
             self._task.cancel()

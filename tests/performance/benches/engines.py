@@ -1,4 +1,4 @@
-"""Recommend on each gRPC engine, over one stream and model, beside a bare echo on grpcio and on the same engine."""
+"""Recommend with all weights on each gRPC engine, over one stream and model, beside a bare echo on each."""
 
 import contextlib
 import importlib.util
@@ -33,7 +33,7 @@ class _Run:
 def run(sizes: Sizes) -> list[Figure]:
     with serving(sizes) as first, contextlib.ExitStack() as stack:
         requests = [
-            pb.RecommendRequest(user=user, exclude_seen=["*"]).SerializeToString()
+            pb.RecommendRequest(user=user, exclude_seen=["*"], view=pb.RECOMMEND_VIEW_FULL).SerializeToString()
             for user in first.interactions.user_ids
         ]
         processes = {"Recommend, grpcio": Child(first.pid, first.address)}

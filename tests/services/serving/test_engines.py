@@ -7,10 +7,15 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
-from springtide.settings.model import ServerSettings
+from springtide.settings.model import ServerSettings, Settings
+from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
+from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.engines import make_grpc_server
+from springtide_services.serving.recommender_service import RecommenderService, add_recommender_service
+from springtide_services.serving.standard_services import Health
 
 
 def made(engine: str, host: str) -> tuple[grpc.aio.Server, list[str]]:
@@ -82,6 +87,30 @@ def test_a_call_is_cancelled_at_its_clients_deadline(engine: str) -> None:
             return late.value.code()
 
     assert asyncio.run(scenario()) == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_the_native_engine_itself_serves_each_method_that_can_be_under_load() -> None:
+    """It passes methods that are not registered to a server of grpcio behind it, and is then slower than grpcio."""
+    pytest.importorskip("pygrpc_native")
+
+    async def started(address: str) -> tuple[set[str], set[str]]:
+        server: Any = make_grpc_server(ServerSettings(engine="native"))
+        add_recommender_service(RecommenderService(Settings()), server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(Settings()), server)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
+        server.add_insecure_port(address)
+        await server.start()
+        await server.stop(None)
+        return {path for path, _ in server._table}, set(server._registered)
+
+    itself, registered = asyncio.run(started("127.0.0.1:0"))
+    methods = {
+        f"/{service.full_name}/{method.name}"
+        for file in (recommender_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+        for service in file.services_by_name.values()
+        for method in service.methods
+    }
+    assert itself == registered == methods
 
 
 def test_the_native_engine_loses_no_answer_when_it_stops() -> None:

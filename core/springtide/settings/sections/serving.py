@@ -42,9 +42,9 @@ class ServerSettings(Section):
     """TCP port to listen on. 0 takes any free port."""
     engine: Literal["grpcio", "native"] = "grpcio"
     """What speaks gRPC. `native` is pygrpc-native (`pip install 'springtide[native]'`), which does the network's work
-    outside of Python. By itself it takes a fifth of the CPU time; what a whole answer gains, measure on your machine.
-    It is for clients that you trust: it takes a request into memory whole, unpacked where the client packed it, before
-    it refuses one that is too large."""
+    outside of Python: an answer takes about half of the CPU time. It is for clients that you trust: it takes a request
+    into memory whole, unpacked where the client packed it, before it refuses one that is too large, and nothing of it
+    can be set to less."""
     reflection: bool = True
     """Whether the server describes its API to tools such as grpcurl."""
     max_deadline_s: Positive = 10.0
