@@ -17,6 +17,7 @@ import pytest
 
 from springtide.events import kernels as event_kernels
 from springtide.graph import kernels as graph_kernels
+from springtide.graph import link_kernels
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "deploy" / "build_kernels.py"
@@ -113,7 +114,7 @@ def test_array_that_cannot_be_written_is_refused_for_output_alone() -> None:
     graph_kernels.raise_newest(times, READ_ONLY, times)
 
     with pytest.raises(TypeError, match=r"contiguous array of int32, to write to, got int32 .* writeable False"):
-        graph_kernels.link(0, 0, INTS, times, READ_ONLY, INTS, INTS, INTS)
+        link_kernels.ChainLinker().link(0, 0, INTS, times, READ_ONLY, INTS, INTS)
 
 
 def test_both_types_of_64_bits_are_taken() -> None:

@@ -13,7 +13,7 @@ cdef extern from *:
 
 
 cdef enum:
-    MAX_WALK = 64  # As in ``kernels``.
+    MAX_WALK = 12  # As ``NEAR`` in ``link_kernels``.
     AHEAD = 24  # Edges; the chains' heads come from memory while as many edges are linked.
 
 
@@ -31,7 +31,7 @@ def link_bulk(int start, int stop, rows, times, int64_t newest_ms, head, prev, d
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
         degree: int32 ``[num_rows]``, number of edges.
-        late: int32 ``[stop - start]``, output: edges that lie too far back; the caller passes them to ``link_late``.
+        late: int32 ``[stop - start]``, output: edges that lie too far back; for ``ChainLinker.link_late``.
 
     Returns:
         Number of edges in ``late``.

@@ -8,10 +8,6 @@ Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-def link(
-    start: int, stop: int, rows: Int32s, times: Int64s, head: Int32s, prev: Int32s, degree: Int32s, late: Int32s
-) -> int: ...
-def link_late(late: Int32s, rows: Int32s, times: Int64s, head: Int32s, prev: Int32s) -> None: ...
 def relink(
     rows: Int32s, head: Int32s, prev: Int32s, moved: Int32s, new_head: Int32s, new_prev: Int32s, new_degree: Int32s
 ) -> None: ...

@@ -15,112 +15,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from springtide.arrays cimport float32s, int32s, int64s, out_bools, out_float32s, out_int32s, out_int64s
 
 
-cdef extern from "<stdatomic.h>":
-    const int memory_order_release
-    void atomic_thread_fence(int order) noexcept nogil
+cdef extern from *:
+    """
+    #define PREFETCH(address) __builtin_prefetch(address)
+    """
+    void PREFETCH(const void* address) noexcept nogil
 
 
 cdef enum:
-    MAX_WALK = 64  # Most steps to place one late edge; edges farther back share one walk per node and batch.
-
-
-cdef inline void release() noexcept nogil:
-    """Make other threads see earlier stores before later ones; it costs nothing on x86."""
-    atomic_thread_fence(memory_order_release)
-
-
-def link(int start, int stop, rows, times, head, prev, degree, late):
-    """Link edges ``start`` to ``stop`` into the chains of their rows.
-
-    Args:
-        start: Index of the first new edge.
-        stop: One past the index of the last.
-        rows: int32 ``[capacity]``, each edge's node on this side.
-        times: int64 ``[capacity]``, milliseconds.
-        head: int32 ``[num_rows]``.
-        prev: int32 ``[capacity]``.
-        degree: int32 ``[num_rows]``, number of edges.
-        late: int32 ``[stop - start]``, output: edges that lie too far back; the caller passes them to ``link_late``.
-
-    Returns:
-        Number of edges in ``late``.
-    """
-    return _link(
-        start, stop, int32s(rows), int64s(times), out_int32s(head), out_int32s(prev), out_int32s(degree),
-        out_int32s(late),
-    )
-
-
-cdef int _link(
-    int start, int stop, const int32_t* rows, const int64_t* times, int32_t* head, int32_t* prev, int32_t* degree,
-    int32_t* late,
-) noexcept:
-    cdef int32_t edge, row, newer, older
-    cdef int64_t time
-    cdef int steps, num_late = 0
-    with nogil:
-        for edge in range(start, stop):
-            row = rows[edge]
-            time = times[edge]
-            degree[row] += 1
-            newer = -1
-            older = head[row]
-            steps = 0
-            while older >= 0 and times[older] > time and steps < MAX_WALK:
-                newer = older
-                older = prev[older]
-                steps += 1
-            if older >= 0 and times[older] > time:
-                late[num_late] = edge
-                num_late += 1
-                continue
-            prev[edge] = older
-            release()
-            if newer < 0:
-                head[row] = edge
-            else:
-                prev[newer] = edge
-    return num_late
-
-
-def link_late(late, rows, times, head, prev):
-    """Link edges that lie far back, in one walk for each node.
-
-    Args:
-        late: int32 ``[n]``, sorted by row, then from the newest to the oldest.
-        rows: int32 ``[capacity]``.
-        times: int64 ``[capacity]``.
-        head: int32 ``[num_rows]``.
-        prev: int32 ``[capacity]``.
-    """
-    _link_late(len(late), int32s(late), int32s(rows), int64s(times), out_int32s(head), out_int32s(prev))
-
-
-cdef void _link_late(
-    Py_ssize_t num_late, const int32_t* late, const int32_t* rows, const int64_t* times, int32_t* head, int32_t* prev,
-) noexcept:
-    cdef Py_ssize_t position = 0
-    cdef int32_t edge, row, newer, older
-    cdef int64_t time
-    with nogil:
-        while position < num_late:
-            row = rows[late[position]]
-            newer = -1
-            older = head[row]
-            while position < num_late and rows[late[position]] == row:
-                edge = late[position]
-                time = times[edge]
-                while older >= 0 and (times[older] > time or (times[older] == time and older > edge)):
-                    newer = older
-                    older = prev[older]
-                prev[edge] = older
-                release()
-                if newer < 0:
-                    head[row] = edge
-                else:
-                    prev[newer] = edge
-                newer = edge
-                position += 1
+    AHEAD = 16  # Events whose nodes are fetched from memory before they are needed.
 
 
 def relink(rows, head, prev, moved, new_head, new_prev, new_degree):
@@ -372,5 +275,7 @@ cdef void _raise_newest(
     cdef Py_ssize_t event
     with nogil:
         for event in range(n):
+            if event + AHEAD < n:
+                PREFETCH(&newest_ms[rows[event + AHEAD]])
             if timestamps_ms[event] > newest_ms[rows[event]]:
                 newest_ms[rows[event]] = timestamps_ms[event]

@@ -101,7 +101,7 @@ class LiveGraph:
     @property
     def num_bytes(self) -> int:
         """Bytes of the edges' arrays, spare capacity included; ids and attributes are not counted."""
-        return sum(store.columns.num_bytes for store in self._stores.values())
+        return sum(store.num_bytes for store in self._stores.values())
 
     def nodes(self, node_type: str) -> NodeTable:
         """Return the nodes of a type; a new type is created."""

@@ -12,6 +12,7 @@ from springtide.graph import kernels
 from springtide.graph.bulk_link_kernels import link_bulk
 from springtide.graph.columns import MIN_CAPACITY, bounds, capacity_for, grown
 from springtide.graph.edges import Chain, EdgeColumns, EdgeView, empty_columns
+from springtide.graph.link_kernels import ChainLinker
 from springtide.graph.tombstones import NEVER_MS
 
 MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
@@ -26,6 +27,7 @@ class EdgeStore:
         num_dead: Number of dead edges: they are deleted for all later views, and stay in the arrays until ``sweep``.
         generation: Counts the deaths: 1 after the first call of ``mark_dead`` that found an edge.
         lineage: Name of the history of the live edges: within one lineage, an earlier state is a prefix of a later one.
+        num_steps: Number of steps along chains so far, to find a place for edges that are not the newest of their node.
     """
 
     def __init__(self) -> None:
@@ -35,6 +37,8 @@ class EdgeStore:
         self.generation = 0
         self.lineage = uuid.uuid4().hex
         self._taken_until_ms = NEVER_MS  # Newest time of the edges that were taken in.
+        self.num_steps = 0
+        self._number_edges_anew()
 
     def __len__(self) -> int:
         """Number of live edges."""
@@ -43,6 +47,11 @@ class EdgeStore:
     def view(self) -> EdgeView:
         """Return a view of the current edges."""
         return EdgeView(self.columns, self.length, self.num_dead, self.generation)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays, spare capacity included, and of what finds places for late edges."""
+        return self.columns.num_bytes + self._source_linker.nbytes + self._target_linker.nbytes
 
     @property
     def oldest_ms(self) -> int:
@@ -75,11 +84,12 @@ class EdgeStore:
             columns.features[start:stop] = np.nan
             if features is not None:
                 columns.features[start:stop, : features.shape[1]] = features
-        times = columns.timestamps_ms
-        for chain, rows in ((columns.by_source, columns.source), (columns.by_target, columns.target)):
-            late = np.empty(stop - start, np.int32)
-            num_late = kernels.link(start, stop, rows, times, chain.head, chain.prev, chain.degree, late)
-            _link_late(late[:num_late], rows, times, chain)
+        by_source, by_target, times = columns.by_source, columns.by_target, columns.timestamps_ms
+        for linker, chain, rows in (
+            (self._source_linker, by_source, columns.source),
+            (self._target_linker, by_target, columns.target),
+        ):
+            self.num_steps += linker.link(start, stop, rows, times, chain.head, chain.prev, chain.degree)
         self.length = stop
 
     def open(self, num_edges: int, num_sources: int, num_targets: int) -> EdgeColumns:
@@ -114,9 +124,14 @@ class EdgeStore:
             if features is not None:
                 self.columns.features[start:stop, : features.shape[1]] = features
         newest_ms, (_, newest_now_ms) = self._taken_until_ms, bounds(columns.timestamps_ms[start:stop])
-        of_targets = other_side.submit(_link_bulk, start, stop, columns.target, columns, columns.by_target, newest_ms)
-        _link_bulk(start, stop, columns.source, columns, columns.by_source, newest_ms)
-        of_targets.result()
+        of_targets = other_side.submit(
+            *(_link_bulk, self._target_linker, start, stop),
+            *(columns.target, columns.timestamps_ms, columns.by_target, newest_ms),
+        )
+        num_steps = _link_bulk(
+            self._source_linker, start, stop, columns.source, columns.timestamps_ms, columns.by_source, newest_ms
+        )
+        self.num_steps += num_steps + of_targets.result()
         self.length, self._taken_until_ms = stop, max(newest_ms, newest_now_ms)
 
     def mark_dead(self, source_until_ms: Mapping[int, int], target_until_ms: Mapping[int, int]) -> EdgeView:
@@ -195,7 +210,11 @@ class EdgeStore:
         )
         self.length = len(kept)
         self.num_dead = 0
+        self._number_edges_anew()
         self.lineage = uuid.uuid4().hex
+
+    def _number_edges_anew(self) -> None:
+        self._source_linker, self._target_linker = ChainLinker(), ChainLinker()
 
     def _select(self, edges: npt.NDArray[np.int32]) -> EdgeView:
         """Return some edges without their chains: only the columns of the view may be read."""
@@ -247,20 +266,17 @@ class EdgeStore:
 
 
 def _link_bulk(
-    start: int, stop: int, rows: npt.NDArray[np.int32], columns: EdgeColumns, chain: Chain, newest_ms: int
-) -> None:
+    linker: ChainLinker,
+    start: int,
+    stop: int,
+    rows: npt.NDArray[np.int32],
+    times: npt.NDArray[np.int64],
+    chain: Chain,
+    newest_ms: int,
+) -> int:
     least, greatest = bounds(rows[start:stop])
     if least < 0 or greatest >= len(chain.head):
         raise ValueError(f"wanted rows in 0 to {len(chain.head) - 1}, got {least} to {greatest}")
-    late, times = np.empty(stop - start, np.int32), columns.timestamps_ms
+    late = np.empty(stop - start, np.int32)
     num_late = link_bulk(start, stop, rows, times, newest_ms, chain.head, chain.prev, chain.degree, late)
-    _link_late(late[:num_late], rows, times, chain)
-
-
-def _link_late(
-    late: npt.NDArray[np.int32], rows: npt.NDArray[np.int32], times: npt.NDArray[np.int64], chain: Chain
-) -> None:
-    """Link edges that lie far back in their chains, int32 ``[n]``."""
-    if len(late):
-        late = late[np.lexsort((-late, -times[late], rows[late]))]
-        kernels.link_late(late, rows, times, chain.head, chain.prev)
+    return linker.link_late(late[:num_late], rows, times, chain.head, chain.prev)

@@ -1,4 +1,7 @@
-"""One state grown by and by: what the next events cost, a recommendation, and an edge in memory, at each size."""
+"""One state grown by a stream in order of time: what the next events cost, a recommendation, and an edge in memory.
+
+And what events cost that come late, from anywhere in the 90 days, as when the past is published after the present.
+"""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ import numpy as np
 from benches.figures import Figure, Limit
 from benches.live_bytes import live_bytes
 from benches.sizes import Sizes
-from benches.synthetic import cut, make_interactions
+from benches.synthetic import cut, in_turn, make_interactions
 
 from springtide.events import EventBatch, Interactions
 from springtide.plugins.contracts import Moment
@@ -27,21 +30,29 @@ _MOST_BYTES = 40.0
 def run(sizes: Sizes) -> list[Figure]:
     settings, plugins = Settings(), load_plugins()
     rates: dict[str, list[float]] = {}
+    late_rates: dict[str, list[float]] = {}
     taken_ms: dict[str, list[float]] = {}
     num_bytes: dict[str, float] = {}
     for num_edges, num_items in sizes.growth:
         state = LiveState(settings, make_context_weights(settings.ranking, plugins))
-        for part in _parts(num_edges, sizes.growth_users, num_items):
-            state.apply(EventBatch(part))
+        num_parts = -(-num_edges // _AT_ONCE) + 1  # The last one is measured.
+        for number, part in enumerate(_parts(num_edges, sizes.growth_users, num_items)):
+            state.apply(EventBatch(in_turn(part, number, num_parts)))
         what = f"{num_edges:,} edges, {num_items:,} items"
         more = make_interactions(min(_MEASURED, num_edges), sizes.growth_users, num_items, seed=1)
-        rates[what] = _rates(state, [EventBatch(part) for part in cut(more, _ROWS_PER_BATCH)])
+        newest = in_turn(more, num_parts - 1, num_parts)
+        rates[what] = _rates(state, [EventBatch(part) for part in cut(newest, _ROWS_PER_BATCH)])
         taken_ms[what] = _recommend_ms(state, settings)
         parts = live_bytes(state)
         num_bytes[what] = (sum(parts.values()) - parts["ids"]) / state.graph.num_edges
+        late_rates[what] = _rates(state, [EventBatch(part) for part in cut(more, _ROWS_PER_BATCH)])
     first = next(iter(rates))
     return [
         *(Figure(f"apply, {what}", "edges/s", found, Limit(first, rates[first])) for what, found in rates.items()),
+        *(
+            Figure(f"apply, late events, {what}", "edges/s", found, Limit(f"in order, {first}", rates[first]))
+            for what, found in late_rates.items()
+        ),
         *(
             Figure(f"Recommend in process, fallback, {what}", "ms", found, Limit(first, taken_ms[first]))
             for what, found in taken_ms.items()

@@ -1,10 +1,12 @@
 """Interactions that nobody made: every item occurs, some far more often than others."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from springtide.events import Interactions
+from springtide.events.packed_ids import PackedIds
 
 _DAYS = 90
 _MS_PER_DAY = 86_400_000
@@ -31,6 +33,14 @@ def make_interactions(num: int, num_users: int, num_items: int, seed: int = 0) -
     )
 
 
+def in_turn(interactions: Interactions, number: int, num_parts: int) -> Interactions:
+    """Return the interactions within one of ``num_parts`` equal parts of the 90 days: each follows the one before."""
+    times, span_ms = interactions.timestamps_ms, _DAYS * _MS_PER_DAY
+    begin_ms = int(times.max()) - span_ms
+    of_part = begin_ms + (number * span_ms + np.maximum(times - begin_ms, 0)) // num_parts
+    return replace(interactions, timestamps_ms=of_part)
+
+
 def cut(interactions: Interactions, rows_per_part: int) -> list[Interactions]:
     """Return the interactions in parts whose dictionaries hold only what occurs in them, as decoding gives them."""
     parts = []
@@ -40,9 +50,9 @@ def cut(interactions: Interactions, rows_per_part: int) -> list[Interactions]:
         items, item_codes = np.unique(interactions.item_codes[rows], return_inverse=True)
         parts.append(
             Interactions(
-                [interactions.user_ids[code] for code in users],
+                PackedIds.of([interactions.user_ids[code] for code in users]),
                 user_codes.astype(np.int32),
-                [interactions.item_ids[code] for code in items],
+                PackedIds.of([interactions.item_ids[code] for code in items]),
                 item_codes.astype(np.int32),
                 interactions.relations,
                 interactions.relation_codes[rows],
