@@ -123,14 +123,12 @@ class EdgeStore:
             self.columns.features[start:stop] = np.nan
             if features is not None:
                 self.columns.features[start:stop, : features.shape[1]] = features
-        newest_ms, (_, newest_now_ms) = self._taken_until_ms, bounds(columns.timestamps_ms[start:stop])
+        newest_ms, times = self._taken_until_ms, columns.timestamps_ms
+        _, newest_now_ms = bounds(times[start:stop])
         of_targets = other_side.submit(
-            *(_link_bulk, self._target_linker, start, stop),
-            *(columns.target, columns.timestamps_ms, columns.by_target, newest_ms),
+            _link_bulk, self._target_linker, start, stop, columns.target, times, columns.by_target, newest_ms
         )
-        num_steps = _link_bulk(
-            self._source_linker, start, stop, columns.source, columns.timestamps_ms, columns.by_source, newest_ms
-        )
+        num_steps = _link_bulk(self._source_linker, start, stop, columns.source, times, columns.by_source, newest_ms)
         self.num_steps += num_steps + of_targets.result()
         self.length, self._taken_until_ms = stop, max(newest_ms, newest_now_ms)
 
