@@ -270,6 +270,10 @@ cdef class IdTable:
                 found += 1
         return rows
 
+    def reuse_of(self, Py_ssize_t row):
+        """Return the number of the row's latest reuse: how many rows had been given away again by then; 0 for none."""
+        return self.reuse[row] if 0 <= row < self.reuse_room else 0
+
     def forget(self, Py_ssize_t row):
         """Forget the row's id; the same id would get another row, and the row stays empty until it is released."""
         if not 0 <= row < self.size:

@@ -258,6 +258,11 @@ class LiveState:
         if smaller is not self.graph:
             self.graph, self.context_weights = smaller, {}
 
+    @property
+    def is_learning_late(self) -> bool:
+        """Whether context weights still lack what was observed while they were copied: a snapshot would wait for it."""
+        return self._learning.is_late
+
     def snapshot(self, copier: Executor | None = None) -> StateSnapshot:
         """Return a snapshot for a checkpoint; called by the thread that applies events, between two batches.
 
@@ -282,7 +287,7 @@ class LiveState:
             ),
             nodes=tuple(
                 NodesSnapshot(
-                    *(name, table.ids_lineage, table.ids.all_packed(), table.snapshot()),
+                    *(name, table.ids_lineage, table.late_ids(), table.snapshot()),
                     table.lifetimes.snapshot(len(table)),
                 )
                 for name, table in ((name, self.graph.nodes(name)) for name in self.graph.node_types)

@@ -12,9 +12,9 @@ from springtide.events.seen_events import SeenEventsSnapshot
 from springtide.events.skips import Skips
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.edges import EdgeType, EdgeView
+from springtide.graph.late_ids import LateIds
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
-from springtide.packed_texts import PackedTexts
 
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WeightArrays = dict[str, dict[str, npt.NDArray[Any]]]
 """What each context weight learned, as named arrays, by its name."""
 
-_EVENTS_AT_ONCE = 20_000  # A few milliseconds of observing.
+_EVENTS_AT_ONCE = 2_000  # A few milliseconds of observing, where there are a million items.
 _MAX_WAITING = 2_000_000  # Events, at 30 bytes each; then the copy is waited for. No stream brings as many meanwhile.
 
 
@@ -101,11 +101,11 @@ class EdgesSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class NodesSnapshot:
-    """Nodes of one type: ids in row order with their lineage, attributes, and lifetimes."""
+    """Nodes of one type: ids in row order, which are copied later, with their lineage; attributes; and lifetimes."""
 
     node_type: str
     ids_lineage: str
-    ids: PackedTexts
+    ids: LateIds
     attributes: AttributesSnapshot
     lifetimes: LifetimesSnapshot
 
@@ -183,7 +183,12 @@ class Learning:
             return
         self._waiting.append((num_events, work))
         self._num_waiting += num_events
-        self.catch_up()
+        self.catch_up(max(_EVENTS_AT_ONCE, 2 * num_events))  # Faster than events come.
+
+    @property
+    def is_late(self) -> bool:
+        """Whether something waits, or a copy is going on."""
+        return bool(self._waiting) or (self._copying is not None and not self._copying.done())
 
     def catch_up(self, most: int = _EVENTS_AT_ONCE) -> None:
         """Do what waits, unless a copy is going on: about ``most`` events of it, so that no call takes long."""

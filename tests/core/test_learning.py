@@ -114,3 +114,25 @@ def test_where_too_much_waits_the_copy_is_waited_for(
     threading.Timer(0.05, slow.go_on.set).start()
     state.apply(batch(("u3", "i3")))
     assert slow.count == 3
+
+
+def test_what_waited_is_learned_in_bounded_pieces_faster_than_events_come(
+    copier: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("springtide.state_snapshot._EVENTS_AT_ONCE", 4)
+    slow = Slow()
+    state = LiveState(Settings(), {"slow": slow})
+    state.snapshot(copier)
+    assert slow.is_copying.wait(10)
+    for _ in range(20):
+        state.apply(batch(("u1", "i1"), ("u2", "i2"), ("u3", "i3")))
+    assert state.is_learning_late
+    slow.go_on.set()
+    copier.submit(lambda: None).result()  # The copy is done.
+    learned = [slow.count]
+    while state.is_learning_late:
+        state.apply(batch(("u1", "i1"), ("u2", "i2"), ("u3", "i3")))
+        learned.append(slow.count)
+    assert max(np.diff(learned)) <= 6  # Twice as many as came, not all that waited.
+    assert (slow.count, state.num_events) == (3 * (20 + len(learned) - 1),) * 2
+    assert len(learned) > 10

@@ -98,11 +98,11 @@ def _unlike(what: str, held: object, quiet: object) -> Iterator[str]:
 
 
 def _nodes(snapshot: StateSnapshot) -> dict[str, list[str]]:
-    return {nodes.node_type: sorted(unpack(*nodes.ids)) for nodes in snapshot.nodes}
+    return {nodes.node_type: sorted(unpack(*nodes.ids.packed(0, nodes.ids.num_rows))) for nodes in snapshot.nodes}
 
 
 def _edges(snapshot: StateSnapshot) -> Counter[tuple[str, str, str, float, int]]:
-    ids = {nodes.node_type: unpack(*nodes.ids) for nodes in snapshot.nodes}
+    ids = {nodes.node_type: unpack(*nodes.ids.packed(0, nodes.ids.num_rows)) for nodes in snapshot.nodes}
     edges: Counter[tuple[str, str, str, float, int]] = Counter()
     for saved in snapshot.edges:
         source_type, relation, target_type = saved.edge_type

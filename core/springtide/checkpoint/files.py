@@ -1,6 +1,5 @@
 """What is in each kind of a checkpoint's files, as named arrays; ``array_files`` writes and reads these."""
 
-import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,9 +13,10 @@ from springtide.graph.attribute_times import TimesSnapshot
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.categories import CategorySnapshot
 from springtide.graph.edges import EdgeView
+from springtide.graph.late_ids import LateIds
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
-from springtide.packed_texts import PackedTexts, pack, unpack
+from springtide.packed_texts import pack, unpack
 
 ARROW = ".arrow"  # How the names of files of earlier releases end.
 
@@ -33,21 +33,9 @@ def edge_arrays(edges: EdgeView, start: int, stop: int) -> Arrays:
     return columns if features is None else columns | {"features": features}
 
 
-def id_arrays(ids: PackedTexts, start: int, stop: int) -> Arrays:
+def id_arrays(ids: LateIds, start: int, stop: int) -> Arrays:
     """Return the arrays of the ids of the rows [start, stop)."""
-    first, last = (int(ids.offsets[row]) for row in (start, stop))
-    return PackedTexts(ids.utf8[first:last], ids.offsets[start : stop + 1] - first)._asdict()
-
-
-def joined(parts: Sequence[PackedTexts]) -> PackedTexts:
-    """Return the texts of all parts, one part after another."""
-    starts = itertools.accumulate((len(part.utf8) for part in parts), initial=0)
-    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
-    num_bytes = sum(len(part.utf8) for part in parts)
-    return PackedTexts(
-        np.concatenate([np.empty(0, np.uint8), *(part.utf8 for part in parts)]),
-        np.concatenate([*offsets, np.array([num_bytes])]),
-    )
+    return ids.packed(start, stop)._asdict()
 
 
 def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:

@@ -13,6 +13,7 @@ from springtide.checkpoint.manifest import Checkpoint
 from springtide.checkpoint.manifest_files import Json
 from springtide.checkpoint.other_settings import apply_settings
 from springtide.errors import CheckpointError
+from springtide.graph.late_ids import joined
 from springtide.graph.nodes import NodeTable
 from springtide.packed_texts import PackedTexts, pack
 from springtide.state import LiveState
@@ -104,7 +105,7 @@ class Restoring:
             attributes = attributes_from_arrow(self._read_file(entry), mark)
         else:
             attributes = files.attributes_from(self._read_arrays(entry), mark)
-        ids = files.joined([self._ids(entry) for entry in saved["ids"]])
+        ids = joined([self._ids(entry) for entry in saved["ids"]])
         table.restore(ids, self._lineage(saved["ids_lineage"]), attributes)
         if "lifetimes" in saved:
             table.lifetimes.restore(files.lifetimes_from(self._read_arrays(saved["lifetimes"])))

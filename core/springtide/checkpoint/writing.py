@@ -112,7 +112,7 @@ class Writing:
     def _write_nodes(self, stem: str, snapshot: NodesSnapshot, old: Json | None) -> Json:
         same = _kept_files(old["ids"]) if old is not None and old["ids_lineage"] == snapshot.ids_lineage else []
         ids = snapshot.ids
-        id_files = self._put_rows(f"{stem}-ids", same, partial(files.id_arrays, ids), len(ids.offsets) - 1)
+        id_files = self._put_rows(f"{stem}-ids", same, partial(files.id_arrays, ids), ids.num_rows)
         attributes, mark = old and old["attributes"], snapshot.attributes.version
         if attributes is None or attributes["mark"] != mark or not _kept_files([attributes]):
             attributes = self._put(f"{stem}-attributes", lambda: files.attribute_arrays(snapshot.attributes))

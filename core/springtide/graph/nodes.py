@@ -11,6 +11,7 @@ from springtide.events.model import NodeUpsert
 from springtide.graph.attributes import AttributeColumns, AttributesSnapshot
 from springtide.graph.categories import CategoryColumn
 from springtide.graph.columns import fitted
+from springtide.graph.late_ids import LateIdCopies, LateIds
 from springtide.graph.lifetimes import Lifetimes
 from springtide.ids import IdMap
 from springtide.packed_texts import PackedTexts
@@ -38,6 +39,7 @@ class NodeTable:
     def __init__(self, node_type: str, schema: Mapping[str, AttributeKind] = _NO_SCHEMA) -> None:
         self.node_type = node_type
         self.ids = IdMap()
+        self._late_copies = LateIdCopies()
         self._lineage = uuid.uuid4().hex
         self.lifetimes = Lifetimes()
         self._schema = schema
@@ -144,6 +146,7 @@ class NodeTable:
     def forget(self, rows: Sequence[int]) -> None:
         """Forget the ids and attributes of the rows, and the category values that only they had."""
         self._columns.forget(rows)
+        self._late_copies.keep(rows)
         for row in rows:
             self.ids.forget(row)
             self.lifetimes.forget(row)
@@ -172,6 +175,10 @@ class NodeTable:
         if self._snapshot is None or self._snapshot.version != version:
             self._snapshot = self._columns.snapshot(version)
         return self._snapshot
+
+    def late_ids(self) -> LateIds:
+        """Return the ids as they are now, for another thread to copy; called by the thread that writes."""
+        return self._late_copies.begin(self.ids)
 
     def restore(self, ids: Iterable[str] | PackedTexts, ids_lineage: str, attributes: AttributesSnapshot) -> None:
         """Restore ids and attributes into an empty table."""

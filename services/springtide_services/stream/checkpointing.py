@@ -77,7 +77,7 @@ class Checkpointer:
         self._store.raise_if_lock_lost()
         if self._writing is not None and not self._writing.done():
             return
-        if not self._requests.empty() or self._is_due():
+        if (not self._requests.empty() or self._is_due()) and not self._state.is_learning_late:
             self._begin(self._store)
 
     def raise_if_lock_lost(self) -> None:

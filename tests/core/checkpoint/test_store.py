@@ -9,6 +9,7 @@ from springtide.checkpoint import CheckpointStore
 from springtide.errors import CheckpointError
 from springtide.events.marks import BatchMarks, EventMarks
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
+from springtide.graph.late_ids import LateIds
 from springtide.plugins.contracts import ContextWeight, Observed
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamPosition
@@ -541,3 +542,32 @@ def test_checkpoints_after_a_deletion_share_segments_though_dead_edges_are_swept
     assert not (
         again.graph.view().edges(PURCHASE).timestamps_ms[again.graph.view().edges(PURCHASE).source == 3] <= 1_100
     ).any()
+
+
+def test_nodes_that_are_forgotten_while_a_checkpoint_waits_are_in_it(tmp_path):
+    """Their ids are copied when they are written, as they were when the snapshot was taken."""
+    state, store = filled_state(), CheckpointStore(str(tmp_path))
+    wanted, snapshot = content(state), state.snapshot()
+    state.apply(delete(("user", "u1", 5_000), ("item", "i0", 5_000)))
+    state.reclaim_restored()  # Their rows go to the next nodes.
+    state.apply(EventBatch(interactions(["another", "one"], ["more", "i1"], [6_000, 6_001])))
+    store.write(snapshot)
+    assert content(restored(store)) == wanted
+    store.write(state.snapshot())
+    assert content(restored(store)) == content(state)
+
+
+def test_only_new_ids_are_copied_for_a_checkpoint(tmp_path, monkeypatch):
+    state, store = filled_state(), CheckpointStore(str(tmp_path))
+    state.apply(EventBatch(interactions([f"v{n}" for n in range(100)], ["i1"] * 100, range(6_000, 6_100))))
+    store.write(state.snapshot())
+    state.apply(EventBatch(interactions(["late"], ["i1"], [7_000])))
+    copied, packed = [], LateIds.packed
+
+    def counted(self, *part):
+        copied.append(part)
+        return packed(self, *part)
+
+    monkeypatch.setattr(LateIds, "packed", counted)
+    store.write(state.snapshot())
+    assert copied == [(108, 109)]  # The one user that is new.
