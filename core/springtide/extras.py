@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from springtide.errors import SettingsError
 
-_TRAIN, _FILES, _NATIVE = "train", "files", "native"
+_TRAIN, _FILES, _NATIVE, _INDEX = "train", "files", "native", "index"
 _EXTRAS: Mapping[str, str] = {
     "torch": _TRAIN,
     "torch_geometric": _TRAIN,
@@ -13,6 +13,7 @@ _EXTRAS: Mapping[str, str] = {
     "numba": _TRAIN,
     "pyarrow": _FILES,
     "pygrpc_native": _NATIVE,
+    "usearch": _INDEX,
 }
 """For each package, by its name in Python, the extra of Springtide that it comes with."""
 

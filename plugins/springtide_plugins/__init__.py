@@ -9,6 +9,7 @@ from springtide.plugins.contracts import (
     ContextWeightFactory,
     DecoderFactory,
     EncoderFactory,
+    IndexFactory,
     LossFactory,
     NegativeSamplerFactory,
     TaskFactory,
@@ -143,3 +144,9 @@ def register_decoders(register: RegisterPart[DecoderFactory]) -> None:
     register("cloudevents", "springtide_plugins.decoders.cloudevents:CloudEvents")
     register("confluent", "springtide_plugins.decoders.confluent:Confluent")
     register("debezium", "springtide_plugins.decoders.debezium:Debezium")
+
+
+@hookimpl
+def register_indexes(register: RegisterPart[IndexFactory]) -> None:
+    """Register the built-in index."""
+    register("usearch", "springtide_plugins.indexes.usearch:USearch")

@@ -34,6 +34,7 @@ PARTS = [
     ("context weight", "channel"),
     ("baseline", "latest"),
     ("decoder", "clicks"),
+    ("index", "signs"),
 ]
 
 

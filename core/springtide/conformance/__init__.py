@@ -19,6 +19,7 @@ from springtide.conformance import (
     context_weights,
     decoders,
     encoders,
+    indexes,
     losses,
     negative_samplers,
     samples,
@@ -38,6 +39,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "context weight": context_weights.CHECKS,
     "baseline": baselines.CHECKS,
     "decoder": decoders.CHECKS,
+    "index": indexes.CHECKS,
 }
 """For each kind of part its checks, in the order in which they run."""
 
@@ -132,6 +134,11 @@ def check_baseline(factory: Callable[..., Any], **options: Any) -> None:
 def check_decoder(factory: Callable[..., Any], **options: Any) -> None:
     """Check a decoder; see ``check_encoder``."""
     _check("decoder", factory, options)
+
+
+def check_index(factory: Callable[..., Any], **options: Any) -> None:
+    """Check an index; see ``check_encoder``."""
+    _check("index", factory, options)
 
 
 def _check(

@@ -17,6 +17,7 @@ from springtide.plugins.contracts import (
     ContextWeightFactory,
     DecoderFactory,
     EncoderFactory,
+    IndexFactory,
     LossFactory,
     NegativeSamplerFactory,
     TaskFactory,
@@ -81,3 +82,8 @@ def register_baselines(register: RegisterPart[BaselineFactory]) -> None:
 @hookspec
 def register_decoders(register: RegisterPart[DecoderFactory]) -> None:
     """Offer decoders, so that the records of other tools are read as ``[events.decoders]`` says."""
+
+
+@hookspec
+def register_indexes(register: RegisterPart[IndexFactory]) -> None:
+    """Offer indexes, so that the one that ``[ranking] index`` names finds the items near to a user among many."""

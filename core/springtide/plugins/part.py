@@ -24,6 +24,7 @@ KINDS: Mapping[str, str] = {
     "context weight": "register_context_weights",
     "baseline": "register_baselines",
     "decoder": "register_decoders",
+    "index": "register_indexes",
 }
 ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "encoder": ("width", "num_layers", "aggregator", "schema", "make"),
@@ -34,6 +35,7 @@ ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "context weight": ("make",),
     "baseline": ("make",),
     "decoder": ("make",),
+    "index": ("make",),
 }
 """For each kind, the arguments that a factory gets if its signature names them; all other parameters are options."""
 
@@ -52,6 +54,7 @@ _CLASSES: Mapping[str, str] = {
     "context weight": "springtide.plugins.contracts.context_weights:ContextWeight",
     "baseline": "springtide.plugins.contracts.baselines:Baseline",
     "decoder": "springtide.events.record_decoders:EventDecoder",
+    "index": "springtide.plugins.contracts.indexes:Index",
 }
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 

@@ -348,6 +348,7 @@ def _serving_parts(settings: Settings) -> list[tuple[str, str, PartSettings]]:
             (f"events.decoders.{name}", "decoder", PartSettings(name=name, options=options))
             for name, options in decoders.items()
         ),
+        *([] if settings.ranking.index is None else [("ranking.index", "index", settings.ranking.index)]),
     ]
 
 

@@ -11,6 +11,7 @@ scanned by rows, leaving out what the values rule out. Scores are the same to th
 found.
 """
 
+import functools
 import heapq
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from springtide.ranking import kernels
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.dislikes import NOTHING_DISLIKED, log_weights
+from springtide.ranking.indexed_items import Found, LeftOut, Scan
 from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems
 from springtide.ranking.users import LiveUser
 from springtide.ranking.weights import ItemOrder
@@ -66,17 +68,41 @@ class BestItems:
         if query.allowed is not None and np.count_nonzero(query.allowed) <= _MAX_LISTED:
             apart, of_apart = self._with_listed(scorer, np.flatnonzero(query.allowed).astype(np.int32), apart, of_apart)
             order = _NO_ORDER
-        self.rows, self.ids, self.scores, self.cosines, self.num_scanned = _search(
+        search = functools.partial(
+            _search,
             scorer,
             query,
             None if table is None else user,
             serving.exponents.unseen.cosine,
             self.at_moment.unseen_total,
-            order,
             query.excluded_rows,
-            apart,
-            of_apart,
             query.allowed,
+        )
+        found = None
+        if serving.index is not None and table is not None and user is not None and order is not _NO_ORDER:
+            found = self._by_index(search, scorer, query, user, order, apart, of_apart)
+        if found is None:
+            found = search(order, apart, of_apart)
+        self.rows, self.ids, self.scores, self.cosines, self.num_scanned = found
+
+    def _by_index(
+        self,
+        search: Scan,
+        scorer: Scorer,
+        query: BoundQuery,
+        user: Array,
+        order: ItemOrder,
+        apart: Rows,
+        of_apart: Array,
+    ) -> Found | None:
+        """Return what the index finds; None if it is not to be relied on for this query."""
+        serving = scorer.serving
+        assert serving.index is not None, "looked at by the caller"
+        unranked = scorer.unranked_rows(scorer.num_items, with_lifeless=False)
+        left_out = LeftOut(query.allowed, (query.excluded_rows, unranked, apart))
+        factor, values = serving.exponents.unseen.cosine, self.at_moment.unseen_total
+        return serving.index.best(
+            search, query.count, user, factor, values, order, serving.longest, apart, of_apart, left_out
         )
 
     def _with_listed(self, scorer: Scorer, listed: Rows, apart: Rows, of_apart: Array) -> tuple[Rows, Array]:
@@ -137,7 +163,7 @@ def similar_items(scorer: Scorer, row: int, query: BoundQuery) -> list[tuple[str
     itself = np.array([row], np.int32)
     excluded = np.union1d(query.excluded_rows, itself) if len(query.excluded_rows) else itself
     vector, every = table.vectors[row], ItemOrder(NO_ROWS, np.inf)
-    _, ids, scores, _, _ = _search(scorer, query, vector, 1.0, None, every, excluded, NO_ROWS, NO_SCORES, allowed)
+    _, ids, scores, _, _ = _search(scorer, query, vector, 1.0, None, excluded, allowed, every, NO_ROWS, NO_SCORES)
     return list(zip(ids, scores.tolist(), strict=True))
 
 
@@ -147,13 +173,16 @@ def _search(
     user: Array | None,
     factor: float,
     values: Array | None,
-    order: ItemOrder,
     excluded: Rows,
+    allowed: npt.NDArray[np.bool_] | None,
+    order: ItemOrder,
     apart: Rows,
     of_apart: Array,
-    allowed: npt.NDArray[np.bool_] | None,
-) -> tuple[Rows, list[str], Array, Array, int]:
+    longest: float | None = None,
+) -> Found:
     """Return rows, ids, scores and cosines of the best items, and how many were looked at; see ``kernels.best_rows``.
+
+    Without ``longest`` it is that of the table.
 
     Items of equal scores are in the order of their ids, so that two servers that read the same events in another order
     give the same answer. An item that is forgotten at this moment is left out.
@@ -169,7 +198,7 @@ def _search(
             user,
             factor,
             vectors,
-            serving.longest,
+            serving.longest if longest is None else longest,
             values,
             order.rows,
             order.highest,

@@ -1,7 +1,7 @@
 """Ranking items for queries and for other items, over the live state and what is served at the time."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from springtide.errors import InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
+from springtide.plugins.contracts.indexes import Index
 from springtide.ranking.best_items import BestItems, similar_items
 from springtide.ranking.dislikes import DISLIKE
+from springtide.ranking.indexing import Indexing, IndexRules
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query, RankedItems, Ranking
 from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems, cosine_of
@@ -37,10 +39,16 @@ class Ranker:
 
     Args:
         state: The graph and the context weights; another thread writes them.
-        settings: How far histories reach, and which attributes group the items.
+        settings: How far histories reach, which attributes group the items, and when an index is used.
+        make_index: Makes the index that the settings name, empty; None for exact answers alone.
+
+    Attributes:
+        indexing: Keeps the index; None without one.
     """
 
-    def __init__(self, state: LiveState, settings: RankingSettings) -> None:
+    def __init__(
+        self, state: LiveState, settings: RankingSettings, make_index: Callable[[], Index] | None = None
+    ) -> None:
         self._state = state
         self._item_group_names = settings.item_groups
         self._item_type = state.rules.item_type
@@ -52,6 +60,10 @@ class Ranker:
         self._serving = self._maker.make(None, state.graph.view())
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
+        self.indexing: Indexing | None = None
+        if make_index is not None and settings.index is not None:
+            rules = IndexRules(settings.index.name, settings.index_min_items, settings.index_min_recall, make_index)
+            self.indexing = Indexing(rules, self.scorer)
 
     @property
     def model_version(self) -> str:
@@ -77,9 +89,16 @@ class Ranker:
             serving.moments.refresh(view.num_nodes(self._item_type))
             serving.users.drop_forgotten(view)
             fresh = self._maker.refreshed(serving, view)
+            if self.indexing is not None:
+                fresh = self.indexing.follow(fresh)
             with self._swap_lock:
                 if self._serving is serving:  # Else it was swapped meanwhile, and what is served now is newer.
                     self._serving = fresh
+
+    def close(self) -> None:
+        """Give up what is being made in the background; answers are still given."""
+        if self.indexing is not None:
+            self.indexing.close()
 
     def scorer(self) -> Scorer:
         """Return what scores items from here on: what is served now, over the graph as it is now."""

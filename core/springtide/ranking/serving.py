@@ -10,6 +10,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.model.exponents import NO_EXPONENTS, Exponents, fallback_exponents
 from springtide.plugins.contracts import ContextWeight
+from springtide.ranking.indexed_items import IndexedItems
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.kernels import quantise
 from springtide.ranking.moment_cache import MomentCache
@@ -86,6 +87,7 @@ class Serving:
         longest: Length of the longest of the table's vectors; 0 without a table.
         unranked: The rows of items that are not in it.
         coarse: The table's vectors, coarsely; None without a table.
+        index: An index of the table; None if answers are found without one.
     """
 
     table: ItemTable | None
@@ -97,6 +99,7 @@ class Serving:
     longest: float = 0.0
     unranked: UnrankedRows = field(default_factory=UnrankedRows)
     coarse: CoarseVectors | None = None
+    index: IndexedItems | None = None
 
     @property
     def version(self) -> str:

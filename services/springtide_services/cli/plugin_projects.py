@@ -29,6 +29,7 @@ _SETTINGS: Mapping[str, str] = {
     "context weight": "[ranking.context_weights]\nmy_part = {}",
     "baseline": "[gate.baselines]\nmy_part = {}",
     "decoder": "[events.decoders]\nconfluent = {}\ncloudevents = {}\nmy_part = {}",
+    "index": '[ranking]\nindex = "my_part"\nindex_min_items = 1_000_000',
 }
 """TOML that chooses a part, by kind."""
 

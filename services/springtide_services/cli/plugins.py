@@ -21,6 +21,7 @@ class PartKind(StrEnum):
     CONTEXT_WEIGHT = "context-weight"
     BASELINE = "baseline"
     DECODER = "decoder"
+    INDEX = "index"
 
 
 app = typer.Typer(help="List what plugins offer, start a new plugin, check one.", no_args_is_help=True)

@@ -12,6 +12,7 @@ from springtide.events.record_decoders import EventDecoder
 from springtide.interactions import Circumstances, History, ItemGroups, Moment, Observed
 from springtide.plugins.contracts.baselines import Baseline
 from springtide.plugins.contracts.context_weights import ContextWeight, Factor
+from springtide.plugins.contracts.indexes import Index
 from springtide.plugins.contracts.schema import Schema
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ TaskFactory = Callable[..., "Task"]  # (make?, **options)
 ContextWeightFactory = Callable[..., ContextWeight]  # (**options)
 BaselineFactory = Callable[..., Baseline]  # (**options)
 DecoderFactory = Callable[..., EventDecoder]  # (**options)
+IndexFactory = Callable[..., Index]  # (**options)
 
 __all__ = [
     "NUM_EDGE_FEATURES",
@@ -61,6 +63,8 @@ __all__ = [
     "EventDecoder",
     "Factor",
     "History",
+    "Index",
+    "IndexFactory",
     "ItemGroups",
     "Loss",
     "LossFactory",

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from springtide.clock import ClockName
 from springtide.settings.file import DEFAULT_HOST, DEFAULT_PORT, MAX_PORT
-from springtide.settings.sections.base import Options, Positive, Section, Table
+from springtide.settings.sections.base import Options, Part, Positive, Section, Table
 
 
 class RankingSettings(Section):
@@ -25,6 +25,16 @@ class RankingSettings(Section):
     histories answer slowly."""
     item_refresh_s: Positive = 1.0
     """Time in seconds between two updates of the item vectors, which add new items and changed attributes."""
+    index: Part | None = None
+    """Index that finds the items near to a user without looking at all of them, such as `usearch`
+    (`pip install 'springtide[index]'`). `none` uses none: answers are exact, and up to some million items that is as
+    fast. An index may miss an item. It is built beside the answers for each model, takes memory of its own, and is used
+    only once its answers to some of your users were measured: if they hold enough of the exact ones, in less time."""
+    index_min_items: Annotated[int, Field(ge=1)] = 1_000_000
+    """Number of items from which on the index is built. With fewer, all answers are exact."""
+    index_min_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Share of the 20 best items that the index's answers must find, on average over the measured users. Below it, the
+    index is not used."""
     clock: ClockName = "auto"
     """As of when a request that names no time is answered. `stream` is the stream's own time: that of its newest event,
     going on with the wall clock from when that event came; `wall` is the wall clock. `auto` takes the stream's time if

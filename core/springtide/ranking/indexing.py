@@ -1,0 +1,295 @@
+"""Building an index beside the answers, and measuring it: it is used only if it is right enough, and quicker."""
+
+import dataclasses
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import structlog
+
+from springtide.graph.applying import USER
+from springtide.interactions import Moment
+from springtide.plugins.contracts.indexes import Index
+from springtide.ranking.best_items import BestItems
+from springtide.ranking.binding import BoundQuery
+from springtide.ranking.indexed_items import MEASURED_COUNT, AnswerCounts, BuiltIndex, IndexedItems
+from springtide.ranking.item_table import ItemTable
+from springtide.ranking.query import Query
+from springtide.ranking.scoring import Scorer
+from springtide.ranking.serving import Serving
+from springtide.ranking.serving_model import ServingModel
+
+logger = structlog.stdlib.get_logger(__name__)
+
+NUM_MEASURED = 100  # Users; the standard error of a recall of .99 over 2,000 items is .002.
+_MIN_MEASURED = 10  # With fewer users that have a vector, nothing is known of an index.
+_DRAWN = 2_000  # Users that are looked at for those.
+_TIMES = 3  # How often each user is answered, both ways in turn; the shortest time counts: the machine is busy.
+_CANDIDATES = (50, 200, 800)  # Rows to ask for, the fewest first: the first number with enough recall is taken.
+_NICENESS = 19  # On Linux each thread has its own.
+_MIN_CHANGED, _MAX_CHANGED = 2_000, 20_000  # Items that are scored beside the index; with more it is built again,
+_CHANGED_SHARE = 64  # or from one in 64 on, within these bounds.
+_REST = 10  # An index of the same model is not built again for ten times as long as it took.
+_STOP_S = 5.0
+
+State = Literal["waiting", "building", "measuring", "used", "refused", "slower", "unmeasured", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What has become of the index.
+
+    Attributes:
+        name: Name of the index in the settings.
+        state: ``waiting`` for a model or for enough items, ``building``, ``measuring``, ``used``, ``refused`` for its
+            recall, ``slower`` than the exact answer, ``unmeasured`` for want of users, or ``failed``.
+        version: Registry version of the model that it is of; empty before the first.
+        num_items: How many items it holds.
+        num_bytes: Memory that it takes, in bytes.
+        build_s: How long it took to build, in seconds.
+        recall: Mean share of the 20 best items that its answers hold, over the measured users.
+        num_users: How many users were measured.
+        num_candidates: How many rows it is asked for.
+        index_ms: Mean time of its answers, in milliseconds.
+        exact_ms: Mean time of the exact answers to the same queries.
+        num_changed: Items that have changed or come since; they are scored beside it.
+        reason: Why it failed.
+    """
+
+    name: str
+    state: State = "waiting"
+    version: str = ""
+    num_items: int = 0
+    num_bytes: int = 0
+    build_s: float = 0.0
+    recall: float = 0.0
+    num_users: int = 0
+    num_candidates: int = 0
+    index_ms: float = 0.0
+    exact_ms: float = 0.0
+    num_changed: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRules:
+    """When an index is built and used.
+
+    Attributes:
+        name: Its name in the settings.
+        min_items: From how many items on it is built.
+        min_recall: Below it, it is refused.
+        make: Makes an empty one.
+    """
+
+    name: str
+    min_items: int
+    min_recall: float
+    make: Callable[[], Index]
+
+
+class Indexing:
+    """Keeps an index of what is served. One thread builds, one index at a time, and gives way to all others.
+
+    Args:
+        rules: When it is built and used.
+        scorer: Returns what scores now; called by the building thread.
+    """
+
+    def __init__(self, rules: IndexRules, scorer: Callable[[], Scorer]) -> None:
+        self._rules = rules
+        self._scorer = scorer
+        self._status = IndexStatus(rules.name)
+        self._counts = AnswerCounts()
+        self._wanted: ServingModel | None = None  # The model that is served.
+        self._decided: ServingModel | None = None  # The model whose index was built, and used or refused.
+        self._used: IndexedItems | None = None
+        self._thread: threading.Thread | None = None
+        self._may_rebuild_s = 0.0
+        self._is_closed = False
+
+    @property
+    def status(self) -> IndexStatus:
+        """What has become of the index."""
+        return self._status
+
+    @property
+    def counts(self) -> AnswerCounts:
+        """How answers were found since the index is used."""
+        return self._counts
+
+    def follow(self, serving: Serving) -> Serving:
+        """Return what is served with the index that is there for it; begin to build one if none is.
+
+        To be called by the thread that refreshes what is served.
+        """
+        table = serving.table
+        self._wanted = None if table is None else table.model
+        if table is None or table.num_items < self._rules.min_items:
+            return replace(serving, index=None) if serving.index is not None else serving
+        used = self._used
+        if used is not None and used.built.model is table.model:
+            if used.table is not table:
+                changed = used.built.changed_rows(table)
+                self._used = used = replace(used, table=table, changed=changed)
+                self._status = replace(self._status, num_changed=len(changed))
+            if self._is_stale(used, table) and time.monotonic() >= self._may_rebuild_s:
+                self._begin(table)
+            return serving if serving.index is used else replace(serving, index=used)
+        self._used = None
+        if self._decided is not table.model:
+            self._begin(table)
+        return serving
+
+    def close(self) -> None:
+        """Give up what is being built."""
+        self._is_closed = True
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+
+    def _is_stale(self, used: IndexedItems, table: ItemTable) -> bool:
+        return len(used.changed) > min(max(table.num_items // _CHANGED_SHARE, _MIN_CHANGED), _MAX_CHANGED)
+
+    def _begin(self, table: ItemTable) -> None:
+        if self._is_closed or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self._run, args=(table,), name="index", daemon=True)
+        self._thread.start()
+
+    def _run(self, table: ItemTable) -> None:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        model = table.model
+
+        def is_wanted() -> bool:
+            return not self._is_closed and self._wanted is model
+
+        former = self._status if self._used is not None else IndexStatus(self._rules.name)
+        try:
+            start_s = time.monotonic()
+            self._status = replace(former, state="building", version=model.version)
+            built = BuiltIndex.of(self._rules.make(), table, is_wanted)
+            build_s = time.monotonic() - start_s
+            self._may_rebuild_s = time.monotonic() + _REST * build_s
+            if not is_wanted():
+                self._status = IndexStatus(self._rules.name)
+                return
+            self._status = IndexStatus(
+                self._rules.name, "measuring", model.version, built.num_indexed, built.index.num_bytes, build_s
+            )
+            self._measure(built)
+        except Exception as error:  # Another's code may fail in any way: answers stay exact.
+            self._used = None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._status = IndexStatus(self._rules.name, "failed", model.version, reason=reason)
+            logger.error("index_failed", index=self._rules.name, version=model.version, exc_info=error)
+        self._decided = model
+
+    def _measure(self, built: BuiltIndex) -> None:
+        """Measure an index beside the exact answers, and use it or not.
+
+        Raises:
+            Exception: Whatever the index raises.
+        """
+        scorer = self._scorer()
+        table = scorer.serving.table
+        if table is None or table.model is not built.model:  # Another is served by now.
+            return
+        queries = _queries(scorer)
+        exact = replace(scorer, serving=replace(scorer.serving, index=None))
+        answers = [_rows(exact, query) for query in queries]
+        if len(queries) < _MIN_MEASURED:
+            self._decide(replace(self._status, state="unmeasured", num_users=len(queries)), None)
+            return
+        if exact.serving.coarse is not None:
+            exact.serving.coarse.refresh()  # The exact way is to be as quick as it can be.
+        changed = built.changed_rows(table)
+        status = replace(self._status, num_users=len(queries), num_changed=len(changed))
+        for num_candidates in _CANDIDATES:
+            indexed = IndexedItems(built, table, changed, num_candidates, built.num_indexed)
+            by_index = replace(scorer, serving=replace(scorer.serving, index=indexed))
+            recall = float(
+                np.mean(
+                    [_share(_rows(by_index, query), wanted) for query, wanted in zip(queries, answers, strict=True)]
+                )
+            )
+            if indexed.counts.failed:
+                built.index.search(table.vectors[np.flatnonzero(table.has_vector)[0]], num_candidates)
+                raise RuntimeError("a search failed")
+            status = replace(status, recall=recall, num_candidates=num_candidates)
+            if recall >= self._rules.min_recall:
+                break
+        else:
+            self._decide(replace(status, state="refused"), None)
+            return
+        exact_s, index_s = _seconds(exact, by_index, queries)
+        status = replace(status, exact_ms=1e3 * exact_s, index_ms=1e3 * index_s)
+        if index_s >= exact_s:
+            self._decide(replace(status, state="slower"), None)
+            return
+        most = int(num_candidates * exact_s / index_s)
+        used = dataclasses.replace(indexed, max_candidates=most, counts=AnswerCounts())
+        self._decide(replace(status, state="used"), used)
+
+    def _decide(self, status: IndexStatus, used: IndexedItems | None) -> None:
+        if used is not None:
+            self._counts = used.counts
+        self._used = used
+        self._status = status
+        fields = {
+            "index": status.name,
+            "version": status.version,
+            "items": status.num_items,
+            "recall": round(status.recall, 4),
+            "min_recall": self._rules.min_recall,
+            "users": status.num_users,
+            "index_ms": round(status.index_ms, 3),
+            "exact_ms": round(status.exact_ms, 3),
+            "build_s": round(status.build_s, 1),
+            "bytes": status.num_bytes,
+        }
+        log = logger.warning if status.state == "refused" else logger.info
+        log(f"index_{status.state}", **fields)
+
+
+def _queries(scorer: Scorer) -> list[BoundQuery]:
+    """Return queries of some users that have a vector, as of the newest event, for items that they have not seen."""
+    view, serving = scorer.view, scorer.serving
+    num_users = view.num_nodes(USER)
+    rows = np.random.default_rng(0).permutation(num_users)[:_DRAWN]
+    moment = Moment(view.newest_ms or 0)
+    queries = []
+    for user_id in filter(None, view.nodes(USER).ids.ids(rows)):
+        query = scorer.bind(Query(moment, user_id, count=MEASURED_COUNT, exclude_seen=("*",)))
+        if serving.users.find(view, serving.table, query).vector is not None:
+            queries.append(query)
+        if len(queries) == NUM_MEASURED:
+            break
+    return queries
+
+
+def _rows(scorer: Scorer, query: BoundQuery) -> set[int]:
+    return set(BestItems(scorer, query).rows.tolist())
+
+
+def _share(found: set[int], wanted: set[int]) -> float:
+    return len(found & wanted) / len(wanted) if wanted else 1.0
+
+
+def _seconds(exact: Scorer, by_index: Scorer, queries: Sequence[BoundQuery]) -> tuple[float, float]:
+    """Return the mean time of an exact answer and of one by the index, in seconds: the shortest of several, in turn."""
+    both = (exact, by_index)
+    shortest = np.full((len(queries), 2), np.inf)
+    for position, query in enumerate(queries):
+        for _ in range(_TIMES):
+            for way, scorer in enumerate(both):
+                start_s = time.perf_counter()
+                BestItems(scorer, query)
+                shortest[position, way] = min(shortest[position, way], time.perf_counter() - start_s)
+    exact_s, index_s = shortest.mean(axis=0).tolist()
+    return exact_s, index_s
