@@ -3,9 +3,10 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from springtide.clock import MS_PER_SECOND
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
 from springtide.plugins.contracts import ContextWeight
@@ -17,6 +18,10 @@ _MIN_CACHED = 4  # Moments that stay, however large: this hour, the next one, an
 _IDLE_S = 60.0  # A moment that nobody asked for this long leaves the cache.
 _STALE_S = 15.0  # Older weights are computed again when they are asked for: the stream changes them slowly.
 _REFRESH_S = 0.5  # Time limit of a refresh, which runs every second beside the ingest, on the same few cores.
+_REFRESHED_SHARE = 0.02  # Of the time, for each moment: the weights of a million items take a tenth of a second.
+_AHEAD_MS = 30 * MS_PER_SECOND  # The next hour's weights are made so long before it begins.
+_NOW_MS = 300 * MS_PER_SECOND  # Whoever asks for a moment this close to now will ask for the next hour, too.
+_WARMED_S = 2.0  # Time limit of making the moments of what was served before: a new model waits for them.
 
 
 @dataclass(slots=True)
@@ -25,6 +30,8 @@ class _Cached:
     weights: ItemWeights
     made_s: float
     used_s: float
+    latest_ms: int  # The latest moment that was asked for.
+    took_s: float = 0.0
 
     @property
     def num_bytes(self) -> int:
@@ -36,9 +43,10 @@ class _Cached:
 class MomentCache:
     """A cache of item weights by moment. The least recently used moments leave it first.
 
-    Each refresh computes the weights again, the most recently used first, until its time is up. The other weights get
-    older, and are computed again by the next request that finds them older than ``stale_s``. So requests for a few
-    moments, which most requests are, never wait, and those for many moments do not wait long.
+    Each refresh computes the weights again, the most recently used first, until its time is up; those that take long
+    are computed less often. It also makes the weights of now and of the next hour before anybody asks. So requests for
+    few moments, which most requests are, never wait. Weights that no refresh came to get older. A request that finds
+    them older than ``stale_s`` computes them again; if the background has refreshed anything since, only at twice that.
 
     Args:
         context_weights: By name; the stream goes on changing them.
@@ -68,6 +76,7 @@ class MomentCache:
         self._cached: dict[Hashable, _Cached] = {}  # The most recently used last.
         self._num_bytes = 0
         self._span_ms = _span_ms(context_weights)
+        self._refreshed_s = -math.inf
         self._latest: tuple[int, Hashable] = (-1, None)  # The latest span that was asked for, and its key.
         self._lock = threading.Lock()
 
@@ -90,13 +99,37 @@ class MomentCache:
             if cached is not None:
                 if keep_in_cache:
                     self._cached[key] = self._cached.pop(key)
-                    cached.used_s = now_s
-                if now_s - cached.made_s <= self._stale_s and len(cached.weights.unseen_total) >= num_items:
+                    cached.used_s, cached.latest_ms = now_s, moment.timestamp_ms
+                is_refreshed = now_s - self._refreshed_s <= self._stale_s
+                oldest_s = 2 * self._stale_s if is_refreshed else self._stale_s
+                if now_s - cached.made_s <= oldest_s and len(cached.weights.unseen_total) >= num_items:
                     return cached.weights
-        weights = item_weights(self._context_weights, self._exponents, moment, num_items)
         used_s = now_s if keep_in_cache else -math.inf if cached is None else cached.used_s
-        self._cache(key, _Cached(moment, weights, now_s, used_s))
-        return weights
+        return self._make(key, moment, num_items, used_s).weights
+
+    def _make(self, key: Hashable, moment: Moment, num_items: int, used_s: float) -> _Cached:
+        """Compute the weights of a moment, and keep them."""
+        made_s = self._clock_s()
+        weights = item_weights(self._context_weights, self._exponents, moment, num_items)
+        made = _Cached(moment, weights, made_s, used_s, moment.timestamp_ms, self._clock_s() - made_s)
+        self._cache(key, made)
+        return made
+
+    def warm(self, moments: Iterable[Moment], num_items: int) -> None:
+        """Make the weights of moments that are likely to be asked for, in their order, for two seconds at most."""
+        start_s = self._clock_s()
+        for moment in moments:
+            if self._clock_s() - start_s >= _WARMED_S:
+                break
+            key = self._key_of(moment)
+            if key not in self._cached:
+                self._make(key, moment, num_items, self._clock_s()).weights.order()
+
+    def recent(self) -> list[Moment]:
+        """Return the moments that were asked for of late, the last one first."""
+        with self._lock:
+            latest_first = list(reversed(self._cached.values()))
+        return [replace(cached.moment, timestamp_ms=cached.latest_ms) for cached in latest_first]
 
     def _key_of(self, moment: Moment) -> Hashable:
         """Return ``bucket_of`` the moment; the weights need not be asked again within a span of plain moments."""
@@ -107,27 +140,60 @@ class MomentCache:
             self._latest = key = span, bucket_of(self._context_weights, moment)
         return key[1]
 
-    def refresh(self, num_items: int) -> None:
-        """Compute the weights of recent moments again, the most recently used first; drop idle moments."""
-        start_s = self._clock_s()
+    def refresh(self, num_items: int, now_ms: int | None = None) -> None:
+        """Compute the weights of recent moments again, the most recently used first; drop idle moments.
+
+        Args:
+            num_items: Number of items.
+            now_ms: The time; its moment stays in the cache, whoever asks, and the next one is made in time. None if
+                requests ask for no time in particular.
+        """
+        self._refreshed_s = start_s = self._clock_s()
+        kept = [] if now_ms is None else self._make_upcoming(num_items, now_ms)
         with self._lock:
             for key in [key for key, cached in self._cached.items() if start_s - cached.used_s > _IDLE_S]:
-                self._drop(key)
+                if key not in kept:
+                    self._drop(key)
             latest_first = list(reversed(self._cached.items()))
         for key, cached in latest_first:
             now_s = self._clock_s()
             if now_s - start_s >= self._refresh_s:
                 break
+            is_idle = now_s - cached.used_s > _IDLE_S
+            if len(cached.weights.unseen_total) >= num_items and now_s - cached.made_s < self._rest_s(cached, is_idle):
+                continue
             weights = item_weights(self._context_weights, self._exponents, cached.moment, num_items)
             if cached.weights.has_order:
                 weights.order()  # Here, so that no request waits for it.
+            took_s = self._clock_s() - now_s
             with self._lock:
                 if self._cached.get(key) is cached:  # Else it was dropped or replaced meanwhile.
                     self._num_bytes -= cached.num_bytes
-                    cached.weights, cached.made_s = weights, now_s
+                    cached.weights, cached.made_s, cached.took_s = weights, now_s, took_s
                     self._num_bytes += cached.num_bytes
         with self._lock:
             self._make_room()  # New items make the weights larger.
+
+    def _rest_s(self, cached: _Cached, is_idle: bool) -> float:
+        """Return for how long weights are left as they are: not until they are stale."""
+        longest_s = self._stale_s / 2
+        return longest_s if is_idle else min(cached.took_s / _REFRESHED_SHARE, longest_s)
+
+    def _make_upcoming(self, num_items: int, now_ms: int) -> list[Hashable]:
+        """Make the weights of now, and of where those who ask for now will be soon; return the keys of both for all."""
+        start_s, soon_ms = self._clock_s(), now_ms + _AHEAD_MS
+        with self._lock:
+            asked = [
+                cached.moment
+                for cached in self._cached.values()
+                if start_s - cached.used_s <= _IDLE_S and abs(cached.latest_ms - now_ms) <= _NOW_MS
+            ]
+        kept = [Moment(now_ms), Moment(soon_ms)]
+        for moment in [*kept, *(replace(moment, timestamp_ms=soon_ms) for moment in reversed(asked))]:
+            key = bucket_of(self._context_weights, moment)
+            if key not in self._cached and self._clock_s() - start_s < self._refresh_s:
+                self._make(key, moment, num_items, -math.inf if moment in kept else start_s).weights.order()
+        return [bucket_of(self._context_weights, moment) for moment in kept]
 
     def _cache(self, key: Hashable, cached: _Cached) -> None:
         with self._lock:

@@ -72,21 +72,25 @@ class Ranker:
 
     def swap(self, served: Served | None) -> None:
         """Serve a model or a baseline from the next request on; None for the fallback."""
-        serving = self._maker.make(served, self._state.graph.view())
+        serving = self._maker.make(served, self._state.graph.view(), self._serving.moments.recent())
         with self._swap_lock:
             self._serving = serving
 
-    def refresh(self) -> None:
+    def refresh(self, now_ms: int | None = None) -> None:
         """Bring what is served up to date with the graph. To be called every second or so by a background thread.
 
         It ranks new items, drops forgotten users from the cache, and computes the item weights of recent moments again.
+
+        Args:
+            now_ms: The time, if requests are about now: then its weights, and those of the next hour, are there before
+                somebody asks.
         """
         with self._refresh_lock:
             serving = self._serving
             view = self._state.graph.view()
             self._regroup(view)
             self._lifeless.refresh(view)
-            serving.moments.refresh(view.num_nodes(self._item_type))
+            serving.moments.refresh(view.num_nodes(self._item_type), now_ms)
             serving.users.drop_forgotten(view)
             fresh = self._maker.refreshed(serving, view)
             if self.indexing is not None:

@@ -1,6 +1,6 @@
 """All that is served at one time: a model or a baseline over the live items, and the caches that belong to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
+from springtide.interactions import Moment
 from springtide.model.exponents import NO_EXPONENTS, Exponents, fallback_exponents
 from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.indexed_items import IndexedItems
@@ -133,17 +134,25 @@ class ServingMaker:
         self._rules = rules
         self._max_history = max_history
 
-    def make(self, served: Served | None, view: GraphView) -> Serving:
-        """Return what serves a model or a baseline; None for the fallback. Its caches are empty."""
+    def make(self, served: Served | None, view: GraphView, moments: Sequence[Moment] = ()) -> Serving:
+        """Return what serves a model or a baseline; None for the fallback.
+
+        Args:
+            served: The model, the baseline or None.
+            view: The graph.
+            moments: Whose item weights are made at once, so that no request waits for them; no users are cached yet.
+        """
         if isinstance(served, ServingBaseline):
             users = Users(self._rules, self._max_history, None)
-            moments = MomentCache(self._context_weights, NO_EXPONENTS)
-            return Serving(None, BaselineTable.build(served, view), NO_EXPONENTS, moments, users, ())
+            none = MomentCache(self._context_weights, NO_EXPONENTS)
+            return Serving(None, BaselineTable.build(served, view), NO_EXPONENTS, none, users, ())
         exponents = fallback_exponents(self._context_weights) if served is None else served.exponents
         table = None if served is None else ItemTable.build(served, view, self._rules)
         users = Users(self._rules, self._max_history, served)
         terms = history_terms(self._context_weights, exponents)
-        made = Serving(table, None, exponents, MomentCache(self._context_weights, exponents), users, terms)
+        cache = MomentCache(self._context_weights, exponents)
+        cache.warm(moments, view.num_nodes(self._rules.item_type))
+        made = Serving(table, None, exponents, cache, users, terms)
         return made if table is None else replace(made, longest=_longest(table), coarse=CoarseVectors(table.vectors))
 
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:

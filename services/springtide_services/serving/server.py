@@ -73,6 +73,12 @@ class _Loaded:
     plugins: Plugins
     is_restored: bool
 
+    def refresh(self, *, for_requests: bool) -> None:
+        """Bring what is served up to date; for requests, the item weights of their moment too, now and soon."""
+        answering = self.answering
+        now_ms = answering.state.clock.read(wall_ms()).timestamp_ms if for_requests else None
+        answering.ranker.refresh(now_ms)
+
 
 class Server:
     """One server on one event loop: ``start``, then ``wait`` until it fails or ``end`` is called, then ``stop``.
@@ -212,7 +218,7 @@ class Server:
             asyncio.create_task(
                 _repeat(
                     "refresh_failed",
-                    lambda: loaded.answering.ranker.refresh(),
+                    lambda: loaded.refresh(for_requests=self._is_ready),
                     self._settings.ranking.item_refresh_s,
                 )
             ),
@@ -244,9 +250,8 @@ class Server:
             if status.failure is not None and not self._may_serve_without_stream(loaded, status.failure):
                 raise status.failure
             if not self._is_ready and (ingest.is_caught_up or self._is_stuck_at_start(loaded, status)):
-                await asyncio.to_thread(
-                    loaded.answering.ranker.refresh
-                )  # For the items that came after the model was loaded.
+                # For the items that came after the model was loaded, and so that the first request waits for nothing.
+                await asyncio.to_thread(lambda: loaded.refresh(for_requests=True))
                 for name in _SERVICE_NAMES:
                     await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
                 self._is_ready = True

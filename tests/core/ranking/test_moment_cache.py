@@ -121,6 +121,7 @@ def test_refresh_ends_in_time_and_takes_first_what_was_asked_for_last(clock: Clo
     for place in range(10):
         cache.at(at(place), NUM_ITEMS)
     weight.made.clear()
+    clock.now_s += 7.5
 
     started_s = clock.now_s
     cache.refresh(NUM_ITEMS)
@@ -129,16 +130,42 @@ def test_refresh_ends_in_time_and_takes_first_what_was_asked_for_last(clock: Clo
     assert clock.now_s - started_s == 1.0
 
 
-def test_what_no_refresh_came_to_is_given_out_until_it_is_stale(clock: Clock) -> None:
+def test_without_refreshes_weights_are_given_out_until_they_are_stale(clock: Clock) -> None:
+    weight = Counting(clock)
+    cache = MomentCache({"counting": weight}, EXPONENTS, stale_s=15.0, clock_s=clock)
+    cache.at(at("north"), NUM_ITEMS)
+
+    clock.now_s += 15.0
+    assert cache.at(at("north"), NUM_ITEMS).unseen_total[0] == 2.0
+    clock.now_s += 0.1
+    assert cache.at(at("north"), NUM_ITEMS).unseen_total[0] == 4.0  # A log lift of 2 now, twice.
+
+
+def test_what_a_late_refresh_has_not_come_to_yet_makes_no_request_wait_until_twice_as_long(clock: Clock) -> None:
     weight = Counting(clock)
     cache = MomentCache({"counting": weight}, EXPONENTS, refresh_s=0.0, stale_s=15.0, clock_s=clock)
     cache.at(at("north"), NUM_ITEMS)
 
-    clock.now_s += 15.0
+    clock.now_s += 30.0
     cache.refresh(NUM_ITEMS)
     assert cache.at(at("north"), NUM_ITEMS).unseen_total[0] == 2.0
     clock.now_s += 0.1
-    assert cache.at(at("north"), NUM_ITEMS).unseen_total[0] == 4.0  # A log lift of 2 now, twice.
+    assert cache.at(at("north"), NUM_ITEMS).unseen_total[0] == 4.0
+
+
+def test_weights_that_take_long_are_computed_again_less_often(clock: Clock) -> None:
+    weight = Counting(clock, takes_s=0.1)
+    cache = MomentCache({"counting": weight}, EXPONENTS, clock_s=clock)
+    cache.at(at("north"), NUM_ITEMS)
+    weight.made.clear()
+
+    started_s = clock.now_s
+    while clock.now_s - started_s < 60:
+        clock.now_s += 1.0
+        cache.at(at("north"), NUM_ITEMS)
+        cache.refresh(NUM_ITEMS)
+
+    assert 10 <= len(weight.made) <= 12  # A fiftieth of the time: every 5 seconds.
 
 
 def test_what_is_refreshed_is_new_to_the_next_request(clock: Clock) -> None:
@@ -188,6 +215,46 @@ def test_asking_in_passing_does_not_keep_a_moment_from_being_idle(clock: Clock) 
     cache.at(at("north"), NUM_ITEMS, keep_in_cache=False)
     cache.refresh(NUM_ITEMS)
     assert len(cache) == 0
+
+
+class Hourly(Counting):
+    """Has a bucket for each hour and place."""
+
+    def bucket(self, moment: Moment) -> Hashable:
+        return moment.timestamp_ms // 3_600_000, moment.place
+
+
+@pytest.mark.parametrize("place", ["", "north"])
+def test_who_asks_for_now_never_waits_for_the_next_hour(place: str, clock: Clock) -> None:
+    weight = Hourly(clock)
+    cache = MomentCache({"counting": weight}, EXPONENTS, clock_s=clock)
+    start_s = clock.now_s
+    cache.refresh(NUM_ITEMS, int(clock.now_s * 1_000))
+    cache.at(Moment(int(clock.now_s * 1_000), place), NUM_ITEMS)
+    num_made_for_requests = 0
+    while clock.now_s < start_s + 4 * 3_600:
+        clock.now_s += 10.0
+        num_made = len(weight.made)
+        cache.at(Moment(int(clock.now_s * 1_000), place), NUM_ITEMS)
+        num_made_for_requests += len(weight.made) - num_made
+        cache.refresh(NUM_ITEMS, int(clock.now_s * 1_000))
+
+    assert num_made_for_requests == 0
+    assert len(cache) <= 4
+
+
+def test_now_stays_in_the_cache_though_nobody_asks(clock: Clock) -> None:
+    weight = Hourly(clock)
+    cache = MomentCache({"counting": weight}, EXPONENTS, clock_s=clock)
+    for _ in range(100):
+        clock.now_s += 61.0
+        cache.refresh(NUM_ITEMS, int(clock.now_s * 1_000))
+    weight.made.clear()
+
+    cache.at(Moment(int(clock.now_s * 1_000)), NUM_ITEMS)
+
+    assert weight.made == []
+    assert len(cache) <= 2
 
 
 class ByHour(ContextWeight):
