@@ -18,6 +18,7 @@ BENCHES = (
     "ingest",
     "freshness",
     "stages",
+    "reflected",
     "recommend",
     "engines",
     "open_load",

@@ -21,6 +21,8 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 _ROWS, _TIMES = "births.rows.", "births.ms."
+# To find the rows of 100,000 ids takes 14 ms, and Python's lock: a server answers meanwhile only between two calls.
+_FOUND_AT_ONCE = 4_096
 
 
 def births_of(view: GraphView, counts: Mapping[str, int]) -> dict[str, Int64s]:
@@ -76,7 +78,10 @@ class ModelRows:
             nodes: The live nodes.
             rows: Integers ``[n]``, their rows; -1 for a node that the graph does not have.
         """
-        found = nodes.ids.rows_in(self.ids, rows)
+        found = np.empty(len(rows), np.int32)
+        for start in range(0, len(rows), _FOUND_AT_ONCE):
+            part = slice(start, start + _FOUND_AT_ONCE)
+            found[part] = nodes.ids.rows_in(self.ids, rows[part])
         if self._has_born or nodes.lifetimes.has_born:
             deleted_ms = nodes.lifetimes.all_deleted_ms(rows.astype(np.int32))
             born_ms = np.where(deleted_ms == NEVER_MS, 0, deleted_ms)

@@ -1,6 +1,5 @@
 """The trainer process: sees when a training is due, and has it run in a process of its own; imports no torch."""
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide.storage import Storage
 from springtide_services.logs import log_settings
+from springtide_services.priorities import give_way
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
 from springtide_services.training.processes import TrainingProcesses
 from springtide_services.training.schedule import PastTrainings, Plan, decide
@@ -179,7 +179,7 @@ def run_trainer(settings: Settings) -> None:
 
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
-    os.nice(settings.training.niceness)  # The processes of trainings inherit it.
+    give_way(settings.training.niceness)  # The processes of trainings inherit it.
     with TrainingProcesses(settings) as processes:
         processes.check(stopping)
         Trainer(settings, processes.run, stopping).run()

@@ -10,7 +10,8 @@ from springtide.errors import InvalidRequestError
 from springtide.events.model import EventBatch, NodeDelete, Relation
 from springtide.graph.applying import ITEM, USER
 from springtide.interactions import Moment
-from springtide.model.births import births_of
+from springtide.model import births
+from springtide.model.births import ModelRows, births_of
 from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
@@ -268,3 +269,16 @@ def test_a_user_of_a_social_graph_who_comes_again_is_a_stranger_to_all() -> None
         assert others[0][f"u{number}"] == pytest.approx(others[1][f"u{number}"], abs=1e-5)
     found, _ = ranker.similar("u3", 3)
     assert found[0][0] == "stranger"
+
+
+def test_rows_are_found_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's lock is given up between two parts: a server answers meanwhile, however many items it has."""
+    monkeypatch.setattr(births, "_FOUND_AT_ONCE", 5)
+    items = even_odd_state(SIZE).graph.view().nodes(ITEM)
+    rows = np.array([*range(len(items)), -1])
+    ids = [items.ids.id(row) for row in range(len(items))][::-1]
+
+    found = ModelRows(ids, ITEM, {}).of(items, rows)
+
+    assert found.tolist() == [*reversed(range(len(items))), -1]
+    assert ModelRows(ids, ITEM, {}).of(items, rows[:0]).tolist() == []

@@ -7,7 +7,6 @@ import gc
 import itertools
 import json
 import logging
-import os
 import pickle
 import random
 import signal
@@ -81,6 +80,7 @@ def _publish(settings_json: str, per_s: float) -> None:
 
 def _train(settings_json: str, num_interactions: int, num_users: int, num_items: int) -> None:
     """Retrain on a synthetic stream, again and again, as a trainer does, until the process is ended."""
+    from springtide_services.priorities import give_way
     from springtide_services.training.torch_threads import wait_without_spinning
 
     wait_without_spinning()
@@ -95,7 +95,7 @@ def _train(settings_json: str, num_interactions: int, num_users: int, num_items:
     from springtide.training.train import train
 
     settings = Settings.model_validate_json(settings_json)
-    os.nice(settings.training.niceness)
+    give_way(settings.training.niceness)
     if settings.training.num_threads is not None:
         torch.set_num_threads(settings.training.num_threads)
     plugins = load_plugins()

@@ -31,7 +31,7 @@ from springtide_services.stream.topics import client_config, ensure_topics
 
 FEW, MANY = 4, 1_000  # Partitions.
 _RATES = (0, 1_000)  # Events that another process publishes meanwhile, per second.
-_NUM_USERS, _NUM_ITEMS = 500, 200
+_NUM_USERS, NUM_ITEMS = 500, 200
 _BARE_SHARE = 3  # A bare loop reads one in so many events: it varies less.
 _BARE_BUDGET_S = 60.0
 
@@ -151,7 +151,7 @@ def _bare(settings: Settings, name: str, sizes: Sizes) -> list[Figure]:
     """Publish events one by one, and poll for each as soon as it is acknowledged."""
     producer = make_producer(settings.kafka)
     figures = []
-    for client, reading in (("kafka-python", _kafka_python), ("librdkafka", _librdkafka)):
+    for client, reading in (("kafka-python", _kafka_python), ("librdkafka", librdkafka_loop)):
         chance, read_ms = random.Random(4), []
         with reading(settings.kafka) as poll:
             for number in range(max(2, sizes.freshness_events // _BARE_SHARE)):
@@ -189,10 +189,16 @@ def _kafka_python(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place
 
 
 @contextlib.contextmanager
-def _librdkafka(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place]]]:
+def librdkafka_loop(kafka: KafkaSettings) -> Iterator[Callable[[float], list[Place]]]:
     """Yield a function that polls the topic for at most so many seconds."""
     consumer = confluent_kafka.Consumer(
-        {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "bench", "enable.auto.commit": False}
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": "bench",
+            "enable.auto.commit": False,
+            # The embedded broker waits the whole time, as in `stream.source`.
+            "fetch.wait.max.ms": 500 if "KAFKA_BOOTSTRAP_SERVERS" in os.environ else 10,
+        }
     )
     consumer.assign([confluent_kafka.TopicPartition(kafka.topic, number, 0) for number in range(kafka.num_partitions)])
 
@@ -234,7 +240,7 @@ def random_event(chance: random.Random) -> events_pb2.Event:
     event = events_pb2.Event(
         interaction={
             "user": f"u{chance.randrange(_NUM_USERS)}",
-            "item": f"i{chance.randrange(_NUM_ITEMS)}",
+            "item": f"i{chance.randrange(NUM_ITEMS)}",
             "type": "purchase",
         }
     )

@@ -100,7 +100,11 @@ class Child:
 def child(role: str, *arguments: str) -> Iterator[Child]:
     """Run a process of ``benches.children``; it has said its first line by then."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benches.children", role, *arguments], cwd=_HERE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benches.children", role, *arguments],
+        cwd=_HERE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=role == "train",  # As `springtide up` starts a trainer, and that a training.
     )
     try:
         assert process.stdout is not None
