@@ -7,8 +7,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from springtide.arrays cimport int32s, int64s, out_float64s, out_int32s, uint8s
 from springtide_plugins.context_weights.cell_pages cimport (
-    DENSE, FAILED, ROWS, Page, SparseCells, as_double, cells_of, codes_of, entries_of, lock_page, page_of, sums_of,
-    unlock_page, wide_int,
+    DENSE, FAILED, ROWS, Page, SparseCells, as_double, cells_of, codes_of, entries_of, lock_page, page_of, start_of,
+    sums_of, unlock_page, wide_int,
 )
 
 cnp.import_array()
@@ -71,8 +71,7 @@ cdef Py_ssize_t _add_to_cells(
     void** cells, Py_ssize_t num_parts, Py_ssize_t start, Py_ssize_t num, const int64_t* bins, const int32_t* rows,
     const uint8_t* of_epoch, const int64_t* quanta,
 ) noexcept:
-    cdef Py_ssize_t event, part, code
-    cdef int64_t bin_
+    cdef Py_ssize_t event, code, at
     cdef Page* later
     with nogil:
         for event in range(start, num):
@@ -85,6 +84,12 @@ cdef Py_ssize_t _add_to_cells(
                 if later != NULL and later.data != NULL:
                     __builtin_prefetch(later.data)
                     __builtin_prefetch(later.data + 64)
+            if event + AHEAD // 2 < num:
+                later = _later(cells, of_epoch[event + AHEAD // 2], rows[event + AHEAD // 2])
+                if later != NULL and later.data != NULL:
+                    at = start_of(later, rows[event + AHEAD // 2] % ROWS)
+                    __builtin_prefetch(sums_of(later) + at)
+                    __builtin_prefetch(codes_of(later) + at)
             if of_epoch[event] == TOO_OLD:
                 continue
             if of_epoch[event] >= KEPT or cells[of_epoch[event]] == NULL or rows[event] < 0:

@@ -32,8 +32,8 @@ cdef extern from *:
 
 
 cdef enum:
-    ROWS = 32  # Of a page.
-    PAGES = 512  # Of a chunk: they are allocated together.
+    ROWS = 8  # Of a page.
+    PAGES = 2_048  # Of a chunk: they are allocated together.
     MOST_CODES = 65_536
     MOST_BINS = 1_024
     MOST_PARTS = 4

@@ -5,7 +5,7 @@ a list of ``(code, sum)``, ascending by code, 6 bytes each. What was saved by bi
 has codes of single bins. A row of many codes is an array with a number for each bin, of 4 bytes, or of 8 where a sum needs
 them.
 
-The lists of 32 rows lie in one block of memory, a page, so that reading all rows reads memory from front to back. One
+The lists of 8 rows lie in one block of memory, a page, so that reading all rows reads memory from front to back. One
 thread writes. Any thread reads meanwhile: each takes the lock of a page for the fraction of a microsecond that it is in it.
 """
 
@@ -24,7 +24,7 @@ cdef class SparseCells:
         num_bins: Bins of all parts.
         num_parts: Number of parts.
         nbytes: Bytes that the sums take, what is allocated for more included.
-        num_rows: Rows up to the last one that was ever written to, and up to 31 more.
+        num_rows: Rows up to the last one that was ever written to, and up to 7 more.
     """
 
     def __cinit__(self, sizes):

@@ -25,7 +25,9 @@ from springtide.settings.model import Settings
 from springtide.state import LiveState
 
 _ROWS_PER_BATCH = 5_000
+_ROWS_AT_ONCE = 100_000  # As a consumer polls that is far behind packed events.
 _RAPHTORY_LOADS = 3
+_INSTALL_RAPHTORY = "pip install -c constraints.txt '.[bench]'"
 Columns = tuple[npt.NDArray[Any], ...]
 _PURCHASE = (USER, "purchase", ITEM)
 
@@ -36,13 +38,16 @@ def run(sizes: Sizes) -> list[Figure]:
     batched: dict[str, list[float]] = {"graph": [], "numpy": []}
     whole: dict[str, list[float]] = {"graph": [], "numpy": []}
     with_ids: list[float] = []
+    with_ids_at_once: list[float] = []
     parts = [EventBatch(part) for part in cut(interactions, _ROWS_PER_BATCH)]
+    large_parts = [EventBatch(part) for part in cut(interactions, _ROWS_AT_ONCE)]
     for _ in range(sizes.repetitions):
         for rates, rows_per_batch in ((batched, _ROWS_PER_BATCH), (whole, sizes.edges)):
             batches = cut_rows(interactions, rows_per_batch)
             rates["numpy"].append(_rate(sizes.edges, functools.partial(_write_columns, batches, sizes.edges)))
             rates["graph"].append(_append(batches, interactions))
         with_ids.append(_rate(sizes.edges, lambda: _apply(parts)))
+        with_ids_at_once.append(_rate(sizes.edges, lambda: _apply(large_parts)))
     graph = _fill(interactions)
     networkx_rates, networkx_bytes = _networkx(interactions, sizes.networkx_edges)
     loaded = _raphtory(interactions)
@@ -59,19 +64,29 @@ def run(sizes: Sizes) -> list[Figure]:
             [graph.num_bytes / graph.num_edges],
             Limit(in_networkx, [networkx_bytes]),
         ),
-        *(() if loaded is None else _beside_raphtory(batched["graph"], with_ids, _apply(parts), loaded)),
+        *(
+            ()
+            if loaded is None
+            else _beside_raphtory(batched["graph"], (with_ids, with_ids_at_once), _apply(large_parts), loaded)
+        ),
     ]
 
 
 def _beside_raphtory(
-    appended: list[float], applied: list[float], state: LiveState, loaded: tuple[list[float], float]
+    appended: list[float],
+    applied: tuple[list[float], list[float]],
+    state: LiveState,
+    loaded: tuple[list[float], float],
 ) -> list[Figure]:
     rates, num_bytes = loaded
     parts, limit = live_bytes(state), "Raphtory's bulk load, ids as texts"
     ours = (parts["edges"] + parts["ids"]) / state.graph.num_edges
     return [
         Figure("append, batches of 5,000, rows", "edges/s", appended, Limit(limit, rates)),
-        Figure("whole apply, ids and context weights", "edges/s", applied, Limit(limit, rates)),
+        *(
+            Figure(f"whole apply by {rows:,}, ids and context weights", "edges/s", found, Limit(limit, rates))
+            for rows, found in zip((_ROWS_PER_BATCH, _ROWS_AT_ONCE), applied, strict=True)
+        ),
         Figure("memory of edges and ids", "bytes/edge", [ours], Limit(limit, [num_bytes])),
     ]
 
@@ -153,7 +168,7 @@ def _raphtory(interactions: Interactions) -> tuple[list[float], float] | None:
     try:
         raphtory, arrow = importlib.import_module("raphtory"), importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
-        print(f"{error.name} is not installed, so nothing is measured beside Raphtory", end=" ", flush=True)
+        print(f"nothing is measured beside Raphtory: {error.name} is not installed ({_INSTALL_RAPHTORY});", end=" ")
         return None
     columns = {"time": interactions.timestamps_ms}
     for name, ids, codes in (
