@@ -15,6 +15,7 @@ BENCHES = (
     "neighbours",
     "growth",
     "checkpoint",
+    "start",
     "ingest",
     "freshness",
     "stages",

@@ -1,103 +1,147 @@
-"""Checkpoints beside the disk: writing, restoring, and how long the thread that applies events is held up by one."""
+"""Checkpoints beside the disk: writing, restoring, and how long the thread that applies events is held up by one.
 
+Files are read from the disk: what the system has of them in memory is dropped before they are read.
+"""
+
+import contextlib
 import os
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from benches.figures import Figure, Limit, percentile
 from benches.sizes import Sizes
 from benches.synthetic import cut, make_interactions
 
-from springtide.checkpoint import Checkpoint, CheckpointStore
+from springtide.checkpoint import CheckpointStore
 from springtide.events import EventBatch
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
-from springtide.settings.model import Settings
-from springtide.state import LiveState, StateSnapshot
+from springtide.settings.model import CheckpointSettings, Settings
+from springtide.state import LiveState, StreamPosition
+from springtide_services.stream.checkpointing import Checkpointer
 
+_EVENTS_PER_S = 10_000
 _ROWS_PER_BATCH = 100
-_PIECE = 1 << 24  # Bytes that the plain file is written by.
+_PIECE = 1 << 24  # Bytes that the plain file is written and read by.
+_ROWS_AT_ONCE = 2_000_000  # Of the events that the state is made of: bounds what making them takes.
 
 
 def run(sizes: Sizes) -> list[Figure]:
     settings, plugins = Settings(), load_plugins()
-    interactions = make_interactions(sizes.checkpoint_edges, sizes.checkpoint_users, sizes.checkpoint_items)
-    later = [EventBatch(part) for part in cut(interactions.take(np.arange(min(20_000, len(interactions)))), 100)]
-    state = LiveState(settings, make_context_weights(settings.ranking, plugins))
-    state.apply(EventBatch(interactions))
-    del interactions
-    with tempfile.TemporaryDirectory() as folder:
-        held_up, usual, checkpoint, wrote_s = _written_while_applied(state, folder, later)
-        num_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-        plain = Path(folder) / "plain"
-        plain_write_s = _plain_write_s(plain, num_bytes)
-        alone = time.perf_counter()
-        CheckpointStore(f"{folder}/alone").write(state.snapshot())
-        alone = time.perf_counter() - alone
+
+    def new_state() -> LiveState:
+        return LiveState(settings, make_context_weights(settings.ranking, plugins))
+
+    state = new_state()
+    for seed, start in enumerate(range(0, sizes.checkpoint_edges, _ROWS_AT_ONCE)):
+        num = min(_ROWS_AT_ONCE, sizes.checkpoint_edges - start)
+        state.apply(EventBatch(make_interactions(num, sizes.checkpoint_users, sizes.checkpoint_items, seed)))
+    some = make_interactions(20_000, sizes.checkpoint_users, sizes.checkpoint_items, 100)
+    batches = [EventBatch(part) for part in cut(some, _ROWS_PER_BATCH)]
+    repetitions = 1 if sizes.checkpoint_edges > _ROWS_AT_ONCE * 10 else min(sizes.repetitions, 3)
+    written: list[float] = []
+    plain_written: list[float] = []
+    restored: list[float] = []
+    plain_read: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="springtide-bench-", dir=".") as folder:
+        stops, alone, beside = _beside_events(state, batches, f"{folder}/beside", sizes)
+        for number in range(repetitions):
+            at = Path(folder) / str(number)
+            written.append(_seconds(partial(_write, state, at)))
+            num_bytes = sum(path.stat().st_size for path in at.rglob("*") if path.is_file())
+            plain_written.append(_seconds(partial(_write_plain, Path(folder) / "plain", num_bytes)))
         del state
-        started = time.perf_counter()
-        with plain.open("rb") as file:
-            while file.read(_PIECE):
-                pass
-        plain_read_s = time.perf_counter() - started
-        empty = LiveState(settings, make_context_weights(settings.ranking, plugins))
-        started = time.perf_counter()
-        CheckpointStore(folder).restore(checkpoint, empty)
-        restored_s = time.perf_counter() - started
+        for number in range(repetitions):
+            _drop_pages(Path(folder))
+            plain_read.append(_seconds(partial(_read_plain, Path(folder) / "plain")))
+            restored.append(_seconds(partial(_restore, Path(folder) / str(number), new_state())))
     what = f"{sizes.checkpoint_edges:,} edges, {num_bytes / 1e6:,.0f} MB"
-    file = "a plain file of as many bytes, synced"
+    file = Limit("a plain file of as many bytes, synced", plain_written)
+    plain = Limit("the plain file's read, from the disk", plain_read)
+    usual = f"longest of as many batches alone, {_EVENTS_PER_S:,} events/s"
     return [
-        Figure(f"checkpoint written, {what}", "s", [alone], Limit(file, [plain_write_s])),
-        Figure("checkpoint written beside a writer", "s", [wrote_s], Limit(file, [plain_write_s])),
-        Figure(f"checkpoint restored, {what}", "s", [restored_s], Limit("the plain file's read", [plain_read_s])),
-        Figure("longest stop of the writer for a checkpoint", "ms", [held_up], Limit("p99 of a batch alone", [usual])),
+        Figure(f"checkpoint written, {what}", "s", written, file),
+        Figure("checkpoint written beside a writer", "s", beside, file),
+        Figure(f"checkpoint restored, {what}", "s", restored, plain),
+        Figure("longest stop of the writer for a checkpoint", "ms", [max(stops)], Limit(usual, [max(alone)])),
+        Figure("the same, p99", "ms", [percentile(stops, 0.99)], Limit(usual, [percentile(alone, 0.99)])),
     ]
 
 
-def _written_while_applied(
-    state: LiveState, folder: str, batches: list[EventBatch]
-) -> tuple[float, float, Checkpoint, float]:
-    """Write a checkpoint as the server does, while batches are applied.
+def _beside_events(
+    state: LiveState, batches: list[EventBatch], folder: str, sizes: Sizes
+) -> tuple[list[float], list[float], list[float]]:
+    """Write checkpoints as the server does, while batches are applied at their pace, as its ingest does.
 
     Returns:
-        How long the snapshot and the longest of the first batches took together, milliseconds; the 99th percentile of a
-        batch alone, milliseconds; the checkpoint; and how long it took, seconds.
+        How long each turn took, milliseconds, while a checkpoint was written; the same without one; and how long each
+        checkpoint took, seconds.
     """
-    alone = [_apply_ms(state, batch) for batch in batches[: len(batches) // 2]]
-    store, results = CheckpointStore(folder), []
+    settings = CheckpointSettings(url=folder, every_s=86_400, every_events=10**12)
+    checkpointer = Checkpointer(settings, state, CheckpointStore(folder))
+    state.position = StreamPosition("bench", "", {0: 1})
+    turns, took, stops = _turns(state, batches, checkpointer), [], []
+    for _ in range(min(sizes.repetitions, 3)):
+        started, request = time.perf_counter(), checkpointer.ask()
+        while not request.done() or state.is_learning_late:
+            stops.append(next(turns))
+        took.append(time.perf_counter() - started)
+    alone = [next(turns) for _ in range(len(stops))]
+    checkpointer.finish()
+    return stops, alone, took
 
-    def write(snapshot: StateSnapshot, started: float) -> None:
-        results.append((store.write(snapshot), time.perf_counter() - started))
 
-    with ThreadPoolExecutor(1) as writer:
+def _turns(state: LiveState, batches: list[EventBatch], checkpointer: Checkpointer) -> Iterator[float]:
+    """Do what the ingest loop does with one batch, again and again; yield how long it took, milliseconds."""
+    number, due = 0, time.perf_counter()
+    while True:
         started = time.perf_counter()
-        snapshot = state.snapshot(writer)
-        snapshot_ms = 1_000 * (time.perf_counter() - started)
-        writing = writer.submit(write, snapshot, started)
-        meanwhile = []
-        while not writing.done() or len(meanwhile) < len(batches) // 2:
-            meanwhile.append(_apply_ms(state, batches[len(batches) // 2 + len(meanwhile) % (len(batches) // 2)]))
-            time.sleep(0.001)
-        writing.result()
-    checkpoint, took_s = results[0]
-    return max(snapshot_ms, *meanwhile), percentile(alone, 0.99), checkpoint, took_s
+        state.apply(batches[number % len(batches)])
+        state.reclaim(time.monotonic())
+        checkpointer.write_if_due()
+        ended = time.perf_counter()
+        yield 1_000 * (ended - started)
+        number, due = number + 1, max(due + _ROWS_PER_BATCH / _EVENTS_PER_S, ended - 0.1)
+        time.sleep(max(0.0, due - time.perf_counter()))
 
 
-def _apply_ms(state: LiveState, batch: EventBatch) -> float:
+def _write(state: LiveState, folder: Path) -> None:
+    CheckpointStore(str(folder)).write(state.snapshot())
+
+
+def _restore(folder: Path, empty: LiveState) -> None:
+    store = CheckpointStore(str(folder))
+    checkpoint = store.latest()
+    assert checkpoint is not None, "it was written just now"
+    store.restore(checkpoint, empty)
+
+
+def _seconds(do: Callable[[], object]) -> float:
     started = time.perf_counter()
-    state.apply(batch)
-    return 1_000 * (time.perf_counter() - started)
+    do()
+    return time.perf_counter() - started
 
 
-def _plain_write_s(path: Path, num_bytes: int) -> float:
+def _write_plain(path: Path, num_bytes: int) -> None:
     piece = os.urandom(_PIECE)
-    started = time.perf_counter()
-    with path.open("wb") as file:
+    with path.open("wb", buffering=0) as file:
         for _ in range(-(-num_bytes // _PIECE)):
             file.write(piece)
-        file.flush()
         os.fsync(file.fileno())
-    return time.perf_counter() - started
+
+
+def _read_plain(path: Path) -> None:
+    piece = bytearray(_PIECE)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(piece):
+            pass
+
+
+def _drop_pages(folder: Path) -> None:
+    """Let the system forget what it has of files in memory."""
+    for path in folder.rglob("*"):
+        with contextlib.suppress(IsADirectoryError), path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -31,9 +31,10 @@ class Sizes:
     generation_users: int = 100_000
     generation_edges: int = 500_000
     scale_edges: tuple[int, ...] = (1_000_000, 3_000_000, 10_000_000)
-    checkpoint_edges: int = 5_000_000
+    start_edges: int = 10_000_000
+    checkpoint_edges: int = 10_000_000
     checkpoint_users: int = 200_000
-    checkpoint_items: int = 200_000
+    checkpoint_items: int = 1_000_000
     growth: tuple[tuple[int, int], ...] = ((1_000_000, 10_000), (5_000_000, 100_000))  # Edges and items.
     growth_users: int = 200_000
     footprint_events: int = 61_788
@@ -43,8 +44,7 @@ class Sizes:
 
 FULL = Sizes()
 BIG = Sizes(  # Of the benches about size: 100 million edges take 6 GiB, and half an hour.
-    checkpoint_edges=10_000_000,
-    checkpoint_items=1_000_000,
+    checkpoint_edges=100_000_000,
     growth=((1_000_000, 10_000), (10_000_000, 100_000), (100_000_000, 1_000_000)),
 )
 TINY = Sizes(
@@ -72,6 +72,7 @@ TINY = Sizes(
     generation_users=200,
     generation_edges=2_000,
     scale_edges=(2_000, 4_000),
+    start_edges=5_000,
     checkpoint_edges=20_000,
     checkpoint_users=200,
     checkpoint_items=500,
