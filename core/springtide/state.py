@@ -297,7 +297,7 @@ class LiveState:
             circumstances=self.circumstances.snapshot(),
             gaps=self.gaps,
             tombstones=self.graph.tombstones.snapshot(),
-            seen_events=self.seen_events.snapshot() if len(self.seen_events) else None,
+            seen_events=self.seen_events.late_snapshot() if len(self.seen_events) else None,
             num_duplicates=self.seen_events.num_duplicates,
             num_changed_duplicates=self.seen_events.num_changed,
             used_settings=self.used_settings,

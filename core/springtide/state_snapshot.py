@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from springtide.events.seen_events import SeenEventsSnapshot
+from springtide.events.seen_events import LateSeenEvents
 from springtide.events.skips import Skips
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.edges import EdgeType, EdgeView
@@ -127,7 +127,7 @@ class StateSnapshot:
         circumstances: Keys and values of the circumstances that are kept with interactions.
         gaps: The latest gaps in the stream, oldest first.
         tombstones: The deletions that are remembered, by node type.
-        seen_events: The latest events with an id; None if none came.
+        seen_events: The latest events with an id, which are copied later; None if none came.
         num_duplicates: Events that were ignored since the beginning, because they had come before.
         num_changed_duplicates: How many of them differed from the one that counts.
         used_settings: The settings that the events were applied under, those of now last.
@@ -146,7 +146,7 @@ class StateSnapshot:
     circumstances: dict[str, Any] = field(default_factory=dict)
     gaps: tuple[StreamGap, ...] = ()
     tombstones: tuple[TombstonesSnapshot, ...] = ()
-    seen_events: SeenEventsSnapshot | None = None
+    seen_events: LateSeenEvents | None = None
     num_duplicates: int = 0
     num_changed_duplicates: int = 0
     used_settings: tuple[dict[str, Any], ...] = ()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.checkpoint.array_files import Arrays
-from springtide.events.seen_events import SeenEventsSnapshot
+from springtide.events.seen_events import LateSeenEvents, SeenEventsSnapshot
 from springtide.graph.attribute_times import TimesSnapshot
 from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.categories import CategorySnapshot
@@ -95,10 +95,10 @@ def attributes_from(arrays: Arrays, mark: str) -> AttributesSnapshot:
     return attributes
 
 
-def seen_event_arrays(events: SeenEventsSnapshot, start: int, stop: int) -> Arrays:
+def seen_event_arrays(events: LateSeenEvents, start: int, stop: int) -> Arrays:
     """Return the arrays of the events with the numbers [start, stop)."""
-    part = slice(start - events.first, stop - events.first)
-    return {"keys": events.keys[part], "contents": events.contents[part], "published_s": events.published_s[part]}
+    part = events.part(start, stop)
+    return {"keys": part.keys, "contents": part.contents, "published_s": part.published_s}
 
 
 def seen_events_from(parts: Sequence[Arrays], lineage: str, start: int, first: int) -> SeenEventsSnapshot:

@@ -1,6 +1,7 @@
 """The latest events that had an id, so that the same event counts once; of bounded size."""
 
 import uuid
+import weakref
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ T = TypeVar("T", bound=np.generic)
 Bools = npt.NDArray[np.bool_]
 Uint32s = npt.NDArray[np.uint32]
 Uint64s = npt.NDArray[np.uint64]
+_Ring = tuple[Uint64s, Uint32s, Uint32s]  # Keys, contents, and times when they were published.
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,44 @@ class SeenEventsSnapshot:
     def stop(self) -> int:
         """Number that the next event will have."""
         return self.first + len(self.keys)
+
+
+class LateSeenEvents:
+    """The events that are remembered when this is made, of which any part is copied later, by any thread.
+
+    The thread that adds events tells which places of the ring it is about to use anew. A ring that grows is another.
+
+    Args:
+        lineage: See ``SeenEventsSnapshot``.
+        first: Number of the oldest event that is remembered.
+        stop: Number that the next event will have.
+        ring: The ring's columns: keys, contents, and times.
+    """
+
+    __slots__ = ("__weakref__", "_kept", "_ring", "first", "lineage", "stop")
+
+    def __init__(self, lineage: str, first: int, stop: int, ring: _Ring) -> None:
+        self.lineage = lineage
+        self.first = first
+        self.stop = stop
+        self._ring = ring
+        self._kept: list[tuple[int, int, _Ring]] = []  # Numbers from and to, and what was in their places.
+
+    def keep(self, ring: _Ring, start: int, stop: int) -> None:
+        """Keep the events of some numbers, whose places are about to be used anew; called by the thread that does."""
+        start, stop = max(start, self.first), min(stop, self.stop)
+        if ring[0] is self._ring[0] and start < stop:
+            self._kept.append((start, stop, _part_of(ring, start, stop)))
+
+    def part(self, start: int, stop: int) -> SeenEventsSnapshot:
+        """Return the events of the numbers [start, stop)."""
+        columns = _part_of(self._ring, start, stop)
+        for kept_start, kept_stop, kept in self._kept.copy():  # Asked for after the copy: it has all that has changed.
+            first, last = max(start, kept_start), min(stop, kept_stop)
+            if first < last:
+                at, of = slice(first - start, last - start), slice(first - kept_start, last - kept_start)
+                columns[0][at], columns[1][at], columns[2][at] = kept[0][of], kept[1][of], kept[2][of]
+        return SeenEventsSnapshot(self.lineage, start, *columns)
 
 
 class SeenEvents:
@@ -67,6 +107,7 @@ class SeenEvents:
         self._max_age_s = max_age_s
         self._first = self._next = 0  # Numbers of the oldest event, and of the next one.
         self._allocate(min(_FIRST_CAPACITY, max_events))
+        self._late_copies: weakref.WeakSet[LateSeenEvents] = weakref.WeakSet()
 
     def __len__(self) -> int:
         return self._next - self._first
@@ -80,7 +121,9 @@ class SeenEvents:
         """Return whether each event comes for the first time, bool ``[n]``, and remember those that do."""
         self._make_room(len(self) + len(marks))
         is_first = np.empty(len(marks), np.bool_)
-        next_before = self._next
+        next_before, capacity = self._next, len(self._keys)
+        for late in self._late_copies:
+            late.keep(self._ring, self._next - capacity, min(self._next, self._next - capacity + len(marks)))
         self._first, self._next, num_changed = kernels.add_seen(
             marks.keys,
             marks.contents,
@@ -99,9 +142,14 @@ class SeenEvents:
         return is_first
 
     def snapshot(self) -> SeenEventsSnapshot:
-        """Return a copy of what is remembered, for a checkpoint."""
-        columns = self._unrolled(self._keys), self._unrolled(self._contents), self._unrolled(self._published_s)
-        return SeenEventsSnapshot(self.lineage, self._first, *columns)
+        """Return a copy of what is remembered."""
+        return SeenEventsSnapshot(self.lineage, self._first, *_part_of(self._ring, self._first, self._next))
+
+    def late_snapshot(self) -> LateSeenEvents:
+        """Return what is remembered now, for a checkpoint to copy later; one that is dropped costs nothing more."""
+        late = LateSeenEvents(self.lineage, self._first, self._next, self._ring)
+        self._late_copies.add(late)
+        return late
 
     def restore(self, snapshot: SeenEventsSnapshot) -> None:
         """Continue from a snapshot; of more events than may be remembered, the latest."""
@@ -117,10 +165,9 @@ class SeenEvents:
         self._published_s[places] = snapshot.published_s[kept]
         kernels.index_seen(self._keys, self._slots, self._first, self._next)
 
-    def _unrolled(self, column: npt.NDArray[T]) -> npt.NDArray[T]:
-        """Return a copy of a column of the ring, from the oldest event to the latest."""
-        start, num = self._first % len(column), len(self)
-        return np.concatenate([column[start : start + num], column[: max(0, start + num - len(column))]])
+    @property
+    def _ring(self) -> _Ring:
+        return self._keys, self._contents, self._published_s
 
     def _places(self) -> npt.NDArray[np.int64]:
         return np.arange(self._first, self._next) % len(self._keys)
@@ -143,3 +190,14 @@ class SeenEvents:
         self._keys[places], self._contents[places] = old.keys, old.contents
         self._published_s[places] = old.published_s
         kernels.index_seen(self._keys, self._slots, self._first, self._next)
+
+
+def _part_of(ring: _Ring, start: int, stop: int) -> _Ring:
+    """Return a copy of the events of the numbers [start, stop)."""
+    keys, contents, published_s = ring
+    return _unrolled(keys, start, stop), _unrolled(contents, start, stop), _unrolled(published_s, start, stop)
+
+
+def _unrolled(column: npt.NDArray[T], start: int, stop: int) -> npt.NDArray[T]:
+    at, num = start % len(column), stop - start
+    return np.concatenate([column[at : at + num], column[: max(0, at + num - len(column))]])

@@ -82,3 +82,33 @@ def test_smaller_window_restores_the_latest_events():
     smaller.restore(seen.snapshot())
     assert smaller.add(marks([41, 50])).tolist() == [False, False]
     assert smaller.add(marks([40])).tolist() == [True]
+
+
+@pytest.mark.parametrize("max_events", [1, 3, 1_024, 1_500, 5_000])
+def test_a_copy_made_later_is_what_was_remembered(max_events):
+    """However many events come before each part of it, and whether the ring grows or its places are used anew."""
+    generator = random.Random(max_events)
+    seen, numbers = SeenEvents(max_events, 1e9), iter(range(1, 10**9))
+    for _ in range(40):
+        for _ in range(generator.randrange(4)):
+            seen.add(marks([next(numbers) for _ in range(generator.randrange(1, 900))]))
+        if not len(seen):
+            continue
+        wanted, late, parts = seen.snapshot(), seen.late_snapshot(), []
+        for _ in range(generator.randrange(1, 6)):
+            seen.add(marks([next(numbers) for _ in range(generator.randrange(1, 900))]))
+            start = generator.randrange(late.first, late.stop)
+            parts.append((start, late.part(start, generator.randrange(start, late.stop) + 1)))
+        for start, part in (*parts, (late.first, late.part(late.first, late.stop))):
+            at = slice(start - wanted.first, start - wanted.first + len(part.keys))
+            np.testing.assert_array_equal(part.keys, wanted.keys[at])
+            np.testing.assert_array_equal(part.published_s, wanted.published_s[at])
+
+
+def test_a_late_copy_costs_nothing_until_its_places_are_used_anew():
+    seen = SeenEvents(1_000_000, 1e9)
+    seen.add(marks(list(range(1, 10_000))))
+    late = seen.late_snapshot()
+    seen.add(marks(list(range(10_000, 10_100))))
+    assert late._kept == []
+    assert np.shares_memory(late._ring[0], seen._keys)
