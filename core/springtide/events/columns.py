@@ -12,6 +12,7 @@ from springtide.events.identity import (
     UPSERT,
     MarkList,
     Uint64s,
+    context_hash,
     hash_strings,
     interaction_contents,
     keys_of_rows,
@@ -37,7 +38,7 @@ class BatchBuilder:
 
     def __init__(self, relations: Sequence[str]) -> None:
         self._relations = relations
-        self.rows = InteractionRows()
+        self.rows = InteractionRows(context_hash)
         self.upserts: list[NodeUpsert] = []
         self.other_relations: list[Relation] = []
         self.deletes: list[NodeDelete] = []
@@ -45,7 +46,6 @@ class BatchBuilder:
         self.upsert_marks = MarkList(UPSERT)
         self.relation_marks = MarkList(RELATION)
         self.delete_marks = MarkList(DELETE)
-        self._contexts: dict[int, Mapping[str, str]] = {}  # By row.
 
     def is_empty(self) -> bool:
         """Return whether there are no events yet."""
@@ -63,7 +63,7 @@ class BatchBuilder:
         """Add an interaction, and return the number of its row; ``value`` is NaN for none."""
         row = self.rows.append(user.encode(), item.encode(), relation_code, timestamp_ms, value)
         if context:
-            self._contexts[row] = dict(context)
+            self.rows.contexts[row] = dict(context)
         return row
 
     def mark(self, row: int, about: tuple[str, str, str, str], context: int, published_ms: int) -> None:
@@ -104,9 +104,9 @@ class BatchBuilder:
         users, items = self.rows.texts()
         user_codes, item_codes, relation_codes, timestamps_ms, values = self.rows.columns(order)
         contexts: list[Mapping[str, str]] | None = None
-        if self._contexts:
+        if known := self.rows.contexts:
             rows = range(len(values)) if order is None else order.tolist()
-            contexts = [self._contexts.get(row, _NO_CONTEXT) for row in rows]
+            contexts = [known.get(row, _NO_CONTEXT) for row in rows]
         interactions = Interactions(
             PackedIds(*users),
             user_codes,

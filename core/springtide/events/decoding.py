@@ -296,7 +296,10 @@ def _wire_rules(rules: InteractionRules, settings: EventSettings) -> WireRules:
     types = list(rules.types)
     parsed = [rule.parse() for rule in rules.rules]
     wanted = [(types.index(name), _COMPARISONS.index(comparison), bound) for name, comparison, bound in parsed]
-    return WireRules([name.encode() for name in types], wanted, settings.max_id_bytes, settings.max_event_bytes)
+    return WireRules(
+        *([name.encode() for name in types], wanted, settings.max_id_bytes, settings.max_event_bytes),
+        *(settings.max_context_entries, settings.max_text_bytes),
+    )
 
 
 def _mark(marks: MarkList, row: int, event: events_pb2.Event, about: tuple[str, ...], record: RawEvent) -> None:

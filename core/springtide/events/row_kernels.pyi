@@ -1,5 +1,7 @@
 """Types of the rows of interactions, whose meaning is told in ``row_kernels.pyx``."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,10 +18,19 @@ Texts = tuple[Uint8s, Int64s]
 
 class WireRules:
     def __init__(
-        self, types: list[bytes], rules: list[tuple[int, int, float]], max_id_bytes: int, max_event_bytes: int
+        self,
+        types: list[bytes],
+        rules: list[tuple[int, int, float]],
+        max_id_bytes: int,
+        max_event_bytes: int,
+        max_context_entries: int,
+        max_text_bytes: int,
     ) -> None: ...
 
 class InteractionRows:
+    def __init__(self, hash_context: Callable[[Mapping[str, str]], int] = ...) -> None: ...
+    @property
+    def contexts(self) -> dict[int, Mapping[str, str]]: ...
     @property
     def num_ignored(self) -> int: ...
     def __len__(self) -> int: ...

@@ -15,6 +15,7 @@ from springtide.arrays cimport (
     float32s, int32s, int64s, out_float32s, out_int16s, out_int32s, out_int64s, out_uint32s, out_uint64s, out_uint8s,
     uint8s, uint64s,
 )
+from springtide.events.context_maps cimport ENTRY, known_context, read_following
 from springtide.events.hashing cimport hashed, mixed
 from springtide.events.packed_rows cimport (
     INTERACTION, NO_MEMORY, READ, UNUSUAL, PackedBatch, find_columns, read_rows, recode,
@@ -58,16 +59,22 @@ cdef class WireRules:
         rules: Of each rule, in order: the number of its type, how it compares a value (``row_store.Rule``), and to what.
         max_id_bytes: Most bytes of an id.
         max_event_bytes: Most bytes of an event.
+        max_context_entries: Most entries of a context map.
+        max_text_bytes: Most bytes of a value in it.
     """
 
     cdef Rules rules
     cdef list _types  # They own the names.
 
-    def __cinit__(self, list types, list rules, Py_ssize_t max_id_bytes, Py_ssize_t max_event_bytes):
+    def __cinit__(
+        self, list types, list rules, Py_ssize_t max_id_bytes, Py_ssize_t max_event_bytes,
+        Py_ssize_t max_context_entries, Py_ssize_t max_text_bytes,
+    ):
         cdef bytes name
         self._types = types
         self.rules.num_types, self.rules.num_rules = len(types), len(rules)
         self.rules.max_id_bytes, self.rules.max_event_bytes = max_id_bytes, max_event_bytes
+        self.rules.max_context_entries, self.rules.max_text_bytes = max_context_entries, max_text_bytes
         self.rules.types = <const uint8_t**> malloc((len(types) + 1) * sizeof(void*))
         self.rules.type_sizes = <Py_ssize_t*> malloc((len(types) + 1) * sizeof(Py_ssize_t))
         self.rules.rules = <Rule*> malloc((len(rules) + 1) * sizeof(Rule))
@@ -86,12 +93,23 @@ cdef class WireRules:
 
 
 cdef class InteractionRows:
-    """Interactions in the order in which they came, and the marks of those with an id."""
+    """Interactions in the order in which they came, and the marks of those with an id.
+
+    Args:
+        hash_context: Hashes a context map, for the marks.
+
+    Attributes:
+        contexts: Context maps by row, of those that have one; rows may share a map.
+    """
 
     cdef RowStore _store
     cdef PackedBatch _batch
+    cdef readonly dict contexts
+    cdef dict _known_contexts  # By their bytes: most events have one that others have, too.
+    cdef object _hash_context
 
-    def __cinit__(self):
+    def __cinit__(self, hash_context=hash):
+        self.contexts, self._known_contexts, self._hash_context = {}, {}, hash_context
         if not make_store(&self._store, SEED):
             raise MemoryError
 
@@ -298,6 +316,8 @@ cdef class InteractionRows:
     ) except -1:
         cdef const uint8_t* at = interaction.start
         cdef Span texts[3]
+        cdef Span entries = Span(NULL, NULL)
+        cdef dict context = None
         cdef double value = NAN
         cdef int type_number, field
         cdef int16_t code
@@ -315,6 +335,9 @@ cdef class InteractionRows:
                 at += 8
                 if not fabs(value) <= MAX_NUMBER:
                     return False
+            elif tag == ENTRY:
+                if not read_following(&at, interaction.stop, &entries):
+                    return False
             else:
                 return False
         if not is_id(texts, rules.max_id_bytes) or not is_id(texts + 1, rules.max_id_bytes):
@@ -322,6 +345,10 @@ cdef class InteractionRows:
         type_number = find_type(rules, texts[2].start, texts[2].stop - texts[2].start)
         if type_number == NO_TYPE:
             return False
+        if entries.start != NULL:
+            context = known_context(self._known_contexts, &entries, rules)
+            if context is None:
+                return False
         code = match(rules, type_number, value, False)
         if code < 0:
             if isnan(value):
@@ -333,11 +360,14 @@ cdef class InteractionRows:
             texts[0].start, texts[0].stop - texts[0].start, texts[1].start, texts[1].stop - texts[1].start,
         ):
             raise MemoryError
+        if context is not None:
+            self.contexts[self._store.num - 1] = context
         if event_id.start != NULL:
             key = mixed(INTERACTION, hashed(event_id.start, event_id.stop - event_id.start))
             for field in range(3):
                 key = mixed(key, hashed(texts[field].start, texts[field].stop - texts[field].start))
-            self.mark(self._store.num - 1, key, 0, <object> PyTuple_GET_ITEM(record, TIMESTAMP))
+            hash_ = 0 if context is None else self._hash_context(context)
+            self.mark(self._store.num - 1, key, hash_, <object> PyTuple_GET_ITEM(record, TIMESTAMP))
         return True
 
     cdef int _read_batch(

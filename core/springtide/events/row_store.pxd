@@ -41,6 +41,8 @@ ctypedef struct Rules:
     Py_ssize_t num_rules
     Py_ssize_t max_id_bytes
     Py_ssize_t max_event_bytes
+    Py_ssize_t max_context_entries
+    Py_ssize_t max_text_bytes
 
 
 ctypedef struct RowStore:

@@ -43,8 +43,9 @@ def _event(rng: random.Random) -> events_pb2.Event:
     interaction.type = _rarely(rng, rng.choice(("purchase", "purchase", "rating", "stars")), "view", "unheard-of", "")
     if rng.random() < 0.3 or (interaction.type in ("rating", "stars") and rng.random() < 0.9):
         interaction.value = _rarely(rng, rng.choice((0.0, 4.0, 5.0, -3.5)), *NUMBERS)
-    if rng.random() < 0.05:
-        interaction.context["hour"] = "7"
+    for _ in range(_rarely(rng, 0, 1, 2, 3) if rng.random() < 0.5 else 2):
+        name = _rarely(rng, rng.choice(("hour", "place", "weather")), *STRANGE)
+        interaction.context[name] = _rarely(rng, rng.choice(("7", "Z\u00fcrich")), *STRANGE)
     return event
 
 
@@ -124,7 +125,13 @@ def _decode(records: list[RawEvent], settings: EventSettings) -> tuple[list[list
 
 
 @pytest.mark.parametrize(
-    "settings", [EventSettings(), EventSettings(max_id_bytes=20), EventSettings(max_event_bytes=64)]
+    "settings",
+    [
+        EventSettings(),
+        EventSettings(max_id_bytes=20),
+        EventSettings(max_event_bytes=64),
+        EventSettings(max_context_entries=1, max_text_bytes=4),
+    ],
 )
 def test_runs_are_decoded_as_one_by_one(settings: EventSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(60):
@@ -137,7 +144,8 @@ def test_runs_are_decoded_as_one_by_one(settings: EventSettings, monkeypatch: py
 
 
 def _rows_read(events: list[events_pb2.Event]) -> tuple[int, InteractionRows]:
-    rows, rules = InteractionRows(), WireRules([b"view", b"purchase"], [(0, 0, 0.0), (1, 0, 0.0)], 256, 1 << 20)
+    rules = WireRules([b"view", b"purchase"], [(0, 0, 0.0), (1, 0, 0.0)], 256, 1 << 20, 2, 16)
+    rows = InteractionRows()
     records = [RawEvent(event.SerializeToString()) for event in events]
     return rows.read(records, 0, rules, NOW_MS), rows
 
@@ -162,6 +170,31 @@ def test_ordinary_interactions_are_read_without_protobuf(user: str) -> None:
     assert set(relation_codes.tolist()) == {1}
     assert times.tolist() == [event.event_time.ToMilliseconds() for event in events]
     assert values[~np.isnan(values)].tolist() == [float(number) for number in range(0, 100, 5)]
+
+
+def test_contexts_are_read_without_protobuf_and_equal_ones_once() -> None:
+    events = []
+    for number in range(100):
+        event = events_pb2.Event()
+        event.event_time.FromMilliseconds(NOW_MS)
+        event.interaction.user, event.interaction.item, event.interaction.type = "u", "bread", "purchase"
+        if number % 2:
+            event.interaction.context.update({"place": "Z\u00fcrich"} | ({"weather": ""} if number % 3 else {}))
+        events.append(event)
+    num_read, rows = _rows_read(events)
+    assert num_read == 100
+    assert rows.contexts == {number: dict(events[number].interaction.context) for number in range(1, 100, 2)}
+    assert len(set(map(id, rows.contexts.values()))) <= 3  # Entries may be written in either order.
+
+
+def test_a_context_that_is_refused_is_left_to_the_exact_parser() -> None:
+    event = events_pb2.Event()
+    event.event_time.FromMilliseconds(NOW_MS)
+    event.interaction.user, event.interaction.item, event.interaction.type = "u", "bread", "purchase"
+    for context in ({"": "x"}, {"a": "x" * 17}, {"n" * 257: "x"}, {"a": "", "b": "", "c": ""}):
+        event.interaction.context.clear()
+        event.interaction.context.update(context)
+        assert _rows_read([event])[0] == 0
 
 
 def test_ordinary_packed_batches_are_read_without_protobuf() -> None:
