@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
@@ -17,12 +18,14 @@ from springtide.checkpoint import CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import CheckpointError, OffsetsLostError
 from springtide.events.limits import REASONS
+from springtide.events.model import EventBatch
 from springtide.settings.model import CheckpointSettings, KafkaSettings, Settings
 from springtide.state import LiveState, StreamPosition
+from springtide.testing import interactions_of
 from springtide.v1 import events_pb2
 from springtide_services.stream import dead_letters, source
 from springtide_services.stream.ingest import IngestLoop
-from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.producer import EventPublisher, pack
 from springtide_services.stream.topics import client_config, ensure_topics
 
 PURCHASES = ("user", "purchase", "item")
@@ -140,6 +143,35 @@ def _bad_records() -> dict[str, tuple[bytes | None, list[tuple[str, bytes]]]]:
         "undecodable": (b'{"interaction": ', JSON),
         "unknown_content_type": (b"<event/>", [("content-type", b"text/xml"), ("trace", b"1")]),
     }
+
+
+def test_a_large_poll_is_applied_in_parts_once_answers_may_wait(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    settings = _settings(fresh_kafka(num_partitions=1))
+    state = LiveState(settings, {})
+    num_records, num_rows = 40, 1_000
+    applied: list[int] = []
+    are_published = threading.Event()
+
+    def note(batch: EventBatch) -> None:
+        applied.append(len(batch.interactions))
+        are_published.wait(20)  # Those that come meanwhile are one poll.
+
+    with (
+        _running(settings, state) as loop,
+        contextlib.closing(KafkaProducer(**client_config(settings.kafka))) as producer,
+    ):
+        _until(lambda: loop.is_caught_up)
+        loop.before_apply = note
+        producer.send(settings.kafka.topic, _event().SerializeToString()).get(10)
+        _until(lambda: applied)
+        for number in range(num_records):
+            purchases = [(f"user-{number}-{row:030}", "bread", row) for row in range(num_rows)]
+            batch = pack(interactions_of(purchases), np.arange(num_rows))
+            producer.send(settings.kafka.topic, events_pb2.Event(batch=batch).SerializeToString())
+        producer.flush()
+        are_published.set()
+        _until(lambda: state.num_events == 1 + num_records * num_rows)
+    assert max(applied) < num_records * num_rows / 2
 
 
 def test_bad_input_goes_to_dead_letters_and_the_stream_goes_on(fresh_kafka: Callable[..., KafkaSettings]) -> None:

@@ -94,6 +94,24 @@ def test_a_quiet_embedded_broker_is_asked_seldom_until_an_event_comes(
     producer.close()
 
 
+def test_a_quiet_poll_waits_once(fresh_kafka: Callable[..., KafkaSettings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python rounds what is left of the time down, and would ask without a wait for up to a millisecond."""
+    calls: list[int | None] = []
+    fetch = SparingFetcher.fetch_records
+
+    def note(fetcher: SparingFetcher, *arguments: Any, **options: Any) -> Any:
+        calls.append(options["timeout_ms"])
+        return fetch(fetcher, *arguments, **options)
+
+    monkeypatch.setattr(SparingFetcher, "fetch_records", note)
+    with KafkaSource(fresh_kafka(num_partitions=1), None) as source:
+        _until(source, 0)
+        calls.clear()
+        for _ in range(20):
+            source.poll(20)
+    assert len(calls) <= 30
+
+
 def test_lag_is_exact_while_a_backlog_is_read_in_parts(fresh_kafka: Callable[..., KafkaSettings]) -> None:
     kafka = fresh_kafka(num_partitions=3, max_poll_records=7)
     producer = KafkaProducer(**client_config(kafka))

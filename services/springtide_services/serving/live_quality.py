@@ -26,6 +26,7 @@ from springtide_services.training.training_folder import TrainingFolder
 logger = structlog.stdlib.get_logger(__name__)
 
 _MAX_SHARE = 0.02  # Of the ingest thread's time: where ranking is slow, fewer events are measured.
+_LONGEST_S = 0.002  # Of one measurement, for which events wait: after the first, as many as can be ranked meanwhile.
 _LOG_EVERY_S = 60.0
 _MAX_LATENESS_MS = MS_PER_DAY  # Later events are not measured: the context weights have learned from what came after.
 
@@ -79,6 +80,7 @@ class LiveQuality:
         self._allowance = 1.0
         self._measured_s = self._logged_s = clock_s()
         self._paused_until_s = -np.inf
+        self._event_s = 0.0  # How long it took to rank each of the last events.
         self._is_failing = False
         self._lock = threading.Lock()  # Guards the attributes below: one thread measures, others read.
         self._windows = QualityWindows(settings.window, settings.max_drop)
@@ -111,11 +113,13 @@ class LiveQuality:
         if self._rate == 0 or self._allowance < 1 or now_s < self._paused_until_s:
             return
         try:
-            rows = self._sample(batch.interactions, int(self._allowance))
+            rows = self._sample(batch.interactions, self._num_at_once())
             if len(rows):
                 self._allowance -= len(rows)
                 self._rank(batch.interactions, rows)
-                self._paused_until_s = now_s + (self._clock_s() - now_s) / _MAX_SHARE
+                took_s = self._clock_s() - now_s
+                self._event_s = took_s / len(rows)
+                self._paused_until_s = now_s + took_s / _MAX_SHARE
             self._is_failing = False
         except Exception as error:  # A failure to rank must not stop the stream.
             if not self._is_failing:  # Once, not for every batch.
@@ -124,6 +128,11 @@ class LiveQuality:
         if now_s - self._logged_s >= _LOG_EVERY_S:
             self._logged_s = now_s
             self._log()
+
+    def _num_at_once(self) -> int:
+        """Return how many events may be measured now: as the rate allows, and in the time that events may wait."""
+        num = int(self._allowance)
+        return num if num * self._event_s <= _LONGEST_S else max(1, int(_LONGEST_S / self._event_s))
 
     def _sample(self, interactions: Interactions, max_events: int) -> npt.NDArray[np.int64]:
         """Return the sorted row numbers of a sample of the positive interactions, int64 ``[n]``.

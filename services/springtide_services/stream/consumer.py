@@ -90,9 +90,10 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
             self._next_scan = Deadline.after(_SCAN_S if self._settled.is_over() else _UNSETTLED_SCAN_S)
             fetcher.look_at_leaders()
         else:
-            records, is_idle = fetcher.fetch_records(
-                max_records, update_offsets=update_offsets, timeout_ms=timer.timeout_ms
-            )
+            # The timer rounds down: without what is left of the last millisecond, that would be spent asking again and
+            # again without a wait.
+            timeout_ms = 0 if timer.expired else timer.timeout_ms + 1
+            records, is_idle = fetcher.fetch_records(max_records, update_offsets=update_offsets, timeout_ms=timeout_ms)
             if records or not is_idle:
                 return dict(records)
         return dict(super()._poll_once(timer, max_records, update_offsets))

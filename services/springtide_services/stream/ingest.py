@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import BrokerError, CheckpointError, CheckpointLockLostError, OffsetsLostError, RebuildError
-from springtide.events import EventDecoder, Refusal
+from springtide.events import EventDecoder, RawEvent, Refusal
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
@@ -29,6 +29,7 @@ from springtide_services.stream.ignored_events import IgnoredEvents
 from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.known_lag import KnownLag
 from springtide_services.stream.lost_offsets import skip_lost_events
+from springtide_services.stream.poll_parts import parts_of
 from springtide_services.stream.source import KafkaSource, UnreadableRecordError
 from springtide_services.stream.succession import Succession
 from springtide_services.stream.topics import check_connection, make_missing_topics
@@ -55,9 +56,8 @@ class IngestLoop:
 
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
-            must be quick, and must not raise. None calls nothing.
+            must be quick, and must not raise.
         on_advance: Called by the ingest thread as soon as the position has advanced, before all else; must be quick.
-            None calls nothing.
     """
 
     def __init__(
@@ -304,23 +304,8 @@ class IngestLoop:
                 state.advance({bad.partition: bad.offset + 1})
                 self._tell_moved()
                 return
-            if records:
-                batches, refusals = self._decoder.decode(records, wall_ms())
-                refusals = self._succession.new_refusals(refusals)
-                if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
-                    self._dead_letters.update(dead_letters.write(refusals))
-                for batch in map(state.without_duplicates, batches):
-                    if (
-                        self.before_apply is not None
-                        and self._arrivals.has_caught_up
-                        and not self._succession.is_passing
-                    ):
-                        self.before_apply(batch)
-                    state.apply(batch)
-                state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
-                # Records of one partition are in order, so the last one's offset wins.
-                state.advance({record.partition: record.offset + 1 for record in records})
-                self._tell_moved()
+            for part in parts_of(records, is_live=self._arrivals.has_caught_up):
+                self._take(part, dead_letters)
             self._look_at_held(source)
             state.reclaim(time.monotonic())
             self._checkpointer.write_if_due()
@@ -331,6 +316,22 @@ class IngestLoop:
                 self._skips_damage_once = self._skips_damage_once and self._is_held
                 if not self._is_held:
                     self._problem.clear()
+
+    def _take(self, records: list[RawEvent], dead_letters: DeadLetterWriter) -> None:
+        """Apply some records, and move the position past them."""
+        state = self._state
+        batches, refusals = self._decoder.decode(records, wall_ms())
+        refusals = self._succession.new_refusals(refusals)
+        if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
+            self._dead_letters.update(dead_letters.write(refusals))
+        for batch in map(state.without_duplicates, batches):
+            if self.before_apply is not None and self._arrivals.has_caught_up and not self._succession.is_passing:
+                self.before_apply(batch)
+            state.apply(batch)
+        state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
+        # Records of one partition are in order, so the last one's offset wins.
+        state.advance({record.partition: record.offset + 1 for record in records})
+        self._tell_moved()
 
     def _look_at_held(self, source: KafkaSource) -> None:
         """Say which partitions cannot be read on, or skip what cannot be read in them, if the settings say so."""

@@ -243,6 +243,19 @@ def test_slow_ranking_takes_no_more_than_its_share_of_the_time(
     assert num_looks == 20  # Of 0.1 s each in 100 s: a fiftieth.
 
 
+def test_slow_ranking_is_measured_one_event_at_a_time(
+    state: LiveState, clock: Clock, quality_of: Callable[..., LiveQuality]
+) -> None:
+    """The events that come wait for it."""
+    ranker = SlowRanker(state, SETTINGS.ranking)
+    ranker.clock = clock
+    quality = quality_of(ranker)
+    quality.measure(batch(("ann", "milk", 7)))
+    clock.now_s += 100.0
+    quality.measure(batch(*[("ann", "milk", 8 + number) for number in range(50)]))
+    assert num_asked(quality) == 2
+
+
 def test_a_part_that_cannot_rank_does_not_stop_the_stream(
     quality_of: Callable[..., LiveQuality], state: LiveState, clock: Clock
 ) -> None:
