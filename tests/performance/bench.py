@@ -25,6 +25,7 @@ BENCHES = (
     "open_load",
     "moment",
     "ranking",
+    "ten_million",
     "latency",
     "retrain",
     "peers",

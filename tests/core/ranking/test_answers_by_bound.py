@@ -14,7 +14,7 @@ from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.top_k import best_of
-from springtide.testing import even_odd_events, even_odd_state, interactions_of, quick_model, quick_settings
+from springtide.testing import even_odd_events, even_odd_state, interactions_of, quick_model, quick_settings, state_of
 
 SIZE = 40
 NUM_QUERIES = 200
@@ -72,10 +72,64 @@ def queries() -> list[Query]:
     ]
 
 
-@pytest.mark.parametrize("cosine", [1e-6, 2.5, 30.0, None])
+@pytest.mark.parametrize("cosine", [1e-6, 2.5, 30.0, -2.0, None])
 def test_every_answer_is_that_of_the_full_product(cosine: float | None) -> None:
     ranker = served(cosine or 1.0, has_model=cosine is not None)
-    for query in queries() * 2:  # The second time, users and moments are in the cache.
+    assert_answers_of_the_full_product(ranker, queries() * 2)  # Then, users and moments are in the cache.
+
+
+def test_answers_in_a_graph_of_users_are_those_of_the_full_product() -> None:
+    settings = quick_settings(
+        graph={"item_type": "user"}, interactions={"follow": {}}, ranking={"context_weights": WEIGHTS}
+    )
+    random = np.random.default_rng(3)
+    pairs = [(int(a), int(b)) for a, b in random.integers(0, SIZE, (400, 2)) if a != b]
+    follows = [(f"u{a}", f"u{b}", NOW_MS - 1_000 * (number + 1)) for number, (a, b) in enumerate(pairs)]
+    state = state_of(follows, settings, load_plugins(), relation="follow")
+    ranker = Ranker(state, settings.ranking)
+    model = ServingModel.from_artifact(quick_model(state, settings), load_plugins())
+    for cosine in (2.5, -2.0):
+        exponents = Exponents(TermExponents(cosine, LIFTS), TermExponents(1.5, LIFTS | HABITS))
+        ranker.swap(dataclasses.replace(model, exponents=exponents))
+        asked = [
+            dataclasses.replace(
+                query,
+                recent_items=tuple(f"u{item[1:]}" for item in query.recent_items),
+                exclude_items=tuple(f"u{item[1:]}" for item in query.exclude_items),
+                allow_items=tuple(f"u{item[1:]}" for item in query.allow_items),
+                exclude_seen=("follow",) if query.exclude_seen else (),
+                category_filters=(),
+            )
+            for query in queries()
+        ]
+        assert_answers_of_the_full_product(ranker, asked)
+
+
+def test_answers_of_many_random_exponents_are_those_of_the_full_product() -> None:
+    ranker, random = served(1.0), np.random.default_rng(5)
+    model = ranker.scorer().serving.table
+    assert model is not None
+
+    def terms(habits: dict[str, dict[str, float]]) -> TermExponents:
+        weights = {
+            name: {factor: float(random.normal()) * random.integers(0, 2) for factor in factors}
+            for name, factors in (LIFTS | habits).items()
+        }
+        return TermExponents(float(random.choice([0.0, 1e-4, 1.0, 8.0, -1.0])), weights)
+
+    for start in range(0, NUM_QUERIES, 5):
+        exponents = Exponents(terms({}), terms(HABITS))
+        ranker.swap(dataclasses.replace(model.model, exponents=exponents))
+        if start % 2:
+            coarse = ranker.scorer().serving.coarse
+            assert coarse is not None
+            coarse.is_wanted = True
+            coarse.refresh()
+        assert_answers_of_the_full_product(ranker, queries()[start : start + 5])
+
+
+def assert_answers_of_the_full_product(ranker: Ranker, asked: list[Query]) -> None:
+    for query in asked:
         scorer = ranker.scorer()
         scored = scorer.score([query])
         [scores] = scored.scores

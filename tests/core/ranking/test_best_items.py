@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from springtide.ranking import kernels
+from springtide.ranking.serving import CoarseVectors
 from springtide.ranking.weights import ItemOrder
 
 NUM_TABLES = 3_000
@@ -191,3 +192,15 @@ def test_the_order_holds_all_items_of_one_value_or_none() -> None:
     assert ItemOrder.of(np.zeros(20_000, np.float32)).rows.tolist() == []
     few = ItemOrder.of(np.array([1.0, np.nan, 3.0], np.float32))
     assert (few.rows.tolist(), few.highest) == ([2, 0], -np.inf)
+
+
+@pytest.mark.parametrize(("num_scanned", "is_wanted"), [(10_000, False), (12_500, False), (12_501, True)])
+def test_coarse_vectors_are_made_once_a_request_has_looked_at_an_eighth_of_all(
+    num_scanned: int, *, is_wanted: bool
+) -> None:
+    coarse = CoarseVectors(np.zeros((100_000, 1), np.float32))
+
+    coarse.note(num_scanned)
+    coarse.refresh()
+
+    assert (coarse.made is not None) == is_wanted

@@ -119,7 +119,7 @@ def _serve(folder: str) -> dict[str, Any]:
     from springtide.ranking.serving_baseline import load_served
 
     settings, plugins = Settings(), load_plugins()
-    imports = _resident()["RssAnon"]
+    imports = resident()["RssAnon"]
     seconds: dict[str, float] = defaultdict(float)
     started = time.perf_counter()
 
@@ -151,13 +151,13 @@ def _serve(folder: str) -> dict[str, Any]:
     ranker.refresh()
     lap("1,000 answers")
     gc.collect()
-    resident = _resident()
+    memory_now = resident()
     parts = live_bytes(state, {"model, items' table and caches": [ranker]})
     return {
         "imports": imports,
-        "anonymous": resident["RssAnon"],
-        "file": resident["RssFile"],
-        "peak": resident["VmHWM"],
+        "anonymous": memory_now["RssAnon"],
+        "file": memory_now["RssFile"],
+        "peak": memory_now["VmHWM"],
         "parts": {name: size / 2**20 for name, size in parts.items()},
         "seconds": seconds,
     }
@@ -167,7 +167,7 @@ def _new_state(settings: Settings, plugins: Plugins) -> LiveState:
     return LiveState(settings, make_context_weights(settings.ranking, plugins))
 
 
-def _resident() -> dict[str, float]:
+def resident() -> dict[str, float]:
     """Return the memory of this process by name, as Linux tells it, in MiB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     sizes = (line.split() for line in lines if line.endswith(" kB"))

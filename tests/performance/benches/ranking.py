@@ -29,11 +29,11 @@ from springtide.testing import even_odd_state, quick_model, quick_settings
 
 _QUERIES = 200
 _FULL_QUERIES = 20  # Scored in full, each takes thousands of times as long at a million items.
-_WIDTH = 64
+WIDTH = 64
 # As learned on the Complete Journey.
 _UNSEEN = {"popularity": {"share": 0.76}, "calendar": {"hour": 0.64, "year": 0.9}, "trend": {"1d": 0.62, "28d": 0.56}}
 _SEEN = {"calendar": {"hour": 0.49}, "trend": {"1d": 0.56}, "repeat": {"had": 2.5, "count": 0.3, "recent_30d": 0.2}}
-_EXPONENTS = Exponents(TermExponents(2.46, _UNSEEN), TermExponents(0.45, _SEEN))
+EXPONENTS = Exponents(TermExponents(2.46, _UNSEEN), TermExponents(0.45, _SEEN))
 _VECTORS_ALONE = Exponents(TermExponents(5.0), TermExponents(5.0))
 
 
@@ -52,21 +52,21 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
     moment, users = Moment(view.newest_ms), view.nodes(USER).ids.all_ids()[:_QUERIES]
     figures = []
     for what, exponents, query in (
-        ("seen left out", _EXPONENTS, Query(moment, exclude_seen=("*",), with_weights=False)),
-        ("seen left out, all weights", _EXPONENTS, Query(moment, exclude_seen=("*",))),
-        ("seen too, all weights", _EXPONENTS, Query(moment)),
+        ("seen left out", EXPONENTS, Query(moment, exclude_seen=("*",), with_weights=False)),
+        ("seen left out, all weights", EXPONENTS, Query(moment, exclude_seen=("*",))),
+        ("seen too, all weights", EXPONENTS, Query(moment)),
         ("by vectors alone", _VECTORS_ALONE, Query(moment, with_weights=False)),
     ):
         ranker = Ranker(state, settings.ranking)
         ranker.swap(dataclasses.replace(model, exponents=exponents))
         queries = [dataclasses.replace(query, user_id=user) for user in users]
-        _check(ranker, queries[:_FULL_QUERIES])
+        check(ranker, queries[:_FULL_QUERIES])
         ranker.recommend(queries)  # From here on, users and moment are in the cache.
         ranker.refresh()
         ours: list[float] = []
         full: list[float] = []
         for _ in range(sizes.repetitions):
-            ours.append(_median_us(functools.partial(_ask, ranker), queries))
+            ours.append(_median_us(functools.partial(ask, ranker), queries))
             full.append(_median_us(functools.partial(_full, ranker.scorer()), queries[:_FULL_QUERIES]))
         limit = Limit("all items scored and the best of them, without weights", full)
         figures.append(Figure(f"Recommend in process, {num_items:,} items, {what}", "µs CPU", ours, limit))
@@ -75,18 +75,29 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
 
 def _model_of(state: LiveState) -> ServingModel:
     """Return a model of the state's nodes that nobody trained: items lie around centres, and users near one of them."""
-    settings = quick_settings(model={"width": _WIDTH})
+    random = np.random.default_rng(4)
+    centres = random.normal(size=(300, WIDTH)).astype(np.float32)
+
+    def vectors(node_type: str, num: int) -> npt.NDArray[np.float32]:
+        vectors = random.normal(size=(num, WIDTH)).astype(np.float32)
+        vectors += centres[random.integers(0, len(centres), num)]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
+
+    return model_with(state, vectors)
+
+
+def model_with(state: LiveState, vectors_of: Callable[[str, int], npt.NDArray[np.float32]]) -> ServingModel:
+    """Return a model of the state's nodes, with vectors that are given by node type and number of nodes."""
+    settings = quick_settings(model={"width": WIDTH})
     model = ServingModel.from_artifact(quick_model(even_odd_state(24, settings), settings), load_plugins())
-    random, view = np.random.default_rng(4), state.graph.view()
-    centres = random.normal(size=(300, _WIDTH)).astype(np.float32)
+    view = state.graph.view()
 
     def side(node_type: str) -> NodeTypeArrays:
-        ids = view.nodes(node_type).ids.all_ids()
-        vectors = random.normal(size=(len(ids), _WIDTH)).astype(np.float32)
-        vectors += centres[random.integers(0, len(centres), len(ids))]
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        levels = np.zeros((model.encoder.num_layers, len(ids), _WIDTH), np.float32)
-        return NodeTypeArrays(ModelRows(ids, node_type, {}), levels, vectors, np.ones(len(ids), np.float32))
+        num = view.num_nodes(node_type)
+        levels = np.zeros((model.encoder.num_layers, num, WIDTH), np.float32)
+        rows = ModelRows(view.nodes(node_type).ids.all_ids(), node_type, {})
+        return NodeTypeArrays(rows, levels, vectors_of(node_type, num), np.ones(num, np.float32))
 
     sides = {**model.sides, USER: side(USER), ITEM: side(ITEM)}
     edges = view.edges(("user", "purchase", "item"))
@@ -102,14 +113,16 @@ def _full(scorer: Scorer, query: Query) -> tuple[npt.NDArray[np.float32], list[s
     return scored.scores[0, rows], ids
 
 
-def _check(ranker: Ranker, queries: Sequence[Query]) -> None:
+def check(ranker: Ranker, queries: Sequence[Query]) -> None:
+    """Compare answers with those of all items scored."""
     for query in queries:
         [answer] = ranker.recommend([query])
         scores, _ = _full(ranker.scorer(), query)
         assert np.allclose(answer.items.scores, scores, atol=1e-4), "the bound has lost an item"
 
 
-def _ask(ranker: Ranker, query: Query) -> object:
+def ask(ranker: Ranker, query: Query) -> object:
+    """Ask for one answer."""
     return ranker.recommend([query])
 
 
