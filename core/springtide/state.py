@@ -137,7 +137,7 @@ class LiveState:
         if deleted:
             positive_types = set(map(self.rules.edge_type, self.rules.positive_relations))
             unlearned = self._observed([edges for edge_type, edges in deleted if edge_type in positive_types], None)
-        if len(unlearned) or len(observed) or observed.newest_ms is not None:
+        if len(unlearned) or observed.clock_ms is not None:  # There are events to learn, or a newer time.
             self._learning.do(partial(self._learn, observed, unlearned), len(observed) + len(unlearned))
         self.num_events += len(batch.interactions)
         if self.left_out and batch.deletes:
@@ -344,10 +344,11 @@ class LiveState:
             weight.forget_rows(user_rows, item_rows)
 
     def _learn(self, observed: Observed, unlearned: Observed) -> None:
+        takes_back, learns = len(unlearned) > 0, observed.clock_ms is not None
         for weight in self.context_weights.values():
-            if len(unlearned):
+            if takes_back:
                 weight.unobserve(unlearned)
-            if len(observed) or observed.newest_ms is not None:
+            if learns:
                 weight.observe(observed)
 
 

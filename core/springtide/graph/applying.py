@@ -97,18 +97,22 @@ def _apply_interactions(
         contexts = None if contexts is None else [contexts[position] for position in kept.tolist()]
     features = circumstances.features(values, contexts, user_rows, graph.nodes(USER))
     weights, is_positive = rules.weights_of(tuple(interactions.relations))
-    is_one = len(times) == 1  # As in a live stream: then there is nothing to choose.
-    codes = relation_codes if is_one else np.flatnonzero(np.bincount(relation_codes, minlength=1))
-    for code in codes.tolist():
+    is_one = len(times) == 1  # As in a live stream.
+    codes = (relation_codes if is_one else np.flatnonzero(np.bincount(relation_codes, minlength=1))).tolist()
+    for code in codes:
         name = interactions.relations[code]
-        index = slice(None) if is_one else np.flatnonzero(relation_codes == code)
+        index: Kept = slice(None) if len(codes) == 1 else np.flatnonzero(relation_codes == code)
         edge_features = None if features is None else features[index]
         graph.append(
             rules.edge_type(name),
             *(user_rows[index], item_rows[index], times[index], weights[code]),
             features=None if edge_features is None or np.isnan(edge_features).all() else edge_features,
         )
-    chosen = slice(int(is_positive[relation_codes[0]])) if is_one else np.flatnonzero(is_positive[relation_codes])
+    chosen: Kept  # With one relation there is nothing to choose.
+    if len(codes) == 1:
+        chosen = slice(None) if is_positive[codes[0]] else slice(0)
+    else:
+        chosen = np.flatnonzero(is_positive[relation_codes])
     user_rows = user_rows[chosen]
     newest_ms = None
     if not isinstance(kept, slice):

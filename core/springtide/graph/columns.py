@@ -5,19 +5,18 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from springtide.graph import kernels
+
 T = TypeVar("T", bound=np.generic)
 
 MIN_CAPACITY = 1_024  # Entries; smaller arrays would be copied often to save few bytes.
 _MANY = 4_000_000  # Entries; the columns of as many edges take 110 MB.
-_FEW = 32  # Numbers up to which Python finds the least and the greatest sooner than NumPy.
 
 
 def bounds(column: npt.NDArray[np.integer[Any]]) -> tuple[int, int]:
     """Return the least and the greatest number of a column ``[n]``, with n at least 1."""
-    if len(column) <= _FEW:
-        numbers = column.tolist()
-        return min(numbers), max(numbers)
-    return int(column.min()), int(column.max())
+    found = kernels.least_and_greatest(column)
+    return (int(column.min()), int(column.max())) if found is None else found
 
 
 def capacity_for(wanted: int, old: int) -> int:

@@ -1,5 +1,7 @@
 """Types of the graph's compiled loops, whose meaning is told in ``kernels.pyx``."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -58,3 +60,4 @@ def contains(
     out: Bools,
 ) -> None: ...
 def raise_newest(newest_ms: Int64s, rows: Int32s, timestamps_ms: Int64s) -> None: ...
+def least_and_greatest(column: npt.NDArray[Any]) -> tuple[int, int] | None: ...

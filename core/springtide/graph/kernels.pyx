@@ -10,6 +10,7 @@ generation or a later one skips it, an older view does not (``dead_since`` is 0 
 there are no dead ones).
 """
 
+cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from springtide.arrays cimport float32s, int32s, int64s, out_bools, out_float32s, out_int32s, out_int64s
@@ -256,6 +257,34 @@ cdef void _contains(
                 ):
                     edge = target_prev[edge]
             out[position] = edge >= 0
+
+
+def least_and_greatest(cnp.ndarray column):
+    """Return the least and the greatest of int32 or int64 numbers ``[n]``, with n at least 1; None for other arrays."""
+    cdef Py_ssize_t at, n = len(column)
+    cdef const int32_t* narrow
+    cdef const int64_t* wide
+    cdef int32_t least, greatest
+    cdef int64_t least_wide, greatest_wide
+    if n < 1 or not cnp.PyArray_ISCARRAY_RO(column):
+        return None
+    if cnp.PyArray_TYPE(column) == cnp.NPY_INT32:
+        narrow = int32s(column)
+        least = greatest = narrow[0]
+        with nogil:
+            for at in range(n):
+                least = narrow[at] if narrow[at] < least else least
+                greatest = narrow[at] if narrow[at] > greatest else greatest
+        return least, greatest
+    if cnp.PyArray_TYPE(column) == cnp.NPY_INT64:
+        wide = int64s(column)
+        least_wide = greatest_wide = wide[0]
+        with nogil:
+            for at in range(n):
+                least_wide = wide[at] if wide[at] < least_wide else least_wide
+                greatest_wide = wide[at] if wide[at] > greatest_wide else greatest_wide
+        return least_wide, greatest_wide
+    return None
 
 
 def raise_newest(newest_ms, rows, timestamps_ms):
