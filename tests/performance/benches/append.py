@@ -67,7 +67,7 @@ def run(sizes: Sizes) -> list[Figure]:
         *(
             ()
             if loaded is None
-            else _beside_raphtory(batched["graph"], (with_ids, with_ids_at_once), _apply(large_parts), loaded)
+            else _beside_raphtory(batched["graph"], (with_ids, with_ids_at_once), _apply(parts), loaded)
         ),
     ]
 
