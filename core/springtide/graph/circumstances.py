@@ -21,6 +21,17 @@ def _are_all_nan(values: npt.NDArray[np.float32]) -> bool:
     return bool(np.isnan(values).all())
 
 
+def _distinct(contexts: Sequence[Mapping[str, str]]) -> tuple[list[Mapping[str, str]], npt.NDArray[np.int64]]:
+    """Return the maps that are not the same object, in their order, and each one's index in them, int64 ``[n]``.
+
+    Many events of one poll share a map, since decoding makes one of equal bytes.
+    """
+    objects = list(map(id, contexts))
+    maps = dict(zip(objects, contexts, strict=True))
+    index_of = {each: index for index, each in enumerate(maps)}
+    return list(maps.values()), np.fromiter(map(index_of.__getitem__, objects), np.int64, len(objects))
+
+
 class CircumstanceTable:
     """The circumstances that are kept, and the code of each of their values. Keys and values are only ever added.
 
@@ -61,12 +72,14 @@ class CircumstanceTable:
         """
         columns = {0: values}
         categories = users.categories
+        distinct, of_rows = ([], None) if contexts is None else _distinct(contexts)
         for column, key in enumerate(self.keys, start=1):
             if contexts is None and key not in categories:
                 continue
-            codes = np.full(len(values), -1, np.int32)
-            if contexts is not None:
-                codes = self._codes(key, [context.get(key, "") for context in contexts])
+            if of_rows is None:
+                codes = np.full(len(values), -1, np.int32)
+            else:
+                codes = self._codes(key, [context.get(key, "") for context in distinct])[of_rows]
             codes = self._with_attribute(key, codes, user_rows, categories.get(key))
             if (codes >= 0).any():
                 columns[column] = np.where(codes >= 0, codes, np.nan).astype(np.float32)
