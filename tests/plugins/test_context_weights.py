@@ -416,3 +416,40 @@ def test_repeat_may_count_against_an_item():
 def test_bad_option_is_refused(name, options, message):
     with pytest.raises(SettingsError, match=message):
         load_plugins().make("context weight", PartSettings(name=name, options=options))
+
+
+def test_decayed_counts_hold_more_than_four_bytes_do_and_are_restored_from_sums_of_eight():
+    counts, rows = DecayedCounts(math.inf), np.array([2, 0], np.int32)
+    for sign in (1, 1, 1, -1):
+        counts.add(rows, np.zeros(2, np.int64), sign * np.array([1e4, 7.0], np.float32))
+    assert counts.at_newest(4).tolist() == [14.0, 0.0, 20_000.0, 0.0]
+    assert counts.total(4) == 20_014.0
+    again, earlier = DecayedCounts(math.inf), DecayedCounts(math.inf)
+    again.restore(counts.state())
+    earlier.restore({"counts": np.array([[14.0, 0.0, 20_000.0]]) * 2**24, "clock": np.array([0, 1, 0])})
+    for each in (again, earlier):
+        each.add(rows, np.zeros(2, np.int64), np.array([-2e4, 1.0], np.float32))
+        assert each.at_newest(3).tolist() == [15.0, 0.0, 0.0]
+        each.forget(rows)
+        assert not each.at_newest(3).any()
+
+
+def test_decayed_counts_can_be_read_while_sums_move_from_one_column_to_the_other():
+    counts, is_over, seen = DecayedCounts(math.inf), threading.Event(), [0.0]
+    rows, times = np.zeros(50, np.int32), np.zeros(50, np.int64)
+
+    def read() -> None:
+        while not is_over.is_set():
+            seen.append(float(counts.at_newest(1)[0]))
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(2_000):
+        counts.add(rows, times, np.full(50, 100.0, np.float32))  # Every second one is too large for four bytes.
+    is_over.set()
+    reader.join()
+    sys.setswitchinterval(interval_s)
+    assert all(later >= earlier and later % 100 == 0 for earlier, later in itertools.pairwise(seen))
+    assert counts.at_newest(1).tolist() == [2_000 * 50 * 100.0]

@@ -61,7 +61,10 @@ def state_of(counts: DecayedCounts | BinnedCounts) -> dict[int, Any]:
     state = counts.state()
     epochs, found = state["clock"].tolist()[2:], dict[int, Any]()
     for index, epoch in enumerate(epochs):
-        sums = state["counts"][index][None, :] if isinstance(counts, DecayedCounts) else sums_of(state, index)
+        if isinstance(counts, DecayedCounts):
+            sums = state["low"][index][None, :] + 2.0**30 * state.get("high", np.zeros_like(state["low"]))[index]
+        else:
+            sums = sums_of(state, index)
         wide = np.zeros((len(sums), 200))
         wide[:, : sums.shape[1]] = sums
         found[epoch] = wide.tolist()

@@ -64,3 +64,36 @@ def test_threads_share_two_heaps():
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.count("<heap nr=")
 
     assert num_heaps(is_limited=True) <= 2 < num_heaps(is_limited=False)
+
+
+LARGE = """
+import ctypes, gc
+import numpy as np
+from springtide_services.thread_pools import limit_heaps
+if {is_limited}:
+    limit_heaps()
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+del (first := [np.ones(30 * 2**17)])[:]  # 30 MB were freed: glibc takes it that more of that size will be.
+before, kept = resident(), []
+for number in range(20):
+    large = np.ones(5 * 2**17)
+    kept.append(np.ones(1_000))
+    del large
+    large = np.ones(4 * 2**17)
+    kept.append(large[:1].copy())
+    kept.append(np.ones(2**14))
+    del large
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
+def test_large_arrays_that_are_freed_are_given_back():
+    held_kb = int(
+        subprocess.run(
+            [sys.executable, "-c", LARGE.format(is_limited=True)], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+    )
+    assert held_kb < 3_500  # What is kept takes 2.8 MB.

@@ -12,7 +12,8 @@ Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 
 def add_decayed(
-    columns: Sequence[Float64s],
+    lows: Sequence[Int32s],
+    highs: Sequence[Int32s],
     rows: Int32s,
     timestamps_ms: Int64s,
     weights: Float32s,
@@ -23,6 +24,7 @@ def add_decayed(
     per_half_life: float,
     quanta: float,
 ) -> int: ...
+def add_column(low: Int32s, high: Int32s, factor: float, counts: Float64s) -> int: ...
 def quantise(
     timestamps_ms: Int64s,
     weights: Float32s,

@@ -8,9 +8,18 @@ import numpy as np
 
 cimport numpy as cnp
 from libc.math cimport rint
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t
 
-from springtide.arrays cimport float32s, int32s, int64s, out_float64s, out_int64s, out_uint8s
+from springtide.arrays cimport float32s, int32s, int64s, out_float64s, out_int32s, out_int64s, out_uint8s
+
+cdef extern from *:
+    """
+    #define LOAD(address) __atomic_load_n(address, __ATOMIC_ACQUIRE)
+    #define STORE(address, value) __atomic_store_n(address, value, __ATOMIC_SEQ_CST)
+    """
+    int32_t LOAD(const int32_t* address) noexcept nogil
+    void STORE(int32_t* address, int32_t value) noexcept nogil
+
 
 cdef enum:
     KEPT = 3  # Epochs that are kept, as in ``epochs``.
@@ -18,6 +27,8 @@ cdef enum:
     TOO_OLD = 255  # The epoch of an event that is before all that are kept.
     DAY_MS = 86_400_000
     HOUR_MS = 3_600_000
+    HIGH_BITS = 30  # A sum is ``low + (high << 30)``.
+    MOVING = -2_147_483_648  # In place of ``high`` while a sum is moved: who reads it waits.
 
 
 cdef struct Epochs:
@@ -99,13 +110,14 @@ cdef void _quantise(
 
 
 def add_decayed(
-    columns, rows, timestamps_ms, weights, Py_ssize_t start,
+    lows, highs, rows, timestamps_ms, weights, Py_ssize_t start,
     int64_t origin_ms, int64_t length_ms, int64_t oldest, double per_half_life, double quanta,
 ):
-    """Add events from ``start`` on to their rows, until one whose row, or epoch, has no place.
+    """Add events from ``start`` on to their rows, until one whose row, epoch or sum has no place.
 
     Args:
-        columns: Sums by row of the epochs that are kept, the oldest first: three of float64 ``[num_rows]``.
+        lows: Sums by row of the epochs that are kept, the oldest first: three of int32 ``[num_rows]``.
+        highs: Multiples of 2^30 to add to these, int32 of the same lengths; or of length 0, if all are 0.
         rows: int32 ``[n]``.
         timestamps_ms: int64 ``[n]``; of epochs before the oldest, events are left out.
         weights: float32 ``[n]``.
@@ -119,29 +131,34 @@ def add_decayed(
     Returns:
         The position of the first event that has no place, or the number of events.
     """
-    cdef double* sums[KEPT]
+    cdef int32_t* low[KEPT]
+    cdef int32_t* high[KEPT]
     cdef Py_ssize_t lengths[KEPT]
     cdef Epochs epochs
     cdef Py_ssize_t number
     epochs.origin_ms, epochs.length_ms, epochs.oldest = origin_ms, length_ms, oldest
     epochs.per_half_life, epochs.quanta = per_half_life, quanta
     for number in range(KEPT):
-        sums[number], lengths[number] = out_float64s(columns[number]), len(columns[number])
+        low[number], lengths[number] = out_int32s(lows[number]), len(lows[number])
+        high[number] = out_int32s(highs[number]) if len(highs[number]) == lengths[number] else NULL
     rows, timestamps_ms = _ready(rows, cnp.NPY_INT32), _ready(timestamps_ms, cnp.NPY_INT64)
     weights = _ready(weights, cnp.NPY_FLOAT32)
     if not len(rows) == len(timestamps_ms) == len(weights):
         raise ValueError(f"wanted columns of one length, got {len(rows)}, {len(timestamps_ms)}, {len(weights)}")
-    return _add_decayed(&epochs, sums, lengths, start, len(rows), int32s(rows), int64s(timestamps_ms), float32s(weights))
+    return _add_decayed(
+        &epochs, low, high, lengths, start, len(rows), int32s(rows), int64s(timestamps_ms), float32s(weights)
+    )
 
 
 cdef Py_ssize_t _add_decayed(
-    const Epochs* epochs, double** sums, const Py_ssize_t* lengths, Py_ssize_t start, Py_ssize_t n, const int32_t* rows,
-    const int64_t* times, const float* weights,
+    const Epochs* epochs, int32_t** lows, int32_t** highs, const Py_ssize_t* lengths, Py_ssize_t start, Py_ssize_t n,
+    const int32_t* rows, const int64_t* times, const float* weights,
 ) noexcept:
     cdef Py_ssize_t first, event, count
     cdef uint8_t of_epoch[BLOCK]
     cdef double quanta[BLOCK]
     cdef uint8_t epoch
+    cdef int64_t total
     with nogil:
         first = start
         while first < n:
@@ -153,9 +170,75 @@ cdef Py_ssize_t _add_decayed(
                     continue
                 if epoch >= KEPT or rows[first + event] < 0 or rows[first + event] >= lengths[epoch]:
                     return first + event
-                sums[epoch][rows[first + event]] += quanta[event]
+                total = lows[epoch][rows[first + event]] + _whole(quanta[event])
+                if INT32_MIN <= total <= INT32_MAX:
+                    lows[epoch][rows[first + event]] = <int32_t> total
+                elif highs[epoch] == NULL:
+                    return first + event
+                else:
+                    _carry(lows[epoch] + rows[first + event], highs[epoch] + rows[first + event], total)
             first += count
     return n
+
+
+cdef inline int64_t _whole(double quanta) noexcept nogil:
+    """Return quanta as a whole number, as far as the two columns reach."""
+    return <int64_t> max(min(quanta, <double> (<int64_t> 1 << 59)), -<double> (<int64_t> 1 << 59))
+
+
+cdef void _carry(int32_t* low, int32_t* high, int64_t total) noexcept nogil:
+    """Move what is too large for the first column to the second one."""
+    cdef int64_t more = high[0] + (total >> HIGH_BITS)
+    STORE(high, MOVING)
+    STORE(low, <int32_t> (total & ((<int64_t> 1 << HIGH_BITS) - 1)))
+    STORE(high, <int32_t> max(min(more, <int64_t> INT32_MAX), -<int64_t> INT32_MAX))
+
+
+cdef inline int64_t _sum_of(const int32_t* low, const int32_t* high) noexcept nogil:
+    """Return a row's sum; never half of what it is moved to."""
+    cdef int32_t before, found
+    while True:
+        before = LOAD(high)
+        found = LOAD(low)
+        if before != MOVING and LOAD(high) == before:
+            return found + (<int64_t> before << HIGH_BITS)
+
+
+def add_column(low, high, double factor, counts):
+    """Add the sums of an epoch, times a factor, to the counts.
+
+    Args:
+        low: int32 ``[num_rows]``, as for ``add_decayed``.
+        high: The same, or of length 0.
+        factor: What a quantum counts.
+        counts: float64 ``[num_counts]``; rows from there on are left out.
+
+    Returns:
+        The sum of these rows, in quanta, exactly.
+    """
+    cdef Py_ssize_t num = min(len(low), len(counts))
+    cdef const int32_t* high_ = NULL
+    if len(high):
+        if len(high) != len(low):
+            raise ValueError(f"wanted columns of one length, got {len(low)} and {len(high)}")
+        high_ = int32s(high)
+    return _add_column(num, int32s(low), high_, factor, out_float64s(counts))
+
+
+cdef int64_t _add_column(Py_ssize_t num, const int32_t* low, const int32_t* high, double factor, double* counts) noexcept:
+    cdef Py_ssize_t row
+    cdef int64_t found, total = 0
+    with nogil:
+        if high == NULL:
+            for row in range(num):
+                total += low[row]
+                counts[row] += factor * low[row]
+        else:
+            for row in range(num):
+                found = _sum_of(low + row, high + row)
+                total += found
+                counts[row] += factor * <double> found
+    return total
 
 
 def quantise(

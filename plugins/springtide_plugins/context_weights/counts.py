@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,40 @@ from springtide_plugins.context_weights import count_kernels
 from springtide_plugins.context_weights.epochs import KEPT, Epochs, newest_of
 
 Floats = npt.NDArray[np.float64]
+Int32s = npt.NDArray[np.int32]
 NO_GROUPS = ItemGroups()
 HalfLives = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
-# float64 adds whole numbers below 2^53 exactly: 33 million events of weight 1 at the end of an epoch, or 500 million
-# that do not decay. Beyond that, sums are rounded.
+# Sums reach 2^60: 4 billion events of weight 1 at the end of an epoch, or 64 billion that do not decay.
 _HALF_LIVES = 16
 _QUANTA = 2**12
 _PLAIN_QUANTA = 2**24
-_NO_SUMS: Floats = np.zeros(0)
+_NO_SUMS: Int32s = np.zeros(0, np.int32)
+_HIGH_BITS = 30  # A sum is ``low + (high << 30)``.
+_MANY = 1_000_000  # Rows; of so many, half as many more would be much memory.
+
+
+class _Sums(NamedTuple):
+    """The sums of one epoch in quanta, for the most part in one column of 4 bytes.
+
+    Attributes:
+        low: int32 ``[capacity]``.
+        high: int32 ``[capacity]``, multiples of 2^30 to add; without entries if all are 0.
+    """
+
+    low: Int32s = _NO_SUMS
+    high: Int32s = _NO_SUMS
+
+    def grown(self, num_rows: int) -> "_Sums":
+        """Return a copy with room for more rows; by half at least, or by an eighth of many, so that growth is rare."""
+        old = len(self.low)
+        longer = max(num_rows, old + (old // 2 if old < _MANY else old // 8))
+        return _Sums(_longer(self.low, longer), _longer(self.high, longer) if len(self.high) else _NO_SUMS)
+
+    @property
+    def length_in_use(self) -> int:
+        """Number of rows without those at the end whose sums are 0."""
+        in_use = max((column.nonzero()[0][-1:].max(initial=-1) for column in self), default=-1)
+        return int(in_use) + 1
 
 
 class DecayedCounts:
@@ -36,10 +62,10 @@ class DecayedCounts:
         self.half_life_ms = half_life_ms
         self._epochs = Epochs(half_life_ms, _HALF_LIVES, _PLAIN_QUANTA if np.isinf(half_life_ms) else _QUANTA)
         # Sums in quanta by epoch, and newest event time: replaced as one, since other threads read them.
-        self._held: tuple[Mapping[int, Floats], int] | None
+        self._held: tuple[Mapping[int, _Sums], int] | None
         # Of the writing thread alone: the sums, those of the epochs that are kept, and when the newest of these ends.
-        self._sums: Mapping[int, Floats]
-        self._columns: list[Floats]
+        self._sums: Mapping[int, _Sums]
+        self._columns: list[_Sums]
         self._oldest: int
         self._end_ms: float
         self._continue({}, None)
@@ -65,10 +91,17 @@ class DecayedCounts:
             return
         newest_ms = self._turned_to(newest_ms)
         columns, arguments, done = self._columns, self._arguments, 0
-        while (done := count_kernels.add_decayed(columns, rows, timestamps_ms, weights, done, *arguments)) < len(rows):
+        while True:
+            lows, highs = zip(*columns, strict=True)
+            done = count_kernels.add_decayed(lows, highs, rows, timestamps_ms, weights, done, *arguments)
+            if done == len(rows):
+                break
             number = self._epochs.of_time(int(timestamps_ms[done])) - self._oldest
             refuse_row(int(rows[done]), is_new_epoch=number >= KEPT)
-            columns[number] = grown(columns[number], int(rows.max()) + 1)
+            if rows[done] >= len(lows[number]):
+                columns[number] = columns[number].grown(int(rows.max()) + 1)
+            else:  # The sum is too large for the first column.
+                columns[number] = _Sums(lows[number], np.zeros_like(lows[number]))  # Only pages in use take memory.
             self._sums = {**self._sums, self._oldest + number: columns[number]}
         self._held = self._sums, newest_ms
 
@@ -85,14 +118,15 @@ class DecayedCounts:
             self._oldest = self._epochs.oldest_kept(newest_ms)
             self._end_ms = self._epochs.end_of(self._oldest + KEPT - 1)
             self._sums = {epoch: column for epoch, column in self._sums.items() if epoch >= self._oldest}
-            self._columns = [self._sums.get(self._oldest + number, _NO_SUMS) for number in range(KEPT)]
+            self._columns = [self._sums.get(self._oldest + number, _Sums()) for number in range(KEPT)]
             self._arguments = self._epochs.as_arguments(self._oldest)
         return newest_ms
 
     def forget(self, rows: npt.NDArray[np.int32]) -> None:
         """Forget all events of some rows, int32 ``[n]``."""
-        for column in self._held[0].values() if self._held is not None else ():
-            column[rows[rows < len(column)]] = 0.0
+        for sums in self._held[0].values() if self._held is not None else ():
+            for column in sums:
+                column[rows[rows < len(column)]] = 0
 
     @property
     def newest_ms(self) -> int:
@@ -110,12 +144,8 @@ class DecayedCounts:
         if (held := self._held) is not None:
             sums, own_newest_ms = held
             newest_ms = own_newest_ms if newest_ms is None else newest_ms
-            for number, epoch in enumerate(sorted(sums)):
-                known, factor = min(num_rows, len(sums[epoch])), self._epochs.factor(epoch, newest_ms)
-                if number == 0:
-                    np.multiply(sums[epoch][:known], factor, out=decayed[:known])
-                else:
-                    decayed[:known] += sums[epoch][:known] * factor
+            for epoch in sorted(sums):
+                count_kernels.add_column(*sums[epoch], self._epochs.factor(epoch, newest_ms), decayed)
         # What is taken back was counted, unless a state was made by an older release.
         return np.maximum(decayed, 0.0, out=decayed)
 
@@ -123,30 +153,38 @@ class DecayedCounts:
         """Return the sum of ``at_newest``; it does not depend on the order of rows, to the last bit."""
         sums, own_newest_ms = self._held or ({}, 0)
         newest_ms = own_newest_ms if newest_ms is None else newest_ms
-        total = 0.0
+        total, ignored = 0.0, np.empty(num_rows)
         for epoch in sorted(sums):
-            total += float(sums[epoch][:num_rows].sum()) * self._epochs.factor(epoch, newest_ms)
+            total += count_kernels.add_column(*sums[epoch], 0.0, ignored) * self._epochs.factor(epoch, newest_ms)
         return max(total, 0.0)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that ``restore`` needs."""
         sums, newest_ms = self._held or ({}, 0)
-        num_rows = {epoch: length_in_use(column) for epoch, column in sums.items()}
+        num_rows = {epoch: column.length_in_use for epoch, column in sums.items()}
         epochs = sorted(epoch for epoch in sums if num_rows[epoch])
-        counts = np.zeros((len(epochs), max(num_rows.values(), default=0)))
+        shape = (len(epochs), max(num_rows.values(), default=0))
+        state = {"low": np.zeros(shape, np.int32)}
+        if any(len(sums[epoch].high) for epoch in epochs):
+            state["high"] = np.zeros(shape, np.int32)
         for index, epoch in enumerate(epochs):
-            counts[index, : num_rows[epoch]] = sums[epoch][: num_rows[epoch]]
+            for to, column in zip(state.values(), sums[epoch], strict=False):
+                to[index, : num_rows[epoch]][: len(column)] = column[: num_rows[epoch]]
         clock = np.array([newest_ms, self._held is not None, *epochs], np.int64)
-        return {"counts": counts, "clock": clock}
+        return {**state, "clock": clock}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned."""
-        counts = np.array(state["counts"], np.float64)
-        if counts.ndim == 1:
-            self._restore_landmark(counts, state["clock"])
+        """Continue from what ``state`` returned, or from sums in float64 as earlier releases wrote them."""
+        if "counts" in state and state["counts"].ndim == 1:
+            self._restore_landmark(np.array(state["counts"], np.float64), state["clock"])
             return
         newest_ms, has_any, *epochs = state["clock"].tolist()
-        self._continue(dict(zip(epochs, counts, strict=True)) if has_any else {}, newest_ms if has_any else None)
+        if "counts" in state:
+            sums = [_of_floats(counts) for counts in state["counts"]]
+        else:
+            high = state.get("high", [_NO_SUMS] * len(epochs))
+            sums = [_Sums(np.array(low), np.array(of_low)) for low, of_low in zip(state["low"], high, strict=True)]
+        self._continue(dict(zip(epochs, sums, strict=True)) if has_any else {}, newest_ms if has_any else None)
 
     def _restore_landmark(self, counts: Floats, clock: npt.NDArray[np.int64]) -> None:
         """Continue from a state of before there were epochs: sums that grow from a landmark, not rounded."""
@@ -156,19 +194,27 @@ class DecayedCounts:
             return
         at_newest = counts * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
         epoch = self._epochs.of_time(newest_ms)
-        self._continue({epoch: np.rint(at_newest / self._epochs.factor(epoch, newest_ms))}, newest_ms)
+        self._continue({epoch: _of_floats(np.rint(at_newest / self._epochs.factor(epoch, newest_ms)))}, newest_ms)
 
-    def _continue(self, sums: Mapping[int, Floats], newest_ms: int | None) -> None:
+    def _continue(self, sums: Mapping[int, _Sums], newest_ms: int | None) -> None:
         """Continue from sums by epoch, and the newest time; None if there is none."""
         self._sums, self._columns, self._oldest, self._end_ms = sums, [], 0, -math.inf
         self._arguments = self._epochs.as_arguments(0)
         self._held = None if newest_ms is None else (sums, newest_ms)
 
 
-def length_in_use(column: npt.NDArray[Any]) -> int:
-    """Return the length of a column ``[n]``, or of columns ``[m, n]``, without the zeros at the end."""
-    in_use = np.flatnonzero(column if column.ndim == 1 else column.any(axis=0))
-    return int(in_use[-1]) + 1 if len(in_use) else 0
+def _of_floats(counts: Floats) -> _Sums:
+    """Return whole numbers, float64 ``[num_rows]``, as sums."""
+    whole = np.clip(counts, -(2.0**59), 2.0**59).astype(np.int64)
+    if not len(whole) or (whole.min() >= -(2**31) and whole.max() < 2**31):
+        return _Sums(whole.astype(np.int32))
+    return _Sums((whole & (2**_HIGH_BITS - 1)).astype(np.int32), (whole >> _HIGH_BITS).astype(np.int32))
+
+
+def _longer(column: Int32s, length: int) -> Int32s:
+    longer = np.zeros(length, np.int32)
+    longer[: len(column)] = column
+    return longer
 
 
 def part_of_state(state: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.NDArray[Any]]:
@@ -180,15 +226,6 @@ def refuse_row(row: int, *, is_new_epoch: bool) -> None:
     """Raise ValueError for an event that never has a place: its row is negative, or it is newer than the newest."""
     if row < 0 or is_new_epoch:
         raise ValueError(f"wanted events up to the newest time, with rows of 0 or more, got row {row}")
-
-
-def grown(column: Floats, num_rows: int) -> Floats:
-    """Return the column, made longer with zeros if it was too short; by half at least, so that growth is rare."""
-    if num_rows <= len(column):
-        return column
-    longer = np.zeros(max(num_rows, len(column) * 3 // 2))
-    longer[: len(column)] = column
-    return longer
 
 
 def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floats | float) -> npt.NDArray[np.float32]:

@@ -62,5 +62,4 @@ class Popularity(ContextWeight):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from saved counts."""
-        clock = state.get("clock", np.array([0, 0, True]))  # Older states hold plain sums alone.
-        self._counts.restore({"counts": state["counts"], "clock": clock})
+        self._counts.restore({"clock": np.array([0, 0, True]), **state})  # Older states hold plain sums alone.

@@ -117,7 +117,9 @@ def _serve(folder: str) -> dict[str, Any]:
     from springtide.ranking.query import Query
     from springtide.ranking.ranker import Ranker
     from springtide.ranking.serving_baseline import load_served
+    from springtide_services.thread_pools import limit_heaps
 
+    limit_heaps()
     settings, plugins = Settings(), load_plugins()
     imports = resident()["RssAnon"]
     seconds: dict[str, float] = defaultdict(float)
