@@ -1,13 +1,8 @@
-"""Who goes first: among processes, and among the threads of one."""
+"""Which processes go first."""
 
 import os
-import sys
 import time
 from pathlib import Path
-
-# A thread that answers may have to wait so long for Python's lock, while another one applies events. Python's own
-# default is 5 ms: longer than most answers take. To hand the lock over costs some microseconds.
-_LONGEST_TURN_S = 0.0005
 
 _AUTOGROUP = Path("/proc/self/autogroup")
 _NUM_TRIES, _BETWEEN_TRIES_S = 3, 0.15  # Linux takes one change in 100 ms from those who are not root.
@@ -35,11 +30,3 @@ def give_way(by: int = 0) -> int:
         else:
             break
     return niceness
-
-
-def take_short_turns() -> None:
-    """Let no thread of this process keep the others from Python for longer than half a millisecond.
-
-    One call into compiled code may take longer.
-    """
-    sys.setswitchinterval(min(sys.getswitchinterval(), _LONGEST_TURN_S))

@@ -1,14 +1,11 @@
-"""Who goes first: among processes, and among the threads of one."""
+"""Which processes go first."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from springtide_services.priorities import take_short_turns
 
 AUTOGROUP = Path("/proc/self/autogroup")
 needs_autogroups = pytest.mark.skipif(not AUTOGROUP.exists(), reason="no autogroups here: niceness holds for all")
@@ -59,24 +56,3 @@ def test_a_session_that_others_share_stays_as_it_is() -> None:
 @needs_autogroups
 def test_the_session_of_a_training_is_as_nice_as_the_trainer() -> None:
     assert run(TRAINING_PROCESS, has_own_session=True).strip().endswith(f"nice {os.nice(0) + 7}")
-
-
-@pytest.fixture
-def turns() -> Iterator[None]:
-    before_s = sys.getswitchinterval()
-    yield
-    sys.setswitchinterval(before_s)
-
-
-@pytest.mark.usefixtures("turns")
-def test_a_thread_keeps_python_for_half_a_millisecond_at_most() -> None:
-    sys.setswitchinterval(0.005)
-    take_short_turns()
-    assert sys.getswitchinterval() == pytest.approx(0.0005, rel=0.05)
-
-
-@pytest.mark.usefixtures("turns")
-def test_turns_that_are_shorter_stay() -> None:
-    sys.setswitchinterval(0.0001)
-    take_short_turns()
-    assert sys.getswitchinterval() == pytest.approx(0.0001, rel=0.05)

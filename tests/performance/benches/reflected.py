@@ -55,7 +55,7 @@ def run(sizes: Sizes) -> list[Figure]:
             wait_until_ready(server.line)
             asker = _Asker(settings, channel)
             positions_ms = [asker.with_position() for _ in range(sizes.freshness_events)]
-            polled_ms = [asker.by_asking_again() for _ in range(max(2, sizes.freshness_events // 2))]
+            polled_ms = [asker.by_asking_again() for _ in range(max(2, sizes.freshness_events // 5))]
     assert not asker.num_wrong, f"{asker.num_wrong} answers lacked a purchase that their position holds"
     figures = []
     for who, taken_ms in (("asked with the position", positions_ms), ("asked again and again", polled_ms)):
