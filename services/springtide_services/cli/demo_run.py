@@ -25,7 +25,7 @@ from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.local.up import embedded_environment
 from springtide_services.serving.client import Client, ServerCallError
-from springtide_services.stream.dataset_events import interaction_events, upsert_events
+from springtide_services.stream.dataset_events import upsert_events
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import ensure_topics
 from springtide_services.terminal import StageBars, progress
@@ -159,7 +159,7 @@ def _publish_and_ingest(running: Running, dataset: Dataset) -> None:
     num_purchases = len(dataset.interactions)
     with progress(running.console) as bars, EventPublisher(running.settings) as publisher:
         attributes = bars.add_task("Publish attributes", total=len(dataset.upserts), note="products and households")
-        purchases = bars.add_task("Publish purchases", total=num_purchases, note="one Kafka record each, in time order")
+        purchases = bars.add_task("Publish purchases", total=num_purchases, note="packed by thousands, in time order")
         ingested = bars.add_task("Ingest into the graph", total=num_purchases, note="")
 
         def is_ingested() -> bool:
@@ -176,7 +176,7 @@ def _publish_and_ingest(running: Running, dataset: Dataset) -> None:
             return show
 
         publisher.publish_many(upsert_events(dataset.upserts), published(attributes))
-        publisher.publish_many(interaction_events(dataset.interactions), published(purchases))
+        publisher.publish_interactions(dataset.interactions, published(purchases))
         running.until(is_ingested, _CATCH_UP_BUDGET_S, "ingest")
 
 
