@@ -1,6 +1,7 @@
 """Ranking items for queries and for other items, over the live state and what is served at the time."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,13 +42,19 @@ class Ranker:
         state: The graph and the context weights; another thread writes them.
         settings: How far histories reach, which attributes group the items, and when an index is used.
         make_index: Makes the index that the settings name, empty; None for exact answers alone.
+        clock_s: A monotonic clock, in seconds: the item weights of a moment are kept as long as it says.
 
     Attributes:
         indexing: Keeps the index; None without one.
     """
 
     def __init__(
-        self, state: LiveState, settings: RankingSettings, make_index: Callable[[], Index] | None = None
+        self,
+        state: LiveState,
+        settings: RankingSettings,
+        make_index: Callable[[], Index] | None = None,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
         self._item_group_names = settings.item_groups
@@ -56,7 +63,7 @@ class Ranker:
         self._lifeless.refresh(state.graph.view())
         self._groups_version: object = None
         self._regroup(state.graph.view())
-        self._maker = ServingMaker(state.context_weights, state.rules, settings.max_history)
+        self._maker = ServingMaker(state.context_weights, state.rules, settings.max_history, clock_s)
         self._serving = self._maker.make(None, state.graph.view())
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.

@@ -1,6 +1,7 @@
 """All that is served at one time: a model or a baseline over the live items, and the caches that belong to it."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -128,12 +129,20 @@ class ServingMaker:
         context_weights: By name.
         rules: The interaction rules.
         max_history: Latest interactions of a user that are looked at, for each relation.
+        clock_s: A monotonic clock, in seconds, for the caches of item weights.
     """
 
-    def __init__(self, context_weights: Mapping[str, ContextWeight], rules: InteractionRules, max_history: int) -> None:
+    def __init__(
+        self,
+        context_weights: Mapping[str, ContextWeight],
+        rules: InteractionRules,
+        max_history: int,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._context_weights = context_weights
         self._rules = rules
         self._max_history = max_history
+        self._clock_s = clock_s
 
     def make(self, served: Served | None, view: GraphView, moments: Sequence[Moment] = ()) -> Serving:
         """Return what serves a model or a baseline; None for the fallback.
@@ -145,13 +154,13 @@ class ServingMaker:
         """
         if isinstance(served, ServingBaseline):
             users = Users(self._rules, self._max_history, None)
-            none = MomentCache(self._context_weights, NO_EXPONENTS)
+            none = MomentCache(self._context_weights, NO_EXPONENTS, clock_s=self._clock_s)
             return Serving(None, BaselineTable.build(served, view), NO_EXPONENTS, none, users, ())
         exponents = fallback_exponents(self._context_weights) if served is None else served.exponents
         table = None if served is None else ItemTable.build(served, view, self._rules)
         users = Users(self._rules, self._max_history, served)
         terms = history_terms(self._context_weights, exponents)
-        cache = MomentCache(self._context_weights, exponents)
+        cache = MomentCache(self._context_weights, exponents, clock_s=self._clock_s)
         cache.warm(moments, view.num_nodes(self._rules.item_type))
         made = Serving(table, None, exponents, cache, users, terms)
         return made if table is None else replace(made, longest=_longest(table), coarse=CoarseVectors(table.vectors))

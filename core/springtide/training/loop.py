@@ -16,11 +16,15 @@ from springtide.settings.model import TrainingSettings
 from springtide.training.dislikes import DislikeSampler, dislike_loss
 from springtide.training.graph import TrainingGraph
 from springtide.training.network import Network
+from springtide.training.pair_cosines import cosines_of_pairs, restricted
 from springtide.training.sampling import PositiveSampler, RatingSampler
 
 _NUM_DISLIKES = 8  # Drawn of each user in a step; far fewer than a user's positives, as dislikes are.
 # A step costs what it draws. Where histories are short or items few, drawing the same ones again and again teaches
-# nothing more (record 0014): so many interactions as a user has on average, and half as many items as there are.
+# nothing more (record 0014): so many interactions as a user has on average, half as many items as there are, and a
+# quarter of the users.
+_MIN_USERS = 256
+_USER_SHARE = 0.25
 _MIN_EDGES = 16
 _MIN_NEGATIVES = 256
 _NEGATIVE_SHARE = 0.5
@@ -124,6 +128,16 @@ class Objective:
             yield from weighted.task.parameters()
 
 
+def users_per_step(settings: TrainingSettings, num_active: int) -> int:
+    """Return how many users are drawn for a step.
+
+    Args:
+        settings: Most of them.
+        num_active: Number of users who can be drawn.
+    """
+    return min(settings.batch_users, max(_MIN_USERS, math.ceil(_USER_SHARE * num_active)))
+
+
 def draws_per_step(settings: TrainingSettings, edges_per_active_user: float, num_items: int) -> tuple[int, int]:
     """Return how many interactions are drawn for each user of a step, and how many negative items.
 
@@ -172,11 +186,12 @@ def fit(
     ratings = RatingSampler(graph.ratings if loss_function.needs_ratings else None, graph.num_users)
     negatives.prepare(np.bincount(graph.interactions.item_rows, minlength=graph.num_items).astype(np.float64))
     log_q = negatives.log_q.to(device)  # [num_items]
-    num_steps = max(stage.min_steps, math.ceil(settings.min_passes * positives.users_per_pass / settings.batch_users))
+    batch_users = users_per_step(settings, len(positives.active_users))
+    num_steps = max(stage.min_steps, math.ceil(settings.min_passes * positives.users_per_pass / batch_users))
     parameters = [*network.parameters(), *objective.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: stage.schedule(step, num_steps))
-    user_batches = positives.batches(settings.batch_users, generator)
+    user_batches = positives.batches(batch_users, generator)
     edges_per_user, num_negatives = draws_per_step(settings, positives.edges_per_active_user, graph.num_items)
     network.train()
     for step in range(num_steps):
@@ -201,11 +216,13 @@ def fit(
             loss_function.noise,
             settings.sampling_half_life_days,
         )
-        raw = network.encoder.readout(levels)  # [num_nodes, d]
+        raw, drawn_rows = restricted(network.encoder.readout(levels), rows)  # [num_drawn, d]
         vectors = F.normalize(raw, dim=-1)
         # index_select, since indexing by brackets takes twice its time on the way back.
-        user_vectors, item_vectors, sampled_vectors, rated_vectors = (vectors.index_select(0, of) for of in rows[:4])
-        disliked_vectors = vectors.detach().index_select(0, rows[4])
+        user_vectors, item_vectors, sampled_vectors, rated_vectors = (
+            vectors.index_select(0, of) for of in drawn_rows[:4]
+        )
+        disliked_vectors = vectors.detach().index_select(0, drawn_rows[4])
 
         # Compare users with sampled items; a selective sampler chooses some of these for each user.
         cosines = user_vectors @ sampled_vectors.T  # [num_users, num_sampled]
@@ -222,7 +239,7 @@ def fit(
         item = torch.from_numpy(items.ravel()).to(device)
         loss_levels = levels if loss_function.needs_levels else ()
         inputs = LossInputs(
-            positive=(item_vectors.view(*drawn.shape, -1) * user_vectors.unsqueeze(1)).sum(-1).flatten(),
+            positive=cosines_of_pairs(user_vectors, vectors, drawn_rows[1].view(drawn.shape)).flatten(),
             user=user,
             weight=torch.ones(len(user), device=device),
             negative=negative,
@@ -244,7 +261,7 @@ def fit(
             disliked_cosines = (disliked_vectors * user_vectors[torch.from_numpy(dislikers).to(device)]).sum(-1)
             num_wanted = len(users) * _NUM_DISLIKES
             loss = loss + dislike_loss(disliked_cosines, torch.from_numpy(dislike_weights).to(device), num_wanted)
-        for weighted, nodes in zip(objective.tasks, rows[5:], strict=True):
+        for weighted, nodes in zip(objective.tasks, drawn_rows[5:], strict=True):
             loss = loss + weighted.weight * weighted.task(raw[nodes])
 
         optimizer.zero_grad()

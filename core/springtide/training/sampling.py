@@ -10,6 +10,7 @@ from springtide.clock import MS_PER_DAY
 from springtide.graph.pair_weights import fade
 from springtide.interactions import Observed
 from springtide.training.graph import TrainingGraph
+from springtide.training.kernels import draw_positions, mark_seen
 from springtide.training.message_edges import Ratings
 
 Int64s = npt.NDArray[np.int64]
@@ -144,13 +145,9 @@ class PositiveSampler:
 
     def draw(self, users: Int64s, count: int, generator: np.random.Generator) -> Int64s:
         """Return ``count`` interactions of each user, int64 ``[num_users, count]``: positions in the graph's."""
-        low = self._cumulative[self._first[users]][:, None]
-        high = self._cumulative[self._first[users + 1]][:, None]
-        points = low + generator.random((len(users), count)) * (high - low)
-        drawn = np.searchsorted(self._cumulative, points, side="right") - 1
-        # A point may be rounded up to the end of its range, which belongs to the next user.
-        positions: Int64s = self._order[np.minimum(drawn, self._first[users + 1][:, None] - 1)]
-        return positions
+        drawn = np.empty((len(users), count), np.int64)
+        draw_positions(self._cumulative, self._order, self._first, users, generator.random(drawn.shape), drawn)
+        return drawn
 
     def is_seen(self, users: Int64s, items: Int64s) -> npt.NDArray[np.bool_]:
         """Return whether each user has an interaction with each item.
@@ -164,21 +161,10 @@ class PositiveSampler:
         Returns:
             bool ``[num_users, num_sampled]``.
         """
-        distinct, inverse = np.unique(items, return_inverse=True)
-        column_of = np.full(self._num_items, -1, np.int64)
-        column_of[distinct] = np.arange(len(distinct))
-        rows, seen_items = self._seen_items(users)
-        columns = column_of[seen_items]
-        is_sampled = columns >= 0
-        marks = np.zeros((len(users), len(distinct)), bool)
-        marks[rows[is_sampled], columns[is_sampled]] = True
-        seen = np.take(marks, inverse, axis=1)
+        seen = np.empty((len(users), len(items)), bool)
+        nobody = np.full(self._num_items, -1, np.int32)
+        mark_seen(self._items, self._first, users, np.ascontiguousarray(items), nobody, seen)
         return seen | (users[:, None] == items[None, :]) if self._items_are_users else seen
-
-    def _seen_items(self, users: Int64s) -> tuple[Int64s, Int64s]:
-        """Return the items of all interactions of the users: positions in ``users``, and item rows, int64 each."""
-        position, index = ranges(self._first[users], self._first[users + 1] - self._first[users])
-        return position, self._items[index]
 
 
 class RatingSampler:

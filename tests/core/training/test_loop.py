@@ -3,7 +3,7 @@
 import pytest
 
 from springtide.settings.model import TrainingSettings
-from springtide.training.loop import draws_per_step, frozen_warmup_then_cosine, warmup_then_cosine
+from springtide.training.loop import draws_per_step, frozen_warmup_then_cosine, users_per_step, warmup_then_cosine
 
 
 def test_learning_rate_warms_up_and_cools_down():
@@ -37,3 +37,12 @@ def test_a_step_draws_no_more_than_the_data_has(edges_per_active_user, num_items
 
 def test_a_step_draws_no_more_than_the_settings_want():
     assert draws_per_step(TrainingSettings(edges_per_user=4, num_negatives=8), 510.0, 24_000) == (4, 8)
+
+
+@pytest.mark.parametrize(("num_active", "num_users"), [(10, 256), (943, 256), (1_601, 401), (2_469, 512), (10**6, 512)])
+def test_a_step_takes_a_quarter_of_the_users_where_they_are_few(num_active, num_users):
+    assert users_per_step(TrainingSettings(), num_active) == num_users
+
+
+def test_a_step_takes_no_more_users_than_the_settings_want():
+    assert users_per_step(TrainingSettings(batch_users=16), 943) == 16

@@ -24,6 +24,19 @@ def test_positives_are_drawn_by_their_weight_and_stay_with_their_user():
     assert (drawn[0] == 0).mean() == pytest.approx(0.75, abs=0.03)
 
 
+def test_draws_are_where_a_search_among_all_sums_of_chances_finds_them():
+    graph = training_graph_of(even_odd_state(40))
+    chances = np.random.default_rng(1).random(len(graph.interactions)) * np.arange(len(graph.interactions)) % 1.0
+    sampler, users = PositiveSampler(graph, chances), np.array([3, 0, 39, 7, 3])
+    shares = np.random.default_rng(2).random((len(users), 500))
+    order = np.argsort(graph.interactions.user_rows, kind="stable")
+    sums = np.concatenate([[0.0], np.cumsum(chances[order])])
+    first = np.searchsorted(graph.interactions.user_rows[order], np.arange(41))
+    low, high = sums[first[users]][:, None], sums[first[users + 1]][:, None]
+    wanted = order[np.searchsorted(sums, low + shares * (high - low), side="right") - 1]
+    assert np.array_equal(sampler.draw(users, 500, np.random.default_rng(2)), wanted)
+
+
 def test_every_active_user_is_in_a_batch_once():
     graph = training_graph_of(even_odd_state(8))
     sampler = PositiveSampler(graph, np.ones(len(graph.interactions)))

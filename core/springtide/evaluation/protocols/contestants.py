@@ -95,11 +95,18 @@ class _ModelRanker:
     def __init__(self, model: Served | None, state: LiveState, settings: Settings, num_refreshes: int) -> None:
         self.num_refreshes = num_refreshes
         self._model = model
-        self._ranker = Ranker(state, settings.ranking)
-        self._ranker.swap(model)
+        self._state = state
+        self._settings = settings.ranking
+        self._ranker = self._make()
 
     def refresh(self, interactions: Observed) -> None:
-        self._ranker.swap(self._model)  # Also computes anew the weights that are cached for a time bucket.
+        self._ranker = self._make()  # A new one: to swap would first make the weights of moments that have passed.
+
+    def _make(self) -> Ranker:
+        # The clock stands still: weights of a moment are kept until the next refresh, however slow the machine is.
+        ranker = Ranker(self._state, self._settings, clock_s=lambda: 0.0)
+        ranker.swap(self._model)
+        return ranker
 
     def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
         return item_ranks_and_unseen(self._ranker.scorer(), queries, item_ids)

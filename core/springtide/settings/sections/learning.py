@@ -82,7 +82,8 @@ class TrainingSettings(Section):
     min_passes: Annotated[float, Field(ge=0)] = 2.0
     """Fewest passes over all users in a training, even if this takes more steps. 0 lets the steps alone decide."""
     batch_users: Annotated[int, Field(ge=1)] = 512
-    """Number of users in a training step. Lower it if training runs out of memory."""
+    """Most users in a training step. Where there are few, a quarter of them, but no fewer than 256. Lower it if a
+    training runs out of memory."""
     edges_per_user: Annotated[int, Field(ge=1)] = 64
     """Most positive interactions drawn for each user of a step. Where users have fewer on average, as many as they
     have, but no fewer than 16."""

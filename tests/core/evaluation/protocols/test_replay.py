@@ -1,6 +1,7 @@
 """Replay: events are ranked before they are applied, and no contestant knows the future."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from springtide.events.model import EventBatch
 from springtide.interactions import Moment
 from springtide.plugins.contracts import Baseline, History, Observed
 from springtide.plugins.loading import Plugins, load_plugins
+from springtide.ranking.moment_cache import MomentCache
+from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.users import LiveUser, Users
 from springtide.ranking.weights import make_context_weights
@@ -105,6 +108,20 @@ def test_a_query_sees_all_earlier_events_and_none_of_its_own_moment() -> None:
         (START + 2, []),
         (START + 3, [START + 2]),
     ]
+
+
+def test_a_slow_machine_ranks_as_a_fast_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Items of nearly equal counts: each event changes their order.
+    events = [(f"u{number}", f"i{number * number % 13}", START - 500 + number) for number in range(1_000)]
+    settings = quick_settings(ranking={"context_weights": {"popularity": {}}})
+    state = state_of(events, settings)
+    fast = replay(state, START, [Contestant("fallback", None)], settings, PLUGINS, num_questions=500)
+    clock_s = itertools.count(0.0, 100.0)  # Each look at the clock is minutes after the one before.
+    for kept in (MomentCache.__init__, Ranker.__init__):
+        if "clock_s" in (kept.__kwdefaults__ or {}):
+            monkeypatch.setitem(kept.__kwdefaults__, "clock_s", lambda: next(clock_s))
+    slow = replay(state, START, [Contestant("fallback", None)], settings, PLUGINS, num_questions=500)
+    assert np.array_equal(slow.ranks["fallback"], fast.ranks["fallback"])
 
 
 def test_a_frozen_contestant_gets_no_events() -> None:
