@@ -138,4 +138,8 @@ class ContextWeight:
         return {}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned."""
+        """Continue from what ``state`` returned.
+
+        Called before anything else, and by any thread; other weights are restored meanwhile. The arrays are this
+        weight's alone: it may keep them, and write to them.
+        """
