@@ -60,6 +60,39 @@ def _model_not_loaded(fields: Fields) -> str:
     return f"{what}; " + (f"model {fields['served']} stays in use" if fields["served"] else "there is still no model")
 
 
+def _index_of(fields: Fields) -> str:
+    return f"index {fields['index']} of model {fields['version']}"
+
+
+def _index_measured(fields: Fields) -> str:
+    return (
+        f"recall {fields['recall']:.3f} of {fields['users']:,} users' 20 best items, "
+        f"{fields['index_ms']:.2f} ms an answer beside {fields['exact_ms']:.2f} ms exactly"
+    )
+
+
+def _index_used(fields: Fields) -> str:
+    return (
+        f"{_index_of(fields)} is used from now on: {_index_measured(fields)}; built from {fields['items']:,} items in "
+        f"{fields['build_s']:g} s, it takes {fields['bytes'] / 2**20:,.0f} MiB"
+    )
+
+
+def _index_refused(fields: Fields) -> str:
+    return (
+        f"{_index_of(fields)} is not used, and answers stay exact: its recall is {fields['recall']:.3f} of "
+        f"{fields['users']:,} users' 20 best items, below ranking.index_min_recall, {fields['min_recall']:g}"
+    )
+
+
+def _index_slower(fields: Fields) -> str:
+    return f"{_index_of(fields)} is not used, since exact answers are as fast: {_index_measured(fields)}"
+
+
+def _index_unmeasured(fields: Fields) -> str:
+    return f"{_index_of(fields)} is not used: there are too few users to measure it with, {fields['users']:,}"
+
+
 def _live_quality(fields: Fields) -> str:
     return (
         f"live quality of {fields['version'] or 'the fallback'} over the last {fields['events']:,} events: "
@@ -108,6 +141,11 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "events_skipped": _events_skipped,
     "first_training_requested": "there is enough to learn from, {interactions:,} interactions: a model was asked for",
     "group_offsets_not_committed": "offsets are not shown in group {group}, which changes nothing else: {error}",
+    "index_failed": "index {index} of model {version} failed, and answers stay exact",
+    "index_refused": _index_refused,
+    "index_slower": _index_slower,
+    "index_unmeasured": _index_unmeasured,
+    "index_used": _index_used,
     "ingest_failed": "cannot go on reading the stream: {error}",
     "kafka_checked": _kafka_checked,
     "kafka_not_checked": "Kafka cannot be checked, which changes nothing else: {error}",

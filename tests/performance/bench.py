@@ -26,6 +26,7 @@ BENCHES = (
     "moment",
     "ranking",
     "ten_million",
+    "index",
     "latency",
     "retrain",
     "peers",

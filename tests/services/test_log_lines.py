@@ -62,6 +62,20 @@ def test_words_use_only_fields_that_the_event_has() -> None:
             assert used <= fields, name
 
 
+INDEX = {
+    "index": "usearch",
+    "version": "2",
+    "items": 1_000_000,
+    "recall": 0.995,
+    "min_recall": 0.999,
+    "users": 100,
+    "index_ms": 0.31,
+    "exact_ms": 4.8,
+    "build_s": 312.5,
+    "bytes": 330 * 2**20,
+}
+
+
 @pytest.mark.parametrize(
     ("event", "words"),
     [
@@ -82,6 +96,26 @@ def test_words_use_only_fields_that_the_event_has() -> None:
             "aggregator 'b' of here have no serving half",
         ),
         ({"event": "model_swapped", "version": "2", "before": "1"}, "model 2 is in use now, instead of 1"),
+        (
+            {"event": "index_used"} | INDEX,
+            "index usearch of model 2 is used from now on: recall 0.995 of 100 users' 20 best items, 0.31 ms an answer "
+            "beside 4.80 ms exactly; built from 1,000,000 items in 312.5 s, it takes 330 MiB",
+        ),
+        (
+            {"event": "index_refused"} | INDEX,
+            "index usearch of model 2 is not used, and answers stay exact: its recall is 0.995 of 100 users' 20 best "
+            "items, below ranking.index_min_recall, 0.999",
+        ),
+        (
+            {"event": "index_slower"} | INDEX,
+            "index usearch of model 2 is not used, since exact answers are as fast: recall 0.995 of 100 users' 20 best "
+            "items, 0.31 ms an answer beside 4.80 ms exactly",
+        ),
+        (
+            {"event": "index_unmeasured"} | INDEX,
+            "index usearch of model 2 is not used: there are too few users to measure it with, 100",
+        ),
+        ({"event": "index_failed"} | INDEX, "index usearch of model 2 failed, and answers stay exact"),
         (
             {"event": "model_not_loaded", "version": "2", "served": ""},
             "model 2 cannot be loaded; there is still no model",

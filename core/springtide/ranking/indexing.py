@@ -15,6 +15,7 @@ import structlog
 from springtide.graph.applying import USER
 from springtide.interactions import Moment
 from springtide.plugins.contracts.indexes import Index
+from springtide.plugins.loading import Plugins
 from springtide.ranking.best_items import BestItems
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.indexed_items import MEASURED_COUNT, AnswerCounts, BuiltIndex, IndexedItems
@@ -23,6 +24,7 @@ from springtide.ranking.query import Query
 from springtide.ranking.scoring import Scorer
 from springtide.ranking.serving import Serving
 from springtide.ranking.serving_model import ServingModel
+from springtide.settings.model import RankingSettings
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -34,7 +36,7 @@ _CANDIDATES = (50, 200, 800)  # Rows to ask for, the fewest first: the first num
 _NICENESS = 19  # On Linux each thread has its own.
 _MIN_CHANGED, _MAX_CHANGED = 2_000, 20_000  # Items that are scored beside the index; with more it is built again,
 _CHANGED_SHARE = 64  # or from one in 64 on, within these bounds.
-_REST = 10  # An index of the same model is not built again for ten times as long as it took.
+_REST, _MIN_REST_S = 10, 60.0  # An index of the same model is not built again for ten times as long as it took.
 _STOP_S = 5.0
 
 State = Literal["waiting", "building", "measuring", "used", "refused", "slower", "unmeasured", "failed"]
@@ -93,24 +95,35 @@ class IndexRules:
     make: Callable[[], Index]
 
 
+def index_maker(settings: RankingSettings, plugins: Plugins) -> Callable[[], Index] | None:
+    """Return what makes the index that the settings name, empty; None if they name none."""
+    wanted = settings.index
+    return None if wanted is None else lambda: plugins.make("index", wanted)
+
+
 class Indexing:
     """Keeps an index of what is served. One thread builds, one index at a time, and gives way to all others.
 
     Args:
         rules: When it is built and used.
         scorer: Returns what scores now; called by the building thread.
+        clock_s: A clock for the times of answers, in seconds.
     """
 
-    def __init__(self, rules: IndexRules, scorer: Callable[[], Scorer]) -> None:
+    def __init__(
+        self, rules: IndexRules, scorer: Callable[[], Scorer], clock_s: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._rules = rules
         self._scorer = scorer
+        self._clock_s = clock_s
         self._status = IndexStatus(rules.name)
         self._counts = AnswerCounts()
         self._wanted: ServingModel | None = None  # The model that is served.
-        self._decided: ServingModel | None = None  # The model whose index was built, and used or refused.
+        self._begun: ServingModel | None = None  # The model whose index was begun last.
+        self._is_decided = False  # Whether that one is used, or never will be.
         self._used: IndexedItems | None = None
         self._thread: threading.Thread | None = None
-        self._may_rebuild_s = 0.0
+        self._may_begin_s = 0.0  # Again, with the same model.
         self._is_closed = False
 
     @property
@@ -138,13 +151,14 @@ class Indexing:
                 changed = used.built.changed_rows(table)
                 self._used = used = replace(used, table=table, changed=changed)
                 self._status = replace(self._status, num_changed=len(changed))
-            if self._is_stale(used, table) and time.monotonic() >= self._may_rebuild_s:
+            if self._is_stale(used, table) and time.monotonic() >= self._may_begin_s:
                 self._begin(table)
             return serving if serving.index is used else replace(serving, index=used)
         self._used = None
-        if self._decided is not table.model:
+        is_another = self._begun is not table.model
+        if is_another or (not self._is_decided and time.monotonic() >= self._may_begin_s):
             self._begin(table)
-        return serving
+        return replace(serving, index=None) if serving.index is not None else serving
 
     def close(self) -> None:
         """Give up what is being built."""
@@ -158,6 +172,7 @@ class Indexing:
     def _begin(self, table: ItemTable) -> None:
         if self._is_closed or (self._thread is not None and self._thread.is_alive()):
             return
+        self._begun, self._is_decided = table.model, False
         self._thread = threading.Thread(target=self._run, args=(table,), name="index", daemon=True)
         self._thread.start()
 
@@ -175,7 +190,7 @@ class Indexing:
             self._status = replace(former, state="building", version=model.version)
             built = BuiltIndex.of(self._rules.make(), table, is_wanted)
             build_s = time.monotonic() - start_s
-            self._may_rebuild_s = time.monotonic() + _REST * build_s
+            self._may_begin_s = time.monotonic() + max(_REST * build_s, _MIN_REST_S)
             if not is_wanted():
                 self._status = IndexStatus(self._rules.name)
                 return
@@ -187,8 +202,8 @@ class Indexing:
             self._used = None
             reason = " ".join(str(error).split()) or type(error).__name__
             self._status = IndexStatus(self._rules.name, "failed", model.version, reason=reason)
+            self._is_decided = True
             logger.error("index_failed", index=self._rules.name, version=model.version, exc_info=error)
-        self._decided = model
 
     def _measure(self, built: BuiltIndex) -> None:
         """Measure an index beside the exact answers, and use it or not.
@@ -227,7 +242,7 @@ class Indexing:
         else:
             self._decide(replace(status, state="refused"), None)
             return
-        exact_s, index_s = _seconds(exact, by_index, queries)
+        exact_s, index_s = _seconds(exact, by_index, queries, self._clock_s)
         status = replace(status, exact_ms=1e3 * exact_s, index_ms=1e3 * index_s)
         if index_s >= exact_s:
             self._decide(replace(status, state="slower"), None)
@@ -240,6 +255,7 @@ class Indexing:
         if used is not None:
             self._counts = used.counts
         self._used = used
+        self._is_decided = status.state != "unmeasured"  # More users may come.
         self._status = status
         fields = {
             "index": status.name,
@@ -253,8 +269,14 @@ class Indexing:
             "build_s": round(status.build_s, 1),
             "bytes": status.num_bytes,
         }
-        log = logger.warning if status.state == "refused" else logger.info
-        log(f"index_{status.state}", **fields)
+        if status.state == "used":
+            logger.info("index_used", **fields)
+        elif status.state == "refused":
+            logger.warning("index_refused", **fields)
+        elif status.state == "slower":
+            logger.info("index_slower", **fields)
+        else:
+            logger.info("index_unmeasured", **fields)
 
 
 def _queries(scorer: Scorer) -> list[BoundQuery]:
@@ -281,15 +303,17 @@ def _share(found: set[int], wanted: set[int]) -> float:
     return len(found & wanted) / len(wanted) if wanted else 1.0
 
 
-def _seconds(exact: Scorer, by_index: Scorer, queries: Sequence[BoundQuery]) -> tuple[float, float]:
+def _seconds(
+    exact: Scorer, by_index: Scorer, queries: Sequence[BoundQuery], clock_s: Callable[[], float]
+) -> tuple[float, float]:
     """Return the mean time of an exact answer and of one by the index, in seconds: the shortest of several, in turn."""
     both = (exact, by_index)
     shortest = np.full((len(queries), 2), np.inf)
     for position, query in enumerate(queries):
         for _ in range(_TIMES):
             for way, scorer in enumerate(both):
-                start_s = time.perf_counter()
+                start_s = clock_s()
                 BestItems(scorer, query)
-                shortest[position, way] = min(shortest[position, way], time.perf_counter() - start_s)
+                shortest[position, way] = min(shortest[position, way], clock_s() - start_s)
     exact_s, index_s = shortest.mean(axis=0).tolist()
     return exact_s, index_s

@@ -41,6 +41,10 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_row("serves", Text(status.model_version or _FALLBACK))
     for part in status.parts_with_torch:
         table.add_row("PyTorch", Text(f"loaded for {part}, which has no serving half"))
+    if status.HasField("index"):
+        table.add_row("index", Text(_index_words(status.index)))
+        if status.index.state == "used":
+            table.add_row("answers", Text(_index_answers_words(status.index)))
     table.add_row("stream", Text(_stream_words(status)))
     if words := as_of_words(status.as_of_ms, status.as_of_source):
         table.add_row("answers", f"{words}, unless a request names another moment")
@@ -64,6 +68,28 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     if status.HasField("training"):
         table.add_row("training", Text(_training_words(status.training)))
     return table
+
+
+def _index_words(index: pb.IndexStatus) -> str:
+    measured = f"recall {index.recall_at_20:.3f} of {index.num_users:,} users' 20 best"
+    times = f"{index.index_ms:.2f} ms beside {index.exact_ms:.2f} ms of exact answers"
+    size = f"{index.num_items:,} items, {index.num_bytes / 2**20:,.0f} MiB"
+    return {
+        "used": f"{index.name}: {size}, {measured}, {times}",
+        "refused": f"{index.name}: not used, {measured}, which ranking.index_min_recall does not allow",
+        "slower": f"{index.name}: not used, {times}, {measured}",
+        "unmeasured": f"{index.name}: not used, there are too few users to measure it with ({index.num_users:,})",
+        "failed": f"{index.name}: not used, it failed ({index.failure})",
+        "waiting": f"{index.name}: waiting for a model of at least ranking.index_min_items items",
+    }.get(index.state, f"{index.name}: {index.state}")
+
+
+def _index_answers_words(index: pb.IndexStatus) -> str:
+    failed = f" ({index.num_failed:,} of them since the index failed)" if index.num_failed else ""
+    return (
+        f"{index.num_by_index:,} by the index, {index.num_proven:,} proved to be exact without it, "
+        f"{index.num_exact:,} exact in its place{failed}"
+    )
 
 
 def _stream_words(status: pb.GetStatusResponse) -> str:

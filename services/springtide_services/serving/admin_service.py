@@ -8,6 +8,7 @@ from springtide.clock import wall_ms
 from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelStore
+from springtide.ranking.indexing import Indexing
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamGap
 from springtide.v1 import admin_pb2 as pb
@@ -45,6 +46,7 @@ class AdminDependencies:
         trainings: The folder of requests for trainings and of the trainer's progress.
         quality: Live quality of the served model.
         adoption: Takes over rebuilt states.
+        indexing: Keeps the index of the items; None without one.
     """
 
     state: LiveState
@@ -54,6 +56,7 @@ class AdminDependencies:
     trainings: TrainingFolder
     quality: LiveQuality
     adoption: Adoption
+    indexing: Indexing | None = None
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
@@ -166,6 +169,29 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         as_of_ms=as_of.timestamp_ms,
         as_of_source=to_source(as_of.source),
         parts_with_torch=loaded.follower.parts_with_torch,
+        index=None if loaded.indexing is None else _index(loaded.indexing),
+    )
+
+
+def _index(indexing: Indexing) -> pb.IndexStatus:
+    status, counts = indexing.status, indexing.counts
+    return pb.IndexStatus(
+        name=status.name,
+        state=status.state,
+        model_version=status.version,
+        failure=status.reason,
+        num_items=status.num_items,
+        num_bytes=status.num_bytes,
+        build_s=status.build_s,
+        recall_at_20=status.recall,
+        num_users=status.num_users,
+        index_ms=status.index_ms,
+        exact_ms=status.exact_ms,
+        num_changed=status.num_changed,
+        num_proven=counts.proven,
+        num_by_index=counts.by_index,
+        num_exact=counts.exact,
+        num_failed=counts.failed,
     )
 
 

@@ -12,6 +12,7 @@ from springtide.clock import wall_ms
 from springtide.errors import RebuildError
 from springtide.interactions import Moment
 from springtide.plugins.loading import Plugins
+from springtide.ranking.indexing import index_maker
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.weights import make_context_weights
@@ -141,7 +142,7 @@ class Adoption:
             self._set(replace(status, stage="catch_up"))
             decoders = self._plugins.make_decoders(self._settings.events)
             Replay(self._settings, state, decoders).run(stopping=self._stopping)
-            ranker = Ranker(state, self._settings.ranking)
+            ranker = Ranker(state, self._settings.ranking, index_maker(self._settings.ranking, self._plugins))
             ranker.refresh()
             new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch, work_of))
             with self._follower.serving_on(ranker.swap) as keep:
@@ -157,7 +158,10 @@ class Adoption:
             logger.info("rebuild_served", checkpoint=checkpoint.name, events=state.num_events)
             # Requests that took the former one before the swap may still be about to rank.
             self._stopping.wait(self._settings.server.max_deadline_s)
-            former.pop().batcher.close()
+            former_answering = former.pop()
+            former_answering.batcher.close()
+            former_answering.ranker.close()
+            del former_answering
             # The server froze what it had loaded, which the collector then leaves alone: the former state would stay.
             gc.unfreeze()
             gc.collect()

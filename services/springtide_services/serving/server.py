@@ -17,6 +17,7 @@ from springtide.clock import wall_ms
 from springtide.errors import CheckpointLockLostError, SettingsError
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import Plugins, load_serving_plugins
+from springtide.ranking.indexing import index_maker
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import load_served
 from springtide.ranking.weights import make_context_weights
@@ -170,6 +171,7 @@ class Server:
                     await asyncio.to_thread(self._adoption.join)
                 await asyncio.to_thread(loaded.follower.stop)
                 await asyncio.to_thread(loaded.answering.batcher.close)
+                await asyncio.to_thread(loaded.answering.ranker.close)
         await asyncio.to_thread(self._lock.release)  # After the last checkpoint.
         logger.info("stopped", address=self.address)
 
@@ -202,7 +204,14 @@ class Server:
             loaded.quality.follow(new.ranker, new.state)
             self._recommender.loaded = RecommenderDependencies(new.state, new.ranker, new.batcher, positions)
             self._admin.loaded = AdminDependencies(
-                new.state, loaded.ingest, loaded.models, loaded.follower, trainings, loaded.quality, adoption
+                new.state,
+                loaded.ingest,
+                loaded.models,
+                loaded.follower,
+                trainings,
+                loaded.quality,
+                adoption,
+                new.ranker.indexing,
             )
             positions.notify()
             return former
@@ -326,7 +335,7 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
             logger.info("settings_applied", checkpoint=checkpoint.name, changes=applied)
         if state.lacking:
             logger.warning("rebuild_advised", checkpoint=checkpoint.name, reasons=state.lacking)
-    ranker = Ranker(state, settings.ranking)
+    ranker = Ranker(state, settings.ranking, index_maker(settings.ranking, plugins))
     models = ModelStore(settings.model.url, settings.model.keep)
     load_model = functools.partial(load_served, plugins=plugins)
     # What is loaded by now stays for good: a full garbage collection that looked at it would take 0.2 s each time.

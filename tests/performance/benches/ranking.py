@@ -34,7 +34,7 @@ WIDTH = 64
 _UNSEEN = {"popularity": {"share": 0.76}, "calendar": {"hour": 0.64, "year": 0.9}, "trend": {"1d": 0.62, "28d": 0.56}}
 _SEEN = {"calendar": {"hour": 0.49}, "trend": {"1d": 0.56}, "repeat": {"had": 2.5, "count": 0.3, "recent_30d": 0.2}}
 EXPONENTS = Exponents(TermExponents(2.46, _UNSEEN), TermExponents(0.45, _SEEN))
-_VECTORS_ALONE = Exponents(TermExponents(5.0), TermExponents(5.0))
+VECTORS_ALONE = Exponents(TermExponents(5.0), TermExponents(5.0))
 
 
 def run(sizes: Sizes) -> list[Figure]:
@@ -46,7 +46,7 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
     state = LiveState(settings, make_context_weights(settings.ranking, load_plugins()))
     num_users = min(sizes.users, num_items)
     state.apply(EventBatch(make_interactions(10 * num_users + num_items, num_users, num_items)))
-    model = _model_of(state)
+    model = model_of(state)
     view = state.graph.view()
     assert view.newest_ms is not None
     moment, users = Moment(view.newest_ms), view.nodes(USER).ids.all_ids()[:_QUERIES]
@@ -55,7 +55,7 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
         ("seen left out", EXPONENTS, Query(moment, exclude_seen=("*",), with_weights=False)),
         ("seen left out, all weights", EXPONENTS, Query(moment, exclude_seen=("*",))),
         ("seen too, all weights", EXPONENTS, Query(moment)),
-        ("by vectors alone", _VECTORS_ALONE, Query(moment, with_weights=False)),
+        ("by vectors alone", VECTORS_ALONE, Query(moment, with_weights=False)),
     ):
         ranker = Ranker(state, settings.ranking)
         ranker.swap(dataclasses.replace(model, exponents=exponents))
@@ -73,7 +73,7 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
     return figures
 
 
-def _model_of(state: LiveState) -> ServingModel:
+def model_of(state: LiveState) -> ServingModel:
     """Return a model of the state's nodes that nobody trained: items lie around centres, and users near one of them."""
     random = np.random.default_rng(4)
     centres = random.normal(size=(300, WIDTH)).astype(np.float32)

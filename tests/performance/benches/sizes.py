@@ -19,6 +19,7 @@ class Sizes:
     load_s: float = 2.0
     ranked_items: tuple[int, ...] = (2_500, 100_000, 1_000_000)
     one_process_items: int = 1_000_000
+    indexed_items: int = 1_000_000
     open_items: int = 1_000_000
     open_users: int = 200_000
     open_edges: int = 3_000_000
@@ -62,6 +63,7 @@ TINY = Sizes(
     load_s=0.3,
     ranked_items=(500,),
     one_process_items=500,
+    indexed_items=500,
     open_items=500,
     open_users=200,
     open_edges=5_000,

@@ -121,3 +121,42 @@ def test_status_says_since_when_and_why_the_stream_does_not_go_on() -> None:
     assert "dead letters 2 empty_id; 1 of them are not in the dead-letter topic" in shown
     problem.is_final = False
     assert "waiting since" in lines(status_table(pb.GetStatusResponse(stream_problem=problem)))[1]
+
+
+def test_status_says_what_has_become_of_the_index() -> None:
+    status = pb.GetStatusResponse()
+    assert not any(line.startswith("index") for line in lines(status_table(status)))
+    status.index.CopyFrom(
+        pb.IndexStatus(
+            name="usearch",
+            state="used",
+            num_items=1_000_000,
+            num_bytes=330 * 2**20,
+            recall_at_20=0.995,
+            num_users=100,
+            index_ms=0.31,
+            exact_ms=4.8,
+            num_proven=3,
+            num_by_index=1_200,
+            num_exact=4,
+            num_failed=1,
+        )
+    )
+
+    def words() -> str:
+        return next(line for line in lines(status_table(status)) if line.startswith("index"))
+
+    assert lines(status_table(status))[1:3] == [
+        "index usearch: 1,000,000 items, 330 MiB, recall 0.995 of 100 users' 20 best, 0.31 ms beside 4.80 ms of exact "
+        "answers",
+        "answers 1,200 by the index, 3 proved to be exact without it, 4 exact in its place (1 of them since the index "
+        "failed)",
+    ]
+    status.index.state = "refused"
+    assert words() == (
+        "index usearch: not used, recall 0.995 of 100 users' 20 best, which ranking.index_min_recall does not allow"
+    )
+    status.index.state, status.index.failure = "failed", "the disk is gone"
+    assert words() == "index usearch: not used, it failed (the disk is gone)"
+    status.index.state = "building"
+    assert words() == "index usearch: building"
