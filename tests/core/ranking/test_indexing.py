@@ -154,7 +154,7 @@ def test_a_poor_index_is_refused_loudly_and_answers_stay_exact():
 
 @pytest.mark.usefixtures("short_order")
 def test_an_index_that_is_no_quicker_than_the_exact_answer_is_not_used():
-    ranker = timed(small(Exhaustive, size=120), exact_s=0.001, index_s=0.001)
+    ranker = timed(small(Exhaustive, size=120), exact_s=0.001, index_s=0.0015)
     with capture_logs() as logs:
         status = decided(ranker)
     assert status.state == "slower"
