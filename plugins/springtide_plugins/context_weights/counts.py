@@ -183,7 +183,7 @@ class DecayedCounts:
             sums = [_of_floats(counts) for counts in state["counts"]]
         else:
             high = state.get("high", [_NO_SUMS] * len(epochs))
-            sums = [_Sums(np.array(low), np.array(of_low)) for low, of_low in zip(state["low"], high, strict=True)]
+            sums = [_Sums(np.array(low), _where_in_use(of_low)) for low, of_low in zip(state["low"], high, strict=True)]
         self._continue(dict(zip(epochs, sums, strict=True)) if has_any else {}, newest_ms if has_any else None)
 
     def _restore_landmark(self, counts: Floats, clock: npt.NDArray[np.int64]) -> None:
@@ -208,7 +208,17 @@ def _of_floats(counts: Floats) -> _Sums:
     whole = np.clip(counts, -(2.0**59), 2.0**59).astype(np.int64)
     if not len(whole) or (whole.min() >= -(2**31) and whole.max() < 2**31):
         return _Sums(whole.astype(np.int32))
-    return _Sums((whole & (2**_HIGH_BITS - 1)).astype(np.int32), (whole >> _HIGH_BITS).astype(np.int32))
+    return _Sums((whole & (2**_HIGH_BITS - 1)).astype(np.int32), _where_in_use((whole >> _HIGH_BITS).astype(np.int32)))
+
+
+def _where_in_use(high: Int32s) -> Int32s:
+    """Return a copy of which only pages in use take memory; without entries if all are 0."""
+    rows = np.flatnonzero(high)
+    if not len(rows):
+        return _NO_SUMS
+    copy = np.zeros(len(high), np.int32)
+    copy[rows] = high[rows]
+    return copy
 
 
 def _longer(column: Int32s, length: int) -> Int32s:
