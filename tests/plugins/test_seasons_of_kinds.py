@@ -1,6 +1,7 @@
 """Items borrow from their kind: a new Christmas item is known as one; clocks are those on the user's wall."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,6 +50,49 @@ def test_items_that_no_group_knows_are_drawn_to_as_usual():
     observed, expected = np.array([4.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0])
     assert log_lift(observed, expected, 1.0, groups_of([0]))[1:].tolist() == [0.0, 0.0], "beyond what was grouped"
     assert log_lift(observed, expected, 1.0)[0] == pytest.approx(math.log(5 / 2))
+
+
+def test_compiled_lift_is_that_of_its_definition():
+    generator = np.random.default_rng(5)
+    for num_items, num_grouped, gaps in ((500, 500, 0.0), (500, 500, 0.3), (500, 320, 0.1), (40, 60, 0.0)):
+        observed, expected = generator.poisson(2.0, num_items).astype(float), generator.gamma(0.3, 4.0, num_items)
+        expected[generator.random(num_items) < 0.2] = 0.0
+        levels = [generator.integers(0, size, num_grouped) for size in (3, 11, 60)]
+        levels = [np.where(generator.random(num_grouped) < gaps, -1, codes) for codes in levels]
+        groups = groups_of(*(codes.tolist() for codes in levels), [-1] * num_grouped)
+        lift = np.ones(num_items)
+        for codes, size in zip(levels, groups.sizes, strict=False):
+            members = [np.flatnonzero(codes[:num_items] == group) for group in range(size)]
+            num_known = sum(map(len, members))
+            of_group = []
+            for rows in members:
+                spread = expected[rows] + 2.0 / num_known
+                above = (spread * lift[rows]).sum() / spread.sum() if len(rows) else 1.0
+                of_group.append((observed[rows].sum() + 2.0 * above) / (expected[rows].sum() + 2.0))
+            for rows, of_rows in zip(members, of_group, strict=True):
+                lift[rows] = of_rows
+        wanted = np.log((observed + 2.0 * lift) / (expected + 2.0))
+        np.testing.assert_allclose(log_lift(observed, expected, 2.0, groups), wanted, rtol=0, atol=5e-7)
+
+
+def test_lift_takes_two_numbers_of_memory_for_each_item_whatever_the_levels():
+    num_items = 50_000
+    codes = [np.arange(num_items) % size for size in (5, 50, 500)]
+    groups, ones = groups_of(*(of_level.tolist() for of_level in codes)), np.ones(num_items)
+    log_lift(ones, ones, 1.0, groups)
+    tracemalloc.start()
+    try:
+        log_lift(ones, ones, 1.0, groups)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 13 * num_items, "the lift, float32, and that of its group, float64"
+
+
+def test_lift_of_a_group_that_is_not_there_is_refused():
+    groups = ItemGroups(("type",), (np.array([0, 2], np.int32),), (2,))
+    with pytest.raises(ValueError, match="wanted groups below 2, got 2"):
+        log_lift(np.ones(2), np.ones(2), 1.0, groups)
 
 
 @pytest.mark.parametrize("make", [Calendar, Trend])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ItemGroups
-from springtide_plugins.context_weights import count_kernels
+from springtide_plugins.context_weights import count_kernels, lift_kernels
 from springtide_plugins.context_weights.epochs import KEPT, Epochs, newest_of
 
 Floats = npt.NDArray[np.float64]
@@ -270,23 +270,6 @@ def log_lift(
         prior: Weight of the prior, in events, above 0.
         groups: Groups of the items; an item beyond their length has none.
     """
-    if not groups.codes:
-        return shrunk_log_lift(observed, expected, prior, 1.0)
-    lift = np.ones(len(observed))
-    is_any_shrunk = False
-    for codes, size in zip(groups.codes, groups.sizes, strict=True):
-        is_known = codes[: len(observed)] >= 0
-        if not is_known.any():
-            continue
-        # A slice if all items have a group: reading it is faster than indexing.
-        known = slice(len(is_known)) if is_known.all() else np.flatnonzero(is_known)
-        of_known = codes[: len(observed)][known].astype(np.intp)  # The type that bincount works on: converted once.
-        of_group, usual = (np.bincount(of_known, counts[known], size) for counts in (observed, expected))
-        above: Floats | float = 1.0
-        if is_any_shrunk:
-            # A group may lie in several groups above: its prior is their mean, weighted by its members.
-            spread = expected[known] + prior / len(of_known)
-            above = np.bincount(of_known, spread * lift[known], size) / (np.bincount(of_known, spread, size) + 1e-300)
-        lift[known] = ((of_group + prior * above) / (usual + prior))[of_known]
-        is_any_shrunk = True
-    return shrunk_log_lift(observed, expected, prior, lift)
+    lifts = np.empty(len(observed), np.float32)
+    lift_kernels.shrunk_lifts(observed, expected, prior, groups.codes, groups.sizes, lifts)
+    return np.log(lifts, out=lifts)

@@ -1,0 +1,15 @@
+"""Types of the compiled loops of lifts, whose meaning is told in ``lift_kernels.pyx``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+def shrunk_lifts(
+    observed: npt.NDArray[np.float64],
+    expected: npt.NDArray[np.float64],
+    prior: float,
+    codes: Sequence[npt.NDArray[np.int32]],
+    sizes: Sequence[int],
+    lifts: npt.NDArray[np.float32],
+) -> None: ...
