@@ -2,7 +2,9 @@
 
 Each row's text is ``lengths[row]`` bytes from ``starts[row]`` in the pool, in UTF-8; a forgotten one has no bytes. A slot
 of the hash table holds a row with 32 bits of its text's hash; what collides moves to the next slot (linear probing), and
-an entry that leaves is filled up from behind, so there are no marks of deleted entries. The hash is SipHash-1-3 with a
+an entry that leaves is filled up from behind, so there are no marks of deleted entries. A search begins at the slot that
+lies as far along the table as the hash along its range, so a table may have any number of slots, not only a power of two:
+a million ids take 10 MB of slots in place of 17. The hash is SipHash-1-3 with a
 random key for each process: senders choose ids, and must not be able to choose ids that collide.
 
 No method lets another thread run while the table changes: a reader finds a text with its row, or not at all.
@@ -62,7 +64,7 @@ cdef class IdTable:
     cdef uint32_t* lengths
     cdef Py_ssize_t size, rows_room  # Rows.
     cdef Slot* slots
-    cdef size_t num_slots  # A power of two, or 0.
+    cdef size_t num_slots  # Any number; 0 at first.
     cdef readonly Py_ssize_t num_known
     cdef int32_t* released  # Rows to give away again, the last one first.
     cdef readonly Py_ssize_t num_released
@@ -346,15 +348,15 @@ cdef class IdTable:
         for index in range(num):
             hashes[index] = hash_of(texts[index], lengths[index])
             if self.num_slots:
-                PREFETCH(&self.slots[hashes[index] & (self.num_slots - 1)])
+                PREFETCH(&self.slots[home_of(hashes[index], self.num_slots)])
         if self.num_slots:
             for index in range(num):
-                slot = &self.slots[hashes[index] & (self.num_slots - 1)]
+                slot = &self.slots[home_of(hashes[index], self.num_slots)]
                 if slot.row >= 0:
                     PREFETCH(&self.starts[slot.row])
                     PREFETCH(&self.lengths[slot.row])
             for index in range(num):
-                slot = &self.slots[hashes[index] & (self.num_slots - 1)]
+                slot = &self.slots[home_of(hashes[index], self.num_slots)]
                 if slot.row >= 0:
                     PREFETCH(self.pool + self.starts[slot.row])
         for index in range(num):
@@ -371,7 +373,7 @@ cdef class IdTable:
         """
         cdef uint32_t hashes[CHUNK]
         cdef Py_ssize_t at, index, num, row
-        cdef size_t slot, mask = self.num_slots - 1
+        cdef size_t slot, num_slots = self.num_slots
         cdef int64_t first = bounds[0]
         cdef size_t num_bytes = bounds[count] - first
         cdef bint is_plain = False, is_first = True
@@ -394,17 +396,17 @@ cdef class IdTable:
                 num = min(<Py_ssize_t> CHUNK, count - at)
                 for index in range(num):
                     hashes[index] = hash_of(self.pool + self.starts[at + index], self.lengths[at + index])
-                    PREFETCH(&self.slots[hashes[index] & mask])
+                    PREFETCH(&self.slots[home_of(hashes[index], num_slots)])
                 for index in range(num):
                     row = at + index
                     if self.lengths[row] == 0:
                         continue
-                    slot = hashes[index] & mask
+                    slot = home_of(hashes[index], num_slots)
                     while self.slots[slot].row >= 0 and is_first:
                         is_first = self.slots[slot].hash != hashes[index] or not self.are_same(
                             self.slots[slot].row, row
                         )
-                        slot = (slot + 1) & mask
+                        slot = slot + 1 if slot + 1 < num_slots else 0
                     if not is_first:
                         count = row
                         break
@@ -422,7 +424,7 @@ cdef class IdTable:
         )
 
     cdef int32_t find(self, const char* text, Py_ssize_t length, uint32_t hash_) noexcept:
-        cdef size_t mask = self.num_slots - 1, at = hash_ & mask
+        cdef size_t at = home_of(hash_, self.num_slots)
         cdef int32_t row
         if self.num_slots == 0 or length == 0:
             return -1
@@ -436,7 +438,7 @@ cdef class IdTable:
                 and memcmp(self.pool + self.starts[row], text, length) == 0
             ):
                 return row
-            at = (at + 1) & mask
+            at = at + 1 if at + 1 < self.num_slots else 0
 
     cdef int32_t add(self, const char* text, Py_ssize_t length, uint32_t hash_) except -1:
         """Give a text that is not in the table a released row, or else the next one."""
@@ -462,7 +464,7 @@ cdef class IdTable:
         self.pool_size += length
         self.size = max(self.size, row + 1)
         self.num_known += 1
-        fill_slot(self.slots, self.num_slots - 1, Slot(hash_, <int32_t> row))
+        fill_slot(self.slots, self.num_slots, Slot(hash_, <int32_t> row))
         return <int32_t> row
 
     cdef int make_room(self, Py_ssize_t num_texts, size_t num_bytes) except -1:
@@ -479,11 +481,10 @@ cdef class IdTable:
             room = self.pool_room
             self.pool = <char*> longer(self.pool, &room, self.pool_size + num_bytes - self.pool_room, 1)
             self.pool_room = room
-        cdef size_t wanted = max(<size_t> MIN_SLOTS, self.num_slots)
-        while (self.num_known + num_texts) * 3 > wanted * 2:  # At most two of three slots are taken.
-            wanted *= 2
-        if wanted != self.num_slots:
-            self.rehash(wanted)
+        cdef size_t num_taken = self.num_known + num_texts
+        if num_taken * 5 > self.num_slots * 4:  # At most four of five slots are taken.
+            # Room for some more, so that a table that was filled at once isn't made anew with the next id.
+            self.rehash(max(<size_t> MIN_SLOTS, num_taken + num_taken * 3 // 10, self.num_slots + self.num_slots // 2))
         return 0
 
     cdef int rehash(self, size_t num_slots) except -1:
@@ -494,24 +495,25 @@ cdef class IdTable:
         memset(slots, 0xFF, num_slots * sizeof(Slot))
         for at in range(self.num_slots):
             if self.slots[at].row >= 0:
-                fill_slot(slots, num_slots - 1, self.slots[at])
+                fill_slot(slots, num_slots, self.slots[at])
         PyMem_RawFree(self.slots)
         self.slots, self.num_slots = slots, num_slots
         return 0
 
     cdef void remove_slot(self, Py_ssize_t row) noexcept:
         """Take a row's entry out, and move those that it had pushed on to where they would be without it."""
-        cdef size_t mask = self.num_slots - 1
-        cdef size_t gap = hash_of(self.pool + self.starts[row], self.lengths[row]) & mask, at
+        cdef size_t num_slots = self.num_slots, at, home
+        cdef size_t gap = home_of(hash_of(self.pool + self.starts[row], self.lengths[row]), num_slots)
         while self.slots[gap].row != row:
-            gap = (gap + 1) & mask
-        at = (gap + 1) & mask
+            gap = gap + 1 if gap + 1 < num_slots else 0
+        at = gap + 1 if gap + 1 < num_slots else 0
         while self.slots[at].row >= 0:
             # An entry may move to the gap unless that lies before the slot where its search begins.
-            if ((at - self.slots[at].hash) & mask) >= ((at - gap) & mask):
+            home = home_of(self.slots[at].hash, num_slots)
+            if steps(home, at, num_slots) >= steps(gap, at, num_slots):
                 self.slots[gap] = self.slots[at]
                 gap = at
-            at = (at + 1) & mask
+            at = at + 1 if at + 1 < num_slots else 0
         self.slots[gap].row = -1
 
     cdef int compact(self) except -1:
@@ -543,10 +545,20 @@ cdef class IdTable:
         return texts
 
 
-cdef inline void fill_slot(Slot* slots, size_t mask, Slot entry) noexcept nogil:
-    cdef size_t at = entry.hash & mask
+cdef inline size_t home_of(uint32_t hash_, size_t num_slots) noexcept nogil:
+    """Return the slot where the search for a hash begins; 0 of none."""
+    return (<uint64_t> hash_ * num_slots) >> 32
+
+
+cdef inline size_t steps(size_t start, size_t stop, size_t num_slots) noexcept nogil:
+    """Return how many slots a search goes on from one to another, past the end if need be."""
+    return stop - start if stop >= start else stop + num_slots - start
+
+
+cdef inline void fill_slot(Slot* slots, size_t num_slots, Slot entry) noexcept nogil:
+    cdef size_t at = home_of(entry.hash, num_slots)
     while slots[at].row >= 0:
-        at = (at + 1) & mask
+        at = at + 1 if at + 1 < num_slots else 0
     slots[at] = entry
 
 
