@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ItemGroups, Moment
 from springtide.testing import observed_of
+from springtide_plugins.context_weights import pair_set
 from springtide_plugins.context_weights.pair_set import SeenPairs
 from springtide_plugins.context_weights.reorder import Reorder
 
@@ -148,6 +149,37 @@ def test_pairs_are_counted_as_a_dictionary_counts_them(seed, num_rows, num_steps
     keys, counts = seen.state()["young"].astype(np.int64) - 1, seen.state()["young_counts"]
     found = {(int(key >> 32), int(key & 0xFFFFFFFF)): int(count) for key, count in zip(keys, counts, strict=True)}
     assert found == {key: count for key, count in plain.items() if count}
+
+
+def test_a_growing_table_is_copied_seldom_and_keeps_little_room_once_it_is_large(monkeypatch):
+    seen, random, copied, rebuilt = SeenPairs(2_000_000), np.random.default_rng(0), [], pair_set._Table.rebuilt
+
+    def note_rebuilt(table, max_pairs):
+        copied.append(table.num_keys)
+        return rebuilt(table, max_pairs)
+
+    monkeypatch.setattr(pair_set._Table, "rebuilt", note_rebuilt)
+    for _ in range(10):
+        seen.add(*random.integers(0, 10**6, (2, 100_000)).astype(np.int32))
+    assert sum(copied) <= 3_500_000  # By a quarter each time it would be 4.5 million.
+    assert seen.num_bytes <= 15 * 1_000_000
+    full = SeenPairs(400_000)
+    full.add(*random.integers(0, 10**6, (2, 399_000)).astype(np.int32))
+    assert full.num_bytes <= 12 * 400_000 + 2 * 10 * 1_024, "no room is made beyond a generation"
+
+
+def test_counts_that_are_large_survive_growth_and_go_with_their_pairs():
+    seen = SeenPairs(1_000_000)
+    for user in (1, 2):
+        for _ in range(2):
+            seen.add(np.full(40_000, user, np.int32), np.full(40_000, 5, np.int32))
+    seen.forget(np.array([1], np.int32), np.empty(0, np.int32))
+    others = np.arange(10, 20_010, dtype=np.int32)
+    seen.add(others, others)
+    state = seen.state()
+    assert state["young_counts"].max() == 80_000
+    assert (state["young_counts"] > 1).sum() == 1
+    assert list(seen._young.large) == [(2 << 32) + 5 + 1]
 
 
 def test_a_pair_takes_few_bytes():

@@ -1,6 +1,6 @@
 """Pages of sums by row and bin, as ``cell_pages.pyx`` keeps them, for the loops that read them."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
 
@@ -8,6 +8,9 @@ cdef extern from *:
     """
     #include <sched.h>
     typedef __int128 wide_int;
+    #define EACH_BYTE 0x0101010101010101ULL
+    #define EVEN_BYTES 0x00FF00FF00FF00FFULL
+    #define EACH_PAIR 0x0001000100010001ULL
     /* Whoever holds the lock is about to give it back, unless it was interrupted: then it must run first. */
     static inline void lock_page(unsigned char *lock) {
         int tries = 0;
@@ -24,6 +27,9 @@ cdef extern from *:
     }
     """
     ctypedef long long wide_int
+    const uint64_t EACH_BYTE
+    const uint64_t EVEN_BYTES
+    const uint64_t EACH_PAIR
     void lock_page(uint8_t* lock) noexcept nogil
     void unlock_page(uint8_t* lock) noexcept nogil
     void* load_pointer(void** source) noexcept nogil
@@ -70,12 +76,14 @@ cdef inline Py_ssize_t entries_of(uint8_t kind) noexcept nogil:
 
 
 cdef inline Py_ssize_t start_of(const Page* page, Py_ssize_t row) noexcept nogil:
-    """Return where the entries of a row of the page begin."""
-    cdef const uint8_t* kinds = <const uint8_t*> page.data
-    cdef Py_ssize_t start = 0, before
-    for before in range(row):
-        start += entries_of(kinds[before])
-    return start
+    """Return where the entries of a row of the page begin: the sum of ``entries_of`` those before, without branches."""
+    cdef uint64_t kinds, arrays
+    memcpy(&kinds, page.data, ROWS)  # The first row's is the lowest byte.
+    kinds &= (<uint64_t> 1 << (8 * row)) - 1
+    arrays = ((kinds >> 7) & EACH_BYTE) * 0xFF  # The highest bit tells arrays from numbers of entries.
+    kinds = (kinds & ~arrays) | (arrays & (POINTER * EACH_BYTE))
+    kinds = (kinds & EVEN_BYTES) + ((kinds >> 8) & EVEN_BYTES)
+    return <Py_ssize_t> ((kinds * EACH_PAIR) >> 48)
 
 
 cdef inline void* cells_of(const Page* page, Py_ssize_t at) noexcept nogil:

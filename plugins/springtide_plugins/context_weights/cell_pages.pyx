@@ -130,7 +130,7 @@ cdef class SparseCells:
     cdef int insert(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil:
         """Make a gap of some entries."""
         cdef Py_ssize_t used = page.used + num
-        if used > page.room and self.resize(page, used + max(<Py_ssize_t> 3, used // 8)) != 0:
+        if used > page.room and self.resize(page, used + max(<Py_ssize_t> 4, used // 4)) != 0:
             return FAILED
         memmove(sums_of(page) + at + num, sums_of(page) + at, 4 * (page.used - at))
         memmove(codes_of(page) + at + num, codes_of(page) + at, 2 * (page.used - at))

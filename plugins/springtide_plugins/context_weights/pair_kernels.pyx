@@ -209,3 +209,45 @@ cdef void _fill_pairs(
             slot = _slot(table, num_slots, keys[number])
             table[slot] = keys[number]
             table_counts[slot] = counts[number]
+
+
+def move_pairs(keys, counts, table, table_counts):
+    """Put the pairs of a table that were not taken back into one that has none, in one pass and without copies.
+
+    Args:
+        keys: uint64 ``[num_slots]``.
+        counts: uint16 ``[num_slots]``.
+        table: uint64 ``[num_table_slots]``, with room for all those with a count, and one empty slot more.
+        table_counts: uint16 ``[num_table_slots]``.
+
+    Returns:
+        The number of pairs that were put.
+    """
+    if len(keys) != len(counts) or len(table) != len(table_counts) or len(table) % GROUP or not len(table):
+        raise ValueError(f"wanted tables with a count for each slot, got {len(keys)} and {len(table)} slots")
+    cdef Py_ssize_t num = _move_pairs(
+        len(keys), uint64s(keys), _counts(counts), len(table), out_uint64s(table), _counts(table_counts)
+    )
+    if num < 0:
+        raise ValueError(f"wanted a table with room for all pairs, got {len(table)} slots")
+    return num
+
+
+cdef Py_ssize_t _move_pairs(
+    Py_ssize_t n, const uint64_t* keys, const uint16_t* counts, uint64_t num_slots, uint64_t* table,
+    uint16_t* table_counts,
+) noexcept:
+    """Return how many were put; -1 if they do not all fit."""
+    cdef Py_ssize_t number, num = 0
+    cdef uint64_t slot
+    with nogil:
+        for number in range(n):  # Both tables are in the order of hashes: they are passed from front to back.
+            if counts[number] == 0:
+                continue
+            num += 1
+            if <uint64_t> num >= num_slots:
+                return -1
+            slot = _slot(table, num_slots, keys[number])
+            table[slot] = keys[number]
+            table_counts[slot] = counts[number]
+    return num

@@ -15,6 +15,7 @@ _FIRST_SLOTS = 1_024
 _GROUP = 8  # Slots; see ``pair_kernels``.
 _LOAD = 0.85  # Most slots of a table that are in use: searches begin at groups, so they still end in the next one.
 _MOST = 2**16 - 1  # A count in a table that stands for one in ``_Table.large``.
+_FEW = 2**19  # Pairs up to which a table doubles, at most 13 MB: most of what is copied is copied on the way there.
 _SLACK = 8  # Pairs that are gone are dropped where they are 1/8 of a full generation, or leave 7/8 of a table empty.
 _SHIFT = np.uint64(32)
 
@@ -24,7 +25,8 @@ class SeenPairs:
 
     There are two generations of pairs. When the younger one is full, it replaces the older one, whose pairs are
     forgotten. So a pair is remembered until about ``max_pairs`` other pairs have come; pairs that were taken back or
-    forgotten are not among these. A pair takes 12 to 15 bytes, and up to 30 where others are gone.
+    forgotten are not among these. A pair takes 12 to 15 bytes, and up to 30 where
+    others are gone; while there are fewer than half a million, up to 24, so that they are copied seldom.
 
     Args:
         max_pairs: Number of pairs in a generation.
@@ -46,7 +48,7 @@ class SeenPairs:
         done = 0
         while done < len(user_rows):
             if self._young.num_free < 1:
-                self._young = self._young.rebuilt()
+                self._young = self._young.rebuilt(self._max_pairs)
             young, old = self._young, self._old
             room = max(1, min(young.num_free, self._max_pairs - young.num_keys))
             done, num_added = pair_kernels.add_pairs(
@@ -112,9 +114,9 @@ class SeenPairs:
         """Let the younger generation, which is full, replace the older one, unless many of its pairs are gone."""
         young = self._young
         num_living = young.num_living
-        if num_living < young.num_keys:
-            young = young.rebuilt()
         is_full = num_living * _SLACK >= self._max_pairs * (_SLACK - 1)
+        if num_living < young.num_keys:
+            young = young.rebuilt(num_living if is_full else self._max_pairs)  # An older one does not grow.
         self._young, self._old = (_Table(), young) if is_full else (young, self._old)
 
 
@@ -139,8 +141,7 @@ class _Table:
     @classmethod
     def of(cls, keys: Uint64s, counts: Uint32s, num_more: int = 1) -> "_Table":
         """Return a table of pairs with their counts, with room for ``num_more`` others."""
-        num_slots = max(_FIRST_SLOTS, int((len(keys) + num_more + 1) / _LOAD))
-        table = cls(-(-num_slots // _GROUP) * _GROUP)
+        table = cls(_num_slots(len(keys) + num_more))
         pair_kernels.fill_pairs(table.keys, table.counts, keys, np.minimum(counts, _MOST).astype(np.uint16))
         for number in np.flatnonzero(counts >= _MOST).tolist():
             table.large[int(keys[number])] = int(counts[number])
@@ -182,15 +183,34 @@ class _Table:
         """Number of pairs that were not taken back."""
         return int(np.count_nonzero(self.counts))
 
-    def rebuilt(self) -> "_Table":
-        """Return a copy without pairs that were taken back, with room for a quarter as many more at least."""
-        keys, counts = self.pairs()
-        return _Table.of(keys, counts, max(len(keys) // 4, 1))
+    def rebuilt(self, max_pairs: int) -> "_Table":
+        """Return a copy without pairs that were taken back.
+
+        It has room for as many more while they are few, then for a quarter as many; in all for ``max_pairs`` at most.
+        """
+        num_living = self.num_living
+        num_more = min(num_living, max(_FEW - num_living, num_living // 4), max_pairs - num_living)
+        rebuilt = _Table(_num_slots(num_living + max(num_more, 1)))
+        rebuilt.num_keys = pair_kernels.move_pairs(self.keys, self.counts, rebuilt.keys, rebuilt.counts)
+        if self.large:
+            rebuilt.large = {key: count for key, count in self.large.items() if rebuilt.has_large(key)}
+        return rebuilt
+
+    def has_large(self, key: int) -> bool:
+        """Return whether the count of a pair is in ``large``."""
+        slot = pair_kernels.slot_of(self.keys, key)
+        return bool(self.keys[slot]) and bool(self.counts[slot] == _MOST)
 
     def shrunk(self) -> "_Table":
         """Return a smaller copy if few pairs are left, else the table itself."""
-        num_slots = len(self.keys)
-        return self.rebuilt() if num_slots > _FIRST_SLOTS and self.num_living * _SLACK < num_slots else self
+        num_slots, num_living = len(self.keys), self.num_living
+        return self.rebuilt(2 * num_living) if num_slots > _FIRST_SLOTS and num_living * _SLACK < num_slots else self
+
+
+def _num_slots(num_pairs: int) -> int:
+    """Return how many slots a table has that has room for some pairs."""
+    num_slots = max(_FIRST_SLOTS, int((num_pairs + 1) / _LOAD))
+    return -(-num_slots // _GROUP) * _GROUP
 
 
 def _key(user_row: np.int32, item_row: np.int32) -> int:
