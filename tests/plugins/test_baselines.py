@@ -200,6 +200,26 @@ def test_item_knn_finds_nearest_items_when_they_are_asked_for_as_it_finds_all():
         np.testing.assert_array_equal(scores_of(asked, history), scores_of(restored, history))
 
 
+def test_item_knn_keeps_the_nearest_of_many_items():
+    generator = np.random.default_rng(3)
+    items = np.minimum(generator.geometric(0.02, 6_000), 300) - 1
+    pairs = list(zip(generator.integers(0, 90, 6_000).tolist(), items.tolist(), strict=True))
+    kept = fitted_on_pairs("item_knn", 90, 300, pairs, neighbours=7).similarity.toarray()
+    matrix = matrix_of(pairs, 90, 300)
+    in_common = (matrix.T @ matrix).astype(np.float32)
+    num_users = np.diag(in_common)
+    lengths = np.sqrt(num_users)
+    with np.errstate(invalid="ignore"):
+        cosines = np.nan_to_num(in_common / np.outer(lengths, lengths))
+    by_popularity = np.argsort(-num_users, kind="stable")
+    for item in range(300):
+        of_popular = cosines[item, by_popularity]
+        nearest = by_popularity[np.argsort(-of_popular, kind="stable")[:7]]
+        wanted = np.zeros(300, np.float32)
+        wanted[nearest] = cosines[item, nearest]
+        np.testing.assert_array_equal(kept[item], wanted)
+
+
 def test_item_knn_keeps_the_items_of_most_users_among_equally_near_ones():
     # Both cosines with item 0 are 1/2: item 1 shares its one user of 1 and 4, item 2 two users of 4 and 4.
     pairs = [*((user, 0) for user in range(4)), (0, 1), *((user, 2) for user in (1, 2, 4, 5))]

@@ -12,7 +12,7 @@ def nearest_items(
     users: Int32s,
     items_from: Int64s,
     items: Int32s,
-    num_users: Float32s,
+    lengths: Float32s,
     places: Int64s,
     num_common: Int32s,
     touched: Int32s,

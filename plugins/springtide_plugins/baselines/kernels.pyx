@@ -1,6 +1,5 @@
 """The compiled loop of baselines: the nearest items of an item."""
 
-from libc.math cimport sqrtf
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -13,7 +12,7 @@ ctypedef struct Pairs:
     const int32_t* users
     const int64_t* items_from
     const int32_t* items
-    const float* num_users
+    const float* lengths
 
 
 ctypedef struct Scratch:
@@ -22,8 +21,11 @@ ctypedef struct Scratch:
     uint64_t* keys
 
 
+cdef float BELOW = 0.99999  # Farther from 1 than products of float32 are rounded.
+
+
 def nearest_items(
-    users_from, users, items_from, items, num_users, places, num_common, touched, keys, num_found, found, cosines
+    users_from, users, items_from, items, lengths, places, num_common, touched, keys, num_found, found, cosines
 ):
     """Find the items with the highest cosines for each of some items; of equal cosines, those with more users.
 
@@ -34,10 +36,10 @@ def nearest_items(
         users: int32, users by item, each once.
         items_from: int64 ``[num_users + 1]``, where the items of each user begin.
         items: int32, items by user, each once.
-        num_users: float32 ``[num_items]``, descending.
+        lengths: float32 ``[num_items]``, square roots of how many users items have, descending.
         places: int64 ``[n]``, the items.
         num_common: Working memory, int32 ``[num_items]``, zeros; they are zeros again at the end.
-        touched: Working memory, int32 ``[num_items]``.
+        touched: Working memory, int32 ``[num_items + 1]``.
         keys: Working memory, uint64 ``[num_items]``.
         num_found: Output, int32 ``[n]``, how many items are found for each.
         found: Output, int32 ``[n, count]``, these items, in no order.
@@ -47,18 +49,18 @@ def nearest_items(
     cdef Scratch scratch
     pairs.users_from, pairs.users = int64s(users_from), int32s(users)
     pairs.items_from, pairs.items = int64s(items_from), int32s(items)
-    pairs.num_users = float32s(num_users)
+    pairs.lengths = float32s(lengths)
     scratch.num_common, scratch.touched = out_int32s(num_common), out_int32s(touched)
     scratch.keys = out_uint64s(keys)
     cdef const int64_t* wanted = int64s(places)
     cdef int32_t* how_many = out_int32s(num_found)
     cdef int32_t* nearest = out_int32s(found)
     cdef float* nearness = out_float32s(cosines)
-    cdef Py_ssize_t n = len(places), count = found.shape[1], number, entry, kept
+    cdef Py_ssize_t n = len(places), count = found.shape[1], number, entry, kept, num_items = len(lengths)
     cdef uint32_t bits
     with nogil:
         for number in range(n):
-            kept = _nearest_of(&pairs, &scratch, wanted[number], count)
+            kept = _nearest_of(&pairs, &scratch, wanted[number], count, min(2 * count, num_items))
             how_many[number] = <int32_t> kept
             for entry in range(kept):
                 bits = <uint32_t> (scratch.keys[entry] >> 32)
@@ -66,32 +68,52 @@ def nearest_items(
                 nearest[number * count + entry] = <int32_t> ~<uint32_t> scratch.keys[entry]
 
 
-cdef Py_ssize_t _nearest_of(const Pairs* pairs, Scratch* scratch, int64_t item, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t _nearest_of(
+    const Pairs* pairs, Scratch* scratch, int64_t item, Py_ssize_t count, Py_ssize_t room
+) noexcept nogil:
     """Set the first keys to the nearest items of an item, and return their number.
 
-    A key has the cosine in its high half, and in its low half the place, the first place the highest.
+    A key has the cosine in its high half, and in its low half the place, the first place the highest. Twice as many keys
+    as are wanted are collected; then the lower half goes, and the lowest that stays is a bar for those to come. So most
+    items are neither divided nor compared with others.
     """
-    cdef Py_ssize_t num_seen = 0, entry, other_entry
+    cdef Py_ssize_t num_seen = 0, num_kept = 0, entry, other_entry
     cdef int32_t user, other
-    cdef float cosine, length = sqrtf(pairs.num_users[item])
+    cdef float cosine, num_common, least_common = 0, length = pairs.lengths[item]
     cdef uint32_t bits
+    cdef uint64_t key, bar = 0
     for entry in range(pairs.users_from[item], pairs.users_from[item + 1]):
         user = pairs.users[entry]
         for other_entry in range(pairs.items_from[user], pairs.items_from[user + 1]):
             other = pairs.items[other_entry]
-            if scratch.num_common[other] == 0:
-                scratch.touched[num_seen] = other
-                num_seen += 1
+            scratch.touched[num_seen] = other  # Overwritten by the next, unless the item is new: no branch to guess.
+            num_seen += scratch.num_common[other] == 0
             scratch.num_common[other] += 1
     for entry in range(num_seen):
         other = scratch.touched[entry]
-        cosine = <float> scratch.num_common[other] / (sqrtf(pairs.num_users[other]) * length)
+        num_common = <float> scratch.num_common[other]
         scratch.num_common[other] = 0
+        if num_common < least_common * pairs.lengths[other]:
+            continue
+        cosine = num_common / (pairs.lengths[other] * length)
         memcpy(&bits, &cosine, 4)  # Numbers above 0 have the order of their bits.
-        scratch.keys[entry] = (<uint64_t> bits << 32) | <uint32_t> ~<uint32_t> other
-    if num_seen > count:
-        _move_highest_first(scratch.keys, num_seen, count)
-    return min(num_seen, count)
+        key = (<uint64_t> bits << 32) | <uint32_t> ~<uint32_t> other
+        if key < bar:
+            continue
+        scratch.keys[num_kept] = key
+        num_kept += 1
+        if num_kept == room and room > count:
+            _move_highest_first(scratch.keys, num_kept, count)
+            num_kept = count
+            bar = scratch.keys[0]
+            for other_entry in range(count):
+                bar = min(bar, scratch.keys[other_entry])
+            bits = <uint32_t> (bar >> 32)
+            memcpy(&cosine, &bits, 4)
+            least_common = cosine * length * BELOW
+    if num_kept > count:
+        _move_highest_first(scratch.keys, num_kept, count)
+    return min(num_kept, count)
 
 
 cdef void _move_highest_first(uint64_t* keys, Py_ssize_t n, Py_ssize_t count) noexcept nogil:

@@ -37,7 +37,7 @@ class _NearestItems:
             np.int32
         )  # Items, those with most users first.
         self._place_of = np.argsort(self._at_place).astype(np.int64)
-        self._num_users = num_users_of[self._at_place]
+        self._lengths = np.sqrt(num_users_of[self._at_place])
         places = self._place_of[seen.indices].astype(np.int32)
         users_by_place = sparse.csr_array((seen.data, places, seen.indptr), shape=seen.shape).T.tocsr()
         places_by_user = users_by_place.T.tocsr()  # A transposition sorts.
@@ -62,14 +62,14 @@ class _NearestItems:
         num_found = np.empty(len(items), np.int32)
         nearest = np.empty((len(items), self._count), np.int32)
         cosines = np.empty((len(items), self._count), np.float32)
-        num_common, touched = np.zeros(self.num_items, np.int32), np.empty(self.num_items, np.int32)
+        num_common, touched = np.zeros(self.num_items, np.int32), np.empty(self.num_items + 1, np.int32)
         keys = np.empty(self.num_items, np.uint64)
         nearest_items(
             self._users_by_place.indptr.astype(np.int64),
             self._users_by_place.indices,
             self._places_by_user.indptr.astype(np.int64),
             self._places_by_user.indices,
-            self._num_users,
+            self._lengths,
             self._place_of[items],
             num_common,
             touched,
