@@ -131,6 +131,33 @@ def test_lag_is_exact_while_a_backlog_is_read_in_parts(fresh_kafka: Callable[...
 
 
 @pytest.mark.kafka
+def test_the_next_fetch_is_under_way_while_a_backlog_is_applied(fresh_kafka: Callable[..., KafkaSettings]) -> None:
+    kafka = fresh_kafka(num_partitions=1, client_options={"max_partition_fetch_bytes": 20_000})
+    producer = KafkaProducer(**client_config(kafka))
+    offsets: list[int] = []
+    for _ in range(20):
+        producer.send(kafka.topic, b"x" * 10_000, partition=0)
+        producer.flush()  # A batch each.
+    with KafkaSource(kafka, None) as source:
+        fetcher, deadline, num_ahead = source._consumer._fetcher, Deadline.after(20.0), 0
+        while len(offsets) < 20:
+            records = source.poll(1_000)
+            offsets += [record.offset for record in records]
+            is_asked = bool(fetcher._nodes_with_pending_fetch_requests)
+            if records:
+                assert is_asked == (len(offsets) < 20), "only where there is more: else the broker would hold it"
+                num_ahead += is_asked
+                time.sleep(0.05)
+                assert source.lag().silence_s == 0.0, "what the caller takes is not the broker's silence"
+            assert not deadline.is_over()
+        assert num_ahead >= 3
+        producer.send(kafka.topic, b"x", partition=0).get(10)
+        assert _until(source, 0) == 1
+    assert offsets == list(range(20))
+    producer.close()
+
+
+@pytest.mark.kafka
 def test_lag_counts_an_open_transaction_and_not_its_end_marker(fresh_kafka: Callable[..., KafkaSettings]) -> None:
     kafka = fresh_kafka(num_partitions=2)
     producer = KafkaProducer(**client_config(kafka), transactional_id=kafka.topic)
