@@ -52,6 +52,28 @@ events = st.lists(
 )
 
 
+@pytest.mark.parametrize("num_rows", [5, 100_000, 2_000_000])
+def test_many_events_at_once_are_plain_sums_up_to_one_that_has_no_place(num_rows: int) -> None:
+    """They are put in the order of pages, in parts."""
+    random, sizes, num = np.random.default_rng(num_rows), (24, 7), 300_000
+    rows = random.integers(0, num_rows, num).astype(np.int32)
+    rows[:2] = 0, num_rows - 1
+    bins = np.stack([random.integers(0, size, num) for size in sizes])
+    sums, epochs = random.integers(-(2**20), 2**20, num), random.choice([0, 1, 255], num).astype(np.uint8)
+    for bad in (None, 0, 140_000, 299_999):
+        held = [SparseCells(sizes), SparseCells(sizes), None]
+        of_epoch = epochs.copy()
+        if bad is not None:
+            of_epoch[bad] = 2
+        done = add_to_cells(held, bins, rows, of_epoch, sums, 0)
+        assert done == (num if bad is None else bad)
+        for epoch in (0, 1):
+            is_of, counts = np.flatnonzero(of_epoch[:done] == epoch), np.zeros((1, num_rows))
+            accumulate(held[epoch], np.arange(1, 32)[None], 1.0, counts)
+            weighted = sums[is_of] * (bins[0, is_of] + 1 + bins[1, is_of] + 25)
+            assert (counts[0] == np.bincount(rows[is_of], weighted, num_rows)).all()
+
+
 @settings(max_examples=200, deadline=None)
 @given(events, st.sampled_from([(1,), (2,), (5,), (40,), (3, 2, 7), (24, 7, 73), (1, 1, 1, 1)]))
 def test_cells_are_plain_sums_however_rows_grow_and_shrink(

@@ -3,7 +3,9 @@
 import numpy as np
 
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from springtide.arrays cimport int32s, int64s, out_float64s, out_int32s, uint8s
 from springtide_plugins.context_weights.cell_pages cimport (
@@ -23,6 +25,16 @@ cdef enum:
     TOO_OLD = 255  # The epoch of an event that is before all that are kept.
     AHEAD = 8  # Events whose pages are on their way from memory while others are added.
     MOST_SETS = 8  # Of weights of bins, which are read at once.
+    MANY = 32_768  # Events that it pays to put in the order of pages first.
+    MOST_AT_ONCE = 131_072  # The same, at most: 4 MiB.
+    BUCKETS = 1_024  # Of neighbouring pages: those of one stay in the fastest memory while they are added to.
+
+
+cdef struct Event:
+    int64_t quanta
+    int32_t row
+    uint16_t code
+    uint8_t epoch
 
 
 cdef struct Weights:
@@ -71,35 +83,89 @@ cdef Py_ssize_t _add_to_cells(
     void** cells, Py_ssize_t num_parts, Py_ssize_t start, Py_ssize_t num, const int64_t* bins, const int32_t* rows,
     const uint8_t* of_epoch, const int64_t* quanta,
 ) noexcept:
+    cdef Py_ssize_t event = start, stop
+    with nogil:
+        while num - event >= MANY:
+            stop = min(num, event + MOST_AT_ONCE)
+            event = _add_by_page(cells, num_parts, event, stop, num, bins, rows, of_epoch, quanta)
+            if event < stop:
+                return event
+        return _add_in_order(cells, num_parts, event, num, bins, rows, of_epoch, quanta)
+
+
+cdef Py_ssize_t _add_in_order(
+    void** cells, Py_ssize_t num_parts, Py_ssize_t start, Py_ssize_t num, const int64_t* bins, const int32_t* rows,
+    const uint8_t* of_epoch, const int64_t* quanta,
+) noexcept nogil:
     cdef Py_ssize_t event, code, at
     cdef Page* later
-    with nogil:
-        for event in range(start, num):
-            if event + 2 * AHEAD < num:
-                later = _later(cells, of_epoch[event + 2 * AHEAD], rows[event + 2 * AHEAD])
-                if later != NULL:
-                    __builtin_prefetch(later)
-            if event + AHEAD < num:
-                later = _later(cells, of_epoch[event + AHEAD], rows[event + AHEAD])
-                if later != NULL and later.data != NULL:
-                    __builtin_prefetch(later.data)
-                    __builtin_prefetch(later.data + 64)
-            if event + AHEAD // 2 < num:
-                later = _later(cells, of_epoch[event + AHEAD // 2], rows[event + AHEAD // 2])
-                if later != NULL and later.data != NULL:
-                    at = start_of(later, rows[event + AHEAD // 2] % ROWS)
-                    __builtin_prefetch(sums_of(later) + at)
-                    __builtin_prefetch(codes_of(later) + at)
-            if of_epoch[event] == TOO_OLD:
-                continue
-            if of_epoch[event] >= KEPT or cells[of_epoch[event]] == NULL or rows[event] < 0:
-                return event
-            code = _code_of(<SparseCells> cells[of_epoch[event]], num_parts, num, bins + event)
-            if code < 0:
-                return event
-            if (<SparseCells> cells[of_epoch[event]]).add(rows[event], code, quanta[event]) != 0:
-                return FAILED
+    for event in range(start, num):
+        if event + 2 * AHEAD < num:
+            later = _later(cells, of_epoch[event + 2 * AHEAD], rows[event + 2 * AHEAD])
+            if later != NULL:
+                __builtin_prefetch(later)
+        if event + AHEAD < num:
+            _prefetch(_later(cells, of_epoch[event + AHEAD], rows[event + AHEAD]))
+        if event + AHEAD // 2 < num:
+            later = _later(cells, of_epoch[event + AHEAD // 2], rows[event + AHEAD // 2])
+            if later != NULL and later.data != NULL:
+                at = start_of(later, rows[event + AHEAD // 2] % ROWS)
+                __builtin_prefetch(sums_of(later) + at)
+                __builtin_prefetch(codes_of(later) + at)
+        if of_epoch[event] == TOO_OLD:
+            continue
+        code = _code_at(cells, num_parts, num, bins + event, rows[event], of_epoch[event])
+        if code < 0:
+            return event
+        if (<SparseCells> cells[of_epoch[event]]).add(rows[event], code, quanta[event]) != 0:
+            return FAILED
     return num
+
+
+cdef Py_ssize_t _add_by_page(
+    void** cells, Py_ssize_t num_parts, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t num, const int64_t* bins,
+    const int32_t* rows, const uint8_t* of_epoch, const int64_t* quanta,
+) noexcept nogil:
+    """Add events up to ``stop`` or one that has no place, those of neighbouring pages together: sums have no order."""
+    cdef Py_ssize_t event, code, bucket, num_kept = 0, next_start = 0, shift = 3
+    cdef int32_t most = 0
+    cdef int32_t starts[BUCKETS]
+    cdef Event* given = <Event*> malloc(2 * (stop - start) * sizeof(Event))
+    cdef Event* ordered = given + (stop - start)
+    if given == NULL:
+        return FAILED
+    for event in range(start, stop):
+        if of_epoch[event] == TOO_OLD:
+            continue
+        code = _code_at(cells, num_parts, num, bins + event, rows[event], of_epoch[event])
+        if code < 0:
+            stop = event
+            break
+        given[num_kept].quanta, given[num_kept].row = quanta[event], rows[event]
+        given[num_kept].code, given[num_kept].epoch = <uint16_t> code, of_epoch[event]
+        most = max(most, rows[event])
+        num_kept += 1
+    while most >> shift >= BUCKETS:
+        shift += 1
+    memset(starts, 0, sizeof(starts))
+    for event in range(num_kept):
+        starts[given[event].row >> shift] += 1
+    for bucket in range(BUCKETS):
+        starts[bucket], next_start = <int32_t> next_start, next_start + starts[bucket]
+    for event in range(num_kept):
+        bucket = given[event].row >> shift
+        ordered[starts[bucket]] = given[event]
+        starts[bucket] += 1
+    for event in range(num_kept):
+        if event + AHEAD < num_kept:
+            _prefetch(page_of(<SparseCells> cells[ordered[event + AHEAD].epoch], ordered[event + AHEAD].row))
+        if (<SparseCells> cells[ordered[event].epoch]).add(
+            ordered[event].row, ordered[event].code, ordered[event].quanta
+        ) != 0:
+            stop = FAILED
+            break
+    free(given)
+    return stop
 
 
 cdef inline Page* _later(void** cells, uint8_t epoch, int32_t row) noexcept nogil:
@@ -108,17 +174,19 @@ cdef inline Page* _later(void** cells, uint8_t epoch, int32_t row) noexcept nogi
     return page_of(<SparseCells> cells[epoch], row)
 
 
-cdef inline Py_ssize_t _code_of(
-    SparseCells cells, Py_ssize_t num_parts, Py_ssize_t num, const int64_t* bins
+cdef inline Py_ssize_t _code_at(
+    void** held, Py_ssize_t num_parts, Py_ssize_t num, const int64_t* bins, int32_t row, uint8_t epoch
 ) noexcept nogil:
-    """Return the code of an event, from a column of bins for each part; -1 if a bin is none."""
+    """Return the code of an event, from a column of bins for each part; -1 if it has no place."""
     cdef Py_ssize_t part, code = 0
     cdef int64_t bin_
+    if epoch >= KEPT or held[epoch] == NULL or row < 0:
+        return -1
     for part in range(num_parts):
         bin_ = bins[part * num]
-        if bin_ < 0 or bin_ >= cells.sizes[part]:
+        if bin_ < 0 or bin_ >= (<SparseCells> held[epoch]).sizes[part]:
             return -1
-        code = code * cells.sizes[part] + bin_
+        code = code * (<SparseCells> held[epoch]).sizes[part] + bin_
     return code
 
 
