@@ -1,4 +1,4 @@
-"""Commands that train in their own process let PyTorch's threads sleep while they wait for each other."""
+"""Commands that train in their own process let PyTorch's and NumPy's threads sleep while they wait for each other."""
 
 import os
 import subprocess
@@ -13,8 +13,8 @@ from springtide_services.training import torch_threads
 real = torch_threads.wait_without_spinning
 def said():
     real()
-    assert "torch" not in sys.modules, "before PyTorch is imported"
-    print(os.environ["OMP_WAIT_POLICY"])
+    assert not {{"torch", "numpy"}} & set(sys.modules), "before they are imported"
+    print(os.environ["OMP_WAIT_POLICY"], os.environ["OPENBLAS_THREAD_TIMEOUT"])
     raise SystemExit(0)
 torch_threads.wait_without_spinning = said
 from springtide_services.cli.app import main
@@ -22,15 +22,39 @@ sys.argv = ["springtide", *{arguments}]
 main()
 """
 
+_VARIABLES = ("OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT")
+
+_PRODUCTS = """
+import time
+from springtide_services.training.torch_threads import wait_without_spinning
+wait_without_spinning()
+import numpy as np
+many, one = np.ones((40_000, 64), np.float32), np.ones(64, np.float32)
+started = time.process_time()
+for _ in range(20):
+    many @ one
+    time.sleep(0.04)
+print((time.process_time() - started) / 20)
+"""
+
 
 @pytest.mark.parametrize(
     ("command", "arguments"), [("evaluate", ["evaluate"]), ("prove", ["prove"]), ("tune", ["tune", "x.csv"])]
 )
 def test_a_command_that_trains_lets_threads_sleep(command: str, arguments: list[str]) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", _SAY.format(command=command, arguments=arguments)],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert done.stdout.split() == ["PASSIVE"], done.stderr
+    assert done.stdout.split() == ["PASSIVE", "16"], done.stderr
+
+
+def test_a_product_costs_no_more_than_it_takes() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
+    done = subprocess.run(
+        [sys.executable, "-c", _PRODUCTS], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert float(done.stdout) < 0.015, "seconds of CPU for a product; 30 ms of spinning are not among them"
