@@ -98,7 +98,7 @@ def test_models_share_one_state_and_leave_it_as_it_was(plugins: Plugins) -> None
     assert (after_another.new, after_another.all) == (alone.new, alone.all)
     assert (after.version, after.num_events, after.newest_ms) == (before.version, before.num_events, before.newest_ms)
     for ours, theirs in zip(before.nodes, after.nodes, strict=True):
-        assert unpack(*ours.ids) == unpack(*theirs.ids)
+        assert unpack(*ours.ids.packed(0, ours.ids.num_rows)) == unpack(*theirs.ids.packed(0, theirs.ids.num_rows))
     for name, arrays in before.context_weights.items():
         for key, array in arrays.items():
             np.testing.assert_array_equal(after.context_weights[name][key], array)
