@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.bench
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
 BENCH = Path(__file__).with_name("bench.py")
 BENCHES = sorted(path.stem for path in BENCH.parent.glob("benches/*.py") if "\ndef run(" in path.read_text())
