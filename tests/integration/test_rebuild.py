@@ -289,7 +289,7 @@ def test_rebuild_that_cannot_be_served_leaves_the_old_graph(
 
             with pytest.raises(SettingsError):
                 await rebuild(settings, running.server.address, Skips(), confirm=refuse)
-            assert await items_for(running, "u1") == before
+            assert sorted(await items_for(running, "u1")) == sorted(before)  # Some are within rounding.
             new = at(publish(settings, [make_purchase("u1", "cake")]))
             assert "cake" in await items_for(running, "stranger", new)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benches.figures import Figure, Limit, percentile
 from benches.sizes import Sizes
-from benches.synthetic import cut, make_interactions
+from benches.synthetic import cut, in_turn, make_interactions
 
 from springtide.checkpoint import CheckpointStore
 from springtide.events import EventBatch
@@ -36,9 +36,11 @@ def run(sizes: Sizes) -> list[Figure]:
         return LiveState(settings, make_context_weights(settings.ranking, plugins))
 
     state = new_state()
-    for seed, start in enumerate(range(0, sizes.checkpoint_edges, _ROWS_AT_ONCE)):
+    starts = range(0, sizes.checkpoint_edges, _ROWS_AT_ONCE)
+    for seed, start in enumerate(starts):
         num = min(_ROWS_AT_ONCE, sizes.checkpoint_edges - start)
-        state.apply(EventBatch(make_interactions(num, sizes.checkpoint_users, sizes.checkpoint_items, seed)))
+        some = make_interactions(num, sizes.checkpoint_users, sizes.checkpoint_items, seed)
+        state.apply(EventBatch(in_turn(some, seed, len(starts))))
     some = make_interactions(20_000, sizes.checkpoint_users, sizes.checkpoint_items, 100)
     batches = [EventBatch(part) for part in cut(some, _ROWS_PER_BATCH)]
     repetitions = 1 if sizes.checkpoint_edges > _ROWS_AT_ONCE * 10 else min(sizes.repetitions, 3)
