@@ -214,6 +214,7 @@ class Indexing:
         scorer = self._scorer()
         table = scorer.serving.table
         if table is None or table.model is not built.model:  # Another is served by now.
+            self._status = IndexStatus(self._rules.name)
             return
         queries = _queries(scorer)
         exact = replace(scorer, serving=replace(scorer.serving, index=None))

@@ -208,3 +208,17 @@ def test_a_build_is_given_up_when_the_ranker_is_closed_or_another_model_is_serve
         time.sleep(0.01)
     ranker.close()
     assert not ranker.indexing._thread.is_alive()
+
+
+def test_an_index_whose_model_is_gone_before_it_is_measured_waits_for_another():
+    ranker = small(Exhaustive)
+
+    class Late(Exhaustive):
+        def build(self, vectors, rows, is_wanted):
+            super().build(vectors, rows, is_wanted)
+            ranker.swap(None)
+
+    ranker.indexing = Indexing(IndexRules("mine", 1, 0.5, Late), ranker.scorer)
+    ranker.refresh()
+    ranker.indexing._thread.join(10.0)
+    assert ranker.indexing.status.state == "waiting"
