@@ -91,7 +91,7 @@ def _run_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     assert process.returncode == 0
 
 
-async def _eventually(is_so: Callable[[], Awaitable[bool]], within_s: float = 15.0) -> float:
+async def _eventually(is_so: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> float:
     """Wait until something is so, and return how many seconds it took."""
     started = time.monotonic()
     while not await is_so():
