@@ -102,7 +102,7 @@ def _reweighted(state: LiveState) -> list[str]:
         if edge_type not in state.graph.edge_types:
             continue
         store = state.graph.store(edge_type)
-        weights = store.columns.weights[: store.length]
+        weights = store.columns.weights[: store.length]  # Or one, for all.
         if (weights != np.float32(rule.weight)).any():
             store.reweight(rule.weight)
             names.append(rule.name)

@@ -1,5 +1,11 @@
 """Arrays that grow: copies with spare capacity."""
 
+import contextlib
+import itertools
+import math
+import mmap
+import platform
+import sys
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +16,16 @@ from springtide.graph import kernels
 T = TypeVar("T", bound=np.generic)
 
 MIN_CAPACITY = 1_024  # Entries; smaller arrays would be copied often to save few bytes.
-_MANY = 4_000_000  # Entries; the columns of as many edges take 110 MB.
+_MANY = 4_000_000  # Entries; the columns of as many edges take 100 MB.
+_PAGES_BYTES = 2**21  # Arrays that are larger are not cut from a heap (``thread_pools.limit_heaps``).
+_RESERVED = 2**18  # Entries from which on columns have pages of their own, with room for ...
+_ROOM = 2**28  # ... as many: 7 GB of addresses for the columns of edges, and then for eight times as many.
+_SMALL_PAGES_BYTES = 2**23  # Of a column, before it has large pages: the last one is half empty.
+_APART_BYTES = (
+    4_096 + 64
+)  # What is at one index of several columns would else compete for the same lines of the caches.
+_places = itertools.cycle(range(16))
+_NO_RESERVE = 0x4000 if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else 0  # MAP_NORESERVE.
 
 
 def bounds(column: npt.NDArray[np.integer[Any]]) -> tuple[int, int]:
@@ -27,6 +42,47 @@ def capacity_for(wanted: int, old: int) -> int:
     if wanted <= old:
         return old
     return max(MIN_CAPACITY, wanted, old + (old if old < _MANY else old // 4))
+
+
+def room_for(wanted: int, old: int) -> int:
+    """Return the old capacity if it is enough, else a greater one, of ``roomy`` columns.
+
+    Few double. Many have room that is never used up, so that they are not copied again: that takes long, and twice the
+    memory.
+    """
+    if wanted <= old:
+        return old
+    return max(MIN_CAPACITY, wanted, 2 * old if wanted < _RESERVED else max(_ROOM, 8 * old))
+
+
+def roomy(array: npt.NDArray[T], length: int, capacity: int) -> npt.NDArray[T]:
+    """Return a copy of the first ``length`` entries with room for ``capacity``, zeros that take no memory yet.
+
+    Raises:
+        MemoryError: If there are not so many addresses, or the system counts what was not written to.
+    """
+    shape = (capacity, *array.shape[1:])
+    num_bytes, place = math.prod(shape) * array.itemsize, _APART_BYTES * next(_places)
+    if num_bytes < _PAGES_BYTES or sys.platform == "win32":
+        larger = np.zeros(shape, array.dtype)
+    else:
+        try:
+            pages = mmap.mmap(-1, place + num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
+        except OSError as error:
+            raise MemoryError(f"no {num_bytes:,} bytes of addresses") from error
+        if num_bytes > _SMALL_PAGES_BYTES:
+            with contextlib.suppress(AttributeError, OSError):  # Another system, or one without large pages.
+                pages.madvise(mmap.MADV_HUGEPAGE, _SMALL_PAGES_BYTES, num_bytes - _SMALL_PAGES_BYTES)
+        larger = np.frombuffer(pages, array.dtype, math.prod(shape), place).reshape(shape)
+    larger[:length] = array[:length]
+    return larger
+
+
+def bytes_in_use(column: npt.NDArray[Any], length: int) -> int:
+    """Return the bytes that a column takes of which ``length`` entries were written to."""
+    if column.nbytes < _PAGES_BYTES or not len(column):
+        return column.nbytes
+    return column.nbytes // len(column) * min(length, len(column))
 
 
 def grown(array: npt.NDArray[T], length: int, capacity: int, fill: float | None = None) -> npt.NDArray[T]:

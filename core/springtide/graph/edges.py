@@ -1,13 +1,13 @@
 """The edges of one type as readers see them: columns, and a time-ordered chain for each source and each target."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.graph import kernels
-from springtide.graph.columns import grown
+from springtide.graph.columns import bytes_in_use, grown, roomy
 
 EdgeType = tuple[str, str, str]  # (source type, relation, target type)
 
@@ -54,7 +54,8 @@ class Chain:
         head: int32 ``[num_rows]``.
         prev: int32 ``[capacity]``.
         degree: int32 ``[num_rows]``, number of edges, including those that are dead or arrived after a view.
-        last_death: int32 ``[num_rows]``, generation of the last death among the row's edges; 0 for none.
+        last_death: int32 ``[num_rows]``, generation of the last death among the row's edges, 0 for none; without
+            entries until the first death.
     """
 
     head: npt.NDArray[np.int32]
@@ -66,17 +67,25 @@ class Chain:
         """Return a copy with more room; the old heads do not change, since views hold them."""
         return Chain(
             grown(self.head, len(self.head), num_rows, fill=-1),
-            grown(self.prev, length, capacity) if capacity > len(self.prev) else self.prev,
+            roomy(self.prev, length, capacity) if capacity > len(self.prev) else self.prev,
             grown(self.degree, len(self.degree), num_rows, fill=0),
-            grown(self.last_death, len(self.last_death), num_rows, fill=0),
+            grown(self.last_death, len(self.last_death), num_rows, fill=0) if len(self.last_death) else self.last_death,
         )
 
-    def compacted(self, rows: npt.NDArray[np.int32], moved: npt.NDArray[np.int32], capacity: int) -> "Chain":
+    def mortal(self) -> "Chain":
+        """Return the chains with room for deaths."""
+        return self if len(self.last_death) else replace(self, last_death=np.zeros(len(self.head), np.int32))
+
+    def last_death_of(self, row: int) -> int:
+        """Return the generation of the last death among a row's edges; 0 for none."""
+        return int(self.last_death[row]) if len(self.last_death) else 0
+
+    def compacted(
+        self, rows: npt.NDArray[np.int32], moved: npt.NDArray[np.int32], num_kept: int, capacity: int
+    ) -> "Chain":
         """Return a copy without some edges, given this side's rows and each edge's new index, -1 if it is removed."""
-        new = Chain(
-            *(np.full_like(self.head, -1), np.full(capacity, -1, np.int32), np.zeros_like(self.degree)),
-            self.last_death.copy(),
-        )
+        prev = roomy(np.full(num_kept, -1, np.int32), num_kept, capacity)
+        new = Chain(np.full_like(self.head, -1), prev, np.zeros_like(self.degree), self.last_death.copy())
         kernels.relink(rows, self.head, self.prev, moved, new.head, new.prev, new.degree)
         return new
 
@@ -89,7 +98,7 @@ class EdgeColumns:
         source: int32 ``[capacity]``.
         target: int32 ``[capacity]``.
         timestamps_ms: int64 ``[capacity]``.
-        weights: float32 ``[capacity]``.
+        weights: float32 ``[capacity]``; or ``[1]``, while all edges have one weight.
         features: float32 ``[capacity, width]``, NaN where an edge has none; None if no edge has features.
         by_source: Chains of the sources.
         by_target: Chains of the targets.
@@ -109,15 +118,18 @@ class EdgeColumns:
     dead_since: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
-    def num_bytes(self) -> int:
-        """Bytes of the arrays, spare capacity included."""
+    def has_one_weight(self) -> bool:
+        """Whether ``weights`` is ``[1]``."""
+        return len(self.weights) == 1
+
+    def num_bytes(self, length: int) -> int:
+        """Return the bytes of the arrays of which ``length`` edges were written to; other room takes none."""
         sides = (self.by_source, self.by_target)
-        num_bytes = self.source.nbytes + self.target.nbytes + self.timestamps_ms.nbytes + self.weights.nbytes
-        num_bytes += sum(
-            side.head.nbytes + side.prev.nbytes + side.degree.nbytes + side.last_death.nbytes for side in sides
-        )
-        num_bytes += self.dead_since.nbytes
-        return num_bytes + (0 if self.features is None else self.features.nbytes)
+        of_rows = sum(side.head.nbytes + side.degree.nbytes + side.last_death.nbytes for side in sides)
+        num_bytes = of_rows + sum(bytes_in_use(side.prev, length) for side in sides)
+        for column in (self.source, self.target, self.timestamps_ms, self.weights, self.dead_since, self.features):
+            num_bytes += 0 if column is None else bytes_in_use(column, length)
+        return num_bytes
 
 
 class EdgeView:
@@ -164,8 +176,9 @@ class EdgeView:
 
     @property
     def weights(self) -> npt.NDArray[np.float32]:
-        """Weights, float32 ``[num_edges]``."""
-        return self._live(self._columns.weights)
+        """Weights, float32 ``[num_edges]``; of strides 0 where all are one, as in ``part``."""
+        columns = self._columns
+        return _repeated(columns.weights, len(self)) if columns.has_one_weight else self._live(columns.weights)
 
     @property
     def features(self) -> npt.NDArray[np.float32] | None:
@@ -176,8 +189,10 @@ class EdgeView:
         """Return the columns of the edges [start, stop); a copy of them alone while there are dead edges."""
         columns = self._columns
         part = slice(start, stop) if self._num_dead == 0 else self._live_rows()[start:stop]
+        source = columns.source[part]
+        weights = _repeated(columns.weights, len(source)) if columns.has_one_weight else columns.weights[part]
         features = None if columns.features is None else columns.features[part]
-        return columns.source[part], columns.target[part], columns.timestamps_ms[part], columns.weights[part], features
+        return source, columns.target[part], columns.timestamps_ms[part], weights, features
 
     def recent_targets(
         self,
@@ -218,7 +233,7 @@ class EdgeView:
             return (num_compactions, -1, 0, 0)
         return (
             *(num_compactions, int(chain.head[source_row])),
-            *(int(chain.degree[source_row]), int(chain.last_death[source_row])),
+            *(int(chain.degree[source_row]), chain.last_death_of(source_row)),
         )
 
     @property
@@ -249,7 +264,7 @@ class EdgeView:
         if not 0 <= source_row < len(chain.head):
             return True
         num_linked = kernels.count_linked(source_row, self._length, chain.head, chain.prev)
-        return bool(chain.degree[source_row] == num_linked and chain.last_death[source_row] <= self._generation)
+        return bool(chain.degree[source_row] == num_linked and chain.last_death_of(source_row) <= self._generation)
 
     def degrees(self, rows: npt.NDArray[np.int64], *, is_source: bool) -> npt.NDArray[np.int64]:
         """Return a number for each row that grows with each edge, int64 ``[n]``: of its edges, dead and later ones too.
@@ -352,6 +367,11 @@ def empty_columns() -> EdgeColumns:
     no_rows = np.empty(0, np.int32)
     no_chain = Chain(no_rows, no_rows, no_rows, no_rows)
     return EdgeColumns(no_rows, no_rows, np.empty(0, np.int64), np.empty(0, np.float32), None, no_chain, no_chain)
+
+
+def _repeated(weight: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
+    """Return one weight, ``[1]``, for each of some edges, ``[count]``, without a copy for each."""
+    return np.broadcast_to(weight, (count,))
 
 
 def _as_rows(rows: npt.ArrayLike) -> npt.NDArray[np.int32]:

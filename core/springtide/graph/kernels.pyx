@@ -88,7 +88,7 @@ def collect_recent(
         prev: int32 ``[capacity]``.
         neighbours: int32 ``[capacity]``, each edge's node on the other side.
         times: int64 ``[capacity]``.
-        weights: float32 ``[capacity]``.
+        weights: float32 ``[capacity]``, or one for all, ``[1]``.
         dead_since: int32 ``[capacity]``; not read if ``generation`` is 0.
         generation: The view's generation; 0 if none of its edges is dead.
         out_rows: Output, int32 ``[n, count]``, filled with -1 before.
@@ -97,15 +97,15 @@ def collect_recent(
     """
     _collect_recent(
         len(rows), int32s(rows), int64s(before), len(before) > 1, length, len(head), int32s(head), int32s(prev),
-        int32s(neighbours), int64s(times), float32s(weights), int32s(dead_since), generation, out_rows.shape[1],
-        out_int32s(out_rows), out_int64s(out_times), out_float32s(out_weights),
+        int32s(neighbours), int64s(times), float32s(weights), len(weights) > 1, int32s(dead_since), generation,
+        out_rows.shape[1], out_int32s(out_rows), out_int64s(out_times), out_float32s(out_weights),
     )
 
 
 cdef void _collect_recent(
     Py_ssize_t n, const int32_t* rows, const int64_t* before, bint has_many_times, int length, int num_rows,
     const int32_t* head, const int32_t* prev, const int32_t* neighbours, const int64_t* times, const float* weights,
-    const int32_t* dead_since, int generation, Py_ssize_t count,
+    bint has_many_weights, const int32_t* dead_since, int generation, Py_ssize_t count,
     int32_t* out_rows, int64_t* out_times, float* out_weights,
 ) noexcept:
     cdef Py_ssize_t position, out, stop
@@ -124,7 +124,7 @@ cdef void _collect_recent(
                 if edge < length and times[edge] < limit and not _is_dead(edge, dead_since, generation):
                     out_rows[out] = neighbours[edge]
                     out_times[out] = times[edge]
-                    out_weights[out] = weights[edge]
+                    out_weights[out] = weights[edge if has_many_weights else 0]
                     out += 1
                 edge = prev[edge]
 

@@ -1,16 +1,17 @@
-"""The edges of one type as the writer sees them: columns that grow by doubling and shrink by compaction."""
+"""The edges of one type as the writer sees them: columns that grow by copies and shrink by compaction."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.graph import kernels
 from springtide.graph.bulk_link_kernels import link_bulk
-from springtide.graph.columns import MIN_CAPACITY, bounds, capacity_for, grown
+from springtide.graph.columns import bounds, capacity_for, room_for, roomy
 from springtide.graph.edges import Chain, EdgeColumns, EdgeView, empty_columns
 from springtide.graph.link_kernels import ChainLinker
 from springtide.graph.tombstones import NEVER_MS
@@ -38,6 +39,7 @@ class EdgeStore:
         self.lineage = uuid.uuid4().hex
         self._taken_until_ms = NEVER_MS  # Newest time of the edges that were taken in.
         self.num_steps = 0
+        self._num_opened = 0
         self._number_edges_anew()
 
     def __len__(self) -> int:
@@ -50,8 +52,8 @@ class EdgeStore:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the arrays, spare capacity included, and of what finds places for late edges."""
-        return self.columns.num_bytes + self._source_linker.nbytes + self._target_linker.nbytes
+        """Bytes of the arrays, room that was never written to left out, and of what finds places for late edges."""
+        return self.columns.num_bytes(self.length) + self._source_linker.nbytes + self._target_linker.nbytes
 
     @property
     def oldest_ms(self) -> int:
@@ -75,11 +77,13 @@ class EdgeStore:
         start, stop = self.length, self.length + len(source)
         self._make_room(max(stop, num_expected + num_expected // 8), bounds(source)[1] + 1, bounds(target)[1] + 1)
         self._make_features(features)
+        self._make_weights(weights)
         columns = self.columns
         columns.source[start:stop] = source
         columns.target[start:stop] = target
         columns.timestamps_ms[start:stop] = timestamps_ms
-        columns.weights[start:stop] = weights
+        if not columns.has_one_weight:
+            columns.weights[start:stop] = weights
         if columns.features is not None:
             columns.features[start:stop] = np.nan
             if features is not None:
@@ -102,6 +106,8 @@ class EdgeStore:
         """
         assert not self.length, "only an empty store is opened"
         self._make_room(min(num_edges + num_edges // 8, MAX_EDGES), num_sources, num_targets)
+        self.columns = replace(self.columns, weights=_room_like(self.columns, np.float32))
+        self._num_opened = num_edges
         return self.columns
 
     def take_in(self, stop: int, features: npt.NDArray[np.float32] | None, other_side: Executor) -> None:
@@ -131,6 +137,10 @@ class EdgeStore:
         num_steps = _link_bulk(self._source_linker, start, stop, columns.source, times, columns.by_source, newest_ms)
         self.num_steps += num_steps + of_targets.result()
         self.length, self._taken_until_ms = stop, max(newest_ms, newest_now_ms)
+        if stop == self._num_opened:
+            self.columns = replace(
+                self.columns, weights=_narrowed(self.columns.weights, stop, len(self.columns.source))
+            )
 
     def mark_dead(self, source_until_ms: Mapping[int, int], target_until_ms: Mapping[int, int]) -> EdgeView:
         """Delete the edges of some rows until a time each, inclusive; costs as much as these rows have edges.
@@ -152,7 +162,12 @@ class EdgeStore:
             if not rows:
                 continue
             if not len(columns.dead_since):
-                self.columns = columns = replace(columns, dead_since=np.zeros(len(columns.source), np.int32))
+                self.columns = columns = replace(
+                    columns,
+                    dead_since=_room_like(columns, np.int32),
+                    by_source=columns.by_source.mortal(),
+                    by_target=columns.by_target.mortal(),
+                )
             out = np.empty(int(chain.degree[rows].sum()), np.int32)
             num_found = kernels.mark_dead(
                 np.array(rows, np.int32),
@@ -185,7 +200,7 @@ class EdgeStore:
 
     def reweight(self, weight: float) -> None:
         """Give all edges one weight; before the first view is taken."""
-        self.columns.weights[: self.length] = weight
+        self.columns = replace(self.columns, weights=np.array([weight], np.float32))
         self.lineage = uuid.uuid4().hex  # What was written before has other weights.
 
     def compact(self, keep: npt.NDArray[np.bool_]) -> None:
@@ -195,18 +210,22 @@ class EdgeStore:
         """
         old, kept = self.columns, np.flatnonzero(keep)
         moved = np.where(keep, np.cumsum(keep, dtype=np.int32) - np.int32(1), np.int32(-1))
-        capacity = max(MIN_CAPACITY, len(kept) + len(kept) // 4)  # Or the next append would copy everything.
-        self.columns = EdgeColumns(
-            grown(old.source[kept], len(kept), capacity),
-            grown(old.target[kept], len(kept), capacity),
-            grown(old.timestamps_ms[kept], len(kept), capacity),
-            grown(old.weights[kept], len(kept), capacity),
-            None if old.features is None else grown(old.features[kept], len(kept), capacity),
-            old.by_source.compacted(old.source, moved, capacity),
-            old.by_target.compacted(old.target, moved, capacity),
-            old.num_compactions + 1,
-        )
-        self.length = len(kept)
+        num_kept = len(kept)
+
+        def compacted(capacity: int) -> EdgeColumns:
+            return EdgeColumns(
+                roomy(old.source[kept], num_kept, capacity),
+                roomy(old.target[kept], num_kept, capacity),
+                roomy(old.timestamps_ms[kept], num_kept, capacity),
+                old.weights if old.has_one_weight else _narrowed(old.weights[kept], num_kept, capacity),
+                None if old.features is None else roomy(old.features[kept], num_kept, capacity),
+                old.by_source.compacted(old.source, moved, num_kept, capacity),
+                old.by_target.compacted(old.target, moved, num_kept, capacity),
+                old.num_compactions + 1,
+            )
+
+        self.columns = _with_room(num_kept + num_kept // 4, 0, compacted)  # Or the next append would copy everything.
+        self.length = num_kept
         self.num_dead = 0
         self._number_edges_anew()
         self.lineage = uuid.uuid4().hex
@@ -222,7 +241,7 @@ class EdgeStore:
             source=columns.source[edges],
             target=columns.target[edges],
             timestamps_ms=columns.timestamps_ms[edges],
-            weights=columns.weights[edges],
+            weights=columns.weights if columns.has_one_weight else columns.weights[edges],
             features=None if columns.features is None else columns.features[edges],
         )
         return EdgeView(selected, len(edges))
@@ -237,30 +256,70 @@ class EdgeStore:
             and num_targets <= len(old.by_target.head)
         ):
             return
-        capacity = capacity_for(num_edges, len(old.source))
-        has_grown = capacity > len(old.source)
-        # Heads are copied whenever `prev` is: the heads of an old view must not point past the `prev` of that view.
-        self.columns = EdgeColumns(
-            grown(old.source, self.length, capacity) if has_grown else old.source,
-            grown(old.target, self.length, capacity) if has_grown else old.target,
-            grown(old.timestamps_ms, self.length, capacity) if has_grown else old.timestamps_ms,
-            grown(old.weights, self.length, capacity) if has_grown else old.weights,
-            grown(old.features, self.length, capacity) if has_grown and old.features is not None else old.features,
-            old.by_source.grown(capacity_for(num_sources, len(old.by_source.head)), self.length, capacity),
-            old.by_target.grown(capacity_for(num_targets, len(old.by_target.head)), self.length, capacity),
-            old.num_compactions,
-            grown(old.dead_since, self.length, capacity, 0) if has_grown and len(old.dead_since) else old.dead_since,
+        self.columns = _with_room(
+            num_edges, len(old.source), lambda capacity: self._roomier(capacity, num_sources, num_targets)
         )
+
+    def _roomier(self, capacity: int, num_sources: int, num_targets: int) -> EdgeColumns:
+        old, length = self.columns, self.length
+        num_sources = capacity_for(num_sources, len(old.by_source.head))
+        num_targets = capacity_for(num_targets, len(old.by_target.head))
+        # Heads are copied whenever `prev` is: the heads of an old view must not point past the `prev` of that view.
+        by_source = old.by_source.grown(num_sources, length, capacity)
+        by_target = old.by_target.grown(num_targets, length, capacity)
+        if capacity == len(old.source):
+            return replace(old, by_source=by_source, by_target=by_target)
+        return replace(
+            old,
+            source=roomy(old.source, length, capacity),
+            target=roomy(old.target, length, capacity),
+            timestamps_ms=roomy(old.timestamps_ms, length, capacity),
+            weights=old.weights if old.has_one_weight else roomy(old.weights, length, capacity),
+            features=None if old.features is None else roomy(old.features, length, capacity),
+            by_source=by_source,
+            by_target=by_target,
+            dead_since=roomy(old.dead_since, length, capacity) if len(old.dead_since) else old.dead_since,
+        )
+
+    def _make_weights(self, weights: npt.NDArray[np.float32]) -> None:
+        """Hold one weight for all edges as long as these have it too, then one for each."""
+        columns = self.columns
+        if not self.length and not columns.has_one_weight:
+            self.columns = columns = replace(columns, weights=np.array(weights.reshape(-1)[:1]))
+        if columns.has_one_weight and not (weights == columns.weights[0]).all():
+            each = _room_like(columns, np.float32)
+            each[: self.length] = columns.weights[0]
+            self.columns = replace(columns, weights=each)
 
     def _make_features(self, features: npt.NDArray[np.float32] | None) -> None:
         if features is None:
             return
         old, width = self.columns.features, features.shape[1]
         if old is None or old.shape[1] < width:
-            wider = np.full((len(self.columns.source), width), np.nan, np.float32)
+            wider = roomy(np.full((self.length, width), np.nan, np.float32), self.length, len(self.columns.source))
             if old is not None:
                 wider[: self.length, : old.shape[1]] = old[: self.length]
             self.columns = replace(self.columns, features=wider)
+
+
+def _with_room(num_edges: int, old_capacity: int, make: Callable[[int], EdgeColumns]) -> EdgeColumns:
+    """Return columns with room for edges; with little more where the system counts what was never written to."""
+    try:
+        return make(room_for(num_edges, old_capacity))
+    except MemoryError:
+        return make(capacity_for(num_edges, old_capacity))
+
+
+def _room_like(columns: EdgeColumns, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a column of zeros, ``[capacity]``."""
+    return roomy(np.empty(0, dtype), 0, len(columns.source))
+
+
+def _narrowed(weights: npt.NDArray[np.float32], length: int, capacity: int) -> npt.NDArray[np.float32]:
+    """Return the one weight that all edges have, ``[1]``; else those of all, with room for ``capacity``."""
+    if length and (weights[:length] == weights[0]).all():
+        return weights[:1].copy()
+    return weights if len(weights) == capacity else roomy(weights, length, capacity)
 
 
 def _link_bulk(

@@ -34,6 +34,7 @@ def test_chains_are_those_of_edges_that_arrived_one_after_another(order, seed, n
     with ThreadPoolExecutor(1) as other_side:
         for stop in sorted({*random.integers(1, count, num_parts - 1).tolist(), count}):
             taken.take_in(stop, None, other_side)
+    assert taken.columns.has_one_weight
     ours, wanted = taken.view(), appended.view()
     for rows, ask in ((7, "recent_targets"), (30, "recent_sources")):
         for before_ms in (None, 600, 20):

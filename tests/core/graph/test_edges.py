@@ -350,3 +350,37 @@ def test_an_edge_takes_28_bytes_and_room_for_many_more_takes_a_quarter_at_most()
     assert capacity_for(1_025, 1_024) == 2_048  # Few double, so that a live stream copies seldom.
     assert capacity_for(8_000_001, 8_000_000) == 10_000_000
     assert capacity_for(20_000_000, 8_000_000) == 20_000_000
+
+
+def test_one_weight_of_all_edges_is_held_once_until_another_one_comes():
+    graph = graph_of(10, 10)
+    rows = np.arange(5)
+    graph.append(BUYS, rows, rows, rows, 2.0)
+    graph.append(BUYS, rows, rows + 1, rows, np.full(5, 2.0))
+    before = graph.view().edges(BUYS)
+    assert graph.store(BUYS).columns.has_one_weight
+    assert before.weights.tolist() == [2.0] * 10
+    graph.append(BUYS, [0, 7], [9, 9], [9, 9], [2.0, 0.5])
+    after = graph.view().edges(BUYS)
+    assert not graph.store(BUYS).columns.has_one_weight
+    assert before.weights.tolist() == [2.0] * 10
+    assert after.weights.tolist() == [2.0] * 11 + [0.5]
+    assert after.part(9, 12)[3].tolist() == [2.0, 2.0, 0.5]
+    assert after.recent_sources([9], 3).weights.tolist() == [[0.5, 2.0, 0.0]]
+    assert before.recent_targets([0], 2).weights.tolist() == [[2.0, 2.0]]
+    graph.forget("user", "u7")
+    assert graph.view().edges(BUYS).weights.tolist() == [2.0] * 11
+    graph.store(BUYS).sweep()
+    assert graph.store(BUYS).columns.has_one_weight, "no other weight is left"
+
+
+def test_room_to_grow_takes_no_memory_and_edges_are_copied_seldom():
+    graph, copied = graph_of(100, 100), 0
+    random = np.random.default_rng(0)
+    for start in range(0, 1_500_000, 50_000):
+        before = len(graph.store(BUYS).columns.source)
+        rows = random.integers(0, 100, (2, 50_000)).astype(np.int32)
+        graph.append(BUYS, *rows, np.arange(start, start + 50_000), 1.0)
+        copied += start if len(graph.store(BUYS).columns.source) > before else 0
+    assert graph.num_bytes <= 25 * graph.num_edges  # Two rows, a time and two links are 24.
+    assert copied <= graph.num_edges

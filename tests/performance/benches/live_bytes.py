@@ -1,5 +1,6 @@
 """What a state holds in memory, part by part: the bytes of all that can be reached from it."""
 
+import ctypes
 import mmap
 import sys
 import types
@@ -12,6 +13,7 @@ from springtide.state import LiveState
 
 _NOT_HELD = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _ARRAY_BYTES = 112  # Of an array object without its data.
+_PAGES_BYTES = 2**21  # Arrays that are larger have pages of their own, some of which may never have been written to.
 
 
 def live_bytes(state: LiveState, more: Mapping[str, Sequence[object]] | None = None) -> dict[str, int]:
@@ -40,7 +42,7 @@ def _bytes_of(root: object, counted: set[int]) -> int:
         counted.add(id(each))
         if isinstance(each, np.ndarray):
             if each.base is None:
-                num_bytes += each.nbytes + _ARRAY_BYTES
+                num_bytes += _in_memory(each) + _ARRAY_BYTES
             else:
                 left.append(each.base)
             continue
@@ -53,6 +55,19 @@ def _bytes_of(root: object, counted: set[int]) -> int:
         num_bytes += sys.getsizeof(each) + int(getattr(each, "nbytes", 0))
         left.extend(_referred(each))
     return num_bytes
+
+
+def _in_memory(array: np.ndarray[Any, Any]) -> int:
+    """Return the bytes of an array that are in memory, as the system tells it of large ones."""
+    if array.nbytes < _PAGES_BYTES:
+        return array.nbytes
+    size, address = mmap.PAGESIZE, array.ctypes.data
+    start = address // size * size
+    num_pages = -(-(address + array.nbytes - start) // size)
+    is_there = (ctypes.c_ubyte * num_pages)()
+    if ctypes.CDLL(None).mincore(ctypes.c_void_p(start), ctypes.c_size_t(num_pages * size), is_there):
+        return array.nbytes  # Another system.
+    return min(array.nbytes, size * int(np.count_nonzero(np.frombuffer(is_there, np.uint8) & 1)))
 
 
 def _referred(each: object) -> Iterator[object]:
