@@ -109,6 +109,19 @@ def lifts_have_a_row_for_each_factor_and_are_finite(subject: Subject) -> None:
     _expect_lifts(history_lifts, (len(weight.factors), len(_HISTORY.distinct()[0])))
 
 
+def later_items_have_the_lifts_that_all_items_have(subject: Subject) -> None:
+    """Of new items alone the lifts are computed where that costs less."""
+    weight = subject.make()
+    weight.observe(_events())
+    for moment in (Moment(NOW_MS), Moment(NOW_MS + 40 * MS_PER_DAY)):
+        lifts = weight.item_log_lifts(moment, 10)
+        for start in (1, 5, 9, 10):
+            later = weight.later_item_log_lifts(moment, start, 10)
+            expect((lifts is None) == (later is None), "lifts of later items where all items have some", later)
+            if lifts is not None and later is not None:
+                expect_same_array(later, lifts[:, start:], f"log lifts of the items from {start} on", 0.0)
+
+
 def moments_of_one_bucket_have_the_same_lifts(subject: Subject) -> None:
     """Lifts are computed once for all requests of the bucket."""
     weight = subject.make()
@@ -151,6 +164,7 @@ CHECKS = checks_of(
     its_state_can_be_restored,
     its_state_is_a_copy,
     lifts_have_a_row_for_each_factor_and_are_finite,
+    later_items_have_the_lifts_that_all_items_have,
     moments_of_one_bucket_have_the_same_lifts,
     moments_of_one_span_have_the_same_bucket,
     it_is_neutral_before_any_event,

@@ -21,6 +21,7 @@ _REFRESH_S = 0.5  # Time limit of a refresh, which runs every second beside the 
 _REFRESHED_SHARE = 0.02  # Of the time, for each moment: the weights of a million items take a tenth of a second.
 _AHEAD_MS = 30 * MS_PER_SECOND  # The next hour's weights are made so long before it begins.
 _NOW_MS = 300 * MS_PER_SECOND  # Whoever asks for a moment this close to now will ask for the next hour, too.
+_MIN_EXTENDED = 16_384  # Items; the weights of fewer are computed in a millisecond, and are newer then.
 _WARMED_S = 2.0  # Time limit of making the moments of what was served before: a new model waits for them.
 
 
@@ -55,6 +56,8 @@ class MomentCache:
         stale_s: Maximum age of returned weights, in seconds.
         refresh_s: Seconds after which a refresh begins no further moment.
         clock_s: A monotonic clock, in seconds.
+        grows: Whether requests may ask for more items than the last refresh was told of. Of a large catalogue, only the
+            weights of the new ones are computed then, beside those that are kept.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class MomentCache:
         stale_s: float = _STALE_S,
         refresh_s: float = _REFRESH_S,
         clock_s: Callable[[], float] = time.monotonic,
+        grows: bool = False,
     ) -> None:
         self._context_weights = context_weights
         self._exponents = exponents
@@ -73,12 +77,14 @@ class MomentCache:
         self._stale_s = stale_s
         self._refresh_s = refresh_s
         self._clock_s = clock_s
+        self._grows = grows and all(map(_adds_later, _with_items(context_weights, exponents)))
         self._cached: dict[Hashable, _Cached] = {}  # The most recently used last.
         self._num_bytes = 0
         self._span_ms = _span_ms(context_weights)
         self._refreshed_s = -math.inf
         self._latest: tuple[int, Hashable] = (-1, None)  # The latest span that was asked for, and its key.
         self._lock = threading.Lock()
+        self._extending = threading.Lock()  # For the tenth of a millisecond in which a few items are added.
 
     def __len__(self) -> int:
         """Return how many moments are cached."""
@@ -92,7 +98,7 @@ class MomentCache:
             num_items: The least number of items that the weights are for.
             keep_in_cache: Whether the moment is likely to be asked for again; if not, the next refresh drops it.
         """
-        key = self._key_of(moment)
+        key, extended = self._key_of(moment), None
         now_s = self._clock_s()
         with self._lock:
             cached = self._cached.get(key)
@@ -102,15 +108,43 @@ class MomentCache:
                     cached.used_s, cached.latest_ms = now_s, moment.timestamp_ms
                 is_refreshed = now_s - self._refreshed_s <= self._stale_s
                 oldest_s = 2 * self._stale_s if is_refreshed else self._stale_s
-                if now_s - cached.made_s <= oldest_s and len(cached.weights.unseen_total) >= num_items:
-                    return cached.weights
+                if now_s - cached.made_s <= oldest_s:
+                    if cached.weights.num_items >= num_items:
+                        return cached.weights
+                    extended = cached
+        if extended is not None and (weights := self._extended(extended, num_items)) is not None:
+            return weights
         used_s = now_s if keep_in_cache else -math.inf if cached is None else cached.used_s
         return self._make(key, moment, num_items, used_s).weights
+
+    def _extended(self, cached: _Cached, num_items: int) -> ItemWeights | None:
+        """Add the weights of later items to those of a moment; None if all must be computed."""
+        with self._extending:
+            weights = cached.weights
+            if weights.num_items >= num_items:  # Another thread has added them meanwhile.
+                return weights
+            if not weights.has_room_for(num_items):
+                return None
+            later = item_weights(self._context_weights, self._exponents, cached.moment, num_items, weights.num_items)
+            if list(later.names) != list(weights.names):  # One has learned something for the first time.
+                return None
+            longer = weights.with_later(later)
+            with self._lock:
+                if cached.weights is weights:  # Else a refresh has replaced them, which is as good.
+                    before = cached.num_bytes
+                    cached.weights = longer
+                    if any(each is cached for each in self._cached.values()):
+                        self._num_bytes += cached.num_bytes - before
+            return longer
+
+    def _weights_of(self, moment: Moment, num_items: int) -> ItemWeights:
+        weights = item_weights(self._context_weights, self._exponents, moment, num_items)
+        return weights.with_room() if self._grows and num_items >= _MIN_EXTENDED else weights
 
     def _make(self, key: Hashable, moment: Moment, num_items: int, used_s: float) -> _Cached:
         """Compute the weights of a moment, and keep them."""
         made_s = self._clock_s()
-        weights = item_weights(self._context_weights, self._exponents, moment, num_items)
+        weights = self._weights_of(moment, num_items)
         made = _Cached(moment, weights, made_s, used_s, moment.timestamp_ms, self._clock_s() - made_s)
         self._cache(key, made)
         return made
@@ -160,9 +194,9 @@ class MomentCache:
             if now_s - start_s >= self._refresh_s:
                 break
             is_idle = now_s - cached.used_s > _IDLE_S
-            if len(cached.weights.unseen_total) >= num_items and now_s - cached.made_s < self._rest_s(cached, is_idle):
+            if cached.weights.num_items >= num_items and now_s - cached.made_s < self._rest_s(cached, is_idle):
                 continue
-            weights = item_weights(self._context_weights, self._exponents, cached.moment, num_items)
+            weights = self._weights_of(cached.moment, num_items)
             if cached.weights.has_order:
                 weights.order()  # Here, so that no request waits for it.
             took_s = self._clock_s() - now_s
@@ -210,6 +244,21 @@ class MomentCache:
         """Drop the least recently used moments until the rest fits."""
         while self._num_bytes > self._max_bytes and len(self._cached) > _MIN_CACHED:
             self._drop(next(iter(self._cached)))
+
+
+def _with_items(weights: Mapping[str, ContextWeight], exponents: Exponents) -> list[ContextWeight]:
+    """Return the weights whose item side counts."""
+    return [
+        weight
+        for name, weight in weights.items()
+        if type(weight).item_log_lifts is not ContextWeight.item_log_lifts
+        and (exponents.unseen.of(name, weight).any() or exponents.seen.of(name, weight).any())
+    ]
+
+
+def _adds_later(weight: ContextWeight) -> bool:
+    """Return whether a weight gives the lifts of later items for less than those of all."""
+    return type(weight).later_item_log_lifts is not ContextWeight.later_item_log_lifts
 
 
 def _span_ms(weights: Mapping[str, ContextWeight]) -> int:

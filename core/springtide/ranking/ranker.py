@@ -220,9 +220,10 @@ def _ranked_items(
     names += [name for name, has_any in ((FAMILIARITY, has_familiarity), (DISLIKE, has_disliked)) if has_any]
     # Logs of each weight for these items, item side and history side added.
     logs = np.zeros((len(names), len(rows)), np.float32)
-    at_moment.unseen.take(rows, axis=1, out=logs[: len(at_moment.names)], mode="clip")
+    for of_weight, of_items in zip(at_moment.unseen, logs, strict=False):  # All at once may be copied as a whole first.
+        of_weight.take(rows, out=of_items, mode="clip")
     if has_seen:
-        logs[: len(at_moment.names), is_seen] = at_moment.seen.take(rows[is_seen], axis=1)
+        logs[: len(at_moment.names), is_seen] = at_moment.seen[:, rows[is_seen]]
         for name, of_seen in seen.weights.items():
             logs[names.index(name), is_seen] += of_seen[position]
     if has_familiarity:

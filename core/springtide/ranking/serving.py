@@ -42,6 +42,8 @@ class UnrankedRows:
         """
         key = (items.ids_lineage, num_reuses, num_items)  # Before the rows: a change in between is looked at again.
         found = self._found
+        if found is not None and found[0][:2] == key[:2] and found[0][2] < num_items:
+            self._found = found = key, found[1]  # Items were added, none of them forgotten.
         if found is None or found[0] != key:
             ids = items.ids
             rows = np.union1d(ids.reused_since(num_reuses, num_items), ids.forgotten_rows(num_items))
@@ -160,7 +162,7 @@ class ServingMaker:
         table = None if served is None else ItemTable.build(served, view, self._rules)
         users = Users(self._rules, self._max_history, served)
         terms = history_terms(self._context_weights, exponents)
-        cache = MomentCache(self._context_weights, exponents, clock_s=self._clock_s)
+        cache = MomentCache(self._context_weights, exponents, clock_s=self._clock_s, grows=served is None)
         cache.warm(moments, view.num_nodes(self._rules.item_type))
         made = Serving(table, None, exponents, cache, users, terms)
         return made if table is None else replace(made, longest=_longest(table), coarse=CoarseVectors(table.vectors))

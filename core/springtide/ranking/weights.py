@@ -15,6 +15,7 @@ from springtide.settings.model import PartSettings, RankingSettings
 
 Array = npt.NDArray[np.float32]
 _MIN_ORDERED, _MAX_ORDERED = 1_024, 16_384  # Items; most answers need a few hundred, and the rest is scanned otherwise.
+_ROOM_SHARE, _MIN_ROOM = 64, 1_024  # Room for later items: an item of 64, or so many.
 _ORDERED_SHARE = 16  # Of how many items one is in order: to look at it costs about as much as to pass sixteen by.
 
 
@@ -86,6 +87,22 @@ class ItemOrder:
         rows = np.flatnonzero(finite > np.float32(highest))
         return cls(rows[np.argsort(-finite[rows], kind="stable")].astype(np.int32), highest)
 
+    def with_later(self, totals: Array, start: int) -> "ItemOrder":
+        """Return the order of these items and later ones.
+
+        Args:
+            totals: float32 ``[num_items]``; those below ``start`` are the ones that the order was made of.
+            start: The first later item.
+        """
+        later = totals[start:]
+        found = np.flatnonzero(np.isfinite(later) & (later > np.float32(self.highest)))
+        if not len(found):
+            return self
+        found = found[np.argsort(-later[found], kind="stable")]
+        # Where the next item of the order is lower: behind those of the same total, as they come later.
+        at = len(self.rows) - np.searchsorted(totals[self.rows[::-1]], later[found], side="left")
+        return ItemOrder(np.insert(self.rows, at, (start + found).astype(np.int32)), self.highest)
+
 
 @dataclass(frozen=True, slots=True)
 class ItemWeights:
@@ -105,6 +122,8 @@ class ItemWeights:
     unseen_total: Array
     seen_total: Array
     _order: list[ItemOrder] = field(default_factory=list, init=False, repr=False, compare=False)
+    # Longer arrays, of which those above are the beginnings: later items are written behind them.
+    _longer: "tuple[Array, ...]" = field(default=(), repr=False, compare=False)
 
     @property
     def has_order(self) -> bool:
@@ -117,6 +136,45 @@ class ItemWeights:
             self._order.append(ItemOrder.of(self.unseen_total))
         return self._order[0]
 
+    @property
+    def num_items(self) -> int:
+        """How many items they are for."""
+        return len(self.unseen_total)
+
+    def has_room_for(self, num_items: int) -> bool:
+        """Return whether ``with_later`` takes as many items."""
+        return bool(self._longer) and num_items <= len(self._longer[-1])
+
+    def with_room(self) -> "ItemWeights":
+        """Return the same weights with room for later items."""
+        num_items = self.num_items
+        room = num_items + max(num_items // _ROOM_SHARE, _MIN_ROOM)
+        longer = []
+        for array in self._arrays:
+            longer.append(np.empty((*array.shape[:-1], room), np.float32))
+            longer[-1][..., :num_items] = array
+        return self._beginning_of(tuple(longer), num_items)
+
+    def with_later(self, later: "ItemWeights") -> "ItemWeights":
+        """Return the weights of these items and later ones, in the room behind these; not by two threads at once."""
+        start, num_items = self.num_items, self.num_items + later.num_items
+        assert self.has_room_for(num_items), "looked at by the caller"
+        assert list(later.names) == list(self.names), "looked at by the caller"
+        for array, of_later in zip(self._longer, later._arrays, strict=True):
+            array[..., start:num_items] = of_later
+        made = self._beginning_of(self._longer, num_items)
+        if self._order:
+            made._order.append(self._order[0].with_later(made.unseen_total, start))
+        return made
+
+    def _beginning_of(self, longer: tuple[Array, ...], num_items: int) -> "ItemWeights":
+        unseen, seen, unseen_total, seen_total = (array[..., :num_items] for array in longer)
+        return ItemWeights(self.names, unseen, seen, unseen_total, seen_total, longer)
+
+    @property
+    def _arrays(self) -> tuple[Array, Array, Array, Array]:
+        return self.unseen, self.seen, self.unseen_total, self.seen_total
+
 
 def bucket_of(weights: Mapping[str, ContextWeight], moment: Moment) -> Hashable:
     """Return a key: moments with the same key have the same item weights."""
@@ -124,17 +182,31 @@ def bucket_of(weights: Mapping[str, ContextWeight], moment: Moment) -> Hashable:
 
 
 def item_weights(
-    weights: Mapping[str, ContextWeight], exponents: Exponents, moment: Moment, num_items: int
+    weights: Mapping[str, ContextWeight], exponents: Exponents, moment: Moment, num_items: int, start: int = 0
 ) -> ItemWeights:
-    """Return the item side of all weights at a moment; a weight whose exponents are all 0 costs nothing."""
+    """Return the item side of all weights at a moment; a weight whose exponents are all 0 costs nothing.
+
+    Args:
+        weights: By name.
+        exponents: How much each factor counts.
+        moment: The moment.
+        num_items: The number of items.
+        start: The first item that is wanted; if not 0, see ``ContextWeight.later_item_log_lifts``.
+    """
     names, unseen, seen = [], [], []
     for name, weight in weights.items():
         both = np.stack([exponents.unseen.of(name, weight), exponents.seen.of(name, weight)])  # [2, num_factors]
-        if both.any() and (lifts := weight.item_log_lifts(moment, num_items)) is not None:
+        if not both.any():
+            continue
+        if start:
+            lifts = weight.later_item_log_lifts(moment, start, num_items)
+        else:
+            lifts = weight.item_log_lifts(moment, num_items)
+        if lifts is not None:
             names.append(name)
             unseen.append(_weighted_sum(both[0], lifts))
             seen.append(_weighted_sum(both[1], lifts))
-    none = np.zeros((0, num_items), np.float32)
+    none = np.zeros((0, num_items - start), np.float32)
     all_unseen, all_seen = (np.stack(unseen), np.stack(seen)) if names else (none, none)
     return ItemWeights(names, all_unseen, all_seen, all_unseen.sum(0), all_seen.sum(0))
 

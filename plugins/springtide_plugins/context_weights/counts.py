@@ -133,19 +133,21 @@ class DecayedCounts:
         """Time of the newest event; 0 before the first."""
         return self._held[1] if self._held is not None else 0
 
-    def at_newest(self, num_rows: int, newest_ms: int | None = None) -> Floats:
-        """Return the counts decayed to the time of the newest event, float64 ``[num_rows]``.
+    def at_newest(self, num_rows: int, newest_ms: int | None = None, start: int = 0) -> Floats:
+        """Return the counts decayed to the time of the newest event, float64 ``[num_rows - start]``.
 
         Args:
             num_rows: Number of rows.
             newest_ms: The newest event time, if it is not that of these events alone.
+            start: The first row.
         """
-        decayed = np.zeros(num_rows)
+        decayed = np.zeros(num_rows - start)
         if (held := self._held) is not None:
             sums, own_newest_ms = held
             newest_ms = own_newest_ms if newest_ms is None else newest_ms
             for epoch in sorted(sums):
-                count_kernels.add_column(*sums[epoch], self._epochs.factor(epoch, newest_ms), decayed)
+                low, high = sums[epoch]
+                count_kernels.add_column(low[start:], high[start:], self._epochs.factor(epoch, newest_ms), decayed)
         # What is taken back was counted, unless a state was made by an older release.
         return np.maximum(decayed, 0.0, out=decayed)
 

@@ -28,6 +28,7 @@ class Popularity(ContextWeight):
     def __init__(self, prior: PositiveFloat = 1.0) -> None:
         self.prior = prior
         self._counts = DecayedCounts(np.inf)
+        self._mean: float | None = None  # Of the items that were chosen, with the prior, when it was last computed.
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction once, by its weight."""
@@ -51,7 +52,15 @@ class Popularity(ContextWeight):
         num_chosen = np.count_nonzero(counts)  # Rows of forgotten items are not among them.
         if num_chosen == 0:
             return None
-        mean = total / num_chosen + self.prior
+        self._mean = mean = total / num_chosen + self.prior
+        return self._log_lifts(counts, mean)
+
+    def later_item_log_lifts(self, moment: Moment, start: int, num_items: int) -> npt.NDArray[np.float32] | None:
+        """Return the same for the items from ``start`` on, beside the average item of the last time."""
+        mean = self._mean
+        return None if mean is None else self._log_lifts(self._counts.at_newest(num_items, start=start), mean)
+
+    def _log_lifts(self, counts: npt.NDArray[np.float64], mean: float) -> npt.NDArray[np.float32]:
         counts += self.prior
         counts /= mean
         return np.log(counts, out=counts).astype(np.float32)[None, :]

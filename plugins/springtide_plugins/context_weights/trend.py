@@ -1,6 +1,6 @@
 """Recent demand for an item, compared with its usual demand."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,9 @@ class Trend(ContextWeight):
         self._recent = [DecayedCounts(days * MS_PER_DAY) for days in half_lives_days]
         self._usual = DecayedCounts(np.inf)
         self._groups = NO_GROUPS
+        self._shares: tuple[
+            float, ...
+        ] = ()  # Of all interactions, how many each half-life leaves; as of the last time.
 
     def regroup(self, groups: ItemGroups) -> None:
         """Take the groups of items."""
@@ -82,22 +85,35 @@ class Trend(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of recent over usual share, for each half-life."""
-        usual = self._usual.at_newest(num_items)
         total = self._usual.total(num_items)
         if total == 0:
             return None
+        self._shares = shares = tuple(counts.total(num_items) / total for counts in self._recent)
+        return self._log_lifts(moment, 0, num_items, shares)
+
+    def later_item_log_lifts(self, moment: Moment, start: int, num_items: int) -> npt.NDArray[np.float32] | None:
+        """Return the same for the items from ``start`` on, by the shares of the last time."""
+        if any(len(codes) > start for codes in self._groups.codes):  # All members of a group count.
+            lifts = self.item_log_lifts(moment, num_items)
+            return None if lifts is None else lifts[:, start:]
+        return self._log_lifts(moment, start, num_items, self._shares) if self._shares else None
+
+    def _log_lifts(
+        self, moment: Moment, start: int, num_items: int, shares: Sequence[float]
+    ) -> npt.NDArray[np.float32]:
+        usual = self._usual.at_newest(num_items, start=start)
         lifts: dict[int, npt.NDArray[np.float32]] = {}
         of_newest = faded = np.zeros(
-            num_items, np.float32
+            num_items - start, np.float32
         )  # Of the next longer half-life: at the newest event, and at the moment.
         for index in sorted(range(len(self._recent)), key=lambda index: -self._recent[index].half_life_ms):
             counts = self._recent[index]
-            recent = counts.at_newest(num_items)
-            expected = usual * (counts.total(num_items) / total)
+            recent = counts.at_newest(num_items, start=start)
+            expected = usual * shares[index]
             if lifts:
                 log_lifts = shrunk_log_lift(recent, expected, self.prior, np.exp(of_newest))
             else:
-                log_lifts = log_lift(recent, expected, self.prior, self._groups)
+                log_lifts = log_lift(recent, expected, self.prior, NO_GROUPS if start else self._groups)
             nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - counts.newest_ms) / counts.half_life_ms))
             lifts[index] = faded = faded + nearness * (log_lifts - of_newest)
             of_newest = log_lifts

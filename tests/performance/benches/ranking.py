@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -25,7 +26,7 @@ from springtide.ranking.top_k import best_of
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
-from springtide.testing import even_odd_state, quick_model, quick_settings
+from springtide.testing import even_odd_state, interactions_of, quick_model, quick_settings
 
 _QUERIES = 200
 _FULL_QUERIES = 20  # Scored in full, each takes thousands of times as long at a million items.
@@ -70,7 +71,36 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
             full.append(_median_us(functools.partial(_full, ranker.scorer()), queries[:_FULL_QUERIES]))
         limit = Limit("all items scored and the best of them, without weights", full)
         figures.append(Figure(f"Recommend in process, {num_items:,} items, {what}", "µs CPU", ours, limit))
-    return figures
+    return figures + _of_fallback(sizes, state, num_items, queries)
+
+
+def _of_fallback(sizes: Sizes, state: LiveState, num_items: int, queries: Sequence[Query]) -> list[Figure]:
+    """Ask without a model: over the items that there are, and each time after a new item has come."""
+    ranker = Ranker(state, Settings().ranking)
+    ranker.recommend(queries)
+    full = [  # What a new item cost when its request computed the weights of all.
+        _median_us(lambda query: ask(Ranker(state, Settings().ranking), query), queries[:_FULL_QUERIES])
+        for _ in range(sizes.repetitions)
+    ]
+
+    def buy(number: int, query: Query) -> None:
+        assert query.user_id is not None
+        state.apply(EventBatch(interactions_of([(query.user_id, f"new{number}", query.moment.timestamp_ms)])))
+
+    numbers = itertools.count()
+    ours: dict[str, list[float]] = {"the fallback": [], "the fallback, after a new item": []}
+    for _ in range(sizes.repetitions):
+        ranker.refresh()
+        ours["the fallback"].append(_median_us(functools.partial(ask, ranker), queries))
+        after = []
+        for query in queries:
+            buy(next(numbers), query)
+            after.append(_median_us(functools.partial(ask, ranker), [query]))
+        ours["the fallback, after a new item"].append(float(np.median(after)))
+    limit = Limit("the weights of all items computed first", full)
+    return [
+        Figure(f"Recommend in process, {num_items:,} items, {what}", "µs CPU", us, limit) for what, us in ours.items()
+    ]
 
 
 def model_of(state: LiveState) -> ServingModel:

@@ -126,6 +126,16 @@ class ContextWeight:
         """Return the log lifts at the moment, float32 ``[num_factors, num_items]``, or None if all are neutral."""
         return None
 
+    def later_item_log_lifts(self, moment: Moment, start: int, num_items: int) -> npt.NDArray[np.float32] | None:
+        """Return ``item_log_lifts`` of the items from ``start`` on alone, float32 ``[num_factors, num_items - start]``.
+
+        ``start`` is how many items ``item_log_lifts`` was last asked for, or fewer. What the lifts have in common, such
+        as a mean over all items, is to be taken as it was then, so that few items cost little. By default, all lifts
+        are computed; a weight that does better keeps new items cheap in large catalogues.
+        """
+        lifts = self.item_log_lifts(moment, num_items)
+        return None if lifts is None else lifts[:, start:]
+
     def history_log_lifts(self, history: History, moment: Moment) -> npt.NDArray[np.float32] | None:
         """Return the terms of the user's seen items, float32 ``[num_factors, num_distinct]``, or None if all are 0.
 
