@@ -10,6 +10,7 @@ from torch_geometric.nn import Aggregation, MeanAggregation, SumAggregation
 
 from springtide.plugins.edge_features import AGE_HALF_LIVES_DAYS
 from springtide.plugins.edge_features import NUM_EDGE_FEATURES as NUM_EDGE_FEATURES  # For parts that import it here.
+from springtide.plugins.edge_products import edge_product
 from springtide.plugins.edge_sampling import draw_edges, draw_probabilities, num_stood_for
 
 with warnings.catch_warnings():
@@ -346,11 +347,7 @@ class Edges:
         product: Tensor = _SparseProduct.apply(self, weight, values)  # type: ignore[no-untyped-call]  # torch's own
         return product
 
-    def _matrix(self, weight: Tensor) -> Tensor:
-        size = (self.num_targets, self.num_sources)
-        return torch.sparse_csr_tensor(self.pointers, self.source, weight, size, check_invariants=False)
-
-    def _transposed_matrix(self, weight: Tensor) -> Tensor:
+    def _transposed_product(self, weight: Tensor, values: Tensor) -> Tensor:
         if self._transposed is None:
             order = torch.argsort(self.source, stable=True)
             self._transposed = (_pointers(self.source[order], self.num_sources), self.target[order], order)
@@ -359,8 +356,7 @@ class Edges:
         kept = self._transposed_weight
         if kept is None or kept[0].data_ptr() != weight.data_ptr() or kept[1] != weight._version:
             kept = self._transposed_weight = (weight.detach(), weight._version, weight.detach()[order])
-        size = (self.num_sources, self.num_targets)
-        return torch.sparse_csr_tensor(pointers, target, kept[2], size, check_invariants=False)
+        return edge_product(pointers, target, kept[2], values)
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -370,7 +366,7 @@ class _SparseProduct(torch.autograd.Function):
     def forward(ctx: Any, edges: Edges, weight: Tensor, values: Tensor) -> Tensor:
         ctx.edges = edges
         ctx.save_for_backward(weight, values)
-        return edges._matrix(weight.detach()) @ values
+        return edge_product(edges.pointers, edges.source, weight.detach(), values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
@@ -381,7 +377,7 @@ class _SparseProduct(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             weight_gradient = (gradient[edges.target] * values[edges.source]).sum(-1)
         if ctx.needs_input_grad[2]:
-            values_gradient = edges._transposed_matrix(weight) @ gradient
+            values_gradient = edges._transposed_product(weight, gradient)
         return None, weight_gradient, values_gradient
 
 
