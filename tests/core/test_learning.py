@@ -34,7 +34,7 @@ class Slow(ContextWeight):
     def state(self) -> dict[str, npt.NDArray[Any]]:
         before = self.count
         self.is_copying.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         assert self.count == before, "it changed while it was copied"
         return {"count": np.array([self.count])}
 
@@ -59,7 +59,7 @@ def test_events_are_applied_while_weights_are_copied_and_learned_right_after(
     state = LiveState(Settings(), {"slow": slow})
     state.apply(batch(("u1", "i1"), ("u2", "i2")))
     snapshot = state.snapshot(copier)
-    assert slow.is_copying.wait(10)
+    assert slow.is_copying.wait(60)
 
     state.apply(batch(("u3", "i3")))
     state.apply(EventBatch(interactions_of([]), deletes=[NodeDelete("user", "u1", 5_000)]))
@@ -80,7 +80,7 @@ def test_a_copy_has_all_that_was_applied_before_it_even_what_still_waited(copier
     slow = Slow()
     state = LiveState(Settings(), {"slow": slow})
     state.snapshot(copier)
-    assert slow.is_copying.wait(10)
+    assert slow.is_copying.wait(60)
     state.apply(batch(("u1", "i1")))
     slow.go_on.set()
 
@@ -108,7 +108,7 @@ def test_where_too_much_waits_the_copy_is_waited_for(
     slow = Slow()
     state = LiveState(Settings(), {"slow": slow})
     state.snapshot(copier)
-    assert slow.is_copying.wait(10)
+    assert slow.is_copying.wait(60)
     state.apply(batch(("u1", "i1"), ("u2", "i2")))
     assert slow.count == 0
     threading.Timer(0.05, slow.go_on.set).start()
@@ -123,7 +123,7 @@ def test_what_waited_is_learned_in_bounded_pieces_faster_than_events_come(
     slow = Slow()
     state = LiveState(Settings(), {"slow": slow})
     state.snapshot(copier)
-    assert slow.is_copying.wait(10)
+    assert slow.is_copying.wait(60)
     for _ in range(20):
         state.apply(batch(("u1", "i1"), ("u2", "i2"), ("u3", "i3")))
     assert state.is_learning_late

@@ -71,6 +71,7 @@ class EmbeddedBroker:
         for attempt in range(1, attempts + 1):
             self._port = self._wanted_port if self._wanted_port is not None else free_port()
             try:
+                _raise_if_taken(self._port)
                 self._launch(binary, Path(self._folder.name), self._port)
             except BrokerError:
                 self.stop()
@@ -137,7 +138,7 @@ class EmbeddedBroker:
         while not deadline.is_over():
             self.check()
             with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1.0):
-                time.sleep(0.02)  # If another process answered on this port, ours could not bind it, and is ending.
+                time.sleep(0.02)  # If another process took the port just now, ours could not bind it, and is ending.
                 self.check()
                 return
             time.sleep(0.01)
@@ -148,6 +149,15 @@ class EmbeddedBroker:
             return ""
         log = Path(self._folder.name) / "broker.log"
         return log.read_text(errors="replace")[-2_000:].strip() if log.exists() else ""
+
+
+def _raise_if_taken(port: int) -> None:
+    """Raise BrokerError if another process has the port: what answers on it later would not be our broker."""
+    try:
+        socket.create_server((LOOPBACK, port)).close()
+    except OSError as error:
+        address = join_address(LOOPBACK, port)
+        raise BrokerError(f"the embedded broker cannot listen on {address}: {error.strerror}") from error
 
 
 def _locate_binary() -> str:

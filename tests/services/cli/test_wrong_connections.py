@@ -28,7 +28,7 @@ def run(command: list[str], servers: str, options: str = "") -> str:
     Path("shop.toml").write_text(f'[kafka]\nbootstrap_servers = "{servers}"\n[kafka.client_options]\n{options}\n')
     started_s = time.monotonic()
     result = CliRunner().invoke(app, [*command, "--settings", "shop.toml"])
-    assert time.monotonic() - started_s < 8.0, "said at once"
+    assert time.monotonic() - started_s < 20.0, "said at once: a client by itself tries for 30 s and more"
     assert result.exit_code == 1
     if (command == CHECK and result.exception is None) or isinstance(result.exception, SystemExit):
         return result.output

@@ -25,7 +25,7 @@ def _is_alive(pid: int) -> bool:
     return False
 
 
-def _wait_until(is_so: Callable[[], bool], budget_s: float = 5.0) -> bool:
+def _wait_until(is_so: Callable[[], bool], budget_s: float = 60.0) -> bool:
     end = time.monotonic() + budget_s
     while time.monotonic() < end:
         if is_so():
@@ -39,7 +39,7 @@ def test_broker_binds_loopback_only_and_leaves_nothing_behind() -> None:
         host, _, port = broker.bootstrap_servers.partition(":")
         assert host == "127.0.0.1"
         pid, folder = broker.pid, os.readlink(f"/proc/{broker.pid}/cwd")
-        with socket.create_connection((host, int(port)), timeout=2.0):
+        with socket.create_connection((host, int(port)), timeout=30.0):
             broker.check()
     assert not _is_alive(pid)
     assert not os.path.exists(folder)
@@ -51,9 +51,9 @@ def test_broker_that_cannot_bind_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        broker = EmbeddedBroker(port=taken.getsockname()[1])
-        with pytest.raises(BrokerError, match="has died"):
-            broker.start()
+        port = taken.getsockname()[1]
+        with pytest.raises(BrokerError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            EmbeddedBroker(port=port).start()  # Refused before it runs: the other one would answer in its place.
 
 
 def test_broker_that_was_killed_is_noticed() -> None:

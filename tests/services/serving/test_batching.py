@@ -18,9 +18,11 @@ class Doubler:
         self.batches: list[list[int]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.began = threading.Event()
 
     def __call__(self, numbers: Sequence[int]) -> list[int]:
-        self.gate.wait(5)
+        self.began.set()
+        self.gate.wait(60)
         self.batches.append(list(numbers))
         if min(numbers) < 0:
             raise InvalidRequestError("number", f"wanted 0 or more, got {min(numbers)}")
@@ -44,10 +46,13 @@ async def _behind_a_busy_worker(
 ) -> None:
     """Let ``ask`` submit while the worker is held by a first query."""
     doubler.gate.clear()
+    doubler.began.clear()
     first = asyncio.create_task(batcher.submit(0))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
+    assert await asyncio.to_thread(doubler.began.wait, 60)
     asking = asyncio.ensure_future(ask())
-    await asyncio.sleep(0.02)
+    for _ in range(20):  # Turns of the loop, in which all is submitted.
+        await asyncio.sleep(0)
     doubler.gate.set()
     await asking
     assert await first == 0
@@ -86,7 +91,7 @@ def test_a_query_that_was_given_up_is_not_scored(doubler: Doubler, batcher: Micr
     async def ask() -> None:
         given_up = asyncio.create_task(batcher.submit(7))
         kept = asyncio.create_task(batcher.submit(8))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         given_up.cancel()
         assert await kept == 16
 
@@ -97,12 +102,14 @@ def test_a_query_that_was_given_up_is_not_scored(doubler: Doubler, batcher: Micr
 def test_an_idle_batcher_does_not_wait_for_a_batch_to_fill(batcher: MicroBatcher[int, int]) -> None:
     async def ask_one_after_another() -> float:
         await batcher.submit(0)
-        started = time.perf_counter()
+        took_s = []
         for number in range(100):
+            started = time.perf_counter()
             await batcher.submit(number)
-        return (time.perf_counter() - started) / 100
+            took_s.append(time.perf_counter() - started)
+        return sorted(took_s)[10]  # The others may have waited for a busy machine.
 
-    assert asyncio.run(ask_one_after_another()) < 0.005  # Mostly 0.0001 s; the rest is a busy machine's.
+    assert asyncio.run(ask_one_after_another()) < 0.005  # Mostly 0.0001 s.
 
 
 def _threads_that_score(busy_s: float) -> list[bool]:
@@ -209,17 +216,19 @@ def test_error_of_a_query_answered_at_once_is_its_own(doubler: Doubler, batcher:
 
 
 def test_short_query_does_not_wait_for_the_long_ones() -> None:
-    long_one = threading.Event()
+    began, long_one = threading.Event(), threading.Event()
 
     def score(numbers: Sequence[int]) -> list[int]:
         if 9 in numbers:
-            long_one.wait(5)
+            began.set()
+            long_one.wait(60)
         return [2 * number for number in numbers]
 
     async def scenario() -> int | None:
         batcher = MicroBatcher(score, max_batch=4, work=lambda number: 1e9 if number == 9 else 1e-9)
         waiting = asyncio.ensure_future(batcher.submit(9))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(began.wait, 60)
         batcher._alone_s = 0.0001
         answer = batcher.answer_at_once(1)
         long_one.set()

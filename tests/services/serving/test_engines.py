@@ -83,7 +83,7 @@ def test_a_call_is_cancelled_at_its_clients_deadline(engine: str) -> None:
         async with serving(engine, wait_for_ever) as (_, ask):
             with pytest.raises(grpc.aio.AioRpcError) as late:
                 await ask(b"", timeout=0.2)
-            await asyncio.wait_for(cancelled.wait(), 2)
+            await asyncio.wait_for(cancelled.wait(), 60)
             return late.value.code()
 
     assert asyncio.run(scenario()) == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -117,16 +117,24 @@ def test_the_native_engine_loses_no_answer_when_it_stops() -> None:
     """Those of grpcio are safe, unless server and client share an event loop as here: then it resets connections."""
     pytest.importorskip("pygrpc_native")
 
-    async def answer_soon(request: bytes, context: object) -> bytes:
-        await asyncio.sleep(0.1)
-        return request
-
     async def scenario() -> None:
-        async with serving("native", answer_soon) as (server, ask):
+        may_answer, num_asked = asyncio.Event(), 0
+
+        async def answer(request: bytes, context: object) -> bytes:
+            nonlocal num_asked
+            num_asked += 1
+            await may_answer.wait()
+            return request
+
+        async with serving("native", answer) as (server, ask):
             asked = [asyncio.ensure_future(ask(bytes(2_000))) for _ in range(20)]
-            await asyncio.sleep(0.05)
-            await server.stop(5)
-            await asyncio.gather(*asked)
+            async with asyncio.timeout(60):
+                while num_asked < len(asked):
+                    await asyncio.sleep(0.001)
+            stopping = asyncio.ensure_future(server.stop(60))
+            await asyncio.sleep(0.05)  # They are answered while the server stops.
+            may_answer.set()
+            await asyncio.gather(*asked, stopping)
 
     for _ in range(10):  # pygrpc-native by itself loses answers in one of five attempts or so.
         asyncio.run(scenario())

@@ -28,7 +28,7 @@ class Dawdler(pb_grpc.RecommenderServiceServicer):
     async def Recommend(  # noqa: N802  # The proto's name.
         self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, pb.RecommendResponse]
     ) -> pb.RecommendResponse:
-        await asyncio.sleep(5)
+        await asyncio.sleep(120)
         return pb.RecommendResponse()
 
 
@@ -83,4 +83,4 @@ def test_a_call_takes_no_longer_than_the_server_allows(timeout_s: float | None) 
 
     started = time.monotonic()
     asyncio.run(scenario())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60

@@ -31,7 +31,7 @@ class SlowStore(CheckpointStore):
         self.num_writing += 1
         self.most_writing = max(self.most_writing, self.num_writing)
         self.began.set()
-        assert self.may_write.wait(5.0)
+        assert self.may_write.wait(60.0)
         self.num_writing -= 1
         if self.failure is not None:
             raise self.failure
@@ -84,7 +84,7 @@ def test_change_is_written_after_so_many_events(state: LiveState, store: SlowSto
     assert not store.began.is_set()
     state.num_events = 5
     checkpointer.write_if_due()
-    assert store.began.wait(5.0)
+    assert store.began.wait(60.0)
     checkpointer.finish()
 
 
@@ -94,13 +94,13 @@ def test_two_are_never_written_at_once_and_the_later_request_gets_the_later_stat
     checkpointer = _checkpointer(state, store)
     first = checkpointer.ask()
     checkpointer.write_if_due()
-    assert store.began.wait(5.0)
+    assert store.began.wait(60.0)
     state.advance({0: 7})
     second, third = checkpointer.ask(), checkpointer.ask()
     checkpointer.write_if_due()
     assert not second.done()
     store.may_write.set()
-    first_position = first.result(5.0).position
+    first_position = first.result(60.0).position
     assert first_position is not None
     assert first_position.next_offsets == {0: 0}
     while not second.done():
@@ -118,7 +118,7 @@ def test_failed_write_fails_the_request_and_is_tried_again(state: LiveState, sto
     pending = checkpointer.ask()
     checkpointer.write_if_due()
     with pytest.raises(CheckpointError, match="disk full"):
-        pending.result(5.0)
+        pending.result(60.0)
     assert checkpointer.last is None
     store.failure = None
     checkpointer.finish()
@@ -144,7 +144,7 @@ def test_write_that_fails_while_the_end_waits_for_it_is_tried_again(state: LiveS
         def write(self, snapshot: StateSnapshot, now_ms: int | None = None) -> Checkpoint:
             is_first = not self.began.is_set()
             self.began.set()
-            assert self.may_write.wait(5.0)
+            assert self.may_write.wait(60.0)
             if is_first:
                 raise CheckpointError("disk full")
             return CheckpointStore.write(self, snapshot, now_ms)
@@ -154,11 +154,11 @@ def test_write_that_fails_while_the_end_waits_for_it_is_tried_again(state: LiveS
     state.advance({0: 1})
     request = checkpointer.ask()
     checkpointer.write_if_due()
-    assert store.began.wait(5.0)
+    assert store.began.wait(60.0)
     end = threading.Thread(target=checkpointer.finish)
     end.start()
     store.may_write.set()
-    end.join(5.0)
+    end.join(60.0)
 
     assert isinstance(request.exception(5.0), CheckpointError)
     latest = store.latest()
@@ -173,7 +173,7 @@ def test_failed_write_is_not_tried_again_at_every_turn(state: LiveState, store: 
     checkpointer = _checkpointer(state, store)
     state.num_events = 5
     checkpointer.write_if_due()
-    assert store.began.wait(5.0)
+    assert store.began.wait(60.0)
     while store.num_writing:
         pass
     store.began.clear()
@@ -193,7 +193,7 @@ def test_lost_lock_stops_the_checkpoints_for_good(state: LiveState, tmp_path: Pa
     request = checkpointer.ask()
     checkpointer.write_if_due()
     with pytest.raises(CheckpointLockLostError):
-        request.result(5.0)
+        request.result(60.0)
 
     state.advance({0: 1})
     with pytest.raises(CheckpointLockLostError):

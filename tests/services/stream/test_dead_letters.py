@@ -21,7 +21,7 @@ def _read(kafka: KafkaSettings, count: int) -> list[ConsumerRecord]:
     consumer.assign([partition])
     consumer.seek(partition, 0)
     letters: list[ConsumerRecord] = []
-    deadline = Deadline.after(5.0)
+    deadline = Deadline.after(60.0)
     while len(letters) < count and not deadline.is_over():
         for records in consumer.poll(100).values():
             letters += records
