@@ -287,8 +287,8 @@ class LiveState:
             ),
             nodes=tuple(
                 NodesSnapshot(
-                    *(name, table.ids_lineage, table.late_ids(), table.snapshot()),
-                    table.lifetimes.snapshot(len(table)),
+                    *(name, table.ids_lineage, table.late_ids(), table.late_attributes()),
+                    table.lifetimes.late_snapshot(len(table)),
                 )
                 for name, table in ((name, self.graph.nodes(name)) for name in self.graph.node_types)
             ),
@@ -296,7 +296,7 @@ class LiveState:
             copying=copying,
             circumstances=self.circumstances.snapshot(),
             gaps=self.gaps,
-            tombstones=self.graph.tombstones.snapshot(),
+            tombstones=self.graph.tombstones.late_snapshot() if len(self.graph.tombstones) else None,
             seen_events=self.seen_events.late_snapshot() if len(self.seen_events) else None,
             num_duplicates=self.seen_events.num_duplicates,
             num_changed_duplicates=self.seen_events.num_changed,

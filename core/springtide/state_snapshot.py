@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from springtide.events.seen_events import LateSeenEvents
 from springtide.events.skips import Skips
-from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.edges import EdgeType, EdgeView
+from springtide.graph.late_attributes import LateAttributes
 from springtide.graph.late_ids import LateIds
-from springtide.graph.lifetimes import LifetimesSnapshot
-from springtide.graph.tombstones import TombstonesSnapshot
+from springtide.graph.lifetimes import LateLifetimes
+from springtide.graph.tombstones import LateTombstones
 
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
@@ -101,13 +101,13 @@ class EdgesSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class NodesSnapshot:
-    """Nodes of one type: ids in row order, which are copied later, with their lineage; attributes; and lifetimes."""
+    """Nodes of one type: ids in row order with their lineage, attributes, and lifetimes; all are copied later."""
 
     node_type: str
     ids_lineage: str
     ids: LateIds
-    attributes: AttributesSnapshot
-    lifetimes: LifetimesSnapshot
+    attributes: LateAttributes
+    lifetimes: LateLifetimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class StateSnapshot:
         copying: The same, from another thread that is copying it; None if it was copied already.
         circumstances: Keys and values of the circumstances that are kept with interactions.
         gaps: The latest gaps in the stream, oldest first.
-        tombstones: The deletions that are remembered, by node type.
+        tombstones: The deletions that are remembered, which are copied later; None if there are none.
         seen_events: The latest events with an id, which are copied later; None if none came.
         num_duplicates: Events that were ignored since the beginning, because they had come before.
         num_changed_duplicates: How many of them differed from the one that counts.
@@ -145,7 +145,7 @@ class StateSnapshot:
     context_weights: WeightArrays
     circumstances: dict[str, Any] = field(default_factory=dict)
     gaps: tuple[StreamGap, ...] = ()
-    tombstones: tuple[TombstonesSnapshot, ...] = ()
+    tombstones: LateTombstones | None = None
     seen_events: LateSeenEvents | None = None
     num_duplicates: int = 0
     num_changed_duplicates: int = 0
@@ -183,7 +183,8 @@ class Learning:
             return
         self._waiting.append((num_events, work))
         self._num_waiting += num_events
-        self.catch_up(max(_EVENTS_AT_ONCE, 2 * num_events))  # Faster than events come.
+        # Faster than events come; and of a large batch, not much longer than without what waits.
+        self.catch_up(max(_EVENTS_AT_ONCE, num_events + min(num_events, _EVENTS_AT_ONCE)))
 
     @property
     def is_late(self) -> bool:

@@ -1,12 +1,13 @@
-"""Files of named arrays, in NumPy's format npz without compression: written piece by piece, and read in place.
+"""Files of named arrays: a line of JSON that says how they lie, and their bytes; written piece by piece, read in place.
 
-A file that was read is whole: each read takes its checksum too. Arrays are read straight to where they stay.
+A file begins with ``MAGIC`` and the length of its header, uint64, little-endian. The header is JSON: for each array its
+``dtype`` as NumPy writes it, its ``shape``, and where it begins, ``at``, counted from the end of the header. Header and
+arrays end in padding to 64 bytes. A file that was read is whole: each read takes its checksum too.
 """
 
 import io
+import json
 import math
-import struct
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
@@ -18,10 +19,11 @@ from springtide.checksums import Checksum, Crc32c
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_PIECE_BYTES = 1 << 23  # Each piece lets other threads run, and needs the lock of the interpreter again after it.
-_LOCAL_HEADER = struct.Struct("<26xHH")  # Of an entry of a zip file: the lengths of its name and of what is extra.
-_ARRAY_HEADER = struct.Struct("<8xH")  # Of an array, in version 1.0 of NumPy's format: the length of the rest.
+MAGIC = b"SPRINGA1"
+ARRAYS = ".arrays"  # How the names of these files end.
 NO_ARRAYS: Arrays = {}
+_PIECE_BYTES = 1 << 20  # Still in the processor's cache when the checksum is taken; other threads run between pieces.
+_ALIGNMENT = 64
 
 
 class DamagedFileError(Exception):
@@ -29,7 +31,7 @@ class DamagedFileError(Exception):
 
 
 @dataclass(slots=True)
-class _Source:
+class Source:
     """A file that is read from its beginning to its end, and its checksum."""
 
     file: BinaryIO
@@ -50,40 +52,47 @@ class _Source:
             self.position += len(piece)
 
     def read(self, num_bytes: int) -> bytearray:
+        """Return the next bytes."""
         content = bytearray(num_bytes)
         self.fill(memoryview(content))
         return content
 
 
-def write_npz(sink: BinaryIO, arrays: Arrays) -> None:
-    """Write named arrays piece by piece, as ``np.savez`` would, without a copy of any.
+def write_arrays(sink: BinaryIO, arrays: Arrays) -> None:
+    """Write named arrays piece by piece, without a copy of any that is in C order.
 
     Raises:
-        ValueError: If an array holds Python objects, which would need pickle.
+        ValueError: If an array holds Python objects.
     """
-    with zipfile.ZipFile(sink, "w") as archive:
-        for name, given in arrays.items():
-            if given.dtype.hasobject:
-                raise ValueError(f"{name}: wanted numbers or texts, got Python objects")
-            array = np.asarray(given, order="C")
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array_header_1_0(entry, np.lib.format.header_data_from_array_1_0(array))
-                content = _bytes_of(array)
-                for start in range(0, len(content), _PIECE_BYTES):
-                    entry.write(content[start : start + _PIECE_BYTES])
+    header, at = {}, 0
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"{name}: wanted numbers or texts, got Python objects")
+        dtype = np.lib.format.dtype_to_descr(array.dtype)
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "at": at}
+        at += _padded(array.nbytes)
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head = head.ljust(_padded(len(MAGIC) + 8 + len(head)) - len(MAGIC) - 8)
+    sink.write(MAGIC + len(head).to_bytes(8, "little") + head)
+    for array in arrays.values():
+        content = bytes_of(np.asarray(array, order="C"))
+        for start in range(0, len(content), _PIECE_BYTES):
+            sink.write(content[start : start + _PIECE_BYTES])
+        if num_padding := _padded(len(content)) - len(content):
+            sink.write(bytes(num_padding))
 
 
-def arrays_to_npz(arrays: Arrays) -> bytes:
-    """Return the file of named arrays; see ``write_npz``."""
+def arrays_to_bytes(arrays: Arrays) -> bytes:
+    """Return the file of named arrays; see ``write_arrays``."""
     sink = io.BytesIO()
-    write_npz(sink, arrays)
+    write_arrays(sink, arrays)
     return sink.getvalue()
 
 
-def crc32c_of_npz(arrays: Arrays) -> str:
+def crc32c_of_arrays(arrays: Arrays) -> str:
     """Return the CRC-32C of the file of named arrays, without a copy of any."""
     sink = _Summing()
-    write_npz(cast(BinaryIO, sink), arrays)
+    write_arrays(cast(BinaryIO, sink), arrays)
     return sink.checksum.hexdigest()
 
 
@@ -97,11 +106,8 @@ class _Summing:
         self.checksum.update(content)
         return len(content)
 
-    def flush(self) -> None:
-        """Do nothing: there is no buffer."""
 
-
-def read_npz(file: BinaryIO, checksum: Checksum, into: Arrays = NO_ARRAYS) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(file: BinaryIO, checksum: Checksum, into: Arrays = NO_ARRAYS) -> dict[str, npt.NDArray[Any]]:
     """Return named arrays, which are the caller's alone, and may be written to.
 
     Args:
@@ -114,59 +120,49 @@ def read_npz(file: BinaryIO, checksum: Checksum, into: Arrays = NO_ARRAYS) -> di
         OSError: If it cannot be read.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
-            entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
         num_bytes = file.seek(0, io.SEEK_END)
         file.seek(0)
-        source = _Source(file, checksum)
-        arrays = {}
-        for entry in entries:
-            source.read(entry.header_offset - source.position)
-            name = entry.filename.removesuffix(".npy")
-            arrays[name] = _read_array(source, entry, num_bytes, into.get(name))
+        source = Source(file, checksum)
+        head = source.read(len(MAGIC) + 8)
+        length = int.from_bytes(head[len(MAGIC) :], "little")
+        if head[: len(MAGIC)] != MAGIC or length > num_bytes:
+            raise ValueError(f"wanted it to begin with {MAGIC!r}, got {bytes(head)!r}")
+        header = json.loads(source.read(length))
+        begin, arrays = source.position, {}
+        for name, entry in header.items():
+            source.read(_gap(begin + entry["at"] - source.position))
+            arrays[name] = _read_array(source, name, entry, num_bytes, into.get(name))
         source.read(num_bytes - source.position)
     except (OSError, DamagedFileError):
         raise
-    except Exception as error:  # Damaged bytes make zipfile, and NumPy's reading of headers, raise whatever they meet.
+    except Exception as error:  # Damaged bytes make the reading of a header raise whatever it meets.
         raise DamagedFileError(f"no file of arrays: {error}") from error
     return arrays
 
 
 def _read_array(
-    source: _Source, entry: zipfile.ZipInfo, num_bytes: int, into: npt.NDArray[Any] | None
+    source: Source, name: str, entry: Mapping[str, Any], num_bytes: int, into: npt.NDArray[Any] | None
 ) -> npt.NDArray[Any]:
-    if entry.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{entry.filename}: wanted arrays that are not compressed")
-    source.read(sum(_LOCAL_HEADER.unpack(source.read(_LOCAL_HEADER.size))))  # The name, and what is extra.
-    start = source.position
-    head = bytes(source.read(_ARRAY_HEADER.size))
-    head += bytes(source.read(*_ARRAY_HEADER.unpack(head)))
-    rest = io.BytesIO(head)
-    if np.lib.format.read_magic(rest) != (1, 0):
-        raise ValueError(f"{entry.filename}: wanted an array in version 1.0 of the format")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(rest)
-    if dtype.hasobject:
-        raise ValueError(f"{entry.filename}: wanted numbers or texts, got Python objects")
+    dtype, shape = np.lib.format.descr_to_dtype(_with_tuples(entry["dtype"])), tuple(entry["shape"])
     size = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or size != start + entry.file_size - source.position or start + size > num_bytes:
-        raise ValueError(f"{entry.filename}: wanted {shape} of {dtype}, got {entry.file_size} bytes with the header")
-    if into is not None:
-        if (into.shape, into.dtype) != (shape, dtype) or is_fortran:
-            raise ValueError(f"{entry.filename}: wanted {into.shape} of {into.dtype}, got {shape} of {dtype}")
-        array = into
-    else:
-        array = np.empty(shape[::-1] if is_fortran else shape, dtype)
-    source.fill(_bytes_of(array))
-    return array.T if is_fortran else array
+    if dtype.hasobject or min(shape, default=0) < 0 or source.position + size > num_bytes:
+        raise ValueError(
+            f"{name}: wanted at most {num_bytes - source.position} bytes of numbers, got {shape} of {dtype}"
+        )
+    if into is not None and (into.shape, into.dtype) != (shape, dtype):
+        raise ValueError(f"{name}: wanted {into.shape} of {into.dtype}, got {shape} of {dtype}")
+    array = np.empty(shape, dtype) if into is None else into
+    source.fill(bytes_of(array))
+    return array
 
 
-def arrays_from_npz(content: bytes | memoryview) -> dict[str, npt.NDArray[Any]]:
+def arrays_from_bytes(content: bytes | memoryview) -> dict[str, npt.NDArray[Any]]:
     """Return the named arrays of a file that is in memory; copies.
 
     Raises:
         DamagedFileError: If it is no file of arrays.
     """
-    return read_npz(io.BytesIO(content), _NoChecksum())
+    return read_arrays(io.BytesIO(content), _NoChecksum())
 
 
 class _NoChecksum:
@@ -179,6 +175,29 @@ class _NoChecksum:
         return ""
 
 
-def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+def bytes_of(array: npt.NDArray[Any]) -> memoryview:
     """Return an array's bytes, in C order."""
     return memoryview(array.reshape(-1).view(np.uint8).data) if array.nbytes else memoryview(b"")
+
+
+def _padded(num_bytes: int) -> int:
+    return -(-num_bytes // _ALIGNMENT) * _ALIGNMENT
+
+
+def _gap(num_bytes: int) -> int:
+    if not 0 <= num_bytes < _ALIGNMENT:
+        raise ValueError(f"wanted arrays one after another, got a gap of {num_bytes} bytes")
+    return num_bytes
+
+
+def _with_tuples(descr: Any) -> Any:
+    """Return a dtype as NumPy writes it: JSON makes lists of the tuples of one with fields."""
+    if isinstance(descr, str):
+        return descr
+    return [tuple(_field(part) for part in entry) for entry in descr]
+
+
+def _field(part: Any) -> Any:
+    if isinstance(part, list):  # The fields of a field, a shape, or a title and a name.
+        return _with_tuples(part) if part and isinstance(part[0], list) else tuple(part)
+    return part

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from springtide.graph.attribute_times import NO_TIME, TimesSnapshot
-from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.categories import CLEARED, CategorySnapshot
 from springtide.graph.edges import EdgeArrays
+from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.settings.model import AttributeKind
 
 _TIME = "time"

@@ -1,5 +1,6 @@
 """What is in each kind of a checkpoint's files, as named arrays; ``array_files`` writes and reads these."""
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,14 +11,16 @@ import numpy.typing as npt
 from springtide.checkpoint.array_files import Arrays
 from springtide.events.seen_events import LateSeenEvents, SeenEventsSnapshot
 from springtide.graph.attribute_times import TimesSnapshot
-from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.categories import CategorySnapshot
 from springtide.graph.edges import EdgeView
-from springtide.graph.late_ids import LateIds
+from springtide.graph.late_attributes import AttributesSnapshot
+from springtide.graph.late_columns import let_others_run
+from springtide.graph.late_ids import LateIds, joined
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.tombstones import TombstonesSnapshot
-from springtide.packed_texts import pack, unpack
+from springtide.packed_texts import PackedTexts, Texts, pack, unpack
 
+_TEXTS_AT_ONCE = 16_384  # Packed within a millisecond, in which no other Python thread runs.
 ARROW = ".arrow"  # How the names of files of earlier releases end.
 
 
@@ -85,7 +88,7 @@ def attributes_from(arrays: Arrays, mark: str) -> AttributesSnapshot:
         rows, counts = arrays[f"{key}.more_rows"].tolist(), arrays[f"{key}.more_counts"]
         codes = np.split(arrays[f"{key}.more_codes"], np.cumsum(counts)[:-1])
         more = {row: tuple(each.tolist()) for row, each in zip(rows, codes, strict=False)}
-        vocabulary = unpack(*_pieces(arrays, f"{key}.vocabulary"))
+        vocabulary = Texts(PackedTexts(*_pieces(arrays, f"{key}.vocabulary")))
         attributes.categories[name] = CategorySnapshot(vocabulary, arrays[f"{key}.first"], more)
     for number, name in enumerate(header["numbers"]):
         attributes.numbers[name] = arrays[f"number{number}"]
@@ -136,7 +139,17 @@ def tombstones_from(arrays: Arrays) -> tuple[TombstonesSnapshot, ...]:
 
 
 def _packed(key: str, texts: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    return {f"{key}.{name}": array for name, array in pack(texts)._asdict().items()}
+    packed = texts.packed if isinstance(texts, Texts) else _packed_in_parts(texts)
+    return {f"{key}.{name}": array for name, array in packed._asdict().items()}
+
+
+def _packed_in_parts(texts: Iterable[str]) -> PackedTexts:
+    """Return texts as arrays; other threads run between the parts."""
+    rest, parts = iter(texts), []
+    while part := list(itertools.islice(rest, _TEXTS_AT_ONCE)):
+        parts.append(pack(part))
+        let_others_run()
+    return joined(parts)
 
 
 def _pieces(arrays: Arrays, key: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -7,9 +7,10 @@ from springtide.errors import CheckpointError
 from springtide.storage import Storage, sha256
 
 MANIFESTS = "manifests"
-FORMAT = 3  # Format of manifest and segments.
-# Those that can be read. Up to format 2, files have a SHA-256; in format 1, edges, ids and attributes are Arrow files.
-_FORMATS = (1, 2, FORMAT)
+FORMAT = 4  # Format of manifest and segments.
+# Those that can be read. Up to format 3, files are npz files; up to format 2, they have a SHA-256; in format 1, edges,
+# ids and attributes are Arrow files.
+_FORMATS = (1, 2, 3, FORMAT)
 
 HINT = "`springtide checkpoints list` shows the others, `springtide checkpoints use NAME` takes an older one"
 

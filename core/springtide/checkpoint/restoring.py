@@ -67,23 +67,31 @@ class Restoring:
                 executor.shutdown(cancel_futures=True)
 
     def _run(self, readers: Executor, other_side: Executor) -> tuple[str, ...]:
+        """Fill the state; what takes longest begins first, and nothing waits for what it can do without."""
         state, graph, manifest = self._state, self._state.graph, self._manifest
         tables = [graph.nodes(saved["type"]) for saved in manifest["nodes"]]
+        edges = [self._read_edges(saved, readers) for saved in manifest["edges"]]
+        learned = self._read_learned(readers)
         nodes = [
             readers.submit(self._restore_nodes, table, saved)
             for table, saved in zip(tables, manifest["nodes"], strict=True)
         ]
-        for saved in manifest["edges"]:
-            self._restore_edges(saved, readers, other_side)
+        for saved, coming in zip(manifest["edges"], edges, strict=True):
+            self._restore_edges(saved, coming, other_side)
+        if manifest.get("circumstances"):
+            state.circumstances.restore(manifest["circumstances"])
+        change = apply_settings(manifest, state)
+        weights = [
+            readers.submit(self._restore_weight, state.context_weights[name], arrays)
+            for name, arrays in learned.items()
+            if name not in change.to_learn_anew
+        ]
         for restored in nodes:
             restored.result()
         if not all("lifetimes" in saved for saved in manifest["nodes"]):  # Checkpoints before 0.5 have none.
             self._note_times()
         if manifest.get("tombstones"):
             graph.tombstones.restore(files.tombstones_from(self._read_arrays(manifest["tombstones"])))
-        if manifest.get("circumstances"):
-            state.circumstances.restore(manifest["circumstances"])
-        change = apply_settings(manifest, state)
         graph.restore(manifest["version"], manifest["newest_ms"], manifest["num_forgotten"])
         num_evicted = graph.evict_if_far_past_bounds()  # They may be lower than they were.
         state.position, state.num_events = self._checkpoint.position, self._checkpoint.num_events
@@ -91,10 +99,21 @@ class Restoring:
         state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
         state.left_out = manifests.left_out_from_json(manifest.get("left_out", ()))
         self._restore_seen_events()
-        self._restore_weights(change.to_learn_anew, readers)
+        for name, weight in state.context_weights.items():
+            if name not in learned or name in change.to_learn_anew:
+                weight.observe(state.positive_interactions(graph.view()))
+        for restored in weights:
+            restored.result()
         state.reclaim_restored()
         evicted = (f"{num_evicted:,} edges dropped that are beyond the bounds of [graph]",) if num_evicted else ()
         return change.applied + evicted
+
+    def _read_learned(self, readers: Executor) -> dict[str, Future[Arrays]]:
+        """Begin to read what the context weights had learned, the largest first."""
+        entries: dict[str, Json] = self._manifest["context_weights"]
+        wanted = [name for name in self._state.context_weights if name in entries]
+        largest_first = sorted(wanted, key=lambda name: -entries[name].get("num_bytes", 0))
+        return {name: readers.submit(self._read_arrays, entries[name]) for name in largest_first}
 
     def _restore_nodes(self, table: NodeTable, saved: Json) -> None:
         entry = saved["attributes"]
@@ -117,34 +136,42 @@ class Restoring:
             return pack(ids_from_arrow(self._read_file(entry)))
         return PackedTexts(**self._read_arrays(entry))
 
-    def _restore_edges(self, saved: Json, readers: Executor, other_side: Executor) -> None:
+    def _read_edges(self, saved: Json, readers: Executor) -> list[Future[Arrays]]:
+        """Make room for edges of one type, and begin to read them there."""
         source_type, relation, target_type = saved["type"]
         store = self._state.graph.store((source_type, relation, target_type))
         entries: Sequence[Json] = saved["segments"]
-        num_edges = max((entry["stop"] for entry in entries), default=0)
-        if any(entry["file"].endswith(files.ARROW) for entry in entries):
+        if not entries or any(entry["file"].endswith(files.ARROW) for entry in entries):
+            return []
+        num_rows = self._num_rows()
+        columns = store.open(max(entry["stop"] for entry in entries), num_rows[source_type], num_rows[target_type])
+        coming = []
+        for entry in entries:
+            part = slice(entry["start"], entry["stop"])
+            into = {
+                "source": columns.source[part],
+                "target": columns.target[part],
+                "timestamp_ms": columns.timestamps_ms[part],
+                "weight": columns.weights[part],
+            }
+            coming.append(readers.submit(partial(self._read_arrays, entry, into)))
+        return coming
+
+    def _restore_edges(self, saved: Json, coming: Sequence[Future[Arrays]], other_side: Executor) -> None:
+        source_type, relation, target_type = saved["type"]
+        store = self._state.graph.store((source_type, relation, target_type))
+        entries: Sequence[Json] = saved["segments"]
+        if entries and not coming:
             from springtide.checkpoint.arrow_files import edges_from_arrow
 
+            num_edges = max(entry["stop"] for entry in entries)
             for entry in entries:
                 store.append(*edges_from_arrow(self._read_file(entry)), num_expected=num_edges)
-        elif entries:
-            num_rows = self._num_rows()
-            columns = store.open(num_edges, num_rows[source_type], num_rows[target_type])
-            coming: list[Future[Arrays]] = []
-            for entry in entries:
-                part = slice(entry["start"], entry["stop"])
-                into = {
-                    "source": columns.source[part],
-                    "target": columns.target[part],
-                    "timestamp_ms": columns.timestamps_ms[part],
-                    "weight": columns.weights[part],
-                }
-                coming.append(readers.submit(partial(self._read_arrays, entry, into)))
-            for entry, arrays in zip(entries, coming, strict=True):
-                try:
-                    store.take_in(entry["stop"], arrays.result().get("features"), other_side)
-                except ValueError as error:
-                    raise CheckpointError(f"{entry['file']}: no edges of this checkpoint: {error}") from error
+        for entry, arrays in zip(entries, coming, strict=False):
+            try:
+                store.take_in(entry["stop"], arrays.result().get("features"), other_side)
+            except ValueError as error:
+                raise CheckpointError(f"{entry['file']}: no edges of this checkpoint: {error}") from error
         if self._is_newest:
             store.lineage = saved["lineage"]
 
@@ -174,20 +201,8 @@ class Restoring:
         seen_events.restore(files.seen_events_from(parts, self._lineage(saved["lineage"]), start, saved["first"]))
         seen_events.num_duplicates, seen_events.num_changed = saved["num_duplicates"], saved["num_changed"]
 
-    def _restore_weights(self, to_learn_anew: frozenset[str], readers: Executor) -> None:
-        state = self._state
-        entries, restoring = self._manifest["context_weights"], []
-        for name, weight in state.context_weights.items():
-            if name in entries and name not in to_learn_anew:
-                restoring.append(readers.submit(self._restore_weight, weight, entries[name]))
-        for name, weight in state.context_weights.items():
-            if name not in entries or name in to_learn_anew:
-                weight.observe(state.positive_interactions(state.graph.view()))
-        for restored in restoring:
-            restored.result()
-
-    def _restore_weight(self, weight: "ContextWeight", entry: Json) -> None:
-        weight.restore(self._read_arrays(entry))
+    def _restore_weight(self, weight: "ContextWeight", coming: Future[Arrays]) -> None:
+        weight.restore(coming.result())
 
     def _lineage(self, saved: str) -> str:
         return saved if self._is_newest else uuid.uuid4().hex

@@ -8,10 +8,11 @@ from typing import Any
 import numpy.typing as npt
 
 from springtide.checkpoint import manifest as manifests
-from springtide.checkpoint.array_files import NO_ARRAYS, Arrays, DamagedFileError, read_npz
+from springtide.checkpoint.array_files import NO_ARRAYS, Arrays, DamagedFileError, read_arrays
 from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import Checkpoint
 from springtide.checkpoint.manifest_files import HINT, MANIFESTS, Json, ManifestFiles, to_bytes
+from springtide.checkpoint.npz_files import NPZ, read_npz
 from springtide.checkpoint.restoring import Restoring
 from springtide.checkpoint.writing import SEGMENTS, Writing
 from springtide.checksums import CRC32C, SHA256, Checksum, checksum
@@ -112,7 +113,7 @@ class CheckpointStore:
         found = checksum(kind)
         with self._reading(name), self._storage.open(name) as file:
             try:
-                arrays = read_npz(file, found, into)
+                arrays = (read_npz if name.endswith(NPZ) else read_arrays)(file, found, into)
             except DamagedFileError as error:
                 self.read_file(entry)  # Raises that the checksum is another one, as far as it is.
                 raise CheckpointError(f"{self._storage.path(name)}: damaged: {error}") from error

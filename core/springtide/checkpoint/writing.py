@@ -6,7 +6,7 @@ from functools import partial
 
 from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
-from springtide.checkpoint.array_files import Arrays, crc32c_of_npz, write_npz
+from springtide.checkpoint.array_files import ARRAYS, Arrays, crc32c_of_arrays, write_arrays
 from springtide.checkpoint.manifest_files import FORMAT, Json
 from springtide.checksums import CRC32C
 from springtide.state import EdgesSnapshot, NodesSnapshot, StateSnapshot
@@ -31,7 +31,7 @@ class Writing:
         self._name = name
         self._base = base
         self._writers = ThreadPoolExecutor(_NUM_WRITERS, thread_name_prefix="checkpoint-file")
-        self._coming: list[tuple[Json, Future[str]]] = []
+        self._coming: list[Future[None]] = []
 
     def run(self, snapshot: StateSnapshot) -> Json:
         """Write what the former checkpoint lacks; return the manifest, once all files and their names are durable.
@@ -41,15 +41,15 @@ class Writing:
         """
         try:
             manifest = self._manifest(snapshot)
-            for entry, written in self._coming:
-                entry[CRC32C] = written.result()
+            for written in self._coming:
+                written.result()
         finally:
             self._writers.shutdown(cancel_futures=True)
         self._storage.sync(SEGMENTS)
         return manifest
 
     def _manifest(self, snapshot: StateSnapshot) -> Json:
-        name, base = self._name, self._base
+        name, base, tombstones = self._name, self._base, snapshot.tombstones
         old_edges = {tuple(saved["type"]): saved for saved in base.get("edges", ())}
         old_nodes = {saved["type"]: saved for saved in base.get("nodes", ())}
         return {
@@ -66,8 +66,8 @@ class Writing:
             "left_out": manifests.left_out_to_json(snapshot.left_out),
             "num_edges": sum(len(edges.edges) for edges in snapshot.edges),
             "circumstances": snapshot.circumstances,
-            "tombstones": self._put("tombstones", lambda: files.tombstone_arrays(snapshot.tombstones))
-            if snapshot.tombstones
+            "tombstones": self._put("tombstones", lambda: files.tombstone_arrays(tombstones.copied()))
+            if tombstones is not None
             else None,
             "edges": [
                 self._write_edges(f"edges{index}", edges, old_edges.get(edges.edge_type))
@@ -115,10 +115,11 @@ class Writing:
         id_files = self._put_rows(f"{stem}-ids", same, partial(files.id_arrays, ids), ids.num_rows)
         attributes, mark = old and old["attributes"], snapshot.attributes.version
         if attributes is None or attributes["mark"] != mark or not _kept_files([attributes]):
-            attributes = self._put(f"{stem}-attributes", lambda: files.attribute_arrays(snapshot.attributes))
+            copied = snapshot.attributes.copied()  # At once: what changes before is kept for it.
+            attributes = self._put(f"{stem}-attributes", lambda: files.attribute_arrays(copied))
             attributes["mark"] = mark
-        lifetimes, arrays = old and old.get("lifetimes"), files.lifetime_arrays(snapshot.lifetimes)
-        if not lifetimes or lifetimes.get(CRC32C) != crc32c_of_npz(arrays):
+        lifetimes, arrays = old and old.get("lifetimes"), files.lifetime_arrays(snapshot.lifetimes.copied())
+        if not lifetimes or lifetimes.get(CRC32C) != crc32c_of_arrays(arrays):
             lifetimes = self._put(f"{stem}-lifetimes", lambda: arrays)
         return {
             "type": snapshot.node_type,
@@ -150,14 +151,15 @@ class Writing:
         return [*kept, *new]
 
     def _put(self, stem: str, make: Callable[[], Arrays], start: int = 0, stop: int = 0) -> Json:
-        """Begin to write a file; return its entry, which has no checksum before ``run`` returns."""
-        file = f"{self._name}-{stem}.npz"
-        entry: Json = {"file": file, "start": start, "stop": stop}
-        self._coming.append((entry, self._writers.submit(self._write, f"{SEGMENTS}/{file}", make)))
+        """Begin to write a file; return its entry, which has no size and no checksum before ``run`` returns."""
+        entry: Json = {"file": f"{self._name}-{stem}{ARRAYS}", "start": start, "stop": stop}
+        self._coming.append(self._writers.submit(self._write, entry, make))
         return entry
 
-    def _write(self, name: str, make: Callable[[], Arrays]) -> str:
-        return self._storage.write_from(name, lambda sink: write_npz(sink, make()), is_last=False)
+    def _write(self, entry: Json, make: Callable[[], Arrays]) -> None:
+        arrays, name = make(), f"{SEGMENTS}/{entry['file']}"
+        entry[CRC32C] = self._storage.write_from(name, lambda sink: write_arrays(sink, arrays), is_last=False)
+        entry["num_bytes"] = sum(array.nbytes for array in arrays.values())
 
 
 def _kept_files(entries: Sequence[Json]) -> Sequence[Json]:

@@ -102,16 +102,20 @@ class AttributeTimes:
         self._sparse.pop(name, None)
         self._dense.pop(name, None)
 
-    def snapshot(self, num_nodes: int) -> TimesSnapshot:
-        """Return a copy of all times."""
-        own = {}
-        for name, dense in self._dense.items():
-            rows = np.flatnonzero(dense != NO_TIME).astype(np.int32)
-            own[name] = (rows, dense[rows])
-        for name, sparse in self._sparse.items():
-            if sparse:
-                own[name] = (np.array(list(sparse), np.int32), np.array(list(sparse.values()), np.int64))
-        return TimesSnapshot(fitted(self._of_nodes, num_nodes, NO_TIME).copy(), own)
+    @property
+    def of_nodes(self) -> npt.NDArray[np.int64]:
+        """The time of most attributes of each node, as ``TimesSnapshot`` has it, with spare capacity; not a copy."""
+        return self._of_nodes
+
+    @property
+    def dense(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The times of attributes that often have their own, by name and row, ``NO_TIME`` for none; not a copy."""
+        return self._dense
+
+    @property
+    def sparse(self) -> dict[str, dict[int, int]]:
+        """The times of attributes that seldom have their own, by name and row; not a copy."""
+        return self._sparse
 
     def restore(self, saved: TimesSnapshot, num_held: npt.NDArray[np.int32]) -> None:
         """Restore times; nodes of which none is known have the time 0.

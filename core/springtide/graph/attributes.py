@@ -1,17 +1,18 @@
 """The attributes of the nodes of one type: for each, the value with the latest event time, stored as columns."""
 
 import math
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.events.model import NodeUpsert
-from springtide.graph.attribute_times import AttributeTimes, TimesSnapshot
-from springtide.graph.categories import CategoryColumn, CategorySnapshot
+from springtide.graph.attribute_times import AttributeTimes
+from springtide.graph.categories import CategoryColumn
 from springtide.graph.columns import fitted, with_room
+from springtide.graph.late_attributes import AttributesSnapshot, LateAttributes
 from springtide.ids import IdMap
 from springtide.settings.model import AttributeKind
 
@@ -20,27 +21,6 @@ _Value = tuple[int, Any]
 _NOTHING: _Value = (-1, ())
 _CLEARED: _Value = (0, ())
 _CATEGORY, _NUMBER, _TEXT = 1, 2, 3
-
-
-@dataclass(frozen=True, slots=True)
-class AttributesSnapshot:
-    """A copy of all attributes of a node type, for the checkpoint.
-
-    Attributes:
-        version: Changes whenever an attribute or its time does.
-        kinds: Kind of each attribute that is in use.
-        categories: Category columns by name.
-        numbers: float32 ``[num_nodes]`` by name, NaN where a node has none.
-        texts: Text by row, by name.
-        times: When the attributes were set.
-    """
-
-    version: str
-    kinds: dict[str, AttributeKind]
-    categories: dict[str, CategorySnapshot]
-    numbers: dict[str, npt.NDArray[np.float32]]
-    texts: dict[str, dict[int, str]]
-    times: TimesSnapshot
 
 
 class AttributeColumns:
@@ -74,6 +54,7 @@ class AttributeColumns:
         self._num_numbers: dict[str, int] = {}  # By attribute, number of nodes that have a number.
         self._num_values = np.empty(0, np.int32)  # Of each node, those of all kinds; cleared attributes are none.
         self._times = AttributeTimes()
+        self._late_copies: weakref.WeakSet[LateAttributes] = weakref.WeakSet()
 
     def num_nodes_of(self, name: str) -> dict[AttributeKind, int]:
         """Return how many nodes have a value of each kind."""
@@ -91,6 +72,7 @@ class AttributeColumns:
 
     def upsert(self, row: int, upsert: NodeUpsert) -> None:
         """Set those attributes of a node that are not set at a later event time already."""
+        self._keep(row)
         timestamp_ms = upsert.timestamp_ms
         names: list[str] = []
         num_new, has_changed = 0, False
@@ -120,6 +102,7 @@ class AttributeColumns:
         for position, row in enumerate(rows):
             if not self._times.num_held(row):
                 continue
+            self._keep(row)
             held = list(self._names_of(row))
             if until_ms is not None:
                 held = [name for name in held if self._times.of(name, row) <= until_ms[position]]
@@ -137,17 +120,13 @@ class AttributeColumns:
         found = [(column, column.reclaim()) for column in self.categories.values()]
         return [(column, codes) for column, codes in found if codes]
 
-    def snapshot(self, version: str) -> AttributesSnapshot:
-        """Return a copy of all columns; called by the thread that writes."""
-        num_nodes = len(self._nodes)
-        return AttributesSnapshot(
-            version,
-            self.kinds.copy(),
-            {name: column.snapshot() for name, column in self.categories.items()},
-            {name: fitted(column, num_nodes, np.nan).copy() for name, column in self.numbers.items()},
-            {name: texts.copy() for name, texts in self.texts.items()},
-            self._times.snapshot(num_nodes),
+    def late_snapshot(self, version: str) -> LateAttributes:
+        """Return all columns as they are now, for another thread to copy; called by the thread that writes."""
+        late = LateAttributes(
+            version, len(self._nodes), self.kinds, self.categories, self.numbers, self.texts, self._times
         )
+        self._late_copies.add(late)
+        return late
 
     def restore(self, saved: AttributesSnapshot) -> None:
         """Restore the columns; values of another kind than the schema's are left out."""
@@ -175,6 +154,11 @@ class AttributeColumns:
         self._times.restore(saved.times, num_values + num_cleared)
         for name in {*self.categories, *self.numbers, *self.texts}:
             self._settle_kind(name)
+
+    def _keep(self, row: int) -> None:
+        """Let each copy that is still to be made keep what a node has, which is about to change."""
+        for late in self._late_copies:
+            late.keep(row)
 
     def _is_refused(self, name: str, kind: AttributeKind) -> bool:
         return self._schema.get(name, kind) != kind

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.columns import fitted, with_room
+from springtide.graph.late_ids import LateIdCopies, LateIds
 from springtide.ids import IdMap
+from springtide.packed_texts import Texts
 
-_NONE = -1  # The node never had a value.
+NONE = -1  # The node never had a value.
 _UNUSED_SHARE = 4  # Values that no node has any more are forgotten when they are 1/4 of all,
 _FEW = 64  # and more than this: where an attribute goes to and fro between a few values, these keep their codes.
 CLEARED = -2  # The attribute was cleared: an older value that arrives later does not come back.
@@ -25,7 +27,7 @@ class CategorySnapshot:
         more: All codes of each row that has more than one.
     """
 
-    vocabulary: list[str]
+    vocabulary: Sequence[str]
     first: npt.NDArray[np.int32]
     more: dict[int, tuple[int, ...]]
 
@@ -46,13 +48,15 @@ class CategoryColumn:
     """
 
     __slots__ = (
-        *("_first", "_forgotten", "_more", "_nodes", "_num_uses", "_unused"),
+        *("_first", "_forgotten", "_late_copies", "_more", "_nodes", "_num_uses", "_unused"),
         *("num_cleared", "num_held", "vocabulary"),
     )
 
     def __init__(self, nodes: IdMap, saved: CategorySnapshot | None = None) -> None:
         saved = saved or CategorySnapshot([], np.empty(0, np.int32), {})
-        self.vocabulary = IdMap(saved.vocabulary)
+        vocabulary = saved.vocabulary
+        self.vocabulary = IdMap(vocabulary.packed if isinstance(vocabulary, Texts) else vocabulary)
+        self._late_copies = LateIdCopies()
         self._nodes = nodes
         self._first = saved.first.copy()
         self._more = dict(saved.more)  # All codes of each row that has more than one.
@@ -65,7 +69,7 @@ class CategoryColumn:
 
     def first_codes(self) -> npt.NDArray[np.int32]:
         """Return the code of each node's first value, int32 ``[num_nodes]``, -1 where it has none."""
-        return np.maximum(fitted(self._first, len(self._nodes), _NONE), _NONE)
+        return np.maximum(fitted(self._first, len(self._nodes), NONE), NONE)
 
     def pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the rows and codes of all values, int32 ``[num_values]`` each."""
@@ -96,7 +100,7 @@ class CategoryColumn:
         is_wanted = np.zeros(len(self.vocabulary) + 2, np.bool_)  # The last entries are for codes -2 and -1.
         is_wanted[codes[codes >= 0]] = True
         more = self._more.copy()  # Read before the number of rows, so that all these rows are within it.
-        has_it = is_wanted[fitted(self._first, len(self._nodes), _NONE)]
+        has_it = is_wanted[fitted(self._first, len(self._nodes), NONE)]
         for row, row_codes in more.items():
             has_it[row] = any(is_wanted[code] for code in row_codes)
         return has_it
@@ -113,7 +117,7 @@ class CategoryColumn:
 
     def is_held(self) -> npt.NDArray[np.bool_]:
         """Return for each node whether it has a value or was cleared, bool ``[num_nodes]``."""
-        is_held: npt.NDArray[np.bool_] = fitted(self._first, len(self._nodes), _NONE) != _NONE
+        is_held: npt.NDArray[np.bool_] = fitted(self._first, len(self._nodes), NONE) != NONE
         return is_held
 
     def set(self, row: int, values: Sequence[str]) -> None:
@@ -127,10 +131,11 @@ class CategoryColumn:
 
     def unset(self, row: int) -> None:
         """Make one node as if it never had a value."""
-        self._replace(row, [], _NONE)
+        self._replace(row, [], NONE)
 
     def forget_unused(self) -> None:
         """Forget the values that no node has any more; until this is called they keep their codes."""
+        self._late_copies.keep(list(self._unused))
         for code in self._unused:
             self.vocabulary.forget(code)
         self._forgotten += self._unused
@@ -150,13 +155,17 @@ class CategoryColumn:
         """Let new values have the codes of forgotten ones."""
         self.vocabulary.release(codes)
 
-    def snapshot(self) -> CategorySnapshot:
-        """Return a copy of the column; called by the thread that writes."""
-        first = fitted(self._first, len(self._nodes), _NONE).copy()
-        return CategorySnapshot(self.vocabulary.all_ids(), first, self._more.copy())
+    @property
+    def codes(self) -> tuple[npt.NDArray[np.int32], dict[int, tuple[int, ...]]]:
+        """What ``CategorySnapshot`` calls ``first``, with spare capacity, and ``more``; they are not copies."""
+        return self._first, self._more
+
+    def late_vocabulary(self) -> LateIds:
+        """Return the values as they are now, for another thread to copy; called by the thread that writes."""
+        return self._late_copies.begin(self.vocabulary)
 
     def _replace(self, row: int, codes: Sequence[int], if_none: int) -> None:
-        self._first = with_room(self._first, row + 1, _NONE)
+        self._first = with_room(self._first, row + 1, NONE)
         former = int(self._first[row])
         for code in self._more.get(row, (former,) if former >= 0 else ()):
             self._num_uses[code] -= 1

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.attribute_times import TimesSnapshot
-from springtide.graph.attributes import AttributesSnapshot
 from springtide.graph.categories import CategorySnapshot
+from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
 from springtide.graph.view import GraphView
@@ -89,7 +89,7 @@ def _category_of(column: CategorySnapshot, rows: Rows, position: dict[int, int])
     new_code = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
     first = np.where(first >= 0, new_code[np.maximum(first, 0)] if len(new_code) else first, first)
     return CategorySnapshot(
-        [column.vocabulary[code] for code in np.flatnonzero(is_used)],
+        [column.vocabulary[code] for code in np.flatnonzero(is_used).tolist()],
         first,
         {row: tuple(new_code[list(codes)].tolist()) for row, codes in more.items()},
     )

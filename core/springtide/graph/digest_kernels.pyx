@@ -110,3 +110,26 @@ cdef void _look_up_times(
             slot = _slot(slots, mask, halves, wanted + 2 * index)
             if slots[slot]:
                 out_ms[index] = times_ms[slots[slot] - 1]
+
+
+def look_up_places(wanted, halves, slots, out):
+    """Look up where each digest is in the arrays.
+
+    Args:
+        wanted: uint64 ``[2 * n]``.
+        halves: uint64 ``[2 * capacity]``.
+        slots: uint32 ``[num_slots]``.
+        out: Output, int64 ``[n]``, -1 where a digest is not among them.
+    """
+    _look_up_places(
+        len(out), uint64s(wanted), uint64s(halves), uint32s(slots), len(slots) - 1, out_int64s(out),
+    )
+
+
+cdef void _look_up_places(
+    Py_ssize_t n, const uint64_t* wanted, const uint64_t* halves, const uint32_t* slots, uint64_t mask, int64_t* out,
+) noexcept:
+    cdef Py_ssize_t index
+    with nogil:
+        for index in range(n):
+            out[index] = <int64_t> slots[_slot(slots, mask, halves, wanted + 2 * index)] - 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from springtide.graph.late_columns import let_others_run
 from springtide.ids import IdMap
 from springtide.packed_texts import PackedTexts, pack
 
@@ -41,7 +42,10 @@ class LateIds:
 
     def packed(self, start: int, stop: int) -> PackedTexts:
         """Return the ids of the rows [start, stop); a row that had none has no bytes."""
-        parts = [PackedTexts(*self._ids.packed(*part)) for part in _cut(start, stop)]
+        parts = []
+        for part in _cut(start, stop):
+            parts.append(PackedTexts(*self._ids.packed(*part)))
+            let_others_run()
         # Asked for after the copy: whatever happened to a row meanwhile is among these.
         reused = self._ids.reused_since(self._num_reuses, stop).tolist()
         was = dict.fromkeys(reused, "") | self._forgotten.copy()

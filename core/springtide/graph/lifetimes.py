@@ -1,5 +1,6 @@
 """The lifetimes of nodes: which deletion each one follows, and when it was last heard of."""
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from springtide.graph import kernels
 from springtide.graph.columns import bounds, fitted, with_room
+from springtide.graph.late_columns import LateColumn
 from springtide.graph.tombstones import NEVER_MS
 
 Int64s = npt.NDArray[np.int64]
@@ -28,6 +30,39 @@ class LifetimesSnapshot:
     born_ms: Int64s
 
 
+class LateLifetimes:
+    """The lifetimes of the first nodes as they are when this is made, copied later by another thread.
+
+    Args:
+        newest_ms: int64 ``[n]``, newest event times, at most ``num_nodes``.
+        deleted_ms: int64 ``[m]``, times of the deletions that nodes follow, at most ``num_nodes``.
+        num_nodes: Number of nodes.
+    """
+
+    __slots__ = ("__weakref__", "_copy", "_deleted_ms", "_newest_ms", "_num_nodes")
+
+    def __init__(self, newest_ms: Int64s, deleted_ms: Int64s, num_nodes: int) -> None:
+        self._newest_ms, self._deleted_ms = LateColumn(newest_ms), LateColumn(deleted_ms)
+        self._num_nodes = num_nodes
+        self._copy: LifetimesSnapshot | None = None
+
+    def keep_newest(self, rows: npt.NDArray[np.int32]) -> None:
+        """Keep the newest event times of nodes that are about to change."""
+        self._newest_ms.keep(rows)
+
+    def keep_deleted(self, rows: npt.NDArray[np.int32]) -> None:
+        """Keep the deletions that nodes follow, which are about to change."""
+        self._deleted_ms.keep(rows)
+
+    def copied(self) -> LifetimesSnapshot:
+        """Return the copy; the same one whenever it is asked for, by one thread."""
+        if self._copy is None:
+            newest_ms, deleted_ms = self._newest_ms.copied(), self._deleted_ms.copied()
+            rows = np.flatnonzero(deleted_ms != NEVER_MS).astype(np.int32)
+            self._copy = LifetimesSnapshot(fitted(newest_ms, self._num_nodes, NEVER_MS), rows, deleted_ms[rows])
+        return self._copy
+
+
 class Lifetimes:
     """For each node of one type, the time of the deletion that it follows, and its newest event time.
 
@@ -35,9 +70,10 @@ class Lifetimes:
     thread writes; any thread may ask for ``born_ms``.
     """
 
-    __slots__ = ("_deleted_ms", "_newest_ms")
+    __slots__ = ("_deleted_ms", "_late_copies", "_newest_ms")
 
     def __init__(self) -> None:
+        self._late_copies: weakref.WeakSet[LateLifetimes] = weakref.WeakSet()
         self._newest_ms = np.empty(0, np.int64)
         self._deleted_ms = np.empty(0, np.int64)  # Without entries until a node follows a deletion.
 
@@ -79,24 +115,35 @@ class Lifetimes:
     def note(self, rows: npt.NDArray[np.int32], timestamps_ms: Int64s) -> None:
         """Note the event times of nodes, ``[n]`` each, with n at least 1."""
         self._newest_ms = with_room(self._newest_ms, bounds(rows)[1] + 1, NEVER_MS)
+        for late in self._late_copies:
+            late.keep_newest(rows)
         kernels.raise_newest(self._newest_ms, np.ascontiguousarray(rows), np.ascontiguousarray(timestamps_ms))
 
     def bear(self, rows: Sequence[int], deleted_ms: Sequence[int]) -> None:
         """Note that nodes follow a deletion, with n at least 1."""
         born = with_room(self._deleted_ms, max(rows) + 1, NEVER_MS)
+        for late in self._late_copies:
+            late.keep_deleted(np.array(rows, np.int32))
         born[list(rows)] = deleted_ms
         self._deleted_ms = born
 
     def forget(self, row: int) -> None:
         """Forget the times of a node."""
+        for late in self._late_copies:
+            late.keep_newest(np.array([row], np.int32))
+            late.keep_deleted(np.array([row], np.int32))
         for column in (self._newest_ms, self._deleted_ms):
             column[row : row + 1] = NEVER_MS
 
     def snapshot(self, num_nodes: int) -> LifetimesSnapshot:
         """Return a copy of the times of the first rows."""
-        deleted_ms = self._deleted_ms[:num_nodes]
-        rows = np.flatnonzero(deleted_ms != NEVER_MS).astype(np.int32)
-        return LifetimesSnapshot(fitted(self._newest_ms, num_nodes, NEVER_MS).copy(), rows, deleted_ms[rows])
+        return self.late_snapshot(num_nodes).copied()
+
+    def late_snapshot(self, num_nodes: int) -> LateLifetimes:
+        """Return the times of the first rows as they are now, to be copied later; one that is dropped costs nothing."""
+        late = LateLifetimes(self._newest_ms[:num_nodes], self._deleted_ms[:num_nodes], num_nodes)
+        self._late_copies.add(late)
+        return late
 
     def restore(self, saved: LifetimesSnapshot) -> None:
         """Continue from what ``snapshot`` returned."""

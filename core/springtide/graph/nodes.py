@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from springtide.events.attribute_kinds import wrong_kind
 from springtide.events.model import NodeUpsert
-from springtide.graph.attributes import AttributeColumns, AttributesSnapshot
+from springtide.graph.attributes import AttributeColumns
 from springtide.graph.categories import CategoryColumn
 from springtide.graph.columns import fitted
+from springtide.graph.late_attributes import AttributesSnapshot, LateAttributes
 from springtide.graph.late_ids import LateIdCopies, LateIds
 from springtide.graph.lifetimes import Lifetimes
 from springtide.ids import IdMap
@@ -45,7 +46,6 @@ class NodeTable:
         self._schema = schema
         self._columns = AttributeColumns(self.ids, schema)
         self._version = (uuid.uuid4().hex, 0, 0)  # Lineage, and the counts of changes to begin with.
-        self._snapshot: AttributesSnapshot | None = None
         self._forgotten: list[int] = []  # Rows that were forgotten since ``take_forgotten``.
 
     def __len__(self) -> int:
@@ -169,12 +169,14 @@ class NodeTable:
         self._lineage = uuid.uuid4().hex
 
     def snapshot(self) -> AttributesSnapshot:
-        """Return a copy of the attributes; the last copy, if nothing has changed since."""
+        """Return a copy of the attributes; called by the thread that writes."""
+        return self.late_attributes().copied()
+
+    def late_attributes(self) -> LateAttributes:
+        """Return the attributes as they are now, for another thread to copy; called by the thread that writes."""
         lineage, count, time_count = self._version
         version = f"{lineage}:{count + self._columns.num_changes}:{time_count + self._columns.num_time_changes}"
-        if self._snapshot is None or self._snapshot.version != version:
-            self._snapshot = self._columns.snapshot(version)
-        return self._snapshot
+        return self._columns.late_snapshot(version)
 
     def late_ids(self) -> LateIds:
         """Return the ids as they are now, for another thread to copy; called by the thread that writes."""

@@ -1,7 +1,8 @@
 """Tombstones: until when each deleted node is deleted, kept without its id."""
 
 import hashlib
-from collections.abc import Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from springtide.graph import digest_kernels
 from springtide.graph.columns import grown
+from springtide.graph.late_columns import LateColumn
 
 Int64s = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
@@ -50,6 +52,7 @@ class Tombstones:
         self.max_count = max_count
         self._of_types: dict[str, _LatestTimes] = {}  # By node type; none is empty.
         self._oldest_ms: int | None = None  # No tombstone is older.
+        self._late_copies: weakref.WeakSet[LateTombstones] = weakref.WeakSet()
 
     def __len__(self) -> int:
         return sum(map(len, self._of_types.values()))
@@ -68,7 +71,10 @@ class Tombstones:
         of_type = self._of_types.get(node_type)
         if of_type is None:
             of_type = self._of_types[node_type] = _LatestTimes()
-        of_type.add(_digests(ids), np.array(deleted_ms, np.int64))
+        digests = _digests(ids)
+        for late in self._late_copies:
+            late.keep(of_type, digests)
+        of_type.add(digests, np.array(deleted_ms, np.int64))
         oldest_ms = min(deleted_ms)
         self._oldest_ms = oldest_ms if self._oldest_ms is None else min(oldest_ms, self._oldest_ms)
 
@@ -96,14 +102,13 @@ class Tombstones:
 
     def snapshot(self) -> tuple[TombstonesSnapshot, ...]:
         """Return a copy of all tombstones."""
-        return tuple(
-            TombstonesSnapshot(
-                node_type,
-                of_type.halves.copy().view(np.uint8).reshape(-1, DIGEST_BYTES),
-                of_type.times_ms.copy(),
-            )
-            for node_type, of_type in self._of_types.items()
-        )
+        return self.late_snapshot().copied()
+
+    def late_snapshot(self) -> "LateTombstones":
+        """Return the tombstones as they are now, for another thread to copy; one that is dropped costs nothing more."""
+        late = LateTombstones(self._of_types)
+        self._late_copies.add(late)
+        return late
 
     def restore(self, saved: Sequence[TombstonesSnapshot]) -> None:
         """Continue from what ``snapshot`` returned."""
@@ -120,6 +125,45 @@ class Tombstones:
         kept = {node_type: of_type.since(start_ms) for node_type, of_type in self._of_types.items()}
         self._of_types = {node_type: of_type for node_type, of_type in kept.items() if len(of_type)}
         self._oldest_ms = start_ms if self._of_types else None
+
+
+class LateTombstones:
+    """The tombstones as they are when this is made, copied later by another thread.
+
+    Args:
+        of_types: The latest deletions, by node type.
+    """
+
+    __slots__ = ("__weakref__", "_copy", "_of_types")
+
+    def __init__(self, of_types: "Mapping[str, _LatestTimes]") -> None:
+        # Digests are only ever added after these, or are in other arrays then.
+        self._of_types = [
+            (node_type, of_type, of_type.halves, LateColumn(of_type.times_ms))
+            for node_type, of_type in of_types.items()
+        ]
+        self._copy: tuple[TombstonesSnapshot, ...] | None = None
+
+    def __len__(self) -> int:
+        """Number of node types with tombstones."""
+        return len(self._of_types)
+
+    def keep(self, of_type: "_LatestTimes", halves: Uint64s) -> None:
+        """Keep the times of digests, uint64 ``[2 * n]``, that are about to change."""
+        if self._copy is None:
+            for _, each, _, times_ms in self._of_types:
+                if each is of_type:
+                    places = of_type.places(halves)
+                    times_ms.keep(places[places >= 0])
+
+    def copied(self) -> tuple[TombstonesSnapshot, ...]:
+        """Return the copy; the same one whenever it is asked for, by one thread."""
+        if self._copy is None:
+            self._copy = tuple(
+                TombstonesSnapshot(node_type, halves.copy().view(np.uint8).reshape(-1, DIGEST_BYTES), times_ms.copied())
+                for node_type, _, halves, times_ms in self._of_types
+            )
+        return self._copy
 
 
 class _LatestTimes:
@@ -168,6 +212,12 @@ class _LatestTimes:
         times_ms = np.full(len(halves) // 2, NEVER_MS, np.int64)
         digest_kernels.look_up_times(halves, self._halves, self._times_ms, self._slots, times_ms)
         return times_ms
+
+    def places(self, halves: Uint64s) -> Int64s:
+        """Return where each digest is in the arrays, int64 ``[n]``; -1 if it is not."""
+        places = np.empty(len(halves) // 2, np.int64)
+        digest_kernels.look_up_places(halves, self._halves, self._slots, places)
+        return places
 
     def since(self, start_ms: int) -> "_LatestTimes":
         """Return a copy without earlier times."""

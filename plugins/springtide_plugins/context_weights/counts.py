@@ -22,6 +22,7 @@ _QUANTA = 2**12
 _PLAIN_QUANTA = 2**24
 _NO_SUMS: Int32s = np.zeros(0, np.int32)
 _HIGH_BITS = 30  # A sum is ``low + (high << 30)``.
+_ROWS_AT_ONCE = 16_384
 _MANY = 1_000_000  # Rows; of so many, half as many more would be much memory.
 
 
@@ -45,8 +46,7 @@ class _Sums(NamedTuple):
     @property
     def length_in_use(self) -> int:
         """Number of rows without those at the end whose sums are 0."""
-        in_use = max((column.nonzero()[0][-1:].max(initial=-1) for column in self), default=-1)
-        return int(in_use) + 1
+        return max(map(_length_in_use, self))
 
 
 class DecayedCounts:
@@ -165,24 +165,25 @@ class DecayedCounts:
         sums, newest_ms = self._held or ({}, 0)
         num_rows = {epoch: column.length_in_use for epoch, column in sums.items()}
         epochs = sorted(epoch for epoch in sums if num_rows[epoch])
-        shape = (len(epochs), max(num_rows.values(), default=0))
-        state = {"low": np.zeros(shape, np.int32)}
-        if any(len(sums[epoch].high) for epoch in epochs):
-            state["high"] = np.zeros(shape, np.int32)
+        state: dict[str, npt.NDArray[Any]] = {"clock": np.array([newest_ms, self._held is not None, *epochs], np.int64)}
         for index, epoch in enumerate(epochs):
-            for to, column in zip(state.values(), sums[epoch], strict=False):
-                to[index, : num_rows[epoch]][: len(column)] = column[: num_rows[epoch]]
-        clock = np.array([newest_ms, self._held is not None, *epochs], np.int64)
-        return {**state, "clock": clock}
+            low, high = sums[epoch]
+            state[f"{index}/low"] = low[: num_rows[epoch]].copy()
+            if _length_in_use(high):
+                state[f"{index}/high"] = high[: num_rows[epoch]].copy()
+        return state
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned, or from sums in float64 as earlier releases wrote them."""
+        """Continue from what ``state`` returned, whose arrays are not copied, or from what earlier releases wrote."""
         if "counts" in state and state["counts"].ndim == 1:
             self._restore_landmark(np.array(state["counts"], np.float64), state["clock"])
             return
         newest_ms, has_any, *epochs = state["clock"].tolist()
         if "counts" in state:
             sums = [_of_floats(counts) for counts in state["counts"]]
+        elif "low" not in state:
+            parts = [part_of_state(state, str(index)) for index in range(len(epochs))]
+            sums = [_Sums(part["low"], _where_in_use(part.get("high", _NO_SUMS))) for part in parts]
         else:
             high = state.get("high", [_NO_SUMS] * len(epochs))
             sums = [_Sums(np.array(low), _where_in_use(of_low)) for low, of_low in zip(state["low"], high, strict=True)]
@@ -221,6 +222,17 @@ def _where_in_use(high: Int32s) -> Int32s:
     copy = np.zeros(len(high), np.int32)
     copy[rows] = high[rows]
     return copy
+
+
+def _length_in_use(column: Int32s) -> int:
+    """Return the number of entries without the zeros at the end; looks at no more than these."""
+    stop = len(column)
+    while stop:
+        start = max(0, stop - _ROWS_AT_ONCE)
+        if len(in_use := np.flatnonzero(column[start:stop])):
+            return start + int(in_use[-1]) + 1
+        stop = start
+    return 0
 
 
 def _longer(column: Int32s, length: int) -> Int32s:

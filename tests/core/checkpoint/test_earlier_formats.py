@@ -61,7 +61,7 @@ def test_checkpoint_of_format_1_is_restored_whole(folder):
 def test_next_checkpoint_holds_the_same_and_no_file_of_format_1(folder):
     state = restored(folder)
     CheckpointStore(str(folder), keep=1).write(state.snapshot())
-    assert segments(folder) == {".npz"}
+    assert segments(folder) == {".arrays"}
     assert state_content(restored(folder)) == DIGESTS
 
 
@@ -87,9 +87,9 @@ def test_copy_of_a_checkpoint_of_format_1_is_restored(folder):
 
 def test_format_of_a_later_release_is_refused(folder):
     path = folder / "manifests" / "00000001.json"
-    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": 4}
+    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": 5}
     path.write_bytes(to_bytes(manifest))
-    with pytest.raises(CheckpointError, match="wanted a format from 1 to 3, got 4"):
+    with pytest.raises(CheckpointError, match="wanted a format from 1 to 4, got 5"):
         CheckpointStore(str(folder)).latest()
 
 
@@ -166,3 +166,34 @@ def test_damaged_file_of_format_2_is_found(folder_2):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"00000002-edges1-0.npz: damaged: wanted SHA-256"):
         restored_with_weights(folder_2)
+
+
+# The same state, written by the last release whose files were npz files with a CRC-32C.
+FORMAT_3 = Path(__file__).parent / "format_3"
+
+
+@pytest.fixture
+def folder_3(tmp_path):
+    shutil.copytree(FORMAT_3, tmp_path / "checkpoints")
+    return tmp_path / "checkpoints"
+
+
+def test_checkpoint_of_format_3_is_restored_whole(folder_3):
+    assert_is_that_of_format_2(restored_with_weights(folder_3))
+
+
+def test_next_checkpoint_shares_files_of_format_3_and_holds_the_same(folder_3):
+    state = restored_with_weights(folder_3)
+    CheckpointStore(str(folder_3), keep=1).write(state.snapshot())
+    names = {path.name for path in (folder_3 / "segments").iterdir()}
+    assert {"00000001-edges1-0.npz", "00000002-weight4.arrays"} <= names
+    assert_is_that_of_format_2(restored_with_weights(folder_3))
+
+
+def test_damaged_file_of_format_3_is_found(folder_3):
+    path = folder_3 / "segments" / "00000001-edges1-0.npz"
+    content = bytearray(path.read_bytes())
+    content[1_000] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"00000001-edges1-0.npz: damaged: wanted CRC-32C"):
+        restored_with_weights(folder_3)

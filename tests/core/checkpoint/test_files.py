@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from springtide.checkpoint import files
-from springtide.checkpoint.array_files import arrays_from_npz, arrays_to_npz
+from springtide.checkpoint.array_files import arrays_from_bytes, arrays_to_bytes
 from springtide.events.model import NodeUpsert
 from springtide.graph import LiveGraph
 
@@ -27,7 +28,7 @@ def test_attributes_come_back_as_they_were(upserts, forgotten):
         graph.upsert(upsert)
     sum([graph.forget("item", node_id) for node_id in forgotten])
     saved = graph.nodes("item").snapshot()
-    again = files.attributes_from(arrays_from_npz(arrays_to_npz(files.attribute_arrays(saved))), saved.version)
+    again = files.attributes_from(arrays_from_bytes(arrays_to_bytes(files.attribute_arrays(saved))), saved.version)
     assert again.kinds == saved.kinds
     assert again.texts == saved.texts
     assert again.categories.keys() == saved.categories.keys()
@@ -63,10 +64,23 @@ def test_arrays_of_any_kind_come_back_as_they_were():
         "counts/hour": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "clock": np.array(5),
         "names": np.array(["ü"]),
+        "days": np.array(["2026-11-28"], "datetime64[D]"),
+        "big-endian": np.array([1, 2], ">i4"),
+        "none": np.empty((0, 3), np.uint16),
+        "fields": np.array([(1, (2.0, 3.0))], [("row", "<i4"), ("of", "<f4", (2,))]),
+        "nested": np.array([((1, 2),)], [("pair", [("a", "<i2"), ("b", "<u8")])]),
     }
-    again = arrays_from_npz(arrays_to_npz(arrays))
+    again = arrays_from_bytes(arrays_to_bytes(arrays))
     assert again.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(again[name], array)
         assert again[name].dtype == array.dtype
-    assert arrays_from_npz(arrays_to_npz({})) == {}
+    assert arrays_from_bytes(arrays_to_bytes({})) == {}
+
+
+def test_arrays_lie_aligned_and_one_that_holds_python_objects_is_refused():
+    content = arrays_to_bytes({"a": np.arange(3, dtype=np.int8), "b": np.array([7], np.int64)})
+    assert len(content) % 64 == 0
+    assert content.index(np.array([7], np.int64).tobytes()) % 64 == 0
+    with pytest.raises(ValueError, match="notes: wanted numbers or texts, got Python objects"):
+        arrays_to_bytes({"notes": np.array([None])})

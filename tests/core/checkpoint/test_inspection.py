@@ -64,7 +64,7 @@ def test_whole_checkpoints_have_no_faults_and_shared_files_are_read_once(store: 
 
 
 def test_damaged_file_is_named_in_each_checkpoint_that_has_it(store: CountingStore, tmp_path: Path) -> None:
-    shared = tmp_path / "segments" / "00000001-edges0-0.npz"
+    shared = tmp_path / "segments" / "00000001-edges0-0.arrays"
     damage(shared)
 
     for condition in CheckpointInspector(store, reads_files=True).inspect_all():
@@ -76,11 +76,11 @@ def test_damaged_file_is_named_in_each_checkpoint_that_has_it(store: CountingSto
 
 @pytest.mark.parametrize("reads_files", [False, True])
 def test_missing_file_is_named(store: CountingStore, tmp_path: Path, reads_files: bool) -> None:
-    (tmp_path / "segments" / "00000002-edges0-1000.npz").unlink()
+    (tmp_path / "segments" / "00000002-edges0-1000.arrays").unlink()
 
     newer, older = CheckpointInspector(store, reads_files=reads_files).inspect_all()
 
-    assert [("missing" in fault, "00000002-edges0-1000.npz" in fault) for fault in newer.faults] == [(True, True)]
+    assert [("missing" in fault, "00000002-edges0-1000.arrays" in fault) for fault in newer.faults] == [(True, True)]
     assert older.faults == ()
 
 

@@ -207,8 +207,8 @@ def test_crash_before_the_manifest_leaves_the_former_checkpoint(tmp_path):
     state, store = filled_state(), CheckpointStore(str(tmp_path))
     store.write(state.snapshot())
     whole = content(state)
-    (tmp_path / "segments" / "00000002-edges0-0.npz").write_bytes(b"half")
-    (tmp_path / "segments" / ".writing-00000002-edges1-0.npz-123").write_bytes(b"half")
+    (tmp_path / "segments" / "00000002-edges0-0.arrays").write_bytes(b"half")
+    (tmp_path / "segments" / ".writing-00000002-edges1-0.arrays-123").write_bytes(b"half")
     (tmp_path / "manifests" / ".writing-00000002.json-123").write_bytes(b"{")
     assert content(restored(CheckpointStore(str(tmp_path)))) == whole
     state.apply(EventBatch(purchases(3, start=60)))

@@ -47,7 +47,7 @@ def damage(path: Path) -> None:
 
 
 def newest_file(url: str) -> Path:
-    return Path(url) / "segments" / "00000002-edges0-50.npz"
+    return Path(url) / "segments" / "00000002-edges0-50.arrays"
 
 
 def test_the_list_says_what_each_checkpoint_holds(url: str) -> None:

@@ -1,0 +1,155 @@
+"""The attributes of the nodes of one type as they are now, copied later by another thread."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.graph.attribute_times import NO_TIME, AttributeTimes, TimesSnapshot
+from springtide.graph.categories import NONE, CategoryColumn, CategorySnapshot
+from springtide.graph.columns import fitted
+from springtide.graph.late_columns import copied_in_parts
+from springtide.graph.late_ids import LateIds
+from springtide.packed_texts import Texts
+from springtide.settings.model import AttributeKind
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesSnapshot:
+    """A copy of all attributes of a node type, for the checkpoint.
+
+    Attributes:
+        version: Changes whenever an attribute or its time does.
+        kinds: Kind of each attribute that is in use.
+        categories: Category columns by name.
+        numbers: float32 ``[num_nodes]`` by name, NaN where a node has none.
+        texts: Text by row, by name.
+        times: When the attributes were set.
+    """
+
+    version: str
+    kinds: dict[str, AttributeKind]
+    categories: dict[str, CategorySnapshot]
+    numbers: dict[str, npt.NDArray[np.float32]]
+    texts: dict[str, dict[int, str]]
+    times: TimesSnapshot
+
+
+class LateAttributes:
+    """The attributes as they are when this is made, of which a copy is made later, by another thread.
+
+    The thread that writes tells which nodes it is about to change, and what they have now is kept. Of arrays and
+    dictionaries this holds those of now: others may take their place meanwhile, and these then stay as they are.
+
+    Args:
+        version: The version of the attributes.
+        num_nodes: Number of nodes.
+        kinds: Kind of each attribute that is in use.
+        categories: Category columns by name.
+        numbers: float32 arrays by name.
+        texts: Text by row, by name.
+        times: When the attributes were set.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_columns",
+        "_copy",
+        "_dictionaries",
+        "_kept",
+        "_kinds",
+        "_num_nodes",
+        "_vocabularies",
+        "version",
+    )
+
+    def __init__(
+        self,
+        version: str,
+        num_nodes: int,
+        kinds: Mapping[str, AttributeKind],
+        categories: Mapping[str, CategoryColumn],
+        numbers: Mapping[str, npt.NDArray[np.float32]],
+        texts: Mapping[str, dict[int, str]],
+        times: AttributeTimes,
+    ) -> None:
+        self.version = version
+        self._num_nodes = num_nodes
+        self._kinds = dict(kinds)
+        self._vocabularies: dict[str, LateIds] = {name: column.late_vocabulary() for name, column in categories.items()}
+        # By what they hold: of which attribute, and whether values or times.
+        self._columns: dict[tuple[str, str], npt.NDArray[Any]] = {("times", ""): times.of_nodes}
+        self._dictionaries: dict[tuple[str, str], dict[int, Any]] = {}
+        for name, column in categories.items():
+            self._columns["category", name], self._dictionaries["category", name] = column.codes
+        for name, dense in times.dense.items():
+            self._columns["own", name] = dense
+        for name, array in numbers.items():
+            self._columns["number", name] = array
+        for name, of_rows in texts.items():
+            self._dictionaries["text", name] = of_rows
+        for name, sparse in times.sparse.items():
+            self._dictionaries["own", name] = sparse
+        self._kept: dict[int, tuple[list[Any], list[Any]]] = {}  # By row, what columns and dictionaries had.
+        self._copy: AttributesSnapshot | None = None
+
+    def keep(self, row: int) -> None:
+        """Keep what a node has, which is about to change; called by the thread that writes."""
+        if self._copy is None and row < self._num_nodes and row not in self._kept:
+            self._kept[row] = (
+                [column[row] if row < len(column) else None for column in self._columns.values()],
+                [of_rows.get(row) for of_rows in self._dictionaries.values()],
+            )
+
+    def copied(self) -> AttributesSnapshot:
+        """Return the copy; the same one whenever it is asked for, by one thread."""
+        if self._copy is None:
+            columns = {key: column[: self._num_nodes].copy() for key, column in self._columns.items()}
+            dictionaries = {
+                key: copied_in_parts(of_rows, self._num_nodes) for key, of_rows in self._dictionaries.items()
+            }
+            # Asked for after the copies: whatever has changed meanwhile is among these.
+            for row, (entries, others) in self._kept.copy().items():
+                for column, entry in zip(columns.values(), entries, strict=True):
+                    if entry is not None:
+                        column[row] = entry
+                for of_rows, other in zip(dictionaries.values(), others, strict=True):
+                    if other is not None:
+                        of_rows[row] = other
+                    else:
+                        of_rows.pop(row, None)
+            self._copy = self._snapshot(columns, dictionaries)
+            self._columns, self._dictionaries, self._kept = {}, {}, {}
+        return self._copy
+
+    def _snapshot(
+        self,
+        columns: Mapping[tuple[str, str], npt.NDArray[Any]],
+        dictionaries: Mapping[tuple[str, str], dict[int, Any]],
+    ) -> AttributesSnapshot:
+        num_nodes = self._num_nodes
+        own = {}
+        for (what, name), column in columns.items():
+            if what == "own":
+                rows = np.flatnonzero(column != NO_TIME).astype(np.int32)
+                own[name] = (rows, column[rows])
+        for (what, name), of_rows in dictionaries.items():
+            if what == "own" and of_rows:
+                own[name] = (np.array(list(of_rows), np.int32), np.array(list(of_rows.values()), np.int64))
+        return AttributesSnapshot(
+            self.version,
+            self._kinds,
+            {
+                name: CategorySnapshot(
+                    Texts(ids.packed(0, ids.num_rows)),
+                    fitted(columns["category", name], num_nodes, NONE),
+                    dictionaries["category", name],
+                )
+                for name, ids in self._vocabularies.items()
+            },
+            {name: fitted(column, num_nodes, np.nan) for (what, name), column in columns.items() if what == "number"},
+            {name: of_rows for (what, name), of_rows in dictionaries.items() if what == "text"},
+            TimesSnapshot(fitted(columns["times", ""], num_nodes, NO_TIME), own),
+        )
