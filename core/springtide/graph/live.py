@@ -76,6 +76,7 @@ class LiveGraph:
         self._stores: Mapping[EdgeType, EdgeStore] = {}
         self._oldest_ms: int | None = None  # Oldest event time of the edges in memory.
         self._published = _Published(0, None, {})
+        self._viewed: tuple[_Published, GraphView] | None = None  # The latest view, and what it is a view of.
         self._depth = 0
 
     @property
@@ -120,11 +121,16 @@ class LiveGraph:
         return store
 
     def view(self) -> GraphView:
-        """Return the graph after the last complete change; any thread may call this."""
+        """Return the graph after the last complete change, the same object until there is another; from any thread."""
         published = self._published
         nodes = self._nodes  # Read after the edges, so that the counts cover all their rows.
         counts = {node_type: len(table) for node_type, table in nodes.items()}
-        return GraphView(published.version, published.newest_ms, published.edges, nodes, counts, self._attribute_kinds)
+        viewed = self._viewed
+        if viewed is not None and viewed[0] is published and viewed[1].shows(nodes, counts):
+            return viewed[1]
+        view = GraphView(published.version, published.newest_ms, published.edges, nodes, counts, self._attribute_kinds)
+        self._viewed = published, view
+        return view
 
     @contextmanager
     def one_change(self) -> Iterator[None]:
@@ -399,3 +405,4 @@ class LiveGraph:
         edges = {edge_type: store.view() for edge_type, store in self._stores.items()}
         version = self._published.version + 1 if version is None else version
         self._published = _Published(version, self.newest_ms, edges)
+        self._viewed = None  # It holds arrays that the graph may have outgrown.

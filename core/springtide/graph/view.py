@@ -44,6 +44,10 @@ class GraphView:
         """Number of edges of all types."""
         return sum(map(len, self._edges.values()))
 
+    def shows(self, nodes: Mapping[str, NodeTable], num_nodes: Mapping[str, int]) -> bool:
+        """Return whether the view is of these tables of nodes, each with so many rows."""
+        return self._nodes is nodes and self._num_nodes == num_nodes
+
     def num_nodes(self, node_type: str) -> int:
         """Return the number of rows of a node type, including forgotten nodes; 0 for an unknown type."""
         return self._num_nodes.get(node_type, 0)

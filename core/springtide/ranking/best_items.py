@@ -68,21 +68,14 @@ class BestItems:
         if query.allowed is not None and np.count_nonzero(query.allowed) <= _MAX_LISTED:
             apart, of_apart = self._with_listed(scorer, np.flatnonzero(query.allowed).astype(np.int32), apart, of_apart)
             order = _NO_ORDER
-        search = functools.partial(
-            _search,
-            scorer,
-            query,
-            None if table is None else user,
-            serving.exponents.unseen.cosine,
-            self.at_moment.unseen_total,
-            query.excluded_rows,
-            query.allowed,
-        )
+        user, factor = None if table is None else user, serving.exponents.unseen.cosine
+        values, excluded, allowed = self.at_moment.unseen_total, query.excluded_rows, query.allowed
         found = None
-        if serving.index is not None and table is not None and user is not None and order is not _NO_ORDER:
+        if serving.index is not None and user is not None and order is not _NO_ORDER:
+            search = functools.partial(_search, scorer, query, user, factor, values, excluded, allowed)
             found = self._by_index(search, scorer, query, user, order, apart, of_apart)
         if found is None:
-            found = search(order, apart, of_apart)
+            found = _search(scorer, query, user, factor, values, excluded, allowed, order, apart, of_apart)
         self.rows, self.ids, self.scores, self.cosines, self.num_scanned = found
 
     def _by_index(
@@ -125,13 +118,11 @@ class BestItems:
         user, exponents = self.user, scorer.serving.exponents
         if not len(user.history.item_rows) and not len(user.dislikes.item_rows):
             return NO_ROWS, NO_SCORES
-        history = scorer.history_at(user.history, query)
         disliked = scorer.disliked(user, query)
         if query.leaves_out_seen and not len(disliked):
-            rows, _ = history.distinct()
-            self.seen = SeenItems(NO_ROWS, {name: NO_SCORES for name, _, _ in scorer.serving.history_terms}, NO_SCORES)
-            return rows, np.full(len(rows), -np.inf, np.float32)
-        self.seen = seen = scorer.seen(history, query)
+            self.seen = scorer.nothing_seen
+            return NO_ROWS, NO_SCORES  # They are among the query's excluded rows.
+        self.seen = seen = scorer.seen(scorer.history_at(user.history, query), query)
         scores = _cosines(scorer, user, seen.rows) * np.float32(exponents.seen.cosine)
         scores += self.at_moment.seen_total[seen.rows]
         scores += seen.total

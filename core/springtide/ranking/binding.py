@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.applying import USER
+from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.ranking.filters import SeenRows, allowed_items, excluded_rows, has_all_positive, rows_below
@@ -74,34 +75,35 @@ def bind(
     Raises:
         InvalidRequestError: If an interaction type or an attribute is unknown.
     """
-    user_row = view.nodes(USER).ids.row(query.user_id) if query.user_id else -1
+    users = view.nodes(USER)
+    user_row = users.ids.row(query.user_id) if query.user_id else -1
     if user_row >= view.num_nodes(USER):
         user_row = -1
     recent_rows = _NO_ROWS
     if query.recent_items:
         num_known = view.num_nodes(rules.item_type)
         recent_rows = rows_below(view.nodes(rules.item_type).ids.rows(query.recent_items), num_known)
-    return BoundQuery(
-        user_id=query.user_id,
-        user_row=user_row,
-        moment=_with_attributes(query.moment, view, user_row, circumstance_keys),
-        recent_rows=recent_rows,
-        count=query.count,
-        allowed=allowed_items(query, view, rules, num_items),
-        excluded_rows=excluded_rows(query, user_row, recent_rows, view, rules, num_items, seen_rows_of),
-        has_list=bool(query.allow_items),
-        leaves_out_seen=has_all_positive(query.exclude_seen, rules),
+    has_list = bool(query.allow_items)
+    return BoundQuery(  # By position: by name it takes twice as long.
+        query.user_id,
+        user_row,
+        _with_attributes(query.moment, users, user_row, circumstance_keys),
+        recent_rows,
+        query.count,
+        allowed_items(query, view, rules, num_items) if has_list or query.category_filters else None,
+        excluded_rows(query, user_row, recent_rows, view, rules, num_items, seen_rows_of),
+        has_list,
+        has_all_positive(query.exclude_seen, rules),
     )
 
 
-def _with_attributes(moment: Moment, view: GraphView, user_row: int, circumstance_keys: Sequence[str]) -> Moment:
+def _with_attributes(moment: Moment, users: NodeTable, user_row: int, circumstance_keys: Sequence[str]) -> Moment:
     """Return the moment with the user's attributes for circumstances that it does not give."""
     if user_row < 0:
         return moment
-    missing = [key for key in circumstance_keys if not moment.circumstance(key)]
-    if not missing:
+    columns = users.categories_among(circumstance_keys)
+    if not columns:  # As with most streams.
         return moment
-    columns = view.nodes(USER).categories
-    of_user = {key: columns[key].values(user_row) for key in missing if key in columns}
+    of_user = {key: column.values(user_row) for key, column in columns.items() if not moment.circumstance(key)}
     known = {key: values[0] for key, values in of_user.items() if values}  # Of several values, the first.
     return replace(moment, attributes={**moment.attributes, **known}) if known else moment

@@ -65,6 +65,7 @@ class Ranker:
         self._regroup(state.graph.view())
         self._maker = ServingMaker(state.context_weights, state.rules, settings.max_history, clock_s)
         self._serving = self._maker.make(None, state.graph.view())
+        self._scorer: Scorer | None = None  # The latest one.
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
         self.indexing: Indexing | None = None
@@ -93,6 +94,7 @@ class Ranker:
                 somebody asks.
         """
         with self._refresh_lock:
+            self._scorer = None  # If nobody asks, it would hold arrays that the graph has outgrown.
             serving = self._serving
             view = self._state.graph.view()
             self._regroup(view)
@@ -157,7 +159,10 @@ class Ranker:
         return nearest, table.model.version
 
     def _scorer_of(self, serving: Serving) -> Scorer:
-        return Scorer(self._state, serving, self._state.graph.view(), self._lifeless)
+        view, scorer = self._state.graph.view(), self._scorer
+        if scorer is None or scorer.view is not view or scorer.serving is not serving:
+            self._scorer = scorer = Scorer(self._state, serving, view, self._lifeless)
+        return scorer
 
     def _regroup(self, view: GraphView) -> None:
         """Give the context weights the groups of the items, if attributes or items have changed."""
@@ -213,6 +218,10 @@ def _ranked_items(
 ) -> RankedItems:
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
     names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
+    if not len(seen.rows) and not len(lowered.logs):  # As in most answers: what was seen is left out.
+        logs = np.zeros((len(names), len(rows)), np.float32)
+        at_moment.unseen.take(rows, axis=1, out=logs[: len(at_moment.names)], mode="clip")
+        return RankedItems(ids, scores, cosines, names, np.exp(logs.T))
     is_seen, position = _find(seen.rows, rows)
     has_seen = bool(is_seen.any())
     has_familiarity = has_seen and exponents.seen.cosine != exponents.unseen.cosine

@@ -1,7 +1,7 @@
 """Scores of all items for queries: the cosine of user and item, and what the context weights say of the moment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from springtide.ranking.weights import ItemWeights, history_weights
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
+_NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 _NO_LOGS: Array = np.empty(0, np.float32)
 _MATRIX_ROWS = 8  # Fewer vectors times a matrix, one by one, take less than OpenBLAS's product: two take a quarter.
 _PAST_MS = 86_400_000  # A moment a day before the newest event is in the past: later interactions do not count then.
@@ -84,27 +85,30 @@ class Scorer:
         serving: What is served.
         view: The graph.
         lifeless: Items that are not recommended unless they are asked for; None for none.
+        items: Ids and attributes of the items.
+        num_items: Number of items that have a score, forgotten ones included.
+        nothing_seen: What ``seen`` returns for a user who has seen nothing that counts.
     """
 
     state: LiveState
     serving: Serving
     view: GraphView
     lifeless: LifelessItems | None = None
+    items: NodeTable = field(init=False)
+    num_items: int = field(init=False)
+    nothing_seen: SeenItems = field(init=False)
+
+    def __post_init__(self) -> None:
+        item_type = self.state.rules.item_type
+        object.__setattr__(self, "items", self.view.nodes(item_type))
+        object.__setattr__(self, "num_items", self.serving.num_items(self.view, item_type))
+        weights = {name: _NO_LOGS for name, _, _ in self.serving.history_terms}
+        object.__setattr__(self, "nothing_seen", SeenItems(_NO_ROWS, weights, _NO_LOGS))
 
     @property
     def version(self) -> str:
         """Registry version of the model or the baseline that scores; empty for the fallback."""
         return self.serving.version
-
-    @property
-    def num_items(self) -> int:
-        """Number of items that have a score, forgotten ones included."""
-        return self.serving.num_items(self.view, self.state.rules.item_type)
-
-    @property
-    def items(self) -> NodeTable:
-        """Ids and attributes of the items."""
-        return self.view.nodes(self.state.rules.item_type)
 
     def has_row(self, row: int) -> bool:
         """Return whether an item has a score: not -1, nor newer than what is served."""
