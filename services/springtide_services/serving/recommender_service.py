@@ -74,7 +74,9 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         return pb.RecommendResponse.FromString(await self.recommend(request, context))
 
     @with_status
-    async def recommend(self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, bytes]) -> bytes:
+    async def recommend(
+        self, request: pb.RecommendRequest | translation.PlainRequest, context: Context[Any, Any]
+    ) -> bytes:
         """Rank items for a user, once the graph has reached the position that the request names.
 
         What is short is answered here and now, without a wait that a deadline could end.
@@ -83,10 +85,13 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
             The bytes of a ``RecommendResponse``.
         """
         loaded = self._loaded()
-        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
-        query = translation.to_query(request, as_of)
-        wait_s = translation.to_wait_s(request)
-        wanted = _wanted_position(request, loaded.state) if request.HasField("min_position") else None
+        if isinstance(request, tuple):
+            as_of, wanted, wait_s = loaded.state.clock.read(wall_ms()), None, 0.0
+            query = translation.plain_query(request, as_of)
+        else:
+            as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+            query, wait_s = translation.to_query(request, as_of), translation.to_wait_s(request)
+            wanted = _wanted_position(request, loaded.state) if request.HasField("min_position") else None
         if wanted is None or loaded.positions.has_reached(wanted):
             position = self._position_of(loaded.state)  # Read before ranking: the ranking reflects at least this.
             ranking = loaded.batcher.answer_at_once(query)
@@ -95,7 +100,7 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
         async with asyncio.timeout(seconds_left(context, self.max_deadline_s)):
             is_behind = False
-            if wanted is not None:
+            if wanted is not None and not isinstance(request, tuple):
                 wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
                 is_behind = not await loaded.positions.wait_for(wanted, wait_s)
                 loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
@@ -149,7 +154,7 @@ def add_recommender_service(service: RecommenderService, server: grpc.aio.Server
     name = pb.DESCRIPTOR.services_by_name["RecommenderService"].full_name
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Recommend": grpc.unary_unary_rpc_method_handler(
-            service.recommend, pb.RecommendRequest.FromString, response_serializer=bytes
+            service.recommend, translation.read_request, response_serializer=bytes
         ),
         "SimilarItems": grpc.unary_unary_rpc_method_handler(
             service.SimilarItems, pb.SimilarItemsRequest.FromString, pb.SimilarItemsResponse.SerializeToString

@@ -29,7 +29,7 @@ from springtide_services.logs import log_failures, log_settings
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.batching import MicroBatcher
-from springtide_services.serving.engines import make_grpc_server
+from springtide_services.serving.engines import for_services, make_grpc_server
 from springtide_services.serving.first_training import FirstTraining
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
@@ -123,11 +123,12 @@ class Server:
         """
         for name in (*_SERVICE_NAMES, _STREAM_SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        add_recommender_service(self._recommender, self._grpc)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._grpc)
+        services = for_services(self._grpc, self._settings.server)
+        add_recommender_service(self._recommender, services)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, services)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, services)
         if self._settings.server.reflection:
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, self._grpc)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, services)
         self.address = self._listen()
         await self._grpc.start()
         logger.info("listening", address=self.address)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -26,7 +26,9 @@ from springtide_services.serving.recommender_service import RecommenderDependenc
 
 ALPHABET = "ab1-/ é漢🦉\0"
 SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45], np.float32)
-_MAX_CALLS = 48  # 44 today, C functions counted: all of a request but the ranking and gRPC.
+_MAX_CALLS = 48  # 46 today, C functions counted: all of a request but the ranking and gRPC.
+_MAX_PLAIN_CALLS = 30  # 28 today, of a plain request and its bytes.
+_MAX_RANKING_CALLS = 88  # 81 today, of the ranking, for a user in the cache.
 
 
 def text(chance: random.Random, longest: int) -> str:
@@ -118,7 +120,7 @@ def service() -> Iterator[RecommenderService]:
     loop.close()
 
 
-def answered(service: RecommenderService, request: pb.RecommendRequest) -> bytes:
+def answered(service: RecommenderService, request: pb.RecommendRequest | translation.PlainRequest) -> bytes:
     """Return the answer to a request that must not wait for anything."""
     context: Any = None
     try:
@@ -155,23 +157,37 @@ def test_position_is_the_one_of_the_time_of_asking(service: RecommenderService) 
     assert (response.position.next_offsets[3], len(response.position.next_offsets)) == (8, 1_000)
 
 
-def test_plain_request_makes_few_calls_around_the_ranking(service: RecommenderService) -> None:
-    request = pb.RecommendRequest(user="u1", exclude_seen=["*"], count=20)
-    answered(service, request)
-    num_calls = in_ranking = 0
+def calls_of(service: RecommenderService, read: Callable[[], Any]) -> tuple[int, int]:
+    """Read a request and answer it; return the calls around the ranking and in it, C functions counted."""
+    around = inside = depth = 0
 
     def note(frame: FrameType, event: str, called: object) -> None:
-        nonlocal num_calls, in_ranking
+        nonlocal around, inside, depth
         is_ranking = event in ("call", "return") and frame.f_code is Ranker.recommend.__code__
         if is_ranking:
-            in_ranking += 1 if event == "call" else -1
-        elif event in ("call", "c_call") and not in_ranking:
-            num_calls += 1
+            depth += 1 if event == "call" else -1
+        if event in ("call", "c_call"):
+            inside += depth > 0
+            around += depth == 0
 
     sys.setprofile(note)
     try:
-        answered(service, request)
+        answered(service, read())
     finally:
         sys.setprofile(None)
+    return around, inside
 
-    assert num_calls <= _MAX_CALLS
+
+@pytest.mark.parametrize(
+    ("read", "most"),
+    [(pb.RecommendRequest.FromString, _MAX_CALLS), (translation.read_request, _MAX_PLAIN_CALLS)],
+)
+def test_plain_request_makes_few_calls(service: RecommenderService, read: Callable[[bytes], Any], most: int) -> None:
+    data = pb.RecommendRequest(user="u1", exclude_seen=["*"], count=20, view=pb.RECOMMEND_VIEW_FULL).SerializeToString()
+    for _ in range(2):  # From then on, the user and what they have seen are in the cache.
+        answered(service, read(data))
+
+    around, inside = calls_of(service, lambda: read(data))
+
+    assert around <= most
+    assert inside <= _MAX_RANKING_CALLS

@@ -11,9 +11,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
 from springtide.settings.model import ServerSettings, Settings
-from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
+from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from springtide_services.serving.admin_service import AdminService
-from springtide_services.serving.engines import make_grpc_server
+from springtide_services.serving.engines import for_services, make_grpc_server
 from springtide_services.serving.recommender_service import RecommenderService, add_recommender_service
 from springtide_services.serving.standard_services import Health
 
@@ -89,15 +89,48 @@ def test_a_call_is_cancelled_at_its_clients_deadline(engine: str) -> None:
     assert asyncio.run(scenario()) == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+def test_grpcio_waits_for_calls_of_one_method_and_of_all_others_together() -> None:
+    """Each task that waits for a call makes every call take longer."""
+
+    async def scenario() -> tuple[list[str], int, int]:
+        settings = ServerSettings(engine="grpcio")
+        server: Any = make_grpc_server(settings)
+        services = for_services(server, settings)
+        add_recommender_service(RecommenderService(Settings()), services)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(Settings()), services)
+        health = Health()
+        await health.set("", health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(health, services)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        await asyncio.sleep(0)
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        waiting = [name for each in coroutines if "_request" in (name := str(getattr(each, "__name__", "")))]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            status = (await check(health_pb2.HealthCheckRequest())).status
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend(recommender_pb2.RecommendRequest())
+            assert refused.value.code() == grpc.StatusCode.UNAVAILABLE, "it is served, but still loading"
+        await server.stop(None)
+        return sorted(waiting), status, health_pb2.HealthCheckResponse.SERVING
+
+    waiting, status, serving_status = asyncio.run(scenario())
+    assert waiting == ["_request_call", "_request_registered_call"]
+    assert status == serving_status
+
+
 def test_the_native_engine_itself_serves_each_method_that_can_be_under_load() -> None:
     """It passes methods that are not registered to a server of grpcio behind it, and is then slower than grpcio."""
     pytest.importorskip("pygrpc_native")
 
     async def started(address: str) -> tuple[set[str], set[str]]:
-        server: Any = make_grpc_server(ServerSettings(engine="native"))
-        add_recommender_service(RecommenderService(Settings()), server)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(Settings()), server)
-        health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
+        settings = ServerSettings(engine="native")
+        server: Any = make_grpc_server(settings)
+        services = for_services(server, settings)
+        add_recommender_service(RecommenderService(Settings()), services)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(Settings()), services)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(), services)
         server.add_insecure_port(address)
         await server.start()
         await server.stop(None)
