@@ -6,26 +6,22 @@ import numpy as np
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
-from libc.math cimport NAN, fabs, isnan
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from springtide.arrays cimport (
     float32s, int32s, int64s, out_float32s, out_int16s, out_int32s, out_int64s, out_uint32s, out_uint64s, out_uint8s,
     uint8s, uint64s,
 )
-from springtide.events.context_maps cimport ENTRY, known_context, read_following
-from springtide.events.hashing cimport hashed, mixed
-from springtide.events.packed_rows cimport (
-    INTERACTION, NO_MEMORY, READ, UNUSUAL, PackedBatch, find_columns, read_rows, recode,
+from springtide.events.context_maps cimport known_context
+from springtide.events.packed_rows cimport NO_MEMORY, READ, UNUSUAL, PackedBatch, find_columns, read_rows, recode
+from springtide.events.plain_events cimport (
+    NEEDS_LOCK, Parsed, Written, add_event, has_rule, parse_event, read_plain,
 )
-from springtide.events.row_store cimport (
-    NO_TYPE, Mark, Row, RowStore, Rule, Rules, add_mark, add_row, find_type, free_store, make_room, make_store, match,
-    push_row,
-)
+from springtide.events.row_store cimport Mark, Row, RowStore, Rule, Rules, add_mark, add_row, free_store, make_store
 from springtide.events.text_table cimport TextTable
-from springtide.events.wire cimport Span, is_id, is_utf8, read_once, read_time
+from springtide.events.wire cimport Span
 
 
 cdef extern from "Python.h":
@@ -38,16 +34,8 @@ cdef enum:
     VALUE = 0  # Places in a RawEvent.
     HEADERS = 2
     TIMESTAMP = 6
-    EVENT_ID = 0x0A  # Tags: the field's number times 8, plus 1 for 8 bytes, 2 for a size and bytes.
-    EVENT_TIME = 0x12
-    OF_INTERACTION = 0x1A
-    OF_BATCH = 0x3A
-    USER = 0x0A
-    ITEM = 0x12
-    TYPE = 0x1A
-    OF_VALUE = 0x21
+    AT_ONCE = 1_024  # Records, which are read in .2 ms; to gather what is read holds Python's lock for a tenth of that.
 
-cdef double MAX_NUMBER = 3.4028234e38  # Of ``limits``.
 cdef uint64_t SEED = int.from_bytes(os.urandom(8), "little")  # So that nobody can choose ids that collide.
 
 
@@ -138,19 +126,25 @@ cdef class InteractionRows:
         Returns:
             The index of the first record that was not read; of it, nothing was taken.
         """
-        cdef Py_ssize_t number = start, stop = len(records), size
-        cdef object record, value
+        cdef Py_ssize_t number = start, stop = len(records), num, done
+        cdef Written written[AT_ONCE]
+        cdef int answer
         while number < stop and latest_ms >= 0:
-            record = <object> PyList_GET_ITEM(records, number)
-            value = <object> PyTuple_GET_ITEM(record, VALUE)
-            if not PyBytes_CheckExact(value) or <object> PyTuple_GET_ITEM(record, HEADERS):
+            num = _gathered(records, number, min(<Py_ssize_t> AT_ONCE, stop - number), &rules.rules, written)
+            if num == 0:
                 break
-            size = PyBytes_GET_SIZE(value)
-            if size > rules.rules.max_event_bytes:
+            with nogil:  # Other threads answer meanwhile.
+                done = read_plain(&self._store, written, num, &rules.rules, latest_ms, &answer)
+            while answer == NEEDS_LOCK and done < num:  # For all that are left: to give it up again takes time, too.
+                if not self._read_event(written + done, &rules.rules, latest_ms):
+                    answer = UNUSUAL
+                    break
+                done += 1
+            if answer == NO_MEMORY:
+                raise MemoryError
+            number += done
+            if answer == UNUSUAL:
                 break
-            if not self._read_event(<const uint8_t*> PyBytes_AS_STRING(value), size, record, &rules.rules, latest_ms):
-                break
-            number += 1
         return number
 
     def append(self, bytes user, bytes item, int16_t relation_code, int64_t timestamp_ms, double value):
@@ -278,96 +272,28 @@ cdef class InteractionRows:
             time[at], value[at] = self._store.rows[mark.row].timestamp_ms, self._store.rows[mark.row].value
         return rows, keys, contexts, published_s, times, values
 
-    cdef int _read_event(
-        self, const uint8_t* at, Py_ssize_t size, object record, const Rules* rules, int64_t latest_ms
-    ) except -1:
+    cdef int _read_event(self, const Written* written, const Rules* rules, int64_t latest_ms) except -1:
         """Read an event; return whether nothing in it is unusual, else nothing was taken."""
-        cdef const uint8_t* end = at + size
-        cdef Span event_id = Span(NULL, NULL), time = Span(NULL, NULL), payload = Span(NULL, NULL)
-        cdef uint8_t tag, payload_tag = 0
-        cdef int64_t timestamp_ms = 0
-        while at < end:
-            tag = at[0]
-            at += 1
-            if tag == EVENT_ID:
-                if not read_once(&at, end, &event_id):
-                    return False
-            elif tag == EVENT_TIME:
-                if not read_once(&at, end, &time) or not read_time(&time, &timestamp_ms):
-                    return False
-            elif tag == OF_INTERACTION or tag == OF_BATCH:
-                payload_tag = tag
-                if not read_once(&at, end, &payload):
-                    return False
-            else:
-                return False
-        if event_id.stop == event_id.start:
-            event_id.start = NULL
-        elif event_id.stop - event_id.start > rules.max_id_bytes or not is_utf8(event_id.start, event_id.stop):
-            return False
-        if payload_tag == OF_INTERACTION and time.start != NULL and timestamp_ms <= latest_ms:
-            return self._read_interaction(&payload, &event_id, timestamp_ms, record, rules)
-        if payload_tag == OF_BATCH and event_id.start == NULL:
-            return self._read_batch(&payload, <object> PyTuple_GET_ITEM(record, TIMESTAMP), rules, latest_ms)
-        return False
-
-    cdef int _read_interaction(
-        self, const Span* interaction, const Span* event_id, int64_t timestamp_ms, object record, const Rules* rules
-    ) except -1:
-        cdef const uint8_t* at = interaction.start
-        cdef Span texts[3]
-        cdef Span entries = Span(NULL, NULL)
+        cdef Parsed event
         cdef dict context = None
-        cdef double value = NAN
-        cdef int type_number, field
-        cdef int16_t code
-        cdef uint8_t tag
-        cdef uint64_t key
-        memset(texts, 0, sizeof(texts))
-        while at < interaction.stop:
-            tag = at[0]
-            at += 1
-            if tag == USER or tag == ITEM or tag == TYPE:
-                if not read_once(&at, interaction.stop, texts + (tag >> 3) - 1):
-                    return False
-            elif tag == OF_VALUE and isnan(value) and interaction.stop - at >= 8:
-                memcpy(&value, at, 8)
-                at += 8
-                if not fabs(value) <= MAX_NUMBER:
-                    return False
-            elif tag == ENTRY:
-                if not read_following(&at, interaction.stop, &entries):
-                    return False
-            else:
-                return False
-        if not is_id(texts, rules.max_id_bytes) or not is_id(texts + 1, rules.max_id_bytes):
+        if not parse_event(written, rules, latest_ms, &event):
             return False
-        type_number = find_type(rules, texts[2].start, texts[2].stop - texts[2].start)
-        if type_number == NO_TYPE:
-            return False
-        if entries.start != NULL:
-            context = known_context(self._known_contexts, &entries, rules)
+        if event.is_batch:
+            return self._read_batch(&event.payload, written.published_ms, rules, latest_ms)
+        if event.entries.start != NULL:
+            context = known_context(self._known_contexts, &event.entries, rules)
             if context is None:
                 return False
-        code = match(rules, type_number, value, False)
-        if code < 0:
-            if isnan(value):
-                return False
+        if not has_rule(&event, rules):
+            return False
+        if event.code < 0:
             self._store.num_ignored += 1
             return True
-        if not add_row(
-            &self._store, Row(timestamp_ms, 0, 0, <float> value, code),
-            texts[0].start, texts[0].stop - texts[0].start, texts[1].start, texts[1].stop - texts[1].start,
-        ):
+        hash_ = 0 if context is None or event.event_id.start == NULL else self._hash_context(context)
+        if not add_event(&self._store, &event, hash_, written.published_ms):
             raise MemoryError
         if context is not None:
             self.contexts[self._store.num - 1] = context
-        if event_id.start != NULL:
-            key = mixed(INTERACTION, hashed(event_id.start, event_id.stop - event_id.start))
-            for field in range(3):
-                key = mixed(key, hashed(texts[field].start, texts[field].stop - texts[field].start))
-            hash_ = 0 if context is None else self._hash_context(context)
-            self.mark(self._store.num - 1, key, hash_, <object> PyTuple_GET_ITEM(record, TIMESTAMP))
         return True
 
     cdef int _read_batch(
@@ -396,3 +322,20 @@ cdef _texts_of(const TextTable* table):
     memcpy(out_uint8s(utf8), table.texts, len(utf8))
     memcpy(out_int64s(offsets), table.offsets, len(offsets) * sizeof(int64_t))
     return utf8, offsets
+
+
+cdef Py_ssize_t _gathered(list records, Py_ssize_t start, Py_ssize_t most, const Rules* rules, Written* written) except -1:
+    """Note where the values of records are; return how many, up to the first that is unusual from outside."""
+    cdef object record, value
+    cdef Py_ssize_t number
+    for number in range(most):
+        record = <object> PyList_GET_ITEM(records, start + number)
+        value = <object> PyTuple_GET_ITEM(record, VALUE)
+        if not PyBytes_CheckExact(value) or <object> PyTuple_GET_ITEM(record, HEADERS):
+            return number
+        written[number].value = <const uint8_t*> PyBytes_AS_STRING(value)
+        written[number].size = PyBytes_GET_SIZE(value)
+        if written[number].size > rules.max_event_bytes:
+            return number
+        written[number].published_ms = <object> PyTuple_GET_ITEM(record, TIMESTAMP)
+    return most

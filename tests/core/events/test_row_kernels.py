@@ -1,6 +1,7 @@
 """Ordinary interactions and packed batches are read as protobuf reads them, refusals and order included."""
 
 import random
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -236,3 +237,24 @@ def test_packed_ids_are_a_sequence_of_texts() -> None:
     assert ids.take(np.array([3, 2, 2])) == ["bob", "\u00fcmit", "\u00fcmit"]
     assert ids != ["ann"]
     assert repr(ids.take(np.array([], np.int64))) == "PackedIds([])"
+
+
+def test_other_threads_run_while_plain_events_are_read() -> None:
+    event = events_pb2.Event(interaction=events_pb2.Interaction(user="u", item="i", type="purchase"))
+    event.event_time.seconds = NOW_MS // 1_000
+    records = [RawEvent(event.SerializeToString(), None, (), "events", 0, 0, NOW_MS)] * 200_000
+    rules = WireRules([b"purchase"], [(0, 0, 0.0)], 512, 65_536, 16, 512)
+    rows, seen, is_over = InteractionRows(), set[int](), threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            seen.add(len(rows))
+
+    other = threading.Thread(target=look)
+    other.start()
+    try:
+        assert rows.read(records, 0, rules, 2 * NOW_MS) == len(records)  # One call: it must give the lock up by itself.
+    finally:
+        is_over.set()
+        other.join()
+    assert seen - {0, len(records)}, "wanted somebody to see it half done"
