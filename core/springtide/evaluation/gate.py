@@ -3,7 +3,8 @@
 A training leaves out the latest slice at first. The candidate, as it was before it learned that slice, ranks the
 interactions of the slice beside the champion (the model that serves) and the baselines. All are live: they rank each
 interaction as of its own moment (``protocols.replay``). The candidate is promoted if it is not significantly worse than
-the champion and its mean is not below that of the best baseline.
+the champion and its mean is not below that of the best baseline. The two models are asked all questions; a baseline no
+more than it takes to be certain (``baseline_trials``).
 
 The candidate's exponents were learned on a sample of the same slice. They are a dozen numbers learned from hundreds of
 interactions or more, so this favours the candidate by less than the standard error. The candidate of a fine-tuning is
@@ -11,6 +12,7 @@ its base model on the present graph with new exponents, and that of a refit has 
 what it changes.
 """
 
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ import structlog
 
 from springtide.checkpoint import Checkpoint
 from springtide.errors import SpringtideError
+from springtide.evaluation.baseline_trials import BaselineScores, Rivals, ask_baselines
 from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.measures.significance import Comparison, compare
 from springtide.evaluation.protocols.contestants import Contestant
@@ -43,8 +46,6 @@ CHAMPION = "champion"
 _NUM_REFITS = 4  # Of each baseline during the replay: on a slice of weeks, a fit is never older than some days.
 _DIGITS = 6
 
-Scores = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -56,8 +57,10 @@ class Verdict:
         report: The details, for the model's manifest. ``verdict`` is ``promoted``, ``rejected`` or ``not judged``;
             ``reason`` as above. ``metric``, ``segment``, ``questions`` (ranked interactions), ``new_questions`` (those
             whose item was new to the user), ``after_ms`` and ``seconds`` describe the replay. ``contestants`` has the
-            means of all interactions and of those with new items. ``champion`` and ``best_baseline`` have the
-            candidate's difference from them. ``fine_tune_gap`` is how far a fine-tuned champion is behind a candidate
+            means of all interactions and of those with new items, of the ``questions`` that each was asked, and the
+            candidate's ``difference`` from a baseline on these.
+            ``champion`` and ``best_baseline`` have the candidate's difference from them, on the questions that both
+            were asked. ``fine_tune_gap`` is how far a fine-tuned champion is behind a candidate
             that was trained from scratch, as a share of the candidate's mean.
         baseline: Name of a baseline that is better than the candidate and the champion; None if there is none.
     """
@@ -95,16 +98,18 @@ def judge(
     after_ms, num_events, left_out = _judged_slice(state, candidate, champion, gate)
     if num_events < gate.min_questions:
         return _not_judged(f"{num_events:,} interactions to judge by, fewer than {gate.min_questions:,}")
-    contestants = _contestants(candidate, champion, gate, plugins, left_out)
+    models = _models(candidate, champion, plugins, left_out)
     result = replay(
         state,
         after_ms + 1,
-        contestants,
+        models,
         settings,
         plugins,
         num_questions=gate.num_questions,
         seed=settings.training.seed,
         num_refits=_NUM_REFITS,
+        depth=K,
+        keep_questions=True,
         on_progress=on_progress,
     )
     is_unseen_only = gate.segment == "new"
@@ -112,15 +117,34 @@ def judge(
     if num_judged < gate.min_questions:
         return _not_judged(f"{num_judged:,} interactions with new items to judge by, fewer than {gate.min_questions:,}")
     scores = {name: result.ndcg(name, K, is_unseen_only=is_unseen_only) for name in result.ranks}
-    verdict = _decide(scores, champion, candidate, left_out, gate, settings.training.seed)
+    against_champion = None
+    if CHAMPION in scores:
+        against_champion = compare(scores[CANDIDATE], scores[CHAMPION], seed=settings.training.seed)
+    rivals = Rivals(
+        result.is_unseen if is_unseen_only else np.ones(len(result), bool),
+        is_unseen_only,
+        scores[CANDIDATE],
+        scores.get(CHAMPION),
+        is_rejected=against_champion is not None and _p_worse(against_champion) < gate.significance,
+        may_serve=CHAMPION not in left_out,
+    )
+    assert result.questions is not None, "they were to be kept"
+    makers = {
+        name: functools.partial(plugins.make, "baseline", PartSettings(name=name, options=options))
+        for name, options in gate.baselines.items()
+    }
+    baselines, failures = ask_baselines(
+        result.questions, makers, rivals, seed=settings.training.seed, on_progress=on_progress
+    )
+    verdict = _decide(rivals, against_champion, baselines, champion, candidate, left_out, settings.training.seed)
     details = {
         "metric": f"ndcg@{K}",
         "segment": gate.segment,
         "questions": len(result),
         "new_questions": int(result.is_unseen.sum()),
         "after_ms": after_ms,
-        "contestants": _means(result),
-        "left_out": {**left_out, **result.failures},
+        "contestants": _means(result, rivals, baselines),
+        "left_out": {**left_out, **failures},
         "seconds": round(time.perf_counter() - started, 3),
     }
     logger.info("model_judged", verdict=verdict.report["verdict"], reason=verdict.reason, seconds=details["seconds"])
@@ -144,22 +168,17 @@ def _judged_slice(
     return after_both_ms, num_after_both, {}
 
 
-def _contestants(
-    candidate: ModelArtifact,
-    champion: ModelArtifact | None,
-    gate: GateSettings,
-    plugins: Plugins,
-    left_out: dict[str, str],
+def _models(
+    candidate: ModelArtifact, champion: ModelArtifact | None, plugins: Plugins, left_out: dict[str, str]
 ) -> list[Contestant]:
-    """Return who is replayed; a champion that cannot be loaded is added to ``left_out``."""
-    contestants = [Contestant(CANDIDATE, load_served(candidate, plugins))]
+    """Return the models that are replayed; a champion that cannot be loaded is added to ``left_out``."""
+    models = [Contestant(CANDIDATE, load_served(candidate, plugins))]
     if champion is not None and not left_out:
         try:
-            contestants.append(Contestant(CHAMPION, load_served(champion, plugins)))
+            models.append(Contestant(CHAMPION, load_served(champion, plugins)))
         except SpringtideError as error:  # For example, a plugin that it was made with is gone.
             left_out[CHAMPION] = str(error)
-    baselines = {name: PartSettings(name=name, options=options) for name, options in gate.baselines.items()}
-    return contestants + [Contestant(name, plugins.make("baseline", part)) for name, part in baselines.items()]
+    return models
 
 
 def _p_worse(difference: Comparison) -> float:
@@ -182,43 +201,56 @@ def _in_words(difference: Comparison) -> str:
 
 
 def _decide(
-    scores: Mapping[str, Scores],
+    rivals: Rivals,
+    against_champion: Comparison | None,
+    baselines: Mapping[str, BaselineScores],
     champion: ModelArtifact | None,
     candidate: ModelArtifact,
     left_out: Mapping[str, str],
-    gate: GateSettings,
     seed: int,
 ) -> Verdict:
-    """Decide, given the NDCG of each interaction for each contestant, float64 ``[n]``."""
-    ours = scores[CANDIDATE]
-    mean = float(ours.mean())
-    findings, faults = [f"NDCG@{K} {mean:.4f} on {len(ours):,} questions"], []
+    """Decide, given the NDCG of each question that counts for the models, and what the baselines answered."""
+    mean = float(rivals.candidate.mean())
+    findings, faults = [f"NDCG@{K} {mean:.4f} on {len(rivals.candidate):,} questions"], []
     report: dict[str, Any] = {}
-    if champion is not None and CHAMPION in scores:
+    if champion is not None and against_champion is not None:
         version = champion.manifest.version
-        difference = compare(ours, scores[CHAMPION], seed=seed)
-        report["champion"] = {"version": version, **_to_report(difference)}
-        findings.append(f"{_in_words(difference)} against {version}")
-        if _p_worse(difference) < gate.significance:
+        report["champion"] = {"version": version, **_to_report(against_champion)}
+        findings.append(f"{_in_words(against_champion)} against {version}")
+        if rivals.is_rejected:
             faults.append(f"worse than {version}, which serves")
         if candidate.manifest.training == "retrain" and vectors_by(champion) == "fine_tune" and mean > 0:
-            report["fine_tune_gap"] = round(difference.difference / mean, _DIGITS)
+            report["fine_tune_gap"] = round(against_champion.difference / mean, _DIGITS)
     elif CHAMPION in left_out:
         findings.append(f"the model that serves is left out: {left_out[CHAMPION]}")
-    means = {name: float(values.mean()) for name, values in scores.items() if name in gate.baselines}
-    best = max(means, key=lambda name: means[name], default=None)
-    baseline = None
+    best, serving = _best_of(baselines), None
     if best is not None:
-        difference = compare(ours, scores[best], seed=seed)
+        of_best = baselines[best]
+        difference = compare(rivals.candidate[of_best.judged], of_best.judged_ndcg, seed=seed)
         report["best_baseline"] = {"name": best, **_to_report(difference)}
-        findings.append(f"{_in_words(difference)} against the best baseline, {best}")
-        if mean < means[best]:
+        asked = "" if len(of_best.judged) == len(rivals.candidate) else f", which was asked {len(of_best.judged):,}"
+        findings.append(f"{_in_words(difference)} against the best baseline, {best}{asked}")
+        if of_best.lead < 0:
             faults.append(f"behind {best}")
-            beats_champion = CHAMPION not in scores or float(scores[CHAMPION].mean()) < means[best]
-            baseline = best if beats_champion and CHAMPION not in left_out else None
+        is_best = (of_best.lead < 0 or rivals.is_rejected) and (rivals.champion is None or of_best.champion_lead < 0)
+        serving = best if is_best and rivals.may_serve else None
     verdict: Literal["promoted", "rejected"] = "rejected" if faults else "promoted"
     reason = "; ".join([*faults, *findings])
-    return Verdict(not faults, reason, {"verdict": verdict, "reason": reason, **report}, baseline)
+    return Verdict(not faults, reason, {"verdict": verdict, "reason": reason, **report}, serving)
+
+
+def _best_of(baselines: Mapping[str, BaselineScores]) -> str | None:
+    """Return the best baseline; None if there is none.
+
+    One that is ahead of the candidate goes before all others. Else those that were asked most were nearest to it.
+    """
+
+    def goodness(name: str) -> tuple[bool, bool, int, float]:
+        scores = baselines[name]
+        is_ahead = scores.lead < 0
+        return is_ahead, is_ahead and scores.champion_lead < 0, len(scores.judged), float(scores.judged_ndcg.mean())
+
+    return max((name for name, scores in baselines.items() if len(scores.judged)), key=goodness, default=None)
 
 
 def vectors_by(artifact: ModelArtifact) -> str:
@@ -251,12 +283,22 @@ def _not_judged(reason: str) -> Verdict:
     return Verdict(True, reason, {"verdict": "not judged", "reason": reason})
 
 
-def _means(result: ReplayResult) -> dict[str, dict[str, float]]:
-    means = {}
-    for name in result.ranks:
-        means[name] = {"all": round(float(result.ndcg(name, K).mean()), _DIGITS)}
-        if result.is_unseen.any():
-            means[name]["new"] = round(float(result.ndcg(name, K, is_unseen_only=True).mean()), _DIGITS)
+def _means(
+    result: ReplayResult, rivals: Rivals, baselines: Mapping[str, BaselineScores]
+) -> dict[str, dict[str, float]]:
+    """Return the means of each contestant, the number of questions that it was asked, and how far baselines are behind."""
+    answers = {name: (result.ndcg(name, K), result.ndcg(name, K, is_unseen_only=True)) for name in result.ranks}
+    answers |= {name: (scores.ndcg, scores.unseen_ndcg) for name, scores in baselines.items()}
+    means: dict[str, dict[str, float]] = {}
+    for name, (of_all, of_new) in answers.items():
+        if len(of_all):
+            means[name] = {"questions": len(of_all), "all": round(float(of_all.mean()), _DIGITS)}
+        if len(of_new):  # Of those that were asked.
+            means[name]["new"] = round(float(of_new.mean()), _DIGITS)
+    for name, scores in baselines.items():
+        if len(scores.judged):
+            behind = float((rivals.candidate[scores.judged] - scores.judged_ndcg).mean())
+            means[name]["difference"] = round(behind, _DIGITS)
     return means
 
 

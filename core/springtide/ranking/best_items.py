@@ -19,30 +19,21 @@ import numpy.typing as npt
 
 from springtide.ranking import kernels
 from springtide.ranking.binding import BoundQuery
-from springtide.ranking.dislikes import NOTHING_DISLIKED, log_weights
 from springtide.ranking.indexed_items import Found, LeftOut, Scan
-from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems
-from springtide.ranking.users import LiveUser
+from springtide.ranking.query_scores import NO_ROWS, NO_SCORES, QueryScores
+from springtide.ranking.scoring import Scorer
 from springtide.ranking.weights import ItemOrder
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
-NO_ROWS: Rows = np.empty(0, np.int32)
-NO_SCORES: Array = np.empty(0, np.float32)
 _MAX_LISTED = 4_096  # Items: to score so few takes no longer than to look for them among all, in their order.
 _NO_ORDER = ItemOrder(NO_ROWS, -np.inf)
-_NOT_LOWERED = LoweredItems(NOTHING_DISLIKED, NO_SCORES)
-_NOTHING_SEEN = SeenItems(NO_ROWS, {}, NO_SCORES)
 
 
-class BestItems:
+class BestItems(QueryScores):
     """The best items for a query, and what their scores are made of.
 
     Attributes:
-        user: The user.
-        at_moment: The item weights of the moment.
-        seen: The items that the user has seen; none if the query leaves all of them out.
-        lowered: The items that the user dislikes.
         rows: int32 ``[n]``, the best first.
         ids: Their ids.
         scores: float32 ``[n]``.
@@ -50,7 +41,7 @@ class BestItems:
         num_scanned: How many vectors were looked at.
     """
 
-    __slots__ = ("at_moment", "cosines", "ids", "lowered", "num_scanned", "rows", "scores", "seen", "user")
+    __slots__ = ("cosines", "ids", "num_scanned", "rows", "scores")
 
     def __init__(self, scorer: Scorer, query: BoundQuery) -> None:
         """Find them.
@@ -59,14 +50,12 @@ class BestItems:
             scorer: Over a model or the fallback; a baseline ranks by itself.
             query: The query, bound to the scorer's view.
         """
-        serving, num_items = scorer.serving, scorer.num_items
-        self.user = serving.users.find(scorer.view, serving.table, query)
-        self.at_moment = serving.moments.at(query.moment, num_items)
-        self.seen, self.lowered = _NOTHING_SEEN, _NOT_LOWERED
+        super().__init__(scorer, query)
+        serving = scorer.serving
         table, user, order = serving.table, self.user.vector, self.at_moment.order()
-        apart, of_apart = self._scored_apart(scorer, query)
+        apart, of_apart = self.apart, self.of_apart
         if query.allowed is not None and np.count_nonzero(query.allowed) <= _MAX_LISTED:
-            apart, of_apart = self._with_listed(scorer, np.flatnonzero(query.allowed).astype(np.int32), apart, of_apart)
+            apart, of_apart = self._with_listed(np.flatnonzero(query.allowed).astype(np.int32))
             order = _NO_ORDER
         user, factor = None if table is None else user, serving.exponents.unseen.cosine
         values, excluded, allowed = self.at_moment.unseen_total, query.excluded_rows, query.allowed
@@ -98,45 +87,13 @@ class BestItems:
             search, query.count, user, factor, values, order, serving.longest, apart, of_apart, left_out
         )
 
-    def _with_listed(self, scorer: Scorer, listed: Rows, apart: Rows, of_apart: Array) -> tuple[Rows, Array]:
-        """Return the listed items and their scores, given those of the items that are not scored as unseen ones are."""
-        scores = self._unseen_scores(scorer, listed)
-        rows = np.union1d(listed, apart)
+    def _with_listed(self, listed: Rows) -> tuple[Rows, Array]:
+        """Return the listed items and those that are not scored as unseen ones are, and their scores."""
+        scores = self.of_unseen(listed)
+        rows = np.union1d(listed, self.apart)
         of_rows = np.full(len(rows), -np.inf, np.float32)
         of_rows[np.searchsorted(rows, listed)] = scores
-        of_rows[np.searchsorted(rows, apart)] = of_apart
-        return rows, of_rows
-
-    def _unseen_scores(self, scorer: Scorer, rows: Rows) -> Array:
-        """Return the scores of rows as if the user had never had their items, float32 ``[m]``."""
-        scores = _cosines(scorer, self.user, rows) * np.float32(scorer.serving.exponents.unseen.cosine)
-        scores += self.at_moment.unseen_total[rows]
-        return scores
-
-    def _scored_apart(self, scorer: Scorer, query: BoundQuery) -> tuple[Rows, Array]:
-        """Return the rows that are not scored as unseen items are, ascending, and their scores."""
-        user, exponents = self.user, scorer.serving.exponents
-        if not len(user.history.item_rows) and not len(user.dislikes.item_rows):
-            return NO_ROWS, NO_SCORES
-        disliked = scorer.disliked(user, query)
-        if query.leaves_out_seen and not len(disliked):
-            self.seen = scorer.nothing_seen
-            return NO_ROWS, NO_SCORES  # They are among the query's excluded rows.
-        self.seen = seen = scorer.seen(scorer.history_at(user.history, query), query)
-        scores = _cosines(scorer, user, seen.rows) * np.float32(exponents.seen.cosine)
-        scores += self.at_moment.seen_total[seen.rows]
-        scores += seen.total
-        if not len(disliked):
-            return seen.rows, scores
-        unseen = self._unseen_scores(scorer, disliked.rows)
-        rows = np.union1d(seen.rows, disliked.rows)
-        of_rows = np.empty(len(rows), np.float32)
-        at = np.searchsorted(rows, disliked.rows)
-        of_rows[at] = unseen
-        of_rows[np.searchsorted(rows, seen.rows)] = scores
-        logs = log_weights(disliked, of_rows[at] - unseen, exponents.dislikes.item)
-        of_rows[at] += logs
-        self.lowered = LoweredItems(disliked, logs)
+        of_rows[np.searchsorted(rows, self.apart)] = self.of_apart
         return rows, of_rows
 
 
@@ -213,10 +170,3 @@ def _search(
         chosen = heapq.nsmallest(query.count, range(len(ids)), key=lambda index: (-by_score[index], ids[index]))
         rows, scores, cosines, ids = rows[chosen], scores[chosen], cosines[chosen], [ids[each] for each in chosen]
     return rows, ids, scores, cosines, num_scanned
-
-
-def _cosines(scorer: Scorer, user: LiveUser, rows: Rows) -> Array:
-    table = scorer.serving.table
-    if table is None or user.vector is None or not len(rows):
-        return np.zeros(len(rows), np.float32)
-    return kernels.cosines_of(user.vector, table.vectors, rows)

@@ -12,36 +12,10 @@ from libc.stdlib cimport free, malloc, qsort, realloc
 import numpy as np
 
 from springtide.arrays cimport bools, float32s, int8s, int32s, out_float32s, out_int8s, out_int32s
+from springtide.ranking.dot_products cimport dot, prefetch
 
 cdef extern from *:
     """
-    typedef float springtide_4 __attribute__((vector_size(16), aligned(4)));
-
-    static inline float springtide_dot(const float* a, const float* b, int width) {
-        springtide_4 s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-        float lane[16], total[4];
-        int at = 0, tail = 0;
-        for (; at + 16 <= width; at += 16) {
-            s0 += *(const springtide_4*)(a + at) * *(const springtide_4*)(b + at);
-            s1 += *(const springtide_4*)(a + at + 4) * *(const springtide_4*)(b + at + 4);
-            s2 += *(const springtide_4*)(a + at + 8) * *(const springtide_4*)(b + at + 8);
-            s3 += *(const springtide_4*)(a + at + 12) * *(const springtide_4*)(b + at + 12);
-        }
-        if (at < width) {
-            *(springtide_4*)lane = s0; *(springtide_4*)(lane + 4) = s1;
-            *(springtide_4*)(lane + 8) = s2; *(springtide_4*)(lane + 12) = s3;
-            for (; at < width; at++, tail++) lane[tail] += a[at] * b[at];
-            s0 = *(springtide_4*)lane; s1 = *(springtide_4*)(lane + 4);
-            s2 = *(springtide_4*)(lane + 8); s3 = *(springtide_4*)(lane + 12);
-        }
-        *(springtide_4*)total = (s0 + s2) + (s1 + s3);
-        return (total[0] + total[2]) + (total[1] + total[3]);
-    }
-
-    static inline void springtide_prefetch(const float* at, int width) {
-        for (int each = 0; each < width; each += 16) __builtin_prefetch(at + each);
-    }
-
     #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
     #define SPRINGTIDE_CLONES __attribute__((target_clones("avx2", "default")))
     #else
@@ -61,8 +35,6 @@ cdef extern from *:
         }
     }
     """
-    float dot "springtide_dot"(const float* a, const float* b, int width) noexcept nogil
-    void prefetch "springtide_prefetch"(const float* at, int width) noexcept nogil
     void coarse_sums "springtide_coarse"(
         const int8_t* rows, const int16_t* user, int width, int count, int32_t* sums
     ) noexcept nogil

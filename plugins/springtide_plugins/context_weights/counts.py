@@ -285,5 +285,5 @@ def log_lift(
         groups: Groups of the items; an item beyond their length has none.
     """
     lifts = np.empty(len(observed), np.float32)
-    lift_kernels.shrunk_lifts(observed, expected, prior, groups.codes, groups.sizes, lifts)
+    lift_kernels.shrunk_lifts(observed, expected, prior, *groups.paths(), groups.sizes, lifts)
     return np.log(lifts, out=lifts)

@@ -9,6 +9,7 @@ def shrunk_lifts(
     observed: npt.NDArray[np.float64],
     expected: npt.NDArray[np.float64],
     prior: float,
+    path_of: npt.NDArray[np.int32],
     codes: Sequence[npt.NDArray[np.int32]],
     sizes: Sequence[int],
     lifts: npt.NDArray[np.float32],

@@ -2,16 +2,21 @@
 
 import numpy as np
 
-cimport numpy as cnp
 from libc.stdint cimport int32_t
 
 from springtide.arrays cimport float64s, int32s, out_float32s, out_float64s
 
-cnp.import_array()
-
 
 cdef enum:
     SUMS = 6  # Numbers in a ``Group``.
+    PATH_SUMS = 4  # In a ``Path``.
+
+
+cdef struct Path:
+    double observed
+    double expected
+    double num_members
+    double lift  # Of the finest group so far.
 
 
 cdef struct Group:
@@ -23,85 +28,85 @@ cdef struct Group:
     double lift
 
 
-def shrunk_lifts(observed, expected, double prior, codes, sizes, lifts):
-    """Write observed over expected counts, shrunk to those of groups (``counts.log_lift``), with one pass for each level.
+def shrunk_lifts(observed, expected, double prior, path_of, codes, sizes, lifts):
+    """Write observed over expected counts, shrunk to those of groups (``counts.log_lift``), with two passes over items.
 
     Args:
         observed: float64 ``[num_items]``.
         expected: float64 ``[num_items]``.
         prior: Weight of the prior, in events, above 0.
-        codes: For each level from coarse to fine, int32 ``[num_grouped]``; below 0 for an item without a group.
+        path_of: int32 ``[num_grouped]``, the path of each item (``ItemGroups.paths``).
+        codes: For each level from coarse to fine, int32 ``[num_paths]``; below 0 for a path without a group.
         sizes: Number of groups of each level.
         lifts: Output, float32 ``[num_items]``.
     """
-    cdef Py_ssize_t num_items = len(lifts), num_before = 0, num_here, wrong
+    cdef Py_ssize_t num_items = len(lifts), num_grouped = min(<Py_ssize_t> len(path_of), num_items), wrong
+    cdef Py_ssize_t num_paths = len(codes[0]) if len(codes) else 0
     cdef const double* observed_ = float64s(observed)
     cdef const double* expected_ = float64s(expected)
+    cdef const int32_t* paths = int32s(path_of)
     cdef float* lifts_ = out_float32s(lifts)
-    cdef const int32_t* codes_before = NULL
-    cdef const int32_t* codes_here
-    cdef Group* before = NULL
-    cdef Group* here
     if not len(observed) == len(expected) == num_items:
         raise ValueError(f"wanted counts of {num_items} items, got {len(observed)} and {len(expected)}")
-    of_item = np.ones(num_items)  # The lift of the finest group so far.
-    cdef double* of_item_ = out_float64s(of_item)
-    held = []  # What the pointers of the last level lead to.
+    of_paths = np.zeros((num_paths, PATH_SUMS))
+    cdef Path* of_path = <Path*> out_float64s(of_paths)
+    wrong = _add_items(observed_, expected_, paths, num_grouped, of_path, num_paths)
+    if wrong >= 0:
+        raise ValueError(f"wanted paths below {num_paths}, got {path_of[wrong]}")
     for of_level, size in zip(codes, sizes, strict=True):
         groups = np.zeros((size, SUMS))
-        codes_here, num_here = int32s(of_level), min(<Py_ssize_t> len(of_level), num_items)
-        here = <Group*> out_float64s(groups)
-        wrong = _add_level(
-            observed_, expected_, of_item_, codes_before, num_before, before, codes_here, num_here, here, size
-        )
+        if len(of_level) != num_paths:
+            raise ValueError(f"wanted groups of {num_paths} paths, got {len(of_level)}")
+        wrong = _shrink_level(of_path, int32s(of_level), num_paths, <Group*> out_float64s(groups), size, prior)
         if wrong >= 0:
             raise ValueError(f"wanted groups below {size}, got {of_level[wrong]}")
-        _shrink_groups(here, size, prior)
-        codes_before, num_before, before = codes_here, num_here, here
-        held = [of_level, groups]
     with nogil:
-        _take_lifts(of_item_, codes_before, num_before, before)
-        _shrink_items(observed_, expected_, of_item_, prior, lifts_, num_items)
+        _shrink_items(observed_, expected_, paths, num_grouped, of_path, prior, lifts_, num_items)
 
 
-cdef Py_ssize_t _add_level(
-    const double* observed, const double* expected, double* of_item,
-    const int32_t* codes_before, Py_ssize_t num_before, const Group* before,
-    const int32_t* codes, Py_ssize_t num_here, Group* groups, Py_ssize_t size,
+cdef Py_ssize_t _add_items(
+    const double* observed, const double* expected, const int32_t* path_of, Py_ssize_t num_grouped,
+    Path* paths, Py_ssize_t num_paths,
 ) noexcept:
-    """Add the items to their groups, each with the lift of its group above; return an item of no such group, or -1."""
+    """Add the items to their paths; return an item of no such path, or -1."""
     cdef Py_ssize_t item
-    cdef Group* group
+    cdef Path* path
     with nogil:
-        _take_lifts(of_item, codes_before, num_before, before)
-        for item in range(num_here):
-            if codes[item] < 0:
-                continue
-            if codes[item] >= size:
+        for item in range(num_paths):
+            paths[item].lift = 1.0
+        for item in range(num_grouped):
+            if path_of[item] < 0 or path_of[item] >= num_paths:
                 return item
-            group = groups + codes[item]
-            group.observed += observed[item]
-            group.expected += expected[item]
-            group.expected_times_lift += expected[item] * of_item[item]
-            group.lifts += of_item[item]
-            group.num_members += 1
+            path = paths + path_of[item]
+            path.observed += observed[item]
+            path.expected += expected[item]
+            path.num_members += 1
     return -1
 
 
-cdef inline void _take_lifts(double* of_item, const int32_t* codes, Py_ssize_t num_items, const Group* groups) noexcept nogil:
-    """Set the lifts of items to those of their groups; others keep theirs."""
-    cdef Py_ssize_t item
-    for item in range(num_items):
-        if codes[item] >= 0:
-            of_item[item] = groups[codes[item]].lift
+cdef Py_ssize_t _shrink_level(
+    Path* paths, const int32_t* codes, Py_ssize_t num_paths, Group* groups, Py_ssize_t size, double prior
+) noexcept:
+    """Set the lifts of paths to those of their groups, each shrunk to that of the groups above its members.
 
-
-cdef void _shrink_groups(Group* groups, Py_ssize_t size, double prior) noexcept:
-    """Set the lifts of groups, each shrunk to that of the groups above its members."""
+    Paths without a group keep their lifts. Return a path of no such group, or -1.
+    """
     cdef Py_ssize_t number
     cdef double num_grouped = 0, least, above
     cdef Group* group
+    cdef Path* path
     with nogil:
+        for number in range(num_paths):
+            if codes[number] < 0:
+                continue
+            if codes[number] >= size:
+                return number
+            path, group = paths + number, groups + codes[number]
+            group.observed += path.observed
+            group.expected += path.expected
+            group.expected_times_lift += path.expected * path.lift
+            group.lifts += path.num_members * path.lift
+            group.num_members += path.num_members
         for number in range(size):
             num_grouped += groups[number].num_members
         # A group may lie in several groups above: its prior is their mean, weighted by its members. The prior's weight
@@ -113,11 +118,18 @@ cdef void _shrink_groups(Group* groups, Py_ssize_t size, double prior) noexcept:
                 group.expected + least * group.num_members + 1e-300
             )
             group.lift = (group.observed + prior * above) / (group.expected + prior)
+        for number in range(num_paths):
+            if codes[number] >= 0:
+                paths[number].lift = groups[codes[number]].lift
+    return -1
 
 
 cdef void _shrink_items(
-    const double* observed, const double* expected, const double* of_item, double prior, float* lifts, Py_ssize_t num_items
+    const double* observed, const double* expected, const int32_t* path_of, Py_ssize_t num_grouped, const Path* paths,
+    double prior, float* lifts, Py_ssize_t num_items,
 ) noexcept nogil:
     cdef Py_ssize_t item
-    for item in range(num_items):
-        lifts[item] = <float> ((observed[item] + prior * of_item[item]) / (expected[item] + prior))
+    for item in range(num_grouped):
+        lifts[item] = <float> ((observed[item] + prior * paths[path_of[item]].lift) / (expected[item] + prior))
+    for item in range(num_grouped, num_items):
+        lifts[item] = <float> ((observed[item] + prior) / (expected[item] + prior))

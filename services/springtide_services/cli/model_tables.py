@@ -111,16 +111,22 @@ def _show_gate(gate: Mapping[str, Any]) -> None:
     console().print(f"\n[bold]gate: {gate['verdict']}[/]\n{escape(gate['reason'])}")
     if "contestants" not in gate:
         return
-    table = Table("", "NDCG@20", "unseen items", "candidate's difference", box=None, pad_edge=False)
+    table = Table("", "queries", "NDCG@20", "unseen items", "candidate's difference", box=None, pad_edge=False)
     differences = {_CHAMPION: gate.get("champion")}
     if best := gate.get("best_baseline"):
         differences[best["name"]] = best
     for name, means in gate["contestants"].items():
         new = f"{means['new']:.4f}" if "new" in means else ""
-        table.add_row(escape(name), f"{means['all']:.4f}", new, _difference(differences.get(name)))
+        asked = f"{means.get('questions', gate['questions']):,}"  # A gate of before it asked baselines in parts.
+        difference = _difference(differences.get(name))
+        if not difference and "difference" in means:
+            difference = f"{means['difference']:+.4f}"
+        table.add_row(escape(name), asked, f"{means['all']:.4f}", new, difference)
     console().print(table)
     num_queries = f"{gate['questions']:,} queries, {gate['new_questions']:,} of them for unseen items"
     console().print(f"{num_queries}; {gate['seconds']} s")
+    if any(means.get("questions", gate["questions"]) < gate["questions"] for means in gate["contestants"].values()):
+        console().print("a baseline that was asked fewer was clearly behind, or ahead; its differences are of these alone")
     for name, why in gate["left_out"].items():
         console().print(f"{escape(name)} was left out: {escape(why)}")
     if "fine_tune_gap" in gate:

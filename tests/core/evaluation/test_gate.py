@@ -113,9 +113,9 @@ def test_the_first_model_is_promoted_when_it_beats_the_baselines() -> None:
     assert verdict.is_promoted
     assert means["candidate"]["all"] > means["popularity"]["all"]
     assert verdict.report["best_baseline"]["name"] == "popularity"
-    assert verdict.report["best_baseline"]["difference"] == pytest.approx(
-        means["candidate"]["all"] - means["popularity"]["all"], abs=2e-6
-    )
+    assert means["candidate"]["questions"] == verdict.report["questions"] == 66
+    assert means["popularity"]["questions"] < 66, "it is far behind"
+    assert verdict.reason.endswith(f"the best baseline, popularity, which was asked {means['popularity']['questions']}")
     assert "champion" not in verdict.report
     assert json.loads(json.dumps(verdict.report, allow_nan=False)) == verdict.report
 
@@ -134,6 +134,16 @@ def test_a_model_worse_than_the_champion_is_rejected_with_the_numbers() -> None:
     assert (verdict.is_promoted, verdict.report["verdict"]) == (False, "rejected")
     assert verdict.reason.startswith("worse than 000007, which serves; NDCG@20 0.")
     assert verdict.report["champion"]["high"] < 0 < 0.05 > verdict.report["champion"]["p_worse"]
+
+
+def test_a_baseline_that_is_near_is_asked_all_questions() -> None:
+    plugins = PLUGINS.with_part("baseline", "oracle", Oracle)
+    verdict = judged(plugins=plugins, baselines={"oracle": {}})
+    means = verdict.report["contestants"]
+    assert means["oracle"]["questions"] == 66
+    assert verdict.report["best_baseline"]["difference"] == pytest.approx(
+        means["candidate"]["all"] - means["oracle"]["all"], abs=2e-6
+    )
 
 
 def test_a_model_behind_a_baseline_is_rejected_and_the_baseline_named() -> None:

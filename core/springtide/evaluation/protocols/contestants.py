@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from springtide.evaluation.protocols.past_questions import ranks_of_known
 from springtide.graph.applying import USER
 from springtide.interactions import History, Observed
 from springtide.plugins.contracts import Baseline
@@ -15,7 +16,6 @@ from springtide.ranking.item_ranks import item_ranks_and_unseen
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import Served
-from springtide.ranking.top_k import ranks_of
 from springtide.ranking.users import Users
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -64,36 +64,40 @@ class ReplayRanker(Protocol):
 
 def make_replay_ranker(
     contestant: Contestant,
-    state: LiveState,
-    interactions: Observed,
     histories: "Histories",
+    interactions: Observed,
     settings: Settings,
     num_refits: int,
+    depth: int | None = None,
 ) -> ReplayRanker:
     """Return a contestant ready to rank; a baseline is fitted.
 
     Args:
         contestant: The model or baseline.
-        state: The state that it ranks on.
+        histories: The state that it ranks on, and users' histories as of that state.
         interactions: The positive interactions before the replay.
-        histories: Users' histories as of ``state``, for baselines.
         settings: Ranking settings.
         num_refits: How often a live baseline is fitted again during the replay.
+        depth: Ranks of a model beyond it need not be told apart; None for all ranks.
 
     Raises:
         TrainingError: If a baseline cannot be fitted.
     """
     if isinstance(contestant.recommender, Baseline):
         num_refreshes = num_refits if contestant.is_live else 0
-        return _BaselineRanker(contestant.recommender, state, interactions, histories, num_refreshes)
-    return _ModelRanker(contestant.recommender, state, settings, _NUM_REFRESHES if contestant.is_live else 0)
+        return _BaselineRanker(contestant.recommender, interactions, histories, num_refreshes)
+    num_refreshes = _NUM_REFRESHES if contestant.is_live else 0
+    return _ModelRanker(contestant.recommender, histories.state, settings, num_refreshes, depth)
 
 
 class _ModelRanker:
     """A registry version or the fallback, with the ranker that serves."""
 
-    def __init__(self, model: Served | None, state: LiveState, settings: Settings, num_refreshes: int) -> None:
+    def __init__(
+        self, model: Served | None, state: LiveState, settings: Settings, num_refreshes: int, depth: int | None
+    ) -> None:
         self.num_refreshes = num_refreshes
+        self._depth = depth
         self._model = model
         self._state = state
         self._settings = settings.ranking
@@ -109,7 +113,7 @@ class _ModelRanker:
         return ranker
 
     def ranks(self, queries: Sequence[Query], item_ids: Sequence[str]) -> tuple[Int64s, Int64s]:
-        return item_ranks_and_unseen(self._ranker.scorer(), queries, item_ids)
+        return item_ranks_and_unseen(self._ranker.scorer(), queries, item_ids, depth=self._depth)
 
 
 class Histories:
@@ -118,18 +122,21 @@ class Histories:
     Args:
         state: The state that the histories are read from.
         max_history: Latest interactions of a user that are looked at, for each relation.
+
+    Attributes:
+        state: The state.
     """
 
     def __init__(self, state: LiveState, max_history: int) -> None:
-        self._state = state
+        self.state = state
         self._users = Users(state.rules, max_history, None)
         self._found: tuple[Sequence[Query], int, tuple[npt.NDArray[np.int64], list[History]]] | None = None
 
     def of(self, queries: Sequence[Query]) -> tuple[npt.NDArray[np.int64], list[History]]:
         """Return the row of each query's user, int64 ``[n]``, and their history now."""
-        num_events = self._state.num_events
+        num_events = self.state.num_events
         if self._found is None or self._found[0] is not queries or self._found[1] != num_events:
-            view = self._state.graph.view()
+            view = self.state.graph.view()
             rows = view.nodes(USER).ids.rows([query.user_id for query in queries])
             bound = [
                 BoundQuery(query.user_id, row, query.moment) for query, row in zip(queries, rows.tolist(), strict=True)
@@ -142,12 +149,10 @@ class Histories:
 class _BaselineRanker:
     """A baseline, with the histories of a state."""
 
-    def __init__(
-        self, baseline: Baseline, state: LiveState, interactions: Observed, histories: Histories, num_refreshes: int
-    ) -> None:
+    def __init__(self, baseline: Baseline, interactions: Observed, histories: Histories, num_refreshes: int) -> None:
         self.num_refreshes = num_refreshes
         self._baseline = baseline
-        self._state = state
+        self._state = state = histories.state
         self._histories = histories
         items = state.graph.nodes(state.rules.item_type)
         self._forgotten_rows = np.flatnonzero([not item_id for item_id in items.ids.all_ids()])
@@ -162,9 +167,5 @@ class _BaselineRanker:
         now_ms = queries[0].moment.timestamp_ms
         user_rows, histories = self._histories.of(queries)
         scores = self._baseline.scores(user_rows, histories, now_ms)  # [n, num_items]
-        scores[:, self._forgotten_rows] = -np.inf
         rows = view.nodes(self._state.rules.item_type).ids.rows(item_ids)
-        ranks = ranks_of(scores, rows)
-        for query_scores, history in zip(scores, histories, strict=True):
-            query_scores[history.distinct()[0]] = -np.inf
-        return ranks, ranks_of(scores, rows)
+        return ranks_of_known(scores, rows, histories, self._forgotten_rows)

@@ -17,9 +17,11 @@ import numpy.typing as npt
 from springtide.errors import TrainingError
 from springtide.evaluation.measures.metrics import K, ndcg_of_ranks
 from springtide.evaluation.protocols.contestants import Contestant, Histories, ReplayRanker, make_replay_ranker
+from springtide.evaluation.protocols.past_questions import PastQuestions
 from springtide.evaluation.protocols.past_states import PastEvents, state_of_past
 from springtide.graph.applying import USER
-from springtide.interactions import Observed
+from springtide.graph.view import GraphView
+from springtide.interactions import History, Observed
 from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
 from springtide.ranking.query import Query
@@ -40,10 +42,12 @@ class ReplayResult:
         item_rows: int32 ``[n]``, its item.
         is_unseen: bool ``[n]``, whether the user had no positive interaction with the item before.
         num_items: Number of ranked items; an item that is not ranked has rank ``num_items + 1``.
-        ranks: Rank of the item among all items, from 1, int64 ``[n]`` by contestant.
+        ranks: Rank of the item among all items, from 1, int64 ``[n]`` by contestant. Ranks beyond the replay's
+            ``depth`` may be ``num_items + 1``, too.
         unseen_ranks: Rank of the item among the user's unseen items, int64 ``[n]`` by contestant; 0 for a seen item.
         seconds: Wall time of fitting and ranking, by contestant.
         failures: Why a baseline could not be fitted, by contestant; such a baseline has no ranks.
+        questions: The questions as baselines need them to answer later; None if they were not to be kept.
     """
 
     timestamps_ms: Int64s
@@ -55,6 +59,7 @@ class ReplayResult:
     unseen_ranks: dict[str, Int64s]
     seconds: dict[str, float]
     failures: dict[str, str]
+    questions: PastQuestions | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps_ms)
@@ -81,6 +86,8 @@ def replay(
     seed: int = 0,
     num_refits: int = 8,
     until_ms: int | None = None,
+    depth: int | None = None,
+    keep_questions: bool = False,
     on_progress: OnProgress | None = None,
 ) -> ReplayResult:
     """Rank a sample of the positive interactions with every contestant, each as of just before it.
@@ -101,6 +108,8 @@ def replay(
         seed: Seed of the sample.
         num_refits: How often live baselines are fitted again, at equal distances.
         until_ms: First moment that is not sampled; None for no end.
+        depth: Ranks beyond it need not be told apart, which takes less time; None for all ranks.
+        keep_questions: Whether the result has the questions, for baselines that are asked later.
         on_progress: Called with the progress of the replay.
 
     Raises:
@@ -117,7 +126,12 @@ def replay(
     frozen = state_of_past(state, view, start_ms, settings, plugins) if has_frozen else live
     seconds = {contestant.name: 0.0 for contestant in contestants}
     before = events.interactions_before(start_ms)
-    rankers, failures = _make_rankers(contestants, live, frozen, before, settings, num_refits, seconds)
+    of_live = Histories(live, settings.ranking.max_history)
+    rankers, failures = _make_rankers(
+        contestants, of_live, of_live if frozen is live else Histories(frozen, settings.ranking.max_history), before,
+        settings, num_refits, depth, seconds,
+    )  # fmt: skip
+    kept = _KeptQuestions(of_live, before) if keep_questions else None
     users, items = interactions.user_rows[sampled], interactions.item_rows[sampled]
     times = interactions.timestamps_ms[sampled]
     user_ids, item_ids = view.nodes(USER).ids.ids(users), view.nodes(state.rules.item_type).ids.ids(items)
@@ -151,6 +165,9 @@ def replay(
             here = slice(start, stop)
             asked = queries[here]  # One list for all: baselines look its histories up once.
             is_unseen[here] = ~live.has_interacted(live.graph.view(), users[here], items[here])
+            if kept is not None:
+                is_new_fit = start > 0 and _is_due(start, stop, len(sampled), num_refits)
+                kept.add(asked, events.interactions_before(now_ms) if is_new_fit else None)
             # Beside each other: nobody writes to the state meanwhile, and most of the time is spent in compiled code.
             beside = helper.submit(rank, halves[0], asked, here, now_ms)
             rank(halves[1], asked, here, now_ms)
@@ -158,28 +175,72 @@ def replay(
             if on_progress is not None:
                 on_progress(Progress("replay", stop, len(sampled)))
     num_items = view.num_nodes(state.rules.item_type)
-    return ReplayResult(times, users, items, is_unseen, num_items, ranks, unseen_ranks, seconds, failures)
+    questions = None if kept is None else kept.questions(times, items, is_unseen, view, state.rules.item_type)
+    return ReplayResult(times, users, items, is_unseen, num_items, ranks, unseen_ranks, seconds, failures, questions)
+
+
+class _KeptQuestions:
+    """The questions of a replay, moment after moment, for ``PastQuestions``."""
+
+    def __init__(self, histories: Histories, before: Observed) -> None:
+        self._histories = histories
+        self._user_rows: list[Int64s] = []
+        self._found: list[History] = []
+        self._fits = [before]
+        self._fit_numbers: list[int] = []
+
+    def add(self, asked: Sequence[Query], fit: Observed | None) -> None:
+        """Add the questions of a moment, before its events are applied.
+
+        Args:
+            asked: The questions.
+            fit: The interactions so far, if baselines are fitted again now.
+        """
+        user_rows, histories = self._histories.of(asked)
+        self._user_rows.append(user_rows)
+        self._found += histories
+        if fit is not None:
+            self._fits.append(fit)
+        self._fit_numbers += [len(self._fits) - 1] * len(asked)
+
+    def questions(
+        self,
+        times: Int64s,
+        item_rows: npt.NDArray[np.int32],
+        is_unseen: npt.NDArray[np.bool_],
+        view: GraphView,
+        item_type: str,
+    ) -> PastQuestions:
+        """Return all that was added, with columns of the questions and the view of the whole graph."""
+        items = view.nodes(item_type)
+        forgotten = np.flatnonzero([not item_id for item_id in items.ids.all_ids()])
+        num_users, num_items = view.num_nodes(USER), view.num_nodes(item_type)
+        return PastQuestions(
+            times, np.concatenate(self._user_rows), item_rows, is_unseen, self._found, np.array(self._fit_numbers),
+            self._fits, num_users, num_items, forgotten,
+        )  # fmt: skip
 
 
 def _make_rankers(
     contestants: Sequence[Contestant],
-    live: LiveState,
-    frozen: LiveState,
+    of_live: Histories,
+    of_frozen: Histories,
     before: Observed,
     settings: Settings,
     num_refits: int,
+    depth: int | None,
     seconds: dict[str, float],
 ) -> tuple[dict[str, ReplayRanker], dict[str, str]]:
     """Return the contestants ready to rank, and why others could not be fitted, by name; adds to ``seconds``."""
     rankers: dict[str, ReplayRanker] = {}
     failures: dict[str, str] = {}
-    of_live = Histories(live, settings.ranking.max_history)
-    of_frozen = of_live if frozen is live else Histories(frozen, settings.ranking.max_history)
     for contestant in contestants:
-        past, histories = (live, of_live) if contestant.is_live else (frozen, of_frozen)
+        histories = of_live if contestant.is_live else of_frozen
         with _timed(seconds, contestant.name):
             try:
-                rankers[contestant.name] = make_replay_ranker(contestant, past, before, histories, settings, num_refits)
+                rankers[contestant.name] = make_replay_ranker(
+                    contestant, histories, before, settings, num_refits, depth
+                )
             except TrainingError as error:
                 failures[contestant.name] = str(error)
     return rankers, failures

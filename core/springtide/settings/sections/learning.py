@@ -140,7 +140,8 @@ class GateSettings(Section):
     it serves instead."""
     num_questions: Annotated[int, Field(ge=2)] = 1_000
     """Number of held-out interactions that the comparison predicts, spread evenly over the latest slice. More give a
-    surer verdict and take longer."""
+    surer verdict and take longer. A baseline is asked fewer of them where it is certain that the rest would not change
+    the verdict: in 99 of 100 cases at least, the verdict is that of all."""
     min_questions: Annotated[int, Field(ge=2)] = 200
     """Fewest held-out interactions for a comparison. With fewer, a model is promoted without one."""
     significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.05

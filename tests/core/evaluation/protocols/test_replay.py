@@ -11,6 +11,7 @@ import pytest
 
 from springtide.errors import TrainingError
 from springtide.evaluation.protocols.contestants import Contestant
+from springtide.evaluation.protocols.past_questions import PastAnswers
 from springtide.evaluation.protocols.past_states import state_of_past
 from springtide.evaluation.protocols.replay import ReplayResult, replay
 from springtide.events.model import EventBatch
@@ -22,7 +23,7 @@ from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.users import LiveUser, Users
 from springtide.ranking.weights import make_context_weights
-from springtide.settings.model import PluginSettings, Settings
+from springtide.settings.model import PartSettings, PluginSettings, Settings
 from springtide.state import LiveState
 from springtide.testing import START_MS, even_odd_state, interactions_of, quick_model, quick_settings, state_of
 from springtide.training.train import train
@@ -154,6 +155,38 @@ def test_baselines_are_fitted_again_during_the_replay() -> None:
     counting = Counting()
     replayed([Contestant("counts", counting)], num_refits=2)  # After half of the five questions, and at the last one.
     assert counting.newest_of_fits == [START_MS + 5, START, START + 2]
+
+
+def test_kept_questions_get_the_answers_of_their_moments_in_any_order() -> None:
+    beside = replayed([Contestant("tifu_knn", PLUGINS.make("baseline", PartSettings(name="tifu_knn")))], num_refits=2)
+    found = replayed([Contestant("fallback", None)], num_refits=2, keep_questions=True)
+    assert found.questions is not None
+    made = []
+
+    def make() -> Baseline:
+        made.append(PLUGINS.make("baseline", PartSettings(name="tifu_knn")))
+        return made[-1]
+
+    answers = PastAnswers(found.questions, make)
+    for positions in ([4, 0, 2], [1, 3]):
+        among_all, among_unseen = answers.ranks(np.array(positions))
+        assert among_all.tolist() == beside.ranks["tifu_knn"][positions].tolist()
+        assert among_unseen.tolist() == beside.unseen_ranks["tifu_knn"][positions].tolist()
+    assert len(made) == 3, "each of the three fits is made once"
+    counting = Counting()
+    replayed([Contestant("counts", counting)], num_refits=2)
+    assert [int(fit.timestamps_ms[-1]) for fit in found.questions.fits] == counting.newest_of_fits
+
+
+def test_ranks_within_a_depth_are_those_of_all_ranks() -> None:
+    settings = quick_settings(ranking={"context_weights": {"popularity": {}, "trend": {}, "repeat": {}}})
+    state = even_odd_state(24, settings, PLUGINS)
+    contestants = [Contestant("none", None)]
+    whole = replay(state, START, contestants, settings, PLUGINS, num_questions=200)
+    short = replay(state, START, contestants, settings, PLUGINS, num_questions=200, depth=5)
+    assert (whole.ranks["none"] > 5).any()
+    assert np.array_equal(np.where(whole.ranks["none"] <= 5, whole.ranks["none"], 25), short.ranks["none"])
+    assert whole.ndcg("none", 5).tolist() == short.ndcg("none", 5).tolist()
 
 
 def test_a_sample_is_spread_over_the_events_and_the_same_every_time() -> None:

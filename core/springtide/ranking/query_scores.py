@@ -1,0 +1,87 @@
+"""What the scores of a query are made of, and those of the items that are not scored as unseen ones are."""
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.ranking import kernels
+from springtide.ranking.binding import BoundQuery
+from springtide.ranking.dislikes import NOTHING_DISLIKED, log_weights
+from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems
+from springtide.ranking.users import LiveUser
+
+Array = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int32]
+NO_ROWS: Rows = np.empty(0, np.int32)
+NO_SCORES: Array = np.empty(0, np.float32)
+_NOT_LOWERED = LoweredItems(NOTHING_DISLIKED, NO_SCORES)
+_NOTHING_SEEN = SeenItems(NO_ROWS, {}, NO_SCORES)
+
+
+class QueryScores:
+    """What the scores of a query are made of, by a model or the fallback.
+
+    An item that the user neither had nor dislikes scores its value at the moment, the same for all users, plus its
+    cosine times a factor. The others are scored here.
+
+    Args:
+        scorer: Over a model or the fallback; a baseline ranks by itself.
+        query: The query, bound to the scorer's view.
+        keep_in_cache: Whether the item weights of its moment are likely to be asked for again.
+
+    Attributes:
+        user: The user.
+        at_moment: The item weights of the moment.
+        seen: The items that the user has seen; none if the query leaves all of them out.
+        lowered: The items that the user dislikes.
+        apart: int32 ``[m]``, ascending: the rows that are not scored as unseen items are.
+        of_apart: float32 ``[m]``, their scores.
+    """
+
+    __slots__ = ("apart", "at_moment", "lowered", "of_apart", "scorer", "seen", "user")
+
+    def __init__(self, scorer: Scorer, query: BoundQuery, *, keep_in_cache: bool = True) -> None:
+        serving = scorer.serving
+        self.scorer = scorer
+        self.user = serving.users.find(scorer.view, serving.table, query)
+        self.at_moment = serving.moments.at(query.moment, scorer.num_items, keep_in_cache=keep_in_cache)
+        self.seen, self.lowered = _NOTHING_SEEN, _NOT_LOWERED
+        self.apart, self.of_apart = self._scored_apart(query)
+
+    def of_unseen(self, rows: Rows) -> Array:
+        """Return the scores of rows as if the user had never had their items, float32 ``[m]``."""
+        scores = _cosines(self.scorer, self.user, rows) * np.float32(self.scorer.serving.exponents.unseen.cosine)
+        scores += self.at_moment.unseen_total[rows]
+        return scores
+
+    def _scored_apart(self, query: BoundQuery) -> tuple[Rows, Array]:
+        """Return the rows that are not scored as unseen items are, ascending, and their scores."""
+        scorer, user, exponents = self.scorer, self.user, self.scorer.serving.exponents
+        if not len(user.history.item_rows) and not len(user.dislikes.item_rows):
+            return NO_ROWS, NO_SCORES
+        disliked = scorer.disliked(user, query)
+        if query.leaves_out_seen and not len(disliked):
+            self.seen = scorer.nothing_seen
+            return NO_ROWS, NO_SCORES  # They are among the query's excluded rows.
+        self.seen = seen = scorer.seen(scorer.history_at(user.history, query), query)
+        scores = _cosines(scorer, user, seen.rows) * np.float32(exponents.seen.cosine)
+        scores += self.at_moment.seen_total[seen.rows]
+        scores += seen.total
+        if not len(disliked):
+            return seen.rows, scores
+        unseen = self.of_unseen(disliked.rows)
+        rows = np.union1d(seen.rows, disliked.rows)
+        of_rows = np.empty(len(rows), np.float32)
+        at = np.searchsorted(rows, disliked.rows)
+        of_rows[at] = unseen
+        of_rows[np.searchsorted(rows, seen.rows)] = scores
+        logs = log_weights(disliked, of_rows[at] - unseen, exponents.dislikes.item)
+        of_rows[at] += logs
+        self.lowered = LoweredItems(disliked, logs)
+        return rows, of_rows
+
+
+def _cosines(scorer: Scorer, user: LiveUser, rows: Rows) -> Array:
+    table = scorer.serving.table
+    if table is None or user.vector is None or not len(rows):
+        return np.zeros(len(rows), np.float32)
+    return kernels.cosines_of(user.vector, table.vectors, rows)
