@@ -83,7 +83,8 @@ class ItemGroups:
         """
         if not self._paths:
             num_items = len(self.codes[0]) if self.codes else 0
-            path_of, of_levels = np.zeros(num_items, np.int64), []
+            path_of = np.zeros(num_items, np.int64)
+            of_levels: list[npt.NDArray[np.int32]] = []
             num_paths = min(num_items, 1)
             for codes, size in zip(self.codes, self.sizes, strict=True):
                 if num_items and codes.max() >= size:

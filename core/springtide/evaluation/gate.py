@@ -286,7 +286,7 @@ def _not_judged(reason: str) -> Verdict:
 def _means(
     result: ReplayResult, rivals: Rivals, baselines: Mapping[str, BaselineScores]
 ) -> dict[str, dict[str, float]]:
-    """Return the means of each contestant, the number of questions that it was asked, and how far baselines are behind."""
+    """Return each contestant's means and number of questions, and how far the candidate is ahead of baselines."""
     answers = {name: (result.ndcg(name, K), result.ndcg(name, K, is_unseen_only=True)) for name in result.ranks}
     answers |= {name: (scores.ndcg, scores.unseen_ndcg) for name, scores in baselines.items()}
     means: dict[str, dict[str, float]] = {}

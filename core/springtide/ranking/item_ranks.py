@@ -147,7 +147,7 @@ class _RanksByBound:
             self._depth - num_above,
         )
         num_above, num_equal = num_above + others_above, num_equal + others_equal
-        rank = 1 + num_above + (num_equal - 1) // 2  # The item itself is among the equal ones, unless not all are counted.
+        rank = 1 + num_above + (num_equal - 1) // 2  # The item is among the equal ones, if all of them were counted.
         return rank if num_above < self._depth and rank <= self._depth else last
 
 

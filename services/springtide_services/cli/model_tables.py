@@ -126,7 +126,9 @@ def _show_gate(gate: Mapping[str, Any]) -> None:
     num_queries = f"{gate['questions']:,} queries, {gate['new_questions']:,} of them for unseen items"
     console().print(f"{num_queries}; {gate['seconds']} s")
     if any(means.get("questions", gate["questions"]) < gate["questions"] for means in gate["contestants"].values()):
-        console().print("a baseline that was asked fewer was clearly behind, or ahead; its differences are of these alone")
+        console().print(
+            "a baseline that was asked fewer was clearly behind, or ahead; its differences are of these alone"
+        )
     for name, why in gate["left_out"].items():
         console().print(f"{escape(name)} was left out: {escape(why)}")
     if "fine_tune_gap" in gate:
