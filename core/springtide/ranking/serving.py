@@ -165,7 +165,7 @@ class ServingMaker:
         cache = MomentCache(self._context_weights, exponents, clock_s=self._clock_s, grows=served is None)
         cache.warm(moments, view.num_nodes(self._rules.item_type))
         made = Serving(table, None, exponents, cache, users, terms)
-        return made if table is None else replace(made, longest=_longest(table), coarse=CoarseVectors(table.vectors))
+        return made if table is None else replace(made, longest=table.longest, coarse=CoarseVectors(table.vectors))
 
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:
         """Return what is served with the items as they are now; the same object if nothing has changed."""
@@ -181,13 +181,7 @@ class ServingMaker:
             is_wanted = serving.coarse is not None and serving.coarse.is_wanted
             coarse = CoarseVectors(fresh.vectors, is_wanted=is_wanted)
             coarse.refresh()  # Here, so that no request does without.
-            return replace(serving, table=fresh, users=users, longest=_longest(fresh), coarse=coarse)
+            return replace(serving, table=fresh, users=users, longest=fresh.longest, coarse=coarse)
         if serving.coarse is not None:
             serving.coarse.refresh()
         return serving
-
-
-def _longest(table: ItemTable) -> float:
-    """Return a length that no vector of a table exceeds."""
-    squares = np.einsum("nd,nd->n", table.vectors, table.vectors)
-    return 1.0001 * float(np.sqrt(squares.max(initial=0.0)))

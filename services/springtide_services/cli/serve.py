@@ -12,6 +12,7 @@ from springtide_services.cli.options import (
 )
 from springtide_services.termination import end_with_parent, exit_on_signals
 from springtide_services.thread_pools import limit_heaps, limit_threads
+from springtide_services.training.torch_threads import wait_without_spinning
 
 SkipLost = Annotated[
     bool,
@@ -29,6 +30,7 @@ def serve(
     """Read the stream, keep the live graph, and answer over gRPC."""
     exit_on_signals()
     limit_heaps()
+    wait_without_spinning()  # Before NumPy is imported.
     if until_stdin_closes:
         end_with_parent()
     loaded = load_settings_with_kafka(settings)  # A wrong setting is reported before the slow imports.

@@ -11,7 +11,7 @@ def wait_without_spinning() -> None:
     OpenMP's threads spin by default. Where server, broker and trainer share the cores, a thread then spins while the
     one it waits for is kept from running: a training took up to eight times as long (record 0014). OpenBLAS's threads
     spin after each product: as the promotion gate ranks one question after the other, that was a third of its CPU
-    time. What is set stays.
+    time. In a server, they would keep answers from a core after each new item that is folded in. What is set stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", _SPIN_CYCLES_LOG2)

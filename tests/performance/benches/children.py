@@ -30,6 +30,9 @@ def main(role: str, *arguments: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # Nobody reads our stdout to its end.
     )
     if role == "serve":
+        from springtide_services.training.torch_threads import wait_without_spinning
+
+        wait_without_spinning()  # As `springtide serve` does.
         from springtide.settings.model import Settings
         from springtide_services.serving.server import serve
 

@@ -1,4 +1,4 @@
-"""Commands that train in their own process let PyTorch's and NumPy's threads sleep while they wait for each other."""
+"""Commands that train or rank in their own process let PyTorch's and NumPy's threads sleep while they wait for each other."""
 
 import os
 import subprocess
@@ -8,7 +8,6 @@ import pytest
 
 _SAY = """
 import os, sys
-from springtide_services.cli import {command}
 from springtide_services.training import torch_threads
 real = torch_threads.wait_without_spinning
 def said():
@@ -17,6 +16,7 @@ def said():
     print(os.environ["OMP_WAIT_POLICY"], os.environ["OPENBLAS_THREAD_TIMEOUT"])
     raise SystemExit(0)
 torch_threads.wait_without_spinning = said
+from springtide_services.cli import {command}
 from springtide_services.cli.app import main
 sys.argv = ["springtide", *{arguments}]
 main()
@@ -39,9 +39,10 @@ print((time.process_time() - started) / 20)
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments"), [("evaluate", ["evaluate"]), ("prove", ["prove"]), ("tune", ["tune", "x.csv"])]
+    ("command", "arguments"),
+    [("evaluate", ["evaluate"]), ("prove", ["prove"]), ("tune", ["tune", "x.csv"]), ("serve", ["serve"])],
 )
-def test_a_command_that_trains_lets_threads_sleep(command: str, arguments: list[str]) -> None:
+def test_a_command_that_trains_or_ranks_lets_threads_sleep(command: str, arguments: list[str]) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", _SAY.format(command=command, arguments=arguments)],
