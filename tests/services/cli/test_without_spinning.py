@@ -1,4 +1,4 @@
-"""Commands that train or rank in their own process let PyTorch's and NumPy's threads sleep while they wait for each other."""
+"""Commands that train or rank in their own process let threads of PyTorch and NumPy sleep while they wait."""
 
 import os
 import subprocess
