@@ -27,6 +27,17 @@ def pack(texts: Iterable[str]) -> PackedTexts:
     return PackedTexts(*packed_of(texts if isinstance(texts, list) else list(texts)))
 
 
+def joined(parts: Sequence[PackedTexts]) -> PackedTexts:
+    """Return the texts of all parts, one part after another."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.utf8) for part in parts)])
+    return PackedTexts(
+        np.concatenate([np.empty(0, np.uint8), *(part.utf8 for part in parts)]),
+        np.concatenate([*(part.offsets[:-1] + at for part, at in zip(parts, starts, strict=False)), starts[-1:]]),
+    )
+
+
 class Texts(Sequence[str]):
     """Packed texts as a sequence, each made anew when it is asked for. It equals a list of the same texts.
 

@@ -1,8 +1,7 @@
 """What is in each kind of a checkpoint's files, as named arrays; ``array_files`` writes and reads these."""
 
-import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from springtide.graph.attribute_times import TimesSnapshot
 from springtide.graph.categories import CategorySnapshot
 from springtide.graph.edges import EdgeView
 from springtide.graph.late_attributes import AttributesSnapshot
-from springtide.graph.late_columns import let_others_run
-from springtide.graph.late_ids import LateIds, joined
+from springtide.graph.late_ids import LateIds
 from springtide.graph.lifetimes import LifetimesSnapshot
+from springtide.graph.row_entries import RowCodes, RowTexts
 from springtide.graph.tombstones import TombstonesSnapshot
-from springtide.packed_texts import PackedTexts, Texts, pack, unpack
+from springtide.packed_texts import PackedTexts, Texts, pack
 
-_TEXTS_AT_ONCE = 16_384  # Packed within a millisecond, in which no other Python thread runs.
 ARROW = ".arrow"  # How the names of files of earlier releases end.
 
 
@@ -58,17 +56,18 @@ def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:
     for number, category in enumerate(attributes.categories.values()):
         key = f"category{number}"
         arrays |= {f"{key}.first": category.first}
-        arrays |= _packed(f"{key}.vocabulary", category.vocabulary)
+        vocabulary = category.vocabulary
+        packed = vocabulary.packed if isinstance(vocabulary, Texts) else pack(vocabulary)
+        arrays |= _packed(f"{key}.vocabulary", packed)
         arrays |= {
-            f"{key}.more_rows": np.fromiter(category.more, np.int64, len(category.more)),
-            f"{key}.more_counts": np.fromiter(map(len, category.more.values()), np.int64, len(category.more)),
-            f"{key}.more_codes": np.array([code for codes in category.more.values() for code in codes], np.int32),
+            f"{key}.more_rows": category.more.rows,
+            f"{key}.more_counts": category.more.counts,
+            f"{key}.more_codes": category.more.codes,
         }
     for number, column in enumerate(attributes.numbers.values()):
         arrays[f"number{number}"] = column
     for number, texts in enumerate(attributes.texts.values()):
-        arrays[f"text{number}.rows"] = np.fromiter(texts, np.int64, len(texts))
-        arrays |= _packed(f"text{number}", texts.values())
+        arrays |= {f"text{number}.rows": texts.rows, **_packed(f"text{number}", texts.texts)}
     arrays["times"] = attributes.times.of_nodes
     for number, (rows, times) in enumerate(attributes.times.own.values()):
         arrays |= {f"times{number}.rows": rows, f"times{number}": times}
@@ -85,16 +84,13 @@ def attributes_from(arrays: Arrays, mark: str) -> AttributesSnapshot:
     attributes = AttributesSnapshot(mark, header["kinds"], {}, {}, {}, times)
     for number, name in enumerate(header["categories"]):
         key = f"category{number}"
-        rows, counts = arrays[f"{key}.more_rows"].tolist(), arrays[f"{key}.more_counts"]
-        codes = np.split(arrays[f"{key}.more_codes"], np.cumsum(counts)[:-1])
-        more = {row: tuple(each.tolist()) for row, each in zip(rows, codes, strict=False)}
+        more = RowCodes(*(arrays[f"{key}.more_{part}"] for part in RowCodes._fields))
         vocabulary = Texts(PackedTexts(*_pieces(arrays, f"{key}.vocabulary")))
         attributes.categories[name] = CategorySnapshot(vocabulary, arrays[f"{key}.first"], more)
     for number, name in enumerate(header["numbers"]):
         attributes.numbers[name] = arrays[f"number{number}"]
     for number, name in enumerate(header["texts"]):
-        values = unpack(*_pieces(arrays, f"text{number}"))
-        attributes.texts[name] = dict(zip(arrays[f"text{number}.rows"].tolist(), values, strict=True))
+        attributes.texts[name] = RowTexts(arrays[f"text{number}.rows"], PackedTexts(*_pieces(arrays, f"text{number}")))
     return attributes
 
 
@@ -138,18 +134,8 @@ def tombstones_from(arrays: Arrays) -> tuple[TombstonesSnapshot, ...]:
     )
 
 
-def _packed(key: str, texts: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    packed = texts.packed if isinstance(texts, Texts) else _packed_in_parts(texts)
-    return {f"{key}.{name}": array for name, array in packed._asdict().items()}
-
-
-def _packed_in_parts(texts: Iterable[str]) -> PackedTexts:
-    """Return texts as arrays; other threads run between the parts."""
-    rest, parts = iter(texts), []
-    while part := list(itertools.islice(rest, _TEXTS_AT_ONCE)):
-        parts.append(pack(part))
-        let_others_run()
-    return joined(parts)
+def _packed(key: str, texts: PackedTexts) -> dict[str, npt.NDArray[Any]]:
+    return {f"{key}.{name}": array for name, array in texts._asdict().items()}
 
 
 def _pieces(arrays: Arrays, key: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

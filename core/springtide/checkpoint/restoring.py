@@ -13,9 +13,8 @@ from springtide.checkpoint.manifest import Checkpoint
 from springtide.checkpoint.manifest_files import Json
 from springtide.checkpoint.other_settings import apply_settings
 from springtide.errors import CheckpointError
-from springtide.graph.late_ids import joined
 from springtide.graph.nodes import NodeTable
-from springtide.packed_texts import PackedTexts, pack
+from springtide.packed_texts import PackedTexts, joined, pack
 from springtide.state import LiveState
 
 if TYPE_CHECKING:

@@ -127,16 +127,25 @@ class AttributeTimes:
         self._num_held = num_held.copy()
         self._of_nodes = fitted(saved.of_nodes, len(num_held), NO_TIME).copy()
         self._of_nodes[(self._of_nodes == NO_TIME) & (num_held > 0)] = 0
-        self._sparse = {
-            name: dict(zip(rows.tolist(), times.tolist(), strict=True)) for name, (rows, times) in saved.own.items()
-        }
+        self._sparse, self._dense = {}, {}
+        for name, (rows, times) in saved.own.items():
+            if len(rows) <= self._most_sparse:
+                self._sparse[name] = dict(zip(rows.tolist(), times.tolist(), strict=True))
+            else:  # At once: the first change after a restart must not have to wait for it.
+                self._dense[name] = np.full(len(num_held), NO_TIME, np.int64)
+                self._dense[name][rows] = times
+
+    @property
+    def _most_sparse(self) -> int:
+        """How many own times of an attribute are kept as a dictionary."""
+        return 64 + len(self._num_held) // _MANY
 
     def _set_own(self, name: str, row: int, timestamp_ms: int) -> None:
         dense = self._dense.get(name)
         if dense is None:
             sparse = self._sparse.setdefault(name, {})
             sparse[row] = timestamp_ms
-            if len(sparse) <= 64 + len(self._num_held) // _MANY:
+            if len(sparse) <= self._most_sparse:
                 return
             rows, times = list(sparse), list(sparse.values())
             dense = np.full(len(self._num_held), NO_TIME, np.int64)

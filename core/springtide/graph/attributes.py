@@ -148,8 +148,8 @@ class AttributeColumns:
                 self._num_numbers[name] = int(np.count_nonzero(~np.isnan(numbers)))
         for name, texts in saved.texts.items():
             if not self._is_refused(name, "text"):
-                self.texts[name] = texts.copy()
-                num_values[list(texts)] += 1
+                self.texts[name] = texts.as_dict()
+                num_values[texts.rows] += 1
         self._num_values = num_values
         self._times.restore(saved.times, num_values + num_cleared)
         for name in {*self.categories, *self.numbers, *self.texts}:

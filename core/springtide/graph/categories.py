@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from springtide.graph.columns import fitted, with_room
 from springtide.graph.late_ids import LateIdCopies, LateIds
+from springtide.graph.row_entries import RowCodes
 from springtide.ids import IdMap
 from springtide.packed_texts import Texts
 
@@ -29,7 +30,7 @@ class CategorySnapshot:
 
     vocabulary: Sequence[str]
     first: npt.NDArray[np.int32]
-    more: dict[int, tuple[int, ...]]
+    more: RowCodes
 
 
 class CategoryColumn:
@@ -53,13 +54,13 @@ class CategoryColumn:
     )
 
     def __init__(self, nodes: IdMap, saved: CategorySnapshot | None = None) -> None:
-        saved = saved or CategorySnapshot([], np.empty(0, np.int32), {})
+        saved = saved or CategorySnapshot([], np.empty(0, np.int32), RowCodes.of_dict({}))
         vocabulary = saved.vocabulary
         self.vocabulary = IdMap(vocabulary.packed if isinstance(vocabulary, Texts) else vocabulary)
         self._late_copies = LateIdCopies()
         self._nodes = nodes
         self._first = saved.first.copy()
-        self._more = dict(saved.more)  # All codes of each row that has more than one.
+        self._more = saved.more.as_dict()  # All codes of each row that has more than one.
         self._num_uses: list[int] = np.bincount(self.pairs()[1], minlength=len(self.vocabulary)).tolist()
         self._unused = {code for code, uses in enumerate(self._num_uses) if not uses and self.vocabulary.id(code)}
         self._forgotten: list[int] = []  # Codes that were forgotten since ``reclaim``.

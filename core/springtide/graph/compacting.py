@@ -1,6 +1,7 @@
 """A graph without the nodes that no longer live, for a training: its rows are numbered anew, in the same order."""
 
 import uuid
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from springtide.graph.categories import CategorySnapshot
 from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
+from springtide.graph.row_entries import RowCodes, RowTexts
 from springtide.graph.view import GraphView
 
 Rows = npt.NDArray[np.int32]
@@ -71,17 +73,19 @@ def _attributes_of(attributes: AttributesSnapshot, rows: Rows) -> AttributesSnap
         attributes.kinds,
         {name: _category_of(column, rows, position) for name, column in attributes.categories.items()},
         {name: numbers[rows] for name, numbers in attributes.numbers.items()},
-        {
-            name: {position[row]: text for row, text in texts.items() if row in position}
-            for name, texts in attributes.texts.items()
-        },
+        {name: _texts_of(texts, position) for name, texts in attributes.texts.items()},
         TimesSnapshot(times.of_nodes[rows], own),
     )
 
 
+def _texts_of(texts: RowTexts, position: Mapping[int, int]) -> RowTexts:
+    kept = {position[row]: text for row, text in texts.as_dict().items() if row in position}
+    return RowTexts.of(list(kept), kept.values())
+
+
 def _category_of(column: CategorySnapshot, rows: Rows, position: dict[int, int]) -> CategorySnapshot:
     first = column.first[rows]
-    more = {position[row]: codes for row, codes in column.more.items() if row in position}
+    more = {position[row]: codes for row, codes in column.more.as_dict().items() if row in position}
     is_used = np.zeros(len(column.vocabulary), np.bool_)
     is_used[first[first >= 0]] = True
     for codes in more.values():
@@ -91,7 +95,7 @@ def _category_of(column: CategorySnapshot, rows: Rows, position: dict[int, int])
     return CategorySnapshot(
         [column.vocabulary[code] for code in np.flatnonzero(is_used).tolist()],
         first,
-        {row: tuple(new_code[list(codes)].tolist()) for row, codes in more.items()},
+        RowCodes.of_dict({row: new_code[list(codes)].tolist() for row, codes in more.items()}),
     )
 
 

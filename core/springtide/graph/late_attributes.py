@@ -1,5 +1,6 @@
 """The attributes of the nodes of one type as they are now, copied later by another thread."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ import numpy.typing as npt
 from springtide.graph.attribute_times import NO_TIME, AttributeTimes, TimesSnapshot
 from springtide.graph.categories import NONE, CategoryColumn, CategorySnapshot
 from springtide.graph.columns import fitted
-from springtide.graph.late_columns import copied_in_parts
+from springtide.graph.late_columns import ROWS_AT_ONCE, in_parts, let_others_run
 from springtide.graph.late_ids import LateIds
+from springtide.graph.row_entries import RowCodes, RowTexts
 from springtide.packed_texts import Texts
 from springtide.settings.model import AttributeKind
 
@@ -25,7 +27,7 @@ class AttributesSnapshot:
         kinds: Kind of each attribute that is in use.
         categories: Category columns by name.
         numbers: float32 ``[num_nodes]`` by name, NaN where a node has none.
-        texts: Text by row, by name.
+        texts: Texts of rows by name.
         times: When the attributes were set.
     """
 
@@ -33,7 +35,7 @@ class AttributesSnapshot:
     kinds: dict[str, AttributeKind]
     categories: dict[str, CategorySnapshot]
     numbers: dict[str, npt.NDArray[np.float32]]
-    texts: dict[str, dict[int, str]]
+    texts: dict[str, RowTexts]
     times: TimesSnapshot
 
 
@@ -92,64 +94,60 @@ class LateAttributes:
             self._dictionaries["text", name] = of_rows
         for name, sparse in times.sparse.items():
             self._dictionaries["own", name] = sparse
-        self._kept: dict[int, tuple[list[Any], list[Any]]] = {}  # By row, what columns and dictionaries had.
+        self._kept: dict[int, tuple[Any, ...]] = {}  # By row, what columns had, and then dictionaries.
         self._copy: AttributesSnapshot | None = None
 
     def keep(self, row: int) -> None:
         """Keep what a node has, which is about to change; called by the thread that writes."""
         if self._copy is None and row < self._num_nodes and row not in self._kept:
             self._kept[row] = (
-                [column[row] if row < len(column) else None for column in self._columns.values()],
-                [of_rows.get(row) for of_rows in self._dictionaries.values()],
+                *(column[row] if row < len(column) else None for column in self._columns.values()),
+                *(of_rows.get(row) for of_rows in self._dictionaries.values()),
             )
 
     def copied(self) -> AttributesSnapshot:
         """Return the copy; the same one whenever it is asked for, by one thread."""
         if self._copy is None:
             columns = {key: column[: self._num_nodes].copy() for key, column in self._columns.items()}
-            dictionaries = {
-                key: copied_in_parts(of_rows, self._num_nodes) for key, of_rows in self._dictionaries.items()
-            }
             # Asked for after the copies: whatever has changed meanwhile is among these.
-            for row, (entries, others) in self._kept.copy().items():
-                for column, entry in zip(columns.values(), entries, strict=True):
-                    if entry is not None:
-                        column[row] = entry
-                for of_rows, other in zip(dictionaries.values(), others, strict=True):
-                    if other is not None:
-                        of_rows[row] = other
-                    else:
-                        of_rows.pop(row, None)
-            self._copy = self._snapshot(columns, dictionaries)
+            kept = iter(self._kept.copy().items())
+            while part := list(itertools.islice(kept, ROWS_AT_ONCE)):
+                for number, column in enumerate(columns.values()):
+                    entries = {row: each[number] for row, each in part if each[number] is not None}
+                    column[list(entries)] = list(entries.values())
+                let_others_run()
+            self._copy = self._snapshot(columns)
             self._columns, self._dictionaries, self._kept = {}, {}, {}
         return self._copy
 
-    def _snapshot(
-        self,
-        columns: Mapping[tuple[str, str], npt.NDArray[Any]],
-        dictionaries: Mapping[tuple[str, str], dict[int, Any]],
-    ) -> AttributesSnapshot:
+    def _snapshot(self, columns: Mapping[tuple[str, str], npt.NDArray[Any]]) -> AttributesSnapshot:
         num_nodes = self._num_nodes
-        own = {}
+        own, texts, more = {}, {}, {}
         for (what, name), column in columns.items():
             if what == "own":
                 rows = np.flatnonzero(column != NO_TIME).astype(np.int32)
                 own[name] = (rows, column[rows])
-        for (what, name), of_rows in dictionaries.items():
-            if what == "own" and of_rows:
-                own[name] = (np.array(list(of_rows), np.int32), np.array(list(of_rows.values()), np.int64))
+        for number, ((what, name), of_rows) in enumerate(self._dictionaries.items(), start=len(columns)):
+            parts = in_parts(of_rows, num_nodes, self._kept, number)
+            if what == "text":
+                texts[name] = RowTexts.joined([RowTexts.of(*part) for part in parts])
+            elif what == "category":
+                more[name] = RowCodes.joined([RowCodes.of(*part) for part in parts])
+            else:
+                arrays = [(np.array(rows, np.int32), np.array(times, np.int64)) for rows, times in parts]
+                rows, times = (np.concatenate(each) for each in zip(*arrays, strict=True))
+                if len(rows):
+                    own[name] = (rows, times)
         return AttributesSnapshot(
             self.version,
             self._kinds,
             {
                 name: CategorySnapshot(
-                    Texts(ids.packed(0, ids.num_rows)),
-                    fitted(columns["category", name], num_nodes, NONE),
-                    dictionaries["category", name],
+                    Texts(ids.packed(0, ids.num_rows)), fitted(columns["category", name], num_nodes, NONE), more[name]
                 )
                 for name, ids in self._vocabularies.items()
             },
             {name: fitted(column, num_nodes, np.nan) for (what, name), column in columns.items() if what == "number"},
-            {name: of_rows for (what, name), of_rows in dictionaries.items() if what == "text"},
+            {name: of_rows for name, of_rows in texts.items() if len(of_rows.rows)},
             TimesSnapshot(fitted(columns["times", ""], num_nodes, NO_TIME), own),
         )

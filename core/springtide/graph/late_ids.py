@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from springtide.graph.late_columns import let_others_run
 from springtide.ids import IdMap
-from springtide.packed_texts import PackedTexts, pack
+from springtide.packed_texts import PackedTexts, joined, pack
 
 _ROWS_AT_ONCE = 16_384  # Copied within 0.3 ms, in which no other Python thread runs.
 
@@ -70,17 +70,6 @@ class LateIdCopies:
         """Let each copy keep the ids of rows that are about to be forgotten."""
         for copy in self._copies:
             copy.keep(rows)
-
-
-def joined(parts: Sequence[PackedTexts]) -> PackedTexts:
-    """Return the texts of all parts, one part after another."""
-    if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0, *(len(part.utf8) for part in parts)])
-    return PackedTexts(
-        np.concatenate([np.empty(0, np.uint8), *(part.utf8 for part in parts)]),
-        np.concatenate([*(part.offsets[:-1] + at for part, at in zip(parts, starts, strict=False)), starts[-1:]]),
-    )
 
 
 def _cut(start: int, stop: int) -> Iterator[tuple[int, int]]:

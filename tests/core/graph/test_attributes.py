@@ -13,7 +13,7 @@ from springtide.checkpoint.array_files import arrays_from_bytes, arrays_to_bytes
 from springtide.checkpoint.arrow_files import attributes_from_arrow
 from springtide.events.model import NodeUpsert
 from springtide.graph import LiveGraph
-from springtide.graph.attribute_times import NO_TIME, AttributeTimes
+from springtide.graph.attribute_times import NO_TIME, AttributeTimes, TimesSnapshot
 from springtide.graph.nodes import NodeTable
 
 NAMES = ["a", "b", "c"]
@@ -174,3 +174,13 @@ def test_one_attribute_that_is_set_alone_has_times_of_its_own(num_nodes):
     times.set(0, catalogue, 0, iter(()), 700)
     own = times.sparse.get("price") or {row: time for row, time in enumerate(times.dense["price"]) if time != NO_TIME}
     assert len(own) == num_nodes - 1
+
+
+def test_times_of_their_own_that_are_many_are_an_array_again_after_a_restart():
+    """The first change must not have to turn a dictionary of a million times into one."""
+    rows = np.arange(3_000, dtype=np.int32)
+    saved = TimesSnapshot(np.zeros(3_000, np.int64), {"price": (rows, rows + 5), "brand": (rows[:9], rows[:9] + 7)})
+    times = AttributeTimes()
+    times.restore(saved, np.full(3_000, 2, np.int32))
+    assert (list(times.dense), list(times.sparse)) == (["price"], ["brand"])
+    assert [times.of(name, row) for name in ("price", "brand") for row in (8, 9)] == [13, 14, 15, 0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from springtide.events.model import NodeUpsert
 from springtide.graph import late_columns
-from springtide.graph.late_columns import LateColumn, copied_in_parts
+from springtide.graph.late_columns import LateColumn, in_parts
 from springtide.graph.lifetimes import Lifetimes
 from springtide.graph.nodes import NodeTable
 from springtide.graph.tombstones import Tombstones
@@ -48,11 +48,11 @@ def content(saved) -> object:
         saved.version,
         saved.kinds,
         {
-            name: (list(each.vocabulary), each.first.tolist(), each.more)
+            name: (list(each.vocabulary), each.first.tolist(), each.more.as_dict())
             for name, each in sorted(saved.categories.items())
         },
         {name: np.nan_to_num(each, nan=-1).tolist() for name, each in sorted(saved.numbers.items())},
-        saved.texts,
+        {name: each.as_dict() for name, each in sorted(saved.texts.items())},
         saved.times.of_nodes.tolist(),
         {
             name: sorted(zip(*(column.tolist() for column in own), strict=True))
@@ -150,11 +150,19 @@ def test_what_a_copy_is_told_to_keep_is_as_much_as_changes():
     assert late._kept == {}  # What was copied is told nothing any more.
 
 
-def test_a_large_dictionary_is_copied_in_parts_between_which_others_run(monkeypatch: pytest.MonkeyPatch):
-    pauses = []
+@pytest.mark.parametrize("step", [2, 1_000])
+def test_a_dictionary_is_copied_in_parts_between_which_others_run(step: int, monkeypatch: pytest.MonkeyPatch):
+    pauses: list[int] = []
     monkeypatch.setattr(late_columns, "let_others_run", lambda: pauses.append(1))
-    entries = {row: row + 1 for row in range(0, 100_000, 2)}
-    assert copied_in_parts(entries, 100_000) == entries
-    assert len(pauses) == 7
-    assert copied_in_parts({5: 1, 9: 2}, 9) == {5: 1}
-    assert len(pauses) == 7
+    wanted = {row: row + 1 for row in range(0, 99_000, step)}
+    entries, kept = {**wanted, 99_001: 5}, {}
+    for row, entry in ((0, 7), (1, 8), (98_000, None), (50_000, 9)):  # Changed, new, gone, changed.
+        kept[row] = ("of another column", wanted.get(row))
+        entries[row] = entry
+    entries = {row: entry for row, entry in entries.items() if entry is not None}
+    found: dict[int, int] = {}
+    for rows, part in in_parts(entries, 99_000, kept, 1):
+        assert len(rows) <= 2_048
+        found |= zip(rows, part, strict=True)
+    assert found == wanted
+    assert len(pauses) == (49 if step == 2 else 0)

@@ -188,7 +188,7 @@ def test_snapshot_does_not_change_and_its_version_tells_whether_another_would_di
     assert snapshot.categories["tag"].first.tolist() == [0]
     assert snapshot.categories["tag"].vocabulary == ["x"]
     assert snapshot.numbers["price"].tolist() == [1.0]
-    assert snapshot.texts == {"name": {0: "a"}}
+    assert {name: texts.as_dict() for name, texts in snapshot.texts.items()} == {"name": {0: "a"}}
     assert table.snapshot().version != snapshot.version
 
 

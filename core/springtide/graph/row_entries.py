@@ -1,0 +1,89 @@
+"""What some rows have and most may not, as arrays: texts, and codes of several values."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.packed_texts import PackedTexts, joined, pack, unpack
+
+Int64s = npt.NDArray[np.int64]
+
+
+class RowTexts(NamedTuple):
+    """A text for each of some rows.
+
+    Attributes:
+        rows: int64 ``[n]``.
+        texts: The texts of these rows.
+    """
+
+    rows: Int64s
+    texts: PackedTexts
+
+    @classmethod
+    def of(cls, rows: Sequence[int], texts: Iterable[str]) -> "RowTexts":
+        """Return the texts of rows."""
+        return cls(np.array(rows, np.int64), pack(texts))
+
+    @classmethod
+    def joined(cls, parts: Sequence["RowTexts"]) -> "RowTexts":
+        """Return what all parts have."""
+        return cls(_joined([part.rows for part in parts]), joined([part.texts for part in parts]))
+
+    def as_dict(self) -> dict[int, str]:
+        """Return the texts by row."""
+        return dict(zip(self.rows.tolist(), unpack(*self.texts), strict=True))
+
+
+class RowCodes(NamedTuple):
+    """Several codes for each of some rows.
+
+    Attributes:
+        rows: int64 ``[n]``.
+        counts: int64 ``[n]``, number of codes of each row.
+        codes: int32 ``[num_codes]``, the codes of all rows, one row after another.
+    """
+
+    rows: Int64s
+    counts: Int64s
+    codes: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: Sequence[int], codes: Sequence[Sequence[int]]) -> "RowCodes":
+        """Return the codes of rows."""
+        counts = np.fromiter(map(len, codes), np.int64, len(codes))
+        all_codes = np.fromiter(itertools.chain.from_iterable(codes), np.int32, int(counts.sum()))
+        return cls(np.array(rows, np.int64), counts, all_codes)
+
+    @classmethod
+    def of_dict(cls, codes: Mapping[int, Sequence[int]]) -> "RowCodes":
+        """Return codes that are given by row."""
+        return cls.of(list(codes), list(codes.values()))
+
+    @classmethod
+    def joined(cls, parts: Sequence["RowCodes"]) -> "RowCodes":
+        """Return what all parts have."""
+        codes = np.concatenate([np.empty(0, np.int32), *(part.codes for part in parts)])
+        return cls(_joined([part.rows for part in parts]), _joined([part.counts for part in parts]), codes)
+
+    def as_dict(self) -> dict[int, tuple[int, ...]]:
+        """Return the codes by row.
+
+        Raises:
+            ValueError: If the arrays do not fit each other.
+        """
+        codes = iter(self.codes.tolist())
+        by_row = {
+            row: tuple(itertools.islice(codes, count))
+            for row, count in zip(self.rows.tolist(), self.counts.tolist(), strict=True)
+        }
+        if int(self.counts.sum()) != len(self.codes) or (len(self.counts) and self.counts.min() < 0):
+            raise ValueError(f"wanted as many codes as are counted, got {len(self.codes)}")
+        return by_row
+
+
+def _joined(parts: Sequence[Int64s]) -> Int64s:
+    return np.concatenate([np.empty(0, np.int64), *parts])
