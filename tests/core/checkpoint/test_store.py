@@ -1,6 +1,8 @@
 import dataclasses
 import threading
+import tracemalloc
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from springtide.errors import CheckpointError
 from springtide.events.marks import BatchMarks, EventMarks
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.graph.late_ids import LateIds
+from springtide.graph.tombstones import NEVER_MS
 from springtide.plugins.contracts import ContextWeight, Observed
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamPosition
@@ -571,3 +574,27 @@ def test_only_new_ids_are_copied_for_a_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(LateIds, "packed", counted)
     store.write(state.snapshot())
     assert copied == [(108, 109)]  # The one user that is new.
+
+
+def test_a_snapshot_copies_no_column_on_the_thread_that_applies_events(tmp_path):
+    """What it allocates does not grow with the nodes, edges, attributes and deletions: those are copied later."""
+    state = filled_state()
+    table = state.graph.nodes("item")
+    for number in range(3_000):
+        state.graph.upsert(
+            NodeUpsert("item", f"many-{number}", {"tag": ("a", "b")}, {"price": 1.0}, {"title": f"no {number}"}, 5)
+        )
+    state.graph.tombstones.add("item", [f"gone-{number}" for number in range(3_000)], [7] * 3_000)
+    with ThreadPoolExecutor(1) as copier:
+        tracemalloc.start()
+        snapshot = state.snapshot(copier)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20_000, f"{len(table)} items took {peak:,} bytes"
+        for number in range(500):
+            state.graph.upsert(NodeUpsert("item", f"many-{number}", numbers={"price": 2.0}, timestamp_ms=6))
+        state.graph.tombstones.add("item", ["gone-3", "other"], [9, 9])
+        CheckpointStore(str(tmp_path)).write(snapshot)
+    again = restored(CheckpointStore(str(tmp_path)))
+    assert again.graph.nodes("item").number_values(table.ids.row("many-3")) == {"price": 1.0}
+    assert again.graph.tombstones.deleted_ms("item", ["gone-3", "other"]).tolist() == [7, NEVER_MS]
