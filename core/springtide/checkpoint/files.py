@@ -23,8 +23,9 @@ ARROW = ".arrow"  # How the names of files of earlier releases end.
 
 
 def edge_arrays(edges: EdgeView, start: int, stop: int) -> Arrays:
-    """Return the arrays of the edges [start, stop), in order of arrival."""
+    """Return the arrays of the edges [start, stop), in order of arrival; of one weight that all have, one entry."""
     source, target, timestamps_ms, weights, features = edges.part(start, stop)
+    weights = weights[:1] if weights.strides == (0,) else weights
     columns: dict[str, npt.NDArray[Any]] = {
         "source": source,
         "target": target,

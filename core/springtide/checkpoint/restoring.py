@@ -151,7 +151,6 @@ class Restoring:
                 "source": columns.source[part],
                 "target": columns.target[part],
                 "timestamp_ms": columns.timestamps_ms[part],
-                "weight": columns.weights[part],
             }
             coming.append(readers.submit(partial(self._read_arrays, entry, into)))
         return coming
@@ -168,7 +167,8 @@ class Restoring:
                 store.append(*edges_from_arrow(self._read_file(entry)), num_expected=num_edges)
         for entry, arrays in zip(entries, coming, strict=False):
             try:
-                store.take_in(entry["stop"], arrays.result().get("features"), other_side)
+                found = arrays.result()
+                store.take_in(entry["stop"], found["weight"], found.get("features"), other_side)
             except ValueError as error:
                 raise CheckpointError(f"{entry['file']}: no edges of this checkpoint: {error}") from error
         if self._is_newest:

@@ -39,7 +39,6 @@ class EdgeStore:
         self.lineage = uuid.uuid4().hex
         self._taken_until_ms = NEVER_MS  # Newest time of the edges that were taken in.
         self.num_steps = 0
-        self._num_opened = 0
         self._number_edges_anew()
 
     def __len__(self) -> int:
@@ -106,29 +105,40 @@ class EdgeStore:
         """
         assert not self.length, "only an empty store is opened"
         self._make_room(min(num_edges + num_edges // 8, MAX_EDGES), num_sources, num_targets)
-        self.columns = replace(self.columns, weights=_room_like(self.columns, np.float32))
-        self._num_opened = num_edges
         return self.columns
 
-    def take_in(self, stop: int, features: npt.NDArray[np.float32] | None, other_side: Executor) -> None:
-        """Link the edges up to ``stop``, whose columns were filled in place after ``open``; nobody reads meanwhile.
+    def take_in(
+        self,
+        stop: int,
+        weights: npt.NDArray[np.float32],
+        features: npt.NDArray[np.float32] | None,
+        other_side: Executor,
+    ) -> None:
+        """Link the edges up to ``stop``; nobody reads meanwhile.
+
+        Sources, targets and times were filled in place after ``open``.
 
         Args:
             stop: How many edges are filled in.
-            features: float32 ``[n, width]``, those of the edges that are linked now; None if they have none.
+            weights: float32 ``[n]``, those of the edges that are linked now; ``[1]`` for one of all.
+            features: float32 ``[n, width]``, the same; None if they have none.
             other_side: Where the targets' chains are linked, while the sources' are here.
 
         Raises:
             ValueError: If a row is not among those that ``open`` was told of.
         """
-        start, columns = self.length, self.columns
+        start = self.length
         if start == stop:
             return
         self._make_features(features)
-        if self.columns.features is not None:
-            self.columns.features[start:stop] = np.nan
+        self._make_weights(weights)
+        columns = self.columns
+        if not columns.has_one_weight:
+            columns.weights[start:stop] = weights
+        if columns.features is not None:
+            columns.features[start:stop] = np.nan
             if features is not None:
-                self.columns.features[start:stop, : features.shape[1]] = features
+                columns.features[start:stop, : features.shape[1]] = features
         newest_ms, times = self._taken_until_ms, columns.timestamps_ms
         _, newest_now_ms = bounds(times[start:stop])
         of_targets = other_side.submit(
@@ -137,10 +147,6 @@ class EdgeStore:
         num_steps = _link_bulk(self._source_linker, start, stop, columns.source, times, columns.by_source, newest_ms)
         self.num_steps += num_steps + of_targets.result()
         self.length, self._taken_until_ms = stop, max(newest_ms, newest_now_ms)
-        if stop == self._num_opened:
-            self.columns = replace(
-                self.columns, weights=_narrowed(self.columns.weights, stop, len(self.columns.source))
-            )
 
     def mark_dead(self, source_until_ms: Mapping[int, int], target_until_ms: Mapping[int, int]) -> EdgeView:
         """Delete the edges of some rows until a time each, inclusive; costs as much as these rows have edges.

@@ -40,6 +40,7 @@ class Checkpointer:
         self._store = store
         self._requests: queue.SimpleQueue[Future[Checkpoint]] = queue.SimpleQueue()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._copier = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-copy")  # Edges are written meanwhile.
         self._writing: Future[None] | None = None
         self._next_due = Deadline.after(settings.every_s)
         self._num_events_taken = state.num_events
@@ -104,7 +105,8 @@ class Checkpointer:
         self._close(error)
 
     def _close(self, end: BaseException) -> None:
-        self._writer.shutdown(wait=True)
+        for executor in (self._copier, self._writer):
+            executor.shutdown(wait=True)
         self._end = end
         self._refuse_requests(end)
 
@@ -116,7 +118,7 @@ class Checkpointer:
         return self._has_failed or self._state.position is not self._position_written
 
     def _begin(self, store: CheckpointStore) -> None:
-        snapshot, requests = self._state.snapshot(self._writer), self._take_requests()
+        snapshot, requests = self._state.snapshot(self._copier), self._take_requests()
         self._next_due = Deadline.after(self._settings.every_s)  # After a failure too: no retry at every turn.
         self._num_events_taken = snapshot.num_events
         self._writing = self._writer.submit(self._write, store, snapshot, requests)

@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -142,7 +143,8 @@ def _turns(state: LiveState, batches: list[EventBatch], checkpointer: Checkpoint
 
 
 def _write(state: LiveState, folder: Path) -> None:
-    CheckpointStore(str(folder)).write(state.snapshot())
+    with ThreadPoolExecutor(1) as copier:  # As the server does.
+        CheckpointStore(str(folder)).write(state.snapshot(copier))
 
 
 def _restore(folder: Path, empty: LiveState) -> None:
