@@ -124,7 +124,7 @@ class LiveGraph:
         """Return the graph after the last complete change, the same object until there is another; from any thread."""
         published = self._published
         nodes = self._nodes  # Read after the edges, so that the counts cover all their rows.
-        counts = {node_type: len(table) for node_type, table in nodes.items()}
+        counts = {node_type: len(table.ids) for node_type, table in nodes.items()}
         viewed = self._viewed
         if viewed is not None and viewed[0] is published and viewed[1].shows(nodes, counts):
             return viewed[1]

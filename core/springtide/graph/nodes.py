@@ -81,6 +81,8 @@ class NodeTable:
     def categories_among(self, names: Iterable[str]) -> dict[str, CategoryColumn]:
         """Return the category columns that have one of some names, by name: less work than ``categories``."""
         kinds, columns = self._columns.kinds, self._columns.categories
+        if not columns:
+            return {}
         found = {name: columns.get(name) for name in names if kinds.get(name) == "category"}
         return {name: column for name, column in found.items() if column is not None}
 

@@ -5,6 +5,7 @@ The score of an item is ``cosine_factor · cosine + value``, where the value is 
 on every machine. Ranges of rows are the caller's to check; those within the arrays that are passed are checked here.
 """
 
+cimport numpy as cnp
 from libc.math cimport INFINITY, fabs, isfinite, isnan, sqrt
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc, qsort, realloc
@@ -13,6 +14,9 @@ import numpy as np
 
 from springtide.arrays cimport bools, float32s, int8s, int32s, out_float32s, out_int8s, out_int32s
 from springtide.ranking.dot_products cimport dot, prefetch
+
+cnp.import_array()
+
 
 cdef extern from *:
     """
@@ -74,6 +78,13 @@ cdef struct Asked:
     const int32_t* skipped[3]
     int num_skipped[3]
     float reach  # The most that a cosine adds to a value.
+
+
+cdef inline cnp.ndarray _empty(int num_axes, cnp.npy_intp length, cnp.npy_intp width, int type_number):
+    """Return what ``np.empty`` does, without the way through Python."""
+    cdef cnp.npy_intp[2] shape
+    shape[0], shape[1] = length, width
+    return cnp.PyArray_EMPTY(num_axes, shape, type_number, 0)
 
 
 cdef int _descending(const void* left, const void* right) noexcept nogil:
@@ -398,7 +409,8 @@ def best_rows(
             raise MemoryError
         qsort(best.heap, best.size, sizeof(Scored), &_descending)
         total = best.size + best.num_equal
-        rows, scores, cosines = np.empty(total, np.int32), np.empty(total, np.float32), np.zeros(total, np.float32)
+        rows, scores = _empty(1, total, 0, cnp.NPY_INT32), _empty(1, total, 0, cnp.NPY_FLOAT32)
+        cosines = _empty(1, total, 0, cnp.NPY_FLOAT32)
         out_rows, out_scores, out_cosines = out_int32s(rows), out_float32s(scores), out_float32s(cosines)
         for each in range(total):
             if each < best.size:
@@ -406,6 +418,7 @@ def best_rows(
                 has_equal |= each > 0 and best.heap[each].score == best.heap[each - 1].score
             else:
                 out_rows[each], out_scores[each] = best.equal[each - best.size], best.heap[best.size - 1].score
+            out_cosines[each] = 0.0
             if asked.vectors != NULL:
                 row = out_rows[each]
                 out_cosines[each] = dot(asked.user, asked.vectors + <Py_ssize_t> row * asked.width, asked.width)
@@ -415,6 +428,45 @@ def best_rows(
         free(best.equal)
         free(about.user)
         free(sums)
+
+
+def logs_of(cnp.ndarray of_weights, rows, int num_logs):
+    """Return the logs of some items, float32 ``[n, num_logs]``; 0 where there are fewer weights than that.
+
+    Args:
+        of_weights: float32 ``[num_weights, num_items]``, each weight's items one after another; at most ``num_logs``
+            weights.
+        rows: int32 ``[n]``, each below ``num_items``.
+        num_logs: How many logs each item has.
+    """
+    cdef const int32_t* chosen = int32s(rows)
+    cdef Py_ssize_t num = len(rows), each, num_weights, num_items, stride
+    cdef int weight
+    cdef const char* at = cnp.PyArray_BYTES(of_weights)
+    if (
+        cnp.PyArray_NDIM(of_weights) != 2
+        or cnp.PyArray_TYPE(of_weights) != cnp.NPY_FLOAT32
+        or not cnp.PyArray_ISBEHAVED_RO(of_weights)
+    ):
+        given = <object> of_weights
+        raise TypeError(f"wanted float32 [num_weights, num_items], got {given.dtype} {given.shape}")
+    num_weights, num_items = cnp.PyArray_DIM(of_weights, 0), cnp.PyArray_DIM(of_weights, 1)
+    stride = cnp.PyArray_STRIDE(of_weights, 0)
+    if num_weights > num_logs or (
+        num_weights > 0 and num_items > 1 and cnp.PyArray_STRIDE(of_weights, 1) != sizeof(float)
+    ):
+        raise ValueError(f"wanted at most {num_logs} weights, their items in a row, got {num_weights}")
+    for each in range(num):
+        if chosen[each] < 0 or chosen[each] >= num_items:
+            raise ValueError(f"wanted rows from 0 to {num_items - 1}, got {chosen[each]}")
+    logs = _empty(2, num, num_logs, cnp.NPY_FLOAT32)
+    cdef float* out = out_float32s(logs)
+    for weight in range(num_logs):
+        for each in range(num):
+            out[each * num_logs + weight] = (
+                (<const float*> (at + weight * stride))[chosen[each]] if weight < num_weights else 0.0
+            )
+    return logs
 
 
 def cosines_of(user, vectors, rows):

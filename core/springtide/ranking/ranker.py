@@ -13,6 +13,7 @@ from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
 from springtide.plugins.contracts.indexes import Index
+from springtide.ranking import kernels
 from springtide.ranking.best_items import BestItems, similar_items
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.indexing import Indexing, IndexRules
@@ -219,9 +220,8 @@ def _ranked_items(
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
     names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
     if not len(seen.rows) and not len(lowered.logs):  # As in most answers: what was seen is left out.
-        logs = np.zeros((len(names), len(rows)), np.float32)
-        at_moment.unseen.take(rows, axis=1, out=logs[: len(at_moment.names)], mode="clip")
-        return RankedItems(ids, scores, cosines, names, np.exp(logs.T))
+        of_items = kernels.logs_of(at_moment.unseen, rows.astype(np.int32, copy=False), len(names))
+        return RankedItems(ids, scores, cosines, names, np.exp(of_items, of_items))
     is_seen, position = _find(seen.rows, rows)
     has_seen = bool(is_seen.any())
     has_familiarity = has_seen and exponents.seen.cosine != exponents.unseen.cosine

@@ -154,7 +154,7 @@ def add_recommender_service(service: RecommenderService, server: grpc.aio.Server
     name = pb.DESCRIPTOR.services_by_name["RecommenderService"].full_name
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Recommend": grpc.unary_unary_rpc_method_handler(
-            service.recommend, translation.read_request, response_serializer=bytes
+            service.recommend, translation.read_request, response_serializer=None
         ),
         "SimilarItems": grpc.unary_unary_rpc_method_handler(
             service.SimilarItems, pb.SimilarItemsRequest.FromString, pb.SimilarItemsResponse.SerializeToString
