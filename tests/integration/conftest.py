@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import math
 import signal
 import subprocess
 import sys
@@ -45,6 +46,17 @@ class Running:
     async def is_serving(self, service: str = "") -> bool:
         answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service))
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def forget_weights(self) -> None:
+        """Let the next request compute the weights of its moment from all events; those that are kept may be old.
+
+        The server makes them anew by itself, but on a busy machine only after seconds.
+        """
+        assert self.server._loaded is not None
+        ranker = self.server._loaded.answering.ranker
+        with ranker._refresh_lock:  # Else a refresh that has begun before would put them back.
+            for kept in list(ranker._serving.moments._cached.values()):
+                kept.made_s = -math.inf
 
 
 @contextlib.asynccontextmanager

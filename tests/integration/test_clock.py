@@ -190,7 +190,9 @@ def test_a_week_decides_between_the_clocks_and_a_setting_overrules_it(
     asyncio.run(scenario())
 
 
-def test_an_event_of_today_is_answered_as_of_today_at_once(seasonal: Settings, run_server: RunServer) -> None:
+def test_an_event_of_today_is_answered_as_of_today_at_once(
+    seasonal: Settings, run_server: RunServer, eventually: Eventually
+) -> None:
     publish_all(seasonal, [purchase("bob", "tea", END_MS), purchase("bob", "milk", END_MS)])
     position = publish(seasonal, [purchase("ann", "tea", END_MS)])
     [(partition, offset)] = position.next_offsets.items()
@@ -203,7 +205,11 @@ def test_an_event_of_today_is_answered_as_of_today_at_once(seasonal: Settings, r
             request.min_position.next_offsets[partition] = offset + 1  # It waits for an event that is yet to come.
             request.wait.FromSeconds(10)
             waiting = asyncio.ensure_future(running.recommender.Recommend(request))
-            await asyncio.sleep(0.5)
+
+            async def is_waiting() -> bool:
+                return bool(running.server._recommender.loaded.positions._waiters)
+
+            await eventually(is_waiting)
             await asyncio.to_thread(publish, seasonal, [purchase("ann", "nog", wall_ms())])
             answer = await waiting
             # The clock is read after the wait: as of 1998 the user's own event would not have happened yet.
@@ -231,13 +237,14 @@ def test_an_event_ahead_of_its_time_moves_nobody_ahead(seasonal: Settings, run_s
 def test_a_restart_and_a_rebuild_do_not_set_the_clock_back(
     seasonal: Settings, run_server: RunServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def behind_ms(running: Any) -> int:
+    async def behind_ms(running: Any) -> tuple[int, int]:
+        """Return between which two numbers it is: the server reads the clock while it is asked."""
         before_ms = wall_ms()
         status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
         assert status.as_of_source == pb.MOMENT_SOURCE_STREAM
-        return before_ms - int(status.as_of_ms)
+        return before_ms - int(status.as_of_ms), wall_ms() - int(status.as_of_ms)
 
-    async def scenario() -> list[int]:
+    async def scenario() -> list[tuple[int, int]]:
         found = []
         publish_all(seasonal, [purchase("bob", "tea", END_MS)])
         async with run_server(seasonal) as running:
@@ -250,17 +257,17 @@ def test_a_restart_and_a_rebuild_do_not_set_the_clock_back(
             await asyncio.to_thread(rebuild.run, Skips(), **arguments)
             found.append(await behind_ms(running))
         # What came after the last checkpoint is read again later than it came; its records say when that was.
+        before_ms = wall_ms()
         publish_all(seasonal, [purchase("ann", "nog", END_MS + MS_PER_DAY)])
-        found.append(wall_ms() - END_MS - MS_PER_DAY)
-        await asyncio.sleep(2.0)
+        found.append((before_ms - END_MS - MS_PER_DAY, wall_ms() - END_MS - MS_PER_DAY))
+        await asyncio.sleep(2.0)  # As above.
         async with run_server(seasonal) as running:
             found.append(await behind_ms(running))
         return found
 
     first, restarted, rebuilt, published, read_again = asyncio.run(scenario())
-    assert abs(restarted - first) < 500
-    assert abs(rebuilt - first) < 500
-    assert abs(read_again - published) < 1_000
+    for same in ((first, restarted), (first, rebuilt), (published, read_again)):
+        assert max(least for least, _ in same) <= min(most for _, most in same)
     capsys.readouterr()
 
 

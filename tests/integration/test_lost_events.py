@@ -32,7 +32,7 @@ def _running(settings: Settings, state: LiveState, *, skip_lost: bool = False) -
         loop.stop()
 
 
-def _until(is_so: Callable[[], object], budget_s: float = 15.0) -> None:
+def _until(is_so: Callable[[], object], budget_s: float = 60.0) -> None:
     deadline = Deadline.after(budget_s)
     while not is_so():
         assert not deadline.is_over(), f"not within {budget_s} s"

@@ -76,8 +76,11 @@ def test_answers_go_on_when_the_topic_is_recreated_under_the_server(
             assert "--skip-lost" in status.stream_problem.message
             assert status.stream_problem.HasField("since")
             assert (status.lag_events, status.is_broker_connected) == (-1, False)
-            await asyncio.sleep(0.3)
-            assert [await running.is_serving(name) for name in ("", "stream")] == [True, False]
+
+            async def only_the_stream_is_away() -> bool:
+                return [await running.is_serving(name) for name in ("", "stream")] == [True, False]
+
+            await eventually(only_the_stream_is_away)
             assert await _num_recommended(running) == 3
             # What was read after the last checkpoint is nowhere else any more.
             training = await running.admin.StartTraining(admin_pb2.StartTrainingRequest())

@@ -96,17 +96,17 @@ def test_acknowledged_events_are_read_once_though_brokers_fail(cluster: Cluster)
     loop.start()
     load = Load(kafka)
     load.start()
-    time.sleep(3.0)
+    time.sleep(3.0)  # Of load before anything breaks.
 
     first, *_ = leaders(kafka)
     cluster.stop(first, "--kill")
     paused = next(number for number in (1, 2, 3) if number != first)
     cluster.stop(paused, "--pause")  # One of three is left: nothing is acknowledged now, and nothing may be lost.
-    time.sleep(8.0)
+    time.sleep(8.0)  # So long nothing can be written.
     cluster.stop(paused, "--resume")
-    time.sleep(3.0)
+    time.sleep(3.0)  # Of load on two brokers.
     cluster.start()
-    time.sleep(5.0)
+    time.sleep(5.0)  # And on three.
     load.is_over.set()
     load.join(120.0)
     assert not load.is_alive()
@@ -115,7 +115,7 @@ def test_acknowledged_events_are_read_once_though_brokers_fail(cluster: Cluster)
     while not load.acknowledged <= set(state.graph.nodes("user").ids.all_ids()):
         assert not deadline.is_over(), (loop.status(), len(load.acknowledged), state.num_events)
         time.sleep(0.1)
-    time.sleep(1.0)
+    time.sleep(1.0)  # What was read twice would come now.
     loop.stop()
     assert loop.status().failure is None
     assert len(load.acknowledged) > 1_000

@@ -37,7 +37,7 @@ def test_a_waiter_is_woken_once_all_its_partitions_are_there() -> None:
         waiting = asyncio.create_task(positions.wait_for({0: 6, 1: 3}, 60))
         still_waits = []
         for reached in ({0: 6, 1: 2}, {0: 6, 1: 3}):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # Nothing may wake it.
             still_waits.append(not waiting.done())
             state.advance(reached)
             moving = threading.Thread(target=positions.notify)
@@ -136,7 +136,7 @@ def test_nobody_is_woken_for_a_position_that_is_not_reached() -> None:
         state = make_state({0: 5})
         positions = waiters(state)
         waiting = asyncio.create_task(positions.wait_for({0: 9}, 0.2))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # Nothing may wake it.
         state.advance({0: 6})
         return positions.notify(), await waiting
 

@@ -28,7 +28,7 @@ class Dawdler(pb_grpc.RecommenderServiceServicer):
     async def Recommend(  # noqa: N802  # The proto's name.
         self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, pb.RecommendResponse]
     ) -> pb.RecommendResponse:
-        await asyncio.sleep(120)
+        await asyncio.sleep(120)  # Longer than any deadline here.
         return pb.RecommendResponse()
 
 

@@ -180,7 +180,7 @@ def test_operators_and_the_watch_do_not_load_at_the_same_time(store: ModelStore,
 
     def load(artifact: ModelArtifact) -> Model:
         assert loading.acquire(blocking=False), "two loads at once"
-        time.sleep(0.02)
+        time.sleep(0.02)  # Long enough for another thread to come in.
         loading.release()
         return Model(artifact.manifest.version)
 

@@ -131,7 +131,7 @@ def slow_done_callbacks() -> Iterator[None]:
 
     def delay(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code.co_name == "_invoke_callbacks":
-            time.sleep(0.1)
+            time.sleep(0.1)  # Those who wait for the future go on first.
 
     threading.setprofile(delay)  # For threads that start from now on.
     yield
