@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,9 @@ from springtide.settings.model import (
     Settings,
     TrainingSettings,
 )
-from springtide.v1 import admin_pb2_grpc, events_pb2, recommender_pb2_grpc
+from springtide.v1 import admin_pb2_grpc, events_pb2, recommender_pb2, recommender_pb2_grpc
 from springtide_services.serving.server import Server
+from springtide_services.stream.producer import EventPublisher
 from springtide_services.termination import STOP_BUDGET_S
 
 
@@ -158,6 +159,18 @@ def on_each_engine(settings: Settings, request: pytest.FixtureRequest) -> Settin
     if request.param == "native" and importlib.util.find_spec("pygrpc_native") is None:
         pytest.skip("needs pygrpc-native: pip install 'springtide[native]'")
     return settings.model_copy(update={"server": settings.server.model_copy(update={"engine": request.param})})
+
+
+@pytest.fixture
+def publish() -> Callable[[Settings, Sequence[events_pb2.Event]], recommender_pb2.GraphPosition]:
+    """Publish events, and return the position at which the graph has them all: ``publish(settings, events)``."""
+
+    def send(settings: Settings, events: Sequence[events_pb2.Event]) -> recommender_pb2.GraphPosition:
+        with EventPublisher(settings) as publisher:
+            sent = [publisher.publish(event) for event in events]
+        return recommender_pb2.GraphPosition(next_offsets={partition: offset + 1 for partition, offset in sorted(sent)})
+
+    return send
 
 
 @pytest.fixture

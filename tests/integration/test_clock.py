@@ -24,6 +24,7 @@ from springtide_services.stream.producer import EventPublisher
 from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 Eventually = Callable[..., Awaitable[float]]
 END_MS = 893_286_638_000  # 1998-04-22 23:10:38 UTC, the last rating of MovieLens 100K.
 K = 20
@@ -50,16 +51,6 @@ def past_events(end_ms: int) -> tuple[list[events_pb2.Event], dict[str, set[str]
     for user in range(60):
         wanted[f"u{user}"] = {f"i{10 * (num_weeks - 1) + int(item)}" for item in draws.exponential(4.0, 3)}
     return events, wanted
-
-
-def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> pb.GraphPosition:
-    """Publish events, and return the position at which the graph has them all."""
-    next_offsets: dict[int, int] = {}
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            partition, offset = publisher.publish(event)
-            next_offsets[partition] = offset + 1
-    return pb.GraphPosition(next_offsets=next_offsets)
 
 
 def publish_all(settings: Settings, events: Sequence[events_pb2.Event]) -> None:
@@ -191,7 +182,7 @@ def test_a_week_decides_between_the_clocks_and_a_setting_overrules_it(
 
 
 def test_an_event_of_today_is_answered_as_of_today_at_once(
-    seasonal: Settings, run_server: RunServer, eventually: Eventually
+    seasonal: Settings, run_server: RunServer, eventually: Eventually, publish: Publish
 ) -> None:
     publish_all(seasonal, [purchase("bob", "tea", END_MS), purchase("bob", "milk", END_MS)])
     position = publish(seasonal, [purchase("ann", "tea", END_MS)])

@@ -16,21 +16,12 @@ from springtide.model.registry import ModelStore
 from springtide.settings.model import GraphSettings, InteractionSettings, PartSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.stream.producer import EventPublisher
 
 RunTrainer = Callable[[Settings], AbstractContextManager[object]]
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 Eventually = Callable[..., Awaitable[float]]
 MakePurchase = Callable[..., events_pb2.Event]
-
-
-def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> pb.GraphPosition:
-    next_offsets: dict[int, int] = {}
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            partition, offset = publisher.publish(event)
-            next_offsets[partition] = offset + 1
-    return pb.GraphPosition(next_offsets=next_offsets)
 
 
 def parities(response: pb.RecommendResponse) -> list[int]:
@@ -45,6 +36,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
     eventually: Eventually,
     make_purchase: MakePurchase,
     diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
     moment = pb.Context(event_time=make_purchase("", "").event_time)
     users = ("u3", "u_new", "u_new_0", "u_new_1")
@@ -105,7 +97,12 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("encoder", ["lightgcn", "edge_sage"])
 def test_whom_to_follow_is_answered_from_a_stream_of_follows(
-    settings: Settings, run_server: RunServer, run_trainer: RunTrainer, eventually: Eventually, encoder: str
+    settings: Settings,
+    run_server: RunServer,
+    run_trainer: RunTrainer,
+    eventually: Eventually,
+    encoder: str,
+    publish: Publish,
 ) -> None:
     """A graph of users alone: even users follow even ones and odd ones odd ones, but for the next of their kind."""
     num = 20
@@ -163,7 +160,7 @@ def test_whom_to_follow_is_answered_from_a_stream_of_follows(
 
 @pytest.mark.timeout(400)
 def test_the_same_request_as_of_july_and_of_december_is_answered_by_the_season(
-    settings: Settings, run_server: RunServer, run_trainer: RunTrainer, eventually: Eventually
+    settings: Settings, run_server: RunServer, run_trainer: RunTrainer, eventually: Eventually, publish: Publish
 ) -> None:
     """Two years in which ice cream is bought in summer, egg nog before Christmas, and bread all the time."""
     start = datetime(2024, 1, 1, tzinfo=UTC)

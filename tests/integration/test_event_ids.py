@@ -1,7 +1,7 @@
 """An event with an id counts once, from the broker to the server's answers, over restarts."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,19 +10,10 @@ import pytest
 from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.stream.producer import EventPublisher
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
-
-
-def _publish(settings: Settings, events: list[events_pb2.Event]) -> pb.GraphPosition:
-    next_offsets: dict[int, int] = {}
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            partition, offset = publisher.publish(event)
-            next_offsets[partition] = offset + 1
-    return pb.GraphPosition(next_offsets=next_offsets)
 
 
 async def _answer(running: Any, position: pb.GraphPosition) -> tuple[dict[str, float], admin_pb2.GetStatusResponse]:
@@ -36,7 +27,7 @@ async def _answer(running: Any, position: pb.GraphPosition) -> tuple[dict[str, f
 
 
 def test_same_event_counts_once_and_after_a_restart_not_again(
-    settings: Settings, run_server: RunServer, make_purchase: MakePurchase
+    settings: Settings, run_server: RunServer, make_purchase: MakePurchase, publish: Publish
 ) -> None:
     event = make_purchase("ann", "tea", seconds_ago=60)
     event.event_id = "order-1"
@@ -46,14 +37,14 @@ def test_same_event_counts_once_and_after_a_restart_not_again(
 
     async def scenario() -> None:
         async with run_server(settings) as running:
-            once, status = await _answer(running, _publish(settings, [event, *others]))
+            once, status = await _answer(running, publish(settings, [event, *others]))
             assert status.num_edges["user:purchase:item"] == 3
-            again, status = await _answer(running, _publish(settings, [event] * 20))
+            again, status = await _answer(running, publish(settings, [event] * 20))
             assert again == pytest.approx(once, rel=1e-3)
             assert status.num_edges["user:purchase:item"] == 3
             assert (status.num_duplicates, status.num_changed_duplicates) == (20, 0)
         async with run_server(settings) as running:
-            again, status = await _answer(running, _publish(settings, [event] * 80 + [changed]))
+            again, status = await _answer(running, publish(settings, [event] * 80 + [changed]))
             assert again == pytest.approx(once, rel=1e-3)
             assert status.num_edges["user:purchase:item"] == 3
             assert (status.num_duplicates, status.num_changed_duplicates) == (101, 1)

@@ -1,7 +1,7 @@
 """A server with an index: built for its model, measured, and used, refused or left, as its log and its status say."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.stream.producer import EventPublisher
 from springtide_services.training.training_run import train_once
 
 POOR = """
@@ -35,20 +34,16 @@ def register_indexes(register):
 """
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 Eventually = Callable[..., Awaitable[float]]
 
 
-def publish(settings: Settings, events: list[events_pb2.Event]) -> pb.GraphPosition:
-    next_offsets: dict[int, int] = {}
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            partition, offset = publisher.publish(event)
-            next_offsets[partition] = offset + 1
-    return pb.GraphPosition(next_offsets=next_offsets)
-
-
 def outcome_of(
-    settings: Settings, run_server: RunServer, eventually: Eventually, stream: list[events_pb2.Event]
+    settings: Settings,
+    run_server: RunServer,
+    eventually: Eventually,
+    publish: Publish,
+    stream: list[events_pb2.Event],
 ) -> tuple[admin_pb2.IndexStatus, list[str], list[dict[str, Any]]]:
     """Return the status of the index of a trained model, the answer to a request, and the log of the index."""
     position = publish(settings, stream)
@@ -81,10 +76,14 @@ def with_index(settings: Settings, index: str, **plugins: Any) -> Settings:
 
 
 def test_real_usearch_is_measured_and_left_where_exact_answers_are_as_fast(
-    settings: Settings, run_server: RunServer, eventually: Eventually, diagonal_stream: list[events_pb2.Event]
+    settings: Settings,
+    run_server: RunServer,
+    eventually: Eventually,
+    publish: Publish,
+    diagonal_stream: list[events_pb2.Event],
 ) -> None:
     pytest.importorskip("usearch")
-    status, items, logs = outcome_of(with_index(settings, "usearch"), run_server, eventually, diagonal_stream)
+    status, items, logs = outcome_of(with_index(settings, "usearch"), run_server, eventually, publish, diagonal_stream)
     assert status.name == "usearch"
     # Sixteen items: all of them are looked at either way, and which takes less time is chance.
     assert status.state in ("slower", "used")
@@ -100,6 +99,7 @@ def test_a_poor_index_of_a_plugin_is_refused_and_answers_stay_exact(
     settings: Settings,
     run_server: RunServer,
     eventually: Eventually,
+    publish: Publish,
     make_purchase: Callable[..., events_pb2.Event],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -119,7 +119,7 @@ def test_a_poor_index_of_a_plugin_is_refused_and_answers_stay_exact(
     folder.mkdir()
     (folder / "poor.py").write_text(POOR)
     wanted = with_index(settings, "poor", folder=str(folder))
-    status, items, logs = outcome_of(wanted, run_server, eventually, even_and_odd)
+    status, items, logs = outcome_of(wanted, run_server, eventually, publish, even_and_odd)
     assert (status.name, status.state) == ("poor", "refused")
     assert status.recall_at_20 < 0.99
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("index_refused", "warning")]

@@ -1,0 +1,220 @@
+"""When a server starts, is refused and ends: its checkpoint's lock, its settings, its signals, its last checkpoint."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint.lock import HOLDER_FILE
+from springtide.checkpoint.lock_holder import LockHolder
+from springtide.clock import Deadline
+from springtide.errors import (
+    CheckpointError,
+    CheckpointLockedError,
+    CheckpointLockLostError,
+    OffsetsLostError,
+    SettingsError,
+)
+from springtide.settings.model import PartSettings, Settings
+from springtide.state import LiveState, StreamPosition
+from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.cli.checkpoint_tables import use_checkpoint
+from springtide_services.exit_codes import EXIT_REFUSED
+from springtide_services.serving.server import Server
+
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
+MakePurchase = Callable[..., events_pb2.Event]
+
+
+@pytest.fixture
+def settings(on_each_engine: Settings) -> Settings:
+    return on_each_engine
+
+
+def waits_for_lock(settings: Settings) -> list[LockHolder]:
+    """Take the lock and release it; return the holder that it had to wait for, if there was one."""
+    former: list[LockHolder] = []
+    lock = CheckpointLock(settings.checkpoint.url)
+    lock.acquire(on_wait=lambda holder, _: former.append(holder))
+    lock.release()
+    return former
+
+
+async def run_until_it_fails(settings: Settings) -> None:
+    server = Server(settings)
+    await server.start()
+    try:
+        await asyncio.wait_for(server.wait(), 60)
+    finally:
+        await server.stop()
+
+
+def test_a_second_server_on_one_checkpoint_url_is_refused_until_the_first_one_stops(
+    settings: Settings, run_server: RunServer
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings):
+            with pytest.raises(CheckpointLockedError, match=rf"have another writer: host \S+, pid {os.getpid()}, "):
+                await run_until_it_fails(settings)
+        async with run_server(settings) as running:
+            assert await running.is_serving()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_whose_lock_was_taken_over_ends_and_writes_nothing_more(
+    settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event], publish: Publish
+) -> None:
+    publish(settings, diagonal_stream)
+    folder = Path(settings.checkpoint.url)
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            (folder / HOLDER_FILE).unlink()
+            with pytest.raises(grpc.aio.AioRpcError, match="has lost the lock") as refused:
+                await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
+            assert refused.value.code() == grpc.StatusCode.INTERNAL
+            with pytest.raises(CheckpointLockLostError):
+                await asyncio.wait_for(running.server.wait(), 10)
+
+    asyncio.run(scenario())
+    assert CheckpointStore(settings.checkpoint.url).names() == []
+
+
+def test_a_process_that_was_killed_can_start_again_at_once_and_a_second_one_is_refused(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with server_process(settings) as process:
+        asyncio.run(_until_serving(first_line(process)))
+        with pytest.raises(CheckpointLockedError, match=rf"pid {process.pid}"):
+            CheckpointLock(settings.checkpoint.url).acquire()
+        environment = {
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "SPRINGTIDE_KAFKA__TOPIC": settings.kafka.topic,
+            "SPRINGTIDE_CHECKPOINT__URL": settings.checkpoint.url,
+            "SPRINGTIDE_MODEL__URL": settings.model.url,
+            "SPRINGTIDE_SERVER__PORT": "0",
+        }
+        serve = [Path(sys.executable).with_name("springtide"), "serve"]
+        done = subprocess.run(
+            serve,
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, f"pid {process.pid}" in done.stderr) == (EXIT_REFUSED, True)
+        process.kill()
+        process.wait(60)
+    assert waits_for_lock(settings) == []
+
+
+def test_settings_whose_parts_cannot_work_end_the_server(settings: Settings) -> None:
+    """Those that a server makes; of the others it knows the names, and the trainer checks their options."""
+    weights = {**settings.ranking.context_weights, "trend": {"horizon": 3}}
+    ranking = settings.ranking.model_copy(update={"context_weights": weights})
+    model = settings.model.model_copy(update={"loss": PartSettings(name="max_margn")})
+
+    with pytest.raises(SettingsError, match=r"ranking\.context_weights\.trend: .*no option"):
+        asyncio.run(run_until_it_fails(settings.model_copy(update={"ranking": ranking})))
+    with pytest.raises(SettingsError, match=r"model\.loss: no loss named 'max_margn'"):
+        asyncio.run(run_until_it_fails(settings.model_copy(update={"model": model})))
+
+
+def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server_if_the_settings_say_so(settings: Settings) -> None:
+    state = LiveState(settings, {})
+    state.position = StreamPosition(settings.kafka.topic, "00000000-0000-0000-0000-00000000beef", {0: 5, 1: 5})
+    CheckpointStore(settings.checkpoint.url).write(state.snapshot())
+
+    kafka = settings.kafka.model_copy(update={"on_failure": "exit"})
+    with pytest.raises(OffsetsLostError):
+        asyncio.run(run_until_it_fails(settings.model_copy(update={"kafka": kafka})))
+
+
+def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
+    settings: Settings, diagonal_stream: list[events_pb2.Event], publish: Publish
+) -> None:
+    publish(settings, diagonal_stream)
+    with server_process(settings) as process:
+        asyncio.run(_until_serving(first_line(process)))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    checkpoint = CheckpointStore(settings.checkpoint.url).latest()
+    assert checkpoint is not None
+    assert checkpoint.num_events == len(diagonal_stream)
+    assert waits_for_lock(settings) == []
+
+
+def test_a_damaged_newest_checkpoint_ends_the_server_until_an_older_one_is_used(
+    settings: Settings,
+    run_server: RunServer,
+    make_purchase: MakePurchase,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
+) -> None:
+    async def read(events: Sequence[events_pb2.Event]) -> int:
+        position = publish(settings, events)
+        async with run_server(settings) as running:
+            await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+            status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
+            return int(status.num_edges["user:purchase:item"])
+
+    assert asyncio.run(read(diagonal_stream)) == len(diagonal_stream)
+    assert asyncio.run(read([make_purchase("u1", "i2")])) == len(diagonal_stream) + 1
+    store = CheckpointStore(settings.checkpoint.url)
+    older = store.names()[-1]
+    newest_segment = max((Path(settings.checkpoint.url) / "segments").glob("*edges*"))
+    newest_segment.write_bytes(b"damaged")
+
+    with pytest.raises(CheckpointError, match=r"damaged: .*`springtide checkpoints use NAME`"):
+        asyncio.run(run_until_it_fails(settings))
+    use_checkpoint(settings, older, confirm=lambda _: True)
+
+    assert asyncio.run(read([make_purchase("u1", "i4")])) == len(diagonal_stream) + 2
+
+
+@contextlib.contextmanager
+def server_process(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
+    """Run the server as a process; the first line that it prints is its address."""
+    code = (
+        "import sys; from springtide.settings.model import Settings; "
+        "from springtide_services.serving.server import serve; "
+        "from springtide_services.logs import configure_logging; configure_logging(); "
+        "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
+    )
+    command = [sys.executable, "-c", code, settings.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+async def _until_serving(address: str) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        deadline = Deadline.after(60.0)
+        while (await stub.Check(health_pb2.HealthCheckRequest())).status != health_pb2.HealthCheckResponse.SERVING:
+            assert not deadline.is_over(), "not serving"
+            await asyncio.sleep(0.02)
