@@ -21,6 +21,7 @@ from springtide.state import LiveState
 from springtide.testing import state_content
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.cli import rebuild_run
 from springtide_services.cli.checkpoint_tables import show_checkpoint
 from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.stream import succession
@@ -79,6 +80,12 @@ async def rebuild(settings: Settings, address: str, skips: Skips, **options: Any
     run = RebuildRun(settings, address)
     options = {"from_what_is_left": False, "forgets_skips": False, "confirm": lambda question: True, **options}
     await asyncio.to_thread(run.run, skips, **options)
+
+
+def let_go_soon(running: Any, settings: Settings) -> None:
+    """Let the server give up a former graph at once: the next rebuild waits until it is gone."""
+    server = settings.server.model_copy(update={"max_deadline_s": 0.5})
+    running.server._adoption._settings = settings.model_copy(update={"server": server})
 
 
 @asynccontextmanager
@@ -181,6 +188,7 @@ def test_what_is_published_after_a_rebuild_is_not_left_out_by_it(
 
     async def scenario() -> None:
         async with run_server(settings) as running:
+            let_go_soon(running, settings)
             publish(settings, [*good_events(make_purchase), *wrong_events(make_purchase, 12)])
             await rebuild(settings, running.server.address, Skips(users=("u0",)))
             assert "models learned from" in capsys.readouterr().out
@@ -336,6 +344,7 @@ def test_server_that_stops_while_it_takes_a_graph_over_keeps_the_old_one(
             await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
             # What the former state has, the new one never reaches.
             monkeypatch.setattr(LiveState, "has_reached", lambda state, offsets: False)
+            monkeypatch.setattr(rebuild_run, "_MAX_SILENCE_S", 1.0)  # The command ends soon after the server.
             rebuilding = asyncio.create_task(rebuild(settings, running.server.address, Skips(users=("u0",))))
             while (await status_of(running)).rebuild.stage != "swap":
                 await asyncio.sleep(0.05)
