@@ -17,6 +17,7 @@ from springtide.settings.model import PartSettings
 from springtide.testing import START_MS, check_loss, even_odd_state, interactions_of, quick_model, quick_settings
 from springtide.training.message_edges import Ratings
 from springtide.training.sampling import RatingSampler
+from springtide_plugins.losses import adjacency
 from springtide_plugins.losses.adjacency import Reconstruction
 from springtide_plugins.losses.margin import LowRankMaxMargin, MaxMargin
 from springtide_plugins.losses.pairwise import Hinge, PairwiseLogistic, Triplet
@@ -253,6 +254,43 @@ def test_gradient_of_reconstruction_is_that_of_its_formula():
     both = [inputs.positive, inputs.negative]
     for gradient, formula in zip(torch.autograd.grad(found, both), torch.autograd.grad(wanted, both), strict=True):
         torch.testing.assert_close(gradient, formula, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_sampled", [1, 8, 13, 700])
+def test_compiled_entropy_is_that_of_torch_in_double_precision(num_sampled):
+    generator = torch.Generator().manual_seed(num_sampled)
+    cosines = 2 * torch.rand(9, num_sampled, generator=generator) - 1
+    cosines[0, 0] = 0.0
+    is_one = torch.rand(9, num_sampled, generator=generator) < 0.3
+    of_one, of_zero = torch.tensor(0.02), torch.rand(9, generator=generator)
+    for temperature in (0.15, 0.02, 0.005):  # Logits up to 200.
+        entropy, gradient = adjacency._compiled(cosines, is_one, of_one, of_zero, temperature)
+        doubles = [each.double() for each in (of_one, of_zero)]
+        wanted, wanted_gradient = adjacency._by_torch(cosines.double(), is_one, *doubles, temperature)
+        assert entropy.item() == pytest.approx(wanted.item(), rel=1e-5)
+        torch.testing.assert_close(gradient.double(), wanted_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_compiled_entropy_is_the_same_on_two_threads():
+    generator, before = torch.Generator().manual_seed(0), torch.get_num_threads()
+    cosines = 2 * torch.rand(64, 4_100, generator=generator) - 1
+    is_one, of_zero = torch.rand(64, 4_100, generator=generator) < 0.1, torch.rand(64, generator=generator)
+    found = []
+    try:
+        for num_threads in (1, 2):
+            torch.set_num_threads(num_threads)
+            found.append(adjacency._compiled(cosines, is_one, torch.tensor(0.1), of_zero, 0.15))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_compiled_entropy_of_what_is_not_a_number_is_none():
+    cosines = torch.tensor([[0.1, float("nan")]])
+    for is_one in (False, True):
+        marks = torch.tensor([[False, is_one]])
+        entropy, _ = adjacency._compiled(cosines, marks, torch.tensor(0.1), torch.ones(1), 0.15)
+        assert math.isnan(entropy.item())
 
 
 @pytest.mark.parametrize("loss", ["hinge", "max_margin", "pairwise_logistic", "triplet"])

@@ -1,19 +1,13 @@
 """The product of a sparse matrix of edges and a dense one of values."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
-
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from springtide.plugins.edge_kernels import add_up_neighbours
+from springtide.plugins.thread_parts import even_bounds, share_out
 
-_LEAST_WORK = 1_000_000  # Multiplications that are worth a second thread: about a quarter of a millisecond.
-_PARTS_PER_THREAD = 4  # So that a thread that has to wait for a core is not waited for until the end.
+_LEAST_WORK = 250_000  # Multiplications that are worth a part of their own: some 50 µs.
 
 
 def edge_product(pointers: Tensor, source: Tensor, weight: Tensor, values: Tensor) -> Tensor:
@@ -42,42 +36,7 @@ def edge_product(pointers: Tensor, source: Tensor, weight: Tensor, values: Tenso
     def add_up(first: int, stop: int) -> None:
         add_up_neighbours(begin, rows, factors, given, first, stop, sums.numpy())
 
-    num_threads = torch.get_num_threads() if len(source) * width >= _LEAST_WORK else 1
-    if num_threads == 1:
-        add_up(0, num_targets)
-    else:
-        _share_out(add_up, _parts(begin, num_threads * _PARTS_PER_THREAD), num_threads)
+    # Parts have about as many edges. Targets without edges are at the end of the parts before.
+    of_edges = even_bounds(len(source), _LEAST_WORK // max(width, 1))
+    share_out(add_up, [0, *np.searchsorted(begin, of_edges[1:-1]).tolist(), num_targets])
     return sums
-
-
-def _parts(pointers: npt.NDArray[np.int64], count: int) -> Iterator[tuple[int, int]]:
-    """Yield the first target of each part, and where it stops: parts have about as many edges."""
-    wanted = np.linspace(0, pointers[-1], count + 1)[1:-1]
-    bounds = [0, *np.searchsorted(pointers, wanted).clip(max=len(pointers) - 1).tolist(), len(pointers) - 1]
-    yield from pairwise(bounds)
-
-
-def _share_out(work: Callable[[int, int], None], parts: Iterator[tuple[int, int]], num_threads: int) -> None:
-    """Do the parts of a work on some threads, of which this is one; each takes the next part when it is done with one.
-
-    Which thread does a part is left to the moment, since the cores may have other work.
-    """
-    left = list(parts)
-
-    def help_out() -> None:
-        while left:
-            try:
-                part = left.pop()
-            except IndexError:  # Another thread was faster.
-                return
-            work(*part)
-
-    helpers = [_threads(num_threads - 1).submit(help_out) for _ in range(num_threads - 1)]
-    help_out()
-    for helper in helpers:
-        helper.result()
-
-
-@cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="edge-product")

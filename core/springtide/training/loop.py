@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from springtide.errors import TrainingError
 from springtide.plugins.contracts import Loss, LossInputs, NegativeSampler, Task
@@ -16,7 +15,7 @@ from springtide.settings.model import TrainingSettings
 from springtide.training.dislikes import DislikeSampler, dislike_loss
 from springtide.training.graph import TrainingGraph
 from springtide.training.network import Network
-from springtide.training.pair_cosines import cosines_of_pairs, restricted
+from springtide.training.pair_cosines import cosines_of_pairs, restricted, unit_vectors
 from springtide.training.sampling import PositiveSampler, RatingSampler
 
 _NUM_DISLIKES = 8  # Drawn of each user in a step; far fewer than a user's positives, as dislikes are.
@@ -217,7 +216,7 @@ def fit(
             settings.sampling_half_life_days,
         )
         raw, drawn_rows = restricted(network.encoder.readout(levels), rows)  # [num_drawn, d]
-        vectors = F.normalize(raw, dim=-1)
+        vectors = unit_vectors(raw)
         # index_select, since indexing by brackets takes twice its time on the way back.
         user_vectors, item_vectors, sampled_vectors, rated_vectors = (
             vectors.index_select(0, of) for of in drawn_rows[:4]

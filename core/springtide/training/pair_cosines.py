@@ -1,4 +1,4 @@
-"""Cosines of users with single items, and the few nodes of many that a training step looks at."""
+"""Unit vectors, cosines of users with single items, and the few nodes of many that a training step looks at."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from springtide.training.kernels import add_pair_gradients, pair_products
+
+_SHORTEST = 1e-12  # Shorter vectors are divided by this, as in torch's normalize.
 
 
 def cosines_of_pairs(users: Tensor, items: Tensor, rows: Tensor) -> Tensor:
@@ -52,6 +54,34 @@ class _PairProducts(torch.autograd.Function):
             of_items.numpy(),
         )
         return of_users, of_items, None
+
+
+def unit_vectors(vectors: Tensor) -> Tensor:
+    """Return the vectors divided by their lengths, float32 ``[n, d]``: ``normalize`` of torch, whose gradient is slow.
+
+    Args:
+        vectors: float32 ``[n, d]``; those that are 0 stay 0.
+    """
+    units: Tensor = _UnitVectors.apply(vectors)  # type: ignore[no-untyped-call]  # torch's own
+    return units
+
+
+class _UnitVectors(torch.autograd.Function):
+    """Division by the length. The gradient is what is left across the vector, divided by the length."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
+        units = vectors / lengths
+        ctx.save_for_backward(units, lengths)
+        return units
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        units, lengths = ctx.saved_tensors
+        along = (gradients[0] * units).sum(-1, keepdim=True)
+        across: Tensor = torch.addcmul(gradients[0], units, along, value=-1.0).div_(lengths)
+        return across
 
 
 def restricted(vectors: Tensor, groups: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:

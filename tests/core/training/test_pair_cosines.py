@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from springtide.training.pair_cosines import cosines_of_pairs, restricted
+from springtide.training.pair_cosines import cosines_of_pairs, restricted, unit_vectors
 
 
 def pairs(width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -46,3 +47,18 @@ def test_all_vectors_stay_where_a_step_draws_as_many() -> None:
     few, rows = restricted(vectors, groups)
     assert few is vectors
     assert np.array_equal(rows[0], groups[0])
+
+
+def test_unit_vectors_and_their_gradients_are_those_of_torch() -> None:
+    vectors = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    vectors[2] *= 1e-3
+    vectors.requires_grad_()
+    factors = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    found, wanted = unit_vectors(vectors), F.normalize(vectors, dim=-1)
+    torch.testing.assert_close(found, wanted)
+    gradients = [torch.autograd.grad((units * factors).sum(), vectors)[0] for units in (found, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_vectors_that_are_0_stay_0() -> None:
+    assert unit_vectors(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
