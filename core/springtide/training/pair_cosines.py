@@ -72,7 +72,7 @@ class _UnitVectors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
-        units = vectors / lengths
+        units: Tensor = vectors / lengths
         ctx.save_for_backward(units, lengths)
         return units
 
@@ -80,8 +80,7 @@ class _UnitVectors(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         units, lengths = ctx.saved_tensors
         along = (gradients[0] * units).sum(-1, keepdim=True)
-        across: Tensor = torch.addcmul(gradients[0], units, along, value=-1.0).div_(lengths)
-        return across
+        return torch.addcmul(gradients[0], units, along, value=-1.0).div_(lengths)
 
 
 def restricted(vectors: Tensor, groups: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -112,7 +112,10 @@ class ConditionalLogit:
         chances = (self._counts + 1.0) ** _SAMPLING_POWER
         chances /= chances.sum()
         cumulative = np.cumsum(chances)
-        lifts = self._item_lifts(moment, num_items)
+        lifts = self._item_lifts(moment, num_items).T  # [num_items, num_factors]
+        if len(events) * self._num_samples > num_items:
+            lifts = np.ascontiguousarray(lifts)  # Then what is said of an item is in one place.
+        free = np.flatnonzero(self._is_free)
         for event in events:
             user, item = int(self._interactions.user_rows[event]), int(self._interactions.item_rows[event])
             now_ms = int(self._interactions.timestamps_ms[event]) if frozen_ms is None else frozen_ms
@@ -127,12 +130,13 @@ class ConditionalLogit:
             is_seen = _contains(seen, rows)
             block = np.empty((len(rows), len(self._is_free)), np.float32)
             block[:, 0] = self._item_vectors[rows] @ self._user_vectors[user]
-            block[:, 1:] = lifts[:, rows].T
+            block[:, 1:] = lifts[rows]
             block[is_seen, 1:] += self._history_lifts(history, event_moment)[np.searchsorted(seen, rows[is_seen])]
             correction = np.zeros(len(rows), np.float32)
             correction[1 + len(other_seen) :] = -np.log(chances[drawn] * self._num_samples)
-            correction += (block * self._fixed[is_seen.astype(int)]).sum(1)
-            self._features.append(block[:, self._is_free])
+            of_unseen, of_seen = (block @ self._fixed.T).T
+            correction += np.where(is_seen, of_seen, of_unseen)
+            self._features.append(block.take(free, axis=1))  # Row by row, unlike brackets: as the loops read them.
             self._is_seen.append(is_seen)
             self._corrections.append(correction)
             self._lengths.append(len(rows))
