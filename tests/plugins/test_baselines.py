@@ -10,6 +10,8 @@ from springtide.errors import SettingsError
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings
 from springtide.testing import history_of, observed_of
+from springtide_plugins.baselines.kernels import add_weighted_rows
+from springtide_plugins.baselines.neighbours import ItemKNN
 
 PLUGINS = load_plugins()
 NOW_DAY = 100
@@ -343,3 +345,31 @@ def test_factorisation_without_its_package_says_what_to_install(name, monkeypatc
 def test_users_without_history_get_popular_items(name):
     assert order_of(scores_of(fitted_on_pairs(name), [], [(8, 9)])[0]) == [1, 0, 2, 3, 4]
     assert order_of(scores_of(fitted_on_pairs(name), [], [(8, 9)])[1]) == [1, 0, 2, 3, 4]
+
+
+def test_the_neighbours_that_are_found_as_they_are_asked_for_are_those_of_all() -> None:
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 30, (400, 2)).tolist()
+    observed = observed_of([(user, item, time) for time, (user, item) in enumerate(pairs)])
+    asked, whole = ItemKNN(neighbours=5), ItemKNN(neighbours=5)
+    for baseline in (asked, whole):
+        baseline.fit(observed, 30, 30)
+    assert whole.similarity.shape == (30, 30)
+    assert np.diff(whole.similarity.indptr).max() == 5
+    for user in range(30):
+        history = [history_of([(int(item), 0) for item in observed.item_rows[observed.user_rows == user]])]
+        rows = np.array([user])
+        assert np.array_equal(asked.scores(rows, history, 400), whole.scores(rows, history, 400))
+
+
+def test_rows_that_are_not_there_are_refused() -> None:
+    bounds, columns, values = np.array([0, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32)
+    sums = np.zeros(2, np.float32)
+    add_weighted_rows(np.array([0, 0]), np.array([1, 0.5], np.float32), bounds[:1], bounds[1:], columns, values, sums)
+    assert sums.tolist() == [1.5, 1.5]
+    with pytest.raises(ValueError, match="wanted rows of 0 to 0 within 2 entries, got 1"):
+        add_weighted_rows(np.array([1]), np.ones(1, np.float32), bounds[:1], bounds[1:], columns, values, sums)
+    with pytest.raises(ValueError, match="got 0"):
+        add_weighted_rows(np.array([0]), np.ones(1, np.float32), bounds[:1], bounds[1:] + 1, columns, values, sums)
+    with pytest.raises(ValueError, match="columns of one length"):
+        add_weighted_rows(np.array([0]), np.ones(2, np.float32), bounds[:1], bounds[1:], columns, values, sums)

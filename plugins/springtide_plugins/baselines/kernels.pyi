@@ -1,4 +1,4 @@
-"""Types of the compiled loop of baselines, whose meaning is told in ``kernels.pyx``."""
+"""Types of the compiled loops of baselines, whose meaning is told in ``kernels.pyx``."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,4 +20,13 @@ def nearest_items(
     num_found: Int32s,
     found: Int32s,
     cosines: Float32s,
+) -> None: ...
+def add_weighted_rows(
+    rows: Int64s,
+    weights: Float32s,
+    starts: Int64s,
+    stops: Int64s,
+    indices: Int32s,
+    values: Float32s,
+    sums: Float32s,
 ) -> None: ...

@@ -1,4 +1,4 @@
-"""The compiled loop of baselines: the nearest items of an item."""
+"""The compiled loops of baselines: the nearest items of an item, and weighted sums of sparse rows."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -66,6 +66,47 @@ def nearest_items(
                 bits = <uint32_t> (scratch.keys[entry] >> 32)
                 memcpy(&nearness[number * count + entry], &bits, 4)
                 nearest[number * count + entry] = <int32_t> ~<uint32_t> scratch.keys[entry]
+
+
+def add_weighted_rows(rows, weights, starts, stops, indices, values, sums):
+    """Add rows of a sparse matrix, each times its weight and one after the other, to sums.
+
+    Args:
+        rows: int64 ``[m]``.
+        weights: float32 ``[m]``.
+        starts: int64 ``[num_rows]``, where the entries of each row begin.
+        stops: int64 ``[num_rows]``, where they end.
+        indices: int32 ``[num_entries]``, column of each entry; those of columns without a sum are passed over.
+        values: float32 ``[num_entries]``.
+        sums: float32 ``[num_columns]``, added to.
+    """
+    cdef Py_ssize_t num_rows = len(rows), number, entry, num_entries = len(values), wrong = -1
+    cdef const int64_t* rows_ = int64s(rows)
+    cdef const float* weights_ = float32s(weights)
+    cdef const int64_t* starts_ = int64s(starts)
+    cdef const int64_t* stops_ = int64s(stops)
+    cdef const int32_t* columns = int32s(indices)
+    cdef const float* values_ = float32s(values)
+    cdef float* sums_ = out_float32s(sums)
+    cdef uint32_t num_columns = <uint32_t> len(sums)
+    cdef int64_t limit = len(starts)
+    cdef float weight
+    if len(weights) != num_rows or len(stops) != limit or len(indices) != num_entries:
+        raise ValueError(f"wanted columns of one length, got {num_rows} rows, {len(weights)} weights")
+    with nogil:
+        for number in range(num_rows):
+            if rows_[number] < 0 or rows_[number] >= limit:
+                wrong = number
+                break
+            if starts_[rows_[number]] < 0 or stops_[rows_[number]] > num_entries:
+                wrong = number
+                break
+            weight = weights_[number]
+            for entry in range(starts_[rows_[number]], stops_[rows_[number]]):
+                if <uint32_t> columns[entry] < num_columns:
+                    sums_[columns[entry]] += weight * values_[entry]
+    if wrong >= 0:
+        raise ValueError(f"wanted rows of 0 to {limit - 1} within {num_entries} entries, got {rows[wrong]}")
 
 
 cdef Py_ssize_t _nearest_of(

@@ -11,11 +11,51 @@ from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History, Observed
-from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one
-from springtide_plugins.baselines.kernels import nearest_items
+from springtide_plugins.baselines.histories import HistoryEvents
+from springtide_plugins.baselines.kernels import add_weighted_rows, nearest_items
 from springtide_plugins.baselines.popularity import Popularity
 
 _ITEMS_AT_ONCE = 4_096  # What is found for them is in memory at once: with 200 neighbours, 7 MB.
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A sparse matrix by rows, as compiled loops take it.
+
+    Attributes:
+        starts: int64 ``[num_rows]``, where the entries of each row begin.
+        stops: int64 ``[num_rows]``, where they end.
+        indices: int32 ``[num_entries]``, their columns.
+        values: float32 ``[num_entries]``.
+    """
+
+    starts: npt.NDArray[np.int64]
+    stops: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, matrix: sparse.csr_array) -> "_Rows":
+        bounds = matrix.indptr.astype(np.int64)
+        indices, values = matrix.indices.astype(np.int32, copy=False), matrix.data.astype(np.float32, copy=False)
+        return cls(bounds[:-1], bounds[1:], indices, values)
+
+    def add(self, rows: npt.NDArray[np.int64], weights: npt.NDArray[np.float32], sums: npt.NDArray[np.float32]) -> None:
+        """Add some rows, int64 ``[m]``, times their weights, float32 ``[m]``, to sums, float32 ``[num_columns]``."""
+        add_weighted_rows(rows, weights, self.starts, self.stops, self.indices, self.values, sums)
+
+    def as_matrix(self, rows: npt.NDArray[np.int64], num_columns: int) -> sparse.csr_array:
+        """Return some rows, int64 ``[m]``, float32 ``[m, num_columns]``."""
+        lengths = (self.stops - self.starts)[rows]
+        bounds = np.append(0, np.cumsum(lengths))
+        entries = np.arange(bounds[-1]) + np.repeat(self.starts[rows] - bounds[:-1], lengths)
+        return sparse.csr_array((self.values[entries], self.indices[entries], bounds), shape=(len(rows), num_columns))
+
+
+def _longer(array: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
+    longer = np.zeros((length, *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 class _NearestItems:
@@ -41,45 +81,55 @@ class _NearestItems:
         places = self._place_of[seen.indices].astype(np.int32)
         users_by_place = sparse.csr_array((seen.data, places, seen.indptr), shape=seen.shape).T.tocsr()
         places_by_user = users_by_place.T.tocsr()  # A transposition sorts.
-        self._users_by_place, self._places_by_user = users_by_place, places_by_user
-        self._found: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] | None] = [None] * self.num_items
+        self._users_by_place, self._places_by_user = _Rows.of(users_by_place), _Rows.of(places_by_user)
+        # What was found, a row for each item that was asked for; -1 for items without one.
+        self._slot_of = np.full(self.num_items, -1, np.int64)
+        self._num_found = 0
+        self._lengths_found = np.zeros(0, np.int64)
+        self._nearest = np.zeros((0, self._count), np.int32)
+        self._cosines = np.zeros((0, self._count), np.float32)
 
-    def of(self, items: npt.NDArray[np.int64]) -> sparse.csr_array:
-        """Return the cosines of some items with their nearest, float32 ``[n, num_items]``.
+    def rows(self, items: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], "_Rows"]:
+        """Return the row of each item, int64 ``[n]``, and the rows: the cosines of items with their nearest.
 
         Of equal cosines, those with the items of most users are kept.
         """
-        missing = np.array([item for item in items.tolist() if self._found[item] is None], np.int64)
+        missing = np.unique(items[self._slot_of[items] < 0])
         for start in range(0, len(missing), _ITEMS_AT_ONCE):
             self._find(missing[start : start + _ITEMS_AT_ONCE])
-        rows = [row for item in items.tolist() if (row := self._found[item]) is not None]
-        indptr = np.cumsum([0, *(len(nearest) for nearest, _ in rows)])
-        nearest = np.concatenate([np.zeros(0, np.int32), *(nearest for nearest, _ in rows)])
-        cosines = np.concatenate([np.zeros(0, np.float32), *(cosines for _, cosines in rows)])
-        return sparse.csr_array((cosines, nearest, indptr), shape=(len(items), self.num_items))
+        starts = np.arange(len(self._lengths_found)) * self._count
+        found = _Rows(starts, starts + self._lengths_found, self._nearest.reshape(-1), self._cosines.reshape(-1))
+        return self._slot_of[items], found
 
     def _find(self, items: npt.NDArray[np.int64]) -> None:
+        first, stop = self._num_found, self._num_found + len(items)
+        if stop > len(self._nearest):  # By a half at least, so that it is seldom.
+            room = min(max(stop, 3 * len(self._nearest) // 2), self.num_items)
+            self._nearest = _longer(self._nearest, room)
+            self._cosines = _longer(self._cosines, room)
+            self._lengths_found = _longer(self._lengths_found, room)
         num_found = np.empty(len(items), np.int32)
-        nearest = np.empty((len(items), self._count), np.int32)
-        cosines = np.empty((len(items), self._count), np.float32)
         num_common, touched = np.zeros(self.num_items, np.int32), np.empty(self.num_items + 1, np.int32)
-        keys = np.empty(self.num_items, np.uint64)
         nearest_items(
-            self._users_by_place.indptr.astype(np.int64),
+            np.append(self._users_by_place.starts, self._users_by_place.stops[-1:]),
             self._users_by_place.indices,
-            self._places_by_user.indptr.astype(np.int64),
+            np.append(self._places_by_user.starts, self._places_by_user.stops[-1:]),
             self._places_by_user.indices,
             self._lengths,
             self._place_of[items],
             num_common,
             touched,
-            keys,
+            np.empty(self.num_items, np.uint64),
             num_found,
-            nearest,
-            cosines,
+            self._nearest[first:stop],
+            self._cosines[first:stop],
         )
-        for number, (item, length) in enumerate(zip(items.tolist(), num_found.tolist(), strict=True)):
-            self._found[item] = self._at_place[nearest[number, :length]], cosines[number, :length].copy()
+        is_found = np.arange(self._count) < num_found[:, None]
+        nearest = self._nearest[first:stop]
+        nearest[is_found] = self._at_place[nearest[is_found]]
+        self._lengths_found[first:stop] = num_found
+        self._slot_of[items] = np.arange(first, stop)
+        self._num_found = stop
 
 
 class ItemKNN(Popularity):
@@ -103,7 +153,9 @@ class ItemKNN(Popularity):
         """Cosines of each item with its nearest, itself included, float32 ``[num_items, num_items]``."""
         if self._similarity is None:
             assert self._nearest is not None, "it was fitted or restored"
-            self._similarity = self._nearest.of(np.arange(self._nearest.num_items))
+            every = np.arange(self._nearest.num_items)
+            rows, found = self._nearest.rows(every)
+            self._similarity = found.as_matrix(rows, len(every))
         return self._similarity
 
     @similarity.setter
@@ -120,13 +172,15 @@ class ItemKNN(Popularity):
     ) -> npt.NDArray[np.float32]:
         """Return sums of cosines with the user's items, and popularity below 0 where the sum is 0."""
         seen = HistoryEvents.of(histories, self.num_items).seen(now_ms, self.half_life_days)
+        items = seen.indices.astype(np.int64)
         if self._similarity is None and self._nearest is not None:
-            items, columns = np.unique(seen.indices, return_inverse=True)
-            seen = sparse.csr_array((seen.data, columns, seen.indptr), shape=(len(histories), len(items)))
-            similarity = self._nearest.of(items.astype(np.int64))
+            items, similarity = self._nearest.rows(items)
         else:
-            similarity = self.similarity
-        return _with_popularity((seen @ similarity).toarray(), self.num_users_of)
+            similarity = _Rows.of(self.similarity)
+        sums = np.zeros(seen.shape, np.float32)
+        for of_user, start, stop in zip(sums, seen.indptr[:-1].tolist(), seen.indptr[1:].tolist(), strict=True):
+            similarity.add(items[start:stop], seen.data[start:stop], of_user)
+        return self.with_popularity(sums)
 
 
 class UserKNN(Popularity):
@@ -157,7 +211,7 @@ class UserKNN(Popularity):
         sizes = np.sqrt(np.outer(np.diff(now.indptr), np.diff(self.had.indptr)))
         cosines = in_common / np.maximum(sizes, 1.0).astype(np.float32)
         _exclude_self(cosines, user_rows, 0.0)
-        return _with_popularity((_largest(cosines, self.neighbours) @ self.had).toarray(), self.num_users_of)
+        return self.with_popularity((_largest(cosines, self.neighbours) @ self.had).toarray())
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +221,15 @@ class _Candidates:
     Attributes:
         baskets: What the fit has learned, of all users.
         user_rows: int64 ``[n]``, users with a basket.
-        mean_baskets: float32 ``[n, num_items]``, theirs.
-        by_item: float32 ``[num_items, n]``, the same.
+        mean_baskets: ``[n, num_items]``, theirs.
+        by_item: ``[num_items, n]``, the same.
         squares: float32 ``[n]``, squared lengths of these.
     """
 
     baskets: sparse.csr_array
     user_rows: npt.NDArray[np.int64]
-    mean_baskets: sparse.csr_array
-    by_item: sparse.csr_array
+    mean_baskets: _Rows
+    by_item: _Rows
     squares: npt.NDArray[np.float32]
 
 
@@ -226,23 +280,30 @@ class TIFUKNN(Popularity):
         own = self._mean_baskets(HistoryEvents.of(histories, self.num_items))
         kept = self._candidates()
         present, candidates, squares = kept.user_rows, kept.mean_baskets, kept.squares
+        nearness = np.zeros((len(histories), len(present)), np.float32)
+        bounds, own_items = own.indptr.tolist(), own.indices.astype(np.int64)
+        for of_user, start, stop in zip(nearness, bounds[:-1], bounds[1:], strict=True):
+            kept.by_item.add(own_items[start:stop], own.data[start:stop], of_user)
         # Minus the squared distance, without the user's own square: that is the same for all candidates.
-        nearness = 2.0 * (own @ kept.by_item).toarray() - squares
+        nearness *= np.float32(2.0)
+        nearness -= squares
         column_of = np.full(self.baskets.shape[0] + 1, -1)
         column_of[present] = np.arange(len(present))
         is_known = (user_rows >= 0) & (user_rows < self.baskets.shape[0])
         columns = column_of[np.where(is_known, user_rows, -1)]
         _exclude_self(nearness, columns, -np.inf)
         num_nearest = min(self.neighbours, len(present) - 1)
-        mixed = own * np.float32(self.own_share)
+        scores = np.zeros((len(histories), self.num_items), np.float32)
         if num_nearest > 0:
             nearest = np.argpartition(-nearness, num_nearest - 1, axis=1)[:, :num_nearest]
-            share = np.full(nearest.size, (1.0 - self.own_share) / num_nearest, np.float32)
-            indptr = np.arange(0, nearest.size + 1, num_nearest)
-            mixed = mixed + sparse.csr_array((share, nearest.ravel(), indptr), shape=nearness.shape) @ candidates
-        scores = mixed.toarray()
-        scores[np.diff(own.indptr) == 0] = 0.0  # An empty history has no nearest users.
-        return _with_popularity(scores, self.num_users_of)
+            share = np.full(num_nearest, (1.0 - self.own_share) / num_nearest, np.float32)
+            for of_user, chosen in zip(scores, nearest, strict=True):
+                candidates.add(chosen, share, of_user)
+        for of_user, start, stop in zip(scores, bounds[:-1], bounds[1:], strict=True):
+            if start == stop:
+                of_user[:] = 0.0  # An empty history has no nearest users.
+            of_user[own_items[start:stop]] += own.data[start:stop] * np.float32(self.own_share)
+        return self.with_popularity(scores)
 
     def _candidates(self) -> "_Candidates":
         """Return the users with a basket, kept until the next fit: a query would take most of its time for them."""
@@ -250,7 +311,8 @@ class TIFUKNN(Popularity):
             present = np.flatnonzero(np.diff(self.baskets.indptr))
             candidates = self.baskets[present]
             squares = np.asarray(candidates.power(2).sum(axis=1), np.float32)
-            self._kept = _Candidates(self.baskets, present.astype(np.int64), candidates, candidates.T.tocsr(), squares)
+            rows, by_item = _Rows.of(candidates), _Rows.of(candidates.T.tocsr())
+            self._kept = _Candidates(self.baskets, present.astype(np.int64), rows, by_item, squares)
         return self._kept
 
     def _mean_baskets(self, events: HistoryEvents) -> sparse.csr_array:
@@ -268,12 +330,6 @@ class TIFUKNN(Popularity):
         shares = weights / np.bincount(users, weights, events.shape[0])[users]
         mean = sparse.csr_array((shares[baskets], (users[baskets], items)), shape=events.shape)
         return mean.astype(np.float32)
-
-
-def _with_popularity(scores: npt.NDArray[np.float32], num_users_of: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replace scores of 0 by popularity below 0, in place."""
-    np.copyto(scores, scaled_below_one(num_users_of) - np.float32(1.0), where=scores == 0.0)
-    return scores
 
 
 def _exclude_self(nearness: npt.NDArray[Any], columns: npt.NDArray[np.int64], lowest: float) -> None:

@@ -26,6 +26,7 @@ class Popularity(Baseline):
 
     learned: ClassVar[tuple[str, ...]] = ("num_users_of",)
     num_users_of: npt.NDArray[np.float32]
+    _scaled: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None  # These, and scaled below 0.
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Count the users of each item."""
@@ -46,6 +47,15 @@ class Popularity(Baseline):
     def popularity_at(self, now_ms: int) -> npt.NDArray[np.float32]:
         """Return how popular each item is at a moment, float32 ``[num_items]``."""
         return self.num_users_of
+
+    def with_popularity(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Replace scores of 0 by the numbers of users, scaled below 0, in place; float32 ``[n, num_items]``."""
+        scaled = self._scaled  # Read once: other threads may replace it.
+        if scaled is None or scaled[0] is not self.num_users_of:
+            scaled = self.num_users_of, scaled_below_one(self.num_users_of) - np.float32(1.0)
+            self._scaled = scaled
+        np.copyto(scores, scaled[1], where=scores == 0.0)
+        return scores
 
     @property
     def num_items(self) -> int:
