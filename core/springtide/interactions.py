@@ -163,6 +163,34 @@ class Observed:
     def __len__(self) -> int:
         return len(self.item_rows)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Observed"]) -> "Observed":
+        """Return parts of a stream as one, in their order.
+
+        Args:
+            parts: At least one. Of two with values of a circumstance, one has the values of the other, and perhaps more
+                behind them.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        circumstances = {}
+        for key in dict.fromkeys(key for part in parts for key in part.circumstances):
+            columns = [part.circumstances.get(key) for part in parts]
+            codes = [
+                np.full(len(part), -1, np.int32) if column is None else column.codes
+                for part, column in zip(parts, columns, strict=True)
+            ]
+            values = max((column.values for column in columns if column is not None), key=len)
+            circumstances[key] = Circumstances(np.concatenate(codes), values)
+        return cls(
+            np.concatenate([part.user_rows for part in parts]),
+            np.concatenate([part.item_rows for part in parts]),
+            np.concatenate([part.timestamps_ms for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+            circumstances,
+            max((part.newest_ms for part in parts if part.newest_ms is not None), default=None),
+        )
+
     def moment(self, index: int) -> Moment:
         """Return the moment of one interaction, with its circumstances."""
         known = {

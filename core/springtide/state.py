@@ -27,6 +27,7 @@ from springtide.settings.model import AttributeKind, Settings
 from springtide.settings.used import DROPPED_NODES, used_settings
 from springtide.state_snapshot import (
     EdgesSnapshot,
+    LearnedWeights,
     Learning,
     LeftOut,
     NodesSnapshot,
@@ -82,10 +83,10 @@ class LiveState:
             attribute_kinds=settings.attributes,
         )
         self.rules = settings.interaction_rules()
-        self.context_weights = dict(context_weights)
+        self._learning = Learning(self._observe)
+        self.context_weights = LearnedWeights(context_weights, self._learning.settle)
         can_forget = all(map(_forgets_rows, context_weights.values()))
         self._reclaimer = Reclaimer(self.graph, settings.graph.max_nodes, self._forget_rows if can_forget else None)
-        self._learning = Learning()
         self.circumstances = CircumstanceTable(
             key for weight in context_weights.values() for key in weight.context_keys
         )
@@ -123,10 +124,15 @@ class LiveState:
             self._first_seen(batch.deletes, marks.deletes),
         )
 
-    def apply(self, batch: EventBatch) -> None:
+    def apply(self, batch: EventBatch, *, more_follow: bool = False) -> None:
         """Apply a batch: deletes, upserts, relations, then interactions; readers see all of it or nothing.
 
         Events that came before (``without_duplicates``) are left out.
+
+        Args:
+            batch: The batch.
+            more_follow: Whether others follow at once. The context weights may learn from this one with them then, but
+                before anybody reads what they have learned (``settle``).
 
         Raises:
             EventRefusedError: If an attribute has another kind than the settings say (``Decoder`` finds this before).
@@ -137,11 +143,22 @@ class LiveState:
         if deleted:
             positive_types = set(map(self.rules.edge_type, self.rules.positive_relations))
             unlearned = self._observed([edges for edge_type, edges in deleted if edge_type in positive_types], None)
-        if len(unlearned) or observed.clock_ms is not None:  # There are events to learn, or a newer time.
+        if len(unlearned):
             self._learning.do(partial(self._learn, observed, unlearned), len(observed) + len(unlearned))
+        elif observed.clock_ms is not None:  # There are events to learn, or a newer time.
+            self._learning.observe(observed, more_follow=more_follow)
+        elif not more_follow:
+            self._learning.settle()
         self.num_events += len(batch.interactions)
         if self.left_out and batch.deletes:
             self._forget_left_out({delete.node_id for delete in batch.deletes if delete.node_type == USER})
+
+    def settle(self) -> None:
+        """Let the context weights learn from all that was applied, before they are read; called by any thread.
+
+        While they are copied for a checkpoint, and a moment longer, the latest events wait all the same.
+        """
+        self._learning.settle()
 
     def reclaim(self, now_s: float) -> None:
         """Forget nodes beyond the bounds, and let new nodes have the rows of forgotten ones (``graph.reclaiming``).
@@ -256,7 +273,7 @@ class LiveState:
         """
         smaller = compacted(self.graph)
         if smaller is not self.graph:
-            self.graph, self.context_weights = smaller, {}
+            self.graph, self.context_weights = smaller, LearnedWeights({}, self._learning.settle)
 
     @property
     def is_learning_late(self) -> bool:
@@ -344,12 +361,14 @@ class LiveState:
             weight.forget_rows(user_rows, item_rows)
 
     def _learn(self, observed: Observed, unlearned: Observed) -> None:
-        takes_back, learns = len(unlearned) > 0, observed.clock_ms is not None
         for weight in self.context_weights.values():
-            if takes_back:
-                weight.unobserve(unlearned)
-            if learns:
-                weight.observe(observed)
+            weight.unobserve(unlearned)
+        if observed.clock_ms is not None:
+            self._observe(observed)
+
+    def _observe(self, observed: Observed) -> None:
+        for weight in self.context_weights.values():
+            weight.observe(observed)
 
 
 def _forgets_rows(weight: "ContextWeight") -> bool:

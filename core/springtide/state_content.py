@@ -32,6 +32,7 @@ def state_content(state: LiveState) -> dict[str, str]:
     Returns:
         SHA-256 digests by the name of the part, such as ``edges/user purchase item``.
     """
+    state.settle()
     view = state.graph.view()
     parts: dict[str, list[bytes]] = {"newest_ms": [str(view.newest_ms).encode()]}
     for node_type in sorted(view.node_types):

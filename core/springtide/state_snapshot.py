@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from springtide.graph.late_attributes import LateAttributes
 from springtide.graph.late_ids import LateIds
 from springtide.graph.lifetimes import LateLifetimes
 from springtide.graph.tombstones import LateTombstones
+from springtide.interactions import Observed
 
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
@@ -23,6 +26,7 @@ WeightArrays = dict[str, dict[str, npt.NDArray[Any]]]
 """What each context weight learned, as named arrays, by its name."""
 
 _EVENTS_AT_ONCE = 2_000  # A few milliseconds of observing, where there are a million items.
+_MOST_GATHERED = 65_536  # Events that wait for others: they are given in 5 to 10 ms, as long as a part of a poll takes.
 _MAX_WAITING = 2_000_000  # Events, at 30 bytes each; then the copy is waited for. No stream brings as many meanwhile.
 
 
@@ -159,17 +163,67 @@ class StateSnapshot:
         return self.context_weights if self.copying is None else self.copying.result()
 
 
-class Learning:
-    """Gives what was observed to the context weights; while another thread copies them, it waits, and is given later.
+class LearnedWeights(dict[str, "ContextWeight"]):
+    """Context weights by name. Who reads what they have learned calls ``settle`` before, which gives them what waits.
 
-    So the thread that applies events never waits for a copy, which takes a second where there are a million items, and
-    a checkpoint has exactly what was observed before it. One thread calls this.
+    Args:
+        weights: The context weights by name.
+        settle: See ``Learning.settle``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Mapping[str, "ContextWeight"], settle: Callable[[], None]) -> None:
+        super().__init__(weights)
+        self.settle = settle
+
+
+class Learning:
+    """Gives what was observed to the context weights, or lets it wait.
+
+    - Where more follows at once, interactions wait until there are many: tables that are larger than the caches take
+      many together in half of the time. Whoever reads the weights gives them what waits first (``settle``).
+    - While another thread copies the weights, everything waits, and is given later. So the thread that applies events
+      never waits for a copy, which takes a second where there are a million items, and a checkpoint has exactly what
+      was observed before it.
+
+    One thread calls this, but for ``settle``.
+
+    Args:
+        give: Lets the weights observe interactions.
+    """
+
+    def __init__(self, give: Callable[[Observed], None]) -> None:
+        self._give = give
+        self._lock = Lock()  # Of who changes the weights, or begins to copy them.
+        self._gathered: deque[Observed] = deque()
+        self._num_gathered = 0
+        self._error: BaseException | None = None  # Why the weights lack events: the stream must not go on.
         self._copying: Future[WeightArrays] | None = None
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._num_waiting = 0
+
+    def observe(self, observed: Observed, *, more_follow: bool) -> None:
+        """Give interactions to the weights, after all that came before.
+
+        Args:
+            observed: The interactions.
+            more_follow: Whether others follow at once, so that these may wait for them.
+        """
+        if not (more_follow or self._gathered):
+            self.do(partial(self._give, observed), len(observed))
+            return
+        self._gathered.append(observed)
+        self._num_gathered += len(observed)
+        is_behind = self._copying is not None or bool(self._waiting)  # Then what waits must be in small pieces.
+        if not more_follow or is_behind or self._num_gathered >= _MOST_GATHERED:
+            self.settle()
+
+    def settle(self) -> None:
+        """Give the weights the interactions that wait for others; by any thread, and done when it returns.
+
+        While a copy is going on, and until what waited for it was given, the weights go on without the latest ones.
+        """
+        with self._lock:
+            self._settle()
 
     def do(self, work: Callable[[], None], num_events: int) -> None:
         """Do a piece of work on the context weights, now or later, in the order of the calls.
@@ -178,21 +232,64 @@ class Learning:
             work: Lets weights observe, take back or forget something.
             num_events: About how many events it is about.
         """
+        with self._lock:
+            self._settle()
+            self._do(work, num_events)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether something waits for a copy, or a copy is going on."""
+        return bool(self._waiting) or (self._copying is not None and not self._copying.done())
+
+    def catch_up(self) -> None:
+        """Do what waits for a copy, unless that is going on: a few thousand events, so that no call takes long."""
+        with self._lock:
+            self._catch_up(_EVENTS_AT_ONCE)
+
+    def copy(self, weights: Mapping[str, "ContextWeight"], copier: Executor | None) -> Future[WeightArrays]:
+        """Copy what the weights have learned from all that was given, at once or in another thread.
+
+        Args:
+            weights: The context weights by name.
+            copier: Where to copy; None for here and now.
+        """
+        with self._lock:
+            self._settle()
+            if self._copying is not None:
+                wait([self._copying])
+            self._catch_up(self._num_waiting + len(self._waiting))
+            if copier is not None:
+                self._copying = copier.submit(_state_of, dict(weights))
+                return self._copying
+            copied: Future[WeightArrays] = Future()
+            copied.set_result(_state_of(weights))
+            return copied
+
+    def _settle(self) -> None:
+        gathered = []
+        while self._gathered:  # The thread that writes may add to it meanwhile.
+            gathered.append(self._gathered.popleft())
+        self._num_gathered = 0
+        if self._error is not None:
+            raise self._error
+        if gathered:
+            observed = Observed.joined(gathered)
+            try:
+                self._do(partial(self._give, observed), len(observed))
+            except BaseException as error:  # Perhaps for a reader, and some weights lack these events now.
+                self._error = error
+                raise
+
+    def _do(self, work: Callable[[], None], num_events: int) -> None:
         if self._copying is None and not self._waiting:
             work()
             return
         self._waiting.append((num_events, work))
         self._num_waiting += num_events
         # Faster than events come; and of a large batch, not much longer than without what waits.
-        self.catch_up(max(_EVENTS_AT_ONCE, num_events + min(num_events, _EVENTS_AT_ONCE)))
+        self._catch_up(max(_EVENTS_AT_ONCE, num_events + min(num_events, _EVENTS_AT_ONCE)))
 
-    @property
-    def is_late(self) -> bool:
-        """Whether something waits, or a copy is going on."""
-        return bool(self._waiting) or (self._copying is not None and not self._copying.done())
-
-    def catch_up(self, most: int = _EVENTS_AT_ONCE) -> None:
-        """Do what waits, unless a copy is going on: about ``most`` events of it, so that no call takes long."""
+    def _catch_up(self, most: int) -> None:
         if self._copying is not None:
             if not self._copying.done() and self._num_waiting <= _MAX_WAITING:
                 return
@@ -203,23 +300,6 @@ class Learning:
             self._num_waiting -= num_events
             most -= max(1, num_events)
             work()
-
-    def copy(self, weights: Mapping[str, "ContextWeight"], copier: Executor | None) -> Future[WeightArrays]:
-        """Copy what the weights have learned from all that was given, at once or in another thread.
-
-        Args:
-            weights: The context weights by name.
-            copier: Where to copy; None for here and now.
-        """
-        if self._copying is not None:
-            wait([self._copying])
-        self.catch_up(self._num_waiting + len(self._waiting))
-        if copier is not None:
-            self._copying = copier.submit(_state_of, dict(weights))
-            return self._copying
-        copied: Future[WeightArrays] = Future()
-        copied.set_result(_state_of(weights))
-        return copied
 
 
 def _state_of(weights: Mapping[str, "ContextWeight"]) -> WeightArrays:

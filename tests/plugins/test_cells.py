@@ -194,7 +194,27 @@ def test_states_of_before_rows_were_kept_apart_are_read() -> None:
     reorder = Reorder()
     pairs: dict[str, Array] = {"young": np.empty(0, np.uint64), "old": np.empty(0, np.uint64)}
     reorder.restore({"counts": np.array([[[2**14, 2**15], [0, 2**14]]], np.int32), "clock": clock[:3], **pairs})
-    assert reorder._counts.totals(2)[0].tolist() == [1.0, 3.0]
+    assert reorder._tally[:2].tolist() == [[1, 0], [2, 1]]
+    assert not reorder._tally[2:].any()
+
+
+def test_what_waits_in_a_page_is_read_saved_and_forgotten_with_the_rest() -> None:
+    """Up to 16 entries of a page wait, in any order; the same code may come again, and take back what waits."""
+    cells = SparseCells((3, 2))
+    rows, bins = np.array([7, 0, 7, 3, 7], np.int32), np.array([[2, 0, 1, 2, 2], [1, 1, 0, 0, 1]])
+    added(cells, bins, rows, np.array([5, 1, 4, 2, 6]))
+    kinds, codes, sums, dense, wide = state_of(cells)
+    assert (kinds.tolist(), codes.tolist(), sums.tolist()) == ([1, 0, 0, 1, 0, 0, 0, 2], [1, 4, 2, 5], [1, 2, 4, 11])
+    assert (len(dense), len(wide)) == (0, 0)
+    added(cells, bins, rows, np.array([-5, 1, 4, 2, -6]))
+    added(cells, bins[:, :1], rows[:1], np.array([2**40]))  # Too large to wait.
+    cells.forget(np.array([0]))
+    again = SparseCells((3, 2))
+    fill(again, *state_of(cells))
+    for each in (cells, again):
+        found = np.array(sums_by_bin(each))[:, :8]
+        assert found[:, [0, 3]].tolist() == [[0, 0], [0, 0], [0, 4], [0, 4], [0, 0]]
+        assert found[:, 7].tolist() == [0, 8, 2**40, 8, 2**40]
 
 
 def test_states_that_do_not_fit_are_refused() -> None:

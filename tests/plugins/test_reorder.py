@@ -12,8 +12,10 @@ from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ItemGroups, Moment
 from springtide.testing import observed_of
 from springtide_plugins.context_weights import pair_set
+from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.pair_set import SeenPairs
 from springtide_plugins.context_weights.reorder import Reorder
+from springtide_plugins.context_weights.tally_kernels import add_to_tally
 
 DAY = MS_PER_DAY
 
@@ -86,6 +88,27 @@ def test_rate_is_the_share_that_came_again_over_that_of_all():
     lifts = weight.item_log_lifts(Moment(0), 3)
     # Two of six again: one of three is as usual for each item.
     assert lifts.tolist() == [pytest.approx([math.log(3 / 2), math.log(1 / 2), 0.0])]
+
+
+def test_counts_of_before_they_were_plain_numbers_are_read():
+    events = [(user, item, user) for user in range(30) for item in range(9) for _ in range(1 + (user * item) % 4)]
+    weight, again, former = Reorder(), Reorder(), BinnedCounts(2)
+    weight.observe(observed_of(events))
+    seen = Counter()
+    for user, item, time in events:
+        one = np.ones(1, np.float32)
+        former.add(np.array([item], np.int32), np.array([int(seen[user, item] > 0)]), np.array([time]), one)
+        seen[user, item] += 1
+    again.restore({**weight._pairs.state(), **former.state()})
+    third = Reorder()
+    third.restore(weight.state())
+    for each in (again, third):
+        assert each.state()["tally"].tolist() == weight.state()["tally"].tolist()
+        assert each.item_log_lifts(Moment(0), 12).tobytes() == weight.item_log_lifts(Moment(0), 12).tobytes()
+        each.unobserve(observed_of(events))
+        assert not len(each.state()["tally"])
+    with pytest.raises(ValueError, match="wanted rows from 0 to 8"):
+        add_to_tally(np.zeros((9, 2), np.int32), np.array([9], np.int32), np.zeros(1, np.bool_), 1)
 
 
 def test_order_of_arrival_within_a_pair_does_not_matter():

@@ -13,6 +13,7 @@ from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Personalization, Query
 from springtide.ranking.reasons import DISLIKED_WORDS, FactorTerm, doubt_of, habit_of, sentence_of
 from springtide.ranking.scoring import Scorer, cosine_of
+from springtide.ranking.weights import settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ def factor_terms(
         row: The item's row, below ``num_items``.
         num_items: Number of items that are ranked.
     """
+    settle(weights)
     items, _ = history.distinct()
     position = int(np.searchsorted(items, row))
     is_seen = position < len(items) and items[position] == row

@@ -12,6 +12,7 @@ from springtide.model.exponents import Exponents
 from springtide.plugins.contracts import ContextWeight
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import PartSettings, RankingSettings
+from springtide.state_snapshot import LearnedWeights
 
 Array = npt.NDArray[np.float32]
 _MIN_ORDERED, _MAX_ORDERED = 1_024, 16_384  # Items; most answers need a few hundred, and the rest is scanned otherwise.
@@ -181,6 +182,12 @@ def bucket_of(weights: Mapping[str, ContextWeight], moment: Moment) -> Hashable:
     return tuple(weight.bucket(moment) for weight in weights.values())
 
 
+def settle(weights: Mapping[str, ContextWeight]) -> None:
+    """Let weights that learn from a stream take in what they still lack of it, before it is read."""
+    if isinstance(weights, LearnedWeights):
+        weights.settle()
+
+
 def item_weights(
     weights: Mapping[str, ContextWeight], exponents: Exponents, moment: Moment, num_items: int, start: int = 0
 ) -> ItemWeights:
@@ -193,6 +200,7 @@ def item_weights(
         num_items: The number of items.
         start: The first item that is wanted; if not 0, see ``ContextWeight.later_item_log_lifts``.
     """
+    settle(weights)
     names, unseen, seen = [], [], []
     for name, weight in weights.items():
         both = np.stack([exponents.unseen.of(name, weight), exponents.seen.of(name, weight)])  # [2, num_factors]

@@ -125,6 +125,11 @@ class BinnedCounts:
         for cells in self._held[0].values():
             cells.forget(rows)
 
+    @property
+    def num_rows(self) -> int:
+        """Number of rows up to the last one that was ever written to, and up to 7 more."""
+        return max((cells.num_rows for cells in self._held[0].values()), default=0)
+
     def bin(self, index: int, num_rows: int) -> Floats:
         """Return the counts of one bin at the time of the newest event, float64 ``[num_rows]``."""
         return self.smoothed(index, np.eye(1, self.num_bins)[0], num_rows)[0]

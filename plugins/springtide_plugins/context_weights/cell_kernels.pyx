@@ -17,7 +17,13 @@ cnp.import_array()
 
 
 cdef extern from *:
-    void __builtin_prefetch(const void* address) noexcept nogil
+    """
+    /* A function that does nothing else has no effect to a compiler, which then drops it: hence the volatile nothing. */
+    #define PREFETCH(address) do { __builtin_prefetch(address); __asm__ volatile(""); } while (0)
+    #define PREFETCH_TO_WRITE(address) do { __builtin_prefetch(address, 1); __asm__ volatile(""); } while (0)
+    """
+    void PREFETCH(const void* address) noexcept nogil
+    void PREFETCH_TO_WRITE(const void* address) noexcept nogil
 
 
 cdef enum:
@@ -97,21 +103,23 @@ cdef Py_ssize_t _add_in_order(
     void** cells, Py_ssize_t num_parts, Py_ssize_t start, Py_ssize_t num, const int64_t* bins, const int32_t* rows,
     const uint8_t* of_epoch, const int64_t* quanta,
 ) noexcept nogil:
-    cdef Py_ssize_t event, code, at
+    cdef Py_ssize_t event, code
     cdef Page* later
     for event in range(start, num):
+        if event + 4 * AHEAD < num:
+            later = _later(cells, of_epoch[event + 4 * AHEAD], rows[event + 4 * AHEAD])
+            if later != NULL:
+                PREFETCH_TO_WRITE(later)
         if event + 2 * AHEAD < num:
             later = _later(cells, of_epoch[event + 2 * AHEAD], rows[event + 2 * AHEAD])
-            if later != NULL:
-                __builtin_prefetch(later)
-        if event + AHEAD < num:
-            _prefetch(_later(cells, of_epoch[event + AHEAD], rows[event + AHEAD]))
-        if event + AHEAD // 2 < num:
-            later = _later(cells, of_epoch[event + AHEAD // 2], rows[event + AHEAD // 2])
             if later != NULL and later.data != NULL:
-                at = start_of(later, rows[event + AHEAD // 2] % ROWS)
-                __builtin_prefetch(sums_of(later) + at)
-                __builtin_prefetch(codes_of(later) + at)
+                PREFETCH_TO_WRITE(later.data)
+                PREFETCH_TO_WRITE(sums_of(later) + later.used + later.late)
+                PREFETCH_TO_WRITE(codes_of(later) + later.used + later.late)
+        if event + AHEAD < num:
+            _prefetch_pointer(_later(cells, of_epoch[event + AHEAD], rows[event + AHEAD]), rows[event + AHEAD] % ROWS)
+        if event + AHEAD // 2 < num:
+            _prefetch_cells(cells, num_parts, num, bins, rows, of_epoch, event + AHEAD // 2)
         if of_epoch[event] == TOO_OLD:
             continue
         code = _code_at(cells, num_parts, num, bins + event, rows[event], of_epoch[event])
@@ -174,6 +182,26 @@ cdef inline Page* _later(void** cells, uint8_t epoch, int32_t row) noexcept nogi
     return page_of(<SparseCells> cells[epoch], row)
 
 
+cdef inline void _prefetch_pointer(const Page* page, Py_ssize_t row) noexcept nogil:
+    """Fetch where the pointer is, if the row has one."""
+    if page != NULL and page.data != NULL and (<uint8_t*> page.data)[row] >= DENSE:
+        PREFETCH(sums_of(page) + start_of(page, row))
+
+
+cdef inline void _prefetch_cells(
+    void** cells, Py_ssize_t num_parts, Py_ssize_t num, const int64_t* bins, const int32_t* rows,
+    const uint8_t* of_epoch, Py_ssize_t event,
+) noexcept nogil:
+    """Fetch the cells of an event whose row has an array of 4 bytes for each."""
+    cdef Py_ssize_t part
+    cdef const int32_t* array
+    cdef const Page* page = _later(cells, of_epoch[event], rows[event])
+    if page != NULL and page.data != NULL and (<uint8_t*> page.data)[rows[event] % ROWS] == DENSE:
+        array = <const int32_t*> cells_of(page, start_of(page, rows[event] % ROWS))
+        for part in range(num_parts):
+            PREFETCH_TO_WRITE(array + (<SparseCells> cells[of_epoch[event]]).first_bin[part] + bins[part * num + event])
+
+
 cdef inline Py_ssize_t _code_at(
     void** held, Py_ssize_t num_parts, Py_ssize_t num, const int64_t* bins, int32_t row, uint8_t epoch
 ) noexcept nogil:
@@ -217,6 +245,7 @@ def accumulate(SparseCells cells not None, cnp.ndarray weights, double unit, cnp
     cdef int32_t* of_code = out_int32s(of_codes)
     taken.num_sets, taken.of_bins, taken.of_codes = num_sets, int64s(weights), of_code
     cdef double* out = out_float64s(counts)
+    cdef int failed
     with nogil:
         for code in range(cells.num_codes):
             for part in range(cells.num_parts):
@@ -229,15 +258,17 @@ def accumulate(SparseCells cells not None, cnp.ndarray weights, double unit, cnp
             totals[number] = 0
         # The same loop, compiled for the numbers that there are most.
         if num_sets == 1:
-            _accumulate_rows(cells, &taken, 1, unit, num_rows, out, totals)
+            failed = _accumulate_rows(cells, &taken, 1, unit, num_rows, out, totals)
         elif num_sets == 4:
-            _accumulate_rows(cells, &taken, 4, unit, num_rows, out, totals)
+            failed = _accumulate_rows(cells, &taken, 4, unit, num_rows, out, totals)
         else:
-            _accumulate_rows(cells, &taken, num_sets, unit, num_rows, out, totals)
+            failed = _accumulate_rows(cells, &taken, num_sets, unit, num_rows, out, totals)
+    if failed:
+        raise MemoryError
     return [unit * as_double(totals[number]) for number in range(num_sets)]
 
 
-cdef inline void _accumulate_rows(
+cdef inline int _accumulate_rows(
     SparseCells cells, const Weights* taken, Py_ssize_t num_sets, double unit, Py_ssize_t num_rows, double* counts,
     wide_int* totals,
 ) noexcept nogil:
@@ -255,6 +286,9 @@ cdef inline void _accumulate_rows(
         if page == NULL:
             continue
         lock_page(&page.lock)
+        if cells.settle(page) != 0:
+            unlock_page(&page.lock)
+            return FAILED
         at = 0
         for row in range(min(<Py_ssize_t> ROWS, num_rows - first) if page.data != NULL else 0):
             kind = (<uint8_t*> page.data)[row]
@@ -278,12 +312,13 @@ cdef inline void _accumulate_rows(
                 counts[number * num_rows + first + row] += unit * <double> sums[number]
             at += kind
         unlock_page(&page.lock)
+    return 0
 
 
 cdef inline void _prefetch(Page* page) noexcept nogil:
     if page != NULL and page.data != NULL:
-        __builtin_prefetch(page.data)
-        __builtin_prefetch(page.data + 64)
+        PREFETCH(page.data)
+        PREFETCH(page.data + 64)
 
 
 cdef void _weigh_array(

@@ -18,6 +18,7 @@ cdef extern from *:
             if (++tries > 100) { sched_yield(); tries = 0; }
     }
     static inline void unlock_page(unsigned char *lock) { __atomic_store_n(lock, 0, __ATOMIC_RELEASE); }
+    static inline void add_to(Py_ssize_t *number, Py_ssize_t more) { __atomic_fetch_add(number, more, __ATOMIC_RELAXED); }
     static inline void *load_pointer(void **from) { return __atomic_load_n(from, __ATOMIC_ACQUIRE); }
     static inline void store_pointer(void **to, void *value) { __atomic_store_n(to, value, __ATOMIC_RELEASE); }
     /* Sums of most rows fit into 64 bits, which are converted at once. */
@@ -32,6 +33,7 @@ cdef extern from *:
     const uint64_t EACH_PAIR
     void lock_page(uint8_t* lock) noexcept nogil
     void unlock_page(uint8_t* lock) noexcept nogil
+    void add_to(Py_ssize_t* number, Py_ssize_t more) noexcept nogil
     void* load_pointer(void** source) noexcept nogil
     void store_pointer(void** target, void* value) noexcept nogil
     double as_double(wide_int value) noexcept nogil
@@ -47,14 +49,18 @@ cdef enum:
     DENSE = 254  # In place of the number of entries: a row with 4 bytes for each bin,
     WIDE = 255  # or with 8.
     POINTER = 2  # Entries whose room a pointer takes.
+    MOST_LATE = 16  # Entries of a page that wait: one pass over it takes them all in.
+    HEAD = ROWS + MOST_LATE  # Bytes.
     FAILED = -1  # No memory.
 
 
 cdef struct Page:
     uint8_t lock
+    uint8_t late  # Entries that wait behind those in use, in the order in which they came.
     uint16_t used  # Entries.
     uint16_t room
-    char* data  # Numbers of entries, uint8 [ROWS]; their sums, int32 [room]; their codes, uint16 [room].
+    # Numbers of entries, uint8 [ROWS]; rows of those that wait, uint8 [MOST_LATE]; sums, int32 [room]; codes, uint16 [room].
+    char* data
 
 
 cdef struct Chunks:
@@ -63,11 +69,15 @@ cdef struct Chunks:
 
 
 cdef inline int32_t* sums_of(const Page* page) noexcept nogil:
-    return <int32_t*> (page.data + ROWS)
+    return <int32_t*> (page.data + HEAD)
 
 
 cdef inline uint16_t* codes_of(const Page* page) noexcept nogil:
-    return <uint16_t*> (page.data + ROWS + 4 * <Py_ssize_t> page.room)
+    return <uint16_t*> (page.data + HEAD + 4 * <Py_ssize_t> page.room)
+
+
+cdef inline uint8_t* late_rows_of(const Page* page) noexcept nogil:
+    return <uint8_t*> (page.data + ROWS)
 
 
 cdef inline Py_ssize_t entries_of(uint8_t kind) noexcept nogil:
@@ -108,6 +118,9 @@ cdef class SparseCells:
     cdef int insert(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil
     cdef void remove(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil
     cdef int add(self, int64_t row, Py_ssize_t code, int64_t sum_) noexcept nogil
+    cdef int add_late(self, Page* page, Py_ssize_t row, Py_ssize_t code, int64_t sum_) noexcept nogil
+    cdef int settle(self, Page* page) noexcept nogil
+    cdef int take_in(self, Page* page) noexcept nogil
     cdef int add_locked(self, Page* page, Py_ssize_t row, Py_ssize_t code, int64_t sum_) noexcept nogil
     cdef int spread(self, Page* page, Py_ssize_t row, Py_ssize_t at) noexcept nogil
     cdef void narrow(self, Page* page, Py_ssize_t row, Py_ssize_t at) noexcept nogil

@@ -5,13 +5,22 @@ a list of ``(code, sum)``, ascending by code, 6 bytes each. What was saved by bi
 has codes of single bins. A row of many codes is an array with a number for each bin, of 4 bytes, or of 8 where a sum needs
 them.
 
-The lists of 8 rows lie in one block of memory, a page, so that reading all rows reads memory from front to back. One
-thread writes. Any thread reads meanwhile: each takes the lock of a page for the fraction of a microsecond that it is in it.
+The lists of 8 rows lie in one block of memory, a page, so that reading all rows reads memory from front to back. What is
+added waits at the end of its page, in no order, until there are 16 or somebody reads: one pass over the page then takes
+them all in, where each for itself would move half of the page.
+
+One thread writes. Any thread reads meanwhile: each takes the lock of a page for the fraction of a microsecond that it is
+in it, and takes in first what waits there, so that it reads all that was added.
 """
 
-from libc.stdint cimport INT32_MAX, INT32_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove
+
+
+cdef struct Late:
+    uint32_t place  # Row of the page times 2^16, and the code.
+    int64_t sum_
 
 
 cdef class SparseCells:
@@ -101,20 +110,20 @@ cdef class SparseCells:
             self.former[self.num_former] = self.chunks
             self.num_former += 1
             store_pointer(<void**> &self.chunks, longer)
-            self.nbytes += wanted * sizeof(Page*)
+            add_to(&self.nbytes, wanted * sizeof(Page*))
         if self.chunks.pages[number] == NULL:
             pages = <Page*> calloc(PAGES, sizeof(Page))
             if pages == NULL:
                 return NULL
             store_pointer(<void**> &self.chunks.pages[number], pages)
-            self.nbytes += PAGES * sizeof(Page)
+            add_to(&self.nbytes, PAGES * sizeof(Page))
         self.num_rows = max(self.num_rows, (row // ROWS + 1) * ROWS)
         return self.chunks.pages[number] + (row // ROWS) % PAGES
 
     cdef int resize(self, Page* page, Py_ssize_t room) noexcept nogil:
-        """Give a page room for some entries in all; at least for those that it has."""
+        """Give a page room for some entries in all; at least for those that it has. None of them wait."""
         cdef Page old = page[0]
-        cdef char* data = <char*> calloc(1, ROWS + 6 * room)
+        cdef char* data = <char*> calloc(1, HEAD + 6 * room)
         if data == NULL:
             return FAILED
         page.data, page.room = data, <uint16_t> room
@@ -123,8 +132,8 @@ cdef class SparseCells:
             memcpy(sums_of(page), sums_of(&old), 4 * <Py_ssize_t> old.used)
             memcpy(codes_of(page), codes_of(&old), 2 * <Py_ssize_t> old.used)
             free(old.data)
-            self.nbytes -= ROWS + 6 * <Py_ssize_t> old.room
-        self.nbytes += ROWS + 6 * room
+            add_to(&self.nbytes, -(HEAD + 6 * <Py_ssize_t> old.room))
+        add_to(&self.nbytes, HEAD + 6 * room)
         return 0
 
     cdef int insert(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil:
@@ -150,18 +159,97 @@ cdef class SparseCells:
         if page == NULL:
             return FAILED
         lock_page(&page.lock)
-        failed = self.add_locked(page, row % ROWS, code, sum_)
+        failed = self.add_late(page, row % ROWS, code, sum_)
         unlock_page(&page.lock)
         return failed
 
-    cdef int add_locked(self, Page* page, Py_ssize_t row, Py_ssize_t code, int64_t sum_) noexcept nogil:
-        cdef Py_ssize_t at, index, stop
-        cdef uint8_t* kinds
-        cdef int64_t total
+    cdef int add_late(self, Page* page, Py_ssize_t row, Py_ssize_t code, int64_t sum_) noexcept nogil:
+        """Let an entry wait, unless the row is an array."""
+        cdef Py_ssize_t at
         if page.data == NULL and self.resize(page, 4) != 0:
             return FAILED
-        kinds = <uint8_t*> page.data
-        at = start_of(page, row)
+        if page.late == MOST_LATE or page.used + page.late == page.room:
+            if self.take_in(page) != 0:
+                return FAILED
+            if page.room - page.used < min(MOST_LATE, max(2, page.used // 8)) and self.resize(
+                page, page.used + max(4, page.used // 4)
+            ) != 0:
+                return FAILED
+        if (<uint8_t*> page.data)[row] >= DENSE:
+            return self.add_to_cells(page, row, start_of(page, row), code, sum_)
+        if not INT32_MIN <= sum_ <= INT32_MAX:
+            return FAILED if self.settle(page) != 0 else self.add_locked(page, row, code, sum_)
+        at = page.used + page.late
+        sums_of(page)[at], codes_of(page)[at] = <int32_t> sum_, <uint16_t> code
+        late_rows_of(page)[page.late] = <uint8_t> row
+        page.late += 1
+        return 0
+
+    cdef int settle(self, Page* page) noexcept nogil:
+        """Take in the entries that wait; whoever reads a page does so first."""
+        return self.take_in(page) if page.late else 0
+
+    cdef int take_in(self, Page* page) noexcept nogil:
+        cdef Late late[MOST_LATE]
+        cdef Late others[MOST_LATE]
+        cdef Py_ssize_t places[MOST_LATE]
+        cdef Py_ssize_t num = late_of(page, late), each, index = 0, stop = 0, num_entries = 0, left, half
+        cdef Py_ssize_t num_new = 0, num_others = 0
+        cdef int64_t row = -1, sum_
+        cdef uint8_t* kinds = <uint8_t*> page.data
+        cdef int32_t* sums = sums_of(page)
+        cdef uint16_t* codes = codes_of(page)
+        cdef uint16_t code
+        page.late = 0
+        for each in range(num):
+            code, sum_ = <uint16_t> late[each].place, late[each].sum_
+            if row != late[each].place >> 16:
+                row = late[each].place >> 16
+                index, num_entries = start_of(page, row), kinds[row]
+                stop = index + num_entries
+            left = stop - index
+            while left > 0:  # To where the code is, or would be.
+                half = left // 2
+                if codes[index + half] < code:
+                    index += half + 1
+                    left -= half + 1
+                else:
+                    left = half
+            if index < stop and codes[index] == code:
+                sum_ += sums[index]
+                if sum_ != 0 and INT32_MIN <= sum_ <= INT32_MAX:
+                    sums[index] = <int32_t> sum_
+                    continue
+            elif sum_ == 0:
+                continue
+            elif num_entries < self.most_entries and INT32_MIN <= sum_ <= INT32_MAX:
+                num_entries += 1
+                late[num_new], places[num_new] = late[each], index  # It is behind ``each``, or there.
+                num_new += 1
+                continue
+            others[num_others] = late[each]
+            num_others += 1
+        stop = page.used
+        page.used += <uint16_t> num_new  # They have waited behind those in use: there is room.
+        for each in range(num_new - 1, -1, -1):
+            index = places[each]
+            memmove(sums + index + each + 1, sums + index, 4 * (stop - index))
+            memmove(codes + index + each + 1, codes + index, 2 * (stop - index))
+            sums[index + each], codes[index + each] = <int32_t> late[each].sum_, <uint16_t> late[each].place
+            kinds[late[each].place >> 16] += 1
+            stop = index
+        for each in range(num_others):  # What is rare: a row that becomes an array, or an entry that is 0 now.
+            if self.add_locked(
+                page, others[each].place >> 16, others[each].place & 0xFFFF, others[each].sum_
+            ) != 0:
+                return FAILED
+        return 0
+
+    cdef int add_locked(self, Page* page, Py_ssize_t row, Py_ssize_t code, int64_t sum_) noexcept nogil:
+        """Add to a row of a page where nothing waits."""
+        cdef Py_ssize_t index, stop, at = start_of(page, row)
+        cdef uint8_t* kinds = <uint8_t*> page.data
+        cdef int64_t total
         if kinds[row] < DENSE:
             index, stop = at, at + kinds[row]
             while index < stop and codes_of(page)[index] < code:
@@ -202,7 +290,7 @@ cdef class SparseCells:
                     cells[bins[part]] += sums_of(page)[index]
         if num > POINTER:
             self.remove(page, at + POINTER, num - POINTER)
-        self.nbytes += self.num_bins * sizeof(int64_t)
+        add_to(&self.nbytes, self.num_bins * sizeof(int64_t))
         (<uint8_t*> page.data)[row] = WIDE
         memcpy(sums_of(page) + at, &cells, sizeof(void*))
         self.narrow(page, row, at)
@@ -224,7 +312,7 @@ cdef class SparseCells:
         free(<void*> cells)
         memcpy(sums_of(page) + at, &narrow, sizeof(void*))
         (<uint8_t*> page.data)[row] = DENSE
-        self.nbytes -= self.num_bins * (sizeof(int64_t) - sizeof(int32_t))
+        add_to(&self.nbytes, -<Py_ssize_t> (self.num_bins * (sizeof(int64_t) - sizeof(int32_t))))
 
     cdef int widen(self, Page* page, Py_ssize_t row, Py_ssize_t at) noexcept nogil:
         cdef int32_t* cells = <int32_t*> cells_of(page, at)
@@ -237,7 +325,7 @@ cdef class SparseCells:
         free(cells)
         memcpy(sums_of(page) + at, &wide, sizeof(void*))
         (<uint8_t*> page.data)[row] = WIDE
-        self.nbytes += self.num_bins * (sizeof(int64_t) - sizeof(int32_t))
+        add_to(&self.nbytes, self.num_bins * (sizeof(int64_t) - sizeof(int32_t)))
         return 0
 
     cdef int add_to_cells(
@@ -283,11 +371,35 @@ cdef class SparseCells:
     cdef void forget_locked(self, Page* page, Py_ssize_t row) noexcept nogil:
         cdef Py_ssize_t at
         cdef uint8_t kind
-        if page.data == NULL:
+        if page.data == NULL or self.settle(page) != 0:
             return
         at, kind = start_of(page, row), (<uint8_t*> page.data)[row]
         if kind >= DENSE:
             free(cells_of(page, at))
-            self.nbytes -= self.num_bins * (sizeof(int32_t) if kind == DENSE else sizeof(int64_t))
+            add_to(&self.nbytes, -<Py_ssize_t> (self.num_bins * (sizeof(int32_t) if kind == DENSE else sizeof(int64_t))))
         self.remove(page, at, entries_of(kind))
         (<uint8_t*> page.data)[row] = 0
+
+
+cdef inline Py_ssize_t late_of(const Page* page, Late* late) noexcept nogil:
+    """Write the entries that wait in order of row and code, each code of a row once; return how many."""
+    cdef Py_ssize_t each, at, num = 0
+    cdef uint32_t place
+    cdef int64_t sum_
+    for each in range(page.late):
+        place = (<uint32_t> late_rows_of(page)[each] << 16) | codes_of(page)[page.used + each]
+        sum_ = sums_of(page)[page.used + each]
+        at = num
+        while at > 0 and late[at - 1].place > place:
+            late[at] = late[at - 1]
+            at -= 1
+        late[at].place, late[at].sum_ = place, sum_
+        num += 1
+    at = 0
+    for each in range(1, num):
+        if late[each].place == late[at].place:
+            late[at].sum_ += late[each].sum_
+        else:
+            at += 1
+            late[at] = late[each]
+    return min(num, at + 1)

@@ -9,8 +9,8 @@ from libc.string cimport memcpy
 
 from springtide.arrays cimport int32s, int64s, out_int32s, out_int64s, out_uint8s, uint8s
 from springtide_plugins.context_weights.cell_pages cimport (
-    DENSE, FAILED, MOST_ENTRIES, ROWS, WIDE, Page, SparseCells, cells_of, codes_of, entries_of, lock_page, page_of,
-    sums_of, unlock_page,
+    DENSE, FAILED, MOST_ENTRIES, ROWS, WIDE, Page, SparseCells, add_to, cells_of, codes_of, entries_of, lock_page,
+    page_of, sums_of, unlock_page,
 )
 
 from springtide_plugins.context_weights.cell_kernels import accumulate
@@ -32,20 +32,22 @@ def state_of(SparseCells cells not None):
     cdef int64_t sizes[4]
     cdef int64_t written[4]
     while True:  # Once, unless somebody writes meanwhile.
-        _copy(cells, sizes, NULL, NULL, NULL, NULL, NULL)
+        if _copy(cells, sizes, NULL, NULL, NULL, NULL, NULL) != 0:
+            raise MemoryError
         kinds = np.zeros(sizes[3], np.uint8)
         codes, sums = np.empty(sizes[0], np.uint16), np.empty(sizes[0], np.int32)
         dense, wide = np.empty((sizes[1], cells.num_bins), np.int32), np.empty((sizes[2], cells.num_bins), np.int64)
         written[0], written[1], written[2], written[3] = sizes[0], sizes[1], sizes[2], sizes[3]
-        _copy(
+        if _copy(
             cells, written, out_uint8s(kinds), <uint16_t*> cnp.PyArray_DATA(codes), out_int32s(sums), out_int32s(dense),
             out_int64s(wide),
-        )
+        ) != 0:
+            raise MemoryError
         if all([written[index] == sizes[index] for index in range(4)]):
             return kinds, codes, sums, dense, wide
 
 
-cdef void _copy(
+cdef int _copy(
     SparseCells cells, int64_t* sizes, uint8_t* kinds, uint16_t* codes, int32_t* sums, int32_t* dense, int64_t* wide
 ) noexcept:
     """Count entries, dense and wide rows, and rows; write them if there is a place for them, ``sizes`` of each."""
@@ -62,6 +64,9 @@ cdef void _copy(
             if page == NULL:
                 continue
             lock_page(&page.lock)
+            if cells.settle(page) != 0:
+                unlock_page(&page.lock)
+                return FAILED
             at = 0
             for row in range(ROWS if page.data != NULL else 0):
                 kind = (<uint8_t*> page.data)[row]
@@ -91,6 +96,7 @@ cdef void _copy(
                 break
     if not (writes and sizes[0] < 0):
         sizes[0], sizes[1], sizes[2], sizes[3] = num_entries, num_dense, num_wide, num_rows
+    return 0
 
 
 def fill(SparseCells cells not None, kinds, codes, sums, dense, wide):
@@ -156,7 +162,7 @@ cdef int _fill_rows(
                     return FAILED
                 memcpy(array, dense if kinds[row] == DENSE else <const void*> wide, num_bytes)
                 memcpy(sums_of(page) + at, &array, sizeof(void*))
-                cells.nbytes += num_bytes
+                add_to(&cells.nbytes, num_bytes)
                 if kinds[row] == DENSE:
                     dense += cells.num_bins
                 else:

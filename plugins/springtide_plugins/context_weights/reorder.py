@@ -12,6 +12,9 @@ from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Mome
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift
 from springtide_plugins.context_weights.pair_set import SeenPairs
+from springtide_plugins.context_weights.tally_kernels import add_to_tally
+
+_MANY = 1_000_000  # Items; of so many, half as many more would be much memory.
 
 
 class Reorder(ContextWeight):
@@ -40,7 +43,8 @@ class Reorder(ContextWeight):
         self.prior = prior
         self._groups = NO_GROUPS
         self._pairs = SeenPairs(max_pairs)
-        self._counts = BinnedCounts(2)  # First times, and repeats.
+        # First times and repeats, int32 [capacity, 2]; replaced when it must grow, since other threads read it.
+        self._tally = np.zeros((0, 2), np.int32)
 
     def regroup(self, groups: ItemGroups) -> None:
         """Take the groups of items."""
@@ -48,21 +52,27 @@ class Reorder(ContextWeight):
 
     def observe(self, observed: Observed) -> None:
         """Count each interaction as a first time or a repeat."""
-        is_repeat = self._pairs.add(observed.user_rows, observed.item_rows)
-        one = np.empty(len(observed), np.float32)
-        one.fill(1)  # Both are calls in C, which np.ones is not.
-        self._counts.add(observed.item_rows, is_repeat.astype(np.int64), observed.timestamps_ms, one)
+        self._count(observed, self._pairs.add(observed.user_rows, observed.item_rows), 1)
 
     def unobserve(self, observed: Observed) -> None:
         """Take interactions back: as many first times go as pairs do, whichever interactions these were."""
-        is_repeat = self._pairs.remove(observed.user_rows, observed.item_rows)
-        minus_one = np.full(len(observed), -1, np.float32)
-        self._counts.add(observed.item_rows, is_repeat.astype(np.int64), observed.timestamps_ms, minus_one)
+        self._count(observed, self._pairs.remove(observed.user_rows, observed.item_rows), -1)
 
     def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
         """Forget the pairs of some users and items, and the counts of the items."""
         self._pairs.forget(user_rows, item_rows)
-        self._counts.forget(item_rows)
+        self._tally[item_rows[item_rows < len(self._tally)]] = 0
+
+    def _count(self, observed: Observed, is_repeat: npt.NDArray[np.bool_], step: int) -> None:
+        if not len(observed):
+            return
+        rows = observed.item_rows
+        num_rows, old = 1 + (int(rows[0]) if len(rows) == 1 else int(rows.max())), len(self._tally)
+        if num_rows > old:
+            longer = np.zeros((max(num_rows, old + (old // 2 if old < _MANY else old // 8)), 2), np.int32)
+            longer[:old] = self._tally
+            self._tally = longer
+        add_to_tally(self._tally, rows, is_repeat, step)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the same for every moment."""
@@ -70,17 +80,28 @@ class Reorder(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of each item's share over the share among all items."""
-        repeats, total_repeats = self._counts.smoothed(1, np.array([1.0, 0.0]), num_items)
-        counts, total = self._counts.totals(num_items)
+        tally = self._tally[:num_items].astype(np.float64)
+        # Whole numbers, so their order plays no part. What is taken back was counted, unless its pair was forgotten.
+        total, total_repeats = (max(float(each.sum()), 0.0) for each in (tally, tally[:, 1]))
+        counts, repeats = np.zeros(num_items), np.zeros(num_items)
+        np.maximum(tally.sum(axis=1), 0.0, out=counts[: len(tally)])
+        np.maximum(tally[:, 1], 0.0, out=repeats[: len(tally)])
         if total_repeats == 0:
             return None
         return log_lift(repeats, counts * (total_repeats / total), self.prior, self._groups)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts and the pairs."""
-        return {**self._counts.state(), **self._pairs.state()}
+        num_rows = int(np.flatnonzero(self._tally.any(axis=1))[-1:].max(initial=-1)) + 1
+        return {"tally": self._tally[:num_rows].copy(), **self._pairs.state()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from saved counts and pairs."""
-        self._counts.restore(state)
+        if "tally" in state:
+            self._tally = np.array(state["tally"], np.int32)
+        else:  # A state of before they were plain numbers.
+            counts = BinnedCounts(2)
+            counts.restore(state)
+            whole = counts.weighted(np.eye(2), counts.num_rows)[0].T
+            self._tally = np.minimum(whole, 2**31 - 1).astype(np.int32, "C")
         self._pairs.restore(state)

@@ -254,10 +254,7 @@ class IngestLoop:
         return position
 
     def _hold(self) -> bool:
-        """Keep the graph as it is until ``stop`` is called or another state is to follow; return whether one is.
-
-        Meanwhile checkpoints are written on request, and the lock is watched.
-        """
+        """Keep the graph until ``stop`` is called or another state is to follow, and return whether one is to."""
         self._is_holding = True
         while not self._stopping.is_set() and not self._succession.is_asked:
             self._pause(_HOLD_S)
@@ -306,6 +303,8 @@ class IngestLoop:
                 return
             for part in parts_of(records, is_live=self._arrivals.has_caught_up):
                 self._take(part, dead_letters)
+            if self._arrivals.has_caught_up or not records:  # Else more follow at once, as far as is known.
+                state.settle()
             self._look_at_held(source)
             state.reclaim(time.monotonic())
             self._checkpointer.write_if_due()
@@ -327,7 +326,7 @@ class IngestLoop:
         for batch in map(state.without_duplicates, batches):
             if self.before_apply is not None and self._arrivals.has_caught_up and not self._succession.is_passing:
                 self.before_apply(batch)
-            state.apply(batch)
+            state.apply(batch, more_follow=True)
         state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
         # Records of one partition are in order, so the last one's offset wins.
         state.advance({record.partition: record.offset + 1 for record in records})

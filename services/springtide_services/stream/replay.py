@@ -105,7 +105,7 @@ class Replay:
                 if records:
                     batches, refusals = self._decoder.decode(records, wall_ms())
                     for batch in batches:
-                        state.apply(batch)
+                        state.apply(batch, more_follow=True)
                     state.note_time(wall_ms())
                     state.advance({record.partition: record.offset + 1 for record in records})
                     state.reclaim(time.monotonic())
@@ -115,6 +115,7 @@ class Replay:
                 if on_progress is not None and lag.num_events is not None:
                     on_progress(self.num_records, self.num_records + lag.num_events)
                 if lag.num_events == lag.num_held and self._may_end(source, from_what_is_left):
+                    state.settle()
                     return True
         if stopping.is_set():
             raise RebuildError("reading the topic was stopped")

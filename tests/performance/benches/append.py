@@ -141,8 +141,9 @@ def _write_columns(batches: Sequence[Columns], num_edges: int) -> None:
 def _apply(batches: Sequence[EventBatch]) -> LiveState:
     settings = Settings()
     state = LiveState(settings, make_context_weights(settings.ranking, load_plugins()))
-    for batch in batches:
-        state.apply(batch)
+    for batch in batches:  # As from a stream that is far behind.
+        state.apply(batch, more_follow=True)
+    state.settle()
     return state
 
 

@@ -29,6 +29,7 @@ from springtide.v1 import events_pb2
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.dataset_events import interaction_events
 from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.poll_parts import parts_of
 from springtide_services.stream.producer import EventPublisher, pack
 from springtide_services.stream.topics import client_config, ensure_topics
 
@@ -65,14 +66,17 @@ def _in_process(sizes: Sizes) -> list[Figure]:
     figures = []
     for size in _POLLS:
         figures += _applied(f"poll of {size:,} single events", _polls(singles[: size * _MAX_POLLS], size), sizes)
-    return figures + _applied(f"poll of 5 events packed by {_PACKED_ROWS:,}", _polls(packed, 5), sizes)
+    figures += _applied(f"poll of 5 events packed by {_PACKED_ROWS:,}", _polls(packed, 5), sizes)
+    name = f"live poll of {len(packed):,} events packed by {_PACKED_ROWS:,}, in parts"
+    return figures + _applied(name, list(parts_of(packed, is_live=True)), sizes, is_one_poll=True)
 
 
 def _polls(records: list[RawEvent], size: int) -> list[list[RawEvent]]:
     return [records[start : start + size] for start in range(0, len(records), size)]
 
 
-def _applied(name: str, polls: list[list[RawEvent]], sizes: Sizes) -> list[Figure]:
+def _applied(name: str, polls: list[list[RawEvent]], sizes: Sizes, *, is_one_poll: bool = False) -> list[Figure]:
+    """Decode and apply polls, or the parts of one."""
     decoding, applying = [], []
     for _ in range(sizes.repetitions):
         settings = Settings()
@@ -84,8 +88,11 @@ def _applied(name: str, polls: list[list[RawEvent]], sizes: Sizes) -> list[Figur
             batches, _ = decoder.decode(poll, wall_ms())
             decoded = time.thread_time()
             for batch in batches:
-                state.apply(batch)
+                state.apply(batch, more_follow=is_one_poll)
             spent = [spent[0] + decoded - started, spent[1] + time.thread_time() - decoded]
+        started = time.thread_time()
+        state.settle()
+        spent[1] += time.thread_time() - started
         decoding.append(state.num_events / spent[0])
         applying.append(state.num_events / spent[1])
     return [Figure(f"Decode, {name}", "events/s", decoding), Figure(f"Apply, {name}", "events/s", applying)]
