@@ -343,6 +343,7 @@ def test_server_that_stops_while_it_takes_a_graph_over_keeps_the_old_one(
         async with run_server(settings) as running:
             await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
             # What the former state has, the new one never reaches.
+            has_reached = LiveState.has_reached
             monkeypatch.setattr(LiveState, "has_reached", lambda state, offsets: False)
             monkeypatch.setattr(rebuild_run, "_MAX_SILENCE_S", 1.0)  # The command ends soon after the server.
             rebuilding = asyncio.create_task(rebuild(settings, running.server.address, Skips(users=("u0",))))
@@ -351,7 +352,7 @@ def test_server_that_stops_while_it_takes_a_graph_over_keeps_the_old_one(
             answer = await running.recommender.Recommend(pb.RecommendRequest(user="u0", count=10))
             assert len(answer.items) == 3
             rebuilding.cancel()
-        monkeypatch.undo()
+        monkeypatch.setattr(LiveState, "has_reached", has_reached)
         async with run_server(settings) as running:
             assert (await status_of(running)).num_edges["user:purchase:item"] == 12
 
