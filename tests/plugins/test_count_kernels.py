@@ -62,7 +62,9 @@ def state_of(counts: DecayedCounts | BinnedCounts) -> dict[int, Any]:
     epochs, found = state["clock"].tolist()[2:], dict[int, Any]()
     for index, epoch in enumerate(epochs):
         if isinstance(counts, DecayedCounts):
-            sums = state["low"][index][None, :] + 2.0**30 * state.get("high", np.zeros_like(state["low"]))[index]
+            low, high = state[f"{index}/low"], state.get(f"{index}/high", np.zeros(0))
+            sums = low[None, :].astype(np.float64)
+            sums[0, : len(high)] += 2.0**30 * high
         else:
             sums = sums_of(state, index)
         wide = np.zeros((len(sums), 200))
