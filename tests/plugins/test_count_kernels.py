@@ -19,6 +19,7 @@ from springtide.settings.model import Settings
 from springtide_plugins.context_weights import count_kernels, pair_kernels
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import DecayedCounts
+from springtide_plugins.context_weights.pair_tables import PairTable
 
 _ORIGIN_MS = 1_262_304_000_000
 _KEPT = 3
@@ -153,9 +154,8 @@ def test_columns_of_different_lengths_are_refused() -> None:
         DecayedCounts(1_000.0).add(two, one, np.ones(2, np.float32))
     with pytest.raises(ValueError, match="length"):
         BinnedCounts(3).add(two, one, np.zeros(2, np.int64), np.ones(2, np.float32))
-    table, counts = np.zeros(8, np.uint64), np.zeros(8, np.uint16)
     with pytest.raises(ValueError, match="length"):
-        pair_kernels.add_pairs(table, counts, table, counts, two, two[:1], 0, 2, np.empty(2, np.bool_))
+        pair_kernels.add_pairs(PairTable(9), PairTable(9), two, two[:1], 0, 2, np.empty(2, np.bool_))
 
 
 def num_calls(work: Callable[[], object]) -> int:

@@ -21,9 +21,7 @@ _PAGES_BYTES = 2**21  # Arrays that are larger are not cut from a heap (``thread
 _RESERVED = 2**18  # Entries from which on columns have pages of their own, with room for ...
 _ROOM = 2**28  # ... as many: 7 GB of addresses for the columns of edges, and then for eight times as many.
 _SMALL_PAGES_BYTES = 2**23  # Of a column, before it has large pages: the last one is half empty.
-_APART_BYTES = (
-    4_096 + 64
-)  # What is at one index of several columns would else compete for the same lines of the caches.
+_APART_BYTES = 4_096 + 64  # What is at one index of several columns would else compete for the same cache lines.
 _places = itertools.cycle(range(16))
 _NO_RESERVE = 0x4000 if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else 0  # MAP_NORESERVE.
 

@@ -1,0 +1,332 @@
+"""Tables of pairs, and what keeps them in order: growth, copies, and what is written to a checkpoint.
+
+See ``pair_tables.pxd`` for how a table is laid out, and ``pair_kernels`` for the loops that count.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.math cimport sqrt
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from springtide.arrays cimport bools, out_uint32s, out_uint64s, uint32s, uint64s
+from springtide_plugins.context_weights.large_counts cimport large_slot
+
+cdef enum:
+    FIRST_PARTS = 16
+    PART_PAIRS = 262_144  # That a part has at most, if there are fewer than ``MOST_PARTS``: 1.5 MB, copied in 2 ms.
+    MOST_PARTS = 1_024
+    FEW = 16_384  # Pairs up to which a part doubles; then it grows by a third, or as many.
+    LEAST_USER_BITS = 6
+    AT_ONCE = 64  # Pairs whose new buckets are on their way from memory while they are copied.
+    FEW_LEFT = 8  # A part gives room back where less than one of so many slots is of a pair that is left.
+
+cdef uint64_t NO_ROWS = 0x8000000080000000  # Bits that two rows do not have.
+cdef double FULL_NARROW = 0.9  # Of the slots; of fewer in a bucket, more may be taken by chance.
+cdef double FULL_WIDE = 0.85
+
+cnp.import_array()
+
+
+cdef class PairTable:
+    """Pairs of user and item rows, and how often each occurred; one thread uses it at a time.
+
+    Args:
+        most_pairs: How many pairs there will be at most, about; it has room for more.
+
+    Attributes:
+        num_keys: Number of pairs, those included that were taken back since their part was copied.
+        nbytes: Bytes that the table takes.
+        num_copied: How many times a pair was copied, since parts grew or shrank.
+        most_copied: How many pairs were copied at once, at most.
+    """
+
+    def __cinit__(self, int64_t most_pairs):
+        cdef int num_parts = FIRST_PARTS, number
+        self.table.shift = 60
+        while num_parts < MOST_PARTS and most_pairs // num_parts > PART_PAIRS:
+            num_parts *= 2
+            self.table.shift -= 1
+        self.table.most = most_pairs // num_parts
+        self.table.most += <int64_t> (4 * sqrt(<double> self.table.most)) + 16
+        self.table.parts = <Part*> calloc(num_parts, sizeof(Part))
+        if self.table.parts == NULL:
+            raise MemoryError
+        self.table.num_parts = num_parts
+        for number in range(num_parts):
+            if rebuild(&self.table, self.table.parts + number, 1) != 0:
+                raise MemoryError
+
+    def __dealloc__(self):
+        cdef int number
+        for number in range(self.table.num_parts):
+            free(self.table.parts[number].memory)
+        free(self.table.parts)
+        free(self.table.large.keys)
+        free(self.table.large.counts)
+
+    @property
+    def num_keys(self):
+        return self.table.num_keys
+
+    @property
+    def nbytes(self):
+        return self.table.num_bytes + self.table.num_parts * sizeof(Part) + self.table.large.num_slots * 16
+
+    @property
+    def num_copied(self):
+        return self.table.num_copied
+
+    @property
+    def most_copied(self):
+        return self.table.most_copied
+
+    @property
+    def num_living(self):
+        """Number of pairs that were not taken back."""
+        cdef int number
+        cdef int64_t living = 0
+        with nogil:
+            for number in range(self.table.num_parts):
+                living += num_living(self.table.parts + number)
+        return living
+
+    def pairs(self):
+        """Return the pairs that were not taken back, uint64 ``[n]``, and how often each occurred, uint32 ``[n]``."""
+        cdef int64_t n = self.num_living
+        keys, counts = np.empty(n, np.uint64), np.empty(n, np.uint32)
+        cdef uint64_t* to_keys = out_uint64s(keys)
+        cdef uint32_t* to_counts = out_uint32s(counts)
+        with nogil:
+            write_pairs(&self.table, to_keys, to_counts)
+        return keys, counts
+
+    def fill(self, keys, counts):
+        """Put distinct pairs and their counts into a table that has none.
+
+        Args:
+            keys: uint64 ``[n]``.
+            counts: uint32 ``[n]``.
+
+        Raises:
+            ValueError: If the table has pairs, or a key is none.
+        """
+        if len(keys) != len(counts) or self.table.num_keys:
+            raise ValueError(f"wanted an empty table and a count for each pair, got {len(keys)} and {len(counts)}")
+        cdef int failed = fill(&self.table, len(keys), uint64s(keys), uint32s(counts))
+        if failed == FAILED:
+            raise MemoryError
+        if failed:
+            raise ValueError("wanted keys of rows of 0 or more")
+
+    def forget(self, is_user_gone, is_item_gone):
+        """Forget all pairs of some users and of some items, and give room back where few are left.
+
+        Args:
+            is_user_gone: bool ``[num_users]``; later users stay.
+            is_item_gone: bool ``[num_items]``.
+        """
+        if forget(&self.table, len(is_user_gone), bools(is_user_gone), len(is_item_gone), bools(is_item_gone)) != 0:
+            raise MemoryError
+
+    def drop_taken_back(self):
+        """Let go of the pairs that were taken back."""
+        cdef int number
+        for number in range(self.table.num_parts):
+            if rebuild(&self.table, self.table.parts + number, 1) != 0:
+                raise MemoryError
+
+
+cdef int put(
+    Table* table, Part* part, Outcome outcome, int32_t user_row, int32_t item_row, Place* place
+) noexcept nogil:
+    """Give a pair a slot, the free one that was found if there still is room; the part grows if there is none."""
+    cdef int64_t living, more, extra = 0
+    table.greatest_user = max(table.greatest_user, user_row)
+    table.greatest_item = max(table.greatest_item, item_row)
+    while outcome == NO_PLACE or part.num_keys >= part.room:
+        living = num_living(part)
+        more = max(<int64_t> 1, living if living < FEW else max(living // 3, <int64_t> FEW))
+        if part.num_keys < table.most < part.num_keys + more:
+            more = table.most - part.num_keys
+        if rebuild(table, part, more + extra) != 0:
+            return FAILED
+        outcome = find(part, user_row, item_row, place)
+        extra += living // 8 + 8  # If there is no place again: a matter of bad luck.
+    take(part, place)
+    table.num_keys += 1
+    return 0
+
+
+cdef int64_t num_living(const Part* part) noexcept nogil:
+    cdef uint64_t number
+    cdef int slot
+    cdef int64_t living = 0
+    cdef uint8_t* bucket
+    for number in range(part.num_buckets):
+        bucket = part.buckets + number * LINE
+        for slot in range(bucket[IN_USE]):
+            living += count_at(part, bucket, slot)[0] > 0
+    return living
+
+
+cdef int rebuild(Table* table, Part* part, int64_t num_more) noexcept nogil:
+    """Copy a part without the pairs that were taken back, with room for more."""
+    cdef Part new
+    cdef int64_t room = num_living(part) + num_more
+    while True:
+        if open_part(table, &new, room) != 0:
+            return FAILED
+        if copy_pairs(part, &new):
+            break
+        free(new.memory)
+        room += room // 8 + 8  # There was no place for one, as in ``put``.
+    table.num_copied += new.num_keys
+    table.most_copied = max(table.most_copied, new.num_keys)
+    table.num_keys += new.num_keys - part.num_keys
+    table.num_bytes += <int64_t> ((new.num_buckets + 1) * LINE)
+    table.num_bytes -= <int64_t> ((part.num_buckets + 1) * LINE) if part.memory != NULL else 0
+    free(part.memory)
+    part[0] = new
+    return 0
+
+
+cdef bint copy_pairs(const Part* part, Part* new) noexcept nogil:
+    """Copy the pairs that were not taken back into a part without any; false if there is no place for one."""
+    cdef Place place
+    cdef uint64_t number, key, quotient
+    cdef int slot, num, ahead
+    cdef uint8_t* bucket
+    cdef uint64_t homes[AT_ONCE]
+    cdef uint64_t hashes[AT_ONCE]
+    cdef uint64_t values[AT_ONCE]
+    cdef uint8_t counts[AT_ONCE]
+    num = 0
+    for number in range(part.num_buckets):
+        bucket = part.buckets + number * LINE
+        for slot in range(bucket[IN_USE]):
+            counts[num] = count_at(part, bucket, slot)[0]
+            if counts[num] == 0:
+                continue
+            key = key_at(part, number, slot) - 1
+            hashes[num] = hash_of(<uint32_t> key)
+            homes[num] = home_of(new, <int32_t> (key >> 32), hashes[num], &quotient)
+            values[num] = ((quotient << new.item_bits | <uint64_t> <uint32_t> key) << REACH_BITS) + 1
+            FETCH(new.buckets + homes[num] * LINE)
+            num += 1
+        if num + NARROW <= AT_ONCE and number + 1 < part.num_buckets:
+            continue
+        for ahead in range(num):
+            if not place_for(new, homes[ahead], hashes[ahead], values[ahead], &place):
+                return False
+            take(new, &place)
+            count_at(new, place.bucket, place.slot)[0] = counts[ahead]
+        num = 0
+    return True
+
+
+cdef int open_part(const Table* table, Part* part, int64_t room) noexcept nogil:
+    """Make an empty part; its words are narrow if those of all users and items fit."""
+    cdef uint64_t quotient
+    memset(part, 0, sizeof(Part))
+    part.room, part.item_bits, part.user_bits = room, NARROW_BITS, LEAST_USER_BITS
+    while table.greatest_user >> part.user_bits:
+        part.user_bits += 1
+    part.num_buckets = max(<uint64_t> LEAST_BUCKETS, <uint64_t> (<double> room / (NARROW * FULL_NARROW)) + 1)
+    quotient = ((<uint64_t> 1 << part.user_bits) - 1) // part.num_buckets + 1
+    while quotient:
+        quotient >>= 1
+        part.item_bits -= 1
+    if part.item_bits < 1 or table.greatest_item >> part.item_bits:
+        part.num_buckets = max(<uint64_t> LEAST_BUCKETS, <uint64_t> (<double> room / (WIDE * FULL_WIDE)) + 1)
+        part.item_bits = 32
+    part.reciprocal = <uint64_t> -1 // part.num_buckets + 1
+    part.memory = <uint8_t*> calloc(part.num_buckets + 1, LINE)
+    if part.memory == NULL:
+        return FAILED
+    part.buckets = part.memory + (LINE - <uint64_t> part.memory % LINE)
+    return 0
+
+
+cdef int fill(Table* table, Py_ssize_t n, const uint64_t* keys, const uint32_t* counts) noexcept:
+    cdef Py_ssize_t number
+    cdef int32_t user_row, item_row
+    cdef Part* part
+    cdef Place place
+    with nogil:
+        for number in range(n):
+            if (keys[number] - 1) & NO_ROWS:
+                return FAILED - 1
+            user_row, item_row = <int32_t> ((keys[number] - 1) >> 32), <int32_t> (keys[number] - 1)
+            part_of(table, user_row, item_row).room += 1
+            table.greatest_user = max(table.greatest_user, user_row)
+            table.greatest_item = max(table.greatest_item, item_row)
+        for number in range(table.num_parts):
+            if rebuild(table, table.parts + number, table.parts[number].room * 17 // 16) != 0:
+                return FAILED
+        for number in range(n):
+            if number + AT_ONCE < n:
+                prefetch(
+                    table, <int32_t> ((keys[number + AT_ONCE] - 1) >> 32), <int32_t> (keys[number + AT_ONCE] - 1)
+                )
+            user_row, item_row = <int32_t> ((keys[number] - 1) >> 32), <int32_t> (keys[number] - 1)
+            part = part_of(table, user_row, item_row)
+            if put(table, part, find(part, user_row, item_row, &place), user_row, item_row, &place) != 0:
+                return FAILED
+            if set_count(table, part, &place, user_row, item_row, counts[number]) != 0:
+                return FAILED
+    return 0
+
+
+cdef void write_pairs(const Table* table, uint64_t* keys, uint32_t* counts) noexcept nogil:
+    """Write all pairs with a count, part by part, in the order of slots."""
+    cdef const Part* part
+    cdef uint8_t* bucket
+    cdef uint64_t number, count
+    cdef Py_ssize_t at = 0
+    cdef int index, slot
+    for index in range(table.num_parts):
+        part = table.parts + index
+        for number in range(part.num_buckets):
+            bucket = part.buckets + number * LINE
+            for slot in range(bucket[IN_USE]):
+                count = count_at(part, bucket, slot)[0]
+                if count == 0:
+                    continue
+                keys[at] = key_at(part, number, slot)
+                if count == LARGE:
+                    count = table.large.counts[large_slot(&table.large, keys[at])]
+                counts[at] = <uint32_t> min(count, <uint64_t> 0xFFFFFFFF)
+                at += 1
+
+
+cdef int forget(
+    Table* table, int64_t num_users, const uint8_t* is_user_gone, int64_t num_items, const uint8_t* is_item_gone
+) noexcept:
+    cdef Part* part
+    cdef Place place
+    cdef uint64_t number, key
+    cdef int index, slot
+    cdef int64_t user_row, item_row, living
+    with nogil:
+        for index in range(table.num_parts):
+            part, living = table.parts + index, 0
+            for number in range(part.num_buckets):
+                place.bucket = part.buckets + number * LINE
+                for slot in range(place.bucket[IN_USE]):
+                    if count_at(part, place.bucket, slot)[0] == 0:
+                        continue
+                    key, place.slot = key_at(part, number, slot) - 1, slot
+                    user_row, item_row = <int64_t> (key >> 32), <int64_t> <uint32_t> key
+                    if (user_row < num_users and is_user_gone[user_row]) or (
+                        item_row < num_items and is_item_gone[item_row]
+                    ):
+                        set_count(table, part, &place, <int32_t> user_row, <int32_t> item_row, 0)  # Needs no memory.
+                    else:
+                        living += 1
+            if living * FEW_LEFT < <int64_t> part.num_buckets * NARROW and part.num_buckets > LEAST_BUCKETS:
+                if rebuild(table, part, living + 1) != 0:
+                    return FAILED
+    return 0
