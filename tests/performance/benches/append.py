@@ -59,7 +59,7 @@ def run(sizes: Sizes) -> list[Figure]:
         Figure("append, for scale", "edges/s", batched["graph"], Limit(in_networkx, networkx_rates)),
         Figure("apply, ids and context weights included", "edges/s", with_ids, Limit(columns, batched["numpy"])),
         Figure(
-            "memory, room to grow included",
+            "memory of edges, room that nothing was written to left out",
             "bytes/edge",
             [graph.num_bytes / graph.num_edges],
             Limit(in_networkx, [networkx_bytes]),
