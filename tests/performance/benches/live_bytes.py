@@ -42,9 +42,8 @@ def _bytes_of(root: object, counted: set[int]) -> int:
             continue
         counted.add(id(each))
         if isinstance(each, np.ndarray):
-            if each.base is None:
-                num_bytes += _in_memory(each) + _ARRAY_BYTES
-            elif isinstance(each.base, memoryview) and _has_no_file(each):  # Columns of edges that have grown.
+            # Columns of edges that have grown are pages that nobody else refers to.
+            if each.base is None or (isinstance(each.base, memoryview) and _has_no_file(each)):
                 num_bytes += _in_memory(each) + _ARRAY_BYTES
             else:
                 left.append(each.base)
