@@ -84,7 +84,7 @@ def evaluate(
     """Measure models and baselines, on public data sets or on your own events."""
     refuse_without("train")
     loaded = load_settings(settings)
-    from springtide_services.training.torch_threads import wait_without_spinning
+    from springtide_services.thread_pools import wait_without_spinning
 
     wait_without_spinning()  # Before what follows imports PyTorch.
     from springtide.evaluation.plan import ModelChoice

@@ -29,7 +29,7 @@ def prove(
     """Measure the context weights: on simulated markets with a known ground truth, and on a real one by month."""
     refuse_without("train")
     loaded = load_settings(settings)
-    from springtide_services.training.torch_threads import wait_without_spinning
+    from springtide_services.thread_pools import wait_without_spinning
 
     wait_without_spinning()  # Before what follows imports PyTorch.
     from springtide.plugins.loading import load_checked_plugins

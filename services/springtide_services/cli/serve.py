@@ -11,8 +11,7 @@ from springtide_services.cli.options import (
     refuse_wrong_connection,
 )
 from springtide_services.termination import end_with_parent, exit_on_signals
-from springtide_services.thread_pools import limit_heaps, limit_threads
-from springtide_services.training.torch_threads import wait_without_spinning
+from springtide_services.thread_pools import limit_heaps, limit_threads, wait_without_spinning
 
 SkipLost = Annotated[
     bool,

@@ -36,7 +36,7 @@ def train(
         return
     from springtide_services.cli.model_tables import outcome_of
     from springtide_services.terminal import StageBars, console, progress
-    from springtide_services.training.torch_threads import wait_without_spinning
+    from springtide_services.thread_pools import wait_without_spinning
 
     wait_without_spinning()
     from springtide_services.training.training_run import train_once

@@ -37,7 +37,7 @@ def tune(
     """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
     refuse_without("train")
     loaded = load_settings(settings)
-    from springtide_services.training.torch_threads import wait_without_spinning
+    from springtide_services.thread_pools import wait_without_spinning
 
     wait_without_spinning()  # Before what follows imports PyTorch.
     from springtide_services.evaluation.tune import tune_and_write

@@ -13,7 +13,7 @@ from springtide.errors import PluginError, SettingsError, SpringtideError, Train
 from springtide.extras import missing_words
 from springtide_services.priorities import give_way
 from springtide_services.termination import end_with_parent, exit_on_signals, ignore_signals
-from springtide_services.training.torch_threads import wait_without_spinning
+from springtide_services.thread_pools import wait_without_spinning
 
 if TYPE_CHECKING:
     from springtide.training.train import Progress

@@ -30,7 +30,7 @@ def main(role: str, *arguments: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # Nobody reads our stdout to its end.
     )
     if role == "serve":
-        from springtide_services.training.torch_threads import wait_without_spinning
+        from springtide_services.thread_pools import wait_without_spinning
 
         wait_without_spinning()  # As `springtide serve` does.
         from springtide.settings.model import Settings
@@ -85,7 +85,7 @@ def _publish(settings_json: str, per_s: float) -> None:
 def _train(settings_json: str, num_interactions: int, num_users: int, num_items: int) -> None:
     """Retrain on a synthetic stream, again and again, as a trainer does, until the process is ended."""
     from springtide_services.priorities import give_way
-    from springtide_services.training.torch_threads import wait_without_spinning
+    from springtide_services.thread_pools import wait_without_spinning
 
     wait_without_spinning()
     import torch

@@ -8,14 +8,14 @@ import pytest
 
 _SAY = """
 import os, sys
-from springtide_services.training import torch_threads
-real = torch_threads.wait_without_spinning
+from springtide_services import thread_pools
+real = thread_pools.wait_without_spinning
 def said():
     real()
     assert not {{"torch", "numpy"}} & set(sys.modules), "before they are imported"
     print(os.environ["OMP_WAIT_POLICY"], os.environ["OPENBLAS_THREAD_TIMEOUT"])
     raise SystemExit(0)
-torch_threads.wait_without_spinning = said
+thread_pools.wait_without_spinning = said
 from springtide_services.cli import {command}
 from springtide_services.cli.app import main
 sys.argv = ["springtide", *{arguments}]
@@ -26,7 +26,7 @@ _VARIABLES = ("OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT")
 
 _PRODUCTS = """
 import time
-from springtide_services.training.torch_threads import wait_without_spinning
+from springtide_services.thread_pools import wait_without_spinning
 wait_without_spinning()
 import numpy as np
 many, one = np.ones((40_000, 64), np.float32), np.ones(64, np.float32)
