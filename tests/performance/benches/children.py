@@ -19,8 +19,11 @@ import grpc
 import structlog
 import uvloop
 
+from springtide_services.termination import end_with_parent
+
 METHOD = "/springtide.v1.RecommenderService/Recommend"
 _TIMEOUT_S = 10  # Of a request in an open loop.
+_LASTING = ("serve", "serve-stages", "train", "publish", "echo")  # Roles that go on until they are ended.
 WARM_UP_SHARE = 0.2  # Of the time: channels are opened, and caches filled, before anything counts.
 
 
@@ -195,4 +198,6 @@ async def _open_load(address: str, method: str, requests: Sequence[bytes], per_s
 
 
 if __name__ == "__main__":
+    if sys.argv[1] in _LASTING:
+        end_with_parent()
     main(*sys.argv[1:])

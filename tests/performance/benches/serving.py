@@ -102,6 +102,7 @@ def child(role: str, *arguments: str) -> Iterator[Child]:
     process = subprocess.Popen(
         [sys.executable, "-m", "benches.children", role, *arguments],
         cwd=_HERE,
+        stdin=subprocess.PIPE,  # It closes when this process ends, however it does, and the child ends too.
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=role == "train",  # As `springtide up` starts a trainer, and that a training.
