@@ -1,4 +1,4 @@
-"""Retraining on a year of real purchases, beside the sparse products that its steps cannot do without."""
+"""Retraining on a year of purchases and on 100,000 ratings, beside the sparse products that no step can do without."""
 
 import time
 import warnings
@@ -10,9 +10,10 @@ from benches.sizes import Sizes
 from benches.synthetic import make_interactions
 
 from springtide.evaluation.data.datasets import fetch
+from springtide.evaluation.variants import with_all_positive
 from springtide.events import EventBatch
 from springtide.graph.applying import ITEM, USER
-from springtide.plugins.loading import load_plugins
+from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -24,14 +25,23 @@ _PASSES = 2  # Of each product: forward, and backward.
 
 def run(sizes: Sizes) -> list[Figure]:
     settings, plugins = Settings(), load_plugins()
-    if sizes.retrain_interactions is None:
-        dataset = fetch("complete-journey")
-        name, batch = "Complete Journey", EventBatch(dataset.interactions, upserts=dataset.upserts)
-    else:
-        name, batch = "synthetic", EventBatch(make_interactions(sizes.retrain_interactions, sizes.users, sizes.items))
-        settings = settings.model_copy(
-            update={"training": settings.training.model_copy(update={"steps": 3, "fine_tune_steps": 2})}
-        )
+    if sizes.retrain_interactions is not None:
+        few = settings.training.model_copy(update={"steps": 3, "fine_tune_steps": 2})
+        batch = EventBatch(make_interactions(sizes.retrain_interactions, sizes.users, sizes.items))
+        return _figures("synthetic", batch, settings.model_copy(update={"training": few}), plugins)
+    journey, movielens = fetch("complete-journey"), fetch("movielens-100k")
+    return [
+        *_figures(
+            "MovieLens 100K",
+            EventBatch(movielens.interactions, upserts=movielens.upserts),
+            with_all_positive(settings, movielens.interactions),
+            plugins,
+        ),
+        *_figures("Complete Journey", EventBatch(journey.interactions, upserts=journey.upserts), settings, plugins),
+    ]
+
+
+def _figures(name: str, batch: EventBatch, settings: Settings, plugins: Plugins) -> list[Figure]:
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     state.apply(batch)
     clock = _StageClock()
@@ -44,10 +54,10 @@ def run(sizes: Sizes) -> list[Figure]:
     total, num = sum(seconds.values()), artifact.manifest.graph_cut["num_interactions"]
     return [
         Figure(f"retrain, {name}", "s", [total], Limit(limit, [sum(floors.values())])),
-        Figure("retrain, interactions", "events/s", [num / total]),
+        Figure(f"retrain, {name}, interactions", "events/s", [num / total]),
         *(
             Figure(
-                f"retrain, {stage}",
+                f"retrain, {name}, {stage}",
                 "s",
                 [seconds[stage]],
                 Limit("its share", [floors[stage]]) if stage in floors else None,
