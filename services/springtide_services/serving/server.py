@@ -62,8 +62,8 @@ _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
 _INGEST_POLL_S = 0.1
 _QUALITY_POLL_S = 1.0
 _FIRST_TRAINING_POLL_S = 0.25
-# How long a thread that waits for Python's lock lets another one run on; by default 5 ms. Beside 20,000 events/s this
-# took a quarter off an answer's 99th percentile; the median and the events a second stayed (record 0017).
+# How long a thread that waits for Python's lock lets another one run on; by default 5 ms. Beside 20,000 events/s and a
+# training it took a quarter off an answer's 99th percentile in one run (record 0017).
 _SWITCH_S = 0.0001
 _START_GRACE_MS = 10_000  # A started server that cannot read the stream for that long answers from its checkpoint.
 
