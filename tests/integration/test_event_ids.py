@@ -20,8 +20,9 @@ async def _answer(running: Any, position: pb.GraphPosition) -> tuple[dict[str, f
     """Return the weights of the item that ann has, and the status, once the graph has reached a position."""
     request = pb.RecommendRequest(user="ann", count=5, min_position=position, view=pb.RECOMMEND_VIEW_FULL)
     request.wait.seconds = 10
+    assert not (await running.recommender.Recommend(request)).is_behind_min_position
+    running.forget_weights()
     answer = await running.recommender.Recommend(request)
-    assert not answer.is_behind_min_position
     weights = {item.item: dict(zip(answer.weight_names, item.weights, strict=True)) for item in answer.items}
     return weights["tea"], await running.admin.GetStatus(admin_pb2.GetStatusRequest())
 

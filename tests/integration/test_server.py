@@ -272,6 +272,8 @@ def test_an_item_is_explained_as_it_was_ranked(
         async with run_server(settings) as running:
             view = pb.RECOMMEND_VIEW_FULL
             request = pb.RecommendRequest(user="u4", context=context, min_position=position, view=view)
+            assert not (await running.recommender.Recommend(request)).is_behind_min_position
+            running.forget_weights()  # Those may be of part of the events; Explain makes its own.
             response = await running.recommender.Recommend(request)
             request = pb.ExplainRequest(user="u4", item=response.items[0].item, context=context)
             return response, await running.recommender.Explain(request)
