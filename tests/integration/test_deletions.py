@@ -1,7 +1,7 @@
 """A deletion holds for what happened before it, whichever partition is read first, and on every server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from springtide.clock import wall_ms
 from springtide.settings.model import CheckpointSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.stream.producer import EventPublisher
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
 
 
@@ -22,15 +22,6 @@ def _delete(node_type: str, node_id: str, seconds_ago: float) -> events_pb2.Even
     event_time = Timestamp()
     event_time.FromMilliseconds(wall_ms() - round(1_000 * seconds_ago))
     return events_pb2.Event(event_time=event_time, node_delete=events_pb2.NodeDelete(type=node_type, id=node_id))
-
-
-def _publish(settings: Settings, *events: events_pb2.Event) -> pb.GraphPosition:
-    next_offsets: dict[int, int] = {}
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            partition, offset = publisher.publish(event)
-            next_offsets[partition] = offset + 1
-    return pb.GraphPosition(next_offsets=next_offsets)
 
 
 async def _items(running: Any, position: pb.GraphPosition) -> list[tuple[str, float]]:
@@ -48,6 +39,7 @@ def test_a_deleted_item_stays_deleted_on_two_servers_and_after_a_restart(
     make_purchase: MakePurchase,
     eventually: Callable[..., Awaitable[float]],
     tmp_path: Path,
+    publish: Publish,
 ) -> None:
     other = settings.model_copy(update={"checkpoint": CheckpointSettings(url=str(tmp_path / "others"))})
 
@@ -55,11 +47,11 @@ def test_a_deleted_item_stays_deleted_on_two_servers_and_after_a_restart(
         async with run_server(settings) as running:
             # The first server reads the deletion before the older purchases, which lie in another partition; the second
             # one reads both partitions from their beginning.
-            _publish(settings, make_purchase("ann", "tea", 90), make_purchase("eve", "milk", 95))
-            deleted = _publish(settings, _delete("item", "milk", 30), _delete("user", "eve", 20))
+            publish(settings, [make_purchase("ann", "tea", 90), make_purchase("eve", "milk", 95)])
+            deleted = publish(settings, [_delete("item", "milk", 30), _delete("user", "eve", 20)])
             await _items(running, deleted)
             late = [make_purchase(user, "milk", 60) for user in ("ann", "bob", "cid")]
-            reached = _publish(settings, *late, make_purchase("eve", "tea", 25), make_purchase("bob", "bread", 10))
+            reached = publish(settings, [*late, make_purchase("eve", "tea", 25), make_purchase("bob", "bread", 10)])
             assert set(deleted.next_offsets) == {0, 1}
             assert set(reached.next_offsets) == {0}
             before = await _items(running, reached)
@@ -70,7 +62,7 @@ def test_a_deleted_item_stays_deleted_on_two_servers_and_after_a_restart(
             assert await _items(restarted, reached) == before
             async with run_server(other) as second:
                 assert await _items(second, reached) == before
-                again = _publish(settings, *[make_purchase("bob", "milk", seconds) for seconds in (31, 1)])
+                again = publish(settings, [make_purchase("bob", "milk", seconds) for seconds in (31, 1)])
 
                 async def agree() -> bool:
                     after = [await _items(server, again) for server in (restarted, second)]

@@ -11,24 +11,13 @@ from google.protobuf.duration_pb2 import Duration
 from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.stream.producer import EventPublisher
 from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
 WAIT = Duration(seconds=10)
-
-
-async def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> pb.GraphPosition:
-    """Publish events, and return the position at which the graph has them all."""
-
-    def send() -> dict[int, int]:
-        with EventPublisher(settings) as publisher:
-            sent = [publisher.publish(event) for event in events]
-        return {partition: offset + 1 for partition, offset in sorted(sent)}
-
-    return pb.GraphPosition(next_offsets=await asyncio.to_thread(send))
 
 
 async def serve_a_model(running: Any, settings: Settings, eventually: Eventually) -> None:
@@ -55,6 +44,7 @@ def test_five_dislikes_of_a_bought_item_take_it_from_the_first_place(
     eventually: Eventually,
     make_purchase: MakePurchase,
     diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
     *,
     has_model: bool,
 ) -> None:
@@ -69,11 +59,11 @@ def test_five_dislikes_of_a_bought_item_take_it_from_the_first_place(
                 request = pb.RecommendRequest(user="u1", count=16, min_position=position, wait=WAIT, view=view)
                 return await running.recommender.Recommend(request)
 
-            before = await ask(await publish(settings, [*diagonal_stream, *bought]))
+            before = await ask(publish(settings, [*diagonal_stream, *bought]))
             assert before.items[0].item == "i3"
             if has_model:
                 await serve_a_model(running, settings, eventually)
-            position = await publish(settings, disliked)
+            position = publish(settings, disliked)
             after = await ask(position)
             assert after.items[0].item != "i3"
             [lowered] = [item for item in after.items if item.item == "i3"]
@@ -92,13 +82,14 @@ def test_nothing_is_like_an_item_of_which_nothing_is_known(
     run_server: RunServer,
     eventually: Eventually,
     diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
     upsert = events_pb2.Event(node_upsert=events_pb2.NodeUpsert(type="item", id="unknown"))
     upsert.event_time.CopyFrom(diagonal_stream[-1].event_time)
 
     async def scenario() -> None:
         async with run_server(settings) as running:
-            position = await publish(settings, [*diagonal_stream, upsert])
+            position = publish(settings, [*diagonal_stream, upsert])
             await running.recommender.Recommend(pb.RecommendRequest(min_position=position, wait=WAIT))
             await serve_a_model(running, settings, eventually)
             similar = await running.recommender.SimilarItems(pb.SimilarItemsRequest(item="unknown"))
@@ -117,6 +108,7 @@ def test_a_user_who_was_forgotten_and_comes_again_is_answered_like_a_stranger(
     eventually: Eventually,
     make_purchase: MakePurchase,
     diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
     delete = events_pb2.Event(node_delete=events_pb2.NodeDelete(type="user", id="u3"))
     delete.event_time.CopyFrom(make_purchase("u3", "i2", seconds_ago=20).event_time)
@@ -130,7 +122,7 @@ def test_a_user_who_was_forgotten_and_comes_again_is_answered_like_a_stranger(
                 request = pb.RecommendRequest(user=user, count=16, context=context, min_position=position, wait=WAIT)
                 return await running.recommender.Recommend(request)
 
-            await answer("u3", await publish(settings, diagonal_stream))
+            await answer("u3", publish(settings, diagonal_stream))
             await serve_a_model(running, settings, eventually)
             assert (await answer("u3", pb.GraphPosition())).personalization == pb.PERSONALIZATION_LEARNED
             events = [delete]
@@ -138,7 +130,7 @@ def test_a_user_who_was_forgotten_and_comes_again_is_answered_like_a_stranger(
                 for user in ("u3", "stranger"):
                     events.append(make_purchase(user, item))
                     events[-1].event_time.FromMilliseconds(now.ToMilliseconds() - 2_000 + number)
-            position = await publish(settings, events)
+            position = publish(settings, events)
             returned, stranger = await answer("u3", position), await answer("stranger", position)
             assert returned.personalization == stranger.personalization == pb.PERSONALIZATION_FOLDED_IN
             assert [item.item for item in returned.items] == [item.item for item in stranger.items]

@@ -13,6 +13,7 @@ from springtide.clock import wall_ms
 from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import first_training as first_training_module
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
@@ -20,6 +21,7 @@ from springtide_services.training.training_folder import TrainingFolder, Trainin
 RunTrainer = Callable[[Settings], AbstractContextManager[object]]
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
 
 PAUSE_S = 1.0
@@ -32,12 +34,6 @@ def settings(settings: Settings) -> Settings:
 
 def with_training(settings: Settings, **changes: Any) -> Settings:
     return settings.model_copy(update={"training": settings.training.model_copy(update=changes)})
-
-
-def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> None:
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            publisher.publish(event)
 
 
 def has_request(settings: Settings) -> Callable[[], Awaitable[bool]]:
@@ -60,6 +56,7 @@ def test_first_model_comes_by_itself_soon_after_a_burst_and_once(
     run_trainer: RunTrainer,
     eventually: Eventually,
     diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
     folder = TrainingFolder.beside_models(settings)
 
@@ -157,7 +154,11 @@ def test_stream_that_goes_on_does_not_hold_the_first_model_back(
 
 
 def test_too_few_positive_interactions_are_not_enough(
-    settings: Settings, run_server: RunServer, eventually: Eventually, diagonal_stream: list[events_pb2.Event]
+    settings: Settings,
+    run_server: RunServer,
+    eventually: Eventually,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
     views = []
     for event in diagonal_stream:
@@ -182,6 +183,7 @@ def test_restarted_server_does_not_ask_while_a_training_is_under_way_or_about_to
     eventually: Eventually,
     diagonal_stream: list[events_pb2.Event],
     monkeypatch: pytest.MonkeyPatch,
+    publish: Publish,
 ) -> None:
     monkeypatch.setattr(first_training_module, "_LOOK_EVERY_S", 0.5)
     monkeypatch.setattr(first_training_module, "_BEGUN_MS", 1_000)

@@ -1,4 +1,4 @@
-"""What serves, asks and shows never imports what trains: seen in the modules of the real processes."""
+"""What serves, asks and shows is light: real processes say what they imported, and how their threads share Python."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ HEAVY = {*TRAINING, "pyarrow"}
 PAIRS = [(user, item) for user in range(24) for item in range(16) if user % 2 == item % 2 and user != item]
 BUDGET_S = 120.0
 
-# Runs a command of ours, and writes what it has imported, and its threads, to a file when it ends.
+# Runs a command of ours, and writes to a file when it ends: what it has imported, its threads, and how long one that
+# waits for Python's lock lets another one run on.
 DRIVER = """
 import contextlib, json, os, sys
 from pathlib import Path
@@ -34,7 +36,8 @@ finally:
     for task in tasks.iterdir() if tasks.is_dir() else ():
         with contextlib.suppress(OSError):  # A thread may have ended meanwhile.
             names.append((task / "comm").read_text().strip())
-    found.write_text(json.dumps({"modules": sorted(sys.modules), "threads": names}))
+    about = {"modules": sorted(sys.modules), "threads": names, "switch_interval_s": sys.getswitchinterval()}
+    found.write_text(json.dumps(about))
 """
 
 
@@ -72,8 +75,8 @@ class Place:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
-    def found(self) -> Mapping[str, list[str]]:
-        found: Mapping[str, list[str]] = json.loads(self._found.read_text())
+    def found(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = json.loads(self._found.read_text())
         self._found.unlink()
         return found
 
@@ -140,6 +143,16 @@ def test_server_with_a_trained_model_and_all_that_asks_it_import_nothing_that_tr
     assert server.wait(BUDGET_S) == 0
     found = place.found()
     assert {*HEAVY, "rich"}.isdisjoint(found["modules"])
+
+
+def test_threads_of_a_server_do_not_wait_for_the_lock_as_long_as_python_would_let_them(
+    place: Place, server: subprocess.Popen[bytes]
+) -> None:
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(BUDGET_S) == 0
+    assert place.found()["switch_interval_s"] == pytest.approx(0.0001)
+    place.run("--help")
+    assert place.found()["switch_interval_s"] == pytest.approx(0.005), "the others are as Python has them"
 
 
 def test_server_refuses_a_misspelt_part_of_training_at_its_start(place: Place) -> None:

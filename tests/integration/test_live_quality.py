@@ -18,26 +18,16 @@ from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli.status_tables import show_status
 from springtide_services.stream.ingest import IngestLoop
-from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import ensure_topics
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
 
 
-def publish(settings: Settings, events: Sequence[events_pb2.Event]) -> dict[int, int]:
-    """Publish events, and return the offsets at which the graph has them all."""
-    next_offsets: dict[int, int] = {}
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            partition, offset = publisher.publish(event)
-            next_offsets[partition] = offset + 1
-    return next_offsets
-
-
 def test_what_is_read_again_after_a_start_is_not_asked_for(
-    fresh_kafka: Callable[..., KafkaSettings], make_purchase: MakePurchase
+    fresh_kafka: Callable[..., KafkaSettings], make_purchase: MakePurchase, publish: Publish
 ) -> None:
     settings = Settings(kafka=fresh_kafka())
     ensure_topics(settings)
@@ -50,7 +40,7 @@ def test_what_is_read_again_after_a_start_is_not_asked_for(
         deadline = Deadline.after(60.0)
         while not ingest.is_caught_up:
             assert not deadline.is_over()
-        assert ingest.wait_for(publish(settings, [make_purchase("u1", "new")]), Deadline.after(60.0))
+        assert ingest.wait_for(publish(settings, [make_purchase("u1", "new")]).next_offsets, Deadline.after(60.0))
     finally:
         ingest.stop()
     assert asked == [(["new"], 20)]
@@ -63,6 +53,7 @@ def test_status_says_how_well_new_events_were_foretold(
     make_purchase: MakePurchase,
     diagonal_stream: list[events_pb2.Event],
     capsys: pytest.CaptureFixture[str],
+    publish: Publish,
 ) -> None:
     publish(settings, diagonal_stream)
     settings = settings.model_copy(update={"live_quality": LiveQualitySettings(max_events_per_s=1_000)})
@@ -74,7 +65,7 @@ def test_status_says_how_well_new_events_were_foretold(
                 """Let somebody take something, and return whether enough was asked for; ranking may rest meanwhile."""
                 names.append(f"{prefix}{len(names)}" if prefix else "i3")
                 position = await asyncio.to_thread(publish, settings, [make_purchase("u1", names[-1])])
-                asked = pb.RecommendRequest(user="u1", min_position=pb.GraphPosition(next_offsets=position))
+                asked = pb.RecommendRequest(user="u1", min_position=position)
                 await running.recommender.Recommend(asked)
                 status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
                 return is_enough(status.live_quality)
@@ -98,9 +89,13 @@ def test_status_says_how_well_new_events_were_foretold(
 
 
 def test_a_baseline_serves_and_says_what_it_cannot_do(
-    settings: Settings, run_server: RunServer, eventually: Eventually, diagonal_stream: list[events_pb2.Event]
+    settings: Settings,
+    run_server: RunServer,
+    eventually: Eventually,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
-    position = pb.GraphPosition(next_offsets=publish(settings, diagonal_stream))
+    position = publish(settings, diagonal_stream)
     plugins = load_plugins()
 
     async def scenario() -> None:

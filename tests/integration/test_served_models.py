@@ -26,6 +26,11 @@ def settings(on_each_engine: Settings) -> Settings:
     return on_each_engine
 
 
+async def answers_with(running: Any, version: str) -> bool:
+    response = await running.recommender.Recommend(pb.RecommendRequest(user="u1"))
+    return bool(response.model_version == version)
+
+
 def test_models_are_swapped_under_load_without_a_dropped_request(
     settings: Settings,
     run_server: RunServer,
@@ -41,10 +46,6 @@ def test_models_are_swapped_under_load_without_a_dropped_request(
             response = await running.recommender.Recommend(pb.RecommendRequest(user="u1", count=3))
             assert len(response.items) == 3
             versions[response.model_version] += 1
-
-    async def answers_with(running: Any, version: str) -> bool:
-        response = await running.recommender.Recommend(pb.RecommendRequest(user="u1"))
-        return bool(response.model_version == version)
 
     async def scenario() -> None:
         stopping = asyncio.Event()
@@ -78,10 +79,6 @@ def test_what_is_promoted_by_hand_answers_by_itself_and_is_recorded(
 ) -> None:
     position = publish(settings, diagonal_stream)
     store = ModelStore(settings.model.url)
-
-    async def answers_with(running: Any, version: str) -> bool:
-        response = await running.recommender.Recommend(pb.RecommendRequest(user="u1"))
-        return bool(response.model_version == version)
 
     async def scenario() -> None:
         async with run_server(settings) as running:

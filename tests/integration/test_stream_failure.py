@@ -1,7 +1,7 @@
 """A server whose stream cannot go on: it answers from the graph, says why, and keeps its checkpoints in order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -18,17 +18,11 @@ from springtide_services.addresses import free_port
 from springtide_services.serving import server as server_module
 from springtide_services.serving.server import Server
 from springtide_services.stream import source
-from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import client_config, ensure_topics
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 Eventually = Callable[..., Awaitable[float]]
-
-
-def _publish(settings: Settings, events: list[events_pb2.Event]) -> None:
-    with EventPublisher(settings) as publisher:
-        for event in events:
-            publisher.publish(event)
 
 
 def _recreate_topic(settings: Settings) -> None:
@@ -56,9 +50,10 @@ def test_answers_go_on_when_the_topic_is_recreated_under_the_server(
     eventually: Eventually,
     diagonal_stream: list[events_pb2.Event],
     monkeypatch: pytest.MonkeyPatch,
+    publish: Publish,
 ) -> None:
     monkeypatch.setattr(source, "_TOPIC_CHECK_S", 0.2)
-    _publish(settings, diagonal_stream)
+    publish(settings, diagonal_stream)
 
     async def scenario() -> None:
         async with run_server(settings) as running:
@@ -93,9 +88,13 @@ def test_answers_go_on_when_the_topic_is_recreated_under_the_server(
 
 
 def test_server_starts_from_the_checkpoint_when_the_stream_is_lost(
-    settings: Settings, run_server: RunServer, eventually: Eventually, diagonal_stream: list[events_pb2.Event]
+    settings: Settings,
+    run_server: RunServer,
+    eventually: Eventually,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
-    _publish(settings, diagonal_stream)
+    publish(settings, diagonal_stream)
 
     async def first() -> None:
         async with run_server(settings):
@@ -119,9 +118,10 @@ def test_server_starts_from_the_checkpoint_when_no_broker_answers(
     run_server: RunServer,
     diagonal_stream: list[events_pb2.Event],
     monkeypatch: pytest.MonkeyPatch,
+    publish: Publish,
 ) -> None:
     monkeypatch.setattr(server_module, "_START_GRACE_MS", 500)
-    _publish(settings, diagonal_stream)
+    publish(settings, diagonal_stream)
 
     async def scenario(settings: Settings) -> None:
         async with run_server(settings) as running:
@@ -136,8 +136,9 @@ def test_skip_lost_keeps_the_graph_and_reads_a_recreated_topic_from_its_beginnin
     eventually: Eventually,
     diagonal_stream: list[events_pb2.Event],
     make_purchase: Callable[..., events_pb2.Event],
+    publish: Publish,
 ) -> None:
-    _publish(settings, diagonal_stream)
+    publish(settings, diagonal_stream)
 
     async def start(*, skip_lost: bool, num_edges: int) -> admin_pb2.GetStatusResponse:
         server = Server(settings, skip_lost=skip_lost)
@@ -163,7 +164,7 @@ def test_skip_lost_keeps_the_graph_and_reads_a_recreated_topic_from_its_beginnin
     num = len(diagonal_stream)
     before = asyncio.run(start(skip_lost=False, num_edges=num))
     _recreate_topic(settings)
-    _publish(settings, [make_purchase("u1", "i2"), make_purchase("new", "i2")])
+    publish(settings, [make_purchase("u1", "i2"), make_purchase("new", "i2")])
     after = asyncio.run(start(skip_lost=True, num_edges=num + 2))
     assert {gap.partition: gap.from_offset for gap in after.stream_gaps} == dict(before.position.next_offsets)
     assert {(gap.topic, gap.to_offset, gap.reason) for gap in after.stream_gaps} == {

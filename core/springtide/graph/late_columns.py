@@ -59,7 +59,7 @@ def in_parts(
         entries: What the rows have by row, of which some may not be there.
         num_rows: Number of rows.
         kept: By row, what a row had that has changed since; a thread that changes one puts it there before.
-        number: Which entry of what is kept it is; None for nothing.
+        number: Which of the entries that are kept for a row is wanted; there, None says that the row had nothing.
     """
     if len(entries) <= ROWS_AT_ONCE:
         few: dict[int, V | None] = dict(entries)

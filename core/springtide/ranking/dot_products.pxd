@@ -1,4 +1,10 @@
-"""The product of two vectors, in 16 lanes that are added up in a fixed order: the same to the last bit wherever it is made."""
+"""Products of two vectors, and how large one may be.
+
+A product is made in 16 lanes that are added up in a fixed order: it is the same to the last bit wherever it is made.
+"""
+
+from libc.math cimport INFINITY, fabs, isnan, sqrt
+
 
 cdef extern from *:
     """
@@ -34,3 +40,16 @@ cdef extern from *:
     """
     float dot "springtide_dot"(const float* a, const float* b, int width) noexcept nogil
     void prefetch "springtide_prefetch"(const float* at, int width) noexcept nogil
+
+
+cdef inline double reach_of(const float* user, int width, double factor, double longest) noexcept nogil:
+    """Return the most that a cosine adds to a value, rounding included; infinity if the user's vector is no vector.
+
+    The cosines are products with vectors of at most the length ``longest``.
+    """
+    cdef double length = 0.0, reach
+    cdef int each
+    for each in range(width):
+        length += <double> user[each] * user[each]
+    reach = fabs(factor) * sqrt(length) * longest * (1.00001 + 1e-7 * width)
+    return INFINITY if isnan(reach) else reach

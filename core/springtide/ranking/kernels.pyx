@@ -6,14 +6,14 @@ on every machine. Ranges of rows are the caller's to check; those within the arr
 """
 
 cimport numpy as cnp
-from libc.math cimport INFINITY, fabs, isfinite, isnan, sqrt
+from libc.math cimport INFINITY, fabs, isfinite, sqrt
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 
 import numpy as np
 
 from springtide.arrays cimport bools, float32s, int8s, int32s, out_float32s, out_int8s, out_int32s
-from springtide.ranking.dot_products cimport dot, prefetch
+from springtide.ranking.dot_products cimport dot, prefetch, reach_of
 
 cnp.import_array()
 
@@ -349,12 +349,7 @@ def best_rows(
         if vectors.shape[1] != asked.width or len(vectors) < num_items:
             raise ValueError(f"wanted {num_items} vectors of {asked.width} numbers, got {vectors.shape}")
         asked.user, asked.vectors = float32s(user), float32s(vectors)
-        for each in range(asked.width):
-            length += <double> asked.user[each] * asked.user[each]
-        length = sqrt(length)
-        asked.reach = fabs(factor) * length * longest * (1.00001 + 1e-7 * asked.width)
-        if isnan(asked.reach):
-            asked.reach = INFINITY
+        asked.reach = reach_of(asked.user, asked.width, factor, longest)
     asked.values = NULL
     if values is not None:
         asked.values = float32s(values)

@@ -1,10 +1,9 @@
 """The compiled loop that counts the items above one item, without looking at those that cannot be above it."""
 
-from libc.math cimport INFINITY, fabs, isnan, sqrt
 from libc.stdint cimport int32_t
 
 from springtide.arrays cimport float32s, int32s
-from springtide.ranking.dot_products cimport dot, prefetch
+from springtide.ranking.dot_products cimport dot, prefetch, reach_of
 
 
 cdef enum:
@@ -46,8 +45,7 @@ def count_above(double score, int num_items, user, double factor, vectors, doubl
         above than that; and how many vectors were looked at.
     """
     cdef Asked asked
-    cdef double length = 0.0
-    cdef int each, num_seen
+    cdef int num_seen
     cdef int counts[2]
     asked.score, asked.factor, asked.num_items = score, factor, num_items
     asked.values, asked.skipped, asked.num_skipped = float32s(values), int32s(skipped), len(skipped)
@@ -59,11 +57,7 @@ def count_above(double score, int num_items, user, double factor, vectors, doubl
         if vectors.shape[1] != asked.width or len(vectors) < num_items:
             raise ValueError(f"wanted {num_items} vectors of {asked.width} numbers, got {vectors.shape}")
         asked.user, asked.vectors = float32s(user), float32s(vectors)
-        for each in range(asked.width):
-            length += <double> asked.user[each] * asked.user[each]
-        asked.reach = fabs(factor) * sqrt(length) * longest * (1.00001 + 1e-7 * asked.width)  # As in ``best_rows``.
-        if isnan(asked.reach):
-            asked.reach = INFINITY
+        asked.reach = reach_of(asked.user, asked.width, factor, longest)
     with nogil:
         num_seen = _count_above(&asked, most, counts)
     return counts[0], counts[1], num_seen

@@ -1,11 +1,12 @@
-"""Whose mean over some questions is higher, told with certainty from a random part of them.
+"""Whose mean over all questions is higher, told from a random part of them with a known chance of error.
 
 After Waudby-Smith & Ramdas, "Confidence sequences for sampling without replacement" (2020) and "Estimating means of
-bounded random variables by betting" (2024). Somebody who says that our mean is not above theirs can be asked to bet on
-it: on each question that is drawn, at odds that are fair if the two means are equal. If that somebody is right, nobody
-who starts with 1 and may never owe anything has at any time ``1 / error`` or more, except with probability ``error``
-(Ville 1939). So who gets that rich has shown that our mean is above theirs; and may look after each question. This
-holds for every list of questions, however few and however they depend on each other: all that is random is their order.
+bounded random variables by betting" (2024). A gambler starts with 1 and bets, at each question that is drawn, that our
+mean is above theirs. The odds are fair if the two means are equal, and nobody may bet more than they have. If our mean
+is not above theirs, the gambler ever has ``1 / error`` or more with a probability of at most ``error`` (Ville's
+inequality, 1939). So once the gambler is that rich, our mean is above theirs, with that chance of error; and we may
+look after each question. This holds however few the questions are and however they depend on each other: all that is
+random is their order.
 """
 
 import math
