@@ -177,12 +177,24 @@ def test_a_growing_table_is_copied_part_by_part_and_keeps_little_room():
     seen, random = SeenPairs(2_000_000), np.random.default_rng(0)
     for _ in range(10):
         seen.add(*random.integers(0, 10**6, (2, 100_000)).astype(np.int32))
-    assert seen._young.num_copied <= 5_000_000
+    assert seen._young.num_copied <= 2_500_000
     assert seen._young.most_copied <= 1_000_000 / 12
-    assert seen.num_bytes <= 9 * 1_000_000
+    assert seen.num_bytes <= 7.6 * 1_000_000
     full = SeenPairs(400_000)
     full.add(*random.integers(0, 10**5, (2, 399_000)).astype(np.int32))
     assert full.num_bytes <= 6.6 * 400_000 + 2 * 10 * 1_024, "no room is made beyond a generation"
+
+
+def test_the_search_for_a_pair_that_is_not_there_ends_at_its_first_bucket():
+    seen, random = SeenPairs(400_000), np.random.default_rng(0)
+    users, items = random.integers(0, 10**5, (2, 500_000)).astype(np.int32)
+    seen.add(users[:400_100], items[:400_100])
+    old = seen._old
+    assert old.num_keys == 400_000, "a generation is full"
+    before = old.num_steps
+    new = ~seen.add(users[400_100:], items[400_100:])
+    assert new.sum() > 99_000
+    assert old.num_steps - before <= 0.1 * len(new), "a third of its buckets are full"
 
 
 def test_pairs_of_rows_that_do_not_fit_into_narrow_words_are_told_apart():

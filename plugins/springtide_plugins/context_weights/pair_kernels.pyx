@@ -5,11 +5,12 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from springtide.arrays cimport int32s, out_bools
 from springtide_plugins.context_weights.pair_tables cimport (
-    FAILED, FOUND, Outcome, PairTable, Part, Place, Table, count_of, find, part_of, prefetch, put, set_count,
+    FAILED, FOUND, Outcome, PairTable, Place, Sought, Table, count_at, count_of, find, hash_of, key_of, put, seek,
+    set_count,
 )
 
 cdef enum:
-    AHEAD = 16  # Pairs whose buckets are on their way from memory while others are counted.
+    AT_ONCE = 32  # Pairs whose buckets come from memory side by side.
 
 cnp.import_array()
 
@@ -53,39 +54,66 @@ cdef Py_ssize_t add(
     Table* young, Table* old, Py_ssize_t start, Py_ssize_t n, int64_t room, const int32_t* user_rows,
     const int32_t* item_rows, uint8_t* occurred,
 ) noexcept:
-    cdef Py_ssize_t number
+    cdef Sought[AT_ONCE] sought
+    cdef Sought[AT_ONCE] former
+    cdef Py_ssize_t done = start, index, num
     cdef int32_t user_row, item_row
-    cdef uint64_t count
-    cdef Part* part
-    cdef Part* other
-    cdef Place place, former
-    cdef Outcome outcome
+    cdef int has_grown
     with nogil:
-        for number in range(start, n):
-            if number + AHEAD < n and user_rows[number + AHEAD] >= 0 and item_rows[number + AHEAD] >= 0:
-                prefetch(young, user_rows[number + AHEAD], item_rows[number + AHEAD])
-                if old.num_keys:
-                    prefetch(old, user_rows[number + AHEAD], item_rows[number + AHEAD])
-            user_row, item_row = user_rows[number], item_rows[number]
-            if user_row < 0 or item_row < 0:
-                return -2 - number
-            part = part_of(young, user_row, item_row)
-            outcome = find(part, user_row, item_row, &place)
-            if outcome == FOUND:
-                count = count_of(young, part, &place, user_row, item_row)
-            else:
-                if put(young, part, outcome, user_row, item_row, &place) != 0:
+        while done < n:
+            num = min(<Py_ssize_t> AT_ONCE, n - done)
+            for index in range(num):
+                user_row, item_row = user_rows[done + index], item_rows[done + index]
+                if user_row < 0 or item_row < 0:
+                    if index == 0:
+                        return -2 - done
+                    num = index  # Those before it are counted.
+                    break
+                seek_in_both(young, old, user_row, item_row, &sought[index], &former[index])
+            for index in range(num):
+                has_grown = count(young, old, &sought[index], &former[index], &room, occurred + done)
+                if has_grown == FAILED:
                     return FAILED
-                other, count = part_of(old, user_row, item_row), 0
-                if old.num_keys and find(other, user_row, item_row, &former) == FOUND:
-                    count = count_of(old, other, &former, user_row, item_row)
-                room -= 1
-            occurred[number] = count > 0
-            if set_count(young, part, &place, user_row, item_row, count + 1) != 0:
-                return FAILED
-            if room == 0:
-                return number + 1
+                done += 1
+                if room == 0:
+                    return done
+                if has_grown:
+                    break
     return n
+
+
+cdef inline void seek_in_both(
+    const Table* young, const Table* old, int32_t user_row, int32_t item_row, Sought* sought, Sought* former
+) noexcept nogil:
+    cdef uint64_t hash_ = hash_of(<uint64_t> item_row)
+    seek(young, user_row, item_row, hash_, sought)
+    if old.num_keys:
+        seek(old, user_row, item_row, hash_, former)
+
+
+cdef inline int count(
+    Table* young, const Table* old, Sought* sought, const Sought* former, int64_t* room, uint8_t* occurred
+) noexcept nogil:
+    """Count a pair; return whether the part of the young table has grown, so that others are sought anew; or ``FAILED``."""
+    cdef Place place, other
+    cdef uint64_t count = 0
+    cdef int has_grown = 0
+    cdef Outcome outcome = find(sought, &place)
+    if outcome == FOUND:
+        count = count_of(young, sought, &place)
+    else:
+        has_grown = put(young, sought, outcome, &place)
+        if has_grown == FAILED:
+            return FAILED
+        if old.num_keys and find(former, &other) == FOUND:
+            count = count_of(old, former, &other)
+        room[0] -= 1
+    occurred[0] = count > 0
+    if set_count(
+        young, count_at(sought.part, place.bucket, place.slot), key_of(sought.user_row, sought.item_row), count + 1
+    ) != 0:
+        return FAILED
+    return has_grown
 
 
 def remove_pairs(PairTable young, PairTable old, user_rows, item_rows, is_left):
@@ -109,29 +137,31 @@ cdef int remove(
     Table* young, Table* old, Py_ssize_t n, const int32_t* user_rows, const int32_t* item_rows, uint8_t* is_left
 ) noexcept:
     cdef Py_ssize_t number
-    cdef int32_t user_row, item_row
-    cdef uint64_t count
-    cdef Table* table
-    cdef Part* part
-    cdef Place place
+    cdef uint64_t count, key
+    cdef bint is_young, is_old
+    cdef Sought sought, former
+    cdef Place place, other
     with nogil:
         for number in range(n):
-            user_row, item_row = user_rows[number], item_rows[number]
-            if user_row < 0 or item_row < 0:
+            if user_rows[number] < 0 or item_rows[number] < 0:
                 continue
-            table = old
-            part = part_of(old, user_row, item_row)
-            if find(part_of(young, user_row, item_row), user_row, item_row, &place) == FOUND:
-                if find(part, user_row, item_row, &place) == FOUND:  # It was counted on in the young table.
-                    if set_count(old, part, &place, user_row, item_row, 0) != 0:
-                        return FAILED
-                table, part = young, part_of(young, user_row, item_row)
-            if find(part, user_row, item_row, &place) != FOUND:
+            key = key_of(user_rows[number], item_rows[number])
+            seek_in_both(young, old, user_rows[number], item_rows[number], &sought, &former)
+            is_young = find(&sought, &place) == FOUND
+            is_old = old.num_keys > 0 and find(&former, &other) == FOUND
+            if is_young and is_old:  # It was counted on in the young table.
+                if set_count(old, count_at(former.part, other.bucket, other.slot), key, 0) != 0:
+                    return FAILED
+            elif is_old:
+                sought, place = former, other
+            elif not is_young:
                 continue
-            count = count_of(table, part, &place, user_row, item_row)
+            count = count_of(young if is_young else old, &sought, &place)
             if count == 0:
                 continue
-            if set_count(table, part, &place, user_row, item_row, count - 1) != 0:
+            if set_count(
+                young if is_young else old, count_at(sought.part, place.bucket, place.slot), key, count - 1
+            ) != 0:
                 return FAILED
             is_left[number] = count > 1
     return 0

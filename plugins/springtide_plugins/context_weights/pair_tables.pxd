@@ -6,6 +6,9 @@ that a pair belongs to tells what is left of its user row, mixed, when it is div
 moved by a hash of the item row. Where it is full, a pair lies in the first one that is not, some steps further on; how
 long a step is depends on the item. So a word holds the quotient, the item row, and the number of steps: mostly 32 bits.
 Where rows are many and buckets few, a part has words of 64 bits, and 7 slots in a bucket in place of 12.
+
+A bucket that pairs were moved on from has a mark for each of them, one of 24 (of 4 beside wide words). So the search for
+a pair that is not there mostly ends at its first bucket, though a third of the buckets are full.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -58,7 +61,10 @@ cdef extern from *:
 
 cdef enum:
     LINE = 64  # Bytes of a bucket.
-    IN_USE = 63  # Where a bucket says how many of its slots are in use.
+    IN_USE = 63  # Where a bucket says how many of its slots are in use, in 4 bits; above them are the wide ones' marks.
+    IN_USE_BITS = 15
+    MARKS = 60  # Where the marks of narrow ones begin.
+    NARROW_MARKS = 24
     NARROW = 12  # Slots of a bucket with words of 32 bits.
     WIDE = 7  # The same, with words of 64 bits.
     NARROW_COUNTS = 48  # Where their counts begin.
@@ -71,7 +77,7 @@ cdef enum:
     FAILED = -1  # There is no memory.
 
 cdef enum Outcome:
-    FOUND, FREE, NO_PLACE
+    FOUND, ABSENT, NO_PLACE
 
 
 cdef struct Part:
@@ -79,9 +85,11 @@ cdef struct Part:
     uint8_t* buckets
     uint64_t num_buckets
     uint64_t reciprocal  # 2^64 over the number of buckets, rounded up.
+    uint64_t longest_step  # In buckets.
     int64_t num_keys, room  # Slots in use, those of pairs with count 0 included; and how many there may be.
     int item_bits  # Of a word; 32 where words are wide.
     int user_bits  # Of rows that are mixed with each other, a permutation.
+    int64_t num_steps  # That searches took from a bucket to another.
 
 
 cdef struct Table:
@@ -93,10 +101,17 @@ cdef struct Table:
     Large large
 
 
+cdef struct Sought:
+    Part* part
+    uint64_t home, step  # In buckets.
+    uint64_t value  # Its word, if no steps are taken; 0 if it does not fit.
+    int32_t user_row, item_row
+
+
 cdef struct Place:
     uint8_t* bucket
-    int slot
-    uint64_t word
+    uint64_t number  # Of the bucket.
+    int slot, steps
 
 
 cdef class PairTable:
@@ -105,9 +120,7 @@ cdef class PairTable:
 
 # Defined in the ``.pyx``.
 
-cdef int put(
-    Table* table, Part* part, Outcome outcome, int32_t user_row, int32_t item_row, Place* place
-) noexcept nogil
+cdef int put(Table* table, Sought* sought, Outcome outcome, Place* place) noexcept nogil
 
 
 cdef inline uint64_t key_of(int32_t user_row, int32_t item_row) noexcept nogil:
@@ -130,8 +143,8 @@ cdef inline uint64_t moved_by(const Part* part, uint64_t hash_) noexcept nogil:
 
 
 cdef inline uint64_t step_of(const Part* part, uint64_t hash_) noexcept nogil:
-    """Return how many buckets a step is for pairs of an item: so few that all steps lead to others, if these are many."""
-    return 1 + ((<uint64_t> <uint32_t> hash_ * (part.num_buckets // (REACH + 1))) >> 32)
+    """Return how many buckets a step is for pairs of an item: few enough that all steps lead to others, if many are."""
+    return 1 + ((<uint64_t> <uint32_t> hash_ * part.longest_step) >> 32)
 
 
 cdef inline uint64_t mixed(const Part* part, uint64_t user_row) noexcept nogil:
@@ -150,110 +163,152 @@ cdef inline uint64_t unmixed(const Part* part, uint64_t row) noexcept nogil:
     return row * FIRST_INVERSE & mask
 
 
-cdef inline uint64_t home_of(const Part* part, int32_t user_row, uint64_t hash_, uint64_t* quotient) noexcept nogil:
-    """Return the bucket that a pair belongs to, given the hash of its item."""
-    cdef uint64_t home = mixed(part, <uint64_t> user_row)
-    quotient[0] = HIGH(part.reciprocal, home)
-    home += moved_by(part, hash_) - quotient[0] * part.num_buckets
-    return home - part.num_buckets if home >= part.num_buckets else home
+cdef inline void seek(
+    const Table* table, int32_t user_row, int32_t item_row, uint64_t hash_, Sought* sought
+) noexcept nogil:
+    """Find out where a pair belongs, given the hash of its item, and fetch that from memory."""
+    cdef Part* part = part_of(table, user_row, item_row)
+    cdef uint64_t quotient = set_home(part, mixed(part, <uint64_t> user_row), <uint64_t> item_row, hash_, sought)
+    sought.part, sought.user_row, sought.item_row = part, user_row, item_row
+    if user_row >> part.user_bits or (
+        part.item_bits < 32
+        and (item_row >> part.item_bits or (quotient + 1) >> (NARROW_BITS - part.item_bits))
+    ):
+        sought.value = 0
 
 
-cdef inline void prefetch(const Table* table, int32_t user_row, int32_t item_row) noexcept nogil:
-    cdef const Part* part = part_of(table, user_row, item_row)
-    cdef uint64_t quotient
-    FETCH(part.buckets + home_of(part, user_row, hash_of(<uint64_t> item_row), &quotient) * LINE)
+cdef inline uint64_t set_home(
+    Part* part, uint64_t row, uint64_t item_row, uint64_t hash_, Sought* sought
+) noexcept nogil:
+    """Set where in a part a pair belongs, given its user row, mixed, and the hash of its item; return the quotient."""
+    cdef uint64_t quotient = HIGH(part.reciprocal, row)
+    cdef uint64_t home = row + moved_by(part, hash_) - quotient * part.num_buckets
+    sought.home = home - part.num_buckets if home >= part.num_buckets else home
+    sought.step = step_of(part, hash_)
+    sought.value = ((quotient << part.item_bits | item_row) << REACH_BITS) + 1  # A word is never 0.
+    FETCH(part.buckets + sought.home * LINE)
+    return quotient
 
 
-cdef inline Outcome find(const Part* part, int32_t user_row, int32_t item_row, Place* place) noexcept nogil:
-    """Find the slot of a pair, or a free one for it; no place if all are taken, or its rows do not fit into a word."""
-    cdef uint64_t quotient, value, hash_ = hash_of(<uint64_t> item_row)
-    cdef uint64_t number = home_of(part, user_row, hash_, &quotient), step = step_of(part, hash_)
-    cdef int slots = WIDE if part.item_bits == 32 else NARROW, steps
-    if user_row >> part.user_bits:
+cdef inline int num_in_use(const uint8_t* bucket) noexcept nogil:
+    return bucket[IN_USE] & IN_USE_BITS
+
+
+cdef inline Outcome find(const Sought* sought, Place* place) noexcept nogil:
+    """Find the slot of a pair, or where the search for it ended; no place if its rows do not fit into a word."""
+    cdef const Part* part = sought.part
+    cdef bint is_wide = part.item_bits == 32
+    if sought.value == 0:
         return NO_PLACE
-    if slots == NARROW and (item_row >> part.item_bits or (quotient + 1) >> (NARROW_BITS - part.item_bits)):
-        return NO_PLACE
-    value = ((quotient << part.item_bits | <uint64_t> item_row) << REACH_BITS) + 1  # A word is never 0.
-    for steps in range(REACH):
-        place.bucket = part.buckets + number * LINE
-        place.word = value + steps
-        if slots == NARROW:
-            place.slot = find_narrow(place.bucket, <uint32_t> place.word)
+    place.number = sought.home
+    for place.steps in range(REACH):
+        place.bucket = part.buckets + place.number * LINE
+        if is_wide:
+            place.slot = find_wide(place.bucket, sought.value + place.steps)
         else:
-            place.slot = find_wide(place.bucket, place.word)
+            place.slot = find_narrow(place.bucket, <uint32_t> (sought.value + place.steps))
         if place.slot >= 0:
             return FOUND
-        if place.bucket[IN_USE] < slots:
-            place.slot = place.bucket[IN_USE]
-            return FREE
-        number += step
-        if number >= part.num_buckets:
-            number -= part.num_buckets
+        if not has_mark(sought, place.bucket, is_wide):
+            return ABSENT
+        place.number = next_bucket(sought, place.number)
+        sought.part.num_steps += 1
     return NO_PLACE
 
 
-cdef inline bint place_for(
-    const Part* part, uint64_t number, uint64_t hash_, uint64_t value, Place* place
-) noexcept nogil:
-    """Find a free slot for a pair that the part does not have, given its bucket; false if all are taken."""
-    cdef int slots = WIDE if part.item_bits == 32 else NARROW, steps
-    for steps in range(REACH):
-        place.bucket = part.buckets + number * LINE
-        if place.bucket[IN_USE] < slots:
-            place.slot, place.word = place.bucket[IN_USE], value + steps
-            return True
-        number += step_of(part, hash_)
-        if number >= part.num_buckets:
-            number -= part.num_buckets
-    return False
+cdef inline bint claim(const Sought* sought, Place* place) noexcept nogil:
+    """Give a pair that is not there a free slot, from the bucket on where the search ended; false if all are taken."""
+    cdef Part* part = sought.part
+    cdef bint is_wide = part.item_bits == 32
+    cdef int slots = WIDE if is_wide else NARROW
+    while num_in_use(place.bucket) == slots:
+        set_mark(sought, place.bucket, is_wide)
+        place.steps += 1
+        if place.steps == REACH:
+            return False
+        place.number = next_bucket(sought, place.number)
+        place.bucket = part.buckets + place.number * LINE
+    place.slot = num_in_use(place.bucket)
+    if is_wide:
+        (<uint64_t*> place.bucket)[place.slot] = sought.value + place.steps
+    else:
+        (<uint32_t*> place.bucket)[place.slot] = <uint32_t> (sought.value + place.steps)
+    place.bucket[IN_USE] += 1
+    part.num_keys += 1
+    return True
+
+
+cdef inline uint64_t next_bucket(const Sought* sought, uint64_t number) noexcept nogil:
+    number += sought.step
+    return number - sought.part.num_buckets if number >= sought.part.num_buckets else number
+
+
+cdef inline uint32_t mark_of(const Sought* sought, uint32_t num_marks) noexcept nogil:
+    return <uint32_t> ((sought.value * MULTIPLIER >> 32) * num_marks >> 32)
+
+
+cdef inline bint has_mark(const Sought* sought, const uint8_t* bucket, bint is_wide) noexcept nogil:
+    """Return whether the pair may have been moved on from a bucket."""
+    cdef uint32_t mark
+    if is_wide:
+        return bucket[IN_USE] >> (4 + mark_of(sought, 4)) & 1
+    mark = mark_of(sought, NARROW_MARKS)
+    return bucket[MARKS + mark // 8] >> mark % 8 & 1
+
+
+cdef inline void set_mark(const Sought* sought, uint8_t* bucket, bint is_wide) noexcept nogil:
+    cdef uint32_t mark
+    if is_wide:
+        bucket[IN_USE] |= <uint8_t> (16 << mark_of(sought, 4))
+    else:
+        mark = mark_of(sought, NARROW_MARKS)
+        bucket[MARKS + mark // 8] |= <uint8_t> (1 << mark % 8)
 
 
 cdef inline uint8_t* count_at(const Part* part, uint8_t* bucket, int slot) noexcept nogil:
     return bucket + (WIDE_COUNTS if part.item_bits == 32 else NARROW_COUNTS) + slot
 
 
-cdef inline void take(Part* part, const Place* place) noexcept nogil:
-    """Let a pair have its free slot."""
-    if part.item_bits == 32:
-        (<uint64_t*> place.bucket)[place.slot] = place.word
-    else:
-        (<uint32_t*> place.bucket)[place.slot] = <uint32_t> place.word
-    place.bucket[IN_USE] += 1
-    part.num_keys += 1
+cdef inline uint64_t word_at(const Part* part, const uint8_t* bucket, int slot) noexcept nogil:
+    return (<const uint64_t*> bucket)[slot] if part.item_bits == 32 else (<const uint32_t*> bucket)[slot]
+
+
+cdef inline uint64_t row_at(
+    const Part* part, uint64_t number, uint64_t word, uint64_t* item_row, uint64_t* hash_
+) noexcept nogil:
+    """Return the user row, mixed, of a word in a bucket; and write its item row, and the hash of that."""
+    cdef uint64_t home, steps
+    word -= 1
+    item_row[0] = (word >> REACH_BITS) & ((<uint64_t> 1 << part.item_bits) - 1)
+    hash_[0] = hash_of(item_row[0])
+    home = number + part.num_buckets - moved_by(part, hash_[0])
+    if home >= part.num_buckets:
+        home -= part.num_buckets
+    steps = word & (REACH - 1)
+    if steps:
+        home += part.num_buckets * REACH - steps * step_of(part, hash_[0])
+        home %= part.num_buckets
+    return (word >> (REACH_BITS + part.item_bits)) * part.num_buckets + home
 
 
 cdef inline uint64_t key_at(const Part* part, uint64_t number, int slot) noexcept nogil:
     """Return the key of the pair in a slot of a bucket."""
-    cdef const uint8_t* bucket = part.buckets + number * LINE
-    cdef uint64_t value = (<const uint64_t*> bucket)[slot] if part.item_bits == 32 else (<const uint32_t*> bucket)[slot]
     cdef uint64_t item_row, hash_
-    cdef int64_t home
-    value -= 1
-    item_row = (value >> REACH_BITS) & ((<uint64_t> 1 << part.item_bits) - 1)
-    hash_ = hash_of(item_row)
-    home = <int64_t> (number - (value & (REACH - 1)) * step_of(part, hash_) - moved_by(part, hash_))
-    while home < 0:
-        home += part.num_buckets
-    value >>= REACH_BITS + part.item_bits
-    return (unmixed(part, value * part.num_buckets + <uint64_t> home) << 32) + item_row + 1
+    cdef uint64_t word = word_at(part, part.buckets + number * LINE, slot)
+    cdef uint64_t row = row_at(part, number, word, &item_row, &hash_)
+    return (unmixed(part, row) << 32) + item_row + 1
 
 
-cdef inline uint64_t count_of(
-    const Table* table, const Part* part, const Place* place, int32_t user_row, int32_t item_row
-) noexcept nogil:
+cdef inline uint64_t count_of(const Table* table, const Sought* sought, const Place* place) noexcept nogil:
     """Return how often the pair in a slot occurred."""
-    cdef uint64_t count = count_at(part, place.bucket, place.slot)[0]
+    cdef uint64_t count = count_at(sought.part, place.bucket, place.slot)[0]
     if count < LARGE:
         return count
-    return table.large.counts[large_slot(&table.large, key_of(user_row, item_row))]
+    return table.large.counts[large_slot(&table.large, key_of(sought.user_row, sought.item_row))]
 
 
-cdef inline int set_count(
-    Table* table, const Part* part, const Place* place, int32_t user_row, int32_t item_row, uint64_t count
-) noexcept nogil:
-    """Set how often the pair in a slot occurred."""
-    cdef uint8_t* small = count_at(part, place.bucket, place.slot)
-    cdef uint64_t key = key_of(user_row, item_row)
+cdef inline int set_count(Table* table, uint8_t* small, uint64_t key, uint64_t count) noexcept nogil:
+    """Set how often the pair in a slot occurred, given where its count is."""
     if count >= LARGE and large_put(&table.large, key, count) != 0:
         return FAILED
     if count < LARGE and small[0] == LARGE:

@@ -13,6 +13,7 @@ class PairTable:
     num_copied: int
     most_copied: int
     num_living: int
+    num_steps: int
 
     def __init__(self, most_pairs: int) -> None: ...
     def pairs(self) -> tuple[Uint64s, Uint32s]: ...

@@ -18,7 +18,8 @@ cdef enum:
     FIRST_PARTS = 16
     PART_PAIRS = 262_144  # That a part has at most, if there are fewer than ``MOST_PARTS``: 1.5 MB, copied in 2 ms.
     MOST_PARTS = 1_024
-    FEW = 16_384  # Pairs up to which a part doubles; then it grows by a third, or as many.
+    LEAST_ROOM = 32  # Pairs.
+    FEW = 16_384  # Pairs up to which a part doubles; then it grows by half, or as many.
     LEAST_USER_BITS = 6
     AT_ONCE = 64  # Pairs whose new buckets are on their way from memory while they are copied.
     FEW_LEFT = 8  # A part gives room back where less than one of so many slots is of a pair that is left.
@@ -41,6 +42,7 @@ cdef class PairTable:
         nbytes: Bytes that the table takes.
         num_copied: How many times a pair was copied, since parts grew or shrank.
         most_copied: How many pairs were copied at once, at most.
+        num_steps: How often a search went on to another bucket, since parts grew or shrank.
     """
 
     def __cinit__(self, int64_t most_pairs):
@@ -56,7 +58,8 @@ cdef class PairTable:
             raise MemoryError
         self.table.num_parts = num_parts
         for number in range(num_parts):
-            if rebuild(&self.table, self.table.parts + number, 1) != 0:
+            # Not all grow at the same time, so that together they never have much room that is not used.
+            if rebuild(&self.table, self.table.parts + number, LEAST_ROOM + LEAST_ROOM * number // num_parts) != 0:
                 raise MemoryError
 
     def __dealloc__(self):
@@ -82,6 +85,11 @@ cdef class PairTable:
     @property
     def most_copied(self):
         return self.table.most_copied
+
+    @property
+    def num_steps(self):
+        cdef int number
+        return sum(self.table.parts[number].num_steps for number in range(self.table.num_parts))
 
     @property
     def num_living(self):
@@ -139,25 +147,29 @@ cdef class PairTable:
                 raise MemoryError
 
 
-cdef int put(
-    Table* table, Part* part, Outcome outcome, int32_t user_row, int32_t item_row, Place* place
-) noexcept nogil:
-    """Give a pair a slot, the free one that was found if there still is room; the part grows if there is none."""
+cdef int put(Table* table, Sought* sought, Outcome outcome, Place* place) noexcept nogil:
+    """Give a pair that was not found a slot; the part grows if there is no room.
+
+    Returns:
+        1 if the part has grown, so that what was sought in it before must be sought anew; else 0, or ``FAILED``.
+    """
+    cdef Part* part = sought.part
     cdef int64_t living, more, extra = 0
-    table.greatest_user = max(table.greatest_user, user_row)
-    table.greatest_item = max(table.greatest_item, item_row)
-    while outcome == NO_PLACE or part.num_keys >= part.room:
+    cdef int has_grown = 0
+    table.greatest_user = max(table.greatest_user, sought.user_row)
+    table.greatest_item = max(table.greatest_item, sought.item_row)
+    while outcome == NO_PLACE or part.num_keys >= part.room or not claim(sought, place):
         living = num_living(part)
-        more = max(<int64_t> 1, living if living < FEW else max(living // 3, <int64_t> FEW))
+        more = max(<int64_t> 1, living if living < FEW else max(living // 2, <int64_t> FEW))
         if part.num_keys < table.most < part.num_keys + more:
             more = table.most - part.num_keys
         if rebuild(table, part, more + extra) != 0:
             return FAILED
-        outcome = find(part, user_row, item_row, place)
+        seek(table, sought.user_row, sought.item_row, hash_of(<uint64_t> sought.item_row), sought)
+        outcome, has_grown = find(sought, place), 1
         extra += living // 8 + 8  # If there is no place again: a matter of bad luck.
-    take(part, place)
     table.num_keys += 1
-    return 0
+    return has_grown
 
 
 cdef int64_t num_living(const Part* part) noexcept nogil:
@@ -167,7 +179,7 @@ cdef int64_t num_living(const Part* part) noexcept nogil:
     cdef uint8_t* bucket
     for number in range(part.num_buckets):
         bucket = part.buckets + number * LINE
-        for slot in range(bucket[IN_USE]):
+        for slot in range(num_in_use(bucket)):
             living += count_at(part, bucket, slot)[0] > 0
     return living
 
@@ -196,32 +208,32 @@ cdef int rebuild(Table* table, Part* part, int64_t num_more) noexcept nogil:
 cdef bint copy_pairs(const Part* part, Part* new) noexcept nogil:
     """Copy the pairs that were not taken back into a part without any; false if there is no place for one."""
     cdef Place place
-    cdef uint64_t number, key, quotient
+    cdef uint64_t number, row, item_row, hash_
     cdef int slot, num, ahead
     cdef uint8_t* bucket
-    cdef uint64_t homes[AT_ONCE]
-    cdef uint64_t hashes[AT_ONCE]
-    cdef uint64_t values[AT_ONCE]
-    cdef uint8_t counts[AT_ONCE]
+    cdef bint is_mixed_alike = part.user_bits == new.user_bits
+    cdef Sought[AT_ONCE] sought
+    cdef uint8_t[AT_ONCE] counts
     num = 0
     for number in range(part.num_buckets):
         bucket = part.buckets + number * LINE
-        for slot in range(bucket[IN_USE]):
+        for slot in range(num_in_use(bucket)):
             counts[num] = count_at(part, bucket, slot)[0]
             if counts[num] == 0:
                 continue
-            key = key_at(part, number, slot) - 1
-            hashes[num] = hash_of(<uint32_t> key)
-            homes[num] = home_of(new, <int32_t> (key >> 32), hashes[num], &quotient)
-            values[num] = ((quotient << new.item_bits | <uint64_t> <uint32_t> key) << REACH_BITS) + 1
-            FETCH(new.buckets + homes[num] * LINE)
+            row = row_at(part, number, word_at(part, bucket, slot), &item_row, &hash_)
+            if not is_mixed_alike:
+                row = mixed(new, unmixed(part, row))
+            sought[num].part = new
+            set_home(new, row, item_row, hash_, &sought[num])
             num += 1
         if num + NARROW <= AT_ONCE and number + 1 < part.num_buckets:
             continue
         for ahead in range(num):
-            if not place_for(new, homes[ahead], hashes[ahead], values[ahead], &place):
+            place.number, place.steps = sought[ahead].home, 0
+            place.bucket = new.buckets + place.number * LINE
+            if not claim(&sought[ahead], &place):
                 return False
-            take(new, &place)
             count_at(new, place.bucket, place.slot)[0] = counts[ahead]
         num = 0
     return True
@@ -243,6 +255,7 @@ cdef int open_part(const Table* table, Part* part, int64_t room) noexcept nogil:
         part.num_buckets = max(<uint64_t> LEAST_BUCKETS, <uint64_t> (<double> room / (WIDE * FULL_WIDE)) + 1)
         part.item_bits = 32
     part.reciprocal = <uint64_t> -1 // part.num_buckets + 1
+    part.longest_step = part.num_buckets // (REACH + 1)
     part.memory = <uint8_t*> calloc(part.num_buckets + 1, LINE)
     if part.memory == NULL:
         return FAILED
@@ -253,8 +266,10 @@ cdef int open_part(const Table* table, Part* part, int64_t room) noexcept nogil:
 cdef int fill(Table* table, Py_ssize_t n, const uint64_t* keys, const uint32_t* counts) noexcept:
     cdef Py_ssize_t number
     cdef int32_t user_row, item_row
-    cdef Part* part
+    cdef Sought[AT_ONCE] sought
     cdef Place place
+    cdef Py_ssize_t done = 0, num
+    cdef int outcome
     with nogil:
         for number in range(n):
             if (keys[number] - 1) & NO_ROWS:
@@ -266,17 +281,23 @@ cdef int fill(Table* table, Py_ssize_t n, const uint64_t* keys, const uint32_t* 
         for number in range(table.num_parts):
             if rebuild(table, table.parts + number, table.parts[number].room * 17 // 16) != 0:
                 return FAILED
-        for number in range(n):
-            if number + AT_ONCE < n:
-                prefetch(
-                    table, <int32_t> ((keys[number + AT_ONCE] - 1) >> 32), <int32_t> (keys[number + AT_ONCE] - 1)
+        while done < n:
+            num = min(<Py_ssize_t> AT_ONCE, n - done)
+            for number in range(num):
+                item_row = <int32_t> (keys[done + number] - 1)
+                seek(
+                    table, <int32_t> ((keys[done + number] - 1) >> 32), item_row, hash_of(<uint64_t> item_row),
+                    &sought[number],
                 )
-            user_row, item_row = <int32_t> ((keys[number] - 1) >> 32), <int32_t> (keys[number] - 1)
-            part = part_of(table, user_row, item_row)
-            if put(table, part, find(part, user_row, item_row, &place), user_row, item_row, &place) != 0:
-                return FAILED
-            if set_count(table, part, &place, user_row, item_row, counts[number]) != 0:
-                return FAILED
+            for number in range(num):
+                outcome = put(table, &sought[number], find(&sought[number], &place), &place)
+                if outcome == FAILED or set_count(
+                    table, count_at(sought[number].part, place.bucket, place.slot), keys[done], counts[done]
+                ) != 0:
+                    return FAILED
+                done += 1
+                if outcome > 0:
+                    break
     return 0
 
 
@@ -291,7 +312,7 @@ cdef void write_pairs(const Table* table, uint64_t* keys, uint32_t* counts) noex
         part = table.parts + index
         for number in range(part.num_buckets):
             bucket = part.buckets + number * LINE
-            for slot in range(bucket[IN_USE]):
+            for slot in range(num_in_use(bucket)):
                 count = count_at(part, bucket, slot)[0]
                 if count == 0:
                     continue
@@ -306,7 +327,7 @@ cdef int forget(
     Table* table, int64_t num_users, const uint8_t* is_user_gone, int64_t num_items, const uint8_t* is_item_gone
 ) noexcept:
     cdef Part* part
-    cdef Place place
+    cdef uint8_t* bucket
     cdef uint64_t number, key
     cdef int index, slot
     cdef int64_t user_row, item_row, living
@@ -314,16 +335,16 @@ cdef int forget(
         for index in range(table.num_parts):
             part, living = table.parts + index, 0
             for number in range(part.num_buckets):
-                place.bucket = part.buckets + number * LINE
-                for slot in range(place.bucket[IN_USE]):
-                    if count_at(part, place.bucket, slot)[0] == 0:
+                bucket = part.buckets + number * LINE
+                for slot in range(num_in_use(bucket)):
+                    if count_at(part, bucket, slot)[0] == 0:
                         continue
-                    key, place.slot = key_at(part, number, slot) - 1, slot
+                    key = key_at(part, number, slot) - 1
                     user_row, item_row = <int64_t> (key >> 32), <int64_t> <uint32_t> key
                     if (user_row < num_users and is_user_gone[user_row]) or (
                         item_row < num_items and is_item_gone[item_row]
                     ):
-                        set_count(table, part, &place, <int32_t> user_row, <int32_t> item_row, 0)  # Needs no memory.
+                        set_count(table, count_at(part, bucket, slot), key + 1, 0)  # Needs no memory.
                     else:
                         living += 1
             if living * FEW_LEFT < <int64_t> part.num_buckets * NARROW and part.num_buckets > LEAST_BUCKETS:
