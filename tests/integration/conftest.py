@@ -84,6 +84,30 @@ async def _run_server(settings: Settings, *, wait_until_ready: bool = True) -> A
 
 
 @contextlib.contextmanager
+def _run_server_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    code = (
+        "import sys; from springtide.settings.model import Settings; "
+        "from springtide_services.serving.server import serve; "
+        "from springtide_services.logs import configure_logging; configure_logging(); "
+        "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
+    )
+    command = [sys.executable, "-c", code, settings.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            deadline = time.monotonic() + 60.0
+            with grpc.insecure_channel(address) as channel:
+                check = health_pb2_grpc.HealthStub(channel).Check
+                while check(health_pb2.HealthCheckRequest()).status != health_pb2.HealthCheckResponse.SERVING:
+                    assert time.monotonic() < deadline, "not serving"
+                    time.sleep(0.02)
+            yield process, address
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
 def _run_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     code = (
         "import sys; from springtide.settings.model import Settings; "
@@ -117,6 +141,12 @@ async def _eventually(is_so: Callable[[], Awaitable[bool]], within_s: float = 60
 def run_server() -> Callable[..., AbstractAsyncContextManager[Running]]:
     """Run a server on this event loop: ``async with run_server(settings) as running``."""
     return _run_server
+
+
+@pytest.fixture
+def run_server_process() -> Callable[[Settings], AbstractContextManager[tuple[subprocess.Popen[str], str]]]:
+    """Run a process of a server that serves: ``with run_server_process(settings) as (process, address)``."""
+    return _run_server_process
 
 
 @pytest.fixture

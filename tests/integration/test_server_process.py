@@ -1,13 +1,12 @@
 """When a server starts, is refused and ends: its checkpoint's lock, its settings, its signals, its last checkpoint."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock import HOLDER_FILE
 from springtide.checkpoint.lock_holder import LockHolder
-from springtide.clock import Deadline
 from springtide.errors import (
     CheckpointError,
     CheckpointLockedError,
@@ -33,6 +31,7 @@ from springtide_services.cli.checkpoint_tables import use_checkpoint
 from springtide_services.exit_codes import EXIT_REFUSED
 from springtide_services.serving.server import Server
 
+RunServerProcess = Callable[[Settings], AbstractContextManager[tuple[subprocess.Popen[str], str]]]
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
@@ -94,10 +93,9 @@ def test_a_server_whose_lock_was_taken_over_ends_and_writes_nothing_more(
 
 
 def test_a_process_that_was_killed_can_start_again_at_once_and_a_second_one_is_refused(
-    settings: Settings, tmp_path: Path
+    settings: Settings, run_server_process: RunServerProcess, tmp_path: Path
 ) -> None:
-    with server_process(settings) as process:
-        asyncio.run(_until_serving(first_line(process)))
+    with run_server_process(settings) as (process, _):
         with pytest.raises(CheckpointLockedError, match=rf"pid {process.pid}"):
             CheckpointLock(settings.checkpoint.url).acquire()
         environment = {
@@ -146,11 +144,13 @@ def test_a_stream_that_is_not_the_checkpoint_s_ends_the_server_if_the_settings_s
 
 
 def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
-    settings: Settings, diagonal_stream: list[events_pb2.Event], publish: Publish
+    settings: Settings,
+    run_server_process: RunServerProcess,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
 ) -> None:
     publish(settings, diagonal_stream)
-    with server_process(settings) as process:
-        asyncio.run(_until_serving(first_line(process)))
+    with run_server_process(settings) as (process, _):
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     checkpoint = CheckpointStore(settings.checkpoint.url).latest()
@@ -185,36 +185,3 @@ def test_a_damaged_newest_checkpoint_ends_the_server_until_an_older_one_is_used(
     use_checkpoint(settings, older, confirm=lambda _: True)
 
     assert asyncio.run(read([make_purchase("u1", "i4")])) == len(diagonal_stream) + 2
-
-
-@contextlib.contextmanager
-def server_process(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
-    """Run the server as a process; the first line that it prints is its address."""
-    code = (
-        "import sys; from springtide.settings.model import Settings; "
-        "from springtide_services.serving.server import serve; "
-        "from springtide_services.logs import configure_logging; configure_logging(); "
-        "serve(Settings.model_validate_json(sys.argv[1]), on_listening=lambda address: print(address, flush=True))"
-    )
-    command = [sys.executable, "-c", code, settings.model_dump_json()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def first_line(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-async def _until_serving(address: str) -> None:
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        deadline = Deadline.after(60.0)
-        while (await stub.Check(health_pb2.HealthCheckRequest())).status != health_pb2.HealthCheckResponse.SERVING:
-            assert not deadline.is_over(), "not serving"
-            await asyncio.sleep(0.02)

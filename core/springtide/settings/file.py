@@ -34,7 +34,9 @@ _SECTIONS = frozenset(
         "plugins",
     ]
 )
-_OF_SERVER = frozenset(("host", "port", "engine", "reflection", "max_deadline_s", "max_batch", "num_threads"))
+_OF_SERVER = frozenset(
+    ("host", "port", "engine", "reflection", "max_deadline_s", "max_batch", "max_open_requests", "num_threads")
+)
 
 _HOST_VARIABLE, _PORT_VARIABLE = f"{PREFIX}SERVER__HOST", f"{PREFIX}SERVER__PORT"
 _OF_ADDRESS = frozenset((_HOST_VARIABLE, _PORT_VARIABLE))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 from dataclasses import dataclass
 
 from springtide.clock import wall_ms
@@ -14,10 +15,18 @@ from springtide.state import LiveState, StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide.v1 import recommender_pb2
+from springtide_services.serving.admission import Admission
 from springtide_services.serving.adoption import Adoption, AdoptionStatus
 from springtide_services.serving.live_quality import LiveQuality, LiveQualityStatus
 from springtide_services.serving.quality_drop import Quality, WindowQuality
-from springtide_services.serving.statuses import Context, NotReadyError, with_deadline_and_status
+from springtide_services.serving.statuses import (
+    Context,
+    Method,
+    NotReadyError,
+    Request,
+    Response,
+    with_deadline_and_status,
+)
 from springtide_services.serving.translation import to_source, to_timestamp
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.current_problem import LastingProblem
@@ -25,6 +34,7 @@ from springtide_services.stream.ingest import IngestLoop
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
 
 _DEFAULT_PAGE_SIZE = 50
+_MAX_OPEN = 64  # Each takes one of the few threads of the process, which other parts need too.
 _MAX_PAGE_SIZE = 1_000  # More is cut down to it, as AIP-158 has it.
 
 _MODE_NAMES: dict[str, str] = {mode: f"TRAINING_MODE_{mode.upper()}" for mode in TRAINING_MODES}
@@ -59,6 +69,17 @@ class AdminDependencies:
     indexing: Indexing | None = None
 
 
+def _bounded(method: Method["AdminService", Request, Response]) -> Method["AdminService", Request, Response]:
+    """Decorate a method: a call is refused where too many are open."""
+
+    @functools.wraps(method)
+    async def answer(self: "AdminService", request: Request, context: Context[Request, Response]) -> Response:
+        with self._others.admit():
+            return await method(self, request, context)
+
+    return answer
+
+
 class AdminService(pb_grpc.AdminServiceServicer):
     """Watches and controls a running recommender.
 
@@ -74,15 +95,18 @@ class AdminService(pb_grpc.AdminServiceServicer):
         # These calls read and write files, which takes ten times longer than a ranking may.
         self.max_deadline_s = 10 * settings.server.max_deadline_s
         self.loaded: AdminDependencies | None = None
+        self._statuses, self._others = Admission(_MAX_OPEN), Admission(_MAX_OPEN)
 
     @with_deadline_and_status
     async def GetStatus(  # noqa: N802  # The proto's name.
         self, request: pb.GetStatusRequest, context: Context[pb.GetStatusRequest, pb.GetStatusResponse]
     ) -> pb.GetStatusResponse:
         """Return the status of the server."""
-        return await asyncio.to_thread(_status, self._loaded())
+        with self._statuses.admit():  # Counted apart: who asks for the status is answered whatever else is open.
+            return await asyncio.to_thread(_status, self._loaded())
 
     @with_deadline_and_status
+    @_bounded
     async def ListModels(  # noqa: N802  # The proto's name.
         self, request: pb.ListModelsRequest, context: Context[pb.ListModelsRequest, pb.ListModelsResponse]
     ) -> pb.ListModelsResponse:
@@ -90,6 +114,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         return await asyncio.to_thread(_page_of_models, self._loaded().models, request)
 
     @with_deadline_and_status
+    @_bounded
     async def StartTraining(  # noqa: N802  # The proto's name.
         self, request: pb.StartTrainingRequest, context: Context[pb.StartTrainingRequest, pb.StartTrainingResponse]
     ) -> pb.StartTrainingResponse:
@@ -104,6 +129,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         return pb.StartTrainingResponse(request_id=training.request_id, checkpoint=checkpoint.name)
 
     @with_deadline_and_status
+    @_bounded
     async def PromoteModel(  # noqa: N802  # The proto's name.
         self, request: pb.PromoteModelRequest, context: Context[pb.PromoteModelRequest, pb.PromoteModelResponse]
     ) -> pb.PromoteModelResponse:
@@ -115,6 +141,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         return pb.PromoteModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, request.version))
 
     @with_deadline_and_status
+    @_bounded
     async def RollbackModel(  # noqa: N802  # The proto's name.
         self, request: pb.RollbackModelRequest, context: Context[pb.RollbackModelRequest, pb.RollbackModelResponse]
     ) -> pb.RollbackModelResponse:
@@ -124,6 +151,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         return pb.RollbackModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, version))
 
     @with_deadline_and_status
+    @_bounded
     async def ServeRebuild(  # noqa: N802  # The proto's name.
         self, request: pb.ServeRebuildRequest, context: Context[pb.ServeRebuildRequest, pb.ServeRebuildResponse]
     ) -> pb.ServeRebuildResponse:

@@ -19,6 +19,12 @@ _MEASURE_EVERY = 8  # To read the clock of CPU time takes 1 µs: each eighth of 
 _SHORT_S = 0.002
 
 
+MOST_OF_A_PLAIN_QUERY = 2.0
+"""How many times the work of a plain query one may be that does not count as much work."""
+
+_Waiting = tuple[Query, asyncio.Future[Answer], float]  # With the loop's time at which its time is over.
+
+
 class ShortCalls:
     """Runs calls of one kind, such as all of one gRPC method, in the event loop as long as they are short.
 
@@ -53,6 +59,9 @@ class MicroBatcher(Generic[Query, Answer]):
     from one event loop, which scores short batches itself: those that would take less than 2 ms if each query took as
     long as in the last batch.
 
+    Queries that are much work queue apart from the others, which are up to three quarters of a batch before any of
+    them: so a burst of dear ones does not hold up the rest. A query whose time is over is never begun.
+
     Args:
         score: Returns the answers to a batch of queries, in their order; called by the event loop's thread and by the
             worker, also at the same time.
@@ -69,7 +78,8 @@ class MicroBatcher(Generic[Query, Answer]):
         self._score = score
         self._max_batch = max_batch
         self._work = work
-        self._waiting: deque[tuple[Query, asyncio.Future[Answer]]] = deque()
+        self._plain: deque[_Waiting[Query, Answer]] = deque()
+        self._dear: deque[_Waiting[Query, Answer]] = deque()
         self._is_busy = False
         self._alone_s = math.inf  # CPU time of a plain query by itself.
         self._query_s = math.inf  # CPU time of each query of the last batch.
@@ -97,15 +107,21 @@ class MicroBatcher(Generic[Query, Answer]):
         finally:
             self._alone_s = _expected_s(self._alone_s, (time.thread_time() - started_s) / work)
 
-    async def submit(self, query: Query) -> Answer:
+    async def submit(self, query: Query, until_s: float | None = None) -> Answer:
         """Return the answer to a query.
 
+        Args:
+            query: The query.
+            until_s: When its time is over, as the event loop's clock reads, in seconds; None for never.
+
         Raises:
+            TimeoutError: If its time is over before it is begun.
             Exception: If scoring this query raises it; errors of other queries in the batch do not matter.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((query, answer))
+        queue = self._dear if self._work(query) > MOST_OF_A_PLAIN_QUERY else self._plain
+        queue.append((query, answer, math.inf if until_s is None else until_s))
         if not self._is_busy:
             self._is_busy = True
             loop.call_soon(self._start_next, loop)  # After all requests of this loop iteration.
@@ -117,10 +133,9 @@ class MicroBatcher(Generic[Query, Answer]):
 
     def _start_next(self, loop: asyncio.AbstractEventLoop) -> None:
         batch: list[tuple[Query, asyncio.Future[Answer]]] = []
-        while self._waiting and len(batch) < self._max_batch:
-            query, answer = self._waiting.popleft()
-            if not answer.done():  # Done already if its client has cancelled the call.
-                batch.append((query, answer))
+        num_dear = min(len(self._dear), self._max_batch // 4)
+        for queue, num_left_out in ((self._plain, num_dear), (self._dear, 0), (self._plain, 0)):
+            _take(batch, queue, self._max_batch - num_left_out, loop.time())
         if not batch:
             self._is_busy = False
             return
@@ -148,6 +163,23 @@ class MicroBatcher(Generic[Query, Answer]):
         elif self._query_s < _AT_ONCE_S / 2:  # Then one by itself is probably short, too: the next one will tell.
             self._alone_s, self._unmeasured = self._query_s, 0
         return outcomes
+
+
+def _take(
+    batch: list[tuple[Query, asyncio.Future[Answer]]],
+    queue: deque[tuple[Query, asyncio.Future[Answer], float]],
+    at_most: int,
+    now_s: float,
+) -> None:
+    """Move queries to a batch until it has so many; those whose time is over are refused."""
+    while queue and len(batch) < at_most:
+        query, answer, until_s = queue.popleft()
+        if answer.done():  # Its client has cancelled the call.
+            continue
+        if now_s >= until_s:
+            answer.set_exception(TimeoutError())
+        else:
+            batch.append((query, answer))
 
 
 def _expected_s(former_s: float, measured_s: float) -> float:

@@ -1,6 +1,7 @@
 """What speaks gRPC for the server: grpcio, or pygrpc-native, whose network work is done in Rust, outside the GIL."""
 
 import ipaddress
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import structlog
 
 from springtide.extras import refuse_without
 from springtide.settings.sections.serving import ServerSettings
+from springtide.v1 import recommender_pb2
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -16,6 +18,13 @@ logger = structlog.stdlib.get_logger(__name__)
 _MAX_REQUEST_BYTES = 6 * 1024 * 1024
 
 
+# How many requests may wait in grpcio to be taken into Python, where they are answered or refused one by one, 2,000 to
+# 5,000 a second. It cancels what comes beyond that, by default at random from 1,000 on. Each takes about 8 kB.
+_MAX_WAITING = 20_000
+_MAX_WAIT_S = 30  # As by default, unless the settings allow requests to take longer.
+_TAKEN_FOR_EACH_OPEN = 2  # By the native engine, which takes all at once: half of them may be refused at little cost.
+
+_BOUNDED_SERVICE = f"/{recommender_pb2.DESCRIPTOR.services_by_name['RecommenderService'].full_name}/"
 _OFTEN_CALLED = frozenset({"Recommend"})  # Methods that a server may be asked for thousands of times a second.
 
 
@@ -31,6 +40,10 @@ def make_grpc_server(settings: ServerSettings) -> grpc.aio.Server:
     options = [
         ("grpc.so_reuseport", 0),  # A second server on the port must fail, not take half the requests.
         ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+        ("grpc.server.max_pending_requests", _MAX_WAITING),
+        ("grpc.server.max_pending_requests_hard_limit", _MAX_WAITING),
+        # It cancels what has waited for so many seconds, too.
+        ("grpc.server_max_unrequested_time_in_server", max(_MAX_WAIT_S, math.ceil(settings.max_deadline_s))),
     ]
     if settings.engine == "grpcio":
         return grpc.aio.server(options=options)
@@ -39,7 +52,9 @@ def make_grpc_server(settings: ServerSettings) -> grpc.aio.Server:
 
     if not _is_loopback(settings.host):
         logger.warning("engine_trusts_clients", host=settings.host)
-    server: grpc.aio.Server = NativeServer(options)
+    server: grpc.aio.Server = NativeServer(
+        options, settings.max_open_requests, _TAKEN_FOR_EACH_OPEN * settings.max_open_requests, _is_bounded
+    )
     return server
 
 
@@ -70,6 +85,11 @@ class _RegistersFew:
         chosen = {name: handler for name, handler in handlers.items() if name in self._registered}
         if chosen:
             self._server.add_registered_method_handlers(service, chosen)  # type: ignore[attr-defined]  # Newer than its stubs.
+
+
+def _is_bounded(path: str) -> bool:
+    """Return whether calls of a method are refused where too many are open: not health, nor the status."""
+    return path.startswith(_BOUNDED_SERVICE)
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,6 +17,7 @@ from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
 from springtide.v1 import recommender_pb2_grpc as pb_grpc
 from springtide_services.serving import translation
+from springtide_services.serving.admission import Admission
 from springtide_services.serving.batching import MicroBatcher, ShortCalls
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.statuses import (
@@ -29,6 +30,7 @@ from springtide_services.serving.statuses import (
 
 _PLAIN_ITEMS = 100  # So many items named or wanted are as much work as the rest of a query, at most.
 _WORK_OF_FILTER = 50  # A filter's, in items; it looks through all items, unless it was asked for lately.
+_WORK_OF_EXPLANATION = 10.0  # It ranks all items, with every factor of one.
 _RANKING_RESERVE_S = 0.1  # A call that waits for its position stops this long before its deadline, and ranks.
 
 
@@ -57,12 +59,13 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         max_deadline_s: The most seconds that a call may take.
 
     Args:
-        settings: Gives the deadline.
+        settings: Gives the deadline, and how many requests may be open.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.max_deadline_s = settings.server.max_deadline_s
         self.loaded: RecommenderDependencies | None = None
+        self._admission = Admission(settings.server.max_open_requests)
         self._similar, self._explain = ShortCalls(), ShortCalls()
         self._next_offsets: Mapping[int, int] | None = None  # Those of the bytes.
         self._position = b""
@@ -97,19 +100,20 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
             ranking = loaded.batcher.answer_at_once(query)
             if ranking is not None:
                 return translation.to_response(ranking, position, as_of)
-        check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
-        async with asyncio.timeout(seconds_left(context, self.max_deadline_s)):
-            is_behind = False
-            if wanted is not None and not isinstance(request, tuple):
-                wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
-                is_behind = not await loaded.positions.wait_for(wanted, wait_s)
-                loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
-                # The event may have moved the clock.
-                as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
-                query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
-            position = self._position_of(loaded.state)
-            ranking = await loaded.batcher.submit(query)
-            return translation.to_response(ranking, position, as_of, is_behind=is_behind)
+        with self._admission.admit(work_of(query)):
+            check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
+            async with asyncio.timeout(seconds_left(context, self.max_deadline_s)) as time_limit:
+                is_behind = False
+                if wanted is not None and not isinstance(request, tuple):
+                    wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
+                    is_behind = not await loaded.positions.wait_for(wanted, wait_s)
+                    loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
+                    # The event may have moved the clock.
+                    as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+                    query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
+                position = self._position_of(loaded.state)
+                ranking = await loaded.batcher.submit(query, time_limit.when())
+                return translation.to_response(ranking, position, as_of, is_behind=is_behind)
 
     @with_deadline_and_status
     async def SimilarItems(  # noqa: N802  # The proto's name.
@@ -119,7 +123,8 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         ranker = self._loaded().ranker
         item, count = translation.to_item(request), translation.to_count(request)
         filters = translation.to_filters(request.category_filters)
-        items, model_version = await self._similar.run(lambda: ranker.similar(item, count, filters))
+        with self._admission.admit(_work(count, len(filters))):
+            items, model_version = await self._similar.run(lambda: ranker.similar(item, count, filters))
         return pb.SimilarItemsResponse(
             items=[pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items],
             model_version=model_version,
@@ -133,7 +138,8 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         loaded = self._loaded()
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         item, query = translation.to_item(request), translation.to_explain_query(request, as_of)
-        explanation = await self._explain.run(lambda: explain(loaded.ranker.scorer(), query, item))
+        with self._admission.admit(_WORK_OF_EXPLANATION):
+            explanation = await self._explain.run(lambda: explain(loaded.ranker.scorer(), query, item))
         return translation.to_explain_response(explanation, as_of)
 
     def _position_of(self, state: LiveState) -> bytes:
@@ -171,7 +177,11 @@ def add_recommender_service(service: RecommenderService, server: grpc.aio.Server
 def work_of(query: Query) -> float:
     """Return how many times the work of a plain query a query may be, for ``MicroBatcher``: roughly, and 1 or more."""
     num_named = len(query.recent_items) + len(query.exclude_items) + len(query.allow_items)
-    return 1.0 + (num_named + query.count + _WORK_OF_FILTER * len(query.category_filters)) / _PLAIN_ITEMS
+    return _work(num_named + query.count, len(query.category_filters))
+
+
+def _work(num_items: int, num_filters: int) -> float:
+    return 1.0 + (num_items + _WORK_OF_FILTER * num_filters) / _PLAIN_ITEMS
 
 
 def _wanted_position(request: pb.RecommendRequest, state: LiveState) -> Mapping[int, int]:

@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 import grpc
 import structlog
 from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # It ships no types.
 from grpc_status import rpc_status
 
@@ -21,6 +23,7 @@ from springtide.errors import (
     RebuildError,
     SpringtideError,
 )
+from springtide_services.serving.admission import RETRY_AFTER_S, OverloadedError
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -43,6 +46,7 @@ class NotFoundError(SpringtideError):
 _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (InvalidRequestError, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFoundError, grpc.StatusCode.NOT_FOUND),
+    (OverloadedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (NotReadyError, grpc.StatusCode.UNAVAILABLE),
     (BrokerError, grpc.StatusCode.UNAVAILABLE),
     (ModelError, grpc.StatusCode.FAILED_PRECONDITION),
@@ -86,8 +90,7 @@ def with_status(method: Method[Servicer, Request, Response]) -> Method[Servicer,
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            status = rpc_status.to_status(status_of(error, self.max_deadline_s))
-            await context.abort(status.code, status.details, status.trailing_metadata)
+            await context.abort(*refusal_of(error, self.max_deadline_s))
             raise AssertionError("abort raises") from error
 
     return answer
@@ -97,6 +100,23 @@ def seconds_left(context: Context[Request, Response], max_deadline_s: float) -> 
     """Return the seconds that a call may still take: the client's deadline, if any, but at most ``max_deadline_s``."""
     left_s = context.time_remaining()
     return max_deadline_s if left_s is None else min(left_s, max_deadline_s)
+
+
+def refusal_of(
+    error: Exception, max_deadline_s: float
+) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    """Return the code, the message and the trailing metadata of the answer to a call that has failed."""
+    if isinstance(error, OverloadedError):
+        return _refusal_of_overload(str(error))
+    status = rpc_status.to_status(status_of(error, max_deadline_s))
+    return status.code, status.details, tuple(status.trailing_metadata)
+
+
+@functools.lru_cache(maxsize=8)  # There is one message, and a server that has too much to do makes it once.
+def _refusal_of_overload(message: str) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    status = rpc_status.to_status(status_of(OverloadedError(message), 0.0))
+    metadata = (*status.trailing_metadata, ("retry-after", str(RETRY_AFTER_S)))
+    return status.code, status.details, metadata
 
 
 def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
@@ -110,12 +130,12 @@ def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
     else:
         message = str(error)
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).upper()
-    details: list[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest] = [
-        error_details_pb2.ErrorInfo(reason=name, domain="springtide")
-    ]
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=name, domain="springtide")]
     if isinstance(error, InvalidRequestError):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, OverloadedError):
+        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
     packed = []
     for detail in details:
         packed.append(any_pb2.Any())

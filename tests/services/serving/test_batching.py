@@ -257,3 +257,32 @@ def test_calls_run_in_the_loop_while_they_are_short(clock: list[float]) -> None:
 
     asyncio.run(scenario())
     assert in_loop == [False, True, True, False]
+
+
+def test_a_query_whose_time_is_over_is_never_begun(doubler: Doubler, batcher: MicroBatcher[int, int]) -> None:
+    async def scenario() -> list[int | BaseException]:
+        outcomes: list[int | BaseException] = []
+
+        async def ask() -> None:
+            now_s = asyncio.get_running_loop().time()
+            asked = batcher.submit(1, now_s), batcher.submit(2, now_s + 600), batcher.submit(3)
+            outcomes.extend(await asyncio.gather(*asked, return_exceptions=True))
+
+        await _behind_a_busy_worker(doubler, batcher, ask)
+        return outcomes
+
+    outcomes = asyncio.run(scenario())
+    assert isinstance(outcomes[0], TimeoutError)
+    assert outcomes[1:] == [4, 6]
+    assert doubler.batches == [[0], [2, 3]]
+
+
+def test_plain_queries_do_not_wait_for_all_of_a_burst_of_dear_ones(doubler: Doubler) -> None:
+    batcher = MicroBatcher(doubler, max_batch=4, work=lambda number: 11.0 if number >= 100 else 1.0)
+
+    async def ask() -> None:
+        await asyncio.gather(*(batcher.submit(number) for number in (*range(100, 106), *range(1, 6))))
+
+    asyncio.run(_behind_a_busy_worker(doubler, batcher, ask))
+    batcher.close()
+    assert doubler.batches == [[0], [1, 2, 3, 100], [4, 5, 101, 102], [103, 104, 105]]

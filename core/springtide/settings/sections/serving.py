@@ -61,6 +61,10 @@ class ServerSettings(Section):
     """Longest time that a request may take, in seconds, also if the client sets a longer deadline or none."""
     max_batch: Annotated[int, Field(ge=1)] = 32
     """Most requests that are scored together. A higher value raises throughput, and the latency under load."""
+    max_open_requests: Annotated[int, Field(ge=1)] = 4_000
+    """Most requests that may be open at once, in plain ones: one for 1,000 items counts as eleven, filters count too.
+    Large ones may take three quarters of it. What is more is refused at once, with RESOURCE_EXHAUSTED and a
+    `retry-after`. Health and status are answered all the same."""
     num_threads: Annotated[int, Field(ge=1)] | None = None
     """Number of CPU threads that score a batch: the size of the pool of NumPy's matrix library (and of PyTorch, where a
     part needs it). `none` leaves it to the library, which takes all cores. `OPENBLAS_NUM_THREADS` goes before it."""

@@ -1,0 +1,120 @@
+"""Far more requests than the server can take: each is answered or refused at once, and small ones come through."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from springtide.settings.model import Settings
+from springtide.v1 import events_pb2, recommender_pb2_grpc
+from springtide.v1 import recommender_pb2 as pb
+
+RunServerProcess = Callable[[Settings], AbstractContextManager[tuple[subprocess.Popen[str], str]]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
+NUM_CALLS = 6_000
+DEADLINE_S = 120.0  # Of the flood's calls, and the most that the server allows here: whatever reaches it was forgotten.
+
+# A process of its own, so that it takes no time of the server's; it says how many calls ended how.
+FLOOD = """
+import asyncio, collections, json, sys
+import grpc
+from springtide.v1 import recommender_pb2 as pb, recommender_pb2_grpc
+
+address, number, deadline_s, count, position = sys.argv[1:]
+request = pb.RecommendRequest(user="u1", count=int(count))
+if position:
+    request.min_position.next_offsets[0] = int(position)
+    request.wait.seconds = 5
+
+async def flood():
+    channel_of_its_own = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.aio.insecure_channel(address, options=channel_of_its_own) for _ in range(8)]
+    stubs = [recommender_pb2_grpc.RecommenderServiceStub(channel) for channel in channels]
+    outcomes = collections.Counter()
+
+    async def call(number):
+        try:
+            await stubs[number % len(stubs)].Recommend(request, timeout=float(deadline_s))
+            outcomes["OK"] += 1
+        except grpc.aio.AioRpcError as refused:
+            after = dict(refused.trailing_metadata() or ()).get("retry-after")
+            outcomes[f"{refused.code().name} {after}"] += 1
+
+    await asyncio.gather(*(call(each) for each in range(int(number))))
+    print(json.dumps(outcomes))
+
+asyncio.run(flood())
+"""
+
+
+@pytest.fixture
+def settings(on_each_engine: Settings) -> Settings:
+    server = on_each_engine.server.model_copy(update={"max_deadline_s": DEADLINE_S, "max_open_requests": 200})
+    return on_each_engine.model_copy(update={"server": server})
+
+
+async def flooded(address: str, *, count: int = 20, position: str = "", number: int = NUM_CALLS) -> Counter[str]:
+    """Send calls all at once, and return how many ended how."""
+    arguments = [address, str(number), str(DEADLINE_S), str(count), position]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FLOOD, *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return Counter(json.loads(output))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("count", "max_open_requests"), [(10, 200), (1_000, 4_000)])
+def test_each_of_six_thousand_calls_at_once_is_answered_or_refused_and_small_ones_come_through(
+    settings: Settings,
+    run_server_process: RunServerProcess,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
+    count: int,
+    max_open_requests: int,
+) -> None:
+    publish(settings, diagonal_stream)
+    server = settings.server.model_copy(update={"max_open_requests": max_open_requests})
+
+    async def scenario(address: str) -> tuple[Counter[str], set[grpc.StatusCode], set[grpc.StatusCode]]:
+        async with grpc.aio.insecure_channel(address) as channel:
+            recommend = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend
+            check = health_pb2_grpc.HealthStub(channel).Check
+            flood = asyncio.create_task(flooded(address, count=count))
+            of_small: set[grpc.StatusCode] = set()
+            of_health: set[grpc.StatusCode] = set()
+            while not flood.done():
+                of_small.add(await recommend(pb.RecommendRequest(user="u2", count=5), timeout=DEADLINE_S).code())
+                of_health.add(await check(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S).code())
+            return await flood, of_small, of_health
+
+    with run_server_process(settings.model_copy(update={"server": server})) as (_, address):
+        outcomes, of_small, of_health = asyncio.run(scenario(address))
+    assert set(outcomes) <= {"OK", "RESOURCE_EXHAUSTED 1"}
+    assert outcomes["OK"] > 0
+    assert outcomes.total() == NUM_CALLS
+    assert of_health == {grpc.StatusCode.OK}
+    if count > 10:  # Else those of the flood are as small.
+        assert of_small == {grpc.StatusCode.OK}
+
+
+def test_requests_that_wait_are_refused_beyond_the_limit_and_their_room_is_free_again(
+    settings: Settings, run_server_process: RunServerProcess
+) -> None:
+    most = settings.server.max_open_requests
+
+    with run_server_process(settings) as (_, address):
+        for _ in range(2):
+            outcomes = asyncio.run(flooded(address, position="1000000", number=2 * most))
+            assert outcomes == {"OK": most, "RESOURCE_EXHAUSTED 1": most}
