@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 import fsspec
 
-from springtide.checksums import Crc32c, crc32c_of
+from springtide.checksums import Checksum, Crc32c, crc32c_of
 
 TEMPORARY_PREFIX = ".writing-"
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -57,29 +57,35 @@ class Storage:
         content: bytes = self._files.cat_file(self._full(name))
         return content
 
-    def map(self, name: str) -> tuple[memoryview, str]:
-        """Return a file's content and its SHA-256, for a file that nobody changes once it is written.
+    def map(self, name: str, digest: Checksum) -> memoryview:
+        """Return a file's content, for a file that nobody changes once it is written.
 
         A file on this machine is mapped: what is read of it are pages of the file, which the system takes back when it
-        needs the memory. From a network or an object store it is read. What is written to the content stays here.
+        needs the memory. It is read before, so that a disk that cannot be read is an error. From a network or an object
+        store it is read. What is written to the content stays here, and costs a copy of its page.
+
+        Args:
+            name: The file.
+            digest: Takes the whole file in; the caller compares it.
 
         Raises:
             FileNotFoundError: If there is no such file.
         """
-        path = Path(self._full(name))
         if not self._is_local:
             content = bytearray(self._files.size(self._full(name)))
             with self._files.open(self._full(name), "rb") as source:
                 _fill(content, source)
-            return memoryview(content), hashlib.sha256(content).hexdigest()
-        with path.open("rb") as file:
+            digest.update(memoryview(content))
+            return memoryview(content)
+        with Path(self._full(name)).open("rb", buffering=0) as file:
             num_bytes = os.fstat(file.fileno()).st_size
             if num_bytes and _file_system(os.fstat(file.fileno()).st_dev) in _OWN_FILES:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                return memoryview(mmap.mmap(file.fileno(), num_bytes, access=mmap.ACCESS_COPY)), digest
+                _sum_up(file, num_bytes, digest)
+                return memoryview(mmap.mmap(file.fileno(), num_bytes, access=mmap.ACCESS_COPY))
             content = bytearray(num_bytes)
             _fill(content, file)
-        return memoryview(content), hashlib.sha256(content).hexdigest()
+        digest.update(memoryview(content))
+        return memoryview(content)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically, in place of one of that name; it is durable when this returns."""
@@ -257,6 +263,13 @@ def _fill(content: bytearray, source: Any) -> None:
             raise OSError(f"wanted {len(into)} bytes, got {start}")
         into[start : start + len(part)] = part
         start += len(part)
+
+
+def _sum_up(file: io.FileIO, num_bytes: int, digest: Checksum) -> None:
+    """Take a file's checksum, piece by piece, through memory that stays in the processor's cache."""
+    piece = memoryview(bytearray(min(num_bytes, _CHUNK_BYTES)))
+    while num_read := file.readinto(piece):
+        digest.update(piece[:num_read])
 
 
 def _file_system(device: int) -> str:

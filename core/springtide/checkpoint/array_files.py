@@ -2,7 +2,8 @@
 
 A file begins with ``MAGIC`` and the length of its header, uint64, little-endian. The header is JSON: for each array its
 ``dtype`` as NumPy writes it, its ``shape``, and where it begins, ``at``, counted from the end of the header. Header and
-arrays end in padding to 64 bytes. A file that was read is whole: each read takes its checksum too.
+arrays end in padding to 64 bytes. A file that was read is whole: each read takes its checksum too. Arrays are read to
+where they stay, or stay in the file, where they are pages of it that are read once and let go of.
 """
 
 import io
@@ -107,6 +108,28 @@ class _Summing:
         return len(content)
 
 
+def arrays_in(content: memoryview) -> dict[str, npt.NDArray[Any]]:
+    """Return the named arrays of a file that is in memory or mapped, without a copy.
+
+    Args:
+        content: The file; it stays as long as one of the arrays does.
+
+    Raises:
+        DamagedFileError: If it is no file of arrays.
+    """
+    try:
+        length = _length_of_header(content[: len(MAGIC) + 8], len(content))
+        begin = len(MAGIC) + 8 + length
+        header, arrays = json.loads(bytes(content[len(MAGIC) + 8 : begin])), {}
+        for name, entry in header.items():
+            start = begin + entry["at"]
+            dtype, shape = _checked(name, entry, len(content) - start)
+            arrays[name] = np.ndarray(shape, dtype, content, start)
+    except Exception as error:  # Damaged bytes make the reading of a header raise whatever it meets.
+        raise DamagedFileError(f"no file of arrays: {error}") from error
+    return arrays
+
+
 def read_arrays(file: BinaryIO, checksum: Checksum, into: Arrays = NO_ARRAYS) -> dict[str, npt.NDArray[Any]]:
     """Return named arrays, which are the caller's alone, and may be written to.
 
@@ -123,11 +146,7 @@ def read_arrays(file: BinaryIO, checksum: Checksum, into: Arrays = NO_ARRAYS) ->
         num_bytes = file.seek(0, io.SEEK_END)
         file.seek(0)
         source = Source(file, checksum)
-        head = source.read(len(MAGIC) + 8)
-        length = int.from_bytes(head[len(MAGIC) :], "little")
-        if head[: len(MAGIC)] != MAGIC or length > num_bytes:
-            raise ValueError(f"wanted it to begin with {MAGIC!r}, got {bytes(head)!r}")
-        header = json.loads(source.read(length))
+        header = json.loads(source.read(_length_of_header(source.read(len(MAGIC) + 8), num_bytes)))
         begin, arrays = source.position, {}
         for name, entry in header.items():
             source.read(_gap(begin + entry["at"] - source.position))
@@ -140,20 +159,31 @@ def read_arrays(file: BinaryIO, checksum: Checksum, into: Arrays = NO_ARRAYS) ->
     return arrays
 
 
+def _length_of_header(head: bytes | bytearray | memoryview, num_bytes: int) -> int:
+    """Return the length of the header, given what is before it, and the size of the file."""
+    length = int.from_bytes(head[len(MAGIC) :], "little")
+    if head[: len(MAGIC)] != MAGIC or length > num_bytes:
+        raise ValueError(f"wanted it to begin with {MAGIC!r}, got {bytes(head)!r}")
+    return length
+
+
 def _read_array(
     source: Source, name: str, entry: Mapping[str, Any], num_bytes: int, into: npt.NDArray[Any] | None
 ) -> npt.NDArray[Any]:
-    dtype, shape = np.lib.format.descr_to_dtype(_with_tuples(entry["dtype"])), tuple(entry["shape"])
-    size = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or min(shape, default=0) < 0 or source.position + size > num_bytes:
-        raise ValueError(
-            f"{name}: wanted at most {num_bytes - source.position} bytes of numbers, got {shape} of {dtype}"
-        )
+    dtype, shape = _checked(name, entry, num_bytes - source.position)
     if into is not None and (into.shape, into.dtype) != (shape, dtype):
         raise ValueError(f"{name}: wanted {into.shape} of {into.dtype}, got {shape} of {dtype}")
     array = np.empty(shape, dtype) if into is None else into
     source.fill(bytes_of(array))
     return array
+
+
+def _checked(name: str, entry: Mapping[str, Any], most_bytes: int) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of an array, which has no more bytes than there are left in the file."""
+    dtype, shape = np.lib.format.descr_to_dtype(_with_tuples(entry["dtype"])), tuple(entry["shape"])
+    if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > most_bytes:
+        raise ValueError(f"{name}: wanted at most {most_bytes} bytes of numbers, got {shape} of {dtype}")
+    return dtype, shape
 
 
 def arrays_from_bytes(content: bytes | memoryview) -> dict[str, npt.NDArray[Any]]:

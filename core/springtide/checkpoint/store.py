@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from springtide.checkpoint import manifest as manifests
-from springtide.checkpoint.array_files import NO_ARRAYS, Arrays, DamagedFileError, read_arrays
+from springtide.checkpoint.array_files import NO_ARRAYS, Arrays, DamagedFileError, arrays_in, read_arrays
 from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import Checkpoint
 from springtide.checkpoint.manifest_files import HINT, MANIFESTS, Json, ManifestFiles, to_bytes
@@ -102,6 +102,9 @@ class CheckpointStore:
     def read_arrays(self, entry: Json, into: Arrays = NO_ARRAYS) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays of a file that a manifest names, without a copy of the file.
 
+        Without ``into`` they lie in the file itself, if it is on this machine: who keeps one keeps the pages of the
+        file, and who writes to one pays for a copy of the page. So what stays is copied.
+
         Args:
             entry: The file's entry in the manifest; it is no Arrow file.
             into: By name, arrays that are filled and returned.
@@ -111,6 +114,14 @@ class CheckpointStore:
         """
         name, kind = f"{SEGMENTS}/{entry['file']}", _checksum_of(entry)
         found = checksum(kind)
+        if not into and not name.endswith(NPZ):
+            with self._reading(name):
+                content = self._storage.map(name, found)
+            self._compare(name, entry, kind, found)
+            try:
+                return arrays_in(content)
+            except DamagedFileError as error:
+                raise CheckpointError(f"{self._storage.path(name)}: damaged: {error}") from error
         with self._reading(name), self._storage.open(name) as file:
             try:
                 arrays = (read_npz if name.endswith(NPZ) else read_arrays)(file, found, into)

@@ -113,9 +113,7 @@ class Tombstones:
     def restore(self, saved: Sequence[TombstonesSnapshot]) -> None:
         """Continue from what ``snapshot`` returned."""
         self._of_types = {
-            each.node_type: _LatestTimes(
-                np.ascontiguousarray(each.digests).reshape(-1).view(np.uint64), each.deleted_ms
-            )
+            each.node_type: _LatestTimes(np.array(each.digests).reshape(-1).view(np.uint64), each.deleted_ms.copy())
             for each in saved
             if len(each.digests)
         }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from springtide.checksums import SHA256, checksum
 from springtide.clock import MS_PER_HOUR, wall_ms
 from springtide.errors import ModelError
 from springtide.extras import missing_words
@@ -288,11 +289,12 @@ class ModelStore:
 
     def _read_verified(self, manifest: ModelManifest, name: str) -> memoryview:
         path = self._storage.path(f"{manifest.version}/{name}")
+        digest = checksum(SHA256)
         try:
-            content, found = self._storage.map(f"{manifest.version}/{name}")
+            content = self._storage.map(f"{manifest.version}/{name}", digest)
         except FileNotFoundError:
             raise ModelError(f"{path}: the manifest names this file, and it is missing") from None
-        if found != (wanted := manifest.files.get(name)):
+        if (found := digest.hexdigest()) != (wanted := manifest.files.get(name)):
             raise ModelError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
         return content
 

@@ -174,7 +174,7 @@ class DecayedCounts:
         return state
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned, whose arrays are not copied, or from what earlier releases wrote."""
+        """Continue from what ``state`` returned, or from what earlier releases wrote."""
         if "counts" in state and state["counts"].ndim == 1:
             self._restore_landmark(np.array(state["counts"], np.float64), state["clock"])
             return
@@ -183,7 +183,7 @@ class DecayedCounts:
             sums = [_of_floats(counts) for counts in state["counts"]]
         elif "low" not in state:
             parts = [part_of_state(state, str(index)) for index in range(len(epochs))]
-            sums = [_Sums(part["low"], _where_in_use(part.get("high", _NO_SUMS))) for part in parts]
+            sums = [_Sums(part["low"].copy(), _where_in_use(part.get("high", _NO_SUMS))) for part in parts]
         else:
             high = state.get("high", [_NO_SUMS] * len(epochs))
             sums = [_Sums(np.array(low), _where_in_use(of_low)) for low, of_low in zip(state["low"], high, strict=True)]

@@ -197,3 +197,33 @@ def test_damaged_file_of_format_3_is_found(folder_3):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"00000001-edges1-0.npz: damaged: wanted CRC-32C"):
         restored_with_weights(folder_3)
+
+
+# The same state, written by the last release that wrote pairs one by one.
+FORMAT_4 = Path(__file__).parent / "format_4"
+
+
+@pytest.fixture
+def folder_4(tmp_path):
+    shutil.copytree(FORMAT_4, tmp_path / "checkpoints")
+    return tmp_path / "checkpoints"
+
+
+def test_checkpoint_of_format_4_is_restored_whole(folder_4):
+    assert_is_that_of_format_2(restored_with_weights(folder_4))
+
+
+def test_next_checkpoint_shares_files_of_format_4_and_holds_the_same(folder_4):
+    state = restored_with_weights(folder_4)
+    CheckpointStore(str(folder_4), keep=1).write(state.snapshot())
+    names = {path.name for path in (folder_4 / "segments").iterdir()}
+    assert {"00000001-edges1-0.arrays", "00000002-weight4.arrays"} <= names
+    assert_is_that_of_format_2(restored_with_weights(folder_4))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere the system does not tell what is mapped.")
+def test_nothing_of_a_restored_state_lies_in_the_files_of_its_checkpoint(folder_4):
+    """Else they would stay on the disk as long as the process does, and each change would copy a page."""
+    state = restored_with_weights(folder_4)
+    assert str(folder_4) not in Path("/proc/self/maps").read_text()
+    assert state.num_events == 95

@@ -151,5 +151,5 @@ class ContextWeight:
         """Continue from what ``state`` returned.
 
         Called before anything else, and by any thread; other weights are restored meanwhile. The arrays are this
-        weight's alone: it may keep them, and write to them.
+        weight's alone. They may be pages of a file, which stays as long as they do: what stays should be a copy.
         """
