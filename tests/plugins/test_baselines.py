@@ -202,12 +202,13 @@ def test_item_knn_finds_nearest_items_when_they_are_asked_for_as_it_finds_all():
         np.testing.assert_array_equal(scores_of(asked, history), scores_of(restored, history))
 
 
-def test_item_knn_keeps_the_nearest_of_many_items():
+@pytest.mark.parametrize(("num_users", "num_pairs"), [(90, 6_000), (400, 900)])  # All are looked at, or few.
+def test_item_knn_keeps_the_nearest_of_many_items(num_users: int, num_pairs: int):
     generator = np.random.default_rng(3)
-    items = np.minimum(generator.geometric(0.02, 6_000), 300) - 1
-    pairs = list(zip(generator.integers(0, 90, 6_000).tolist(), items.tolist(), strict=True))
-    kept = fitted_on_pairs("item_knn", 90, 300, pairs, neighbours=7).similarity.toarray()
-    matrix = matrix_of(pairs, 90, 300)
+    items = np.minimum(generator.geometric(0.02, num_pairs), 300) - 1
+    pairs = list(zip(generator.integers(0, num_users, num_pairs).tolist(), items.tolist(), strict=True))
+    kept = fitted_on_pairs("item_knn", num_users, 300, pairs, neighbours=7).similarity.toarray()
+    matrix = matrix_of(pairs, num_users, 300)
     in_common = (matrix.T @ matrix).astype(np.float32)
     num_users = np.diag(in_common)
     lengths = np.sqrt(num_users)

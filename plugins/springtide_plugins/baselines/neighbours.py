@@ -16,6 +16,7 @@ from springtide_plugins.baselines.kernels import add_weighted_rows, nearest_item
 from springtide_plugins.baselines.popularity import Popularity
 
 _ITEMS_AT_ONCE = 4_096  # What is found for them is in memory at once: with 200 neighbours, 7 MB.
+_ITEMS_TOGETHER, _NUM_BARS = 32, 64  # As in ``kernels``.
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class _NearestItems:
         users_by_place = sparse.csr_array((seen.data, places, seen.indptr), shape=seen.shape).T.tocsr()
         places_by_user = users_by_place.T.tocsr()  # A transposition sorts.
         self._users_by_place, self._places_by_user = _Rows.of(users_by_place), _Rows.of(places_by_user)
+        self._bars = np.zeros(_NUM_BARS, np.float32)
         # What was found, a row for each item that was asked for; -1 for items without one.
         self._slot_of = np.full(self.num_items, -1, np.int64)
         self._num_found = 0
@@ -109,7 +111,8 @@ class _NearestItems:
             self._cosines = _longer(self._cosines, room)
             self._lengths_found = _longer(self._lengths_found, room)
         num_found = np.empty(len(items), np.int32)
-        num_common, touched = np.zeros(self.num_items, np.int32), np.empty(self.num_items + 1, np.int32)
+        num_items = self.num_items
+        num_common, counts = np.zeros(num_items, np.int32), np.zeros(num_items + _ITEMS_TOGETHER, np.int16)
         nearest_items(
             np.append(self._users_by_place.starts, self._users_by_place.stops[-1:]),
             self._users_by_place.indices,
@@ -118,8 +121,10 @@ class _NearestItems:
             self._lengths,
             self._place_of[items],
             num_common,
-            touched,
-            np.empty(self.num_items, np.uint64),
+            counts,
+            np.empty(num_items + 1, np.int32),
+            np.empty(num_items, np.uint64),
+            self._bars,
             num_found,
             self._nearest[first:stop],
             self._cosines[first:stop],
