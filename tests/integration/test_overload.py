@@ -5,17 +5,22 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from springtide.settings.model import Settings
 from springtide.v1 import events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.serving import translation
 
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Eventually = Callable[..., Awaitable[float]]
 RunServerProcess = Callable[[Settings], AbstractContextManager[tuple[subprocess.Popen[str], str]]]
 Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 NUM_CALLS = 6_000
@@ -27,11 +32,8 @@ import asyncio, collections, json, sys
 import grpc
 from springtide.v1 import recommender_pb2 as pb, recommender_pb2_grpc
 
-address, number, deadline_s, count, position = sys.argv[1:]
+address, number, deadline_s, count = sys.argv[1:]
 request = pb.RecommendRequest(user="u1", count=int(count))
-if position:
-    request.min_position.next_offsets[0] = int(position)
-    request.wait.seconds = 5
 
 async def flood():
     channel_of_its_own = [("grpc.use_local_subchannel_pool", 1)]
@@ -60,9 +62,9 @@ def settings(on_each_engine: Settings) -> Settings:
     return on_each_engine.model_copy(update={"server": server})
 
 
-async def flooded(address: str, *, count: int = 20, position: str = "", number: int = NUM_CALLS) -> Counter[str]:
+async def flooded(address: str, count: int) -> Counter[str]:
     """Send calls all at once, and return how many ended how."""
-    arguments = [address, str(number), str(DEADLINE_S), str(count), position]
+    arguments = [address, str(NUM_CALLS), str(DEADLINE_S), str(count)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", FLOOD, *arguments, stdout=asyncio.subprocess.PIPE
     )
@@ -91,7 +93,7 @@ def test_each_of_six_thousand_calls_at_once_is_answered_or_refused_and_small_one
         async with grpc.aio.insecure_channel(address) as channel:
             recommend = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend
             check = health_pb2_grpc.HealthStub(channel).Check
-            flood = asyncio.create_task(flooded(address, count=count))
+            flood = asyncio.create_task(flooded(address, count))
             of_small: set[grpc.StatusCode] = set()
             of_health: set[grpc.StatusCode] = set()
             while not flood.done():
@@ -110,11 +112,30 @@ def test_each_of_six_thousand_calls_at_once_is_answered_or_refused_and_small_one
 
 
 def test_requests_that_wait_are_refused_beyond_the_limit_and_their_room_is_free_again(
-    settings: Settings, run_server_process: RunServerProcess
+    settings: Settings, run_server: RunServer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(translation, "MAX_WAIT_S", DEADLINE_S)
     most = settings.server.max_open_requests
+    waiting = pb.RecommendRequest(
+        min_position=pb.GraphPosition(next_offsets={0: 10**9}), wait=Duration(seconds=int(DEADLINE_S))
+    )
 
-    with run_server_process(settings) as (_, address):
-        for _ in range(2):
-            outcomes = asyncio.run(flooded(address, position="1000000", number=2 * most))
-            assert outcomes == {"OK": most, "RESOURCE_EXHAUSTED 1": most}
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            admission = running.server._recommender._admission
+
+            async def is_open(number: int) -> bool:
+                return bool(admission._open == number)
+
+            for _ in range(2):
+                calls = [running.recommender.Recommend(waiting) for _ in range(most)]
+                await eventually(lambda: is_open(most))
+                refused = running.recommender.Recommend(waiting)
+                assert await refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert ("retry-after", "1") in tuple(await refused.trailing_metadata())
+                assert await running.is_serving()
+                for call in calls:
+                    call.cancel()
+                await eventually(lambda: is_open(0))
+
+    asyncio.run(scenario())
