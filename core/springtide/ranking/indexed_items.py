@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from springtide.plugins.contracts.indexes import Index
 from springtide.ranking import kernels
+from springtide.ranking.candidate_kernels import with_candidates
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.serving_model import ServingModel
 from springtide.ranking.weights import ItemOrder
@@ -35,6 +36,7 @@ see ``best_items``."""
 
 MEASURED_COUNT = 20  # Items of an answer when an index is measured; a longer answer asks for more candidates.
 _PROBED = 256  # Items of the head that are looked at before the index is asked: ten microseconds.
+_WIDENED_AT_ONCE = 4  # Times: that none of the nearest passes says little of how many are to be asked for.
 _COMPARED_AT_ONCE = 16_384  # Vectors; 4 MB.
 
 
@@ -178,13 +180,9 @@ class IndexedItems:
             self.counts.add("exact")
             return None
         rows, bound = nearest
-        rows = np.setdiff1d(np.union1d(rows, self.changed[self.changed < len(values)]), apart, assume_unique=True)
-        scores = kernels.cosines_of(user, self.table.vectors, rows) * np.float32(factor)
-        scores += values[rows]
-        both = np.concatenate([apart, rows])
-        ascending = np.argsort(both, kind="stable")
-        of_both = np.concatenate([of_apart, scores])[ascending]
-        found = scan(ItemOrder(order.rows, -np.inf), both[ascending], of_both, bound / length)
+        of_items = values[: self.table.num_items]  # The weights of a moment may be of later items, too.
+        both = with_candidates(user, factor, self.table.vectors, of_items, rows, self.changed, apart, of_apart)
+        found = scan(ItemOrder(order.rows, -np.inf), *both, bound / length)
         has_enough = len(found[0]) >= count
         self.counts.add("by_index" if has_enough else "exact")
         return found if has_enough else None
@@ -212,7 +210,7 @@ class IndexedItems:
             num_passing = left_out.count_passing(rows)
             if 2 * num_passing >= wanted or len(rows) < asked or asked == self.built.num_indexed:
                 break
-            asked *= max(2, math.ceil(wanted / max(num_passing, 1)))
+            asked *= min(max(2, math.ceil(wanted / max(num_passing, 1))), _WIDENED_AT_ONCE)
         lowest = 0.0  # The cosine of an item of which nothing is known.
         if len(rows) >= asked and asked < self.built.num_indexed:
             cosines = kernels.cosines_of(user, self.table.vectors, rows)

@@ -1,13 +1,12 @@
 """Building an index beside the answers, and measuring it: it is used only if it is right enough, and quicker."""
 
-import dataclasses
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import structlog
@@ -31,14 +30,23 @@ logger = structlog.stdlib.get_logger(__name__)
 NUM_MEASURED = 100  # Users; the standard error of a recall of .99 over 2,000 items is .002.
 _MIN_MEASURED = 10  # With fewer users that have a vector, nothing is known of an index.
 _DRAWN = 2_000  # Users that are looked at for those.
-_TIMES = 3  # How often each user is answered, both ways in turn; the shortest time counts: the machine is busy.
-_CANDIDATES = (50, 200, 800)  # Rows to ask for, the fewest first: the first number with enough recall is taken.
+_NUM_TIMED = 40  # Of these users.
+_TIMES = 5  # How often each of them is answered, both ways in turn; the shortest time counts: the machine is busy.
+_WIDENED = 4  # Times as many rows are asked for at most, if what the query leaves out is among the nearest.
+_CANDIDATES = (
+    50,
+    100,
+    200,
+    400,
+    800,
+)  # Rows to ask for, the fewest first: the first number with enough recall is taken.
 _NICENESS = 19  # On Linux each thread has its own.
 _MIN_CHANGED, _MAX_CHANGED = 2_000, 20_000  # Items that are scored beside the index; with more it is built again,
 _CHANGED_SHARE = 64  # or from one in 64 on, within these bounds.
 _REST, _MIN_REST_S = 10, 60.0  # An index of the same model is not built again for ten times as long as it took.
 _STOP_S = 5.0
 
+Made = TypeVar("Made")
 State = Literal["waiting", "building", "measuring", "used", "refused", "slower", "unmeasured", "failed"]
 
 
@@ -103,6 +111,9 @@ def index_maker(settings: RankingSettings, plugins: Plugins) -> Callable[[], Ind
 
 class Indexing:
     """Keeps an index of what is served. One thread builds, one index at a time, and gives way to all others.
+
+    How many of the exact answers an index finds is measured in such a thread, too. Times are taken at the priority of
+    requests: a thread that gives way is held up the more often the longer its answer takes.
 
     Args:
         rules: When it is built and used.
@@ -177,8 +188,6 @@ class Indexing:
         self._thread.start()
 
     def _run(self, table: ItemTable) -> None:
-        if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         model = table.model
 
         def is_wanted() -> bool:
@@ -188,7 +197,7 @@ class Indexing:
         try:
             start_s = time.monotonic()
             self._status = replace(former, state="building", version=model.version)
-            built = BuiltIndex.of(self._rules.make(), table, is_wanted)
+            built = _giving_way(lambda: BuiltIndex.of(self._rules.make(), table, is_wanted))
             build_s = time.monotonic() - start_s
             self._may_begin_s = time.monotonic() + max(_REST * build_s, _MIN_REST_S)
             if not is_wanted():
@@ -216,19 +225,49 @@ class Indexing:
         if table is None or table.model is not built.model:  # Another is served by now.
             self._status = IndexStatus(self._rules.name)
             return
-        queries = _queries(scorer)
         exact = replace(scorer, serving=replace(scorer.serving, index=None))
-        answers = [_rows(exact, query) for query in queries]
-        if len(queries) < _MIN_MEASURED:
-            self._decide(replace(self._status, state="unmeasured", num_users=len(queries)), None)
+        changed = built.changed_rows(table)
+        status = replace(self._status, num_changed=len(changed))
+        queries, found = _giving_way(lambda: self._recall(exact, IndexedItems(built, table, changed, 0, 0)))
+        status = replace(status, num_users=len(queries))
+        if found is None:
+            self._decide(replace(status, state="unmeasured"), None)
             return
+        indexed, recall = found
+        num_candidates = indexed.num_candidates
+        status = replace(status, recall=recall, num_candidates=num_candidates)
+        if recall < self._rules.min_recall:
+            self._decide(replace(status, state="refused"), None)
+            return
+        by_index = replace(exact, serving=replace(exact.serving, index=indexed))
+        exact_s, index_s = _seconds(exact, by_index, queries[:_NUM_TIMED], self._clock_s)
+        status = replace(status, exact_ms=1e3 * exact_s, index_ms=1e3 * index_s)
+        if index_s >= exact_s:
+            self._decide(replace(status, state="slower"), None)
+            return
+        most = int(num_candidates * exact_s / index_s)
+        used = replace(indexed, max_candidates=most, counts=AnswerCounts())
+        self._decide(replace(status, state="used"), used)
+
+    def _recall(self, exact: Scorer, empty: IndexedItems) -> tuple[list[BoundQuery], tuple[IndexedItems, float] | None]:
+        """Return queries, and the index that asks for the fewest rows that are enough, else the most, with its recall.
+
+        None for both if there are too few users.
+
+        Raises:
+            Exception: Whatever the index raises.
+        """
+        queries = _queries(exact)
+        if len(queries) < _MIN_MEASURED:
+            return queries, None
+        answers = [_rows(exact, query) for query in queries]
         if exact.serving.coarse is not None:
             exact.serving.coarse.refresh()  # The exact way is to be as quick as it can be.
-        changed = built.changed_rows(table)
-        status = replace(self._status, num_users=len(queries), num_changed=len(changed))
+        built, table = empty.built, empty.table
         for num_candidates in _CANDIDATES:
-            indexed = IndexedItems(built, table, changed, num_candidates, built.num_indexed)
-            by_index = replace(scorer, serving=replace(scorer.serving, index=indexed))
+            most = _WIDENED * num_candidates
+            indexed = replace(empty, num_candidates=num_candidates, max_candidates=most, counts=AnswerCounts())
+            by_index = replace(exact, serving=replace(exact.serving, index=indexed))
             recall = float(
                 np.mean(
                     [_share(_rows(by_index, query), wanted) for query, wanted in zip(queries, answers, strict=True)]
@@ -237,20 +276,9 @@ class Indexing:
             if indexed.counts.failed:
                 built.index.search(table.vectors[np.flatnonzero(table.has_vector)[0]], num_candidates)
                 raise RuntimeError("a search failed")
-            status = replace(status, recall=recall, num_candidates=num_candidates)
             if recall >= self._rules.min_recall:
                 break
-        else:
-            self._decide(replace(status, state="refused"), None)
-            return
-        exact_s, index_s = _seconds(exact, by_index, queries, self._clock_s)
-        status = replace(status, exact_ms=1e3 * exact_s, index_ms=1e3 * index_s)
-        if index_s >= exact_s:
-            self._decide(replace(status, state="slower"), None)
-            return
-        most = int(num_candidates * exact_s / index_s)
-        used = dataclasses.replace(indexed, max_candidates=most, counts=AnswerCounts())
-        self._decide(replace(status, state="used"), used)
+        return queries, (indexed, recall)
 
     def _decide(self, status: IndexStatus, used: IndexedItems | None) -> None:
         if used is not None:
@@ -278,6 +306,31 @@ class Indexing:
             logger.info("index_slower", **fields)
         else:
             logger.info("index_unmeasured", **fields)
+
+
+def _giving_way(work: Callable[[], Made]) -> Made:
+    """Do work in a thread that gives way to all others, and return what it makes.
+
+    Raises:
+        Exception: Whatever the work raises.
+    """
+    made: list[Made] = []
+    failures: list[Exception] = []
+
+    def run() -> None:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        try:
+            made.append(work())
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="index", daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return made[0]
 
 
 def _queries(scorer: Scorer) -> list[BoundQuery]:

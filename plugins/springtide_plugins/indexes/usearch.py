@@ -32,7 +32,7 @@ class USearch(Index):
     def __init__(
         self,
         connectivity: Annotated[int, Field(ge=2, le=256)] = 16,
-        expansion_add: PositiveInt = 128,
+        expansion_add: PositiveInt = 64,
         expansion_search: PositiveInt = 64,
         precision: Literal["f32", "bf16", "i8"] = "i8",
         num_threads: PositiveInt = 1,

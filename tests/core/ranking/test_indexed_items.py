@@ -10,7 +10,8 @@ from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.plugins.contracts import Index, Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking import indexed_items, weights
+from springtide.ranking import indexed_items, kernels, weights
+from springtide.ranking.candidate_kernels import with_candidates
 from springtide.ranking.indexed_items import BuiltIndex, IndexedItems
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
@@ -205,3 +206,56 @@ def test_a_filter_that_few_pass_asks_for_more_candidates_and_then_for_the_exact_
     counts = with_index(ranker, before, num_candidates=5, most=6)
     assert answers(ranker, asked) == exact
     assert counts.by_index == 0
+
+
+def test_nearest_items_that_are_all_left_out_ask_for_a_few_more_and_not_for_all():
+    asked = []
+
+    class Noting(Exhaustive):
+        def search(self, vector, count):
+            asked.append(count)
+            return super().search(vector, count)
+
+    _, ranker, before = served(cosine=30.0)
+    exact_query = Query(Moment(NOW_MS), "u4", count=1)
+    nearest = Exhaustive()
+    nearest.build(before.vectors, np.arange(len(before.vectors)), lambda: True)
+    user = ranker.scorer().serving.users.find(
+        ranker.scorer().view, ranker.scorer().serving.table, ranker.scorer().bind(exact_query)
+    )
+    rows = nearest.search(user.vector, 10).tolist()
+    left_out = tuple(filter(None, ranker.scorer().item_ids(np.array(rows))))
+    query = dataclasses.replace(exact_query, exclude_items=left_out)
+    exact = answers(ranker, [query])
+    with_index(ranker, before, num_candidates=10, index=Noting())
+    assert answers(ranker, [query]) == exact
+    assert asked == [10, 40]  # Six times as many would have been all of them.
+
+
+def test_candidates_changed_items_and_those_apart_are_brought_together_each_once():
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        num_items, width = int(random.integers(1, 60)), int(random.integers(1, 40))
+        vectors = random.normal(size=(num_items + 2, width)).astype(np.float32)
+        values, user = random.normal(size=num_items).astype(np.float32), vectors[-1]
+
+        def some(num_items=num_items):
+            return np.flatnonzero(random.random(num_items) < random.random()).astype(np.int32)
+
+        nearest, changed, apart = some(), some(), some()
+        of_apart = random.normal(size=len(apart)).astype(np.float32)
+        rows, scores = with_candidates(user, 2.5, vectors, values, nearest, changed, apart, of_apart)
+        wanted = values + kernels.cosines_of(user, vectors, np.arange(num_items, dtype=np.int32)) * np.float32(2.5)
+        wanted[apart] = of_apart
+        assert rows.tolist() == sorted({*nearest.tolist(), *changed.tolist(), *apart.tolist()})
+        assert scores.tolist() == wanted[rows].tolist()
+
+
+@pytest.mark.parametrize("rows", [[1, 1], [2, 1], [-1], [5]])
+def test_candidates_that_do_not_ascend_or_lie_beyond_the_items_are_refused(rows):
+    vectors, none = np.zeros((5, 4), np.float32), np.empty(0, np.int32)
+    given = np.array(rows, np.int32)
+    for kinds in ((given, none, none), (none, given, none), (none, none, given)):
+        of_apart = np.zeros(len(kinds[2]), np.float32)
+        with pytest.raises(ValueError, match="wanted rows below 5"):
+            with_candidates(vectors[0], 1.0, vectors, vectors[:, 0].copy(), *kinds, of_apart)

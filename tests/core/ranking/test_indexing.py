@@ -2,6 +2,9 @@
 
 import dataclasses
 import itertools
+import os
+import sys
+import threading
 import time
 
 import numpy as np
@@ -160,6 +163,27 @@ def test_an_index_that_is_no_quicker_than_the_exact_answer_is_not_used():
     assert status.state == "slower"
     assert ranker.scorer().serving.index is None
     assert [entry["event"] for entry in logs if entry["event"].startswith("index_")] == ["index_slower"]
+
+
+@pytest.mark.usefixtures("short_order")
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a priority of its own on Linux alone")
+def test_an_index_is_built_by_a_thread_that_gives_way_and_timed_as_requests_are_answered():
+    priorities = []
+
+    class Noting(Exhaustive):
+        def build(self, vectors, rows, is_wanted):
+            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            super().build(vectors, rows, is_wanted)
+
+        def search(self, vector, count):
+            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().search(vector, count)
+
+    decided(timed(small(Noting, size=120), exact_s=0.005, index_s=0.001, make_index=Noting))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert priorities[0] == 19
+    assert priorities[-1] == own
+    assert priorities.count(own) >= 40 or own == 19
 
 
 @pytest.mark.usefixtures("short_order")
