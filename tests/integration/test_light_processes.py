@@ -20,8 +20,8 @@ HEAVY = {*TRAINING, "pyarrow"}
 PAIRS = [(user, item) for user in range(24) for item in range(16) if user % 2 == item % 2 and user != item]
 BUDGET_S = 120.0
 
-# Runs a command of ours, and writes to a file when it ends: what it has imported, its threads, and how long one that
-# waits for Python's lock lets another one run on.
+# Runs a command of ours, and writes to a file when it ends: what it has imported, its threads, how long one that
+# waits for Python's lock lets another one run on, and how long a turn on a core Linux gives to the main thread.
 DRIVER = """
 import contextlib, json, os, sys
 from pathlib import Path
@@ -37,6 +37,9 @@ finally:
         with contextlib.suppress(OSError):  # A thread may have ended meanwhile.
             names.append((task / "comm").read_text().strip())
     about = {"modules": sorted(sys.modules), "threads": names, "switch_interval_s": sys.getswitchinterval()}
+    about["turn_ns"] = 0
+    with contextlib.suppress(OSError, IndexError):  # Linux does not say.
+        about["turn_ns"] = int(Path("/proc/self/sched").read_text().partition("se.slice")[2].split()[1])
     found.write_text(json.dumps(about))
 """
 
@@ -153,6 +156,17 @@ def test_threads_of_a_server_do_not_wait_for_the_lock_as_long_as_python_would_le
     assert place.found()["switch_interval_s"] == pytest.approx(0.0001)
     place.run("--help")
     assert place.found()["switch_interval_s"] == pytest.approx(0.005), "the others are as Python has them"
+
+
+def test_a_server_takes_short_turns_on_a_core(place: Place, server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(BUDGET_S) == 0
+    turn_ns = place.found()["turn_ns"]
+    place.run("--help")
+    others_ns = place.found()["turn_ns"]
+    if turn_ns == others_ns and (not turn_ns or tuple(map(int, os.uname().release.split(".")[:2])) < (6, 12)):
+        pytest.skip("this system has one length of turns for all, or does not say")
+    assert turn_ns == 100_000 < others_ns, "the others are as Linux has them"
 
 
 def test_server_refuses_a_misspelt_part_of_training_at_its_start(place: Place) -> None:

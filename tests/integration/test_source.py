@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
+from kafka.consumer.fetcher import Fetcher
 
 from springtide.clock import Deadline
 from springtide.settings.model import KafkaSettings, Settings
@@ -110,6 +111,42 @@ def test_a_quiet_poll_waits_once(fresh_kafka: Callable[..., KafkaSettings], monk
         for _ in range(20):
             source.poll(20)
     assert len(calls) <= 30
+
+
+def test_requests_are_packed_once_a_broker_is_known_with_and_without_fetch_sessions(
+    fresh_kafka: Callable[..., KafkaSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, num_theirs, num_ours = fresh_kafka(num_partitions=3), 0, 0
+    theirs, ours = Fetcher._create_fetch_requests, SparingFetcher._send_plain
+
+    def note_theirs(fetcher: SparingFetcher) -> dict[int, Any]:
+        nonlocal num_theirs
+        requests: dict[int, Any] = theirs(fetcher)
+        num_theirs += len(requests)
+        return requests
+
+    def note_ours(fetcher: SparingFetcher, node: int, request: Any) -> Any:
+        nonlocal num_ours
+        num_ours += 1
+        return ours(fetcher, node, request)
+
+    monkeypatch.setattr(Fetcher, "_create_fetch_requests", note_theirs)
+    monkeypatch.setattr(SparingFetcher, "_send_plain", note_ours)
+    read: dict[int, list[int]] = {}
+    wanted: dict[int, list[int]] = {}
+    with KafkaProducer(**client_config(kafka)) as producer, KafkaSource(kafka, None) as source:
+        deadline = Deadline.after(60.0)
+        for number in range(40):
+            sent = producer.send(kafka.topic, b"event", partition=number % 3).get(60)
+            wanted.setdefault(sent.partition, []).append(sent.offset)
+            while read != wanted:
+                assert not deadline.is_over(), f"read {read}, wanted {wanted}"
+                for record in source.poll(1_000):
+                    read.setdefault(record.partition, []).append(record.offset)
+        num_behind = source.lag().num_events
+    assert num_behind == 0
+    assert num_ours > 20
+    assert num_theirs <= 3, "kafka-python builds the first ones, and those after new metadata"
 
 
 def test_lag_is_exact_while_a_backlog_is_read_in_parts(fresh_kafka: Callable[..., KafkaSettings]) -> None:

@@ -27,6 +27,7 @@ from springtide.state import LiveState
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
 from springtide_services.addresses import join_address
 from springtide_services.logs import log_failures, log_settings
+from springtide_services.priorities import take_short_turns
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.batching import MicroBatcher
@@ -308,6 +309,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None,
     log_settings(settings)
     limit_threads(settings.server.num_threads)
     sys.setswitchinterval(_SWITCH_S)
+    take_short_turns()
     with StartCheck(settings):
         uvloop.run(_serve(settings, on_listening, skip_lost))
     ignore_signals()  # Everything is written; only the interpreter is still to exit.

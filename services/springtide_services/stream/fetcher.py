@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from kafka import TopicPartition
@@ -47,6 +48,7 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
         self._fetch_futures: deque[Any] = deque()
         self._asked: dict[int, dict[TopicPartition, int]] = {}  # Offsets, by node that was asked for all partitions.
         self._versions: dict[int, int] = {}  # Of each node's latest response.
+        self._without_sessions: set[int] = set()  # Nodes that keep no fetch session, such as the embedded broker.
         self._asked_ahead: set[int] = set()  # Nodes whose answers nobody has waited for yet.
 
     def look_at_leaders(self) -> None:
@@ -147,7 +149,7 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
     def _create_fetch_requests(self) -> dict[int, Any]:
         nodes = self._leaders - self._nodes_with_pending_fetch_requests
         # With a rack, a partition may be read from a follower, which each response may change.
-        if all(self._has_session(node) for node in nodes) and not self.config["client_rack"]:
+        if all(self._can_be_packed(node) for node in nodes) and not self.config["client_rack"]:
             requests = self._ask_for_changes(nodes)
         else:
             requests = super()._create_fetch_requests()
@@ -162,18 +164,18 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
             self.unanswered_since.setdefault(node, now)
         return requests
 
-    def _has_session(self, node: int) -> bool:
-        """Return whether the node knows, from earlier requests, what we want of each of its partitions."""
+    def _can_be_packed(self, node: int) -> bool:
+        """Return whether the node knows from earlier requests what we want of each of its partitions, or never does."""
         handler = self._session_handlers.get(node)
         return (
             node in self._asked
             and handler is not None
-            and not handler.next_metadata.is_full
+            and (node in self._without_sessions or not handler.next_metadata.is_full)
             and self._versions.get(node) == fetch_wire.VERSION
         )
 
     def _ask_for_changes(self, nodes: frozenset[int]) -> dict[int, Any]:
-        """Build requests that name only the partitions whose offsets have changed.
+        """Build requests that name only the partitions whose offsets have changed; all to a node without a session.
 
         As in kafka-python, a partition is not asked for while records of it wait to be polled. The caller waits, so
         nothing is polled meanwhile.
@@ -187,7 +189,7 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
             for node in nodes
             if self._manager.connection_delay(node) == 0 and self._client.throttle_delay(node) == 0
         }
-        for partition in self._changed | waiting:
+        for partition in self._changed | waiting | self._not_packed(changes):
             node = leader_of(cluster, partition)
             if node not in changes:
                 continue
@@ -212,11 +214,24 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
                 wanted.append(packed)
                 self._asked[node][partition] = position.offset
             self._changed.discard(partition)
+        for node in changes:
+            if self._session_handlers[node].next_metadata.is_full:
+                changes[node] = ([*self._session_handlers[node].session_partitions.values()], [])
         # Kafka answers at once if nothing is asked for, as when all partitions of a leader are paused.
         return {
             node: (self._make_request(node, *change), self._asked[node])
             for node, change in changes.items()
             if self._session_handlers[node].session_partitions or change[1]
+        }
+
+    def _not_packed(self, nodes: Iterable[int]) -> set[TopicPartition]:
+        """Return the partitions that a whole request to a node is to name, and kafka-python was the last to name."""
+        return {
+            partition
+            for node in nodes
+            if self._session_handlers[node].next_metadata.is_full
+            for partition, wanted in self._session_handlers[node].session_partitions.items()
+            if type(wanted) is not bytes
         }
 
     def _make_request(self, node: int, wanted: list[bytes], forgotten: list[int]) -> PlainFetch:
@@ -252,6 +267,8 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
             or any(each.topic_partition not in handler.session_partitions for each in fetched)
         ):
             super()._handle_fetch_response(node_id, fetch_offsets, send_time, response)
+            has_none = handler is not None and handler.next_metadata.is_full and not response.error_code
+            (self._without_sessions.add if has_none else self._without_sessions.discard)(node_id)
             return
         # As kafka-python does, which compares each response with all partitions of the session.
         handler.next_metadata = handler.next_metadata.next_incremental()
@@ -260,8 +277,12 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
         )
 
     def _take_response(self, handler: Any, fetch_offsets: Any, response: PlainResponse) -> bool:
-        """Take what a response of the current session says; return whether it is one."""
-        if handler is None or response.session_id != handler.next_metadata.session_id or handler.next_metadata.is_full:
+        """Take what a response of the current session says, or of a node that keeps none; return whether it is one."""
+        if handler is None or response.session_id != handler.next_metadata.session_id:
+            return False
+        is_whole = handler.next_metadata.is_full
+        num_partitions = sum(len(topic.partitions) for topic in response.responses)
+        if is_whole and (response.session_id or num_partitions != len(handler.session_partitions)):
             return False
         completed = []
         for topic in response.responses:
@@ -271,7 +292,8 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
                     return False
                 offset = fetch_offsets[partition]
                 completed.append(CompletedFetch(partition, offset, fetch_wire.VERSION, data, None))
-        handler.next_metadata = handler.next_metadata.next_incremental()
+        if not is_whole:
+            handler.next_metadata = handler.next_metadata.next_incremental()
         self._completed_fetches.extend(completed)
         return True
 
