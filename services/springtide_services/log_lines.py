@@ -137,6 +137,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
         "with one large request"
     ),
     "events_of_deleted_nodes": "{events:,} events came late and were dropped: their nodes were deleted after them",
+    "call_failed": "a call failed; its client was told why, but no path or URL: {error}",
     "events_refused": _events_refused,
     "events_skipped": _events_skipped,
     "first_training_requested": "there is enough to learn from, {interactions:,} interactions: a model was asked for",
@@ -151,6 +152,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "kafka_not_checked": "Kafka cannot be checked, which changes nothing else: {error}",
     "least_active_dropped": "{num_nodes:,} least recently active nodes left the graph: max_nodes is {max_nodes:,}",
     "listening": "listening on {address}, not ready yet",
+    "listening_for_operators": "listening for operators (status, promotions, trainings) on {address}",
     "live_quality": _live_quality,
     "live_quality_dropped": "live quality dropped, and a training was requested: {reason}",
     "live_quality_failed": "live quality cannot be measured",

@@ -36,7 +36,7 @@ from springtide_services.termination import STOP_BUDGET_S
 
 @dataclass(frozen=True)
 class Running:
-    """A server, and stubs of a channel to it."""
+    """A server, and stubs of a channel to it; that of AdminService is for its listener for operators."""
 
     server: Server
     channel: grpc.aio.Channel
@@ -65,12 +65,15 @@ async def _run_server(settings: Settings, *, wait_until_ready: bool = True) -> A
     server = Server(settings)
     await server.start()
     try:
-        async with grpc.aio.insecure_channel(server.address) as channel:
+        async with (
+            grpc.aio.insecure_channel(server.address) as channel,
+            grpc.aio.insecure_channel(server.admin_address) as admin_channel,
+        ):
             running = Running(
                 server,
                 channel,
                 recommender_pb2_grpc.RecommenderServiceStub(channel),
-                admin_pb2_grpc.AdminServiceStub(channel),
+                admin_pb2_grpc.AdminServiceStub(admin_channel),
                 health_pb2_grpc.HealthStub(channel),
             )
             if wait_until_ready:

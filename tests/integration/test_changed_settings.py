@@ -45,7 +45,7 @@ def test_changed_interactions_reach_the_answers_of_a_restarted_server(
         async with run_server(_with_rules(settings, purchase=purchase, view=heavier)) as running:
             assert await best(running) == ("milk", [])
             applied = state_content(running.server._loaded.answering.state)
-            run = RebuildRun(_with_rules(settings, purchase=purchase, view=heavier), running.server.address)
+            run = RebuildRun(_with_rules(settings, purchase=purchase, view=heavier), running.server.admin_address)
             options = {"from_what_is_left": False, "forgets_skips": False, "confirm": lambda question: True}
             await asyncio.to_thread(run.run, Skips(), **options)
             # What was applied to the checkpoint is what reading the events again gives.

@@ -133,7 +133,7 @@ def test_answers_and_status_say_which_moment_they_speak_of(
         context = {"place": "", "weather": "", "recent_items": (), "as_json": False}
         ask(address, user="ann", count=3, at=None, exclude_seen=(), only=(), **context)
         ask_why(address, user="ann", item="nog", at=None, **context)
-        show_status(address, as_json=False)
+        show_status(running.server.admin_address, as_json=False)
         return " ".join(capsys.readouterr().out.split())
 
     async def scenario() -> None:
@@ -243,7 +243,7 @@ def test_a_restart_and_a_rebuild_do_not_set_the_clock_back(
         await asyncio.sleep(2.0)  # Nothing came since, and time went on.
         async with run_server(seasonal) as running:
             found.append(await behind_ms(running))
-            rebuild = RebuildRun(seasonal, running.server.address)
+            rebuild = RebuildRun(seasonal, running.server.admin_address)
             arguments = {"from_what_is_left": False, "forgets_skips": False, "confirm": lambda question: None}
             await asyncio.to_thread(rebuild.run, Skips(), **arguments)
             found.append(await behind_ms(running))

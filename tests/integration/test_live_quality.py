@@ -73,7 +73,7 @@ def test_status_says_how_well_new_events_were_foretold(
             names: list[str] = []
             await eventually(lambda: is_asked("", lambda quality: quality.recent.all.num_questions >= 2))
             await eventually(lambda: is_asked("new", lambda quality: quality.recent.new_to_user.num_questions >= 1))
-            await asyncio.to_thread(show_status, running.server.address, as_json=False)
+            await asyncio.to_thread(show_status, running.server.admin_address, as_json=False)
             status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
             return status.live_quality
 

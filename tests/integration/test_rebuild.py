@@ -128,7 +128,7 @@ def test_wrong_purchases_are_undone_while_the_server_answers(
                             later.setdefault(partition, []).extend(of_one)
 
                 publishing = asyncio.create_task(go_on_publishing())
-                await rebuild(settings, running.server.address, Skips(event_ids=("import-7/*",)))
+                await rebuild(settings, running.server.admin_address, Skips(event_ids=("import-7/*",)))
                 await publishing
             assert len(took_s) >= 20
             assert sorted(took_s)[len(took_s) // 2] < 3.0
@@ -164,7 +164,7 @@ def test_later_rebuild_leaves_out_what_a_former_one_did(
         await rebuild(settings, unused, Skips(offsets=ranges))  # No server runs.
         async with run_server(settings) as running:
             assert sorted(await items_for(running, "stranger")) == sorted(ITEMS)
-            await rebuild(settings, running.server.address, Skips(users=("u0",)))
+            await rebuild(settings, running.server.admin_address, Skips(users=("u0",)))
             assert (await status_of(running)).num_edges["user:purchase:item"] == 11
         await rebuild(settings, unused, Skips())
         async with run_server(settings) as running:
@@ -190,16 +190,16 @@ def test_what_is_published_after_a_rebuild_is_not_left_out_by_it(
         async with run_server(settings) as running:
             let_go_soon(running, settings)
             publish(settings, [*good_events(make_purchase), *wrong_events(make_purchase, 12)])
-            await rebuild(settings, running.server.address, Skips(users=("u0",)))
+            await rebuild(settings, running.server.admin_address, Skips(users=("u0",)))
             assert "models learned from" in capsys.readouterr().out
             await items_for(running, "u0", at(publish(settings, [make_purchase("u0", "bread")])))
             assert await num_edges(running) == 22 + 1
-            await rebuild(settings, running.server.address, Skips())  # At once.
+            await rebuild(settings, running.server.admin_address, Skips())  # At once.
             assert await num_edges(running) == 22 + 1
-            await rebuild(settings, running.server.address, Skips(event_ids=("imprt-7/*",)))  # Misspelt.
+            await rebuild(settings, running.server.admin_address, Skips(event_ids=("imprt-7/*",)))  # Misspelt.
             assert "nothing matches" in (out := capsys.readouterr().out)
             assert "models learned from" not in out
-            await rebuild(settings, running.server.address, Skips(users=("u0",)))  # Asked for again: all of it.
+            await rebuild(settings, running.server.admin_address, Skips(users=("u0",)))  # Asked for again: all of it.
             assert await num_edges(running) == 22
         newest = CheckpointStore(settings.checkpoint.url).latest()
         assert newest is not None
@@ -236,7 +236,7 @@ def test_rebuild_brings_what_changed_settings_lack(
         async with run_server(tasting) as running:
             status = await status_of(running)
             assert any("interactions.tasting is new" in reason for reason in status.rebuild_reasons)
-            await rebuild(tasting, running.server.address, Skips())
+            await rebuild(tasting, running.server.admin_address, Skips())
             status = await status_of(running)
             assert not status.rebuild_reasons
             assert status.num_edges["user:tasting:item"] == 6
@@ -267,7 +267,7 @@ def test_model_that_is_served_is_served_over_the_rebuilt_state(
             await running.admin.PromoteModel(promoted)
             before = await running.recommender.Recommend(pb.RecommendRequest(user="u2", count=3))
             publish(settings, wrong_events(make_purchase))
-            await rebuild(settings, running.server.address, Skips(event_ids=("import-7/*",)))
+            await rebuild(settings, running.server.admin_address, Skips(event_ids=("import-7/*",)))
             after = await running.recommender.Recommend(pb.RecommendRequest(user="u2", count=3))
             assert after.model_version == version == before.model_version
             assert [item.item for item in after.items] == [item.item for item in before.items]
@@ -298,7 +298,7 @@ def test_rebuild_that_cannot_be_served_leaves_the_old_graph(
                 raise SettingsError("no")
 
             with pytest.raises(SettingsError):
-                await rebuild(settings, running.server.address, Skips(), confirm=refuse)
+                await rebuild(settings, running.server.admin_address, Skips(), confirm=refuse)
             assert sorted(await items_for(running, "u1")) == sorted(before)  # Some are within rounding.
             new = at(publish(settings, [make_purchase("u1", "cake")]))
             assert "cake" in await items_for(running, "stranger", new)
@@ -346,7 +346,7 @@ def test_server_that_stops_while_it_takes_a_graph_over_keeps_the_old_one(
             has_reached = LiveState.has_reached
             monkeypatch.setattr(LiveState, "has_reached", lambda state, offsets: False)
             monkeypatch.setattr(rebuild_run, "_MAX_SILENCE_S", 1.0)  # The command ends soon after the server.
-            rebuilding = asyncio.create_task(rebuild(settings, running.server.address, Skips(users=("u0",))))
+            rebuilding = asyncio.create_task(rebuild(settings, running.server.admin_address, Skips(users=("u0",))))
             while (await status_of(running)).rebuild.stage != "swap":
                 await asyncio.sleep(0.05)
             answer = await running.recommender.Recommend(pb.RecommendRequest(user="u0", count=10))
@@ -370,12 +370,12 @@ def test_graph_that_does_not_reach_the_old_one_is_given_up(
             await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
             monkeypatch.setattr(LiveState, "has_reached", lambda state, offsets: False)
             with pytest.raises(RebuildError, match="serves the old one: it could not be read as far"):
-                await rebuild(settings, running.server.address, Skips(users=("u0",)))
+                await rebuild(settings, running.server.admin_address, Skips(users=("u0",)))
             monkeypatch.setattr(LiveState, "has_reached", has_reached)
             new = at(publish(settings, [make_purchase("u0", "cake")]))
             assert "cake" in await items_for(running, "stranger", new)
             assert (await status_of(running)).num_edges["user:purchase:item"] == 13
-            await rebuild(settings, running.server.address, Skips(users=("u0",)))
+            await rebuild(settings, running.server.admin_address, Skips(users=("u0",)))
             assert (await status_of(running)).num_edges["user:purchase:item"] == 11
 
     asyncio.run(scenario())
@@ -403,7 +403,7 @@ def test_rebuild_that_leaves_nothing_out_gives_the_graph_that_is_served(
         async with run_server(settings) as running:
             await items_for(running, "u1", at(publish(settings, events)))
             former = running.server._loaded.answering.state
-            await rebuild(settings, running.server.address, Skips())
+            await rebuild(settings, running.server.admin_address, Skips())
             state = running.server._loaded.answering.state
             assert state is not former
             assert state_content(state) == state_content(former)
@@ -421,7 +421,7 @@ def test_former_graph_is_let_go(
         async with run_server(settings) as running:
             await items_for(running, "u1", at(publish(settings, good_events(make_purchase))))
             former = weakref.ref(running.server._loaded.answering.state)
-            await rebuild(settings, running.server.address, Skips())
+            await rebuild(settings, running.server.admin_address, Skips())
 
             async def is_gone() -> bool:
                 gc.collect()
@@ -472,7 +472,7 @@ def test_server_that_has_lost_its_events_goes_on_with_a_graph_of_what_there_is(
             assert (status.stream_problem.kind, status.stream_problem.is_final) == ("offsets_lost", True)
             assert "springtide rebuild" in status.stream_problem.message
             assert "cake" not in await items_for(running, "stranger")
-            await rebuild(settings, running.server.address, Skips())
+            await rebuild(settings, running.server.admin_address, Skips())
             assert await items_for(running, "stranger") == ["cake"]
             new = at(publish(settings, [make_purchase("ann", "tea")]))
             assert sorted(await items_for(running, "stranger", new)) == ["cake", "tea"]

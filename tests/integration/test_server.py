@@ -100,10 +100,11 @@ def test_reflection_lists_the_services_where_it_is_on(settings: Settings, run_se
     async def requests() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
         yield reflection_pb2.ServerReflectionRequest(list_services="")
 
-    async def scenario() -> set[str]:
+    async def scenario(is_admin: bool) -> set[str]:
         changed = settings.model_copy(update={"server": server_settings})
         async with run_server(changed, wait_until_ready=False) as running:
-            stub = reflection_pb2_grpc.ServerReflectionStub(running.channel)
+            channel = grpc.aio.insecure_channel(running.server.admin_address) if is_admin else running.channel
+            stub = reflection_pb2_grpc.ServerReflectionStub(channel)
             if not is_on:
                 # Nothing is sent: a request that is on its way when the refusal comes is an error of the client's own.
                 assert await stub.ServerReflectionInfo().code() == grpc.StatusCode.UNIMPLEMENTED
@@ -112,8 +113,10 @@ def test_reflection_lists_the_services_where_it_is_on(settings: Settings, run_se
                 return {service.name for service in answer.list_services_response.service}
         return set()
 
-    found = asyncio.run(scenario())
-    assert not is_on or set(SERVICES[1:]) | {"grpc.health.v1.Health"} <= found
+    for is_admin, service in ((False, SERVICES[1]), (True, SERVICES[2])):
+        found = asyncio.run(scenario(is_admin))
+        standard = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+        assert found == ({service, *standard} if is_on else set())
 
 
 def test_a_bad_request_is_refused_with_the_field_that_is_wrong(settings: Settings, run_server: RunServer) -> None:

@@ -144,7 +144,7 @@ def test_skip_lost_keeps_the_graph_and_reads_a_recreated_topic_from_its_beginnin
         server = Server(settings, skip_lost=skip_lost)
         await server.start()
         try:
-            channel = grpc.aio.insecure_channel(server.address)
+            channel = grpc.aio.insecure_channel(server.admin_address)
             admin = admin_pb2_grpc.AdminServiceStub(channel)
 
             async def has_all() -> bool:

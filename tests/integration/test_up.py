@@ -163,7 +163,8 @@ def test_up_with_a_file_goes_from_it_to_recommendations(tmp_path: Path) -> None:
         assert running.said("as of 1998-04-22 23:1\\d UTC, the stream's time")
         assert running.said(rf"Logs +server.log, trainer.log in\s+{tmp_path}")
         shown = re.findall(r"^ *\d +(i\d+) +-?\d", running.until_said(r"(?s)last event(.*)From the file")[1], re.M)
-        with Client(address) as client:
+        admin_address = running.until_said(r"Admin +(\S+)")[1]
+        with Client(address, admin_address) as client:
             answer = client.recommend(recommender_pb2.RecommendRequest(user=user, count=5))
             status = client.status()
         assert [item.item for item in answer.items] == shown

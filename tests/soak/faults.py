@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from springtide.checkpoint import CheckpointStore
+from springtide.settings.file import admin_port_beside
 from springtide.settings.model import KafkaSettings, Settings
 from springtide_services.addresses import LOOPBACK, free_port, join_address
 from springtide_services.serving.client import Client, ServerCallError
@@ -80,7 +81,8 @@ class ServerProcess:
 
     def wait_until_caught_up(self, within_s: float) -> bool:
         give_up_at_s, num_times = time.monotonic() + within_s, 0
-        with Client(join_address(LOOPBACK, self._port)) as client:
+        addresses = (join_address(LOOPBACK, port) for port in (self._port, admin_port_beside(self._port)))
+        with Client(*addresses) as client:
             while time.monotonic() < give_up_at_s and not self.has_ended():
                 with contextlib.suppress(ServerCallError):
                     num_times = num_times + 1 if client.is_serving() and client.status().lag_events == 0 else 0

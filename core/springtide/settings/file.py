@@ -14,6 +14,7 @@ PREFIX = "SPRINGTIDE_"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 50_051
 MAX_PORT = 65_535
+_ADMIN_PORT_STEP = 100  # Not 1: two servers on one machine often take ports one after the other.
 
 # What a plain address may stand beside; a name that is not here may be a typing error, which the loader explains.
 _SECTIONS = frozenset(
@@ -34,12 +35,12 @@ _SECTIONS = frozenset(
         "plugins",
     ]
 )
+_OF_ADDRESS = ("host", "port", "admin_host", "admin_port")
 _OF_SERVER = frozenset(
-    ("host", "port", "engine", "reflection", "max_deadline_s", "max_batch", "max_open_requests", "num_threads")
+    (*_OF_ADDRESS, "engine", "reflection", "max_deadline_s", "max_batch", "max_open_requests", "num_threads")
 )
 
-_HOST_VARIABLE, _PORT_VARIABLE = f"{PREFIX}SERVER__HOST", f"{PREFIX}SERVER__PORT"
-_OF_ADDRESS = frozenset((_HOST_VARIABLE, _PORT_VARIABLE))
+_VARIABLES = {f"{PREFIX}SERVER__{name.upper()}": name for name in _OF_ADDRESS}
 
 
 def settings_file(path: str | Path | None) -> Path | None:
@@ -71,6 +72,13 @@ def variables() -> list[str]:
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name != FILE_VARIABLE)
 
 
+def admin_port_beside(port: int) -> int:
+    """Return the port of the admin listener where none is set: 100 above the server's, or any free one beside 0."""
+    if port == 0:
+        return 0
+    return port + _ADMIN_PORT_STEP if port + _ADMIN_PORT_STEP <= MAX_PORT else port - _ADMIN_PORT_STEP
+
+
 def plain_server_address(path: str | Path | None) -> tuple[str, int] | None:
     """Return host and port of the server as the file, or their variables, give them; None if only the loader can tell.
 
@@ -79,16 +87,42 @@ def plain_server_address(path: str | Path | None) -> tuple[str, int] | None:
     Raises:
         SettingsError: If the file cannot be read, or is not TOML.
     """
-    if not _OF_ADDRESS.issuperset(variables()):
+    plain = _plain_addresses(path)
+    return None if plain is None else plain[0]
+
+
+def plain_admin_address(path: str | Path | None) -> tuple[str, int] | None:
+    """Return host and port of the admin listener, as ``plain_server_address`` does those of the server.
+
+    Raises:
+        SettingsError: If the file cannot be read, or is not TOML.
+    """
+    plain = _plain_addresses(path)
+    return None if plain is None else plain[1]
+
+
+def _plain_addresses(path: str | Path | None) -> tuple[tuple[str, int], tuple[str, int]] | None:
+    """Return the addresses of the server and of its admin listener; None if only the loader can tell."""
+    if not _VARIABLES.keys() >= set(variables()):
         return None
     file = settings_file(path)
     tree = {} if file is None else read_toml(file)
     server = tree.get("server", {})
     if not tree.keys() <= _SECTIONS or not isinstance(server, dict) or not server.keys() <= _OF_SERVER:
         return None
-    host: Any = os.environ.get(_HOST_VARIABLE, server.get("host", DEFAULT_HOST))
-    port, text = server.get("port", DEFAULT_PORT), os.environ.get(_PORT_VARIABLE)
-    if text is not None:
-        port = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_PORT)) else None
-    is_plain = isinstance(host, str) and host != "" and type(port) is int and 0 <= port <= MAX_PORT
-    return (host, port) if is_plain else None
+    values: dict[str, Any] = {name: server[name] for name in _OF_ADDRESS if name in server}
+    for variable, name in _VARIABLES.items():
+        if (text := os.environ.get(variable)) is not None:
+            is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_PORT))
+            values[name] = (int(text) if is_number else None) if name.endswith("port") else text
+    port: Any = values.get("port", DEFAULT_PORT)
+    if not _is_port(port):
+        return None
+    host, admin_host = values.get("host", DEFAULT_HOST), values.get("admin_host", DEFAULT_HOST)
+    admin_port = values.get("admin_port", admin_port_beside(port))
+    is_plain = _is_port(admin_port) and all(isinstance(name, str) and name != "" for name in (host, admin_host))
+    return ((host, port), (admin_host, admin_port)) if is_plain else None
+
+
+def _is_port(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_PORT

@@ -132,17 +132,19 @@ def _everything(console: Console) -> Iterator[tuple[Running, Dataset, float]]:
                 settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
                 ensure_topics(settings)
                 bars.advance(task)
-                port = free_port()
+                port, admin_port = free_port(), free_port()
                 (folder / "springtide.toml").write_text("# The demo runs with the defaults.\n", encoding="utf-8")
                 environment = embedded_environment(broker, folder) | {
                     "SPRINGTIDE_SETTINGS": str(folder / "springtide.toml"),
                     "SPRINGTIDE_SERVER__PORT": str(port),
+                    "SPRINGTIDE_SERVER__ADMIN_PORT": str(admin_port),
                     "SPRINGTIDE_TRAINING__FIRST_MODEL_PAUSE_S": NONE,  # The demo asks for the training itself.
                 }
                 supervisor = stack.enter_context(Supervisor(restarts=False))
                 server = Child("server", ["serve"], environment, folder / "server.log")
                 supervisor.add(server)
-                client = stack.enter_context(Client(join_address(LOOPBACK, port)))
+                addresses = join_address(LOOPBACK, port), join_address(LOOPBACK, admin_port)
+                client = stack.enter_context(Client(*addresses))
                 running = Running(console, settings, broker, supervisor, client, environment, folder)
                 running.until(client.is_serving, _START_BUDGET_S, "the server's start")
                 bars.advance(task)
@@ -296,7 +298,8 @@ def _purchase(user_id: str, item_id: str) -> events_pb2.Event:
 
 def _stay(running: Running) -> None:
     running.console.print(
-        f"gRPC on {running.client.address}, Kafka on {running.broker.bootstrap_servers}, until Ctrl-C. For example:\n"
+        f"gRPC on {running.client.address}, for operators on {running.client.admin_address}, Kafka on "
+        f"{running.broker.bootstrap_servers}, until Ctrl-C. For example:\n"
         f"  springtide recommend {HOUSEHOLD} --at 2017-11-20T17:00:00 --address {running.client.address}"
     )
     while True:

@@ -24,6 +24,12 @@ Moment = Annotated[datetime | None, typer.Option("--at", help="The moment, UTC. 
 Place = Annotated[str, typer.Option(help="Region, store or country.")]
 Weather = Annotated[str, typer.Option(help="The weather, in the producer's words.")]
 Recent = Annotated[list[str] | None, typer.Option(help="An item just touched, latest first; may be repeated.")]
+AdminAddress = Annotated[
+    str,
+    typer.Option(
+        "--address", help="Listener for operators to ask, host:port; by default that of the settings (admin_port)."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the response as JSON.")]
 Address = Annotated[str, typer.Option(help="Server to ask, host:port; by default that of the settings.")]
 UntilStdinCloses = Annotated[bool, typer.Option(UNTIL_STDIN_CLOSES, hidden=True)]
@@ -153,6 +159,17 @@ def server_address(path: Path | None) -> str:
         return join_address(*plain)
     server = load_settings(path).server
     return join_address(server.host, server.port)
+
+
+def admin_address(path: Path | None) -> str:
+    """Return the address of the server's listener for operators, as ``host:port`` or ``[IPv6]:port``."""
+    from springtide.settings.file import plain_admin_address
+    from springtide_services.addresses import join_address
+
+    if (plain := plain_admin_address(path)) is not None:
+        return join_address(*plain)
+    server = load_settings(path).server
+    return join_address(server.admin_host, server.admin_port_number)
 
 
 def read_options(

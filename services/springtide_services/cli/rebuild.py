@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from springtide_services.cli.options import (
-    Address,
+    AdminAddress,
     SettingsPath,
+    admin_address,
     load_settings_with_kafka,
     refuse_wrong_connection,
-    server_address,
 )
 
 Offsets = Annotated[
@@ -69,7 +69,7 @@ def rebuild(
     forget_skips: ForgetSkips = False,
     yes: Yes = False,
     settings: SettingsPath = None,
-    address: Address = "",
+    address: AdminAddress = "",
 ) -> None:
     """Make the graph anew from the topic, under the settings as they are, and let it take the old one's place.
 
@@ -90,7 +90,7 @@ def rebuild(
     refuse_wrong_connection(loaded, settings)
     from springtide_services.cli.rebuild_run import RebuildRun
 
-    RebuildRun(loaded, address or server_address(settings)).run(
+    RebuildRun(loaded, address or admin_address(settings)).run(
         skips,
         from_what_is_left=from_what_is_left,
         forgets_skips=forget_skips,

@@ -38,7 +38,7 @@ class RebuildRun:
 
     Args:
         settings: All settings.
-        address: Address of the server, which need not run.
+        address: Address of the server's listener for operators; the server need not run.
     """
 
     def __init__(self, settings: Settings, address: str) -> None:

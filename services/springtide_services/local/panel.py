@@ -63,6 +63,7 @@ def show_panel(
     facts = Table.grid(padding=(0, 2))
     facts.add_row("Kafka", f"{settings.kafka.bootstrap_servers}, topic {settings.kafka.topic}")
     facts.add_row("gRPC", join_address(settings.server.host, settings.server.port))
+    facts.add_row("Admin", _admin_address(settings))
     folder = example.parent if example is not None else None
     if loaded is not None and loaded.is_embedded:
         folder = loaded.folder
@@ -120,7 +121,11 @@ def commands_to_ask(settings: Settings, user: str) -> tuple[str, str]:
     user = user or _EXAMPLE_USER
     end_of_options = ["--"] if user.startswith("-") else []
     recommend = ["springtide", "recommend", "--address", address, *end_of_options, user]
-    return shlex.join(recommend), shlex.join(["springtide", "status", "--address", address])
+    return shlex.join(recommend), shlex.join(["springtide", "status", "--address", _admin_address(settings)])
+
+
+def _admin_address(settings: Settings) -> str:
+    return join_address(settings.server.admin_host, settings.server.admin_port_number)
 
 
 def write_example_events(folder: Path) -> Path:

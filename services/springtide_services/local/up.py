@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from springtide.errors import SettingsError
-from springtide.settings.model import Settings
+from springtide.settings.model import ServerSettings, Settings
 from springtide_services.addresses import free_port, join_address
 from springtide_services.local.broker import CLIENTS, EmbeddedBroker
 from springtide_services.local.panel import Loaded, show_panel, write_example_events
@@ -77,8 +77,9 @@ def run_up(
                 settings = _with_embedded_broker(settings, broker, folder)
                 environment |= embedded_environment(broker, folder)
                 example = write_example_events(folder) if on_ready is None else None
-            settings = _with_port(settings)
+            settings = _with_ports(settings)
             environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
+            environment["SPRINGTIDE_SERVER__ADMIN_PORT"] = str(settings.server.admin_port_number)
             supervisor = stack.enter_context(Supervisor(restarts=True))
             for child in _children(settings_path, environment, None if on_ready is None else folder):
                 supervisor.add(child)
@@ -88,7 +89,7 @@ def run_up(
                     broker.check()
                 supervisor.check()
 
-            with Client(join_address(settings.server.host, settings.server.port)) as client:
+            with _client_of(settings.server) as client:
                 while not client.is_serving():
                     check()
                     time.sleep(_POLL_S)
@@ -162,12 +163,20 @@ def _with_embedded_broker(settings: Settings, broker: EmbeddedBroker, folder: Pa
     return settings.model_copy(update={"kafka": kafka, "checkpoint": checkpoint, "model": model})
 
 
-def _with_port(settings: Settings) -> Settings:
-    """Return the settings with a free port in place of port 0, so that the server keeps its port when it restarts."""
-    if settings.server.port:
-        return settings
+def _client_of(server: ServerSettings) -> Client:
+    return Client(join_address(server.host, server.port), join_address(server.admin_host, server.admin_port_number))
+
+
+def _with_ports(settings: Settings) -> Settings:
+    """Return the settings with free ports in place of port 0, so that the server keeps them when it restarts."""
+    server = settings.server
+    port = server.port or _free_port("server.host", server.host)
+    admin_port = server.admin_port_number or _free_port("server.admin_host", server.admin_host)
+    return settings.model_copy(update={"server": server.model_copy(update={"port": port, "admin_port": admin_port})})
+
+
+def _free_port(setting: str, host: str) -> int:
     try:
-        port = free_port(settings.server.host)
+        return free_port(host)
     except OSError as error:
-        raise SettingsError(f"server.host: wanted a host of this machine, got {settings.server.host!r}") from error
-    return settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
+        raise SettingsError(f"{setting}: wanted a host of this machine, got {host!r}") from error

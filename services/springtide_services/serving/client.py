@@ -22,15 +22,22 @@ class Client:
 
     Args:
         address: Address of the server, ``host:port``.
+        admin_address: Address of its listener for operators; empty if ``address`` is that, or it is never asked.
+
+    Attributes:
+        address: As given.
+        admin_address: The address that calls of AdminService go to.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, admin_address: str = "") -> None:
         self.address = address
+        self.admin_address = admin_address or address
         # gRPC's own pauses of up to two minutes would make a client that starts before the server wait long.
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
         self._channel = grpc.insecure_channel(address, options)
+        self._admin_channel = grpc.insecure_channel(self.admin_address, options)  # It connects at its first call.
         self._recommender = recommender_pb2_grpc.RecommenderServiceStub(self._channel)
-        self._admin = admin_pb2_grpc.AdminServiceStub(self._channel)
+        self._admin = admin_pb2_grpc.AdminServiceStub(self._admin_channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     def is_serving(self) -> bool:
@@ -50,7 +57,7 @@ class Client:
         try:
             response: recommender_pb2.RecommendResponse = self._recommender.Recommend(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
-            raise self._to_error(error) from error
+            raise self._to_error(error, self.address) from error
         return response
 
     def explain(self, request: recommender_pb2.ExplainRequest) -> recommender_pb2.ExplainResponse:
@@ -62,7 +69,7 @@ class Client:
         try:
             response: recommender_pb2.ExplainResponse = self._recommender.Explain(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
-            raise self._to_error(error) from error
+            raise self._to_error(error, self.address) from error
         return response
 
     def status(self) -> admin_pb2.GetStatusResponse:
@@ -76,7 +83,7 @@ class Client:
                 admin_pb2.GetStatusRequest(), timeout=_TIMEOUT_S
             )
         except grpc.RpcError as error:
-            raise self._to_error(error) from error
+            raise self._to_error(error, self.admin_address) from error
         return response
 
     def start_training(self, mode: admin_pb2.TrainingMode) -> admin_pb2.StartTrainingResponse:
@@ -90,7 +97,7 @@ class Client:
                 admin_pb2.StartTrainingRequest(mode=mode), timeout=_CHECKPOINT_TIMEOUT_S
             )
         except grpc.RpcError as error:
-            raise self._to_error(error) from error
+            raise self._to_error(error, self.admin_address) from error
         return response
 
     def serve_rebuild(self, rebuilt: str) -> None:
@@ -102,7 +109,7 @@ class Client:
         try:
             self._admin.ServeRebuild(admin_pb2.ServeRebuildRequest(rebuilt=rebuilt), timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
-            raise self._to_error(error) from error
+            raise self._to_error(error, self.admin_address) from error
 
     def __enter__(self) -> Self:
         return self
@@ -111,8 +118,14 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._channel.close()
+        self._admin_channel.close()
 
-    def _to_error(self, error: grpc.RpcError) -> ServerCallError:
+    def _to_error(self, error: grpc.RpcError, address: str) -> ServerCallError:
+        if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+            return ServerCallError(
+                f"what listens at {address} does not answer that: operators have a listener of their own "
+                "(server.admin_host, server.admin_port; by default the port 100 above)"
+            )
         if error.code() == grpc.StatusCode.UNAVAILABLE:
-            return ServerCallError(f"no server answers at {self.address}: {error.details()}")
-        return ServerCallError(f"the server at {self.address} refused: {error.details()} ({error.code().name})")
+            return ServerCallError(f"no server answers at {address}: {error.details()}")
+        return ServerCallError(f"the server at {address} refused: {error.details()} ({error.code().name})")

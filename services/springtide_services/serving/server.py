@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import structlog
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
-from springtide.errors import CheckpointLockLostError, SettingsError
+from springtide.errors import CheckpointLockLostError
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import Plugins, load_serving_plugins
 from springtide.ranking.indexing import index_maker
@@ -24,24 +23,21 @@ from springtide.ranking.serving_baseline import load_served
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
-from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
-from springtide_services.addresses import join_address
 from springtide_services.logs import log_failures, log_settings
 from springtide_services.priorities import take_short_turns
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.batching import MicroBatcher
-from springtide_services.serving.engines import for_services, make_grpc_server
 from springtide_services.serving.first_training import FirstTraining
+from springtide_services.serving.listeners import ADMIN, RECOMMENDER, Listeners
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import (
     RecommenderDependencies,
     RecommenderService,
-    add_recommender_service,
     work_of,
 )
-from springtide_services.serving.standard_services import Health, Reflection
+from springtide_services.serving.standard_services import Health
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.ingest_status import IngestStatus
@@ -55,8 +51,8 @@ logger = structlog.stdlib.get_logger(__name__)
 
 _SERVICE_NAMES = (
     "",  # The server as a whole.
-    recommender_pb2.DESCRIPTOR.services_by_name["RecommenderService"].full_name,
-    admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+    RECOMMENDER,
+    ADMIN,
 )
 _STREAM_SERVICE_NAME = "stream"  # SERVING while events are read; the others are not changed by it.
 _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
@@ -89,9 +85,6 @@ class _Loaded:
 class Server:
     """One server on one event loop: ``start``, then ``wait`` until it fails or ``end`` is called, then ``stop``.
 
-    Attributes:
-        address: Address it listens on, ``host:port`` or ``[IPv6]:port``; empty before ``start``.
-
     Args:
         settings: All settings.
         skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
@@ -103,7 +96,6 @@ class Server:
     def __init__(self, settings: Settings, *, skip_lost: bool = False) -> None:
         kafka = with_client_id(settings.kafka, "server", settings.server.port)
         settings = settings.model_copy(update={"kafka": kafka})
-        self.address = ""
         self._skip_lost = skip_lost
         self._is_ready = False
         self._is_reading = False
@@ -112,31 +104,34 @@ class Server:
         self._recommender = RecommenderService(settings)
         self._admin = AdminService(settings)
         self._health = Health()
-        self._reflection = Reflection((*_SERVICE_NAMES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME))
         self._loaded: _Loaded | None = None
         self._loading: asyncio.Future[_Loaded] | None = None
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._adoption: Adoption | None = None
-        self._grpc = make_grpc_server(settings.server)
+        self._listeners = Listeners(settings.server)
+
+    @property
+    def address(self) -> str:
+        """Address it listens on, ``host:port`` or ``[IPv6]:port``; empty before ``start``."""
+        return self._listeners.address
+
+    @property
+    def admin_address(self) -> str:
+        """Address it listens on for operators, ``host:port`` or ``[IPv6]:port``; empty before ``start``."""
+        return self._listeners.admin_address
 
     async def start(self) -> None:
         """Listen, answer NOT_SERVING, and begin to load.
 
         Raises:
-            SettingsError: If the address cannot be listened on.
+            SettingsError: If an address cannot be listened on.
         """
         for name in (*_SERVICE_NAMES, _STREAM_SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-        services = for_services(self._grpc, self._settings.server)
-        add_recommender_service(self._recommender, services)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, services)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, services)
-        if self._settings.server.reflection:
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, services)
-        self.address = self._listen()
-        await self._grpc.start()
+        await self._listeners.start(self._recommender, self._admin, self._health)
         logger.info("listening", address=self.address)
+        logger.info("listening_for_operators", address=self.admin_address)
         self._task = asyncio.create_task(self._run(), name="server")
 
     def end(self) -> None:
@@ -159,8 +154,7 @@ class Server:
     async def stop(self) -> None:
         """Take no more requests, answer those under way, and write a last checkpoint."""
         await self._health.enter_graceful_shutdown()
-        self._reflection.end()
-        await self._grpc.stop(_STOP_GRACE_S)
+        await self._listeners.stop(_STOP_GRACE_S)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -180,18 +174,6 @@ class Server:
                 await asyncio.to_thread(loaded.answering.ranker.close)
         await asyncio.to_thread(self._lock.release)  # After the last checkpoint.
         logger.info("stopped", address=self.address)
-
-    def _listen(self) -> str:
-        host, port = self._settings.server.host, self._settings.server.port
-        wanted = join_address(host, port)
-        try:
-            bound_port = self._grpc.add_insecure_port(wanted)
-        except RuntimeError as error:
-            raise SettingsError(
-                f"server.port: cannot listen on {wanted}: another process has it, or the host is not this machine's "
-                "(wanted a free port; 0 picks one)"
-            ) from error
-        return join_address(host, bound_port)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -56,6 +56,9 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (SpringtideError, grpc.StatusCode.INTERNAL),
     (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
 )
+# These say what the client has sent; all others may say where the server keeps its files.
+_OF_THE_CLIENT = (InvalidRequestError, NotFoundError)
+_PLACE = re.compile(r"""(?<![\w.~/-])(?:[A-Za-z][\w+.-]*:/|~|(?=/))/[^\s'",;()?]*[^\s'",;()?:](?:\?[^\s'",;()]*)?""")
 
 
 class DeadlineCapped(Protocol):
@@ -127,8 +130,12 @@ def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
         code, message = grpc.StatusCode.INTERNAL, "internal error; the server's log has the details"
     elif isinstance(error, TimeoutError):
         message = f"not answered in time (the server allows {max_deadline_s:g} s at most)"
-    else:
+    elif isinstance(error, _OF_THE_CLIENT):
         message = str(error)
+    else:
+        message = without_places(str(error))
+        if message != str(error):
+            logger.warning("call_failed", error=str(error))
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).upper()
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=name, domain="springtide")]
     if isinstance(error, InvalidRequestError):
@@ -141,3 +148,8 @@ def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
         packed.append(any_pb2.Any())
         packed[-1].Pack(detail)
     return status_pb2.Status(code=code.value[0], message=message, details=packed)
+
+
+def without_places(message: str) -> str:
+    """Return a message without the folders and the URLs that it names; of each, the last part stays."""
+    return _PLACE.sub(lambda place: f".../{place[0].partition('?')[0].rpartition('/')[2]}", message)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from springtide.errors import SettingsError
-from springtide.settings.file import _OF_SERVER, _SECTIONS, PREFIX, plain_server_address
+from springtide.settings.file import _OF_SERVER, _SECTIONS, PREFIX, plain_admin_address, plain_server_address
 from springtide.settings.load import load_settings
 from springtide.settings.model import ServerSettings, Settings
 
@@ -63,6 +63,33 @@ def test_variables_of_the_address_stand_above_the_file(tmp_path, monkeypatch):
     assert plain_server_address(None) == ("::1", 9) == (load_settings().settings.server.host, 9)
     monkeypatch.setenv(f"{PREFIX}SERVER__HOST", "0.0.0.0")
     assert plain_server_address(None) == ("0.0.0.0", 9) == (load_settings().settings.server.host, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("port = 7", ("127.0.0.1", 107)),
+        ("port = 0", ("127.0.0.1", 0)),
+        ("port = 65_500", ("127.0.0.1", 65_400)),
+        ('host = "::"\nadmin_port = 9', ("127.0.0.1", 9)),
+        ('admin_host = "::1"', ("::1", 50_151)),
+        ('admin_port = "none"', None),
+    ],
+)
+def test_admin_address_is_beside_that_of_the_server_unless_it_is_set(text, address, tmp_path):
+    (tmp_path / "springtide.toml").write_text(f"[server]\n{text}\n")
+    server = load_settings().settings.server
+    loaded = (server.admin_host, server.admin_port_number)
+    assert plain_admin_address(None) == address
+    assert loaded == (address or ("127.0.0.1", 50_151))
+
+
+def test_variables_of_the_admin_address_stand_above_the_file(tmp_path, monkeypatch):
+    (tmp_path / "springtide.toml").write_text("[server]\nadmin_port = 7\n")
+    monkeypatch.setenv(f"{PREFIX}SERVER__ADMIN_PORT", "9")
+    assert plain_admin_address(None) == ("127.0.0.1", 9)
+    monkeypatch.setenv(f"{PREFIX}SERVER__ADMIN_PORT", "here")
+    assert plain_admin_address(None) is None
 
 
 @pytest.mark.parametrize(

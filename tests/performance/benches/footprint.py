@@ -74,6 +74,7 @@ def run(sizes: Sizes) -> list[Figure]:
             **{name: value for name, value in os.environ.items() if not name.startswith(("SPRINGTIDE_", "OPENBLAS_"))},
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "SPRINGTIDE_SERVER__PORT": str(free_port()),
+            "SPRINGTIDE_SERVER__ADMIN_PORT": str(free_port()),
         }
         if sizes.footprint_steps is not None:
             environment["SPRINGTIDE_TRAINING__STEPS"] = str(sizes.footprint_steps)
@@ -110,7 +111,10 @@ def _run_figures(
     """Load the file, wait for the model, and measure answers and memory."""
     file = folder / "events.csv"
     file.write_text("\n".join(["user,item,type,timestamp", *split.lines]) + "\n", encoding="utf-8")
-    with grpc.insecure_channel(processes.address) as channel:
+    with (
+        grpc.insecure_channel(processes.address) as channel,
+        grpc.insecure_channel(f"127.0.0.1:{environment['SPRINGTIDE_SERVER__ADMIN_PORT']}") as admin_channel,
+    ):
         recommend = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend
         users = split.users
         started = time.perf_counter()
@@ -129,7 +133,7 @@ def _run_figures(
             user: recommend(pb.RecommendRequest(user=user, context=moment, **request)) for user in split.new_items
         }
         requests = [pb.RecommendRequest(user=user, **request).SerializeToString() for user in users]
-        status = admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
+        status = admin_pb2_grpc.AdminServiceStub(admin_channel).GetStatus(admin_pb2.GetStatusRequest())
         num_bytes = len(answers[users[0]].SerializeToString())
         figures = [
             Figure(f"{sum(status.num_edges.values()):,} events: file to published", "s", [published_s]),

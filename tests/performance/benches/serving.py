@@ -28,7 +28,7 @@ from springtide.settings.model import (
 )
 from springtide.state import LiveState
 from springtide.training.train import train
-from springtide.v1 import admin_pb2, admin_pb2_grpc
+from springtide.v1 import recommender_pb2, recommender_pb2_grpc
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import ensure_topics
@@ -132,4 +132,5 @@ def wait_until_ready(address: str) -> None:
 
 def _model_version(address: str) -> str:
     with grpc.insecure_channel(address) as channel:
-        return admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest()).model_version
+        recommend = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend
+        return recommend(recommender_pb2.RecommendRequest(user="u0")).model_version

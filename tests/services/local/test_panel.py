@@ -40,9 +40,10 @@ def test_panel_says_where_things_are_and_what_to_try() -> None:
     lines = panel(SETTINGS).splitlines()
 
     assert lines[0] == "Springtide is up. Ctrl-C stops it."
-    assert [line.split() for line in lines[1:4]] == [
+    assert [line.split() for line in lines[1:5]] == [
         ["Kafka", "127.0.0.1:9,", "topic", "springtide.events"],
         ["gRPC", "[::1]:7"],
+        ["Admin", "127.0.0.1:107"],
         ["State", "checkpoints", "in", "s3://***@bucket/checkpoints,", "models", "in", SETTINGS.model.url],
     ]
     assert lines[-2:] == [
@@ -69,7 +70,7 @@ def test_after_files_it_says_where_the_logs_are_and_asks_for_a_user_of_theirs(tm
     assert f"Logs server.log, trainer.log in {tmp_path}" in lines
     assert lines[-2:] == [
         "springtide recommend --address '[::1]:7' -- -7",
-        "springtide status --address '[::1]:7'",
+        "springtide status --address 127.0.0.1:107",
     ]
 
 

@@ -67,6 +67,21 @@ def test_what_is_not_ours_is_not_shown() -> None:
     assert "secret" not in status.message
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("/srv/models/000003/model.safetensors: damaged", ".../model.safetensors: damaged"),
+        ("checkpoints at s3://user:pw@bucket/x: no lock", "checkpoints at .../x: no lock"),
+        ("not written to /x/y: [Errno 28] No space: '/x/y/z'", "not written to .../y: [Errno 28] No space: '.../z'"),
+        ("https://host/p?token=abc refused (~/a/b)", ".../p refused (.../b)"),
+        ("half/year, 3/4, no version 9 (choices: 1, 2)", "half/year, 3/4, no version 9 (choices: 1, 2)"),
+    ],
+)
+def test_where_the_server_keeps_its_files_is_not_shown(said: str, shown: str) -> None:
+    assert status_of(ModelError(said), 10).message == shown
+    assert status_of(InvalidRequestError("item", said), 10).message.endswith(said), "the client has sent that"
+
+
 @pytest.mark.parametrize("timeout_s", [None, 30.0])
 def test_a_call_takes_no_longer_than_the_server_allows(timeout_s: float | None) -> None:
     async def scenario() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from springtide.clock import ClockName
-from springtide.settings.file import DEFAULT_HOST, DEFAULT_PORT, MAX_PORT
+from springtide.settings.file import DEFAULT_HOST, DEFAULT_PORT, MAX_PORT, admin_port_beside
 from springtide.settings.sections.base import Options, Part, Positive, Section, Table
 
 
@@ -50,6 +50,11 @@ class ServerSettings(Section):
     """Address to listen on. `0.0.0.0` accepts connections from other machines; put a proxy with TLS in front."""
     port: Annotated[int, Field(ge=0, le=MAX_PORT)] = DEFAULT_PORT
     """TCP port to listen on. 0 takes any free port."""
+    admin_host: str = DEFAULT_HOST
+    """Address of the listener for operators, which alone answers `AdminService`: status, trainings, promotions. By
+    default only this machine reaches it."""
+    admin_port: Annotated[int, Field(ge=0, le=MAX_PORT)] | None = None
+    """TCP port of the listener for operators. `none` takes the port 100 above `server.port`; 0 takes any free port."""
     engine: Literal["grpcio", "native"] = "grpcio"
     """What speaks gRPC. `native` is pygrpc-native (`pip install 'springtide[native]'`), which does the network's work
     outside of Python: an answer takes about half of the CPU time. It is for clients that you trust: it takes a request
@@ -68,6 +73,11 @@ class ServerSettings(Section):
     num_threads: Annotated[int, Field(ge=1)] | None = None
     """Number of CPU threads that score a batch: the size of the pool of NumPy's matrix library (and of PyTorch, where a
     part needs it). `none` leaves it to the library, which takes all cores. `OPENBLAS_NUM_THREADS` goes before it."""
+
+    @property
+    def admin_port_number(self) -> int:
+        """TCP port of the listener for operators; 0 for any free one."""
+        return admin_port_beside(self.port) if self.admin_port is None else self.admin_port
 
 
 class LiveQualitySettings(Section):

@@ -1,0 +1,94 @@
+"""The two listeners of a server: one for whoever may ask for recommendations, one for operators."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from springtide.errors import SettingsError
+from springtide.settings.sections.serving import ServerSettings
+from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
+from springtide_services.addresses import join_address
+from springtide_services.serving.admin_service import AdminService
+from springtide_services.serving.engines import for_services, make_grpc_server
+from springtide_services.serving.recommender_service import RecommenderService, add_recommender_service
+from springtide_services.serving.standard_services import Health, Reflection
+
+RECOMMENDER = recommender_pb2.DESCRIPTOR.services_by_name["RecommenderService"].full_name
+ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+_STANDARD = (health.SERVICE_NAME, reflection.SERVICE_NAME)
+
+
+class Listeners:
+    """Both listeners, on one event loop; nothing that changes the state of the server answers on the public one.
+
+    Whatever the engine, grpcio answers operators: they call seldom, and it can all that a listener may need.
+
+    Attributes:
+        address: Address of the public listener, ``host:port`` or ``[IPv6]:port``; empty before ``start``.
+        admin_address: Address of the listener for operators, likewise.
+
+    Args:
+        settings: Settings of the server.
+
+    Raises:
+        SettingsError: If the engine of the settings is not installed.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.address = ""
+        self.admin_address = ""
+        self._settings = settings
+        self._admin_settings = settings.model_copy(update={"engine": "grpcio", "host": settings.admin_host})
+        self._public = make_grpc_server(settings)
+        self._admin = make_grpc_server(self._admin_settings)
+        self._reflections: Sequence[Reflection] = ()
+        if settings.reflection:
+            self._reflections = (Reflection((RECOMMENDER, *_STANDARD)), Reflection((ADMIN, *_STANDARD)))
+
+    async def start(self, recommender: RecommenderService, admin: AdminService, health: Health) -> None:
+        """Listen, and answer.
+
+        Raises:
+            SettingsError: If an address cannot be listened on.
+        """
+        public, operators = self._services()
+        add_recommender_service(recommender, public)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, operators)
+        for services in (public, operators):
+            health_pb2_grpc.add_HealthServicer_to_server(health, services)
+        for reflected, services in zip(self._reflections, (public, operators), strict=False):
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, services)
+        settings = self._settings
+        self.address = _listen(self._public, settings.host, settings.port, "server.port")
+        self.admin_address = _listen(self._admin, settings.admin_host, settings.admin_port_number, "server.admin_port")
+        await self._public.start()
+        await self._admin.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more requests, and answer those under way."""
+        for reflected in self._reflections:
+            reflected.end()
+        await self._public.stop(grace_s)
+        await self._admin.stop(grace_s)
+
+    def _services(self) -> tuple[Any, Any]:
+        return for_services(self._public, self._settings), for_services(self._admin, self._admin_settings)
+
+
+def _listen(server: grpc.aio.Server, host: str, port: int, setting: str) -> str:
+    """Bind a server, and return the address that it is bound to.
+
+    Raises:
+        SettingsError: If the address cannot be listened on.
+    """
+    wanted = join_address(host, port)
+    try:
+        return join_address(host, server.add_insecure_port(wanted))
+    except RuntimeError as error:
+        raise SettingsError(
+            f"{setting}: cannot listen on {wanted}: another process has it, or the host is not this machine's "
+            "(wanted a free port; 0 picks one)"
+        ) from error
