@@ -42,6 +42,18 @@ class CheckpointError(SpringtideError):
     """Raised when a checkpoint is missing a piece, is damaged, or cannot be written."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """Raised when a checkpoint is not the one that was written: a file is missing, or its checksum is another one.
+
+    Attributes:
+        file: Name of the file, as the manifest has it; empty if the manifest itself is damaged.
+    """
+
+    def __init__(self, message: str, file: str = "") -> None:
+        super().__init__(message)
+        self.file = file
+
+
 class CheckpointLockedError(CheckpointError):
     """Raised when another process may write to the checkpoint URL, so that this one may not.
 

@@ -123,11 +123,17 @@ def _kafka_checked(fields: Fields) -> str:
 WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "baseline_serves": "the baseline {baseline} is in use now, as version {version}",
     "champion_unreadable": "the current model {model} cannot be read: {reason}",
+    "checkpoint_damaged": "checkpoint {checkpoint} is damaged, and its place takes {instead}: {fault}",
     "checkpoint_failed": "the checkpoint could not be written: {error}",
     "checkpoint_lock_heartbeat_failed": "the checkpoint lock could not be renewed, next attempt soon: {error}",
     "checkpoint_lock_lost": "{error}",
     "checkpoint_lock_not_released": "the checkpoint lock could not be released, the next server waits for it: {error}",
+    "checkpoint_not_set_aside": "damaged checkpoint {checkpoint} could not be set aside: {error}",
     "checkpoint_restored": "restored checkpoint {checkpoint} with {events:,} events",
+    "checkpoint_unfinished": (
+        "there are files of checkpoint {checkpoint} and no manifest: its writer was ended before it was done, or the "
+        "manifest is gone"
+    ),
     "checkpoint_written": "wrote checkpoint {checkpoint} with {events:,} events",
     "child_ended": "the {child} ended with {reason}; it starts again in {restart_in_s:g} s",
     "dead_letters_not_written": "{error} (kafka.on_dead_letter_failure is {instead})",

@@ -17,7 +17,6 @@ from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock import HOLDER_FILE
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.errors import (
-    CheckpointError,
     CheckpointLockedError,
     CheckpointLockLostError,
     OffsetsLostError,
@@ -25,9 +24,9 @@ from springtide.errors import (
 )
 from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState, StreamPosition
+from springtide.state_content import state_content
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.cli.checkpoint_tables import use_checkpoint
 from springtide_services.exit_codes import EXIT_REFUSED
 from springtide_services.serving.server import Server
 
@@ -159,29 +158,45 @@ def test_a_process_ends_on_sigterm_with_a_last_checkpoint(
     assert waits_for_lock(settings) == []
 
 
-def test_a_damaged_newest_checkpoint_ends_the_server_until_an_older_one_is_used(
+@pytest.mark.parametrize("shared", [False, True])
+def test_after_damage_the_state_is_the_one_that_the_log_gives_in_one_go(
     settings: Settings,
     run_server: RunServer,
     make_purchase: MakePurchase,
     diagonal_stream: list[events_pb2.Event],
     publish: Publish,
+    shared: bool,
 ) -> None:
-    async def read(events: Sequence[events_pb2.Event]) -> int:
+    """Of the newest checkpoint's own file the one before takes its place; of one that both have, the whole log does."""
+
+    async def read(events: Sequence[events_pb2.Event], url: str = "") -> tuple[dict[str, str], Any]:
         position = publish(settings, events)
-        async with run_server(settings) as running:
+        updates = {"checkpoint": settings.checkpoint.model_copy(update={"url": url})} if url else {}
+        async with run_server(settings.model_copy(update=updates)) as running:
             await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
             status = await running.admin.GetStatus(admin_pb2.GetStatusRequest())
-            return int(status.num_edges["user:purchase:item"])
+            return state_content(running.server._loaded.answering.state), status
 
-    assert asyncio.run(read(diagonal_stream)) == len(diagonal_stream)
-    assert asyncio.run(read([make_purchase("u1", "i2")])) == len(diagonal_stream) + 1
+    asyncio.run(read(diagonal_stream))
+    asyncio.run(read([make_purchase("u1", "i2"), make_purchase("new", "i2")]))
+    segments = Path(settings.checkpoint.url) / "segments"
     store = CheckpointStore(settings.checkpoint.url)
-    older = store.names()[-1]
-    newest_segment = max((Path(settings.checkpoint.url) / "segments").glob("*edges*"))
-    newest_segment.write_bytes(b"damaged")
+    older, newest = store.names()[-1], store.names()[0]
+    own = sorted(segments.glob(f"{newest}-*edges*"))
+    damaged = sorted(segments.glob(f"{older}-edges*-0.arrays"))[0] if shared else own[-1]
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
 
-    with pytest.raises(CheckpointError, match=r"damaged: .*`springtide checkpoints use NAME`"):
-        asyncio.run(run_until_it_fails(settings))
-    use_checkpoint(settings, older, confirm=lambda _: True)
+    found, status = asyncio.run(read([make_purchase("u1", "i4")]))
 
-    assert asyncio.run(read([make_purchase("u1", "i4")])) == len(diagonal_stream) + 2
+    (first, *others) = status.damaged_checkpoints
+    assert (first.name, damaged.name in first.fault) == (newest, True)
+    assert first.instead == ("the stream from its beginning" if shared else f"checkpoint {older}")
+    assert bool(others) == shared
+    assert not status.num_dead_letters
+    wanted, _ = asyncio.run(read([], str(Path(settings.checkpoint.url).with_name("in-one-go"))))
+    assert found == wanted
+    again, status = asyncio.run(read([]))
+    assert again == wanted
+    assert not status.damaged_checkpoints, "what was written since is whole"

@@ -1,9 +1,11 @@
 """The files of manifests: listed, read and verified; with nothing imported that a state is made of."""
 
+import errno
 import json
+from collections.abc import Callable
 from typing import Any
 
-from springtide.errors import CheckpointError
+from springtide.errors import CheckpointError, DamagedCheckpointError
 from springtide.storage import Storage, sha256
 
 MANIFESTS = "manifests"
@@ -12,9 +14,15 @@ FORMAT = 4  # Format of manifest and segments.
 # ids and attributes are Arrow files.
 _FORMATS = (1, 2, 3, FORMAT)
 
-HINT = "`springtide checkpoints list` shows the others, `springtide checkpoints use NAME` takes an older one"
-
 Json = dict[str, Any]
+
+
+class NoSuchCheckpointError(CheckpointError):
+    """Raised when there is no checkpoint of a name."""
+
+
+class UnreadableCheckpointError(CheckpointError):
+    """Raised when a file cannot be read now, as while a network is away, or newer software has written it."""
 
 
 class ManifestFiles:
@@ -40,36 +48,52 @@ class ManifestFiles:
         stems = (name.removesuffix(".json") for name in files_there if name.endswith(".json"))
         return sorted((stem for stem in stems if stem.isdecimal()), reverse=True)
 
-    def newest(self) -> Json | None:
-        """Return the manifest of the newest checkpoint, or None if there is none.
+    def newest(self, on_damage: Callable[[str, str], None] | None = None) -> Json | None:
+        """Return the newest manifest that can be read, or None if there is none.
+
+        Args:
+            on_damage: Called with the name and the fault of each newer checkpoint whose manifest is damaged.
 
         Raises:
-            CheckpointError: If it is damaged. An older checkpoint never takes its place silently: a person chooses one
-                by name.
+            CheckpointError: If the storage cannot be read, or newer software has written the newest one.
         """
-        while names := self.names():
-            try:
-                return self.read(names[0])
-            except CheckpointError as error:
-                if self.names()[:1] == names[:1]:
-                    raise CheckpointError(f"{error} ({HINT})") from error
-                # Else a newer one has taken its place meanwhile.
-        return None
+        while True:
+            for name in self.names():
+                try:
+                    return self.read(name)
+                except DamagedCheckpointError as error:
+                    if on_damage is not None:
+                        on_damage(name, str(error))
+                except NoSuchCheckpointError:
+                    break  # Pruned meanwhile: a newer one has taken its place.
+            else:
+                return None
 
     def read(self, name: str) -> Json:
         """Return the manifest of the checkpoint of a name.
 
         Raises:
-            CheckpointError: If there is none of that name, or its manifest is damaged.
+            NoSuchCheckpointError: If there is none of that name.
+            DamagedCheckpointError: If its manifest is damaged.
+            CheckpointError: If it cannot be read, or newer software has written it.
         """
         path = f"{MANIFESTS}/{name}.json"
         try:
             content = self._storage.read(path)
         except FileNotFoundError:
-            raise CheckpointError(f"no checkpoint {name!r} (choices: {', '.join(self.names()) or 'none'})") from None
+            raise NoSuchCheckpointError(
+                f"no checkpoint {name!r} (choices: {', '.join(self.names()) or 'none'})"
+            ) from None
         except OSError as error:
-            raise CheckpointError(f"{self._storage.path(path)}: cannot be read: {error}") from error
+            raise unreadable(self._storage.path(path), error) from error
         return from_bytes(content, self._storage.path(path))
+
+
+def unreadable(path: str, error: OSError, file: str = "") -> CheckpointError:
+    """Return the error of a file that cannot be read: damage only if the disk says so, since a network may heal."""
+    if error.errno == errno.EIO:
+        return DamagedCheckpointError(f"{path}: damaged: {error}", file)
+    return UnreadableCheckpointError(f"{path}: cannot be read: {error}")
 
 
 def to_bytes(manifest: Json) -> bytes:
@@ -85,18 +109,21 @@ def from_bytes(content: bytes, path: str) -> Json:
         path: Path of the file, for the message.
 
     Raises:
-        CheckpointError: If it is damaged, or its format is another one.
+        DamagedCheckpointError: If it is damaged.
+        UnreadableCheckpointError: If its format is another one.
     """
     try:
         envelope = json.loads(content)
         wanted, manifest = envelope["sha256"], envelope["checkpoint"]
         found = sha256(_to_json(manifest))
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: damaged: not a checkpoint's manifest: {error!r}") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedCheckpointError(f"{path}: damaged: not a checkpoint's manifest: {error!r}") from error
     if found != wanted:
-        raise CheckpointError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
+        raise DamagedCheckpointError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
     if manifest["format"] not in _FORMATS:
-        raise CheckpointError(f"{path}: wanted a format from {_FORMATS[0]} to {FORMAT}, got {manifest['format']}")
+        raise UnreadableCheckpointError(
+            f"{path}: wanted a format from {_FORMATS[0]} to {FORMAT}, got {manifest['format']}"
+        )
     return dict(manifest)
 
 

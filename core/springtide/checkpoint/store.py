@@ -2,27 +2,41 @@
 
 import importlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy.typing as npt
 
 from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.array_files import NO_ARRAYS, Arrays, DamagedFileError, arrays_in, read_arrays
+from springtide.checkpoint.damage_log import DamageLog
 from springtide.checkpoint.lock import CheckpointLock
 from springtide.checkpoint.manifest import Checkpoint
-from springtide.checkpoint.manifest_files import HINT, MANIFESTS, Json, ManifestFiles, to_bytes
+from springtide.checkpoint.manifest_files import (
+    MANIFESTS,
+    Json,
+    ManifestFiles,
+    NoSuchCheckpointError,
+    UnreadableCheckpointError,
+    to_bytes,
+    unreadable,
+)
 from springtide.checkpoint.npz_files import NPZ, read_npz
 from springtide.checkpoint.restoring import Restoring
+from springtide.checkpoint.set_aside import DamagedFolder, SetAside
+from springtide.checkpoint.shared_files import SharedFiles
 from springtide.checkpoint.writing import SEGMENTS, Writing
 from springtide.checksums import CRC32C, SHA256, Checksum, checksum
 from springtide.clock import wall_ms
-from springtide.errors import CheckpointError
+from springtide.errors import CheckpointError, DamagedCheckpointError
 from springtide.extras import missing_words
 from springtide.state import LiveState, StateSnapshot
 from springtide.storage import Storage
 
 _CHECKSUM_NAMES = {CRC32C: "CRC-32C", SHA256: "SHA-256"}
+_PIECE_BYTES = 1 << 20
+_NAME_DIGITS = 8
+_WRITTEN_ANEW = "the next one, which the state in memory is written to"
 
 
 class CheckpointStore:
@@ -31,14 +45,18 @@ class CheckpointStore:
     Of a column that only grew since the last checkpoint, the new rows are written. A column that was compacted, by
     eviction or because a node was forgotten, is written again as a whole. Segments are written first and the manifest
     last, so a crash leaves the former checkpoint as it was. When a node was forgotten, all earlier checkpoints are
-    deleted at once; otherwise the last ``keep`` stay. A reader whose checkpoint is deleted meanwhile finds a file
-    missing, and reads the newest one instead.
+    deleted at once; otherwise the last ``keep`` whole ones stay. A reader whose checkpoint is deleted meanwhile finds a
+    file missing, and reads the newest one instead (``fallback.restore_newest``). Damaged ones are set aside, and
+    nothing is built on them.
 
     Args:
         url: A local folder, or an fsspec URL.
         keep: How many checkpoints to keep.
         lock: The lock of this URL, acquired; it is checked while a checkpoint is written. None for readers, and where
             nobody else can write.
+
+    Attributes:
+        damage: What was found damaged since the store was opened.
     """
 
     def __init__(self, url: str, keep: int = 3, lock: CheckpointLock | None = None) -> None:
@@ -47,6 +65,9 @@ class CheckpointStore:
         self.url = url
         self._storage = Storage(url)
         self._manifests = ManifestFiles(self._storage)
+        self.damage = DamageLog()
+        self._damaged = DamagedFolder(self._storage)
+        self._shared = SharedFiles(self._verify)
         self._keep = keep
         self._lock = lock
 
@@ -64,22 +85,91 @@ class CheckpointStore:
         return self._manifests.names()
 
     def latest(self) -> Checkpoint | None:
-        """Return the newest checkpoint, or None if there is none.
+        """Return the newest checkpoint whose manifest can be read and whose files are not known to be damaged.
 
         Raises:
-            CheckpointError: If its manifest is damaged. An older checkpoint never takes its place silently: a person
-                chooses one by name.
+            CheckpointError: If the storage cannot be read, or newer software has written the newest one.
         """
-        manifest = self._manifests.newest()
-        return None if manifest is None else manifests.summary(manifest)
+        for name in self.names():
+            with suppress(DamagedCheckpointError, NoSuchCheckpointError):
+                checkpoint = self.open(name)
+                self.raise_if_known_damaged(checkpoint)
+                return checkpoint
+        return None
 
     def open(self, name: str) -> Checkpoint:
         """Return a checkpoint by name.
 
         Raises:
-            CheckpointError: If there is none of that name, or its manifest is damaged.
+            NoSuchCheckpointError: If there is none of that name.
+            DamagedCheckpointError: If its manifest is damaged.
+            CheckpointError: If it cannot be read, or newer software has written it.
         """
         return manifests.summary(self._manifests.read(name))
+
+    def note_damaged(self, file: str, fault: str) -> None:
+        """Note that a file is damaged: no checkpoint shares it from now on, and those that have it are set aside."""
+        self._shared.note(file, fault)
+
+    def raise_if_known_damaged(self, checkpoint: Checkpoint) -> None:
+        """Raise DamagedCheckpointError if a file of the checkpoint is known to be damaged; reads nothing."""
+        for entry in manifests.file_entries(checkpoint.manifest):
+            if (fault := self._shared.faults.get(entry["file"])) is not None:
+                raise DamagedCheckpointError(fault, entry["file"])
+
+    def set_aside(self, name: str, fault: str, num_forgotten: int) -> None:
+        """Take a damaged checkpoint out of the checkpoints, and keep it for a person to look at.
+
+        Args:
+            name: Its name.
+            fault: What is damaged, in words.
+            num_forgotten: How many nodes the state that takes its place has forgotten: once it has forgotten another
+                one, what was set aside is deleted.
+
+        Raises:
+            CheckpointError: If it cannot be set aside.
+            CheckpointLockLostError: If another process writes here now.
+        """
+        self._check_lock()
+        files: tuple[str, ...] = ()
+        position: Json | None = None
+        with suppress(CheckpointError):
+            manifest = self.open(name).manifest
+            files, position = (
+                tuple(str(entry["file"]) for entry in manifests.file_entries(manifest)),
+                manifest["position"],
+            )
+        try:
+            self._damaged.put(SetAside(name, fault, wall_ms(), files, num_forgotten, position))
+        except OSError as error:
+            raise CheckpointError(f"checkpoint {name} cannot be set aside: {error}") from error
+
+    def all_set_aside(self) -> list[SetAside]:
+        """Return the damaged checkpoints that were set aside, newest first.
+
+        Raises:
+            CheckpointError: If they cannot be listed.
+        """
+        try:
+            return self._damaged.all()
+        except OSError as error:
+            raise CheckpointError(f"checkpoints at {self._storage.url} cannot be listed: {error}") from error
+
+    def without_manifest(self) -> tuple[list[str], list[str]]:
+        """Return the names that have files and no manifest: those that lost it for certain, and those that may have.
+
+        A writer that was killed leaves files of the next name, and no manifest; never of a later one.
+
+        Raises:
+            CheckpointError: If the files cannot be listed.
+        """
+        newest = max((int(name) for name in (*self.names(), *self._names_set_aside())), default=0)
+        numbers = {int(file[:_NAME_DIGITS]) for file in self.file_sizes() if file[:_NAME_DIGITS].isdecimal()}
+        orphans = sorted((number for number in numbers if number > newest), reverse=True)
+        return (
+            [_name_of(number) for number in orphans if number > newest + 1],
+            [_name_of(number) for number in orphans if number == newest + 1],
+        )
 
     def read_file(self, entry: Json) -> bytes:
         """Return the content of a file that a manifest names.
@@ -88,7 +178,8 @@ class CheckpointStore:
             entry: The file's entry in the manifest.
 
         Raises:
-            CheckpointError: If the file is missing, or its checksum is another one.
+            DamagedCheckpointError: If the file is missing, or its checksum is another one.
+            CheckpointError: If it cannot be read.
         """
         name = f"{SEGMENTS}/{entry['file']}"
         with self._reading(name):
@@ -110,7 +201,8 @@ class CheckpointStore:
             into: By name, arrays that are filled and returned.
 
         Raises:
-            CheckpointError: If the file is missing, or its checksum is another one.
+            DamagedCheckpointError: If the file is missing, or its checksum is another one.
+            CheckpointError: If it cannot be read.
         """
         name, kind = f"{SEGMENTS}/{entry['file']}", _checksum_of(entry)
         found = checksum(kind)
@@ -121,13 +213,15 @@ class CheckpointStore:
             try:
                 return arrays_in(content)
             except DamagedFileError as error:
-                raise CheckpointError(f"{self._storage.path(name)}: damaged: {error}") from error
+                path = self._storage.path(name)
+                raise DamagedCheckpointError(f"{path}: damaged: {error}", entry["file"]) from error
         with self._reading(name), self._storage.open(name) as file:
             try:
                 arrays = (read_npz if name.endswith(NPZ) else read_arrays)(file, found, into)
             except DamagedFileError as error:
                 self.read_file(entry)  # Raises that the checksum is another one, as far as it is.
-                raise CheckpointError(f"{self._storage.path(name)}: damaged: {error}") from error
+                path = self._storage.path(name)
+                raise DamagedCheckpointError(f"{path}: damaged: {error}", entry["file"]) from error
         self._compare(name, entry, kind, found)
         return arrays
 
@@ -154,7 +248,7 @@ class CheckpointStore:
         original, newest = self.open(name), self.names()[0]
         if name == newest:
             return original
-        manifest = {**original.manifest, "name": _next_name(newest), "copy_of": name}
+        manifest = {**original.manifest, "name": self._next_name(), "copy_of": name}
         self._check_lock()
         try:
             self._storage.write(f"{MANIFESTS}/{manifest['name']}.json", to_bytes(manifest))
@@ -174,18 +268,15 @@ class CheckpointStore:
             CheckpointError: If it cannot be written; the former checkpoint stays as it was.
         """
         self._check_lock()
-        names = self.names()
-        name = _next_name(names[0] if names else "0")
-        try:
-            base = self.open(names[0]).manifest if names else {}
-        except CheckpointError:
-            base = {}  # Damaged: everything is written again.
+        names, name = self.names(), self._next_name()
+        base = self._base(names)
         try:
             manifest = self._write_segments(name, snapshot, base)
             manifest |= {"created_ms": wall_ms() if now_ms is None else now_ms}
             self._check_lock()  # Writing segments may have taken long; what follows changes what others read.
             self._storage.write(f"{MANIFESTS}/{name}.json", to_bytes(manifest))
-            self._prune(manifest, names)
+            with suppress(UnreadableCheckpointError):  # Which files it needs is not known: nothing is deleted.
+                self._prune(manifest, names)
         except OSError as error:
             raise CheckpointError(f"checkpoint {name} cannot be written to {self._storage.url}: {error}") from error
         return manifests.summary(manifest)
@@ -201,8 +292,8 @@ class CheckpointStore:
             What was changed for settings that are not those it was written under, in words.
 
         Raises:
-            CheckpointError: If the state is not empty; or if a file is missing or damaged, which leaves the state
-                partly filled.
+            DamagedCheckpointError: If a file is missing or damaged, which leaves the state partly filled.
+            CheckpointError: If the state is not empty, or a file cannot be read.
         """
         graph, manifest = state.graph, checkpoint.manifest
         if graph.node_types or state.num_events:
@@ -210,23 +301,57 @@ class CheckpointStore:
         if manifest["format"] == 1:
             _refuse_without_arrow(checkpoint.name)
         is_newest = self.names()[:1] == [checkpoint.name]
-        return Restoring(checkpoint, state, self._arrays, self._content, is_newest=is_newest).run()
+        return Restoring(checkpoint, state, self.read_arrays, self.read_file, is_newest=is_newest).run()
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
-        path = self._storage.path(name)
+        path, file = self._storage.path(name), name.rpartition("/")[2]
         try:
             yield
         except FileNotFoundError:
-            raise CheckpointError(f"{path}: the manifest names this file, and it is missing") from None
+            raise DamagedCheckpointError(f"{path}: the manifest names this file, and it is missing", file) from None
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error}") from error
+            raise unreadable(path, error, file) from error
 
     def _compare(self, name: str, entry: Json, kind: str, found: Checksum) -> None:
         if (got := found.hexdigest()) != entry[kind]:
-            raise CheckpointError(
-                f"{self._storage.path(name)}: damaged: wanted {_CHECKSUM_NAMES[kind]} {entry[kind]}, got {got}"
+            raise DamagedCheckpointError(
+                f"{self._storage.path(name)}: damaged: wanted {_CHECKSUM_NAMES[kind]} {entry[kind]}, got {got}",
+                entry["file"],
             )
+
+    def _verify(self, entry: Json) -> None:
+        """Read a file piece by piece, and raise DamagedCheckpointError if it is missing or damaged."""
+        name, kind = f"{SEGMENTS}/{entry['file']}", _checksum_of(entry)
+        found = checksum(kind)
+        with self._reading(name), self._storage.open(name) as file:
+            while piece := file.read(_PIECE_BYTES):
+                found.update(piece)
+        self._compare(name, entry, kind, found)
+
+    def _base(self, names: Sequence[str]) -> Json:
+        """Return the manifest whose files the next checkpoint may share, without those that are damaged."""
+        try:
+            base = self.open(names[0]).manifest if names else {}
+        except DamagedCheckpointError as error:
+            self.damage.tell(names[0], str(error), _WRITTEN_ANEW)
+            return {}  # Everything is written again.
+        known = dict(self._shared.faults)
+        base = self._shared.sound(base, self.file_sizes())
+        for file, fault in self._shared.faults.items():
+            if file not in known:
+                self.damage.tell(names[0], f"{file}: {fault}", _WRITTEN_ANEW)
+        return base
+
+    def _next_name(self) -> str:
+        """Return the name of the next checkpoint; no name is used twice, that of a damaged one neither."""
+        return _name_of(1 + max((int(name) for name in (*self.names(), *self._names_set_aside())), default=0))
+
+    def _names_set_aside(self) -> list[str]:
+        try:
+            return self._damaged.names()
+        except OSError as error:
+            raise CheckpointError(f"checkpoints at {self._storage.url} cannot be listed: {error}") from error
 
     def _check_lock(self) -> None:
         if self._lock is None:
@@ -240,37 +365,27 @@ class CheckpointStore:
         return Writing(self._storage, name, base).run(snapshot)
 
     def _prune(self, manifest: Json, earlier_names: Sequence[str]) -> None:
-        kept = [manifest]
+        kept, num_forgotten = [manifest], manifest["num_forgotten"]
         for name in earlier_names:
-            earlier = self._manifest_or_none(name) if len(kept) < self._keep else None
-            if earlier is not None and earlier["num_forgotten"] == manifest["num_forgotten"]:
-                kept.append(earlier)
-            else:  # One too many, or it may hold a node that is forgotten now.
-                self._storage.delete(f"{MANIFESTS}/{name}.json")
+            try:
+                earlier = self.open(name)
+                if len(kept) == self._keep or earlier.manifest["num_forgotten"] != num_forgotten:
+                    self._storage.delete(f"{MANIFESTS}/{name}.json")  # One too many, or it may hold a forgotten node.
+                    continue
+                self.raise_if_known_damaged(earlier)
+                kept.append(earlier.manifest)
+            except DamagedCheckpointError as error:
+                self.set_aside(name, str(error), num_forgotten)
+        self._damaged.prune(num_forgotten)
         in_use = {entry["file"] for body in kept for entry in manifests.file_entries(body)}
-        for file in self._storage.list(SEGMENTS):
+        existing = self._storage.list(SEGMENTS)
+        in_use |= self._damaged.files_of(existing)
+        for file in existing:
             if file not in in_use:
                 self._storage.delete(f"{SEGMENTS}/{file}")
+        self._shared.forget(in_use)
         for folder in (MANIFESTS, SEGMENTS):
             self._storage.delete_unfinished(folder)
-
-    def _manifest_or_none(self, name: str) -> Json | None:
-        try:
-            return self.open(name).manifest
-        except CheckpointError:
-            return None  # A damaged checkpoint cannot be read, so its files need not stay.
-
-    def _arrays(self, entry: Json, into: Arrays = NO_ARRAYS) -> dict[str, npt.NDArray[Any]]:
-        try:
-            return self.read_arrays(entry, into)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error} ({HINT})") from error
-
-    def _content(self, entry: Json) -> bytes:
-        try:
-            return self.read_file(entry)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error} ({HINT})") from error
 
 
 def _checksum_of(entry: Json) -> str:
@@ -285,5 +400,5 @@ def _refuse_without_arrow(name: str) -> None:
         raise CheckpointError(f"checkpoint {name} is of an earlier release: {missing_words(error)}") from error
 
 
-def _next_name(name: str) -> str:
-    return f"{int(name) + 1:08d}"
+def _name_of(number: int) -> str:
+    return f"{number:0{_NAME_DIGITS}d}"

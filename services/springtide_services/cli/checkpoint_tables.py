@@ -1,6 +1,6 @@
 """What the `checkpoints` commands do, and the tables that they print."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from rich.markup import escape
@@ -20,11 +20,19 @@ _BYTES_PER_MB = 1_000_000
 
 
 def show_checkpoints(settings: Settings) -> None:
-    """Print the checkpoints, newest first, and whether their files exist."""
-    conditions = CheckpointInspector(_store(settings), reads_files=False).inspect_all()
+    """Print the checkpoints, newest first, and whether their files exist; then the damaged ones that were set aside."""
+    store = _store(settings)
+    conditions = CheckpointInspector(store, reads_files=False).inspect_all()
+    aside = store.all_set_aside()
     if not conditions:
         console().print(_none_yet(settings))
-        return
+    else:
+        _print_conditions(conditions)
+    for each in aside:
+        console().print(f"{each.name}  {_damaged()}, set aside {_when(each.found_ms)}: {escape(each.fault)}")
+
+
+def _print_conditions(conditions: Sequence[CheckpointCondition]) -> None:
     gaps = [_gaps(condition.checkpoint) for condition in conditions]
     names = ["name", "made", "events", "edges", "MB", "files", "next offsets"]
     if any(gaps):

@@ -145,7 +145,14 @@ class RebuildRun:
 
     def _latest(self) -> Checkpoint | None:
         try:
-            return self._store().latest()
+            store = self._store()
+            latest = store.latest()
+            for name in store.names()[:1]:
+                if latest is not None and latest.name != name:
+                    self._out.print(
+                        f"[yellow]checkpoint {name} is damaged:[/] what rebuilds left out is of {latest.name}"
+                    )
+            return latest
         except CheckpointError as error:
             self._out.print(f"[yellow]what former rebuilds left out cannot be read:[/] {escape(str(error))}")
             return None

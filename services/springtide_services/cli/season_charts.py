@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from springtide.checkpoint import CheckpointStore
+from springtide.checkpoint.fallback import restore_newest
 from springtide.clock import MS_PER_SECOND, StreamClock, wall_ms
 from springtide.errors import CheckpointError, InvalidRequestError
 from springtide.evaluation.data import datasets
@@ -163,12 +164,12 @@ def _state_of(settings: Settings, dataset: str | None) -> LiveState:
         state.note_time(wall_ms())
         return state
     store = CheckpointStore(settings.checkpoint.url)
-    checkpoint = store.latest()
-    if checkpoint is None:
-        raise CheckpointError(f"no checkpoint at {settings.checkpoint.url} yet; --dataset complete-journey needs none")
-    state = LiveState(settings, make_context_weights(settings.ranking, load_serving_plugins(settings)))
-    store.restore(checkpoint, state)
-    return state
+    plugins = load_serving_plugins(settings)
+    restored = restore_newest(store, lambda: LiveState(settings, make_context_weights(settings.ranking, plugins)))
+    if restored.checkpoint is None:
+        what = "no checkpoint that is whole" if restored.damaged else "no checkpoint yet"
+        raise CheckpointError(f"{what} at {settings.checkpoint.url}; --dataset complete-journey needs none")
+    return restored.state
 
 
 def _day_of(clock: StreamClock) -> tuple[datetime, str]:

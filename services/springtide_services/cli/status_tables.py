@@ -9,6 +9,7 @@ from springtide_services.serving.client import Client
 from springtide_services.terminal import console
 
 _MAX_GAPS_SHOWN = 5
+_MAX_DAMAGED_SHOWN = 3
 _FALLBACK = "none (the fallback ranks)"
 _MAX_PARTITIONS = 8  # Named one by one.
 
@@ -65,6 +66,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
         table.add_row("rebuild", Text(_rebuild_words(status.rebuild)))
     if status.HasField("checkpoint_time"):
         table.add_row("checkpoint", f"{status.checkpoint_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
+    for found in status.damaged_checkpoints[-_MAX_DAMAGED_SHOWN:]:
+        table.add_row("damaged", Text(f"checkpoint {found.name}, its place took {found.instead}: {found.fault}"))
     if status.HasField("training"):
         table.add_row("training", Text(_training_words(status.training)))
     return table

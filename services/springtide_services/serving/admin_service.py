@@ -5,6 +5,7 @@ import base64
 import functools
 from dataclasses import dataclass
 
+from springtide.checkpoint.damage_log import DamageLog, FoundDamage
 from springtide.clock import wall_ms
 from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode, UnreadableManifest
@@ -56,6 +57,7 @@ class AdminDependencies:
         trainings: The folder of requests for trainings and of the trainer's progress.
         quality: Live quality of the served model.
         adoption: Takes over rebuilt states.
+        damage: What was found damaged among the checkpoints.
         indexing: Keeps the index of the items; None without one.
     """
 
@@ -66,6 +68,7 @@ class AdminDependencies:
     trainings: TrainingFolder
     quality: LiveQuality
     adoption: Adoption
+    damage: DamageLog
     indexing: Indexing | None = None
 
 
@@ -198,6 +201,13 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         as_of_source=to_source(as_of.source),
         parts_with_torch=loaded.follower.parts_with_torch,
         index=None if loaded.indexing is None else _index(loaded.indexing),
+        damaged_checkpoints=[_damaged_checkpoint(found) for found in loaded.damage.latest],
+    )
+
+
+def _damaged_checkpoint(found: FoundDamage) -> pb.DamagedCheckpoint:
+    return pb.DamagedCheckpoint(
+        name=found.checkpoint, fault=found.fault, instead=found.instead, found_time=to_timestamp(found.found_ms)
     )
 
 

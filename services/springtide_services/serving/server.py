@@ -12,6 +12,8 @@ import uvloop
 from grpc_health.v1 import health_pb2
 
 from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint.damage_log import DamageLog
+from springtide.checkpoint.fallback import restore_newest
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointLockLostError
@@ -74,6 +76,7 @@ class _Loaded:
     quality: LiveQuality
     plugins: Plugins
     is_restored: bool
+    damage: DamageLog
 
     def refresh(self, *, for_requests: bool) -> None:
         """Bring what is served up to date; for requests, the item weights of their moment too, now and soon."""
@@ -199,6 +202,7 @@ class Server:
                 trainings,
                 loaded.quality,
                 adoption,
+                loaded.damage,
                 new.ranker.indexing,
             )
             positions.notify()
@@ -311,15 +315,16 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None,
 
 
 def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
-    """Take the checkpoint lock, restore the newest checkpoint, and make what the server runs on; nothing is started."""
+    """Take the checkpoint lock, restore the newest whole checkpoint, and make what runs on it; nothing is started."""
     plugins = load_serving_plugins(settings)
     log_failures(plugins)
-    state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     lock.acquire(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody may write another one after that.
     checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, lock)
-    checkpoint = checkpoints.latest()
+    restored = restore_newest(
+        checkpoints, lambda: LiveState(settings, make_context_weights(settings.ranking, plugins)), sets_aside=True
+    )
+    state, checkpoint, applied = restored.state, restored.checkpoint, restored.applied
     if checkpoint is not None:
-        applied = checkpoints.restore(checkpoint, state)
         logger.info("checkpoint_restored", checkpoint=checkpoint.name, events=checkpoint.num_events)
         if applied:
             logger.info("settings_applied", checkpoint=checkpoint.name, changes=applied)
@@ -334,13 +339,19 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     return _Loaded(
         answering=Answering(state, ranker, MicroBatcher(ranker.recommend, settings.server.max_batch, work_of)),
         ingest=IngestLoop(
-            settings, state, checkpoints, skip_lost=skip_lost, decoders=plugins.make_decoders(settings.events)
+            settings,
+            state,
+            checkpoints,
+            skip_lost=skip_lost,
+            decoders=plugins.make_decoders(settings.events),
+            lost_position=restored.lost_position,
         ),
         follower=VersionFollower(models, load_model, ranker.swap),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
         plugins=plugins,
         is_restored=checkpoint is not None,
+        damage=checkpoints.damage,
     )
 
 

@@ -28,7 +28,7 @@ from springtide_services.stream.group_offsets import GroupOffsets
 from springtide_services.stream.ignored_events import IgnoredEvents
 from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.known_lag import KnownLag
-from springtide_services.stream.lost_offsets import skip_lost_events
+from springtide_services.stream.lost_offsets import skip_lost_events, very_first_position
 from springtide_services.stream.poll_parts import parts_of
 from springtide_services.stream.source import KafkaSource, UnreadableRecordError
 from springtide_services.stream.succession import Succession
@@ -53,6 +53,8 @@ class IngestLoop:
         checkpoints: Where checkpoints are written; None writes none.
         skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
         decoders: Decoders of other tools' records, by name; none if None.
+        lost_position: How far a state had read that was lost, if this empty one takes its place: the stream is read
+            from its very first event, which the broker must still have. None for any other state.
 
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
@@ -68,6 +70,7 @@ class IngestLoop:
         *,
         skip_lost: bool = False,
         decoders: Mapping[str, EventDecoder] | None = None,
+        lost_position: StreamPosition | None = None,
     ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
@@ -79,6 +82,7 @@ class IngestLoop:
         self._decoder = self._make_decoder(state)
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)
+        self._lost_position = lost_position
         self._skips_lost_once = skip_lost
         self._skips_damage_once = skip_lost  # Until the stream is caught up.
         self._is_held = False
@@ -358,6 +362,8 @@ class IngestLoop:
 
     def _open(self) -> KafkaSource:
         kafka, position = self._settings.kafka, self._state.position
+        if position is None and self._lost_position is not None:
+            position = self._state.position = very_first_position(kafka, self._lost_position)
         if position is None:  # With a position, its topic must exist: a recreated one would lack the events.
             make_missing_topics(kafka, {kafka.topic: kafka.num_partitions})
         source = KafkaSource(kafka, position)

@@ -61,6 +61,22 @@ def skip_lost_events(
     return StreamPosition(kafka.topic, facts.topic_id, next_offsets), gaps
 
 
+def very_first_position(kafka: KafkaSettings, lost: StreamPosition) -> StreamPosition:
+    """Return the position of the very first event of a topic that was read before, whether or not it is still there.
+
+    Args:
+        kafka: The broker and the topic.
+        lost: How far it was read; its topic is empty if that is unknown.
+
+    Raises:
+        KafkaError: If the broker does not answer.
+    """
+    with KafkaAdminClient(**{**_TIMEOUTS, **client_config(kafka)}) as admin:
+        facts = read_topic_facts(admin, kafka.topic)
+    partitions = {*lost.next_offsets, *(() if facts is None else facts.partitions)}
+    return StreamPosition(lost.topic or kafka.topic, lost.topic_id, dict.fromkeys(sorted(partitions), 0))
+
+
 def _reason_to_start_anew(facts: TopicFacts, position: StreamPosition) -> str:
     """Return why the topic is not the one that was read; an empty string if it is."""
     if facts.name != position.topic:

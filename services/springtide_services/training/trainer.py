@@ -53,7 +53,8 @@ class Trainer:
         self._folder = TrainingFolder.beside_models(settings)
         self._unreadable: set[str] = set()  # Versions that a warning has been logged for.
         self._failures: dict[str, _Failures] = {}  # By request id; those of the schedule under the empty id.
-        self._refused_checkpoint = ""  # Nothing in it to train on: not tried again by the schedule.
+        self._done_checkpoint = ""  # Trained on, or nothing in it to train on: not tried again by the schedule.
+        self._damaged: set[str] = set()  # Checkpoints that an error has been logged for.
 
     def run(self) -> None:
         """Train whenever a training is due, until ``stopping`` is set; a failure is logged, and tried again later."""
@@ -88,7 +89,7 @@ class Trainer:
                 self._folder.close(request.request_id)
             elif self._may_try(request.request_id):
                 requests.append(request)
-        checkpoint = self._checkpoints.newest()
+        checkpoint = self._checkpoints.newest(self._tell_damaged)
         if checkpoint is None:
             return None
         name, num_events = checkpoint["name"], checkpoint["num_events"]
@@ -96,7 +97,7 @@ class Trainer:
         if plan is None or (not plan.request_id and plan.mode == "refit" and self._serves_baseline()):
             return None
         is_fresh = 0 <= now_ms - checkpoint["created_ms"] < _FRESH_MS
-        if not plan.request_id and (is_fresh or name == self._refused_checkpoint or not self._may_try("")):
+        if not plan.request_id and (is_fresh or name == self._done_checkpoint or not self._may_try("")):
             return None
         try:
             version = self._run_training(plan, name, self._stopping)
@@ -106,9 +107,15 @@ class Trainer:
             self._note_failure(plan, name, error)
             return None
         self._failures.pop(plan.request_id, None)
+        self._done_checkpoint = name  # If it was damaged, an older one was trained on, and it would seem due again.
         if plan.request_id:
             self._folder.close(plan.request_id)
         return version
+
+    def _tell_damaged(self, name: str, fault: str) -> None:
+        if name not in self._damaged:
+            self._damaged.add(name)
+            logger.error("checkpoint_damaged", checkpoint=name, fault=fault, instead="the one before it")
 
     def _serves_baseline(self) -> bool:
         """Return whether the current version is a baseline, which has no exponents to refit."""
@@ -122,7 +129,7 @@ class Trainer:
         is_refused = isinstance(error, TrainingError)  # The same graph would be refused again.
         if is_refused:
             logger.warning("training_refused", mode=plan.mode, request_id=plan.request_id, reason=str(error))
-            self._refused_checkpoint = checkpoint
+            self._done_checkpoint = checkpoint
         else:
             logger.error("training_failed", mode=plan.mode, request_id=plan.request_id, retry_s=retry_s, exc_info=error)
         if is_refused or (plan.request_id and failures.num >= _MAX_ATTEMPTS):

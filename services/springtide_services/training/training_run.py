@@ -9,7 +9,8 @@ import structlog
 import torch
 
 from springtide.checkpoint import Checkpoint, CheckpointStore
-from springtide.errors import CheckpointError, ModelError, TrainingError
+from springtide.checkpoint.fallback import restore_newest
+from springtide.errors import ModelError, TrainingError
 from springtide.evaluation.gate import Verdict, fit_baseline, judge, vectors_by
 from springtide.model.audit import this_actor
 from springtide.model.manifest import TrainingMode
@@ -59,7 +60,8 @@ class TrainingRun:
 
         Args:
             plan: How to train, and for whom.
-            checkpoint: Name of the checkpoint to train on; the newest one takes its place if it has been pruned.
+            checkpoint: Name of the checkpoint to train on; the newest one that is whole takes its
+                place if it has been pruned or is damaged.
             stopping: Once it is set, the training ends at its next step.
             on_progress: Called at every step, if given.
 
@@ -176,20 +178,21 @@ class TrainingRun:
         return version
 
     def _restore(self, name: str) -> tuple[Checkpoint, LiveState]:
-        """Restore a checkpoint, or the newest one if it is pruned before or while it is read."""
-        while True:
-            state = LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
-            try:
-                checkpoint = self._checkpoints.open(name)
-                self._checkpoints.restore(checkpoint, state)
-            except CheckpointError:
-                newest = self._checkpoints.latest()
-                if newest is None or newest.name == name:
-                    raise
-                name = newest.name
-            else:
-                state.compact()
-                return checkpoint, state
+        """Restore a checkpoint, or the newest one that is whole if it is damaged or has been pruned.
+
+        Raises:
+            TrainingError: If none is whole.
+        """
+
+        def make_state() -> LiveState:
+            return LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
+
+        restored = restore_newest(self._checkpoints, make_state, name)
+        if restored.checkpoint is None:
+            faults = "; ".join(fault for _, fault in restored.damaged)
+            raise TrainingError(f"no whole checkpoint in {self._checkpoints.url}" + (f": {faults}" if faults else ""))
+        restored.state.compact()
+        return restored.checkpoint, restored.state
 
     def _champion(self) -> ModelArtifact | None:
         """Return the current model; None if there is none, or it cannot be read."""

@@ -180,6 +180,23 @@ def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings, writ
     assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
 
 
+@pytest.mark.parametrize("what", ["segments", "manifests"])
+def test_an_older_checkpoint_is_trained_on_once_if_the_newest_is_damaged(
+    settings: Settings, write_checkpoint: WriteCheckpoint, what: str
+) -> None:
+    write_checkpoint(settings)
+    write_checkpoint(settings, repeats=9)
+    trainer, store = trainer_of(settings), ModelStore(settings.model.url)
+    newest = sorted((Path(settings.checkpoint.url) / what).glob("00000002*"))[0]
+    newest.write_bytes(newest.read_bytes()[:-9])
+    with capture_logs() as logs:
+        assert trainer.step(NOW_MS) == "000001"
+        assert trainer.step(NOW_MS + 10_000_000) is None, "it would be the same once more"
+    assert store.manifest("000001").graph_cut["num_interactions"] == 100
+    told = [log for log in logs if log["event"] == "checkpoint_damaged"]
+    assert {log["checkpoint"] for log in told} == {"00000002"}
+
+
 def test_exponents_alone_are_learned_anew_when_that_is_due(
     settings: Settings, write_checkpoint: WriteCheckpoint
 ) -> None:
