@@ -10,6 +10,7 @@ from springtide.storage import Storage
 FOLDER = "damaged"
 
 _NOTE = ".note.json"
+_NAME_DIGITS = 8
 _MAX_KEPT = 3  # They share most files with whole ones, or are as large as one.
 
 
@@ -125,3 +126,24 @@ class DamagedFolder:
             )
         except (FileNotFoundError, ValueError, TypeError, KeyError) as error:  # Disks damage notes, too.
             return SetAside(name, f"its note cannot be read: {error}", 0, (), -1)
+
+
+def name_of(number: int) -> str:
+    """Return the name of the checkpoint of a number."""
+    return f"{number:0{_NAME_DIGITS}d}"
+
+
+def names_without_manifest(known: Iterable[str], files: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the names that have files and no manifest, newest first: those that lost it, and those that may have.
+
+    A writer that was killed leaves files of the next name, and no manifest; never of a later one.
+
+    Args:
+        known: Names of all checkpoints, those that were set aside too.
+        files: Names of the files that are there.
+    """
+    newest = max(map(int, known), default=0)
+    numbers = {int(file[:_NAME_DIGITS]) for file in files if file[:_NAME_DIGITS].isdecimal()}
+    orphans = sorted((number for number in numbers if number > newest), reverse=True)
+    lost = [name_of(number) for number in orphans if number > newest + 1]
+    return lost, [name_of(number) for number in orphans if number == newest + 1]

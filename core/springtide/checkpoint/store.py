@@ -23,7 +23,7 @@ from springtide.checkpoint.manifest_files import (
 )
 from springtide.checkpoint.npz_files import NPZ, read_npz
 from springtide.checkpoint.restoring import Restoring
-from springtide.checkpoint.set_aside import DamagedFolder, SetAside
+from springtide.checkpoint.set_aside import DamagedFolder, SetAside, name_of, names_without_manifest
 from springtide.checkpoint.shared_files import SharedFiles
 from springtide.checkpoint.writing import SEGMENTS, Writing
 from springtide.checksums import CRC32C, SHA256, Checksum, checksum
@@ -35,7 +35,6 @@ from springtide.storage import Storage
 
 _CHECKSUM_NAMES = {CRC32C: "CRC-32C", SHA256: "SHA-256"}
 _PIECE_BYTES = 1 << 20
-_NAME_DIGITS = 8
 _WRITTEN_ANEW = "the next one, which the state in memory is written to"
 
 
@@ -163,13 +162,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: If the files cannot be listed.
         """
-        newest = max((int(name) for name in (*self.names(), *self._names_set_aside())), default=0)
-        numbers = {int(file[:_NAME_DIGITS]) for file in self.file_sizes() if file[:_NAME_DIGITS].isdecimal()}
-        orphans = sorted((number for number in numbers if number > newest), reverse=True)
-        return (
-            [_name_of(number) for number in orphans if number > newest + 1],
-            [_name_of(number) for number in orphans if number == newest + 1],
-        )
+        return names_without_manifest((*self.names(), *self._names_set_aside()), self.file_sizes())
 
     def read_file(self, entry: Json) -> bytes:
         """Return the content of a file that a manifest names.
@@ -345,7 +338,7 @@ class CheckpointStore:
 
     def _next_name(self) -> str:
         """Return the name of the next checkpoint; no name is used twice, that of a damaged one neither."""
-        return _name_of(1 + max((int(name) for name in (*self.names(), *self._names_set_aside())), default=0))
+        return name_of(1 + max((int(name) for name in (*self.names(), *self._names_set_aside())), default=0))
 
     def _names_set_aside(self) -> list[str]:
         try:
@@ -398,7 +391,3 @@ def _refuse_without_arrow(name: str) -> None:
         importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
         raise CheckpointError(f"checkpoint {name} is of an earlier release: {missing_words(error)}") from error
-
-
-def _name_of(number: int) -> str:
-    return f"{number:0{_NAME_DIGITS}d}"
