@@ -1,6 +1,6 @@
 """The table behind ``springtide.ids``: texts in one byte pool, and an open-addressing hash table from a text to its row.
 
-Each row's text is ``lengths[row]`` bytes from ``starts[row]`` in the pool, in UTF-8; a forgotten one has no bytes. A slot
+Each row has a span of the pool, where its text lies in UTF-8; that of a forgotten one has no bytes. A slot
 of the hash table holds a row with 32 bits of its text's hash; what collides moves to the next slot (linear probing), and
 an entry that leaves is filled up from behind, so there are no marks of deleted entries. A search begins at the slot that
 lies as far along the table as the hash along its range, so a table may have any number of slots, not only a power of two:
@@ -19,7 +19,7 @@ from cpython.ref cimport Py_INCREF
 from cpython.sequence cimport PySequence_Fast, PySequence_Fast_GET_SIZE, PySequence_Fast_ITEMS
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -36,14 +36,60 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    #define PREFETCH(address) __builtin_prefetch(address)
+    #include <stdint.h>
+    #include <string.h>
+    /* Without the empty statement, gcc leaves out calls of functions that do nothing else. */
+    #define PREFETCH(address) do { __builtin_prefetch(address); __asm__ volatile(""); } while (0)
+
+    static inline uint64_t eight_bytes(const char *text) {
+        uint64_t word;
+        memcpy(&word, text, 8);
+        return word;
+    }
+
+    static inline int are_same_bytes(const char *a, const char *b, size_t length) {
+        /* Ids are short: a call of memcmp takes longer than the comparison. */
+        size_t at = 0;
+        if (length > 64)
+            return memcmp(a, b, length) == 0;
+        if (length < 8) {
+            for (; at < length; at++)
+                if (a[at] != b[at])
+                    return 0;
+            return 1;
+        }
+        for (; at + 8 < length; at += 8)
+            if (eight_bytes(a + at) != eight_bytes(b + at))
+                return 0;
+        return eight_bytes(a + length - 8) == eight_bytes(b + length - 8);
+    }
+
+    static inline uint64_t last_bytes(const char *text, size_t length) {
+        /* The last bytes, less than eight, that no whole word of eight has; the first one lowest, as in a word. */
+        size_t rest = length % 8, at = length - rest;
+        uint64_t word = 0;
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        if (length >= 8)
+            return rest ? eight_bytes(text + length - 8) >> (64 - 8 * rest) : 0;
+    #endif
+        for (; at < length; at++)
+            word |= (uint64_t) (uint8_t) text[at] << (8 * (at % 8));
+        return word;
+    }
     """
+    bint are_same_bytes(const char* a, const char* b, size_t length) noexcept nogil
+    uint64_t last_bytes(const char* text, size_t length) noexcept nogil
     void PREFETCH(const void* address) noexcept nogil
 
 
 cdef struct Slot:
     uint32_t hash
     int32_t row  # -1 where there is no entry.
+
+
+cdef packed struct Span:  # 12 bytes, and one line of memory for both where there were two.
+    int64_t start
+    uint32_t length
 
 
 cdef enum:
@@ -60,8 +106,7 @@ cdef class IdTable:
 
     cdef char* pool
     cdef size_t pool_size, pool_room, pool_dead  # Bytes: in use or dead, allocated, dead.
-    cdef int64_t* starts
-    cdef uint32_t* lengths
+    cdef Span* spans  # By row.
     cdef Py_ssize_t size, rows_room  # Rows.
     cdef Slot* slots
     cdef size_t num_slots  # Any number; 0 at first.
@@ -75,8 +120,7 @@ cdef class IdTable:
 
     def __dealloc__(self):
         PyMem_RawFree(self.pool)
-        PyMem_RawFree(self.starts)
-        PyMem_RawFree(self.lengths)
+        PyMem_RawFree(self.spans)
         PyMem_RawFree(self.slots)
         PyMem_RawFree(self.released)
         PyMem_RawFree(self.reuse)
@@ -89,7 +133,7 @@ cdef class IdTable:
     def nbytes(self):
         """Bytes that the table holds."""
         return (
-            self.pool_room + self.rows_room * (sizeof(int64_t) + sizeof(uint32_t)) + self.num_slots * sizeof(Slot)
+            self.pool_room + self.rows_room * sizeof(Span) + self.num_slots * sizeof(Slot)
             + self.released_room * sizeof(int32_t) + self.reuse_room * sizeof(int64_t)
         )
 
@@ -143,8 +187,8 @@ cdef class IdTable:
             for index in range(num):
                 texts[index], lengths[index] = NULL, 0
                 if wanted[at + index] >= 0:
-                    texts[index] = self.pool + self.starts[wanted[at + index]]
-                    lengths[index] = self.lengths[wanted[at + index]]
+                    texts[index] = self.pool + self.spans[wanted[at + index]].start
+                    lengths[index] = self.spans[wanted[at + index]].length
             other.find_chunk(texts, lengths, num, out + at, False)
         return found
 
@@ -195,7 +239,7 @@ cdef class IdTable:
         for index in range(count):
             text, length = texts + bounds[index], bounds[index + 1] - bounds[index]
             if length == 0:
-                self.starts[self.size], self.lengths[self.size] = self.pool_size, 0
+                self.spans[self.size] = Span(self.pool_size, 0)
                 self.size += 1
                 continue
             hash_ = hash_of(text, length)
@@ -233,11 +277,11 @@ cdef class IdTable:
         cdef Py_ssize_t row
         bounds[0] = 0
         for row in range(start, stop):
-            bounds[row - start + 1] = bounds[row - start] + self.lengths[row]
+            bounds[row - start + 1] = bounds[row - start] + self.spans[row].length
         cdef cnp.ndarray utf8 = np.empty(bounds[stop - start], np.uint8)
         cdef char* out = <char*> cnp.PyArray_DATA(utf8)
         for row in range(start, stop):
-            memcpy(out + bounds[row - start], self.pool + self.starts[row], self.lengths[row])
+            memcpy(out + bounds[row - start], self.pool + self.spans[row].start, self.spans[row].length)
         return utf8, offsets
 
     def forgotten_rows(self, Py_ssize_t count):
@@ -246,12 +290,12 @@ cdef class IdTable:
         if self.num_known == self.size:
             return np.empty(0, np.int64)
         for row in range(limit):
-            found += self.lengths[row] == 0
+            found += self.spans[row].length == 0
         cdef cnp.ndarray rows = np.empty(found, np.int64)
         cdef int64_t* out = out_int64s(rows)
         found = 0
         for row in range(limit):
-            if self.lengths[row] == 0:
+            if self.spans[row].length == 0:
                 out[found] = row
                 found += 1
         return rows
@@ -280,12 +324,12 @@ cdef class IdTable:
         """Forget the row's id; the same id would get another row, and the row stays empty until it is released."""
         if not 0 <= row < self.size:
             raise IndexError(f"wanted a row below {self.size}, got {row}")
-        if self.lengths[row] == 0:
+        if self.spans[row].length == 0:
             return
         self.remove_slot(row)
         self.num_known -= 1
-        self.pool_dead += self.lengths[row]
-        self.lengths[row] = 0
+        self.pool_dead += self.spans[row].length
+        self.spans[row].length = 0
         if self.pool_dead * 2 > self.pool_size and self.pool_size > MIN_POOL:
             self.compact()
 
@@ -293,7 +337,7 @@ cdef class IdTable:
         """Let rows of forgotten ids, which nobody uses any more, be given to new ids; each row at most once."""
         cdef Py_ssize_t row
         for row in list(rows):
-            if not 0 <= row < self.size or self.lengths[row]:
+            if not 0 <= row < self.size or self.spans[row].length:
                 raise ValueError(f"wanted a forgotten row, got {row}")
             if self.num_released == self.released_room:
                 self.released = <int32_t*> longer(self.released, &self.released_room, 1, sizeof(int32_t))
@@ -341,30 +385,46 @@ cdef class IdTable:
     cdef int find_chunk(
         self, const char** texts, const Py_ssize_t* lengths, Py_ssize_t num, int32_t* rows, bint adds
     ) except -1:
+        """Find the rows of up to ``CHUNK`` texts: each step waits for memory once for all of them."""
         cdef uint32_t hashes[CHUNK]
         cdef Py_ssize_t index
         cdef int32_t row
-        cdef Slot* slot
         for index in range(num):
             hashes[index] = hash_of(texts[index], lengths[index])
             if self.num_slots:
                 PREFETCH(&self.slots[home_of(hashes[index], self.num_slots)])
-        if self.num_slots:
-            for index in range(num):
-                slot = &self.slots[home_of(hashes[index], self.num_slots)]
-                if slot.row >= 0:
-                    PREFETCH(&self.starts[slot.row])
-                    PREFETCH(&self.lengths[slot.row])
-            for index in range(num):
-                slot = &self.slots[home_of(hashes[index], self.num_slots)]
-                if slot.row >= 0:
-                    PREFETCH(self.pool + self.starts[slot.row])
         for index in range(num):
-            row = self.find(texts[index], lengths[index], hashes[index])
+            rows[index] = self.likely_row(hashes[index])
+            if rows[index] >= 0:
+                PREFETCH(&self.spans[rows[index]])
+        for index in range(num):
+            if rows[index] >= 0:
+                PREFETCH(self.pool + self.spans[rows[index]].start)
+        for index in range(num):
+            row = rows[index]
+            if row < 0 or not self.has(row, texts[index], lengths[index]):  # It may have been added with this chunk.
+                row = self.find(texts[index], lengths[index], hashes[index])
             if row < 0 and adds:
                 row = self.add(texts[index], lengths[index], hashes[index])
             rows[index] = row
         return 0
+
+    cdef inline int32_t likely_row(self, uint32_t hash_) noexcept nogil:
+        """Return the first row with a hash: that of the text, unless two texts have the same hash; or -1."""
+        cdef size_t at = home_of(hash_, self.num_slots)
+        if self.num_slots == 0:
+            return -1
+        while self.slots[at].row >= 0 and self.slots[at].hash != hash_:
+            at = at + 1 if at + 1 < self.num_slots else 0
+        return self.slots[at].row
+
+    cdef inline bint has(self, int32_t row, const char* text, Py_ssize_t length) noexcept nogil:
+        """Return whether a row's text is this one; an empty one is no row's."""
+        return (
+            length > 0
+            and self.spans[row].length == <size_t> length
+            and are_same_bytes(self.pool + self.spans[row].start, text, length)
+        )
 
     cdef Py_ssize_t fill(self, const char* texts, const int64_t* bounds, Py_ssize_t count) except -1:
         """Fill the empty table, which has room; return the first row whose text is no UTF-8 or stands twice, or count.
@@ -381,12 +441,12 @@ cdef class IdTable:
             memcpy(self.pool, texts + first, num_bytes)
             is_plain = is_ascii(self.pool, num_bytes)
             for row in range(count):
-                self.starts[row], self.lengths[row] = bounds[row] - first, <uint32_t> (bounds[row + 1] - bounds[row])
+                self.spans[row] = Span(bounds[row] - first, <uint32_t> (bounds[row + 1] - bounds[row]))
                 is_plain &= bounds[row + 1] - bounds[row] <= INT32_MAX
         if not is_plain:
             for row in range(count):
                 try:
-                    check_utf8(self.pool + self.starts[row], bounds[row + 1] - bounds[row])
+                    check_utf8(self.pool + self.spans[row].start, bounds[row + 1] - bounds[row])
                 except ValueError:
                     count = row
                     break
@@ -395,11 +455,11 @@ cdef class IdTable:
             while at < count and is_first:
                 num = min(<Py_ssize_t> CHUNK, count - at)
                 for index in range(num):
-                    hashes[index] = hash_of(self.pool + self.starts[at + index], self.lengths[at + index])
+                    hashes[index] = hash_of(self.pool + self.spans[at + index].start, self.spans[at + index].length)
                     PREFETCH(&self.slots[home_of(hashes[index], num_slots)])
                 for index in range(num):
                     row = at + index
-                    if self.lengths[row] == 0:
+                    if self.spans[row].length == 0:
                         continue
                     slot = home_of(hashes[index], num_slots)
                     while self.slots[slot].row >= 0 and is_first:
@@ -414,13 +474,15 @@ cdef class IdTable:
                     self.num_known += 1
                 at += num
         self.size = count
-        self.pool_size = self.starts[count - 1] + self.lengths[count - 1] if count else 0
+        self.pool_size = self.spans[count - 1].start + self.spans[count - 1].length if count else 0
         return count
 
     cdef bint are_same(self, Py_ssize_t row, Py_ssize_t other) noexcept nogil:
         return (
-            self.lengths[row] == self.lengths[other]
-            and memcmp(self.pool + self.starts[row], self.pool + self.starts[other], self.lengths[row]) == 0
+            self.spans[row].length == self.spans[other].length
+            and are_same_bytes(
+                self.pool + self.spans[row].start, self.pool + self.spans[other].start, self.spans[row].length
+            )
         )
 
     cdef int32_t find(self, const char* text, Py_ssize_t length, uint32_t hash_) noexcept:
@@ -432,11 +494,7 @@ cdef class IdTable:
             row = self.slots[at].row
             if row < 0:
                 return -1
-            if (
-                self.slots[at].hash == hash_
-                and self.lengths[row] == <size_t> length
-                and memcmp(self.pool + self.starts[row], text, length) == 0
-            ):
+            if self.slots[at].hash == hash_ and self.has(row, text, length):
                 return row
             at = at + 1 if at + 1 < self.num_slots else 0
 
@@ -460,7 +518,7 @@ cdef class IdTable:
     cdef int32_t put(self, Py_ssize_t row, const char* text, Py_ssize_t length, uint32_t hash_) noexcept:
         """Write a text to a row, the next one or a forgotten one; there is room for it."""
         memcpy(self.pool + self.pool_size, text, length)
-        self.starts[row], self.lengths[row] = self.pool_size, <uint32_t> length
+        self.spans[row] = Span(self.pool_size, <uint32_t> length)
         self.pool_size += length
         self.size = max(self.size, row + 1)
         self.num_known += 1
@@ -469,13 +527,12 @@ cdef class IdTable:
 
     cdef int make_room(self, Py_ssize_t num_texts, size_t num_bytes) except -1:
         """Make room for more texts; what cannot be had leaves the table as it is."""
-        cdef Py_ssize_t room = self.rows_room
+        cdef Py_ssize_t room
         if self.size + num_texts > INT32_MAX:
             raise ValueError(f"wanted at most {INT32_MAX} ids")
-        if self.size + num_texts > room:
-            self.starts = <int64_t*> longer(self.starts, &room, self.size + num_texts - room, sizeof(int64_t))
-            self.lengths = <uint32_t*> longer(
-                self.lengths, &self.rows_room, self.size + num_texts - self.rows_room, sizeof(uint32_t)
+        if self.size + num_texts > self.rows_room:
+            self.spans = <Span*> longer(
+                self.spans, &self.rows_room, self.size + num_texts - self.rows_room, sizeof(Span)
             )
         if self.pool_size + num_bytes > self.pool_room:
             room = self.pool_room
@@ -503,7 +560,7 @@ cdef class IdTable:
     cdef void remove_slot(self, Py_ssize_t row) noexcept:
         """Take a row's entry out, and move those that it had pushed on to where they would be without it."""
         cdef size_t num_slots = self.num_slots, at, home
-        cdef size_t gap = home_of(hash_of(self.pool + self.starts[row], self.lengths[row]), num_slots)
+        cdef size_t gap = home_of(hash_of(self.pool + self.spans[row].start, self.spans[row].length), num_slots)
         while self.slots[gap].row != row:
             gap = gap + 1 if gap + 1 < num_slots else 0
         at = gap + 1 if gap + 1 < num_slots else 0
@@ -524,15 +581,15 @@ cdef class IdTable:
         if pool == NULL:
             return 0  # The old pool serves as well.
         for row in range(self.size):
-            memcpy(pool + size, self.pool + self.starts[row], self.lengths[row])
-            self.starts[row] = size
-            size += self.lengths[row]
+            memcpy(pool + size, self.pool + self.spans[row].start, self.spans[row].length)
+            self.spans[row].start = size
+            size += self.spans[row].length
         PyMem_RawFree(self.pool)
         self.pool, self.pool_size, self.pool_room, self.pool_dead = pool, size, max(<size_t> 1, size), 0
         return 0
 
     cdef object text(self, Py_ssize_t row):
-        return PyUnicode_DecodeUTF8(self.pool + self.starts[row], self.lengths[row], NULL)
+        return PyUnicode_DecodeUTF8(self.pool + self.spans[row].start, self.spans[row].length, NULL)
 
     cdef list texts(self, const int64_t* rows, Py_ssize_t count):
         """Return the texts of rows, or of the first ``count`` ones."""
@@ -626,7 +683,7 @@ cdef inline void mix(State* state) noexcept nogil:
     state.c = rotated(state.c, 32)
 
 
-cdef uint32_t hash_of(const char* text, Py_ssize_t length) noexcept nogil:
+cdef inline uint32_t hash_of(const char* text, Py_ssize_t length) noexcept nogil:
     """Return 32 bits of SipHash-1-3, under the key of this process."""
     cdef State state = State(
         KEY_0 ^ <uint64_t> 0x736F6D6570736575ULL, KEY_1 ^ <uint64_t> 0x646F72616E646F6DULL,
@@ -640,9 +697,7 @@ cdef uint32_t hash_of(const char* text, Py_ssize_t length) noexcept nogil:
         mix(&state)
         state.a ^= word
         at += 8
-    word = 0
-    memcpy(&word, text + at, length - at)
-    last |= word
+    last |= last_bytes(text, length)
     state.d ^= last
     mix(&state)
     state.a ^= last

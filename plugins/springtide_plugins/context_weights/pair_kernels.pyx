@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from springtide.arrays cimport int32s, out_bools
 from springtide_plugins.context_weights.pair_tables cimport (
-    FAILED, FOUND, Outcome, PairTable, Place, Sought, Table, count_at, count_of, find, hash_of, key_of, put, seek,
-    set_count,
+    FAILED, FOUND, Outcome, PairTable, Place, Sought, Table, count_at, count_of, fetch_next, find, hash_of, key_of,
+    put, seek, set_count,
 )
 
 cdef enum:
@@ -70,6 +70,8 @@ cdef Py_ssize_t add(
                     num = index  # Those before it are counted.
                     break
                 seek_in_both(young, old, user_row, item_row, &sought[index], &former[index])
+            for index in range(num):
+                fetch_next(&sought[index])
             for index in range(num):
                 has_grown = count(young, old, &sought[index], &former[index], &room, occurred + done)
                 if has_grown == FAILED:
@@ -152,6 +154,7 @@ cdef int remove(
             if is_young and is_old:  # It was counted on in the young table.
                 if set_count(old, count_at(former.part, other.bucket, other.slot), key, 0) != 0:
                     return FAILED
+                former.part.has_gone = True
             elif is_old:
                 sought, place = former, other
             elif not is_young:
@@ -163,5 +166,6 @@ cdef int remove(
                 young if is_young else old, count_at(sought.part, place.bucket, place.slot), key, count - 1
             ) != 0:
                 return FAILED
+            sought.part.has_gone = True
             is_left[number] = count > 1
     return 0

@@ -89,6 +89,7 @@ cdef struct Part:
     int64_t num_keys, room  # Slots in use, those of pairs with count 0 included; and how many there may be.
     int item_bits  # Of a word; 32 where words are wide.
     int user_bits  # Of rows that are mixed with each other, a permutation.
+    bint has_gone  # Whether pairs were taken back, and perhaps counted again.
     int64_t num_steps  # That searches took from a bucket to another.
 
 
@@ -192,6 +193,13 @@ cdef inline uint64_t set_home(
 
 cdef inline int num_in_use(const uint8_t* bucket) noexcept nogil:
     return bucket[IN_USE] & IN_USE_BITS
+
+
+cdef inline void fetch_next(const Sought* sought) noexcept nogil:
+    """Fetch the bucket after the pair's own, if the search for a free slot goes on there."""
+    cdef const Part* part = sought.part
+    if num_in_use(part.buckets + sought.home * LINE) == (WIDE if part.item_bits == 32 else NARROW):
+        FETCH(part.buckets + next_bucket(sought, sought.home) * LINE)
 
 
 cdef inline Outcome find(const Sought* sought, Place* place) noexcept nogil:

@@ -177,6 +177,8 @@ cdef int64_t num_living(const Part* part) noexcept nogil:
     cdef int slot
     cdef int64_t living = 0
     cdef uint8_t* bucket
+    if not part.has_gone:
+        return part.num_keys
     for number in range(part.num_buckets):
         bucket = part.buckets + number * LINE
         for slot in range(num_in_use(bucket)):
@@ -229,6 +231,8 @@ cdef bint copy_pairs(const Part* part, Part* new) noexcept nogil:
             num += 1
         if num + NARROW <= AT_ONCE and number + 1 < part.num_buckets:
             continue
+        for ahead in range(num):
+            fetch_next(&sought[ahead])
         for ahead in range(num):
             place.number, place.steps = sought[ahead].home, 0
             place.bucket = new.buckets + place.number * LINE
@@ -345,6 +349,7 @@ cdef int forget(
                         item_row < num_items and is_item_gone[item_row]
                     ):
                         set_count(table, count_at(part, bucket, slot), key + 1, 0)  # Needs no memory.
+                        part.has_gone = True
                     else:
                         living += 1
             if living * FEW_LEFT < <int64_t> part.num_buckets * NARROW and part.num_buckets > LEAST_BUCKETS:
