@@ -59,8 +59,8 @@ class Source:
         return content
 
 
-def write_arrays(sink: BinaryIO, arrays: Arrays) -> None:
-    """Write named arrays piece by piece, without a copy of any that is in C order.
+def write_arrays(sink: BinaryIO, arrays: Arrays) -> int:
+    """Write named arrays piece by piece, without a copy of any that is in C order; return the size of the file.
 
     Raises:
         ValueError: If an array holds Python objects.
@@ -81,6 +81,7 @@ def write_arrays(sink: BinaryIO, arrays: Arrays) -> None:
             sink.write(content[start : start + _PIECE_BYTES])
         if num_padding := _padded(len(content)) - len(content):
             sink.write(bytes(num_padding))
+    return len(MAGIC) + 8 + len(head) + at
 
 
 def arrays_to_bytes(arrays: Arrays) -> bytes:

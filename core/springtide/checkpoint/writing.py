@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import BinaryIO
 
 from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
@@ -158,7 +159,11 @@ class Writing:
 
     def _write(self, entry: Json, make: Callable[[], Arrays]) -> None:
         arrays, name = make(), f"{SEGMENTS}/{entry['file']}"
-        entry[CRC32C] = self._storage.write_from(name, lambda sink: write_arrays(sink, arrays), is_last=False)
+
+        def produce(sink: BinaryIO) -> None:
+            entry["file_bytes"] = write_arrays(sink, arrays)
+
+        entry[CRC32C] = self._storage.write_from(name, produce, is_last=False)
         entry["num_bytes"] = sum(array.nbytes for array in arrays.values())
 
 

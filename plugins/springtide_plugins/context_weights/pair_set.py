@@ -7,8 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide_plugins.context_weights.pair_kernels import add_pairs, remove_pairs
+from springtide_plugins.context_weights.pair_state_kernels import restored, stored
 from springtide_plugins.context_weights.pair_tables import PairTable
 
+_YOUNG, _OLD = "young", "old"
+_ARRAYS = ("about", "parts", "buckets", "large")
 _SLACK = 8  # Pairs that are gone are dropped where they are 1/8 of a full generation.
 
 
@@ -60,22 +63,31 @@ class SeenPairs:
             table.forget(is_user_gone, is_item_gone)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the pairs of both generations, and how often each occurred."""
-        state: dict[str, npt.NDArray[Any]] = {}
-        for name, table in (("young", self._young), ("old", self._old)):
-            keys, counts = table.pairs()
-            state |= {name: keys, f"{name}_counts": counts}
-        return state
+        """Return the pairs of both generations, and how often each occurred: the tables as they stand."""
+        tables = {_YOUNG: self._young, _OLD: self._old}
+        return {f"{key}/{name}": array for key, table in tables.items() for name, array in stored(table).items()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned; pairs without a count, as older states have them, occurred once."""
-        tables = []
-        for name in ("young", "old"):
-            keys = np.ascontiguousarray(state[name], np.uint64)
-            counts = np.ascontiguousarray(state.get(f"{name}_counts", np.ones(len(keys), np.uint32)), np.uint32)
-            tables.append(PairTable(self._max_pairs))
-            tables[-1].fill(keys, counts)
-        self._young, self._old = tables
+        """Continue from what ``state`` returned, or from what earlier releases wrote.
+
+        Raises:
+            ValueError: If the arrays do not fit each other.
+        """
+        self._young, self._old = (self._restored(state, key) for key in (_YOUNG, _OLD))
+
+    def _restored(self, state: Mapping[str, npt.NDArray[Any]], key: str) -> PairTable:
+        table = PairTable(self._max_pairs)
+        if (
+            key in state
+        ):  # One of before tables were stored; pairs without a count, as older ones have them, occurred once.
+            keys = np.ascontiguousarray(state[key], np.uint64)
+            table.fill(keys, np.ascontiguousarray(state.get(f"{key}_counts", np.ones(len(keys))), np.uint32))
+            return table
+        found = restored(self._max_pairs, *(state[f"{key}/{name}"] for name in _ARRAYS))
+        if found.num_parts == table.num_parts:
+            return found
+        table.fill(*found.pairs())  # Another number of pairs was remembered then.
+        return table
 
     def _turn(self) -> None:
         """Let the younger generation, which is full, replace the older one, unless many of its pairs are gone."""

@@ -73,6 +73,8 @@ cdef enum:
     REACH_BITS = 4  # ... which take so many bits.
     NARROW_BITS = 28  # Of a word, without these.
     LEAST_BUCKETS = 8  # So that a wide word holds any row.
+    LEAST_USER_BITS = 6
+    MOST_PARTS = 1_024
     LARGE = 255  # A count that stands for one in ``Large``.
     FAILED = -1  # There is no memory.
 
@@ -120,6 +122,8 @@ cdef class PairTable:
 
 
 # Defined in the ``.pyx``.
+
+cdef int allocate(Part* part) noexcept nogil
 
 cdef int put(Table* table, Sought* sought, Outcome outcome, Place* place) noexcept nogil
 

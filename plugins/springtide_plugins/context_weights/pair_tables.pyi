@@ -8,6 +8,7 @@ Uint64s = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
 class PairTable:
+    num_parts: int
     num_keys: int
     nbytes: int
     num_copied: int
@@ -15,7 +16,7 @@ class PairTable:
     num_living: int
     num_steps: int
 
-    def __init__(self, most_pairs: int) -> None: ...
+    def __init__(self, most_pairs: int, num_parts: int = 0) -> None: ...
     def pairs(self) -> tuple[Uint64s, Uint32s]: ...
     def fill(self, keys: Uint64s, counts: Uint32s) -> None: ...
     def forget(self, is_user_gone: Bools, is_item_gone: Bools) -> None: ...

@@ -17,10 +17,8 @@ from springtide_plugins.context_weights.large_counts cimport large_slot
 cdef enum:
     FIRST_PARTS = 16
     PART_PAIRS = 262_144  # That a part has at most, if there are fewer than ``MOST_PARTS``: 1.5 MB, copied in 2 ms.
-    MOST_PARTS = 1_024
     LEAST_ROOM = 32  # Pairs.
     FEW = 16_384  # Pairs up to which a part doubles; then it grows by half, or as many.
-    LEAST_USER_BITS = 6
     AT_ONCE = 64  # Pairs whose new buckets are on their way from memory while they are copied.
     FEW_LEFT = 8  # A part gives room back where less than one of so many slots is of a pair that is left.
 
@@ -36,8 +34,10 @@ cdef class PairTable:
 
     Args:
         most_pairs: How many pairs there will be at most, about; it has room for more.
+        num_parts: How many parts it has, a power of 2; 0 for as many as these need.
 
     Attributes:
+        num_parts: Number of parts.
         num_keys: Number of pairs, those included that were taken back since their part was copied.
         nbytes: Bytes that the table takes.
         num_copied: How many times a pair was copied, since parts grew or shrank.
@@ -45,12 +45,14 @@ cdef class PairTable:
         num_steps: How often a search went on to another bucket, since parts grew or shrank.
     """
 
-    def __cinit__(self, int64_t most_pairs):
-        cdef int num_parts = FIRST_PARTS, number
-        self.table.shift = 60
-        while num_parts < MOST_PARTS and most_pairs // num_parts > PART_PAIRS:
+    def __cinit__(self, int64_t most_pairs, int num_parts=0):
+        cdef int number, wanted = num_parts
+        num_parts, self.table.shift = FIRST_PARTS, 60
+        while num_parts < wanted or (not wanted and num_parts < MOST_PARTS and most_pairs // num_parts > PART_PAIRS):
             num_parts *= 2
             self.table.shift -= 1
+        if wanted and num_parts != wanted:
+            raise ValueError(f"wanted {FIRST_PARTS} parts or a multiple by a power of 2, got {wanted}")
         self.table.most = most_pairs // num_parts
         self.table.most += <int64_t> (4 * sqrt(<double> self.table.most)) + 16
         self.table.parts = <Part*> calloc(num_parts, sizeof(Part))
@@ -69,6 +71,10 @@ cdef class PairTable:
         free(self.table.parts)
         free(self.table.large.keys)
         free(self.table.large.counts)
+
+    @property
+    def num_parts(self):
+        return self.table.num_parts
 
     @property
     def num_keys(self):
@@ -258,6 +264,11 @@ cdef int open_part(const Table* table, Part* part, int64_t room) noexcept nogil:
     if part.item_bits < 1 or table.greatest_item >> part.item_bits:
         part.num_buckets = max(<uint64_t> LEAST_BUCKETS, <uint64_t> (<double> room / (WIDE * FULL_WIDE)) + 1)
         part.item_bits = 32
+    return allocate(part)
+
+
+cdef int allocate(Part* part) noexcept nogil:
+    """Give a part its buckets, which have no pairs."""
     part.reciprocal = <uint64_t> -1 // part.num_buckets + 1
     part.longest_step = part.num_buckets // (REACH + 1)
     part.memory = <uint8_t*> calloc(part.num_buckets + 1, LINE)

@@ -9,6 +9,8 @@ import pytest
 
 from springtide.checkpoint import CheckpointStore
 from springtide.errors import CheckpointError, DamagedCheckpointError
+from springtide.checkpoint.manifest import file_entries
+from springtide.errors import CheckpointError
 from springtide.events.marks import BatchMarks, EventMarks
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.graph.late_ids import LateIds
@@ -597,3 +599,9 @@ def test_a_snapshot_copies_no_column_on_the_thread_that_applies_events(tmp_path)
     again = restored(CheckpointStore(str(tmp_path)))
     assert again.graph.nodes("item").number_values(table.ids.row("many-3")) == {"price": 1.0}
     assert again.graph.tombstones.deleted_ms("item", ["gone-3", "other"]).tolist() == [7, NEVER_MS]
+
+
+def test_manifest_tells_the_size_of_each_file(tmp_path):
+    written = CheckpointStore(str(tmp_path)).write(filled_state().snapshot())
+    sizes = {entry["file"]: entry["file_bytes"] for entry in file_entries(written.manifest)}
+    assert sizes == {path.name: path.stat().st_size for path in (tmp_path / "segments").iterdir()}
