@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from springtide.checkpoint import CheckpointStore
-from springtide.errors import CheckpointError, DamagedCheckpointError
 from springtide.checkpoint.manifest import file_entries
-from springtide.errors import CheckpointError
+from springtide.errors import CheckpointError, DamagedCheckpointError
 from springtide.events.marks import BatchMarks, EventMarks
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.graph.late_ids import LateIds
