@@ -122,7 +122,7 @@ def _kafka_checked(fields: Fields) -> str:
 
 WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "baseline_serves": "the baseline {baseline} is in use now, as version {version}",
-    "champion_unreadable": "the current model {model} cannot be read: {reason}",
+    "bypass_not_noted": "the registry's audit log does not tell that model {version} cannot be loaded: {error}",
     "checkpoint_damaged": "checkpoint {checkpoint} is damaged, and its place takes {instead}: {fault}",
     "checkpoint_failed": "the checkpoint could not be written: {error}",
     "checkpoint_lock_heartbeat_failed": "the checkpoint lock could not be renewed, next attempt soon: {error}",
@@ -164,10 +164,12 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "live_quality_failed": "live quality cannot be measured",
     "manifest_unreadable": "model {version} is skipped, since its manifest cannot be read: {reason}",
     "model_judged": "the new model was {verdict} after {seconds:g} s of comparison: {reason}",
+    "model_damaged": "model {version} cannot be loaded, the one promoted before it takes its place: {fault}",
     "model_not_loaded": _model_not_loaded,
     "model_rejected": "model {version} was published but not promoted: {reason}",
     "model_swapped": _model_swapped,
     "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
+    "pointer_damaged": "the registry's pointer is damaged, and its newest whole state takes its place: {fault}",
     "reading": _reading,
     "rebuild_not_served": "the rebuilt state cannot be served, and the former one stays: {error}",
     "rebuild_served": "the rebuilt state is served, with {events:,} events; checkpoint {checkpoint} holds it",

@@ -17,14 +17,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from springtide.errors import ModelError
 from springtide.model.audit import AuditEntry, AuditLog, entry_name, this_actor
 from springtide.storage import Storage, sha256
+
+logger = structlog.stdlib.get_logger(__name__)
 
 POINTER = "current.json"
 MAX_PROMOTIONS = 100  # Kept in each state, for rolling back.
 
 _FOLDER = "pointer"
+_SEAL = "sha256"
 _DIGITS = 12  # A state's number in its file name: names sort by number.
 _NUM_STATES_KEPT = 100  # Far more than others create while a process that has read one creates the next.
 _MAX_ATTEMPTS = 200
@@ -82,6 +87,7 @@ class Pointer:
     def __init__(self, storage: Storage, audit: AuditLog) -> None:
         self._storage = storage
         self._audit = audit
+        self._told: set[str] = set()
 
     def promotions(self) -> list[str]:
         """Return the versions in the order of their promotion, without those rolled back; the last is the current.
@@ -89,7 +95,11 @@ class Pointer:
         Raises:
             ModelError: If the pointer cannot be read.
         """
-        return list(self._read_copy().promotions)
+        copy = self._read_copy()
+        if copy.sha256:
+            return list(copy.promotions)
+        newest = self._newest()  # The copy is missing or damaged.
+        return [] if newest is None else list(newest.promotions)
 
     def change(
         self, action: str, choose: Callable[[Sequence[str]], Sequence[str] | None], *, actor: str = "", reason: str = ""
@@ -107,7 +117,8 @@ class Pointer:
             ModelError: If the pointer cannot be read, or other processes change it all the time.
         """
         for _ in range(_MAX_ATTEMPTS):
-            copy, newest = self._read_copy(), self._newest()  # In this order: a state exists before its copy does.
+            copy, numbers = self._read_copy(), self._numbers()  # In this order: a state exists before its copy does.
+            newest = self._newest(numbers)
             is_newest = newest is not None and _is_older(copy, newest)
             before = newest.promotions if newest is not None and is_newest else copy.promotions
             after = choose(before)
@@ -120,7 +131,7 @@ class Pointer:
                 now_ns = max(now_ns, newest.time_ns + 1)
                 self._audit.add(newest.entry, newest.entry_name)
             state = _State(
-                number=1 + max(copy.number, 0 if newest is None else newest.number),
+                number=1 + max(copy.number, *numbers, 0),  # Past those that cannot be read.
                 promotions=tuple(after[-MAX_PROMOTIONS:]),
                 entry=AuditEntry(
                     time_ms=now_ns // 1_000_000,
@@ -143,7 +154,7 @@ class Pointer:
     def _create(self, state: _State) -> bool:
         """Create a state, and return whether no other process has created one with its number."""
         try:
-            self._storage.create(_file_of(state.number), json.dumps(dataclasses.asdict(state)).encode())
+            self._storage.create(_file_of(state.number), _sealed(dataclasses.asdict(state)))
         except FileExistsError:
             # It may be ours: a client of an object store repeats a request whose answer was lost.
             return self._read(state.number) == state
@@ -164,13 +175,28 @@ class Pointer:
                 "promotions": newest.promotions,
                 "state": newest.number,
             }
-            self._storage.write(POINTER, json.dumps(content, indent=2, sort_keys=True).encode())
+            self._storage.write(POINTER, _sealed(content))
         for number in self._numbers()[:-_NUM_STATES_KEPT]:
             self._storage.delete(_file_of(number))
 
-    def _newest(self) -> _State | None:
-        numbers = self._numbers()
-        return self._read(numbers[-1]) if numbers else None
+    def _newest(self, numbers: Sequence[int] | None = None) -> _State | None:
+        """Return the newest state that can be read, of some numbers in ascending order or of all.
+
+        Raises:
+            ModelError: If there are some, and none can be read.
+        """
+        fault: ModelError | None = None
+        for number in reversed(self._numbers() if numbers is None else numbers):
+            try:
+                return self._read(number)
+            except ModelError as error:
+                self._tell(error)
+                fault = fault or error
+            except FileNotFoundError:  # Deleted since, as one too many.
+                continue
+        if fault is not None:
+            raise fault
+        return None
 
     def _numbers(self) -> list[int]:
         return sorted(
@@ -182,7 +208,7 @@ class Pointer:
     def _read(self, number: int) -> _State:
         content = self._storage.read(_file_of(number))
         with self._named_errors(_file_of(number)):
-            fields: dict[str, Any] = json.loads(content)
+            fields = _unsealed(content)
             return _State(
                 number=number,
                 promotions=tuple(str(version) for version in fields["promotions"]),
@@ -197,10 +223,21 @@ class Pointer:
             content = self._storage.read(POINTER)
         except FileNotFoundError:
             return _Copy((), 0, "")
-        with self._named_errors(POINTER):
-            fields: dict[str, Any] = json.loads(content)
-            promotions = tuple(str(version) for version in fields["promotions"])
-            return _Copy(promotions, int(fields.get("state", 0)), sha256(content))
+        try:
+            with self._named_errors(POINTER):
+                fields = _unsealed(content)
+                promotions = tuple(str(version) for version in fields["promotions"])
+                return _Copy(promotions, int(fields.get("state", 0)), sha256(content))
+        except ModelError as error:
+            if not self._numbers():
+                raise
+            self._tell(error)
+            return _Copy((), 0, "")  # As if it were missing: the newest state has what it held.
+
+    def _tell(self, error: ModelError) -> None:
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            logger.error("pointer_damaged", fault=str(error))
 
     @contextlib.contextmanager
     def _named_errors(self, name: str) -> Iterator[None]:
@@ -222,3 +259,25 @@ def _is_older(copy: _Copy, newest: _State) -> bool:
 
 def _file_of(number: int) -> str:
     return f"{_FOLDER}/{number:0{_DIGITS}d}.json"
+
+
+def _sealed(fields: dict[str, Any]) -> bytes:
+    """Return JSON that carries its own SHA-256."""
+    return json.dumps({**fields, _SEAL: _sum_of(fields)}, indent=2, sort_keys=True).encode()
+
+
+def _unsealed(content: bytes) -> dict[str, Any]:
+    """Return what ``_sealed`` was given, or JSON of before there were seals.
+
+    Raises:
+        ValueError: If it is not JSON, or damaged.
+    """
+    fields: dict[str, Any] = dict(json.loads(content))
+    wanted = fields.pop(_SEAL, None)
+    if wanted is not None and (found := _sum_of(fields)) != wanted:
+        raise ValueError(f"damaged: wanted SHA-256 {wanted}, got {found}")
+    return fields
+
+
+def _sum_of(fields: dict[str, Any]) -> str:
+    return sha256(json.dumps(fields, sort_keys=True).encode())

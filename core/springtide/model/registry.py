@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from springtide.checksums import SHA256, checksum
 from springtide.clock import MS_PER_HOUR, wall_ms
 from springtide.errors import ModelError
@@ -18,7 +20,10 @@ from springtide.storage import Storage, sha256
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+logger = structlog.stdlib.get_logger(__name__)
+
 MANIFEST = "manifest.json"
+MANIFEST_SUM = "manifest.sha256"  # The SHA-256 of the manifest's file; versions of before 0.9 have none.
 CLAIM = "claim.json"
 
 NUM_PROMOTIONS_PROTECTED = 3  # The last ones, the current among them, are never pruned: a rollback must find them.
@@ -42,6 +47,19 @@ class ModelArtifact:
     tensors: Mapping[str, "npt.NDArray[Any]"]
     node_ids: Mapping[str, Sequence[str]]
     attribute_values: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The model that trainings start from and compare with.
+
+    Attributes:
+        artifact: The model.
+        faults: What is wrong with each version that was promoted after it, by version.
+    """
+
+    artifact: ModelArtifact
+    faults: Mapping[str, str]
 
 
 class ModelStore:
@@ -94,7 +112,9 @@ class ModelStore:
         manifest = dataclasses.replace(artifact.manifest, version=version, files=sums)
         for name, content in files.items():
             self._storage.write(f"{version}/{name}", content)
-        self._storage.create(f"{version}/{MANIFEST}", manifest_to_json(manifest))
+        content = manifest_to_json(manifest)
+        self._storage.write(f"{version}/{MANIFEST_SUM}", sha256(content).encode())
+        self._storage.create(f"{version}/{MANIFEST}", content)
         if promote:
             self.promote(version, actor=actor, reason=reason)
         self._storage.delete(f"{version}/{CLAIM}")
@@ -111,14 +131,7 @@ class ModelStore:
         Raises:
             ModelError: If there is no such version, or its manifest cannot be read.
         """
-        name = f"{version}/{MANIFEST}"
-        if not self._is_version(version):
-            raise self._unknown(version)
-        try:
-            content = self._storage.read(name)
-        except FileNotFoundError:  # Pruned since.
-            raise self._unknown(version) from None
-        return self._parsed(version, content)
+        return self._parsed(version, self._read_manifest(version))
 
     def manifests(self, versions: Sequence[str] | None = None) -> list[ModelManifest | UnreadableManifest]:
         """Return the manifests of some versions in their order, or of all, newest first.
@@ -153,12 +166,38 @@ class ModelStore:
         """
         from springtide.model.artifact_files import from_files
 
-        manifest = self.manifest(version)
+        content = self._read_manifest(version)
+        manifest = self._parsed(version, content)
+        self._verify_manifest(version, content)
         try:
             files = from_files(manifest.files, lambda name: self._read_verified(manifest, name))
         except ModuleNotFoundError as error:
             raise ModelError(f"model {version} is of an earlier release: {missing_words(error) or error}") from error
         return ModelArtifact(manifest, *files)
+
+    def load_champion(self) -> Champion | None:
+        """Return the current version whole; if it is damaged, the one promoted before it that is whole.
+
+        The pointer stays: what cannot be read here may be whole for others, and only a person rolls back.
+
+        Returns:
+            None before the first promotion, and if no promoted version is whole.
+
+        Raises:
+            ModelError: If the pointer cannot be read.
+        """
+        faults: dict[str, str] = {}
+        for version in dict.fromkeys(reversed(self.promotions())):
+            try:
+                return Champion(self.load(version), faults)
+            except ModelError as error:
+                faults[version] = str(error)
+                logger.error("model_damaged", version=version, fault=str(error))
+        return None
+
+    def note_bypass(self, version: str, instead: str, *, actor: str = "", reason: str = "") -> None:
+        """Add to the audit log that the current version cannot be used here, and which one serves instead."""
+        self.audit.append("bypass", from_version=version, to_version=instead, actor=actor, reason=reason)
 
     def current(self) -> str | None:
         """Return the version that serves, or None before the first promotion.
@@ -234,6 +273,23 @@ class ModelStore:
     def reject(self, version: str, *, actor: str = "", reason: str = "") -> None:
         """Add to the audit log that a version was published and must not serve; nothing else changes."""
         self.audit.append("reject", from_version=self.current() or "", to_version=version, actor=actor, reason=reason)
+
+    def _read_manifest(self, version: str) -> bytes:
+        if not self._is_version(version):
+            raise self._unknown(version)
+        try:
+            return self._storage.read(f"{version}/{MANIFEST}")
+        except FileNotFoundError:  # Pruned since.
+            raise self._unknown(version) from None
+
+    def _verify_manifest(self, version: str, content: bytes) -> None:
+        try:
+            wanted = self._storage.read(f"{version}/{MANIFEST_SUM}").decode(errors="replace")
+        except FileNotFoundError:
+            return
+        if (found := sha256(content)) != wanted:
+            path = self._storage.path(f"{version}/{MANIFEST}")
+            raise ModelError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
 
     def _parsed(self, version: str, content: bytes) -> ModelManifest:
         try:

@@ -40,6 +40,9 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
     table.add_row("serves", Text(status.model_version or _FALLBACK))
+    if status.HasField("bypassed_model"):
+        bypassed = status.bypassed_model
+        table.add_row("damaged", Text(f"model {bypassed.version} is current and cannot be loaded: {bypassed.fault}"))
     for part in status.parts_with_torch:
         table.add_row("PyTorch", Text(f"loaded for {part}, which has no serving half"))
     if status.HasField("index"):

@@ -29,7 +29,7 @@ from springtide_services.serving.statuses import (
     with_deadline_and_status,
 )
 from springtide_services.serving.translation import to_source, to_timestamp
-from springtide_services.serving.version_follower import VersionFollower
+from springtide_services.serving.version_follower import BypassedModel, VersionFollower
 from springtide_services.stream.current_problem import LastingProblem
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
@@ -202,6 +202,13 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         parts_with_torch=loaded.follower.parts_with_torch,
         index=None if loaded.indexing is None else _index(loaded.indexing),
         damaged_checkpoints=[_damaged_checkpoint(found) for found in loaded.damage.latest],
+        bypassed_model=None if loaded.follower.bypassed is None else _bypassed(loaded.follower.bypassed),
+    )
+
+
+def _bypassed(model: BypassedModel) -> pb.BypassedModel:
+    return pb.BypassedModel(
+        version=model.version, fault=model.fault, instead=model.instead, found_time=to_timestamp(model.found_ms)
     )
 
 

@@ -3,10 +3,13 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
+from springtide.clock import wall_ms
 from springtide.errors import ModelError
+from springtide.model.audit import this_actor
 from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.ranking.serving_baseline import Served
 from springtide_services.serving.statuses import NotFoundError
@@ -17,10 +20,30 @@ _POLL_S = 0.25  # A promoted version serves within a second, loading included.
 _MAX_RETRY_POLLS = 64  # A version that cannot be loaded is tried again after 1, 2, 4 … 64 polls.
 
 
+@dataclass(frozen=True, slots=True)
+class BypassedModel:
+    """A current version that cannot be loaded.
+
+    Attributes:
+        version: The version.
+        fault: Why, in words.
+        instead: The version that serves instead; empty if none does.
+        found_ms: Since when, in milliseconds since the Unix epoch.
+    """
+
+    version: str
+    fault: str
+    instead: str
+    found_ms: int
+
+
 class VersionFollower:
     """Serves the registry's current version: polls the pointer in a thread of its own.
 
-    A version that cannot be loaded is logged once, and the version before it goes on serving.
+    A version that cannot be loaded is logged once, and the version before it goes on serving. If none serves yet, as at
+    a start, the one promoted before it is loaded. The registry's pointer stays where it is: what this server cannot
+    read may be whole for others, and only a person rolls back. The audit log and the status name it, and it is tried
+    again.
 
     Args:
         store: The registry.
@@ -37,6 +60,7 @@ class VersionFollower:
         self._served: str | None = None
         self._parts_with_torch: Sequence[str] = ()
         self._failed: str | None = None
+        self._bypass: BypassedModel | None = None
         self._polls_to_skip = 0
         self._next_skip = 1
         self._lock = threading.Lock()
@@ -47,6 +71,11 @@ class VersionFollower:
     def served_version(self) -> str:
         """The version that is served; empty when there is none."""
         return self._served or ""
+
+    @property
+    def bypassed(self) -> BypassedModel | None:
+        """The current version, if it cannot be loaded and another one serves, or none does."""
+        return self._bypass
 
     @property
     def parts_with_torch(self) -> Sequence[str]:
@@ -132,6 +161,7 @@ class VersionFollower:
         try:
             current = self._store.current()
             if current is None or current == self._served:
+                self._bypass = None
                 return
         except Exception as error:  # The store may be away for a while.
             self._fail("", error)
@@ -142,7 +172,37 @@ class VersionFollower:
         try:
             self._serve(current)
         except Exception as error:  # Whatever is wrong with the new version, the one before it goes on serving.
+            is_new = current != self._failed
             self._fail(current, error)
+            if self._served is None:
+                self._serve_one_before(current)
+            if is_new or self._bypass is None:
+                self._note_bypass(current, error)
+
+    def _serve_one_before(self, current: str) -> None:
+        """Serve the latest promoted version that can be loaded, in place of the current one."""
+        try:
+            earlier = dict.fromkeys(reversed(self._store.promotions()))
+        except Exception:  # The registry has gone since.
+            return
+        for version in earlier:
+            if version == current:
+                continue
+            try:
+                self._serve(version)
+            except Exception as error:
+                logger.error("model_damaged", version=version, fault=str(error))
+            else:
+                self._failed = current  # It is tried again, as seldom as before.
+                return
+
+    def _note_bypass(self, current: str, error: Exception) -> None:
+        """Tell a person by the status and the audit log that another version serves than the current one."""
+        self._bypass = BypassedModel(current, str(error), self.served_version, wall_ms())
+        try:
+            self._store.note_bypass(current, self.served_version, actor=f"server {this_actor()}", reason=str(error))
+        except Exception as failure:  # Such as a registry that may only be read.
+            logger.warning("bypass_not_noted", version=current, error=str(failure))
 
     def _serve(self, version: str) -> None:
         served = self._load(self._store.load(version))
@@ -151,7 +211,7 @@ class VersionFollower:
         self._swap(served)
         logger.info("model_swapped", version=version, before=self.served_version)
         self._parts_with_torch = served.parts_with_torch
-        self._served, self._failed = version, None
+        self._served, self._failed, self._bypass = version, None, None
 
     def _fail(self, version: str, error: Exception) -> None:
         if version != self._failed:

@@ -19,6 +19,8 @@ logger = structlog.stdlib.get_logger(__name__)
 
 _REQUESTS = "requests"
 _STATUS = "status.json"
+_MAX_MS = 253_402_300_799_999  # The end of the year 9999, as far as protobuf's timestamps go.
+_MAX_DONE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class TrainingStatus:
         loss: The latest loss; None before the first.
         model_version: The version it published; empty until then.
         failure: Why it failed; empty if it did not.
+
+    Raises:
+        ValueError: If a value is of another kind, or out of range.
     """
 
     stage: str
@@ -48,6 +53,17 @@ class TrainingStatus:
     loss: float | None = None
     model_version: str = ""
     failure: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("stage", "mode", "request_id", "model_version", "failure"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}: wanted a string, got {getattr(self, name)!r}")
+        for name, most in (("started_ms", _MAX_MS), ("updated_ms", _MAX_MS), ("done", _MAX_DONE), ("total", _MAX_DONE)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 <= value <= most:
+                raise ValueError(f"{name}: wanted a whole number from 0 to {most}, got {value!r}")
+        if self.loss is not None and not isinstance(self.loss, int | float):
+            raise ValueError(f"loss: wanted a number, got {self.loss!r}")
 
 
 class TrainingFolder:

@@ -10,7 +10,7 @@ import torch
 
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.checkpoint.fallback import restore_newest
-from springtide.errors import ModelError, TrainingError
+from springtide.errors import TrainingError
 from springtide.evaluation.gate import Verdict, fit_baseline, judge, vectors_by
 from springtide.model.audit import this_actor
 from springtide.model.manifest import TrainingMode
@@ -195,13 +195,9 @@ class TrainingRun:
         return restored.checkpoint, restored.state
 
     def _champion(self) -> ModelArtifact | None:
-        """Return the current model; None if there is none, or it cannot be read."""
-        current = self._models.current()
-        try:
-            return None if current is None else self._models.load(current)
-        except ModelError as error:
-            logger.warning("champion_unreadable", model=current, reason=str(error))
-            return None
+        """Return the current model, or the one before it that is whole; None if there is none."""
+        champion = self._models.load_champion()
+        return None if champion is None else champion.artifact
 
     def _base_of(self, plan: Plan, champion: ModelArtifact | None) -> ModelArtifact | None:
         """Return the model to start from; None to train from scratch, as planned or because no model fits."""

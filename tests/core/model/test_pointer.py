@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from springtide.errors import ModelError
 from springtide.model import pointer as pointer_module
@@ -250,8 +251,17 @@ def test_only_the_latest_states_and_promotions_are_kept(storage: Storage, monkey
     assert pointer_in(storage).promotions() == ["000003", "000004", "000005"]
 
 
-def test_a_state_that_cannot_be_read_is_named(storage: Storage) -> None:
+def test_a_state_that_cannot_be_read_is_told_and_passed_over(storage: Storage) -> None:
     promote(pointer_in(storage), "000001")
     storage.write("pointer/000000000002.json", b"{}")
-    with pytest.raises(ModelError, match=r"pointer/000000000002\.json: not a pointer to a model"):
+    with capture_logs() as logs:
         promote(pointer_in(storage), "000002")
+    assert pointer_in(storage).promotions() == ["000001", "000002"]
+    (told,) = logs
+    assert told["event"] == "pointer_damaged"
+    assert "pointer/000000000002.json: not a pointer to a model" in told["fault"]
+    storage.delete("current.json")
+    for number in (1, 2, 3):
+        storage.write(f"pointer/{number:012d}.json", b"{}")
+    with pytest.raises(ModelError, match=r"pointer/000000000003\.json: not a pointer to a model"):
+        promote(pointer_in(storage), "000003")

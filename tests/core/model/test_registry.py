@@ -244,6 +244,8 @@ def test_unreadable_pointer_and_manifest_are_named(tmp_path):
     with pytest.raises(ModelError, match=r"manifest\.json: not a model manifest"):
         store.manifest(version)
     (tmp_path / "current.json").write_text("{")
+    for path in (tmp_path / "pointer").iterdir():
+        path.unlink()
     with pytest.raises(ModelError, match=r"current\.json"):
         store.current()
 
@@ -274,6 +276,7 @@ def rewrite(folder: Path, version: str, **changes) -> None:
     path = folder / version / "manifest.json"
     fields = {**json.loads(path.read_bytes()), **changes}
     path.write_text(json.dumps({name: value for name, value in fields.items() if value is not None}))
+    path.with_name("manifest.sha256").unlink(missing_ok=True)
 
 
 def test_versions_that_cannot_be_read_stand_in_the_list_with_the_reason(tmp_path):

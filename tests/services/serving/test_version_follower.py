@@ -108,6 +108,51 @@ def test_a_damaged_version_is_logged_once_and_the_former_goes_on(
     assert served == ["000001", "000003"]
 
 
+def test_at_a_start_the_one_promoted_before_a_damaged_version_serves_and_the_pointer_stays(
+    follower: VersionFollower, store: ModelStore, served: list[str], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        publish(store)
+    publish(store, promote=False)
+    for _ in range(2):
+        damage(tmp_path, publish(store))
+    with capture_logs() as logs:
+        for _ in range(10):
+            follower.check()
+    assert served == ["000002"]
+    assert [(entry["event"], entry["version"]) for entry in logs] == [
+        ("model_not_loaded", "000005"),
+        ("model_damaged", "000004"),
+        ("model_swapped", "000002"),
+    ]
+    bypassed = follower.bypassed
+    assert bypassed is not None
+    assert (bypassed.version, bypassed.instead) == ("000005", "000002")
+    assert "tensors.safetensors: damaged" in bypassed.fault
+    assert store.current() == "000005", "only a person moves the pointer back"
+    entry = store.audit.entries()[-1]
+    assert (entry.action, entry.from_version, entry.to_version) == ("bypass", "000005", "000002")
+    with pytest.raises(ModelError, match="model 000004 is current now, but cannot be loaded"):
+        follower.roll_back()
+    assert follower.roll_back() == "000002"
+    assert follower.bypassed is None
+
+
+def test_a_version_that_is_whole_again_takes_its_place(
+    follower: VersionFollower, store: ModelStore, served: list[str], tmp_path: Path
+) -> None:
+    publish(store)
+    path = tmp_path / "models" / publish(store) / "tensors.safetensors"
+    whole = path.read_bytes()
+    damage(tmp_path, "000002")
+    follower.check()
+    path.write_bytes(whole)
+    while len(served) < 2:
+        follower.check()
+    assert served == ["000001", "000002"]
+    assert follower.bypassed is None
+
+
 def test_a_current_version_of_newer_software_is_logged_once_and_the_former_goes_on(
     follower: VersionFollower, store: ModelStore, served: list[str], tmp_path: Path
 ) -> None:

@@ -21,7 +21,19 @@ def test_a_status_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", json.dumps({**dataclasses.asdict(STATUS), "epoch": 7}), json.dumps({"stage": "learn"})]
+    "content",
+    [
+        "{",
+        "[]",
+        json.dumps({**dataclasses.asdict(STATUS), "epoch": 7}),
+        json.dumps({"stage": "learn"}),
+        json.dumps({**dataclasses.asdict(STATUS), "updated_ms": 10**18}),
+        json.dumps({**dataclasses.asdict(STATUS), "updated_ms": "2"}),
+        json.dumps({**dataclasses.asdict(STATUS), "done": -1}),
+        json.dumps({**dataclasses.asdict(STATUS), "total": 10**30}),
+        json.dumps({**dataclasses.asdict(STATUS), "loss": "low"}),
+        json.dumps({**dataclasses.asdict(STATUS), "failure": None}),
+    ],
 )
 def test_a_status_that_cannot_be_read_is_none_and_logged_once(tmp_path: Path, content: str) -> None:
     folder = TrainingFolder(str(tmp_path))
