@@ -19,7 +19,7 @@ class Sizes:
     load_s: float = 2.0
     ranked_items: tuple[int, ...] = (2_500, 100_000, 1_000_000)
     one_process_items: int = 1_000_000
-    indexed_items: int = 1_000_000
+    indexed_items: tuple[int, ...] = (20_000, 60_000, 200_000)
     open_items: int = 1_000_000
     open_users: int = 200_000
     open_edges: int = 3_000_000
@@ -48,6 +48,7 @@ FULL = Sizes()
 BIG = Sizes(  # Of the benches about size: 100 million edges take 6 GiB, and half an hour.
     checkpoint_edges=100_000_000,
     one_process_items=10_000_000,
+    indexed_items=(1_000_000,),
     growth=((1_000_000, 10_000), (10_000_000, 100_000), (100_000_000, 1_000_000)),
 )
 TINY = Sizes(
@@ -63,7 +64,7 @@ TINY = Sizes(
     load_s=0.3,
     ranked_items=(500,),
     one_process_items=500,
-    indexed_items=500,
+    indexed_items=(500,),
     open_items=500,
     open_users=200,
     open_edges=5_000,
