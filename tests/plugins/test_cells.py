@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from springtide_plugins.context_weights import kept_sums
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.calendar import Calendar
 from springtide_plugins.context_weights.cell_kernels import accumulate, add_to_cells
 from springtide_plugins.context_weights.cell_pages import SparseCells
 from springtide_plugins.context_weights.cell_state_kernels import fill, fill_bins, state_of
+from springtide_plugins.context_weights.kept_kernels import accumulate_kept, next_look, weights_of_codes
+from springtide_plugins.context_weights.kept_sums import KeptSums
 from springtide_plugins.context_weights.reorder import Reorder
 
 Array = npt.NDArray[Any]
@@ -231,3 +234,96 @@ def test_states_that_do_not_fit_are_refused() -> None:
         fill_bins(SparseCells((3, 2)), 1, 0, np.zeros((3, 1), np.int64))
     with pytest.raises(ValueError, match="wanted weights below 2"):
         counts.weighted(np.full((1, 5), 4.0), 1)
+
+
+@pytest.mark.parametrize("largest", [1, 2**31 - 1, 2**55])
+def test_kept_sums_are_those_of_all_cells_after_each_change(largest: int) -> None:
+    random, cells, kept = np.random.default_rng(largest), SparseCells((5, 4)), KeptSums()
+    sets = random.integers(0, 2**20, (6, 9))
+    for step in range(60):
+        num, num_rows = int(random.choice([0, 1, 3, 40, 900])), 40 + 2 * step
+        rows = random.integers(0, random.choice([3, num_rows]), num).astype(np.int32)
+        bins = np.stack([random.integers(0, 5, num), random.integers(0, 4, num)])
+        added(cells, bins, rows, random.integers(-largest, largest + 1, num))
+        if step % 7 == 3:
+            cells.forget(random.integers(0, num_rows, 2).astype(np.int32))
+        chosen = sets[random.choice(6, random.integers(1, 5))]
+        counts, of_all = np.zeros((len(chosen), num_rows)), np.zeros((len(chosen), num_rows))
+        totals = kept.accumulate(0, cells, chosen, 0.5, counts)
+        assert totals == accumulate(cells, chosen, 0.5, of_all)
+        np.testing.assert_array_equal(counts, of_all)
+
+
+def test_kept_sums_weigh_no_page_that_has_not_changed() -> None:
+    cells, rows = SparseCells((3,)), np.arange(800, dtype=np.int32)
+    weights, sums = np.array([1, 2, 3]), np.zeros(800, np.int64)
+
+    def num_weighed(since: int) -> tuple[int, int]:
+        look, counts = next_look(cells), np.zeros((1, 800))
+        of_codes = weights_of_codes(cells, weights)
+        (total,), (num,) = accumulate_kept(cells, [weights], [of_codes], [sums], [since], 1.0, counts)
+        assert total == counts.sum()
+        return look, num
+
+    added(cells, rows % 3, rows, np.ones(800, np.int64))
+    look, num = num_weighed(0)
+    assert num == 100
+    look, num = num_weighed(look)
+    assert num == 0
+    added(cells, np.array([1, 1]), np.array([17, 500], np.int32), np.array([1, 4]))
+    cells.forget(np.array([16], np.int32))
+    _, num = num_weighed(look)
+    assert num == 2
+
+
+def test_kept_sums_stay_right_when_looks_are_counted_from_the_beginning() -> None:
+    cells, kept, weights, row = SparseCells((2,)), KeptSums(), np.array([[1, 5]]), np.zeros(1, np.int32)
+    for sum_ in range(1, 4):
+        added(cells, np.array([0]), row, np.ones(1, np.int64))
+        counts = np.zeros((1, 1))
+        assert kept.accumulate(0, cells, weights, 1.0, counts) == [sum_]
+        while next_look(cells) < 65_000:  # The next one is the first again.
+            pass
+
+
+def test_kept_sums_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sums, "_MOST_BYTES", 100_000)
+    cells, kept = SparseCells((100,)), KeptSums()
+    for index in range(100):
+        kept.accumulate(0, cells, np.eye(1, 100, index, dtype=np.int64), 1.0, np.zeros((1, 10)))
+        assert sum(each.nbytes for each in kept._kept.values()) == kept._nbytes <= 100_000
+    assert len(kept._kept) > 5
+    assert (
+        kept.accumulate(0, cells, np.eye(1, 100, dtype=np.int64), 1.0, np.zeros((1, kept_sums.MOST_ROWS + 1))) is None
+    )
+
+
+def test_sums_that_nobody_asks_for_are_let_go() -> None:
+    cells, kept = SparseCells((2,)), KeptSums()
+    for index in (0, *[1] * 258):
+        kept.accumulate(0, cells, np.eye(1, 2, index, dtype=np.int64), 1.0, np.zeros((1, 10)))
+    assert len(kept._kept) == 1
+
+
+def test_kept_sums_can_be_read_while_rows_are_written() -> None:
+    """What was added before a reading is in it, and what a reading missed is in the next."""
+    cells, kept, weights = SparseCells((4,)), KeptSums(), np.array([[1, 1, 1, 1]])
+    done = threading.Event()
+
+    def write() -> None:
+        random = np.random.default_rng(1)
+        for _ in range(3_000):
+            rows = random.integers(0, 200, 20).astype(np.int32)
+            added(cells, random.integers(0, 4, 20), rows, np.ones(20, np.int64))
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    latest = 0.0
+    while not done.is_set():
+        totals = kept.accumulate(0, cells, weights, 1.0, np.zeros((1, 200)))
+        assert totals is not None
+        assert totals[0] >= latest
+        latest = totals[0]
+    writer.join()
+    assert kept.accumulate(0, cells, weights, 1.0, np.zeros((1, 200))) == [60_000]

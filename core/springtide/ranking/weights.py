@@ -1,6 +1,6 @@
 """All context weights together: made from settings, read at a moment, and raised to their exponents."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -188,6 +188,31 @@ def settle(weights: Mapping[str, ContextWeight]) -> None:
         weights.settle()
 
 
+class SharedWeights(LearnedWeights):
+    """Context weights that several rankers read, one after the other at each moment: the lifts are made once.
+
+    Lifts are what a weight says of a moment; the exponents, which differ from ranker to ranker, are not in them. Those
+    of the latest moment are kept. Whoever changes the weights calls ``forget``.
+    """
+
+    def __init__(self, weights: Mapping[str, ContextWeight], settle: Callable[[], None]) -> None:
+        super().__init__(weights, settle)
+        self._moment: tuple[Moment, int] | None = None
+        self._lifts: dict[str, Array | None] = {}
+
+    def forget(self) -> None:
+        """Forget the lifts, since the weights have learned something."""
+        self._moment = None
+
+    def item_log_lifts(self, name: str, moment: Moment, num_items: int) -> Array | None:
+        """Return the lifts of a weight, as ``ContextWeight.item_log_lifts`` does, to be read only."""
+        if self._moment != (moment, num_items):
+            self._moment, self._lifts = (moment, num_items), {}
+        if name not in self._lifts:
+            self._lifts[name] = self[name].item_log_lifts(moment, num_items)
+        return self._lifts[name]
+
+
 def item_weights(
     weights: Mapping[str, ContextWeight], exponents: Exponents, moment: Moment, num_items: int, start: int = 0
 ) -> ItemWeights:
@@ -208,6 +233,8 @@ def item_weights(
             continue
         if start:
             lifts = weight.later_item_log_lifts(moment, start, num_items)
+        elif isinstance(weights, SharedWeights):
+            lifts = weights.item_log_lifts(name, moment, num_items)
         else:
             lifts = weight.item_log_lifts(moment, num_items)
         if lifts is not None:

@@ -11,6 +11,7 @@ from springtide_plugins.context_weights import cell_kernels, cell_state_kernels,
 from springtide_plugins.context_weights.cell_pages import SparseCells
 from springtide_plugins.context_weights.counts import Floats, part_of_state, refuse_row
 from springtide_plugins.context_weights.epochs import KEPT, Epochs, newest_of
+from springtide_plugins.context_weights.kept_sums import KeptSums
 
 Int64s = npt.NDArray[np.int64]
 
@@ -166,7 +167,9 @@ class BinnedCounts:
         units = np.rint(weights * _UNITS).astype(np.int64)
         for epoch in sorted(cells):
             unit = self._epochs.factor(epoch, newest_ms or 0) / _UNITS
-            found = cell_kernels.accumulate(cells[epoch], units, unit, counts)
+            found = self._kept_sums.accumulate(epoch, cells[epoch], units, unit, counts)
+            if found is None:
+                found = cell_kernels.accumulate(cells[epoch], units, unit, counts)
             totals = [total + more for total, more in zip(totals, found, strict=True)]
         # What is taken back was counted, unless a state was made by an older release.
         return np.maximum(counts, 0.0, out=counts), [max(total, 0.0) for total in totals]
@@ -242,6 +245,7 @@ class BinnedCounts:
         """Continue from cells by epoch, and the newest time; None if there is none."""
         self._cells, self._kept, self._oldest, self._end_ms = cells, [], 0, -math.inf
         self._arguments = self._epochs.as_arguments(0)
+        self._kept_sums = KeptSums()
         self._held = cells, newest_ms
 
     def _from_landmark(self, counts: npt.NDArray[Any], clock: Sequence[int]) -> tuple[npt.NDArray[Any], list[int]]:

@@ -59,6 +59,7 @@ cdef struct Page:
     uint8_t late  # Entries that wait behind those in use, in the order in which they came.
     uint16_t used  # Entries.
     uint16_t room
+    uint16_t stamp  # The look during which it was changed last: whoever has looked since need not look again.
     # Numbers of entries, uint8 [ROWS]; rows of those that wait, uint8 [MOST_LATE]; sums, int32 [room]; codes, uint16 [room].
     char* data
 
@@ -110,6 +111,7 @@ cdef class SparseCells:
     cdef int64_t sizes[MOST_PARTS]
     cdef int64_t first_bin[MOST_PARTS]
     cdef Py_ssize_t num_joint, num_codes, most_entries
+    cdef uint16_t look  # Number of the latest look at all pages (``kept_kernels``).
     cdef int16_t* bins_of  # [num_codes, num_parts], -1 for a part without a bin.
 
     cdef void drop(self, Page* page) noexcept

@@ -159,6 +159,7 @@ cdef class SparseCells:
         if page == NULL:
             return FAILED
         lock_page(&page.lock)
+        page.stamp = self.look  # Read with the lock: a look that has passed this page is known here.
         failed = self.add_late(page, row % ROWS, code, sum_)
         unlock_page(&page.lock)
         return failed
@@ -365,6 +366,7 @@ cdef class SparseCells:
             page = page_of(self, row) if row >= 0 else NULL
             if page != NULL:
                 lock_page(&page.lock)
+                page.stamp = self.look
                 self.forget_locked(page, row % ROWS)
                 unlock_page(&page.lock)
 

@@ -25,6 +25,7 @@ from springtide.interactions import History, Observed
 from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
 from springtide.ranking.query import Query
+from springtide.ranking.weights import SharedWeights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.training.loop import OnProgress, Progress
@@ -122,6 +123,8 @@ def replay(
     if len(sampled) == 0:
         raise ValueError(f"wanted interactions from {start_ms} on, got none")
     live = state_of_past(state, view, start_ms, settings, plugins)
+    # Models rank one after the other at each moment: they differ in exponents, not in what the weights say of it.
+    live.context_weights = shared = SharedWeights(live.context_weights, live.context_weights.settle)
     has_frozen = not all(contestant.is_live for contestant in contestants)
     frozen = state_of_past(state, view, start_ms, settings, plugins) if has_frozen else live
     seconds = {contestant.name: 0.0 for contestant in contestants}
@@ -157,6 +160,7 @@ def replay(
         for start, stop in _moments(times):
             now_ms = int(times[start])
             events.apply(live, applied_ms, now_ms)  # Only what came before: this moment's events are ranked first.
+            shared.forget()
             applied_ms = now_ms
             newest_ms = live.graph.newest_ms
             assert newest_ms is None or newest_ms < now_ms, (

@@ -27,6 +27,7 @@ from springtide.settings.model import PartSettings, PluginSettings, Settings
 from springtide.state import LiveState
 from springtide.testing import START_MS, even_odd_state, interactions_of, quick_model, quick_settings, state_of
 from springtide.training.train import train
+from springtide_plugins.context_weights.popularity import Popularity
 
 PLUGINS = load_plugins(PluginSettings())
 
@@ -123,6 +124,29 @@ def test_a_slow_machine_ranks_as_a_fast_one_does(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setitem(kept.__kwdefaults__, "clock_s", lambda: next(clock_s))
     slow = replay(state, START, [Contestant("fallback", None)], settings, PLUGINS, num_questions=500)
     assert np.array_equal(slow.ranks["fallback"], fast.ranks["fallback"])
+
+
+def test_models_of_a_replay_share_what_the_weights_say_of_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = quick_settings(ranking={"context_weights": {"popularity": {}}})
+    state, original = state_of(EVENTS, settings), Popularity.item_log_lifts
+    model = ServingModel.from_artifact(quick_model(state), PLUGINS)
+
+    def replayed(*contestants: Contestant) -> ReplayResult:
+        return replay(state, START, contestants, settings, PLUGINS, num_questions=100)
+
+    alone = [replayed(Contestant("alone", each)) for each in (None, model)]
+    asked: list[int] = []
+
+    def counted(weight: Popularity, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
+        asked.append(moment.timestamp_ms)
+        return original(weight, moment, num_items)
+
+    monkeypatch.setattr(Popularity, "item_log_lifts", counted)
+    together = replayed(Contestant("first", None), Contestant("second", model))
+    assert asked == sorted(set(asked))
+    assert asked
+    assert together.ranks["first"].tolist() == alone[0].ranks["alone"].tolist()
+    assert together.ranks["second"].tolist() == alone[1].ranks["alone"].tolist()
 
 
 def test_a_frozen_contestant_gets_no_events() -> None:
