@@ -8,6 +8,8 @@ from springtide.settings.model import EventSettings
 REASONS: Mapping[str, str] = {
     "bad_batch": "the columns of a packed batch do not fit together",
     "bad_weight": "a relation's weight is not above 0",
+    "broken_batch": "a batch of records cannot be read: its compression or its checksum is broken",
+    "broken_record": "a record has not Kafka's format, or a header whose name is not UTF-8",
     "context_too_large": "a context map has too many entries, or an entry is too long",
     "empty_id": "an id, a type or a name is empty",
     "empty_payload": "the record has no value, or the event has no payload",

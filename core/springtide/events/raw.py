@@ -37,14 +37,23 @@ class Refusal:
         message: What was wanted, and what came.
         rows: Indices of the refused rows of a packed batch whose other rows were accepted; empty if the whole record
             was refused, or attributes that the message names.
+        num_records: How many records these are, if they could not be told apart.
+        raw: What the record's value is, if it could not be read: ``batch``, ``records`` or ``record``, as the broker
+            keeps it; empty if it is the record's own value.
+        next_offset: The offset after them; None for the record's own and 1.
+        piece: Which part of the value this is, such as ``1/3``; empty for the whole.
     """
 
     record: RawEvent
     reason: str
     message: str
     rows: Sequence[int] = ()
+    num_records: int = 1
+    raw: str = ""
+    next_offset: int | None = None
+    piece: str = ""
 
     @property
     def num_events(self) -> int:
         """Number of refused events."""
-        return len(self.rows) or 1
+        return len(self.rows) or self.num_records

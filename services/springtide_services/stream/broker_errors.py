@@ -137,6 +137,8 @@ def explain_damage(damage: Damage, kafka: KafkaSettings) -> Problem:
     elif not isinstance(error, errors.KafkaError):
         detail = f"the batch cannot be decompressed: {type(error).__name__}: {detail}"
     message = f"{where} cannot be read: {detail}. The partition is tried again, the other partitions are read on"
+    if damage.has_bytes:
+        return Problem("damaged", f"{message} (if that does not help, the batch goes to the dead letters as it is)")
     return Problem(
         "damaged", f'{message} (to go on without them: springtide serve --skip-lost, or kafka.on_lost = "skip")'
     )

@@ -7,6 +7,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from springtide.clock import Deadline
+from springtide_services.stream.broken_records import BrokenRecords
 from springtide_services.stream.fetcher import SparingFetcher, leader_of
 from springtide_services.stream.network import make_client
 from springtide_services.stream.record_batches import Damage
@@ -57,6 +58,16 @@ class EventConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no
         damage: list[Damage] = self._fetcher.damage
         self._fetcher.damage = []
         return damage
+
+    def take_broken(self) -> list[BrokenRecords]:
+        """Return what was broken for good and passed over since the last call, in the order of each partition."""
+        broken: list[BrokenRecords] = self._fetcher.broken
+        self._fetcher.broken = []
+        return broken
+
+    def give_up(self, partition: TopicPartition, offset: int) -> None:
+        """Pass a batch with a wrong checksum over from now on, if it is at an offset or before it."""
+        self._fetcher.given_up[partition] = offset
 
     def next_offset(self, partition: TopicPartition) -> int:
         """Return ``position(partition)``, but without looking at the other partitions."""

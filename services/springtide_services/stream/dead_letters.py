@@ -4,7 +4,8 @@ import base64
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,12 +34,19 @@ REASON = "springtide.reason"
 ROWS = "springtide.rows"  # Of a packed batch that was taken in part: the indices of the refused rows.
 REFUSED_AT_MS = "springtide.refused_at_ms"
 RECORD_TIME_MS = "springtide.record_time_ms"
+RAW = (
+    "springtide.raw"  # Only of what could not be read: the value is a `batch`, `records` or a `record` as Kafka has it.
+)
+NEXT_OFFSET = "springtide.next_offset"  # With it: the offset after the last of them.
+NUM_RECORDS = "springtide.num_records"  # With it: how many they are.
+PIECE = "springtide.piece"  # Of a raw value that is in several letters: `1/3`.
 OMITTED_BYTES = "springtide.omitted_bytes"  # Only if the letter was too large: TOPIC and OFFSET lead to the original.
 
 _EXCEPTION_NAME = f"{EventRefusedError.__module__}.{EventRefusedError.__qualname__}"
 _WRITE_TIMEOUT_S = 10.0
 _NEXT_ATTEMPT_S = 30.0  # After a failed write, if the stream need not wait: an attempt may take the timeout above.
 _MAX_REQUEST_BYTES = 2**30  # No limit by the client: the broker has its own.
+_MAX_PIECE_BYTES = 500_000  # A topic takes a megabyte by default, and a batch with headers beside it may be more.
 _MAX_ROWS_SHOWN = 1_000  # Headers have a limited size.
 _MAX_KEPT_BYTES = 65_536  # Of key and headers, if the letter as a whole is too large.
 
@@ -124,7 +132,7 @@ class DeadLetterWriter:
         return True
 
     def _send_all(self, refusals: Sequence[Refusal]) -> None:
-        letters = [(refusal, self._send(refusal)) for refusal in refusals]
+        letters = [(piece, self._send(piece)) for refusal in refusals for piece in _pieces(refusal)]
         for refusal, letter in letters:
             try:
                 letter.get(_WRITE_TIMEOUT_S)
@@ -178,6 +186,11 @@ class DeadLetterWriter:
         }
         if refusal.rows:
             about[ROWS] = ",".join(map(str, refusal.rows[:_MAX_ROWS_SHOWN]))
+        if refusal.raw:
+            about[RAW], about[NUM_RECORDS] = refusal.raw, refusal.num_records
+            if refusal.piece:
+                about[PIECE] = refusal.piece
+            about[NEXT_OFFSET] = record.offset + 1 if refusal.next_offset is None else refusal.next_offset
         if num_omitted is not None:
             about[OMITTED_BYTES] = num_omitted
         # kafka-python cannot send a header without a value, or a record without key and value: both become empty.
@@ -201,6 +214,18 @@ class DeadLetterWriter:
         return self._producer
 
 
+def _pieces(refusal: Refusal) -> Iterator[Refusal]:
+    """Yield the letters of a refusal: several where raw bytes are more than a letter may have, so that none is lost."""
+    value = refusal.record.value or b""
+    if not refusal.raw or len(value) <= _MAX_PIECE_BYTES:
+        yield refusal
+        return
+    starts = range(0, len(value), _MAX_PIECE_BYTES)
+    for number, start in enumerate(starts, 1):
+        record = refusal.record._replace(value=value[start : start + _MAX_PIECE_BYTES])
+        yield replace(refusal, record=record, piece=f"{number}/{len(starts)}")
+
+
 def _as_json(refusal: Refusal) -> dict[str, object]:
     record = refusal.record
     return {
@@ -212,6 +237,9 @@ def _as_json(refusal: Refusal) -> dict[str, object]:
         "reason": refusal.reason,
         "message": refusal.message,
         "rows": list(refusal.rows),
+        "raw": refusal.raw,
+        "next_offset": refusal.next_offset,
+        "num_records": refusal.num_records,
         "key": _as_base64(record.key),
         "value": _as_base64(record.value),
         "headers": [[name, _as_base64(value)] for name, value in record.headers],

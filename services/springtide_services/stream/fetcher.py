@@ -13,6 +13,7 @@ from kafka.structs import OffsetAndMetadata
 from springtide.clock import Deadline
 from springtide.events import RawEvent
 from springtide_services.stream import fetch_wire
+from springtide_services.stream.broken_records import BrokenRecords
 from springtide_services.stream.fetch_wire import PlainFetch, PlainPartition, PlainResponse
 from springtide_services.stream.network import DirectTCP
 from springtide_services.stream.record_batches import Damage, EventRecords, read_plain_batches
@@ -28,6 +29,8 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
     Attributes:
         fetched: Partitions of which a response was read.
         damage: What could not be read.
+        broken: What was broken for good, and passed over.
+        given_up: By partition, the offset up to which a batch with a wrong checksum is passed over.
         stable_ends: By partition, the offset up to which no transaction is open.
         has_failed: Whether a partition's response was an error: each partition is to be looked at.
         unanswered_since: By node, ``time.monotonic()`` when the first fetch was sent that it has not answered.
@@ -39,6 +42,8 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
         """Stand in for ``__init__``: the object was made as a Fetcher."""
         self.fetched: set[TopicPartition] = set()
         self.damage: list[Damage] = []
+        self.broken: list[BrokenRecords] = []
+        self.given_up: dict[TopicPartition, int] = {}
         self.stable_ends: dict[TopicPartition, int] = {}
         self.has_failed = False
         self.unanswered_since: dict[int, float] = {}
@@ -377,7 +382,8 @@ class SparingFetcher(Fetcher):  # type: ignore[misc]
             self._note_damage(completed_fetch, CorruptRecordError("a batch whose length is wrong"))
             return None
         if parsed is not None:
-            parsed.on_damage = self._pause
+            parsed.on_damage, parsed.on_broken = self._pause, self.broken.append
+            parsed.gives_up_at = self.given_up.get(completed_fetch.topic_partition)
         return parsed
 
     def _note_damage(self, completed_fetch: Any, error: Exception) -> None:

@@ -14,6 +14,7 @@ from springtide_services.stream.record_batches import Damage
 
 _FIRST_RETRY_S = 2.0  # Another broker may have a good copy.
 _LONGEST_RETRY_S = 30.0
+_TRIES = 2
 _MAX_SHOWN = 3  # Partitions in one message.
 _LOOK_S = 2.0
 _STALLED_S = 30.0  # Sixty fetches without a record, where there are some; a quota makes a partition wait for less.
@@ -50,7 +51,17 @@ class HeldPartition:
 
         Of a partition that merely gives nothing this is not known: nothing in it may be skipped.
         """
-        return self.num_tries > 1 and self.retry_at is not None and not is_missing_library(self.damage.error)
+        return (
+            self.num_tries > 1
+            and self.retry_at is not None
+            and not self.is_given_up
+            and not is_missing_library(self.damage.error)
+        )
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was tried often enough, and goes to the dead letters at the next try."""
+        return self.damage.has_bytes and self.num_tries >= _TRIES
 
     def is_over(self) -> bool:
         """Return whether it was tried again long ago, and was not held again: it can be read."""

@@ -20,6 +20,7 @@ from springtide.events.model import EventBatch
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamGap, StreamPosition
 from springtide_services.stream.arrivals import Arrivals
+from springtide_services.stream.broken_records import BrokenRecords
 from springtide_services.stream.broker_errors import explain
 from springtide_services.stream.checkpointing import Checkpointer
 from springtide_services.stream.current_problem import CurrentProblem
@@ -30,7 +31,7 @@ from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.known_lag import KnownLag
 from springtide_services.stream.lost_offsets import skip_lost_events, very_first_position
 from springtide_services.stream.poll_parts import parts_of
-from springtide_services.stream.source import KafkaSource, UnreadableRecordError
+from springtide_services.stream.source import KafkaSource
 from springtide_services.stream.succession import Succession
 from springtide_services.stream.topics import check_connection, make_missing_topics
 
@@ -296,17 +297,12 @@ class IngestLoop:
                 self._checkpointer.follow(state)
             if self._succession.is_asked or self._succession.is_late():
                 return
-            try:
-                records = source.poll(timeout_ms)
-            except UnreadableRecordError as error:
-                bad = error.record
-                refusals = self._succession.new_refusals([Refusal(bad, "undecodable", str(error))])
-                self._dead_letters.update(dead_letters.write(refusals))
-                state.advance({bad.partition: bad.offset + 1})
-                self._tell_moved()
-                return
+            records = source.poll(timeout_ms)
+            broken = source.take_broken()
+            self._put_away(broken, dead_letters)
             for part in parts_of(records, is_live=self._arrivals.has_caught_up):
                 self._take(part, dead_letters)
+            self._pass_over(broken)
             if self._arrivals.has_caught_up or not records:  # Else more follow at once, as far as is known.
                 state.settle()
             self._look_at_held(source)
@@ -335,6 +331,22 @@ class IngestLoop:
         # Records of one partition are in order, so the last one's offset wins.
         state.advance({record.partition: record.offset + 1 for record in records})
         self._tell_moved()
+
+    def _put_away(self, broken: Sequence[BrokenRecords], dead_letters: DeadLetterWriter) -> None:
+        """Write what cannot be read to the dead letters, before the position moves past any of it."""
+        refusals = [
+            Refusal(each.record, each.reason, each.message, (), each.num_records, each.raw, each.next_offset)
+            for each in broken
+        ]
+        if refusals := self._succession.new_refusals(refusals):
+            self._dead_letters.update(dead_letters.write(refusals))
+
+    def _pass_over(self, broken: Sequence[BrokenRecords]) -> None:
+        reached = self._state.next_offsets
+        beyond = [each for each in broken if each.next_offset > reached.get(each.record.partition, 0)]
+        if beyond:
+            self._state.advance({each.record.partition: each.next_offset for each in beyond})
+            self._tell_moved()
 
     def _look_at_held(self, source: KafkaSource) -> None:
         """Say which partitions cannot be read on, or skip what cannot be read in them, if the settings say so."""

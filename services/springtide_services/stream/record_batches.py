@@ -12,8 +12,10 @@ from kafka.record.util import calc_crc32c
 
 from springtide.events import RawEvent
 from springtide.events.record_kernels import read_records
+from springtide_services.stream.broken_records import BrokenRecords, broken_batch, read_around
 
-_UNREADABLE = "Found invalid record structure"  # kafka-python 3.0's message; that of a bad checksum differs.
+_NO_LIBRARY = "Libraries for"  # kafka-python 3.0's message if a codec's library is not installed.
+_MOST_RECORDS = 1_000_000  # In one batch: Kafka's are of a megabyte by default.
 _LITTLE = 16_384  # Bytes: with more, reading the records takes longer than what is around it.
 _HEADER = DefaultRecordBatch.HEADER_STRUCT
 _MIN_BATCH = _HEADER.size
@@ -30,28 +32,33 @@ class Damage:
         offset: Offset of the first of them.
         next_offset: Offset after the batch that they are in, or after the first of them, if the batch does not tell.
         error: Why they cannot be read.
-        is_one_record: Whether the batch can be read, but a record in it has not Kafka's format.
+        has_bytes: Whether its bytes are there and where they end is known, so that it may be given up.
     """
 
     partition: int
     offset: int
     next_offset: int
     error: Exception
-    is_one_record: bool = False
+    has_bytes: bool = False
 
 
 class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types.
     """What a fetch returned of one partition, read as RawEvent.
 
     As in kafka-python, batches are read one after the other, as they are asked for; those of aborted transactions and
-    the markers at the end of a transaction are passed over. A batch with anything unusual in it is read by
-    kafka-python, so that each of its errors stays what it is.
+    the markers at the end of a transaction are passed over. A batch with anything unusual in it is read record by
+    record (``broken_records``). What a producer has broken costs itself alone; where the checksum is wrong, another
+    broker may have a good copy.
 
     Attributes:
         on_damage: Called with what cannot be read; the records before it are returned, and those after it are not.
+        on_broken: Called with what is broken for good; the records after it are read.
+        gives_up_at: Offset up to which a batch with a wrong checksum is broken for good; None for nowhere.
     """
 
     on_damage: Callable[[Damage], None]
+    on_broken: Callable[[BrokenRecords], None]
+    gives_up_at: int | None = None
 
     def take(self, n: int | None = None) -> list[RawEvent]:
         """Return the next records, at most ``n``."""
@@ -71,8 +78,11 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
         self._readable_until = self.fetch_offset
         try:
             yield from self._unpack_batches(tp, records)
-        except Exception as error:  # Each codec's library has errors of its own, such as BadGzipFile.
-            self.on_damage(_damage_of(tp.partition, self._readable_until, self._batch, error))
+        except Exception as error:
+            end = None if self._batch is None else _end_of(self._batch, records, self._readable_until)
+            next_offset = self._readable_until + 1 if end is None else end
+            has_bytes = end is not None and isinstance(error, CorruptRecordError)
+            self.on_damage(Damage(tp.partition, self._readable_until, next_offset, error, has_bytes))
             self.drain()
 
     def _unpack_batches(self, tp: Any, records: Any) -> Iterator[RawEvent]:
@@ -80,18 +90,37 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
         while (batch := records.next_batch()) is not None:
             self._batch = last_batch = batch
             if self.check_crcs and not batch.validate_crc():
-                raise CorruptRecordError(
+                error = CorruptRecordError(
                     f"Record batch for partition {tp} at offset {batch.base_offset} failed crc check"
                 )
+                end = _end_of(batch, records, self._readable_until)
+                if end is None or self.gives_up_at is None or self._readable_until > self.gives_up_at:
+                    raise error
+                self._pass_over(tp, batch, end, error)
+                continue
             if batch.magic == 2:
                 self.leader_epoch = batch.leader_epoch
                 if self._is_passed_over(batch):
                     self.next_fetch_offset = batch.next_offset
                     continue
             self.bytes_read += batch.size_in_bytes
+            if batch.magic == 2:
+                try:
+                    batch._maybe_uncompress()
+                except Exception as error:  # Each codec's library has errors of its own, such as BadGzipFile.
+                    if _NO_LIBRARY in str(error):
+                        raise
+                    self._pass_over(tp, batch, batch.next_offset, error)  # Its checksum is right: it was made so.
+                    continue
             events = read_batch(batch, tp.topic, tp.partition) if batch.magic == 2 else None
             if events is None:
-                for event in self._read_one_by_one(tp, batch):
+                read = read_around(batch, tp.topic, tp.partition) if batch.magic == 2 else self._read_old(tp, batch)
+                for event in read:
+                    if isinstance(event, BrokenRecords):
+                        self._readable_until = max(self._readable_until, event.next_offset)
+                        if event.record.offset >= self.fetch_offset:
+                            self.on_broken(event)
+                        continue
                     self.records_read += 1
                     self._readable_until = event.offset + 1
                     yield event
@@ -100,8 +129,14 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
                 self._readable_until = events[-1].offset + 1
                 yield from events
         if last_batch is not None and last_batch.magic == 2:
-            self.next_fetch_offset = last_batch.next_offset  # Compaction may have removed its last records.
+            # Compaction may have removed its last records.
+            self.next_fetch_offset = max(last_batch.next_offset, self._readable_until)
         self.drain()
+
+    def _pass_over(self, tp: Any, batch: Any, next_offset: int, error: Exception) -> None:
+        offset = max(self.fetch_offset, self._readable_until)
+        self.on_broken(broken_batch(batch, tp.topic, tp.partition, offset, next_offset, error))
+        self.next_fetch_offset = self._readable_until = next_offset
 
     def _is_passed_over(self, batch: DefaultRecordBatch) -> bool:
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
@@ -112,7 +147,7 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
                 return True
         return bool(batch.is_control_batch)
 
-    def _read_one_by_one(self, tp: Any, batch: Any) -> Iterator[RawEvent]:
+    def _read_old(self, tp: Any, batch: Any) -> Iterator[RawEvent]:
         for record in batch:
             if self.check_crcs and not record.validate_crc():
                 raise CorruptRecordError(f"Record for partition {tp} at offset {record.offset} failed crc check")
@@ -121,14 +156,20 @@ class EventRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyt
             )
 
 
-def _damage_of(partition: int, offset: int, batch: Any, error: Exception) -> Damage:
-    next_offset = offset + 1
-    if batch is not None:
-        # Damage may have changed these numbers, too: the two that say how many records there are must agree.
-        is_plausible = batch.magic == 2 and batch.last_offset_delta == batch.records_count - 1
-        next_offset = max(offset + 1, batch.next_offset) if is_plausible else offset + 1
-    is_one_record = isinstance(error, CorruptRecordError) and _UNREADABLE in str(error)
-    return Damage(partition, offset, next_offset, error, is_one_record)
+def _end_of(batch: Any, records: Any, offset: int) -> int | None:
+    """Return the offset after a batch that may be damaged; None if it is not known.
+
+    Damage may have changed the batch's own numbers. They count if the two that say how many records there are agree,
+    and hold the offset that was to be read; else the next batch tells where this one ends.
+    """
+    are_plausible = batch.magic == 2 and batch.last_offset_delta == batch.records_count - 1
+    if are_plausible and batch.base_offset <= offset < batch.next_offset:
+        return int(batch.next_offset)
+    following = records._next_slice
+    if following is None:
+        return None
+    next_offset = int.from_bytes(following[:8], "big")
+    return next_offset if offset < next_offset <= offset + _MOST_RECORDS else None
 
 
 def read_plain_batches(

@@ -16,7 +16,7 @@ from springtide.plugins.contracts import EventDecoder
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamGap
 from springtide_services.stream.broker_errors import explain
-from springtide_services.stream.source import KafkaSource, UnreadableRecordError
+from springtide_services.stream.source import KafkaSource
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -97,11 +97,7 @@ class Replay:
                 self._check_beginning(source.position.next_offsets, from_what_is_left)
             state.position = source.position
             while not stopping.is_set() and source.check():
-                try:
-                    records = source.poll(self._settings.kafka.poll_timeout_ms)
-                except UnreadableRecordError as error:
-                    state.advance({error.record.partition: error.record.offset + 1})
-                    return False
+                records, broken = source.poll(self._settings.kafka.poll_timeout_ms), source.take_broken()
                 if records:
                     batches, refusals = self._decoder.decode(records, wall_ms())
                     for batch in batches:
@@ -111,6 +107,10 @@ class Replay:
                     state.reclaim(time.monotonic())
                     self.num_records += len(records)
                     self.num_refused += sum(refusal.num_events for refusal in refusals)
+                for each in broken:
+                    self.num_refused += each.num_records
+                    if each.next_offset > state.next_offsets.get(each.record.partition, 0):
+                        state.advance({each.record.partition: each.next_offset})
                 lag = source.lag()
                 if on_progress is not None and lag.num_events is not None:
                     on_progress(self.num_records, self.num_records + lag.num_events)

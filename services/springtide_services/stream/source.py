@@ -18,6 +18,7 @@ from springtide.errors import OffsetsLostError
 from springtide.events import RawEvent
 from springtide.settings.model import KafkaSettings
 from springtide.state import StreamPosition
+from springtide_services.stream.broken_records import BrokenRecords
 from springtide_services.stream.broker_errors import Problem
 from springtide_services.stream.consumer import EventConsumer
 from springtide_services.stream.held_partitions import HeldPartition, StallWatch, problem_of
@@ -41,18 +42,6 @@ _FETCH_WAIT_EMBEDDED_MS = 10  # The embedded broker always waits to the end.
 _QUIET_WAIT_EMBEDDED_MS = 50  # The same once nothing has come for a while: a fetch each 10 ms takes a tenth of a core.
 _QUIET_S = 1.0
 _EMBEDDED_CLUSTER_IDS = ("tansu_cluster",)
-
-
-class UnreadableRecordError(Exception):
-    """Raised when the next record of a partition does not have Kafka's record format; reading again does not help.
-
-    Attributes:
-        record: Topic, partition and offset of the record; its bytes are not available.
-    """
-
-    def __init__(self, record: RawEvent, message: str) -> None:
-        super().__init__(message)
-        self.record = record
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +89,7 @@ class KafkaSource:
         self._topic_answers: queue.SimpleQueue[TopicFacts | Exception] = queue.SimpleQueue()
         self._is_closed = False
         self.held: dict[int, HeldPartition] = {}
-        self._unreadable: list[Damage] = []
+        self._broken: list[BrokenRecords] = []
         self._skipped_to: dict[int, int] = {}
         self._admin = KafkaAdminClient(**{**_TIMEOUTS, **client_config(kafka)})
         try:
@@ -135,11 +124,8 @@ class KafkaSource:
 
         Raises:
             OffsetsLostError: If the broker no longer has the next events.
-            UnreadableRecordError: If a record cannot be read; the source must be opened again after that record.
             KafkaError: If the broker refuses.
         """
-        if self._unreadable:
-            self._raise_unreadable(self._unreadable.pop())
         for number, held in [*self.held.items()]:
             if held.is_over():
                 del self.held[number]
@@ -157,9 +143,19 @@ class KafkaSource:
         for partition, records in polled.items():
             self._next_offsets[partition.partition] = records[-1].offset + 1
             self.held.pop(partition.partition, None)
+        for broken in self._consumer.take_broken():
+            number = broken.record.partition
+            self._next_offsets[number] = max(self._next_offsets[number], broken.next_offset)
+            self.held.pop(number, None)
+            self._broken.append(broken)
         for damage in self._consumer.take_damage():
             self._hold(damage)
         return [event for events in polled.values() for event in events]
+
+    def take_broken(self) -> list[BrokenRecords]:
+        """Return what was broken for good among or before the records of the last poll, and was passed over."""
+        broken, self._broken = self._broken, []
+        return broken
 
     def held_problem(self) -> Problem:
         """Return why the held partitions cannot be read on; there must be one."""
@@ -276,23 +272,13 @@ class KafkaSource:
 
     def _hold(self, damage: Damage) -> None:
         """Note that a partition cannot be read on; the consumer has paused it."""
-        if damage.is_one_record:
-            self._unreadable.append(damage)
-            return
         number, former = damage.partition, self.held.get(damage.partition)
         num_tries = 1 if former is None else former.num_tries + 1
         if self._skipped_to.get(number) == damage.offset:
             num_tries = 2  # What came before it was tried: the batch did not tell where it ends.
-        self.held[number] = HeldPartition.of(damage, self._kafka, num_tries)
-
-    def _raise_unreadable(self, damage: Damage) -> None:
-        """Raise UnreadableRecordError.
-
-        kafka-python reads a batch from its start. So the records after an unreadable one in the same batch, which come
-        from the same producer, are unreadable too.
-        """
-        record = RawEvent(None, topic=self._kafka.topic, partition=damage.partition, offset=damage.offset)
-        raise UnreadableRecordError(record, f"record: wanted Kafka's record format: {damage.error}") from damage.error
+        held = self.held[number] = HeldPartition.of(damage, self._kafka, num_tries)
+        if held.is_given_up:
+            self._consumer.give_up(self._partitions[number], damage.offset)
 
     def _ask_for_topic(self) -> None:
         try:

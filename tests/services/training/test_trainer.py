@@ -177,6 +177,9 @@ def test_a_model_that_cannot_be_fine_tuned_is_retrained(settings: Settings, writ
     assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
     assert store.manifest(train_once(wider, "fine_tune")).training == "fine_tune"
     (Path(settings.model.url) / "000003" / "tensors.safetensors").write_bytes(b"damaged")
+    assert store.manifest(train_once(wider, "fine_tune")).training == "fine_tune", "from the one before"
+    for version in ("000002", "000004"):
+        (Path(settings.model.url) / version / "tensors.safetensors").write_bytes(b"damaged")
     assert store.manifest(train_once(wider, "fine_tune")).training == "retrain"
 
 
