@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -157,3 +158,27 @@ def test_build_says_what_is_missing(script: ModuleType, monkeypatch: pytest.Monk
 
     with pytest.raises(script.CannotBuildError, match="no C compiler: install gcc or clang"):
         script.compiler()
+
+
+def num_fetched(path: Path) -> int:
+    """Return how often a source fetches from memory ahead, at least; what it cimports counts once."""
+    text = path.read_text(encoding="utf-8")
+    declared = [path.parent / f"{name}.pxd" for name in re.findall(r"^from [\w.]*?(\w+) cimport", text, re.MULTILINE)]
+    calls = [
+        len(re.findall(r"^ +(?:PRE)?FETCH\w*\(", source.read_text(encoding="utf-8"), re.MULTILINE))
+        for source in (path, *filter(Path.is_file, declared))
+    ]
+    return calls[0] + any(calls[1:])
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the instruction is looked for by its bytes")
+@pytest.mark.parametrize("path", list(filter(num_fetched, SOURCES)), ids=lambda path: path.stem)
+def test_what_is_fetched_ahead_is_not_left_out_by_the_compiler(path: Path) -> None:
+    """gcc drops calls of functions that do nothing but fetch, without a word: loops are slower, and right."""
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts[1:]))
+    assert module.__file__ is not None
+
+    # prefetcht0 and prefetchw of what a register points at.
+    found = re.findall(rb"\x0f[\x18\x0d][\x08-\x0f\x48-\x4f\x88-\x8f]", Path(module.__file__).read_bytes())
+
+    assert len(found) >= num_fetched(path)

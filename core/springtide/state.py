@@ -367,6 +367,7 @@ class LiveState:
             self._observe(observed)
 
     def _observe(self, observed: Observed) -> None:
+        observed = observed.by_items()
         for weight in self.context_weights.values():
             weight.observe(observed)
 

@@ -87,3 +87,15 @@ def test_reader_beside_the_writer_sees_whole_entries_only():
         known = rows[rows >= 0]
         assert ids.ids(known) == wanted[: len(known)]
     writer.join()
+
+
+@pytest.mark.parametrize("length", [1, 3, 7, 8, 9, 15, 16, 17, 24, 63, 64, 65, 100])
+def test_ids_that_differ_in_one_letter_are_told_apart(length):
+    ids = ["a" * length, *("a" * place + "b" + "a" * (length - place - 1) for place in range(length))]
+    ids += [id_ + "a" for id_ in ids] + [id_[1:] for id_ in ids[:2] if length > 1]
+    ids = list(dict.fromkeys(ids))
+    map_ = IdMap(ids)
+    assert map_.rows(ids).tolist() == list(range(len(ids)))
+    assert map_.intern(list(reversed(ids))).tolist() == list(reversed(range(len(ids))))
+    assert map_.all_ids() == ids
+    assert map_.rows(["a" * (length + 3), "c" * length]).tolist() == [-1, -1]

@@ -136,3 +136,26 @@ def test_what_waited_is_learned_in_bounded_pieces_faster_than_events_come(
     assert max(np.diff(learned)) <= 6  # Twice as many as came, not all that waited.
     assert (slow.count, state.num_events) == (3 * (20 + len(learned) - 1),) * 2
     assert len(learned) > 10
+
+
+def test_many_events_are_given_with_those_of_neighbouring_items_together() -> None:
+    given: list[Observed] = []
+
+    class Keeping(ContextWeight):
+        def observe(self, observed: Observed) -> None:
+            given.append(observed)
+
+    random = np.random.default_rng(0)
+    codes = random.permutation(40_000).astype(np.int32) % 5_000
+    state = LiveState(Settings(), {"keeping": Keeping()})
+    few = interactions_of([(f"u{number}", f"i{number:04}", number) for number in range(5_000)])
+    state.apply(EventBatch(few))
+    many = interactions_of([(f"u{code % 7}", f"i{code:04}", 10_000 + n) for n, code in enumerate(codes.tolist())])
+    state.apply(EventBatch(many))
+
+    first, observed = given
+    assert first.item_rows.tolist() == list(range(5_000)), "few stay in their order"
+    assert (np.diff(observed.item_rows // 8) >= 0).all()
+    expected = sorted(zip((codes // 8).tolist(), range(10_000, 50_000), codes.tolist(), strict=True))
+    assert observed.timestamps_ms.tolist() == [time_ms for _, time_ms, _ in expected]
+    assert observed.item_rows.tolist() == [code for _, _, code in expected]

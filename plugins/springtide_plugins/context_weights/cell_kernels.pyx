@@ -140,6 +140,7 @@ cdef Py_ssize_t _add_by_page(
     cdef int32_t starts[BUCKETS]
     cdef Event* given = <Event*> malloc(2 * (stop - start) * sizeof(Event))
     cdef Event* ordered = given + (stop - start)
+    cdef bint is_ordered = True
     if given == NULL:
         return FAILED
     for event in range(start, stop):
@@ -157,10 +158,15 @@ cdef Py_ssize_t _add_by_page(
         shift += 1
     memset(starts, 0, sizeof(starts))
     for event in range(num_kept):
-        starts[given[event].row >> shift] += 1
+        is_ordered &= given[event].row >> shift >= next_start
+        next_start = given[event].row >> shift
+        starts[next_start] += 1
+    next_start = 0
     for bucket in range(BUCKETS):
         starts[bucket], next_start = <int32_t> next_start, next_start + starts[bucket]
-    for event in range(num_kept):
+    if is_ordered:  # As ``Observed.by_items`` gives them.
+        ordered = given
+    for event in range(0 if is_ordered else num_kept):
         bucket = given[event].row >> shift
         ordered[starts[bucket]] = given[event]
         starts[bucket] += 1
