@@ -83,7 +83,7 @@ def test_a_server_whose_lock_was_taken_over_ends_and_writes_nothing_more(
             (folder / HOLDER_FILE).unlink()
             with pytest.raises(grpc.aio.AioRpcError, match="has lost the lock") as refused:
                 await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
-            assert refused.value.code() == grpc.StatusCode.INTERNAL
+            assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
             with pytest.raises(CheckpointLockLostError):
                 await asyncio.wait_for(running.server.wait(), 10)
 

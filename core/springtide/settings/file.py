@@ -37,7 +37,10 @@ _SECTIONS = frozenset(
 )
 _OF_ADDRESS = ("host", "port", "admin_host", "admin_port")
 _OF_SERVER = frozenset(
-    (*_OF_ADDRESS, "engine", "reflection", "max_deadline_s", "max_batch", "max_open_requests", "num_threads")
+    [
+        *(*_OF_ADDRESS, "engine", "reflection", "max_deadline_s", "max_batch", "num_threads"),
+        *("max_request_bytes", "max_open_requests"),
+    ]
 )
 
 _VARIABLES = {f"{PREFIX}SERVER__{name.upper()}": name for name in _OF_ADDRESS}

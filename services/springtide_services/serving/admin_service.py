@@ -36,6 +36,8 @@ from springtide_services.training.training_folder import TrainingFolder, Trainin
 
 _DEFAULT_PAGE_SIZE = 50
 _MAX_OPEN = 64  # Each takes one of the few threads of the process, which other parts need too.
+_MAX_DIGITS = 18  # Of the name of a model or a checkpoint.
+_SHOWN = 40  # Characters of a wrong name that its refusal repeats.
 _MAX_PAGE_SIZE = 1_000  # More is cut down to it, as AIP-158 has it.
 
 _MODE_NAMES: dict[str, str] = {mode: f"TRAINING_MODE_{mode.upper()}" for mode in TRAINING_MODES}
@@ -159,8 +161,10 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.ServeRebuildRequest, context: Context[pb.ServeRebuildRequest, pb.ServeRebuildResponse]
     ) -> pb.ServeRebuildResponse:
         """Begin to serve a rebuilt state."""
-        if not request.rebuilt.isdecimal():
-            raise InvalidRequestError("rebuilt", f"wanted the name of a rebuilt checkpoint, got {request.rebuilt!r}")
+        if not _is_number(request.rebuilt):
+            raise InvalidRequestError(
+                "rebuilt", f"wanted the name of a rebuilt checkpoint, got {request.rebuilt[:_SHOWN]!r}"
+            )
         await asyncio.to_thread(self._loaded().adoption.start, request.rebuilt)
         return pb.ServeRebuildResponse()
 
@@ -310,7 +314,7 @@ def _training(status: TrainingStatus) -> pb.TrainingStatus:
         request_id=status.request_id,
         model_version=status.model_version,
         failure=status.failure,
-        update_time=to_timestamp(status.updated_ms),
+        update_time=to_timestamp(status.updated_ms) if status.updated_ms else None,
     )
 
 
@@ -339,9 +343,13 @@ def _version_of(page_token: str) -> str:
         version = base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
     except ValueError:  # Not base64, or not UTF-8.
         version = ""
-    if not version.isdecimal():
+    if not _is_number(version):
         raise InvalidRequestError("page_token", "wanted the next_page_token of the page before")
     return version
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) <= _MAX_DIGITS
 
 
 def _one_model(models: ModelStore, version: str) -> pb.Model:

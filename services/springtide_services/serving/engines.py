@@ -11,12 +11,9 @@ import structlog
 from springtide.extras import refuse_without
 from springtide.settings.sections.serving import ServerSettings
 from springtide.v1 import recommender_pb2
+from springtide_services.serving.guarded_handlers import guarded_handlers
 
 logger = structlog.stdlib.get_logger(__name__)
-
-# 21,000 ids of 256 bytes, the most that the protos allow in one request, are 5.4 MB.
-_MAX_REQUEST_BYTES = 6 * 1024 * 1024
-
 
 # How many requests may wait in grpcio to be taken into Python, where they are answered or refused one by one, 2,000 to
 # 5,000 a second. It cancels what comes beyond that, by default at random from 1,000 on. Each takes about 8 kB.
@@ -39,7 +36,7 @@ def make_grpc_server(settings: ServerSettings) -> grpc.aio.Server:
     """
     options = [
         ("grpc.so_reuseport", 0),  # A second server on the port must fail, not take half the requests.
-        ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+        ("grpc.max_receive_message_length", settings.max_request_bytes),
         ("grpc.server.max_pending_requests", _MAX_WAITING),
         ("grpc.server.max_pending_requests_hard_limit", _MAX_WAITING),
         # It cancels what has waited for so many seconds, too.
@@ -63,26 +60,31 @@ def for_services(server: grpc.aio.Server, settings: ServerSettings) -> grpc.aio.
 
     For each method that is registered, grpcio waits by a task of its own, and each call looks at all these tasks. So
     only those methods are registered that are called often; the others are found by their names when they are called.
+    The native engine serves itself what is registered, and nothing else. On both, bytes that are none are refused.
     """
-    if settings.engine != "grpcio":
-        return server  # The native engine serves itself what is registered, and nothing else.
-    return cast(grpc.aio.Server, _RegistersFew(server, _OFTEN_CALLED))
+    return cast(grpc.aio.Server, _Services(server, _OFTEN_CALLED if settings.engine == "grpcio" else None))
 
 
-class _RegistersFew:
-    """Adds methods to a server, and registers few of them."""
+class _Services:
+    """Adds the methods of services to a server, each guarded, and registers few of them; all if ``registered`` is None.
 
-    def __init__(self, server: grpc.aio.Server, registered: Collection[str]) -> None:
+    Generated code adds each method twice: by a handler that finds it, and by its name. The names are all that is taken.
+    """
+
+    def __init__(self, server: grpc.aio.Server, registered: Collection[str] | None) -> None:
         self._server = server
         self._registered = registered
 
     def add_generic_rpc_handlers(self, handlers: "Sequence[grpc.GenericRpcHandler[Any, Any]]") -> None:
-        self._server.add_generic_rpc_handlers(tuple(handlers))
+        """Add nothing: ``add_registered_method_handlers`` follows, or came before."""
 
     def add_registered_method_handlers(
         self, service: str, handlers: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
     ) -> None:
-        chosen = {name: handler for name, handler in handlers.items() if name in self._registered}
+        guarded = guarded_handlers(handlers)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
+        names = guarded.keys() if self._registered is None else self._registered
+        chosen = {name: handler for name, handler in guarded.items() if name in names}
         if chosen:
             self._server.add_registered_method_handlers(service, chosen)  # type: ignore[attr-defined]  # Newer than its stubs.
 

@@ -31,6 +31,13 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # 
         self._is_ending = True
         self._tell()
 
+    async def List(  # noqa: N802  # The proto's name.
+        self, request: health_pb2.HealthListRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> health_pb2.HealthListResponse:
+        """Return the status of each service; grpcio's own servicer for asyncio does not."""
+        answers = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
+        return health_pb2.HealthListResponse(statuses=answers)
+
     async def Watch(  # noqa: N802  # The proto's name.
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:

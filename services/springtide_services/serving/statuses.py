@@ -52,13 +52,18 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (ModelError, grpc.StatusCode.FAILED_PRECONDITION),
     (OffsetsLostError, grpc.StatusCode.DATA_LOSS),
     (RebuildError, grpc.StatusCode.FAILED_PRECONDITION),
-    (CheckpointError, grpc.StatusCode.INTERNAL),
-    (SpringtideError, grpc.StatusCode.INTERNAL),
+    (CheckpointError, grpc.StatusCode.FAILED_PRECONDITION),
+    (SpringtideError, grpc.StatusCode.FAILED_PRECONDITION),
     (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (OSError, grpc.StatusCode.UNAVAILABLE),  # Such as a full disk, or an object store that does not answer.
 )
 # These say what the client has sent; all others may say where the server keeps its files.
 _OF_THE_CLIENT = (InvalidRequestError, NotFoundError)
 _PLACE = re.compile(r"""(?<![\w.~/-])(?:[A-Za-z][\w+.-]*:/|~|(?=/))/[^\s'",;()?]*[^\s'",;()?:](?:\?[^\s'",;()]*)?""")
+
+
+# A message is sent in the headers that end a call, up to three times and packed. Clients take 8 kB of them by default.
+_MAX_MESSAGE_BYTES = 800
 
 
 class DeadlineCapped(Protocol):
@@ -128,18 +133,24 @@ def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
     if code is None:
         logger.error("request_failed", exc_info=error)
         code, message = grpc.StatusCode.INTERNAL, "internal error; the server's log has the details"
+    elif isinstance(error, OSError) and not isinstance(error, TimeoutError):
+        logger.error("request_failed", exc_info=error)
+        message = f"the server cannot read or write its files: {error.strerror or type(error).__name__}"
     elif isinstance(error, TimeoutError):
         message = f"not answered in time (the server allows {max_deadline_s:g} s at most)"
     elif isinstance(error, _OF_THE_CLIENT):
-        message = str(error)
+        message = _cut(str(error))
     else:
-        message = without_places(str(error))
-        if message != str(error):
-            logger.warning("call_failed", error=str(error))
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).upper()
+        whole, without = str(error), without_places(str(error))
+        message = _cut(without)
+        if without != whole:
+            logger.warning("call_failed", error=whole)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).upper()
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=name, domain="springtide")]
     if isinstance(error, InvalidRequestError):
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(error.field), description=_cut(error.message)
+        )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, OverloadedError):
         details.append(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
@@ -153,3 +164,9 @@ def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
 def without_places(message: str) -> str:
     """Return a message without the folders and the URLs that it names; of each, the last part stays."""
     return _PLACE.sub(lambda place: f".../{place[0].partition('?')[0].rpartition('/')[2]}", message)
+
+
+def _cut(message: str) -> str:
+    """Return a message, or its beginning if it is too long to be sent, such as one that repeats a long wrong name."""
+    data = message.encode(errors="replace")
+    return message if len(data) <= _MAX_MESSAGE_BYTES else data[:_MAX_MESSAGE_BYTES].decode(errors="ignore") + "…"

@@ -21,6 +21,8 @@ _REQUESTS = "requests"
 _STATUS = "status.json"
 _MAX_MS = 253_402_300_799_999  # The end of the year 9999, as far as protobuf's timestamps go.
 _MAX_DONE = 2**63 - 1
+# What files that somebody else wrote, or half of which is gone, are refused by.
+_UNREADABLE = (ValueError, TypeError, RecursionError, InvalidRequestError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class TrainingStatus:
     """The progress of the current training, or the outcome of the last one.
 
     Attributes:
-        stage: ``load``, a stage of the training, ``publish``; then ``done`` or ``failed``.
+        stage: ``load``, a stage of the training, ``publish``; then ``done`` or ``failed``. ``unreadable`` if what the
+            trainer wrote cannot be read.
         mode: How it trains.
         request_id: The request that it answers; empty if it was due by the schedule.
         started_ms: When it began, milliseconds since the Unix epoch.
@@ -56,8 +59,10 @@ class TrainingStatus:
 
     def __post_init__(self) -> None:
         for name in ("stage", "mode", "request_id", "model_version", "failure"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name}: wanted a string, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise ValueError(f"{name}: wanted a string, got {value!r}")
+            value.encode()  # Half a surrogate pair, which JSON can say, cannot be told either.
         for name, most in (("started_ms", _MAX_MS), ("updated_ms", _MAX_MS), ("done", _MAX_DONE), ("total", _MAX_DONE)):
             value = getattr(self, name)
             if not isinstance(value, int) or not 0 <= value <= most:
@@ -107,7 +112,7 @@ class TrainingFolder:
                 requests.append(TrainingRequest(**json.loads(self._storage.read(path))))
             except FileNotFoundError:  # Closed since it was listed.
                 continue
-            except (ValueError, TypeError, InvalidRequestError) as error:
+            except _UNREADABLE as error:
                 self._warn_once("training_request_unreadable", path, error)
         return sorted(requests, key=lambda request: (request.created_ms, request.request_id))
 
@@ -120,18 +125,19 @@ class TrainingFolder:
         self._storage.write(_STATUS, json.dumps(dataclasses.asdict(status)).encode())
 
     def status(self) -> TrainingStatus | None:
-        """Return what the trainer wrote last; None if it has written nothing yet, or what cannot be read.
+        """Return what the trainer wrote last; None if it has written nothing yet.
 
-        What cannot be read, such as the status of a newer trainer, is logged once.
+        What cannot be read, such as the status of a newer trainer, is logged once, and its stage is ``unreadable``.
         """
         try:
             fields: dict[str, Any] = json.loads(self._storage.read(_STATUS))
             return TrainingStatus(**fields)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (*_UNREADABLE, OSError) as error:
             self._warn_once("training_status_unreadable", _STATUS, error)
-            return None
+            reason = f"{type(error).__name__} in training/{_STATUS}; the next training writes it anew"
+            return TrainingStatus("unreadable", mode="", request_id="", started_ms=0, failure=reason)
 
     def _warn_once(self, event: str, path: str, error: Exception) -> None:
         if path not in self._unreadable:

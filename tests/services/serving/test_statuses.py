@@ -14,6 +14,7 @@ from springtide_services.serving.statuses import (
     Context,
     NotFoundError,
     NotReadyError,
+    refusal_of,
     status_of,
     with_deadline_and_status,
 )
@@ -39,8 +40,9 @@ class Dawdler(pb_grpc.RecommenderServiceServicer):
         (NotFoundError("no model"), grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
         (NotReadyError("loading"), grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
         (ModelError("damaged"), grpc.StatusCode.FAILED_PRECONDITION, "MODEL"),
-        (CheckpointError("no space"), grpc.StatusCode.INTERNAL, "CHECKPOINT"),
-        (SpringtideError("something"), grpc.StatusCode.INTERNAL, "SPRINGTIDE"),
+        (CheckpointError("no space"), grpc.StatusCode.FAILED_PRECONDITION, "CHECKPOINT"),
+        (SpringtideError("something"), grpc.StatusCode.FAILED_PRECONDITION, "SPRINGTIDE"),
+        (OSError(28, "No space left on device"), grpc.StatusCode.UNAVAILABLE, "OS"),
         (TimeoutError(), grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT"),
     ],
 )
@@ -99,3 +101,9 @@ def test_a_call_takes_no_longer_than_the_server_allows(timeout_s: float | None) 
     started = time.monotonic()
     asyncio.run(scenario())
     assert time.monotonic() - started < 60
+
+
+def test_a_message_is_cut_to_what_the_headers_of_an_answer_can_hold() -> None:
+    _, message, metadata = refusal_of(InvalidRequestError("page_token", "é" * 100_000), 10)
+    assert message.endswith("…")
+    assert 3 * len(message.encode()) + sum(len(value) for _, value in metadata) < 8_000

@@ -33,14 +33,19 @@ def test_a_status_comes_back_as_it_was_written(tmp_path: Path) -> None:
         json.dumps({**dataclasses.asdict(STATUS), "total": 10**30}),
         json.dumps({**dataclasses.asdict(STATUS), "loss": "low"}),
         json.dumps({**dataclasses.asdict(STATUS), "failure": None}),
+        "[" * 100_000,
+        json.dumps({**dataclasses.asdict(STATUS), "failure": "\ud800"}),
     ],
 )
-def test_a_status_that_cannot_be_read_is_none_and_logged_once(tmp_path: Path, content: str) -> None:
+def test_a_status_that_cannot_be_read_says_so_and_is_logged_once(tmp_path: Path, content: str) -> None:
     folder = TrainingFolder(str(tmp_path))
     (tmp_path / "status.json").write_text(content)
     with capture_logs() as logs:
-        assert folder.status() is None
-        assert folder.status() is None
+        for _ in range(2):
+            status = folder.status()
+            assert status is not None
+            assert status.stage == "unreadable"
+            assert "training/status.json" in status.failure
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("training_status_unreadable", "warning")]
     folder.write_status(STATUS)
     assert folder.status() == STATUS

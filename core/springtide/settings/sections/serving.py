@@ -66,6 +66,9 @@ class ServerSettings(Section):
     """Longest time that a request may take, in seconds, also if the client sets a longer deadline or none."""
     max_batch: Annotated[int, Field(ge=1)] = 32
     """Most requests that are scored together. A higher value raises throughput, and the latency under load."""
+    max_request_bytes: Annotated[int, Field(ge=1_000, le=2**31 - 1)] = 6 * 1024 * 1024
+    """Most bytes of one request, unpacked; a larger one is refused with RESOURCE_EXHAUSTED. The largest that the API's
+    own limits allow, with 21,000 ids of 256 bytes, fits in by default."""
     max_open_requests: Annotated[int, Field(ge=1)] = 4_000
     """Most requests that may be open at once, in plain ones: one for 1,000 items counts as eleven, filters count too.
     Large ones may take three quarters of it. What is more is refused at once, with RESOURCE_EXHAUSTED and a
