@@ -28,6 +28,7 @@ group, deadline = Path(f"/proc/{process._process.pid}/autogroup"), time.monotoni
 while not group.read_text().endswith("nice 7\\n") and time.monotonic() < deadline:
     time.sleep(0.05)
 print(group.read_text())
+print(group.with_name("sched").read_text())
 process.close()
 """
 SHORT_TURNS = """
@@ -95,8 +96,11 @@ def test_a_session_that_others_share_stays_as_it_is() -> None:
 
 
 @needs_autogroups
-def test_the_session_of_a_training_is_as_nice_as_the_trainer() -> None:
-    assert run(TRAINING_PROCESS, has_own_session=True).strip().endswith(f"nice {os.nice(0) + 7}")
+def test_the_session_of_a_training_is_as_nice_as_the_trainer_and_takes_short_turns() -> None:
+    group, _, scheduling = run(TRAINING_PROCESS, has_own_session=True).partition("\n")
+    assert group.endswith(f"nice {os.nice(0) + 7}")
+    if "se.slice" in scheduling and tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12):
+        assert scheduling.partition("se.slice")[2].split()[1] == "100000"
 
 
 def test_threads_of_short_turns_start_others_of_short_turns() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from springtide.errors import PluginError, SettingsError, SpringtideError, TrainingError
 from springtide.extras import missing_words
-from springtide_services.priorities import give_way
+from springtide_services.priorities import give_way, take_short_turns
 from springtide_services.termination import end_with_parent, exit_on_signals, ignore_signals
 from springtide_services.thread_pools import wait_without_spinning
 
@@ -26,6 +26,7 @@ def main(saying: int) -> None:
         saying: File descriptor to say it to.
     """
     exit_on_signals()
+    take_short_turns()  # So that others, which go first, need not wait for the end of a long one.
     give_way()  # Its session is new.
     wait_without_spinning()
     if (settings := _receive()) is None:

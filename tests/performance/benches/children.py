@@ -87,9 +87,10 @@ def _publish(settings_json: str, per_s: float) -> None:
 
 def _train(settings_json: str, num_interactions: int, num_users: int, num_items: int) -> None:
     """Retrain on a synthetic stream, again and again, as a trainer does, until the process is ended."""
-    from springtide_services.priorities import give_way
+    from springtide_services.priorities import give_way, take_short_turns
     from springtide_services.thread_pools import wait_without_spinning
 
+    take_short_turns()  # As `springtide train` does.
     wait_without_spinning()
     import torch
     from benches.synthetic import make_interactions
