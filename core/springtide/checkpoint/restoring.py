@@ -12,7 +12,7 @@ from springtide.checkpoint.array_files import Arrays
 from springtide.checkpoint.manifest import Checkpoint
 from springtide.checkpoint.manifest_files import Json
 from springtide.checkpoint.other_settings import apply_settings
-from springtide.errors import CheckpointError
+from springtide.errors import DamagedCheckpointError
 from springtide.graph.nodes import NodeTable
 from springtide.packed_texts import PackedTexts, joined, pack
 from springtide.state import LiveState
@@ -55,7 +55,7 @@ class Restoring:
         """Fill the state; return what was changed for settings that are not those it was written under, in words.
 
         Raises:
-            CheckpointError: If a file is missing or damaged; the state is partly filled.
+            DamagedCheckpointError: If a file is missing or damaged; the state is partly filled.
         """
         readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="restore")
         other_side = ThreadPoolExecutor(1, thread_name_prefix="restore-link")
@@ -170,7 +170,8 @@ class Restoring:
                 found = arrays.result()
                 store.take_in(entry["stop"], found["weight"], found.get("features"), other_side)
             except ValueError as error:
-                raise CheckpointError(f"{entry['file']}: no edges of this checkpoint: {error}") from error
+                fault = f"{entry['file']}: damaged: no edges of this checkpoint: {error}"
+                raise DamagedCheckpointError(fault, entry["file"]) from error
         if self._is_newest:
             store.lineage = saved["lineage"]
 

@@ -61,7 +61,7 @@ class CategoryColumn:
         self._nodes = nodes
         self._first = saved.first.copy()
         self._more = saved.more.as_dict()  # All codes of each row that has more than one.
-        self._num_uses: list[int] = np.bincount(self.pairs()[1], minlength=len(self.vocabulary)).tolist()
+        self._num_uses: list[int] = np.bincount(_codes_of(saved), minlength=len(self.vocabulary)).tolist()
         self._unused = {code for code, uses in enumerate(self._num_uses) if not uses and self.vocabulary.id(code)}
         self._forgotten: list[int] = []  # Codes that were forgotten since ``reclaim``.
         self.vocabulary.release(reversed(self.vocabulary.forgotten_rows(len(self.vocabulary)).tolist()))
@@ -180,3 +180,10 @@ class CategoryColumn:
         self.num_held += (first >= 0) - (former >= 0)
         self.num_cleared += (first == CLEARED) - (former == CLEARED)
         self._first[row] = first
+
+
+def _codes_of(saved: CategorySnapshot) -> npt.NDArray[np.int32]:
+    """Return the codes of all values of all nodes, int32 ``[num_values]``, in any order."""
+    has_one = saved.first >= 0
+    has_one[saved.more.rows] = False  # The others have all of theirs there.
+    return np.concatenate([saved.first[has_one], saved.more.codes])

@@ -76,6 +76,21 @@ def roomy(array: npt.NDArray[T], length: int, capacity: int) -> npt.NDArray[T]:
     return larger
 
 
+def fill_with_large_pages(column: npt.NDArray[Any], length: int) -> None:
+    """Let a ``roomy`` column have large pages from its beginning, before ``length`` entries are written to it at once.
+
+    Memory that is written to for the first time costs .5 ms a MB in small pages and .1 in large ones.
+    """
+    if length * (column.nbytes // max(1, len(column))) <= _SMALL_PAGES_BYTES:
+        return
+    owner: Any = column
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if isinstance(owner, mmap.mmap):
+        with contextlib.suppress(AttributeError, OSError):
+            owner.madvise(mmap.MADV_HUGEPAGE, 0, _SMALL_PAGES_BYTES)
+
+
 def bytes_in_use(column: npt.NDArray[Any], length: int) -> int:
     """Return the bytes that a column takes of which ``length`` entries were written to."""
     if column.nbytes < _PAGES_BYTES or not len(column):

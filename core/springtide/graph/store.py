@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from springtide.graph import kernels
 from springtide.graph.bulk_link_kernels import link_bulk
-from springtide.graph.columns import bounds, capacity_for, room_for, roomy
+from springtide.graph.columns import bounds, capacity_for, fill_with_large_pages, room_for, roomy
 from springtide.graph.edges import Chain, EdgeColumns, EdgeView, empty_columns
 from springtide.graph.link_kernels import ChainLinker
 from springtide.graph.tombstones import NEVER_MS
@@ -105,7 +105,11 @@ class EdgeStore:
         """
         assert not self.length, "only an empty store is opened"
         self._make_room(min(num_edges + num_edges // 8, MAX_EDGES), num_sources, num_targets)
-        return self.columns
+        columns = self.columns
+        sides = (columns.by_source.prev, columns.by_target.prev)
+        for column in (columns.source, columns.target, columns.timestamps_ms, *sides):
+            fill_with_large_pages(column, num_edges)
+        return columns
 
     def take_in(
         self,

@@ -227,3 +227,17 @@ def test_nothing_of_a_restored_state_lies_in_the_files_of_its_checkpoint(folder_
     state = restored_with_weights(folder_4)
     assert str(folder_4) not in Path("/proc/self/maps").read_text()
     assert state.num_events == 95
+
+
+# The same state in the first format whose pairs are the tables of them as they stand: how these are laid out is fixed.
+FORMAT_5 = Path(__file__).parent / "format_5"
+
+
+def test_checkpoint_of_format_5_is_restored_whole(tmp_path):
+    shutil.copytree(FORMAT_5, tmp_path / "checkpoints")
+    state = restored_with_weights(tmp_path / "checkpoints")
+    assert_is_that_of_format_2(state)
+    pairs, former = state.context_weights["reorder"].state(), restored_with_weights(FORMAT_4).context_weights["reorder"]
+    assert {name: array.tobytes() for name, array in pairs.items()} == {
+        name: array.tobytes() for name, array in former.state().items()
+    }

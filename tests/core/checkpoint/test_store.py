@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from springtide.checkpoint import CheckpointStore
+from springtide.checkpoint.array_files import arrays_from_bytes, arrays_to_bytes, crc32c_of_arrays
 from springtide.checkpoint.manifest import file_entries
+from springtide.checkpoint.manifest_files import to_bytes
 from springtide.errors import CheckpointError, DamagedCheckpointError
 from springtide.events.marks import BatchMarks, EventMarks
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
@@ -604,3 +606,19 @@ def test_manifest_tells_the_size_of_each_file(tmp_path):
     written = CheckpointStore(str(tmp_path)).write(filled_state().snapshot())
     sizes = {entry["file"]: entry["file_bytes"] for entry in file_entries(written.manifest)}
     assert sizes == {path.name: path.stat().st_size for path in (tmp_path / "segments").iterdir()}
+
+
+def test_edges_of_nodes_that_the_checkpoint_lacks_are_damage_of_their_file(tmp_path):
+    """What has the right checksum may be wrong as well: a kernel would else write where there is no chain."""
+    store = CheckpointStore(str(tmp_path))
+    manifest = store.write(filled_state().snapshot()).manifest
+    entry = next(each for edges in manifest["edges"] for each in edges["segments"])
+    path = tmp_path / "segments" / entry["file"]
+    arrays = arrays_from_bytes(path.read_bytes())
+    arrays["source"][0] = 10_000
+    path.write_bytes(arrays_to_bytes(arrays))
+    entry["crc32c"] = crc32c_of_arrays(arrays)
+    (tmp_path / "manifests" / f"{manifest['name']}.json").write_bytes(to_bytes(manifest))
+    with pytest.raises(DamagedCheckpointError, match="wanted rows in 0 to") as caught:
+        restored(CheckpointStore(str(tmp_path)))
+    assert caught.value.file == entry["file"]
