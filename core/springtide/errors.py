@@ -72,6 +72,10 @@ class OffsetsLostError(SpringtideError):
     """Raised when the broker no longer has the events after the checkpoint's position, or the topic was recreated."""
 
 
+class PoisonError(SpringtideError):
+    """Raised when applying events fails by a mistake of ours or of a plugin's: the state may have half of them."""
+
+
 class RebuildError(SpringtideError):
     """Raised when a state cannot be made anew from the topic, or cannot take the place of the one that is served."""
 

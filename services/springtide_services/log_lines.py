@@ -142,8 +142,10 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
         "server.engine is 'native', and {host} can be reached from elsewhere: a client may fill this process's memory "
         "with one large request"
     ),
+    "event_quarantined": "the event at offset {offset} of partition {partition} cannot be applied: {error}",
     "events_of_deleted_nodes": "{events:,} events came late and were dropped: their nodes were deleted after them",
     "call_failed": "a call failed; its client was told why, but no path or URL: {error}",
+    "events_poisoned": "{error}",
     "events_refused": _events_refused,
     "events_skipped": _events_skipped,
     "first_training_requested": "there is enough to learn from, {interactions:,} interactions: a model was asked for",
@@ -183,6 +185,10 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "settings_not_checked": "the parts of models could not be checked; trainings try again",
     "stopped": "stopped",
     "stopping": "stopping",
+    "state_made_whole": (
+        "the graph is whole again, checkpoint {checkpoint} holds it; {quarantined:,} events went to the dead letters"
+    ),
+    "state_not_made_whole": "no whole graph could take the place of the one that events have broken: {error}",
     "stream_goes_on": "the stream goes on after {after_s:.1f} s",
     "stream_waits": "the stream waits: {error}",
     "torch_loaded": _torch_loaded,

@@ -19,6 +19,7 @@ REASONS: Mapping[str, str] = {
     "missing_value": "the rules of the interaction's type compare its value, and it has none",
     "not_finite": "a number is NaN, infinite, or too large for 32 bits",
     "oversize": "the record is too large",
+    "poison": "applying the event failed, by a mistake of Springtide's or of a plugin's",
     "text_too_long": "a text attribute is too long",
     "time_out_of_range": "the event time is before the year 1",
     "undecodable": "the bytes do not match the content type",

@@ -2,14 +2,16 @@
 
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
 
 from springtide.checkpoint import CheckpointStore
+from springtide.checkpoint.fallback import restore_newest
 from springtide.clock import wall_ms
-from springtide.errors import RebuildError
+from springtide.errors import PoisonError, RebuildError
+from springtide.events import Refusal
 from springtide.interactions import Moment
 from springtide.plugins.loading import Plugins
 from springtide.ranking.indexing import index_maker
@@ -22,11 +24,14 @@ from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.recommender_service import work_of
 from springtide_services.serving.statuses import NotFoundError
 from springtide_services.serving.version_follower import VersionFollower
+from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.rebuilding import rebuilt_url
-from springtide_services.stream.replay import Replay
+from springtide_services.stream.replay import PoisonedRecordError, PoisonedRecordsError, Replay
 
 logger = structlog.stdlib.get_logger(__name__)
+
+_MAX_POISON = 100  # More than that at once is a plugin or a mistake that fails at each event.
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,58 @@ class Adoption:
             )
             self._thread.start()
 
+    def make_whole(self, store: CheckpointStore, poisoned_until: Mapping[int, int]) -> None:
+        """Begin to put a whole state in the place of the one that events have broken; called by the ingest thread.
+
+        The last whole checkpoint and the stream after it are read again beside the state that is served. Records before
+        ``poisoned_until`` are applied one by one. One that fails is a dead letter, and all is read again without it.
+        """
+        thread = threading.Thread(target=self._make_whole, args=(store, poisoned_until), name="make-whole", daemon=True)
+        self._thread = thread
+        thread.start()
+
+    def _make_whole(self, store: CheckpointStore, poisoned_until: Mapping[int, int]) -> None:
+        poison: dict[tuple[int, int], Refusal] = {}
+        careful = dict(poisoned_until)
+        try:
+            while len(poison) <= _MAX_POISON:
+                state = self._restored(store)
+                replay = Replay(
+                    *(self._settings, state, self._plugins.make_decoders(self._settings.events)),
+                    careful_until=careful,
+                    left_out=poison.keys(),
+                )
+                try:
+                    replay.run(stopping=self._stopping, from_what_is_left=state.position is None)
+                    break
+                except PoisonedRecordsError as error:  # There is another one behind those that are applied one by one.
+                    behind = {number: max(offset, careful.get(number, 0)) for number, offset in error.until.items()}
+                    careful = {**careful, **behind}
+                except PoisonedRecordError as error:
+                    record = error.record
+                    poison[record.partition, record.offset] = Refusal(record, "poison", str(error))
+                    logger.error(
+                        "event_quarantined", partition=record.partition, offset=record.offset, error=str(error)
+                    )
+            else:
+                raise PoisonError(f"more than {_MAX_POISON} events cannot be applied: the events are not what is wrong")
+            if poison:
+                with DeadLetterWriter(self._settings.kafka) as writer:
+                    writer.write([*poison.values()])
+            self._ingest.count_dead_letters({"poison": len(poison)})
+            former = self._swap_in(state)
+            checkpoint = self._ingest.checkpoint_now()
+            logger.info("state_made_whole", checkpoint=checkpoint.name, quarantined=len(poison))
+            self._let_go(former)
+        except Exception as error:
+            logger.error("state_not_made_whole", error=str(error), exc_info=error)
+            self._ingest.poison.give_up(error)
+
+    def _restored(self, store: CheckpointStore) -> LiveState:
+        return restore_newest(
+            store, lambda: LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
+        ).state
+
     def give_up(self) -> None:
         """Stop to read what has not been taken over yet."""
         self._stopping.set()
@@ -142,33 +199,42 @@ class Adoption:
             self._set(replace(status, stage="catch_up"))
             decoders = self._plugins.make_decoders(self._settings.events)
             Replay(self._settings, state, decoders).run(stopping=self._stopping)
-            ranker = Ranker(state, self._settings.ranking, index_maker(self._settings.ranking, self._plugins))
-            ranker.refresh()
-            new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch, work_of))
-            with self._follower.serving_on(ranker.swap) as keep:
-                as_of = state.clock.read(wall_ms())
-                ranker.recommend([Query(Moment(as_of.timestamp_ms))])  # What requests share is computed beforehand.
-                self._set(replace(status, stage="swap"))
-                former: list[Answering] = []
-                self._ingest.succeed(state, lambda: former.append(self._serve(new))).result()
-                keep()
+            former = self._swap_in(state, lambda: self._set(replace(status, stage="swap")))
             self._set(replace(status, stage="checkpoint"))
             checkpoint = self._ingest.checkpoint_now()
             self._set(replace(status, stage="done", checkpoint=checkpoint.name))
             logger.info("rebuild_served", checkpoint=checkpoint.name, events=state.num_events)
-            # Requests that took the former one before the swap may still be about to rank.
-            self._stopping.wait(self._settings.server.max_deadline_s)
-            former_answering = former.pop()
-            former_answering.batcher.close()
-            former_answering.ranker.close()
-            del former_answering
-            # The server froze what it had loaded, which the collector then leaves alone: the former state would stay.
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
+            self._let_go(former)
         except Exception as error:
             logger.error("rebuild_not_served", error=str(error), exc_info=error)
             self._set(replace(status, stage="failed", failure=str(error)))
+
+    def _swap_in(self, state: LiveState, on_swap: Callable[[], object] = lambda: None) -> list[Answering]:
+        """Let a state be served, and return what answered before, alone in a list, so that it can be let go."""
+        ranker = Ranker(state, self._settings.ranking, index_maker(self._settings.ranking, self._plugins))
+        ranker.refresh()
+        new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch, work_of))
+        former: list[Answering] = []
+        with self._follower.serving_on(ranker.swap) as keep:
+            as_of = state.clock.read(wall_ms())
+            ranker.recommend([Query(Moment(as_of.timestamp_ms))])  # What requests share is computed beforehand.
+            on_swap()
+            self._ingest.succeed(state, lambda: former.append(self._serve(new))).result()
+            keep()
+        return former
+
+    def _let_go(self, former: list[Answering]) -> None:
+        """Free what answered before."""
+        # Requests that took it before the swap may still be about to rank.
+        self._stopping.wait(self._settings.server.max_deadline_s)
+        answering = former.pop()
+        answering.batcher.close()
+        answering.ranker.close()
+        del answering
+        # The server froze what it had loaded, which the collector then leaves alone: the former state would stay.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
     def _set(self, status: AdoptionStatus) -> None:
         self.status = replace(status, updated_ms=wall_ms())

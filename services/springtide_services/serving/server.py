@@ -12,7 +12,6 @@ import uvloop
 from grpc_health.v1 import health_pb2
 
 from springtide.checkpoint import CheckpointLock, CheckpointStore
-from springtide.checkpoint.damage_log import DamageLog
 from springtide.checkpoint.fallback import restore_newest
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
@@ -76,7 +75,7 @@ class _Loaded:
     quality: LiveQuality
     plugins: Plugins
     is_restored: bool
-    damage: DamageLog
+    checkpoints: CheckpointStore
 
     def refresh(self, *, for_requests: bool) -> None:
         """Bring what is served up to date; for requests, the item weights of their moment too, now and soon."""
@@ -186,8 +185,6 @@ class Server:
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
         loaded.ingest.on_advance = positions.notify_and_give_way
-        loaded.ingest.start()
-        await asyncio.to_thread(loaded.follower.start)
 
         def answer_from(new: Answering) -> Answering:
             """Answer from a state, and return what answered before; quick, and from any thread."""
@@ -202,7 +199,7 @@ class Server:
                 trainings,
                 loaded.quality,
                 adoption,
-                loaded.damage,
+                loaded.checkpoints.damage,
                 new.ranker.indexing,
             )
             positions.notify()
@@ -210,6 +207,9 @@ class Server:
 
         adoption = Adoption(self._settings, loaded.plugins, loaded.ingest, loaded.follower, answer_from)
         self._adoption = adoption
+        loaded.ingest.poison.on_poison = lambda until: adoption.make_whole(loaded.checkpoints, until)
+        loaded.ingest.start()
+        await asyncio.to_thread(loaded.follower.start)
         answer_from(loaded.answering)
         first_training = FirstTraining(
             self._settings.training, lambda: loaded.answering.state, loaded.ingest, loaded.models, trainings
@@ -351,7 +351,7 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
         quality=LiveQuality(settings.live_quality, ranker, state),
         plugins=plugins,
         is_restored=checkpoint is not None,
-        damage=checkpoints.damage,
+        checkpoints=checkpoints,
     )
 
 

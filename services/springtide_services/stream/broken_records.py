@@ -6,7 +6,7 @@ from typing import Any
 
 from kafka.record.util import decode_varint
 
-from springtide.events import RawEvent
+from springtide.events import RawEvent, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,10 @@ class BrokenRecords:
     message: str
 
     @property
-    def reason(self) -> str:
-        """The reason of its dead letter."""
-        return "broken_batch" if self.raw == "batch" else "broken_record"
+    def refusal(self) -> Refusal:
+        """Its dead letter."""
+        reason = "broken_batch" if self.raw == "batch" else "broken_record"
+        return Refusal(self.record, reason, self.message, (), self.num_records, self.raw, self.next_offset)
 
 
 def broken_batch(

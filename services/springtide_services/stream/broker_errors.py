@@ -21,6 +21,7 @@ Kind = Literal[
     "protocol",
     "codec",
     "damaged",
+    "poison",
     "topic",
     "dead_letters",
     "offsets_lost",

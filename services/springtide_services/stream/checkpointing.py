@@ -47,6 +47,7 @@ class Checkpointer:
         # Both are set by the writer thread before its future is done; the ingest thread reads them after that.
         self._position_written: StreamPosition | None = state.position
         self._has_failed = False
+        self._is_tainted = False
         self._end: BaseException | None = None  # Why no request is answered any more.
 
     def ask(self) -> Future[Checkpoint]:
@@ -60,9 +61,14 @@ class Checkpointer:
             self._refuse_requests(self._end)
         return request
 
+    def taint(self, error: BaseException) -> None:
+        """Write nothing of this state any more, which may be half of what it should be; called by the ingest thread."""
+        self._is_tainted = True
+        self._refuse_requests(error)
+
     def follow(self, state: LiveState) -> None:
         """Write another state from now on, the first time soon; called by the ingest thread."""
-        self._state = state
+        self._state, self._is_tainted = state, False
         self._num_events_taken = state.num_events
         self._has_failed = True  # No checkpoint holds it yet.
         self._next_due = Deadline.after(0.0)
@@ -77,6 +83,8 @@ class Checkpointer:
             return
         self._store.raise_if_lock_lost()
         if self._writing is not None and not self._writing.done():
+            return
+        if self._is_tainted:
             return
         if (not self._requests.empty() or self._is_due()) and not self._state.is_learning_late:
             self._begin(self._store)
@@ -96,7 +104,7 @@ class Checkpointer:
             if self._writing is not None:
                 self._writing.result()
             self._store.raise_if_lock_lost()
-            if self._has_changed() or not self._requests.empty():
+            if not self._is_tainted and (self._has_changed() or not self._requests.empty()):
                 self._begin(self._store)
         self._close(CheckpointError("no checkpoint can be written: ingest has ended"))
 

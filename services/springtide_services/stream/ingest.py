@@ -12,8 +12,15 @@ from kafka.errors import KafkaError
 
 from springtide.checkpoint import Checkpoint, CheckpointStore
 from springtide.clock import Deadline, wall_ms
-from springtide.errors import BrokerError, CheckpointError, CheckpointLockLostError, OffsetsLostError, RebuildError
-from springtide.events import EventDecoder, RawEvent, Refusal
+from springtide.errors import (
+    BrokerError,
+    CheckpointError,
+    CheckpointLockLostError,
+    OffsetsLostError,
+    PoisonError,
+    RebuildError,
+)
+from springtide.events import EventDecoder, RawEvent
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
@@ -21,7 +28,7 @@ from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamGap, StreamPosition
 from springtide_services.stream.arrivals import Arrivals
 from springtide_services.stream.broken_records import BrokenRecords
-from springtide_services.stream.broker_errors import explain
+from springtide_services.stream.broker_errors import Problem, explain
 from springtide_services.stream.checkpointing import Checkpointer
 from springtide_services.stream.current_problem import CurrentProblem
 from springtide_services.stream.dead_letters import DeadLetterWriter
@@ -30,6 +37,7 @@ from springtide_services.stream.ignored_events import IgnoredEvents
 from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.known_lag import KnownLag
 from springtide_services.stream.lost_offsets import skip_lost_events, very_first_position
+from springtide_services.stream.poison import Poison
 from springtide_services.stream.poll_parts import parts_of
 from springtide_services.stream.source import KafkaSource
 from springtide_services.stream.succession import Succession
@@ -60,6 +68,7 @@ class IngestLoop:
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
             must be quick, and must not raise.
+        poison: What happens if events break the state.
         on_advance: Called by the ingest thread as soon as the position has advanced, before all else; must be quick.
     """
 
@@ -75,6 +84,7 @@ class IngestLoop:
     ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
+        self.poison = Poison()
         self._settings = settings
         self._succession = Succession(state)
         self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
@@ -210,6 +220,11 @@ class IngestLoop:
             reached = self._state.position
             try:
                 reached = self._open_and_read()
+            except PoisonError as error:
+                if self.poison.on_poison is None or self._give_up_succession(error):
+                    raise
+                self._await_whole_state(error)
+                continue
             except OffsetsLostError as error:
                 if self._give_up_succession(error):
                     continue
@@ -258,6 +273,19 @@ class IngestLoop:
         self._skip(position, gaps)
         return position
 
+    def count_dead_letters(self, counts: Mapping[str, int]) -> None:
+        """Add to the status what another thread has put away, by reason."""
+        self._dead_letters.update(counts)
+
+    def _await_whole_state(self, error: PoisonError) -> None:
+        """Serve the broken state on, but write nothing of it, until a whole one is to follow."""
+        logger.error("events_poisoned", error=str(error), exc_info=error)
+        self._problem.report(Problem("poison", str(error)))
+        self._checkpointer.taint(error)
+        self._is_holding = True
+        self.poison.wait(self._stopping, lambda: self._succession.is_asked)
+        self._is_holding = False
+
     def _hold(self) -> bool:
         """Keep the graph until ``stop`` is called or another state is to follow, and return whether one is to."""
         self._is_holding = True
@@ -303,10 +331,11 @@ class IngestLoop:
             for part in parts_of(records, is_live=self._arrivals.has_caught_up):
                 self._take(part, dead_letters)
             self._pass_over(broken)
-            if self._arrivals.has_caught_up or not records:  # Else more follow at once, as far as is known.
-                state.settle()
+            with self.poison.naming(state):
+                if self._arrivals.has_caught_up or not records:  # Else more follow at once, as far as is known.
+                    state.settle()
+                state.reclaim(time.monotonic())
             self._look_at_held(source)
-            state.reclaim(time.monotonic())
             self._checkpointer.write_if_due()
             lag = source.lag()
             self._lag.note(lag)
@@ -326,7 +355,8 @@ class IngestLoop:
         for batch in map(state.without_duplicates, batches):
             if self.before_apply is not None and self._arrivals.has_caught_up and not self._succession.is_passing:
                 self.before_apply(batch)
-            state.apply(batch, more_follow=True)
+            with self.poison.naming(state, records):
+                state.apply(batch, more_follow=True)
         state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
         # Records of one partition are in order, so the last one's offset wins.
         state.advance({record.partition: record.offset + 1 for record in records})
@@ -334,11 +364,7 @@ class IngestLoop:
 
     def _put_away(self, broken: Sequence[BrokenRecords], dead_letters: DeadLetterWriter) -> None:
         """Write what cannot be read to the dead letters, before the position moves past any of it."""
-        refusals = [
-            Refusal(each.record, each.reason, each.message, (), each.num_records, each.raw, each.next_offset)
-            for each in broken
-        ]
-        if refusals := self._succession.new_refusals(refusals):
+        if refusals := self._succession.new_refusals([each.refusal for each in broken]):
             self._dead_letters.update(dead_letters.write(refusals))
 
     def _pass_over(self, broken: Sequence[BrokenRecords]) -> None:

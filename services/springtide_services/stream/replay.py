@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from kafka.errors import KafkaError
 
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import BrokerError, RebuildError
+from springtide.events import RawEvent, Refusal
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.skips import SkipFilter
@@ -26,6 +27,30 @@ _PAUSE_S = 1.0  # Between two attempts to reach the broker.
 _MAX_SILENCE_S = 60.0  # Then a broker that does not answer counts as gone.
 
 
+class PoisonedRecordError(Exception):
+    """Raised when one record cannot be applied; the state may have half of it.
+
+    Attributes:
+        record: The record.
+    """
+
+    def __init__(self, record: RawEvent, message: str) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+class PoisonedRecordsError(Exception):
+    """Raised when several records cannot be applied together; the state may have half of them.
+
+    Attributes:
+        until: The offset before which all of them are, by partition.
+    """
+
+    def __init__(self, until: Mapping[int, int]) -> None:
+        super().__init__(f"events cannot be applied, before {dict(until)}")
+        self.until = until
+
+
 class Replay:
     """Reads events into a state; refused ones are counted, and written nowhere: the server has done that.
 
@@ -34,6 +59,9 @@ class Replay:
         state: The state; one that was never read is read from the topic's beginning.
         decoders: Decoders of other tools' records, by name.
         skips: Leaves out events; None leaves out none.
+        careful_until: By partition, the offset before which records are applied one by one: one of them cannot be
+            applied, and ``PoisonedRecordError`` then tells which.
+        left_out: Records that are left out, by partition and offset.
 
     Attributes:
         num_records: How many records were read.
@@ -46,11 +74,15 @@ class Replay:
         state: LiveState,
         decoders: Mapping[str, EventDecoder] | None = None,
         skips: SkipFilter | None = None,
+        careful_until: Mapping[int, int] | None = None,
+        left_out: Collection[tuple[int, int]] = (),
     ) -> None:
         self.num_records = 0
         self.num_refused = 0
         self._settings = settings
         self._state = state
+        self._careful_until = careful_until or {}
+        self._left_out = left_out
         self._reads_all = state.position is None  # Else what cannot be read is left to who reads on.
         kinds = AttributeKindCheck(settings.attributes, state.settled_kind)
         self._decoder = Decoder(state.rules, settings.events, kinds, decoders, skips)
@@ -99,9 +131,7 @@ class Replay:
             while not stopping.is_set() and source.check():
                 records, broken = source.poll(self._settings.kafka.poll_timeout_ms), source.take_broken()
                 if records:
-                    batches, refusals = self._decoder.decode(records, wall_ms())
-                    for batch in batches:
-                        state.apply(batch, more_follow=True)
+                    refusals = self._apply(records)
                     state.note_time(wall_ms())
                     state.advance({record.partition: record.offset + 1 for record in records})
                     state.reclaim(time.monotonic())
@@ -120,6 +150,35 @@ class Replay:
         if stopping.is_set():
             raise RebuildError("reading the topic was stopped")
         return False
+
+    def _apply(self, records: list[RawEvent]) -> list[Refusal]:
+        """Apply some records, and return what was refused of them.
+
+        Raises:
+            PoisonedRecordError: If one that is applied alone cannot be applied.
+        """
+        if self._left_out:
+            records = [record for record in records if (record.partition, record.offset) not in self._left_out]
+        careful = [each for each in records if each.offset < self._careful_until.get(each.partition, 0)]
+        rest = [each for each in records if each.offset >= self._careful_until.get(each.partition, 0)]
+        refused: list[Refusal] = []
+        for record in careful:
+            batches, refusals = self._decoder.decode([record], wall_ms())
+            refused += refusals
+            try:
+                for batch in batches:
+                    self._state.apply(batch)
+            except Exception as error:
+                raise PoisonedRecordError(record, f"{type(error).__name__}: {error}") from error
+        if rest:
+            batches, refusals = self._decoder.decode(rest, wall_ms())
+            refused += refusals
+            try:
+                for batch in batches:
+                    self._state.apply(batch, more_follow=True)
+            except Exception as error:
+                raise PoisonedRecordsError({each.partition: each.offset + 1 for each in rest}) from error
+        return refused
 
     def _may_end(self, source: KafkaSource, from_what_is_left: bool) -> bool:
         """Return whether nothing is left to read, after all partitions that can be read were; skip what cannot be.
