@@ -4,12 +4,16 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.errors import SettingsError
+from springtide.plugins.contracts import Observed
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings
 from springtide.testing import history_of, observed_of
+from springtide_plugins.baselines import histories
+from springtide_plugins.baselines.histories import seen_matrix
 from springtide_plugins.baselines.kernels import add_weighted_rows
 from springtide_plugins.baselines.neighbours import ItemKNN
 
@@ -374,3 +378,28 @@ def test_rows_that_are_not_there_are_refused() -> None:
         add_weighted_rows(np.array([0]), np.ones(1, np.float32), bounds[:1], bounds[1:] + 1, columns, values, sums)
     with pytest.raises(ValueError, match="columns of one length"):
         add_weighted_rows(np.array([0]), np.ones(2, np.float32), bounds[:1], bounds[1:], columns, values, sums)
+
+
+def test_baselines_fitted_on_the_same_interactions_share_what_users_have_seen(monkeypatch: pytest.MonkeyPatch):
+    made: list[int] = []
+
+    def counted(interactions: Observed, num_users: int, num_items: int) -> sparse.csr_array:
+        made.append(len(interactions))
+        return seen_matrix(interactions, num_users, num_items)
+
+    monkeypatch.setattr(histories, "seen_matrix", counted)
+    shared = histories.SeenMatrices()
+    observed = [
+        Observed(np.zeros(num, np.int32), np.arange(num, dtype=np.int32), np.arange(num), np.ones(num, np.float32))
+        for num in (3, 2)
+    ]
+    for _ in range(2):
+        for each in observed:
+            np.testing.assert_array_equal(shared.of(each, 1, 4).toarray(), seen_matrix(each, 1, 4).toarray())
+    assert shared.of(observed[0], 2, 4).shape == (2, 4)
+    assert made == [3, 2, 3]
+    observed.pop()
+    del each
+    assert len(shared) == 2
+    observed.pop()
+    assert len(shared) == 0

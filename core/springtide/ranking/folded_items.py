@@ -135,8 +135,10 @@ class ItemFolder:
     def _folded(self, rows: Int64s) -> FreshItems:
         model, item_type = self._model, self._model.item_type
         level_0, attributes = model.inputs[item_type].of_rows(self._nodes, rows)
+        # To name thousands of values takes as long as folding in hundreds of items; most models need no names.
+        names = attributes.names() if item_type in model.schema.value_types else ()
         gatherer = NeighbourhoodGatherer(
-            item_type, model.schema, self._rules, attributes.names(), _MAX_NEIGHBOURS, model.edge_half_life_days
+            item_type, model.schema, self._rules, names, _MAX_NEIGHBOURS, model.edge_half_life_days
         )
         order = np.argsort(attributes.node_rows, kind="stable")
         values = Values(attributes.node_rows[order], attributes.codes[order])

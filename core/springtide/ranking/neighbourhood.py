@@ -104,7 +104,8 @@ class NeighbourhoodGatherer:
         node_type: The type of the nodes.
         schema: The model's schema.
         rules: Which edges are interactions.
-        value_names: The attribute of each value of the type that the model knows.
+        value_names: The attribute of each value of the type the model knows; not read if the schema has no type for
+            these values.
         limit: Latest edges of a node that are looked at, for each kind of link.
         half_life_days: How fast edges fade, as in training.
     """
@@ -126,8 +127,11 @@ class NeighbourhoodGatherer:
         self._limit = limit
         self._half_life_days = half_life_days
         self._value_type = schema.value_types.get(node_type)
-        code_of = {name: code for code, (source, name, _) in enumerate(schema.relations) if source == self._value_type}
-        self._value_relations = np.array([code_of.get(name, -1) for name in value_names], np.int64)
+        self._value_relations = np.zeros(0, np.int64)
+        if self._value_type is not None:
+            relations = enumerate(schema.relations)
+            code_of = {name: code for code, (source, name, _) in relations if source == self._value_type}
+            self._value_relations = np.array([code_of.get(name, -1) for name in value_names], np.int64)
 
     def gather(
         self,

@@ -1,5 +1,8 @@
 """Interactions and histories of users as columns and sparse matrices, and how scores fall back on popularity."""
 
+import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +13,9 @@ from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History, Observed
+
+_MOST_KEPT = 8  # The promotion gate fits each of its baselines on the same five slices.
+_MOST_ENTRIES = 2**22  # Of a matrix that is kept: 32 MiB.
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,8 @@ class HistoryEvents:
     def newest_ms(self) -> npt.NDArray[np.int64]:
         """Return the time of the newest event of each user, int64 ``[num_users]``; 0 for those without events."""
         newest = np.zeros(self.shape[0], np.int64)
-        users, first = np.unique(self.users, return_index=True)
-        newest[users] = self.timestamps_ms[first]
+        first = np.flatnonzero(np.diff(self.users, prepend=-1))
+        newest[self.users[first]] = self.timestamps_ms[first]
         return newest
 
     def seen(self, now_ms: int, half_life_days: float | None = None) -> sparse.csr_array:
@@ -87,6 +93,43 @@ def seen_matrix(interactions: Observed, num_users: int, num_items: int) -> spars
     seen = sparse.csr_array((ones, (interactions.user_rows, interactions.item_rows)), shape=(num_users, num_items))
     seen.data[:] = 1.0  # Repeated interactions add up.
     return seen
+
+
+class SeenMatrices:
+    """What users have seen, made once for all baselines that are fitted on the same interactions.
+
+    It is kept as long as somebody has the interactions, for the latest few of them.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int, int, int], sparse.csr_array] = OrderedDict()
+        self._lock = threading.RLock()  # A column may be freed, which drops what was made of it, at any allocation.
+
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._kept)
+
+    def of(self, interactions: Observed, num_users: int, num_items: int) -> sparse.csr_array:
+        """Return what ``seen_matrix`` returns, to be read only."""
+        columns = interactions.user_rows, interactions.item_rows
+        key = id(columns[0]), id(columns[1]), num_users, num_items
+        with self._lock:
+            seen = self._kept.get(key)
+        if seen is None:
+            seen = seen_matrix(interactions, num_users, num_items)
+            if seen.nnz <= _MOST_ENTRIES:
+                with self._lock:
+                    if key not in self._kept:
+                        for column in columns:  # Its id may be given to another one later.
+                            weakref.finalize(column, self._drop, key).atexit = False
+                    self._kept[key] = seen
+                    while len(self._kept) > _MOST_KEPT:
+                        self._kept.popitem(last=False)
+        return seen
+
+    def _drop(self, key: tuple[int, int, int, int]) -> None:
+        with self._lock:
+            self._kept.pop(key, None)
 
 
 def scaled_below_one(counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

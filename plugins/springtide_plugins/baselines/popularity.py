@@ -11,9 +11,10 @@ from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import Baseline, History, Observed
-from springtide_plugins.baselines.histories import scaled_below_one, seen_matrix
+from springtide_plugins.baselines.histories import SeenMatrices, scaled_below_one
 
 _PIECES = ("data", "indices", "indptr", "shape")  # Arrays that make up a sparse matrix.
+_SEEN = SeenMatrices()
 
 
 class Popularity(Baseline):
@@ -33,8 +34,8 @@ class Popularity(Baseline):
         self.count_users(interactions, num_users, num_items)
 
     def count_users(self, interactions: Observed, num_users: int, num_items: int) -> sparse.csr_array:
-        """Count the users of each item, and return what each user has seen (``histories.seen_matrix``)."""
-        seen = seen_matrix(interactions, num_users, num_items)
+        """Count the users of each item, and return what each user has seen (``histories.seen_matrix``), to be read."""
+        seen = _SEEN.of(interactions, num_users, num_items)
         self.num_users_of = np.bincount(seen.indices, minlength=num_items).astype(np.float32)
         return seen
 
