@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from springtide.settings.model import LogSettings, Settings
-from springtide.settings.view import masked
+from springtide.settings.secrets import hidden, hide_in_output, masked
 from springtide_services.log_lines import LineRenderer
 
 _shown_rich = sys.modules.get("rich")
@@ -72,6 +72,7 @@ def configure_logging(settings: LogSettings | None = None, process: str = "", st
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *(as_text if is_text else as_json),
+                lambda _logger, _method, line: hidden(str(line)),
             ],
         )
     )
@@ -86,7 +87,11 @@ def configure_logging(settings: LogSettings | None = None, process: str = "", st
 
 
 def log_settings(settings: Settings) -> None:
-    """Log the settings that differ from their defaults, once at a process's start, with all secrets masked."""
+    """Log the settings that differ from their defaults, once at a process's start, with all secrets masked.
+
+    From then on they are masked wherever they stand in what is logged.
+    """
+    hide_in_output(settings)
     logger.info("settings", changed=_changes(masked(settings), masked(Settings())))
 
 

@@ -14,6 +14,7 @@ from springtide.errors import SettingsError
 from springtide.settings.fields import may_be_none, row_of, section_of, settings_in
 from springtide.settings.file import PREFIX, read_toml, settings_file, variables
 from springtide.settings.model import Part, PartSettings, Settings
+from springtide.settings.secrets import hide_in_output
 
 NONE = "none"  # TOML has no null: this word stands for it where a setting may have no value.
 
@@ -60,6 +61,7 @@ def load_settings(path: str | Path | None = None) -> LoadedSettings:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(detail, origins) for detail in error.errors())) from error
+    hide_in_output(settings)
     settings.interaction_rules()  # Refuse bad rule names now, before any process starts.
     return LoadedSettings(settings, origins)
 

@@ -1,4 +1,4 @@
-"""Settings as people see them: TOML or a plain tree, with the secrets masked."""
+"""Settings as people see them: TOML, with the secrets masked."""
 
 import json
 import math
@@ -13,19 +13,10 @@ from pydantic import BaseModel
 from springtide.settings.fields import KeyPath, Setting, find_setting
 from springtide.settings.load import NONE, LoadedSettings
 from springtide.settings.model import Settings
+from springtide.settings.secrets import masked
 
-_SECRET_NAME = re.compile(r"password|passwd|secret|token|credential|api_?key|access_?key", re.IGNORECASE)
-_SECRET_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_MASK = "***"
 _COMMENT_WIDTH = 100  # Characters of a line of explanation.
-
-
-def masked(settings: Settings) -> dict[str, Any]:
-    """Return the settings as a plain tree, with every password, token or key, and the credentials in URLs, masked."""
-    plain = settings.model_dump(mode="json")
-    tree: dict[str, Any] = _mask(plain)
-    return tree | {"attributes": plain["attributes"]}  # Kinds of attributes, which may be named as they like.
 
 
 def to_toml(loaded: LoadedSettings, *, is_explained: bool = False) -> str:
@@ -109,16 +100,6 @@ def _changes(
         else:
             left_out.append(".".join(here))
     return changes
-
-
-def _mask(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        return {key: _mask(entry, key) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_mask(entry, name) for entry in value]
-    if isinstance(value, str):
-        return _MASK if value and _SECRET_NAME.search(name) else _SECRET_IN_URL.sub(f"{_MASK}@", value)
-    return value
 
 
 @dataclass(slots=True)

@@ -1,7 +1,10 @@
 """The command line: all commands, collected. Each one imports what is slow to import only when it runs."""
 
+import errno
 import sys
+import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 import typer
 
@@ -25,6 +28,7 @@ from springtide_services.cli.up import broker, up
 from springtide_services.exit_codes import EXIT_FAILED, EXIT_REFUSED
 from springtide_services.termination import UNTIL_STDIN_CLOSES
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _REFUSALS = (SettingsError, PluginError, CheckpointLockedError, ModuleNotFoundError)  # Starting again would not help.
 
 app = typer.Typer(
@@ -55,7 +59,29 @@ def main() -> None:
         words = str(error) if isinstance(error, SpringtideError) else missing_words(error)
         if words is None:
             raise
-        # Under `springtide up`, server and trainer write to one terminal.
-        name = f"springtide {sys.argv[1]}" if UNTIL_STDIN_CLOSES in sys.argv else "springtide"
-        typer.echo(f"{name}: {words}", err=True)
-        sys.exit(EXIT_REFUSED if isinstance(error, _REFUSALS) else EXIT_FAILED)
+        _end_with(words, EXIT_REFUSED if isinstance(error, _REFUSALS) else EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            _end_with_traceback()
+        where = f" (while writing {error.filename})" if error.filename else ""
+        _end_with(f"{error.strerror}{where}: make room and start again; what was complete is kept", EXIT_FAILED)
+    except Exception:  # A fault of ours: with its traceback, but a library may have put a password into its message.
+        _end_with_traceback()
+
+
+def _end_with(words: str, exit_code: int) -> NoReturn:
+    # Under `springtide up`, server and trainer write to one terminal.
+    name = f"springtide {sys.argv[1]}" if UNTIL_STDIN_CLOSES in sys.argv else "springtide"
+    typer.echo(f"{name}: {_without_secrets(words)}", err=True)
+    sys.exit(exit_code)
+
+
+def _end_with_traceback() -> NoReturn:
+    typer.echo(_without_secrets(traceback.format_exc()), err=True, nl=False)
+    sys.exit(EXIT_FAILED)
+
+
+def _without_secrets(text: str) -> str:
+    from springtide.settings.secrets import hidden  # It imports what validates settings.
+
+    return hidden(text)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from springtide.settings.file import DEFAULT_FILE, FILE_VARIABLE
 from springtide.settings.model import Settings
-from springtide.settings.view import masked
+from springtide.settings.secrets import masked
 from springtide_services.addresses import join_address
 
 _EXAMPLE = (

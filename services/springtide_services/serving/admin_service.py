@@ -12,6 +12,7 @@ from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMod
 from springtide.model.registry import ModelStore
 from springtide.ranking.indexing import Indexing
 from springtide.settings.model import Settings
+from springtide.settings.secrets import hidden
 from springtide.state import LiveState, StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
@@ -257,7 +258,7 @@ def _rebuild(status: AdoptionStatus) -> pb.RebuildStatus:
 def _stream_problem(lasting: LastingProblem) -> pb.StreamProblem:
     return pb.StreamProblem(
         kind=lasting.problem.kind,
-        message=lasting.problem.message,
+        message=hidden(lasting.problem.message),
         since=to_timestamp(lasting.since_ms),
         is_final=lasting.is_final,
     )

@@ -134,3 +134,17 @@ def test_category_filter_that_cannot_be_read_is_refused() -> None:
 
     assert done.returncode == 1
     assert "wanted ATTRIBUTE=VALUE, got 'department'" in done.stderr
+
+
+def test_a_full_disk_is_one_clear_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("springtide"), "config", "show"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith("springtide: No space left on device: make room and start again")
+    assert "Traceback" not in done.stderr
