@@ -40,6 +40,10 @@ test-kafka: install ## Run the integration tests on a real Kafka: a new one, or 
 soak-kafka: install ## Kill brokers and server for a minute, then compare with a quiet read (ARGS=--help: options)
 	@$(ON_KAFKA) 3 $(BIN)/python tests/soak/soak.py $(ARGS)
 
+.PHONY: damage
+damage: install ## Damage each file of checkpoints and models in each way, and print what was lost (ARGS=--help: options)
+	@$(BIN)/python tests/damage/matrix.py $(ARGS)
+
 .PHONY: prove-replay
 prove-replay: install ## Read a year of purchases in twenty interleavings with restarts: one state (ARGS=--help: options)
 	@$(BIN)/python tests/replay/prove.py $(ARGS)
