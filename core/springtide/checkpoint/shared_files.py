@@ -39,8 +39,10 @@ class SharedFiles:
         for file, entry in entries.items():
             if file not in sizes:
                 self.faults[file] = "missing"
-            elif sizes[file] < entry.get("num_bytes", 1):
-                self.faults[file] = f"damaged: wanted at least {entry['num_bytes']:,} bytes, got {sizes[file]:,}"
+            elif (wanted := entry.get("file_bytes")) is not None and sizes[file] != wanted:
+                self.faults[file] = f"damaged: wanted {wanted:,} bytes, got {sizes[file]:,}"
+            elif sizes[file] < (least := entry.get("num_bytes", 1)):  # Before format 5.
+                self.faults[file] = f"damaged: wanted at least {least:,} bytes, got {sizes[file]:,}"
         self._read_some(entries, sizes)
         return _without(base, self.faults) if self.faults.keys() & entries.keys() else base
 
