@@ -23,7 +23,7 @@ from springtide.events import EventBatch
 from springtide.events.model import NodeUpsert
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
-from springtide.settings.model import CheckpointSettings, Settings
+from springtide.settings.model import CheckpointSettings, GraphSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide_services.stream.checkpointing import Checkpointer
 
@@ -37,7 +37,8 @@ _ROWS_AT_ONCE = 2_000_000  # Of the events that the state is made of: bounds wha
 
 
 def run(sizes: Sizes) -> list[Figure]:
-    settings, plugins = Settings(), load_plugins()
+    # By default the oldest of more than 50 million edges are dropped, and 100 million are wanted with `--big`.
+    settings, plugins = Settings(graph=GraphSettings(max_edges=None)), load_plugins()
 
     def new_state() -> LiveState:
         return LiveState(settings, make_context_weights(settings.ranking, plugins))
