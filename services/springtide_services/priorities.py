@@ -9,7 +9,7 @@ from pathlib import Path
 
 _NUM_TRIES, _BETWEEN_TRIES_S = 3, 0.15  # Linux takes one change in 100 ms from those who are not root.
 
-_MOST = 19  # Of niceness.
+_AUTOGROUP = Path("/proc/self/autogroup")
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}  # Numbers of the system call; glibc has it since 2.41.
 _TURN_NS = 100_000  # The least that Linux takes; by default it is 1.4 ms with two cores, and 2.8 with eight.
 
@@ -61,27 +61,14 @@ def give_way(by: int = 0) -> int:
     """
     niceness = os.nice(by)
     if os.getsid(0) == os.getpid():  # Else others are in the same session, and may be those that are to go first.
-        _lower_session(os.getpid(), niceness)
+        _lower_session(niceness)
     return niceness
 
 
-def put_after_others(leader: int, by: int) -> None:
-    """Let all processes of a session that was just started go after this one.
-
-    Args:
-        leader: The number of the process that leads the session.
-        by: How much higher their niceness is to be than what they have inherited.
-    """
-    with contextlib.suppress(ProcessLookupError):  # It has ended.
-        niceness = min(os.getpriority(os.PRIO_PROCESS, leader) + by, _MOST)
-        os.setpriority(os.PRIO_PGRP, leader, niceness)  # All their threads, too.
-        _lower_session(leader, niceness)
-
-
-def _lower_session(leader: int, niceness: int) -> None:
+def _lower_session(niceness: int) -> None:
     for _ in range(_NUM_TRIES):
         try:
-            Path(f"/proc/{leader}/autogroup").write_text(str(niceness), encoding="ascii")
+            _AUTOGROUP.write_text(str(niceness), encoding="ascii")
         except BlockingIOError:
             time.sleep(_BETWEEN_TRIES_S)
         except OSError:  # There is no such thing here, or it may not be raised again.

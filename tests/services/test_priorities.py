@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from springtide_services.priorities import put_after_others
-
 AUTOGROUP = Path("/proc/self/autogroup")
 needs_autogroups = pytest.mark.skipif(not AUTOGROUP.exists(), reason="no autogroups here: niceness holds for all")
 
@@ -53,22 +51,6 @@ os.nice(3)
 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 take_short_turns()
 print(os.sched_getscheduler(0), os.nice(0))
-"""
-PUT_AFTER = """
-import os, subprocess, sys
-from pathlib import Path
-from springtide_services.priorities import put_after_others
-script = "import sys, threading; threading.Thread(target=sys.stdin.read).start(); print(flush=True); sys.stdin.read()"
-other = subprocess.Popen(
-    [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-)
-other.stdout.readline()
-put_after_others(other.pid, 4)
-print("nice", Path(f"/proc/{other.pid}/autogroup").read_text().rpartition(" ")[2].strip())
-for task in Path(f"/proc/{other.pid}/task").iterdir():
-    print(os.getpriority(os.PRIO_PROCESS, int(task.name)))
-other.kill()
-other.wait()
 """
 
 
@@ -116,16 +98,3 @@ def test_threads_of_short_turns_start_others_of_short_turns() -> None:
 
 def test_a_process_that_somebody_has_given_a_policy_keeps_it() -> None:
     assert run(AS_BATCH, has_own_session=False).strip() == f"{os.SCHED_BATCH} {os.nice(0) + 3}"
-
-
-@needs_autogroups
-def test_a_session_that_is_put_after_others_is_niced_with_all_its_threads() -> None:
-    niceness = os.nice(0) + 4
-    said = run(PUT_AFTER, has_own_session=False).splitlines()
-    assert said == [f"nice {niceness}", *[str(niceness)] * 2]
-
-
-def test_a_session_that_has_ended_is_put_after_nobody() -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
-    ended.wait()
-    put_after_others(ended.pid, 4)

@@ -13,7 +13,6 @@ from typing import Self
 from springtide.clock import Deadline
 from springtide.errors import BrokerError
 from springtide_services.addresses import LOOPBACK, free_port, join_address
-from springtide_services.priorities import put_after_others
 
 CLIENTS = (  # Each was tested. Java's 4.4 asks for more than the embedded broker knows (KIP-1242), and is disconnected.
     "It serves kafka-python 3.0.12 and librdkafka 2.16; Java's client 4.4.0 with metadata.cluster.check.enable=false."
@@ -27,15 +26,12 @@ _PORT_ATTEMPTS = 5  # Between finding a free port and binding it, another proces
 # process dies in any way, the pipe closes without a line, and the watcher kills the broker. stop() sends a line.
 _DIES_WITH_ITS_PARENT = 'exec 3<&0; { read -r _ <&3 || kill -9 $$; } & exec "$@" </dev/null 3<&-'
 
-_NICENESS = 5  # Above ours: answers go first where server and broker want the same core.
-
 
 class EmbeddedBroker:
     """A Kafka-compatible broker (Tansu) in its own process, on the loopback interface.
 
     It keeps everything in memory: topics, events and offsets are gone when it stops. Its process has its own session,
-    so that Ctrl-C does not reach it before the services, and gives way to them. It is killed when the process that
-    started it dies.
+    so that Ctrl-C does not reach it before the services. It is killed when the process that started it dies.
 
     Args:
         port: Port to listen on; a free one if None.
@@ -138,7 +134,6 @@ class EmbeddedBroker:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        put_after_others(self._process.pid, _NICENESS)
         deadline = Deadline.after(_START_BUDGET_S)
         while not deadline.is_over():
             self.check()
