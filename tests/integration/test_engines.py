@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from springtide.settings.model import Settings
+from springtide.v1 import admin_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
-from springtide.v1 import recommender_pb2_grpc
 from springtide_services.serving import server as server_module
 from springtide_services.serving import translation
 
@@ -204,5 +204,25 @@ def test_metadata_that_is_too_long_is_refused_and_the_connection_lives(
             with pytest.raises(grpc.aio.AioRpcError):
                 await running.recommender.Recommend(request, metadata=(("key", "v" * 20_000),))
             await running.recommender.Recommend(request, metadata=(("key", "v" * 2_000),))
+
+    asyncio.run(scenario())
+
+
+def test_the_health_of_the_stream_says_that_it_is_behind_and_the_status_does_too(
+    settings: Settings, run_server: RunServer, eventually: Eventually
+) -> None:
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            await eventually(lambda: running.is_serving("stream"))
+            assert (await running.admin.GetStatus(admin_pb2.GetStatusRequest())).stream_health == "reading"
+            ingest = running.server._loaded.ingest
+            ingest._lag.read = lambda: (200_000, 0.1, ())  # A backlog that lasts cannot be had from a fast broker.
+
+            async def is_behind() -> bool:
+                return not await running.is_serving("stream")
+
+            await eventually(is_behind)
+            assert await running.is_serving()
+            assert (await running.admin.GetStatus(admin_pb2.GetStatusRequest())).stream_health == "behind"
 
     asyncio.run(scenario())

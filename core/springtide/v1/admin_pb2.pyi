@@ -27,7 +27,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model")
+    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model", "stream_health")
     class NumNodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,7 @@ class GetStatusResponse(_message.Message):
     INDEX_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     BYPASSED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    STREAM_HEALTH_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     position: _recommender_pb2.GraphPosition
     lag_events: int
@@ -103,7 +104,8 @@ class GetStatusResponse(_message.Message):
     index: IndexStatus
     damaged_checkpoints: _containers.RepeatedCompositeFieldContainer[DamagedCheckpoint]
     bypassed_model: BypassedModel
-    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ...) -> None: ...
+    stream_health: str
+    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ..., stream_health: _Optional[str] = ...) -> None: ...
 
 class BypassedModel(_message.Message):
     __slots__ = ("version", "fault", "instead", "found_time")

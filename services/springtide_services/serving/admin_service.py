@@ -62,6 +62,7 @@ class AdminDependencies:
         adoption: Takes over rebuilt states.
         damage: What was found damaged among the checkpoints.
         indexing: Keeps the index of the items; None without one.
+        max_lag_events: How far the stream may be behind, see ``IngestStatus.health``.
     """
 
     state: LiveState
@@ -73,6 +74,7 @@ class AdminDependencies:
     adoption: Adoption
     damage: DamageLog
     indexing: Indexing | None = None
+    max_lag_events: int | None = None
 
 
 def _bounded(method: Method["AdminService", Request, Response]) -> Method["AdminService", Request, Response]:
@@ -191,6 +193,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         checkpoint_time=None if ingest.last_checkpoint_ms is None else to_timestamp(ingest.last_checkpoint_ms),
         graph_bytes=loaded.state.graph.num_bytes,
         is_broker_connected=ingest.is_connected,
+        stream_health=ingest.health(has_caught_up=loaded.ingest.is_caught_up, max_lag_events=loaded.max_lag_events),
         training=None if training is None else _training(training),
         live_quality=_live_quality(loaded.quality.status()),
         lag_age_s=ingest.lag_age_s,

@@ -201,6 +201,7 @@ class Server:
                 adoption,
                 loaded.checkpoints.damage,
                 new.ranker.indexing,
+                self._settings.kafka.max_lag_events,
             )
             positions.notify()
             return former
@@ -257,7 +258,10 @@ class Server:
                     await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
                 self._is_ready = True
                 logger.info("serving", address=self.address, next_offsets=dict(status.next_offsets))
-            await self._set_stream_health(ingest.is_caught_up and status.is_connected and status.problem is None)
+            health = status.health(
+                has_caught_up=ingest.is_caught_up, max_lag_events=self._settings.kafka.max_lag_events
+            )
+            await self._set_stream_health(health == "reading")
             await asyncio.sleep(_INGEST_POLL_S)
 
     def _may_serve_without_stream(self, loaded: _Loaded, failure: BaseException) -> bool:

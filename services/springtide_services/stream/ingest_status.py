@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from springtide.state import StreamGap
 from springtide_services.stream.current_problem import LastingProblem
+
+StreamHealth = Literal["reading", "catching_up", "behind", "silent", "waiting", "ended"]
+"""What the stream does: only while it is `reading`, its health is SERVING."""
+
+_LONGEST_SILENCE_S = 30.0  # A lag that has not been known for longer may be any.
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +49,20 @@ class IngestStatus:
     num_ignored: int
     last_checkpoint_ms: int | None
     failure: BaseException | None
+
+    def health(self, *, has_caught_up: bool, max_lag_events: int | None) -> StreamHealth:
+        """Return what the stream does.
+
+        Args:
+            has_caught_up: Whether the lag was 0 at least once since the start.
+            max_lag_events: How many events it may be behind; None for any number.
+        """
+        if self.failure is not None or (self.problem is not None and self.problem.is_final):
+            return "ended"
+        if self.problem is not None or not self.is_connected:
+            return "waiting"
+        if not has_caught_up:
+            return "catching_up"
+        if self.lag_events < 0 and self.lag_age_s > _LONGEST_SILENCE_S:
+            return "silent"
+        return "behind" if max_lag_events is not None and self.lag_events > max_lag_events else "reading"

@@ -47,6 +47,9 @@ class KafkaSettings(Section):
     server that starts so, or finds no broker for 10 seconds, answers from the newest checkpoint. `exit` ends the
     process with an error, for setups in which a supervisor must see it; restarted, it ends again until the reason is
     gone."""
+    max_lag_events: Annotated[int, Field(ge=0)] | None = 100_000
+    """Most events that the graph may be behind the topic for the health service `stream` to report SERVING. The health
+    of the server as a whole is not changed by it. `none` allows any number."""
     group_id: str = "springtide-{host}-{port}"
     """Consumer group that the offsets are committed to after each checkpoint, so that Kafka's tools show the lag. They
     are never read back. `{host}` is the host name and `{port}` is `server.port`: each server needs a group of its own.
