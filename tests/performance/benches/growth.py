@@ -18,7 +18,7 @@ from springtide.plugins.loading import load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.weights import make_context_weights
-from springtide.settings.model import Settings
+from springtide.settings.model import GraphSettings, Settings
 from springtide.state import LiveState
 
 _AT_ONCE = 1_000_000  # Edges that a state is filled with at once.
@@ -29,7 +29,8 @@ _MOST_BYTES = 40.0
 
 
 def run(sizes: Sizes) -> list[Figure]:
-    settings, plugins = Settings(), load_plugins()
+    # By default the oldest of more than 50 million edges are dropped, and 100 million are wanted with `--big`.
+    settings, plugins = Settings(graph=GraphSettings(max_edges=None)), load_plugins()
     rates: dict[str, list[float]] = {}
     late_rates: dict[str, list[float]] = {}
     taken_ms: dict[str, list[float]] = {}
