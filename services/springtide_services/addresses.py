@@ -1,5 +1,6 @@
 """Network addresses: a host and a port as one text, in both directions, and ports that are free."""
 
+import ipaddress
 import socket
 
 LOOPBACK = "127.0.0.1"
@@ -35,3 +36,11 @@ def free_port(host: str = LOOPBACK) -> int:
     with socket.socket(family) as probe:
         probe.bind(address)
         return int(probe.getsockname()[1])
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens on the host; of a name only ``localhost`` is known."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Place:
     address: str
     admin_address: str
     process: subprocess.Popen[bytes] | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line to its end."""
@@ -47,6 +48,14 @@ class Place:
 
     def log(self) -> str:
         return (self.folder / "server.log").read_text()
+
+    def make_token(self, *roles: str, **options: str) -> str:
+        """Make a token by the command line, and return it."""
+        words = [word for role in roles for word in ("--role", role)]
+        words += [word for name, value in options.items() for word in (f"--{name}", value)]
+        made = self.run("tokens", "new", "--name", "-".join(roles), *words)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
 
     def is_serving(self, channel: grpc.Channel) -> bool:
         with contextlib.suppress(grpc.RpcError):
@@ -76,10 +85,10 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def serving(fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """Start a server process: ``serving(engine="native", admin_port="7")``, with settings of ``[server]``."""
+    """Start a server process: ``serving(("client",), engine="native")``: its tokens, and settings of ``[server]``."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(**server: str) -> Place:
+    def start(*tokens: tuple[str, ...], **server: str) -> Place:
         kafka, port, admin_port = fresh_kafka(), free_port(), free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPRINGTIDE_")}
         environment |= {
@@ -93,6 +102,9 @@ def serving(fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path) -> Iterat
             **{f"SPRINGTIDE_SERVER__{name.upper()}": value for name, value in server.items()},
         }
         place = Place(tmp_path, environment, f"127.0.0.1:{port}", f"127.0.0.1:{admin_port}")
+        if tokens:
+            environment["SPRINGTIDE_SERVER__TOKENS__FILE"] = str(tmp_path / "tokens")
+            place.tokens = {"+".join(roles): place.make_token(*roles) for roles in tokens}
         with (tmp_path / "server.log").open("w") as log:
             place.process = subprocess.Popen([SPRINGTIDE, "serve"], cwd=tmp_path, env=environment, stderr=log)
         started.append(place.process)
@@ -145,6 +157,100 @@ def test_operators_are_answered_on_their_listener_alone(serving: Callable[..., P
     wrong = place.run("status", "--address", place.address)
     assert wrong.returncode == 1
     assert "server.admin_port" in wrong.stderr
+
+
+def bearer(token: str) -> dict[str, Any]:
+    return {"metadata": (("authorization", f"Bearer {token}"),)}
+
+
+MAY = {
+    "client": {"Recommend", "SimilarItems"},
+    "explain": {"Recommend", "SimilarItems", "Explain"},
+    "producer": set(),
+    "operator": {"GetStatus", "ListModels", "StartTraining"},
+    "admin": set(ADMIN_METHODS),
+}
+
+
+def test_each_role_gets_what_it_is_for_and_nobody_else_does(serving: Callable[..., Place], engine: str) -> None:
+    place = serving(*((role,) for role in MAY), engine=engine)
+    with grpc.insecure_channel(place.address) as public, grpc.insecure_channel(place.admin_address) as admin:
+        place.wait_until_serving(public)
+        assert place.is_serving(admin), "probes have no token"
+        doors = [(public, RECOMMENDER_METHODS), (admin, ADMIN_METHODS)]
+        for channel, methods in doors:
+            for name, path in methods.items():
+                assert tried(channel, path)[0] == grpc.StatusCode.UNAUTHENTICATED, name
+                guessed = bearer(f"springtide_{'0' * 12}_{'0' * 64}")
+                assert tried(channel, path, **guessed) == (grpc.StatusCode.UNAUTHENTICATED, "no such token")
+                for role, token in place.tokens.items():
+                    code, said = tried(channel, path, **bearer(token))
+                    is_let_in = code not in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+                    assert is_let_in == (name in MAY[role]), f"{role} {name}: {code} {said}"
+                    assert is_let_in or "wanted one with the role" in said
+        for path in ADMIN_METHODS.values():
+            code, _ = tried(public, path, **bearer(place.tokens["admin"]))
+            assert code == grpc.StatusCode.UNIMPLEMENTED, "not even with the best token"
+        for channel in (public, admin):
+            reflect = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+            assert reflect(iter(())).code() != grpc.StatusCode.OK
+    assert place.run("status").returncode == 1
+    assert place.run("status", "--token", place.tokens["client"]).returncode == 1
+    shown = place.run("status", SPRINGTIDE_TOKEN=place.tokens["operator"])
+    assert shown.returncode == 0, shown.stderr
+    asked = place.run("recommend", "ann", SPRINGTIDE_TOKEN=place.tokens["client"])
+    assert asked.returncode == 0, asked.stderr
+    explained = place.run("explain", "ann", "tea", "--token", place.tokens["client"])
+    assert (explained.returncode, "role explain" in explained.stderr) == (1, True), "histories are not for all"
+    for token in place.tokens.values():
+        assert token.rpartition("_")[2] not in place.log(), "no secret is in the log"
+    assert "call_refused" in place.log()
+
+
+def test_tokens_are_added_and_revoked_without_a_restart(serving: Callable[..., Place], engine: str) -> None:
+    place = serving(("client",), engine=engine)
+    recommend = RECOMMENDER_METHODS["Recommend"]
+
+    def code(token: str) -> grpc.StatusCode:
+        return tried(public, recommend, **bearer(token))[0]
+
+    with grpc.insecure_channel(place.address) as public:
+        place.wait_until_serving(public)
+        assert code(place.tokens["client"]) == grpc.StatusCode.OK
+        new = place.make_token("client", "explain")
+        until(lambda: code(new) == grpc.StatusCode.OK)
+        assert place.run("tokens", "revoke", "client").returncode == 0
+        until(lambda: code(place.tokens["client"]) == grpc.StatusCode.UNAUTHENTICATED)
+        assert tried(public, recommend, **bearer(place.tokens["client"]))[1] == "this token is revoked"
+        assert code(new) == grpc.StatusCode.OK
+
+
+def test_token_that_asks_too_often_is_told_when_to_come_again(serving: Callable[..., Place], engine: str) -> None:
+    place = serving(("client",), engine=engine)
+    slow = place.make_token("explain", rate="0.01")
+    with grpc.insecure_channel(place.address) as public:
+        place.wait_until_serving(public)
+        recommend = RECOMMENDER_METHODS["Recommend"]
+        until(lambda: tried(public, recommend, **bearer(slow))[0] == grpc.StatusCode.OK)
+        with pytest.raises(grpc.RpcError) as refused:
+            public.unary_unary(recommend)(b"", timeout=60, **bearer(slow))
+        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert 1 <= int(dict(refused.value.trailing_metadata())["retry-after"]) <= 100
+        assert tried(public, recommend, **bearer(place.tokens["client"]))[0] == grpc.StatusCode.OK
+
+
+def test_who_guesses_waits_and_holds_up_nobody_else(serving: Callable[..., Place], engine: str) -> None:
+    place = serving(("client",), engine=engine)
+    recommend = RECOMMENDER_METHODS["Recommend"]
+    with grpc.insecure_channel(place.address) as public:
+        place.wait_until_serving(public)
+        ask = public.unary_unary(recommend)
+        guesses = [ask.future(b"", timeout=60, **bearer("guess")) for _ in range(200)]
+        assert tried(public, recommend, **bearer(place.tokens["client"]))[0] == grpc.StatusCode.OK
+        assert {guess.code() for guess in guesses} == {grpc.StatusCode.UNAUTHENTICATED}
+        started_s = time.monotonic()
+        assert tried(public, recommend, **bearer("guess"))[0] == grpc.StatusCode.UNAUTHENTICATED
+        assert time.monotonic() - started_s >= 0.9, "the next guess waits a second"
 
 
 def test_errors_show_no_place_of_the_server(serving: Callable[..., Place]) -> None:

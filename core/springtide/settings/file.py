@@ -10,6 +10,9 @@ from springtide.errors import SettingsError
 FILE_VARIABLE = "SPRINGTIDE_SETTINGS"
 DEFAULT_FILE = "springtide.toml"
 PREFIX = "SPRINGTIDE_"
+TOKEN_VARIABLE = f"{PREFIX}TOKEN"
+TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE = (f"{PREFIX}TLS_{name}" for name in ("CA", "CERT", "KEY"))
+_NO_SETTINGS = frozenset((FILE_VARIABLE, TOKEN_VARIABLE, TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE))
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 50_051
@@ -38,7 +41,7 @@ _SECTIONS = frozenset(
 _OF_ADDRESS = ("host", "port", "admin_host", "admin_port")
 _OF_SERVER = frozenset(
     [
-        *(*_OF_ADDRESS, "engine", "reflection", "max_deadline_s", "max_batch", "num_threads"),
+        *(*_OF_ADDRESS, "engine", "tokens", "insecure", "reflection", "max_deadline_s", "max_batch", "num_threads"),
         *("max_request_bytes", "max_open_requests"),
     ]
 )
@@ -72,7 +75,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 def variables() -> list[str]:
     """Return the environment variables that set something, by name."""
-    return sorted(name for name in os.environ if name.startswith(PREFIX) and name != FILE_VARIABLE)
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in _NO_SETTINGS)
 
 
 def admin_port_beside(port: int) -> int:

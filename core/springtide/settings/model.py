@@ -9,6 +9,7 @@ from springtide.settings.sections.serving import (
     PluginSettings,
     RankingSettings,
     ServerSettings,
+    TokenSettings,
 )
 from springtide.settings.sections.stream import (
     AttributeKind,
@@ -38,6 +39,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "TaskSettings",
+    "TokenSettings",
     "TrainingSettings",
 ]
 

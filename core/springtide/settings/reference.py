@@ -61,10 +61,19 @@ def commented_toml() -> str:
             lines += [f"# {toml_key(name)} = {_toml(entry)}" for name, entry in _default(section).items()]
             continue
         lines.append(f"[{section.path[0]}]")
-        for setting in _settings_of(section.section, section.path):
-            lines += ["", *comment(setting.documentation, "##")]
-            lines.append(f"# {toml_key(setting.path[-1])} = {_toml(_default(setting))}")
+        lines += _commented(_settings_of(section.section, section.path))
+        for nested in _nested(section):
+            assert nested.section is not None, "it is a section"
+            lines += ["", "", *comment(nested.documentation, "##"), f"# [{'.'.join(nested.path)}]"]
+            lines += _commented(_settings_of(nested.section, nested.path))
     return "\n".join(lines) + "\n"
+
+
+def _commented(settings: Iterator[Setting]) -> Iterator[str]:
+    for setting in settings:
+        if not _is_nested(setting):
+            yield from ("", *comment(setting.documentation, "##"))
+            yield f"# {toml_key(setting.path[-1])} = {_toml(_default(setting))}"
 
 
 def page() -> str:
@@ -84,6 +93,9 @@ def page() -> str:
             if setting.row is not None:  # As model.tasks.
                 heading = f"Settings of each entry, `[{'.'.join(setting.path)}.NAME]`:"
                 blocks += [heading, _table(_entry_settings(setting))]
+            if _is_nested(setting) and setting.section is not None:  # As server.tokens.
+                blocks += [f"### {'.'.join(setting.path)}", setting.documentation]
+                blocks += [_table(_settings_of(setting.section, setting.path))]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -95,6 +107,16 @@ def _settings_of(section: type[BaseModel], path: KeyPath) -> Iterator[Setting]:
     """Yield the settings that a section declares itself; a part is one of them."""
     for name, field in section.model_fields.items():
         yield Setting((*path, name), section, field)
+
+
+def _nested(section: Setting) -> list[Setting]:
+    """Return the sections within a section, which have a table of their own."""
+    assert section.section is not None, "only called for sections"
+    return [setting for setting in _settings_of(section.section, section.path) if _is_nested(setting)]
+
+
+def _is_nested(setting: Setting) -> bool:
+    return setting.section is not None and not issubclass(setting.section, PartSettings)
 
 
 def _entry_settings(table: Setting) -> Iterator[Setting]:
@@ -123,6 +145,8 @@ def _contents() -> str:
 def _table(settings: Iterator[Setting]) -> str:
     lines = ["| setting | default | meaning |", "| :-- | :-- | :-- |"]
     for setting in settings:
+        if _is_nested(setting):
+            continue
         meaning = setting.documentation.replace("\n\n", " ").replace("|", "\\|")
         lines.append(f"| `{setting.path[-1]}` | {_shown_default(setting)} | {meaning} |")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from rich.text import Text
 from springtide.clock import MS_PER_SECOND
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving.client import Client
+from springtide_services.serving.client import Client, Credentials
 from springtide_services.terminal import console
 
 _PERSONALIZATIONS = {
@@ -38,6 +38,7 @@ def ask(
     exclude_seen: Sequence[str],
     only: Sequence[str],
     as_json: bool,
+    credentials: Credentials | None = None,
 ) -> None:
     """Ask the server and print the answer.
 
@@ -56,7 +57,7 @@ def ask(
     )
     if at is not None:
         request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
-    with Client(address) as client:
+    with Client(address, credentials=credentials) as client:
         response = client.recommend(request)
     if as_json:
         from google.protobuf.json_format import MessageToJson  # Slow to import.
@@ -79,6 +80,7 @@ def ask_why(
     weather: str,
     recent_items: Sequence[str],
     as_json: bool,
+    credentials: Credentials | None = None,
 ) -> None:
     """Ask the server why an item has its rank, and print the answer.
 
@@ -90,7 +92,7 @@ def ask_why(
     )
     if at is not None:
         request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
-    with Client(address) as client:
+    with Client(address, credentials=credentials) as client:
         response = client.explain(request)
     if as_json:
         from google.protobuf.json_format import MessageToJson  # Slow to import.

@@ -11,6 +11,10 @@ from springtide_services.cli.options import (
     Place,
     Recent,
     SettingsPath,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    Token,
     Weather,
     server_address,
 )
@@ -25,10 +29,15 @@ def explain(
     weather: Weather = "",
     recent: Recent = None,
     address: Address = "",
+    token: Token = "",
+    tls_ca: TlsCa = "",
+    tls_cert: TlsCert = "",
+    tls_key: TlsKey = "",
     json: AsJson = False,
 ) -> None:
     """Ask the running server why an item has its rank for a user."""
     from springtide_services.cli.answer_tables import ask_why
+    from springtide_services.serving.client import Credentials
 
     ask_why(
         address or server_address(settings),
@@ -39,4 +48,5 @@ def explain(
         weather=weather,
         recent_items=recent or (),
         as_json=json,
+        credentials=Credentials(token, tls_ca, tls_cert, tls_key),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from springtide.errors import SettingsError
+from springtide.settings.file import TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE, TOKEN_VARIABLE
 from springtide_services.termination import UNTIL_STDIN_CLOSES
 
 if TYPE_CHECKING:
@@ -29,6 +30,26 @@ AdminAddress = Annotated[
     typer.Option(
         "--address", help="Listener for operators to ask, host:port; by default that of the settings (admin_port)."
     ),
+]
+Token = Annotated[
+    str,
+    typer.Option("--token", envvar=TOKEN_VARIABLE, help="Token to show; others on this machine may see options."),
+]
+TlsCa = Annotated[
+    str,
+    typer.Option(
+        "--tls-ca",
+        envvar=TLS_CA_VARIABLE,
+        metavar="PATH",
+        help="Connect with TLS, and trust these authorities (PEM), or `system`: those of this machine.",
+    ),
+]
+TlsCert = Annotated[
+    str,
+    typer.Option("--tls-cert", envvar=TLS_CERT_VARIABLE, metavar="PATH", help="Certificate to show, for mutual TLS."),
+]
+TlsKey = Annotated[
+    str, typer.Option("--tls-key", envvar=TLS_KEY_VARIABLE, metavar="PATH", help="Key of that certificate.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the response as JSON.")]
 Address = Annotated[str, typer.Option(help="Server to ask, host:port; by default that of the settings.")]

@@ -10,6 +10,10 @@ import typer
 from springtide_services.cli.options import (
     AdminAddress,
     SettingsPath,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    Token,
     admin_address,
     load_settings_with_kafka,
     refuse_wrong_connection,
@@ -70,6 +74,10 @@ def rebuild(
     yes: Yes = False,
     settings: SettingsPath = None,
     address: AdminAddress = "",
+    token: Token = "",
+    tls_ca: TlsCa = "",
+    tls_cert: TlsCert = "",
+    tls_key: TlsKey = "",
 ) -> None:
     """Make the graph anew from the topic, under the settings as they are, and let it take the old one's place.
 
@@ -89,8 +97,10 @@ def rebuild(
     loaded = load_settings_with_kafka(settings)
     refuse_wrong_connection(loaded, settings)
     from springtide_services.cli.rebuild_run import RebuildRun
+    from springtide_services.serving.client import Credentials
 
-    RebuildRun(loaded, address or admin_address(settings)).run(
+    credentials = Credentials(token, tls_ca, tls_cert, tls_key)
+    RebuildRun(loaded, address or admin_address(settings), credentials).run(
         skips,
         from_what_is_left=from_what_is_left,
         forgets_skips=forget_skips,

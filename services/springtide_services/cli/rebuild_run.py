@@ -18,7 +18,7 @@ from springtide.plugins.loading import load_serving_plugins
 from springtide.settings.model import Settings
 from springtide.state import LeftOut
 from springtide.storage import Storage
-from springtide_services.serving.client import Client, ServerCallError
+from springtide_services.serving.client import AccessRefusedError, Client, Credentials, ServerCallError
 from springtide_services.stream.rebuilding import Rebuilt, rebuild_state, rebuilt_url
 from springtide_services.stream.topics import with_client_id
 from springtide_services.terminal import console, progress
@@ -39,9 +39,11 @@ class RebuildRun:
     Args:
         settings: All settings.
         address: Address of the server's listener for operators; the server need not run.
+        credentials: What to show there, and whom to trust.
     """
 
-    def __init__(self, settings: Settings, address: str) -> None:
+    def __init__(self, settings: Settings, address: str, credentials: Credentials | None = None) -> None:
+        self._credentials = credentials
         self._settings = settings.model_copy(update={"kafka": with_client_id(settings.kafka, "rebuild")})
         self._address = address
         self._out = console(stderr=True)
@@ -128,9 +130,11 @@ class RebuildRun:
             )
 
     def _has_server(self) -> bool:
-        with Client(self._address) as client:
+        with Client(self._address, credentials=self._credentials) as client:
             try:
                 client.status()
+            except AccessRefusedError:  # Better now than when all is read.
+                raise
             except ServerCallError:
                 return client.is_serving()
         return True
@@ -192,13 +196,18 @@ class RebuildRun:
             RebuildError: If the server does not take it over.
         """
         name = CheckpointStore(rebuilt_url(self._settings)).write(rebuilt.state.snapshot()).name
-        with Client(self._address) as client, self._out.status("the server takes the new graph over") as shown:
+        with (
+            Client(self._address, credentials=self._credentials) as client,
+            self._out.status("the server takes the new graph over") as shown,
+        ):
             client.serve_rebuild(name)
             answered_s = time.monotonic()
             while True:
                 time.sleep(_POLL_S)
                 try:
                     status = client.status().rebuild
+                except AccessRefusedError:
+                    raise
                 except ServerCallError as error:
                     if time.monotonic() - answered_s > _MAX_SILENCE_S:
                         raise RebuildError(f"the server has gone while it took the new graph over: {error}") from error

@@ -11,6 +11,10 @@ from springtide_services.cli.options import (
     Place,
     Recent,
     SettingsPath,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    Token,
     Weather,
     server_address,
 )
@@ -30,10 +34,15 @@ def recommend(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Category filter, ATTRIBUTE=VALUE; may be repeated.")] = None,
     address: Address = "",
+    token: Token = "",
+    tls_ca: TlsCa = "",
+    tls_cert: TlsCert = "",
+    tls_key: TlsKey = "",
     json: AsJson = False,
 ) -> None:
     """Ask the running server for items for a user."""
     from springtide_services.cli.answer_tables import ask
+    from springtide_services.serving.client import Credentials
 
     ask(
         address or server_address(settings),
@@ -46,4 +55,5 @@ def recommend(
         exclude_seen=exclude_seen or (),
         only=only or (),
         as_json=json,
+        credentials=Credentials(token, tls_ca, tls_cert, tls_key),
     )

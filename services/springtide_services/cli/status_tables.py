@@ -5,7 +5,7 @@ from rich.text import Text
 
 from springtide.v1 import admin_pb2 as pb
 from springtide_services.cli.answer_tables import as_of_words
-from springtide_services.serving.client import Client
+from springtide_services.serving.client import Client, Credentials
 from springtide_services.terminal import console
 
 _MAX_GAPS_SHOWN = 5
@@ -14,13 +14,13 @@ _FALLBACK = "none (the fallback ranks)"
 _MAX_PARTITIONS = 8  # Named one by one.
 
 
-def show_status(address: str, *, as_json: bool) -> None:
+def show_status(address: str, *, as_json: bool, credentials: Credentials | None = None) -> None:
     """Ask the server for its status and print it.
 
     Raises:
         ServerCallError: If the server does not answer, or answers with an error status.
     """
-    with Client(address) as client:
+    with Client(address, credentials=credentials) as client:
         status = client.status()
     if as_json:
         from google.protobuf.json_format import MessageToJson  # Slow to import.

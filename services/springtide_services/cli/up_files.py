@@ -17,7 +17,7 @@ from springtide.v1 import admin_pb2, recommender_pb2
 from springtide_services.cli.answer_tables import answer_table, foot
 from springtide_services.cli.publish import JOURNAL_FOLDER, check_events, publish_checked, show_notes
 from springtide_services.local.up import Running, run_up
-from springtide_services.serving.client import Client, ServerCallError
+from springtide_services.serving.client import AccessRefusedError, Client, ServerCallError
 from springtide_services.stream.event_files import open_events
 from springtide_services.terminal import StageBars, console, progress
 
@@ -173,6 +173,8 @@ class _Loading:
         while True:
             try:
                 return self._client.status()
+            except AccessRefusedError:  # The token in SPRINGTIDE_TOKEN is not good for it.
+                raise
             except ServerCallError:
                 self._wait()
 

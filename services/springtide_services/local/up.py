@@ -16,7 +16,7 @@ from springtide_services.local.broker import CLIENTS, EmbeddedBroker
 from springtide_services.local.panel import Loaded, show_panel, write_example_events
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.logs import configure_logging
-from springtide_services.serving.client import Client
+from springtide_services.serving.client import Client, Credentials
 from springtide_services.terminal import console
 from springtide_services.termination import ends_on_signals, ignore_signals
 
@@ -164,7 +164,11 @@ def _with_embedded_broker(settings: Settings, broker: EmbeddedBroker, folder: Pa
 
 
 def _client_of(server: ServerSettings) -> Client:
-    return Client(join_address(server.host, server.port), join_address(server.admin_host, server.admin_port_number))
+    return Client(
+        join_address(server.host, server.port),
+        join_address(server.admin_host, server.admin_port_number),
+        Credentials.from_environment(),
+    )
 
 
 def _with_ports(settings: Settings) -> Settings:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 from springtide.checkpoint.damage_log import DamageLog, FoundDamage
 from springtide.clock import wall_ms
@@ -17,6 +18,7 @@ from springtide.state import LiveState, StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide.v1 import recommender_pb2
+from springtide_services.access.guard import caller
 from springtide_services.serving.admission import Admission
 from springtide_services.serving.adoption import Adoption, AdoptionStatus
 from springtide_services.serving.live_quality import LiveQuality, LiveQualityStatus
@@ -145,7 +147,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         loaded = self._loaded()
         if not request.version:
             raise InvalidRequestError("version", "wanted a version that ListModels lists, got an empty string")
-        await asyncio.to_thread(loaded.follower.promote, request.version, actor=context.peer())
+        await asyncio.to_thread(loaded.follower.promote, request.version, actor=_actor(context))
         return pb.PromoteModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, request.version))
 
     @with_deadline_and_status
@@ -155,7 +157,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     ) -> pb.RollbackModelResponse:
         """Make the version before the current one current again; this server serves it when the call returns."""
         loaded = self._loaded()
-        version = await asyncio.to_thread(loaded.follower.roll_back, actor=context.peer())
+        version = await asyncio.to_thread(loaded.follower.roll_back, actor=_actor(context))
         return pb.RollbackModelResponse(model=await asyncio.to_thread(_one_model, loaded.models, version))
 
     @with_deadline_and_status
@@ -175,6 +177,11 @@ class AdminService(pb_grpc.AdminServiceServicer):
         if self.loaded is None:
             raise NotReadyError("the server is still loading; its health service says when it is ready")
         return self.loaded
+
+
+def _actor(context: Context[Any, Any]) -> str:
+    """Return who calls, for the audit log: the name of the token, and the address."""
+    return f"{name}, {context.peer()}" if (name := caller()) else context.peer()
 
 
 def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:

@@ -1,13 +1,19 @@
 """A client of the gRPC services, for the command line."""
 
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from springtide.errors import SpringtideError
+from springtide.errors import SettingsError, SpringtideError
+from springtide.settings.file import TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE, TOKEN_VARIABLE
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide_services.addresses import is_loopback, split_address
 
 _TIMEOUT_S = 15.0
 _CHECKPOINT_TIMEOUT_S = 60.0  # StartTraining writes a checkpoint before it answers.
@@ -17,25 +23,80 @@ class ServerCallError(SpringtideError):
     """Raised when the server does not answer, or answers with an error status."""
 
 
+class AccessRefusedError(ServerCallError):
+    """Raised when the server wants a token, or another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client shows, and whom it trusts.
+
+    Attributes:
+        token: The token that it shows; empty for none.
+        tls_ca: File of the authorities that may vouch for the server, in PEM, or ``system`` for those of this machine;
+            empty for a connection without TLS.
+        tls_cert: File of the certificate that it shows, in PEM, for mutual TLS; empty for none.
+        tls_key: File of that certificate's key.
+    """
+
+    token: str = dataclasses.field(default="", repr=False)
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert == "") != (self.tls_key == "") or (self.tls_cert and not self.tls_ca):
+            raise SettingsError("TLS: wanted a certificate, its key and --tls-ca together, or none of the first two")
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise SettingsError("token: wanted one as `springtide tokens new` prints it")
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Return what the environment gives: the variables of the options ``--token`` and ``--tls-…``."""
+        variables = TOKEN_VARIABLE, TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE
+        return cls(*(os.environ.get(variable, "") for variable in variables))
+
+    def channel(self, address: str, *, is_plain: bool = False) -> grpc.Channel:
+        """Return a channel, which connects at its first call.
+
+        Raises:
+            SettingsError: If a file cannot be read.
+        """
+        # gRPC's own pauses of up to two minutes would make a client that starts before the server wait long.
+        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+        if is_plain or not self.tls_ca:
+            return grpc.insecure_channel(address, options)
+        roots = None if self.tls_ca == "system" else _read(self.tls_ca)
+        own = (_read(self.tls_key), _read(self.tls_cert)) if self.tls_cert else (None, None)
+        return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots, *own), options)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of each call."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+
+
 class Client:
     """Calls a running server.
 
     Args:
         address: Address of the server, ``host:port``.
         admin_address: Address of its listener for operators; empty if ``address`` is that, or it is never asked.
+        credentials: What to show, and whom to trust. On the loopback interface, operators are answered without TLS.
 
     Attributes:
         address: As given.
         admin_address: The address that calls of AdminService go to.
     """
 
-    def __init__(self, address: str, admin_address: str = "") -> None:
+    def __init__(self, address: str, admin_address: str = "", credentials: Credentials | None = None) -> None:
+        credentials = credentials or Credentials()
         self.address = address
         self.admin_address = admin_address or address
-        # gRPC's own pauses of up to two minutes would make a client that starts before the server wait long.
-        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
-        self._channel = grpc.insecure_channel(address, options)
-        self._admin_channel = grpc.insecure_channel(self.admin_address, options)  # It connects at its first call.
+        self._metadata = credentials.metadata
+        self._channel = credentials.channel(address)
+        is_plain = is_loopback(split_address(self.admin_address, 0)[0])
+        self._admin_channel = credentials.channel(self.admin_address, is_plain=is_plain)
         self._recommender = recommender_pb2_grpc.RecommenderServiceStub(self._channel)
         self._admin = admin_pb2_grpc.AdminServiceStub(self._admin_channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -54,10 +115,7 @@ class Client:
         Raises:
             ServerCallError: If the server does not answer, or answers with an error status.
         """
-        try:
-            response: recommender_pb2.RecommendResponse = self._recommender.Recommend(request, timeout=_TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise self._to_error(error, self.address) from error
+        response: recommender_pb2.RecommendResponse = self._call(self._recommender.Recommend, request)
         return response
 
     def explain(self, request: recommender_pb2.ExplainRequest) -> recommender_pb2.ExplainResponse:
@@ -66,10 +124,7 @@ class Client:
         Raises:
             ServerCallError: If the server does not answer, or answers with an error status.
         """
-        try:
-            response: recommender_pb2.ExplainResponse = self._recommender.Explain(request, timeout=_TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise self._to_error(error, self.address) from error
+        response: recommender_pb2.ExplainResponse = self._call(self._recommender.Explain, request)
         return response
 
     def status(self) -> admin_pb2.GetStatusResponse:
@@ -78,12 +133,7 @@ class Client:
         Raises:
             ServerCallError: If the server does not answer, or answers with an error status.
         """
-        try:
-            response: admin_pb2.GetStatusResponse = self._admin.GetStatus(
-                admin_pb2.GetStatusRequest(), timeout=_TIMEOUT_S
-            )
-        except grpc.RpcError as error:
-            raise self._to_error(error, self.admin_address) from error
+        response: admin_pb2.GetStatusResponse = self._call_admin(self._admin.GetStatus, admin_pb2.GetStatusRequest())
         return response
 
     def start_training(self, mode: admin_pb2.TrainingMode) -> admin_pb2.StartTrainingResponse:
@@ -92,12 +142,10 @@ class Client:
         Raises:
             ServerCallError: If the server does not answer, or answers with an error status.
         """
-        try:
-            response: admin_pb2.StartTrainingResponse = self._admin.StartTraining(
-                admin_pb2.StartTrainingRequest(mode=mode), timeout=_CHECKPOINT_TIMEOUT_S
-            )
-        except grpc.RpcError as error:
-            raise self._to_error(error, self.admin_address) from error
+        request = admin_pb2.StartTrainingRequest(mode=mode)
+        response: admin_pb2.StartTrainingResponse = self._call_admin(
+            self._admin.StartTraining, request, timeout_s=_CHECKPOINT_TIMEOUT_S
+        )
         return response
 
     def serve_rebuild(self, rebuilt: str) -> None:
@@ -106,10 +154,7 @@ class Client:
         Raises:
             ServerCallError: If the server does not answer, or answers with an error status.
         """
-        try:
-            self._admin.ServeRebuild(admin_pb2.ServeRebuildRequest(rebuilt=rebuilt), timeout=_TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise self._to_error(error, self.admin_address) from error
+        self._call_admin(self._admin.ServeRebuild, admin_pb2.ServeRebuildRequest(rebuilt=rebuilt))
 
     def __enter__(self) -> Self:
         return self
@@ -120,12 +165,34 @@ class Client:
         self._channel.close()
         self._admin_channel.close()
 
-    def _to_error(self, error: grpc.RpcError, address: str) -> ServerCallError:
-        if error.code() == grpc.StatusCode.UNIMPLEMENTED:
-            return ServerCallError(
-                f"what listens at {address} does not answer that: operators have a listener of their own "
-                "(server.admin_host, server.admin_port; by default the port 100 above)"
-            )
-        if error.code() == grpc.StatusCode.UNAVAILABLE:
-            return ServerCallError(f"no server answers at {address}: {error.details()}")
-        return ServerCallError(f"the server at {address} refused: {error.details()} ({error.code().name})")
+    def _call(self, method: Any, request: object) -> Any:
+        try:
+            return method(request, timeout=_TIMEOUT_S, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise _to_error(error, self.address) from error
+
+    def _call_admin(self, method: Any, request: object, timeout_s: float = _TIMEOUT_S) -> Any:
+        try:
+            return method(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise _to_error(error, self.admin_address) from error
+
+
+def _to_error(error: grpc.RpcError, address: str) -> ServerCallError:
+    if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+        return ServerCallError(
+            f"what listens at {address} does not answer that: operators have a listener of their own "
+            "(server.admin_host, server.admin_port; by default the port 100 above)"
+        )
+    if error.code() == grpc.StatusCode.UNAVAILABLE:
+        return ServerCallError(f"no server answers at {address}: {error.details()}")
+    is_access = error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+    kind = AccessRefusedError if is_access else ServerCallError
+    return kind(f"the server at {address} refused: {error.details()} ({error.code().name})")
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"TLS: {path} cannot be read: {error.strerror}") from error

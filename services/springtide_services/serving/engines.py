@@ -1,6 +1,5 @@
 """What speaks gRPC for the server: grpcio, or pygrpc-native, whose network work is done in Rust, outside the GIL."""
 
-import ipaddress
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
@@ -11,6 +10,7 @@ import structlog
 from springtide.extras import refuse_without
 from springtide.settings.sections.serving import ServerSettings
 from springtide.v1 import recommender_pb2
+from springtide_services.addresses import is_loopback
 from springtide_services.serving.guarded_handlers import guarded_handlers
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -25,11 +25,14 @@ _BOUNDED_SERVICE = f"/{recommender_pb2.DESCRIPTOR.services_by_name['RecommenderS
 _OFTEN_CALLED = frozenset({"Recommend"})  # Methods that a server may be asked for thousands of times a second.
 
 
-def make_grpc_server(settings: ServerSettings) -> grpc.aio.Server:
+def make_grpc_server(
+    settings: ServerSettings, interceptors: "Sequence[grpc.aio.ServerInterceptor[Any, Any]]" = ()
+) -> grpc.aio.Server:
     """Return a server with no servicer and no port yet; it serves on the event loop that starts it.
 
     Args:
         settings: Gives the engine, and the host that it will listen on.
+        interceptors: What each call goes through first, in this order.
 
     Raises:
         SettingsError: If the engine is not installed.
@@ -43,14 +46,18 @@ def make_grpc_server(settings: ServerSettings) -> grpc.aio.Server:
         ("grpc.server_max_unrequested_time_in_server", max(_MAX_WAIT_S, math.ceil(settings.max_deadline_s))),
     ]
     if settings.engine == "grpcio":
-        return grpc.aio.server(options=options)
+        return grpc.aio.server(options=options, interceptors=interceptors)
     refuse_without("native")
     from springtide_services.serving.native_engine import NativeServer
 
-    if not _is_loopback(settings.host):
+    if not is_loopback(settings.host):
         logger.warning("engine_trusts_clients", host=settings.host)
     server: grpc.aio.Server = NativeServer(
-        options, settings.max_open_requests, _TAKEN_FOR_EACH_OPEN * settings.max_open_requests, _is_bounded
+        options,
+        settings.max_open_requests,
+        _TAKEN_FOR_EACH_OPEN * settings.max_open_requests,
+        _is_bounded,
+        interceptors,
     )
     return server
 
@@ -92,10 +99,3 @@ class _Services:
 def _is_bounded(path: str) -> bool:
     """Return whether calls of a method are refused where too many are open: not health, nor the status."""
     return path.startswith(_BOUNDED_SERVICE)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,5 +1,6 @@
 """The two listeners of a server: one for whoever may ask for recommendations, one for operators."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from springtide.errors import SettingsError
 from springtide.settings.sections.serving import ServerSettings
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
+from springtide_services.access.guard import Guard, GuardInterceptor
 from springtide_services.addresses import join_address
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.engines import for_services, make_grpc_server
@@ -34,7 +36,7 @@ class Listeners:
         settings: Settings of the server.
 
     Raises:
-        SettingsError: If the engine of the settings is not installed.
+        SettingsError: If the engine of the settings is not installed, or the tokens cannot be read.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -42,10 +44,12 @@ class Listeners:
         self.admin_address = ""
         self._settings = settings
         self._admin_settings = settings.model_copy(update={"engine": "grpcio", "host": settings.admin_host})
-        self._public = make_grpc_server(settings)
-        self._admin = make_grpc_server(self._admin_settings)
+        self._guard = Guard(settings.tokens) if settings.has_tokens else None
+        self._watch: asyncio.Task[None] | None = None
+        self._public = make_grpc_server(settings, self._interceptors(settings))
+        self._admin = make_grpc_server(self._admin_settings, self._interceptors(self._admin_settings))
         self._reflections: Sequence[Reflection] = ()
-        if settings.reflection:
+        if settings.reflection and not settings.has_tokens:
             self._reflections = (Reflection((RECOMMENDER, *_STANDARD)), Reflection((ADMIN, *_STANDARD)))
 
     async def start(self, recommender: RecommenderService, admin: AdminService, health: Health) -> None:
@@ -66,13 +70,22 @@ class Listeners:
         self.admin_address = _listen(self._admin, settings.admin_host, settings.admin_port_number, "server.admin_port")
         await self._public.start()
         await self._admin.start()
+        if self._guard is not None:
+            self._watch = asyncio.create_task(self._guard.watch(), name="tokens")
 
     async def stop(self, grace_s: float) -> None:
         """Take no more requests, and answer those under way."""
         for reflected in self._reflections:
             reflected.end()
+        if self._watch is not None:
+            self._watch.cancel()
         await self._public.stop(grace_s)
         await self._admin.stop(grace_s)
+
+    def _interceptors(self, settings: ServerSettings) -> Sequence[GuardInterceptor]:
+        if self._guard is None:
+            return ()
+        return (GuardInterceptor(self._guard, refuses_unread=settings.engine == "grpcio"),)
 
     def _services(self) -> tuple[Any, Any]:
         return for_services(self._public, self._settings), for_services(self._admin, self._admin_settings)

@@ -25,12 +25,18 @@ class NativeServer(pygrpc_native.aio.Server):  # type: ignore[misc]  # Its packa
         max_open: The most work that may be open, in plain requests; for what refused clients are told.
         max_taken: The most calls that are taken.
         is_bounded: Returns whether calls of a method, by its path, are refused beyond that.
+        interceptors: What each call goes through first, in this order.
     """
 
     def __init__(
-        self, options: Sequence[tuple[str, Any]], max_open: int, max_taken: int, is_bounded: Callable[[str], bool]
+        self,
+        options: Sequence[tuple[str, Any]],
+        max_open: int,
+        max_taken: int,
+        is_bounded: Callable[[str], bool],
+        interceptors: Sequence[Any] = (),
     ) -> None:
-        super().__init__(options=options)
+        super().__init__(options=options, interceptors=interceptors)
         self._front: Any  # The superclass's, as the next three.
         self._calls: dict[int, Any]
         self._table: list[tuple[str, Any]]

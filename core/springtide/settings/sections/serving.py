@@ -43,6 +43,24 @@ class RankingSettings(Section):
     today all the same, and `stream` if a replay is to be answered as of its own time, however recent."""
 
 
+class TokenSettings(Section):
+    """Tokens that clients must show: `authorization: Bearer TOKEN`, or `api-key: TOKEN`.
+
+    Where none are set, none is asked for. `springtide tokens new` makes one and prints it once: only a hash of it is
+    kept, in `file` or in `lines`. With tokens, the server does not describe its API (`server.reflection`). Health stays
+    open to all.
+    """
+
+    file: str | None = None
+    """File of the tokens' hashes. It is looked at each second: tokens are added and revoked without a restart."""
+    lines: tuple[str, ...] = ()
+    """Hashes of tokens, as `springtide tokens new` prints them where no file is set: for settings that come from the
+    environment."""
+    requests_per_s: Positive | None = None
+    """Most requests a second of one token, on average over a second; more are refused with RESOURCE_EXHAUSTED.
+    `none` sets no limit. One that is set for a token itself (`tokens new --rate`) goes before it."""
+
+
 class ServerSettings(Section):
     """The gRPC server."""
 
@@ -60,8 +78,9 @@ class ServerSettings(Section):
     outside of Python: an answer takes about half of the CPU time. It is for clients that you trust: it takes a request
     into memory whole, unpacked where the client packed it, before it refuses one that is too large, and nothing of it
     can be set to less."""
+    tokens: TokenSettings = TokenSettings()
     reflection: bool = True
-    """Whether the server describes its API to tools such as grpcurl."""
+    """Whether the server describes its API to tools such as grpcurl; with tokens it never does."""
     max_deadline_s: Positive = 10.0
     """Longest time that a request may take, in seconds, also if the client sets a longer deadline or none."""
     max_batch: Annotated[int, Field(ge=1)] = 32
@@ -76,6 +95,11 @@ class ServerSettings(Section):
     num_threads: Annotated[int, Field(ge=1)] | None = None
     """Number of CPU threads that score a batch: the size of the pool of NumPy's matrix library (and of PyTorch, where a
     part needs it). `none` leaves it to the library, which takes all cores. `OPENBLAS_NUM_THREADS` goes before it."""
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether clients must show a token."""
+        return self.tokens.file is not None or bool(self.tokens.lines)
 
     @property
     def admin_port_number(self) -> int:

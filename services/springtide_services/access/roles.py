@@ -1,0 +1,46 @@
+"""Roles, and the methods that each may call: the one table of who may do what."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a token is for."""
+
+    CLIENT = "client"
+    EXPLAIN = "explain"
+    PRODUCER = "producer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+MEANINGS: Mapping[Role, str] = {
+    Role.CLIENT: "asks for recommendations and similar items",
+    Role.EXPLAIN: "as client, and asks why, which shows what users did",
+    Role.PRODUCER: "publishes events (nothing on these listeners yet)",
+    Role.OPERATOR: "sees status and models, and starts trainings",
+    Role.ADMIN: "as operator, and decides what serves: promotes, rolls back, hands over rebuilt graphs",
+}
+
+_ASKS = frozenset({Role.CLIENT, Role.EXPLAIN})
+_OPERATES = frozenset({Role.OPERATOR, Role.ADMIN})
+_RECOMMENDER, _ADMIN = "/springtide.v1.RecommenderService/", "/springtide.v1.AdminService/"
+
+# A method that is not here is refused to every token.
+ROLES_OF: Mapping[str, frozenset[Role]] = {
+    f"{_RECOMMENDER}Recommend": _ASKS,
+    f"{_RECOMMENDER}SimilarItems": _ASKS,
+    f"{_RECOMMENDER}Explain": frozenset({Role.EXPLAIN}),
+    f"{_ADMIN}GetStatus": _OPERATES,
+    f"{_ADMIN}ListModels": _OPERATES,
+    f"{_ADMIN}StartTraining": _OPERATES,
+    f"{_ADMIN}PromoteModel": frozenset({Role.ADMIN}),
+    f"{_ADMIN}RollbackModel": frozenset({Role.ADMIN}),
+    f"{_ADMIN}ServeRebuild": frozenset({Role.ADMIN}),
+}
+OPEN = "/grpc.health.v1.Health/"  # For probes, which have no token; it says whether the server is ready, no more.
+
+
+def choices(roles: Sequence[Role] | frozenset[Role]) -> str:
+    """Return roles as a text, in the order in which they are declared."""
+    return ", ".join(role for role in Role if role in roles)
