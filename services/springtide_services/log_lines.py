@@ -147,6 +147,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "call_refused": "{peer} was refused {method}: {reason} (about {lately:,} refusals lately)",
     "call_failed": "a call failed; its client was told why, but no path or URL: {error}",
     "events_poisoned": "{error}",
+    "certificates_not_read": "the former certificates stay in use: {error}",
+    "certificates_read": "new connections get the certificate that {path} holds now",
     "events_refused": _events_refused,
     "events_skipped": _events_skipped,
     "first_training_requested": "there is enough to learn from, {interactions:,} interactions: a model was asked for",

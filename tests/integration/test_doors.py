@@ -253,6 +253,116 @@ def test_who_guesses_waits_and_holds_up_nobody_else(serving: Callable[..., Place
         assert time.monotonic() - started_s >= 0.9, "the next guess waits a second"
 
 
+class Authority:
+    """A certificate authority, and the certificates that it signs, as files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        trustme = pytest.importorskip("trustme")
+        self._authority = trustme.CA()
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+        self.file = folder / "ca.pem"
+        self._authority.cert_pem.write_to_path(self.file)
+
+    def sign(self, name: str, *identities: str) -> tuple[str, str]:
+        """Write a certificate and its key, each as one step, and return their paths."""
+        made = self._authority.issue_cert(*identities)
+        chain = b"".join(each.bytes() for each in made.cert_chain_pems)
+        paths = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        for path, content in zip(paths, (chain, made.private_key_pem.bytes()), strict=True):
+            path.with_suffix(".new").write_bytes(content)
+            path.with_suffix(".new").replace(path)
+        return str(paths[0]), str(paths[1])
+
+
+@contextlib.contextmanager
+def with_tls(address: str, authority: Path, own: tuple[str, str] | None = None) -> Iterator[grpc.Channel]:
+    certificate, key = (Path(file).read_bytes() for file in own) if own else (None, None)
+    credentials = grpc.ssl_channel_credentials(authority.read_bytes(), key, certificate)
+    with grpc.secure_channel(address, credentials, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        yield channel
+
+
+def test_tls_is_spoken_and_nothing_else_and_changed_certificates_hold_without_a_restart(
+    serving: Callable[..., Place], tmp_path: Path
+) -> None:
+    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
+    certificate, key = ours.sign("server", "127.0.0.1")
+    place = serving(("client",), ("operator",), tls__cert=certificate, tls__key=key)
+    recommend, token = RECOMMENDER_METHODS["Recommend"], bearer(place.tokens["client"])
+    with with_tls(place.address, ours.file) as channel:
+        place.wait_until_serving(channel)
+        assert tried(channel, recommend, **token)[0] == grpc.StatusCode.OK
+        assert tried(channel, recommend)[0] == grpc.StatusCode.UNAUTHENTICATED
+    with grpc.insecure_channel(place.address) as channel:
+        assert tried(channel, recommend, **token)[0] == grpc.StatusCode.UNAVAILABLE
+    with with_tls(place.address, others.file) as channel:
+        assert tried(channel, recommend, **token)[0] == grpc.StatusCode.UNAVAILABLE
+    asked = place.run("recommend", "ann", "--tls-ca", str(ours.file), "--token", place.tokens["client"])
+    assert asked.returncode == 0, asked.stderr
+    unasked = place.run("recommend", "ann", "--token", place.tokens["client"])
+    assert unasked.returncode == 1, "this machine's authorities do not know ours"
+    shown = place.run("status", SPRINGTIDE_TOKEN=place.tokens["operator"], SPRINGTIDE_TLS_CA=str(ours.file))
+    assert shown.returncode == 0, "operators on this machine need no TLS"
+
+    Path(certificate).write_text("half a certificate")  # Its key is another one now: the former ones stay.
+    with with_tls(place.address, ours.file) as channel:
+        assert tried(channel, recommend, **token)[0] == grpc.StatusCode.OK
+    assert "certificates_not_read" in place.log()
+    renewed = Authority(tmp_path / "ours")
+    renewed.sign("server", "127.0.0.1")
+    with with_tls(place.address, renewed.file) as channel:
+        assert tried(channel, recommend, **token)[0] == grpc.StatusCode.OK
+    assert "certificates_read" in place.log()
+
+
+def test_mutual_tls_lets_in_who_has_a_certificate_of_ours(serving: Callable[..., Place], tmp_path: Path) -> None:
+    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
+    certificate, key = ours.sign("server", "127.0.0.1")
+    place = serving(tls__cert=certificate, tls__key=key, tls__client_ca=str(ours.file), host="0.0.0.0")
+    recommend, client = RECOMMENDER_METHODS["Recommend"], ours.sign("client", "shop@example.org")
+    with with_tls(place.address, ours.file, client) as channel:
+        place.wait_until_serving(channel)
+        assert tried(channel, recommend)[0] == grpc.StatusCode.OK
+    with with_tls(place.address, ours.file) as channel:
+        assert tried(channel, recommend)[0] == grpc.StatusCode.UNAVAILABLE
+    with with_tls(place.address, ours.file, others.sign("client", "shop@example.org")) as channel:
+        assert tried(channel, recommend)[0] == grpc.StatusCode.UNAVAILABLE
+    options = ["--address", place.address, "--tls-ca", str(ours.file)]
+    asked = place.run("recommend", "ann", *options, "--tls-cert", client[0], "--tls-key", client[1])
+    assert asked.returncode == 0, asked.stderr
+    assert place.run("recommend", "ann", *options).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"host": "0.0.0.0"}, "server.host: 0.0.0.0 lets other machines in"),
+        ({"host": "::"}, "--insecure"),
+        ({"admin_host": "0.0.0.0"}, "server.admin_host: 0.0.0.0 lets other machines in"),
+        ({"engine": "native", "tls__cert": "c", "tls__key": "k"}, 'the engine "native" has no TLS'),
+        ({"tls__cert": "c"}, "cert and key together"),
+        ({"tls__client_ca": "c"}, "server.tls.client_ca"),
+        ({"tls__cert": "nothing.pem", "tls__key": "nothing.key"}, "nothing.pem cannot be read"),
+        ({"tokens__file": "nothing"}, "server.tokens.file: nothing cannot be read"),
+    ],
+)
+def test_server_that_would_let_anybody_in_does_not_start(
+    serving: Callable[..., Place], settings: dict[str, str], words: str
+) -> None:
+    place = serving(**settings)
+    assert place.process is not None
+    assert place.process.wait(BUDGET_S) == 2
+    assert words in place.log()
+
+
+def test_insecure_says_that_something_else_sees_to_it(serving: Callable[..., Place], engine: str) -> None:
+    place = serving(host="0.0.0.0", insecure="true", engine=engine)
+    with grpc.insecure_channel(place.address) as public:
+        place.wait_until_serving(public)
+        assert tried(public, RECOMMENDER_METHODS["Recommend"])[0] == grpc.StatusCode.OK
+
+
 def test_errors_show_no_place_of_the_server(serving: Callable[..., Place]) -> None:
     place = serving()
     with grpc.insecure_channel(place.admin_address) as admin:

@@ -9,6 +9,7 @@ from springtide.settings.sections.serving import (
     PluginSettings,
     RankingSettings,
     ServerSettings,
+    TlsSettings,
     TokenSettings,
 )
 from springtide.settings.sections.stream import (
@@ -39,6 +40,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "TaskSettings",
+    "TlsSettings",
     "TokenSettings",
     "TrainingSettings",
 ]

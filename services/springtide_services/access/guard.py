@@ -134,12 +134,13 @@ class GuardInterceptor(Interceptor):
 
     Args:
         guard: The guard.
-        refuses_unread: Whether to refuse before the request is there. grpcio can; the native engine has read it.
+        read_service: Full name of the service whose requests the native engine has read already; empty for none. All
+            others are refused before their requests are there: a client that sends none is not waited for.
     """
 
-    def __init__(self, guard: Guard, *, refuses_unread: bool) -> None:
+    def __init__(self, guard: Guard, read_service: str = "") -> None:
         self._guard = guard
-        self._refuses_unread = refuses_unread
+        self._read = f"/{read_service}/"
 
     async def intercept_service(
         self,
@@ -158,9 +159,9 @@ class GuardInterceptor(Interceptor):
         async def refuse(unread: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             await self._guard.refuse(found, method, context)
 
-        if self._refuses_unread:
-            return grpc.stream_stream_rpc_method_handler(refuse)
-        return grpc.unary_unary_rpc_method_handler(refuse)
+        if method.startswith(self._read):
+            return grpc.unary_unary_rpc_method_handler(refuse)
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _shown_token(metadata: Any) -> str | None:

@@ -17,6 +17,7 @@ from springtide_services.cli.options import (
     Token,
     Weather,
     server_address,
+    tls_authorities,
 )
 
 
@@ -48,5 +49,5 @@ def explain(
         weather=weather,
         recent_items=recent or (),
         as_json=json,
-        credentials=Credentials(token, tls_ca, tls_cert, tls_key),
+        credentials=Credentials(token, tls_authorities(settings, tls_ca, address), tls_cert, tls_key),
     )

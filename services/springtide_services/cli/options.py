@@ -31,6 +31,13 @@ AdminAddress = Annotated[
         "--address", help="Listener for operators to ask, host:port; by default that of the settings (admin_port)."
     ),
 ]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Start where other machines get in although TLS or tokens are missing: something else sees to them.",
+    ),
+]
 Token = Annotated[
     str,
     typer.Option("--token", envvar=TOKEN_VARIABLE, help="Token to show; others on this machine may see options."),
@@ -169,6 +176,17 @@ def load_settings_with_kafka(path: Path | None) -> "Settings":
             "(`springtide up` starts an embedded one)"
         )
     return settings
+
+
+def tls_authorities(path: Path | None, tls_ca: str, address: str, *, is_admin: bool = False) -> str:
+    """Return whom to trust for a connection: as named, else this machine's where the server of the settings has TLS."""
+    from springtide.settings.file import plain_server_address
+    from springtide_services.addresses import is_loopback
+
+    if tls_ca or address or plain_server_address(path) is not None:
+        return tls_ca
+    server = load_settings(path).server
+    return "system" if server.has_tls and not (is_admin and is_loopback(server.admin_host)) else ""
 
 
 def server_address(path: Path | None) -> str:

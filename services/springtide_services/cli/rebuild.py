@@ -17,6 +17,7 @@ from springtide_services.cli.options import (
     admin_address,
     load_settings_with_kafka,
     refuse_wrong_connection,
+    tls_authorities,
 )
 
 Offsets = Annotated[
@@ -99,7 +100,7 @@ def rebuild(
     from springtide_services.cli.rebuild_run import RebuildRun
     from springtide_services.serving.client import Credentials
 
-    credentials = Credentials(token, tls_ca, tls_cert, tls_key)
+    credentials = Credentials(token, tls_authorities(settings, tls_ca, address, is_admin=True), tls_cert, tls_key)
     RebuildRun(loaded, address or admin_address(settings), credentials).run(
         skips,
         from_what_is_left=from_what_is_left,

@@ -17,6 +17,7 @@ from springtide_services.cli.options import (
     Token,
     Weather,
     server_address,
+    tls_authorities,
 )
 
 
@@ -55,5 +56,5 @@ def recommend(
         exclude_seen=exclude_seen or (),
         only=only or (),
         as_json=json,
-        credentials=Credentials(token, tls_ca, tls_cert, tls_key),
+        credentials=Credentials(token, tls_authorities(settings, tls_ca, address), tls_cert, tls_key),
     )

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from springtide_services.access.public import check_doors
 from springtide_services.cli.options import (
+    Insecure,
     SettingsPath,
     UntilStdinCloses,
     load_settings_with_kafka,
@@ -24,7 +26,10 @@ SkipLost = Annotated[
 
 
 def serve(
-    settings: SettingsPath = None, skip_lost: SkipLost = False, until_stdin_closes: UntilStdinCloses = False
+    settings: SettingsPath = None,
+    skip_lost: SkipLost = False,
+    insecure: Insecure = False,
+    until_stdin_closes: UntilStdinCloses = False,
 ) -> None:
     """Read the stream, keep the live graph, and answer over gRPC."""
     exit_on_signals()
@@ -33,6 +38,9 @@ def serve(
     if until_stdin_closes:
         end_with_parent()
     loaded = load_settings_with_kafka(settings)  # A wrong setting is reported before the slow imports.
+    if insecure:
+        loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update={"insecure": True})})
+    check_doors(loaded.server)
     limit_threads(loaded.server.num_threads)  # Before NumPy is imported.
     refuse_wrong_connection(loaded, settings, may_serve=True)
     from springtide_services.logs import configure_logging

@@ -9,6 +9,7 @@ from springtide_services.cli.options import (
     TlsKey,
     Token,
     admin_address,
+    tls_authorities,
 )
 
 
@@ -25,6 +26,6 @@ def status(
     from springtide_services.cli.status_tables import show_status
     from springtide_services.serving.client import Credentials
 
-    show_status(
-        address or admin_address(settings), as_json=json, credentials=Credentials(token, tls_ca, tls_cert, tls_key)
-    )
+    authorities = tls_authorities(settings, tls_ca, address, is_admin=True)
+    credentials = Credentials(token, authorities, tls_cert, tls_key)
+    show_status(address or admin_address(settings), as_json=json, credentials=credentials)

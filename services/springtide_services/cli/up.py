@@ -7,9 +7,11 @@ import typer
 
 from springtide.errors import SettingsError
 from springtide.extras import refuse_without
+from springtide_services.access.public import check_doors
 from springtide_services.cli.options import (
     Columns,
     Encoding,
+    Insecure,
     SettingsPath,
     TimeFormat,
     TimeUnit,
@@ -35,6 +37,7 @@ def up(
     time_unit: TimeUnit = None,
     time_format: TimeFormat = None,
     encoding: Encoding = None,
+    insecure: Insecure = False,
 ) -> None:
     """Run everything on this machine: broker (if no Kafka cluster is named), server and trainer.
 
@@ -43,6 +46,9 @@ def up(
     exit_on_signals()
     refuse_without("train")
     loaded = load_checked_settings(settings)
+    if insecure:
+        loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update={"insecure": True})})
+    check_doors(loaded.server)
     options = read_options(columns, time_unit, time_format, encoding, type_name)
     if not files and any((columns, type_name, time_unit, time_format, encoding)):
         raise SettingsError("--columns, --type, --time-unit, --time-format, --encoding: wanted with a file, got none")

@@ -79,6 +79,7 @@ def run_up(
                 example = write_example_events(folder) if on_ready is None else None
             settings = _with_ports(settings)
             environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
+            environment["SPRINGTIDE_SERVER__INSECURE"] = str(settings.server.insecure)
             environment["SPRINGTIDE_SERVER__ADMIN_PORT"] = str(settings.server.admin_port_number)
             supervisor = stack.enter_context(Supervisor(restarts=True))
             for child in _children(settings_path, environment, None if on_ready is None else folder):

@@ -11,8 +11,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from springtide.errors import SettingsError
 from springtide.settings.sections.serving import ServerSettings
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
+from springtide_services.access.certificates import server_credentials
 from springtide_services.access.guard import Guard, GuardInterceptor
-from springtide_services.addresses import join_address
+from springtide_services.access.public import check_doors
+from springtide_services.addresses import is_loopback, join_address
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.engines import for_services, make_grpc_server
 from springtide_services.serving.recommender_service import RecommenderService, add_recommender_service
@@ -36,7 +38,8 @@ class Listeners:
         settings: Settings of the server.
 
     Raises:
-        SettingsError: If the engine of the settings is not installed, or the tokens cannot be read.
+        SettingsError: If the engine of the settings is not installed, tokens or certificates cannot be read, or the
+            settings would let anybody in.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -44,7 +47,9 @@ class Listeners:
         self.admin_address = ""
         self._settings = settings
         self._admin_settings = settings.model_copy(update={"engine": "grpcio", "host": settings.admin_host})
+        check_doors(settings)
         self._guard = Guard(settings.tokens) if settings.has_tokens else None
+        self._credentials = server_credentials(settings.tls) if settings.has_tls else None
         self._watch: asyncio.Task[None] | None = None
         self._public = make_grpc_server(settings, self._interceptors(settings))
         self._admin = make_grpc_server(self._admin_settings, self._interceptors(self._admin_settings))
@@ -66,8 +71,12 @@ class Listeners:
         for reflected, services in zip(self._reflections, (public, operators), strict=False):
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, services)
         settings = self._settings
-        self.address = _listen(self._public, settings.host, settings.port, "server.port")
-        self.admin_address = _listen(self._admin, settings.admin_host, settings.admin_port_number, "server.admin_port")
+        self.address = _listen(self._public, settings.host, settings.port, self._credentials, "server.port")
+        # On the loopback interface nobody can listen in, and no certificate is made out to it.
+        credentials = None if is_loopback(settings.admin_host) else self._credentials
+        self.admin_address = _listen(
+            self._admin, settings.admin_host, settings.admin_port_number, credentials, "server.admin_port"
+        )
         await self._public.start()
         await self._admin.start()
         if self._guard is not None:
@@ -85,13 +94,15 @@ class Listeners:
     def _interceptors(self, settings: ServerSettings) -> Sequence[GuardInterceptor]:
         if self._guard is None:
             return ()
-        return (GuardInterceptor(self._guard, refuses_unread=settings.engine == "grpcio"),)
+        return (GuardInterceptor(self._guard, RECOMMENDER if settings.engine == "native" else ""),)
 
     def _services(self) -> tuple[Any, Any]:
         return for_services(self._public, self._settings), for_services(self._admin, self._admin_settings)
 
 
-def _listen(server: grpc.aio.Server, host: str, port: int, setting: str) -> str:
+def _listen(
+    server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None, setting: str
+) -> str:
     """Bind a server, and return the address that it is bound to.
 
     Raises:
@@ -99,7 +110,9 @@ def _listen(server: grpc.aio.Server, host: str, port: int, setting: str) -> str:
     """
     wanted = join_address(host, port)
     try:
-        return join_address(host, server.add_insecure_port(wanted))
+        if credentials is None:
+            return join_address(host, server.add_insecure_port(wanted))
+        return join_address(host, server.add_secure_port(wanted, credentials))
     except RuntimeError as error:
         raise SettingsError(
             f"{setting}: cannot listen on {wanted}: another process has it, or the host is not this machine's "

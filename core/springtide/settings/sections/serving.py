@@ -43,6 +43,22 @@ class RankingSettings(Section):
     today all the same, and `stream` if a replay is to be answered as of its own time, however recent."""
 
 
+class TlsSettings(Section):
+    """TLS of the gRPC server. Changed files hold from the next connection on, without a restart.
+
+    The listener for operators has it, too, unless it is on the loopback interface. The engine `native` has none.
+    """
+
+    cert: str | None = None
+    """File of the server's certificate, in PEM, with those of the authorities between it and a root behind it. `none`
+    switches TLS off."""
+    key: str | None = None
+    """File of the certificate's key, in PEM, without a password."""
+    client_ca: str | None = None
+    """File of the authorities, in PEM, one of which must have signed a client's certificate (mutual TLS); clients
+    without one are not let in. `none` asks for none."""
+
+
 class TokenSettings(Section):
     """Tokens that clients must show: `authorization: Bearer TOKEN`, or `api-key: TOKEN`.
 
@@ -65,7 +81,8 @@ class ServerSettings(Section):
     """The gRPC server."""
 
     host: str = DEFAULT_HOST
-    """Address to listen on. `0.0.0.0` accepts connections from other machines; put a proxy with TLS in front."""
+    """Address to listen on. `0.0.0.0` accepts connections from other machines: for that, `server.tls` and
+    `server.tokens` must be set (or `server.tls.client_ca`), or `server.insecure`."""
     port: Annotated[int, Field(ge=0, le=MAX_PORT)] = DEFAULT_PORT
     """TCP port to listen on. 0 takes any free port."""
     admin_host: str = DEFAULT_HOST
@@ -78,7 +95,11 @@ class ServerSettings(Section):
     outside of Python: an answer takes about half of the CPU time. It is for clients that you trust: it takes a request
     into memory whole, unpacked where the client packed it, before it refuses one that is too large, and nothing of it
     can be set to less."""
+    tls: TlsSettings = TlsSettings()
     tokens: TokenSettings = TokenSettings()
+    insecure: bool = False
+    """Whether to start where other machines get in, although there is no TLS or there are no tokens. For a server
+    behind a proxy, or in a network, that sees to both."""
     reflection: bool = True
     """Whether the server describes its API to tools such as grpcurl; with tokens it never does."""
     max_deadline_s: Positive = 10.0
@@ -95,6 +116,11 @@ class ServerSettings(Section):
     num_threads: Annotated[int, Field(ge=1)] | None = None
     """Number of CPU threads that score a batch: the size of the pool of NumPy's matrix library (and of PyTorch, where a
     part needs it). `none` leaves it to the library, which takes all cores. `OPENBLAS_NUM_THREADS` goes before it."""
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether connections are encrypted; those of operators on the loopback interface are not."""
+        return self.tls.cert is not None
 
     @property
     def has_tokens(self) -> bool:

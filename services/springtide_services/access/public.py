@@ -1,0 +1,45 @@
+"""What a server must have before it listens where other machines reach it."""
+
+from springtide.errors import SettingsError
+from springtide.settings.sections.serving import ServerSettings
+from springtide_services.addresses import is_loopback
+
+_WAY_OUT = (
+    "or, if a proxy or the network itself does that, --insecure (server.insecure = true); deploy/README.md shows how"
+)
+
+
+def check_doors(settings: ServerSettings) -> None:
+    """Refuse settings that would let anybody in, and those of TLS that do not go together.
+
+    Raises:
+        SettingsError: If a listener is public, and not secured, and ``server.insecure`` does not say that it may be; or
+            if settings of TLS do not go together, or the engine has no TLS.
+    """
+    tls = settings.tls
+    if (tls.cert is None) != (tls.key is None):
+        raise SettingsError("server.tls: wanted cert and key together, got one of them")
+    if tls.client_ca is not None and tls.cert is None:
+        raise SettingsError("server.tls.client_ca: wanted with server.tls.cert and server.tls.key, got it alone")
+    if settings.has_tls and settings.engine == "native":
+        raise SettingsError(
+            'server.tls: the engine "native" has no TLS (pygrpc-native 0.5): wanted server.engine = "grpcio", or no '
+            "server.tls, and a proxy with TLS before it"
+        )
+    if settings.insecure:
+        return
+    if not is_loopback(settings.host) and not (settings.has_tls and (settings.has_tokens or tls.client_ca)):
+        lacks = (
+            "tokens (server.tokens), or certificates of clients (server.tls.client_ca)"
+            if settings.has_tls
+            else ("TLS (server.tls.cert, server.tls.key) and tokens (server.tokens)")
+        )
+        raise SettingsError(
+            f"server.host: {settings.host} lets other machines in, and anybody would get answers: wanted {lacks}; "
+            f"{_WAY_OUT}"
+        )
+    if not is_loopback(settings.admin_host) and not (settings.has_tls and settings.has_tokens):
+        raise SettingsError(
+            f"server.admin_host: {settings.admin_host} lets other machines in, and anybody could decide what serves: "
+            f"wanted TLS (server.tls.cert, server.tls.key) and tokens (server.tokens); {_WAY_OUT}"
+        )
