@@ -1,6 +1,9 @@
 """What deploy/ starts exists: commands in the command line, settings that load; its README says what is there."""
 
 import re
+import shutil
+import ssl
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,11 @@ import typer.main
 import yaml
 
 from springtide.settings.load import load_settings
-from springtide.settings.model import Settings
+from springtide.settings.model import Settings, TlsSettings
+from springtide_services.access.certificates import server_credentials
+from springtide_services.access.public import check_doors
 from springtide_services.cli.app import app
+from springtide_services.cli.check import app as check
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 
@@ -44,7 +50,8 @@ def test_compose_starts_commands_that_exist() -> None:
         assert_command_exists(compose["services"][name]["command"])
     used = {volume.split(":")[0] for service in compose["services"].values() for volume in service["volumes"]}
     assert {name for name in used if not name.startswith(".")} == set(compose["volumes"])
-    assert all((DEPLOY / name).exists() for name in used if name.startswith("."))
+    made = "./secrets/server"  # By make-secrets.sh.
+    assert all((DEPLOY / name).exists() for name in used - {made} if name.startswith("."))
 
 
 def test_compose_runs_kafka_without_zookeeper() -> None:
@@ -74,6 +81,40 @@ def test_deployed_settings_load(tmp_path: Path) -> None:
     file = tmp_path / "springtide.toml"
     file.write_text(config["data"]["springtide.toml"])
     assert load_settings(file).settings == load_settings(DEPLOY / "springtide.toml").settings
+
+
+def test_deployed_server_is_secured_and_its_secrets_are_where_its_settings_say() -> None:
+    server = load_settings(DEPLOY / "springtide.toml").settings.server
+    assert server.has_tls
+    assert server.has_tokens
+    assert not server.insecure
+    check_doors(server)
+    named = {server.tls.cert, server.tls.key, server.tokens.file}
+    made = re.findall(r"\$folder/server/([\w.]+)", (DEPLOY / "make-secrets.sh").read_text())
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]["volumes"]
+    (deployment,) = (manifest for manifest in manifests() if manifest["kind"] == "Deployment")
+    (container, _) = deployment["spec"]["template"]["spec"]["containers"]
+    (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "secrets")
+    assert "./secrets/server:/etc/springtide-secrets:ro" in compose
+    assert mount["mountPath"] == "/etc/springtide-secrets"
+    assert named == {f"/etc/springtide-secrets/{name}" for name in made}
+    probe = container["readinessProbe"]["exec"]["command"]
+    assert probe[:3] == ["springtide", "check", "server"]
+    assert {command.name for command in check.registered_commands} >= {"server"}
+
+
+def test_secrets_are_made_so_that_a_server_takes_them(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path / "secrets"
+    for _ in range(2):  # Again, when the certificate is old: with the same authority.
+        subprocess.run([DEPLOY / "make-secrets.sh", folder, "server"], check=True, capture_output=True, timeout=60)
+    server = folder / "server"
+    server_credentials(TlsSettings(cert=str(server / "server.pem"), key=str(server / "server.key")))
+    found = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    assert len(found.get_ca_certs()) == 1
+    assert folder.stat().st_mode & 0o077 == 0
+    assert {file.name for file in server.iterdir()} == {"server.pem", "server.key", "tokens"}
 
 
 def test_image_starts_a_command_that_exists() -> None:
@@ -113,6 +154,7 @@ def test_image_of_the_server_is_installed_without_what_trains() -> None:
 def test_readme_names_every_file_of_the_folder() -> None:
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     files = {path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file()} - {"README.md"}
+    files = {name for name in files if not name.startswith("secrets/")}
 
     assert {name for name in files if f"]({name})" not in readme} == set()
 

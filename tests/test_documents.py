@@ -186,3 +186,11 @@ def test_readme_compares_with_the_baselines_as_the_table_of_the_evaluation_does(
         "ranks better than all fifteen baselines on MovieLens 100K and Complete Journey, and for all items of Ta-Feng. "
         "It is behind the best baseline for new items of Ta-Feng."
     ) in said
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    page = (ROOT / "services" / "threat-model.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    there = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert {name for name in named if f"def {name}(" not in there} == set()

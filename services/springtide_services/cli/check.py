@@ -4,14 +4,24 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.cli.options import SettingsPath, load_settings_with_kafka
+from springtide_services.cli.options import AdminAddress, SettingsPath, admin_address, load_settings_with_kafka
 
-app = typer.Typer(help="Check what the server needs, before it is started.", no_args_is_help=True)
+_PROBE_S = 4.0  # Less than the timeout of the probe in deploy/kubernetes.
+
+app = typer.Typer(help="Check what the server needs, or whether it is ready.", no_args_is_help=True)
 
 
-@app.callback()
-def _check() -> None:
-    """Keep `kafka` a subcommand: Typer would make a single command the group itself."""
+@app.command("server")
+def check_server(settings: SettingsPath = None, address: AdminAddress = "") -> None:
+    """Ask the server on this machine whether it is ready; exit code 1 if not. For probes: it needs no token."""
+    from springtide_services.exit_codes import EXIT_FAILED
+    from springtide_services.serving.client import Client, Credentials
+
+    with Client(address or admin_address(settings), credentials=Credentials.from_environment()) as client:
+        is_ready = client.is_serving(within_s=_PROBE_S)
+    typer.echo("ready" if is_ready else "not ready")
+    if not is_ready:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command("kafka")

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.access.public import check_doors
 from springtide_services.cli.options import (
     Insecure,
     SettingsPath,
@@ -38,6 +37,8 @@ def serve(
     if until_stdin_closes:
         end_with_parent()
     loaded = load_settings_with_kafka(settings)  # A wrong setting is reported before the slow imports.
+    from springtide_services.access.public import check_doors
+
     if insecure:
         loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update={"insecure": True})})
     check_doors(loaded.server)

@@ -7,7 +7,6 @@ import typer
 
 from springtide.errors import SettingsError
 from springtide.extras import refuse_without
-from springtide_services.access.public import check_doors
 from springtide_services.cli.options import (
     Columns,
     Encoding,
@@ -46,6 +45,8 @@ def up(
     exit_on_signals()
     refuse_without("train")
     loaded = load_checked_settings(settings)
+    from springtide_services.access.public import check_doors
+
     if insecure:
         loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update={"insecure": True})})
     check_doors(loaded.server)

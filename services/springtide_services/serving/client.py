@@ -99,12 +99,12 @@ class Client:
         self._admin_channel = credentials.channel(self.admin_address, is_plain=is_plain)
         self._recommender = recommender_pb2_grpc.RecommenderServiceStub(self._channel)
         self._admin = admin_pb2_grpc.AdminServiceStub(self._admin_channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._admin_channel)
 
-    def is_serving(self) -> bool:
+    def is_serving(self, within_s: float = _TIMEOUT_S) -> bool:
         """Return whether the server answers, and its health service says SERVING."""
         try:
-            answer = self._health.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
+            answer = self._health.Check(health_pb2.HealthCheckRequest(), timeout=within_s)
         except grpc.RpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

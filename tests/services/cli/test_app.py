@@ -63,7 +63,11 @@ WE_NEED = {
     "springtide.extras",
     "springtide.model",
     "springtide.model.manifest",  # The training modes.
+    "springtide.settings",
+    "springtide.settings.file",  # The variables of options.
     "springtide_services",
+    "springtide_services.access",
+    "springtide_services.access.roles",
     "springtide_services.exit_codes",
     "springtide_services.termination",
     "springtide_services.thread_pools",

@@ -73,7 +73,7 @@ class TokenSettings(Section):
     """Hashes of tokens, as `springtide tokens new` prints them where no file is set: for settings that come from the
     environment."""
     requests_per_s: Positive | None = None
-    """Most requests a second of one token, on average over a second; more are refused with RESOURCE_EXHAUSTED.
+    """Most requests per second of one token, on average over a second; more are refused with RESOURCE_EXHAUSTED.
     `none` sets no limit. One that is set for a token itself (`tokens new --rate`) goes before it."""
 
 
