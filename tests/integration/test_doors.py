@@ -377,7 +377,7 @@ def test_errors_show_no_place_of_the_server(serving: Callable[..., Place]) -> No
         shutil.rmtree(place.folder / "checkpoints")
         (place.folder / "checkpoints").write_text("no folder")
         code, trained = tried(admin, ADMIN_METHODS["StartTraining"])
-        assert code == grpc.StatusCode.INTERNAL
+        assert code == grpc.StatusCode.FAILED_PRECONDITION
     for said in (promoted, trained):
         assert str(place.folder) not in said
         assert "..." in said, "it is said that something was left out"
