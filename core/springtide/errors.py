@@ -54,6 +54,10 @@ class DamagedCheckpointError(CheckpointError):
         self.file = file
 
 
+class JournalError(SpringtideError):
+    """Raised when the journal of records cannot be written or read, such as on a full disk."""
+
+
 class CheckpointLockedError(CheckpointError):
     """Raised when another process may write to the checkpoint URL, so that this one may not.
 

@@ -1,13 +1,15 @@
 """`springtide up`, as a person runs it: one process that looks after the others and leaves nothing behind."""
 
+import fcntl
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -83,7 +85,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
 def test_up_serves_heals_and_leaves_nothing_behind(up: Up, tmp_path: Path) -> None:
     kafka = KafkaSettings(bootstrap_servers=up.until_said(r"Kafka +(\S+), topic springtide.events")[1])
     address = up.until_said(r"gRPC +(\S+)")[1]
-    assert up.said("forgets everything when it stops")
+    assert up.said("start again in this folder, and all that was read is there")
     request = recommender_pb2.RecommendRequest(user="ann")
     with EventPublisher(Settings(kafka=kafka)) as publisher, Client(address) as client:
         event = pb.Event(interaction=pb.Interaction(user="ann", item="umbrella", type="purchase"))
@@ -107,7 +109,90 @@ def test_up_serves_heals_and_leaves_nothing_behind(up: Up, tmp_path: Path) -> No
     assert up.process.wait(BUDGET_S) == 0
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
-    assert list(tmp_path.glob("springtide-*")) == []  # Its temporary folders.
+    assert [path.name for path in tmp_path.glob("springtide-*")] == ["springtide-state"]  # No temporary folders.
+
+
+def publish_purchases(running: Up, users: Sequence[str]) -> recommender_pb2.RecommendRequest:
+    """Publish a purchase of each user, and return a request that waits until all of them were read."""
+    kafka = KafkaSettings(bootstrap_servers=running.until_said(r"Kafka +(\S+), topic springtide.events")[1])
+    request = recommender_pb2.RecommendRequest(user=users[0])
+    request.wait.FromSeconds(10)
+    with EventPublisher(Settings(kafka=kafka)) as publisher:
+        for user in users:
+            event = pb.Event(interaction=pb.Interaction(user=user, item="umbrella", type="purchase"))
+            event.event_time.GetCurrentTime()
+            partition, offset = publisher.publish(event)
+            request.min_position.next_offsets[partition] = offset + 1
+    return request
+
+
+def num_edges(running: Up) -> int:
+    with Client(running.until_said(r"gRPC +(\S+)")[1], running.until_said(r"Admin +(\S+)")[1]) as client:
+        return sum(client.status().num_edges.values())
+
+
+def test_up_goes_on_where_it_was_killed_or_stopped(up: Up, tmp_path: Path) -> None:
+    request = publish_purchases(up, ["ann", "bob"])
+    with Client(up.until_said(r"gRPC +(\S+)")[1]) as client:
+        assert client.recommend(request).items  # Both were read; no checkpoint has them yet.
+    up.process.kill()
+    up.process.wait()
+    eventually(lambda: not locked(tmp_path))
+
+    second = Up(tmp_path)
+    try:
+        second.until_said("Try it")
+        assert num_edges(second) == 2
+        publish_purchases(second, ["eve", "kim", "lou"])  # Nobody waits until the server has read them.
+    finally:
+        second.process.terminate()
+        assert second.process.wait(BUDGET_S) == 0
+
+    third = Up(tmp_path)
+    try:
+        third.until_said("Try it")
+        assert num_edges(third) == 5
+    finally:
+        third.process.terminate()
+        assert third.process.wait(BUDGET_S) == 0
+
+
+def test_up_refuses_checkpoints_of_another_kafka_and_an_ephemeral_one_leaves_nothing(tmp_path: Path) -> None:
+    first = Up(tmp_path)
+    try:
+        publish_purchases(first, ["ann"])
+    finally:
+        first.process.terminate()
+        assert first.process.wait(BUDGET_S) == 0
+    shutil.rmtree(tmp_path / "springtide-state" / "journal")
+
+    second = Up(tmp_path)
+    try:
+        second.until_said("the checkpoints were read from another Kafka")
+    finally:
+        second.process.terminate()
+        second.process.wait(BUDGET_S)
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    third = Up(elsewhere, "--ephemeral")
+    try:
+        publish_purchases(third, ["ann"])
+        third.until_said("All of it is forgotten at the end")
+    finally:
+        third.process.terminate()
+        assert third.process.wait(BUDGET_S) == 0
+    assert [path.name for path in elsewhere.iterdir()] == ["up.log"]
+
+
+def locked(folder: Path) -> bool:
+    """Return whether a server of a folder still has the lock of its checkpoints."""
+    with (folder / "springtide-state" / "checkpoints" / "writer.lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_up_that_is_killed_takes_its_children_with_it(up: Up) -> None:

@@ -37,6 +37,10 @@ def up(
     time_format: TimeFormat = None,
     encoding: Encoding = None,
     insecure: Insecure = False,
+    ephemeral: Annotated[
+        bool,
+        typer.Option("--ephemeral", help="With the embedded broker: keep the state in a temporary folder."),
+    ] = False,
 ) -> None:
     """Run everything on this machine: broker (if no Kafka cluster is named), server and trainer.
 
@@ -58,11 +62,11 @@ def up(
     if files:
         from springtide_services.cli.up_files import up_with_files
 
-        up_with_files(loaded, settings, files, options)
+        up_with_files(loaded, settings, files, options, is_ephemeral=ephemeral)
         return
     from springtide_services.local.up import run_up
 
-    run_up(loaded, settings)
+    run_up(loaded, settings, is_ephemeral=ephemeral)
 
 
 def broker(port: Annotated[int, typer.Option(help="Port to listen on, on the loopback interface.")] = 9092) -> None:

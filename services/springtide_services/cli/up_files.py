@@ -26,7 +26,14 @@ _NUM_SHOWN = 5
 _SWAP_BUDGET_S = 10.0  # From a published model to its use: the server looks for one each second.
 
 
-def up_with_files(settings: Settings, settings_path: Path | None, paths: Sequence[Path], options: ReadOptions) -> None:
+def up_with_files(
+    settings: Settings,
+    settings_path: Path | None,
+    paths: Sequence[Path],
+    options: ReadOptions,
+    *,
+    is_ephemeral: bool = False,
+) -> None:
     """Check files, start everything, publish them, train a first model, show an answer, and stay up until Ctrl-C.
 
     Args:
@@ -34,6 +41,7 @@ def up_with_files(settings: Settings, settings_path: Path | None, paths: Sequenc
         settings_path: The settings file, if it is named on the command line.
         paths: The files, in the order in which they are published.
         options: How they are read.
+        is_ephemeral: As in ``run_up``.
 
     Raises:
         EventFileError: If a file cannot be read, or has no event that the server would take; nothing is started then.
@@ -57,7 +65,7 @@ def up_with_files(settings: Settings, settings_path: Path | None, paths: Sequenc
             out.print(f"\nFrom the file{'s' * (len(files) > 1)} to this answer: {seconds:.1f} s.")
             return user
 
-        run_up(settings, settings_path, on_ready)
+        run_up(settings, settings_path, on_ready, is_ephemeral=is_ephemeral)
 
 
 def _checked(file: EventFile, path: Path, settings: Settings, bars: Progress) -> int:

@@ -27,9 +27,10 @@ _EXAMPLE = (
 )
 _EXAMPLE_USER = "ann"
 _TOPIC_VARIABLE = "SPRINGTIDE_KAFKA__TOPIC"
-_FORGETS = (
-    "The embedded broker forgets everything when it stops, and the state goes with it.\n"
-    "To keep both, name a Kafka cluster in kafka.bootstrap_servers."
+FORGETS = "All of it is forgotten at the end. Without --ephemeral it is kept."
+KEEPS = (
+    "It is kept: start again in this folder, and all that was read is there.\n"
+    "A kill loses what was published and not read yet; a power cut the last tenth of a second, too."
 )
 
 
@@ -39,17 +40,20 @@ class Loaded:
 
     Attributes:
         user: A user of the files; empty if there is none.
-        folder: Where the logs are, and with the embedded broker the state.
-        is_embedded: Whether the broker is the embedded one.
+        folder: Where the logs are.
     """
 
     user: str
     folder: Path
-    is_embedded: bool
 
 
 def show_panel(
-    on: Console, settings: Settings, example: Path | None, settings_path: Path | None, loaded: Loaded | None = None
+    on: Console,
+    settings: Settings,
+    example: Path | None,
+    settings_path: Path | None,
+    loaded: Loaded | None = None,
+    how_long: str = "",
 ) -> None:
     """Show where Kafka and gRPC listen, where state is kept, and two commands for another shell.
 
@@ -59,20 +63,16 @@ def show_panel(
         example: The file of example events; None if a Kafka cluster was named, to which none are to be published.
         settings_path: The settings file, if it is named on the command line.
         loaded: What was read from files before; None if none was named.
+        how_long: What to say of how long the state is kept; empty for nothing.
     """
     facts = Table.grid(padding=(0, 2))
     facts.add_row("Kafka", f"{settings.kafka.bootstrap_servers}, topic {settings.kafka.topic}")
     facts.add_row("gRPC", join_address(settings.server.host, settings.server.port))
     facts.add_row("Admin", _admin_address(settings))
-    folder = example.parent if example is not None else None
-    if loaded is not None and loaded.is_embedded:
-        folder = loaded.folder
-    if folder is not None:
-        facts.add_row("State", str(folder))
-        facts.add_row("", _FORGETS)
-    else:
-        shown = masked(settings)  # A URL may hold credentials.
-        facts.add_row("State", f"checkpoints in {shown['checkpoint']['url']}, models in {shown['model']['url']}")
+    shown = masked(settings)  # A URL may hold credentials.
+    facts.add_row("State", f"checkpoints in {shown['checkpoint']['url']}, models in {shown['model']['url']}")
+    if how_long:
+        facts.add_row("", how_long)
     if loaded is not None:
         facts.add_row("Logs", f"server.log, trainer.log in {loaded.folder}")
     title = "Springtide is up. Ctrl-C stops it."

@@ -13,7 +13,7 @@ from springtide.errors import SettingsError
 from springtide.settings.model import ServerSettings, Settings
 from springtide_services.addresses import free_port, join_address
 from springtide_services.local.broker import CLIENTS, EmbeddedBroker
-from springtide_services.local.panel import Loaded, show_panel, write_example_events
+from springtide_services.local.panel import FORGETS, KEEPS, Loaded, show_panel, write_example_events
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.logs import configure_logging
 from springtide_services.serving.client import Client, Credentials
@@ -23,16 +23,17 @@ from springtide_services.termination import ends_on_signals, ignore_signals
 logger = structlog.stdlib.get_logger(__name__)
 
 _POLL_S = 0.2
+_JOURNAL = "springtide-state/journal"  # Beside the default folders of checkpoints and models.
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What runs: the server is ready, and the stream is empty if the broker is the embedded one.
+    """What runs: the server is ready, and the topic is empty if the broker is the embedded one.
 
     Attributes:
         settings: The settings of the server.
         client: A client of the server.
-        folder: A temporary folder; with the embedded broker, it holds the state, too.
+        folder: A temporary folder.
         is_embedded: Whether the broker is the embedded one.
         check: Looks after broker, server and trainer once; to be called at least every second. Raises as ``run_up``.
     """
@@ -48,34 +49,48 @@ def run_up(
     settings: Settings,
     settings_path: Path | None = None,
     on_ready: Callable[[Running], str] | None = None,
+    *,
+    is_ephemeral: bool = False,
 ) -> None:
     """Run broker, server and trainer until a stop signal comes, and show where they listen once they are ready.
 
-    With the embedded broker, checkpoints and models are kept in a temporary folder and removed at the end: the offsets
-    of a checkpoint fit no other stream than the one that has ended.
+    The embedded broker forgets its topic, so the server keeps a journal: what was read is there at the next start.
 
     Args:
         settings: The settings that the children load too.
         settings_path: The settings file, if it is named on the command line.
         on_ready: Called once everything is ready, before it is shown where; returns the user of an example, or an empty
             text. If it is given, server and trainer log to files, so that what it shows stays readable.
+        is_ephemeral: Whether the state is kept in a temporary folder, and forgotten at the end; with the embedded
+            broker only.
 
     Raises:
-        SettingsError: If no port can be found on ``server.host``.
+        SettingsError: If ``is_ephemeral`` and a Kafka cluster is named. If no port can be found on ``server.host``.
         BrokerError: If the embedded broker cannot be started, or dies.
         ChildFailedError: If a child ends again and again, or is refused.
     """
+    if is_ephemeral and settings.kafka.bootstrap_servers:
+        raise SettingsError(
+            "--ephemeral: wanted the embedded broker, got a Kafka cluster in kafka.bootstrap_servers: name folders "
+            "that may go in checkpoint.url and model.url instead"
+        )
     configure_logging(settings.log, "up")
     environment: dict[str, str] = {}
     with ends_on_signals(), contextlib.ExitStack() as stack:
         try:
-            broker, example, loaded = None, None, None
+            broker, example, loaded, how_long = None, None, None, ""
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="springtide-up-")))
             if not settings.kafka.bootstrap_servers:
                 _refuse_security(settings)
                 broker = stack.enter_context(EmbeddedBroker())
-                settings = _with_embedded_broker(settings, broker, folder)
-                environment |= embedded_environment(broker, folder)
+                how_long = FORGETS if is_ephemeral else KEEPS
+                if is_ephemeral:
+                    environment |= embedded_environment(broker, folder)
+                    settings = _with_urls(settings, folder)
+                else:
+                    environment |= _keeping_environment(settings, broker)
+                kafka = settings.kafka.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
+                settings = settings.model_copy(update={"kafka": kafka})
                 example = write_example_events(folder) if on_ready is None else None
             settings = _with_ports(settings)
             environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
@@ -96,8 +111,8 @@ def run_up(
                     time.sleep(_POLL_S)
                 if on_ready is not None:
                     user = on_ready(Running(settings, client, folder, broker is not None, check))
-                    loaded = Loaded(user, folder, broker is not None)
-            show_panel(console(stderr=True), settings, example, settings_path, loaded)
+                    loaded = Loaded(user, folder)
+            show_panel(console(stderr=True), settings, example, settings_path, loaded, how_long)
             while True:
                 check()
                 time.sleep(_POLL_S)
@@ -156,12 +171,20 @@ def embedded_environment(broker: EmbeddedBroker, folder: Path) -> dict[str, str]
     }
 
 
-def _with_embedded_broker(settings: Settings, broker: EmbeddedBroker, folder: Path) -> Settings:
-    """Return the settings as children with ``embedded_environment`` load them."""
-    kafka = settings.kafka.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
+def _keeping_environment(settings: Settings, broker: EmbeddedBroker) -> dict[str, str]:
+    """Return environment variables for children that use the embedded broker and keep their state."""
+    journal = Path(settings.checkpoint.journal or _JOURNAL).absolute()
+    return {
+        "SPRINGTIDE_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "SPRINGTIDE_CHECKPOINT__JOURNAL": str(journal),
+    }
+
+
+def _with_urls(settings: Settings, folder: Path) -> Settings:
+    """Return the settings as children with ``embedded_environment`` load them, but for the broker."""
     checkpoint = settings.checkpoint.model_copy(update={"url": str(folder / "checkpoints")})
     model = settings.model.model_copy(update={"url": str(folder / "models")})
-    return settings.model_copy(update={"kafka": kafka, "checkpoint": checkpoint, "model": model})
+    return settings.model_copy(update={"checkpoint": checkpoint, "model": model})
 
 
 def _client_of(server: ServerSettings) -> Client:

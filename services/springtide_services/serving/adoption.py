@@ -106,9 +106,14 @@ class Adoption:
             rebuilt: Name of its checkpoint, beside the server's own.
 
         Raises:
-            RebuildError: If another one is being taken over.
+            RebuildError: If another one is being taken over, or events were read that no log has any more.
             NotFoundError: If there is none of that name.
         """
+        if self._ingest.has_earlier_events:
+            raise RebuildError(
+                "the embedded broker has only the events since its start, and of the earlier ones there is no log: "
+                "a rebuilt state would lack them"
+            )
         with self._starting:
             former = self._thread
             if former is not None and former.is_alive() and not self._is_over():

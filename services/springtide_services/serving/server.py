@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 import uvloop
@@ -42,6 +43,8 @@ from springtide_services.serving.standard_services import Health
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.ingest_status import IngestStatus
+from springtide_services.stream.journal import Journal
+from springtide_services.stream.journaled_topics import JournaledTopics
 from springtide_services.stream.start_check import StartCheck
 from springtide_services.stream.topics import with_client_id
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
@@ -349,6 +352,7 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
             skip_lost=skip_lost,
             decoders=plugins.make_decoders(settings.events),
             lost_position=restored.lost_position,
+            journal=_open_journal(settings, checkpoints),
         ),
         follower=VersionFollower(models, load_model, ranker.swap),
         models=models,
@@ -357,6 +361,13 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
         is_restored=checkpoint is not None,
         checkpoints=checkpoints,
     )
+
+
+def _open_journal(settings: Settings, checkpoints: CheckpointStore) -> JournaledTopics | None:
+    """Open the journal of the settings; the lock of the checkpoints is ours."""
+    if not settings.checkpoint.journal:
+        return None
+    return JournaledTopics(settings.kafka, Journal(Path(settings.checkpoint.journal)), checkpoints)
 
 
 def _log_wait(former: LockHolder, at_most_s: float) -> None:

@@ -24,6 +24,7 @@ Kind = Literal[
     "poison",
     "topic",
     "dead_letters",
+    "disk",
     "offsets_lost",
     "internal",
 ]

@@ -16,6 +16,7 @@ from springtide.errors import (
     BrokerError,
     CheckpointError,
     CheckpointLockLostError,
+    JournalError,
     OffsetsLostError,
     PoisonError,
     RebuildError,
@@ -35,6 +36,7 @@ from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.group_offsets import GroupOffsets
 from springtide_services.stream.ignored_events import IgnoredEvents
 from springtide_services.stream.ingest_status import IngestStatus
+from springtide_services.stream.journaled_topics import JournaledTopics
 from springtide_services.stream.known_lag import KnownLag
 from springtide_services.stream.lost_offsets import skip_lost_events, very_first_position
 from springtide_services.stream.poison import Poison
@@ -45,6 +47,8 @@ from springtide_services.stream.topics import check_connection, make_missing_top
 
 logger = structlog.stdlib.get_logger(__name__)
 
+_LAST_READ_S = 5.0  # With a journal: how long what was published before the stop is read, at most.
+_QUIET_END_S = 0.25  # With a journal: nothing came for this long. The embedded broker's fetches take up to 50 ms.
 _HOLD_S = 0.5  # Between two looks whether a lost stream is to go on.
 _TURN_S = 0.05  # Without a broker: between two checks whether a checkpoint is due.
 
@@ -64,6 +68,8 @@ class IngestLoop:
         decoders: Decoders of other tools' records, by name; none if None.
         lost_position: How far a state had read that was lost, if this empty one takes its place: the stream is read
             from its very first event, which the broker must still have. None for any other state.
+        journal: Where records are kept until checkpoints hold them; a new topic then carries on the former one, and
+            ``stop`` reads what was published before. None for a broker that keeps them itself.
 
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
@@ -81,6 +87,7 @@ class IngestLoop:
         skip_lost: bool = False,
         decoders: Mapping[str, EventDecoder] | None = None,
         lost_position: StreamPosition | None = None,
+        journal: JournaledTopics | None = None,
     ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
@@ -88,7 +95,11 @@ class IngestLoop:
         self._settings = settings
         self._succession = Succession(state)
         self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
-        self._checkpointer.on_durable = GroupOffsets(settings).commit
+        self._checkpointer.on_durable = self._note_durable
+        self._group_offsets = GroupOffsets(settings)
+        self._journal = journal
+        # With a journal, what was published before ``stop`` is read: until when, and for how long nothing may come.
+        self._last_turn: tuple[Deadline, Deadline] | None = None
         self._decoders = decoders
         self._decoder = self._make_decoder(state)
         self._dead_letters: Counter[str] = Counter()
@@ -120,6 +131,11 @@ class IngestLoop:
         """The newest checkpoint, of this process or an earlier one; None if there is none."""
         return self._checkpointer.last
 
+    @property
+    def has_earlier_events(self) -> bool:
+        """Whether events were read that no log has any more: the broker forgets, and was started again."""
+        return self._journal is not None and self._journal.has_earlier_events
+
     def start(self) -> None:
         """Start reading."""
         self._thread.start()
@@ -129,6 +145,8 @@ class IngestLoop:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
+        if self._journal is not None:
+            self._journal.close()
 
     def status(self) -> IngestStatus:
         """Return the status; from any thread."""
@@ -233,6 +251,8 @@ class IngestLoop:
                     return
                 self._failure = None
                 continue
+            except JournalError as error:  # Nothing of it was applied: it is read again.
+                self._problem.report(Problem("disk", str(error)))
             except (KafkaError, BrokerError) as error:
                 self._letter_writer.close()  # Its connection may be lost too.
                 self._problem.report(explain(error, self._settings.kafka))
@@ -320,15 +340,19 @@ class IngestLoop:
     def _read(self, source: KafkaSource, dead_letters: DeadLetterWriter) -> None:
         """Read until ``stop`` is called, or until the source must be opened again."""
         state, timeout_ms = self._state, self._settings.kafka.poll_timeout_ms
-        while not self._stopping.is_set() and source.check():
+        while not self._must_end() and source.check():
             if self._succession.end_if_reached():
                 self._checkpointer.follow(state)
             if self._succession.is_asked or self._succession.is_late():
                 return
             records = source.poll(timeout_ms)
+            if records and self._last_turn is not None:
+                self._last_turn = self._last_turn[0], Deadline.after(_QUIET_END_S)
             broken = source.take_broken()
             self._put_away(broken, dead_letters)
             for part in parts_of(records, is_live=self._arrivals.has_caught_up):
+                if self._journal is not None:
+                    self._journal.append(part)
                 self._take(part, dead_letters)
             self._pass_over(broken)
             with self.poison.naming(state):
@@ -344,6 +368,19 @@ class IngestLoop:
                 self._skips_damage_once = self._skips_damage_once and self._is_held
                 if not self._is_held:
                     self._problem.clear()
+
+    def _must_end(self) -> bool:
+        """Return whether to read no further: after ``stop``, and with a journal once all that came before it is read.
+
+        A broker that forgets is stopped after us.
+        """
+        if not self._stopping.is_set():
+            return False
+        if self._journal is None:
+            return True
+        if self._last_turn is None:
+            self._last_turn = Deadline.after(_LAST_READ_S), Deadline.after(_QUIET_END_S)
+        return any(deadline.is_over() for deadline in self._last_turn)
 
     def _take(self, records: list[RawEvent], dead_letters: DeadLetterWriter) -> None:
         """Apply some records, and move the position past them."""
@@ -392,6 +429,12 @@ class IngestLoop:
         elif was_held:
             self._problem.clear()
 
+    def _note_durable(self, checkpoint: Checkpoint) -> None:
+        """Tell others that a checkpoint is on the disk; called by the thread that wrote it."""
+        self._group_offsets.commit(checkpoint)
+        if self._journal is not None:
+            self._journal.prune()
+
     def _skip(self, position: StreamPosition, gaps: Sequence[StreamGap]) -> None:
         for gap in gaps:
             logger.warning("events_skipped", **dataclasses.asdict(gap))
@@ -399,6 +442,13 @@ class IngestLoop:
         self._checkpointer.ask()  # A restart must find the new position.
 
     def _open(self) -> KafkaSource:
+        if self._journal is not None:
+            self._journal.bring_up_to_date(
+                *(self._state, lambda records: self._take(records, self._letter_writer), self._stopping),
+                skips_lost=self._skips_lost_once,
+                has_lost_checkpoints=self._lost_position is not None,
+            )
+            self._checkpointer.ask()  # What reads the log again, such as after poison, begins in the topic of now.
         kafka, position = self._settings.kafka, self._state.position
         if position is None and self._lost_position is not None:
             position = self._state.position = very_first_position(kafka, self._lost_position)

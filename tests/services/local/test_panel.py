@@ -13,7 +13,7 @@ from rich.console import Console
 
 from springtide.settings.load import load_settings
 from springtide.settings.model import CheckpointSettings, KafkaSettings, ServerSettings, Settings
-from springtide_services.local.panel import Loaded, commands_to_try, show_panel, write_example_events
+from springtide_services.local.panel import KEEPS, Loaded, commands_to_try, show_panel, write_example_events
 
 SETTINGS = Settings(
     kafka=KafkaSettings(bootstrap_servers="127.0.0.1:9"),
@@ -29,9 +29,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def panel(settings: Settings, example: Path | None = None, *, on_terminal: bool = False) -> str:
+def panel(settings: Settings, example: Path | None = None, *, on_terminal: bool = False, how_long: str = "") -> str:
     console = Console(file=io.StringIO(), force_terminal=on_terminal, width=100, no_color=True, highlight=False)
-    show_panel(console, settings, example, None)
+    show_panel(console, settings, example, None, how_long=how_long)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -52,21 +52,19 @@ def test_panel_says_where_things_are_and_what_to_try() -> None:
     ]
 
 
-def test_embedded_broker_is_said_to_forget(tmp_path: Path) -> None:
-    shown = panel(SETTINGS, tmp_path / "example-events.jsonl")
+def test_how_long_the_state_is_kept_is_said(tmp_path: Path) -> None:
+    shown = panel(SETTINGS, tmp_path / "example-events.jsonl", how_long=KEEPS)
 
-    assert "State  " + str(tmp_path) in shown
-    assert "forgets everything when it stops" in shown
+    assert all(line in " ".join(shown.split()) for line in KEEPS.splitlines())
     assert f"springtide publish {tmp_path}/example-events.jsonl\n" in shown
 
 
 def test_after_files_it_says_where_the_logs_are_and_asks_for_a_user_of_theirs(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200, no_color=True, highlight=False)
-    show_panel(console, SETTINGS, None, None, Loaded("-7", tmp_path, is_embedded=True))
+    show_panel(console, SETTINGS, None, None, Loaded("-7", tmp_path))
     assert isinstance(console.file, io.StringIO)
     lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
 
-    assert f"State {tmp_path}" in lines
     assert f"Logs server.log, trainer.log in {tmp_path}" in lines
     assert lines[-2:] == [
         "springtide recommend --address '[::1]:7' -- -7",

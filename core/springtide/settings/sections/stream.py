@@ -157,3 +157,6 @@ class CheckpointSettings(Section):
     """Number of interactions after which a checkpoint is written even if `every_s` has not passed."""
     keep: Annotated[int, Field(ge=1)] = 3
     """Number of checkpoints kept; older ones are deleted. Keep the topic's retention longer than the oldest one."""
+    journal: str = ""
+    """Local folder for the records that no checkpoint holds yet, for a broker that forgets: a new topic carries on the
+    former one. `springtide up` names one for the embedded broker. Empty keeps none."""
