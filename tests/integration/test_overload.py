@@ -2,22 +2,27 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from springtide.checkpoint import CheckpointStore
 from springtide.settings.model import Settings
 from springtide.v1 import events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
+from springtide_services.termination import STOP_BUDGET_S
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
@@ -62,9 +67,9 @@ def settings(on_each_engine: Settings) -> Settings:
     return on_each_engine.model_copy(update={"server": server})
 
 
-async def flooded(address: str, count: int) -> Counter[str]:
+async def flooded(address: str, count: int, number: int = NUM_CALLS) -> Counter[str]:
     """Send calls all at once, and return how many ended how."""
-    arguments = [address, str(NUM_CALLS), str(DEADLINE_S), str(count)]
+    arguments = [address, str(number), str(DEADLINE_S), str(count)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", FLOOD, *arguments, stdout=asyncio.subprocess.PIPE
     )
@@ -139,3 +144,58 @@ def test_requests_that_wait_are_refused_beyond_the_limit_and_their_room_is_free_
                 await eventually(lambda: is_open(0))
 
     asyncio.run(scenario())
+
+
+@pytest.mark.timeout(300)
+def test_memory_stays_flat_at_three_times_as_many_requests_as_may_be_open(
+    settings: Settings,
+    run_server_process: RunServerProcess,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
+) -> None:
+    publish(settings, diagonal_stream)
+    with run_server_process(settings) as (process, address):
+        used_mb = []
+        for _ in range(6):
+            asyncio.run(flooded(address, 1_000, 3 * settings.server.max_open_requests))
+            used_mb.append(psutil.Process(process.pid).memory_info().rss / 1e6)
+    assert max(used_mb[3:]) < 1.15 * max(used_mb[:3]), used_mb
+
+
+@pytest.mark.timeout(300)
+def test_a_server_under_load_ends_in_order_and_in_time(
+    settings: Settings,
+    run_server_process: RunServerProcess,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
+) -> None:
+    publish(settings, diagonal_stream)
+    ends: Counter[grpc.StatusCode] = Counter()
+
+    async def ask(address: str) -> None:
+        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            recommend = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend
+            code = grpc.StatusCode.OK
+            while code == grpc.StatusCode.OK:
+                code = await recommend(pb.RecommendRequest(user="u1", count=100), timeout=DEADLINE_S).code()
+                ends[code] += 1
+
+    async def scenario(process: subprocess.Popen[str], address: str) -> float:
+        asking = [asyncio.create_task(ask(address)) for _ in range(20)]
+        while ends[grpc.StatusCode.OK] < 100:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        await asyncio.gather(*asking)
+        assert await asyncio.to_thread(process.wait, DEADLINE_S) == 0
+        return time.monotonic() - started
+
+    with run_server_process(settings) as (process, address):
+        took_s = asyncio.run(scenario(process, address))
+    assert took_s < 3 * STOP_BUDGET_S  # It is some seconds; a busy machine may take longer.
+    # Those under way are answered; a call that comes while the server leaves is refused, or cancelled by grpcio.
+    assert set(ends) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert ends.total() - ends[grpc.StatusCode.OK] == 20
+    checkpoint = CheckpointStore(settings.checkpoint.url).latest()
+    assert checkpoint is not None
+    assert checkpoint.num_events == len(diagonal_stream)

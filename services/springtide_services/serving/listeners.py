@@ -88,8 +88,7 @@ class Listeners:
             reflected.end()
         if self._watch is not None:
             self._watch.cancel()
-        await self._public.stop(grace_s)
-        await self._admin.stop(grace_s)
+        await asyncio.gather(self._public.stop(grace_s), self._admin.stop(grace_s))
 
     def _interceptors(self, settings: ServerSettings) -> Sequence[GuardInterceptor]:
         if self._guard is None:
