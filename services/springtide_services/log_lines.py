@@ -209,7 +209,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "training_refused": "training ({mode}) is not possible: {reason}",
     "training_request_failed": "a training could not be requested",
     "training_request_unreadable": "the training request {path} cannot be read and is skipped: {reason}",
-    "training_status_not_written": "the progress of the training could not be written",
+    "training_status_not_written": "the progress of the training could not be written: {reason}",
     "training_status_unreadable": "the progress of the training cannot be read from {path}: {reason}",
     "waiting_for_checkpoint_lock": "waiting up to {at_most_s:g} s for the checkpoint lock of {holder}",
 }

@@ -45,6 +45,7 @@ class TrainingReport:
         self._on_progress = on_progress
         self._status = TrainingStatus(stage="", mode=plan.mode, request_id=plan.request_id, started_ms=wall_ms())
         self._next_write = Deadline.after(0)
+        self._not_written = ""  # Why.
 
     def progress(self, progress: "Progress") -> None:
         """Report a step, or that a stage begins.
@@ -87,4 +88,7 @@ class TrainingReport:
         try:
             self._folder.write_status(self._status)
         except Exception as error:  # A training must not fail because its progress cannot be shown.
-            logger.warning("training_status_not_written", exc_info=error)
+            reason = getattr(error, "strerror", None) or str(error)
+            if reason != self._not_written:  # Told once, also where a full disk lasts for all of the training.
+                self._not_written = reason
+                logger.warning("training_status_not_written", reason=reason)
