@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 
 from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock import HOLDER_FILE
@@ -29,6 +30,7 @@ from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.exit_codes import EXIT_REFUSED
 from springtide_services.serving.server import Server
+from springtide_services.stream.topics import client_config
 
 RunServerProcess = Callable[[Settings], AbstractContextManager[tuple[subprocess.Popen[str], str]]]
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -200,3 +202,42 @@ def test_after_damage_the_state_is_the_one_that_the_log_gives_in_one_go(
     again, status = asyncio.run(read([]))
     assert again == wanted
     assert not status.damaged_checkpoints, "what was written since is whole"
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("is_manifest_readable", [True, False])
+def test_without_a_whole_checkpoint_a_log_that_lost_its_beginning_is_an_error_until_it_is_skipped(
+    settings: Settings,
+    run_server: RunServer,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
+    is_manifest_readable: bool,
+) -> None:
+    """Nothing is read from what is left without a word, however often the server is started."""
+
+    async def read() -> None:
+        position = publish(settings, diagonal_stream)
+        async with run_server(settings) as running:
+            await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+
+    asyncio.run(read())
+    folder = "segments" if is_manifest_readable else "manifests"
+    for path in (Path(settings.checkpoint.url) / folder).iterdir():
+        path.write_bytes(path.read_bytes()[:-70])
+    with KafkaAdminClient(**client_config(settings.kafka)) as admin:
+        admin.delete_records({TopicPartition(settings.kafka.topic, 0): 3})
+    for _ in range(2):
+        with pytest.raises(OffsetsLostError, match=r"partition 0 .* begins at offset 3, wanted 0"):
+            asyncio.run(run_until_it_fails(settings))
+
+    async def skip() -> int:
+        server = Server(settings, skip_lost=True)
+        await server.start()
+        try:
+            while server._loaded is None or not server._loaded.ingest.is_caught_up:
+                await asyncio.sleep(0.02)
+            return len(server._loaded.ingest.status().gaps)
+        finally:
+            await server.stop()
+
+    assert asyncio.run(asyncio.wait_for(skip(), 60)) == 1

@@ -281,7 +281,7 @@ class IngestLoop:
         """
         if self._succession.is_passing:
             raise error
-        kafka, position = self._settings.kafka, self._state.position
+        kafka, position = self._settings.kafka, self._state.position or self._lost_position
         is_same_topic = position is not None and position.topic == kafka.topic
         if position is None or not (self._skips_lost_once or (kafka.on_lost == "skip" and is_same_topic)):
             raise error
@@ -451,7 +451,8 @@ class IngestLoop:
             self._checkpointer.ask()  # What reads the log again, such as after poison, begins in the topic of now.
         kafka, position = self._settings.kafka, self._state.position
         if position is None and self._lost_position is not None:
-            position = self._state.position = very_first_position(kafka, self._lost_position)
+            # Not the state's before it was opened there: else an empty state would be written at the end.
+            position = self._lost_position = very_first_position(kafka, self._lost_position)
         if position is None:  # With a position, its topic must exist: a recreated one would lack the events.
             make_missing_topics(kafka, {kafka.topic: kafka.num_partitions})
         source = KafkaSource(kafka, position)
