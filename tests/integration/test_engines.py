@@ -174,10 +174,10 @@ def test_who_keeps_the_reflection_open_does_not_hold_up_the_end(settings: Settin
         async with run_server(settings) as running:
             described = reflection_pb2_grpc.ServerReflectionStub(running.channel).ServerReflectionInfo()
             await described.write(reflection_pb2.ServerReflectionRequest(list_services=""))
-            assert len((await described.read()).list_services_response.service) == 4
+            assert len((await described.read()).list_services_response.service) == 3
             return await stopped_s(running)
 
-    assert asyncio.run(scenario()) < 4
+    assert asyncio.run(scenario()) < 20
 
 
 def test_each_of_many_connections_is_answered(settings: Settings, run_server: RunServer) -> None:
