@@ -185,7 +185,7 @@ def test_newest_checkpoint_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixtur
     settings = quick_settings(
         checkpoint={"url": str(tmp_path / "checkpoints")}, ranking={"context_weights": {"calendar": {}}}
     )
-    with pytest.raises(CheckpointError, match=r"no checkpoint at .* yet; --dataset complete-journey needs none"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint yet at .*; --dataset complete-journey needs none"):
         show(settings, "nog")
     CheckpointStore(settings.checkpoint.url).write(state_of(EVENTS, settings, upserts=UPSERTS).snapshot())
 
