@@ -161,14 +161,28 @@ def test_build_says_what_is_missing(script: ModuleType, monkeypatch: pytest.Monk
 
 
 def num_fetched(path: Path) -> int:
-    """Return how often a source fetches from memory ahead, at least; what it cimports counts once."""
+    """Return how often a source fetches from memory ahead, at least; what it calls of what it cimports counts once."""
     text = path.read_text(encoding="utf-8")
     declared = [path.parent / f"{name}.pxd" for name in re.findall(r"^from [\w.]*?(\w+) cimport", text, re.MULTILINE)]
-    calls = [
-        len(re.findall(r"^ +(?:PRE)?FETCH\w*\(", source.read_text(encoding="utf-8"), re.MULTILINE))
-        for source in (path, *filter(Path.is_file, declared))
-    ]
-    return calls[0] + any(calls[1:])
+    fetching = {name for pxd in filter(Path.is_file, declared) for name in names_that_fetch(pxd.read_text("utf-8"))}
+    calls_one = any(re.search(rf"\b{name}\(", text) for name in fetching)
+    return len(re.findall(r"^ +(?:PRE)?FETCH\w*\(", text, re.MULTILINE)) + calls_one
+
+
+def names_that_fetch(text: str) -> set[str]:
+    """Return the inline functions of a declaration file that fetch ahead, themselves or by another one of it."""
+    bodies = re.findall(r"^cdef inline [^\n(]*?(\w+)\((.*?)(?=^cdef |\Z)", text, re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    while True:
+        more = {
+            name
+            for name, body in bodies
+            if re.search(r"^ +(?:PRE)?FETCH\w*\(", body, re.MULTILINE)
+            or any(re.search(rf"\b{each}\(", body) for each in found)
+        }
+        if more == found:
+            return found
+        found = more
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the instruction is looked for by its bytes")

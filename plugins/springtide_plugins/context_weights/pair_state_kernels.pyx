@@ -156,6 +156,8 @@ cdef int restore_part(Table* table, Part* part, const int64_t* numbers, const ui
             break
         new.num_keys += num_in_use(bucket)
         for slot in range(num_in_use(bucket)):
+            if count_at(&new, bucket, slot)[0] == 0:
+                new.has_gone = True
             if count_at(&new, bucket, slot)[0] == LARGE:
                 key = key_at(&new, number, slot)
                 is_whole &= table.large.num_slots > 0 and table.large.keys[large_slot(&table.large, key)] == key

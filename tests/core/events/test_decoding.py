@@ -159,7 +159,7 @@ def test_decoder_refuses(what: str, decoder: Decoder) -> None:
 
 
 def test_every_reason_is_explained_and_tested() -> None:
-    elsewhere = {"missing_value"}
+    elsewhere = {"missing_value", "broken_batch", "broken_record", "poison"}
     assert {reason for reason, _ in REFUSED.values()} | elsewhere == set(REASONS)
 
 

@@ -147,7 +147,8 @@ def test_a_version_that_cannot_be_read_stops_no_training_and_is_logged_once(
     unreadable = [entry for entry in logs if entry["event"] == "manifest_unreadable"]
     assert [(entry["log_level"], entry["version"]) for entry in unreadable] == [("warning", "000001")]
     assert reason in unreadable[0]["reason"]
-    assert not [entry for entry in logs if entry["log_level"] == "error"]
+    errors = [(entry["event"], entry["version"]) for entry in logs if entry["log_level"] == "error"]
+    assert errors == [("model_damaged", "000001")], "it is the current one, so it is told loudly, once"
 
 
 def test_a_current_version_that_cannot_be_read_stops_no_training(
