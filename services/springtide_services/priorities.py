@@ -34,8 +34,7 @@ def take_short_turns() -> None:
 
     It then goes before a thread in a longer turn when it wakes, and others wait less for the end of its own. Its share
     of the cores stays what it is. Linux heeds it from 6.12 on, and needs no rights for it; elsewhere nothing happens.
-    A server's short turns took an eighth to a fifth off an answer's 99th percentile beside 20,000 events/s; a
-    training's a tenth off beside it alone, and less beside both (record 0017).
+    What it gains and costs is in record 0017.
     """
     number = _SCHED_SETATTR.get(platform.machine())
     if not hasattr(os, "sched_getscheduler") or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
