@@ -442,12 +442,11 @@ class IngestLoop:
         self._checkpointer.ask()  # A restart must find the new position.
 
     def _open(self) -> KafkaSource:
-        if self._journal is not None:
-            self._journal.bring_up_to_date(
-                *(self._state, lambda records: self._take(records, self._letter_writer), self._stopping),
-                skips_lost=self._skips_lost_once,
-                has_lost_checkpoints=self._lost_position is not None,
-            )
+        if self._journal is not None and self._journal.bring_up_to_date(
+            *(self._state, lambda records: self._take(records, self._letter_writer), self._stopping),
+            skips_lost=self._skips_lost_once,
+            has_lost_checkpoints=self._lost_position is not None,
+        ):
             self._checkpointer.ask()  # What reads the log again, such as after poison, begins in the topic of now.
         kafka, position = self._settings.kafka, self._state.position
         if position is None and self._lost_position is not None:

@@ -136,24 +136,25 @@ class Journal:
             _note_reached(self._reached.setdefault(self._number, {}), self._topics[-1], records)
 
     def after(self, position: StreamPosition | None) -> Iterator[Entry]:
-        """Yield the records that a state has not read yet, in the order in which they were read.
+        """Yield the records that a state has not read yet, each once, in the order in which they were read.
 
         Args:
             position: How far the state has read; None for not at all.
         """
+        # What was given moves on: records that were read twice, such as after the broker went away, are in here twice.
+        given = {} if position is None else {position.topic_id: dict(position.next_offsets)}
         for number in self._segments():
-            reached = self._reached.setdefault(number, {})
+            reached: dict[str, dict[int, int]] = {}
             for entry in self._read_segment(number):
                 _note_reached(reached, entry.topic_id, entry.records)
-                if position is None:
-                    yield entry
-                elif entry.topic_id == position.topic_id:
-                    offsets = position.next_offsets
-                    records = [each for each in entry.records if each.offset >= offsets.get(each.partition, 0)]
-                    if records:
-                        yield Entry(entry.topic_id, records)
-                elif not self._comes_before(entry.topic_id, position.topic_id):
-                    yield entry
+                if position is not None and self._comes_before(entry.topic_id, position.topic_id):
+                    continue
+                offsets = given.setdefault(entry.topic_id, {})
+                records = [each for each in entry.records if each.offset >= offsets.get(each.partition, 0)]
+                _note_reached(given, entry.topic_id, records)
+                if records:
+                    yield Entry(entry.topic_id, records)
+            self._reached[number] = reached  # Not before: of what was read in part, the rest must not be deleted.
 
     def prune(self, position: StreamPosition | None) -> None:
         """Delete what a position is past, and begin a new file; from any thread.

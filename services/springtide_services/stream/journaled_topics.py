@@ -48,7 +48,7 @@ class JournaledTopics:
         *,
         skips_lost: bool,
         has_lost_checkpoints: bool,
-    ) -> None:
+    ) -> bool:
         """Let a state read what the journal has and it has not, and set its position in the topic of now.
 
         Args:
@@ -57,6 +57,9 @@ class JournaledTopics:
             stopping: Ends the reading early when it is set.
             skips_lost: Whether to do with what is left.
             has_lost_checkpoints: Whether the state is empty because no checkpoint can be read.
+
+        Returns:
+            Whether the state has moved on to another topic.
 
         Raises:
             OffsetsLostError: If the state was read from another Kafka, or the events that it lacks are gone.
@@ -68,17 +71,20 @@ class JournaledTopics:
                 self._check(state.position, has_lost_checkpoints)
             num_records = self._replay(state, take, stopping)
             if stopping.is_set():
-                return
+                return False
             self._is_read = True
             logger.info("journal_read", records=num_records)
         make_missing_topics(self._kafka, {self._kafka.topic: self._kafka.num_partitions})
         with KafkaAdminClient(**client_config(self._kafka)) as admin:
             facts = read_topic_facts(admin, self._kafka.topic)
         if facts is None:
-            return  # It is waited for as without a journal.
+            return False  # It is waited for as without a journal.
         self._journal.begin(facts.topic_id)
-        if state.position is None or state.position.topic_id != facts.topic_id:
-            state.position = StreamPosition(facts.name, facts.topic_id, {})
+        if state.position is not None and state.position.topic_id == facts.topic_id:
+            return False
+        has_moved = state.position is not None
+        state.position = StreamPosition(facts.name, facts.topic_id, {})
+        return has_moved
 
     def prune(self) -> None:
         """Delete the records that every checkpoint holds; from any thread, and never raises."""

@@ -61,6 +61,15 @@ def test_a_state_gets_what_it_has_not_read_of_its_topic_and_all_of_later_ones(tm
     assert [topic_id for topic_id, _ in read(tmp_path)] == ["one", "two", "two", "three"]
 
 
+@pytest.mark.parametrize("position", [None, at("one", p0=1)])
+def test_what_was_read_twice_is_given_once(tmp_path: Path, position: StreamPosition | None) -> None:
+    write(tmp_path, "one", [record(0), record(1)], [record(1), record(2)])  # The broker went away in between.
+    write(tmp_path, "one", [record(1), record(2), record(3)])
+
+    given = [each for _, records in read(tmp_path, position) for each in records]
+    assert given == [record(offset) for offset in range(0 if position is None else 1, 4)]
+
+
 def test_a_process_that_is_killed_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
@@ -129,6 +138,18 @@ def test_files_are_kept_until_they_were_read_and_while_a_position_is_of_no_known
     journal.prune(at("other", p0=9))
     journal.close()
     assert read(tmp_path) == [("one", [record(0)])]
+
+
+def test_a_file_that_was_not_read_to_its_end_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, "one", [record(0)], [record(1)])
+    journal = Journal(tmp_path)
+    entries = journal.after(None)
+    assert next(entries).records == [record(0)]  # A stop comes here.
+    entries.close()
+
+    journal.prune(at("one", p0=1))
+    journal.close()
+    assert read(tmp_path, at("one", p0=1)) == [("one", [record(1)])]
 
 
 def test_a_full_disk_is_an_error_and_what_comes_after_it_can_be_read(
