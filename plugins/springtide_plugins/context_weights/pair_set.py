@@ -77,9 +77,7 @@ class SeenPairs:
 
     def _restored(self, state: Mapping[str, npt.NDArray[Any]], key: str) -> PairTable:
         table = PairTable(self._max_pairs)
-        if (
-            key in state
-        ):  # One of before tables were stored; pairs without a count, as older ones have them, occurred once.
+        if key in state:  # Of an earlier release, which stored keys and counts; the earliest had no counts.
             keys = np.ascontiguousarray(state[key], np.uint64)
             table.fill(keys, np.ascontiguousarray(state.get(f"{key}_counts", np.ones(len(keys))), np.uint32))
             return table
