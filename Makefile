@@ -44,6 +44,14 @@ soak-kafka: install ## Kill brokers and server for a minute, then compare with a
 damage: install ## Damage each file of checkpoints and models in each way, and print what was lost (ARGS=--help: options)
 	@$(BIN)/python tests/damage/matrix.py $(ARGS)
 
+.PHONY: faults
+faults: install ## Break everything that may break, and print what was lost and how long it took (ARGS=--help: options)
+	@$(BIN)/python tests/tables.py faults $(ARGS)
+
+.PHONY: doors
+doors: install ## Knock at each door of real servers, and print who got what
+	@$(BIN)/python tests/tables.py doors $(ARGS)
+
 .PHONY: prove-replay
 prove-replay: install ## Read a year of purchases in twenty interleavings with restarts: one state (ARGS=--help: options)
 	@$(BIN)/python tests/replay/prove.py $(ARGS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import shlex
 import subprocess
@@ -176,3 +177,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("kafka") is not None:
             item.add_marker(skip)
+
+
+@pytest.fixture
+def note_door() -> Callable[[str, str, str, str], None]:
+    """Note a row of the table of doors: ``note_door("client", "Explain", "with its token", "PERMISSION_DENIED")``."""
+
+    def note(who: str, door: str, how: str, got: str) -> None:
+        _write_row({"who": who, "door": door, "how": how, "got": got})
+
+    return note
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Note a row of the table of faults for each test marked ``fault``, if ``make faults`` runs it."""
+    report = yield
+    marker = item.get_closest_marker("fault")
+    if marker is not None and report.when == "call" and not report.skipped:
+        row = {"fault": marker.args[0], "where": item.nodeid.partition("[")[0], "times": 1, "lost": 0}
+        noted = {name: value for name, value in item.user_properties if name in ("times", "lost", "recovered_s")}
+        _write_row({**row, "recovered_s": call.duration, **noted, "failed": report.failed})
+    return report
+
+
+def _write_row(row: dict[str, object]) -> None:
+    """Append a row to the file that the variable TABLE_ROWS names, in one write; tests/README.md says what is in it."""
+    if path := os.environ.get("TABLE_ROWS", ""):
+        with open(path, "ab", buffering=0) as file:
+            file.write(json.dumps(row).encode() + b"\n")

@@ -5,7 +5,9 @@ and the result must be the state that the log gives in one go.
 """
 
 import argparse
+import json
 import logging
+import os
 import random
 import shutil
 import sys
@@ -101,6 +103,14 @@ class Matrix:
             counts = (f"{row.num_injected:,}", f"{row.num_passed_over:,}", f"{row.num_lost:,}")
             table.add_row(what, how, *counts, f"{1_000 * row.slowest_s:,.0f} ms")
         return table
+
+    def write_rows(self, path: Path) -> None:
+        """Append the rows to a file for the table of `make faults`, as JSON lines."""
+        with path.open("a") as file:
+            for (what, how), row in sorted(self.rows.items()):
+                times, took_s = row.num_injected, row.slowest_s
+                note = {"fault": f"{what}: {how}", "where": "make damage", "times": times, "lost": row.num_lost}
+                file.write(json.dumps(note | {"recovered_s": took_s}) + "\n")
 
 
 def log_of(num_batches: int, num_events: int) -> list[EventBatch]:
@@ -232,6 +242,8 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # It is counted here.
     matrix = measure(options.rounds, options.events)
     Console().print(matrix.table())
+    if path := os.environ.get("TABLE_ROWS", ""):
+        matrix.write_rows(Path(path))
     sys.exit(1 if matrix.num_lost else 0)
 
 
