@@ -20,10 +20,11 @@ class ConformanceError(SpringtideError, AssertionError):
 
 
 class UnknownPartError(PluginError):
-    """Raised when settings name a part that no plugin offers."""
+    """Raised when settings name a part that no plugin offers; ``left_out`` says which plugins were not looked at."""
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
-        super().__init__(f"no {kind} named {name!r} (choices: {', '.join(sorted(choices)) or 'none'})")
+    def __init__(self, kind: str, name: str, choices: Iterable[str], left_out: Iterable[object] = ()) -> None:
+        said = "".join(f"; {each}" for each in left_out)
+        super().__init__(f"no {kind} named {name!r} (choices: {', '.join(sorted(choices)) or 'none'}){said}")
 
 
 class EventRefusedError(SpringtideError):

@@ -173,6 +173,10 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "model_not_loaded": _model_not_loaded,
     "model_rejected": "model {version} was published but not promoted: {reason}",
     "model_swapped": _model_swapped,
+    "plugin_loaded": "plugin {plugin} of {origin} is loaded ({way})",
+    "plugin_not_allowed": (
+        "{package} {version} is installed and offers plugins; it is not imported, since plugins.allow does not name it"
+    ),
     "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
     "pointer_damaged": "the registry's pointer is damaged, and its newest whole state takes its place: {fault}",
     "reading": _reading,

@@ -95,8 +95,13 @@ def log_settings(settings: Settings) -> None:
     logger.info("settings", changed=_changes(masked(settings), masked(Settings())))
 
 
-def log_failures(plugins: "Plugins") -> None:
-    """Log the plugins that were left out, once at a process's start; the settings allow to go on without them."""
+def log_plugins(plugins: "Plugins") -> None:
+    """Log, once at a process's start, which plugins beside the built-in ones are imported, and which are left out."""
+    for plugin in plugins.loaded:
+        if plugin.way != "built in":
+            logger.info("plugin_loaded", plugin=plugin.name, origin=plugin.origin, way=plugin.way)
+    for package in plugins.not_allowed:
+        logger.info("plugin_not_allowed", package=package.distribution, version=package.version)
     for failure in plugins.failures:
         logger.warning("plugin_left_out", plugin=failure.plugin, origin=failure.origin, reason=failure.reason)
 

@@ -11,7 +11,7 @@ import pytest
 
 from springtide.errors import PluginError, UnknownPartError
 from springtide.plugins import hookspecs
-from springtide.plugins.loading import KINDS, load_beside_installed, load_plugins
+from springtide.plugins.loading import KINDS, find_plugins, load_one, load_plugins
 from springtide.settings.model import PluginSettings
 
 A_LOSS = '''
@@ -43,6 +43,14 @@ def register_encoders(register):
 def register_aggregators(register):
     register("of_bad", lambda width: None)
 """
+
+
+def install(folder, name, module):
+    """Let an installed package of a name offer a module as a plugin."""
+    information = folder / f"{name}-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(f"[springtide]\nplugin = {module}\n")
 
 
 def names(plugins, kind):
@@ -172,13 +180,10 @@ def test_plugin_that_failed_is_forgotten_and_loads_once_it_is_corrected(tmp_path
     settings = {
         "file": PluginSettings(folder=str(tmp_path)),
         "module": PluginSettings(modules=("springtide_late.parts",)),
-        "entry point": PluginSettings(),
+        "entry point": PluginSettings(allow=("springtide_late",)),
     }[way]
     if way == "entry point":
-        information = tmp_path / "springtide_late-1.0.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: springtide-late\nVersion: 1.0\n")
-        (information / "entry_points.txt").write_text("[springtide]\nplugin = springtide_late.parts\n")
+        install(tmp_path, "springtide-late", "springtide_late.parts")
     monkeypatch.syspath_prepend(tmp_path)
 
     path.write_text(A_LOSS.format(name="zero").replace(*spoilt))
@@ -201,23 +206,20 @@ def late_modules():
 def test_plugin_that_fails_leaves_the_module_that_was_loaded_before(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(A_LOSS.format(name="zero"))
-    loaded = load_beside_installed(str(path)).part("loss", "zero").factory
+    loaded = load_one(str(path)).part("loss", "zero").factory
     path.write_text(A_LOSS.format(name="zero").replace("register_losses", "register_loses"))
     with pytest.raises(PluginError, match="register_loses"):
-        load_beside_installed(str(path))
+        load_one(str(path))
     assert sys.modules["springtide_plugin_mine"].Zero is loaded
 
 
 def test_plugins_of_two_distributions_may_have_an_entry_point_of_the_same_name(tmp_path, monkeypatch):
     for name in ("one", "two"):
         (tmp_path / f"springtide_{name}.py").write_text(A_LOSS.format(name=name))
-        information = tmp_path / f"springtide_{name}-1.0.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: springtide-{name}\nVersion: 1.0\n")
-        (information / "entry_points.txt").write_text(f"[springtide]\nplugin = springtide_{name}\n")
+        install(tmp_path, f"springtide-{name}", f"springtide_{name}")
     monkeypatch.syspath_prepend(tmp_path)
     try:
-        plugins = load_plugins()
+        plugins = load_plugins(PluginSettings(allow=("springtide-one", "Springtide_Two")))
     finally:
         for name in ("one", "two"):
             sys.modules.pop(f"springtide_{name}", None)
@@ -256,29 +258,88 @@ def test_unknown_part_lists_the_choices(tmp_path):
 def test_one_file_is_loaded_beside_what_is_installed(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(A_LOSS.format(name="zero"))
-    plugins = load_beside_installed(str(path))
+    plugins = load_one(str(path))
     assert [part.name for part in plugins.parts if part.plugin == str(path)] == ["zero"]
     assert "lightgcn" in names(plugins, "encoder")
 
 
 def test_module_that_is_installed_already_is_found_again():
-    plugins = load_beside_installed("springtide_plugins")
+    plugins = load_one("springtide_plugins")
     assert plugins.part("encoder", "lightgcn").plugin == "springtide_plugins"
 
 
 def test_one_file_that_cannot_be_loaded_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("import no_such_module\n")
     with pytest.raises(PluginError, match=r"No module named 'no_such_module' .*mine\.py:1"):
-        load_beside_installed(str(tmp_path / "mine.py"))
+        load_one(str(tmp_path / "mine.py"))
 
 
 def test_installed_module_that_cannot_be_loaded_is_refused_once(tmp_path, monkeypatch):
     (tmp_path / "springtide_late.py").write_text("import no_such_module\n")
-    information = tmp_path / "springtide_late-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: springtide-late\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[springtide]\nplugin = springtide_late\n")
+    install(tmp_path, "springtide-late", "springtide_late")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PluginError, match=r"of springtide-late 1\.0 cannot be loaded") as refused:
-        load_beside_installed("springtide_late")
+        load_one("springtide_late")
     assert str(refused.value).count("no_such_module") == 1
+
+
+@pytest.fixture
+def late_package(tmp_path, monkeypatch):
+    """A package that offers a loss, and leaves a file behind when it is imported."""
+    ran = tmp_path / "ran"
+    (tmp_path / "springtide_late.py").write_text(f"open({str(ran)!r}, 'w').close()\n" + A_LOSS.format(name="zero"))
+    install(tmp_path, "springtide-late", "springtide_late")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield ran
+    for name in late_modules():
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("load", [load_plugins, find_plugins])
+def test_package_that_the_settings_do_not_allow_is_told_and_not_imported(late_package, load):
+    plugins = load()
+
+    said = (
+        r"no loss named 'zero' \(choices: .*\); springtide-late 1\.0 is installed .* \(allow = \[.springtide-late.\]\)"
+    )
+    with pytest.raises(UnknownPartError, match=said):
+        plugins.part("loss", "zero")
+    (left_out,) = plugins.not_allowed
+    assert (left_out.distribution, left_out.version, left_out.modules) == (
+        "springtide-late",
+        "1.0",
+        ("springtide_late",),
+    )
+    assert not late_package.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "way"),
+    [
+        ({"allow": ("springtide_LATE",)}, "plugins.allow"),
+        ({"allow": ("*",)}, "plugins.allow"),
+        ({"modules": ("springtide_late",)}, "plugins.modules"),
+        ({"modules": ("springtide_late",), "allow": ("springtide-late",)}, "plugins.modules"),
+    ],
+)
+@pytest.mark.parametrize("load", [load_plugins, find_plugins])
+def test_what_is_loaded_says_where_it_came_from_and_what_let_it_in(late_package, load, settings, way):
+    plugins = load(PluginSettings(**settings))
+    assert plugins.part("loss", "zero").plugin == "springtide_late"
+    built_in, late = plugins.loaded
+    assert (built_in.name, built_in.distribution, built_in.way) == ("springtide_plugins", "springtide", "built in")
+    assert (late.name, late.way) == ("springtide_late", way)
+    assert (late.distribution, late.version) == (("springtide-late", "1.0") if way == "plugins.allow" else ("", ""))
+    assert plugins.not_allowed == []
+    assert late_package.exists()
+
+
+def test_allowed_package_that_offers_nothing_is_refused_with_those_that_do(late_package):
+    with pytest.raises(PluginError, match=r"'springtide-lat' .* no installed package .* \(choices: springtide-late\)"):
+        load_plugins(PluginSettings(allow=("springtide-lat",)))
+    assert load_plugins(PluginSettings(allow=("springtide",))).failures == [], "built-in parts are always allowed"
+
+
+def test_module_that_a_person_names_is_loaded_whatever_the_settings_allow(late_package):
+    part = load_one("springtide_late").part("loss", "zero")
+    assert part.origin == "springtide-late 1.0"

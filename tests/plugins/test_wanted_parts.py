@@ -92,13 +92,13 @@ def make(plugins, name, kind="context weight"):
 
 
 def test_plugin_that_nothing_asks_for_is_not_imported(installed):
-    plugins = find_plugins()
+    plugins = find_plugins(PluginSettings(allow=("*",)))
     make(plugins, "trend")
     assert not loaded()
 
 
 def test_part_that_another_plugin_offers_is_found_past_one_that_is_broken(installed):
-    plugins = find_plugins()
+    plugins = find_plugins(PluginSettings(allow=("*",)))
     assert type(make(plugins, "still")).__module__ == "springtide_c_works"
     assert type(make(plugins, "calm")).__module__ == "springtide_a_works"
 
@@ -107,29 +107,29 @@ def test_name_that_no_plugin_offers_is_refused_with_the_plugin_that_might_have(i
     with pytest.raises(
         PluginError, match=r"'springtide_b_broken' of springtide_b_broken 1\.0 cannot be loaded: No mod"
     ):
-        make(find_plugins(), "storm")
+        make(find_plugins(PluginSettings(allow=("*",))), "storm")
 
 
 def test_name_that_no_plugin_offers_is_refused_with_the_choices_of_all(installed):
     with pytest.raises(UnknownPartError, match=r"no context weight named 'storm' \(choices: .*calm, .*still, "):
-        make(find_plugins(PluginSettings(on_error="skip")), "storm")
+        make(find_plugins(PluginSettings(allow=("*",), on_error="skip")), "storm")
 
 
 def test_listing_loads_all(installed):
     with pytest.raises(PluginError, match="springtide_b_broken"):
-        _ = find_plugins().parts
-    listed = find_plugins(PluginSettings(on_error="skip"))
+        _ = find_plugins(PluginSettings(allow=("*",))).parts
+    listed = find_plugins(PluginSettings(allow=("*",), on_error="skip"))
     assert {"calm", "still", "trend"} <= {part.name for part in listed.parts}
     assert [failure.plugin for failure in listed.failures] == ["springtide_b_broken"]
 
 
 def test_broken_plugin_is_refused_where_all_are_loaded(installed):
     with pytest.raises(PluginError, match="springtide_b_broken"):
-        load_plugins()
+        load_plugins(PluginSettings(allow=("*",)))
 
 
 def test_module_that_is_installed_and_named_by_the_settings_is_loaded_once(installed):
-    settings = PluginSettings(modules=("springtide_a_works",), on_error="skip")
+    settings = PluginSettings(modules=("springtide_a_works",), allow=("*",), on_error="skip")
     for plugins in (find_plugins(settings), load_plugins(settings)):
         assert "calm" in {part.name for part in plugins.parts}
         assert [failure.plugin for failure in plugins.failures] == ["springtide_b_broken"]

@@ -1,16 +1,10 @@
 """Finding plugins, and the parts they offer."""
 
 import difflib
-import functools
-import importlib
-import importlib.metadata
-import importlib.util
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -20,28 +14,39 @@ from springtide.errors import PluginError
 from springtide.plugins import hookspecs
 from springtide.plugins.part import Reference, reason_of
 from springtide.plugins.parts import KINDS, Failure, Part, Plugins
+from springtide.plugins.sources import (
+    LoadedPlugin,
+    NotAllowed,
+    Source,
+    allowed,
+    built_in,
+    named,
+    not_allowed,
+    of_command_line,
+)
 from springtide.settings.model import PluginSettings, Settings
 
 __all__ = [
     "KINDS",
     "Failure",
+    "LoadedPlugin",
+    "NotAllowed",
     "Part",
     "Plugins",
     "find_plugins",
-    "load_beside_installed",
     "load_checked_plugins",
+    "load_one",
     "load_plugins",
     "load_serving_plugins",
 ]
 
-_GROUP = "springtide"
-_BUILT_IN = "springtide"  # The distribution whose parts are looked at first.
-
 
 def load_plugins(settings: PluginSettings | None = None) -> Plugins:
-    """Load the plugins that are installed (entry point group ``springtide``) and those that the settings name.
+    """Load the built-in plugin, those of the packages that the settings allow, and those that they name.
 
-    A part that a plugin registers by reference is imported when it is made or described.
+    Packages offer plugins by the entry point group ``springtide``. Of one that ``plugins.allow`` does not name, nothing
+    is imported (``Plugins.not_allowed``). A part that a plugin registers by reference is imported when it is made or
+    described.
 
     Returns:
         The parts they offer, and the plugins that failed, if ``settings.on_error`` is ``skip``.
@@ -51,8 +56,7 @@ def load_plugins(settings: PluginSettings | None = None) -> Plugins:
             or offers a name that another plugin offers.
     """
     settings = settings or PluginSettings()
-    named = list(_named(settings))
-    loader = _Loader([*_built_in(), *_others(named), *named], settings.on_error == "skip")
+    loader = _Loader(settings, itertools.chain(built_in(), allowed(settings), named(settings)))
     while loader.load_next():
         pass
     loader.refuse_failures()
@@ -60,18 +64,17 @@ def load_plugins(settings: PluginSettings | None = None) -> Plugins:
 
 
 def find_plugins(settings: PluginSettings | None = None) -> Plugins:
-    """Load the built-in plugin and those that the settings name; the other installed ones when a part is wanted.
+    """Load the built-in plugin and those that the settings name; those of allowed packages when a part is wanted.
 
-    They are loaded one by one until one offers a part that none before it does. So a plugin that is installed, and that
+    They are loaded one by one until one offers a part that none before it does. So a plugin that is allowed, and that
     nothing asks for, costs nothing, whatever it imports; and what is wrong with it is not seen.
 
     Raises:
         PluginError: As ``load_plugins`` does, for the plugins that are loaded now.
     """
     settings = settings or PluginSettings()
-    named = list(_named(settings))
-    first = [*_built_in(), *named]
-    loader = _Loader(itertools.chain(first, _others(named)), settings.on_error == "skip")
+    first = [*built_in(), *named(settings)]
+    loader = _Loader(settings, itertools.chain(first, allowed(settings)))
     for _ in first:
         loader.load_next()
     loader.refuse_failures()
@@ -102,88 +105,26 @@ def load_serving_plugins(settings: Settings) -> Plugins:
     return plugins
 
 
-def load_beside_installed(source: str) -> Plugins:
-    """Load one plugin beside the installed ones; failures of the installed ones are ignored.
+def load_one(name: str, settings: PluginSettings | None = None) -> Plugins:
+    """Load one plugin that a person names, beside those that the settings let in; failures of these are ignored.
 
     Args:
-        source: Name of its module, or path of its file; the module may be an installed plugin's.
+        name: Name of its module, or path of its file; the module may be one that an installed package offers.
+        settings: Which others to load.
 
     Raises:
         PluginError: If it cannot be loaded.
     """
-    loader = _Loader([*_built_in(), *_others(())], skips_failed=True)
+    settings = (settings or PluginSettings()).model_copy(update={"on_error": "skip"})
+    loader = _Loader(settings, itertools.chain(built_in(), allowed(settings), named(settings)))
     while loader.load_next():
         pass
-    loader.failures = [failure for failure in loader.failures if failure.plugin == source]
-    if source.endswith(".py"):
-        loader.take(_Source.of_file(Path(source)))
-    elif not loader.failures and not any(part.plugin == source for part in loader.parts.values()):
-        loader.take(_Source.of_module(source))
+    loader.failures = [failure for failure in loader.failures if failure.plugin == name]
+    if not loader.failures and not any(part.plugin == name for part in loader.parts.values()):
+        loader.take(of_command_line(name))
     if loader.failures:
         raise PluginError("; ".join(map(str, loader.failures)))
     return Plugins(source=loader)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A plugin that is to be loaded.
-
-    Attributes:
-        name: Name of the module, or path of the file.
-        origin: Distribution and version, or the name again.
-        module_name: Name in ``sys.modules``.
-        load: Imports the plugin and returns it.
-    """
-
-    name: str
-    origin: str
-    module_name: str
-    load: Callable[[], Any]
-
-    @classmethod
-    def of_module(cls, name: str) -> "_Source":
-        return cls(name, name, name, functools.partial(importlib.import_module, name))
-
-    @classmethod
-    def of_file(cls, path: Path) -> "_Source":
-        module_name = f"springtide_plugin_{path.stem}"
-        return cls(str(path), str(path), module_name, functools.partial(_import_file, path, module_name))
-
-
-def _built_in() -> Iterator[_Source]:
-    """Yield the plugins of Springtide itself."""
-    try:
-        yield from _offered_by(importlib.metadata.distribution(_BUILT_IN))
-    except importlib.metadata.PackageNotFoundError:
-        return  # Run from a folder, without being installed.
-
-
-def _others(named: Sequence[_Source]) -> Iterator[_Source]:
-    """Yield the other installed plugins, but for those whose module the settings name."""
-    seen: set[tuple[str, str]] = set()
-    taken = {source.name for source in named}
-    for distribution in importlib.metadata.distributions():
-        if distribution.name == _BUILT_IN:
-            continue
-        for source in _offered_by(distribution):
-            # A distribution is found twice if its folder is twice on the path.
-            key = (distribution.name, source.name)
-            if key not in seen and source.name not in taken:
-                seen.add(key)
-                yield source
-
-
-def _offered_by(distribution: importlib.metadata.Distribution) -> Iterator[_Source]:
-    for entry_point in distribution.entry_points:
-        if entry_point.group == _GROUP:
-            origin = f"{distribution.name} {distribution.version}"
-            yield _Source(entry_point.value, origin, entry_point.module, entry_point.load)
-
-
-def _named(settings: PluginSettings) -> Iterator[_Source]:
-    """Yield the plugins that the settings name."""
-    yield from map(_Source.of_module, settings.modules)
-    yield from map(_Source.of_file, sorted(Path(settings.folder).glob("*.py")) if settings.folder else ())
 
 
 class _Loader:
@@ -192,15 +133,17 @@ class _Loader:
     It is used by several threads: the one that loads models may want a part, too.
 
     Args:
+        settings: Whether to go on without those that fail, and which packages are allowed.
         sources: The plugins, in the order in which they are taken.
-        skips_failed: Whether to go on without those that fail.
     """
 
-    def __init__(self, sources: Iterable[_Source], skips_failed: bool) -> None:
+    def __init__(self, settings: PluginSettings, sources: Iterable[Source]) -> None:
         self.parts: dict[tuple[str, str], Part] = {}
+        self.loaded: list[LoadedPlugin] = []
         self.failures: list[Failure] = []
+        self._settings = settings
         self._sources = iter(sources)
-        self._skips_failed = skips_failed
+        self._skips_failed = settings.on_error == "skip"
         self._lock = threading.RLock()
         self._manager = pluggy.PluginManager("springtide")
         self._manager.add_hookspecs(hookspecs)
@@ -212,17 +155,21 @@ class _Loader:
                 self.take(source)
             return source is not None
 
+    def not_allowed(self) -> list[NotAllowed]:
+        return not_allowed(self._settings)
+
     def refuse_failures(self) -> None:
         if self.failures and not self._skips_failed:
             raise PluginError("; ".join(map(str, self.failures)))
 
-    def take(self, source: _Source) -> None:
+    def take(self, source: Source) -> None:
         modules_before = dict(sys.modules)
         try:
             plugin = source.load()
             self._manager.register(plugin, name=source.name)
             self._refuse_unknown_hooks(plugin)
             self.parts.update(self._parts_of(plugin, source.name, source.origin))
+            self.loaded.append(LoadedPlugin(source.name, source.distribution, source.version, source.way))
         except Exception as error:  # A plugin may fail in any way; the message says which one it was.
             self.failures.append(Failure(source.name, source.origin, reason_of(error)))
             if self._manager.has_plugin(source.name):
@@ -263,13 +210,3 @@ def _forget_modules(package: str, before: Mapping[str, ModuleType]) -> None:
             del sys.modules[name]
         else:
             sys.modules[name] = before[name]
-
-
-def _import_file(path: Path, module_name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None, "a .py file has a spec"
-    assert spec.loader is not None, "a .py file has a loader"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -12,6 +12,7 @@ from springtide.extras import missing_words
 from springtide.plugins.contracts import EventDecoder, Schema
 from springtide.plugins.contracts.serving import ServingAggregator, ServingEncoder
 from springtide.plugins.part import KINDS, ON_OFFER, SERVING_ON_OFFER, Failure, Part, Reference, import_reference
+from springtide.plugins.sources import LoadedPlugin, NotAllowed
 from springtide.settings.model import EventSettings, ModelSettings, PartSettings, Settings
 
 __all__ = ["EXAMPLE_SCHEMA", "KINDS", "ON_OFFER", "SERVING_ON_OFFER", "Failure", "Part", "PartSource", "Plugins"]
@@ -31,8 +32,15 @@ class PartSource(Protocol):
         """The parts of those that are loaded, by kind and name."""
 
     @property
+    def loaded(self) -> Sequence[LoadedPlugin]:
+        """Those that are loaded."""
+
+    @property
     def failures(self) -> Sequence[Failure]:
         """Those that could not be loaded."""
+
+    def not_allowed(self) -> list[NotAllowed]:
+        """Return the installed packages whose plugins the settings do not let in."""
 
     def load_next(self) -> bool:
         """Load one more plugin; return whether there was one."""
@@ -45,7 +53,11 @@ class _NoMore:
     """No plugins beside the parts that are there."""
 
     parts: Mapping[tuple[str, str], Part] = {}
+    loaded: Sequence[LoadedPlugin] = ()
     failures: Sequence[Failure] = ()
+
+    def not_allowed(self) -> list[NotAllowed]:
+        return []
 
     def load_next(self) -> bool:
         return False
@@ -91,6 +103,16 @@ class Plugins:
         """Plugins that could not be loaded, of those that were wanted, if ``plugins.on_error`` is ``skip``."""
         return list(self._source.failures)
 
+    @property
+    def loaded(self) -> list[LoadedPlugin]:
+        """Plugins that were imported up to now, in their order."""
+        return list(self._source.loaded)
+
+    @property
+    def not_allowed(self) -> list[NotAllowed]:
+        """Installed packages that offer plugins, and that the settings do not allow: nothing of them is imported."""
+        return self._source.not_allowed()
+
     def part(self, kind: str, name: str) -> Part:
         """Return the part.
 
@@ -101,7 +123,8 @@ class Plugins:
         key = kind, name
         while (found := self._own.get(key) or self._source.parts.get(key)) is None:
             if not self._source.load_next():
-                raise UnknownPartError(kind, name, (part.name for part in self.parts if part.kind == kind))
+                choices = (part.name for part in self.parts if part.kind == kind)
+                raise UnknownPartError(kind, name, choices, self.not_allowed)
         return found
 
     def with_part(

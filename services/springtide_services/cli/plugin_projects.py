@@ -13,7 +13,7 @@ from rich.text import Text
 
 from springtide.conformance import run_checks
 from springtide.errors import PluginError, SpringtideError
-from springtide.plugins.loading import KINDS, Part, Plugins, load_beside_installed, load_plugins
+from springtide.plugins.loading import KINDS, Part, Plugins, load_one, load_plugins
 from springtide.settings.model import PartSettings, PluginSettings
 from springtide_services.terminal import console
 
@@ -59,9 +59,10 @@ def new_plugin(name: str, kind: str, parent: Path) -> None:
     shown.print(f"The {kind} {module} is in {folder}. What to do next:\n", markup=False)
     steps = {
         f"cd {folder}": "",
-        "pip install -e .[dev]": "then Springtide finds it: springtide plugins list",
+        "pip install -e .[dev]": f'beside Springtide, whose settings let it in: [plugins] allow = ["{folder.name}"]',
         "pytest": "its tests pass",
         f"springtide plugins check {module}": f"the checks that every {kind} must pass",
+        "springtide plugins list": "all parts, and which plugins are loaded",
     }
     width = max(map(len, steps))
     for step, reason in steps.items():
@@ -106,11 +107,12 @@ def project_files(module: str, kind: str) -> dict[str, str]:
     return texts
 
 
-def check_plugin(source: str) -> bool:
+def check_plugin(source: str, settings: PluginSettings) -> bool:
     """Run the checks on every part of a plugin, and print the result of each.
 
     Args:
         source: Name of the plugin's module, or path of its file.
+        settings: Other plugins, whose parts it may make.
 
     Returns:
         Whether all checks have passed.
@@ -120,7 +122,7 @@ def check_plugin(source: str) -> bool:
     """
     if "" not in sys.path:
         sys.path.insert(0, "")  # As with `python -m`: modules of the working directory are found.
-    plugins = load_beside_installed(source)
+    plugins = load_one(source, settings)
     parts = [part for part in plugins.parts if part.plugin == source]
     if not parts:
         raise PluginError(f"plugin {source!r} offers no part: wanted one of {', '.join(KINDS.values())}")

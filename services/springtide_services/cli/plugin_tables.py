@@ -11,18 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from springtide.errors import PluginError
-from springtide.plugins.loading import KINDS, Failure, Part, load_plugins
+from springtide.plugins.loading import KINDS, Part, Plugins, load_plugins
 from springtide.plugins.options import NONE, Option
 from springtide.settings.model import Settings
 from springtide_services.terminal import console
 
 
 def show_plugins(settings: Settings, *, as_json: bool = False) -> bool:
-    """Print the parts that plugins offer, by kind, each with its options; then the plugins that failed to load.
+    """Print the parts that plugins offer, by kind, each with its options; then the plugins, also those not loaded.
 
     Args:
         settings: The plugins in addition to the installed ones.
-        as_json: Print JSON: ``{"parts": [{"kind", "name", "summary", "origin", "plugin", "options"}], "failures"}``.
+        as_json: Print JSON: ``{"parts": [{"kind", "name", "summary", "origin", "plugin", "options"}], "plugins":
+            [{"name", "distribution", "version", "way"}], "failures", "not_allowed"}``.
 
     Returns:
         Whether a server would start: no plugin failed, or ``plugins.on_error`` is ``skip``.
@@ -31,9 +32,14 @@ def show_plugins(settings: Settings, *, as_json: bool = False) -> bool:
     plugins = load_plugins(settings.plugins.model_copy(update={"on_error": "skip"}))
     parts = sorted(plugins.parts, key=lambda part: (list(KINDS).index(part.kind), part.name))
     if as_json:
-        print(_plugins_as_json(parts, plugins.failures))  # noqa: T201  # For programs: no wrapping by a console.
+        print(_plugins_as_json(parts, plugins))  # noqa: T201  # For programs: no wrapping by a console.
     else:
         console().print(_parts_table(parts))
+        console().print("[bold]plugins[/]")
+        for plugin in plugins.loaded:
+            console().print(Text(f"  {plugin}"))
+        for package in plugins.not_allowed:
+            console().print(Text(f"  not loaded: {package}", style="yellow"))
         for failure in plugins.failures:
             console().print(f"[red]✗[/] {escape(str(failure))}")
     return not plugins.failures or settings.plugins.on_error == "skip"
@@ -83,7 +89,7 @@ def _written(value: Any) -> str:
     return NONE if value is None else json.dumps(value, default=str)
 
 
-def _plugins_as_json(parts: Sequence[Part], failures: Sequence[Failure]) -> str:
+def _plugins_as_json(parts: Sequence[Part], plugins: Plugins) -> str:
     return json.dumps(
         {
             "parts": [
@@ -98,7 +104,9 @@ def _plugins_as_json(parts: Sequence[Part], failures: Sequence[Failure]) -> str:
                 }
                 for part, fault in ((part, _fault(part)) for part in parts)
             ],
-            "failures": [dataclasses.asdict(failure) for failure in failures],
+            "plugins": [dataclasses.asdict(plugin) for plugin in plugins.loaded],
+            "failures": [dataclasses.asdict(failure) for failure in plugins.failures],
+            "not_allowed": [dataclasses.asdict(left_out) for left_out in plugins.not_allowed],
         },
         indent=2,
         default=str,

@@ -54,9 +54,10 @@ def plugins_new(
 @app.command("check")
 def plugins_check(
     module: Annotated[str, typer.Argument(help="Name of the plugin's module, or path of its .py file.")],
+    settings: SettingsPath = None,
 ) -> None:
     """Run the checks that every part of a kind must pass, on each part of a plugin."""
     from springtide_services.cli.plugin_projects import check_plugin
 
-    if not check_plugin(module):
+    if not check_plugin(module, load_settings(settings).plugins):
         raise typer.Exit(EXIT_FAILED)

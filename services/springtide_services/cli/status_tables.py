@@ -73,7 +73,17 @@ def status_table(status: pb.GetStatusResponse) -> Table:
         table.add_row("damaged", Text(f"checkpoint {found.name}, its place took {found.instead}: {found.fault}"))
     if status.HasField("training"):
         table.add_row("training", Text(_training_words(status.training)))
+    _add_plugins(table, status)
     return table
+
+
+def _add_plugins(table: Table, status: pb.GetStatusResponse) -> None:
+    for plugin in status.plugins:
+        origin = f" of {plugin.distribution} {plugin.version}" if plugin.distribution else ""
+        table.add_row("plugin", Text(f"{plugin.name}{origin} ({plugin.way})"))
+    for package in status.packages_not_allowed:
+        words = f"{package.distribution} {package.version} offers plugins, and plugins.allow does not name it"
+        table.add_row("not loaded", Text(words))
 
 
 def _index_words(index: pb.IndexStatus) -> str:

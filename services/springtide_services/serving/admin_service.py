@@ -4,6 +4,7 @@ import asyncio
 import base64
 import functools
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from springtide.checkpoint.damage_log import DamageLog, FoundDamage
@@ -11,6 +12,7 @@ from springtide.clock import wall_ms
 from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelStore
+from springtide.plugins.loading import LoadedPlugin, Plugins
 from springtide.ranking.indexing import Indexing
 from springtide.settings.model import Settings
 from springtide.settings.secrets import hidden
@@ -63,6 +65,7 @@ class AdminDependencies:
         quality: Live quality of the served model.
         adoption: Takes over rebuilt states.
         damage: What was found damaged among the checkpoints.
+        plugins: The parts that plugins offer.
         indexing: Keeps the index of the items; None without one.
         max_lag_events: How far the stream may be behind, see ``IngestStatus.health``.
     """
@@ -75,6 +78,7 @@ class AdminDependencies:
     quality: LiveQuality
     adoption: Adoption
     damage: DamageLog
+    plugins: Plugins
     indexing: Indexing | None = None
     max_lag_events: int | None = None
 
@@ -218,7 +222,17 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         index=None if loaded.indexing is None else _index(loaded.indexing),
         damaged_checkpoints=[_damaged_checkpoint(found) for found in loaded.damage.latest],
         bypassed_model=None if loaded.follower.bypassed is None else _bypassed(loaded.follower.bypassed),
+        plugins=[_plugin(plugin) for plugin in loaded.plugins.loaded],
+        packages_not_allowed=[
+            pb.PackageNotAllowed(distribution=each.distribution, version=each.version, modules=each.modules)
+            for each in loaded.plugins.not_allowed
+        ],
     )
+
+
+def _plugin(plugin: LoadedPlugin) -> pb.Plugin:
+    name = plugin.name if plugin.distribution else PurePath(plugin.name).name  # No folder of the server.
+    return pb.Plugin(name=name, distribution=plugin.distribution, version=plugin.version, way=plugin.way)
 
 
 def _bypassed(model: BypassedModel) -> pb.BypassedModel:

@@ -25,7 +25,7 @@ from springtide.ranking.serving_baseline import load_served
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
-from springtide_services.logs import log_failures, log_settings
+from springtide_services.logs import log_plugins, log_settings
 from springtide_services.priorities import take_short_turns
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.adoption import Adoption, Answering
@@ -203,6 +203,7 @@ class Server:
                 loaded.quality,
                 adoption,
                 loaded.checkpoints.damage,
+                loaded.plugins,
                 new.ranker.indexing,
                 self._settings.kafka.max_lag_events,
             )
@@ -325,7 +326,7 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None,
 def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     """Take the checkpoint lock, restore the newest whole checkpoint, and make what runs on it; nothing is started."""
     plugins = load_serving_plugins(settings)
-    log_failures(plugins)
+    log_plugins(plugins)
     lock.acquire(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody may write another one after that.
     checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, lock)
     restored = restore_newest(

@@ -22,7 +22,7 @@ from springtide.state import LiveState
 from springtide.training.artifact import fits_settings
 from springtide.training.exponents.refit import refit_exponents
 from springtide.training.train import Progress, train
-from springtide_services.logs import log_failures
+from springtide_services.logs import log_plugins
 from springtide_services.training.schedule import Plan
 from springtide_services.training.training_folder import TrainingFolder
 from springtide_services.training.training_report import TrainingReport
@@ -44,7 +44,7 @@ class TrainingRun:
     def __init__(self, settings: Settings) -> None:
         self._plugins = load_checked_plugins(settings)
         self._settings = self._plugins.resolved(settings)
-        log_failures(self._plugins)
+        log_plugins(self._plugins)
         self._checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep)
         self._models = ModelStore(settings.model.url, settings.model.keep)
         self._folder = TrainingFolder.beside_models(settings)

@@ -93,6 +93,7 @@ def test_tests_of_a_written_project_pass_as_written(tmp_path: Path) -> None:
     assert written.exit_code == 0, written.output
     assert "The encoder my_gust is in my-gust." in written.stdout
     assert "  pip install -e .[dev]  " in written.stdout
+    assert '[plugins] allow = ["my-gust"]' in written.stdout
     assert "2 passed" in pytest_in(tmp_path / "my-gust")
 
 
@@ -138,7 +139,8 @@ def test_readme_says_how_settings_choose_the_part(kind: str) -> None:
     toml = readme.partition("```toml\n")[2].partition("```")[0]
 
     assert "my_gust" in json.dumps(tomllib.loads(toml))
-    Settings.model_validate(tomllib.loads(toml))  # It is taken as written.
+    settings = Settings.model_validate(tomllib.loads(toml))  # It is taken as written.
+    assert settings.plugins.allow == ("my-gust",)
 
 
 @pytest.mark.parametrize(("name", "module"), [("my-gust", "my_gust"), ("my_gust", "my_gust"), ("Gust2", "gust2")])
@@ -225,7 +227,8 @@ def test_list_shows_what_each_part_is_with_its_options() -> None:
     assert lines[place].split() == ["gust", "Each", "positive", "against", "each", "sampled", "item.", "parts/gusty.py"]
     assert lines[place + 1].strip() == "sharpness = 5.0 (above 0)"
     kinds = [line.strip() for line in lines if not line.startswith(" ")]
-    assert kinds == list(KINDS)
+    assert kinds == [*KINDS, "plugins"]
+    assert lines[-1] == "  parts/gusty.py (plugins.folder)"
 
 
 def test_list_as_json_is_all_that_is_known() -> None:
@@ -243,6 +246,38 @@ def test_list_as_json_is_all_that_is_known() -> None:
         "options": [{"name": "sharpness", "type": "number", "default": 5.0, "range": "above 0"}],
     } in listed["parts"]
     assert listed["failures"] == []
+    assert {"name": "parts/gusty.py", "distribution": "", "version": "", "way": "plugins.folder"} in listed["plugins"]
+    assert listed["not_allowed"] == []
+
+
+def install(folder: Path, name: str, module: str) -> None:
+    information = folder / f"{module}-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(f"[springtide]\nplugin = {module}\n")
+
+
+def test_package_that_no_setting_names_is_listed_and_not_imported_until_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("gusty.py").write_text("from pathlib import Path\nPath('was_run').touch()\n" + A_LOSS.replace("SIGN", "1"))
+    install(tmp_path, "gusty-loss", "gusty")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    listed = run("list")
+    assert listed.exit_code == 0
+    assert " ".join(listed.stdout.split()).endswith(
+        "not loaded: gusty-loss 1.0 is installed and offers plugins; it is not imported, since plugins.allow does not "
+        'name it (allow = ["gusty-loss"])'
+    )
+    assert "gust " not in listed.stdout
+    assert not Path("was_run").exists()
+
+    Path("springtide.toml").write_text('[plugins]\nallow = ["gusty-loss"]\n')
+    listed = run("list")
+    assert listed.stdout.splitlines()[-1] == "  gusty of gusty-loss 1.0 (plugins.allow)"
+    assert "  gust " in listed.stdout
+    assert Path("was_run").exists()
 
 
 @pytest.mark.parametrize(("on_error", "exit_code"), [("refuse", 2), ("skip", 0)])

@@ -156,8 +156,14 @@ class LogSettings(Section):
 
 
 class PluginSettings(Section):
-    """Plugins, beside those that installed packages offer by entry point."""
+    """Plugins, beside the built-in parts. They are code, and run with all rights of the process.
 
+    What no setting names is not imported.
+    """
+
+    allow: tuple[str, ...] = ()
+    """Installed packages whose plugins are loaded, by the names that `pip list` shows, such as `["my-weights"]`. `*`
+    stands for all. `springtide plugins list` shows which others offer plugins."""
     modules: tuple[str, ...] = ()
     """Python modules to load as plugins, such as `["my_weights"]`."""
     folder: str | None = None
