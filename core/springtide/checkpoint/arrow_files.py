@@ -11,7 +11,7 @@ from springtide.graph.attribute_times import NO_TIME, TimesSnapshot
 from springtide.graph.categories import CLEARED, CategorySnapshot
 from springtide.graph.edges import EdgeArrays
 from springtide.graph.late_attributes import AttributesSnapshot
-from springtide.graph.row_entries import RowCodes, RowTexts
+from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts
 from springtide.settings.model import AttributeKind
 
 _TIME = "time"
@@ -51,7 +51,7 @@ def attributes_from_arrow(content: bytes, mark: str) -> AttributesSnapshot:
         if kind == "category":
             attributes.categories[name] = _category_from_arrow(column, has_times)
         elif kind == "number":
-            attributes.numbers[name] = column.to_numpy()
+            attributes.numbers[name] = RowNumbers(None, column.to_numpy())
         elif kind == "text":
             texts = {row: text for row, text in enumerate(column.to_pylist()) if text is not None}
             attributes.texts[name] = RowTexts.of(list(texts), texts.values())
@@ -76,7 +76,7 @@ def _category_from_arrow(column: Any, tells_cleared: bool) -> CategorySnapshot:
     if tells_cleared:
         first[(counts == 0) & column.is_valid().to_numpy(zero_copy_only=False)] = CLEARED
     more = {row: tuple(codes[offsets[row] : offsets[row + 1]].tolist()) for row in np.flatnonzero(counts > 1).tolist()}
-    return CategorySnapshot(values.dictionary.to_pylist(), first, RowCodes.of_dict(more))
+    return CategorySnapshot(values.dictionary.to_pylist(), RowNumbers(None, first), RowCodes.of_dict(more))
 
 
 def _from_arrow(content: bytes) -> Any:

@@ -15,7 +15,7 @@ from springtide.graph.edges import EdgeView
 from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.graph.late_ids import LateIds
 from springtide.graph.lifetimes import LifetimesSnapshot
-from springtide.graph.row_entries import RowCodes, RowTexts
+from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts
 from springtide.graph.tombstones import TombstonesSnapshot
 from springtide.packed_texts import PackedTexts, Texts, pack
 
@@ -44,7 +44,8 @@ def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:
     """Return the arrays of a node type's attributes.
 
     ``header`` is JSON: the kinds, and the names of the attributes of each kind and of those with times of their own, in
-    the order in which their arrays are numbered. Names may be any text, those of arrays may not.
+    the order in which their arrays are numbered. Names may be any text, those of arrays may not. Numbers that few nodes
+    have come with their rows; before format 6, there was one for each node.
     """
     header = {
         "kinds": attributes.kinds,
@@ -56,7 +57,7 @@ def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:
     arrays: dict[str, npt.NDArray[Any]] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for number, category in enumerate(attributes.categories.values()):
         key = f"category{number}"
-        arrays |= {f"{key}.first": category.first}
+        arrays |= _numbers(f"{key}.first", category.first)
         vocabulary = category.vocabulary
         packed = vocabulary.packed if isinstance(vocabulary, Texts) else pack(vocabulary)
         arrays |= _packed(f"{key}.vocabulary", packed)
@@ -66,7 +67,7 @@ def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:
             f"{key}.more_codes": category.more.codes,
         }
     for number, column in enumerate(attributes.numbers.values()):
-        arrays[f"number{number}"] = column
+        arrays |= _numbers(f"number{number}", column)
     for number, texts in enumerate(attributes.texts.values()):
         arrays |= {f"text{number}.rows": texts.rows, **_packed(f"text{number}", texts.texts)}
     arrays["times"] = attributes.times.of_nodes
@@ -87,9 +88,9 @@ def attributes_from(arrays: Arrays, mark: str) -> AttributesSnapshot:
         key = f"category{number}"
         more = RowCodes(*(arrays[f"{key}.more_{part}"] for part in RowCodes._fields))
         vocabulary = Texts(PackedTexts(*_pieces(arrays, f"{key}.vocabulary")))
-        attributes.categories[name] = CategorySnapshot(vocabulary, arrays[f"{key}.first"], more)
+        attributes.categories[name] = CategorySnapshot(vocabulary, _numbers_from(arrays, f"{key}.first"), more)
     for number, name in enumerate(header["numbers"]):
-        attributes.numbers[name] = arrays[f"number{number}"]
+        attributes.numbers[name] = _numbers_from(arrays, f"number{number}")
     for number, name in enumerate(header["texts"]):
         attributes.texts[name] = RowTexts(arrays[f"text{number}.rows"], PackedTexts(*_pieces(arrays, f"text{number}")))
     return attributes
@@ -133,6 +134,14 @@ def tombstones_from(arrays: Arrays) -> tuple[TombstonesSnapshot, ...]:
         TombstonesSnapshot(node_type, arrays[f"{number}/digests"], arrays[f"{number}/deleted_ms"])
         for number, node_type in enumerate(arrays["node_types"].tolist())
     )
+
+
+def _numbers(key: str, column: RowNumbers[Any]) -> dict[str, npt.NDArray[Any]]:
+    return {key: column.numbers} if column.rows is None else {f"{key}.rows": column.rows, key: column.numbers}
+
+
+def _numbers_from(arrays: Arrays, key: str) -> RowNumbers[Any]:
+    return RowNumbers(arrays.get(f"{key}.rows"), arrays[key])
 
 
 def _packed(key: str, texts: PackedTexts) -> dict[str, npt.NDArray[Any]]:

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.columns import fitted, with_room
+from springtide.graph.row_columns import RowColumn
+from springtide.graph.row_entries import RowNumbers
 
 NO_TIME = np.iinfo(np.int64).min  # No time: the node has no attributes, or the attribute has no time of its own.
-_MANY = 16  # Own times of more than 1/16 of the nodes take less memory as an array than as a dictionary.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,12 @@ class AttributeTimes:
     is often set alone.
     """
 
-    __slots__ = ("_dense", "_num_held", "_of_nodes", "_sparse")
+    __slots__ = ("_num_held", "_of_nodes", "_own")
 
     def __init__(self) -> None:
         self._of_nodes = np.empty(0, np.int64)
         self._num_held = np.empty(0, np.int32)  # Attributes that each node has, cleared ones included.
-        self._sparse: dict[str, dict[int, int]] = {}
-        self._dense: dict[str, npt.NDArray[np.int64]] = {}
+        self._own: dict[str, RowColumn[np.int64]] = {}
 
     def num_held(self, row: int) -> int:
         """Return the number of attributes that a node has, cleared ones included."""
@@ -52,13 +52,9 @@ class AttributeTimes:
 
     def of(self, name: str, row: int) -> int:
         """Return when an attribute that the node has was set, in milliseconds since the Unix epoch."""
-        dense = self._dense.get(name)
-        if dense is not None:
-            if row < len(dense) and dense[row] != NO_TIME:
-                return int(dense[row])
-        elif (own := self._sparse.get(name, {}).get(row)) is not None:
-            return own
-        return int(self._of_nodes[row])
+        own = self._own.get(name)
+        time: int | None = None if own is None else own.get(row)
+        return int(self._of_nodes[row]) if time is None else time
 
     def set(self, row: int, names: Collection[str], num_new: int, others: Iterator[str], timestamp_ms: int) -> None:
         """Set the time of some attributes of a node.
@@ -99,8 +95,14 @@ class AttributeTimes:
 
     def forget_attribute(self, name: str) -> None:
         """Forget an attribute that no node has any more."""
-        self._sparse.pop(name, None)
-        self._dense.pop(name, None)
+        self._own.pop(name, None)
+
+    def shrink(self) -> None:
+        """Take less memory where only few times differ any more."""
+        for name, own in list(self._own.items()):
+            own.shrink(len(self._num_held))
+            if not own.num_held:
+                del self._own[name]
 
     @property
     def of_nodes(self) -> npt.NDArray[np.int64]:
@@ -108,14 +110,9 @@ class AttributeTimes:
         return self._of_nodes
 
     @property
-    def dense(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The times of attributes that often have their own, by name and row, ``NO_TIME`` for none; not a copy."""
-        return self._dense
-
-    @property
-    def sparse(self) -> dict[str, dict[int, int]]:
-        """The times of attributes that seldom have their own, by name and row; not a copy."""
-        return self._sparse
+    def own(self) -> dict[str, RowColumn[np.int64]]:
+        """The times of attributes that have their own, by name; not a copy."""
+        return self._own
 
     def restore(self, saved: TimesSnapshot, num_held: npt.NDArray[np.int32]) -> None:
         """Restore times; nodes of which none is known have the time 0.
@@ -127,36 +124,17 @@ class AttributeTimes:
         self._num_held = num_held.copy()
         self._of_nodes = fitted(saved.of_nodes, len(num_held), NO_TIME).copy()
         self._of_nodes[(self._of_nodes == NO_TIME) & (num_held > 0)] = 0
-        self._sparse, self._dense = {}, {}
-        for name, (rows, times) in saved.own.items():
-            if len(rows) <= self._most_sparse:
-                self._sparse[name] = dict(zip(rows.tolist(), times.tolist(), strict=True))
-            else:  # At once: the first change after a restart must not have to wait for it.
-                self._dense[name] = np.full(len(num_held), NO_TIME, np.int64)
-                self._dense[name][rows] = times
-
-    @property
-    def _most_sparse(self) -> int:
-        """How many own times of an attribute are kept as a dictionary."""
-        return 64 + len(self._num_held) // _MANY
+        self._own = {
+            name: RowColumn.of(RowNumbers(rows, times), np.int64, NO_TIME, len(num_held))
+            for name, (rows, times) in saved.own.items()
+        }
 
     def _set_own(self, name: str, row: int, timestamp_ms: int) -> None:
-        dense = self._dense.get(name)
-        if dense is None:
-            sparse = self._sparse.setdefault(name, {})
-            sparse[row] = timestamp_ms
-            if len(sparse) <= self._most_sparse:
-                return
-            rows, times = list(sparse), list(sparse.values())
-            dense = np.full(len(self._num_held), NO_TIME, np.int64)
-            dense[rows] = times
-            del self._sparse[name]
-        dense = with_room(dense, row + 1, NO_TIME)
-        dense[row] = timestamp_ms
-        self._dense[name] = dense
+        if name not in self._own:
+            self._own[name] = RowColumn(np.int64, NO_TIME)
+        self._own[name].set(row, timestamp_ms, len(self._num_held))
 
     def _drop_own(self, name: str, row: int) -> None:
-        if (sparse := self._sparse.get(name)) is not None:
-            sparse.pop(row, None)
-        elif (dense := self._dense.get(name)) is not None and row < len(dense):
-            dense[row] = NO_TIME
+        own = self._own.get(name)
+        if own is not None:
+            own.unset(row)

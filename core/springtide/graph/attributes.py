@@ -1,6 +1,5 @@
 """The attributes of the nodes of one type: for each, the value with the latest event time, stored as columns."""
 
-import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from springtide.graph.attribute_times import AttributeTimes
 from springtide.graph.categories import CategoryColumn
 from springtide.graph.columns import fitted, with_room
 from springtide.graph.late_attributes import AttributesSnapshot, LateAttributes
+from springtide.graph.row_columns import RowColumn
 from springtide.ids import IdMap
 from springtide.settings.model import AttributeKind
 
@@ -36,7 +36,7 @@ class AttributeColumns:
         kinds: The kind of each attribute that readers see: the schema's, else the one that most nodes have; of equals
             the first of category, number and text.
         categories: Category columns by name.
-        numbers: float32 arrays by name, with spare capacity, NaN where a node has none.
+        numbers: Number columns by name, NaN where a node has none.
         texts: Text by row, by name.
         num_changes: Grows whenever a value changes.
         num_time_changes: Grows whenever a time changes and no value does.
@@ -45,23 +45,22 @@ class AttributeColumns:
     def __init__(self, nodes: IdMap, schema: Mapping[str, AttributeKind]) -> None:
         self.kinds: dict[str, AttributeKind] = dict(schema)
         self.categories: dict[str, CategoryColumn] = {}
-        self.numbers: dict[str, npt.NDArray[np.float32]] = {}
+        self.numbers: dict[str, RowColumn[np.float32]] = {}
         self.texts: dict[str, dict[int, str]] = {}
         self.num_changes = 0
         self.num_time_changes = 0
         self._nodes = nodes
         self._schema = schema
-        self._num_numbers: dict[str, int] = {}  # By attribute, number of nodes that have a number.
         self._num_values = np.empty(0, np.int32)  # Of each node, those of all kinds; cleared attributes are none.
         self._times = AttributeTimes()
         self._late_copies: weakref.WeakSet[LateAttributes] = weakref.WeakSet()
 
     def num_nodes_of(self, name: str) -> dict[AttributeKind, int]:
         """Return how many nodes have a value of each kind."""
-        category = self.categories.get(name)
+        category, numbers = self.categories.get(name), self.numbers.get(name)
         return {
             "category": 0 if category is None else category.num_held,
-            "number": self._num_numbers.get(name, 0),
+            "number": 0 if numbers is None else numbers.num_held,
             "text": len(self.texts.get(name, ())),
         }
 
@@ -116,7 +115,15 @@ class AttributeColumns:
             self._count_change(has_value_changed=True)
 
     def reclaim(self) -> list[tuple[CategoryColumn, list[int]]]:
-        """Return the codes of category values that were forgotten since the last call, with their columns."""
+        """Return the codes of category values that were forgotten since the last call, with their columns.
+
+        Columns of which little is left take less memory from then on.
+        """
+        for column in self.numbers.values():
+            column.shrink(len(self._nodes))
+        for category in self.categories.values():
+            category.shrink()
+        self._times.shrink()
         found = [(column, column.reclaim()) for column in self.categories.values()]
         return [(column, codes) for column, codes in found if codes]
 
@@ -135,17 +142,17 @@ class AttributeColumns:
         for name, category in saved.categories.items():
             column = CategoryColumn(self._nodes, category)
             if self._is_refused(name, "category"):
-                for row in np.flatnonzero(category.first >= 0).tolist():
+                for row in column.pairs()[0].tolist():
                     column.unset(row)
             self.categories[name] = column
-            has_value = column.first_codes() >= 0
-            num_values += has_value
-            num_cleared += column.is_held() & ~has_value
+            is_held, has_value = column.held_rows(), np.unique(column.pairs()[0])
+            num_values[has_value] += 1
+            num_cleared[is_held] += 1
+            num_cleared[has_value] -= 1
         for name, numbers in saved.numbers.items():
             if not self._is_refused(name, "number"):
-                self.numbers[name] = numbers.copy()
-                num_values[: len(numbers)] += ~np.isnan(numbers)
-                self._num_numbers[name] = int(np.count_nonzero(~np.isnan(numbers)))
+                self.numbers[name] = RowColumn.of(numbers, np.float32, np.nan, len(self._nodes))
+                num_values[numbers.held(np.nan)[0]] += 1
         for name, texts in saved.texts.items():
             if not self._is_refused(name, "text"):
                 self.texts[name] = texts.as_dict()
@@ -176,7 +183,7 @@ class AttributeColumns:
             if category.is_cleared(row):
                 return _CLEARED
         numbers = self.numbers.get(name)
-        if numbers is not None and row < len(numbers) and not math.isnan(number := float(numbers[row])):
+        if numbers is not None and (number := numbers.get(row)) is not None:
             return _NUMBER, number
         text = self.texts.get(name, {}).get(row)
         return None if text is None else (_TEXT, text)
@@ -198,13 +205,11 @@ class AttributeColumns:
         elif former_rank in (_CLEARED[0], _CATEGORY):
             self.categories[name].unset(row)
         if rank == _NUMBER:
-            column = with_room(self.numbers.get(name, np.empty(0, np.float32)), row + 1, np.nan)
-            column[row] = stored
-            self.numbers[name] = column
-            self._num_numbers[name] = self._num_numbers.get(name, 0) + (former_rank != _NUMBER)
+            if name not in self.numbers:
+                self.numbers[name] = RowColumn(np.float32, np.nan)
+            self.numbers[name].set(row, stored, len(self._nodes))
         elif former_rank == _NUMBER:
-            self.numbers[name][row] = np.nan
-            self._num_numbers[name] -= 1
+            self.numbers[name].unset(row)
         if rank == _TEXT:
             self.texts.setdefault(name, {})[row] = stored
         elif former_rank == _TEXT:
@@ -228,7 +233,6 @@ class AttributeColumns:
             del self.categories[name]
         if not num_nodes["number"]:
             self.numbers.pop(name, None)
-            self._num_numbers.pop(name, None)
         if not num_nodes["text"]:
             self.texts.pop(name, None)
         if not is_in_use:

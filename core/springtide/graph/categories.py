@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.graph.columns import fitted, with_room
 from springtide.graph.late_ids import LateIdCopies, LateIds
-from springtide.graph.row_entries import RowCodes
+from springtide.graph.row_columns import RowColumn
+from springtide.graph.row_entries import RowCodes, RowNumbers
 from springtide.ids import IdMap
 from springtide.packed_texts import Texts
 
@@ -24,12 +24,12 @@ class CategorySnapshot:
 
     Attributes:
         vocabulary: The values in the order of their codes, empty where forgotten.
-        first: int32 ``[num_nodes]``, code of each node's first value, -1 where it has none, -2 where it was cleared.
+        first: int32, code of each node's first value, -1 where it has none, -2 where it was cleared.
         more: All codes of each row that has more than one.
     """
 
     vocabulary: Sequence[str]
-    first: npt.NDArray[np.int32]
+    first: RowNumbers[np.int32]
     more: RowCodes
 
 
@@ -54,29 +54,29 @@ class CategoryColumn:
     )
 
     def __init__(self, nodes: IdMap, saved: CategorySnapshot | None = None) -> None:
-        saved = saved or CategorySnapshot([], np.empty(0, np.int32), RowCodes.of_dict({}))
+        saved = saved or CategorySnapshot([], RowNumbers(None, np.empty(0, np.int32)), RowCodes.of_dict({}))
         vocabulary = saved.vocabulary
         self.vocabulary = IdMap(vocabulary.packed if isinstance(vocabulary, Texts) else vocabulary)
         self._late_copies = LateIdCopies()
         self._nodes = nodes
-        self._first = saved.first.copy()
+        self._first = RowColumn.of(saved.first, np.int32, NONE, len(nodes))
         self._more = saved.more.as_dict()  # All codes of each row that has more than one.
         self._num_uses: list[int] = np.bincount(_codes_of(saved), minlength=len(self.vocabulary)).tolist()
         self._unused = {code for code, uses in enumerate(self._num_uses) if not uses and self.vocabulary.id(code)}
         self._forgotten: list[int] = []  # Codes that were forgotten since ``reclaim``.
         self.vocabulary.release(reversed(self.vocabulary.forgotten_rows(len(self.vocabulary)).tolist()))
-        self.num_held = int(np.count_nonzero(self._first >= 0))
-        self.num_cleared = int(np.count_nonzero(self._first == CLEARED))
+        self.num_cleared = int(np.count_nonzero(saved.first.numbers == CLEARED))
+        self.num_held = self._first.num_held - self.num_cleared
 
     def first_codes(self) -> npt.NDArray[np.int32]:
         """Return the code of each node's first value, int32 ``[num_nodes]``, -1 where it has none."""
-        return np.maximum(fitted(self._first, len(self._nodes), NONE), NONE)
+        return np.maximum(self._first.dense(len(self._nodes)), NONE)
 
     def pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the rows and codes of all values, int32 ``[num_values]`` each."""
-        first, more = self._first, self._more.copy()
-        rows = np.flatnonzero(first >= 0).astype(np.int32)
-        codes = first[rows]
+        more = self._more.copy()
+        rows, codes = self._first.held()
+        rows, codes = rows[codes >= 0], codes[codes >= 0]
         if not more:
             return rows, codes
         extra = [(row, code) for row, row_codes in more.items() for code in row_codes[1:]]
@@ -85,10 +85,9 @@ class CategoryColumn:
 
     def pairs_at(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the positions in ``rows``, int64 ``[n]``, and codes of all values of these nodes, int32 each."""
-        first, more = self._first, self._more
-        known = np.flatnonzero(rows < len(first))
-        codes = first[rows[known]]
-        positions, codes = known[codes >= 0].astype(np.int32), codes[codes >= 0]
+        more, codes = self._more, self._first.at(rows)
+        positions = np.flatnonzero(codes >= 0).astype(np.int32)
+        codes = codes[positions]
         if not more:
             return positions, codes
         extra = [(at, code) for at, row in enumerate(rows.tolist()) for code in more.get(row, ())[1:]]
@@ -101,25 +100,28 @@ class CategoryColumn:
         is_wanted = np.zeros(len(self.vocabulary) + 2, np.bool_)  # The last entries are for codes -2 and -1.
         is_wanted[codes[codes >= 0]] = True
         more = self._more.copy()  # Read before the number of rows, so that all these rows are within it.
-        has_it = is_wanted[fitted(self._first, len(self._nodes), NONE)]
+        has_it = is_wanted[self._first.dense(len(self._nodes))]
         for row, row_codes in more.items():
             has_it[row] = any(is_wanted[code] for code in row_codes)
         return has_it
 
     def values(self, row: int) -> list[str]:
         """Return the values of one node."""
-        first = int(self._first[row]) if 0 <= row < len(self._first) else -1
-        codes = self._more.get(row, (first,) if first >= 0 else ())
+        first = self._first.get(row) if row >= 0 else None
+        codes = self._more.get(row, (first,) if first is not None and first >= 0 else ())
         return self.vocabulary.ids(codes)
 
     def is_cleared(self, row: int) -> bool:
         """Return whether the attribute of one node was cleared, and not set since."""
-        return row < len(self._first) and int(self._first[row]) == CLEARED
+        return self._first.get(row) == CLEARED  # type: ignore[no-any-return]  # It is a number or None.
 
-    def is_held(self) -> npt.NDArray[np.bool_]:
-        """Return for each node whether it has a value or was cleared, bool ``[num_nodes]``."""
-        is_held: npt.NDArray[np.bool_] = fitted(self._first, len(self._nodes), NONE) != NONE
-        return is_held
+    def held_rows(self) -> npt.NDArray[np.int32]:
+        """Return the nodes that have a value or were cleared, int32 ``[n]``, ascending."""
+        return self._first.held()[0]
+
+    def shrink(self) -> None:
+        """Take less memory if only few nodes have a value any more."""
+        self._first.shrink(len(self._nodes))
 
     def set(self, row: int, values: Sequence[str]) -> None:
         """Replace the values of one node by distinct values; no values clear it."""
@@ -157,8 +159,8 @@ class CategoryColumn:
         self.vocabulary.release(codes)
 
     @property
-    def codes(self) -> tuple[npt.NDArray[np.int32], dict[int, tuple[int, ...]]]:
-        """What ``CategorySnapshot`` calls ``first``, with spare capacity, and ``more``; they are not copies."""
+    def codes(self) -> tuple[RowColumn[np.int32], dict[int, tuple[int, ...]]]:
+        """What ``CategorySnapshot`` calls ``first`` and ``more``; they are not copies."""
         return self._first, self._more
 
     def late_vocabulary(self) -> LateIds:
@@ -166,8 +168,8 @@ class CategoryColumn:
         return self._late_copies.begin(self.vocabulary)
 
     def _replace(self, row: int, codes: Sequence[int], if_none: int) -> None:
-        self._first = with_room(self._first, row + 1, NONE)
-        former = int(self._first[row])
+        former = self._first.get(row)
+        former = NONE if former is None else former
         for code in self._more.get(row, (former,) if former >= 0 else ()):
             self._num_uses[code] -= 1
             if not self._num_uses[code]:
@@ -179,11 +181,14 @@ class CategoryColumn:
         first = codes[0] if codes else if_none
         self.num_held += (first >= 0) - (former >= 0)
         self.num_cleared += (first == CLEARED) - (former == CLEARED)
-        self._first[row] = first
+        if first == NONE:
+            self._first.unset(row)
+        else:
+            self._first.set(row, first, len(self._nodes))
 
 
 def _codes_of(saved: CategorySnapshot) -> npt.NDArray[np.int32]:
     """Return the codes of all values of all nodes, int32 ``[num_values]``, in any order."""
-    has_one = saved.first >= 0
-    has_one[saved.more.rows] = False  # The others have all of theirs there.
-    return np.concatenate([saved.first[has_one], saved.more.codes])
+    rows, codes = saved.first.held(NONE)
+    has_one = (codes >= 0) & ~np.isin(rows, saved.more.rows)  # The others have all of theirs there.
+    return np.concatenate([codes[has_one], saved.more.codes])

@@ -11,7 +11,7 @@ from springtide.graph.categories import CategorySnapshot
 from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.graph.lifetimes import LifetimesSnapshot
 from springtide.graph.live import LiveGraph
-from springtide.graph.row_entries import RowCodes, RowTexts
+from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts
 from springtide.graph.view import GraphView
 
 Rows = npt.NDArray[np.int32]
@@ -72,7 +72,7 @@ def _attributes_of(attributes: AttributesSnapshot, rows: Rows) -> AttributesSnap
         f"{uuid.uuid4().hex}:0",
         attributes.kinds,
         {name: _category_of(column, rows, position) for name, column in attributes.categories.items()},
-        {name: numbers[rows] for name, numbers in attributes.numbers.items()},
+        {name: numbers.taken(rows) for name, numbers in attributes.numbers.items()},
         {name: _texts_of(texts, position) for name, texts in attributes.texts.items()},
         TimesSnapshot(times.of_nodes[rows], own),
     )
@@ -84,14 +84,16 @@ def _texts_of(texts: RowTexts, position: Mapping[int, int]) -> RowTexts:
 
 
 def _category_of(column: CategorySnapshot, rows: Rows, position: dict[int, int]) -> CategorySnapshot:
-    first = column.first[rows]
+    first = column.first.taken(rows)
+    codes_of = first.numbers
     more = {position[row]: codes for row, codes in column.more.as_dict().items() if row in position}
     is_used = np.zeros(len(column.vocabulary), np.bool_)
-    is_used[first[first >= 0]] = True
+    is_used[codes_of[codes_of >= 0]] = True
     for codes in more.values():
         is_used[list(codes)] = True
     new_code = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
-    first = np.where(first >= 0, new_code[np.maximum(first, 0)] if len(new_code) else first, first)
+    if len(new_code):
+        first = RowNumbers(first.rows, np.where(codes_of >= 0, new_code[np.maximum(codes_of, 0)], codes_of))
     return CategorySnapshot(
         [column.vocabulary[code] for code in np.flatnonzero(is_used).tolist()],
         first,

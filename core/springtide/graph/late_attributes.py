@@ -13,9 +13,14 @@ from springtide.graph.categories import NONE, CategoryColumn, CategorySnapshot
 from springtide.graph.columns import fitted
 from springtide.graph.late_columns import ROWS_AT_ONCE, in_parts, let_others_run
 from springtide.graph.late_ids import LateIds
-from springtide.graph.row_entries import RowCodes, RowTexts
+from springtide.graph.row_columns import RowColumn
+from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts
 from springtide.packed_texts import Texts
 from springtide.settings.model import AttributeKind
+
+# By what a column holds: its type, and what stands for nothing.
+_DTYPES = {"times": np.int64, "category": np.int32, "number": np.float32, "own": np.int64}
+_FILLS = {"times": NO_TIME, "category": NONE, "number": np.nan, "own": NO_TIME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class AttributesSnapshot:
         version: Changes whenever an attribute or its time does.
         kinds: Kind of each attribute that is in use.
         categories: Category columns by name.
-        numbers: float32 ``[num_nodes]`` by name, NaN where a node has none.
+        numbers: float32 by name, NaN where a node has none.
         texts: Texts of rows by name.
         times: When the attributes were set.
     """
@@ -34,7 +39,7 @@ class AttributesSnapshot:
     version: str
     kinds: dict[str, AttributeKind]
     categories: dict[str, CategorySnapshot]
-    numbers: dict[str, npt.NDArray[np.float32]]
+    numbers: dict[str, RowNumbers[np.float32]]
     texts: dict[str, RowTexts]
     times: TimesSnapshot
 
@@ -50,7 +55,7 @@ class LateAttributes:
         num_nodes: Number of nodes.
         kinds: Kind of each attribute that is in use.
         categories: Category columns by name.
-        numbers: float32 arrays by name.
+        numbers: Number columns by name.
         texts: Text by row, by name.
         times: When the attributes were set.
     """
@@ -73,7 +78,7 @@ class LateAttributes:
         num_nodes: int,
         kinds: Mapping[str, AttributeKind],
         categories: Mapping[str, CategoryColumn],
-        numbers: Mapping[str, npt.NDArray[np.float32]],
+        numbers: Mapping[str, RowColumn[np.float32]],
         texts: Mapping[str, dict[int, str]],
         times: AttributeTimes,
     ) -> None:
@@ -84,16 +89,15 @@ class LateAttributes:
         # By what they hold: of which attribute, and whether values or times.
         self._columns: dict[tuple[str, str], npt.NDArray[Any]] = {("times", ""): times.of_nodes}
         self._dictionaries: dict[tuple[str, str], dict[int, Any]] = {}
-        for name, column in categories.items():
-            self._columns["category", name], self._dictionaries["category", name] = column.codes
-        for name, dense in times.dense.items():
-            self._columns["own", name] = dense
-        for name, array in numbers.items():
-            self._columns["number", name] = array
+        for name, category in categories.items():
+            first, self._dictionaries["more", name] = category.codes
+            self._add("category", name, first)
+        for name, own in times.own.items():
+            self._add("own", name, own)
+        for name, column in numbers.items():
+            self._add("number", name, column)
         for name, of_rows in texts.items():
             self._dictionaries["text", name] = of_rows
-        for name, sparse in times.sparse.items():
-            self._dictionaries["own", name] = sparse
         self._kept: dict[int, tuple[Any, ...]] = {}  # By row, what columns had, and then dictionaries.
         self._copy: AttributesSnapshot | None = None
 
@@ -120,34 +124,43 @@ class LateAttributes:
             self._columns, self._dictionaries, self._kept = {}, {}, {}
         return self._copy
 
+    def _add(self, what: str, name: str, column: RowColumn[Any]) -> None:
+        entries = column.entries
+        if isinstance(entries, dict):
+            self._dictionaries[what, name] = entries
+        else:
+            self._columns[what, name] = entries
+
     def _snapshot(self, columns: Mapping[tuple[str, str], npt.NDArray[Any]]) -> AttributesSnapshot:
         num_nodes = self._num_nodes
-        own, texts, more = {}, {}, {}
-        for (what, name), column in columns.items():
-            if what == "own":
-                rows = np.flatnonzero(column != NO_TIME).astype(np.int32)
-                own[name] = (rows, column[rows])
+        numbers: dict[tuple[str, str], RowNumbers[Any]] = {
+            (what, name): RowNumbers(None, fitted(column, num_nodes, _FILLS[what]))
+            for (what, name), column in columns.items()
+        }
+        texts, more = {}, {}
         for number, ((what, name), of_rows) in enumerate(self._dictionaries.items(), start=len(columns)):
             parts = in_parts(of_rows, num_nodes, self._kept, number)
             if what == "text":
                 texts[name] = RowTexts.joined([RowTexts.of(*part) for part in parts])
-            elif what == "category":
+            elif what == "more":
                 more[name] = RowCodes.joined([RowCodes.of(*part) for part in parts])
             else:
-                arrays = [(np.array(rows, np.int32), np.array(times, np.int64)) for rows, times in parts]
-                rows, times = (np.concatenate(each) for each in zip(*arrays, strict=True))
-                if len(rows):
-                    own[name] = (rows, times)
+                dtype = _DTYPES[what]
+                arrays = [(np.array(rows, np.int32), np.array(entries, dtype)) for rows, entries in parts]
+                rows, entries = (np.concatenate(each) for each in zip(*arrays, strict=True))
+                numbers[what, name] = RowNumbers(rows, entries)
+        of_kind: dict[str, dict[str, RowNumbers[Any]]] = {what: {} for what in _DTYPES}
+        for (what, name), column in numbers.items():
+            of_kind[what][name] = column
+        own = {name: column.held(NO_TIME) for name, column in of_kind["own"].items()}
         return AttributesSnapshot(
             self.version,
             self._kinds,
             {
-                name: CategorySnapshot(
-                    Texts(ids.packed(0, ids.num_rows)), fitted(columns["category", name], num_nodes, NONE), more[name]
-                )
+                name: CategorySnapshot(Texts(ids.packed(0, ids.num_rows)), of_kind["category"][name], more[name])
                 for name, ids in self._vocabularies.items()
             },
-            {name: fitted(column, num_nodes, np.nan) for (what, name), column in columns.items() if what == "number"},
+            of_kind["number"],
             {name: of_rows for name, of_rows in texts.items() if len(of_rows.rows)},
-            TimesSnapshot(fitted(columns["times", ""], num_nodes, NO_TIME), own),
+            TimesSnapshot(numbers["times", ""].numbers, {name: each for name, each in own.items() if len(each[0])}),
         )

@@ -10,10 +10,10 @@ from springtide.events.attribute_kinds import wrong_kind
 from springtide.events.model import NodeUpsert
 from springtide.graph.attributes import AttributeColumns
 from springtide.graph.categories import CategoryColumn
-from springtide.graph.columns import fitted
 from springtide.graph.late_attributes import AttributesSnapshot, LateAttributes
 from springtide.graph.late_ids import LateIdCopies, LateIds
 from springtide.graph.lifetimes import Lifetimes
+from springtide.graph.row_columns import RowColumn
 from springtide.ids import IdMap
 from springtide.packed_texts import PackedTexts
 from springtide.settings.model import AttributeKind
@@ -89,8 +89,21 @@ class NodeTable:
     @property
     def numbers(self) -> dict[str, npt.NDArray[np.float32]]:
         """Numbers by name, copies, float32 ``[num_nodes]``, NaN where a node has none."""
-        count = len(self)
-        return {name: fitted(column, count, np.nan).copy() for name, column in self._numbers().items()}
+        found = {name: self.number(name) for name in self._numbers()}
+        return {name: column for name, column in found.items() if column is not None}
+
+    @property
+    def number_names(self) -> list[str]:
+        """Names of the numbers that readers see, sorted."""
+        return sorted(self._numbers())
+
+    def number(self, name: str) -> npt.NDArray[np.float32] | None:
+        """Return one number of all nodes, float32 ``[num_nodes]``, NaN where a node has none; a copy.
+
+        None if no node has it.
+        """
+        column = self._numbers().get(name)
+        return None if column is None else column.dense(len(self)).copy()
 
     @property
     def attributes_version(self) -> object:
@@ -109,8 +122,10 @@ class NodeTable:
 
     def number_values(self, row: int) -> dict[str, float]:
         """Return the numbers of one node by name."""
-        found = {name: float(column[row]) for name, column in self._numbers().items() if 0 <= row < len(column)}
-        return {name: value for name, value in found.items() if not np.isnan(value)}
+        if row < 0:
+            return {}
+        found = {name: column.get(row) for name, column in self._numbers().items()}
+        return {name: value for name, value in found.items() if value is not None}
 
     def numbers_at(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return one number of some nodes, float32 ``[n]``, NaN where a node has none.
@@ -119,12 +134,8 @@ class NodeTable:
             name: The attribute.
             rows: int64 ``[n]``.
         """
-        found = np.full(len(rows), np.nan, np.float32)
         column = self._numbers().get(name)
-        if column is not None:
-            known = rows < len(column)
-            found[known] = column[rows[known]]
-        return found
+        return np.full(len(rows), np.nan, np.float32) if column is None else column.at(rows)
 
     def has_category(self, name: str, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether category ``name`` has one of the values, bool ``[num_nodes]``."""
@@ -200,8 +211,8 @@ class NodeTable:
         self._columns = AttributeColumns(self.ids, self._schema)
         self._columns.restore(attributes)
 
-    def _numbers(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the number columns that readers see, with spare capacity."""
+    def _numbers(self) -> dict[str, RowColumn[np.float32]]:
+        """Return the number columns that readers see; the dictionary is a copy, the columns are not."""
         kinds = self._columns.kinds
         columns = self._columns.numbers.copy()
         return {name: column for name, column in columns.items() if kinds.get(name) == "number"}

@@ -1,15 +1,62 @@
-"""What some rows have and most may not, as arrays: texts, and codes of several values."""
+"""What some rows have and most may not, as arrays: numbers, texts, and codes of several values."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.packed_texts import PackedTexts, joined, pack, unpack
 
+T = TypeVar("T", bound=np.generic)
+
 Int64s = npt.NDArray[np.int64]
+
+
+class RowNumbers(NamedTuple, Generic[T]):
+    """A number for each of some rows, or of all.
+
+    Attributes:
+        rows: int32 ``[n]``, ascending; None for all rows from 0 on, of which some may have what stands for none.
+        numbers: ``[n]``.
+    """
+
+    rows: npt.NDArray[np.int32] | None
+    numbers: npt.NDArray[T]
+
+    def held(self, fill: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[T]]:
+        """Return the rows that have a number, int32 ``[n]``, and their numbers, ``[n]``.
+
+        Args:
+            fill: What stands for no number; it may be NaN.
+        """
+        if self.rows is not None:
+            return self.rows, self.numbers
+        numbers: npt.NDArray[Any] = self.numbers
+        rows = np.flatnonzero((numbers != fill) & (numbers == numbers)).astype(np.int32)
+        return rows, self.numbers[rows]
+
+    def dense(self, num_rows: int, fill: float) -> npt.NDArray[T]:
+        """Return the numbers of ``num_rows`` rows, ``fill`` where there is none; a copy.
+
+        Args:
+            num_rows: Number of rows, of which no later one has a number.
+            fill: What stands for no number.
+        """
+        numbers = np.full(num_rows, fill, self.numbers.dtype)
+        if self.rows is None:
+            numbers[: len(self.numbers)] = self.numbers
+        else:
+            numbers[self.rows] = self.numbers
+        return numbers
+
+    def taken(self, rows: npt.NDArray[np.int32]) -> "RowNumbers[T]":
+        """Return the numbers of some rows, int32 ``[m]``, ascending, which are numbered from 0 on."""
+        if self.rows is None:
+            return RowNumbers(None, self.numbers[rows])
+        is_kept = np.isin(self.rows, rows)
+        return RowNumbers(np.searchsorted(rows, self.rows[is_kept]).astype(np.int32), self.numbers[is_kept])
 
 
 class RowTexts(NamedTuple):

@@ -124,9 +124,12 @@ class NumberScale:
     def of(cls, nodes: NodeTable, num_nodes: int, without: Collection[str] = ()) -> "NumberScale":
         """Measure the numbers of the first ``num_nodes`` nodes; attributes that no node has are left out."""
         names, means, deviations = [], [], []
-        for name, column in sorted(nodes.numbers.items()):
+        for name in nodes.number_names:  # One after the other: all at once may take gigabytes.
+            column = None if name in without else nodes.number(name)
+            if column is None:
+                continue
             present = column[:num_nodes][np.isfinite(column[:num_nodes])].astype(np.float64)
-            if name in without or len(present) == 0:
+            if len(present) == 0:
                 continue
             names.append(name)
             means.append(present.mean())
@@ -135,11 +138,11 @@ class NumberScale:
 
     def read(self, nodes: NodeTable, num_nodes: int) -> npt.NDArray[np.float32]:
         """Return the numbers of the first ``num_nodes``, float32 ``[num_nodes, num_numbers]``, NaN where missing."""
-        columns = nodes.numbers
         raw = np.full((num_nodes, len(self.names)), np.nan, np.float32)
         for position, name in enumerate(self.names):
-            if name in columns:
-                found = columns[name][:num_nodes]
+            column = nodes.number(name)
+            if column is not None:
+                found = column[:num_nodes]
                 raw[: len(found), position] = found
         return raw
 

@@ -202,7 +202,7 @@ class TrainingGraph:
     def numbers(self, node_type: str, name: str) -> npt.NDArray[np.float32]:
         """Return each node's number of that name, float32 ``[count]``, NaN where absent."""
         count = self.counts.get(node_type, 0)
-        column = self.nodes.view.nodes(node_type).numbers.get(name)
+        column = self.nodes.view.nodes(node_type).number(name)
         return np.full(count, np.nan, np.float32) if column is None else column[:count]
 
     def to(self, device: str) -> "TrainingGraph":

@@ -87,9 +87,9 @@ def test_copy_of_a_checkpoint_of_format_1_is_restored(folder):
 
 def test_format_of_a_later_release_is_refused(folder):
     path = folder / "manifests" / "00000001.json"
-    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": 6}
+    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": 7}
     path.write_bytes(to_bytes(manifest))
-    with pytest.raises(CheckpointError, match="wanted a format from 1 to 5, got 6"):
+    with pytest.raises(CheckpointError, match="wanted a format from 1 to 6, got 7"):
         CheckpointStore(str(folder)).latest()
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from springtide.checkpoint import files
@@ -13,7 +13,7 @@ from springtide.checkpoint.array_files import arrays_from_bytes, arrays_to_bytes
 from springtide.checkpoint.arrow_files import attributes_from_arrow
 from springtide.events.model import NodeUpsert
 from springtide.graph import LiveGraph
-from springtide.graph.attribute_times import NO_TIME, AttributeTimes, TimesSnapshot
+from springtide.graph.attribute_times import AttributeTimes, TimesSnapshot
 from springtide.graph.nodes import NodeTable
 
 NAMES = ["a", "b", "c"]
@@ -88,7 +88,8 @@ def through_a_checkpoint(table: NodeTable) -> NodeTable:
     return again
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.usefixtures("most_few")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(upserts, max_size=14), st.randoms(use_true_random=False), st.integers(0, 14))
 def test_order_of_arrival_and_restarts_change_nothing(events, random, restart_at):
     wanted = naive(events)
@@ -104,7 +105,8 @@ def test_order_of_arrival_and_restarts_change_nothing(events, random, restart_at
     assert seen_in(through_a_checkpoint(table)) == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.usefixtures("most_few")
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(upserts, max_size=14), st.integers(-2, 4))
 def test_late_deletion_leaves_what_was_set_after_it(events, until_ms):
     table = LiveGraph().nodes("item")
@@ -170,10 +172,10 @@ def test_one_attribute_that_is_set_alone_has_times_of_its_own(num_nodes):
         "name": 99 + num_nodes,
         "price": 499 + num_nodes,
     }
-    assert [*times.sparse, *times.dense] == ["price"]
+    assert list(times.own) == ["price"]
     times.set(0, catalogue, 0, iter(()), 700)
-    own = times.sparse.get("price") or {row: time for row, time in enumerate(times.dense["price"]) if time != NO_TIME}
-    assert len(own) == num_nodes - 1
+    assert times.own["price"].num_held == num_nodes - 1
+    assert times.own["price"].held()[0].tolist() == list(range(1, num_nodes))
 
 
 def test_times_of_their_own_that_are_many_are_an_array_again_after_a_restart():
@@ -182,5 +184,5 @@ def test_times_of_their_own_that_are_many_are_an_array_again_after_a_restart():
     saved = TimesSnapshot(np.zeros(3_000, np.int64), {"price": (rows, rows + 5), "brand": (rows[:9], rows[:9] + 7)})
     times = AttributeTimes()
     times.restore(saved, np.full(3_000, 2, np.int32))
-    assert (list(times.dense), list(times.sparse)) == (["price"], ["brand"])
+    assert {name: isinstance(own.entries, dict) for name, own in times.own.items()} == {"price": False, "brand": True}
     assert [times.of(name, row) for name in ("price", "brand") for row in (8, 9)] == [13, 14, 15, 0]

@@ -185,9 +185,9 @@ def test_snapshot_does_not_change_and_its_version_tells_whether_another_would_di
     snapshot = table.snapshot()
     assert table.snapshot().version == snapshot.version
     graph.upsert(item("a", {"tag": ("y", "z")}, {"price": 2.0}, {"name": "b"}, at_ms=1))
-    assert snapshot.categories["tag"].first.tolist() == [0]
+    assert snapshot.categories["tag"].first.dense(1, -1).tolist() == [0]
     assert snapshot.categories["tag"].vocabulary == ["x"]
-    assert snapshot.numbers["price"].tolist() == [1.0]
+    assert snapshot.numbers["price"].dense(1, np.nan).tolist() == [1.0]
     assert {name: texts.as_dict() for name, texts in snapshot.texts.items()} == {"name": {0: "a"}}
     assert table.snapshot().version != snapshot.version
 
