@@ -13,6 +13,7 @@ from scipy import sparse
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History, Observed
+from springtide_plugins.baselines.history_kernels import add_up, newest_first
 
 _MOST_KEPT = 8  # The promotion gate fits each of its baselines on the same five slices.
 _MOST_ENTRIES = 2**22  # Of a matrix that is kept: 32 MiB.
@@ -89,10 +90,34 @@ class HistoryEvents:
 
 def seen_matrix(interactions: Observed, num_users: int, num_items: int) -> sparse.csr_array:
     """Return 1 for each item that a user has interacted with, float32 ``[num_users, num_items]``."""
-    ones = np.ones(len(interactions), np.float32)
-    seen = sparse.csr_array((ones, (interactions.user_rows, interactions.item_rows)), shape=(num_users, num_items))
-    seen.data[:] = 1.0  # Repeated interactions add up.
-    return seen
+    starts, bounds = np.empty(num_users + 1, np.int64), np.empty(num_users + 1, np.int64)
+    order = newest_first(np.ascontiguousarray(interactions.user_rows, np.int32), num_users, bounds)
+    items = interactions.item_rows[order].astype(np.int32, copy=False)
+    indices = np.empty(len(items), np.int32)
+    num = add_up(bounds, items, None, num_items, starts, indices, np.empty(len(items), np.float32))
+    ones = np.ones(num, np.float32)  # Repeated interactions have added up.
+    return sparse.csr_array((ones, indices[:num].copy(), starts), shape=(num_users, num_items))
+
+
+def known_items(
+    history: History, num_items: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return what of a history is older than a fit.
+
+    Args:
+        history: The history.
+        num_items: Number of items that the fit knows.
+
+    Returns:
+        Its distinct items, int32 ``[m]``, ascending; and for each event with one of them, newest first, the item's
+        position among these and the time, int64 ``[n]`` each.
+    """
+    items, item_of = history.distinct()
+    if not len(items) or items[-1] < num_items:
+        return items, item_of, history.timestamps_ms
+    num_known = int(np.searchsorted(items, num_items))
+    is_known = item_of < num_known
+    return items[:num_known], item_of[is_known], history.timestamps_ms[is_known]
 
 
 class SeenMatrices:

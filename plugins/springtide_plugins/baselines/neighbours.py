@@ -9,9 +9,9 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy import sparse
 
-from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History, Observed
-from springtide_plugins.baselines.histories import HistoryEvents
+from springtide_plugins.baselines.histories import HistoryEvents, known_items
+from springtide_plugins.baselines.history_kernels import mean_baskets, newest_first
 from springtide_plugins.baselines.kernels import add_weighted_rows, nearest_items
 from springtide_plugins.baselines.popularity import Popularity
 
@@ -268,27 +268,24 @@ class TIFUKNN(Popularity):
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Compute the mean basket of each user."""
         super().fit(interactions, num_users, num_items)
-        newest_first = len(interactions) - 1 - np.argsort(interactions.user_rows[::-1], kind="stable")
-        self.baskets = self._mean_baskets(
-            HistoryEvents(
-                interactions.user_rows[newest_first].astype(np.int64),
-                interactions.item_rows[newest_first].astype(np.int64),
-                interactions.timestamps_ms[newest_first],
-                (num_users, num_items),
-            )
-        )
+        bounds, starts = np.empty(num_users + 1, np.int64), np.empty(num_users + 1, np.int64)
+        order = newest_first(np.ascontiguousarray(interactions.user_rows, np.int32), num_users, bounds)
+        items, times = interactions.item_rows[order].astype(np.int32, copy=False), interactions.timestamps_ms[order]
+        indices, values = np.empty(len(items), np.int32), np.empty(len(items), np.float32)
+        num = mean_baskets(bounds, items, times, self.half_life_days, num_items, starts, indices, values)
+        pieces = values[:num].copy(), indices[:num].copy(), starts
+        self.baskets = sparse.csr_array(pieces, shape=(num_users, num_items))
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
         """Return the mean basket of the user and the neighbours, and popularity below 0 for other items."""
-        own = self._mean_baskets(HistoryEvents.of(histories, self.num_items))
+        own = [self._mean_basket(history) for history in histories]
         kept = self._candidates()
         present, candidates, squares = kept.user_rows, kept.mean_baskets, kept.squares
         nearness = np.zeros((len(histories), len(present)), np.float32)
-        bounds, own_items = own.indptr.tolist(), own.indices.astype(np.int64)
-        for of_user, start, stop in zip(nearness, bounds[:-1], bounds[1:], strict=True):
-            kept.by_item.add(own_items[start:stop], own.data[start:stop], of_user)
+        for of_user, (items, shares) in zip(nearness, own, strict=True):
+            kept.by_item.add(items.astype(np.int64), shares, of_user)
         # Minus the squared distance, without the user's own square: that is the same for all candidates.
         nearness *= np.float32(2.0)
         nearness -= squares
@@ -304,10 +301,10 @@ class TIFUKNN(Popularity):
             share = np.full(num_nearest, (1.0 - self.own_share) / num_nearest, np.float32)
             for of_user, chosen in zip(scores, nearest, strict=True):
                 candidates.add(chosen, share, of_user)
-        for of_user, start, stop in zip(scores, bounds[:-1], bounds[1:], strict=True):
-            if start == stop:
+        for of_user, (items, shares) in zip(scores, own, strict=True):
+            if not len(items):
                 of_user[:] = 0.0  # An empty history has no nearest users.
-            of_user[own_items[start:stop]] += own.data[start:stop] * np.float32(self.own_share)
+            of_user[items] += shares * np.float32(self.own_share)
         return self.with_popularity(scores)
 
     def _candidates(self) -> "_Candidates":
@@ -320,21 +317,14 @@ class TIFUKNN(Popularity):
             self._kept = _Candidates(self.baskets, present.astype(np.int64), rows, by_item, squares)
         return self._kept
 
-    def _mean_baskets(self, events: HistoryEvents) -> sparse.csr_array:
-        """Return the mean basket of each user, float32 ``[n, num_items]``, with ages from the user's newest basket."""
-        users, times_ms = events.users, events.timestamps_ms
-        is_first = np.append(True, (users[1:] != users[:-1]) | (times_ms[1:] != times_ms[:-1]))[: len(users)]
-        basket_of = np.cumsum(is_first) - 1
-        # An item counts once in a basket.
-        num_items = max(events.shape[1], 1)
-        pairs = np.sort(basket_of * num_items + events.item_rows)
-        baskets, items = np.divmod(pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]], num_items)
-        users = users[is_first]  # [num_baskets]
-        ages_days = (events.newest_ms()[users] - times_ms[is_first]) / MS_PER_DAY
-        weights = np.exp2(-ages_days / self.half_life_days)
-        shares = weights / np.bincount(users, weights, events.shape[0])[users]
-        mean = sparse.csr_array((shares[baskets], (users[baskets], items)), shape=events.shape)
-        return mean.astype(np.float32)
+    def _mean_basket(self, history: History) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return the items of a history, int32 ``[m]``, ascending, and how much of the mean basket each is, float32."""
+        items, item_of, times_ms = known_items(history, self.num_items)
+        shares, indices = np.empty(len(times_ms), np.float32), np.empty(len(times_ms), np.int32)
+        bounds, starts = np.array([0, len(times_ms)]), np.empty(2, np.int64)
+        positions, times_ms = item_of.astype(np.int32), np.ascontiguousarray(times_ms)
+        mean_baskets(bounds, positions, times_ms, self.half_life_days, len(items), starts, indices, shares)
+        return items, shares[: len(items)]
 
 
 def _exclude_self(nearness: npt.NDArray[Any], columns: npt.NDArray[np.int64], lowest: float) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import History
-from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one, with_fallback
+from springtide_plugins.baselines.histories import HistoryEvents, known_items, scaled_below_one, with_fallback
 from springtide_plugins.baselines.popularity import Popularity, RecentPopularity
 
 
@@ -42,11 +42,13 @@ class DecayedOwnCounts(RecentPopularity):
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int
     ) -> npt.NDArray[np.float32]:
         """Return 1 plus the decayed counts in the histories, and recent popularity scaled below 1."""
-        events = HistoryEvents.of(histories, self.num_items)
-        ages_days = np.maximum(now_ms - events.timestamps_ms, 0) / MS_PER_DAY
-        own = events.sums(np.exp2(-ages_days / self.half_life_days))
-        own.data += 1.0
-        return with_fallback(own, scaled_below_one(self.popularity_at(now_ms)))
+        scores = np.tile(scaled_below_one(self.popularity_at(now_ms)), (len(histories), 1))  # [n, num_items]
+        for of_user, history in zip(scores, histories, strict=True):
+            items, item_of, timestamps_ms = known_items(history, self.num_items)
+            ages_days = np.maximum(now_ms - timestamps_ms, 0) / MS_PER_DAY
+            own = np.bincount(item_of, np.exp2(-ages_days / self.half_life_days), len(items))
+            of_user[items] = own.astype(np.float32) + np.float32(1.0)
+        return scores
 
 
 class EdgeBank(Popularity):
