@@ -36,6 +36,10 @@ test: install ## Run all tests (ARGS=... goes to pytest)
 test-kafka: install ## Run the integration tests on a real Kafka: a new one, or KAFKA_BOOTSTRAP_SERVERS
 	@$(ON_KAFKA) 1 $(BIN)/python -m pytest tests/integration $(ARGS)
 
+.PHONY: soak
+soak: install ## Kill server, trainer and publisher hundreds of times, then compare with a quiet read (ARGS=--help: options)
+	@$(BIN)/python tests/soak/soak.py --kills 300 $(ARGS)
+
 .PHONY: soak-kafka
 soak-kafka: install ## Kill brokers and server for a minute, then compare with a quiet read (ARGS=--help: options)
 	@$(ON_KAFKA) 3 $(BIN)/python tests/soak/soak.py $(ARGS)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 import fsspec
 
 from springtide.checksums import Checksum, Crc32c, crc32c_of
+from springtide.clock import wall_ms
 
 TEMPORARY_PREFIX = ".writing-"
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -185,11 +186,21 @@ class Storage:
         with contextlib.suppress(FileNotFoundError):
             self._files.rm(self._full(folder), recursive=True)
 
-    def delete_unfinished(self, folder: str = "") -> None:
-        """Delete the temporary files of killed writers in a folder; only the folder's one writer may call this."""
-        if self._is_local:
-            for path in Path(self._full(folder)).glob(f"{TEMPORARY_PREFIX}*"):
-                path.unlink(missing_ok=True)
+    def delete_unfinished(self, folder: str = "", min_age_s: float = 0.0) -> None:
+        """Delete the temporary files of killed writers in a folder.
+
+        Args:
+            folder: The folder.
+            min_age_s: Only those that were last written so long ago, in seconds; longer than any write takes, unless
+                the caller is the folder's one writer.
+        """
+        if not self._is_local:
+            return
+        before_s = wall_ms() / 1e3 - min_age_s
+        for path in Path(self._full(folder)).glob(f"{TEMPORARY_PREFIX}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if not min_age_s or path.stat().st_mtime < before_s:
+                    path.unlink()
 
     def _full(self, name: str) -> str:
         return f"{self._root}/{name}" if name else str(self._root)

@@ -32,6 +32,15 @@ def exit_on_signals() -> None:
         signal.signal(number, _exit_now)
 
 
+def interrupt_on_signals() -> None:
+    """Let each stop signal end a command as Ctrl-C does: it cleans up, and says how far it came; for the main thread.
+
+    For commands that have an end of their own. The exit code is not 0 then, since their work is not done.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
+
+
 def ignore_signals() -> None:
     """Ignore stop signals from now on, so that a second Ctrl-C does not break off the clean-up; for the main thread.
 

@@ -11,13 +11,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 
+from springtide.checkpoint import CheckpointStore
 from springtide.checkpoint.lock import HOLDER_FILE, LockTiming
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
-from springtide.settings.model import KafkaSettings
+from springtide.model.registry import ModelStore
+from springtide.settings.model import KafkaSettings, Settings
+from springtide.state import StreamPosition
+from springtide.testing import even_odd_state
 from springtide_services.addresses import free_port
 from springtide_services.exit_codes import EXIT_REFUSED
+from springtide_services.stream.topics import ensure_topics
+from springtide_services.termination import STOP_BUDGET_S
+from springtide_services.training.training_folder import TrainingFolder
 
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -126,12 +134,24 @@ def test_child_ends_in_order_when_its_parent_is_gone(
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_broker_ends_in_order(number: int, start: Callable[..., Command]) -> None:
-    command = start("broker", "--port", str(free_port("127.0.0.1")))
+def test_broker_ends_in_order_under_load(number: int, start: Callable[..., Command]) -> None:
+    port = free_port("127.0.0.1")
+    command = start("broker", "--port", str(port))
     command.until(lambda: "Kafka on" in command.output())
-    command.process.send_signal(number)
+    ensure_topics(Settings(kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", topic="load")))
+    producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{port}", delivery_timeout_ms=1_000, request_timeout_ms=500)
+    try:
+        for _ in range(2_000):
+            sent = producer.send("load", b"x" * 1_000)
+        sent.get(BUDGET_S)
+        for _ in range(2_000):  # It is asked to end with these on their way.
+            producer.send("load", b"x" * 1_000)
+        command.process.send_signal(number)
 
-    assert_ended_in_order(command)
+        assert_ended_in_order(command)
+    finally:
+        producer._sender.force_close()
+        producer.close(timeout=1.0)
 
 
 @pytest.mark.parametrize("arguments", UNTIL_STOPPED, ids=" ".join)
@@ -191,3 +211,50 @@ def variables_of(kafka: KafkaSettings) -> dict[str, str]:
         "SPRINGTIDE_KAFKA__TOPIC": kafka.topic,
         "SPRINGTIDE_KAFKA__DEAD_LETTER_TOPIC": kafka.dead_letter_topic,
     }
+
+
+def test_publishing_that_is_stopped_says_how_to_go_on_and_the_rest_follows(
+    start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path
+) -> None:
+    num_rows, kafka = 150_000, fresh_kafka(num_partitions=1)
+    rows = "".join(f"u{number},i{number % 50},purchase,{number + 1}\n" for number in range(num_rows))
+    (tmp_path / "events.csv").write_text("user,item,type,timestamp\n" + rows)
+    command = start("publish", str(tmp_path / "events.csv"), **variables_of(kafka))
+    journal = tmp_path / "0" / "springtide-state" / "published"
+    command.until(lambda: journal.is_dir() and any(path.suffix == ".json" for path in journal.iterdir()))
+    command.process.terminate()
+
+    assert command.process.wait(BUDGET_S) in (1, 130), "its work is not done"
+    said = re.search(r"published ([\d,]+) of 150,000 events.*--resume", command.output().replace("\n", " "))
+    assert said is not None, command.output()
+    assert "Traceback" not in command.output()
+    num_before = int(said[1].replace(",", ""))
+    resumed = subprocess.run(
+        [SPRINGTIDE, "publish", "--resume", str(tmp_path / "events.csv")],
+        cwd=tmp_path / "0",
+        env={**os.environ, **variables_of(kafka)},
+        capture_output=True,
+        text=True,
+        timeout=BUDGET_S,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"published {num_rows - num_before:,} events" in resumed.stdout
+
+
+def test_trainer_that_is_stopped_while_it_trains_ends_in_order_and_publishes_nothing(
+    start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path
+) -> None:
+    state, models = even_odd_state(), tmp_path / "models"
+    state.position = StreamPosition("events", "", {0: state.num_events})
+    CheckpointStore(str(tmp_path / "checkpoints")).write(state.snapshot(), now_ms=1)
+    endless = {"SPRINGTIDE_TRAINING__STEPS": "10000000", "SPRINGTIDE_TRAINING__MIN_INTERACTIONS": "10"}
+    urls = {"SPRINGTIDE_CHECKPOINT__URL": str(tmp_path / "checkpoints"), "SPRINGTIDE_MODEL__URL": str(models)}
+    command = start("train", "--schedule", **variables_of(fresh_kafka()), **endless, **urls)
+    folder = TrainingFolder(str(tmp_path / "training"))
+    command.until(lambda: (status := folder.status()) is not None and status.stage not in ("start", "load"))
+    started_s = time.monotonic()
+    command.process.terminate()
+
+    assert_ended_in_order(command)
+    assert time.monotonic() - started_s < 3 * STOP_BUDGET_S  # It takes a second; a busy machine longer.
+    assert ModelStore(str(models)).versions() == []

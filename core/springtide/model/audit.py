@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from springtide.storage import Storage
 
-_FOLDER = "audit"
+FOLDER = "audit"
 _DIGITS = 19  # An entry's file name begins with its time in nanoseconds: names sort by time until the year 2286.
 
 
@@ -58,7 +58,7 @@ class AuditLog:
 
     def add(self, entry: AuditEntry, name: str) -> None:
         """Add an entry under a name of ``entry_name``; nothing happens if it was added before."""
-        path = f"{_FOLDER}/{name}"
+        path = f"{FOLDER}/{name}"
         if not self._storage.exists(path):
             with contextlib.suppress(FileExistsError):  # Another process has added it just now.
                 self._storage.create(path, json.dumps(dataclasses.asdict(entry)).encode())
@@ -68,8 +68,8 @@ class AuditLog:
 
         An entry that cannot be read, such as one of newer software, stands in the list as ``unreadable``.
         """
-        names = self._storage.list(_FOLDER)
-        return [self._read(f"{_FOLDER}/{name}") for name in (names if limit is None else names[-limit:])]
+        names = self._storage.list(FOLDER)
+        return [self._read(f"{FOLDER}/{name}") for name in (names if limit is None else names[-limit:])]
 
     def _read(self, name: str) -> AuditEntry:
         content = self._storage.read(name)

@@ -28,7 +28,7 @@ logger = structlog.stdlib.get_logger(__name__)
 POINTER = "current.json"
 MAX_PROMOTIONS = 100  # Kept in each state, for rolling back.
 
-_FOLDER = "pointer"
+FOLDER = "pointer"
 _SEAL = "sha256"
 _DIGITS = 12  # A state's number in its file name: names sort by number.
 _NUM_STATES_KEPT = 100  # Far more than others create while a process that has read one creates the next.
@@ -149,7 +149,7 @@ class Pointer:
                 self._settle()
                 return
             time.sleep(_pauses.uniform(0, _MAX_PAUSE_S))
-        raise ModelError(f"{self._storage.path(_FOLDER)}: gave up after {_MAX_ATTEMPTS} attempts to change the pointer")
+        raise ModelError(f"{self._storage.path(FOLDER)}: gave up after {_MAX_ATTEMPTS} attempts to change the pointer")
 
     def _create(self, state: _State) -> bool:
         """Create a state, and return whether no other process has created one with its number."""
@@ -201,7 +201,7 @@ class Pointer:
     def _numbers(self) -> list[int]:
         return sorted(
             int(name.removesuffix(".json"))
-            for name in self._storage.list(_FOLDER)
+            for name in self._storage.list(FOLDER)
             if name.removesuffix(".json").isdecimal()
         )
 
@@ -258,7 +258,7 @@ def _is_older(copy: _Copy, newest: _State) -> bool:
 
 
 def _file_of(number: int) -> str:
-    return f"{_FOLDER}/{number:0{_DIGITS}d}.json"
+    return f"{FOLDER}/{number:0{_DIGITS}d}.json"
 
 
 def _sealed(fields: dict[str, Any]) -> bytes:

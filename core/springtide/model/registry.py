@@ -12,8 +12,10 @@ from springtide.checksums import SHA256, checksum
 from springtide.clock import MS_PER_HOUR, wall_ms
 from springtide.errors import ModelError
 from springtide.extras import missing_words
+from springtide.model.audit import FOLDER as AUDIT_FOLDER
 from springtide.model.audit import AuditLog, this_actor
 from springtide.model.manifest import ModelManifest, UnreadableManifest, manifest_from_json, manifest_to_json
+from springtide.model.pointer import FOLDER as POINTER_FOLDER
 from springtide.model.pointer import Pointer
 from springtide.storage import Storage, sha256
 
@@ -334,6 +336,8 @@ class ModelStore:
                 continue
             self._storage.delete(f"{version}/{MANIFEST}")  # First: what has no manifest is no version.
             self._storage.delete_folder(version)
+        for folder in ("", POINTER_FOLDER, AUDIT_FOLDER):  # Those in a version's folder go with it.
+            self._storage.delete_unfinished(folder, _CLAIM_MS / 1e3)
 
     def _is_being_published(self, version: str) -> bool:
         """Return whether a process works on a version, which the newer ones of others must not push out meanwhile."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from springtide_services.cli.options import SettingsPath, load_checked_settings
+from springtide_services.termination import interrupt_on_signals
 
 app = typer.Typer(help="List, show and replay refused events.", no_args_is_help=True)
 
@@ -48,6 +49,7 @@ def dead_letters_replay(
 
     What was replayed is marked, and not replayed a second time.
     """
+    interrupt_on_signals()
     from springtide_services.cli.dead_letter_tables import replay_letters
 
     replay_letters(

@@ -17,6 +17,7 @@ from springtide_services.cli.options import (
     load_settings,
     read_options,
 )
+from springtide_services.termination import interrupt_on_signals
 
 
 class SplitName(StrEnum):
@@ -82,6 +83,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure models and baselines, on public data sets or on your own events."""
+    interrupt_on_signals()
     refuse_without("train")
     loaded = load_settings(settings)
     from springtide_services.thread_pools import wait_without_spinning

@@ -7,6 +7,7 @@ import typer
 
 from springtide.extras import refuse_without
 from springtide_services.cli.options import SettingsPath, load_settings
+from springtide_services.termination import interrupt_on_signals
 
 
 def prove(
@@ -27,6 +28,7 @@ def prove(
     ] = Path("springtide-state/walk-forward.jsonl"),
 ) -> None:
     """Measure the context weights: on simulated markets with a known ground truth, and on a real one by month."""
+    interrupt_on_signals()
     refuse_without("train")
     loaded = load_settings(settings)
     from springtide_services.thread_pools import wait_without_spinning

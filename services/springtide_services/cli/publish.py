@@ -19,6 +19,7 @@ from springtide_services.cli.options import (
     read_options,
     refuse_wrong_connection,
 )
+from springtide_services.termination import interrupt_on_signals
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -47,6 +48,7 @@ def publish(
     encoding: Encoding = None,
 ) -> None:
     """Publish the events of a file to Kafka: it is checked as a whole first, and may be published twice."""
+    interrupt_on_signals()
     loaded = load_settings_with_kafka(settings)
     refuse_wrong_connection(loaded, settings)
     publish_file(loaded, file, read_options(columns, time_unit, time_format, encoding, type_name), is_resumed=resume)

@@ -19,6 +19,7 @@ from springtide_services.cli.options import (
     refuse_wrong_connection,
     tls_authorities,
 )
+from springtide_services.termination import interrupt_on_signals
 
 Offsets = Annotated[
     list[str] | None,
@@ -85,6 +86,7 @@ def rebuild(
     A running server answers from the old graph until the new one has all that the old one has. Without a server, the
     new graph is the newest checkpoint. What is left out stays out over restarts and later rebuilds.
     """
+    interrupt_on_signals()
     from springtide.events.skips import Skips
 
     skips = Skips(

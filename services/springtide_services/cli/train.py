@@ -8,7 +8,7 @@ from springtide.errors import SettingsError
 from springtide.extras import refuse_without
 from springtide.model.manifest import TrainingMode
 from springtide_services.cli.options import SettingsPath, UntilStdinCloses, load_settings
-from springtide_services.termination import end_with_parent, exit_on_signals
+from springtide_services.termination import end_with_parent, exit_on_signals, interrupt_on_signals
 
 
 def train(
@@ -22,6 +22,8 @@ def train(
         raise SettingsError("train: wanted --mode or --schedule, got both: the schedule chooses the mode")
     if schedule:
         exit_on_signals()
+    else:
+        interrupt_on_signals()
     if until_stdin_closes:
         end_with_parent()
     refuse_without("train")

@@ -15,6 +15,7 @@ from springtide_services.cli.options import (
     load_settings,
     read_options,
 )
+from springtide_services.termination import interrupt_on_signals
 
 
 def tune(
@@ -35,6 +36,7 @@ def tune(
     encoding: Encoding = None,
 ) -> None:
     """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
+    interrupt_on_signals()
     refuse_without("train")
     loaded = load_settings(settings)
     from springtide_services.thread_pools import wait_without_spinning

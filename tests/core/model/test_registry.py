@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -199,6 +200,22 @@ def test_pruning_keeps_the_newest_and_those_a_rollback_needs(url):
         store.publish(artifact(), promote=False)
     assert store.versions() == ["000005", "000004", "000001"]
     assert store.load("000001").node_ids["user"] == ["ann", "bö"]
+
+
+def test_what_killed_processes_were_writing_is_deleted_after_an_hour(tmp_path):
+    store = ModelStore(str(tmp_path))
+    store.publish(artifact())
+    old, fresh = [
+        [tmp_path / folder / f".writing-{age}" for folder in ("", "pointer", "audit")] for age in ("old", "fresh")
+    ]
+    for path in (*old, *fresh):
+        path.write_bytes(b"half of")
+    for path in old:
+        os.utime(path, (time.time() - 3_700, time.time() - 3_700))
+
+    store.publish(artifact())
+    assert [path.exists() for path in old] == [False] * 3
+    assert [path.exists() for path in fresh] == [True] * 3, "others may be writing them now"
 
 
 def test_damaged_file_is_named(tmp_path):
