@@ -1,10 +1,11 @@
-"""Filling an empty state from a checkpoint's files: two are read at a time, each straight to where its arrays stay."""
+"""Filling an empty state from a checkpoint's files: two are read at a time, while what was read before is built."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
@@ -13,6 +14,7 @@ from springtide.checkpoint.manifest import Checkpoint
 from springtide.checkpoint.manifest_files import Json
 from springtide.checkpoint.other_settings import apply_settings
 from springtide.errors import DamagedCheckpointError
+from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.graph.nodes import NodeTable
 from springtide.packed_texts import PackedTexts, joined, pack
 from springtide.state import LiveState
@@ -20,7 +22,16 @@ from springtide.state import LiveState
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
 
-_NUM_READERS = 2  # One waits for the disk while the other takes checksums or builds a table; more gained nothing.
+_NUM_READERS = 2  # They do nothing else, so that the disk never waits; more gained nothing.
+_NUM_BUILDERS = 2
+
+
+class _NodeFiles(NamedTuple):
+    """The files of one type of nodes, on their way."""
+
+    ids: list[Future[PackedTexts]]
+    attributes: Future[AttributesSnapshot]
+    lifetimes: Future[Arrays] | None
 
 
 class Restoring:
@@ -57,34 +68,42 @@ class Restoring:
         Raises:
             DamagedCheckpointError: If a file is missing or damaged; the state is partly filled.
         """
-        readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="restore")
-        other_side = ThreadPoolExecutor(1, thread_name_prefix="restore-link")
+        readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="restore-read")
+        builders = ThreadPoolExecutor(_NUM_BUILDERS, thread_name_prefix="restore-build")
+        sides = ThreadPoolExecutor(1, "restore-link"), ThreadPoolExecutor(1, "restore-link")
         try:
-            return self._run(readers, other_side)
+            return self._run(readers, builders, sides)
         finally:
-            for executor in (readers, other_side):
+            for executor in (readers, builders, *sides):
                 executor.shutdown(cancel_futures=True)
 
-    def _run(self, readers: Executor, other_side: Executor) -> tuple[str, ...]:
-        """Fill the state; what takes longest begins first, and nothing waits for what it can do without."""
+    def _run(self, readers: Executor, builders: Executor, sides: tuple[Executor, Executor]) -> tuple[str, ...]:
+        """Fill the state; nothing waits for what it can do without.
+
+        Files are read in the order in which what is made of them takes long: nodes first, then edges, which are linked
+        once they have come, then what was learned, which needs to know how the settings changed.
+        """
         state, graph, manifest = self._state, self._state.graph, self._manifest
-        tables = [graph.nodes(saved["type"]) for saved in manifest["nodes"]]
+        tables = {saved["type"]: graph.nodes(saved["type"]) for saved in manifest["nodes"]}
+        nodes = [
+            builders.submit(self._restore_nodes, tables[saved["type"]], saved, self._read_nodes(saved, readers))
+            for saved in sorted(manifest["nodes"], key=lambda saved: -_num_bytes(saved["attributes"]))
+        ]
         edges = [self._read_edges(saved, readers) for saved in manifest["edges"]]
         learned = self._read_learned(readers)
-        nodes = [
-            readers.submit(self._restore_nodes, table, saved)
-            for table, saved in zip(tables, manifest["nodes"], strict=True)
+        linking = [
+            self._restore_edges(saved, coming, sides) for saved, coming in zip(manifest["edges"], edges, strict=True)
         ]
-        for saved, coming in zip(manifest["edges"], edges, strict=True):
-            self._restore_edges(saved, coming, other_side)
         if manifest.get("circumstances"):
             state.circumstances.restore(manifest["circumstances"])
         change = apply_settings(manifest, state)
         weights = [
-            readers.submit(self._restore_weight, state.context_weights[name], arrays)
+            builders.submit(self._restore_weight, state.context_weights[name], arrays)
             for name, arrays in learned.items()
             if name not in change.to_learn_anew
         ]
+        for linked in linking:
+            linked()
         for restored in nodes:
             restored.result()
         if not all("lifetimes" in saved for saved in manifest["nodes"]):  # Checkpoints before 0.5 have none.
@@ -111,22 +130,30 @@ class Restoring:
         """Begin to read what the context weights had learned, the largest first."""
         entries: dict[str, Json] = self._manifest["context_weights"]
         wanted = [name for name in self._state.context_weights if name in entries]
-        largest_first = sorted(wanted, key=lambda name: -entries[name].get("num_bytes", 0))
+        largest_first = sorted(wanted, key=lambda name: -_num_bytes(entries[name]))
         return {name: readers.submit(self._read_arrays, entries[name]) for name in largest_first}
 
-    def _restore_nodes(self, table: NodeTable, saved: Json) -> None:
-        entry = saved["attributes"]
+    def _read_nodes(self, saved: Json, readers: Executor) -> _NodeFiles:
+        """Begin to read the files of one type of nodes."""
+        ids = [readers.submit(self._ids, entry) for entry in saved["ids"]]
+        attributes = readers.submit(self._attributes, saved["attributes"])
+        # Checkpoints before 0.5 have no lifetimes.
+        lifetimes = readers.submit(self._read_arrays, saved["lifetimes"]) if "lifetimes" in saved else None
+        return _NodeFiles(ids, attributes, lifetimes)
+
+    def _restore_nodes(self, table: NodeTable, saved: Json, coming: _NodeFiles) -> None:
+        ids = joined([part.result() for part in coming.ids])
+        table.restore(ids, self._lineage(saved["ids_lineage"]), coming.attributes.result())
+        if coming.lifetimes is not None:
+            table.lifetimes.restore(files.lifetimes_from(coming.lifetimes.result()))
+
+    def _attributes(self, entry: Json) -> AttributesSnapshot:
         mark = entry["mark"] if self._is_newest else f"{uuid.uuid4().hex}:0"
         if entry["file"].endswith(files.ARROW):
             from springtide.checkpoint.arrow_files import attributes_from_arrow
 
-            attributes = attributes_from_arrow(self._read_file(entry), mark)
-        else:
-            attributes = files.attributes_from(self._read_arrays(entry), mark)
-        ids = joined([self._ids(entry) for entry in saved["ids"]])
-        table.restore(ids, self._lineage(saved["ids_lineage"]), attributes)
-        if "lifetimes" in saved:
-            table.lifetimes.restore(files.lifetimes_from(self._read_arrays(saved["lifetimes"])))
+            return attributes_from_arrow(self._read_file(entry), mark)
+        return files.attributes_from(self._read_arrays(entry), mark)
 
     def _ids(self, entry: Json) -> PackedTexts:
         if entry["file"].endswith(files.ARROW):
@@ -155,7 +182,10 @@ class Restoring:
             coming.append(readers.submit(partial(self._read_arrays, entry, into)))
         return coming
 
-    def _restore_edges(self, saved: Json, coming: Sequence[Future[Arrays]], other_side: Executor) -> None:
+    def _restore_edges(
+        self, saved: Json, coming: Sequence[Future[Arrays]], sides: tuple[Executor, Executor]
+    ) -> Callable[[], None]:
+        """Take in the edges of one type as they come, and begin to link them; return what waits for that."""
         source_type, relation, target_type = saved["type"]
         store = self._state.graph.store((source_type, relation, target_type))
         entries: Sequence[Json] = saved["segments"]
@@ -165,15 +195,20 @@ class Restoring:
             num_edges = max(entry["stop"] for entry in entries)
             for entry in entries:
                 store.append(*edges_from_arrow(self._read_file(entry)), num_expected=num_edges)
+        linking = []
         for entry, arrays in zip(entries, coming, strict=False):
-            try:
-                found = arrays.result()
-                store.take_in(entry["stop"], found["weight"], found.get("features"), other_side)
-            except ValueError as error:
-                fault = f"{entry['file']}: damaged: no edges of this checkpoint: {error}"
-                raise DamagedCheckpointError(fault, entry["file"]) from error
+            found = arrays.result()
+            with _refusing(entry):
+                linking.append(store.take_in(entry["stop"], found["weight"], found.get("features"), sides))
         if self._is_newest:
             store.lineage = saved["lineage"]
+
+        def wait() -> None:
+            for entry, both in zip(entries, linking, strict=False):
+                with _refusing(entry):
+                    store.num_steps += sum(side.result() for side in both)
+
+        return wait
 
     def _num_rows(self) -> dict[str, int]:
         """Return the number of rows of each node type."""
@@ -206,3 +241,18 @@ class Restoring:
 
     def _lineage(self, saved: str) -> str:
         return saved if self._is_newest else uuid.uuid4().hex
+
+
+@contextmanager
+def _refusing(entry: Json) -> Iterator[None]:
+    """Raise DamagedCheckpointError where the arrays of a file are no edges that are possible."""
+    try:
+        yield
+    except ValueError as error:
+        fault = f"{entry['file']}: damaged: no edges of this checkpoint: {error}"
+        raise DamagedCheckpointError(fault, entry["file"]) from error
+
+
+def _num_bytes(entry: Json) -> int:
+    num_bytes: int = entry.get("num_bytes", 0)  # Earlier releases did not note it.
+    return num_bytes

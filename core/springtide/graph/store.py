@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any
 
@@ -116,24 +116,28 @@ class EdgeStore:
         stop: int,
         weights: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32] | None,
-        other_side: Executor,
-    ) -> None:
-        """Link the edges up to ``stop``; nobody reads meanwhile.
+        sides: tuple[Executor, Executor],
+    ) -> tuple[Future[int], Future[int]]:
+        """Take in the edges up to ``stop``, and begin to link them; nobody reads before they are linked.
 
         Sources, targets and times were filled in place after ``open``.
 
         Args:
             stop: How many edges are filled in.
-            weights: float32 ``[n]``, those of the edges that are linked now; ``[1]`` for one of all.
+            weights: float32 ``[n]``, those of the edges that are taken in now; ``[1]`` for one of all.
             features: float32 ``[n, width]``, the same; None if they have none.
-            other_side: Where the targets' chains are linked, while the sources' are here.
+            sides: Where the chains of the sources and of the targets are linked: one thread each, in order.
+
+        Returns:
+            The steps along chains of each side, for ``num_steps``, once its edges are linked. They raise ValueError if
+            a row is not among those that ``open`` was told of.
 
         Raises:
-            ValueError: If a row is not among those that ``open`` was told of.
+            ValueError: If there are fewer than before, or the weights are not as many.
         """
         start = self.length
-        if start == stop:
-            return
+        if stop < start:
+            raise ValueError(f"wanted {start} edges or more, got {stop}")
         self._make_features(features)
         self._make_weights(weights)
         columns = self.columns
@@ -144,13 +148,15 @@ class EdgeStore:
             if features is not None:
                 columns.features[start:stop, : features.shape[1]] = features
         newest_ms, times = self._taken_until_ms, columns.timestamps_ms
-        _, newest_now_ms = bounds(times[start:stop])
-        of_targets = other_side.submit(
-            _link_bulk, self._target_linker, start, stop, columns.target, times, columns.by_target, newest_ms
+        self.length = stop
+        if start < stop:
+            self._taken_until_ms = max(newest_ms, bounds(times[start:stop])[1])
+        of_sources, of_targets = sides
+        of_edges = (start, stop, newest_ms, times)
+        return (
+            of_sources.submit(_link_bulk, self._source_linker, *of_edges, columns.source, columns.by_source),
+            of_targets.submit(_link_bulk, self._target_linker, *of_edges, columns.target, columns.by_target),
         )
-        num_steps = _link_bulk(self._source_linker, start, stop, columns.source, times, columns.by_source, newest_ms)
-        self.num_steps += num_steps + of_targets.result()
-        self.length, self._taken_until_ms = stop, max(newest_ms, newest_now_ms)
 
     def mark_dead(self, source_until_ms: Mapping[int, int], target_until_ms: Mapping[int, int]) -> EdgeView:
         """Delete the edges of some rows until a time each, inclusive; costs as much as these rows have edges.
@@ -336,11 +342,13 @@ def _link_bulk(
     linker: ChainLinker,
     start: int,
     stop: int,
-    rows: npt.NDArray[np.int32],
-    times: npt.NDArray[np.int64],
-    chain: Chain,
     newest_ms: int,
+    times: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32],
+    chain: Chain,
 ) -> int:
+    if start == stop:
+        return 0
     least, greatest = bounds(rows[start:stop])
     if least < 0 or greatest >= len(chain.head):
         raise ValueError(f"wanted rows in 0 to {len(chain.head) - 1}, got {least} to {greatest}")

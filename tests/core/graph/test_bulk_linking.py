@@ -30,9 +30,9 @@ def test_chains_are_those_of_edges_that_arrived_one_after_another(order, seed, n
         appended.append(source[part], target[part], times[part], np.ones(100, np.float32), None)
     columns = taken.open(count, 7, 30)
     columns.source[:count], columns.target[:count], columns.timestamps_ms[:count] = source, target, times
-    with ThreadPoolExecutor(1) as other_side:
+    with ThreadPoolExecutor(1) as of_sources, ThreadPoolExecutor(1) as of_targets:
         for stop in sorted({*random.integers(1, count, num_parts - 1).tolist(), count}):
-            taken.take_in(stop, np.ones(1, np.float32), None, other_side)
+            taken.take_in(stop, np.ones(1, np.float32), None, (of_sources, of_targets))
     assert taken.columns.has_one_weight
     ours, wanted = taken.view(), appended.view()
     for rows, ask in ((7, "recent_targets"), (30, "recent_sources")):
@@ -53,8 +53,20 @@ def test_row_that_no_node_has_is_refused(row):
     store = EdgeStore()
     columns = store.open(1, 7, 7)
     columns.source[0], columns.target[0], columns.timestamps_ms[0] = 0, row, 0
-    with ThreadPoolExecutor(1) as other_side, pytest.raises(ValueError, match="wanted rows in 0 to 1023"):
-        store.take_in(1, np.ones(1, np.float32), None, other_side)
+    with ThreadPoolExecutor(1) as side:
+        of_source, of_target = store.take_in(1, np.ones(1, np.float32), None, (side, side))
+    assert of_source.result() == 0
+    with pytest.raises(ValueError, match="wanted rows in 0 to 1023"):
+        of_target.result()
+
+
+def test_fewer_edges_than_were_taken_in_are_refused():
+    store = EdgeStore()
+    store.open(4, 7, 7)
+    with ThreadPoolExecutor(1) as side:
+        store.take_in(4, np.ones(1, np.float32), None, (side, side))
+        with pytest.raises(ValueError, match="wanted 4 edges or more, got 2"):
+            store.take_in(2, np.ones(1, np.float32), None, (side, side))
 
 
 @pytest.mark.parametrize(
@@ -64,9 +76,9 @@ def test_edges_have_the_weights_of_their_parts_each_one_for_all_or_one_for_each(
     store = EdgeStore()
     columns = store.open(4, 7, 7)
     columns.source[:4], columns.target[:4], columns.timestamps_ms[:4] = 1, 2, 0
-    with ThreadPoolExecutor(1) as other_side:
+    with ThreadPoolExecutor(1) as side:
         for stop, weights in zip((2, 4), parts, strict=True):
-            store.take_in(stop, np.array(weights, np.float32), None, other_side)
+            store.take_in(stop, np.array(weights, np.float32), None, (side, side))
     wanted = [weight for weights in parts for weight in (weights if len(weights) == 2 else 2 * weights)]
     assert store.view().weights.tolist() == wanted
     assert store.columns.has_one_weight == (len(set(wanted)) == 1)
