@@ -165,6 +165,7 @@ def no_codec(data: bytearray) -> bytearray:
     return data
 
 
+@pytest.mark.fault("batch that cannot be decompressed")
 @pytest.mark.parametrize("change", [cut, flip, other_codec, no_codec])
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
 def test_a_broken_batch_is_a_dead_letter_with_its_bytes_and_the_stream_goes_on(
@@ -266,6 +267,7 @@ def damage_second_batch(kafka: KafkaSettings, how: str) -> None:
         file.write(data)
 
 
+@pytest.mark.fault("damage in the broker's files")
 @pytest.mark.kafka
 @pytest.mark.parametrize("how", ["checksum", "codec 7", "compressed bytes"])
 def test_damage_in_the_brokers_files_is_a_dead_letter_and_costs_nothing_else(

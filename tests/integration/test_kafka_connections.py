@@ -105,6 +105,7 @@ def test_batches_in_every_codec_are_read(fresh_kafka: Callable[..., KafkaSetting
         assert users(state) == sorted(wanted)
 
 
+@pytest.mark.fault("transaction left open, aborted")
 def test_open_transaction_makes_the_stream_wait_until_it_ends(fresh_kafka: Callable[..., KafkaSettings]) -> None:
     kafka = fresh_kafka(num_partitions=1)
     producer = KafkaProducer(**client_config(kafka), transactional_id=kafka.topic)
@@ -126,6 +127,7 @@ def test_open_transaction_makes_the_stream_wait_until_it_ends(fresh_kafka: Calla
     producer.close()
 
 
+@pytest.mark.fault("partition added")
 def test_new_partition_is_read_from_its_beginning_within_seconds(fresh_kafka: Callable[..., KafkaSettings]) -> None:
     kafka = fresh_kafka(num_partitions=1)
     with reading(kafka) as (loop, state):

@@ -123,6 +123,7 @@ def _until(is_so: object, budget_s: float = 60.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.fault("connection to the broker cut")
 def test_ingest_survives_a_lost_connection_without_spinning(proxied: tuple[Proxy, Settings]) -> None:
     proxy, settings = proxied
     state = LiveState(settings, {})
@@ -148,6 +149,7 @@ def test_ingest_survives_a_lost_connection_without_spinning(proxied: tuple[Proxy
     loop.stop()
 
 
+@pytest.mark.fault("broker silent")
 def test_lag_is_unknown_while_the_broker_hangs(proxied: tuple[Proxy, Settings]) -> None:
     proxy, settings = proxied
     loop = IngestLoop(settings, LiveState(settings, {}), None)
@@ -206,6 +208,7 @@ def test_broker_that_forgot_everything_is_offsets_lost() -> None:
     assert state.num_events == 1
 
 
+@pytest.mark.fault("broker silent")
 def test_broker_that_hangs_for_a_moment_is_no_loss() -> None:
     with EmbeddedBroker() as broker:
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))

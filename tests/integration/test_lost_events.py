@@ -109,6 +109,7 @@ def test_lost_events_stop_the_stream_unless_the_settings_say_otherwise(
     assert (state.num_events, state.gaps, state.next_offsets) == (3, (), {0: 3})
 
 
+@pytest.mark.fault("topic deleted and made anew")
 def test_recreated_topic_is_read_from_its_beginning_while_running(
     fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_recreated_topic_is_read_from_its_beginning_while_running(
         assert loop.status().failure is None
 
 
+@pytest.mark.fault("topic deleted and made anew")
 def test_missing_topic_is_waited_for_if_lost_events_are_skipped(
     fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,7 @@ def test_memory_stays_flat_at_three_times_as_many_requests_as_may_be_open(
     assert max(used_mb[3:]) < 1.15 * max(used_mb[:3]), used_mb
 
 
+@pytest.mark.fault("server stopped under load")
 @pytest.mark.timeout(300)
 def test_a_server_under_load_ends_in_order_and_in_time(
     settings: Settings,

@@ -74,6 +74,7 @@ def test_a_second_server_on_one_checkpoint_url_is_refused_until_the_first_one_st
     asyncio.run(scenario())
 
 
+@pytest.mark.fault("server whose lock was taken over")
 def test_a_server_whose_lock_was_taken_over_ends_and_writes_nothing_more(
     settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event], publish: Publish
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_server_whose_lock_was_taken_over_ends_and_writes_nothing_more(
     assert CheckpointStore(settings.checkpoint.url).names() == []
 
 
+@pytest.mark.fault("server killed, a second one started")
 def test_a_process_that_was_killed_can_start_again_at_once_and_a_second_one_is_refused(
     settings: Settings, run_server_process: RunServerProcess, tmp_path: Path
 ) -> None:

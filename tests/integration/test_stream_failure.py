@@ -113,6 +113,7 @@ def test_server_starts_from_the_checkpoint_when_the_stream_is_lost(
         asyncio.run(_run_until_it_fails(_with_kafka(settings, on_failure="exit")))
 
 
+@pytest.mark.fault("no broker at the start")
 def test_server_starts_from_the_checkpoint_when_no_broker_answers(
     settings: Settings,
     run_server: RunServer,

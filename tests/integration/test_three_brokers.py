@@ -86,6 +86,7 @@ def leaders(kafka: KafkaSettings) -> list[int]:
     return [int(partition["leader_id"]) for partition in topic["partitions"]]
 
 
+@pytest.mark.fault("one broker of three killed, another paused")
 @pytest.mark.timeout(300)
 def test_acknowledged_events_are_read_once_though_brokers_fail(cluster: Cluster) -> None:
     kafka = KafkaSettings(bootstrap_servers=cluster.servers, topic="test.three-brokers", num_partitions=3)

@@ -161,6 +161,7 @@ def num_edges(running: Up) -> int:
         return sum(client.status().num_edges.values())
 
 
+@pytest.mark.fault("up killed, all of it; stopped under load")
 def test_up_goes_on_where_it_was_killed_or_stopped(up: Up, tmp_path: Path) -> None:
     request = publish_purchases(up, ["ann", "bob"])
     with Client(up.until_said(r"gRPC +(\S+)")[1]) as client:

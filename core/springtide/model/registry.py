@@ -345,7 +345,7 @@ class ModelStore:
             claimed_ms = int(json.loads(self._storage.read(f"{version}/{CLAIM}"))["created_ms"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return False
-        return wall_ms() - claimed_ms < _CLAIM_MS
+        return abs(wall_ms() - claimed_ms) < _CLAIM_MS  # The clock may have been set back meanwhile.
 
     def _read_verified(self, manifest: ModelManifest, name: str) -> memoryview:
         path = self._storage.path(f"{manifest.version}/{name}")

@@ -106,10 +106,10 @@ class FirstTraining:
         """Return whether a training is under way, or about to begin by the schedule."""
         now_ms, training, last = wall_ms(), self._trainings.status(), self._ingest.last_checkpoint
         if training is not None and training.stage not in ("done", "failed"):
-            return now_ms - training.updated_ms < _LONGEST_SILENCE_MS
+            return abs(now_ms - training.updated_ms) < _LONGEST_SILENCE_MS  # The clock may have been set back.
         if last is None or last.num_events < self._settings.min_interactions:
             return False
-        return last.num_events == state.num_events or now_ms - last.created_ms < _BEGUN_MS
+        return last.num_events == state.num_events or abs(now_ms - last.created_ms) < _BEGUN_MS
 
 
 def _num_positive(state: LiveState) -> int:

@@ -277,7 +277,8 @@ class Server:
         """Return whether the stream cannot be read, but the checkpoint can be served."""
         if status.problem is None or not loaded.is_restored or self._settings.kafka.on_failure != "serve":
             return False
-        return status.problem.is_final or wall_ms() - status.problem.since_ms > _START_GRACE_MS
+        took_ms = abs(wall_ms() - status.problem.since_ms)  # The clock may have been set back meanwhile.
+        return status.problem.is_final or took_ms > _START_GRACE_MS
 
     async def _set_stream_health(self, is_reading: bool) -> None:
         if is_reading == self._is_reading:

@@ -81,7 +81,8 @@ class PastTrainings:
         latest = latest_retrain = latest_fit = None
         gap = 0.0
         trainings = (manifest for manifest in manifests if manifest.training != "baseline")
-        for manifest in sorted(trainings, key=lambda manifest: (manifest.created_ms, manifest.version)):
+        # By version, not by time: a clock may have been set back in between.
+        for manifest in sorted(trainings, key=lambda manifest: (len(manifest.version), manifest.version)):
             latest_fit = PastTraining(manifest.created_ms, int(manifest.graph_cut.get("num_events", 0)))
             if manifest.training != "refit":
                 latest, gap = latest_fit, float(manifest.gate.get("fine_tune_gap", 0.0))
@@ -161,7 +162,8 @@ def decide(
 
 
 def _is_due(now_ms: int, num_events: int, last: PastTraining, every_s: float | None, after_events: int | None) -> bool:
-    is_time = every_s is not None and now_ms - last.created_ms >= every_s * MS_PER_SECOND
+    # The last one may lie ahead: a clock that was set back by a year must not hold up the next training for a year.
+    is_time = every_s is not None and abs(now_ms - last.created_ms) >= every_s * MS_PER_SECOND
     return is_time or (after_events is not None and _num_new_events(num_events, last) >= after_events)
 
 

@@ -196,6 +196,7 @@ def test_training_that_fails_tells_its_traceback_and_one_that_is_refused_its_rea
         (signal.SIGSEGV, "the training process was killed (signal 11, SIGSEGV)"),
     ],
 )
+@pytest.mark.fault("training process killed")
 def test_training_whose_process_is_killed_has_failed_and_is_tried_again(
     number: signal.Signals,
     words: str,
@@ -242,6 +243,7 @@ def test_training_that_must_stop_publishes_nothing_and_its_request_stays_open(
     assert not Path(endless.model.url).exists()
 
 
+@pytest.mark.fault("trainer killed while it trains")
 def test_training_ends_when_its_trainer_is_killed(endless: Settings, write_checkpoint: WriteCheckpoint) -> None:
     write_checkpoint(endless)
     code = (

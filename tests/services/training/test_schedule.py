@@ -117,6 +117,16 @@ def test_the_gap_is_that_of_the_latest_training_of_vectors() -> None:
     assert PastTrainings.of([retrained, made(2, "retrain")]).fine_tune_gap == 0.0
 
 
+@pytest.mark.fault("clock set back: trainings by the schedule")
+def test_a_clock_that_was_set_back_by_a_year_does_not_hold_up_the_next_training() -> None:
+    a_year_s = 365 * 86_400
+    assert decide(SETTINGS, NOW_MS, 600, past(-a_year_s, 500)) == Plan("retrain")
+    assert decide(SETTINGS, NOW_MS, 600, past(-10, 500)) is None, "clocks of two machines differ by seconds"
+    made = ModelManifest("000001", NOW_MS + a_year_s * MS_PER_SECOND, "retrain", {}, {}, {"num_events": 500})
+    later = dataclasses.replace(made, version="000002", created_ms=NOW_MS, graph_cut={"num_events": 600})
+    assert PastTrainings.of([made, later]).latest == PastTraining(NOW_MS, 600)
+
+
 def test_plan_refuses_an_unknown_mode():
     with pytest.raises(ValueError, match=r"no training mode 'again' \(choices: fine_tune, refit, retrain\)"):
         Plan("again")
