@@ -100,6 +100,7 @@ class LiveState:
         self.lacking: tuple[str, ...] = ()
         self.left_out: tuple[LeftOut, ...] = ()
         self.num_events = 0
+        self._num_forgotten_before = 0  # When unused circumstances were forgotten last.
 
     def settled_kind(self, node_type: str, attribute: str) -> AttributeKind | None:
         """Return the kind that most nodes have, or None if no node has a value; called by the thread that writes."""
@@ -288,6 +289,7 @@ class LiveState:
                 nothing new (``Learning``). None to copy it before this returns.
         """
         view = self.graph.view()
+        self._forget_circumstances(view)
         if self._reclaimer.has_dropped_nodes and not self.used_settings[-1].get(DROPPED_NODES):
             self.used_settings = (*self.used_settings[:-1], {**self.used_settings[-1], DROPPED_NODES: True})
         copying = self._learning.copy(self.context_weights, copier)
@@ -332,6 +334,17 @@ class LiveState:
             if skips:
                 kept.append(each)
         self.left_out = tuple(kept)
+
+    def _forget_circumstances(self, view: GraphView) -> None:
+        """Forget the circumstances that only forgotten nodes had, if any node was forgotten since the last call."""
+        if self.graph.num_forgotten == self._num_forgotten_before:
+            return
+        self._num_forgotten_before = self.graph.num_forgotten
+        views = [view.edges(edge_type) for edge_type in view.edge_types]
+        if self.circumstances.keys and self.circumstances.forget_unused(views, self.graph.nodes(USER)):
+            kept = {key: list(filter(None, self.circumstances.values(key))) for key in self.circumstances.keys}
+            for weight in self.context_weights.values():
+                self._learning.do(partial(weight.forget_circumstances, kept), len(kept))
 
     def _first_rows(self, marks: EventMarks | None, num_rows: int) -> npt.NDArray[np.int64] | None:
         """Return the sorted rows of events that come for the first time, int64 ``[m]``; None if all do."""

@@ -103,8 +103,8 @@ def _live_quality(fields: Fields) -> str:
 def _events_refused(fields: Fields) -> str:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(fields["reasons"].items()))
     return (
-        f"refused {sum(fields['reasons'].values()):,} events ({reasons}); the first one, at offset {fields['offset']} "
-        f"of partition {fields['partition']}: {fields['first_message']}"
+        f"refused {sum(fields['reasons'].values()):,} events ({reasons}); the first one is at offset "
+        f"{fields['offset']} of partition {fields['partition']} (`springtide dead-letters list` shows why)"
     )
 
 
@@ -177,6 +177,10 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "plugin_not_allowed": (
         "{package} {version} is installed and offers plugins; it is not imported, since plugins.allow does not name it"
     ),
+    "model_dropped": "model {version} held deleted nodes, could not be rewritten, and was deleted: {reason}",
+    "model_reloaded": "model {version} was loaded again, since it was rewritten",
+    "model_rewritten": "model {version} was rewritten: {what}",
+    "models_not_rewritten": "deleted nodes could not be taken out of all models, which is tried again",
     "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
     "pointer_damaged": "the registry's pointer is damaged, and its newest whole state takes its place: {fault}",
     "reading": _reading,

@@ -128,11 +128,11 @@ INDEX = {
             {
                 "event": "events_refused",
                 "reasons": {"empty_id": 2, "undecodable": 1},
-                "first_message": "user: empty",
                 "partition": 3,
                 "offset": 9,
             },
-            "refused 3 events (2 empty_id, 1 undecodable); the first one, at offset 9 of partition 3: user: empty",
+            "refused 3 events (2 empty_id, 1 undecodable); the first one is at offset 9 of partition 3 "
+            "(`springtide dead-letters list` shows why)",
         ),
         (
             {"event": "live_quality", "version": "", "events": 1_000, "ndcg": 0.25, "hit_rate": 0.5},

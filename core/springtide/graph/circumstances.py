@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.categories import CategoryColumn
+from springtide.graph.edges import EdgeView
 from springtide.graph.nodes import NodeTable
 from springtide.ids import IdMap
 from springtide.interactions import Circumstances
 
 MAX_VALUES = 10_000  # Values of one key: a key with more is an id rather than a circumstance.
+_EDGES_AT_ONCE = 1_000_000
 
 
 def _are_all_nan(values: npt.NDArray[np.float32]) -> bool:
@@ -32,10 +34,30 @@ def _distinct(contexts: Sequence[Mapping[str, str]]) -> tuple[list[Mapping[str, 
     return list(maps.values()), np.fromiter(map(index_of.__getitem__, objects), np.int64, len(objects))
 
 
-class CircumstanceTable:
-    """The circumstances that are kept, and the code of each of their values. Keys and values are only ever added.
+def _mark_used(in_use: Mapping[int, npt.NDArray[np.bool_]], views: Sequence[EdgeView]) -> None:
+    """Mark the codes that edges have, by column of their features; ends as soon as every code is found.
 
-    The features of an edge hold the event's value, and then the code of each circumstance, in the order of ``keys``.
+    The newest edges come first: there most values are found again.
+    """
+    left = dict(in_use)
+    for view in views:
+        for stop in range(len(view), 0, -_EDGES_AT_ONCE):
+            features = view.part(max(0, stop - _EDGES_AT_ONCE), stop)[-1] if left else None
+            if features is None:
+                break
+            for column, used in [*left.items()]:
+                if column < features.shape[1]:
+                    codes = features[:, column]
+                    used[codes[~np.isnan(codes)].astype(np.int32)] = True
+                    if used.all():
+                        del left[column]
+
+
+class CircumstanceTable:
+    """The circumstances that are kept, and the code of each of their values.
+
+    Keys are only ever added, and values too, but for ``forget_unused``. The features of an edge hold the event's value,
+    and then the code of each circumstance, in the order of ``keys``.
 
     Args:
         keys: The circumstances that context weights need.
@@ -44,10 +66,41 @@ class CircumstanceTable:
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self.keys: list[str] = list(dict.fromkeys(keys))
         self._values = {key: IdMap() for key in self.keys}
+        self._forgotten: dict[str, list[int]] = {}  # Codes that the last call of `forget_unused` has freed.
 
     def values(self, key: str) -> list[str]:
-        """Return the values of a key, in the order of their codes."""
+        """Return the values of a key, in the order of their codes; empty where a value was forgotten."""
         return self._values[key].all_ids()
+
+    def forget_unused(self, views: Sequence[EdgeView], users: NodeTable) -> bool:
+        """Forget the values that no edge has and no user; return whether there were any. The thread that writes calls.
+
+        The codes are free for other values after the next call: until then readers may hold edges that are gone.
+
+        Args:
+            views: All edges.
+            users: The users, with their attributes.
+        """
+        in_use = {}
+        for column, key in enumerate(self.keys, start=1):
+            ids = self._values[key]
+            ids.release(self._forgotten.pop(key, ()))
+            used = np.zeros(len(ids), np.bool_)
+            used[ids.forgotten_rows(len(ids))] = True
+            if (attribute := users.categories.get(key)) is not None:
+                rows = ids.rows([value for value in attribute.vocabulary.all_ids() if value])
+                used[rows[rows >= 0]] = True
+            if not used.all():
+                in_use[column] = used
+        _mark_used(in_use, views)
+        has_any = False
+        for column, used in in_use.items():
+            key = self.keys[column - 1]
+            self._forgotten[key] = np.flatnonzero(~used).tolist()
+            for code in self._forgotten[key]:
+                self._values[key].forget(code)
+            has_any |= bool(self._forgotten[key])
+        return has_any
 
     def features(
         self,
@@ -124,6 +177,8 @@ class CircumstanceTable:
         wanted = self.keys
         self.keys = list(dict.fromkeys([*saved["keys"], *wanted]))
         self._values = {key: IdMap(saved["values"].get(key, ())) for key in self.keys}
+        for ids in self._values.values():
+            ids.release(ids.forgotten_rows(len(ids)).tolist())
 
     def _with_attribute(
         self,

@@ -43,7 +43,7 @@ class LiveGraph:
 
     Attributes:
         newest_ms: Newest event time of an edge so far, whether it was kept or not; None before the first edge.
-        num_forgotten: Number of nodes forgotten so far.
+        num_forgotten: Number of nodes forgotten so far, those included that were deleted and not in the graph.
         num_evictions: Number of times that edges were evicted so far.
         evicted_until_ms: Newest event time that was evicted, about.
         num_dropped: Number of events since the start that a deletion held for: they came late, and changed nothing.
@@ -309,13 +309,15 @@ class LiveGraph:
             gone: dict[str, list[int]] = {}
             cut: dict[str, dict[int, int]] = {}
             for node_type, of_type in latest.items():
+                known_ms = self.tombstones.deleted_ms(node_type, list(of_type)).tolist()
                 self.tombstones.add(node_type, list(of_type), list(of_type.values()))
                 table = self._nodes.get(node_type)
-                if table is None:
-                    continue
-                for node_id, deleted_ms in of_type.items():
-                    row = table.ids.row(node_id)
-                    if row < 0 or table.lifetimes.deleted_ms(row) >= deleted_ms:
+                for (node_id, deleted_ms), before_ms in zip(of_type.items(), known_ms, strict=True):
+                    row = -1 if table is None else table.ids.row(node_id)
+                    if table is None or row < 0:  # Earlier checkpoints may hold it: it may have left by `max_nodes`.
+                        self.num_forgotten += before_ms < deleted_ms
+                        continue
+                    if table.lifetimes.deleted_ms(row) >= deleted_ms:
                         continue
                     if table.lifetimes.newest_ms(row) > deleted_ms:
                         cut.setdefault(node_type, {})[row] = deleted_ms

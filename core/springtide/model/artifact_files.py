@@ -1,14 +1,16 @@
 """The files of a model version: its arrays, its node ids and its attribute values."""
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
+from springtide.checkpoint.array_files import bytes_of
 from springtide.errors import ModelError
 from springtide.packed_texts import PackedTexts, Texts, pack
 
@@ -27,7 +29,27 @@ _DTYPES: Mapping[str, Any] = {
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
 }
 
+_NAMES = {np.dtype(of): name for name, of in _DTYPES.items()}
+
 Content = tuple[dict[str, npt.NDArray[Any]], dict[str, Sequence[str]], dict[str, list[str]]]
+
+
+def save_tensors(sink: BinaryIO, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Write tensors as ``to_files`` does, piece by piece; return the SHA-256 of the file."""
+    entries: dict[str, Any] = {}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        entries[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % _LENGTH_BYTES)
+    digest = hashlib.sha256()
+    pieces: list[bytes | memoryview] = [len(header).to_bytes(_LENGTH_BYTES, "little"), header]
+    for piece in (*pieces, *map(bytes_of, arrays.values())):
+        digest.update(piece)
+        sink.write(piece)
+    return digest.hexdigest()
 
 
 def to_files(
@@ -38,6 +60,13 @@ def to_files(
     """Return the content of each file, by its name; see ``registry.ModelArtifact`` for the arguments."""
     return {
         TENSORS: _save(tensors),
+        **to_name_files(node_ids, attribute_values),
+    }
+
+
+def to_name_files(node_ids: Mapping[str, Sequence[str]], attribute_values: Mapping[str, list[str]]) -> dict[str, bytes]:
+    """Return the content of the files that hold names, as ``to_files`` does."""
+    return {
         NODE_IDS: _save(_packed(node_ids)),
         ATTRIBUTE_VALUES: json.dumps(dict(attribute_values), indent=2, sort_keys=True).encode(),
     }
@@ -54,13 +83,36 @@ def from_files(names: Collection[str], read: Callable[[str], memoryview]) -> Con
         ModelError: If a file cannot be read, or only a package that is not installed can read it.
     """
     try:
-        tensors = arrays_in(read(TENSORS))
-        is_old = NODE_IDS not in names and NODE_IDS_ARROW in names
-        node_ids = _ids_from_arrow(read(NODE_IDS_ARROW)) if is_old else _unpacked(read(NODE_IDS))
-        attribute_values: dict[str, list[str]] = json.loads(bytes(read(ATTRIBUTE_VALUES)))
+        return arrays_in(read(file_of(TENSORS, names))), *names_from_files(names, read)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the files of the model cannot be read: {error}") from error
-    return tensors, node_ids, attribute_values
+
+
+def names_from_files(
+    names: Collection[str], read: Callable[[str], memoryview]
+) -> tuple[dict[str, Sequence[str]], dict[str, list[str]]]:
+    """Return the node ids and the attribute values of a version; see ``from_files``."""
+    try:
+        current, old = file_of(NODE_IDS, names), file_of(NODE_IDS_ARROW, names)
+        is_old = current not in names and old in names
+        node_ids = _ids_from_arrow(read(old)) if is_old else _unpacked(read(current))
+        attribute_values: dict[str, list[str]] = json.loads(bytes(read(file_of(ATTRIBUTE_VALUES, names))))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the files of the model cannot be read: {error}") from error
+    return node_ids, attribute_values
+
+
+def file_of(name: str, names: Collection[str]) -> str:
+    """Return which of a version's files is the one of a name; see ``renamed``."""
+    stem, _, suffix = name.partition(".")
+    found = (each for each in names if each.startswith(f"{stem}-") and each.endswith(f".{suffix}"))
+    return name if name in names else next(found, name)
+
+
+def renamed(name: str, revision: str) -> str:
+    """Return the name of a file in another revision of its version: ``tensors-1f2e3d4c.safetensors``."""
+    stem, _, suffix = name.partition(".")
+    return f"{stem}-{revision}.{suffix}"
 
 
 def arrays_in(content: memoryview) -> dict[str, npt.NDArray[Any]]:

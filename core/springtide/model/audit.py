@@ -23,7 +23,8 @@ class AuditEntry:
     Attributes:
         time_ms: Milliseconds since the Unix epoch.
         actor: Who made it: ``user@host``, or a gRPC peer.
-        action: ``promote``, ``roll_back`` or ``reject``; ``unreadable`` for an entry that cannot be read.
+        action: ``promote``, ``roll_back``, ``reject``, ``bypass``, or ``forget`` for a version that was rewritten or
+            dropped because of deleted nodes; ``unreadable`` for an entry that cannot be read.
         from_version: The version that was current before; empty if there was none.
         to_version: The version that was promoted, rolled back to, or rejected.
         reason: Why, in words; empty if none was given. Why it cannot be read, for an entry that cannot.

@@ -46,6 +46,21 @@ def without_births(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDA
     return {name: tensor for name, tensor in tensors.items() if not name.startswith((_ROWS, _TIMES))}
 
 
+def born_ms_in(tensors: Mapping[str, npt.NDArray[Any]], node_type: str, num_nodes: int) -> Int64s:
+    """Return the event time of the deletion that each node of a model follows, int64 ``[num_nodes]``; 0 for none.
+
+    Raises:
+        ValueError: If a birth has no row.
+    """
+    born_ms = np.zeros(num_nodes, np.int64)
+    if _ROWS + node_type in tensors:
+        rows = tensors[_ROWS + node_type]
+        if len(rows) and not 0 <= rows.min() <= rows.max() < num_nodes:
+            raise ValueError(f"births of {node_type}: wanted rows below {num_nodes}, got {rows.max()}")
+        born_ms[rows] = tensors[_TIMES + node_type]
+    return born_ms
+
+
 class ModelRows:
     """The rows that a model has for the nodes of one type, by id and life.
 
@@ -64,12 +79,8 @@ class ModelRows:
     def __init__(self, ids: Sequence[str], node_type: str, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
         self.ids = IdMap(ids.packed if isinstance(ids, Texts) else ids)
         self._has_born = _ROWS + node_type in tensors
-        self._born_ms = np.zeros(len(ids) if self._has_born else 0, np.int64)  # Without entries if all are 0.
-        if self._has_born:
-            rows = tensors[_ROWS + node_type]
-            if len(rows) and not 0 <= rows.min() <= rows.max() < len(ids):
-                raise ValueError(f"births of {node_type}: wanted rows below {len(ids)}, got {rows.max()}")
-            self._born_ms[rows] = tensors[_TIMES + node_type]
+        # Without entries if all are 0.
+        self._born_ms = born_ms_in(tensors, node_type, len(ids) if self._has_born else 0)
 
     def of(self, nodes: NodeTable, rows: npt.NDArray[np.integer[Any]]) -> Int32s:
         """Return the model's row of each live node, int32 ``[n]``, -1 where it has not learned from this life of it.

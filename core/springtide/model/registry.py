@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from springtide.checksums import SHA256, checksum
 from springtide.clock import MS_PER_HOUR, wall_ms
 from springtide.errors import ModelError
 from springtide.extras import missing_words
@@ -17,6 +16,7 @@ from springtide.model.audit import AuditLog, this_actor
 from springtide.model.manifest import ModelManifest, UnreadableManifest, manifest_from_json, manifest_to_json
 from springtide.model.pointer import FOLDER as POINTER_FOLDER
 from springtide.model.pointer import Pointer
+from springtide.model.version_files import MANIFEST, VersionFiles
 from springtide.storage import Storage, sha256
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 logger = structlog.stdlib.get_logger(__name__)
 
-MANIFEST = "manifest.json"
-MANIFEST_SUM = "manifest.sha256"  # The SHA-256 of the manifest's file; versions of before 0.9 have none.
 CLAIM = "claim.json"
 
 NUM_PROMOTIONS_PROTECTED = 3  # The last ones, the current among them, are never pruned: a rollback must find them.
@@ -89,6 +87,7 @@ class ModelStore:
         self._manifests: dict[str, ModelManifest] = {}  # Read by `manifests`; a manifest never changes.
         self.audit = AuditLog(self._storage)
         self._pointer = Pointer(self._storage, self.audit)
+        self._files = VersionFiles(self._storage, self._read_manifest, self._parsed)
 
     def publish(self, artifact: ModelArtifact, promote: bool = True, *, actor: str = "", reason: str = "") -> str:
         """Write a model as the next version, and prune old ones.
@@ -114,9 +113,7 @@ class ModelStore:
         manifest = dataclasses.replace(artifact.manifest, version=version, files=sums)
         for name, content in files.items():
             self._storage.write(f"{version}/{name}", content)
-        content = manifest_to_json(manifest)
-        self._storage.write(f"{version}/{MANIFEST_SUM}", sha256(content).encode())
-        self._storage.create(f"{version}/{MANIFEST}", content)
+        self._files.write_manifest(version, manifest_to_json(manifest))
         if promote:
             self.promote(version, actor=actor, reason=reason)
         self._storage.delete(f"{version}/{CLAIM}")
@@ -168,14 +165,64 @@ class ModelStore:
         """
         from springtide.model.artifact_files import from_files
 
-        content = self._read_manifest(version)
-        manifest = self._parsed(version, content)
-        self._verify_manifest(version, content)
         try:
-            files = from_files(manifest.files, lambda name: self._read_verified(manifest, name))
+            manifest, files = self._files.read(version, from_files)
         except ModuleNotFoundError as error:
             raise ModelError(f"model {version} is of an earlier release: {missing_words(error) or error}") from error
         return ModelArtifact(manifest, *files)
+
+    def names_in(self, version: str) -> tuple[Mapping[str, Sequence[str]], Mapping[str, list[str]]]:
+        """Return the node ids and the attribute values of a version, as ``load`` does, without its tensors.
+
+        Raises:
+            ModelError: If there is no such version, or a file is missing or damaged.
+        """
+        from springtide.model.artifact_files import names_from_files
+
+        return self._files.read(version, names_from_files)[1]
+
+    def revision(self, version: str) -> str:
+        """Return a text that changes when a version is rewritten; empty if there is none."""
+        return self._files.revision(version)
+
+    def rewrite(self, artifact: ModelArtifact, reason: str) -> None:
+        """Put an artifact in the place of the version that it was loaded from; readers see either whole.
+
+        Only names and numbers may differ, not what the manifest says. The pointer stays.
+
+        Args:
+            artifact: What the version shall be.
+            reason: Why, for the audit log; it must not say what was taken out.
+
+        Raises:
+            ModelError: If the version was pruned meanwhile.
+        """
+        version = artifact.manifest.version
+        if not self._files.replace(
+            artifact.manifest, artifact.tensors, artifact.node_ids, dict(artifact.attribute_values)
+        ):
+            raise self._unknown(version)
+        self._manifests.pop(version, None)
+        self.audit.append("forget", from_version=version, to_version=version, reason=reason)
+
+    def drop(self, version: str, *, reason: str) -> bool:
+        """Delete a version that does not serve; return whether it is gone.
+
+        Raises:
+            ModelError: If the pointer cannot be read.
+        """
+        if version == self.current():
+            return False
+        self._storage.delete(f"{version}/{MANIFEST}")  # First: what has no manifest is no version.
+        self._storage.delete_folder(version)
+        self.audit.append("forget", from_version=version, to_version="", reason=reason)
+        return True
+
+    def delete_unfinished(self) -> None:
+        """Delete the files of versions that nobody publishes any more: their publisher died."""
+        for version in self._folders():
+            if not self._is_version(version) and not self._is_being_published(version):
+                self._storage.delete_folder(version)
 
     def load_champion(self) -> Champion | None:
         """Return the current version whole; if it is damaged, the one promoted before it that is whole.
@@ -284,15 +331,6 @@ class ModelStore:
         except FileNotFoundError:  # Pruned since.
             raise self._unknown(version) from None
 
-    def _verify_manifest(self, version: str, content: bytes) -> None:
-        try:
-            wanted = self._storage.read(f"{version}/{MANIFEST_SUM}").decode(errors="replace")
-        except FileNotFoundError:
-            return
-        if (found := sha256(content)) != wanted:
-            path = self._storage.path(f"{version}/{MANIFEST}")
-            raise ModelError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
-
     def _parsed(self, version: str, content: bytes) -> ModelManifest:
         try:
             manifest = manifest_from_json(content)
@@ -346,17 +384,6 @@ class ModelStore:
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return False
         return abs(wall_ms() - claimed_ms) < _CLAIM_MS  # The clock may have been set back meanwhile.
-
-    def _read_verified(self, manifest: ModelManifest, name: str) -> memoryview:
-        path = self._storage.path(f"{manifest.version}/{name}")
-        digest = checksum(SHA256)
-        try:
-            content = self._storage.map(f"{manifest.version}/{name}", digest)
-        except FileNotFoundError:
-            raise ModelError(f"{path}: the manifest names this file, and it is missing") from None
-        if (found := digest.hexdigest()) != (wanted := manifest.files.get(name)):
-            raise ModelError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
-        return content
 
     def _unknown(self, version: str) -> ModelError:
         return ModelError(f"no model version {version!r} (choices: {', '.join(self.versions()) or 'none'})")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.interactions import History
 from springtide.model.births import ModelRows, without_births
+from springtide.model.forgetting import ForgetUsers
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Baseline
 from springtide.plugins.loading import Plugins
@@ -77,6 +79,19 @@ class ServingBaseline:
             item_rows,
             len(items),
         )
+
+
+def forget_users_by(plugins: Plugins) -> ForgetUsers:
+    """Return what takes users out of the tensors of a fitted baseline; see ``springtide.model.forgetting``."""
+
+    def forget_users(artifact: ModelArtifact, user_rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+        baseline = ServingBaseline.from_artifact(artifact, plugins).baseline
+        baseline.forget_users(user_rows)
+        learned = without_births(artifact.tensors).keys()
+        births = {name: tensor for name, tensor in artifact.tensors.items() if name not in learned}
+        return {**baseline.state(), **births}
+
+    return forget_users
 
 
 Served = ServingModel | ServingBaseline

@@ -110,6 +110,7 @@ class BPR(_Factors):
     """
 
     learned = (*_Factors.learned, "user_factors")
+    by_user = ("user_factors",)
     user_factors: npt.NDArray[np.float32]  # [num_users, num_factors]; 0 for users without interactions.
 
     def __init__(

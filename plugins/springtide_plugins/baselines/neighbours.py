@@ -198,6 +198,7 @@ class UserKNN(Popularity):
     """
 
     learned = ("num_users_of", "had")
+    by_user = ("had",)
     had: sparse.csr_array  # float32 [num_users, num_items], 1 for seen items.
 
     def __init__(self, neighbours: PositiveInt = 200) -> None:
@@ -252,6 +253,7 @@ class TIFUKNN(Popularity):
     """
 
     learned = ("num_users_of", "baskets")
+    by_user = ("baskets",)
     baskets: sparse.csr_array  # float32 [num_users, num_items], the mean basket of each user.
 
     def __init__(

@@ -22,10 +22,12 @@ class Popularity(Baseline):
 
     Attributes:
         learned: Names of the attributes with the fitted state, arrays and sparse matrices.
+        by_user: Those of them that have a row for each user.
         num_users_of: float32 ``[num_items]``, number of users of each item; all other baselines fall back on it.
     """
 
     learned: ClassVar[tuple[str, ...]] = ("num_users_of",)
+    by_user: ClassVar[tuple[str, ...]] = ()
     num_users_of: npt.NDArray[np.float32]
     _scaled: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None  # These, and scaled below 0.
 
@@ -63,6 +65,11 @@ class Popularity(Baseline):
         """Number of items that the fit knows."""
         return len(self.num_users_of)
 
+    def forget_users(self, user_rows: npt.NDArray[np.int64]) -> None:
+        """Empty the rows of some users."""
+        for name in self.by_user:
+            setattr(self, name, _emptied(getattr(self, name), user_rows))
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies; a sparse matrix is stored as four arrays."""
         found: dict[str, npt.NDArray[Any]] = {}
@@ -82,6 +89,20 @@ class Popularity(Baseline):
             else:
                 data, indices, indptr, shape = (np.array(state[f"{name}.{piece}"]) for piece in _PIECES)
                 setattr(self, name, sparse.csr_array((data, indices, indptr), shape=tuple(shape.tolist())))
+
+
+def _emptied(
+    by_user: sparse.csr_array | npt.NDArray[np.float32], user_rows: npt.NDArray[np.int64]
+) -> sparse.csr_array | npt.NDArray[np.float32]:
+    """Return a copy with nothing in some rows; those beyond its end are passed over."""
+    is_kept = np.ones(by_user.shape[0], np.bool_)
+    is_kept[user_rows[user_rows < len(is_kept)]] = False
+    if not isinstance(by_user, sparse.csr_array):
+        return np.where(is_kept[:, None], by_user, np.float32(0.0))
+    lengths = np.diff(by_user.indptr)
+    is_entry_kept = np.repeat(is_kept, lengths)
+    indptr = np.concatenate([[0], np.cumsum(lengths * is_kept)]).astype(by_user.indptr.dtype)
+    return sparse.csr_array((by_user.data[is_entry_kept], by_user.indices[is_entry_kept], indptr), shape=by_user.shape)
 
 
 class RecentPopularity(Popularity):

@@ -71,6 +71,14 @@ class Circumstances(ContextWeight):
             for counts in (self._under_any[key], *self._under[key].values()):
                 counts.forget(item_rows)
 
+    def forget_circumstances(self, kept: Mapping[str, Sequence[str]]) -> None:
+        """Forget the labels of values that no interaction has any more."""
+        for key in self.context_keys:
+            under = self._under[key]
+            labels = {self.label(key, value) for value in kept.get(key, ())}
+            if not under.keys() <= labels:
+                self._under[key] = {label: counts for label, counts in under.items() if label in labels}
+
     def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         newest_ms = observed.clock_ms
         if newest_ms is None:
@@ -105,9 +113,9 @@ class Circumstances(ContextWeight):
         """Return the log lift of each circumstance, 0 for an unknown one."""
         lifts = np.zeros((len(self.factors), num_items), np.float32)
         for index, key in enumerate(self.context_keys):
-            label = self._known_label(key, moment)
-            if label:
-                under_any, under = self._under_any[key], self._under[key][label]
+            under = self._under[key].get(self._known_label(key, moment))  # It may be forgotten in between.
+            if under is not None:
+                under_any = self._under_any[key]
                 newest_ms, total = under_any.newest_ms, under_any.total(num_items)
                 if total > 0:
                     expected = under_any.at_newest(num_items) * (under.total(num_items, newest_ms) / total)

@@ -14,6 +14,7 @@ from springtide_services.cli import check, checkpoints, config, dead_letters, mo
 from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
+from springtide_services.cli.forget import forget
 from springtide_services.cli.protos import protos
 from springtide_services.cli.prove import prove
 from springtide_services.cli.publish import publish
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    *(up, broker, serve, train, publish, rebuild, recommend, explain, status),
+    *(up, broker, serve, train, publish, rebuild, forget, recommend, explain, status),
     *(season, evaluate, tune, prove, demo, protos),
 )
 for command in _COMMANDS:

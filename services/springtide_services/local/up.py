@@ -17,13 +17,13 @@ from springtide_services.local.panel import FORGETS, KEEPS, Loaded, show_panel, 
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.logs import configure_logging
 from springtide_services.serving.client import Client, Credentials
+from springtide_services.stream.journal import FOLDER
 from springtide_services.terminal import console
 from springtide_services.termination import ends_on_signals, ignore_signals
 
 logger = structlog.stdlib.get_logger(__name__)
 
 _POLL_S = 0.2
-_JOURNAL = "springtide-state/journal"  # Beside the default folders of checkpoints and models.
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def embedded_environment(broker: EmbeddedBroker, folder: Path) -> dict[str, str]
 
 def _keeping_environment(settings: Settings, broker: EmbeddedBroker) -> dict[str, str]:
     """Return environment variables for children that use the embedded broker and keep their state."""
-    journal = Path(settings.checkpoint.journal or _JOURNAL).absolute()
+    journal = Path(settings.checkpoint.journal or FOLDER).absolute()
     return {
         "SPRINGTIDE_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         "SPRINGTIDE_CHECKPOINT__JOURNAL": str(journal),

@@ -21,16 +21,17 @@ from springtide.model.registry import ModelStore
 from springtide.plugins.loading import Plugins, load_serving_plugins
 from springtide.ranking.indexing import index_maker
 from springtide.ranking.ranker import Ranker
-from springtide.ranking.serving_baseline import load_served
+from springtide.ranking.serving_baseline import forget_users_by, load_served
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
-from springtide.state import LiveState
+from springtide.state import LiveState, StateSnapshot
 from springtide_services.logs import log_plugins, log_settings
 from springtide_services.priorities import take_short_turns
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.first_training import FirstTraining
+from springtide_services.serving.forgetting import ModelForgetting
 from springtide_services.serving.listeners import ADMIN, RECOMMENDER, Listeners
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.positions import PositionWaiters
@@ -62,6 +63,7 @@ _STREAM_SERVICE_NAME = "stream"  # SERVING while events are read; the others are
 _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
 _INGEST_POLL_S = 0.1
 _QUALITY_POLL_S = 1.0
+_FORGETTING_POLL_S = 1.0
 _FIRST_TRAINING_POLL_S = 0.25
 # How long a thread that waits for Python's lock lets another one run on; by default 5 ms. Beside 20,000 events/s and a
 # training it took a quarter off an answer's 99th percentile in one run (record 0017).
@@ -79,6 +81,12 @@ class _Loaded:
     plugins: Plugins
     is_restored: bool
     checkpoints: CheckpointStore
+    forgetting: ModelForgetting
+
+    def note_deletions(self, written: StateSnapshot) -> None:
+        """Note the deletions of a checkpoint that is durable."""
+        if written.tombstones is not None:
+            self.forgetting.note(written.num_forgotten, written.tombstones.copied())
 
     def refresh(self, *, for_requests: bool) -> None:
         """Bring what is served up to date; for requests, the item weights of their moment too, now and soon."""
@@ -188,11 +196,13 @@ class Server:
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
         loaded.ingest.on_advance = positions.notify_and_give_way
+        loaded.ingest.on_durable = loaded.note_deletions
 
         def answer_from(new: Answering) -> Answering:
             """Answer from a state, and return what answered before; quick, and from any thread."""
             former, loaded.answering = loaded.answering, new
             loaded.quality.follow(new.ranker, new.state)
+            loaded.forgetting.follow(new.state)
             self._recommender.loaded = RecommenderDependencies(new.state, new.ranker, new.batcher, positions)
             self._admin.loaded = AdminDependencies(
                 new.state,
@@ -229,6 +239,7 @@ class Server:
                 )
             ),
             asyncio.create_task(_repeat("training_request_failed", request_training, _QUALITY_POLL_S)),
+            asyncio.create_task(_repeat("models_not_rewritten", loaded.forgetting.run_if_due, _FORGETTING_POLL_S)),
             asyncio.create_task(
                 _repeat(
                     "training_request_failed",
@@ -346,6 +357,10 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
     # What is loaded by now stays for good: a full garbage collection that looked at it would take 0.2 s each time.
     gc.collect()
     gc.freeze()
+    follower = VersionFollower(models, load_model, ranker.swap)
+    forgetting = ModelForgetting(models, follower, forget_users_by(plugins), settings.model.forget_every_s)
+    if checkpoint is not None:
+        forgetting.note(state.graph.num_forgotten, state.graph.tombstones.snapshot())
     return _Loaded(
         answering=Answering(state, ranker, MicroBatcher(ranker.recommend, settings.server.max_batch, work_of)),
         ingest=IngestLoop(
@@ -357,12 +372,13 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
             lost_position=restored.lost_position,
             journal=_open_journal(settings, checkpoints),
         ),
-        follower=VersionFollower(models, load_model, ranker.swap),
+        follower=follower,
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
         plugins=plugins,
         is_restored=checkpoint is not None,
         checkpoints=checkpoints,
+        forgetting=forgetting,
     )
 
 

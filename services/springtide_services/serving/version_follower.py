@@ -17,6 +17,7 @@ from springtide_services.serving.statuses import NotFoundError
 logger = structlog.stdlib.get_logger(__name__)
 
 _POLL_S = 0.25  # A promoted version serves within a second, loading included.
+_LOOK_POLLS = 40  # Every ten seconds it is looked whether the served version was rewritten.
 _MAX_RETRY_POLLS = 64  # A version that cannot be loaded is tried again after 1, 2, 4 … 64 polls.
 
 
@@ -63,6 +64,8 @@ class VersionFollower:
         self._bypass: BypassedModel | None = None
         self._polls_to_skip = 0
         self._next_skip = 1
+        self._revision = ""  # Of the served version.
+        self._polls_to_look = _LOOK_POLLS
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-follower", daemon=True)
@@ -97,6 +100,12 @@ class VersionFollower:
         """Load and serve the current version unless it is served already; from any thread."""
         with self._lock:
             self._check()
+
+    def reload(self, version: str) -> None:
+        """Load a version again if it is the one that serves: it was rewritten, because nodes were deleted."""
+        with self._lock:
+            if self._served == version and self._revision != self._store.revision(version):
+                self._serve(version)
 
     @contextmanager
     def serving_on(self, swap: Callable[[Served], None]) -> Iterator[Callable[[], None]]:
@@ -162,6 +171,7 @@ class VersionFollower:
             current = self._store.current()
             if current is None or current == self._served:
                 self._bypass = None
+                self._look_again()
                 return
         except Exception as error:  # The store may be away for a while.
             self._fail("", error)
@@ -178,6 +188,14 @@ class VersionFollower:
                 self._serve_one_before(current)
             if is_new or self._bypass is None:
                 self._note_bypass(current, error)
+
+    def _look_again(self) -> None:
+        """Load the served version again if another process has rewritten it."""
+        self._polls_to_look -= 1
+        if self._polls_to_look <= 0 and self._served is not None:
+            self._polls_to_look = _LOOK_POLLS
+            if (revision := self._store.revision(self._served)) and revision != self._revision:
+                self._serve(self._served)
 
     def _serve_one_before(self, current: str) -> None:
         """Serve the latest promoted version that can be loaded, in place of the current one."""
@@ -205,11 +223,16 @@ class VersionFollower:
             logger.warning("bypass_not_noted", version=current, error=str(failure))
 
     def _serve(self, version: str) -> None:
+        revision = self._store.revision(version)  # Before it is loaded: a later one is looked for again.
         served = self._load(self._store.load(version))
         if served.parts_with_torch and served.parts_with_torch != self._parts_with_torch:
             logger.warning("torch_loaded", version=version, parts=list(served.parts_with_torch))
         self._swap(served)
-        logger.info("model_swapped", version=version, before=self.served_version)
+        if version == self._served:
+            logger.info("model_reloaded", version=version)
+        else:
+            logger.info("model_swapped", version=version, before=self.served_version)
+        self._revision = revision
         self._parts_with_torch = served.parts_with_torch
         self._served, self._failed, self._bypass = version, None, None
 

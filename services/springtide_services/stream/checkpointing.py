@@ -28,13 +28,13 @@ class Checkpointer:
 
     Attributes:
         last: The newest checkpoint, written by this process or by an earlier one; None if there is none.
-        on_durable: Called by the writer thread with each checkpoint once it is durable; must not raise. None calls
-            nothing.
+        on_durable: Called by the writer thread with each checkpoint once it is durable, and what was written; must not
+            raise. None calls nothing.
     """
 
     def __init__(self, settings: CheckpointSettings, state: LiveState, store: CheckpointStore | None) -> None:
         self.last: Checkpoint | None = None if store is None else store.latest()
-        self.on_durable: Callable[[Checkpoint], None] | None = None
+        self.on_durable: Callable[[Checkpoint, StateSnapshot], None] | None = None
         self._settings = settings
         self._state = state
         self._store = store
@@ -146,7 +146,7 @@ class Checkpointer:
         for request in requests:
             request.set_result(checkpoint)
         if self.on_durable is not None:
-            self.on_durable(checkpoint)
+            self.on_durable(checkpoint, snapshot)
 
     def _take_requests(self) -> Requests:
         requests = []

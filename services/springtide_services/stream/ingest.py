@@ -26,7 +26,7 @@ from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch
 from springtide.settings.model import Settings
-from springtide.state import LiveState, StreamGap, StreamPosition
+from springtide.state import LiveState, StateSnapshot, StreamGap, StreamPosition
 from springtide_services.stream.arrivals import Arrivals
 from springtide_services.stream.broken_records import BrokenRecords
 from springtide_services.stream.broker_errors import Problem, explain
@@ -75,6 +75,8 @@ class IngestLoop:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
             must be quick, and must not raise.
         poison: What happens if events break the state.
+        on_durable: Called by the thread that writes checkpoints with what it has written; must be quick, and must not
+            raise.
         on_advance: Called by the ingest thread as soon as the position has advanced, before all else; must be quick.
     """
 
@@ -91,6 +93,7 @@ class IngestLoop:
     ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
+        self.on_durable: Callable[[StateSnapshot], None] | None = None
         self.poison = Poison()
         self._settings = settings
         self._succession = Succession(state)
@@ -429,11 +432,13 @@ class IngestLoop:
         elif was_held:
             self._problem.clear()
 
-    def _note_durable(self, checkpoint: Checkpoint) -> None:
+    def _note_durable(self, checkpoint: Checkpoint, snapshot: StateSnapshot) -> None:
         """Tell others that a checkpoint is on the disk; called by the thread that wrote it."""
         self._group_offsets.commit(checkpoint)
         if self._journal is not None:
             self._journal.prune()
+        if self.on_durable is not None:
+            self.on_durable(snapshot)
 
     def _skip(self, position: StreamPosition, gaps: Sequence[StreamGap]) -> None:
         for gap in gaps:

@@ -21,7 +21,8 @@ from springtide.storage import Storage
 logger = structlog.stdlib.get_logger(__name__)
 
 _HISTORY = "history.json"
-_SUFFIX = ".records"
+FOLDER = "springtide-state/journal"  # Of `springtide up`: beside the default folders of checkpoints and models.
+SUFFIX = ".records"
 _VERSION = 1
 _FRAME = struct.Struct("<4sIQ")  # Mark, CRC-32C of the body, bytes of the body.
 _MARK = b"SPJ1"
@@ -223,11 +224,11 @@ class Journal:
             raise JournalError(f"journal {self.folder}: {_HISTORY} cannot be written: {error}") from error
 
     def _segments(self) -> list[int]:
-        names = [path.stem for path in self.folder.glob(f"*{_SUFFIX}")]
+        names = [path.stem for path in self.folder.glob(f"*{SUFFIX}")]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{number:08d}{_SUFFIX}"
+        return self.folder / f"{number:08d}{SUFFIX}"
 
     def _begin_segment(self) -> None:
         _sync_and_close(self._detach())
@@ -255,22 +256,27 @@ class Journal:
 
     def _read_segment(self, number: int) -> Iterator[Entry]:
         """Yield what a file has. A frame that was cut off by a crash was never applied; what is damaged is told."""
-        content = memoryview(self._path(number).read_bytes())
-        at = 0
-        while at < len(content):
-            is_whole = False
-            end = len(content)
-            if end - at >= _FRAME.size:
-                mark, checksum, num_bytes = _FRAME.unpack_from(content, at)
-                begin = at + _FRAME.size
-                if mark == _MARK and begin + num_bytes <= len(content):
-                    end = begin + num_bytes
-                    is_whole = crc32c.crc32c(content[begin:end]) == checksum
-            if is_whole:
-                yield _entry_of(content[begin:end])
+        for entry, start, stop in entries_in(memoryview(self._path(number).read_bytes())):
+            if entry is None:
+                logger.error("journal_damaged", path=str(self._path(number)), at_byte=start, num_bytes=stop - start)
             else:
-                logger.error("journal_damaged", path=str(self._path(number)), at_byte=at, num_bytes=end - at)
-            at = end
+                yield entry
+
+
+def entries_in(content: memoryview) -> Iterator[tuple[Entry | None, int, int]]:
+    """Yield the entries of a file, each with the bytes that it takes, [start, stop); None for what is damaged."""
+    at = 0
+    while at < len(content):
+        entry, end = None, len(content)
+        if end - at >= _FRAME.size:
+            mark, checksum, num_bytes = _FRAME.unpack_from(content, at)
+            begin = at + _FRAME.size
+            if mark == _MARK and begin + num_bytes <= len(content):
+                end = begin + num_bytes
+                if crc32c.crc32c(content[begin:end]) == checksum:
+                    entry = _entry_of(content[begin:end])
+        yield entry, at, end
+        at = end
 
 
 def _sync_and_close(descriptor: int | None) -> None:

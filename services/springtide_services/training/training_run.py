@@ -13,9 +13,11 @@ from springtide.checkpoint.fallback import restore_newest
 from springtide.errors import TrainingError
 from springtide.evaluation.gate import Verdict, fit_baseline, judge, vectors_by
 from springtide.model.audit import this_actor
+from springtide.model.forgetting import Living, without
 from springtide.model.manifest import TrainingMode
 from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.plugins.loading import load_checked_plugins
+from springtide.ranking.serving_baseline import forget_users_by
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -105,7 +107,8 @@ class TrainingRun:
         checkpoint, state = self._restore(checkpoint_name)
         log = logger.bind(mode=plan.mode, request_id=plan.request_id, checkpoint=checkpoint.name)
         log.info("training_started", events=checkpoint.num_events)
-        champion = self._champion()
+        champion = self._champion(state)
+        state.compact()
         base = self._base_of(plan, champion)
         candidate, artifact = self._make(plan, checkpoint, state, base, report)
         verdict = self._judge(candidate, champion, state, report)
@@ -191,13 +194,18 @@ class TrainingRun:
         if restored.checkpoint is None:
             faults = "; ".join(fault for _, fault in restored.damaged)
             raise TrainingError(f"no whole checkpoint in {self._checkpoints.url}" + (f": {faults}" if faults else ""))
-        restored.state.compact()
         return restored.checkpoint, restored.state
 
-    def _champion(self) -> ModelArtifact | None:
-        """Return the current model, or the one before it that is whole; None if there is none."""
+    def _champion(self, state: LiveState) -> ModelArtifact | None:
+        """Return the current model, or the one before it that is whole; None if there is none.
+
+        What was deleted is not in it: a model that goes on from it would keep the names of attribute values.
+        """
         champion = self._models.load_champion()
-        return None if champion is None else champion.artifact
+        if champion is None or not len(state.graph.tombstones):
+            return None if champion is None else champion.artifact
+        gone = Living(state.graph.view(), state.graph.tombstones).gone(champion.artifact)
+        return without(champion.artifact, gone, forget_users_by(self._plugins)) if gone else champion.artifact
 
     def _base_of(self, plan: Plan, champion: ModelArtifact | None) -> ModelArtifact | None:
         """Return the model to start from; None to train from scratch, as planned or because no model fits."""

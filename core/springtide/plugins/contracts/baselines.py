@@ -63,6 +63,13 @@ class Baseline:
         """
         raise NotImplementedError
 
+    def forget_users(self, user_rows: npt.NDArray[np.int64]) -> None:
+        """Forget what is kept of some users of the fit, int64 ``[n]``; their rows stay, and the others keep theirs.
+
+        Called after ``restore``, when a user was deleted. By default it does nothing, which is right for a baseline
+        that keeps nothing by user.
+        """
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return what was learned, as named numeric arrays for the model registry; copies."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
 """What a context weight is: how much likelier an item is here and now than usual."""
 
 import string
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,6 +116,16 @@ class ContextWeight:
         Args:
             user_rows: int32 ``[m]``, rows of users; they may be beyond all that was observed.
             item_rows: int32 ``[n]``, rows of items.
+        """
+
+    def forget_circumstances(self, kept: Mapping[str, Sequence[str]]) -> None:
+        """Forget the names of values of the context map that no interaction has any more: a person may have been it.
+
+        Called by the thread that calls ``observe``, before a checkpoint, if a node was deleted since the last one. By
+        default it does nothing, which is right for a weight that keeps no texts.
+
+        Args:
+            kept: For each of ``context_keys``, and perhaps others, the values that interactions still have.
         """
 
     def bucket(self, moment: Moment) -> Hashable:

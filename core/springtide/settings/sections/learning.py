@@ -24,6 +24,10 @@ class ModelSettings(Section):
     keep: Annotated[int, Field(ge=2)] = 10
     """Number of model versions kept in the registry. Older ones are deleted, except the version that serves and those
     promoted last."""
+    forget_every_s: Annotated[float, Field(ge=0)] = 300.0
+    """Least time in seconds between two looks through the versions for deleted users and items, which are taken out of
+    them. A look comes after the checkpoint that holds the deletion. Lower it if deletions must be through sooner; each
+    look that finds some reads and writes versions anew, and loads the one that serves."""
     width: Annotated[int, Field(ge=2, le=4096)] = 64
     """Number of dimensions of the vectors. More can hold more, at the price of memory, training time and overfitting
     on little data."""

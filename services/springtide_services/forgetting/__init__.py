@@ -1,0 +1,1 @@
+"""Forgetting a user or an item, and the proof that it is gone."""

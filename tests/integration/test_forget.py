@@ -1,0 +1,136 @@
+"""`springtide forget USER --verify`: a user leaves answers, checkpoints, journal and models, and the proof holds."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from springtide.model.registry import ModelStore
+from springtide.settings.model import Settings
+from springtide.token_search import Token
+from springtide.v1 import events_pb2
+from springtide.v1 import recommender_pb2 as pb
+from springtide_services.cli.forget_tables import ForgetRun
+from springtide_services.forgetting.search import places_of, search_all
+from springtide_services.serving.client import Credentials
+from springtide_services.training.training_run import train_once
+
+RunServer = Callable[..., AbstractAsyncContextManager[Any]]
+Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
+
+USER, PLACE, CLUB, MOTTO = "eve-4711", "Oberammergau-4711", "chess-4711", "per aspera 4711"
+TRACES = (USER, PLACE, CLUB, MOTTO)
+
+
+@pytest.fixture
+def keeping(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with a journal, checkpoints each half second, and all kinds of circumstances."""
+    return settings.model_copy(
+        update={
+            "checkpoint": settings.checkpoint.model_copy(
+                update={"every_s": 0.5, "journal": str(tmp_path / "journal"), "keep": 3}
+            ),
+            "kafka": settings.kafka.model_copy(update={"dead_letter_file": str(tmp_path / "dead-letters.jsonl")}),
+            "model": settings.model.model_copy(update={"forget_every_s": 0.0}),
+            "gate": settings.gate.model_copy(update={"is_on": False}),
+            "training": settings.training.model_copy(update={"steps": 4, "fine_tune_steps": 2}),
+            "ranking": settings.ranking.model_copy(
+                update={"context_weights": {"popularity": {}, "repeat": {}, "place": {}}}
+            ),
+        }
+    )
+
+
+def events_of_user(make_purchase: Callable[..., events_pb2.Event]) -> list[events_pb2.Event]:
+    """Return all kinds of events with traces of the user, and one that is refused."""
+    bought = [make_purchase(USER, f"i{item}", 50 + item) for item in (0, 2, 4)]
+    for event in bought:
+        event.interaction.context["place"] = PLACE
+    refused = make_purchase(USER, "i0", 40)
+    refused.interaction.type = "no such type"
+    about = events_pb2.Event(event_time=bought[0].event_time)
+    about.node_upsert.type, about.node_upsert.id = "user", USER
+    about.node_upsert.categories["club"].values.append(CLUB)
+    about.node_upsert.texts["motto"] = MOTTO
+    visit = events_pb2.Event(event_time=bought[0].event_time)
+    visit.relation.source_type, visit.relation.source_id, visit.relation.relation = "user", USER, "visits"
+    visit.relation.target_type, visit.relation.target_id = "store", "a store"
+    return [*bought, about, visit, refused]
+
+
+def found(settings: Settings, trace: str) -> dict[str, int]:
+    """Return in how many files of each place something is found."""
+    return {each.place.name: each.num_found for each in search_all(places_of(settings), Token(trace)) if each.num_found}
+
+
+def test_user_leaves_everything_that_is_kept_and_older_models_too(
+    keeping: Settings,
+    run_server: RunServer,
+    publish: Publish,
+    make_purchase: Callable[..., events_pb2.Event],
+    diagonal_stream: list[events_pb2.Event],
+    eventually: Callable[..., Awaitable[float]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def scenario() -> None:
+        async with run_server(keeping) as running:
+            server = running.server
+            publish(keeping, [*diagonal_stream, *events_of_user(make_purchase)])
+            checkpoint_now = server._loaded.ingest.checkpoint_now
+            await eventually(lambda: asyncio.sleep(0, server._loaded.ingest.status().dead_letters != {}))
+            for mode in ("retrain", "fine_tune"):
+                await asyncio.to_thread(checkpoint_now)
+                await asyncio.to_thread(train_once, keeping, mode)
+            await eventually(lambda: asyncio.sleep(0, server._loaded.follower.served_version == "000002"))
+            for trace in TRACES:
+                assert {"checkpoints", "journal"} <= found(keeping, trace).keys()
+            assert found(keeping, USER)["model registry"] >= 2
+            assert found(keeping, CLUB)["model registry"] >= 2
+            before = [item.item for item in (await running.recommender.Recommend(pb.RecommendRequest(user="u3"))).items]
+            revision = ModelStore(keeping.model.url).revision("000002")
+
+            started = time.monotonic()
+            run = ForgetRun(keeping, "user", USER, (server.address, server.admin_address), Credentials())
+            is_gone = await asyncio.to_thread(run.run, publishes=True, verifies=True, timeout_s=60.0, reads_topics=True)
+            said = capsys.readouterr().out
+            assert is_gone, said
+            assert time.monotonic() - started < 60.0
+            for trace in TRACES:
+                assert found(keeping, trace) == {}, trace
+            assert "still has" in said  # The topics, which only the broker can clean.
+            assert "retention.ms" in said
+            assert USER not in [*ModelStore(keeping.model.url).load("000001").node_ids["user"]]
+
+            await eventually(lambda: asyncio.sleep(0, server._loaded.follower._revision != revision))
+            assert server._loaded.follower.served_version == "000002"
+            after = [item.item for item in (await running.recommender.Recommend(pb.RecommendRequest(user="u3"))).items]
+            assert after[:7] == before[:7]  # The odd ones; the others' popularity was the user's, too.
+            entries = ModelStore(keeping.model.url).audit.entries()
+            assert [entry.to_version for entry in entries if entry.action == "forget"] == ["000002", "000001"]
+
+            again = ForgetRun(keeping, "user", USER, (server.address, server.admin_address), Credentials())
+            assert await asyncio.to_thread(again.run, publishes=True, verifies=True, timeout_s=60.0, reads_topics=False)
+            await asyncio.to_thread(checkpoint_now)
+            version = await asyncio.to_thread(train_once, keeping, "fine_tune")
+            assert found(keeping, USER) == {}, version
+            assert found(keeping, CLUB) == {}
+
+    asyncio.run(scenario())
+
+
+def test_verification_says_what_it_finds_and_that_it_is_not_gone(
+    keeping: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "audit"
+    folder.mkdir(parents=True)
+    (folder / "1.json").write_text(json.dumps({"reason": f"a wish of {USER}0"}))
+    run = ForgetRun(keeping, "user", USER, None, Credentials())
+    assert run.run(publishes=False, verifies=True, timeout_s=0.0, reads_topics=False)
+    (folder / "2.json").write_text(json.dumps({"reason": f"a wish of {USER}."}))
+    assert not run.run(publishes=False, verifies=True, timeout_s=0.0, reads_topics=False)
+    assert "2.json" in capsys.readouterr().out
