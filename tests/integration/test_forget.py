@@ -33,7 +33,7 @@ def keeping(settings: Settings, tmp_path: Path) -> Settings:
     return settings.model_copy(
         update={
             "checkpoint": settings.checkpoint.model_copy(
-                update={"every_s": 0.5, "journal": str(tmp_path / "journal"), "keep": 3}
+                update={"every_s": 0.5, "journal": str(tmp_path / "journal"), "keep": 9}
             ),
             "kafka": settings.kafka.model_copy(update={"dead_letter_file": str(tmp_path / "dead-letters.jsonl")}),
             "model": settings.model.model_copy(update={"forget_every_s": 0.0}),
@@ -80,8 +80,10 @@ def test_user_leaves_everything_that_is_kept_and_older_models_too(
     async def scenario() -> None:
         async with run_server(keeping) as running:
             server = running.server
-            publish(keeping, [*diagonal_stream, *events_of_user(make_purchase)])
             checkpoint_now = server._loaded.ingest.checkpoint_now
+            publish(keeping, diagonal_stream)
+            await asyncio.to_thread(checkpoint_now)  # So that the journal keeps what comes after it.
+            publish(keeping, events_of_user(make_purchase))
             await eventually(lambda: asyncio.sleep(0, server._loaded.ingest.status().dead_letters != {}))
             for mode in ("retrain", "fine_tune"):
                 await asyncio.to_thread(checkpoint_now)
