@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY, StreamClock
+from springtide.events.known_names import KnownNames
 from springtide.events.marks import EventMarks
 from springtide.events.model import EventBatch
 from springtide.events.seen_events import SeenEvents
@@ -63,6 +64,7 @@ class LiveState:
         clock: The stream's time, and the clock by which requests without a time are answered.
         gaps: The latest gaps in the stream, oldest first.
         seen_events: The latest events with an id, so that the same event counts once.
+        known_names: The node types, relations and attributes that events may name; ``Decoder`` uses it.
         used_settings: The settings that the events were applied under, see ``springtide.settings.used``; the last are
             those of now.
         lacking: What events that were applied under other settings lack, a sentence each: only the events themselves,
@@ -96,6 +98,7 @@ class LiveState:
         self.seen_events = SeenEvents(
             settings.events.duplicates_max_events, settings.events.duplicates_hours * _S_PER_HOUR
         )
+        self.known_names = KnownNames(settings.graph.item_type, settings.attributes)
         self.used_settings: tuple[dict[str, Any], ...] = (used_settings(settings, self.circumstances.keys),)
         self.lacking: tuple[str, ...] = ()
         self.left_out: tuple[LeftOut, ...] = ()
@@ -317,6 +320,7 @@ class LiveState:
             gaps=self.gaps,
             tombstones=self.graph.tombstones.late_snapshot() if len(self.graph.tombstones) else None,
             seen_events=self.seen_events.late_snapshot() if len(self.seen_events) else None,
+            known_names=self.known_names.snapshot(),
             num_duplicates=self.seen_events.num_duplicates,
             num_changed_duplicates=self.seen_events.num_changed,
             used_settings=self.used_settings,

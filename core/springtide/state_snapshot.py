@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from springtide.events.known_names import KnownNamesSnapshot
 from springtide.events.seen_events import LateSeenEvents
 from springtide.events.skips import Skips
 from springtide.graph.edges import EdgeType, EdgeView
@@ -132,6 +133,7 @@ class StateSnapshot:
         gaps: The latest gaps in the stream, oldest first.
         tombstones: The deletions that are remembered, which are copied later; None if there are none.
         seen_events: The latest events with an id, which are copied later; None if none came.
+        known_names: The names that events may have.
         num_duplicates: Events that were ignored since the beginning, because they had come before.
         num_changed_duplicates: How many of them differed from the one that counts.
         used_settings: The settings that the events were applied under, those of now last.
@@ -151,6 +153,7 @@ class StateSnapshot:
     gaps: tuple[StreamGap, ...] = ()
     tombstones: LateTombstones | None = None
     seen_events: LateSeenEvents | None = None
+    known_names: KnownNamesSnapshot | None = None
     num_duplicates: int = 0
     num_changed_duplicates: int = 0
     used_settings: tuple[dict[str, Any], ...] = ()

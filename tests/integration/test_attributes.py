@@ -7,8 +7,10 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
+from springtide.checkpoint import CheckpointStore
 from springtide.clock import wall_ms
 from springtide.settings.model import Settings
+from springtide.state import LiveState
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.stream.producer import EventPublisher
@@ -78,7 +80,7 @@ def test_replayed_catalogue_and_late_values_undo_nothing(
     asyncio.run(scenario())
 
 
-def test_one_value_of_another_kind_blocks_nothing(
+def test_one_value_of_another_kind_and_one_node_of_thousands_of_attributes_block_nothing(
     settings: Settings, run_server: RunServer, make_purchase: Callable[..., events_pb2.Event]
 ) -> None:
     async def scenario() -> None:
@@ -96,6 +98,15 @@ def test_one_value_of_another_kind_blocks_nothing(
             answer = await running.recommender.Recommend(pb.RecommendRequest(user="ann", category_filters=filters))
             assert [item.item for item in answer.items] == ["i4"]
             assert await _of_colour(running, "red") == ["i1", "i2", "i3"]
+            names = [f"a{number}" for number in range(1_500)]
+            wide = _upsert("i5", 80, texts={f"t {name}": "" for name in names}, numbers=dict.fromkeys(names, 1.0))
+            await _publish(running, settings, [wide, _colours("i4", 80, "red")])
+            assert await _dead_letters(running) == {"wrong_attribute_kind": 1, "too_many_attributes": 1}
+            assert await _of_colour(running, "red") == ["i1", "i2", "i3", "i4"]
+        state = LiveState(settings, {})
+        store = CheckpointStore(settings.checkpoint.url)
+        store.restore(store.latest(), state)
+        assert state.graph.nodes("item").attribute_names() == {"colour", "size"}
 
     asyncio.run(scenario())
 

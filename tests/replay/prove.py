@@ -82,7 +82,7 @@ def read(year: Year, generator: np.random.Generator, num_restarts: int) -> tuple
         state.position = StreamPosition("events", "", dict.fromkeys(range(len(year.partitions)), 0))
         store.write(state.snapshot())
         while True:
-            decoder = Decoder(state.rules, SETTINGS.events)
+            decoder = Decoder(state.rules, SETTINGS.events, names=state.known_names)
             is_over = True
             for records in polls(year, state.next_offsets, generator):
                 batches, refusals = decoder.decode(records, year.end_ms + 10**9)

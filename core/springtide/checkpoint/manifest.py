@@ -122,6 +122,8 @@ def file_entries(manifest: Json) -> Iterator[Json]:
             yield nodes["lifetimes"]
     if manifest.get("tombstones"):
         yield manifest["tombstones"]
+    if manifest.get("known_names"):  # Checkpoints before format 6 have none.
+        yield manifest["known_names"]
     yield from manifest["context_weights"].values()
     if (seen := manifest.get("seen_events")) is not None:
         yield from seen["segments"]

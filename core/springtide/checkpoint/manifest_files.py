@@ -14,6 +14,7 @@ FORMAT = 6  # Format of manifest and segments.
 # pairs one by one. Up to format 3, files are npz files; up to format 2, they have a SHA-256; in format 1, edges, ids
 # and attributes are Arrow files.
 _FORMATS = (1, 2, 3, 4, 5, FORMAT)
+COUNTS_NAMES = 6  # The format from which on checkpoints have the names that events may have.
 
 Json = dict[str, Any]
 

@@ -11,9 +11,10 @@ from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.array_files import Arrays
 from springtide.checkpoint.manifest import Checkpoint
-from springtide.checkpoint.manifest_files import Json
+from springtide.checkpoint.manifest_files import COUNTS_NAMES, Json
 from springtide.checkpoint.other_settings import apply_settings
 from springtide.errors import DamagedCheckpointError
+from springtide.events.known_names import KnownNamesSnapshot
 from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.graph.nodes import NodeTable
 from springtide.packed_texts import PackedTexts, joined, pack
@@ -117,6 +118,7 @@ class Restoring:
         state.gaps = manifests.gaps_from_json(manifest.get("gaps", ()))
         state.left_out = manifests.left_out_from_json(manifest.get("left_out", ()))
         self._restore_seen_events()
+        self._restore_known_names()
         for name, weight in state.context_weights.items():
             if name not in learned or name in change.to_learn_anew:
                 weight.observe(state.positive_interactions(graph.view()))
@@ -235,6 +237,16 @@ class Restoring:
         start = saved["segments"][0]["start"]
         seen_events.restore(files.seen_events_from(parts, self._lineage(saved["lineage"]), start, saved["first"]))
         seen_events.num_duplicates, seen_events.num_changed = saved["num_duplicates"], saved["num_changed"]
+
+    def _restore_known_names(self) -> None:
+        names, graph = self._state.known_names, self._state.graph
+        if saved := self._manifest.get("known_names"):
+            names.restore(KnownNamesSnapshot.of(self._read_arrays(saved)))
+        elif self._manifest["format"] < COUNTS_NAMES:
+            for node_type in graph.node_types:
+                names.know(node_type, graph.nodes(node_type).attribute_names())
+            for edge_type in graph.edge_types:
+                names.know_relation(*edge_type)
 
     def _restore_weight(self, weight: "ContextWeight", coming: Future[Arrays]) -> None:
         weight.restore(coming.result())

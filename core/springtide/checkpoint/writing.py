@@ -83,7 +83,15 @@ class Writing:
                 for index, (weight, arrays) in enumerate(snapshot.learned().items())
             },
             "seen_events": self._write_seen_events(snapshot),
+            "known_names": self._write_known_names(snapshot),
         }
+
+    def _write_known_names(self, snapshot: StateSnapshot) -> Json | None:
+        old, names = self._base.get("known_names"), snapshot.known_names
+        if names is None or not names.groups:
+            return None
+        arrays = names.arrays()
+        return old if old and old.get(CRC32C) == crc32c_of_arrays(arrays) else self._put("names", lambda: arrays)
 
     def _write_seen_events(self, state: StateSnapshot) -> Json | None:
         snapshot, old = state.seen_events, self._base.get("seen_events")

@@ -12,6 +12,7 @@ from springtide.events.codecs import BadAttributesError, find_codec, parse_proto
 from springtide.events.columns import BatchBuilder
 from springtide.events.identity import MarkList, content_hash, context_hash
 from springtide.events.json_words import describe_unmarked
+from springtide.events.known_names import KnownNames
 from springtide.events.limits import EARLIEST_MS, MAX_NUMBER, Limits, shorten
 from springtide.events.model import EventBatch
 from springtide.events.nodes import read_delete, read_relation, read_upsert
@@ -39,6 +40,7 @@ class Decoder:
         attribute_kinds: Finds attributes of a wrong kind; None lets an attribute have any.
         decoders: Decoders of other tools' records, by name; the first that recognises a record reads it.
         skips: Leaves out events, so that they are neither accepted nor refused; None leaves out none.
+        names: The names that earlier events of each partition had; None for no earlier events.
 
     Attributes:
         num_ignored: Number of valid interactions of a known type that no rule matched, such as low ratings where the
@@ -52,8 +54,10 @@ class Decoder:
         attribute_kinds: AttributeKindCheck | None = None,
         decoders: Mapping[str, EventDecoder] | None = None,
         skips: SkipFilter | None = None,
+        names: KnownNames | None = None,
     ) -> None:
         self.num_ignored = 0
+        self._names = KnownNames(rules.item_type) if names is None else names
         self._decoders = dict(decoders or {})
         self._offers_all = any(decoder.reads_unmarked for decoder in self._decoders.values())
         self._rules = rules
@@ -185,12 +189,14 @@ class Decoder:
             decoded.refusals += [Refusal(record, reason, text, rows.tolist()) for reason, text, rows in bad_rows]
         elif payload == "node_delete":
             delete = read_delete(event.node_delete, self._read_time(event, now_ms), self._limits)
+            self._names.check_type(record.partition, "node_delete.type", delete.node_type, self._limits)
             _mark(builder.delete_marks, len(builder.deletes), event, (delete.node_type, delete.node_id), record)
             builder.deletes.append(delete)
         elif payload == "node_upsert":
             self._add_upsert(record, event, now_ms, decoded)
         elif payload == "relation":
             edge = read_relation(event.relation, self._read_time(event, now_ms), self._limits)
+            self._names.check_relation(record.partition, edge, self._limits)
             about = edge.source_type, edge.source_id, edge.relation, edge.target_type, edge.target_id
             _mark(builder.relation_marks, len(builder.other_relations), event, about, record)
             builder.other_relations.append(edge)
@@ -253,6 +259,10 @@ class Decoder:
         if self._kinds is not None:
             upsert, wrong_kinds = self._kinds.check(upsert)
             errors += wrong_kinds
+        self._names.check_type(record.partition, "node_upsert.type", upsert.node_type, self._limits)
+        upsert, beyond = self._names.check_attributes(record.partition, upsert, self._limits)
+        if beyond is not None:
+            errors.append(beyond)
         builder = decoded.builder
         if not errors:  # Else it may come again, corrected, with its id.
             _mark(builder.upsert_marks, len(builder.upserts), event, (upsert.node_type, upsert.node_id), record)

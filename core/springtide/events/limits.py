@@ -1,6 +1,6 @@
 """The limits of events, and the reasons for which events are refused."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from springtide.errors import EventRefusedError
 from springtide.settings.model import EventSettings
@@ -22,6 +22,9 @@ REASONS: Mapping[str, str] = {
     "poison": "applying the event failed, by a mistake of Springtide's or of a plugin's",
     "text_too_long": "a text attribute is too long",
     "time_out_of_range": "the event time is before the year 1",
+    "too_many_attributes": "a node has too many attributes, or brings more names of attributes than its type may have",
+    "too_many_types": "the event brings more node types or relations than there may be",
+    "too_many_values": "a category attribute has too many values",
     "undecodable": "the bytes do not match the content type",
     "unknown_content_type": "there is no codec for the content type",
     "unknown_type": "there is no rule for interactions of this type",
@@ -46,6 +49,10 @@ class Limits:
         self.max_text_bytes = settings.max_text_bytes
         self.max_event_bytes = settings.max_event_bytes
         self.max_context_entries = settings.max_context_entries
+        self.max_attributes = settings.max_attributes
+        self.max_attribute_names = settings.max_attribute_names
+        self.max_category_values = settings.max_category_values
+        self.max_types = settings.max_types
         # A character takes at most 4 bytes of UTF-8, so that shorter ids fit without being encoded.
         self.surely_short_id = settings.max_id_bytes // 4
 
@@ -72,6 +79,25 @@ class Limits:
         if num_bytes > self.max_text_bytes:
             raise EventRefusedError(
                 "text_too_long", f"{field}: wanted at most {self.max_text_bytes} bytes, got {num_bytes}"
+            )
+
+    def check_num_attributes(self, names: Collection[str]) -> None:
+        """Refuse a node with too many attributes: which of them to take would be anybody's guess."""
+        if len(names) > self.max_attributes:
+            first = sorted(names)[self.max_attributes]
+            raise EventRefusedError(
+                "too_many_attributes",
+                f"node_upsert: wanted at most {self.max_attributes} attributes (events.max_attributes), got "
+                f"{len(names)}; in the order of their names, {shorten(first)} is the first beyond",
+            )
+
+    def check_num_values(self, field: str, values: Sequence[str]) -> None:
+        """Refuse a category attribute with too many values."""
+        if len(values) > self.max_category_values:
+            raise EventRefusedError(
+                "too_many_values",
+                f"{field}: wanted at most {self.max_category_values} values (events.max_category_values), got "
+                f"{len(values)}; {shorten(values[self.max_category_values])} is the first beyond",
             )
 
     def check_time(self, timestamp_ms: int, now_ms: int) -> None:

@@ -121,6 +121,15 @@ class NodeUpsert:
             texts={name: text for name, text in self.texts.items() if (name, "text") not in kinds},
         )
 
+    def without_names(self, names: Collection[str]) -> "NodeUpsert":
+        """Return the upsert without some attributes, cleared ones included."""
+        return replace(
+            self,
+            categories={name: values for name, values in self.categories.items() if name not in names},
+            numbers={name: number for name, number in self.numbers.items() if name not in names},
+            texts={name: text for name, text in self.texts.items() if name not in names},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:

@@ -18,10 +18,11 @@ def read_upsert(
     """Check an upsert; return it with its good attributes, and why the others are refused.
 
     Raises:
-        EventRefusedError: If the type or the id is empty or too long.
+        EventRefusedError: If the type or the id is empty or too long, or there are too many attributes.
     """
     limits.check_id("node_upsert.type", message.type)
     limits.check_id("node_upsert.id", message.id)
+    limits.check_num_attributes({*message.categories, *message.numbers, *message.texts})
     errors: list[EventRefusedError] = []
     categories = {name: tuple(values.values) for name, values in message.categories.items()}
     upsert = NodeUpsert(
@@ -56,6 +57,7 @@ def _good(
 
 
 def _check_values(limits: Limits, field: str, values: Sequence[str]) -> None:
+    limits.check_num_values(field, values)
     for value in values:
         limits.check_id(field, value)
 

@@ -111,6 +111,11 @@ class NodeTable:
         lineage, count, _ = self._version
         return lineage, count + self._columns.num_changes
 
+    def attribute_names(self) -> set[str]:
+        """Return the names of all attributes that a node has, hidden and cleared ones included."""
+        columns = self._columns
+        return {*columns.categories, *columns.numbers, *columns.texts}
+
     def text(self, name: str, row: int) -> str | None:
         """Return a text of one node, or None if it has none of that name."""
         columns = self._columns

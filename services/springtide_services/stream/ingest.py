@@ -473,7 +473,7 @@ class IngestLoop:
 
     def _make_decoder(self, state: LiveState) -> Decoder:
         kinds = AttributeKindCheck(self._settings.attributes, state.settled_kind)
-        return Decoder(state.rules, self._settings.events, kinds, self._decoders)
+        return Decoder(state.rules, self._settings.events, kinds, self._decoders, names=state.known_names)
 
     def _give_up_succession(self, error: BaseException) -> bool:
         has_given_up = self._succession.give_up(error)

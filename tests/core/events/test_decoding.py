@@ -128,6 +128,14 @@ REFUSED: dict[str, tuple[str, Callable[[], RawEvent]]] = {
     "a long context value": ("context_too_large", lambda: _raw(_interaction(context={"place": "x" * 16_385}))),
     "a long text": ("text_too_long", lambda: _raw(_upsert(texts={"title": "x" * 16_385}))),
     "an attribute of two kinds": ("wrong_attribute_kind", lambda: _raw(_upsert(numbers={"a": 1}, texts={"a": "x"}))),
+    "501 attributes": (
+        "too_many_attributes",
+        lambda: _raw(_upsert(numbers={f"n{n}": 1.0 for n in range(251)}, texts={f"t{n}": "" for n in range(250)})),
+    ),
+    "1,001 values": (
+        "too_many_values",
+        lambda: _raw(_upsert(categories={"tags": {"values": [f"v{number}" for number in range(1_001)]}})),
+    ),
     "a record past 1 MB": ("oversize", lambda: _raw(b"x" * 1_000_001)),
     "no value": ("empty_payload", lambda: _raw(None)),
     "an empty value": ("empty_payload", lambda: _raw(b"")),
@@ -159,7 +167,7 @@ def test_decoder_refuses(what: str, decoder: Decoder) -> None:
 
 
 def test_every_reason_is_explained_and_tested() -> None:
-    elsewhere = {"missing_value", "broken_batch", "broken_record", "poison"}
+    elsewhere = {"missing_value", "broken_batch", "broken_record", "poison", "too_many_types"}
     assert {reason for reason, _ in REFUSED.values()} | elsewhere == set(REASONS)
 
 

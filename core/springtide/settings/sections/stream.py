@@ -86,6 +86,19 @@ class EventSettings(Section):
     """Largest record, in bytes. It should not be below the producers' limit (`max.request.size` in Kafka)."""
     max_context_entries: Annotated[int, Field(ge=0)] = 64
     """Most entries in the context map of one interaction."""
+    max_attributes: Annotated[int, Field(ge=1)] = 500
+    """Most attributes in one upsert. One with more is refused whole, since which of them to take would be anybody's
+    guess."""
+    max_attribute_names: Annotated[int, Field(ge=1)] = 1_000
+    """Most names of attributes that the events of one partition may give to the nodes of one type. Beyond it the known
+    attributes of an upsert are taken, and its new ones are refused. The first names in each partition are in, for every
+    server alike and for good: `springtide rebuild` counts anew. Names in `[attributes]` are always in. An attribute
+    takes 1 to 2 KB, and about 100 bytes for each node that has it."""
+    max_category_values: Annotated[int, Field(ge=1)] = 1_000
+    """Most values of one category attribute of one node. The attribute is refused beyond it, the others are taken."""
+    max_types: Annotated[int, Field(ge=1)] = 100
+    """Most node types, and most relations between them, that the events of one partition may name. An event with a new
+    one beyond it is refused. `user`, `graph.item_type` and the types in `[attributes]` do not count."""
     duplicates_max_events: Annotated[int, Field(ge=1)] = 5_000_000
     """Most events with an `event_id` that are remembered, so that the same event counts once. An event takes 24 to 40
     bytes of memory, and 16 in checkpoints. Raise it if a producer may repeat events after more others than that."""
