@@ -20,8 +20,10 @@ from springtide.events.model import NodeUpsert, Relation
 from springtide.settings.model import AttributeKind
 
 _EVERY_PARTITION = -1  # Names that came in before they were counted, in checkpoints up to format 5.
-_NODE_TYPES, _RELATIONS, _ATTRIBUTES = "node types", "relations", "attributes of "
+_NODE_TYPES, _RELATIONS, _ATTRIBUTES = "node types", "relations", "attributes"
 _NO_SCHEMA: Mapping[str, Mapping[str, AttributeKind]] = {}
+
+_Key = tuple[int, str, str]  # Of a group: see ``KnownNamesSnapshot.groups``.
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,12 @@ class KnownNamesSnapshot:
     """A copy of all names that are known, for the checkpoint. A name is kept as a digest, as ids of deleted nodes are.
 
     Attributes:
-        groups: Partition, and what the names are of.
+        groups: Partition, what the names are, and the node type whose attributes they are.
         counts: int64 ``[num_groups]``, number of names of each group.
         digests: uint64 ``[num_names]``, of all groups, one after another.
     """
 
-    groups: list[tuple[int, str]]
+    groups: list[_Key]
     counts: npt.NDArray[np.int64]
     digests: npt.NDArray[np.uint64]
 
@@ -46,7 +48,7 @@ class KnownNamesSnapshot:
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "KnownNamesSnapshot":
         """Return the snapshot that ``arrays`` gave."""
-        groups = [(partition, group) for partition, group in json.loads(arrays["groups"].tobytes())]
+        groups = [(partition, what, of) for partition, what, of in json.loads(arrays["groups"].tobytes())]
         return cls(groups, arrays["counts"], arrays["digests"])
 
 
@@ -72,7 +74,7 @@ class KnownNames:
     def __init__(self, item_type: str, schema: Mapping[str, Mapping[str, AttributeKind]] = _NO_SCHEMA) -> None:
         self._schema = schema
         self._given_types = frozenset({"user", item_type, *schema})
-        self._groups: dict[tuple[int, str], _Group] = {}
+        self._groups: dict[_Key, _Group] = {}
         self._snapshot: KnownNamesSnapshot | None = None
 
     def check_type(self, partition: int, field: str, node_type: str, limits: Limits) -> None:
@@ -87,7 +89,9 @@ class KnownNames:
         Raises:
             EventRefusedError: If it is new, and as many others have come in as may (``too_many_types``).
         """
-        if node_type not in self._given_types and self._beyond(partition, _NODE_TYPES, (node_type,), limits.max_types):
+        if node_type in self._given_types:
+            return
+        if self._beyond((partition, _NODE_TYPES, ""), (node_type,), limits.max_types):
             raise EventRefusedError(
                 "too_many_types",
                 f"{field}: wanted one of the {limits.max_types} node types that this partition has named "
@@ -104,7 +108,7 @@ class KnownNames:
         self.check_type(partition, "relation.source_type", source_type, limits)
         self.check_type(partition, "relation.target_type", target_type, limits)
         edge_type = "\0".join((source_type, name, target_type))
-        if self._beyond(partition, _RELATIONS, (edge_type,), limits.max_types):
+        if self._beyond((partition, _RELATIONS, ""), (edge_type,), limits.max_types):
             raise EventRefusedError(
                 "too_many_types",
                 f"relation.relation: wanted one of the {limits.max_types} relations that this partition has named "
@@ -118,11 +122,15 @@ class KnownNames:
 
         Of several new ones those come in first whose names do in the order of texts.
         """
-        names = {*upsert.categories, *upsert.numbers, *upsert.texts}
+        key, groups = (partition, _ATTRIBUTES, upsert.node_type), (upsert.categories, upsert.numbers, upsert.texts)
+        group = self._groups.get(key)
+        if group is not None and all(map(group.met.issuperset, groups)):
+            return upsert, None
+        names = set().union(*groups)
         if upsert.node_type in self._schema:
             names -= self._schema[upsert.node_type].keys()
         most = limits.max_attribute_names
-        beyond = self._beyond(partition, _ATTRIBUTES + upsert.node_type, names, most)
+        beyond = self._beyond(key, names, most)
         if not beyond:
             return upsert, None
         others = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
@@ -135,12 +143,12 @@ class KnownNames:
 
     def know(self, node_type: str, attributes: Collection[str]) -> None:
         """Let the names in, without a limit, that a graph has from before they were counted."""
-        self._add((_EVERY_PARTITION, _NODE_TYPES), (node_type,))
-        self._add((_EVERY_PARTITION, _ATTRIBUTES + node_type), attributes)
+        self._add((_EVERY_PARTITION, _NODE_TYPES, ""), (node_type,))
+        self._add((_EVERY_PARTITION, _ATTRIBUTES, node_type), attributes)
 
     def know_relation(self, source_type: str, relation: str, target_type: str) -> None:
         """Let a relation in, without a limit, that a graph has from before they were counted."""
-        self._add((_EVERY_PARTITION, _RELATIONS), ("\0".join((source_type, relation, target_type)),))
+        self._add((_EVERY_PARTITION, _RELATIONS, ""), ("\0".join((source_type, relation, target_type)),))
 
     def snapshot(self) -> KnownNamesSnapshot:
         """Return a copy of all names; the same one while none comes in."""
@@ -162,14 +170,14 @@ class KnownNames:
         }
         self._snapshot = None
 
-    def _beyond(self, partition: int, of: str, names: Collection[str], most: int) -> list[str]:
+    def _beyond(self, key: _Key, names: Collection[str], most: int) -> list[str]:
         """Let names in while there are fewer than ``most``; return the others, sorted."""
-        group = self._groups.get((partition, of))
+        group = self._groups.get(key)
         if group is None:
-            group = self._groups[partition, of] = _Group()
+            group = self._groups[key] = _Group()
         if group.met.issuperset(names):
             return []
-        from_before = self._groups.get((_EVERY_PARTITION, of), _Group()).digests
+        from_before = self._groups.get((_EVERY_PARTITION, *key[1:]), _Group()).digests
         beyond = []
         for name in sorted(names):
             if name in group.met:
@@ -184,7 +192,7 @@ class KnownNames:
             group.met.add(name)
         return beyond
 
-    def _add(self, key: tuple[int, str], names: Collection[str]) -> None:
+    def _add(self, key: _Key, names: Collection[str]) -> None:
         self._groups.setdefault(key, _Group()).digests.update(map(_digest, names))
         self._snapshot = None
 

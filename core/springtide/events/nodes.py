@@ -22,7 +22,8 @@ def read_upsert(
     """
     limits.check_id("node_upsert.type", message.type)
     limits.check_id("node_upsert.id", message.id)
-    limits.check_num_attributes({*message.categories, *message.numbers, *message.texts})
+    if len(message.categories) + len(message.numbers) + len(message.texts) > limits.max_attributes:
+        limits.check_num_attributes({*message.categories, *message.numbers, *message.texts})
     errors: list[EventRefusedError] = []
     categories = {name: tuple(values.values) for name, values in message.categories.items()}
     upsert = NodeUpsert(

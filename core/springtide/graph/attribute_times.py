@@ -132,7 +132,7 @@ class AttributeTimes:
     def _set_own(self, name: str, row: int, timestamp_ms: int) -> None:
         if name not in self._own:
             self._own[name] = RowColumn(np.int64, NO_TIME)
-        self._own[name].set(row, timestamp_ms, len(self._num_held))
+        self._own[name].set(row, timestamp_ms, self._num_held)
 
     def _drop_own(self, name: str, row: int) -> None:
         own = self._own.get(name)

@@ -207,7 +207,7 @@ class AttributeColumns:
         if rank == _NUMBER:
             if name not in self.numbers:
                 self.numbers[name] = RowColumn(np.float32, np.nan)
-            self.numbers[name].set(row, stored, len(self._nodes))
+            self.numbers[name].set(row, stored, self._nodes)
         elif former_rank == _NUMBER:
             self.numbers[name].unset(row)
         if rank == _TEXT:

@@ -184,7 +184,7 @@ class CategoryColumn:
         if first == NONE:
             self._first.unset(row)
         else:
-            self._first.set(row, first, len(self._nodes))
+            self._first.set(row, first, self._nodes)
 
 
 def _codes_of(saved: CategorySnapshot) -> npt.NDArray[np.int32]:

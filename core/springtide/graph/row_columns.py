@@ -1,5 +1,6 @@
 """Columns of numbers that many rows have, or few: an array in the one case, a dictionary in the other."""
 
+from collections.abc import Sized
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -28,12 +29,13 @@ class RowColumn(Generic[T]):
         num_held: Number of rows that have a number.
     """
 
-    __slots__ = ("_dtype", "_entries", "_fill", "num_held")
+    __slots__ = ("_dtype", "_entries", "_fill", "_most", "num_held")
 
     def __init__(self, dtype: type[T], fill: float) -> None:
         self._dtype = np.dtype(dtype)
         self._fill = fill
         self._entries: dict[int, Any] | npt.NDArray[T] = {}
+        self._most = _FEW  # Rows that a dictionary may have; more, as soon as that is asked, if there are many rows.
         self.num_held = 0
 
     @classmethod
@@ -72,7 +74,7 @@ class RowColumn(Generic[T]):
             return entries.get(row)
         if row >= len(entries):
             return None
-        number = entries[row].item()
+        number = entries.item(row)
         return None if number == self._fill or number != number else number
 
     def at(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[T]:
@@ -106,22 +108,30 @@ class RowColumn(Generic[T]):
         is_inside = rows < num_rows
         return RowNumbers(rows[is_inside], numbers[is_inside]).dense(num_rows, self._fill)
 
-    def set(self, row: int, number: float, num_rows: int) -> None:
+    def set(self, row: int, number: float, rows: Sized) -> None:
         """Give a row a number, which is not the one that stands for none.
 
         Args:
             row: The row.
             number: The number.
-            num_rows: Number of rows that there are now, this one included.
+            rows: Has as many entries as there are rows now, this one included; seldom asked.
         """
-        self.num_held += self.get(row) is None
         entries = self._entries
         if isinstance(entries, dict):
-            entries[row] = number
-            if len(entries) > self._most_few(num_rows):
-                self._entries = RowNumbers(*_sorted(entries, self._dtype)).dense(max(num_rows, row + 1), self._fill)
-            return
-        entries = with_room(entries, row + 1, self._fill)
+            if row not in entries:
+                self.num_held += 1
+                if self.num_held > self._most:
+                    num_rows = len(rows)
+                    self._most = self._most_few(num_rows)
+                    if self.num_held > self._most:
+                        saved = RowNumbers(*_sorted(entries, self._dtype))
+                        entries = saved.dense(max(num_rows, row + 1), self._fill)
+        else:
+            if row >= len(entries):
+                entries = with_room(entries, row + 1, self._fill)
+            former = entries.item(row)
+            if former == self._fill or former != former:
+                self.num_held += 1
         entries[row] = number
         self._entries = entries
 

@@ -28,7 +28,7 @@ def test_column_says_what_a_plain_dictionary_does(fill, changes, restart_at, ask
             column.unset(row)
             wanted.pop(row, None)
         else:
-            column.set(row, number, NUM_ROWS)
+            column.set(row, number, range(NUM_ROWS))
             wanted[row] = number
     assert column.num_held == len(wanted)
     assert dict(zip(*(part.tolist() for part in column.held()), strict=True)) == wanted
@@ -50,7 +50,7 @@ def test_column_is_an_array_when_many_rows_have_a_number_and_a_dictionary_again_
     num_rows, column = 6_400, RowColumn(np.float32, np.nan)
     forms = []
     for row in range(300):
-        column.set(row, 1.0, num_rows)
+        column.set(row, 1.0, range(num_rows))
         forms.append(isinstance(column.entries, dict))
     assert forms.index(False) == 64 + 6_400 * 4 // 128
     for row in range(167):
