@@ -256,12 +256,12 @@ def test_kept_sums_are_those_of_all_cells_after_each_change(largest: int) -> Non
 
 def test_kept_sums_weigh_no_page_that_has_not_changed() -> None:
     cells, rows = SparseCells((3,)), np.arange(800, dtype=np.int32)
-    weights, sums = np.array([1, 2, 3]), np.zeros(800, np.int64)
+    weights, sums, known = np.array([1, 2, 3]), np.zeros(800, np.int64), np.zeros(4, np.int64)
 
     def num_weighed(since: int) -> tuple[int, int]:
         look, counts = next_look(cells), np.zeros((1, 800))
         of_codes = weights_of_codes(cells, weights)
-        (total,), (num,) = accumulate_kept(cells, [weights], [of_codes], [sums], [since], 1.0, counts)
+        (total,), (num,) = accumulate_kept(cells, [weights], [of_codes], [sums], [known], [since], 1.0, counts)
         assert total == counts.sum()
         return look, num
 

@@ -14,7 +14,7 @@ from springtide.testing import observed_of
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.pair_set import SeenPairs
 from springtide_plugins.context_weights.reorder import Reorder
-from springtide_plugins.context_weights.tally_kernels import add_to_tally
+from springtide_plugins.context_weights.tally_kernels import add_to_tally, read_tally
 
 DAY = MS_PER_DAY
 
@@ -324,3 +324,16 @@ def test_arrays_that_are_no_tables_are_refused(damage):
         state["young/buckets"] = state["young/buckets"][:-1]
     with pytest.raises(ValueError, match="wanted"):
         SeenPairs(100).restore(state)
+
+
+def test_a_tally_is_read_as_its_sums():
+    tally = np.array([[3, 1], [0, 0], [-2, 1], [5, -4], [7, 7]], np.int32)
+    for num_items in (3, 5, 6):
+        counts, repeats = np.full(num_items, np.nan), np.full(num_items, np.nan)
+        held = tally[:num_items].astype(np.int64)
+        assert read_tally(tally, counts, repeats) == (held.sum(), held[:, 1].sum())
+        more = [0] * (num_items - len(held))
+        assert counts.tolist() == [*np.maximum(held.sum(axis=1), 0).tolist(), *more]
+        assert repeats.tolist() == [*np.maximum(held[:, 1], 0).tolist(), *more]
+    with pytest.raises(ValueError, match="columns of one length"):
+        read_tally(tally, np.zeros(2), np.zeros(3))

@@ -273,5 +273,7 @@ def _weighted_sum(exponents: Array, lifts: Array) -> Array:
 
     Unlike a matrix product, it does not depend on an item's position, to the last bit.
     """
-    total: Array = (exponents[:, None] * lifts).sum(0)
+    total: Array = exponents[0] * lifts[0]
+    for exponent, of_factor in zip(exponents[1:], lifts[1:], strict=True):
+        total += exponent * of_factor
     return total

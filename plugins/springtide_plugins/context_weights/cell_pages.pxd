@@ -50,7 +50,7 @@ cdef enum:
     WIDE = 255  # or with 8.
     POINTER = 2  # Entries whose room a pointer takes.
     MOST_LATE = 16  # Entries of a page that wait: one pass over it takes them all in.
-    HEAD = ROWS + MOST_LATE  # Bytes.
+    HEAD = ROWS + MOST_LATE + 2 * ROWS  # Bytes.
     FAILED = -1  # No memory.
 
 
@@ -60,13 +60,18 @@ cdef struct Page:
     uint16_t used  # Entries.
     uint16_t room
     uint16_t stamp  # The look during which it was changed last: whoever has looked since need not look again.
-    # Numbers of entries, uint8 [ROWS]; rows of those that wait, uint8 [MOST_LATE]; sums, int32 [room]; codes, uint16 [room].
+    # Numbers of entries, uint8 [ROWS]; rows of those that wait, uint8 [MOST_LATE]; stamps of rows, uint16 [ROWS];
+    # sums, int32 [room]; codes, uint16 [room].
     char* data
 
 
 cdef struct Chunks:
     int64_t num
     Page* pages[1]  # [num]
+
+
+cdef inline uint16_t* stamps_of(const Page* page) noexcept nogil:
+    return <uint16_t*> (page.data + ROWS + MOST_LATE)
 
 
 cdef inline int32_t* sums_of(const Page* page) noexcept nogil:

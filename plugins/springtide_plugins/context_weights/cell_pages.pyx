@@ -129,6 +129,7 @@ cdef class SparseCells:
         page.data, page.room = data, <uint16_t> room
         if old.data != NULL:
             memcpy(data, old.data, ROWS)
+            memcpy(stamps_of(page), stamps_of(&old), 2 * ROWS)
             memcpy(sums_of(page), sums_of(&old), 4 * <Py_ssize_t> old.used)
             memcpy(codes_of(page), codes_of(&old), 2 * <Py_ssize_t> old.used)
             free(old.data)
@@ -161,6 +162,8 @@ cdef class SparseCells:
         lock_page(&page.lock)
         page.stamp = self.look  # Read with the lock: a look that has passed this page is known here.
         failed = self.add_late(page, row % ROWS, code, sum_)
+        if page.data != NULL:
+            stamps_of(page)[row % ROWS] = page.stamp
         unlock_page(&page.lock)
         return failed
 
@@ -367,6 +370,8 @@ cdef class SparseCells:
             if page != NULL:
                 lock_page(&page.lock)
                 page.stamp = self.look
+                if page.data != NULL:
+                    stamps_of(page)[row % ROWS] = page.stamp
                 self.forget_locked(page, row % ROWS)
                 unlock_page(&page.lock)
 

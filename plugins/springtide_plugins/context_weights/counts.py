@@ -151,6 +151,16 @@ class DecayedCounts:
         # What is taken back was counted, unless a state was made by an older release.
         return np.maximum(decayed, 0.0, out=decayed)
 
+    def with_total(self, num_rows: int) -> tuple[Floats, float]:
+        """Return ``at_newest`` and ``total``, by one pass over the rows."""
+        decayed, total = np.zeros(num_rows), 0.0
+        if (held := self._held) is not None:
+            sums, newest_ms = held
+            for epoch in sorted(sums):
+                factor = self._epochs.factor(epoch, newest_ms)
+                total += count_kernels.add_column(*sums[epoch], factor, decayed) * factor
+        return np.maximum(decayed, 0.0, out=decayed), max(total, 0.0)
+
     def total(self, num_rows: int, newest_ms: int | None = None) -> float:
         """Return the sum of ``at_newest``; it does not depend on the order of rows, to the last bit."""
         sums, own_newest_ms = self._held or ({}, 0)
@@ -252,31 +262,14 @@ def refuse_row(row: int, *, is_new_epoch: bool) -> None:
         raise ValueError(f"wanted events up to the newest time, with rows of 0 or more, got row {row}")
 
 
-def shrunk_log_lift(observed: Floats, expected: Floats, prior: float, mean: Floats | float) -> npt.NDArray[np.float32]:
-    """Return the logarithm of observed over expected counts, shrunk to a prior mean where little was observed.
-
-    It is the log of the posterior mean of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events.
-
-    Args:
-        observed: float64 ``[num_items]``.
-        expected: float64 ``[num_items]``, counts to expect at the usual share.
-        prior: Weight of the prior, in events, above 0.
-        mean: float64 ``[num_items]``, prior mean of the lift; one number if it is the same for all.
-    """
-    lifts = observed + prior * mean
-    lifts /= expected + prior
-    logs: npt.NDArray[np.float32] = np.log(lifts, out=lifts).astype(np.float32)
-    return logs
-
-
 def log_lift(
     observed: Floats, expected: Floats, prior: float, groups: ItemGroups = NO_GROUPS
 ) -> npt.NDArray[np.float32]:
     """Return the logarithm of observed over expected counts, shrunk to that of the item's group.
 
-    As ``shrunk_log_lift``, with the lift of the item's group as prior mean. The group's lift is shrunk in the same way
-    to that of the group above it, and so on up to 1. So an item without events has the lift of its product type, and a
-    rare type that of its category.
+    Lifts are posterior means of a Gamma-Poisson rate whose prior weighs as much as ``prior`` events, with the lift of
+    the item's group as prior mean. The group's lift is shrunk in the same way to that of the group above it, and so on
+    up to 1. So an item without events has the lift of its product type, and a rare type that of its category.
 
     Args:
         observed: float64 ``[num_items]``.
@@ -284,6 +277,14 @@ def log_lift(
         prior: Weight of the prior, in events, above 0.
         groups: Groups of the items; an item beyond their length has none.
     """
+    lifts = shrunk_lifts(observed, expected, prior, groups)
+    return np.log(lifts, out=lifts)
+
+
+def shrunk_lifts(
+    observed: Floats, expected: Floats, prior: float, groups: ItemGroups = NO_GROUPS
+) -> npt.NDArray[np.float32]:
+    """Return what ``log_lift`` takes the logarithm of, float32 ``[num_items]``."""
     lifts = np.empty(len(observed), np.float32)
     lift_kernels.shrunk_lifts(observed, expected, prior, *groups.paths(), groups.sizes, lifts)
-    return np.log(lifts, out=lifts)
+    return lifts

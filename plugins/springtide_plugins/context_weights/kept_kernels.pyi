@@ -17,6 +17,7 @@ def accumulate_kept(
     weights: Sequence[Int64s],
     of_codes: Sequence[Int32s],
     sums: Sequence[Int64s],
+    known: Sequence[Int64s],
     since: Sequence[int],
     unit: float,
     counts: npt.NDArray[np.float64],

@@ -4,11 +4,12 @@ import numpy as np
 
 cimport numpy as cnp
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
+from libc.string cimport memcpy, memset
 
 from springtide.arrays cimport int32s, int64s, out_float64s, out_int32s, out_int64s
 from springtide_plugins.context_weights.cell_pages cimport (
-    DENSE, FAILED, ROWS, Page, SparseCells, as_double, cells_of, codes_of, entries_of, lock_page, page_of, sums_of,
-    unlock_page, wide_int,
+    DENSE, FAILED, ROWS, Page, SparseCells, as_double, cells_of, codes_of, entries_of, lock_page, page_of,
+    stamps_of, sums_of, unlock_page, wide_int,
 )
 
 cnp.import_array()
@@ -17,6 +18,8 @@ cnp.import_array()
 cdef enum:
     MOST_SETS = 8  # Of weights of bins, which are read at once.
     LAST_LOOK = 65_000
+    IN_SUM = 4  # Numbers of what is known of the sums of a set: see ``_change``.
+    NUM_WIDE = 2
 
 
 cdef struct Kept:
@@ -25,7 +28,8 @@ cdef struct Kept:
     int64_t* sums  # [length]; INT64_MIN for a sum of more bits.
     Py_ssize_t length
     int64_t since  # The look that they are of; pages with an older stamp have not changed.
-    wide_int total
+    int64_t* known  # [IN_SUM]; sets that are given twice have one.
+    wide_int wide  # The total of the wide ones, without those of later rows: they are weighed at each look.
 
 
 def weights_of_codes(SparseCells cells not None, cnp.ndarray weights):
@@ -68,7 +72,9 @@ def next_look(SparseCells cells not None):
     return 1
 
 
-def accumulate_kept(SparseCells cells not None, weights, of_codes, sums, since, double unit, cnp.ndarray counts):
+def accumulate_kept(
+    SparseCells cells not None, weights, of_codes, sums, known, since, double unit, cnp.ndarray counts
+):
     """Add weighted sums to counts as ``cell_kernels.accumulate`` does, weighing only pages that have changed.
 
     Args:
@@ -77,6 +83,7 @@ def accumulate_kept(SparseCells cells not None, weights, of_codes, sums, since, 
         of_codes: For each set, what ``weights_of_codes`` returns for it.
         sums: For each set, int64 ``[length]``, the sums of the look before, brought up to date here; each length is a
             multiple of 8, and no less than the number of rows.
+        known: For each set, int64 ``[4]``, what is known of its sums; brought up to date, too. Zeros at first.
         since: For each set, the number of the look that its sums are of; 0 if there was none.
         unit: What a sum weighted by 1 counts.
         counts: float64 ``[num_sets, num_rows]``.
@@ -97,7 +104,10 @@ def accumulate_kept(SparseCells cells not None, weights, of_codes, sums, since, 
         if len(weights[number]) != cells.num_bins or len(of_codes[number]) != cells.num_codes:
             raise ValueError(f"wanted weights of {cells.num_bins} bins and {cells.num_codes} codes in each set")
         kept[number].of_bins, kept[number].of_codes = int64s(weights[number]), int32s(of_codes[number])
-        kept[number].sums, kept[number].since, kept[number].total = out_int64s(sums[number]), since[number], 0
+        if len(known[number]) != IN_SUM:
+            raise ValueError(f"wanted {IN_SUM} numbers about each set, got {len(known[number])}")
+        kept[number].sums, kept[number].since, kept[number].wide = out_int64s(sums[number]), since[number], 0
+        kept[number].known = out_int64s(known[number])
         num_weighed[number] = 0
     cdef double* out = out_float64s(counts)
     cdef int failed
@@ -105,8 +115,20 @@ def accumulate_kept(SparseCells cells not None, weights, of_codes, sums, since, 
         failed = _accumulate(cells, kept, num_sets, length, num_rows, unit, out, num_weighed)
     if failed:
         raise MemoryError
-    totals = [unit * as_double(kept[number].total) for number in range(num_sets)]
+    totals = [unit * as_double(_total_before(&kept[number], num_rows)) for number in range(num_sets)]
     return totals, [num_weighed[number] for number in range(num_sets)]
+
+
+cdef wide_int _total_before(const Kept* kept, Py_ssize_t num_rows) noexcept nogil:
+    """Return the total of the rows before ``num_rows``."""
+    cdef wide_int total
+    cdef Py_ssize_t row
+    memcpy(&total, kept.known, sizeof(wide_int))
+    total += kept.wide
+    for row in range(num_rows, kept.length):
+        if kept.sums[row] != INT64_MIN:
+            total -= kept.sums[row]
+    return total
 
 
 cdef int _accumulate(
@@ -115,9 +137,7 @@ cdef int _accumulate(
 ) noexcept nogil:
     cdef Py_ssize_t index, first, row, number, stop
     cdef Page* page
-    cdef bint is_wide
-    cdef wide_int wide[ROWS]
-    cdef int64_t* sums
+    cdef const int64_t* sums
     cdef double* out
     for index in range(length // ROWS):
         first = index * ROWS
@@ -129,47 +149,90 @@ cdef int _accumulate(
         for number in range(num_sets):
             if first >= kept[number].length:
                 continue
-            sums, out = kept[number].sums + first, counts + number * num_rows
-            is_wide = False
-            for row in range(ROWS):
-                is_wide |= sums[row] == INT64_MIN
-            if page.stamp < kept[number].since and not is_wide:
-                for row in range(first, stop):
-                    kept[number].total += sums[row - first]
-                    out[row] += unit * <double> sums[row - first]
-                continue
-            if cells.settle(page) != 0:
-                unlock_page(&page.lock)
-                return FAILED
-            _weigh_page(cells, page, &kept[number], wide)
-            num_weighed[number] += 1
-            for row in range(ROWS):
-                sums[row] = <int64_t> wide[row] if -INT64_MAX <= wide[row] <= INT64_MAX else INT64_MIN
-            for row in range(first, stop):
-                kept[number].total += wide[row - first]
-                out[row] += unit * as_double(wide[row - first])
+            sums, out = kept[number].sums + first, counts + number * num_rows + first
+            if page.stamp >= kept[number].since or (kept[number].known[NUM_WIDE] and _has_wide(sums)):
+                if cells.settle(page) != 0:
+                    unlock_page(&page.lock)
+                    return FAILED
+                _weigh_page(cells, page, &kept[number], first, stop, unit, out)
+                num_weighed[number] += 1
+            elif stop - first == ROWS:
+                for row in range(ROWS):
+                    out[row] += unit * <double> sums[row]
+            else:
+                for row in range(stop - first):
+                    out[row] += unit * <double> sums[row]
         unlock_page(&page.lock)
     return 0
 
 
-cdef void _weigh_page(SparseCells cells, const Page* page, const Kept* kept, wide_int* wide) noexcept nogil:
-    cdef Py_ssize_t row, at = 0, entry, bin_
-    cdef int64_t sum_
+cdef inline bint _has_wide(const int64_t* sums) noexcept nogil:
+    cdef Py_ssize_t row
+    cdef bint is_wide = False
+    for row in range(ROWS):
+        is_wide |= sums[row] == INT64_MIN
+    return is_wide
+
+
+cdef void _weigh_page(
+    SparseCells cells, const Page* page, Kept* kept, Py_ssize_t first, Py_ssize_t stop, double unit, double* out
+) noexcept nogil:
+    """Bring the sums of the rows that have changed up to date, and add those of the rows before ``stop`` to ``out``."""
+    cdef wide_int found[ROWS]
+    cdef int64_t* sums = kept.sums + first
+    cdef wide_int change = 0
+    cdef Py_ssize_t row, at = 0
     cdef uint8_t kind
-    cdef const void* array
     for row in range(ROWS):
         kind = (<uint8_t*> page.data)[row] if page.data != NULL else 0
-        wide[row] = 0
-        sum_ = 0
-        if kind >= DENSE:
-            array = cells_of(page, at)
-            for bin_ in range(cells.num_bins if kind == DENSE else 0):
-                sum_ += (<const int32_t*> array)[bin_] * kept.of_bins[bin_]
-            wide[row] = sum_
-            for bin_ in range(0 if kind == DENSE else cells.num_bins):
-                wide[row] += <wide_int> (<const int64_t*> array)[bin_] * kept.of_bins[bin_]
-        elif kind:
-            for entry in range(at, at + kind):
-                sum_ += <int64_t> sums_of(page)[entry] * kept.of_codes[codes_of(page)[entry]]
-            wide[row] = sum_
+        if page.data == NULL or stamps_of(page)[row] >= kept.since or sums[row] == INT64_MIN:
+            found[row] = _sum_of_row(cells, page, kind, at, kept)
+        else:
+            found[row] = sums[row]
         at += entries_of(kind)
+    for row in range(ROWS):
+        if sums[row] == INT64_MIN:
+            kept.known[NUM_WIDE] -= 1
+        else:
+            change -= sums[row]
+        if -INT64_MAX <= found[row] <= INT64_MAX:
+            sums[row] = <int64_t> found[row]
+            change += found[row]
+        else:
+            sums[row] = INT64_MIN
+            kept.known[NUM_WIDE] += 1
+            if first + row < stop:
+                kept.wide += found[row]
+    _change(kept.known, change)
+    for row in range(stop - first):
+        out[row] += unit * as_double(found[row])
+
+
+cdef void _change(int64_t* known, wide_int change) noexcept nogil:
+    """Change the total of all sums but the wide ones, those of later rows included; it is the first two numbers."""
+    cdef wide_int total
+    memcpy(&total, known, sizeof(wide_int))
+    total += change
+    memcpy(known, &total, sizeof(wide_int))
+
+
+cdef wide_int _sum_of_row(
+    SparseCells cells, const Page* page, uint8_t kind, Py_ssize_t at, const Kept* kept
+) noexcept nogil:
+    """Return the weighted sum of a row whose entries begin at ``at``."""
+    cdef Py_ssize_t entry, bin_
+    cdef int64_t sum_ = 0
+    cdef wide_int wide = 0
+    cdef const void* array
+    if kind < DENSE:
+        for entry in range(at, at + kind):
+            sum_ += <int64_t> sums_of(page)[entry] * kept.of_codes[codes_of(page)[entry]]
+        return sum_
+    array = cells_of(page, at)
+    if kind == DENSE:
+        for bin_ in range(cells.num_bins):
+            sum_ += (<const int32_t*> array)[bin_] * kept.of_bins[bin_]
+        return sum_
+    for bin_ in range(cells.num_bins):
+        wide += <wide_int> (<const int64_t*> array)[bin_] * kept.of_bins[bin_]
+    return wide

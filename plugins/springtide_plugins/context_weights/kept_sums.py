@@ -27,6 +27,7 @@ class _Kept:
     cells: SparseCells
     of_codes: npt.NDArray[np.int32]
     sums: Int64s
+    known: Int64s  # Their total.
     look: int
     reading: int = 0
 
@@ -64,6 +65,7 @@ class KeptSums:
                 list(units),
                 [kept.of_codes for kept in sets],
                 [kept.sums for kept in sets],
+                [kept.known for kept in sets],
                 [kept.look for kept in sets],
                 unit,
                 counts,
@@ -86,7 +88,8 @@ class KeptSums:
         if kept is None:
             room = num_rows + max(num_rows // _ROOM_SHARE, _MIN_ROOM)
             sums = np.zeros(-(-room // _ROWS_OF_PAGE) * _ROWS_OF_PAGE, np.int64)
-            kept = self._kept[key] = _Kept(cells, kept_kernels.weights_of_codes(cells, weights), sums, 0)
+            of_codes = kept_kernels.weights_of_codes(cells, weights)
+            kept = self._kept[key] = _Kept(cells, of_codes, sums, np.zeros(4, np.int64), 0)
             self._nbytes += kept.nbytes
         self._kept.move_to_end(key)
         return kept

@@ -14,3 +14,18 @@ def shrunk_lifts(
     sizes: Sequence[int],
     lifts: npt.NDArray[np.float32],
 ) -> None: ...
+def shrunk_to_lifts(
+    observed: npt.NDArray[np.float64],
+    usual: npt.NDArray[np.float64],
+    share: float,
+    prior: float,
+    means: npt.NDArray[np.float32],
+    lifts: npt.NDArray[np.float32],
+) -> None: ...
+def add_faded(
+    nearness: float,
+    logs: npt.NDArray[np.float32],
+    next_logs: npt.NDArray[np.float32],
+    faded: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+) -> None: ...

@@ -4,7 +4,7 @@ import numpy as np
 
 from libc.stdint cimport int32_t
 
-from springtide.arrays cimport float64s, int32s, out_float32s, out_float64s
+from springtide.arrays cimport float32s, float64s, int32s, out_float32s, out_float64s
 
 
 cdef enum:
@@ -62,6 +62,43 @@ def shrunk_lifts(observed, expected, double prior, path_of, codes, sizes, lifts)
             raise ValueError(f"wanted groups below {size}, got {of_level[wrong]}")
     with nogil:
         _shrink_items(observed_, expected_, paths, num_grouped, of_path, prior, lifts_, num_items)
+
+
+def shrunk_to_lifts(observed, usual, double share, double prior, means, lifts):
+    """Write observed over expected counts, each shrunk to a lift of its own (``counts.shrunk_lifts``).
+
+    Args:
+        observed: float64 ``[num_items]``.
+        usual: float64 ``[num_items]``, counts at any time.
+        share: How many of the usual counts are to be expected.
+        prior: Weight of the prior, in events, above 0.
+        means: float32 ``[num_items]``, the lifts to shrink to.
+        lifts: Output, float32 ``[num_items]``.
+    """
+    cdef Py_ssize_t item, num_items = len(lifts)
+    cdef const double* observed_ = float64s(observed)
+    cdef const double* usual_ = float64s(usual)
+    cdef const float* means_ = float32s(means)
+    cdef float* lifts_ = out_float32s(lifts)
+    if not len(observed) == len(usual) == len(means) == num_items:
+        raise ValueError(f"wanted counts and means of {num_items} items, got {len(observed)}, {len(usual)}, {len(means)}")
+    with nogil:
+        for item in range(num_items):
+            lifts_[item] = <float> ((observed_[item] + prior * means_[item]) / (usual_[item] * share + prior))
+
+
+def add_faded(float nearness, logs, next_logs, faded, out):
+    """Write ``faded + nearness * (logs - next_logs)``, float32 ``[num_items]`` each."""
+    cdef Py_ssize_t item, num_items = len(out)
+    cdef const float* logs_ = float32s(logs)
+    cdef const float* next_ = float32s(next_logs)
+    cdef const float* faded_ = float32s(faded)
+    cdef float* out_ = out_float32s(out)
+    if not len(logs) == len(next_logs) == len(faded) == num_items:
+        raise ValueError(f"wanted columns of {num_items} items, got {len(logs)}, {len(next_logs)}, {len(faded)}")
+    with nogil:
+        for item in range(num_items):
+            out_[item] = faded_[item] + nearness * (logs_[item] - next_[item])
 
 
 cdef Py_ssize_t _add_items(

@@ -48,7 +48,7 @@ class Popularity(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of each item's count over that of the average item that was chosen."""
-        counts, total = self._counts.at_newest(num_items), self._counts.total(num_items)
+        counts, total = self._counts.with_total(num_items)
         num_chosen = np.count_nonzero(counts)  # Rows of forgotten items are not among them.
         if num_chosen == 0:
             return None

@@ -12,7 +12,7 @@ from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Mome
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift
 from springtide_plugins.context_weights.pair_set import SeenPairs
-from springtide_plugins.context_weights.tally_kernels import add_to_tally
+from springtide_plugins.context_weights.tally_kernels import add_to_tally, read_tally
 
 _MANY = 1_000_000  # Items; of so many, half as many more would be much memory.
 
@@ -80,15 +80,13 @@ class Reorder(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of each item's share over the share among all items."""
-        tally = self._tally[:num_items].astype(np.float64)
+        counts, repeats = np.empty(num_items), np.empty(num_items)
         # Whole numbers, so their order plays no part. What is taken back was counted, unless its pair was forgotten.
-        total, total_repeats = (max(float(each.sum()), 0.0) for each in (tally, tally[:, 1]))
-        counts, repeats = np.zeros(num_items), np.zeros(num_items)
-        np.maximum(tally.sum(axis=1), 0.0, out=counts[: len(tally)])
-        np.maximum(tally[:, 1], 0.0, out=repeats[: len(tally)])
+        total, total_repeats = (max(each, 0) for each in read_tally(self._tally, counts, repeats))
         if total_repeats == 0:
             return None
-        return log_lift(repeats, counts * (total_repeats / total), self.prior, self._groups)[None, :]
+        counts *= total_repeats / total
+        return log_lift(repeats, counts, self.prior, self._groups)[None, :]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts and the pairs."""

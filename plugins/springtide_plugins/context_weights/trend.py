@@ -12,11 +12,12 @@ from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Mome
 from springtide_plugins.context_weights.counts import (
     NO_GROUPS,
     DecayedCounts,
+    Floats,
     HalfLives,
-    log_lift,
     part_of_state,
-    shrunk_log_lift,
+    shrunk_lifts,
 )
+from springtide_plugins.context_weights.lift_kernels import add_faded, shrunk_to_lifts
 
 _FALLBACK_EXPONENTS = {1.0: 0.5, 28.0: 0.5}  # By half-life in days, before any model has learned exponents.
 
@@ -29,9 +30,8 @@ class Trend(ContextWeight):
     request's moment, in either direction: demand in December says little about July.
 
     A day says a lot about items that sell by the hundred, and nothing about items that sell once a month. So the trend
-    of each half-life is shrunk to that of the next longer one where few interactions were recent
-    (``counts.shrunk_log_lift``), and the longest to that of the item's group (``counts.log_lift``): a new product of a
-    rising type rises.
+    of each half-life is shrunk to that of the next longer one where few interactions were recent, and the longest to
+    that of the item's group (``counts.log_lift``): a new product of a rising type rises.
 
     Args:
         half_lives_days: Half-lives, in days, above 0; each is a factor.
@@ -85,39 +85,43 @@ class Trend(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log of recent over usual share, for each half-life."""
-        total = self._usual.total(num_items)
+        usual, total = self._usual.with_total(num_items)
         if total == 0:
             return None
-        self._shares = shares = tuple(counts.total(num_items) / total for counts in self._recent)
-        return self._log_lifts(moment, 0, num_items, shares)
+        recent, totals = zip(*(counts.with_total(num_items) for counts in self._recent), strict=True)
+        self._shares = tuple(of_recent / total for of_recent in totals)
+        return self._log_lifts(moment, usual, recent, self._shares, self._groups)
 
     def later_item_log_lifts(self, moment: Moment, start: int, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the same for the items from ``start`` on, by the shares of the last time."""
         if any(len(codes) > start for codes in self._groups.codes):  # All members of a group count.
             lifts = self.item_log_lifts(moment, num_items)
             return None if lifts is None else lifts[:, start:]
-        return self._log_lifts(moment, start, num_items, self._shares) if self._shares else None
+        if not self._shares:
+            return None
+        usual, *recent = (counts.at_newest(num_items, start=start) for counts in (self._usual, *self._recent))
+        return self._log_lifts(moment, usual, recent, self._shares, NO_GROUPS)
 
     def _log_lifts(
-        self, moment: Moment, start: int, num_items: int, shares: Sequence[float]
+        self, moment: Moment, usual: Floats, recent: Sequence[Floats], shares: Sequence[float], groups: ItemGroups
     ) -> npt.NDArray[np.float32]:
-        usual = self._usual.at_newest(num_items, start=start)
-        lifts: dict[int, npt.NDArray[np.float32]] = {}
+        """Return the log lifts of some items, given their usual and recent counts, float64 ``[n]`` each."""
+        log_lifts = np.empty((len(recent), len(usual)), np.float32)
+        lifts: npt.NDArray[np.float32] | None = None
         of_newest = faded = np.zeros(
-            num_items - start, np.float32
+            len(usual), np.float32
         )  # Of the next longer half-life: at the newest event, and at the moment.
-        for index in sorted(range(len(self._recent)), key=lambda index: -self._recent[index].half_life_ms):
-            counts = self._recent[index]
-            recent = counts.at_newest(num_items, start=start)
-            expected = usual * shares[index]
-            if lifts:
-                log_lifts = shrunk_log_lift(recent, expected, self.prior, np.exp(of_newest))
+        for index in sorted(range(len(recent)), key=lambda index: -self._recent[index].half_life_ms):
+            counts, share = self._recent[index], shares[index]
+            if lifts is None:
+                lifts = shrunk_lifts(recent[index], usual * share, self.prior, groups)
             else:
-                log_lifts = log_lift(recent, expected, self.prior, NO_GROUPS if start else self._groups)
-            nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - counts.newest_ms) / counts.half_life_ms))
-            lifts[index] = faded = faded + nearness * (log_lifts - of_newest)
-            of_newest = log_lifts
-        return np.stack([lifts[index] for index in range(len(lifts))])
+                shrunk_to_lifts(recent[index], usual, share, self.prior, lifts, lifts)
+            logs = np.log(lifts)
+            nearness = 2.0 ** (-abs(moment.timestamp_ms - counts.newest_ms) / counts.half_life_ms)
+            add_faded(nearness, logs, of_newest, faded, log_lifts[index])
+            of_newest, faded = logs, log_lifts[index]
+        return log_lifts
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all counts."""
