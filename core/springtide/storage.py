@@ -45,6 +45,11 @@ class Storage:
         """The folder, or None on an object store."""
         return Path(self._root) if self._is_local else None
 
+    @property
+    def creates_exclusively(self) -> bool:
+        """Whether ``create`` refuses one of two writers that create one name at once."""
+        return self._is_local
+
     def path(self, name: str) -> str:
         """Return a file's full path or URL, for messages."""
         return f"{self.url}/{name}"

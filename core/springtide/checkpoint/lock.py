@@ -1,20 +1,21 @@
 """The lock of a checkpoint URL: one process at a time may write there, and all can read which one it is."""
 
-import errno
-import fcntl
-import os
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from springtide.checkpoint.leases import Lease, Leases
+from springtide.checkpoint.lock_file import LockFile
 from springtide.checkpoint.lock_holder import LockHolder
-from springtide.clock import Deadline, wall_ms
+from springtide.checkpoint.lock_timing import HolderWatch, LockTiming
+from springtide.checkpoint.manifest_files import ManifestFiles
+from springtide.clock import MS_PER_SECOND, Deadline, wall_ms
 from springtide.errors import CheckpointError, CheckpointLockedError, CheckpointLockLostError
 from springtide.storage import Storage
 
@@ -22,46 +23,23 @@ logger = structlog.stdlib.get_logger(__name__)
 
 OnWait = Callable[[LockHolder, float], None]
 
-LOCK_FILE = "writer.lock"  # Local folders only: empty, and locked with flock.
-HOLDER_FILE = "writer.json"  # Who holds the lock; rewritten at each heartbeat.
+HOLDER_FILE = "writer.json"  # Who held the lock, in releases that knew no leases.
 
-_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # What file systems without flock answer.
 _UNNAMED_HOLDER_GRACE_S = 1.0  # A holder that has just locked the file writes its name within this time.
-
-
-@dataclass(frozen=True, slots=True)
-class LockTiming:
-    """The times of the lock's protocol, in seconds.
-
-    Attributes:
-        heartbeat_s: Between two heartbeats of the holder.
-        stale_s: Without a heartbeat for this long, the holder counts as dead. Six heartbeats: one slow request to an
-            object store takes no lock away.
-        settle_s: On object stores, from writing one's name to reading it back: of two that write at once, the last one
-            wins.
-        poll_s: Between two looks at a holder that may be dead.
-    """
-
-    heartbeat_s: float = 5.0
-    stale_s: float = 30.0
-    settle_s: float = 1.0
-    poll_s: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.heartbeat_s < self.stale_s or self.settle_s < 0 or self.poll_s <= 0:
-            raise ValueError(f"wanted 0 < heartbeat_s < stale_s, settle_s >= 0 and poll_s > 0, got {self}")
+_NONE = "00000000"  # In place of a checkpoint's name.
 
 
 class CheckpointLock:
     """The right to write checkpoints to one URL; taken once, released once.
 
-    In a local folder, the kernel keeps the lock (flock) and drops it when the process dies, even by SIGKILL. On an
-    object store, the holder writes heartbeats. A killed holder is replaced at once if it ran on this host, where we see
-    that the process has ended. A holder elsewhere is replaced when its heartbeat has not changed for ``stale_s``
-    seconds by our own monotonic clock, so wall clocks need not agree.
+    Whoever takes it creates the next of the numbered leases (``leases.Leases``), and has the right until there is one
+    of a larger number. The holder writes heartbeats. A killed holder is replaced at once if it ran on this host, where
+    we see that the process has ended, or that the kernel has dropped its lock of a local file (flock). Any other is
+    replaced when its heartbeat has not changed for ``stale_s`` seconds.
 
-    On object stores, the last of two writers wins. So a new holder reads its name back after ``settle_s``, and each
-    write of a checkpoint calls ``check`` first: a holder that was suspended, and replaced meanwhile, notices and stops.
+    A holder that was suspended, and replaced meanwhile, finds that with ``check``, which comes before each write. What
+    it writes in spite of that, since it was suspended between the two, harms nothing: its files carry the number of its
+    lease, and a manifest is created, never overwritten, and not believed (``Lease.is_late``).
 
     Args:
         url: The checkpoint URL: a local folder, or an fsspec URL.
@@ -70,13 +48,26 @@ class CheckpointLock:
 
     def __init__(self, url: str, timing: LockTiming | None = None) -> None:
         self._storage = Storage(url)
+        self._leases = Leases(self._storage)
         self._timing = timing or LockTiming()
         self._holder = LockHolder.this_process(uuid.uuid4().hex, wall_ms())
-        self._descriptor: int | None = None  # Of LOCK_FILE, while we have it locked.
+        self._lease: Lease | None = None
+        self._file = LockFile(self._storage.local_folder)
         self._heart: threading.Thread | None = None
         self._lost: CheckpointLockLostError | None = None
         self._closing = threading.Event()
         self._changing = threading.Lock()  # Between acquire and release.
+
+    @property
+    def fence(self) -> int:
+        """The number of the lease; larger than those of all leases before."""
+        assert self._lease is not None, "acquire comes first"
+        return self._lease.number
+
+    @property
+    def holder(self) -> LockHolder:
+        """This process as the holder."""
+        return self._holder
 
     def acquire(self, on_wait: OnWait | None = None) -> None:
         """Take the lock; waits up to ``stale_s`` seconds for a holder that may have died.
@@ -88,35 +79,38 @@ class CheckpointLock:
             CheckpointLockedError: If another process holds the lock and lives.
             CheckpointError: If the lock cannot be read or written, or ``release`` came before.
         """
-        with self._changing:
-            try:
-                self._lock_file()
-                former = self._wait_for_former_holder(on_wait)
-                self._claim(former)
-            except OSError as error:
-                self._unlock_file()
-                raise CheckpointError(
-                    f"checkpoints at {self._storage.url}: the lock cannot be taken: {error}"
-                ) from error
-            except BaseException:
-                self._unlock_file()
-                raise
-            self._heart = threading.Thread(target=self._keep_alive, name="checkpoint-lock", daemon=True)
-            self._heart.start()
+        self._take(lambda former: self._wait_for(former, on_wait))
+
+    def try_acquire(self, watch: HolderWatch) -> None:
+        """Take the lock if it is free, or its holder is known to be dead; waits for nothing.
+
+        Args:
+            watch: Knows how long the holder has been silent; the same one at each attempt.
+
+        Raises:
+            CheckpointLockedError: If another process holds the lock, and may live.
+            CheckpointError: If the lock cannot be read or written.
+        """
+
+        def refuse_if_alive(former: Lease) -> None:
+            if watch.silent_s(former) < self._timing.stale_s:
+                raise self._locked_error(former.holder)
+
+        self._take(refuse_if_alive)
 
     def release(self) -> None:
         """Let the next process in; ends an ``acquire`` that waits in another thread. Does nothing without the lock."""
         self._closing.set()
         with self._changing:
             heart, self._heart = self._heart, None
-            if heart is not None:
+            if heart is not None and self._lease is not None:
                 heart.join()
                 try:
                     if self._lost is None and self._is_ours():
-                        self._storage.delete(HOLDER_FILE)
+                        self._leases.write(replace(self._lease, is_released=True))
                 except Exception as error:  # The next process waits until the heartbeat is stale.
                     logger.warning("checkpoint_lock_not_released", url=self._storage.url, error=str(error))
-            self._unlock_file()
+            self._file.unlock()
 
     def check(self) -> None:
         """Read the lock and make sure that it is still ours.
@@ -147,86 +141,121 @@ class CheckpointLock:
     ) -> None:
         self.release()
 
-    def _lock_file(self) -> None:
-        """Lock LOCK_FILE; nothing on an object store, or on a file system without flock.
+    def _take(self, wait_for: Callable[[Lease], None]) -> None:
+        with self._changing:
+            try:
+                former = self._look_at_former()
+                if former is not None and not self._is_gone(former):
+                    wait_for(former)
+                self._claim(former)
+            except OSError as error:
+                self._file.unlock()
+                raise CheckpointError(
+                    f"checkpoints at {self._storage.url}: the lock cannot be taken: {error}"
+                ) from error
+            except BaseException:
+                self._file.unlock()
+                raise
+            self._heart = threading.Thread(target=self._keep_alive, name="checkpoint-lock", daemon=True)
+            self._heart.start()
+
+    def _look_at_former(self) -> Lease | None:
+        """Lock the file if nobody else has it locked, and return the newest lease; None if there never was one.
 
         Raises:
-            CheckpointLockedError: If another process has it locked.
+            CheckpointLockedError: If another process has the file locked, and no lease.
         """
-        folder = self._storage.local_folder
-        if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / LOCK_FILE
-        while self._descriptor is None:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                raise self._locked_error() from None
-            except OSError as error:
-                os.close(descriptor)
-                if error.errno in _NO_FLOCK:
-                    return
-                raise
-            if _is_file_of(descriptor, path):
-                self._descriptor = descriptor
-            else:  # Somebody removed the folder between open and flock.
-                os.close(descriptor)
+        grace = Deadline.after(_UNNAMED_HOLDER_GRACE_S)
+        while True:
+            self._file.lock()
+            former = self._leases.newest() or self._of_earlier_release()
+            if not self._file.is_taken or (former is not None and not former.is_released):
+                return former
+            if grace.is_over() or self._closing.wait(0.02):
+                raise self._locked_error()
 
-    def _unlock_file(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+    def _of_earlier_release(self) -> Lease | None:
+        try:
+            return Lease(0, LockHolder.from_json(self._storage.read(HOLDER_FILE)))
+        except FileNotFoundError:
+            return None
 
-    def _wait_for_former_holder(self, on_wait: OnWait | None) -> LockHolder | None:
-        """Return the former holder once it is known to be dead; None if there is none, or it has let go."""
-        first = self._read_holder()
-        if first is None or first.has_ended():
-            return first
-        if self._descriptor is not None and first.host == self._holder.host:
-            return first  # The kernel of this host says that nobody has the file locked.
-        if on_wait is not None:
-            on_wait(first, self._timing.stale_s)
-        deadline = Deadline.after(self._timing.stale_s)
-        while not deadline.is_over():
-            self._sleep(self._timing.poll_s)
-            now = self._read_holder()
-            if now is None:
-                return None
-            if now != first:
-                raise self._locked_error(now)
-        return first
+    def _is_gone(self, former: Lease) -> bool:
+        """Return whether the holder of a lease has let go, or is known to have ended."""
+        if former.is_released or former.holder.has_ended():
+            return True
+        # The kernel of this host says that nobody has the file locked.
+        return self._file.is_held and former.holder.host == self._holder.host
 
-    def _claim(self, former: LockHolder | None) -> None:
-        """Write our name in place of the former holder's, and on an object store read it back after a while."""
-        if self._descriptor is not None:
-            self._storage.delete_unfinished()  # Of a holder that was killed during a heartbeat.
-        if former is None:
-            try:
-                self._storage.create(HOLDER_FILE, self._holder.to_json(heartbeat_ms=wall_ms()))
-            except FileExistsError:
-                raise self._locked_error() from None
-        else:
-            self._write_holder()
-        if self._descriptor is None:
-            try:
-                self._sleep(self._timing.settle_s)
-            except CheckpointError:
-                if self._is_ours():
-                    self._storage.delete(HOLDER_FILE)
-                raise
-            holder = self._read_holder()
-            if holder is None or holder.token != self._holder.token:
+    def _wait_for(self, former: Lease, on_wait: OnWait | None) -> None:
+        """Return once the holder of a lease is known to be dead.
+
+        Raises:
+            CheckpointLockedError: If it lives.
+        """
+        holder, timing = former.holder, self._timing
+        if self._file.is_taken and holder.host == self._holder.host:
+            silent_ms = wall_ms() - holder.heartbeat_ms  # By the clock of this host.
+            if silent_ms < timing.stale_s * MS_PER_SECOND:
                 raise self._locked_error(holder)
+        if on_wait is not None:
+            on_wait(holder, timing.stale_s)
+        deadline = Deadline.after(timing.stale_s)
+        while not deadline.is_over():
+            if self._closing.wait(timing.poll_s):
+                raise self._gave_up()
+            now = self._leases.newest() or self._of_earlier_release()
+            if now is None or now.is_released:
+                return
+            if now != former:
+                raise self._locked_error(now.holder)
+
+    def _claim(self, former: Lease | None) -> None:
+        """Create the next lease, and note in it which checkpoint was the newest one then.
+
+        Raises:
+            CheckpointLockedError: If another process was first.
+        """
+        number = 1 if former is None else former.number + 1
+        lease = Lease(number, self._holder, taken=() if former is None else former.taken)
+        try:
+            with self._file.replacing():
+                self._leases.create(lease.beating(wall_ms()))
+        except FileExistsError:
+            raise self._locked_error() from None
+        self._lease = lease
+        try:
+            if not self._storage.creates_exclusively:
+                self._settle(lease)
+            # After it was created: what the former holder writes from now on is seen here, or never believed.
+            newest = ManifestFiles(self._storage).names()[:1]
+            self._lease = lease.taken_after(newest[0] if newest else _NONE)
+            self._leases.write(self._lease.beating(wall_ms()))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if self._is_ours():
+                    self._leases.write(replace(lease, is_released=True))
+            raise
+        self._leases.delete_before(number)
+        self._storage.delete(HOLDER_FILE)
+        if self._file.is_held:
+            self._storage.delete_unfinished()  # Of a holder that was killed while it took the lock.
+
+    def _settle(self, lease: Lease) -> None:
+        """Read our name back after a while: of two that create a lease at once, the last one wins."""
+        if self._closing.wait(self._timing.settle_s):
+            raise self._gave_up()
+        newest = self._leases.newest()
+        if newest is None or newest.number != lease.number or newest.holder.token != lease.holder.token:
+            raise self._locked_error(None if newest is None else newest.holder)
 
     def _keep_alive(self) -> None:
         is_failing = False
+        assert self._lease is not None, "the lock is ours"
         while not self._closing.wait(self._timing.heartbeat_s):
             try:
                 self.check()
-                self._write_holder()
+                self._leases.write(self._lease.beating(wall_ms()))
                 is_failing = False
             except CheckpointLockLostError:
                 return
@@ -236,33 +265,23 @@ class CheckpointLock:
                 is_failing = True
 
     def _is_ours(self) -> bool:
-        folder = self._storage.local_folder
-        if (
-            self._descriptor is not None
-            and folder is not None
-            and not _is_file_of(self._descriptor, folder / LOCK_FILE)
-        ):
+        lease = self._lease
+        assert lease is not None, "the lock was taken"
+        if self._file.is_replaced:
             return False
-        holder = self._read_holder()
-        return holder is not None and holder.token == self._holder.token
+        if self._storage.creates_exclusively:
+            return self._leases.newest_number() == lease.number
+        newest = self._leases.newest()
+        return newest is not None and newest.number == lease.number and newest.holder.token == lease.holder.token
 
-    def _read_holder(self) -> LockHolder | None:
-        try:
-            return LockHolder.from_json(self._storage.read(HOLDER_FILE))
-        except FileNotFoundError:
-            return None
-
-    def _write_holder(self) -> None:
-        self._storage.write(HOLDER_FILE, self._holder.to_json(heartbeat_ms=wall_ms()))
-
-    def _sleep(self, duration_s: float) -> None:
-        if self._closing.wait(duration_s):
-            raise CheckpointError(f"checkpoints at {self._storage.url}: gave up waiting for the lock")
+    def _gave_up(self) -> CheckpointError:
+        return CheckpointError(f"checkpoints at {self._storage.url}: gave up waiting for the lock")
 
     def _locked_error(self, holder: LockHolder | None = None) -> CheckpointLockedError:
         deadline = Deadline.after(_UNNAMED_HOLDER_GRACE_S)
         while holder is None and not deadline.is_over() and not self._closing.wait(0.05):
-            holder = self._read_holder()
+            newest = self._leases.newest()
+            holder = None if newest is None or newest.is_released else newest.holder
         who = "a process that has not written its name" if holder is None else holder.describe(wall_ms())
         error = CheckpointLockedError(
             f"checkpoints at {self._storage.url} have another writer: {who}. Only one process may write to one "
@@ -272,15 +291,5 @@ class CheckpointLock:
         return error
 
     def _describe_holder(self) -> str:
-        holder = self._read_holder()
-        return "nobody: the lock's files were removed" if holder is None else holder.describe(wall_ms())
-
-
-def _is_file_of(descriptor: int, path: Path) -> bool:
-    """Return whether an open file is still the one at a path."""
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
-    ours = os.fstat(descriptor)
-    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+        newest = self._leases.newest()
+        return "nobody: the lock's files were removed" if newest is None else newest.holder.describe(wall_ms())

@@ -2,9 +2,10 @@
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from springtide.checkpoint.leases import Lease, Leases
 from springtide.errors import CheckpointError, DamagedCheckpointError
 from springtide.storage import Storage, sha256
 
@@ -36,9 +37,21 @@ class ManifestFiles:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._leases = Leases(storage)
+        self._fences: dict[str, int | None] = {}  # By name; None for a manifest that no lease was held for.
 
     def names(self) -> list[str]:
-        """Return the names of the checkpoints, newest first.
+        """Return the names of the checkpoints, newest first, without those of writers that had been replaced.
+
+        Raises:
+            CheckpointError: If they cannot be listed.
+        """
+        names = self.all_names()
+        late = self._late(names)
+        return [name for name in names if name not in late]
+
+    def all_names(self) -> list[str]:
+        """Return the names of the manifests that are there, newest first.
 
         Raises:
             CheckpointError: If they cannot be listed.
@@ -49,6 +62,28 @@ class ManifestFiles:
             raise CheckpointError(f"checkpoints at {self._storage.url} cannot be listed: {error}") from error
         stems = (name.removesuffix(".json") for name in files_there if name.endswith(".json"))
         return sorted((stem for stem in stems if stem.isdecimal()), reverse=True)
+
+    def _late(self, names: Sequence[str]) -> set[str]:
+        """Return which checkpoints were written by a writer that had been replaced before; see ``Lease.is_late``."""
+        if not names:
+            return set()
+        try:
+            lease = self._leases.newest()
+        except OSError as error:
+            raise CheckpointError(f"checkpoints at {self._storage.url} cannot be listed: {error}") from error
+        self._fences = {name: fence for name, fence in self._fences.items() if name in names}
+        return set() if lease is None else {name for name in names if self._is_late(name, lease)}
+
+    def _is_late(self, name: str, lease: Lease) -> bool:
+        if not lease.is_late(name, 0):
+            return False  # Nothing is read of those that were there before all leases that are remembered.
+        if name not in self._fences:
+            try:
+                self._fences[name] = self.read(name).get("fence")
+            except CheckpointError:
+                return False  # Whoever reads it will say so.
+        fence = self._fences[name]
+        return fence is not None and lease.is_late(name, fence)
 
     def newest(self, on_damage: Callable[[str, str], None] | None = None) -> Json | None:
         """Return the newest manifest that can be read, or None if there is none.
@@ -84,7 +119,7 @@ class ManifestFiles:
             content = self._storage.read(path)
         except FileNotFoundError:
             raise NoSuchCheckpointError(
-                f"no checkpoint {name!r} (choices: {', '.join(self.names()) or 'none'})"
+                f"no checkpoint {name!r} (choices: {', '.join(self.all_names()) or 'none'})"
             ) from None
         except OSError as error:
             raise unreadable(self._storage.path(path), error) from error

@@ -25,7 +25,7 @@ from springtide.checkpoint.npz_files import NPZ, read_npz
 from springtide.checkpoint.restoring import Restoring
 from springtide.checkpoint.set_aside import DamagedFolder, SetAside, name_of, names_without_manifest
 from springtide.checkpoint.shared_files import SharedFiles
-from springtide.checkpoint.writing import SEGMENTS, Writing
+from springtide.checkpoint.writing import SEGMENTS, Writing, fence_of
 from springtide.checksums import CRC32C, SHA256, Checksum, checksum
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError, DamagedCheckpointError
@@ -51,8 +51,8 @@ class CheckpointStore:
     Args:
         url: A local folder, or an fsspec URL.
         keep: How many checkpoints to keep.
-        lock: The lock of this URL, acquired; it is checked while a checkpoint is written. None for readers, and where
-            nobody else can write.
+        lock: The lock of this URL, acquired; it is checked while a checkpoint is written, which carries its number.
+            None for readers, and where nobody else can write.
 
     Attributes:
         damage: What was found damaged since the store was opened.
@@ -69,6 +69,14 @@ class CheckpointStore:
         self._shared = SharedFiles(self._verify)
         self._keep = keep
         self._lock = lock
+        self._own: str | None = None  # The checkpoint that this process restored or wrote last, under the lock.
+
+    def write_under(self, lock: CheckpointLock | None) -> None:
+        """Write under a lock that was acquired just now, or under none any more.
+
+        Nothing that is there is shared by the next checkpoint: another process wrote it, from a state of its own.
+        """
+        self._lock, self._own = lock, None
 
     def raise_if_lock_lost(self) -> None:
         """Raise CheckpointLockLostError if the lock is known to be lost; reads nothing."""
@@ -162,7 +170,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: If the files cannot be listed.
         """
-        return names_without_manifest((*self.names(), *self._names_set_aside()), self.file_sizes())
+        return names_without_manifest((*self._manifests.all_names(), *self._names_set_aside()), self.file_sizes())
 
     def read_file(self, entry: Json) -> bytes:
         """Return the content of a file that a manifest names.
@@ -244,7 +252,7 @@ class CheckpointStore:
         manifest = {**original.manifest, "name": self._next_name(), "copy_of": name}
         self._check_lock()
         try:
-            self._storage.write(f"{MANIFESTS}/{manifest['name']}.json", to_bytes(manifest))
+            self._put_manifest(manifest)
         except OSError as error:
             raise CheckpointError(f"a copy of checkpoint {name} cannot be written: {error}") from error
         return manifests.summary(manifest)
@@ -261,13 +269,15 @@ class CheckpointStore:
             CheckpointError: If it cannot be written; the former checkpoint stays as it was.
         """
         self._check_lock()
-        names, name = self.names(), self._next_name()
-        base = self._base(names)
+        names, name = self._manifests.all_names(), self._next_name()
+        base = self._base(self.names())
         try:
             manifest = self._write_segments(name, snapshot, base)
             manifest |= {"created_ms": wall_ms() if now_ms is None else now_ms}
             self._check_lock()  # Writing segments may have taken long; what follows changes what others read.
-            self._storage.write(f"{MANIFESTS}/{name}.json", to_bytes(manifest))
+            manifest = self._put_manifest(manifest)
+            self._own = name
+            self._check_lock()  # As before: a writer that was replaced deletes nothing.
             with suppress(UnreadableCheckpointError):  # Which files it needs is not known: nothing is deleted.
                 self._prune(manifest, names)
         except OSError as error:
@@ -294,6 +304,7 @@ class CheckpointStore:
         if manifest["format"] == 1:
             _refuse_without_arrow(checkpoint.name)
         is_newest = self.names()[:1] == [checkpoint.name]
+        self._own = checkpoint.name if is_newest else None
         return Restoring(checkpoint, state, self.read_arrays, self.read_file, is_newest=is_newest).run()
 
     @contextmanager
@@ -324,6 +335,8 @@ class CheckpointStore:
 
     def _base(self, names: Sequence[str]) -> Json:
         """Return the manifest whose files the next checkpoint may share, without those that are damaged."""
+        if self._lock is not None and names[:1] != [self._own]:
+            return {}  # Another process wrote it: its rows may be in another order.
         try:
             base = self.open(names[0]).manifest if names else {}
         except DamagedCheckpointError as error:
@@ -338,7 +351,8 @@ class CheckpointStore:
 
     def _next_name(self) -> str:
         """Return the name of the next checkpoint; no name is used twice, that of a damaged one neither."""
-        return name_of(1 + max((int(name) for name in (*self.names(), *self._names_set_aside())), default=0))
+        taken = (*self._manifests.all_names(), *self._names_set_aside())
+        return name_of(1 + max(map(int, taken), default=0))
 
     def _names_set_aside(self) -> list[str]:
         try:
@@ -354,12 +368,43 @@ class CheckpointStore:
         except OSError as error:
             raise CheckpointError(f"the lock of {self._storage.url} cannot be read: {error}") from error
 
+    @property
+    def _fence(self) -> int | None:
+        return None if self._lock is None else self._lock.fence
+
     def _write_segments(self, name: str, snapshot: StateSnapshot, base: Json) -> Json:
-        return Writing(self._storage, name, base).run(snapshot)
+        return Writing(self._storage, name, base, self._fence).run(snapshot)
+
+    def _put_manifest(self, manifest: Json) -> Json:
+        """Write a manifest with the number of our lease, and return it; under a lease it must not exist yet.
+
+        Raises:
+            CheckpointLockLostError: If another process writes here now.
+        """
+        path = f"{MANIFESTS}/{manifest['name']}.json"
+        if self._lock is None:
+            manifest.pop("fence", None)  # Of what it is a copy of.
+            self._storage.write(path, to_bytes(manifest))
+            return manifest
+        manifest = {**manifest, "fence": self._fence}
+        try:
+            self._storage.create(path, to_bytes(manifest))
+        except FileExistsError:
+            # It may be ours: a client of an object store repeats a request whose answer was lost.
+            if self._storage.read(path) != to_bytes(manifest):
+                self._check_lock()
+                raise
+        return manifest
 
     def _prune(self, manifest: Json, earlier_names: Sequence[str]) -> None:
         kept, num_forgotten = [manifest], manifest["num_forgotten"]
+        believed = set(self.names())
+        if manifest["name"] not in believed:
+            return  # We were replaced a moment ago.
         for name in earlier_names:
+            if name not in believed:
+                self._storage.delete(f"{MANIFESTS}/{name}.json")
+                continue
             try:
                 earlier = self.open(name)
                 if len(kept) == self._keep or earlier.manifest["num_forgotten"] != num_forgotten:
@@ -374,7 +419,8 @@ class CheckpointStore:
         existing = self._storage.list(SEGMENTS)
         in_use |= self._damaged.files_of(existing)
         for file in existing:
-            if file not in in_use:
+            # Those of a newer lease belong to who has replaced us, if we have not noticed it yet.
+            if file not in in_use and fence_of(file) <= (self._fence or fence_of(file)):
                 self._storage.delete(f"{SEGMENTS}/{file}")
         self._shared.forget(in_use)
         for folder in (MANIFESTS, SEGMENTS):

@@ -25,11 +25,14 @@ class Writing:
         storage: The folder that checkpoints are kept in.
         name: Name of the checkpoint.
         base: Manifest of the former checkpoint, whose files are used again where they hold the same; empty for none.
+        fence: Number of the lease that it is written under, which stands in the names of its files: a writer that was
+            replaced, and does not know it yet, writes to other ones. None without a lease.
     """
 
-    def __init__(self, storage: Storage, name: str, base: Json) -> None:
+    def __init__(self, storage: Storage, name: str, base: Json, fence: int | None = None) -> None:
         self._storage = storage
         self._name = name
+        self._fence = fence
         self._base = base
         self._writers = ThreadPoolExecutor(_NUM_WRITERS, thread_name_prefix="checkpoint-file")
         self._coming: list[Future[None]] = []
@@ -56,6 +59,7 @@ class Writing:
         return {
             "format": FORMAT,
             "name": name,
+            **({} if self._fence is None else {"fence": self._fence}),
             "version": snapshot.version,
             "position": manifests.position_to_json(snapshot.position),
             "gaps": manifests.gaps_to_json(snapshot.gaps),
@@ -161,7 +165,8 @@ class Writing:
 
     def _put(self, stem: str, make: Callable[[], Arrays], start: int = 0, stop: int = 0) -> Json:
         """Begin to write a file; return its entry, which has no size and no checksum before ``run`` returns."""
-        entry: Json = {"file": f"{self._name}-{stem}{ARRAYS}", "start": start, "stop": stop}
+        prefix = file_prefix(self._name, self._fence)
+        entry: Json = {"file": f"{prefix}{stem}{ARRAYS}", "start": start, "stop": stop}
         self._coming.append(self._writers.submit(self._write, entry, make))
         return entry
 
@@ -173,6 +178,17 @@ class Writing:
 
         entry[CRC32C] = self._storage.write_from(name, produce, is_last=False)
         entry["num_bytes"] = sum(array.nbytes for array in arrays.values())
+
+
+def file_prefix(name: str, fence: int | None) -> str:
+    """Return how the names of a checkpoint's files begin."""
+    return f"{name}-" if fence is None else f"{name}-{fence}-"
+
+
+def fence_of(file: str) -> int:
+    """Return the number of the lease that a file was written under; 0 if there was none."""
+    fence = file.split("-", 2)[1:2]
+    return int(fence[0]) if fence and fence[0].isdecimal() else 0
 
 
 def _kept_files(entries: Sequence[Json]) -> Sequence[Json]:

@@ -18,8 +18,12 @@ import pytest
 import structlog
 
 from springtide.checkpoint import CheckpointLock
-from springtide.checkpoint.lock import HOLDER_FILE, LOCK_FILE, LockTiming
+from springtide.checkpoint.leases import FOLDER, Lease, Leases
+from springtide.checkpoint.lock import HOLDER_FILE
+from springtide.checkpoint.lock_file import LOCK_FILE
 from springtide.checkpoint.lock_holder import LockHolder
+from springtide.checkpoint.lock_timing import HolderWatch, LockTiming
+from springtide.clock import wall_ms
 from springtide.errors import CheckpointError, CheckpointLockedError, CheckpointLockLostError
 from springtide.storage import Storage
 
@@ -45,8 +49,8 @@ exec(BUCKET)
 HOLD = """
 import sys, time
 from springtide.checkpoint import CheckpointLock
-from springtide.checkpoint.lock import LockTiming
-from springtide.errors import CheckpointLockedError
+from springtide.checkpoint.lock_timing import LockTiming
+from springtide.errors import CheckpointError, CheckpointLockedError
 
 try:
     lock = CheckpointLock(sys.argv[1], LockTiming(heartbeat_s=0.05, stale_s=0.6, settle_s=0.02, poll_s=0.02))
@@ -55,7 +59,12 @@ except CheckpointLockedError as error:
     print("refused:", error, flush=True)
 else:
     print("held", flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        try:
+            lock.check()
+            print("held", flush=True)
+        except CheckpointError as error:
+            print("lost:", error, flush=True)
     lock.release()
 """
 
@@ -153,6 +162,42 @@ def test_a_holder_that_was_killed_and_not_reaped_yet_is_replaced_too(
         pass
 
 
+def test_a_holder_that_was_suspended_is_replaced_and_learns_it_when_it_goes_on(
+    url: str, start_holder: Callable[[str], "subprocess.Popen[str]"]
+) -> None:
+    holder = start_holder(url)
+    assert first_line(holder) == "held"
+    os.kill(holder.pid, signal.SIGSTOP)
+    watch, deadline = HolderWatch(), time.monotonic() + 60.0
+    with pytest.raises(CheckpointLockedError, match=f"pid {holder.pid}"):
+        CheckpointLock(url, QUICK).try_acquire(watch)
+    while True:
+        lock = CheckpointLock(url, QUICK)
+        try:
+            lock.try_acquire(watch)
+            break
+        except CheckpointLockedError:
+            assert time.monotonic() < deadline
+            time.sleep(QUICK.poll_s)
+
+    os.kill(holder.pid, signal.SIGCONT)
+    assert holder.stdin is not None
+    holder.stdin.write("check\n")
+    holder.stdin.flush()
+    assert f"has lost the lock to host {socket.gethostname()}, pid {os.getpid()}" in first_line(holder)
+    lock.check()
+    assert lock.fence == 2
+    with pytest.raises(CheckpointLockedError, match=f"pid {os.getpid()}"):
+        CheckpointLock(url, QUICK).acquire()
+    lock.release()
+
+
+def test_each_lock_has_a_larger_number_than_all_before_it(url: str) -> None:
+    for number in (1, 2, 3):
+        with CheckpointLock(url, QUICK) as lock:
+            assert lock.fence == number
+
+
 @pytest.mark.parametrize("scheme", ["", "memory://"])
 def test_a_dead_holder_on_another_host_is_replaced_once_its_heartbeat_is_stale(scheme: str, tmp_path: Path) -> None:
     url = f"{scheme}{tmp_path}"
@@ -198,7 +243,7 @@ def test_a_process_that_ends_in_the_middle_of_a_heartbeat_leaves_no_rest(tmp_pat
     (tmp_path / f".writing-{HOLDER_FILE}-123").write_bytes(b"{")
 
     with CheckpointLock(str(tmp_path)):
-        assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, HOLDER_FILE}
+        assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, FOLDER}
 
 
 def test_a_holder_file_that_nobody_can_read_blocks_only_until_it_is_stale(tmp_path: Path) -> None:
@@ -262,34 +307,41 @@ def test_releasing_ends_the_wait_of_another_thread(tmp_path: Path) -> None:
     assert LockHolder.from_json(Storage(url).read(HOLDER_FILE)).host == "elsewhere"
 
 
+def take_over(url: str) -> Lease:
+    """Take the lock over as a process on another host that thought its holder dead."""
+    leases = Leases(Storage(url))
+    former = leases.newest()
+    assert former is not None
+    holder = LockHolder.from_json(from_elsewhere(former.holder.to_json(wall_ms())))
+    lease = Lease(former.number + 1, holder, taken=(*former.taken, (former.number + 1, "00000000")))
+    leases.create(lease)
+    return lease
+
+
 def test_a_lock_that_another_process_took_over_is_lost_for_good(url: str) -> None:
     lock = CheckpointLock(url, QUICK)
     lock.acquire()
     lock.raise_if_lost()
-    storage = Storage(url)
-    taken_over = from_elsewhere(storage.read(HOLDER_FILE))
 
-    storage.write(HOLDER_FILE, taken_over)
+    taken_over = take_over(url)
     with pytest.raises(CheckpointLockLostError, match="lost the lock to host elsewhere"):
         lock.check()
-    storage.delete(HOLDER_FILE)
+    Storage(url).delete_folder(FOLDER)
     with pytest.raises(CheckpointLockLostError):
         lock.raise_if_lost()
-    storage.write(HOLDER_FILE, taken_over)
+    Leases(Storage(url)).create(taken_over)
     lock.release()
 
-    assert storage.read(HOLDER_FILE) == taken_over, "the lock of the other process was taken away"
+    assert Leases(Storage(url)).newest() == taken_over, "the lock of the other process was taken away"
 
 
 def test_a_heartbeat_notices_the_loss(url: str) -> None:
     lock = CheckpointLock(url, QUICK)
     lock.acquire()
-    storage = Storage(url)
+    taken_over = take_over(url)
     deadline = time.monotonic() + 60.0
 
     def is_lost() -> bool:
-        # A heartbeat that read just before may overwrite it once.
-        storage.write(HOLDER_FILE, from_elsewhere(storage.read(HOLDER_FILE)))
         try:
             lock.raise_if_lost()
         except CheckpointLockLostError:
@@ -300,6 +352,7 @@ def test_a_heartbeat_notices_the_loss(url: str) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     lock.release()
+    assert Leases(Storage(url)).newest() == taken_over
 
 
 def test_a_heartbeat_that_fails_is_logged_once_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,11 +366,11 @@ def test_a_heartbeat_that_fails_is_logged_once_and_tried_again(tmp_path: Path, m
 
     lock.acquire()
     write = Storage.write
-    before = LockHolder.from_json(Storage(str(tmp_path)).read(HOLDER_FILE))
+    before = Leases(Storage(str(tmp_path))).newest()
     with structlog.testing.capture_logs() as logs:
         monkeypatch.setattr(Storage, "write", sometimes_full)
         deadline = time.monotonic() + 60.0
-        while LockHolder.from_json(Storage(str(tmp_path)).read(HOLDER_FILE)) == before or next(failures, None):
+        while Leases(Storage(str(tmp_path))).newest() == before or next(failures, None):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         lock.release()
