@@ -219,6 +219,13 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "training_request_unreadable": "the training request {path} cannot be read and is skipped: {reason}",
     "training_status_not_written": "the progress of the training could not be written: {reason}",
     "training_status_unreadable": "the progress of the training cannot be read from {path}: {reason}",
+    "became_reader": "this server writes no checkpoints any more, and reads beside the new writer: {error}",
+    "became_writer": (
+        "this server writes the checkpoints now, under lease {fence}; {dead_letters:,} dead letters were written again"
+    ),
+    "missed_dead_letters_lost": "dead letters of the former writer may be missing: {error}",
+    "reading_beside_writer": "this server reads beside the writer of the checkpoints: {holder}",
+    "writer_lease_not_read": "who writes the checkpoints could not be read, next attempt soon: {error}",
     "waiting_for_checkpoint_lock": "waiting up to {at_most_s:g} s for the checkpoint lock of {holder}",
 }
 """What each event of ours says to people: a format of its fields, or a function of them."""

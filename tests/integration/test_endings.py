@@ -14,8 +14,9 @@ import pytest
 from kafka import KafkaProducer
 
 from springtide.checkpoint import CheckpointStore
-from springtide.checkpoint.lock import HOLDER_FILE, LockTiming
+from springtide.checkpoint.lock import HOLDER_FILE
 from springtide.checkpoint.lock_holder import LockHolder
+from springtide.checkpoint.lock_timing import LockTiming
 from springtide.clock import wall_ms
 from springtide.model.registry import ModelStore
 from springtide.settings.model import KafkaSettings, Settings
@@ -187,7 +188,8 @@ def test_server_that_waits_for_the_checkpoint_lock_ends_at_once(
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / HOLDER_FILE).write_bytes(elsewhere.to_json(heartbeat_ms=wall_ms()))
     url = str(tmp_path / "checkpoints")
-    command = start("serve", SPRINGTIDE_CHECKPOINT__URL=url, **variables_of(fresh_kafka()))
+    role = {"SPRINGTIDE_CHECKPOINT__ROLE": "writer"}  # Another one reads meanwhile.
+    command = start("serve", SPRINGTIDE_CHECKPOINT__URL=url, **role, **variables_of(fresh_kafka()))
     command.until(lambda: "waiting_for_checkpoint_lock" in command.output())
     started_s = time.monotonic()
     command.process.terminate()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
 from springtide.checkpoint import CheckpointLock, CheckpointStore
-from springtide.checkpoint.lock import HOLDER_FILE
+from springtide.checkpoint.leases import FOLDER
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.errors import (
     CheckpointLockedError,
@@ -40,7 +41,8 @@ MakePurchase = Callable[..., events_pb2.Event]
 
 @pytest.fixture
 def settings(on_each_engine: Settings) -> Settings:
-    return on_each_engine
+    checkpoint = on_each_engine.checkpoint.model_copy(update={"role": "writer"})
+    return on_each_engine.model_copy(update={"checkpoint": checkpoint})
 
 
 def waits_for_lock(settings: Settings) -> list[LockHolder]:
@@ -83,7 +85,7 @@ def test_a_server_whose_lock_was_taken_over_ends_and_writes_nothing_more(
 
     async def scenario() -> None:
         async with run_server(settings) as running:
-            (folder / HOLDER_FILE).unlink()
+            shutil.rmtree(folder / FOLDER)
             with pytest.raises(grpc.aio.AioRpcError, match="has lost the lock") as refused:
                 await running.admin.StartTraining(admin_pb2.StartTrainingRequest())
             assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
@@ -105,6 +107,7 @@ def test_a_process_that_was_killed_can_start_again_at_once_and_a_second_one_is_r
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
             "SPRINGTIDE_KAFKA__TOPIC": settings.kafka.topic,
             "SPRINGTIDE_CHECKPOINT__URL": settings.checkpoint.url,
+            "SPRINGTIDE_CHECKPOINT__ROLE": "writer",
             "SPRINGTIDE_MODEL__URL": settings.model.url,
             "SPRINGTIDE_SERVER__PORT": "0",
         }
@@ -187,7 +190,7 @@ def test_after_damage_the_state_is_the_one_that_the_log_gives_in_one_go(
     store = CheckpointStore(settings.checkpoint.url)
     older, newest = store.names()[-1], store.names()[0]
     own = sorted(segments.glob(f"{newest}-*edges*"))
-    damaged = sorted(segments.glob(f"{older}-edges*-0.arrays"))[0] if shared else own[-1]
+    damaged = sorted(segments.glob(f"{older}-*edges*-0.arrays"))[0] if shared else own[-1]
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)

@@ -10,6 +10,7 @@ from springtide.checkpoint import Checkpoint, CheckpointLock, CheckpointStore
 from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.inspection import CheckpointCondition, CheckpointInspector
 from springtide.checkpoint.lock_holder import LockHolder
+from springtide.checkpoint.lock_timing import LockTiming
 from springtide.clock import MS_PER_SECOND, wall_ms
 from springtide.errors import CheckpointError
 from springtide.settings.model import Settings
@@ -109,7 +110,7 @@ def use_checkpoint(settings: Settings, name: str, confirm: Callable[[str], objec
         CheckpointError: If there is no such checkpoint, or it is damaged.
     """
     CheckpointInspector(_store(settings), reads_files=False).inspect(name)  # Before the lock, which makes the folder.
-    lock = CheckpointLock(settings.checkpoint.url)
+    lock = CheckpointLock(settings.checkpoint.url, LockTiming.replacing_after(settings.checkpoint.takeover_s))
     lock.acquire(on_wait=_say_wait)
     try:
         store = _store(settings, lock)

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from springtide.checkpoint import Checkpoint, CheckpointLock, CheckpointStore
 from springtide.checkpoint.lock_holder import LockHolder
+from springtide.checkpoint.lock_timing import LockTiming
 from springtide.checkpoint.manifest import left_out_from_json
 from springtide.checkpoint.manifest_files import MANIFESTS
 from springtide.checkpoint.writing import SEGMENTS
@@ -70,7 +71,8 @@ class RebuildRun:
             BrokerError: If the broker does not answer, or refuses.
         """
         has_server = self._has_server()
-        lock = CheckpointLock(self._settings.checkpoint.url)
+        takeover_s = self._settings.checkpoint.takeover_s
+        lock = CheckpointLock(self._settings.checkpoint.url, LockTiming.replacing_after(takeover_s))
         if not has_server:
             self._acquire(lock)
         try:

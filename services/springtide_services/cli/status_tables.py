@@ -69,6 +69,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
         table.add_row("rebuild", Text(_rebuild_words(status.rebuild)))
     if status.HasField("checkpoint_time"):
         table.add_row("checkpoint", f"{status.checkpoint_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
+    if status.role:
+        table.add_row("role", Text(_role_words(status)))
     for found in status.damaged_checkpoints[-_MAX_DAMAGED_SHOWN:]:
         table.add_row("damaged", Text(f"checkpoint {found.name}, its place took {found.instead}: {found.fault}"))
     if status.HasField("training"):
@@ -114,6 +116,13 @@ def _stream_words(status: pb.GetStatusResponse) -> str:
         state = "stopped" if problem.is_final else "waiting"
         return f"{state} since {problem.since.ToDatetime():%Y-%m-%d %H:%M:%S} UTC: {problem.message}"
     return _lag_words(status) if status.is_broker_connected else "not read yet"
+
+
+def _role_words(status: pb.GetStatusResponse) -> str:
+    if status.role == "writer":
+        return f"writes the checkpoints, under lease {status.fencing_number:,}"
+    writer = f"{status.writer}, under lease {status.fencing_number:,}" if status.writer else "nobody now"
+    return f"reads beside the writer of the checkpoints: {writer}"
 
 
 def _duplicates_words(status: pb.GetStatusResponse) -> str:

@@ -37,6 +37,7 @@ from springtide_services.serving.translation import to_source, to_timestamp
 from springtide_services.serving.version_follower import BypassedModel, VersionFollower
 from springtide_services.stream.current_problem import LastingProblem
 from springtide_services.stream.ingest import IngestLoop
+from springtide_services.stream.writer_role import WriterRole
 from springtide_services.training.training_folder import TrainingFolder, TrainingStatus
 
 _DEFAULT_PAGE_SIZE = 50
@@ -67,6 +68,7 @@ class AdminDependencies:
         damage: What was found damaged among the checkpoints.
         plugins: The parts that plugins offer.
         indexing: Keeps the index of the items; None without one.
+        role: Whether this server writes checkpoints.
         max_lag_events: How far the stream may be behind, see ``IngestStatus.health``.
     """
 
@@ -79,6 +81,7 @@ class AdminDependencies:
     adoption: Adoption
     damage: DamageLog
     plugins: Plugins
+    role: WriterRole
     indexing: Indexing | None = None
     max_lag_events: int | None = None
 
@@ -193,6 +196,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
     view = loaded.state.graph.view()
     training = loaded.trainings.status()
     as_of = loaded.state.clock.read(wall_ms())
+    role = loaded.role.status()
     return pb.GetStatusResponse(
         model_version=loaded.follower.served_version,
         position=recommender_pb2.GraphPosition(next_offsets=ingest.next_offsets),
@@ -205,6 +209,9 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         graph_bytes=loaded.state.graph.num_bytes,
         is_broker_connected=ingest.is_connected,
         stream_health=ingest.health(has_caught_up=loaded.ingest.is_caught_up, max_lag_events=loaded.max_lag_events),
+        role=role.role,
+        writer=role.holder,
+        fencing_number=role.fence,
         training=None if training is None else _training(training),
         live_quality=_live_quality(loaded.quality.status()),
         lag_age_s=ingest.lag_age_s,

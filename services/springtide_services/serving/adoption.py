@@ -106,9 +106,12 @@ class Adoption:
             rebuilt: Name of its checkpoint, beside the server's own.
 
         Raises:
-            RebuildError: If another one is being taken over, or events were read that no log has any more.
+            RebuildError: If another one is being taken over, events were read that no log has any more, or another
+                server writes the checkpoints.
             NotFoundError: If there is none of that name.
         """
+        if not self._ingest.is_writer:
+            raise RebuildError("this server only reads checkpoints: rebuild beside the server that writes them")
         if self._ingest.has_earlier_events:
             raise RebuildError(
                 "the embedded broker has only the events since its start, and of the earlier ones there is no log: "
@@ -164,13 +167,13 @@ class Adoption:
                     )
             else:
                 raise PoisonError(f"more than {_MAX_POISON} events cannot be applied: the events are not what is wrong")
-            if poison:
+            if poison and self._ingest.is_writer:
                 with DeadLetterWriter(self._settings.kafka) as writer:
                     writer.write([*poison.values()])
             self._ingest.count_dead_letters({"poison": len(poison)})
             former = self._swap_in(state)
-            checkpoint = self._ingest.checkpoint_now()
-            logger.info("state_made_whole", checkpoint=checkpoint.name, quarantined=len(poison))
+            checkpoint = self._ingest.checkpoint_now().name if self._ingest.is_writer else ""
+            logger.info("state_made_whole", checkpoint=checkpoint, quarantined=len(poison))
             self._let_go(former)
         except Exception as error:
             logger.error("state_not_made_whole", error=str(error), exc_info=error)

@@ -12,7 +12,7 @@ import structlog
 import uvloop
 from grpc_health.v1 import health_pb2
 
-from springtide.checkpoint import CheckpointLock, CheckpointStore
+from springtide.checkpoint import CheckpointStore
 from springtide.checkpoint.fallback import restore_newest
 from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
@@ -48,6 +48,7 @@ from springtide_services.stream.journal import Journal
 from springtide_services.stream.journaled_topics import JournaledTopics
 from springtide_services.stream.start_check import StartCheck
 from springtide_services.stream.topics import with_client_id
+from springtide_services.stream.writer_role import WriterRole
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
 from springtide_services.thread_pools import limit_threads
 from springtide_services.training.training_folder import TrainingFolder
@@ -113,7 +114,7 @@ class Server:
         self._is_ready = False
         self._is_reading = False
         self._settings = settings
-        self._lock = CheckpointLock(settings.checkpoint.url)
+        self._role = WriterRole(settings.checkpoint)
         self._recommender = RecommenderService(settings)
         self._admin = AdminService(settings)
         self._health = Health()
@@ -172,7 +173,7 @@ class Server:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._loaded is None:  # Nothing can have been written yet, and a wait for the lock is to end.
-            await asyncio.to_thread(self._lock.release)
+            await asyncio.to_thread(self._role.stop)
         if self._loading is not None:
             await asyncio.wait([self._loading])  # A thread cannot be cancelled, and what it has opened must be closed.
             if self._loading.exception() is None:
@@ -185,12 +186,12 @@ class Server:
                 await asyncio.to_thread(loaded.follower.stop)
                 await asyncio.to_thread(loaded.answering.batcher.close)
                 await asyncio.to_thread(loaded.answering.ranker.close)
-        await asyncio.to_thread(self._lock.release)  # After the last checkpoint.
+        await asyncio.to_thread(self._role.stop)  # After the last checkpoint.
         logger.info("stopped", address=self.address)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings, self._lock, self._skip_lost))
+        self._loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings, self._role, self._skip_lost))
         loaded = self._loaded = await asyncio.shield(self._loading)
         positions = PositionWaiters(loop, lambda offsets: loaded.answering.state.has_reached(offsets))
         trainings = TrainingFolder.beside_models(self._settings)
@@ -214,6 +215,7 @@ class Server:
                 adoption,
                 loaded.checkpoints.damage,
                 loaded.plugins,
+                self._role,
                 new.ranker.indexing,
                 self._settings.kafka.max_lag_events,
             )
@@ -224,12 +226,18 @@ class Server:
         self._adoption = adoption
         loaded.ingest.poison.on_poison = lambda until: adoption.make_whole(loaded.checkpoints, until)
         loaded.ingest.start()
+        self._role.start(loaded.checkpoints)
         await asyncio.to_thread(loaded.follower.start)
         answer_from(loaded.answering)
         first_training = FirstTraining(
             self._settings.training, lambda: loaded.answering.state, loaded.ingest, loaded.models, trainings
         )
         request_training = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
+
+        def as_writer(ask: Callable[[], object]) -> None:
+            if self._role.is_writer:  # Of several servers on one stream, one asks for trainings and forgets.
+                ask()
+
         in_background = [
             asyncio.create_task(
                 _repeat(
@@ -238,12 +246,16 @@ class Server:
                     self._settings.ranking.item_refresh_s,
                 )
             ),
-            asyncio.create_task(_repeat("training_request_failed", request_training, _QUALITY_POLL_S)),
-            asyncio.create_task(_repeat("models_not_rewritten", loaded.forgetting.run_if_due, _FORGETTING_POLL_S)),
+            asyncio.create_task(
+                _repeat("training_request_failed", lambda: as_writer(request_training), _QUALITY_POLL_S)
+            ),
+            asyncio.create_task(
+                _repeat("models_not_rewritten", lambda: as_writer(loaded.forgetting.run_if_due), _FORGETTING_POLL_S)
+            ),
             asyncio.create_task(
                 _repeat(
                     "training_request_failed",
-                    first_training.ask,
+                    lambda: as_writer(first_training.ask),
                     _FIRST_TRAINING_POLL_S,
                     is_over=lambda: first_training.is_done,
                 )
@@ -335,14 +347,16 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None,
         await server.stop()
 
 
-def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
-    """Take the checkpoint lock, restore the newest whole checkpoint, and make what runs on it; nothing is started."""
+def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
+    """Take the lock if the role allows it, restore the newest whole checkpoint, and make what runs on it, unstarted."""
     plugins = load_serving_plugins(settings)
     log_plugins(plugins)
-    lock.acquire(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody may write another one after that.
-    checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, lock)
+    role.begin(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody else may write another one after that.
+    checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, role.lock)
     restored = restore_newest(
-        checkpoints, lambda: LiveState(settings, make_context_weights(settings.ranking, plugins)), sets_aside=True
+        checkpoints,
+        lambda: LiveState(settings, make_context_weights(settings.ranking, plugins)),
+        sets_aside=role.is_writer,
     )
     state, checkpoint, applied = restored.state, restored.checkpoint, restored.applied
     if checkpoint is not None:
@@ -370,7 +384,8 @@ def _load(settings: Settings, lock: CheckpointLock, skip_lost: bool) -> _Loaded:
             skip_lost=skip_lost,
             decoders=plugins.make_decoders(settings.events),
             lost_position=restored.lost_position,
-            journal=_open_journal(settings, checkpoints),
+            journal=_open_journal(settings, checkpoints) if role.is_writer else None,
+            role=role,
         ),
         follower=follower,
         models=models,

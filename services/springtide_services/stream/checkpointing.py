@@ -25,6 +25,7 @@ class Checkpointer:
         settings: When to write.
         state: What to write.
         store: Where to write; None writes nothing.
+        why_not: Why nothing is written for now, if another process writes there: until ``become_writer``.
 
     Attributes:
         last: The newest checkpoint, written by this process or by an earlier one; None if there is none.
@@ -32,12 +33,20 @@ class Checkpointer:
             raise. None calls nothing.
     """
 
-    def __init__(self, settings: CheckpointSettings, state: LiveState, store: CheckpointStore | None) -> None:
+    def __init__(
+        self,
+        settings: CheckpointSettings,
+        state: LiveState,
+        store: CheckpointStore | None,
+        why_not: CheckpointError | None = None,
+    ) -> None:
         self.last: Checkpoint | None = None if store is None else store.latest()
         self.on_durable: Callable[[Checkpoint, StateSnapshot], None] | None = None
         self._settings = settings
         self._state = state
-        self._store = store
+        self._store = None if why_not is not None else store
+        self._other_store = store if why_not is not None else None  # Another process writes there.
+        self._why_not = why_not or CheckpointError("no checkpoint can be written: wanted a checkpoint store, got none")
         self._requests: queue.SimpleQueue[Future[Checkpoint]] = queue.SimpleQueue()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-copy")  # Edges are written meanwhile.
@@ -54,7 +63,7 @@ class Checkpointer:
         """Request a checkpoint of the state after the batch that is being applied; from any thread."""
         request: Future[Checkpoint] = Future()
         if self._store is None:
-            request.set_exception(CheckpointError("no checkpoint can be written: wanted a checkpoint store, got none"))
+            request.set_exception(self._why_not)
             return request
         self._requests.put(request)
         if self._end is not None:  # It ended just before, or between these two lines.
@@ -72,6 +81,20 @@ class Checkpointer:
         self._num_events_taken = state.num_events
         self._has_failed = True  # No checkpoint holds it yet.
         self._next_due = Deadline.after(0.0)
+
+    def become_writer(self) -> None:
+        """Write to the store from now on, the first time soon; called by the ingest thread."""
+        self._store, self._other_store = self._other_store, None
+        self.follow(self._state)
+
+    def become_reader(self, reason: CheckpointError) -> None:
+        """Write nothing until ``become_writer``; called by the ingest thread.
+
+        Args:
+            reason: What requests are answered with.
+        """
+        self._other_store, self._store, self._why_not = self._store, None, reason
+        self._refuse_requests(reason)
 
     def write_if_due(self) -> None:
         """Begin to write a checkpoint if one is due or requested; called by the ingest thread between two batches.

@@ -61,10 +61,12 @@ class DeadLetterWriter:
 
     Attributes:
         num_not_written: Refused events that the dead-letter topic did not take: they are in the file, or were counted.
+        is_counting: Whether refusals are only counted, since another process reads the same stream and writes them.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.num_not_written = 0
+        self.is_counting = False
         self._kafka = kafka
         self._producer: KafkaProducer | None = None
         self._next_attempt = Deadline.after(0.0)
@@ -79,6 +81,8 @@ class DeadLetterWriter:
         counts: Counter[str] = Counter()
         for refusal in refusals:
             counts[refusal.reason] += refusal.num_events
+        if self.is_counting:
+            return counts
         if not self._write_to_topic(refusals):
             if self._kafka.on_dead_letter_failure == "file":
                 self._write_to_file(refusals)

@@ -39,11 +39,13 @@ from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.journaled_topics import JournaledTopics
 from springtide_services.stream.known_lag import KnownLag
 from springtide_services.stream.lost_offsets import skip_lost_events, very_first_position
+from springtide_services.stream.missed_letters import write_missed_letters
 from springtide_services.stream.poison import Poison
 from springtide_services.stream.poll_parts import parts_of
 from springtide_services.stream.source import KafkaSource
 from springtide_services.stream.succession import Succession
 from springtide_services.stream.topics import check_connection, make_missing_topics
+from springtide_services.stream.writer_role import WriterRole
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -70,6 +72,7 @@ class IngestLoop:
             from its very first event, which the broker must still have. None for any other state.
         journal: Where records are kept until checkpoints hold them; a new topic then carries on the former one, and
             ``stop`` reads what was published before. None for a broker that keeps them itself.
+        role: Whether this process writes checkpoints and dead letters now; None if it always does.
 
     Attributes:
         before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
@@ -90,6 +93,7 @@ class IngestLoop:
         decoders: Mapping[str, EventDecoder] | None = None,
         lost_position: StreamPosition | None = None,
         journal: JournaledTopics | None = None,
+        role: WriterRole | None = None,
     ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
@@ -97,7 +101,9 @@ class IngestLoop:
         self.poison = Poison()
         self._settings = settings
         self._succession = Succession(state)
-        self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints)
+        self._role = role
+        why_not = None if role is None or role.is_writer else role.reader_error()
+        self._checkpointer = Checkpointer(settings.checkpoint, state, checkpoints, why_not)
         self._checkpointer.on_durable = self._note_durable
         self._group_offsets = GroupOffsets(settings)
         self._journal = journal
@@ -107,6 +113,7 @@ class IngestLoop:
         self._decoder = self._make_decoder(state)
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)
+        self._letter_writer.is_counting = why_not is not None
         self._lost_position = lost_position
         self._skips_lost_once = skip_lost
         self._skips_damage_once = skip_lost  # Until the stream is caught up.
@@ -133,6 +140,11 @@ class IngestLoop:
     def last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint, of this process or an earlier one; None if there is none."""
         return self._checkpointer.last
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process writes checkpoints and dead letters now."""
+        return self._role is None or self._role.is_writer
 
     @property
     def has_earlier_events(self) -> bool:
@@ -363,7 +375,7 @@ class IngestLoop:
                     state.settle()
                 state.reclaim(time.monotonic())
             self._look_at_held(source)
-            self._checkpointer.write_if_due()
+            self._write_if_due()
             lag = source.lag()
             self._lag.note(lag)
             if lag.num_events == lag.num_held:  # All is read that can be.
@@ -485,7 +497,35 @@ class IngestLoop:
         """Wait for a time, or until ``stop`` is called; write checkpoints that become due."""
         deadline = Deadline.after(pause_s)
         while not deadline.is_over() and not self._stopping.wait(_TURN_S):
-            self._checkpointer.write_if_due()
+            self._write_if_due(may_read=False)
+
+    def _write_if_due(self, *, may_read: bool = True) -> None:
+        """Take up a role that has changed, then begin to write a checkpoint if one is due."""
+        if self._role is not None and (may_read or self._role.is_writer) and not self._succession.is_passing:
+            self._role.turn(self._state, self, self._write_missed_letters)
+        self._checkpointer.write_if_due()
+
+    def become_writer(self) -> None:
+        """Write checkpoints and dead letters from now on; called by the ingest thread."""
+        self._letter_writer.is_counting = False
+        self._checkpointer.become_writer()
+
+    def become_reader(self, reason: CheckpointError) -> None:
+        """Write nothing from now on; called by the ingest thread."""
+        self._letter_writer.is_counting = True
+        self._checkpointer.become_reader(reason)
+
+    def _write_missed_letters(self, since: StreamPosition | None, state: LiveState) -> Counter[str]:
+        if not self._dead_letters or state.position is None:
+            return Counter()  # What this process has read had none.
+        self._letter_writer.is_counting = False
+        try:
+            return write_missed_letters(
+                *(self._settings.kafka, since, state.position),
+                *(self._make_decoder(state), self._letter_writer.write),
+            )
+        finally:
+            self._letter_writer.is_counting = True
 
     def _tell_moved(self) -> None:
         if self.on_advance is not None:

@@ -1,5 +1,6 @@
 """Checkpoints are written by another thread, one at a time, and a failed one holds nothing up."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from types import FrameType
 import pytest
 
 from springtide.checkpoint import Checkpoint, CheckpointLock, CheckpointStore
-from springtide.checkpoint.lock import HOLDER_FILE
+from springtide.checkpoint.leases import FOLDER
 from springtide.errors import CheckpointError, CheckpointLockLostError
 from springtide.settings.model import CheckpointSettings, Settings
 from springtide.state import LiveState, StateSnapshot, StreamPosition
@@ -189,7 +190,7 @@ def test_lost_lock_stops_the_checkpoints_for_good(state: LiveState, tmp_path: Pa
     store = SlowStore(str(tmp_path), lock)
     store.may_write.set()
     checkpointer = _checkpointer(state, store)
-    (tmp_path / HOLDER_FILE).unlink()
+    shutil.rmtree(tmp_path / FOLDER)
     request = checkpointer.ask()
     checkpointer.write_if_due()
     with pytest.raises(CheckpointLockLostError):

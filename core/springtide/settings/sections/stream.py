@@ -170,6 +170,13 @@ class CheckpointSettings(Section):
     """Number of interactions after which a checkpoint is written even if `every_s` has not passed."""
     keep: Annotated[int, Field(ge=1)] = 3
     """Number of checkpoints kept; older ones are deleted. Keep the topic's retention longer than the oldest one."""
+    role: Literal["auto", "writer", "reader"] = "auto"
+    """Who writes, of several servers on one URL. `auto` writes if nobody else does, and else reads beside the writer
+    until that has gone. `writer` refuses to start beside another writer. `reader` never writes. Readers restore the
+    writer's checkpoints and read the stream themselves. With a `journal`, `auto` is `writer`."""
+    takeover_s: Positive = 30.0
+    """How long the writer must be silent before another server takes its place, in seconds; the same in all of them.
+    It gives a sign of life six times in that time. One that has died on the same machine is replaced much sooner."""
     journal: str = ""
     """Local folder for the records that no checkpoint holds yet, for a broker that forgets: a new topic carries on the
     former one. `springtide up` names one for the embedded broker. Empty keeps none."""
