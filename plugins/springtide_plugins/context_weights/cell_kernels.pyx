@@ -3,14 +3,14 @@
 import numpy as np
 
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from springtide.arrays cimport int32s, int64s, out_float64s, out_int32s, uint8s
 from springtide_plugins.context_weights.cell_pages cimport (
-    DENSE, FAILED, ROWS, Page, SparseCells, as_double, cells_of, codes_of, entries_of, lock_page, page_of, start_of,
-    sums_of, unlock_page, wide_int,
+    DENSE, FAILED, PREFETCH_TO_WRITE, ROWS, Event, Page, SparseCells, as_double, cells_of, codes_of, entries_of,
+    lock_page, page_of, start_of, sums_of, unlock_page, wide_int,
 )
 
 cnp.import_array()
@@ -20,10 +20,8 @@ cdef extern from *:
     """
     /* A function that does nothing else has no effect to a compiler, which then drops it: hence the volatile nothing. */
     #define PREFETCH(address) do { __builtin_prefetch(address); __asm__ volatile(""); } while (0)
-    #define PREFETCH_TO_WRITE(address) do { __builtin_prefetch(address, 1); __asm__ volatile(""); } while (0)
     """
     void PREFETCH(const void* address) noexcept nogil
-    void PREFETCH_TO_WRITE(const void* address) noexcept nogil
 
 
 cdef enum:
@@ -31,16 +29,10 @@ cdef enum:
     TOO_OLD = 255  # The epoch of an event that is before all that are kept.
     AHEAD = 8  # Events whose pages are on their way from memory while others are added.
     MOST_SETS = 8  # Of weights of bins, which are read at once.
-    MANY = 32_768  # Events that it pays to put in the order of pages first.
+    MANY = 8_192  # Events that it pays to put in the order of pages first.
     MOST_AT_ONCE = 131_072  # The same, at most: 4 MiB.
+    MOST_LOCKED = 64  # Events that are added to a page at once, while others wait for its lock: about a microsecond.
     BUCKETS = 1_024  # Of neighbouring pages: those of one stay in the fastest memory while they are added to.
-
-
-cdef struct Event:
-    int64_t quanta
-    int32_t row
-    uint16_t code
-    uint8_t epoch
 
 
 cdef struct Weights:
@@ -135,7 +127,7 @@ cdef Py_ssize_t _add_by_page(
     const int32_t* rows, const uint8_t* of_epoch, const int64_t* quanta,
 ) noexcept nogil:
     """Add events up to ``stop`` or one that has no place, those of neighbouring pages together: sums have no order."""
-    cdef Py_ssize_t event, code, bucket, num_kept = 0, next_start = 0, shift = 3
+    cdef Py_ssize_t event, code, bucket, run_stop, num_kept = 0, next_start = 0, shift = 3
     cdef int32_t most = 0
     cdef int32_t starts[BUCKETS]
     cdef Event* given = <Event*> malloc(2 * (stop - start) * sizeof(Event))
@@ -170,22 +162,69 @@ cdef Py_ssize_t _add_by_page(
         bucket = given[event].row >> shift
         ordered[starts[bucket]] = given[event]
         starts[bucket] += 1
-    for event in range(num_kept):
-        if event + AHEAD < num_kept:
-            _prefetch(page_of(<SparseCells> cells[ordered[event + AHEAD].epoch], ordered[event + AHEAD].row))
-        if (<SparseCells> cells[ordered[event].epoch]).add(
-            ordered[event].row, ordered[event].code, ordered[event].quanta
-        ) != 0:
+    event = 0
+    while event < num_kept:
+        run_stop = event
+        while run_stop < min(num_kept, event + MOST_LOCKED) and _are_of_one_page(ordered + event, ordered + run_stop):
+            _fetch_ahead(cells, ordered, run_stop, num_kept)
+            run_stop += 1
+        if (<SparseCells> cells[ordered[event].epoch]).add_run(ordered + event, run_stop - event) != 0:
             stop = FAILED
             break
+        event = run_stop
     free(given)
     return stop
+
+
+cdef inline bint _are_of_one_page(const Event* event, const Event* other) noexcept nogil:
+    return event.row // ROWS == other.row // ROWS and event.epoch == other.epoch
+
+
+cdef inline void _fetch_ahead(void** cells, const Event* events, Py_ssize_t event, Py_ssize_t num) noexcept nogil:
+    """Fetch what later events are added to, step by step: each step finds where the next one is."""
+    cdef const Event* later = events + event + 4 * AHEAD
+    if event + 4 * AHEAD < num and not _are_of_one_page(later, later - 1):
+        PREFETCH_TO_WRITE(_page_of_event(cells, later))
+    later = events + event + 2 * AHEAD
+    if event + 2 * AHEAD < num and not _are_of_one_page(later, later - 1):
+        _prefetch_late(_page_of_event(cells, later))
+    later = events + event + AHEAD
+    if event + AHEAD < num and later.row != (later - 1).row:
+        _prefetch_pointer(_page_of_event(cells, later), later.row % ROWS)
+    later = events + event + AHEAD // 2
+    if event + AHEAD // 2 < num:
+        _prefetch_bins(<SparseCells> cells[later.epoch], later)
 
 
 cdef inline Page* _later(void** cells, uint8_t epoch, int32_t row) noexcept nogil:
     if epoch >= KEPT or cells[epoch] == NULL or row < 0:
         return NULL
     return page_of(<SparseCells> cells[epoch], row)
+
+
+cdef inline void _prefetch_late(const Page* page) noexcept nogil:
+    """Fetch where an entry of a page would wait."""
+    if page != NULL and page.data != NULL:
+        PREFETCH_TO_WRITE(page.data)
+        PREFETCH_TO_WRITE(sums_of(page) + page.used + page.late)
+        PREFETCH_TO_WRITE(codes_of(page) + page.used + page.late)
+
+
+cdef inline Page* _page_of_event(void** cells, const Event* event) noexcept nogil:
+    return page_of(<SparseCells> cells[event.epoch], event.row)
+
+
+cdef inline void _prefetch_bins(SparseCells held, const Event* event) noexcept nogil:
+    """Fetch the cells of an event whose row has an array of 4 bytes for each."""
+    cdef const Page* page = page_of(held, event.row)
+    cdef const int32_t* array
+    cdef const int16_t* bins
+    cdef Py_ssize_t part
+    if page != NULL and page.data != NULL and (<uint8_t*> page.data)[event.row % ROWS] == DENSE:
+        array = <const int32_t*> cells_of(page, start_of(page, event.row % ROWS))
+        bins = held.bins_of + event.code * held.num_parts
+        for part in range(held.num_parts):
+            PREFETCH_TO_WRITE(array + bins[part])
 
 
 cdef inline void _prefetch_pointer(const Page* page, Py_ssize_t row) noexcept nogil:

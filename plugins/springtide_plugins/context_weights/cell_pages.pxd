@@ -1,6 +1,7 @@
 """Pages of sums by row and bin, as ``cell_pages.pyx`` keeps them, for the loops that read them."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
+cimport cython
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 
@@ -19,6 +20,8 @@ cdef extern from *:
     }
     static inline void unlock_page(unsigned char *lock) { __atomic_store_n(lock, 0, __ATOMIC_RELEASE); }
     static inline void add_to(Py_ssize_t *number, Py_ssize_t more) { __atomic_fetch_add(number, more, __ATOMIC_RELAXED); }
+    /* A function that does nothing else has no effect to a compiler, which then drops it: hence the volatile nothing. */
+    #define PREFETCH_TO_WRITE(address) do { __builtin_prefetch(address, 1); __asm__ volatile(""); } while (0)
     static inline void *load_pointer(void **from) { return __atomic_load_n(from, __ATOMIC_ACQUIRE); }
     static inline void store_pointer(void **to, void *value) { __atomic_store_n(to, value, __ATOMIC_RELEASE); }
     /* Sums of most rows fit into 64 bits, which are converted at once. */
@@ -31,6 +34,7 @@ cdef extern from *:
     const uint64_t EACH_BYTE
     const uint64_t EVEN_BYTES
     const uint64_t EACH_PAIR
+    void PREFETCH_TO_WRITE(const void* address) noexcept nogil
     void lock_page(uint8_t* lock) noexcept nogil
     void unlock_page(uint8_t* lock) noexcept nogil
     void add_to(Py_ssize_t* number, Py_ssize_t more) noexcept nogil
@@ -51,6 +55,7 @@ cdef enum:
     POINTER = 2  # Entries whose room a pointer takes.
     MOST_LATE = 16  # Entries of a page that wait: one pass over it takes them all in.
     HEAD = ROWS + MOST_LATE + 2 * ROWS  # Bytes.
+    LINE = 64  # Bytes.
     FAILED = -1  # No memory.
 
 
@@ -68,6 +73,18 @@ cdef struct Page:
 cdef struct Chunks:
     int64_t num
     Page* pages[1]  # [num]
+
+
+cdef struct Late:
+    uint32_t place  # Row of the page times 2^16, and the code.
+    int64_t sum_
+
+
+cdef struct Event:
+    int64_t quanta
+    int32_t row
+    uint16_t code
+    uint8_t epoch  # Counted from the oldest that is kept.
 
 
 cdef inline uint16_t* stamps_of(const Page* page) noexcept nogil:
@@ -108,6 +125,7 @@ cdef inline void* cells_of(const Page* page, Py_ssize_t at) noexcept nogil:
     return cells
 
 
+@cython.final
 cdef class SparseCells:
     cdef readonly Py_ssize_t num_bins, num_parts, nbytes, num_rows
     cdef Chunks* chunks  # Replaced when it must grow; former ones are kept, since others may be reading them.
@@ -125,6 +143,7 @@ cdef class SparseCells:
     cdef int insert(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil
     cdef void remove(self, Page* page, Py_ssize_t at, Py_ssize_t num) noexcept nogil
     cdef int add(self, int64_t row, Py_ssize_t code, int64_t sum_) noexcept nogil
+    cdef int add_run(self, const Event* events, Py_ssize_t num) noexcept nogil
     cdef int add_late(self, Page* page, Py_ssize_t row, Py_ssize_t code, int64_t sum_) noexcept nogil
     cdef int settle(self, Page* page) noexcept nogil
     cdef int take_in(self, Page* page) noexcept nogil
@@ -147,3 +166,35 @@ cdef inline Page* page_of(SparseCells cells, int64_t row) noexcept nogil:
         return NULL
     pages = <Page*> load_pointer(<void**> &chunks.pages[number])
     return NULL if pages == NULL else pages + (row // ROWS) % PAGES
+
+
+cdef inline void fetch(const char* data, Py_ssize_t num_bytes) noexcept nogil:
+    """Fetch some bytes from memory."""
+    cdef Py_ssize_t at = 0
+    while at < num_bytes:
+        PREFETCH_TO_WRITE(data + at)
+        at += LINE
+
+
+cdef inline Py_ssize_t late_of(const Page* page, Late* late) noexcept nogil:
+    """Write the entries that wait in order of row and code, each code of a row once; return how many."""
+    cdef Py_ssize_t each, at, num = 0
+    cdef uint32_t place
+    cdef int64_t sum_
+    for each in range(page.late):
+        place = (<uint32_t> late_rows_of(page)[each] << 16) | codes_of(page)[page.used + each]
+        sum_ = sums_of(page)[page.used + each]
+        at = num
+        while at > 0 and late[at - 1].place > place:
+            late[at] = late[at - 1]
+            at -= 1
+        late[at].place, late[at].sum_ = place, sum_
+        num += 1
+    at = 0
+    for each in range(1, num):
+        if late[each].place == late[at].place:
+            late[at].sum_ += late[each].sum_
+        else:
+            at += 1
+            late[at] = late[each]
+    return min(num, at + 1)

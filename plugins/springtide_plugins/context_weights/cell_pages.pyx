@@ -13,16 +13,13 @@ One thread writes. Any thread reads meanwhile: each takes the lock of a page for
 in it, and takes in first what waits there, so that it reads all that was added.
 """
 
+cimport cython
 from libc.stdint cimport INT32_MAX, INT32_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove
 
 
-cdef struct Late:
-    uint32_t place  # Row of the page times 2^16, and the code.
-    int64_t sum_
-
-
+@cython.final
 cdef class SparseCells:
     """Sums by row and bin.
 
@@ -155,15 +152,22 @@ cdef class SparseCells:
 
     cdef int add(self, int64_t row, Py_ssize_t code, int64_t sum_) noexcept nogil:
         """Add to a row, in the bins of a code."""
-        cdef Page* page = self.make(row)
-        cdef int failed
+        cdef Event event = Event(sum_, <int32_t> row, <uint16_t> code, 0)
+        return self.add_run(&event, 1)
+
+    cdef int add_run(self, const Event* events, Py_ssize_t num) noexcept nogil:
+        """Add events of one page, at least 1 and few enough to hold its lock for."""
+        cdef Page* page = self.make(events[0].row)
+        cdef Py_ssize_t event
+        cdef int failed = 0
         if page == NULL:
             return FAILED
         lock_page(&page.lock)
         page.stamp = self.look  # Read with the lock: a look that has passed this page is known here.
-        failed = self.add_late(page, row % ROWS, code, sum_)
-        if page.data != NULL:
-            stamps_of(page)[row % ROWS] = page.stamp
+        for event in range(num):
+            failed |= self.add_late(page, events[event].row % ROWS, events[event].code, events[event].quanta)
+            if page.data != NULL:
+                stamps_of(page)[events[event].row % ROWS] = page.stamp
         unlock_page(&page.lock)
         return failed
 
@@ -197,13 +201,17 @@ cdef class SparseCells:
         cdef Late late[MOST_LATE]
         cdef Late others[MOST_LATE]
         cdef Py_ssize_t places[MOST_LATE]
-        cdef Py_ssize_t num = late_of(page, late), each, index = 0, stop = 0, num_entries = 0, left, half
+        cdef Py_ssize_t num, each, index = 0, stop = 0, num_entries = 0, left, half
         cdef Py_ssize_t num_new = 0, num_others = 0
         cdef int64_t row = -1, sum_
         cdef uint8_t* kinds = <uint8_t*> page.data
         cdef int32_t* sums = sums_of(page)
         cdef uint16_t* codes = codes_of(page)
         cdef uint16_t code
+        # Each search ends somewhere else, and what is behind is moved: lines that come together.
+        fetch(page.data, HEAD + 4 * <Py_ssize_t> page.used)
+        fetch(<const char*> codes, 2 * <Py_ssize_t> page.used)
+        num = late_of(page, late)
         page.late = 0
         for each in range(num):
             code, sum_ = <uint16_t> late[each].place, late[each].sum_
@@ -212,13 +220,10 @@ cdef class SparseCells:
                 index, num_entries = start_of(page, row), kinds[row]
                 stop = index + num_entries
             left = stop - index
-            while left > 0:  # To where the code is, or would be.
-                half = left // 2
-                if codes[index + half] < code:
-                    index += half + 1
-                    left -= half + 1
-                else:
-                    left = half
+            while left > 0:  # To where the code is, or would be; without a branch that nothing foretells.
+                half = (left + 1) // 2
+                index += half if codes[index + half - 1] < code else 0
+                left -= half
             if index < stop and codes[index] == code:
                 sum_ += sums[index]
                 if sum_ != 0 and INT32_MIN <= sum_ <= INT32_MAX:
@@ -386,27 +391,3 @@ cdef class SparseCells:
             add_to(&self.nbytes, -<Py_ssize_t> (self.num_bins * (sizeof(int32_t) if kind == DENSE else sizeof(int64_t))))
         self.remove(page, at, entries_of(kind))
         (<uint8_t*> page.data)[row] = 0
-
-
-cdef inline Py_ssize_t late_of(const Page* page, Late* late) noexcept nogil:
-    """Write the entries that wait in order of row and code, each code of a row once; return how many."""
-    cdef Py_ssize_t each, at, num = 0
-    cdef uint32_t place
-    cdef int64_t sum_
-    for each in range(page.late):
-        place = (<uint32_t> late_rows_of(page)[each] << 16) | codes_of(page)[page.used + each]
-        sum_ = sums_of(page)[page.used + each]
-        at = num
-        while at > 0 and late[at - 1].place > place:
-            late[at] = late[at - 1]
-            at -= 1
-        late[at].place, late[at].sum_ = place, sum_
-        num += 1
-    at = 0
-    for each in range(1, num):
-        if late[each].place == late[at].place:
-            late[at].sum_ += late[each].sum_
-        else:
-            at += 1
-            late[at] = late[each]
-    return min(num, at + 1)

@@ -18,7 +18,7 @@ cdef enum:
     FIRST_PARTS = 16
     PART_PAIRS = 262_144  # That a part has at most, if there are fewer than ``MOST_PARTS``: 1.5 MB, copied in 2 ms.
     LEAST_ROOM = 32  # Pairs.
-    FEW = 16_384  # Pairs up to which a part doubles; then it grows by half, or as many.
+    FEW = 65_536  # Pairs up to which a part doubles; then it grows by half, or as many: copies were half of the cost.
     AT_ONCE = 64  # Pairs whose new buckets are on their way from memory while they are copied.
     FEW_LEFT = 8  # A part gives room back where less than one of so many slots is of a pair that is left.
 
