@@ -1,9 +1,12 @@
 """Checksums of files, which tell a damaged file from a whole one; they keep nobody from writing another file."""
 
 import hashlib
+import io
 from typing import Protocol
 
 import crc32c
+
+from springtide import checksum_kernels
 
 CRC32C = "crc32c"
 SHA256 = "sha256"  # Of earlier releases; it takes nine times as long.
@@ -34,6 +37,24 @@ class Crc32c:
     def update(self, content: bytes | memoryview, /) -> None:
         """Take the next piece in."""
         self._value = crc32c.crc32c(content, self._value)
+
+    def read_into(self, target: memoryview, file: io.FileIO) -> int:
+        """Fill a target from a file, and take it in; no other thread needs to wait meanwhile.
+
+        Args:
+            target: Bytes to write to.
+            file: A file without a buffer, read from where it stands.
+
+        Returns:
+            How many bytes there were, fewer only at the end of the file.
+        """
+        num_bytes, self._value = checksum_kernels.read_into(file.fileno(), target, self._value)
+        return num_bytes
+
+    def read_past(self, file: io.FileIO) -> int:
+        """Take in the rest of a file without a buffer, and keep nothing of it; return how many bytes there were."""
+        num_bytes, self._value = checksum_kernels.read_past(file.fileno(), self._value)
+        return num_bytes
 
     def hexdigest(self) -> str:
         """Return the checksum of all pieces so far."""

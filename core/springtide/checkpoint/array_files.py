@@ -41,6 +41,14 @@ class Source:
 
     def fill(self, target: memoryview) -> None:
         """Read as many bytes as the target has."""
+        if not len(target):
+            return  # That of an empty array cannot be written to.
+        if isinstance(self.checksum, Crc32c) and isinstance(self.file, io.FileIO):
+            num_read = self.checksum.read_into(target, self.file)
+            self.position += num_read
+            if num_read < len(target):
+                raise DamagedFileError(f"wanted {len(target)} bytes, got the end of the file at {self.position}")
+            return
         for start in range(0, len(target), _PIECE_BYTES):
             piece = target[start : start + _PIECE_BYTES]
             done = 0

@@ -145,10 +145,9 @@ class AttributeColumns:
                 for row in column.pairs()[0].tolist():
                     column.unset(row)
             self.categories[name] = column
-            is_held, has_value = column.held_rows(), np.unique(column.pairs()[0])
-            num_values[has_value] += 1
-            num_cleared[is_held] += 1
-            num_cleared[has_value] -= 1
+            with_value, cleared = column.held_rows()
+            num_values[with_value] += 1
+            num_cleared[cleared] += 1
         for name, numbers in saved.numbers.items():
             if not self._is_refused(name, "number"):
                 self.numbers[name] = RowColumn.of(numbers, np.float32, np.nan, len(self._nodes))

@@ -115,9 +115,10 @@ class CategoryColumn:
         """Return whether the attribute of one node was cleared, and not set since."""
         return self._first.get(row) == CLEARED  # type: ignore[no-any-return]  # It is a number or None.
 
-    def held_rows(self) -> npt.NDArray[np.int32]:
-        """Return the nodes that have a value or were cleared, int32 ``[n]``, ascending."""
-        return self._first.held()[0]
+    def held_rows(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the nodes that have a value, and those that were cleared, int32 ``[n]`` each, ascending."""
+        rows, codes = self._first.held()
+        return rows[codes >= 0], rows[codes < 0]
 
     def shrink(self) -> None:
         """Take less memory if only few nodes have a value any more."""
