@@ -1,4 +1,8 @@
-"""A checkpoint that an earlier release has written is restored, and what is written next needs nothing of it."""
+"""A checkpoint that an earlier release has written is restored, and what is written next needs nothing of it.
+
+``tests/fixtures/make.py`` wrote the fixtures. Format 1 has edges and nodes alone. The others have one state: edges of
+two types, shared segments, attributes of each kind, deletions, ids of events, and all context weights.
+"""
 
 import json
 import shutil
@@ -10,32 +14,76 @@ import numpy as np
 import pytest
 
 from springtide.checkpoint import CheckpointStore
-from springtide.checkpoint.manifest_files import to_bytes
+from springtide.checkpoint.manifest_files import FORMAT, to_bytes
 from springtide.errors import CheckpointError
 from springtide.events.model import EventBatch, Interactions
 from springtide.interactions import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.weights import make_context_weights
-from springtide.settings.model import Settings
+from springtide.settings.model import PluginSettings, Settings
 from springtide.state import LiveState
 from springtide.state_content import state_content
 
-FORMAT_1 = Path(__file__).parent / "format_1"  # Written before edges, ids and attributes were npz files.
-DIGESTS = json.loads((FORMAT_1 / "digests.json").read_text())  # Of the state that was written, by that release.
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
+PLUGINS = load_plugins(PluginSettings())
+# An edge's file that is shared with the next checkpoint; format 1 has Arrow files, which are not.
+SHARED = {2: "00000002-edges1-0.npz", 3: "00000001-edges1-0.npz"} | dict.fromkeys((4, 5, 6), "00000001-edges1-0.arrays")
+
+
+def unpacked(number: int, folder: Path) -> Path:
+    """Unpack the fixture of a format into a folder, and return it."""
+    shutil.unpack_archive(FIXTURES / f"format_{number}.zip", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[dict[str, str], dict[str, np.ndarray]]]:
+    """By format, digests of the state, and lifts of the context weights, from the release that wrote it."""
+    first, others = (unpacked(number, tmp_path_factory.mktemp("expected")) for number in (1, 2))
+    with np.load(others / "lifts.npz") as lifts:
+        of_others = json.loads((others / "digests.json").read_text()), dict(lifts)
+    return {1: (json.loads((first / "digests.json").read_text()), {})} | dict.fromkeys(range(2, FORMAT + 1), of_others)
+
+
+@pytest.fixture(params=range(1, FORMAT + 1))
+def number(request: pytest.FixtureRequest) -> int:
+    """Every format, that of now too."""
+    return int(request.param)
 
 
 @pytest.fixture
-def folder(tmp_path):
-    shutil.copytree(FORMAT_1, tmp_path / "checkpoints")
-    return tmp_path / "checkpoints"
+def folder(number: int, tmp_path: Path) -> Path:
+    return unpacked(number, tmp_path / "checkpoints")
 
 
-def restored(folder: Path) -> LiveState:
-    store, state = CheckpointStore(str(folder)), LiveState(Settings(), {})
+def new_state(number: int = 2) -> LiveState:
+    settings = Settings()
+    return LiveState(settings, make_context_weights(settings.ranking, PLUGINS) if number > 1 else {})
+
+
+def restored(folder: Path, number: int) -> LiveState:
+    store, state = CheckpointStore(str(folder)), new_state(number)
     checkpoint = store.latest()
     assert checkpoint is not None
-    store.restore(checkpoint, state)
+    assert store.restore(checkpoint, state) == ()  # Nothing was learned anew.
     return state
+
+
+def assert_is_that_of(number: int, state: LiveState, expected) -> None:
+    digests, lifts = expected[number]
+    content = state_content(state)
+    assert {name: content[name] for name in digests} == digests
+    moment, num_items = Moment(1_700_360_000_000, "home", "rain"), state.graph.view().num_nodes("item")
+    for name, wanted in lifts.items():
+        found = state.context_weights[name].item_log_lifts(moment, num_items)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert state.position is not None
+    if number == 1:
+        assert state.position.next_offsets == {0: 5, 1: 7}
+        return
+    assert (state.position.next_offsets, state.num_events) == ({0: 7, 1: 8}, 95)
+    assert (len(state.seen_events), state.seen_events.num_duplicates) == (93, 5)
+    assert [gap.reason for gap in state.gaps] == ["retention"]
 
 
 def purchase() -> EventBatch:
@@ -47,60 +95,63 @@ def purchase() -> EventBatch:
     )
 
 
-def segments(folder: Path) -> set[str]:
-    return {path.suffix for path in (folder / "segments").iterdir()}
+def test_every_format_has_a_fixture():
+    assert {path.stem for path in FIXTURES.iterdir()} == {f"format_{each}" for each in range(1, FORMAT + 1)}
+    assert max(path.stat().st_size for path in FIXTURES.iterdir()) < 50_000
 
 
-def test_checkpoint_of_format_1_is_restored_whole(folder):
-    state = restored(folder)
-    assert state_content(state) == DIGESTS
-    assert state.position is not None
-    assert state.position.next_offsets == {0: 5, 1: 7}
-
-
-def test_next_checkpoint_holds_the_same_and_no_file_of_format_1(folder):
-    state = restored(folder)
+def test_it_is_restored_whole_and_the_next_one_holds_the_same(number: int, folder: Path, expected):
+    state = restored(folder, number)
+    assert_is_that_of(number, state, expected)
     CheckpointStore(str(folder), keep=1).write(state.snapshot())
-    assert segments(folder) == {".arrays"}
-    assert state_content(restored(folder)) == DIGESTS
+    assert_is_that_of(number, restored(folder, number), expected)
+    names = {path.name for path in (folder / "segments").iterdir()}
+    if number == 1:
+        assert {Path(name).suffix for name in names} == {".arrays"}
+    else:
+        assert SHARED[number] in names
+        assert any(name.endswith("-weight4.arrays") for name in names)
 
 
-def test_checkpoint_of_format_1_stays_whole_beside_newer_ones(folder):
-    state = restored(folder)
+def test_it_stays_whole_beside_newer_ones_and_its_copy_is_restored(number: int, folder: Path, expected):
+    state = restored(folder, number)
     state.apply(purchase())
-    store = CheckpointStore(str(folder), keep=3)
+    store, first = CheckpointStore(str(folder), keep=3), CheckpointStore(str(folder)).names()[0]
     store.write(state.snapshot())
-    old = LiveState(Settings(), {})
-    store.restore(store.open("00000001"), old)
-    assert state_content(old) == DIGESTS
-    assert state_content(restored(folder)) == state_content(state) != DIGESTS
+    old = new_state(number)
+    store.restore(store.open(first), old)
+    assert_is_that_of(number, old, expected)
+    assert state_content(restored(folder, number)) == state_content(state) != state_content(old)
+    store.copy_as_newest(first)
+    assert_is_that_of(number, restored(folder, number), expected)
 
 
-def test_copy_of_a_checkpoint_of_format_1_is_restored(folder):
-    state = restored(folder)
-    state.apply(purchase())
-    store = CheckpointStore(str(folder), keep=3)
-    store.write(state.snapshot())
-    store.copy_as_newest("00000001")
-    assert state_content(restored(folder)) == DIGESTS
+@pytest.mark.parametrize("number", SHARED, indirect=True)
+def test_damaged_file_is_found(number: int, folder: Path):
+    path = folder / "segments" / SHARED[number]
+    content = bytearray(path.read_bytes())
+    content[1_000] ^= 4
+    path.write_bytes(content)
+    kind = "SHA-256" if number == 2 else "CRC-32C"
+    with pytest.raises(CheckpointError, match=f"{path.name}: damaged: wanted {kind}"):
+        restored(folder, number)
 
 
-def test_format_of_a_later_release_is_refused(folder):
+def test_format_of_a_later_release_is_refused(tmp_path: Path):
+    folder = unpacked(1, tmp_path / "checkpoints")
     path = folder / "manifests" / "00000001.json"
-    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": 7}
+    manifest = json.loads(path.read_bytes())["checkpoint"] | {"format": FORMAT + 1}
     path.write_bytes(to_bytes(manifest))
-    with pytest.raises(CheckpointError, match="wanted a format from 1 to 6, got 7"):
+    with pytest.raises(CheckpointError, match=f"wanted a format from 1 to {FORMAT}, got {FORMAT + 1}"):
         CheckpointStore(str(folder)).latest()
 
 
-def test_checkpoints_are_written_and_restored_without_arrow(folder):
-    CheckpointStore(str(folder), keep=1).write(restored(folder).snapshot())
+def test_checkpoints_are_written_and_restored_without_arrow(tmp_path: Path):
+    folder = unpacked(1, tmp_path / "checkpoints")
+    CheckpointStore(str(folder), keep=1).write(restored(folder, 1).snapshot())
     code = f"""
 import sys
 from springtide.checkpoint import CheckpointStore
-from springtide.interactions import Moment
-from springtide.plugins.loading import load_plugins
-from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 store, state = CheckpointStore({str(folder)!r}), LiveState(Settings(), {{}})
@@ -111,133 +162,25 @@ print("pyarrow" in sys.modules)
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-# With edges of two types, shared segments, attributes of each kind, deletions, ids of events, and all context weights.
-FORMAT_2 = Path(__file__).parent / "format_2"
-
-
-@pytest.fixture
-def folder_2(tmp_path):
-    shutil.copytree(FORMAT_2, tmp_path / "checkpoints")
-    return tmp_path / "checkpoints"
-
-
-def restored_with_weights(folder: Path) -> LiveState:
-    settings = Settings()
-    store, state = (
-        CheckpointStore(str(folder)),
-        LiveState(settings, make_context_weights(settings.ranking, load_plugins())),
-    )
-    checkpoint = store.latest()
-    assert checkpoint is not None
-    assert store.restore(checkpoint, state) == ()  # Nothing was learned anew.
-    return state
-
-
-def assert_is_that_of_format_2(state: LiveState) -> None:
-    content = state_content(state)
-    digests = json.loads((FORMAT_2 / "digests.json").read_text())  # By the release that wrote it.
-    assert {name: content[name] for name in digests} == digests
-    moment, num_items = Moment(1_700_360_000_000, "home", "rain"), state.graph.view().num_nodes("item")
-    lifts = np.load(FORMAT_2 / "lifts.npz")
-    for name in lifts.files:
-        found = state.context_weights[name].item_log_lifts(moment, num_items)
-        np.testing.assert_allclose(found, lifts[name], rtol=1e-4, atol=1e-5, err_msg=name)
-    assert state.position is not None
-    assert (state.position.next_offsets, state.num_events) == ({0: 7, 1: 8}, 95)
-    assert (len(state.seen_events), state.seen_events.num_duplicates) == (93, 5)
-    assert [gap.reason for gap in state.gaps] == ["retention"]
-
-
-def test_checkpoint_of_format_2_is_restored_whole(folder_2):
-    assert_is_that_of_format_2(restored_with_weights(folder_2))
-
-
-def test_next_checkpoint_shares_files_of_format_2_and_holds_the_same(folder_2):
-    state = restored_with_weights(folder_2)
-    CheckpointStore(str(folder_2), keep=1).write(state.snapshot())
-    assert (folder_2 / "segments" / "00000002-edges1-0.npz").exists()
-    assert_is_that_of_format_2(restored_with_weights(folder_2))
-
-
-def test_damaged_file_of_format_2_is_found(folder_2):
-    path = folder_2 / "segments" / "00000002-edges1-0.npz"
-    content = bytearray(path.read_bytes())
-    content[1_000] ^= 4
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"00000002-edges1-0.npz: damaged: wanted SHA-256"):
-        restored_with_weights(folder_2)
-
-
-# The same state, written by the last release whose files were npz files with a CRC-32C.
-FORMAT_3 = Path(__file__).parent / "format_3"
-
-
-@pytest.fixture
-def folder_3(tmp_path):
-    shutil.copytree(FORMAT_3, tmp_path / "checkpoints")
-    return tmp_path / "checkpoints"
-
-
-def test_checkpoint_of_format_3_is_restored_whole(folder_3):
-    assert_is_that_of_format_2(restored_with_weights(folder_3))
-
-
-def test_next_checkpoint_shares_files_of_format_3_and_holds_the_same(folder_3):
-    state = restored_with_weights(folder_3)
-    CheckpointStore(str(folder_3), keep=1).write(state.snapshot())
-    names = {path.name for path in (folder_3 / "segments").iterdir()}
-    assert {"00000001-edges1-0.npz", "00000002-weight4.arrays"} <= names
-    assert_is_that_of_format_2(restored_with_weights(folder_3))
-
-
-def test_damaged_file_of_format_3_is_found(folder_3):
-    path = folder_3 / "segments" / "00000001-edges1-0.npz"
-    content = bytearray(path.read_bytes())
-    content[1_000] ^= 4
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"00000001-edges1-0.npz: damaged: wanted CRC-32C"):
-        restored_with_weights(folder_3)
-
-
-# The same state, written by the last release that wrote pairs one by one.
-FORMAT_4 = Path(__file__).parent / "format_4"
-
-
-@pytest.fixture
-def folder_4(tmp_path):
-    shutil.copytree(FORMAT_4, tmp_path / "checkpoints")
-    return tmp_path / "checkpoints"
-
-
-def test_checkpoint_of_format_4_is_restored_whole(folder_4):
-    assert_is_that_of_format_2(restored_with_weights(folder_4))
-
-
-def test_next_checkpoint_shares_files_of_format_4_and_holds_the_same(folder_4):
-    state = restored_with_weights(folder_4)
-    CheckpointStore(str(folder_4), keep=1).write(state.snapshot())
-    names = {path.name for path in (folder_4 / "segments").iterdir()}
-    assert {"00000001-edges1-0.arrays", "00000002-weight4.arrays"} <= names
-    assert_is_that_of_format_2(restored_with_weights(folder_4))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere the system does not tell what is mapped.")
-def test_nothing_of_a_restored_state_lies_in_the_files_of_its_checkpoint(folder_4):
+def test_nothing_of_a_restored_state_lies_in_the_files_of_its_checkpoint(tmp_path: Path):
     """Else they would stay on the disk as long as the process does, and each change would copy a page."""
-    state = restored_with_weights(folder_4)
-    assert str(folder_4) not in Path("/proc/self/maps").read_text()
+    folder = unpacked(FORMAT, tmp_path / "checkpoints")
+    state = restored(folder, FORMAT)
+    assert str(folder) not in Path("/proc/self/maps").read_text()
     assert state.num_events == 95
 
 
-# The same state in the first format whose pairs are the tables of them as they stand: how these are laid out is fixed.
-FORMAT_5 = Path(__file__).parent / "format_5"
-
-
-def test_checkpoint_of_format_5_is_restored_whole(tmp_path):
-    shutil.copytree(FORMAT_5, tmp_path / "checkpoints")
-    state = restored_with_weights(tmp_path / "checkpoints")
-    assert_is_that_of_format_2(state)
-    pairs, former = state.context_weights["reorder"].state(), restored_with_weights(FORMAT_4).context_weights["reorder"]
-    assert {name: array.tobytes() for name, array in pairs.items()} == {
-        name: array.tobytes() for name, array in former.state().items()
-    }
+def test_pairs_of_all_formats_are_the_same_tables(tmp_path: Path):
+    """From format 5 on they are stored as they stand: how these are laid out is fixed."""
+    tables = [
+        {
+            name: array.tobytes()
+            for name, array in restored(unpacked(number, tmp_path / f"{number}"), number)
+            .context_weights["reorder"]
+            .state()
+            .items()
+        }
+        for number in (4, 5, FORMAT)
+    ]
+    assert tables[0] == tables[1] == tables[2]

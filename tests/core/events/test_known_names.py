@@ -169,12 +169,12 @@ def test_any_interleaving_with_restarts_has_the_same_names_values_and_refusals(d
     assert found[0] == found[1]
 
 
-FORMAT_5 = Path(__file__).parent.parent / "checkpoint" / "format_5"
+FORMAT_5 = Path(__file__).parents[2] / "fixtures" / "checkpoints" / "format_5.zip"
 
 
 def test_checkpoint_with_more_names_than_may_be_is_restored_and_its_names_stay_in(tmp_path):
     """Also one of before names were counted."""
-    shutil.copytree(FORMAT_5, tmp_path / "checkpoints")
+    shutil.unpack_archive(FORMAT_5, tmp_path / "checkpoints")
     store, reader = (
         CheckpointStore(str(tmp_path / "checkpoints")),
         Reader(settings_of(events={"max_attribute_names": 1})),
