@@ -160,10 +160,12 @@ def _check_kinds(fields: Mapping[str, Any]) -> None:
     for name in ("verdict", "reason"):
         _check(f"gate.{name}", gate.get(name, ""), _is_text, "a string")
     _check("gate.fine_tune_gap", gate.get("fine_tune_gap", 0.0), _is_number, "a number")
+    _check("gate.questions", gate.get("questions", 0), _is_whole, "a whole number")
     _check("gate.contestants", gate.get("contestants", {}), _is_object, "an object")
     for name, means in gate.get("contestants", {}).items():
         _check(f"gate.contestants.{name}", means, _is_object, "an object")
         _check(f"gate.contestants.{name}.all", means.get("all"), _is_number, "a number")
+        _check(f"gate.contestants.{name}.questions", means.get("questions", 0), _is_whole, "a whole number")
 
 
 def _check(name: str, value: object, is_right: Callable[[object], bool], wanted: str) -> None:

@@ -326,7 +326,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("version", "create_time", "is_current", "training", "num_interactions", "metrics", "parts", "verdict", "verdict_reason", "gate_ndcg_at_20", "unreadable_reason")
+    __slots__ = ("version", "create_time", "is_current", "training", "num_interactions", "metrics", "parts", "verdict", "verdict_reason", "gate_ndcg_at_20", "unreadable_reason", "gate_num_questions")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -348,6 +348,13 @@ class Model(_message.Message):
         key: str
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class GateNumQuestionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     IS_CURRENT_FIELD_NUMBER: _ClassVar[int]
@@ -359,6 +366,7 @@ class Model(_message.Message):
     VERDICT_REASON_FIELD_NUMBER: _ClassVar[int]
     GATE_NDCG_AT_20_FIELD_NUMBER: _ClassVar[int]
     UNREADABLE_REASON_FIELD_NUMBER: _ClassVar[int]
+    GATE_NUM_QUESTIONS_FIELD_NUMBER: _ClassVar[int]
     version: str
     create_time: _timestamp_pb2.Timestamp
     is_current: bool
@@ -370,7 +378,8 @@ class Model(_message.Message):
     verdict_reason: str
     gate_ndcg_at_20: _containers.ScalarMap[str, float]
     unreadable_reason: str
-    def __init__(self, version: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_current: _Optional[bool] = ..., training: _Optional[str] = ..., num_interactions: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., parts: _Optional[_Mapping[str, str]] = ..., verdict: _Optional[str] = ..., verdict_reason: _Optional[str] = ..., gate_ndcg_at_20: _Optional[_Mapping[str, float]] = ..., unreadable_reason: _Optional[str] = ...) -> None: ...
+    gate_num_questions: _containers.ScalarMap[str, int]
+    def __init__(self, version: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_current: _Optional[bool] = ..., training: _Optional[str] = ..., num_interactions: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., parts: _Optional[_Mapping[str, str]] = ..., verdict: _Optional[str] = ..., verdict_reason: _Optional[str] = ..., gate_ndcg_at_20: _Optional[_Mapping[str, float]] = ..., unreadable_reason: _Optional[str] = ..., gate_num_questions: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class StartTrainingRequest(_message.Message):
     __slots__ = ("mode",)

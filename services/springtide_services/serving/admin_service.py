@@ -392,6 +392,8 @@ def _model(manifest: ModelManifest | UnreadableManifest, current: str | None) ->
     is_current = manifest.version == current
     if isinstance(manifest, UnreadableManifest):
         return pb.Model(version=manifest.version, is_current=is_current, unreadable_reason=manifest.reason)
+    gate = manifest.gate
+    contestants = gate.get("contestants", {})
     return pb.Model(
         version=manifest.version,
         create_time=to_timestamp(manifest.created_ms),
@@ -400,7 +402,11 @@ def _model(manifest: ModelManifest | UnreadableManifest, current: str | None) ->
         num_interactions=int(manifest.graph_cut.get("num_interactions", 0)),
         metrics=manifest.metrics,
         parts={kind: f"{part['name']} ({part['origin']})" for kind, part in manifest.parts.items()},
-        verdict=manifest.gate.get("verdict", ""),
-        verdict_reason=manifest.gate.get("reason", ""),
-        gate_ndcg_at_20={name: means["all"] for name, means in manifest.gate.get("contestants", {}).items()},
+        verdict=gate.get("verdict", ""),
+        verdict_reason=gate.get("reason", ""),
+        gate_ndcg_at_20={name: means["all"] for name, means in contestants.items()},
+        # Before baselines were asked in parts, all contestants were asked all questions.
+        gate_num_questions={
+            name: means.get("questions", gate.get("questions", 0)) for name, means in contestants.items()
+        },
     )

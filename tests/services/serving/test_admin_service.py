@@ -69,6 +69,17 @@ def test_a_model_is_listed_with_its_gate_and_parts(tmp_path: Path) -> None:
     assert model.unreadable_reason == ""
 
 
+def test_a_model_says_over_how_many_questions_each_mean_of_the_gate_is(tmp_path: Path) -> None:
+    store = ModelStore(str(tmp_path))
+    asked_in_parts = {"candidate": {"questions": 900, "all": 0.25}, "tifu_knn": {"questions": 175, "all": 0.2}}
+    publish(store, gate={"verdict": "promoted", "questions": 900, "contestants": asked_in_parts})
+    # As releases wrote it that asked every contestant all questions.
+    publish(store, gate={"verdict": "promoted", "questions": 800, "contestants": {"tifu_knn": {"all": 0.2}}})
+    before, in_parts = _page_of_models(store, pb.ListModelsRequest()).models
+    assert dict(in_parts.gate_num_questions) == {"candidate": 900, "tifu_knn": 175}
+    assert dict(before.gate_num_questions) == {"tifu_knn": 800}
+
+
 @pytest.mark.parametrize(
     ("manifest", "reason"),
     [
