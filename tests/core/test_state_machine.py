@@ -257,10 +257,10 @@ class StateMachine(RuleBasedStateMachine):
         state.graph.evict()  # ``apply`` evicts now and then; at once, as the naive one does, is easier to compare.
 
     @rule(
-        several=st.lists(interactions, max_size=5),
+        several=st.lists(interactions, max_size=6),
         related=st.lists(relations, max_size=2),
-        deletes=st.lists(st.tuples(nodes, times), max_size=2),
-        upserts=st.lists(st.tuples(nodes, times, attributes), max_size=2),
+        deletes=st.lists(st.tuples(nodes, times), max_size=3),
+        upserts=st.lists(st.tuples(nodes, times, attributes), max_size=4),
     )
     def apply(self, several, related, deletes, upserts):
         made = []
@@ -276,6 +276,7 @@ class StateMachine(RuleBasedStateMachine):
         self.log.append(batch)
         self.apply_to(self.state, batch)
         self.naive.apply(batch)
+        self.compare()
 
     @rule(turns=st.integers(1, 3))
     def reclaim(self, turns):
@@ -289,7 +290,6 @@ class StateMachine(RuleBasedStateMachine):
         for edge_type in self.state.graph.edge_types:
             self.state.graph.store(edge_type).sweep()
 
-    @rule()
     def compare(self):
         assert_same(self.state, self.naive)
 
