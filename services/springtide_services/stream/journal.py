@@ -274,7 +274,8 @@ def entries_in(content: memoryview) -> Iterator[tuple[Entry | None, int, int]]:
             if mark == _MARK and begin + num_bytes <= len(content):
                 end = begin + num_bytes
                 if crc32c.crc32c(content[begin:end]) == checksum:
-                    entry = _entry_of(content[begin:end])
+                    with contextlib.suppress(ValueError, IndexError):
+                        entry = _entry_of(content[begin:end])
         yield entry, at, end
         at = end
 
@@ -332,7 +333,11 @@ def _frame_of(topic_id: str, records: Sequence[RawEvent]) -> bytes:
 
 
 def _entry_of(body: memoryview) -> Entry:
-    """Return what ``_frame_of`` was given; the body's checksum is right."""
+    """Return what ``_frame_of`` was given; the body's checksum is right.
+
+    Raises:
+        ValueError: If it is no such body all the same, as IndexError does.
+    """
     cursor = _Cursor(body)
     topic_id, topic = cursor.text(), cursor.text()
     headers = [tuple((cursor.text(), cursor.packed()) for _ in range(cursor.length())) for _ in range(cursor.length())]
@@ -360,22 +365,26 @@ def _packed(content: bytes | None) -> bytes:
 
 
 class _Cursor:
-    """Reads what ``_frame_of`` wrote, from its beginning."""
+    """Reads what ``_frame_of`` wrote, from its beginning; raises ValueError where it ends too early."""
 
     def __init__(self, body: memoryview) -> None:
         self._body = body
         self._at = 0
 
     def length(self) -> int:
-        (length,) = _LENGTH.unpack_from(self._body, self._at)
-        self._at += _LENGTH.size
-        return int(length)
+        return int.from_bytes(self._bytes(_LENGTH.size), "little", signed=True)
 
     def content(self, length: int) -> bytes | None:
         if length < 0:
             return None
-        self._at += length
-        return bytes(self._body[self._at - length : self._at])
+        return self._bytes(length)
+
+    def _bytes(self, count: int) -> bytes:
+        start, stop = self._at, self._at + count
+        if stop > len(self._body):
+            raise ValueError(f"wanted {count} bytes at byte {start}, got {len(self._body) - start}")
+        self._at = stop
+        return bytes(self._body[start:stop])
 
     def packed(self) -> bytes | None:
         return self.content(self.length())
@@ -384,7 +393,7 @@ class _Cursor:
         return (self.packed() or b"").decode("utf-8", "surrogateescape")
 
     def column(self, kind: str, count: int) -> list[int]:
-        values = np.frombuffer(self._body, kind, count, self._at)
-        self._at += values.nbytes
-        numbers: list[int] = values.tolist()
+        if count < 0:
+            raise ValueError(f"wanted a number of records, got {count}")
+        numbers: list[int] = np.frombuffer(self._bytes(count * np.dtype(kind).itemsize), kind).tolist()
         return numbers
