@@ -56,6 +56,10 @@ faults: install ## Break everything that may break, and print what was lost and 
 doors: install ## Knock at each door of real servers, and print who got what
 	@$(BIN)/python tests/tables.py doors $(ARGS)
 
+.PHONY: fuzz
+fuzz: install ## Give any bytes to all that reads some, a million inputs (ARGS="events --share .1": less; --help)
+	@$(BIN)/python tests/fuzz/fuzz.py $(ARGS)
+
 .PHONY: prove-replay
 prove-replay: install ## Read a year of purchases in twenty interleavings with restarts: one state (ARGS=--help: options)
 	@$(BIN)/python tests/replay/prove.py $(ARGS)

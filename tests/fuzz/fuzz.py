@@ -42,7 +42,9 @@ _KEPT = Path("fuzz-results")
 def main() -> int:
     """Fuzz all targets, or some, each in a process of its own, and print what became of the inputs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NUM_INPUTS)}; all if none is named")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NUM_INPUTS)}; all if none is named"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="how much of a million inputs to give")
     parser.add_argument("--seed", type=int, default=1, help="of the random inputs")
     parser.add_argument("--again", type=Path, help="give one kept input to the one target")
@@ -93,9 +95,15 @@ def fuzz_all(names: list[str], share: float, seed: int) -> int:
 def note(name: str, num_inputs: int, code: int) -> None:
     """Add a row to the table of faults, if one is being made."""
     if path := os.environ.get("TABLE_ROWS", ""):
-        row = {"fault": f"any bytes: {name}", "where": "make fuzz", "times": num_inputs, "lost": 0, "failed": bool(code)}
+        row = {
+            "fault": f"any bytes: {name}",
+            "where": "make fuzz",
+            "times": num_inputs,
+            "lost": 0,
+            "failed": bool(code),
+        }
         with open(path, "a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row | {"failed": bool(code)}) + "\n")
 
 
 def make_target(name: str) -> "Target":

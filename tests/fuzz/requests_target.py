@@ -16,7 +16,7 @@ from targets import Target, example_events
 from springtide.model.registry import ModelStore
 from springtide.settings.file import admin_port_beside
 from springtide.settings.model import KafkaSettings, Settings
-from springtide.testing import START_MS, even_odd_events, even_odd_state, quick_model, quick_settings
+from springtide.testing import even_odd_events, even_odd_state, quick_model, quick_settings
 from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
 from springtide_services.addresses import LOOPBACK, free_port, join_address
 from springtide_services.local.broker import EmbeddedBroker

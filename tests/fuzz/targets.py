@@ -24,7 +24,7 @@ from springtide.events.decoding import Decoder
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
 from springtide.interactions import Moment
 from springtide.model.registry import ModelStore
-from springtide.plugins.loading import load_plugins
+from springtide.plugins.loading import load_plugins, load_serving_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import load_served
@@ -74,7 +74,7 @@ class Stream:
     def __init__(self, headers: Sequence[tuple[str, bytes]]) -> None:
         self._headers = headers
         self._settings = Settings.model_validate({"graph": {"max_edges": 500, "max_nodes": 500}})
-        self._plugins = load_plugins(self._settings.plugins)
+        self._plugins = load_serving_plugins(self._settings)
         self._good = example_events()[0].SerializeToString()
         self._begin()
 
@@ -155,7 +155,7 @@ class CheckpointFiles:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="springtide-fuzz-"))
         self._settings = Settings()
-        self._plugins = load_plugins(self._settings.plugins)
+        self._plugins = load_serving_plugins(self._settings)
         state = even_odd_state(6, self._settings, self._plugins)
         upsert = NodeUpsert("item", "i1", {"tag": ("x", "y")}, {"price": 1.5}, {"title": "long"}, START_MS)
         state.apply(EventBatch(interactions_of(()), [upsert], deletes=[NodeDelete("user", "u1", START_MS + 10**9)]))
@@ -321,4 +321,3 @@ def _with_own_sum(content: bytes) -> bytes:
         return to_bytes(json.loads(content)["checkpoint"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return content
-

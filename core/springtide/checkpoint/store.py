@@ -112,7 +112,8 @@ class CheckpointStore:
             DamagedCheckpointError: If its manifest is damaged.
             CheckpointError: If it cannot be read, or newer software has written it.
         """
-        return manifests.summary(self._manifests.read(name))
+        with _refusing_what_does_not_fit(name):
+            return manifests.summary(self._manifests.read(name))
 
     def note_damaged(self, file: str, fault: str) -> None:
         """Note that a file is damaged: no checkpoint shares it from now on, and those that have it are set aside."""
@@ -305,7 +306,8 @@ class CheckpointStore:
             _refuse_without_arrow(checkpoint.name)
         is_newest = self.names()[:1] == [checkpoint.name]
         self._own = checkpoint.name if is_newest else None
-        return Restoring(checkpoint, state, self.read_arrays, self.read_file, is_newest=is_newest).run()
+        with _refusing_what_does_not_fit(checkpoint.name):
+            return Restoring(checkpoint, state, self.read_arrays, self.read_file, is_newest=is_newest).run()
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
@@ -437,3 +439,12 @@ def _refuse_without_arrow(name: str) -> None:
         importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
         raise CheckpointError(f"checkpoint {name} is of an earlier release: {missing_words(error)}") from error
+
+
+@contextmanager
+def _refusing_what_does_not_fit(name: str) -> Iterator[None]:
+    """Raise DamagedCheckpointError where the parts of a checkpoint, each whole by its checksum, do not fit together."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DamagedCheckpointError(f"checkpoint {name}: damaged: its parts do not fit: {error!r}") from error
