@@ -10,6 +10,7 @@ from springtide.plugins.hookspecs import register_indexes
 from springtide.plugins.loading import load_plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.testing import check_index
+from springtide_plugins.indexes import usearch
 from springtide_plugins.indexes.usearch import USearch
 
 
@@ -45,6 +46,27 @@ def test_more_expansion_finds_more():
         recalls.append(np.mean([len(np.intersect1d(*each)) / 20 for each in zip(found, nearest, strict=True)]))
     assert recalls[1] > recalls[0] + 0.05
     assert recalls[1] > 0.9
+
+
+def test_vectors_are_added_near_together_and_each_once(monkeypatch):
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(usearch, "_MIN_SORTED", 2_000)
+    vectors, rows = unit_vectors(4_000), np.arange(1, 4_000, 2, dtype=np.int32)
+    order = usearch._near_together(vectors, rows, lambda: True)
+    assert order.dtype == np.int32
+    assert np.sort(order).tolist() == rows.tolist()
+    follows = (vectors[order[200:-1]] * vectors[order[201:]]).sum(axis=1).mean()  # Behind those that are drawn first.
+    assert follows > (vectors[rows[:-1]] * vectors[rows[1:]]).sum(axis=1).mean() + 0.1
+    index = USearch()
+    index.build(vectors, rows, lambda: True)
+    users = unit_vectors(30, seed=1)
+    nearest = rows[np.argsort(-(users @ vectors[rows].T), axis=1)[:, :20]]
+    assert (
+        np.mean([np.isin(index.search(user, 50), best).sum() for user, best in zip(users, nearest, strict=True)]) > 19
+    )
+    asked = []
+    assert len(usearch._near_together(vectors, rows, lambda: bool(asked.append(1)))) == len(rows)
+    assert len(asked) == 1
 
 
 def test_memory_of_usearch_is_known():
