@@ -1,6 +1,7 @@
 """A broker for the tests that need one, and topics that no other test touches."""
 
 import contextlib
+import importlib.util
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -44,6 +46,27 @@ def no_logger_keeps_its_configuration() -> Iterator[None]:
     structlog.configure = configure_anew
     yield
     structlog.configure = configure
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[tuple[ModuleType, str]]:
+    """``s3_server.py``, and the address of an S3 server that it runs."""
+    spec = importlib.util.spec_from_file_location("s3_server", Path(__file__).with_name("s3_server.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.s3_server() as address:
+        yield module, address
+
+
+@pytest.fixture
+def s3_bucket(s3_server: tuple[ModuleType, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty bucket, ``s3://…``; this process and those that it starts find its server."""
+    module, address = s3_server
+    for name, value in module.environment_for(address).items():
+        monkeypatch.setenv(name, value)
+    return str(module.new_bucket(address))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from springtide.errors import SettingsError
 
-_TRAIN, _FILES, _NATIVE, _INDEX = "train", "files", "native", "index"
+_TRAIN, _FILES, _NATIVE, _INDEX, _OBJECTS = "train", "files", "native", "index", "s3"
 _EXTRAS: Mapping[str, str] = {
     "torch": _TRAIN,
     "torch_geometric": _TRAIN,
@@ -14,6 +14,7 @@ _EXTRAS: Mapping[str, str] = {
     "pyarrow": _FILES,
     "pygrpc_native": _NATIVE,
     "usearch": _INDEX,
+    "obstore": _OBJECTS,
 }
 """For each package, by its name in Python, the extra of Springtide that it comes with."""
 

@@ -14,6 +14,7 @@ import fsspec
 
 from springtide.checksums import Checksum, Crc32c, crc32c_of
 from springtide.clock import wall_ms
+from springtide.object_files import SCHEMES, ObjectFiles
 
 TEMPORARY_PREFIX = ".writing-"
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -23,19 +24,26 @@ _OWN_FILES = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ram
 
 
 class Storage:
-    """A folder, local or on anything that fsspec knows (``s3://``, ``gs://``, ``memory://``).
+    """A folder, local, on an object store (``s3://``, ``gs://``, ``az://``), or on anything else that fsspec knows.
 
     Names are relative, with ``/`` between folders. Readers never see a partly written file: a local file is renamed
     into place after it has reached the disk, and object stores put whole objects.
 
     Args:
-        url: A local path, or an fsspec URL; the folder is created at the first write.
+        url: A local path, or a URL; the folder is created at the first write.
+
+    Raises:
+        SettingsError: If the package is not installed that knows the URL, or the URL is wrong.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._files, self._root = fsspec.core.url_to_fs(self.url)
-        self._is_local = "file" in _protocols(self._files)
+        is_object_store = self.url.partition("://")[0] in SCHEMES and "://" in self.url
+        self._objects = ObjectFiles(self.url) if is_object_store else None
+        self._is_local = False
+        if self._objects is None:
+            self._files, self._root = fsspec.core.url_to_fs(self.url)
+            self._is_local = "file" in _protocols(self._files)
 
     def __repr__(self) -> str:
         return f"Storage({self.url!r})"
@@ -48,7 +56,7 @@ class Storage:
     @property
     def creates_exclusively(self) -> bool:
         """Whether ``create`` refuses one of two writers that create one name at once."""
-        return self._is_local
+        return self._is_local or self._objects is not None
 
     def path(self, name: str) -> str:
         """Return a file's full path or URL, for messages."""
@@ -60,6 +68,8 @@ class Storage:
         Raises:
             FileNotFoundError: If there is no such file.
         """
+        if self._objects is not None:
+            return self._objects.read(name)
         content: bytes = self._files.cat_file(self._full(name))
         return content
 
@@ -78,9 +88,12 @@ class Storage:
             FileNotFoundError: If there is no such file.
         """
         if not self._is_local:
-            content = bytearray(self._files.size(self._full(name)))
-            with self._files.open(self._full(name), "rb") as source:
-                _fill(content, source)
+            if self._objects is not None:
+                content = self._objects.read_writable(name)
+            else:
+                content = bytearray(self._files.size(self._full(name)))
+                with self._files.open(self._full(name), "rb") as source:
+                    _fill(content, source)
             digest.update(memoryview(content))
             return memoryview(content)
         with Path(self._full(name)).open("rb", buffering=0) as file:
@@ -98,8 +111,7 @@ class Storage:
         if self._is_local:
             self._write_local(name, content, os.replace)
         else:
-            self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
-            self._files.pipe_file(self._full(name), content)
+            self._put(name, content)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading; a local one without a buffer, one of an object store as its bytes.
@@ -125,8 +137,7 @@ class Storage:
             return self._write_local(name, produce, os.replace, is_last=is_last)
         content = io.BytesIO()
         produce(content)
-        self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(self._full(name), content.getvalue())
+        self._put(name, content.getvalue())
         return crc32c_of(content.getbuffer())
 
     def sync(self, folder: str) -> None:
@@ -146,6 +157,9 @@ class Storage:
         if self._is_local:
             self._write_local(name, content, _link_new)
             return
+        if self._objects is not None:
+            self._objects.create(name, content)
+            return
         if self.exists(name):
             raise FileExistsError(self.path(name))
         self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
@@ -158,10 +172,14 @@ class Storage:
 
     def exists(self, name: str) -> bool:
         """Return whether the file exists."""
+        if self._objects is not None:
+            return self._objects.exists(name)
         return bool(self._files.exists(self._full(name)))
 
     def list(self, folder: str = "") -> list[str]:
         """Return the sorted names of files and folders in a folder, relative to it; none if it does not exist."""
+        if self._objects is not None:
+            return sorted(self._objects.entries(folder))
         full = self._full(folder).rstrip("/")
         self._files.invalidate_cache(full)  # Another process may have written since.
         try:
@@ -173,6 +191,8 @@ class Storage:
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size of each file in a folder, in bytes, by name relative to it; none if it does not exist."""
+        if self._objects is not None:
+            return {name: size for name, size in self._objects.entries(folder).items() if size is not None}
         full = self._full(folder).rstrip("/")
         self._files.invalidate_cache(full)
         try:
@@ -183,11 +203,17 @@ class Storage:
 
     def delete(self, name: str) -> None:
         """Delete a file, if it exists."""
+        if self._objects is not None:
+            self._objects.delete(name)
+            return
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._full(name))
 
     def delete_folder(self, folder: str) -> None:
         """Delete a folder with all its content, if it exists."""
+        if self._objects is not None:
+            self._objects.delete_folder(folder)
+            return
         with contextlib.suppress(FileNotFoundError):
             self._files.rm(self._full(folder), recursive=True)
 
@@ -209,6 +235,13 @@ class Storage:
 
     def _full(self, name: str) -> str:
         return f"{self._root}/{name}" if name else str(self._root)
+
+    def _put(self, name: str, content: bytes) -> None:
+        if self._objects is not None:
+            self._objects.write(name, content)
+            return
+        self._files.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
+        self._files.pipe_file(self._full(name), content)
 
     def _write_local(
         self, name: str, content: bytes | Callable[[BinaryIO], object], put: Any, *, is_last: bool = True

@@ -1,17 +1,25 @@
 import errno
 import hashlib
 import mmap
+import random
+import sys
+import threading
 import uuid
+from contextlib import suppress
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from springtide.errors import SettingsError
 from springtide.storage import Storage, sha256
+from springtide_services.addresses import free_port
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def storage(request, tmp_path):
+    if request.param == "s3":
+        return Storage(f"{request.getfixturevalue('s3_bucket')}/a/b")
     return Storage(str(tmp_path / "a" / "b") if request.param == "folder" else f"memory://s-{uuid.uuid4().hex}")
 
 
@@ -128,3 +136,52 @@ def test_mapping_a_file_that_is_not_there_is_refused(tmp_path):
     for url in (str(tmp_path), "memory://springtide-nothing"):
         with pytest.raises(FileNotFoundError):
             Storage(url).map("file", hashlib.sha256())
+
+
+def test_of_many_that_create_one_object_at_once_one_does(s3_bucket):
+    storage, winners, start = Storage(f"{s3_bucket}/folder"), [], threading.Barrier(8)
+
+    def create(number: int) -> None:
+        start.wait()
+        with suppress(FileExistsError):
+            storage.create("one", b"%d" % number)
+            winners.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [b"%d" % number for number in winners] == [storage.read("one")]
+
+
+def test_an_object_store_that_is_away_is_an_error_of_files_and_no_missing_file(s3_bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port('127.0.0.1')}")
+    monkeypatch.setattr("springtide.object_files._RETRIES", 0)
+    storage = Storage(f"{s3_bucket}/folder")
+    for attempt in (storage.list, lambda: storage.read("one"), lambda: storage.write("one", b"1")):
+        with pytest.raises(OSError, match="Generic S3 error") as away:
+            attempt()
+        assert not isinstance(away.value, FileNotFoundError)
+        assert "\n" not in str(away.value)
+
+
+def test_a_bucket_that_does_not_exist_is_named(s3_bucket):
+    with pytest.raises(OSError, match=r"s3://no-such-bucket|no-such-bucket/folder"):
+        Storage("s3://no-such-bucket/folder").write("one", b"1")
+
+
+def test_large_objects_are_whole(s3_bucket):
+    storage, content = Storage(s3_bucket), random.Random(1).randbytes(12_000_000)
+    storage.write_from("large", lambda sink: sink.write(content))
+    digest = hashlib.sha256()
+    mapped = storage.map("large", digest)
+    mapped[0:1] = b"x"
+    assert digest.hexdigest() == sha256(content)
+    assert storage.sizes() == {"large": len(content)}
+
+
+def test_without_its_package_an_object_store_is_refused_with_the_way_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(SettingsError, match=r"obstore is not installed: pip install 'springtide\[s3\]'"):
+        Storage("s3://bucket/folder")

@@ -69,8 +69,10 @@ else:
 """
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", "s3"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3_bucket')}/checkpoints"
     folder = tmp_path / "checkpoints"
     return str(folder) if request.param == "folder" else f"bucket://{folder}"
 

@@ -120,8 +120,10 @@ def restored(store: CheckpointStore, name: str | None = None) -> LiveState:
     return state
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def url(request, tmp_path):
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3_bucket')}/checkpoints"
     return str(tmp_path / "checkpoints") if request.param == "folder" else f"memory://checkpoints-{uuid.uuid4().hex}"
 
 

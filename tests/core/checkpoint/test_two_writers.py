@@ -26,8 +26,10 @@ SOON = LockTiming(heartbeat_s=0.05, stale_s=0.3, settle_s=0.02, poll_s=0.02)
 PURCHASE = ("user", "purchase", "item")
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(params=["folder", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3_bucket')}/checkpoints"
     return str(tmp_path / "checkpoints")
 
 

@@ -20,8 +20,10 @@ from springtide.model.registry import ModelStore
 from springtide.storage import Storage
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "s3":
+        return Storage(f"{request.getfixturevalue('s3_bucket')}/models")
     return Storage(str(tmp_path) if request.param == "folder" else f"memory://pointer-{uuid.uuid4().hex}")
 
 

@@ -48,8 +48,10 @@ def artifact(**changes) -> ModelArtifact:
     )
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def url(request, tmp_path):
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3_bucket')}/models"
     return str(tmp_path / "models") if request.param == "folder" else f"memory://models-{uuid.uuid4().hex}"
 
 

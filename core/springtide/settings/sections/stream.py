@@ -163,7 +163,7 @@ class CheckpointSettings(Section):
     """Checkpoints: the graph and the stream offsets, written together, so that a restart continues where it stopped."""
 
     url: str = "springtide-state/checkpoints"
-    """Folder or fsspec URL, such as `s3://bucket/checkpoints`."""
+    """Folder or URL, such as `s3://bucket/checkpoints` (with the extra `s3`)."""
     every_s: Positive = 60.0
     """Time between two checkpoints in seconds, if anything changed. A restart reads again what came after the last."""
     every_events: Annotated[int, Field(ge=1)] = 500_000
