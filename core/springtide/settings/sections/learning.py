@@ -20,7 +20,7 @@ class ModelSettings(Section):
     """What a model is made of, and where models are kept."""
 
     url: str = "springtide-state/models"
-    """Model registry: a folder or an fsspec URL, such as `s3://bucket/models`."""
+    """Model registry: a folder or a URL, such as `s3://bucket/models` (with the extra `s3`)."""
     keep: Annotated[int, Field(ge=2)] = 10
     """Number of model versions kept in the registry. Older ones are deleted, except the version that serves and those
     promoted last."""
