@@ -24,7 +24,8 @@ class AuditEntry:
         time_ms: Milliseconds since the Unix epoch.
         actor: Who made it: ``user@host``, or a gRPC peer.
         action: ``promote``, ``roll_back``, ``reject``, ``bypass``, or ``forget`` for a version that was rewritten or
-            dropped because of deleted nodes; ``unreadable`` for an entry that cannot be read.
+            dropped because of deleted nodes, or ``migrate`` for one that was written in a newer format, or for the
+            pointer; ``unreadable`` for an entry that cannot be read.
         from_version: The version that was current before; empty if there was none.
         to_version: The version that was promoted, rolled back to, or rejected.
         reason: Why, in words; empty if none was given. Why it cannot be read, for an entry that cannot.

@@ -101,6 +101,20 @@ class Pointer:
         newest = self._newest()  # The copy is missing or damaged.
         return [] if newest is None else list(newest.promotions)
 
+    def what_is_old(self) -> str:
+        """Return what of the pointer earlier software has written that this one would write otherwise; or nothing.
+
+        Raises:
+            ModelError: If the pointer cannot be read.
+        """
+        copy = self._read_copy()
+        if not copy.sha256:
+            return ""
+        if not copy.number:
+            return "a pointer without numbered states"
+        is_sealed = _SEAL in json.loads(self._storage.read(POINTER))
+        return "" if is_sealed else "a pointer without a checksum"
+
     def change(
         self, action: str, choose: Callable[[Sequence[str]], Sequence[str] | None], *, actor: str = "", reason: str = ""
     ) -> None:

@@ -185,7 +185,7 @@ class ModelStore:
         """Return a text that changes when a version is rewritten; empty if there is none."""
         return self._files.revision(version)
 
-    def rewrite(self, artifact: ModelArtifact, reason: str) -> None:
+    def rewrite(self, artifact: ModelArtifact, reason: str, action: str = "forget") -> None:
         """Put an artifact in the place of the version that it was loaded from; readers see either whole.
 
         Only names and numbers may differ, not what the manifest says. The pointer stays.
@@ -193,9 +193,10 @@ class ModelStore:
         Args:
             artifact: What the version shall be.
             reason: Why, for the audit log; it must not say what was taken out.
+            action: ``forget``, or ``migrate``; for the audit log.
 
         Raises:
-            ModelError: If the version was pruned meanwhile.
+            ModelError: If the version was pruned meanwhile, or what was written cannot be read.
         """
         version = artifact.manifest.version
         if not self._files.replace(
@@ -203,7 +204,7 @@ class ModelStore:
         ):
             raise self._unknown(version)
         self._manifests.pop(version, None)
-        self.audit.append("forget", from_version=version, to_version=version, reason=reason)
+        self.audit.append(action, from_version=version, to_version=version, reason=reason)
 
     def drop(self, version: str, *, reason: str) -> bool:
         """Delete a version that does not serve; return whether it is gone.

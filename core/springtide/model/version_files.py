@@ -80,7 +80,11 @@ class VersionFiles:
     ) -> bool:
         """Put other content in the place of a version's; return False if it was pruned meanwhile.
 
-        New files are written beside the former ones, and then the manifest that names them; the former ones go last.
+        New files are written beside the former ones and read again, and then the manifest that names them; the former
+        ones go last.
+
+        Raises:
+            ModelError: If a file is not what was written; the former ones are there then.
         """
         from springtide.model import artifact_files
 
@@ -96,7 +100,10 @@ class VersionFiles:
             sums[file] = artifact_files.save_tensors(sink, tensors)
 
         self._storage.write_from(f"{version}/{file}", produce)
-        content = manifest_to_json(dataclasses.replace(manifest, files=sums))
+        manifest = dataclasses.replace(manifest, files=sums)
+        for name in sums:
+            self._read_verified(manifest, name)
+        content = manifest_to_json(manifest)
         before, after = sha256(self._read_manifest(version)), sha256(content)
         self._storage.write(f"{version}/{MANIFEST_SUM}", f"{before} {after}".encode())  # Until the next two are done.
         self._storage.write(f"{version}/{MANIFEST}", content)

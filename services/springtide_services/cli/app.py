@@ -10,7 +10,7 @@ import typer
 
 from springtide.errors import CheckpointLockedError, PluginError, SettingsError, SpringtideError
 from springtide.extras import missing_words
-from springtide_services.cli import check, checkpoints, config, dead_letters, models, plugins, tokens
+from springtide_services.cli import check, checkpoints, config, dead_letters, models, plugins, state, tokens
 from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
@@ -46,6 +46,7 @@ for command in _COMMANDS:
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(state.app, name="state")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(tokens.app, name="tokens")

@@ -111,7 +111,7 @@ def use_checkpoint(settings: Settings, name: str, confirm: Callable[[str], objec
     """
     CheckpointInspector(_store(settings), reads_files=False).inspect(name)  # Before the lock, which makes the folder.
     lock = CheckpointLock(settings.checkpoint.url, LockTiming.replacing_after(settings.checkpoint.takeover_s))
-    lock.acquire(on_wait=_say_wait)
+    lock.acquire(on_wait=say_wait)
     try:
         store = _store(settings, lock)
         condition = CheckpointInspector(store, reads_files=True).inspect(name)
@@ -141,7 +141,8 @@ def _explain_use(condition: CheckpointCondition, newest: str) -> None:
     console().print("\n".join(lines), soft_wrap=True)
 
 
-def _say_wait(former: LockHolder, at_most_s: float) -> None:
+def say_wait(former: LockHolder, at_most_s: float) -> None:
+    """Say that another process may hold the lock, and how long it is watched."""
     console(stderr=True).print(
         f"waiting up to {at_most_s:g} s to see whether the former writer still runs: {former.describe(wall_ms())}",
         soft_wrap=True,

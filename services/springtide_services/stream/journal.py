@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import crc32c
 import numpy as np
@@ -212,8 +213,7 @@ class Journal:
             history = json.loads(self._storage.read(_HISTORY))
         except FileNotFoundError:
             return [], False
-        if history["version"] != _VERSION:
-            raise ValueError(f"{_HISTORY} of version {history['version']}; this release reads {_VERSION}")
+        _check_version(history)
         return list(history["topic_ids"]), bool(history["is_pruned"])
 
     def _write_history(self, topics: Sequence[str], *, is_pruned: bool) -> None:
@@ -261,6 +261,29 @@ class Journal:
                 logger.error("journal_damaged", path=str(self._path(number)), at_byte=start, num_bytes=stop - start)
             else:
                 yield entry
+
+
+def read_version(folder: Path) -> int | None:
+    """Return the version of the format of a journal; None if there is none.
+
+    Raises:
+        ValueError: If a later release has written it, or it is damaged.
+        LookupError: If it is damaged.
+        TypeError: If it is damaged.
+        OSError: If it cannot be read.
+    """
+    try:
+        history = json.loads((folder / _HISTORY).read_bytes())
+    except FileNotFoundError:
+        return None
+    return _check_version(history)
+
+
+def _check_version(history: dict[str, Any]) -> int:
+    version = history["version"]
+    if version != _VERSION:
+        raise ValueError(f"{_HISTORY} of version {version}; this release reads {_VERSION}")
+    return _VERSION
 
 
 def entries_in(content: memoryview) -> Iterator[tuple[Entry | None, int, int]]:
