@@ -27,6 +27,10 @@ class UnknownPartError(PluginError):
         super().__init__(f"no {kind} named {name!r} (choices: {', '.join(sorted(choices)) or 'none'}){said}")
 
 
+class BypassedError(SpringtideError):
+    """Raised when a part of a plugin has failed, or is not called for now: the caller does without it."""
+
+
 class EventRefusedError(SpringtideError):
     """Raised when an event cannot be decoded, or breaks a rule for events.
 

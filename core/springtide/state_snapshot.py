@@ -19,6 +19,7 @@ from springtide.graph.late_ids import LateIds
 from springtide.graph.lifetimes import LateLifetimes
 from springtide.graph.tombstones import LateTombstones
 from springtide.interactions import Observed
+from springtide.plugins.guarding import is_broken, is_guarded
 
 if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
@@ -166,8 +167,14 @@ class StateSnapshot:
         return self.context_weights if self.copying is None else self.copying.result()
 
 
+def _nothing() -> None:
+    pass
+
+
 class LearnedWeights(dict[str, "ContextWeight"]):
     """Context weights by name. Who reads what they have learned calls ``settle`` before, which gives them what waits.
+
+    Where others wrote one of them, ``settle`` does nothing, since to learn may block: they do so after each poll.
 
     Args:
         weights: The context weights by name.
@@ -176,7 +183,7 @@ class LearnedWeights(dict[str, "ContextWeight"]):
 
     def __init__(self, weights: Mapping[str, "ContextWeight"], settle: Callable[[], None]) -> None:
         super().__init__(weights)
-        self.settle = settle
+        self.settle = _nothing if any(map(is_guarded, weights.values())) else settle
 
 
 class Learning:
@@ -306,4 +313,5 @@ class Learning:
 
 
 def _state_of(weights: Mapping[str, "ContextWeight"]) -> WeightArrays:
-    return {name: weight.state() for name, weight in weights.items()}
+    states = {name: weight.state() for name, weight in weights.items()}
+    return {name: state for name, state in states.items() if not is_broken(weights[name])}  # It learns anew then.

@@ -47,6 +47,11 @@ def _model_swapped(fields: Fields) -> str:
     return f"model {fields['version']} is in use now{before}"
 
 
+def _part_failed(fields: Fields) -> str:
+    faults = {"raised": "failed in", "wrong": "answered nonsense from", "blocked": "did not return from"}
+    return f"{fields['part']} of {fields['origin']} {faults[fields['fault']]} {fields['hook']}: {fields['reason']}"
+
+
 def _torch_loaded(fields: Fields) -> str:
     parts = fields["parts"]
     return (
@@ -173,6 +178,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "model_not_loaded": _model_not_loaded,
     "model_rejected": "model {version} was published but not promoted: {reason}",
     "model_swapped": _model_swapped,
+    "part_failed": _part_failed,
+    "ingest_left_behind": "the server ends without a last checkpoint: {error}",
     "plugin_loaded": "plugin {plugin} of {origin} is loaded ({way})",
     "plugin_not_allowed": (
         "{package} {version} is installed and offers plugins; it is not imported, since plugins.allow does not name it"

@@ -155,7 +155,7 @@ class Decoder:
         inner, names = record, []
         for _ in range(_MAX_WRAPPINGS):
             for name, decoder in self._decoders.items():
-                if decoder.recognises(inner):
+                if _recognises(name, decoder, inner):
                     names.append(name)
                     found = _run_decoder(name, decoder, inner)
                     break
@@ -337,12 +337,28 @@ def _run_decoder(name: str, decoder: EventDecoder, record: RawEvent) -> Sequence
     except EventRefusedError as error:
         raise EventRefusedError(error.reason, f"decoder {name}: {error}") from error
     except Exception as error:  # One record must not end the stream, whatever a plugin does with it.
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} in {frame.filename}:{frame.lineno}"
-        raise EventRefusedError("undecodable", f"decoder {name} failed: {said}") from error
+        raise _failed(name, error) from error
     if isinstance(found, RawEvent):
         return found
     events = tuple(found) if isinstance(found, list | tuple) else (found,)
     if not all(isinstance(event, events_pb2.Event) for event in events):
         raise EventRefusedError("undecodable", f"decoder {name}: wanted a list of events, got {str(found)[:80]!r}")
     return events
+
+
+def _recognises(name: str, decoder: EventDecoder, record: RawEvent) -> bool:
+    """Return whether a record is a decoder's.
+
+    Raises:
+        EventRefusedError: If it fails: then nobody knows whose the record is.
+    """
+    try:
+        return bool(decoder.recognises(record))
+    except Exception as error:
+        raise _failed(name, error) from error
+
+
+def _failed(name: str, error: Exception) -> EventRefusedError:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} in {frame.filename}:{frame.lineno}"
+    return EventRefusedError("undecodable", f"decoder {name} failed: {said}")

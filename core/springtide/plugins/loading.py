@@ -12,6 +12,7 @@ import pluggy
 
 from springtide.errors import PluginError
 from springtide.plugins import hookspecs
+from springtide.plugins.guarding import Guards
 from springtide.plugins.part import Reference, reason_of
 from springtide.plugins.parts import KINDS, Failure, Part, Plugins
 from springtide.plugins.sources import (
@@ -93,8 +94,12 @@ def load_checked_plugins(settings: Settings) -> Plugins:
     return plugins
 
 
-def load_serving_plugins(settings: Settings) -> Plugins:
+def load_serving_plugins(settings: Settings, guards: Guards | None = None) -> Plugins:
     """Load the plugins that a server needs, and check the parts that it makes.
+
+    Args:
+        settings: All settings.
+        guards: Stand before the parts that others wrote; None for none.
 
     Raises:
         PluginError: As ``find_plugins`` does.
@@ -102,7 +107,7 @@ def load_serving_plugins(settings: Settings) -> Plugins:
     """
     plugins = find_plugins(settings.plugins)
     plugins.check_serving(settings)
-    return plugins
+    return plugins.behind(guards)
 
 
 def load_one(name: str, settings: PluginSettings | None = None) -> Plugins:
@@ -168,7 +173,7 @@ class _Loader:
             plugin = source.load()
             self._manager.register(plugin, name=source.name)
             self._refuse_unknown_hooks(plugin)
-            self.parts.update(self._parts_of(plugin, source.name, source.origin))
+            self.parts.update(self._parts_of(plugin, source))
             self.loaded.append(LoadedPlugin(source.name, source.distribution, source.version, source.way))
         except Exception as error:  # A plugin may fail in any way; the message says which one it was.
             self.failures.append(Failure(source.name, source.origin, reason_of(error)))
@@ -187,15 +192,17 @@ class _Loader:
                     where = f"{code.co_filename}:{code.co_firstlineno}"
                     raise PluginError(f"no hook named {caller.name!r} ({meant}), in {where}")
 
-    def _parts_of(self, plugin: Any, plugin_name: str, origin: str) -> dict[tuple[str, str], Part]:
+    def _parts_of(self, plugin: Any, source: Source) -> dict[tuple[str, str], Part]:
         found: dict[tuple[str, str], Part] = {}
         for kind, hook_name in KINDS.items():
 
             def register(name: str, factory: Reference, serving: Reference | None = None, *, kind: str = kind) -> None:
                 taken = found.get((kind, name)) or self.parts.get((kind, name))
                 if taken is not None:
-                    raise PluginError(f"{kind} {name!r} is offered twice: by {taken.origin} and by {origin}")
-                found[kind, name] = Part.of(kind, name, factory, origin, plugin_name, serving)
+                    raise PluginError(f"{kind} {name!r} is offered twice: by {taken.origin} and by {source.origin}")
+                found[kind, name] = Part.of(
+                    *(kind, name, factory, source.origin, source.name, serving), is_built_in=source.way == "built in"
+                )
 
             for implementation in getattr(self._manager.hook, hook_name).get_hookimpls():
                 if implementation.plugin is plugin:

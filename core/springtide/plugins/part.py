@@ -73,6 +73,7 @@ class Part:
         origin: Distribution and version, or the module or file that it came from.
         plugin: Name of the module, or path of the file.
         serving_reference: The same for its serving half; None if it has none.
+        is_built_in: Whether it is Springtide's own.
     """
 
     kind: str
@@ -81,10 +82,19 @@ class Part:
     origin: str
     plugin: str
     serving_reference: Reference | None = None
+    is_built_in: bool = False
 
     @classmethod
     def of(
-        cls, kind: str, name: str, factory: Reference, origin: str, plugin: str, serving: Reference | None = None
+        cls,
+        kind: str,
+        name: str,
+        factory: Reference,
+        origin: str,
+        plugin: str,
+        serving: Reference | None = None,
+        *,
+        is_built_in: bool = False,
     ) -> "Part":
         """Return the part that a plugin registers. A factory is checked now, a reference when it is imported.
 
@@ -92,7 +102,7 @@ class Part:
             PluginError: If a factory does not declare its options, a reference has another form, or there is a serving
                 half of a kind that has none.
         """
-        part = cls(kind, name, factory, origin, plugin, serving)
+        part = cls(kind, name, factory, origin, plugin, serving, is_built_in)
         if serving is not None and kind not in SERVING_ON_OFFER:
             choices = " and ".join(f"{each}s" for each in SERVING_ON_OFFER)
             raise PluginError(f"{part}: only {choices} have a serving half")

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,9 @@ from springtide.errors import PluginError, SettingsError, UnknownPartError
 from springtide.extras import missing_words
 from springtide.plugins.contracts import EventDecoder, Schema
 from springtide.plugins.contracts.serving import ServingAggregator, ServingEncoder
+from springtide.plugins.guarding import Guards
 from springtide.plugins.part import KINDS, ON_OFFER, SERVING_ON_OFFER, Failure, Part, Reference, import_reference
+from springtide.plugins.part_source import NoMore, PartSource
 from springtide.plugins.sources import LoadedPlugin, NotAllowed
 from springtide.settings.model import EventSettings, ModelSettings, PartSettings, Settings
 
@@ -22,48 +24,6 @@ EXAMPLE_SCHEMA = Schema(("user", "item"), (("user", "purchase", "item"), ("item"
 
 _ADAPTER = "springtide.plugins.torch_serving:TorchServingEncoder"  # The only way from a server to torch.
 _HALVES: Mapping[str, type] = {"encoder": ServingEncoder, "aggregator": ServingAggregator}
-
-
-class PartSource(Protocol):
-    """Plugins that are loaded one by one, when a part of them is wanted."""
-
-    @property
-    def parts(self) -> Mapping[tuple[str, str], Part]:
-        """The parts of those that are loaded, by kind and name."""
-
-    @property
-    def loaded(self) -> Sequence[LoadedPlugin]:
-        """Those that are loaded."""
-
-    @property
-    def failures(self) -> Sequence[Failure]:
-        """Those that could not be loaded."""
-
-    def not_allowed(self) -> list[NotAllowed]:
-        """Return the installed packages whose plugins the settings do not let in."""
-
-    def load_next(self) -> bool:
-        """Load one more plugin; return whether there was one."""
-
-    def refuse_failures(self) -> None:
-        """Raise PluginError if a plugin could not be loaded, unless the settings say to go on without it."""
-
-
-class _NoMore:
-    """No plugins beside the parts that are there."""
-
-    parts: Mapping[tuple[str, str], Part] = {}
-    loaded: Sequence[LoadedPlugin] = ()
-    failures: Sequence[Failure] = ()
-
-    def not_allowed(self) -> list[NotAllowed]:
-        return []
-
-    def load_next(self) -> bool:
-        return False
-
-    def refuse_failures(self) -> None:
-        pass
 
 
 class _NoHalf(Exception):  # noqa: N818  # not an error: torch takes its place
@@ -80,11 +40,15 @@ class Plugins:
     Args:
         parts: Parts that come before all others.
         source: The plugins. One is loaded when a part is wanted that none before it offers, or when all are listed.
+        guards: Stand before the parts that others wrote; None for none.
     """
 
-    def __init__(self, parts: Sequence[Part] = (), source: PartSource | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[Part] = (), source: PartSource | None = None, guards: Guards | None = None
+    ) -> None:
+        self.guards = guards
         self._own = {(part.kind, part.name): part for part in parts}
-        self._source = source or _NoMore()
+        self._source = source or NoMore()
 
     @property
     def parts(self) -> list[Part]:
@@ -136,10 +100,14 @@ class Plugins:
             PluginError: If the factory does not declare its options.
         """
         part = Part.of(kind, name, factory, origin, origin, serving)
-        return Plugins([*({**self._own, (kind, name): part}).values()], self._source)
+        return Plugins([*({**self._own, (kind, name): part}).values()], self._source, self.guards)
+
+    def behind(self, guards: Guards | None) -> "Plugins":
+        """Return the same parts; those that others wrote are made behind guards."""
+        return Plugins([*self._own.values()], self._source, guards)
 
     def make(self, kind: str, wanted: PartSettings, **offered: Any) -> Any:
-        """Make a part with its options.
+        """Make a part with its options; one that others wrote stands behind a guard, if there are guards.
 
         Args:
             kind: One of ``KINDS``.
@@ -152,10 +120,23 @@ class Plugins:
             SettingsError: If it does not take the options, or refuses their values.
             PluginError: If it cannot be imported, or its factory makes something else than a part of this kind.
         """
+        made = self._make(kind, wanted, **offered)
+        return self._guarded(made, self.part(kind, wanted.name))
+
+    def _guarded(self, made: Any, *parts: Part) -> Any:
+        """Return what was made of some parts, behind the guard of the first that others wrote."""
+        outsiders = [part for part in parts if not part.is_built_in]
+        if self.guards is None or not outsiders:
+            return made
+        from springtide.plugins.guarded_parts import guarded
+
+        return guarded(made, self.guards.of(outsiders[0]))
+
+    def _make(self, kind: str, wanted: PartSettings, **offered: Any) -> Any:
         part = self.part(kind, wanted.name)
 
         def make_another(kind: str, name: str) -> Any:
-            return self.make(kind, PartSettings(name=name), **offered)
+            return self._make(kind, PartSettings(name=name), **offered)
 
         on_offer = {"make": make_another, **offered}
         taken = {name: value for name, value in on_offer.items() if name in part.declared.takes}
@@ -191,6 +172,13 @@ class Plugins:
             PluginError: If a serving half cannot be imported, or is none.
             KeyError: If weights are missing.
         """
+        parts = self.part("encoder", model.encoder.name), self.part("aggregator", self.aggregator_of(model).name)
+        encoder: ServingEncoder = self._guarded(self._make_serving_encoder(model, schema, weights), *parts)
+        return encoder
+
+    def _make_serving_encoder(
+        self, model: ModelSettings, schema: Schema, weights: Mapping[str, npt.NDArray[np.float32]]
+    ) -> ServingEncoder:
         without_half = self.parts_with_torch(model)
         if not without_half:
             try:

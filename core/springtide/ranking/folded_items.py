@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_HOUR
+from springtide.errors import BypassedError
 from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
 from springtide.ranking.neighbourhood import NeighbourhoodGatherer, Values, links_to
@@ -144,7 +145,10 @@ class ItemFolder:
         values = Values(attributes.node_rows[order], attributes.codes[order])
         levels_of = functools.partial(model.levels_of, self._view)
         neighbourhood = gatherer.gather(self._view, rows.astype(np.int32), levels_of, values)
-        folded = model.fold_in(item_type, level_0, neighbourhood)
+        try:
+            folded = model.fold_in(item_type, level_0, neighbourhood)
+        except BypassedError:  # An encoder that others wrote: these have no vector until it answers again.
+            return _none(len(model.items.levels), model.items.levels.shape[2])
         # An encoder may give a node without inputs and neighbours a vector too, from its biases: it says nothing.
         is_informed = level_0.any(axis=1) | (folded.degree > 0)
         is_informed &= np.isfinite(folded.vectors).all(axis=1)

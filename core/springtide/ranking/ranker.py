@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from springtide.errors import InvalidRequestError, ModelError
+from springtide.errors import BypassedError, InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import Exponents
@@ -67,6 +67,7 @@ class Ranker:
         self._maker = ServingMaker(state.context_weights, state.rules, settings.max_history, clock_s)
         self._serving = self._maker.make(None, state.graph.view())
         self._scorer: Scorer | None = None  # The latest one.
+        self._fallback: Serving | None = None  # Once a baseline that others wrote has failed.
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
         self.indexing: Indexing | None = None
@@ -103,6 +104,8 @@ class Ranker:
             serving.moments.refresh(view.num_nodes(self._item_type), now_ms)
             serving.users.drop_forgotten(view)
             fresh = self._maker.refreshed(serving, view)
+            if (fallback := self._fallback) is not None:
+                fallback.moments.refresh(view.num_nodes(self._item_type), now_ms)
             if self.indexing is not None:
                 fresh = self.indexing.follow(fresh)
             with self._swap_lock:
@@ -127,6 +130,13 @@ class Ranker:
         scorer = self.scorer()
         if scorer.serving.baseline is None:
             return [_ranking(scorer, query) for query in queries]
+        try:
+            return self._by_baseline(scorer, queries)
+        except BypassedError:
+            fallback = self._without_baseline(scorer.view)
+            return [_ranking(fallback, query) for query in queries]
+
+    def _by_baseline(self, scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
         at_once = _SCORES_AT_ONCE // max(scorer.num_items, 1)
         if not _MIN_AT_ONCE <= at_once < len(queries):
             return _ranked(scorer, queries)
@@ -164,6 +174,12 @@ class Ranker:
         if scorer is None or scorer.view is not view or scorer.serving is not serving:
             self._scorer = scorer = Scorer(self._state, serving, view, self._lifeless)
         return scorer
+
+    def _without_baseline(self, view: GraphView) -> Scorer:
+        """Return what scores items while the served baseline, which others wrote, fails."""
+        if self._fallback is None:
+            self._fallback = self._maker.make(None, view)
+        return Scorer(self._state, self._fallback, view, self._lifeless)
 
     def _regroup(self, view: GraphView) -> None:
         """Give the context weights the groups of the items, if attributes or items have changed."""

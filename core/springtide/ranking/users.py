@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from springtide.errors import BypassedError
 from springtide.graph.applying import USER
 from springtide.graph.edges import EdgeType
 from springtide.graph.nodes import NodeTable
@@ -274,7 +275,10 @@ class Users:
         )
         if not len(neighbourhood.target) and not level_0.any():
             return None, "context_only"
-        folded = model.fold_in(USER, level_0, neighbourhood)
+        try:
+            folded = model.fold_in(USER, level_0, neighbourhood)
+        except BypassedError:  # An encoder that others wrote: the training's vector, or none, takes its place.
+            return (None, "context_only") if model_row < 0 else _known(side.vectors[model_row], "learned")
         return _known(folded.vectors[0], "learned" if model_row >= 0 else "folded_in")
 
     def _interactions(self, view: GraphView, row: int, edge_types: Sequence[EdgeType]) -> list[History]:

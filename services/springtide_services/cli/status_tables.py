@@ -83,9 +83,23 @@ def _add_plugins(table: Table, status: pb.GetStatusResponse) -> None:
     for plugin in status.plugins:
         origin = f" of {plugin.distribution} {plugin.version}" if plugin.distribution else ""
         table.add_row("plugin", Text(f"{plugin.name}{origin} ({plugin.way})"))
+    for failing in status.failing_parts:
+        table.add_row("fails", Text(_failing_words(failing)))
+    bypassed = ", ".join(f"{count:,} of {part}" for part, count in sorted(status.num_bypassed.items()))
+    if bypassed:
+        table.add_row("left out", Text(f"calls that were done without: {bypassed}"))
     for package in status.packages_not_allowed:
         words = f"{package.distribution} {package.version} offers plugins, and plugins.allow does not name it"
         table.add_row("not loaded", Text(words))
+
+
+def _failing_words(failing: pb.FailingPart) -> str:
+    faults = {"raised": "failed in", "wrong": "answered nonsense from", "blocked": "did not return from"}
+    fault = faults.get(failing.fault, failing.fault)
+    now = " (blocked now)" if failing.is_blocked else ""
+    latest = f"{failing.latest_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC"
+    times = f"{failing.num_failed:,} times, the last time {latest}" if failing.num_failed > 1 else latest
+    return f"{failing.part} of {failing.origin} {fault} {failing.hook}{now}, {times}: {failing.reason}"
 
 
 def _index_words(index: pb.IndexStatus) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import functools
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from springtide.checkpoint.damage_log import DamageLog, FoundDamage
@@ -12,10 +11,9 @@ from springtide.clock import wall_ms
 from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest, TrainingMode, UnreadableManifest
 from springtide.model.registry import ModelStore
-from springtide.plugins.loading import LoadedPlugin, Plugins
+from springtide.plugins.loading import Plugins
 from springtide.ranking.indexing import Indexing
 from springtide.settings.model import Settings
-from springtide.settings.secrets import hidden
 from springtide.state import LiveState, StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import admin_pb2_grpc as pb_grpc
@@ -24,6 +22,7 @@ from springtide_services.access.guard import caller
 from springtide_services.serving.admission import Admission
 from springtide_services.serving.adoption import Adoption, AdoptionStatus
 from springtide_services.serving.live_quality import LiveQuality, LiveQualityStatus
+from springtide_services.serving.plugin_status import plugin_fields
 from springtide_services.serving.quality_drop import Quality, WindowQuality
 from springtide_services.serving.statuses import (
     Context,
@@ -31,6 +30,7 @@ from springtide_services.serving.statuses import (
     NotReadyError,
     Request,
     Response,
+    shown,
     with_deadline_and_status,
 )
 from springtide_services.serving.translation import to_source, to_timestamp
@@ -221,7 +221,7 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         num_dead_letters_not_written=ingest.num_letters_not_written,
         num_duplicates=ingest.num_duplicates,
         num_changed_duplicates=ingest.num_changed_duplicates,
-        rebuild_reasons=loaded.state.lacking,
+        rebuild_reasons=map(shown, loaded.state.lacking),
         rebuild=None if loaded.adoption.status is None else _rebuild(loaded.adoption.status),
         as_of_ms=as_of.timestamp_ms,
         as_of_source=to_source(as_of.source),
@@ -229,28 +229,22 @@ def _status(loaded: AdminDependencies) -> pb.GetStatusResponse:
         index=None if loaded.indexing is None else _index(loaded.indexing),
         damaged_checkpoints=[_damaged_checkpoint(found) for found in loaded.damage.latest],
         bypassed_model=None if loaded.follower.bypassed is None else _bypassed(loaded.follower.bypassed),
-        plugins=[_plugin(plugin) for plugin in loaded.plugins.loaded],
-        packages_not_allowed=[
-            pb.PackageNotAllowed(distribution=each.distribution, version=each.version, modules=each.modules)
-            for each in loaded.plugins.not_allowed
-        ],
+        **plugin_fields(loaded.plugins),
     )
-
-
-def _plugin(plugin: LoadedPlugin) -> pb.Plugin:
-    name = plugin.name if plugin.distribution else PurePath(plugin.name).name  # No folder of the server.
-    return pb.Plugin(name=name, distribution=plugin.distribution, version=plugin.version, way=plugin.way)
 
 
 def _bypassed(model: BypassedModel) -> pb.BypassedModel:
     return pb.BypassedModel(
-        version=model.version, fault=model.fault, instead=model.instead, found_time=to_timestamp(model.found_ms)
+        version=model.version, fault=shown(model.fault), instead=model.instead, found_time=to_timestamp(model.found_ms)
     )
 
 
 def _damaged_checkpoint(found: FoundDamage) -> pb.DamagedCheckpoint:
     return pb.DamagedCheckpoint(
-        name=found.checkpoint, fault=found.fault, instead=found.instead, found_time=to_timestamp(found.found_ms)
+        name=found.checkpoint,
+        fault=shown(found.fault),
+        instead=shown(found.instead),
+        found_time=to_timestamp(found.found_ms),
     )
 
 
@@ -260,7 +254,7 @@ def _index(indexing: Indexing) -> pb.IndexStatus:
         name=status.name,
         state=status.state,
         model_version=status.version,
-        failure=status.reason,
+        failure=shown(status.reason),
         num_items=status.num_items,
         num_bytes=status.num_bytes,
         build_s=status.build_s,
@@ -281,7 +275,7 @@ def _rebuild(status: AdoptionStatus) -> pb.RebuildStatus:
         rebuilt=status.rebuilt,
         stage=status.stage,
         checkpoint=status.checkpoint,
-        failure=status.failure,
+        failure=shown(status.failure),
         update_time=to_timestamp(status.updated_ms),
     )
 
@@ -289,7 +283,7 @@ def _rebuild(status: AdoptionStatus) -> pb.RebuildStatus:
 def _stream_problem(lasting: LastingProblem) -> pb.StreamProblem:
     return pb.StreamProblem(
         kind=lasting.problem.kind,
-        message=hidden(lasting.problem.message),
+        message=shown(lasting.problem.message),
         since=to_timestamp(lasting.since_ms),
         is_final=lasting.is_final,
     )
@@ -345,7 +339,7 @@ def _training(status: TrainingStatus) -> pb.TrainingStatus:
         mode=_MODE_NAMES.get(status.mode, "TRAINING_MODE_UNSPECIFIED"),
         request_id=status.request_id,
         model_version=status.model_version,
-        failure=status.failure,
+        failure=shown(status.failure),
         update_time=to_timestamp(status.updated_ms) if status.updated_ms else None,
     )
 
@@ -391,7 +385,7 @@ def _one_model(models: ModelStore, version: str) -> pb.Model:
 def _model(manifest: ModelManifest | UnreadableManifest, current: str | None) -> pb.Model:
     is_current = manifest.version == current
     if isinstance(manifest, UnreadableManifest):
-        return pb.Model(version=manifest.version, is_current=is_current, unreadable_reason=manifest.reason)
+        return pb.Model(version=manifest.version, is_current=is_current, unreadable_reason=shown(manifest.reason))
     gate = manifest.gate
     contestants = gate.get("contestants", {})
     return pb.Model(

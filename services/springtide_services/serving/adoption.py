@@ -13,6 +13,7 @@ from springtide.clock import wall_ms
 from springtide.errors import PoisonError, RebuildError
 from springtide.events import Refusal
 from springtide.interactions import Moment
+from springtide.plugins.guarding import Guards
 from springtide.plugins.loading import Plugins
 from springtide.ranking.indexing import index_maker
 from springtide.ranking.query import Query, Ranking
@@ -66,6 +67,12 @@ class AdoptionStatus:
     checkpoint: str = ""
     failure: str = ""
     updated_ms: int = 0
+
+
+def batcher_of(ranker: Ranker, settings: Settings, guards: Guards | None) -> MicroBatcher[Query, Ranking]:
+    """Return what answers queries by a ranker; not in the event loop where it asks what others wrote."""
+    may_block = (lambda: False) if guards is None else (lambda: guards.may_hold_up)
+    return MicroBatcher(ranker.recommend, settings.server.max_batch, work_of, may_block)
 
 
 class Adoption:
@@ -221,7 +228,7 @@ class Adoption:
         """Let a state be served, and return what answered before, alone in a list, so that it can be let go."""
         ranker = Ranker(state, self._settings.ranking, index_maker(self._settings.ranking, self._plugins))
         ranker.refresh()
-        new = Answering(state, ranker, MicroBatcher(ranker.recommend, self._settings.server.max_batch, work_of))
+        new = Answering(state, ranker, batcher_of(ranker, self._settings, self._plugins.guards))
         former: list[Answering] = []
         with self._follower.serving_on(ranker.swap) as keep:
             as_of = state.clock.read(wall_ms())

@@ -34,9 +34,9 @@ class ShortCalls:
     def __init__(self) -> None:
         self._call_s = math.inf
 
-    async def run(self, call: Callable[[], Answer]) -> Answer:
-        """Return what a call returns, and raise what it raises; it may run in any thread."""
-        if self._call_s < _AT_ONCE_S:
+    async def run(self, call: Callable[[], Answer], *, may_block: bool = False) -> Answer:
+        """Return what a call returns, and raise what it raises; it may run in any thread, unless it may block."""
+        if self._call_s < _AT_ONCE_S and not may_block:
             return self._timed(call)
         return await asyncio.to_thread(self._timed, call)
 
@@ -67,6 +67,8 @@ class MicroBatcher(Generic[Query, Answer]):
             worker, also at the same time.
         max_batch: The most queries in a batch.
         work: Returns how many times the work of a plain query a query may be, 1 or more.
+        may_block: Returns whether a query may block, since it asks what others wrote: then none is answered in the
+            event loop.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class MicroBatcher(Generic[Query, Answer]):
         score: Callable[[Sequence[Query]], Sequence[Answer]],
         max_batch: int,
         work: Callable[[Query], float] = lambda query: 1.0,
+        may_block: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.may_block = may_block
         self._score = score
         self._max_batch = max_batch
         self._work = work
@@ -92,7 +96,7 @@ class MicroBatcher(Generic[Query, Answer]):
         Raises:
             Exception: If scoring this query raises it.
         """
-        if self._alone_s >= _AT_ONCE_S:
+        if self._alone_s >= _AT_ONCE_S or self.may_block():
             return None
         work = self._work(query)
         if work * self._alone_s >= _AT_ONCE_S:
@@ -140,7 +144,7 @@ class MicroBatcher(Generic[Query, Answer]):
             self._is_busy = False
             return
         queries = [query for query, _ in batch]
-        if len(queries) * self._query_s < _SHORT_S:
+        if len(queries) * self._query_s < _SHORT_S and not self.may_block():
             outcomes = self._timed_outcomes(queries)
             loop.call_soon(self._start_next, loop)  # After the requests that have come meanwhile.
             _settle(batch, outcomes)

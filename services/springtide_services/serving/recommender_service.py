@@ -139,7 +139,9 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         item, query = translation.to_item(request), translation.to_explain_query(request, as_of)
         with self._admission.admit(_WORK_OF_EXPLANATION):
-            explanation = await self._explain.run(lambda: explain(loaded.ranker.scorer(), query, item))
+            explanation = await self._explain.run(
+                lambda: explain(loaded.ranker.scorer(), query, item), may_block=loaded.batcher.may_block()
+            )
         return translation.to_explain_response(explanation, as_of)
 
     def _position_of(self, state: LiveState) -> bytes:

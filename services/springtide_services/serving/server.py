@@ -18,6 +18,7 @@ from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointLockLostError
 from springtide.model.registry import ModelStore
+from springtide.plugins.guarding import Guards
 from springtide.plugins.loading import Plugins, load_serving_plugins
 from springtide.ranking.indexing import index_maker
 from springtide.ranking.ranker import Ranker
@@ -28,18 +29,14 @@ from springtide.state import LiveState, StateSnapshot
 from springtide_services.logs import log_plugins, log_settings
 from springtide_services.priorities import take_short_turns
 from springtide_services.serving.admin_service import AdminDependencies, AdminService
-from springtide_services.serving.adoption import Adoption, Answering
-from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.adoption import Adoption, Answering, batcher_of
 from springtide_services.serving.first_training import FirstTraining
 from springtide_services.serving.forgetting import ModelForgetting
 from springtide_services.serving.listeners import ADMIN, RECOMMENDER, Listeners
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
+from springtide_services.serving.plugin_status import stream_problem
 from springtide_services.serving.positions import PositionWaiters
-from springtide_services.serving.recommender_service import (
-    RecommenderDependencies,
-    RecommenderService,
-    work_of,
-)
+from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
 from springtide_services.serving.standard_services import Health
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
@@ -80,6 +77,7 @@ class _Loaded:
     models: ModelStore
     quality: LiveQuality
     plugins: Plugins
+    guards: Guards
     is_restored: bool
     checkpoints: CheckpointStore
     forgetting: ModelForgetting
@@ -198,6 +196,7 @@ class Server:
         loaded.ingest.before_apply = loaded.quality.measure
         loaded.ingest.on_advance = positions.notify_and_give_way
         loaded.ingest.on_durable = loaded.note_deletions
+        loaded.ingest.blocked_by = functools.partial(stream_problem, loaded.guards)
 
         def answer_from(new: Answering) -> Answering:
             """Answer from a state, and return what answered before; quick, and from any thread."""
@@ -349,7 +348,8 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None,
 
 def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
     """Take the lock if the role allows it, restore the newest whole checkpoint, and make what runs on it, unstarted."""
-    plugins = load_serving_plugins(settings)
+    guards = Guards(settings.plugins.max_call_s)
+    plugins = load_serving_plugins(settings, guards)
     log_plugins(plugins)
     role.begin(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody else may write another one after that.
     checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, role.lock)
@@ -376,7 +376,7 @@ def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
     if checkpoint is not None:
         forgetting.note(state.graph.num_forgotten, state.graph.tombstones.snapshot())
     return _Loaded(
-        answering=Answering(state, ranker, MicroBatcher(ranker.recommend, settings.server.max_batch, work_of)),
+        answering=Answering(state, ranker, batcher_of(ranker, settings, guards)),
         ingest=IngestLoop(
             settings,
             state,
@@ -391,6 +391,7 @@ def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
         plugins=plugins,
+        guards=guards,
         is_restored=checkpoint is not None,
         checkpoints=checkpoints,
         forgetting=forgetting,

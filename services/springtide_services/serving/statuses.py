@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 
 from springtide.errors import (
     BrokerError,
+    BypassedError,
     CheckpointError,
     InvalidRequestError,
     ModelError,
@@ -23,6 +24,7 @@ from springtide.errors import (
     RebuildError,
     SpringtideError,
 )
+from springtide.settings.secrets import hidden
 from springtide_services.serving.admission import RETRY_AFTER_S, OverloadedError
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -49,6 +51,7 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (OverloadedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (NotReadyError, grpc.StatusCode.UNAVAILABLE),
     (BrokerError, grpc.StatusCode.UNAVAILABLE),
+    (BypassedError, grpc.StatusCode.UNAVAILABLE),
     (ModelError, grpc.StatusCode.FAILED_PRECONDITION),
     (OffsetsLostError, grpc.StatusCode.DATA_LOSS),
     (RebuildError, grpc.StatusCode.FAILED_PRECONDITION),
@@ -164,6 +167,11 @@ def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
 def without_places(message: str) -> str:
     """Return a message without the folders and the URLs that it names; of each, the last part stays."""
     return _PLACE.sub(lambda place: f".../{place[0].partition('?')[0].rpartition('/')[2]}", message)
+
+
+def shown(words: str) -> str:
+    """Return words as operators get them: without secrets, and without places of the server, which its log has."""
+    return without_places(hidden(words))
 
 
 def _cut(message: str) -> str:

@@ -22,6 +22,7 @@ Kind = Literal[
     "codec",
     "damaged",
     "poison",
+    "plugin",
     "topic",
     "dead_letters",
     "disk",

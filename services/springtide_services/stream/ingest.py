@@ -31,7 +31,7 @@ from springtide_services.stream.arrivals import Arrivals
 from springtide_services.stream.broken_records import BrokenRecords
 from springtide_services.stream.broker_errors import Problem, explain
 from springtide_services.stream.checkpointing import Checkpointer
-from springtide_services.stream.current_problem import CurrentProblem
+from springtide_services.stream.current_problem import CurrentProblem, LastingProblem
 from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.group_offsets import GroupOffsets
 from springtide_services.stream.ignored_events import IgnoredEvents
@@ -81,6 +81,7 @@ class IngestLoop:
         on_durable: Called by the thread that writes checkpoints with what it has written; must be quick, and must not
             raise.
         on_advance: Called by the ingest thread as soon as the position has advanced, before all else; must be quick.
+        blocked_by: Returns what others wrote that the ingest thread waits for, and that does not return; by any thread.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class IngestLoop:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
         self.on_durable: Callable[[StateSnapshot], None] | None = None
+        self.blocked_by: Callable[[], LastingProblem | None] = lambda: None
         self.poison = Poison()
         self._settings = settings
         self._succession = Succession(state)
@@ -156,10 +158,16 @@ class IngestLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop reading, and write a last checkpoint if the state has changed; returns when both are done."""
+        """Stop reading, and write a last checkpoint if the state has changed; returns when both are done.
+
+        Where a part of a plugin does not return, neither can be done: the thread ends with the process.
+        """
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_TURN_S)
+            if (blocked := self.blocked_by()) is not None:
+                logger.error("ingest_left_behind", error=blocked.problem.message)
+                return
         if self._journal is not None:
             self._journal.close()
 
@@ -173,7 +181,7 @@ class IngestLoop:
             lag_age_s=lag_age_s,
             silent_partitions=silent_partitions,
             is_connected=self._is_connected,
-            problem=self._problem.lasting,
+            problem=self._problem.lasting or self.blocked_by(),
             gaps=served.gaps,
             dead_letters=dict(self._dead_letters),
             num_letters_not_written=self._letter_writer.num_not_written,

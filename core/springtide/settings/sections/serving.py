@@ -168,6 +168,10 @@ class PluginSettings(Section):
     """Python modules to load as plugins, such as `["my_weights"]`."""
     folder: str | None = None
     """Folder whose `*.py` files are loaded as plugins. `none` loads no folder."""
+    max_call_s: Positive = 1.0
+    """Longest time that a server waits for a part of a plugin while it answers, in seconds. Where a part takes longer,
+    raises or answers nonsense, it answers without, which `springtide status` shows; one that took longer rests for 10
+    seconds, and for longer each time. Built-in parts are not measured."""
     on_error: Literal["refuse", "skip"] = "refuse"
     """What happens if a plugin cannot be loaded: `refuse` stops the start, `skip` continues without it and logs a
     warning."""
