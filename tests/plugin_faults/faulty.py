@@ -45,6 +45,9 @@ class Faulty(ContextWeight):
     def forget_rows(self, user_rows, item_rows):
         misbehave("forget_rows")
 
+    def forget_circumstances(self, kept):
+        misbehave("forget_circumstances")
+
     def bucket(self, moment):
         return misbehave("bucket", ["no key"]) or 0
 
@@ -93,6 +96,9 @@ class FaultyBaseline(Baseline):
     def scores(self, user_rows, histories, now_ms):
         wrong = misbehave("scores", np.full((len(user_rows), len(self.counts)), np.nan, np.float32))
         return np.tile(self.counts, (len(user_rows), 1)) if wrong is None else wrong
+
+    def forget_users(self, user_rows):
+        misbehave("forget_users")
 
     def state(self):
         misbehave("baseline state")

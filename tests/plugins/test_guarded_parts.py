@@ -173,7 +173,7 @@ def test_part_whose_calls_never_return_takes_no_more_threads(
 
 
 @pytest.mark.parametrize("way", ["raises", "blocks"])
-@pytest.mark.parametrize("hook", ["observe", "unobserve", "forget_rows", "state"])
+@pytest.mark.parametrize("hook", ["observe", "unobserve", "forget_rows", "forget_circumstances", "state"])
 def test_weight_that_fails_to_learn_or_to_be_stored_is_set_aside_for_good(
     faulty: ModuleType, guards: Guards, monkeypatch: pytest.MonkeyPatch, hook: str, way: str
 ) -> None:
@@ -185,6 +185,7 @@ def test_weight_that_fails_to_learn_or_to_be_stored_is_set_aside_for_good(
         "observe": lambda: weight.observe(events),
         "unobserve": lambda: weight.unobserve(events),
         "forget_rows": lambda: weight.forget_rows(no_rows, no_rows),
+        "forget_circumstances": lambda: weight.forget_circumstances({"mood": ["calm"]}),
         "state": weight.state,
     }
     calls[hook]()

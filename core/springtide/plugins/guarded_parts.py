@@ -179,6 +179,10 @@ def _time_of_rows(user_rows: Sized, item_rows: Sized) -> float:
     return _LEARNING_S + (len(user_rows) + len(item_rows)) * _EVENT_S
 
 
+def _time_of_names(kept: Mapping[str, Sized]) -> float:
+    return _LEARNING_S + sum(map(len, kept.values())) * _EVENT_S
+
+
 def _time_of_state(state: Mapping[str, Any]) -> float:
     return _LEARNING_S + sum(getattr(array, "nbytes", 0) for array in state.values()) * _BYTE_S
 
@@ -270,6 +274,7 @@ _METHODS: Mapping[type, Mapping[str, MakeMethod]] = {
         "observe": _learning("observe", None, _time_of_events),
         "unobserve": _learning("unobserve", None, _time_of_events),
         "forget_rows": _learning("forget_rows", None, _time_of_rows),
+        "forget_circumstances": _learning("forget_circumstances", None, _time_of_names),
         "state": _learning("state", {}, _time_of_copy, _no_state),
         "restore": _needed("restore", _time_of_state),
         "regroup": _without("regroup", _nothing, _anything),
@@ -280,6 +285,7 @@ _METHODS: Mapping[type, Mapping[str, MakeMethod]] = {
     },
     Baseline: {
         **{name: _watched(name) for name in ("fit", "state")},
+        "forget_users": _needed("forget_users", _time_of_events),
         "restore": _needed("restore", _time_of_state),
         "scores": _or_bypassed("scores", _scores),
     },
