@@ -18,6 +18,7 @@ from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli.forget_tables import ForgetRun
 from springtide_services.forgetting.search import places_of, search_all
 from springtide_services.serving.client import Credentials
+from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -136,3 +137,68 @@ def test_verification_says_what_it_finds_and_that_it_is_not_gone(
     (folder / "2.json").write_text(json.dumps({"reason": f"a wish of {USER}."}))
     assert not run.run(publishes=False, verifies=True, timeout_s=0.0, reads_topics=False)
     assert "2.json" in capsys.readouterr().out
+
+
+def test_the_log_shows_no_id_of_a_refused_event(
+    keeping: Settings,
+    run_server: RunServer,
+    publish: Publish,
+    make_purchase: Callable[..., events_pb2.Event],
+    eventually: Callable[..., Awaitable[float]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = keeping.model_copy(update={"attributes": {"user": {"age": "number"}}})
+    unknown, blank, timeless, long = (make_purchase(USER, "i1") for _ in range(4))
+    unknown.interaction.type = USER
+    blank.interaction.item = " "
+    timeless.ClearField("event_time")
+    long.interaction.user = f"{USER} " * 99
+    kind = events_pb2.Event(event_time=unknown.event_time, event_id=USER)
+    kind.node_upsert.type, kind.node_upsert.id = "user", USER
+    kind.node_upsert.categories["age"].values.append(USER)
+    batch = events_pb2.EventBatch(dictionary=[USER, " ", USER + "-type"], users=[0], items=[1], types=[2])
+    batch.event_times_ms.append(1)
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            ingest = running.server._loaded.ingest
+            publish(settings, [unknown, blank, timeless, long, kind, events_pb2.Event(batch=batch)])
+            await eventually(lambda: asyncio.sleep(0, sum(ingest.status().dead_letters.values()) == 6))
+
+    asyncio.run(scenario())
+    said = "".join(capsys.readouterr())
+    assert "events_refused" in said
+    assert "4711" not in said
+
+
+def test_an_item_can_be_forgotten_and_dead_letters_in_the_file_go_too(
+    keeping: Settings,
+    run_server: RunServer,
+    publish: Publish,
+    make_purchase: Callable[..., events_pb2.Event],
+    eventually: Callable[..., Awaitable[float]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kafka = keeping.kafka.model_copy(update={"on_dead_letter_failure": "file"})
+    settings = keeping.model_copy(update={"kafka": kafka})
+    monkeypatch.setattr(DeadLetterWriter, "_write_to_topic", lambda *_: False)  # As without the right to write.
+    item = "book-4711"
+    refused = make_purchase("ann", item)
+    refused.interaction.type = "no such type"
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            server = running.server
+            publish(settings, [make_purchase("ann", item, 9), make_purchase("bob", "tea", 9), refused])
+            await eventually(
+                lambda: asyncio.sleep(0, found(settings, item).keys() >= {"checkpoints", "dead-letter file"})
+            )
+            run = ForgetRun(settings, "item", item, (server.address, server.admin_address), Credentials())
+            assert await asyncio.to_thread(run.run, publishes=True, verifies=True, timeout_s=60.0, reads_topics=False)
+            assert found(settings, item) == {}
+            answer = await running.recommender.Recommend(pb.RecommendRequest(user="ann"))
+            assert [each.item for each in answer.items] == ["tea"]
+
+    asyncio.run(scenario())
+    assert "item 'book-4711' was found in nothing" in capsys.readouterr().out

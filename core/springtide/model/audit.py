@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from springtide.storage import Storage
+from springtide.token_search import Token
 
 FOLDER = "audit"
 _DIGITS = 19  # An entry's file name begins with its time in nanoseconds: names sort by time until the year 2286.
@@ -42,8 +43,8 @@ class AuditEntry:
 class AuditLog:
     """The audit log in a registry's folder.
 
-    Each entry is an object of its own, which is created once and never changed: object stores cannot append, and of
-    two writers that rewrite one file, one loses its entry.
+    Each entry is an object of its own, which is created once and changed by ``forget`` alone: object stores cannot
+    append, and of two writers that rewrite one file, one loses its entry.
 
     Args:
         storage: The registry's storage.
@@ -72,6 +73,17 @@ class AuditLog:
         """
         names = self._storage.list(FOLDER)
         return [self._read(f"{FOLDER}/{name}") for name in (names if limit is None else names[-limit:])]
+
+    def forget(self, token: Token) -> int:
+        """Take an id out of the reasons that people have given; return in how many entries it was."""
+        num_changed = 0
+        for name in self._storage.list(FOLDER):
+            entry = self._read(f"{FOLDER}/{name}")
+            if entry.action != "unreadable" and token.is_in_text(entry.reason):
+                changed = dataclasses.replace(entry, reason=token.without(entry.reason))
+                self._storage.write(f"{FOLDER}/{name}", json.dumps(dataclasses.asdict(changed)).encode())
+                num_changed += 1
+        return num_changed
 
     def _read(self, name: str) -> AuditEntry:
         content = self._storage.read(name)

@@ -22,6 +22,7 @@ import structlog
 from springtide.errors import ModelError
 from springtide.model.audit import AuditEntry, AuditLog, entry_name, this_actor
 from springtide.storage import Storage, sha256
+from springtide.token_search import Token
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -164,6 +165,16 @@ class Pointer:
                 return
             time.sleep(_pauses.uniform(0, _MAX_PAUSE_S))
         raise ModelError(f"{self._storage.path(FOLDER)}: gave up after {_MAX_ATTEMPTS} attempts to change the pointer")
+
+    def forget(self, token: Token) -> None:
+        """Take an id out of the reasons in the states, which carry what the audit log says."""
+        for number in self._numbers():
+            with contextlib.suppress(ModelError, FileNotFoundError):
+                state = self._read(number)
+                if token.is_in_text(state.entry.reason):
+                    entry = dataclasses.replace(state.entry, reason=token.without(state.entry.reason))
+                    changed = dataclasses.asdict(dataclasses.replace(state, entry=entry))
+                    self._storage.write(_file_of(number), _sealed(changed))
 
     def _create(self, state: _State) -> bool:
         """Create a state, and return whether no other process has created one with its number."""

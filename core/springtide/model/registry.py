@@ -1,5 +1,6 @@
 """The model registry: versions in folders, each with its manifest, and a pointer to the version that serves."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from springtide.model.pointer import FOLDER as POINTER_FOLDER
 from springtide.model.pointer import Pointer
 from springtide.model.version_files import MANIFEST, VersionFiles
 from springtide.storage import Storage, sha256
+from springtide.token_search import Token
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -188,10 +190,8 @@ class ModelStore:
     def rewrite(self, artifact: ModelArtifact, reason: str, action: str = "forget") -> None:
         """Put an artifact in the place of the version that it was loaded from; readers see either whole.
 
-        Only names and numbers may differ, not what the manifest says. The pointer stays.
-
         Args:
-            artifact: What the version shall be.
+            artifact: What the version shall be; its manifest is that of the version.
             reason: Why, for the audit log; it must not say what was taken out.
             action: ``forget``, or ``migrate``; for the audit log.
 
@@ -205,6 +205,11 @@ class ModelStore:
             raise self._unknown(version)
         self._manifests.pop(version, None)
         self.audit.append(action, from_version=version, to_version=version, reason=reason)
+
+    def forget_text(self, token: Token) -> int:
+        """Take an id out of the reasons that people gave for promotions; return in how many entries it was."""
+        self._pointer.forget(token)  # First: its newest state is what a lost entry is written from again.
+        return self.audit.forget(token)
 
     def drop(self, version: str, *, reason: str) -> bool:
         """Delete a version that does not serve; return whether it is gone.
@@ -220,9 +225,12 @@ class ModelStore:
         return True
 
     def delete_unfinished(self) -> None:
-        """Delete the files of versions that nobody publishes any more: their publisher died."""
+        """Delete what processes that died have left: versions without a manifest, files that no manifest names."""
         for version in self._folders():
-            if not self._is_version(version) and not self._is_being_published(version):
+            if self._is_version(version):
+                with contextlib.suppress(ModelError):
+                    self._files.tidy(version)
+            elif not self._is_being_published(version):
                 self._storage.delete_folder(version)
 
     def load_champion(self) -> Champion | None:

@@ -78,7 +78,7 @@ class VersionFiles:
         node_ids: Mapping[str, Sequence[str]],
         attribute_values: Mapping[str, list[str]],
     ) -> bool:
-        """Put other content in the place of a version's; return False if it was pruned meanwhile.
+        """Put other content in the place of a version's; return False if it was pruned or rewritten meanwhile.
 
         New files are written beside the former ones and read again, and then the manifest that names them; the former
         ones go last.
@@ -100,28 +100,38 @@ class VersionFiles:
             sums[file] = artifact_files.save_tensors(sink, tensors)
 
         self._storage.write_from(f"{version}/{file}", produce)
-        manifest = dataclasses.replace(manifest, files=sums)
+        changed = dataclasses.replace(manifest, files=sums)
         for name in sums:
-            self._read_verified(manifest, name)
-        content = manifest_to_json(manifest)
-        before, after = sha256(self._read_manifest(version)), sha256(content)
+            self._read_verified(changed, name)
+        content, former = manifest_to_json(changed), self._read_manifest(version)
+        if self._parsed(version, former) != manifest:
+            return False  # Another process has rewritten it.
+        before, after = sha256(former), sha256(content)
         self._storage.write(f"{version}/{MANIFEST_SUM}", f"{before} {after}".encode())  # Until the next two are done.
         self._storage.write(f"{version}/{MANIFEST}", content)
         self._storage.write(f"{version}/{MANIFEST_SUM}", after.encode())
-        if not all(self._storage.exists(f"{version}/{name}") for name in sums):
-            self._storage.delete(f"{version}/{MANIFEST}")  # Another process deleted the version just now.
+        if not self._has(version, sums):  # Pruned between the last look and now: it must not come back.
+            self._storage.delete(f"{version}/{MANIFEST}")
             self._storage.delete_folder(version)
             return False
-        self.delete_former(version, sums)
+        self.tidy(version)
         return True
 
-    def delete_former(self, version: str, files: Mapping[str, str]) -> None:
-        """Delete files of earlier revisions, and of one that was broken off."""
-        stems = {file.partition(".")[0].partition("-")[0] for file in files}
+    def tidy(self, version: str) -> None:
+        """Delete files that the manifest does not name: of an earlier revision, or of one that was broken off.
+
+        Raises:
+            ModelError: If there is no such version.
+        """
+        named = self._parsed(version, self._read_manifest(version)).files
+        stems = {_stem(file) for file in named}
         for name in self._storage.list(version):
-            if name.partition(".")[0].partition("-")[0] in stems and name not in files:
+            if _stem(name) in stems and name not in named:
                 self._storage.delete(f"{version}/{name}")
         self._storage.delete_unfinished(version)
+
+    def _has(self, version: str, files: Collection[str]) -> bool:
+        return all(self._storage.exists(f"{version}/{name}") for name in files)
 
     def _verify_manifest(self, version: str, content: bytes) -> None:
         try:
@@ -142,3 +152,8 @@ class VersionFiles:
         if (found := digest.hexdigest()) != (wanted := manifest.files.get(name)):
             raise ModelError(f"{path}: damaged: wanted SHA-256 {wanted}, got {found}")
         return content
+
+
+def _stem(file: str) -> str:
+    """Return what a file has in common with itself in another revision: `tensors` of `tensors-1f2e.safetensors`."""
+    return file.partition(".")[0].partition("-")[0]

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from springtide.clock import MS_PER_DAY, MS_PER_SECOND, Deadline
 from springtide.errors import SettingsError, SpringtideError
+from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide.token_search import Token
 from springtide_services.forgetting.forget import (
@@ -70,6 +71,9 @@ class ForgetRun:
             if publishes:
                 partition, offset = publish_deletion(self._settings, self._node_type, self._token.text)
                 self._say(f"the deletion is published: offset {offset} of partition {partition}")
+                num_entries = ModelStore(self._settings.model.url).forget_text(self._token)
+                if num_entries:
+                    self._say(f"taken out of the reasons of {num_entries:,} entries of the audit log")
                 if client is not None:
                     await_applied(client, partition, offset, deadline)
                     self._say("the server has applied it: gone from all answers")

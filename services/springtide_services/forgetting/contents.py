@@ -1,6 +1,5 @@
 """Whether a file has an id: each kind of file is searched as what it holds, compressed ones decompressed."""
 
-import base64
 import bz2
 import gzip
 import io
@@ -18,6 +17,7 @@ from springtide.checkpoint.files import ARROW
 from springtide.checkpoint.npz_files import NPZ
 from springtide.events import RawEvent
 from springtide.model.artifact_files import arrays_in as model_arrays_in
+from springtide.storage import TEMPORARY_PREFIX
 from springtide.token_search import Token
 from springtide_services.stream.journal import SUFFIX as RECORDS
 from springtide_services.stream.journal import entries_in
@@ -31,7 +31,8 @@ _UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, RecursionErro
 def has_token(name: str, content: Content, token: Token, depth: int = 0) -> bool:
     """Return whether a file has an id.
 
-    What is not what its name says, such as a damaged file or one that was cut off, is searched as bytes.
+    What is not what its name says, such as a damaged file or one that was cut off, is searched as bytes; a longer id
+    then counts, too.
 
     Args:
         name: Its name, whose end says what it holds.
@@ -41,6 +42,8 @@ def has_token(name: str, content: Content, token: Token, depth: int = 0) -> bool
     """
     if token.is_in_text(name):
         return True
+    if name.startswith(TEMPORARY_PREFIX):  # Of a writer that is at it, or was killed.
+        name = name.removeprefix(TEMPORARY_PREFIX).rpartition("-")[0]
     if depth < _MAX_DEPTH:
         for mark, decompress in _COMPRESSED.items():
             if content[: len(mark)] == mark:
@@ -52,8 +55,8 @@ def has_token(name: str, content: Content, token: Token, depth: int = 0) -> bool
         if name.endswith(suffix):
             try:
                 return search(content, token)
-            except _UNREADABLE:
-                break
+            except _UNREADABLE:  # Texts may lie there without anything between them.
+                return token.may_be_in(content) or token.is_in_bytes(content)
     return token.is_in_bytes(content)
 
 
@@ -91,7 +94,7 @@ def _in_journal(content: Content, token: Token) -> bool:
     rest = bytes(content)
     for entry, start, stop in entries_in(memoryview(content)):
         if entry is None:
-            if token.is_in_bytes(rest[start:stop]):
+            if token.may_be_in(rest[start:stop]):
                 return True
         elif any(record_has(record, token) for record in entry.records):
             return True
@@ -103,27 +106,7 @@ def _in_json(content: Content, token: Token) -> bool:
 
 
 def _in_lines(content: Content, token: Token) -> bool:
-    return any(line_has(line, token) for line in bytes(content).splitlines())
-
-
-def line_has(line: bytes, token: Token) -> bool:
-    """Return whether a line of JSON has an id, in its texts or in what they are the base64 of."""
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return token.is_in_bytes(line)
-    return token.is_in_json(fields) or any(token.is_in_message(each) for each in _decoded(fields))
-
-
-def _decoded(value: Any) -> list[bytes]:
-    """Return what the texts of a value of JSON are the base64 of, as far as they are."""
-    if isinstance(value, str):
-        try:
-            return [base64.b64decode(value, validate=True)]
-        except ValueError:
-            return []
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [each for part in parts for each in _decoded(part)]
+    return any(token.is_in_line(line) for line in bytes(content).splitlines())
 
 
 def _plain(value: Any) -> Any:

@@ -115,7 +115,7 @@ def _files_in(place: Place) -> Iterator[tuple[str, int, object, Any]]:
             found = {root: files.info(root)}
         else:
             found = files.find(root, detail=True) if files.exists(root) else {}
-    except OSError as error:
+    except (OSError, ValueError, ImportError) as error:  # Such as a protocol whose package is not installed.
         raise SpringtideError(f"{place.url}: cannot be searched: {error}") from error
     for path, about in sorted(found.items()):
         stamp = about.get("ETag") or about.get("mtime")

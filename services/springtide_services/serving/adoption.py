@@ -169,9 +169,8 @@ class Adoption:
                 except PoisonedRecordError as error:
                     record = error.record
                     poison[record.partition, record.offset] = Refusal(record, "poison", str(error))
-                    logger.error(
-                        "event_quarantined", partition=record.partition, offset=record.offset, error=str(error)
-                    )
+                    what = str(error).partition(":")[0]  # Its kind: the rest may show an id, and is in the dead letter.
+                    logger.error("event_quarantined", partition=record.partition, offset=record.offset, error=what)
             else:
                 raise PoisonError(f"more than {_MAX_POISON} events cannot be applied: the events are not what is wrong")
             if poison and self._ingest.is_writer:

@@ -31,6 +31,7 @@ class Checkpointer:
         last: The newest checkpoint, written by this process or by an earlier one; None if there is none.
         on_durable: Called by the writer thread with each checkpoint once it is durable, and what was written; must not
             raise. None calls nothing.
+        before_write: Called by the writer thread before each checkpoint; must not raise. None calls nothing.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Checkpointer:
     ) -> None:
         self.last: Checkpoint | None = None if store is None else store.latest()
         self.on_durable: Callable[[Checkpoint, StateSnapshot], None] | None = None
+        self.before_write: Callable[[], None] | None = None
         self._settings = settings
         self._state = state
         self._store = None if why_not is not None else store
@@ -156,6 +158,8 @@ class Checkpointer:
 
     def _write(self, store: CheckpointStore, snapshot: StateSnapshot, requests: Requests) -> None:
         """Write a snapshot and answer the requests; runs in the writer thread, and never raises."""
+        if self.before_write is not None:
+            self.before_write()
         try:
             checkpoint = store.write(snapshot)
         except BaseException as error:

@@ -1,12 +1,8 @@
 """Dead letters: refused events go to their own topic, unchanged, with the reason in the headers."""
 
-import base64
-import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +16,7 @@ from springtide.errors import BrokerError, EventRefusedError
 from springtide.events import RawEvent, Refusal
 from springtide.settings.model import KafkaSettings
 from springtide_services.stream.broker_errors import BrokerProblemError, Problem, explain, to_write_dead_letters
+from springtide_services.stream.dead_letter_file import DeadLetterFile
 from springtide_services.stream.topics import client_config, make_missing_topics
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -60,6 +57,7 @@ class DeadLetterWriter:
         kafka: The broker, the topic, and what to do when a letter cannot be written.
 
     Attributes:
+        file: The file for letters that the topic does not take.
         num_not_written: Refused events that the dead-letter topic did not take: they are in the file, or were counted.
         is_counting: Whether refusals are only counted, since another process reads the same stream and writes them.
     """
@@ -67,6 +65,7 @@ class DeadLetterWriter:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.num_not_written = 0
         self.is_counting = False
+        self.file = DeadLetterFile(kafka.dead_letter_file)
         self._kafka = kafka
         self._producer: KafkaProducer | None = None
         self._next_attempt = Deadline.after(0.0)
@@ -85,7 +84,7 @@ class DeadLetterWriter:
             return counts
         if not self._write_to_topic(refusals):
             if self._kafka.on_dead_letter_failure == "file":
-                self._write_to_file(refusals)
+                self.file.append(refusals)
             self.num_not_written += sum(counts.values())
         example = refusals[0]
         # Without its message, which shows what was refused: ids of users stay out of the log.
@@ -142,23 +141,6 @@ class DeadLetterWriter:
                 letter.get(_WRITE_TIMEOUT_S)
             except MessageSizeTooLargeError:
                 self._send_shortened(refusal).get(_WRITE_TIMEOUT_S)
-
-    def _write_to_file(self, refusals: Sequence[Refusal]) -> None:
-        """Append refusals to the file, and wait until the disk has them.
-
-        Raises:
-            BrokerProblemError: If the file cannot be written.
-        """
-        path = Path(self._kafka.dead_letter_file)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(_as_json(refusal)) + "\n" for refusal in refusals)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            message = f"a refused record cannot be put away: neither in the topic nor in {path}: {error}"
-            raise BrokerProblemError(Problem("dead_letters", message)) from error
 
     def _send(self, refusal: Refusal) -> FutureRecordMetadata:
         try:
@@ -228,27 +210,3 @@ def _pieces(refusal: Refusal) -> Iterator[Refusal]:
     for number, start in enumerate(starts, 1):
         record = refusal.record._replace(value=value[start : start + _MAX_PIECE_BYTES])
         yield replace(refusal, record=record, piece=f"{number}/{len(starts)}")
-
-
-def _as_json(refusal: Refusal) -> dict[str, object]:
-    record = refusal.record
-    return {
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp_ms": record.timestamp_ms,
-        "refused_at_ms": wall_ms(),
-        "reason": refusal.reason,
-        "message": refusal.message,
-        "rows": list(refusal.rows),
-        "raw": refusal.raw,
-        "next_offset": refusal.next_offset,
-        "num_records": refusal.num_records,
-        "key": _as_base64(record.key),
-        "value": _as_base64(record.value),
-        "headers": [[name, _as_base64(value)] for name, value in record.headers],
-    }
-
-
-def _as_base64(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode()

@@ -116,6 +116,7 @@ class IngestLoop:
         self._dead_letters: Counter[str] = Counter()
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._letter_writer.is_counting = why_not is not None
+        self._checkpointer.before_write = self._letter_writer.file.forget_deleted
         self._lost_position = lost_position
         self._skips_lost_once = skip_lost
         self._skips_damage_once = skip_lost  # Until the stream is caught up.
@@ -417,6 +418,8 @@ class IngestLoop:
                 self.before_apply(batch)
             with self.poison.naming(state, records):
                 state.apply(batch, more_follow=True)
+            if not self._letter_writer.is_counting:
+                self._letter_writer.file.note_deleted(delete.node_id for delete in batch.deletes)
         state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
         # Records of one partition are in order, so the last one's offset wins.
         state.advance({record.partition: record.offset + 1 for record in records})

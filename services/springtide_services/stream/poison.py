@@ -40,7 +40,8 @@ class Poison:
                 until[record.partition] = max(until.get(record.partition, 0), record.offset + 1)
             self._until = until
             raise PoisonError(
-                f"applying events failed: {type(error).__name__}: {error}. The last checkpoint is read again beside "
+                # Without its words, which may show an id of the event.
+                f"applying events failed ({type(error).__name__}). The last checkpoint is read again beside "
                 "the graph that is served, and what fails goes to the dead letters"
             ) from error
 
