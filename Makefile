@@ -40,6 +40,10 @@ test-kafka: install ## Run the integration tests on a real Kafka: a new one, or 
 soak: install ## Kill server, trainer and publisher hundreds of times, then compare with a quiet read (ARGS=--help: options)
 	@$(BIN)/python tests/soak/soak.py --kills 300 $(ARGS)
 
+.PHONY: soak-threads
+soak-threads: install ## Read, rank, swap models and write checkpoints in threads while events come, for minutes (ARGS=--help)
+	@$(BIN)/python tests/soak/concurrency.py $(ARGS)
+
 .PHONY: soak-kafka
 soak-kafka: install ## Kill brokers and server for a minute, then compare with a quiet read (ARGS=--help: options)
 	@$(ON_KAFKA) 3 $(BIN)/python tests/soak/soak.py $(ARGS)

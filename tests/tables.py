@@ -76,17 +76,19 @@ def main() -> int:
 
 
 def fault_commands(*, is_long: bool) -> list[list[str]]:
-    """Return what breaks things: the tests marked ``fault``, on a real Kafka if there is one, and two programs."""
+    """Return what breaks things: the tests marked ``fault``, on a real Kafka if there is one, and three programs."""
     has_kafka = bool(os.environ.get("KAFKA_START") or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"))
     files = sorted(str(path) for path in TESTS.rglob("test_*.py") if "mark.fault(" in path.read_text(encoding="utf-8"))
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "fault", *files]
     damage = [sys.executable, str(TESTS / "damage" / "matrix.py")]
     soak = [sys.executable, str(TESTS / "soak" / "soak.py")]
+    threads = [sys.executable, str(TESTS / "soak" / "concurrency.py")]
     soak += [] if is_long else ["--seconds", "30", "--kills", "8"]
     commands = [
         [str(ON_KAFKA), "1", *tests] if has_kafka else tests,
         [*damage, *([] if is_long else ["--rounds", "1", "--events", "200"])],
         soak,
+        [*threads, *([] if is_long else ["--seconds", "10"])],
     ]
     return [*commands, [str(ON_KAFKA), "3", *soak]] if has_kafka else commands
 
