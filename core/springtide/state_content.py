@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -82,20 +82,24 @@ def _nodes(table: NodeTable, order: npt.NDArray[np.int64]) -> list[bytes]:
         if name in times.own:
             own = dict(zip(*(column.tolist() for column in times.own[name]), strict=True))
         values = []
+        value_of = _values_of(table, name)
         for row, id_ in zip(order.tolist(), ids, strict=True):
-            value = _value(table, name, row)
+            value = value_of(row)
             if value is not None:
                 values.append([id_, value, own.get(row, int(times.of_nodes[row]))])
         content.append(_json([name, kind, values]))
     return content
 
 
-def _value(table: NodeTable, name: str, row: int) -> Any:
+def _values_of(table: NodeTable, name: str) -> Callable[[int], Any]:
+    """Return what gives the value that a node has of an attribute, or None."""
     column = table.categories.get(name)
     if column is not None:
-        return column.values(row) or None
-    number = table.number_values(row).get(name)
-    return table.text(name, row) if number is None else number
+        return lambda row: column.values(row) or None
+    numbers = table.number(name)
+    if numbers is None:
+        return lambda row: table.text(name, row)
+    return lambda row: None if np.isnan(numbers[row]) else float(numbers[row])
 
 
 def _edges(

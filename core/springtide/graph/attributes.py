@@ -1,5 +1,6 @@
 """The attributes of the nodes of one type: for each, the value with the latest event time, stored as columns."""
 
+import itertools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -86,7 +87,8 @@ class AttributeColumns:
                 has_changed = True
                 self._put(name, row, value, former)
         if names:
-            others = (name for name in self._names_of(row) if name not in names)
+            num_held = self._times.num_held(row) + num_new
+            others = (name for name in self._names_of(row, num_held) if name not in names)
             self._times.set(row, names, num_new, others, timestamp_ms)
             self._count_change(has_changed)
 
@@ -99,10 +101,11 @@ class AttributeColumns:
         """
         num_dropped = 0
         for position, row in enumerate(rows):
-            if not self._times.num_held(row):
+            num_held = self._times.num_held(row)
+            if not num_held:
                 continue
             self._keep(row)
-            held = list(self._names_of(row))
+            held = list(self._names_of(row, num_held))
             if until_ms is not None:
                 held = [name for name in held if self._times.of(name, row) <= until_ms[position]]
             for name in held:
@@ -187,10 +190,22 @@ class AttributeColumns:
         text = self.texts.get(name, {}).get(row)
         return None if text is None else (_TEXT, text)
 
-    def _names_of(self, row: int) -> Iterator[str]:
-        """Yield the attributes that a node has, cleared ones included."""
-        for name in sorted({*self.categories, *self.numbers, *self.texts}):
-            if self._find(name, row) is not None:
+    def _names_of(self, row: int, count: int) -> Iterator[str]:
+        """Return the attributes that a node has, cleared ones included, which are ``count``.
+
+        The first ones of a kind are looked at first: others may be many, and of few nodes.
+        """
+        return itertools.islice(self._all_names_of(row), count)
+
+    def _all_names_of(self, row: int) -> Iterator[str]:
+        for name, category in self.categories.items():
+            if category.is_held(row):
+                yield name
+        for name, texts in self.texts.items():
+            if row in texts:
+                yield name
+        for name, numbers in self.numbers.items():
+            if numbers.get(row) is not None:
                 yield name
 
     def _put(self, name: str, row: int, value: _Value | None, former: _Value | None) -> None:

@@ -115,6 +115,10 @@ class CategoryColumn:
         """Return whether the attribute of one node was cleared, and not set since."""
         return self._first.get(row) == CLEARED  # type: ignore[no-any-return]  # It is a number or None.
 
+    def is_held(self, row: int) -> bool:
+        """Return whether one node has a value, or the attribute was cleared."""
+        return self._first.get(row) is not None
+
     def held_rows(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the nodes that have a value, and those that were cleared, int32 ``[n]`` each, ascending."""
         rows, codes = self._first.held()

@@ -98,16 +98,17 @@ class LateAttributes:
             self._add("number", name, column)
         for name, of_rows in texts.items():
             self._dictionaries["text", name] = of_rows
-        self._kept: dict[int, tuple[Any, ...]] = {}  # By row, what columns had, and then dictionaries.
+        # By row, what it had: by the number of the column or, after these, the dictionary.
+        self._kept: dict[int, dict[int, Any]] = {}
         self._copy: AttributesSnapshot | None = None
 
     def keep(self, row: int) -> None:
         """Keep what a node has, which is about to change; called by the thread that writes."""
         if self._copy is None and row < self._num_nodes and row not in self._kept:
-            self._kept[row] = (
-                *(column[row] if row < len(column) else None for column in self._columns.values()),
-                *(of_rows.get(row) for of_rows in self._dictionaries.values()),
-            )
+            of_columns = (column[row] if row < len(column) else None for column in self._columns.values())
+            had = enumerate(itertools.chain(of_columns, (of_rows.get(row) for of_rows in self._dictionaries.values())))
+            # Without what it did not have: there may be a thousand columns, of which each row has a few.
+            self._kept[row] = {number: entry for number, entry in had if entry is not None}
 
     def copied(self) -> AttributesSnapshot:
         """Return the copy; the same one whenever it is asked for, by one thread."""
@@ -117,7 +118,7 @@ class LateAttributes:
             kept = iter(self._kept.copy().items())
             while part := list(itertools.islice(kept, ROWS_AT_ONCE)):
                 for number, column in enumerate(columns.values()):
-                    entries = {row: each[number] for row, each in part if each[number] is not None}
+                    entries = {row: each[number] for row, each in part if number in each}
                     column[list(entries)] = list(entries.values())
                 let_others_run()
             self._copy = self._snapshot(columns)

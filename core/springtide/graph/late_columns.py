@@ -51,7 +51,7 @@ class LateColumn(Generic[T]):
 
 
 def in_parts(
-    entries: Mapping[int, V], num_rows: int, kept: Mapping[int, tuple[Any, ...]], number: int
+    entries: Mapping[int, V], num_rows: int, kept: Mapping[int, Mapping[int, Any]], number: int
 ) -> Iterator[tuple[list[int], list[V]]]:
     """Yield rows below ``num_rows`` and what they had, part by part; other threads run between the parts.
 
@@ -59,11 +59,11 @@ def in_parts(
         entries: What the rows have by row, of which some may not be there.
         num_rows: Number of rows.
         kept: By row, what a row had that has changed since; a thread that changes one puts it there before.
-        number: Which of the entries that are kept for a row is wanted; there, None says that the row had nothing.
+        number: Which of the entries that are kept for a row is wanted; if there is none, the row had nothing.
     """
     if len(entries) <= ROWS_AT_ONCE:
         few: dict[int, V | None] = dict(entries)
-        few |= {row: each[number] for row, each in dict(kept).items()}
+        few |= {row: each.get(number) for row, each in dict(kept).items()}
         found = {row: entry for row, entry in sorted(few.items()) if entry is not None and row < num_rows}
         yield list(found), list(found.values())
         return
@@ -73,7 +73,8 @@ def in_parts(
         # Asked for after the part was read: whatever has changed meanwhile is among these.
         if kept:
             part = [
-                entry if (was := kept.get(row)) is None else was[number] for row, entry in zip(rows, part, strict=True)
+                entry if (was := kept.get(row)) is None else was.get(number)
+                for row, entry in zip(rows, part, strict=True)
             ]
         yield (
             [row for row, entry in zip(rows, part, strict=True) if entry is not None],

@@ -163,7 +163,7 @@ def test_a_dictionary_is_copied_in_parts_between_which_others_run(step: int, mon
     wanted = {row: row + 1 for row in range(0, 99_000, step)}
     entries, kept = {**wanted, 99_001: 5}, {}
     for row, entry in ((0, 7), (1, 8), (98_000, None), (50_000, 9)):  # Changed, new, gone, changed.
-        kept[row] = ("of another column", wanted.get(row))
+        kept[row] = {0: "of another column"} | ({1: wanted[row]} if row in wanted else {})
         entries[row] = entry
     entries = {row: entry for row, entry in entries.items() if entry is not None}
     found: dict[int, int] = {}
