@@ -734,3 +734,21 @@ def packed_of(list texts not None):
             raise RuntimeError("wanted a list that does not change, got one that did")
         memcpy(out + bounds[index], text, length)
     return utf8, offsets
+
+
+def unpacked_of(cnp.ndarray utf8, cnp.ndarray offsets):
+    """Return the texts that ``packed_of`` returned the arrays of.
+
+    Raises:
+        ValueError: If the arrays do not fit each other, or are no UTF-8.
+    """
+    check_packed(utf8, offsets)
+    cdef const char* content = <const char*> uint8s(utf8)
+    cdef const int64_t* bounds = int64s(offsets)
+    cdef Py_ssize_t index, count = len(offsets) - 1
+    cdef list texts = PyList_New(count)
+    for index in range(count):
+        text = PyUnicode_DecodeUTF8(content + bounds[index], bounds[index + 1] - bounds[index], NULL)
+        Py_INCREF(text)
+        PyList_SET_ITEM(texts, index, text)
+    return texts

@@ -1,13 +1,12 @@
 """Texts as two arrays, the form in which files keep them: their UTF-8 one after another, and where each begins."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from springtide.id_kernels import packed_of
+from springtide.id_kernels import packed_of, unpacked_of
 
 
 class PackedTexts(NamedTuple):
@@ -89,8 +88,7 @@ def unpack(utf8: npt.NDArray[Any], offsets: npt.NDArray[Any]) -> list[str]:
         ValueError: If the arrays do not fit each other, or are no UTF-8.
     """
     _check(utf8, offsets)
-    content = utf8.tobytes()
-    return [content[start:stop].decode() for start, stop in itertools.pairwise(offsets.tolist())]
+    return unpacked_of(utf8, offsets)
 
 
 def _check(utf8: npt.NDArray[Any], offsets: npt.NDArray[Any]) -> None:

@@ -52,6 +52,11 @@ class RowColumn(Generic[T]):
             ValueError: If it has numbers of other rows.
         """
         column = cls(dtype, fill)
+        if saved.rows is None and len(saved.numbers) <= num_rows:
+            column.num_held = int(np.count_nonzero(saved.are_held(fill)))
+            if column.num_held > column._most_few(num_rows):
+                column._entries = saved.dense(num_rows, fill).astype(dtype, copy=False)
+                return column
         rows, numbers = saved.held(fill)
         if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < num_rows:
             raise ValueError(f"wanted rows below {num_rows}, got {rows.min()} to {rows.max()}")

@@ -33,9 +33,14 @@ class RowNumbers(NamedTuple, Generic[T]):
         """
         if self.rows is not None:
             return self.rows, self.numbers
-        numbers: npt.NDArray[Any] = self.numbers
-        rows = np.flatnonzero((numbers != fill) & (numbers == numbers)).astype(np.int32)
+        rows = np.flatnonzero(self.are_held(fill)).astype(np.int32)
         return rows, self.numbers[rows]
+
+    def are_held(self, fill: float) -> npt.NDArray[np.bool_]:
+        """Return which of the numbers are numbers, bool ``[n]``: not what stands for none."""
+        numbers: npt.NDArray[Any] = self.numbers
+        are_others = numbers != fill
+        return are_others & ~np.isnan(numbers) if numbers.dtype.kind == "f" else are_others
 
     def dense(self, num_rows: int, fill: float) -> npt.NDArray[T]:
         """Return the numbers of ``num_rows`` rows, ``fill`` where there is none; a copy.
