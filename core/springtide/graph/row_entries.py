@@ -39,8 +39,10 @@ class RowNumbers(NamedTuple, Generic[T]):
     def are_held(self, fill: float) -> npt.NDArray[np.bool_]:
         """Return which of the numbers are numbers, bool ``[n]``: not what stands for none."""
         numbers: npt.NDArray[Any] = self.numbers
-        are_others = numbers != fill
-        return are_others & ~np.isnan(numbers) if numbers.dtype.kind == "f" else are_others
+        are_held: npt.NDArray[np.bool_] = numbers != fill
+        if numbers.dtype.kind == "f":
+            are_held &= ~np.isnan(numbers)
+        return are_held
 
     def dense(self, num_rows: int, fill: float) -> npt.NDArray[T]:
         """Return the numbers of ``num_rows`` rows, ``fill`` where there is none; a copy.
