@@ -19,6 +19,9 @@ SOURCES = sorted(
     if "springtide/v1" not in path.as_posix()
 )
 
+# A trainer tells the process that it started what to train, through a pipe that nobody else has, as multiprocessing does.
+TRAINING_PIPE = ("process_main.py", "processes.py")
+
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_hook_has_a_heading_in_the_plugin_authors_guide(hook: str) -> None:
@@ -37,6 +40,24 @@ def test_hook_has_a_test(hook: str) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_module_opens_by_saying_what_is_in_it(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is not None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_module_runs_no_code_that_it_reads(path: Path) -> None:
+    """Files and messages are data: nothing is unpickled, evaluated or given to a shell."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            names = {module} if module else {alias.name for alias in node.names}
+            if names == {"pickle"} and path.name in TRAINING_PIPE:
+                continue
+            assert not names & {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}, f"line {node.lineno}"
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"eval", "exec", "compile", "os.system", "os.popen", "yaml.load", "torch.load"}, called
+            for option in node.keywords:
+                is_true = isinstance(option.value, ast.Constant) and option.value.value is True
+                assert not (option.arg in {"allow_pickle", "shell"} and is_true), f"line {node.lineno}"
 
 
 def test_no_layer_is_crossed() -> None:

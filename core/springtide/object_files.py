@@ -150,6 +150,8 @@ class ObjectFiles:
             raise PermissionError(f"{name}: {_words(error)}") from error
         except self._exceptions.BaseError as error:
             raise OSError(f"{name}: {_words(error)}") from error
+        except ValueError as error:  # A name that no object has, such as one with ``..`` in it.
+            raise FileNotFoundError(f"{name!r}: {_words(error)}") from error
 
 
 def _words(error: BaseException) -> str:

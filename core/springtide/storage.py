@@ -234,6 +234,13 @@ class Storage:
                     path.unlink()
 
     def _full(self, name: str) -> str:
+        """Return where a file is; what manifests name may come from anybody, and nothing outside the folder is there.
+
+        Raises:
+            FileNotFoundError: If the name leads out of the folder.
+        """
+        if ".." in name.split("/") or name.startswith("/") or "\\" in name or "\0" in name:
+            raise FileNotFoundError(f"{self.url}: wanted the name of a file within it, got {name!r}")
         return f"{self._root}/{name}" if name else str(self._root)
 
     def _put(self, name: str, content: bytes) -> None:

@@ -11,6 +11,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from springtide.checksums import Crc32c
 from springtide.errors import SettingsError
 from springtide.storage import Storage, sha256
 from springtide_services.addresses import free_port
@@ -51,6 +52,20 @@ def test_sizes_are_those_of_the_files_in_a_folder(storage):
 def test_missing_file_is_file_not_found(storage):
     with pytest.raises(FileNotFoundError):
         storage.read("nothing")
+
+
+@pytest.mark.parametrize("name", ["../other/secret", "part/../../other/secret", ".."])
+def test_a_name_that_leads_out_of_the_folder_is_no_file(storage, name):
+    """Manifests name files; who can write a manifest must not read or delete what lies elsewhere."""
+    Storage(f"{storage.url.rpartition('/')[0]}/other").write("secret", b"1")
+
+    for act in (storage.read, storage.open, lambda name: storage.map(name, Crc32c())):
+        with pytest.raises(FileNotFoundError):
+            act(name)
+    with pytest.raises(OSError, match=r"\.\."):
+        storage.write(name, b"2")
+    storage_of_other = Storage(f"{storage.url.rpartition('/')[0]}/other")
+    assert storage_of_other.read("secret") == b"1"
 
 
 def test_creating_a_taken_name_fails_and_changes_nothing(storage):
