@@ -19,7 +19,7 @@ SOURCES = sorted(
     if "springtide/v1" not in path.as_posix()
 )
 
-# A trainer tells the process that it started what to train, through a pipe that nobody else has, as multiprocessing does.
+# A trainer tells the process that it started what to train, through a pipe of their own, as multiprocessing does.
 TRAINING_PIPE = ("process_main.py", "processes.py")
 
 
