@@ -102,7 +102,7 @@ class NodeTable:
 
         None if no node has it.
         """
-        column = self._numbers().get(name)
+        column = self._number(name)
         return None if column is None else column.dense(len(self)).copy()
 
     @property
@@ -139,7 +139,7 @@ class NodeTable:
             name: The attribute.
             rows: int64 ``[n]``.
         """
-        column = self._numbers().get(name)
+        column = self._number(name)
         return np.full(len(rows), np.nan, np.float32) if column is None else column.at(rows)
 
     def has_category(self, name: str, values: Iterable[str]) -> npt.NDArray[np.bool_]:
@@ -215,6 +215,11 @@ class NodeTable:
         self._version = (lineage, int(counts[0]), int(counts[1]) if len(counts) > 1 else 0)
         self._columns = AttributeColumns(self.ids, self._schema)
         self._columns.restore(attributes)
+
+    def _number(self, name: str) -> RowColumn[np.float32] | None:
+        """Return a number column that readers see, or None; less work than ``_numbers``."""
+        columns = self._columns
+        return columns.numbers.get(name) if columns.kinds.get(name) == "number" else None
 
     def _numbers(self) -> dict[str, RowColumn[np.float32]]:
         """Return the number columns that readers see; the dictionary is a copy, the columns are not."""

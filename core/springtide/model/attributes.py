@@ -29,6 +29,20 @@ class ValueLinks(NamedTuple):
     weight: npt.NDArray[np.float32]
 
 
+class NumberEntries(NamedTuple):
+    """Scaled numbers, and where they stand.
+
+    Attributes:
+        rows: int64 ``[num_entries]``, nodes.
+        columns: int64 ``[num_entries]``, as in what ``NumberScale.apply`` returns.
+        values: float32 ``[num_entries]``.
+    """
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """Category attributes of the nodes of one type, as pairs of node and value.
@@ -152,6 +166,20 @@ class NumberScale:
         for position, name in enumerate(self.names):
             raw[:, position] = nodes.numbers_at(name, rows)
         return raw
+
+    def entries(self, nodes: NodeTable, num_nodes: int) -> "NumberEntries":
+        """Return what ``apply`` has of the first ``num_nodes`` that is not 0, without a place for all that is."""
+        rows, columns, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        for position, name in enumerate(self.names):
+            column = nodes.number(name)
+            if column is None:
+                continue
+            present = np.flatnonzero(np.isfinite(column[:num_nodes]))
+            scaled = (column[present] - self.mean[position]) / self.deviation[position]
+            values += [np.clip(scaled, -_MAX_DEVIATIONS, _MAX_DEVIATIONS), np.ones(len(present), np.float32)]
+            rows += [present, present]
+            columns += [np.full(len(present), at) for at in (position, len(self.names) + position)]
+        return NumberEntries(np.concatenate(rows), np.concatenate(columns), np.concatenate(values))
 
     def apply(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scale numbers.

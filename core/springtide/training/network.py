@@ -1,5 +1,6 @@
 """The network that is trained: inputs (learned ids, attributes, numbers), and an encoder above them."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,11 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import SumAggregation
 
-from springtide.model.attributes import Attributes
+from springtide.graph.nodes import NodeTable
+from springtide.model.attributes import Attributes, NumberScale
 from springtide.plugins.contracts import Encoder
 from springtide.plugins.edges import Edges
 from springtide.training.graph import Nodes
 
+_FEW_COLUMNS = 64  # Of numbers: as many are an array in any case.
+_SPARSE_SHARE = 8  # A sparse matrix takes 12 bytes an entry where an array takes 4, and its product is slower, too.
 _INITIAL_SCALE = 0.1  # Ids and attribute values begin small beside the unit vectors that come of them.
 
 
@@ -43,7 +47,7 @@ class Inputs(nn.Module):
         self.numbers = nn.ParameterList(_initial(2 * len(scale.names), width) for scale in scales)
         self._value_edges = [_value_edges(each) for each in attributes]
         self._numbers = [
-            torch.from_numpy(scale.apply(scale.read(nodes.view.nodes(name), nodes.counts[name])))
+            _number_inputs(scale, nodes.view.nodes(name), nodes.counts[name])
             for name, scale in zip(base, scales, strict=True)
         ]
         self._sum = SumAggregation()
@@ -186,3 +190,18 @@ def _noisy(level: Tensor, noise: float) -> Tensor:
     if not noise:
         return level
     return level + noise * level.sign() * F.normalize(torch.rand_like(level), dim=-1)
+
+
+def _number_inputs(scale: NumberScale, nodes: NodeTable, num_nodes: int) -> Tensor:
+    """Return the scaled numbers of nodes, float32 ``[num_nodes, 2 · num_numbers]``; sparse if most nodes have few."""
+    num_columns = 2 * len(scale.names)
+    if num_columns > _FEW_COLUMNS:  # Else a gigabyte, in each step, if a thousand attributes are of one node each.
+        rows, columns, values = scale.entries(nodes, num_nodes)
+        if len(values) * _SPARSE_SHARE < num_nodes * num_columns:
+            index = torch.from_numpy(np.stack([rows, columns]))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")  # For years now.
+                return torch.sparse_coo_tensor(
+                    index, torch.from_numpy(values), (num_nodes, num_columns), check_invariants=True
+                ).to_sparse_csr()
+    return torch.from_numpy(scale.apply(scale.read(nodes, num_nodes)))

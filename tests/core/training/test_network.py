@@ -7,6 +7,7 @@ from torch_geometric.nn import MeanAggregation
 
 from springtide.events.model import NodeUpsert
 from springtide.testing import even_odd_events, even_odd_state, quick_model, quick_settings, state_of, training_graph_of
+from springtide.training import network as network_module
 from springtide.training.graph import Nodes
 from springtide.training.network import Inputs, Network
 from springtide_plugins.encoders.graphsage import GraphSAGE
@@ -117,3 +118,24 @@ def test_noise_is_a_step_of_its_length_after_each_layer(graph):
     step = moved[1] - still[1]
     torch.testing.assert_close(step.norm(dim=1), torch.full((20,), 0.1))
     assert (step * still[1] >= 0).all(), "no step leaves its orthant"
+
+
+def test_numbers_that_few_nodes_have_are_a_sparse_matrix_and_the_same_inputs(monkeypatch):
+    state = even_odd_state(10)
+    for node in range(10):
+        names = [f"n{number}" for number in range(100)] if node == 3 else []
+        numbers = {"price": float(node % 4)} | dict.fromkeys(names, 2.0)
+        state.graph.upsert(NodeUpsert("item", f"i{node}", numbers=numbers, timestamp_ms=5))
+    graph = training_graph_of(state)
+    inputs = Inputs(graph.nodes, WIDTH)
+    monkeypatch.setattr(network_module, "_FEW_COLUMNS", 1_000)
+    dense = Inputs(graph.nodes, WIDTH)
+    dense.load_state_dict(inputs.state_dict())
+    of_items = inputs.index_of("item")
+    assert inputs._numbers[of_items].layout == torch.sparse_csr
+    assert dense._numbers[of_items].layout == torch.strided
+    assert inputs._numbers[of_items].values().numel() <= 2 * (10 + 100)
+    torch.testing.assert_close(inputs(), dense())
+    for each in (inputs, dense):
+        each().square().sum().backward()
+    torch.testing.assert_close(inputs.numbers[of_items].grad, dense.numbers[of_items].grad)
