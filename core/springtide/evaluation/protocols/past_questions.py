@@ -70,7 +70,9 @@ class PastAnswers:
             TrainingError: If the baseline cannot be fitted.
         """
         asked, among_all, among_unseen = self._questions, np.empty_like(positions), np.zeros_like(positions)
-        for index, position in enumerate(positions.tolist()):
+        # In order of time: what a baseline keeps of a moment serves it at the next.
+        for index in np.argsort(positions, kind="stable").tolist():
+            position = int(positions[index])
             one = slice(position, position + 1)
             history, rows = asked.histories[position], asked.item_rows[one]
             scores = self._of(int(asked.fit_numbers[position])).scores(
