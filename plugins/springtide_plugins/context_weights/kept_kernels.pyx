@@ -12,6 +12,13 @@ from springtide_plugins.context_weights.cell_pages cimport (
     stamps_of, sums_of, unlock_page, wide_int,
 )
 
+cdef extern from *:
+    """
+    #define PREFETCH(address) __builtin_prefetch(address)
+    """
+    void PREFETCH(const void* address) noexcept nogil
+
+
 cnp.import_array()
 
 
@@ -20,6 +27,7 @@ cdef enum:
     LAST_LOOK = 65_000
     IN_SUM = 4  # Numbers of what is known of the sums of a set: see ``_change``.
     NUM_WIDE = 2
+    AHEAD = 6  # Pages that have changed are on their way from memory while others are weighed.
 
 
 cdef struct Kept:
@@ -137,9 +145,18 @@ cdef int _accumulate(
 ) noexcept nogil:
     cdef Py_ssize_t index, first, row, number, stop
     cdef Page* page
+    cdef const Page* later
     cdef const int64_t* sums
     cdef double* out
+    cdef int64_t since = INT64_MAX
+    for number in range(num_sets):
+        since = min(since, kept[number].since)
     for index in range(length // ROWS):
+        later = page_of(cells, (index + AHEAD) * ROWS)
+        if later != NULL and later.stamp >= since and later.data != NULL:  # Without its lock: it is only a guess.
+            PREFETCH(later.data)
+            PREFETCH(later.data + 64)
+            PREFETCH(later.data + 128)
         first = index * ROWS
         stop = min(first + ROWS, num_rows)
         page = page_of(cells, first)
