@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 
 from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
@@ -16,9 +17,12 @@ from springtide.token_search import Token
 from springtide.v1 import events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli.forget_tables import ForgetRun
+from springtide_services.forgetting.kafka_log import search_log
 from springtide_services.forgetting.search import places_of, search_all
 from springtide_services.serving.client import Credentials
 from springtide_services.stream.dead_letters import DeadLetterWriter
+from springtide_services.stream.kafka_facts import read_facts
+from springtide_services.stream.topics import client_config
 from springtide_services.training.training_run import train_once
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -202,3 +206,37 @@ def test_an_item_can_be_forgotten_and_dead_letters_in_the_file_go_too(
 
     asyncio.run(scenario())
     assert "item 'book-4711' was found in nothing" in capsys.readouterr().out
+
+
+@pytest.mark.kafka
+def test_topics_are_told_with_their_settings_and_the_offsets_that_are_named_remove_what_they_have(
+    keeping: Settings,
+    run_server: RunServer,
+    publish: Publish,
+    make_purchase: Callable[..., events_pb2.Event],
+    eventually: Callable[..., Awaitable[float]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def scenario() -> None:
+        async with run_server(keeping) as running:
+            server = running.server
+            publish(keeping, events_of_user(make_purchase))
+            await eventually(lambda: asyncio.sleep(0, server._loaded.ingest.status().dead_letters != {}))
+            run = ForgetRun(keeping, "user", USER, (server.address, server.admin_address), Credentials())
+            assert await asyncio.to_thread(run.run, publishes=True, verifies=True, timeout_s=60.0, reads_topics=True)
+
+    asyncio.run(scenario())
+    said = capsys.readouterr().out
+    assert "cleanup.policy=delete; retention.ms=604800000 (7 days) removes them, the last one after" in said
+    wanted = [
+        json.loads(line.rpartition(" with ")[2]) for line in said.splitlines() if "kafka-delete-records.sh" in line
+    ]
+    named = [
+        (each["topic"], each["partition"], each["offset"]) for of_topic in wanted for each in of_topic["partitions"]
+    ]
+    assert {topic for topic, *_ in named} == {keeping.kafka.topic, keeping.kafka.dead_letter_topic}
+    with KafkaAdminClient(**client_config(keeping.kafka)) as admin:
+        admin.delete_records({TopicPartition(topic, partition): offset for topic, partition, offset in named})
+    facts = read_facts(keeping)
+    for state in (facts.events, facts.dead_letters):
+        assert search_log(keeping.kafka, state, Token(USER)).num_found == 0

@@ -102,7 +102,7 @@ class ForgetRun:
         for each in proof.places:
             more = f" and {each.num_found - len(each.found):,} more" if each.num_found > len(each.found) else ""
             where = Text(", ".join(each.found) + more if each.found else each.place.url, overflow="fold")
-            files = f"{each.num_files:,} files"
+            files = f"{each.num_files:,} file{'' if each.num_files == 1 else 's'}"
             table.add_row(each.place.name, files, f"{each.num_bytes:,}", _FOUND if each.num_found else _GONE, where)
         for answer in proof.answers:
             found = _FOUND if answer.fault else _GONE
@@ -126,8 +126,10 @@ class ForgetRun:
         name, servers = log.state.name, self._settings.kafka.bootstrap_servers
         policy = (log.state.config or {}).get("cleanup.policy", "unknown")
         retention_ms = log.retention_ms
-        if retention_ms is None:
-            until = "the broker says no retention.ms" if not log.state.number("retention.ms") else "they stay for ever"
+        if log.state.number("retention.ms") is None:
+            until = "the broker says no retention.ms (the embedded one forgets all of it when it stops)"
+        elif retention_ms is None:
+            until = "retention.ms=-1: they stay for ever"
         else:
             until = (
                 f"retention.ms={retention_ms} ({retention_ms / MS_PER_DAY:g} days) removes them, the last one after "

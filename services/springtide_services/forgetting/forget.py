@@ -4,6 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
 from springtide.checkpoint import CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import CheckpointError, SpringtideError
@@ -13,8 +16,10 @@ from springtide.v1 import events_pb2, recommender_pb2
 from springtide_services.forgetting.kafka_log import Log, search_log
 from springtide_services.forgetting.search import Searched, places_of, search_all
 from springtide_services.serving.client import Client, ServerCallError
+from springtide_services.stream.broker_errors import BrokerProblemError, explain
 from springtide_services.stream.kafka_facts import read_facts
 from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import client_config, read_topic_facts
 
 _POLL_S = 0.5
 _MAX_ITEMS = 1_000  # Of the answer that an item is looked for in.
@@ -44,13 +49,11 @@ class Proof:
         places: Files, place by place.
         answers: The server's answers; none if it was not asked.
         logs: Topics, whose records only the broker removes.
-        took_s: Seconds from the deletion's acknowledgement to the last search.
     """
 
     places: list[Searched]
     answers: list[Answer] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
-    took_s: float = 0.0
 
     @property
     def is_gone(self) -> bool:
@@ -89,11 +92,11 @@ def await_checkpoint(settings: Settings, partition: int, offset: int, deadline: 
     Raises:
         SpringtideError: If that is not so in time.
     """
-    store, fault = CheckpointStore(settings.checkpoint.url), "there is none"
+    store, topic_id, fault = CheckpointStore(settings.checkpoint.url), _topic_id(settings), "there is none"
     while True:
         try:
             names = store.names()
-            behind = [name for name in names if _reached(store, name, partition) <= offset]
+            behind = [name for name in names if _reached(store, name, topic_id, partition) <= offset]
             if names and not behind:
                 return names[0]
             fault = f"it is not in {', '.join(behind)}" if behind else "there is none"
@@ -142,14 +145,26 @@ def prove(
             said = words
         time.sleep(_POLL_S)
     if reads_topics:
+        say("reading both topics from their beginning to their end")
         facts = read_facts(settings)
         proof.logs = [search_log(settings.kafka, state, token) for state in (facts.events, facts.dead_letters)]
     return proof
 
 
-def _reached(store: CheckpointStore, name: str, partition: int) -> int:
+def _topic_id(settings: Settings) -> str:
+    try:
+        with KafkaAdminClient(**client_config(settings.kafka)) as admin:
+            facts = read_topic_facts(admin, settings.kafka.topic)
+    except KafkaError as error:
+        raise BrokerProblemError(explain(error, settings.kafka)) from error
+    return "" if facts is None else facts.topic_id
+
+
+def _reached(store: CheckpointStore, name: str, topic_id: str, partition: int) -> int:
     position = store.open(name).position
-    return 0 if position is None else position.next_offsets.get(partition, 0)
+    if position is None or position.topic_id != topic_id:  # Of a topic before this one, as after `springtide up` again.
+        return 0
+    return position.next_offsets.get(partition, 0)
 
 
 def _ask(client: Client, settings: Settings, node_type: str, token: Token) -> list[Answer]:
