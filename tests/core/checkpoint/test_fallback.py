@@ -67,7 +67,7 @@ def grow(state: LiveState, step: int) -> None:
         EventBatch(
             purchases(40, step * 40),
             [NodeUpsert("item", f"new{step}", {"brand": (f"b{step}",)}, {"price": float(step)})],
-            deletes=[NodeDelete("user", f"gone{step}", 5)],
+            deletes=[NodeDelete("user", "gone", 5)],  # Of another user, it would have earlier checkpoints deleted.
             marks=BatchMarks(EventMarks(rows, rows.astype(np.uint64) + 1_000 * step, *(rows.astype(np.uint32),) * 2)),
         )
     )
