@@ -91,6 +91,11 @@ def fill_with_large_pages(column: npt.NDArray[Any], length: int) -> None:
             owner.madvise(mmap.MADV_HUGEPAGE, 0, _SMALL_PAGES_BYTES)
 
 
+def has_own_pages(column: npt.NDArray[Any]) -> bool:
+    """Return whether a ``roomy`` column is large enough to be pages of its own, not a part of a heap."""
+    return column.nbytes >= _PAGES_BYTES and sys.platform != "win32"
+
+
 def bytes_in_use(column: npt.NDArray[Any], length: int) -> int:
     """Return the bytes that a column takes of which ``length`` entries were written to."""
     if column.nbytes < _PAGES_BYTES or not len(column):

@@ -19,12 +19,16 @@ from springtide.arrays cimport float32s, int32s, int64s, out_bools, out_float32s
 cdef extern from *:
     """
     #define PREFETCH(address) __builtin_prefetch(address)
+    /* Writes what is there: another thread may be writing to it. */
+    #define TOUCH(address) __atomic_fetch_or(address, 0, __ATOMIC_RELAXED)
     """
     void PREFETCH(const void* address) noexcept nogil
+    void TOUCH(uint8_t* address) noexcept nogil
 
 
 cdef enum:
     AHEAD = 16  # Events whose nodes are fetched from memory before they are needed.
+    PAGE = 4_096  # Bytes that the system gives at once, at least.
 
 
 def relink(rows, head, prev, moved, new_head, new_prev, new_degree):
@@ -308,3 +312,19 @@ cdef void _raise_newest(
                 PREFETCH(&newest_ms[rows[event + AHEAD]])
             if timestamps_ms[event] > newest_ms[rows[event]]:
                 newest_ms[rows[event]] = timestamps_ms[event]
+
+
+def touch(cnp.ndarray column, Py_ssize_t start, Py_ssize_t stop):
+    """Write to the pages of entries ``start`` to ``stop`` what is there, so that they take memory; others run meanwhile.
+
+    Args:
+        column: Any type, ``[capacity]`` or ``[capacity, width]``, of no strides.
+    """
+    if not 0 <= start <= stop <= len(column) or not cnp.PyArray_ISCARRAY(column):
+        raise ValueError(f"wanted entries of {len(column)}, got {start} to {stop}")
+    cdef Py_ssize_t width = column.strides[0], at = start * width, end = stop * width
+    cdef uint8_t* data = <uint8_t*> cnp.PyArray_DATA(column)
+    with nogil:
+        while at < end:
+            TOUCH(data + at)
+            at += PAGE

@@ -15,6 +15,7 @@ from springtide.graph.columns import bounds, capacity_for, fill_with_large_pages
 from springtide.graph.edges import Chain, EdgeColumns, EdgeView, empty_columns
 from springtide.graph.link_kernels import ChainLinker
 from springtide.graph.tombstones import NEVER_MS
+from springtide.graph.touching import Toucher
 
 MAX_EDGES = 2**31 - 1  # An edge's index is an int32.
 
@@ -39,6 +40,7 @@ class EdgeStore:
         self.lineage = uuid.uuid4().hex
         self._taken_until_ms = NEVER_MS  # Newest time of the edges that were taken in.
         self.num_steps = 0
+        self._toucher = Toucher()
         self._number_edges_anew()
 
     def __len__(self) -> int:
@@ -94,6 +96,7 @@ class EdgeStore:
         ):
             self.num_steps += linker.link(start, stop, rows, times, chain.head, chain.prev, chain.degree)
         self.length = stop
+        self._toucher.note(columns, stop)
 
     def open(self, num_edges: int, num_sources: int, num_targets: int) -> EdgeColumns:
         """Make room in an empty store that nobody reads, and some more; return the columns, to be filled in place.
