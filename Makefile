@@ -37,8 +37,10 @@ test-kafka: install ## Run the integration tests on a real Kafka: a new one, or 
 	@$(ON_KAFKA) 1 $(BIN)/python -m pytest tests/integration $(ARGS)
 
 .PHONY: soak
-soak: install ## Kill server, trainer and publisher hundreds of times, then compare with a quiet read (ARGS=--help: options)
+soak: install ## Kill server, trainer, publisher and broker hundreds of times; fill a server to many times its bounds
 	@$(BIN)/python tests/soak/soak.py --kills 300 $(ARGS)
+	@$(BIN)/python tests/soak/keeping.py
+	@$(BIN)/python tests/soak/memory.py
 
 .PHONY: soak-threads
 soak-threads: install ## Read, rank, swap models and write checkpoints in threads while events come, for minutes (ARGS=--help)

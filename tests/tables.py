@@ -21,6 +21,7 @@ from rich.table import Table
 TESTS = Path(__file__).parent
 ON_KAFKA = TESTS / "integration" / "on_kafka.sh"
 Row = dict[str, Any]
+_SOAKS = ("soak", "concurrency", "keeping", "memory")
 
 
 @dataclass
@@ -81,14 +82,18 @@ def fault_commands(*, is_long: bool) -> list[list[str]]:
     files = sorted(str(path) for path in TESTS.rglob("test_*.py") if "mark.fault(" in path.read_text(encoding="utf-8"))
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "fault", *files]
     damage = [sys.executable, str(TESTS / "damage" / "matrix.py")]
-    soak = [sys.executable, str(TESTS / "soak" / "soak.py")]
-    threads = [sys.executable, str(TESTS / "soak" / "concurrency.py")]
-    soak += [] if is_long else ["--seconds", "30", "--kills", "8"]
+    soak, threads, keeping, memory = ([sys.executable, str(TESTS / "soak" / f"{name}.py")] for name in _SOAKS)
+    soak += ["--kills", "300"] if is_long else ["--seconds", "30", "--kills", "8"]
+    threads += [] if is_long else ["--seconds", "10"]
+    keeping += [] if is_long else ["--kills", "6"]
+    memory += [] if is_long else ["--edges", "20000"]
     commands = [
         [str(ON_KAFKA), "1", *tests] if has_kafka else tests,
         [*damage, *([] if is_long else ["--rounds", "1", "--events", "200"])],
         soak,
-        [*threads, *([] if is_long else ["--seconds", "10"])],
+        threads,
+        keeping,
+        memory,
     ]
     return [*commands, [str(ON_KAFKA), "3", *soak]] if has_kafka else commands
 

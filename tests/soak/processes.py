@@ -34,7 +34,6 @@ def environment_of(settings: Settings, others: Mapping[str, str]) -> dict[str, s
         "SPRINGTIDE_CHECKPOINT__EVERY_S": str(settings.checkpoint.every_s),
         "SPRINGTIDE_GRAPH__MAX_EDGES": "none" if settings.graph.max_edges is None else str(settings.graph.max_edges),
         "SPRINGTIDE_MODEL__URL": settings.model.url,
-        "SPRINGTIDE_RANKING__CONTEXT_WEIGHTS": '{"popularity": {}, "trend": {}, "calendar": {}, "repeat": {}}',
         **others,
     }
 
@@ -111,14 +110,17 @@ class ServerProcess(Victim):
     Args:
         settings: Broker, topics, and where checkpoints are.
         folder: For its log.
+        command: What is run.
         others: Settings of its own, as variables.
     """
 
-    def __init__(self, settings: Settings, folder: Path, **others: str) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, command: Sequence[str | Path] = (SPRINGTIDE, "serve"), **others: str
+    ) -> None:
         self._port = free_port()
         self._store = CheckpointStore(settings.checkpoint.url)
         environment = environment_of(settings, {"SPRINGTIDE_SERVER__PORT": str(self._port), **others})
-        super().__init__("server", [SPRINGTIDE, "serve"], environment, folder)
+        super().__init__("server", command, environment, folder)
 
     def newest_checkpoint(self) -> str:
         return next(iter(self._store.names()), "")

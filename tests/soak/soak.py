@@ -33,12 +33,11 @@ from senders import CODECS, Sender, batches, singles, transactions
 from springtide.checkpoint import CheckpointStore
 from springtide.plugins.loading import load_checked_plugins
 from springtide.ranking.weights import make_context_weights
-from springtide.settings.model import CheckpointSettings, KafkaSettings, ModelSettings, RankingSettings, Settings
+from springtide.settings.model import CheckpointSettings, KafkaSettings, ModelSettings, Settings
 from springtide.state import LiveState
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.topics import client_config, ensure_topics, make_missing_topics
 
-_CONTEXT_WEIGHTS: dict[str, dict[str, object]] = {"popularity": {}, "trend": {}, "calendar": {}, "repeat": {}}
 _CATCH_UP_BUDGET_S = 180.0
 _SENDER_BUDGET_S = 180.0  # A record is given up after two minutes.
 _KILL_BUDGET_S = 30.0  # For one kill and what comes after it, on a busy machine.
@@ -305,7 +304,6 @@ def _settings(folder: Path, servers: str) -> Settings:
         kafka=kafka,
         checkpoint=CheckpointSettings(url=str(folder / "checkpoints"), every_s=1.0),
         model=ModelSettings(url=str(folder / "models")),
-        ranking=RankingSettings(context_weights=_CONTEXT_WEIGHTS),
     )
 
 
