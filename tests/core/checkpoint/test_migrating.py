@@ -1,6 +1,7 @@
 """Checkpoints of every earlier format become one of the format of now; the old ones are there until it is verified."""
 
 import shutil
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import PluginSettings, Settings
 from springtide.state import LiveState
 from springtide.state_content import state_content
+from springtide.storage import Storage
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 PLUGINS = load_plugins(PluginSettings())
@@ -112,6 +114,36 @@ def test_old_ones_stay_if_the_new_one_is_not_what_was_written(harm: str, tmp_pat
     monkeypatch.undo()
     assert CheckpointStore(url).names() == ["00000001"]
     assert content(url) == before
+
+
+def test_broken_off_anywhere_a_state_is_there_and_the_next_migration_ends_it(tmp_path: Path, monkeypatch):
+    before = content(unpacked(3, tmp_path / "former"))
+    for number in range(0, 1_000, 9):  # Each one was tried.
+        url = unpacked(3, tmp_path / f"{number}")
+        calls, originals = [], {name: getattr(Storage, name) for name in ("write_from", "create", "delete")}
+
+        def broken(self, *arguments, name, originals=originals, calls=calls, last=number, **options):
+            calls.append(name)
+            if len(calls) > last:
+                raise OSError("the process was killed here")
+            return originals[name](self, *arguments, **options)
+
+        with monkeypatch.context() as patch:
+            for name in originals:
+                patch.setattr(Storage, name, partialmethod(broken, name=name))
+            try:
+                migrate(url)
+            except (CheckpointError, OSError):
+                pass
+            else:
+                break
+        assert content(url) == before, f"broken off at {calls[-1]} {number}"
+        if outdated_checkpoints(CheckpointStore(url)):
+            migrate(url)
+        assert content(url) == before
+        assert outdated_checkpoints(CheckpointStore(url)) == []
+    assert 20 < number < 999
+    assert {"write_from", "create", "delete"} <= set(calls)
 
 
 def test_damaged_newest_is_passed_over_and_left_to_the_server(tmp_path: Path):
