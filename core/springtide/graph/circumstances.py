@@ -41,10 +41,9 @@ def _mark_used(in_use: Mapping[int, npt.NDArray[np.bool_]], views: Sequence[Edge
     """
     left = dict(in_use)
     for view in views:
-        for stop in range(len(view), 0, -_EDGES_AT_ONCE):
-            features = view.part(max(0, stop - _EDGES_AT_ONCE), stop)[-1] if left else None
-            if features is None:
-                break
+        for features in view.feature_parts(_EDGES_AT_ONCE):
+            if not left:
+                return
             for column, used in [*left.items()]:
                 if column < features.shape[1]:
                     codes = features[:, column]

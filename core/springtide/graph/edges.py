@@ -1,5 +1,6 @@
 """The edges of one type as readers see them: columns, and a time-ordered chain for each source and each target."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -184,6 +185,22 @@ class EdgeView:
     def features(self) -> npt.NDArray[np.float32] | None:
         """Features, float32 ``[num_edges, width]``, NaN where an edge has none; None if no edge has features."""
         return None if self._columns.features is None else self._live(self._columns.features)
+
+    def feature_parts(self, count: int) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the features of all edges, those that came last first, of at most ``count`` at a time.
+
+        Less work than ``part``, which must know how many edges before it are dead.
+        """
+        features, dead_since = self._columns.features, self._columns.dead_since
+        if features is None:
+            return
+        for stop in range(self._length, 0, -count):
+            part = slice(max(0, stop - count), stop)
+            died = dead_since[part] if self._num_dead else dead_since[:0]
+            if died.any():
+                yield features[part][(died == 0) | (died > self._generation)]
+            else:
+                yield features[part]
 
     def part(self, start: int, stop: int) -> EdgeArrays:
         """Return the columns of the edges [start, stop); a copy of them alone while there are dead edges."""

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from springtide.graph import LiveGraph
 from springtide.graph.columns import capacity_for
+from springtide.graph.edges import EdgeView
+from springtide.graph.store import EdgeStore
 
 BUYS = ("user", "buys", "item")
 
@@ -384,3 +386,22 @@ def test_room_to_grow_takes_no_memory_and_edges_are_copied_seldom():
         copied += start if len(graph.store(BUYS).columns.source) > before else 0
     assert graph.num_bytes <= 25 * graph.num_edges  # Two rows, a time and two links are 24.
     assert copied <= graph.num_edges
+
+
+def test_features_come_in_parts_the_last_first_without_dead_edges_and_later_ones() -> None:
+    store, rows = EdgeStore(), np.arange(7, dtype=np.int32)
+    features = np.arange(7, dtype=np.float32)[:, None]
+    store.append(rows, rows, np.arange(7), np.ones((), np.float32), features)
+    before = store.view()
+    store.mark_dead({1: 9, 6: 9}, {})
+    view = store.view()
+    store.mark_dead({2: 9}, {})
+    store.append(rows[:1], rows[:1], np.arange(1), np.ones((), np.float32), features[:1] + 9)
+
+    def parts(of: EdgeView) -> list[list[float]]:
+        return [part[:, 0].tolist() for part in of.feature_parts(3)]
+
+    assert parts(before) == [[4, 5, 6], [1, 2, 3], [0]]
+    assert parts(view) == [[4, 5], [2, 3], [0]]
+    assert parts(store.view()) == [[5, 9], [3, 4], [0]]
+    assert parts(EdgeStore().view()) == []
