@@ -50,6 +50,10 @@ soak-threads: install ## Read, rank, swap models and write checkpoints in thread
 soak-kafka: install ## Kill brokers and server for a minute, then compare with a quiet read (ARGS=--help: options)
 	@$(ON_KAFKA) 3 $(BIN)/python tests/soak/soak.py $(ARGS)
 
+.PHONY: soak-roles
+soak-roles: install ## Kill and suspend two servers on one URL a hundred times, in a folder and on S3 (ARGS=--help: options)
+	@$(BIN)/python tests/soak/roles.py $(ARGS)
+
 .PHONY: damage
 damage: install ## Damage each file of checkpoints and models in each way, and print what was lost (ARGS=--help: options)
 	@$(BIN)/python tests/damage/matrix.py $(ARGS)

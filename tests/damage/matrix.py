@@ -5,15 +5,15 @@ and the result must be the state that the log gives in one go.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import random
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +22,10 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from springtide.checkpoint import CheckpointStore
+from springtide.checkpoint import CheckpointLock, CheckpointStore
 from springtide.checkpoint.fallback import restore_newest
+from springtide.checkpoint.lock_file import LOCK_FILE
+from springtide.checkpoint.lock_timing import LockTiming
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact, ModelStore
@@ -32,11 +34,13 @@ from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.state_content import state_content
+from springtide.storage import Storage
 
 Damage = Callable[[bytes, random.Random], bytes | None]
 
 _CHECKPOINTS_AT = (6, 7, 8)  # After so many of the log's batches.
-_KINDS = ("edges", "ids", "attributes", "lifetimes", "tombstones", "weight", "seen", "manifests")
+_KINDS = ("edges", "ids", "attributes", "lifetimes", "tombstones", "weight", "seen", "manifests", "leases")
+_TIMING = LockTiming.replacing_after(0.3)  # A lease that cannot be read is waited for.
 
 
 def flip(content: bytes, chance: random.Random) -> bytes:
@@ -133,38 +137,42 @@ def log_of(num_batches: int, num_events: int) -> list[EventBatch]:
 class Checkpoints:
     """Damages checkpoints of a stream."""
 
-    def __init__(self, folder: Path, num_events: int) -> None:
+    def __init__(self, url: str, num_events: int) -> None:
         self._settings = Settings()
         self._plugins = load_serving_plugins(self._settings)
         self._log = log_of(10, num_events)
-        self._folder = folder
-        self._original = folder / "original"
-        state, store = self._new_state(), CheckpointStore(str(self._original))
-        for offset in _CHECKPOINTS_AT:
-            self._read_to(state, offset)
-            store.write(state.snapshot())
+        self._url = url
+        state, original = self._new_state(), f"{url}/original"
+        with CheckpointLock(original, _TIMING) as lock:
+            store = CheckpointStore(original, lock=lock)
+            for offset in _CHECKPOINTS_AT:
+                self._read_to(state, offset)
+                store.write(state.snapshot())
+        self._original = {
+            name: content for name, content in contents_of(Storage(original)).items() if name != LOCK_FILE
+        }
         wanted = self._new_state()
         self._read_to(wanted, len(self._log))
         self._wanted, self._num_edges = state_content(wanted), wanted.graph.num_edges
 
-    def run(self, matrix: Matrix, seed: int) -> None:
-        """Damage each file once in each way."""
-        for path in sorted(path for path in self._original.rglob("*") if path.is_file()):
-            name = path.relative_to(self._original)
-            kind = next(kind for kind in _KINDS if kind in str(name))
-            own = path.name.startswith(f"{_last_name():08d}")
-            for how, damage in DAMAGES.items():
-                url = shutil.copytree(self._original, self._folder / "damaged")
-                inflict(url / name, damage, random.Random(f"{seed} {name} {how}"))
+    def run(self, matrix: Matrix, seed: int, share: float) -> None:
+        """Damage each file once in each way, or a share of all these at random."""
+        for name, how in chosen(self._original, seed, share):
+            kind = next(kind for kind in _KINDS if kind in name)
+            own = name.rpartition("/")[2].startswith(f"{_last_name():08d}") or kind == "leases"
+            with damaged(self._url, self._original, name, how, seed) as url:
                 started = time.perf_counter()
-                restored = restore_newest(CheckpointStore(str(url)), self._new_state, sets_aside=True)
+                num_lost = 0
+                if kind == "leases":
+                    with CheckpointLock(url, _TIMING) as lock:
+                        num_lost = int(lock.fence < 2)  # As if there never was one.
+                restored = restore_newest(CheckpointStore(url), self._new_state, sets_aside=True)
                 self._read_to(restored.state, len(self._log))
                 took_s = time.perf_counter() - started
-                num_lost = self._num_edges - restored.state.graph.num_edges
-                num_lost = num_lost or int(state_content(restored.state) != self._wanted)
-                what = f"checkpoint: {kind.removesuffix('s') if kind == 'manifests' else kind}"
-                matrix.note(what + ("" if own else ", of earlier ones"), how, bool(restored.damaged), num_lost, took_s)
-                shutil.rmtree(url)
+            num_lost = num_lost or self._num_edges - restored.state.graph.num_edges
+            num_lost = num_lost or int(state_content(restored.state) != self._wanted)
+            what = f"checkpoint: {kind.removesuffix('s') if kind in ('manifests', 'leases') else kind}"
+            matrix.note(what + ("" if own else ", of earlier ones"), how, bool(restored.damaged), num_lost, took_s)
 
     def _new_state(self) -> LiveState:
         return LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
@@ -184,53 +192,94 @@ def _last_name() -> int:
 class Models:
     """Damages a registry of three models."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._original = folder, folder / "original"
-        store = ModelStore(str(self._original))
+    def __init__(self, url: str) -> None:
+        self._url = url
+        store = ModelStore(f"{url}/original")
         for number in range(3):
             manifest = ModelManifest("", 0, "retrain", parts={}, settings={}, graph_cut={})
             tensors = {"vectors": np.full((100, 16), number, np.float32)}
             store.publish(ModelArtifact(manifest, tensors, {"user": ["ann"], "item": ["a", "b"]}))
+        self._original = contents_of(Storage(f"{url}/original"))
 
-    def run(self, matrix: Matrix, seed: int) -> None:
-        """Damage each file of the current version, and of the pointer, once in each way."""
+    def run(self, matrix: Matrix, seed: int, share: float) -> None:
+        """Damage each file of the current version, and of the pointer, once in each way, or a share of all these."""
         versions = ("000003", "pointer", "current.json")
-        for path in sorted(path for path in self._original.rglob("*") if path.is_file()):
-            name = path.relative_to(self._original)
-            if name.parts[0] not in versions:
-                continue
-            for how, damage in DAMAGES.items():
-                url = shutil.copytree(self._original, self._folder / "damaged")
-                inflict(url / name, damage, random.Random(f"{seed} {name} {how}"))
+        candidates = [name for name in self._original if name.partition("/")[0] in versions]
+        for name, how in chosen(candidates, seed, share):
+            with damaged(self._url, self._original, name, how, seed) as url:
                 started = time.perf_counter()
-                champion = ModelStore(str(url)).load_champion()
+                champion = ModelStore(url).load_champion()
                 took_s = time.perf_counter() - started
-                what = f"model: {'pointer' if name.parts[0] != '000003' else name.name}"
-                is_wrong = champion is None or champion.artifact.manifest.version not in ("000003", "000002")
-                matrix.note(what, how, champion is not None and bool(champion.faults), int(is_wrong), took_s)
-                shutil.rmtree(url)
+            what = f"model: {name.partition('/')[2] if name.startswith('000003') else 'pointer'}"
+            is_wrong = champion is None or champion.artifact.manifest.version not in ("000003", "000002")
+            matrix.note(what, how, champion is not None and bool(champion.faults), int(is_wrong), took_s)
 
 
-def inflict(path: Path, damage: Damage, chance: random.Random) -> None:
-    """Damage a file."""
-    changed = damage(path.read_bytes(), chance)
-    if changed is None:
-        path.unlink()
-    else:
-        path.write_bytes(changed)
+def contents_of(storage: Storage, folder: str = "") -> dict[str, bytes]:
+    """Return all files of a folder and its folders, by name."""
+    files, contents = storage.sizes(folder), dict[str, bytes]()
+    for each in storage.list(folder):
+        name = f"{folder}/{each}".lstrip("/")
+        contents |= {name: storage.read(name)} if each in files else contents_of(storage, name)
+    return contents
 
 
-def measure(num_rounds: int, num_events: int) -> Matrix:
-    """Damage everything so many times, with other bits each time."""
+def chosen(names: Iterable[str], seed: int, share: float) -> Iterator[tuple[str, str]]:
+    """Yield which files are damaged how."""
+    chance = random.Random(f"{seed} chosen")
+    for name in sorted(names):
+        yield from ((name, how) for how in DAMAGES if chance.random() < share)
+
+
+@contextlib.contextmanager
+def damaged(url: str, original: Mapping[str, bytes], name: str, how: str, seed: int) -> Iterator[str]:
+    """Yield the URL of a copy with one damaged file."""
+    storage = Storage(f"{url}/damaged")
+    for each, content in original.items():
+        changed = DAMAGES[how](content, random.Random(f"{seed} {name} {how}")) if each == name else content
+        if changed is not None:
+            put(storage, each, changed)
+    yield storage.url
+    storage.delete_folder("")
+
+
+def put(storage: Storage, name: str, content: bytes) -> None:
+    """Write a file, to a local folder without waiting for the disk."""
+    if storage.local_folder is None:
+        storage.write(name, content)
+        return
+    path = storage.local_folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def measure(num_rounds: int, num_events: int, url: str = "", share: float = 1.0) -> Matrix:
+    """Damage everything so many times, with other bits each time.
+
+    Args:
+        num_rounds: How many times.
+        num_events: Events between two places in the log.
+        url: Where to; a temporary folder if empty.
+        share: Which share of all damages to try in each round, at random.
+    """
     matrix = Matrix()
     with tempfile.TemporaryDirectory() as folder:
-        parts: Iterator[Checkpoints | Models] = iter(
-            (Checkpoints(Path(folder) / "checkpoints", num_events), Models(Path(folder) / "models"))
-        )
-        for part in parts:
+        url = url or folder
+        for part in (Checkpoints(f"{url}/checkpoints", num_events), Models(f"{url}/models")):
             for seed in range(num_rounds):
-                part.run(matrix, seed)
+                part.run(matrix, seed, share)
     return matrix
+
+
+@contextlib.contextmanager
+def on_s3() -> Iterator[str]:
+    """Yield the URL of a bucket on a server of this machine."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    import s3_server
+
+    with s3_server.s3_server() as address:
+        os.environ.update(s3_server.environment_for(address))
+        yield s3_server.new_bucket(address)
 
 
 def main() -> None:
@@ -238,9 +287,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="how often each file is damaged in each way")
     parser.add_argument("--events", type=int, default=2_000, help="events between two of ten places in the log")
+    parser.add_argument("--url", default="", help="folder or object store to do it in, such as s3://bucket/damage")
+    parser.add_argument("--s3", action="store_true", help="do it on an S3 server of this machine")
+    parser.add_argument("--share", type=float, default=1.0, help="share of all damages that is tried in each round")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # It is counted here.
-    matrix = measure(options.rounds, options.events)
+    with on_s3() if options.s3 else contextlib.nullcontext(options.url) as url:
+        matrix = measure(options.rounds, options.events, url, options.share)
     Console().print(matrix.table())
     if path := os.environ.get("TABLE_ROWS", ""):
         matrix.write_rows(Path(path))

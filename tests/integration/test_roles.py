@@ -62,14 +62,28 @@ async def applied(running: Any, position: pb.GraphPosition) -> None:
     await running.recommender.Recommend(pb.RecommendRequest(user="u1", min_position=position, wait=WAIT))
 
 
+@pytest.fixture(params=["folder", "s3"])
+def on_each_store(quick: Settings, request: pytest.FixtureRequest) -> Settings:
+    """The settings with checkpoints and models in folders, and then on an object store."""
+    if request.param == "folder":
+        return quick
+    bucket = request.getfixturevalue("s3_bucket")
+    checkpoint = quick.checkpoint.model_copy(update={"url": f"{bucket}/checkpoints"})
+    return quick.model_copy(
+        update={"checkpoint": checkpoint, "model": quick.model.model_copy(update={"url": f"{bucket}/models"})}
+    )
+
+
 def test_of_two_servers_one_writes_and_the_other_reads_and_takes_its_place(
-    quick: Settings,
+    on_each_store: Settings,
     run_server: RunServer,
     eventually: Eventually,
     publish: Publish,
     make_purchase: MakePurchase,
     diagonal_stream: list[events_pb2.Event],
 ) -> None:
+    quick = on_each_store
+
     async def scenario() -> None:
         async with run_server(quick) as first:
             publish(quick, diagonal_stream)

@@ -216,7 +216,7 @@ class CheckpointLock:
         Raises:
             CheckpointLockedError: If another process was first.
         """
-        number = 1 if former is None else former.number + 1
+        number = 1 + max(0 if former is None else former.number, self._newest_fence())
         lease = Lease(number, self._holder, taken=() if former is None else former.taken)
         try:
             with self._file.replacing():
@@ -240,6 +240,11 @@ class CheckpointLock:
         self._storage.delete(HOLDER_FILE)
         if self._file.is_held:
             self._storage.delete_unfinished()  # Of a holder that was killed while it took the lock.
+
+    def _newest_fence(self) -> int:
+        """Return the number of the lease that the newest checkpoint was written under; the lease may be lost."""
+        newest = ManifestFiles(self._storage).newest()
+        return 0 if newest is None else int(newest.get("fence") or 0)
 
     def _settle(self, lease: Lease) -> None:
         """Read our name back after a while: of two that create a lease at once, the last one wins."""
