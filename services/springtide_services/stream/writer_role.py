@@ -9,13 +9,14 @@ from typing import Protocol
 import structlog
 
 from springtide.checkpoint import Checkpoint, CheckpointLock, CheckpointStore
+from springtide.checkpoint import manifest as manifests
 from springtide.checkpoint.leases import Leases
 from springtide.checkpoint.lock import OnWait
 from springtide.checkpoint.lock_timing import HolderWatch, LockTiming
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointError, CheckpointLockedError, CheckpointLockLostError
 from springtide.settings.model import CheckpointSettings
-from springtide.state import LiveState, StreamPosition
+from springtide.state import LeftOut, LiveState, StreamPosition
 from springtide.storage import Storage
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -155,7 +156,8 @@ class WriterRole:
             write_missed: Writes the dead letters of what a state has read since a position.
 
         Raises:
-            CheckpointLockLostError: If the lease is lost, and the role is ``writer``.
+            CheckpointLockLostError: If the lease is lost, and the role is ``writer``; or if the former writer had
+                taken over a rebuilt state, which this process has to restore.
             KafkaError: If the broker does not answer; the next call tries again.
         """
         if self.is_writer:
@@ -165,6 +167,11 @@ class WriterRole:
         taken = self._taken
         if taken is None or self._store is None or not _has_all(state, taken.newest):
             return
+        if (newest := taken.newest) is not None and _left_out(newest) != state.left_out:
+            raise CheckpointLockLostError(
+                f"the graph of checkpoint {newest.name} was rebuilt, and this server still reads into the former one: "
+                "started again, it restores the rebuilt one and writes on"
+            )
         letters = write_missed(None if taken.newest is None else taken.newest.position, state)
         self._store.write_under(taken.lock)
         with self._changing:
@@ -223,6 +230,10 @@ class WriterRole:
             return
         self._fence = newest.number
         self._holder = "" if newest.is_released else newest.holder.describe(wall_ms())
+
+
+def _left_out(checkpoint: Checkpoint) -> tuple[LeftOut, ...]:
+    return manifests.left_out_from_json(checkpoint.manifest.get("left_out", ()))
 
 
 def _has_all(state: LiveState, checkpoint: Checkpoint | None) -> bool:
