@@ -40,9 +40,7 @@ _UPSERTS_PER_BATCH = 5
 _ITEMS_PER_ATTRIBUTES = 10  # One of so many items has some.
 _NUM_WARM = 200  # Batches before turns are timed.
 _MEMORY_PER_BYTE = 3  # Of a checkpoint's files: its state, and what the system keeps of the files, take less.
-_WAIT_PER_LOAD = (
-    5  # Seconds for each second of ``load_s``: 10 s, some times as long as Linux waits to report free memory.
-)
+_IDLE_S = 10  # Some times as long as Linux waits until it reports free memory to its host.
 _PIECE = 1 << 24  # Bytes that the plain file is written and read by.
 _ROWS_AT_ONCE = 2_000_000  # Of the events that the state is made of: bounds what making them takes.
 
@@ -97,7 +95,7 @@ def run(sizes: Sizes) -> list[Figure]:
         for number in range(repetitions):
             gc.collect()
             _drop_pages(Path(folder))
-            time.sleep(_WAIT_PER_LOAD * sizes.load_s)
+            time.sleep(_IDLE_S if sizes.load_s >= 1 else 0)
             later.append(_seconds(partial(_restore, Path(folder) / str(number), new_state())))
     what = f"{sizes.checkpoint_edges:,} edges, {num_bytes / 1e6:,.0f} MB"
     file = Limit("a plain file of as many bytes, synced", plain_written)
