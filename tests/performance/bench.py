@@ -14,6 +14,7 @@ BENCHES = (
     "append",
     "neighbours",
     "growth",
+    "parts",
     "checkpoint",
     "start",
     "ingest",
