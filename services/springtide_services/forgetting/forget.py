@@ -3,19 +3,22 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from google.protobuf.message import Message
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from springtide.checkpoint import CheckpointStore
 from springtide.clock import Deadline, wall_ms
 from springtide.errors import CheckpointError, SpringtideError
+from springtide.graph.applying import USER
 from springtide.settings.model import Settings
 from springtide.token_search import Token
 from springtide.v1 import events_pb2, recommender_pb2
 from springtide_services.forgetting.kafka_log import Log, search_log
 from springtide_services.forgetting.search import Searched, places_of, search_all
-from springtide_services.serving.client import Client, ServerCallError
+from springtide_services.serving.client import AccessRefusedError, Client
 from springtide_services.stream.broker_errors import BrokerProblemError, explain
 from springtide_services.stream.kafka_facts import read_facts
 from springtide_services.stream.producer import EventPublisher
@@ -23,7 +26,10 @@ from springtide_services.stream.topics import client_config, read_topic_facts
 
 _POLL_S = 0.5
 _MAX_ITEMS = 1_000  # Of the answer that an item is looked for in.
+_PERSONAL = (recommender_pb2.PERSONALIZATION_LEARNED, recommender_pb2.PERSONALIZATION_FOLDED_IN)
+
 Say = Callable[[str], None]
+T = TypeVar("T", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ def prove(
     said = ""
     while True:
         proof.places = search_all(places_of(settings), token, proof.places)
-        proof.answers = [] if client is None else _ask(client, settings, node_type, token)
+        proof.answers = [] if client is None else _ask(client, node_type, token)
         if proof.is_gone or deadline.is_over():
             break
         found = [f"{each.place.name} ({each.num_found:,} files)" for each in proof.places if each.num_found]
@@ -167,31 +173,33 @@ def _reached(store: CheckpointStore, name: str, topic_id: str, partition: int) -
     return position.next_offsets.get(partition, 0)
 
 
-def _ask(client: Client, settings: Settings, node_type: str, token: Token) -> list[Answer]:
+def _ask(client: Client, node_type: str, token: Token) -> list[Answer]:
+    """Ask what could tell something of the node; what the token has no role for is not asked, and says so."""
+    is_user = node_type == USER
+    user = token.text if is_user else ""
     answers = []
-    recommended = client.recommend(
-        recommender_pb2.RecommendRequest(user=token.text if node_type == "user" else "", count=_MAX_ITEMS)
-    )
-    fault = ""
-    if node_type == "user" and recommended.personalization in (
-        recommender_pb2.PERSONALIZATION_LEARNED,
-        recommender_pb2.PERSONALIZATION_FOLDED_IN,
-    ):
-        fault = "it is personal"
-    elif any(item.item == token.text for item in recommended.items):
-        fault = "it is recommended"
-    answers.append(Answer("Recommend", recommended.ByteSize(), fault))
-    if node_type == "user" and recommended.items:
+
+    def ask(name: str, call: Callable[[], T], fault_of: Callable[[T], str]) -> T | None:
         try:
-            explained = client.explain(recommender_pb2.ExplainRequest(user=token.text, item=recommended.items[0].item))
-        except ServerCallError as error:  # Such as for want of the role.
-            explained = None
-            answers.append(Answer(f"Explain (not asked: {error})", 0, ""))
-        if explained is not None:
-            is_told = explained.personalization == recommended.personalization and token.is_in_bytes(
-                explained.SerializeToString()
-            )
-            answers.append(Answer("Explain", explained.ByteSize(), "it names it" if is_told else ""))
-    status = client.status().SerializeToString()
-    answers.append(Answer("GetStatus", len(status), "it names it" if token.is_in_bytes(status) else ""))
+            answer = call()
+        except AccessRefusedError:
+            answers.append(Answer(f"{name}: not asked, the token has no role for it", 0, ""))
+            return None
+        answers.append(Answer(name, answer.ByteSize(), fault_of(answer)))
+        return answer
+
+    def fault_of(answer: recommender_pb2.RecommendResponse) -> str:
+        if is_user and answer.personalization in _PERSONAL:
+            return "is personal"
+        return "has it" if any(item.item == token.text for item in answer.items) else ""
+
+    def named_in(answer: Message) -> str:
+        return "names it" if token.is_in_bytes(answer.SerializeToString()) else ""
+
+    request = recommender_pb2.RecommendRequest(user=user, count=_MAX_ITEMS)
+    recommended = ask("Recommend", lambda: client.recommend(request), fault_of)
+    if is_user and recommended is not None and recommended.items:
+        about = recommender_pb2.ExplainRequest(user=user, item=recommended.items[0].item)
+        ask("Explain", lambda: client.explain(about), named_in)
+    ask("GetStatus", client.status, named_in)
     return answers
