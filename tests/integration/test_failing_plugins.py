@@ -23,7 +23,7 @@ Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
 Eventually = Callable[..., Awaitable[float]]
 
-FOLDER = Path(__file__).parents[1] / "plugin_faults"
+FOLDER = Path(__file__).parents[1] / "plugin_faults" / "served"
 MAX_CALL_S = 0.5  # A busy machine may hold up a call that long by itself: then the part is left out once more.
 BROKEN: list[tuple[dict[str, str], threading.Event]] = []  # What each test has to mend at its end.
 FAULTS = {"raises": "raised", "answers nonsense": "wrong", "blocks": "blocked"}

@@ -28,7 +28,7 @@ from springtide.settings.model import PartSettings, PluginSettings
 from springtide.state_snapshot import _state_of
 from springtide.testing import history_of, observed_of
 
-FAULTY = Path(__file__).parents[1] / "plugin_faults" / "faulty.py"
+FAULTY = Path(__file__).parents[1] / "plugin_faults" / "served" / "faulty.py"
 NOW = Moment(1_800_000_000_000)
 HOUR = ("hour", NOW.timestamp_ms // 3_600_000)
 HISTORY = history_of([(2, 0), (1, 5)])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from springtide.clock import wall_ms
+from springtide.errors import TrainingError
 from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.model.artifact import exponents_to_manifest
@@ -79,10 +80,16 @@ def make_artifact(
         node_ids: Id of each row by node type; empty where the model shall not know the node.
         births: Which deletion each row's node follows, by node type; see ``model.births``.
         record: What the manifest says about the training.
+
+    Raises:
+        TrainingError: If most vectors are not finite: a loss may be finite, and what it led to not.
     """
     with torch.no_grad():
         levels = network.levels(graph.edges)
         vectors = network.vectors(levels)
+        num_bad = int((~torch.isfinite(vectors).all(dim=1)).sum())
+    if 2 * num_bad > len(vectors):
+        raise TrainingError(f"{num_bad:,} of {len(vectors):,} vectors are not finite numbers: nothing is published")
     num_interactions = np.bincount(graph.interactions.user_rows, minlength=graph.num_users)
     time_sums = np.zeros(graph.num_users, np.int64)
     np.add.at(time_sums, graph.interactions.user_rows, graph.interactions.timestamps_ms)

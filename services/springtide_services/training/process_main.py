@@ -9,6 +9,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from springtide.clock import Deadline
 from springtide.errors import PluginError, SettingsError, SpringtideError, TrainingError
 from springtide.extras import missing_words
 from springtide_services.priorities import give_way, take_short_turns
@@ -17,6 +18,11 @@ from springtide_services.thread_pools import wait_without_spinning
 
 if TYPE_CHECKING:
     from springtide.training.train import Progress
+
+
+_SAY_EVERY_S = 1.0
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")  # As PyTorch and the system say it.
+_LONGEST_WORDS = 300
 
 
 def main(saying: int) -> None:
@@ -47,21 +53,40 @@ def main(saying: int) -> None:
     plan, checkpoint = work
     end_with_parent()
     try:
-        version = run.run(plan, checkpoint, threading.Event(), _finish_what_is_published)
+        version = run.run(plan, checkpoint, threading.Event(), _Steps(saying).note)
     except Exception as error:
         _say(saying, words_of(error))
     else:
         _say(saying, {"version": version})
 
 
-def _finish_what_is_published(progress: "Progress") -> None:
-    """Ignore stop signals from the last stage on; until then there is nothing to end in order."""
-    if progress.stage == "publish":
-        ignore_signals()
+class _Steps:
+    """Says that the training goes forward, once a second at most.
+
+    Args:
+        saying: File descriptor to say it to.
+    """
+
+    def __init__(self, saying: int) -> None:
+        self._saying = saying
+        self._stage = ""
+        self._next = Deadline.after(0.0)
+
+    def note(self, progress: "Progress") -> None:
+        """Note a step. From the last stage on, ignore stop signals; until then there is nothing to end in order."""
+        if progress.stage == "publish":
+            ignore_signals()
+        if progress.stage != self._stage or self._next.is_over():
+            self._stage, self._next = progress.stage, Deadline.after(_SAY_EVERY_S)
+            _say(self._saying, {"stage": progress.stage})
 
 
 def words_of(error: Exception) -> dict[str, Any]:
     """Return an error as JSON: its kind, its message, and a traceback unless the message is written for people."""
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        said = " ".join(str(error).split())[:_LONGEST_WORDS]
+        advice = "out of memory: give the trainer more, or lower training.batch_users, num_negatives or model.width"
+        return {"kind": "", "error": f"{advice} ({said})" if said else advice, "traceback": ""}
     if (missing := missing_words(error)) is not None:
         return {"kind": SettingsError.__name__, "error": missing, "traceback": ""}
     if isinstance(error, SpringtideError):

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import structlog
 
+from springtide.clock import Deadline
 from springtide.errors import PluginError, SettingsError, SpringtideError, TrainingError
 from springtide.settings.model import Settings
 from springtide_services.termination import STOP_BUDGET_S
@@ -71,6 +72,8 @@ class TrainingProcess:
             os.close(saying)
         self._unread = b""
         self._is_ready = False
+        self._max_silence_s = settings.training.max_silence_s
+        self._stage = "start"
         self._send(settings)
 
     def wait_until_ready(self, stopping: threading.Event) -> None:
@@ -107,8 +110,13 @@ class TrainingProcess:
             try:
                 self._process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self._kill()
+
+    def _kill(self) -> None:
+        """End it, and the processes that its parts may have started: its session is its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def close(self) -> None:
         """Stop it, and close the pipes; one that has done its work ends by itself."""
@@ -126,8 +134,25 @@ class TrainingProcess:
             self._process.stdin.flush()
 
     def _next(self, stopping: threading.Event) -> dict[str, Any]:
-        """Return what it says next, or raise the error that it says."""
+        """Return what it says next but for its steps, or raise the error that it says."""
+        while True:
+            said = self._next_line(stopping)
+            if "stage" not in said:
+                break
+            self._stage = said["stage"]
+        if "error" in said:
+            raise _error_of(said)
+        return said
+
+    def _next_line(self, stopping: threading.Event) -> dict[str, Any]:
+        silent = None if self._max_silence_s is None else Deadline.after(self._max_silence_s)
         while b"\n" not in self._unread:
+            if silent is not None and silent.is_over():
+                self._kill()
+                raise TrainingFailedError(
+                    f"the training hung: nothing came of it for {self._max_silence_s:g} s in the stage "
+                    f"{self._stage!r} (training.max_silence_s), and its process was ended"
+                )
             if stopping.is_set():
                 self.stop()
             has_ended = self._process.poll() is not None  # Before the read: what it said last is read then.
@@ -142,8 +167,6 @@ class TrainingProcess:
                 time.sleep(_POLL_S)
         line, _, self._unread = self._unread.partition(b"\n")
         said: dict[str, Any] = json.loads(line)
-        if "error" in said:
-            raise _error_of(said)
         return said
 
 

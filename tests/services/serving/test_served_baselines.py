@@ -1,6 +1,7 @@
 """A baseline in the registry: the server takes it up, and the trainer trains a model from scratch beside it."""
 
 import functools
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ import pytest
 from springtide.checkpoint import CheckpointStore
 from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.plugins.contracts import Moment
-from springtide.plugins.loading import load_plugins
+from springtide.plugins.guarding import Guards
+from springtide.plugins.loading import find_plugins, load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_baseline import load_served
-from springtide.settings.model import PartSettings, Settings
+from springtide.settings.model import PartSettings, PluginSettings, Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.testing import even_odd_state, quick_model, quick_settings
 from springtide_services.serving.version_follower import VersionFollower
@@ -63,6 +65,32 @@ def test_the_follower_serves_whichever_kind_is_current(state: LiveState, setting
     follower.roll_back()
     found.append(answers(ranker))
     assert found == [("000001", "learned"), ("000002", "fallback"), ("000001", "learned")]
+
+
+@pytest.mark.parametrize("way", ["raises", "answers nonsense", "blocks"])
+def test_the_fallback_ranks_while_a_baseline_that_others_wrote_fails(
+    state: LiveState, settings: Settings, way: str
+) -> None:
+    guards = Guards(max_call_s=0.5)
+    folder = Path(__file__).parents[2] / "plugin_faults" / "served"
+    plugins = find_plugins(PluginSettings(folder=str(folder), on_error="skip")).behind(guards)
+    module = sys.modules.pop("springtide_plugin_faulty")
+    view = state.graph.view()
+    interactions = state.positive_interactions(view)
+    baseline = plugins.make("baseline", PartSettings(name="faulty"))
+    baseline.fit(interactions, view.num_nodes("user"), view.num_nodes("item"))
+    artifact = baseline_artifact("faulty", {}, baseline, view, interactions, settings, plugins)
+    store, ranker = ModelStore(settings.model.url), Ranker(state, settings.ranking)
+    store.publish(artifact)
+    ranker.swap(load_served(store.load("000001"), plugins))
+    assert answers(ranker)[0] == "000001"
+    module.ways["scores"] = way
+    assert answers(ranker) == ("", "fallback")
+    ranker.refresh()
+    module.ways.clear()
+    module.released.set()
+    if way != "blocks":  # Else it rests.
+        assert answers(ranker)[0] == "000001", "it is asked again"
 
 
 @pytest.mark.parametrize("mode", ["fine_tune", "refit", None])

@@ -121,6 +121,9 @@ class TrainingSettings(Section):
     max_fine_tune_gap: Positive = 0.02
     """Share of NDCG@20 by which fine-tuned vectors may be worse than retrained ones. Beyond it, the next training is a
     retraining."""
+    max_silence_s: Positive | None = 3_600.0
+    """Longest time that a scheduled training may take without a step forward, in seconds: then it hangs, is ended, and
+    is tried again. `none` waits for ever. Raise it if a single step, such as fitting a slow baseline, takes longer."""
     device: str = "cpu"
     """PyTorch device of the trainer, such as `cpu` or `cuda:0`."""
     num_threads: Annotated[int, Field(ge=1)] | None = None
