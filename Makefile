@@ -121,6 +121,14 @@ wheel-check: install ## Build the wheel, install it into an empty environment, a
 bench-check: install ## Run each bench for a moment: its figures mean nothing, but it works
 	$(BIN)/python -m pytest -m bench -n auto tests/performance
 
+.PHONY: sbom
+sbom: install ## Write what is installed, with versions and licences, to build/sbom.cdx.json (CycloneDX)
+	@bash deploy/supply_chain.sh sbom $(BIN)/python build/sbom.cdx.json
+
+.PHONY: audit
+audit: install ## Look all pinned packages up among known vulnerabilities; fails if no service can be reached
+	@bash deploy/supply_chain.sh audit $(BIN)/python
+
 .PHONY: check
 check: lint types protos-check test bench-check wheel-check ## Everything that CI runs, except test-kafka
 

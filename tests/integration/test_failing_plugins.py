@@ -72,6 +72,7 @@ async def status_of(running: Any) -> admin_pb2.GetStatusResponse:
     return status
 
 
+@pytest.mark.fault("plugin fails or blocks while an answer is made")
 def test_answers_are_given_whatever_a_weight_or_an_encoder_does(
     settings: Settings,
     run_server: RunServer,
@@ -144,6 +145,7 @@ async def blocked(running: Any, faulty: Faulty, eventually: Eventually) -> Async
     await eventually(reads)
 
 
+@pytest.mark.fault("plugin fails or blocks while it learns")
 @pytest.mark.parametrize("way", ["raises", "blocks"])
 def test_stream_goes_on_without_a_weight_that_fails_to_learn_and_the_next_start_lets_it_learn_anew(
     settings: Settings,
@@ -177,6 +179,7 @@ def test_stream_goes_on_without_a_weight_that_fails_to_learn_and_the_next_start_
     asyncio.run(asyncio.wait_for(scenario(), 120))
 
 
+@pytest.mark.fault("plugin fails or blocks while a record is decoded")
 def test_stream_that_waits_for_a_plugin_names_it_and_answers_go_on(
     settings: Settings,
     run_server: RunServer,
