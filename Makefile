@@ -38,7 +38,7 @@ test-kafka: install ## Run the integration tests on a real Kafka: a new one, or 
 
 .PHONY: soak
 soak: install ## Kill server, trainer, publisher and broker hundreds of times; fill a server to many times its bounds
-	@$(BIN)/python tests/soak/soak.py --kills 300 $(ARGS)
+	@$(BIN)/python tests/soak/soak.py --kills 100 $(ARGS)
 	@$(BIN)/python tests/soak/keeping.py
 	@$(BIN)/python tests/soak/memory.py
 

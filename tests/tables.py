@@ -83,7 +83,7 @@ def fault_commands(*, is_long: bool) -> list[list[str]]:
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "fault", *files]
     damage = [sys.executable, str(TESTS / "damage" / "matrix.py")]
     soak, threads, keeping, memory = ([sys.executable, str(TESTS / "soak" / f"{name}.py")] for name in _SOAKS)
-    soak += ["--kills", "300"] if is_long else ["--seconds", "30", "--kills", "8"]
+    soak += ["--kills", "100"] if is_long else ["--seconds", "30", "--kills", "4"]
     threads += [] if is_long else ["--seconds", "10"]
     keeping += [] if is_long else ["--kills", "6"]
     memory += [] if is_long else ["--edges", "20000"]

@@ -26,7 +26,7 @@ def counts_in(output: str) -> dict[str, int]:
 
 
 def test_nothing_is_lost_or_doubled_by_kills_under_load() -> None:
-    options = ["--seconds", "3", "--kills", "5", "--rate", "200", "--batches", "2", "--no-trainer", "--seed", "3"]
+    options = ["--seconds", "3", "--kills", "2", "--rate", "200", "--batches", "2", "--no-trainer", "--seed", "3"]
     counts = counts_in(run("soak.py", *options))
 
     for victim in ("server", "publisher"):
