@@ -129,7 +129,10 @@ def _stream_words(status: pb.GetStatusResponse) -> str:
         problem = status.stream_problem
         state = "stopped" if problem.is_final else "waiting"
         return f"{state} since {problem.since.ToDatetime():%Y-%m-%d %H:%M:%S} UTC: {problem.message}"
-    return _lag_words(status) if status.is_broker_connected else "not read yet"
+    if not status.is_broker_connected:
+        return "not read yet"
+    health = status.stream_health.replace("_", " ")
+    return f"{health}, {_lag_words(status)}" if health else _lag_words(status)
 
 
 def _role_words(status: pb.GetStatusResponse) -> str:

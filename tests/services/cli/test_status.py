@@ -160,3 +160,32 @@ def test_status_says_what_has_become_of_the_index() -> None:
     assert words() == "index usearch: not used, it failed (the disk is gone)"
     status.index.state = "building"
     assert words() == "index usearch: building"
+
+
+def test_health_of_the_stream_stands_before_its_lag() -> None:
+    status = pb.GetStatusResponse(is_broker_connected=True, lag_events=12, stream_health="catching_up")
+    assert "stream catching up, 12 events behind" in lines(status_table(status))
+
+
+def test_parts_that_fail_and_packages_that_are_not_loaded_are_shown() -> None:
+    status = pb.GetStatusResponse(
+        plugins=[pb.Plugin(name="windy", distribution="windy", version="1.0", way="plugins.allow")],
+        packages_not_allowed=[pb.PackageNotAllowed(distribution="other", version="2.0", modules=["other"])],
+        failing_parts=[
+            pb.FailingPart(
+                part="context weight 'wind'",
+                origin="windy 1.0",
+                hook="bucket",
+                fault="raised",
+                reason="no wind",
+                num_failed=2,
+                latest_time=Timestamp(seconds=1_700_000_000),
+            )
+        ],
+        num_bypassed={"context weight 'wind'": 2},
+    )
+    shown = " ".join(lines(status_table(status)))
+    assert "plugin windy of windy 1.0 (plugins.allow)" in shown
+    assert "fails context weight 'wind' of windy 1.0 failed in bucket, 2 times, the last time 2023-11-14" in shown
+    assert "left out calls that were done without: 2 of context weight 'wind'" in shown
+    assert "not loaded other 2.0 offers plugins, and plugins.allow does not name it" in shown
