@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 # Inputs of each target, a million in all: what takes long is given fewer.
 NUM_INPUTS = {
-    "events": 400_000,
+    "events": 460_000,
     "json": 150_000,
-    "settings": 50_000,
+    "settings": 30_000,
     "journal": 300_000,
-    "checkpoint": 20_000,
-    "model": 20_000,
-    "requests": 60_000,
+    "checkpoint": 10_000,
+    "model": 10_000,
+    "requests": 40_000,
 }
 _SLOW_S = 60.0  # An input that takes longer hangs.
 _MOST_MIB = 4_096
