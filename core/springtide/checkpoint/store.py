@@ -28,7 +28,7 @@ from springtide.checkpoint.shared_files import SharedFiles
 from springtide.checkpoint.writing import SEGMENTS, Writing, fence_of
 from springtide.checksums import CRC32C, SHA256, Checksum, checksum
 from springtide.clock import wall_ms
-from springtide.errors import CheckpointError, DamagedCheckpointError
+from springtide.errors import CheckpointError, DamagedCheckpointError, SettingsError
 from springtide.extras import missing_words
 from springtide.state import LiveState, StateSnapshot
 from springtide.storage import Storage
@@ -446,5 +446,5 @@ def _refusing_what_does_not_fit(name: str) -> Iterator[None]:
     """Raise DamagedCheckpointError where the parts of a checkpoint, each whole by its checksum, do not fit together."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, SettingsError, TypeError, ValueError) as error:
         raise DamagedCheckpointError(f"checkpoint {name}: damaged: its parts do not fit: {error!r}") from error
