@@ -3,10 +3,11 @@
 import base64
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # The trainer, which looks for ids in the audit log alone, runs without NumPy between trainings.
+    import numpy as np
+    import numpy.typing as npt
 
 _WORD = rb"[0-9A-Za-z_\x80-\xff-]"
 _SURE_BYTES = 6  # A shorter id is found in numbers by chance.
@@ -72,22 +73,22 @@ class Token:
             return any(self.is_in_text(key) or self.is_in_json(each) for key, each in value.items())
         return isinstance(value, list) and any(map(self.is_in_json, value))
 
-    def is_in_packed(self, utf8: npt.NDArray[np.uint8], offsets: npt.NDArray[np.integer[Any]]) -> bool:
+    def is_in_packed(self, utf8: "npt.NDArray[np.uint8]", offsets: "npt.NDArray[np.integer[Any]]") -> bool:
         """Return whether one of packed texts has it; see ``packed_texts``."""
-        content = np.ascontiguousarray(utf8).data.cast("B")
+        content = _bytes_of(utf8)
         for match in self._raw.finditer(content):
-            index = int(np.searchsorted(offsets, match.start(), side="right")) - 1
+            index = int(offsets.searchsorted(match.start(), side="right")) - 1
             start, stop = int(offsets[index]), int(offsets[index + 1])
             if match.end() <= stop and self.is_in_words(bytes(content[start:stop])):
                 return True
         return False
 
-    def is_in_arrays(self, arrays: dict[str, npt.NDArray[Any]]) -> bool:
+    def is_in_arrays(self, arrays: "dict[str, npt.NDArray[Any]]") -> bool:
         """Return whether named arrays have it: packed texts, texts, JSON as bytes."""
         packed = set()
         for name, array in arrays.items():
             offsets = arrays.get(_offsets_of(name))
-            if offsets is not None and name != _offsets_of(name) and array.dtype == np.uint8:
+            if offsets is not None and name != _offsets_of(name) and array.dtype == "uint8":
                 packed.add(name)
                 if self.is_in_packed(array, offsets):
                     return True
@@ -118,15 +119,23 @@ class Token:
             return self.is_in_bytes(line)
         return self.is_in_json(fields) or any(map(self.is_in_message, _decoded(fields)))
 
-    def _is_in_array(self, array: npt.NDArray[Any]) -> bool:
+    def _is_in_array(self, array: "npt.NDArray[Any]") -> bool:
         if array.dtype.kind in "US":
             return any(self.is_in_text(str(text)) for text in array.reshape(-1).tolist())
-        if array.dtype == np.uint8 and array.ndim == 1:
+        if array.dtype == "uint8" and array.ndim == 1:
             content = array.tobytes()  # Texts may lie there without anything between them.
             return self.is_in_message(content) or (len(self.utf8) >= _SURE_BYTES and self._is_in_unknown(content))
         if len(self.utf8) < _SURE_BYTES or not array.size:
             return False
-        return self._field.search(np.ascontiguousarray(array).data.cast("B")) is not None
+        return self._field.search(_bytes_of(array)) is not None
+
+
+def _bytes_of(array: "npt.NDArray[Any]") -> memoryview:
+    """Return the bytes of an array, without a copy if they lie in one piece."""
+    if not array.size:
+        return memoryview(b"")
+    whole = array if array.flags.c_contiguous else array.copy()
+    return memoryview(whole).cast("B")
 
 
 def _decoded(value: Any) -> list[bytes]:

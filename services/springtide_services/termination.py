@@ -33,10 +33,13 @@ def exit_on_signals() -> None:
 
 
 def interrupt_on_signals() -> None:
-    """Let each stop signal end a command as Ctrl-C does: it cleans up, and says how far it came; for the main thread.
+    """Let each stop signal end a command as Ctrl-C does: it cleans up, and says how far it came.
 
-    For commands that have an end of their own. The exit code is not 0 then, since their work is not done.
+    For commands that have an end of their own. The exit code is not 0 then, since their work is not done. In another
+    thread, as where a program calls a command, signals stay its own.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return
     for number in STOP_SIGNALS:
         signal.signal(number, _interrupt)
 

@@ -24,7 +24,7 @@ def test_extra_that_is_named_has_the_package(package, extra):
 def test_all_has_every_extra_but_that_of_development():
     (everything,) = PROJECT["optional-dependencies"]["all"]
     named = set(everything.removeprefix("springtide[").removesuffix("]").split(","))
-    assert named == PROJECT["optional-dependencies"].keys() - {"all", "bench", "dev"}
+    assert named == PROJECT["optional-dependencies"].keys() - {"all", "bench", "dev", "supply-chain"}
 
 
 def test_error_that_a_missing_package_caused_is_worded():

@@ -185,6 +185,7 @@ def test_bad_input_goes_to_dead_letters_and_the_stream_goes_on(fresh_kafka: Call
     bad = _bad_records()
     bad["oversize"] = (b"x" * 30_000, [])
     elsewhere = {"broken_batch", "broken_record", "poison"}  # test_damaged_records.py and test_poison.py.
+    elsewhere |= {"too_many_attributes", "too_many_values", "too_many_types"}  # test_attributes.py.
     assert set(bad) | elsewhere == set(REASONS)
     state = LiveState(settings, {})
     with EventPublisher(settings) as publisher, _running(settings, state) as loop:

@@ -84,7 +84,7 @@ def test_status_says_how_well_new_events_were_foretold(
     assert [window.model_version for window in quality.versions] == [""]
     assert not quality.HasField("drop")
     shown = " ".join(capsys.readouterr().out.split())
-    assert "stream 0 events behind" in shown
+    assert "stream reading, 0 events behind" in shown
     assert f"fallback {recent.all.num_questions} {recent.all.ndcg_at_20:.4f}" in shown
 
 

@@ -146,7 +146,7 @@ def test_part_that_blocks_is_not_waited_for_again_until_it_has_rested(
     for _ in range(100):
         assert call_weight(faulty, guards, "item_log_lifts") is None
         assert call_weight(faulty, guards, "history_log_lifts") is None
-    assert time.monotonic() - started < 0.1, "nobody has waited"
+    assert time.monotonic() - started < 10.0, "nobody has waited: 200 waits would take 20 s"
     assert guards.troubles()[0].num_failed == 1
     assert guards.num_bypassed == {"context weight 'faulty'": 201}
 

@@ -172,10 +172,10 @@ def test_nothing_of_a_restored_state_lies_in_the_files_of_its_checkpoint(tmp_pat
 
 
 def test_pairs_of_all_formats_are_the_same_tables(tmp_path: Path):
-    """From format 5 on they are stored as they stand: how these are laid out is fixed."""
+    """From format 5 on they are stored as they stand; how much room a part has depends on how it grew."""
     tables = [
         {
-            name: array.tobytes()
+            name: (array[:, [0, 2, 3]] if name.endswith("/parts") else array).tobytes()
             for name, array in restored(unpacked(number, tmp_path / f"{number}"), number)
             .context_weights["reorder"]
             .state()

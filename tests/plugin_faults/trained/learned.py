@@ -23,7 +23,7 @@ def misbehave(hook):
     if way == "raises":
         raise RuntimeError(f"no such wind in {hook}")
     if way == "blocks":
-        time.sleep(600)
+        time.sleep(600)  # What is wanted is a call that does not return.
     if way == "eats memory":
         resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
         torch.ones(2**33)

@@ -133,7 +133,7 @@ def test_training_that_hangs_or_eats_all_memory_is_ended_and_the_next_one_trains
     """In processes, as the trainer runs them."""
     checkpoint = CheckpointStore(settings.checkpoint.url).latest()
     assert checkpoint is not None
-    before = files_in(tmp_path)
+    before, others = files_in(tmp_path), {each.split()[0] for each in children_of(os.getpid())}  # Such as a broker.
 
     break_in("loss forward", "blocks")
     with TrainingProcesses(settings) as processes:
@@ -143,14 +143,16 @@ def test_training_that_hangs_or_eats_all_memory_is_ended_and_the_next_one_trains
         with pytest.raises(TrainingFailedError, match=r"the training hung: nothing came of it for 5 s in the stage"):
             processes.run(Plan("retrain"), checkpoint.name, threading.Event())
         assert failure_of(settings).startswith("the training hung")
-        assert children_of(os.getpid()) == [], "it is killed, and waited for"
+        assert [each for each in children_of(os.getpid()) if each.split()[0] not in others] == [], (
+            "it is killed, and waited for"
+        )
 
         break_in("loss forward", "eats memory")
         with pytest.raises(TrainingFailedError, match=r"^out of memory: give the trainer more, or lower training\."):
             processes.run(Plan("retrain"), checkpoint.name, threading.Event())
     assert failure_of(settings).startswith("out of memory")
     assert (ModelStore(settings.model.url).current(), files_in(tmp_path)) == (former, before)
-    assert children_of(os.getpid()) == []
+    assert [each for each in children_of(os.getpid()) if each.split()[0] not in others] == []
 
     mend()
     assert train_once(settings, "retrain") > former
