@@ -143,9 +143,8 @@ def test_training_that_hangs_or_eats_all_memory_is_ended_and_the_next_one_trains
         with pytest.raises(TrainingFailedError, match=r"the training hung: nothing came of it for 5 s in the stage"):
             processes.run(Plan("retrain"), checkpoint.name, threading.Event())
         assert failure_of(settings).startswith("the training hung")
-        assert [each for each in children_of(os.getpid()) if each.split()[0] not in others] == [], (
-            "it is killed, and waited for"
-        )
+        left = [each for each in children_of(os.getpid()) if each.split()[0] not in others]
+        assert left == [], "it is killed, and waited for"
 
         break_in("loss forward", "eats memory")
         with pytest.raises(TrainingFailedError, match=r"^out of memory: give the trainer more, or lower training\."):
