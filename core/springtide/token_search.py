@@ -135,7 +135,7 @@ def _bytes_of(array: "npt.NDArray[Any]") -> memoryview:
     if not array.size:
         return memoryview(b"")
     whole = array if array.flags.c_contiguous else array.copy()
-    return memoryview(whole).cast("B")
+    return whole.data.cast("B")
 
 
 def _decoded(value: Any) -> list[bytes]:
