@@ -10,6 +10,7 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,12 @@ def test_installed_wheel_writes_the_protos(bin_folder: Path, tmp_path: Path) -> 
         assert (tmp_path / "out" / "springtide" / "v1" / source.name).read_bytes() == source.read_bytes()
 
 
+def listed_by(run: Any, springtide: Path) -> list[dict[str, Any]]:
+    """Return the parts that the command lists."""
+    parts: list[dict[str, Any]] = json.loads(run([springtide, "plugins", "list", "--json"]).stdout)["parts"]
+    return parts
+
+
 def test_written_plugin_is_installed_found_and_passes_its_checks(bin_folder: Path, tmp_path: Path) -> None:
     springtide, python = bin_folder / "springtide", bin_folder / "python"
     run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
@@ -145,7 +152,9 @@ def test_written_plugin_is_installed_found_and_passes_its_checks(bin_folder: Pat
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
     run([*install, "--no-build-isolation", str(tmp_path / "gust")])
 
-    listed = json.loads(run([springtide, "plugins", "list", "--json"]).stdout)["parts"]
+    assert "gust" not in [part["name"] for part in listed_by(run, springtide)], "nobody has allowed it"
+    (tmp_path / "springtide.toml").write_text('[plugins]\nallow = ["gust"]\n')
+    listed = listed_by(run, springtide)
     assert ("gust", "gust 0.1.0") in [(part["name"], part["origin"]) for part in listed]
     assert "9 checks of 1 part: all passed" in run([springtide, "plugins", "check", "gust"]).stdout
 
@@ -157,7 +166,8 @@ def test_example_distribution_is_installed_found_and_runs(bin_folder: Path, tmp_
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
     run([*install, "--no-build-isolation", str(ROOT / "plugins" / "examples" / "travel_time")])
 
-    listed = json.loads(run([bin_folder / "springtide", "plugins", "list", "--json"]).stdout)["parts"]
+    (tmp_path / "springtide.toml").write_text('[plugins]\nallow = ["springtide-travel-time"]\n')
+    listed = listed_by(run, bin_folder / "springtide")
     assert ("travel_time", "springtide-travel-time 0.1.0") in [(part["name"], part["origin"]) for part in listed]
     printed = run([python, "-m", "springtide_travel_time", "--size", "6", "--steps", "20"]).stdout
     assert "graphsage, over the roads" in printed

@@ -11,6 +11,7 @@ from springtide.settings.model import ModelSettings, PartSettings
 from springtide.training import TaskTraining
 from springtide_travel_time.learning import Errors, errors_by_road_class, errors_of_network
 from springtide_travel_time.roads import make_city
+from springtide_travel_time.task import TravelTime
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.set_num_threads(1)  # The city is small: more threads only wait for each other.
-    plugins = load_plugins()
+    plugins = load_plugins().with_part("task", "travel_time", TravelTime)
     city = make_city(args.size, seed=args.seed)
     model = ModelSettings(width=32, encoder=PartSettings(name=args.encoder), aggregator=PartSettings(name="mean"))
     training = TaskTraining(args.steps, batch=64, held_out=0.0, seed=args.seed)
