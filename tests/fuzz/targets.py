@@ -143,17 +143,51 @@ def settings_target() -> Target:
     return Target(run, seeds, lambda: shutil.rmtree(folder))
 
 
-def checkpoint_target() -> Target:
-    """A file of a checkpoint: the first byte chooses it, the rest is its content."""
-    files = CheckpointFiles()
-    return Target(files.run, files.seeds(), files.close)
-
-
-class CheckpointFiles:
-    """A small checkpoint with something of everything; one of its files is replaced."""
+class Files:
+    """Stored files; the first byte of an input chooses one, and the rest takes its place while they are read."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="springtide-fuzz-"))
+        self._contents: dict[Path, bytes] = {}
+
+    def target(self) -> Target:
+        seeds = [bytes([number]) + content for number, content in enumerate(self._contents.values())]
+        return Target(self.run, seeds, self.close)
+
+    def run(self, data: bytes) -> str:
+        if not data:
+            return "nothing"
+        path = list(self._contents)[data[0] % len(self._contents)]
+        path.write_bytes(data[1:])
+        try:
+            self._seal(path, data[1:])
+            return self._read()
+        finally:
+            for each, original in self._contents.items():
+                each.write_bytes(original)
+
+    def close(self) -> None:
+        shutil.rmtree(self._folder)
+
+    def _seal(self, path: Path, content: bytes) -> None:
+        """Give the right checksums to a file that was replaced."""
+        raise NotImplementedError
+
+    def _read(self) -> str:
+        """Read the files as a server does, and use what they hold."""
+        raise NotImplementedError
+
+
+def checkpoint_target() -> Target:
+    """A file of a checkpoint."""
+    return CheckpointFiles().target()
+
+
+class CheckpointFiles(Files):
+    """A small checkpoint with something of everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._settings = Settings()
         self._plugins = load_serving_plugins(self._settings)
         state = even_odd_state(6, self._settings, self._plugins)
@@ -166,29 +200,13 @@ class CheckpointFiles:
         paths = sorted(path for path in (self._folder / "segments").iterdir())
         self._contents = {path: path.read_bytes() for path in [self._manifest_path, *paths]}
 
-    def seeds(self) -> list[bytes]:
-        return [bytes([number]) + content for number, content in enumerate(self._contents.values())]
-
-    def close(self) -> None:
-        shutil.rmtree(self._folder)
-
-    def run(self, data: bytes) -> str:
-        if not data:
-            return "nothing"
-        path = list(self._contents)[data[0] % len(self._contents)]
-        content = data[1:]
-        path.write_bytes(content)
+    def _seal(self, path: Path, content: bytes) -> None:
         if path != self._manifest_path:
             self._manifest_path.write_bytes(to_bytes(_with_sum(self._manifest, path.name, content)))
         elif content != self._manifest_bytes:
             self._manifest_path.write_bytes(_with_own_sum(content))
-        try:
-            return self._restore()
-        finally:
-            path.write_bytes(self._contents[path])
-            self._manifest_path.write_bytes(self._manifest_bytes)
 
-    def _restore(self) -> str:
+    def _read(self) -> str:
         store = CheckpointStore(str(self._folder))
         state = LiveState(self._settings, make_context_weights(self._settings.ranking, self._plugins))
         try:
@@ -215,16 +233,15 @@ def use(state: LiveState) -> None:
 
 
 def model_target() -> Target:
-    """A file of a model version: the first byte chooses it, the rest is its content."""
-    files = ModelFiles()
-    return Target(files.run, files.seeds(), files.close)
+    """A file of a model version."""
+    return ModelFiles().target()
 
 
-class ModelFiles:
-    """A small model; one of its files is replaced, and the manifest is given the right sums."""
+class ModelFiles(Files):
+    """A small model."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="springtide-fuzz-"))
+        super().__init__()
         settings = quick_settings()
         self._plugins = load_plugins(settings.plugins)
         self._state = even_odd_state(12, settings, self._plugins)
@@ -239,19 +256,11 @@ class ModelFiles:
     def _store(self) -> ModelStore:
         return ModelStore(str(self._folder))
 
-    def seeds(self) -> list[bytes]:
-        return [bytes([number]) + content for number, content in enumerate(self._contents.values())]
-
     def close(self) -> None:
         self._ranker.close()
-        shutil.rmtree(self._folder)
+        super().close()
 
-    def run(self, data: bytes) -> str:
-        if not data:
-            return "nothing"
-        path = list(self._contents)[data[0] % len(self._contents)]
-        content = data[1:]
-        path.write_bytes(content)
+    def _seal(self, path: Path, content: bytes) -> None:
         manifest = content if path == self._manifest_path else self._contents[self._manifest_path]
         if path not in (self._manifest_path, self._sum_path):
             whole = json.loads(manifest)
@@ -260,17 +269,12 @@ class ModelFiles:
             self._manifest_path.write_bytes(manifest)
         if path != self._sum_path:
             self._sum_path.write_bytes(_sum(SHA256, manifest).encode())
-        try:
-            return self._load()
-        finally:
-            for each, original in self._contents.items():
-                each.write_bytes(original)
 
     @property
     def _sum_path(self) -> Path:
         return self._folder / self._version / "manifest.sha256"
 
-    def _load(self) -> str:
+    def _read(self) -> str:
         try:
             served = load_served(self._store().load(self._version), self._plugins)
         except (ModelError, PluginError):

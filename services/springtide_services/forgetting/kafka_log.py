@@ -1,23 +1,16 @@
 """What a topic still holds of an id: its records are read, since only the broker removes them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from springtide.clock import Deadline
-from springtide.errors import BrokerError
 from springtide.events import RawEvent
 from springtide.settings.model import KafkaSettings
 from springtide.token_search import Token
 from springtide_services.forgetting.contents import record_has
 from springtide_services.stream.broker_errors import BrokerProblemError, explain
 from springtide_services.stream.kafka_facts import TopicState
-from springtide_services.stream.topics import client_config
-
-_SILENCE_S = 10.0  # Without an answer for that long, a broker counts as gone.
+from springtide_services.stream.whole_topic import records_of
 
 
 @dataclass(slots=True)
@@ -57,7 +50,7 @@ def search_log(kafka: KafkaSettings, state: TopicState, token: Token) -> Log:
     if state.state != "exists":
         return log
     try:
-        for record in _records(kafka, state.name):
+        for record in records_of(kafka, state.name):
             log.num_records += 1
             log.num_bytes += len(record.key or b"") + len(record.value or b"")
             headers = tuple(record.headers)
@@ -69,24 +62,3 @@ def search_log(kafka: KafkaSettings, state: TopicState, token: Token) -> Log:
     except KafkaError as error:
         raise BrokerProblemError(explain(error, kafka)) from error
     return log
-
-
-def _records(kafka: KafkaSettings, topic: str) -> Iterator[Any]:
-    consumer = KafkaConsumer(
-        **client_config(kafka, KafkaConsumer), enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        left = {TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()}
-        consumer.assign(sorted(left))
-        deadline = Deadline.after(_SILENCE_S)
-        while left:
-            for records in consumer.poll(500).values():
-                deadline = Deadline.after(_SILENCE_S)
-                yield from records
-            # By the fetch responses: ``end_offsets`` is wrong on the embedded broker.
-            ends = {partition: consumer.highwater(partition) for partition in left}
-            left = {each for each, end in ends.items() if end is None or consumer.position(each) < end}
-            if left and deadline.is_over():
-                raise BrokerError(f"the broker gives no more of topic {topic!r}")
-    finally:
-        consumer.close(autocommit=False)

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from springtide.clock import Deadline, wall_ms
-from springtide.errors import BrokerError
+from springtide.clock import wall_ms
 from springtide.settings.model import KafkaSettings
 from springtide_services.stream.broker_errors import BrokerProblemError, explain, to_write_dead_letters
 from springtide_services.stream.dead_letters import (
@@ -26,11 +25,11 @@ from springtide_services.stream.dead_letters import (
     TOPIC,
 )
 from springtide_services.stream.topics import client_config
+from springtide_services.stream.whole_topic import records_of
 
 REPLAYED = "springtide.replayed"  # Of a mark: the place of the letter, `PARTITION:OFFSET` in the dead-letter topic.
 REPLAYED_AT_MS = "springtide.replayed_at_ms"
 
-_SILENCE_S = 10.0  # Without an answer for that long, a broker counts as gone.
 _ACK_S = 30.0
 
 
@@ -89,7 +88,7 @@ def read_letters(kafka: KafkaSettings) -> list[DeadLetter]:
     letters: dict[str, DeadLetter] = {}
     marks: dict[str, int] = {}
     try:
-        for record in _records(kafka):
+        for record in records_of(kafka, kafka.dead_letter_topic):
             headers = [(name, value or b"") for name, value in record.headers]
             named = {name: value.decode(errors="replace") for name, value in headers}
             if REPLAYED in named and EXCEPTION not in named:
@@ -129,28 +128,6 @@ def replay(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Iterator[Dead
             producer.close(timeout=5.0)
     except KafkaError as error:
         raise BrokerProblemError(explain(error, kafka, to_write_dead_letters(kafka))) from error
-
-
-def _records(kafka: KafkaSettings) -> Iterator[Any]:
-    consumer = KafkaConsumer(
-        **client_config(kafka, KafkaConsumer), enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        numbers = consumer.partitions_for_topic(kafka.dead_letter_topic) or ()
-        left = {TopicPartition(kafka.dead_letter_topic, number) for number in numbers}
-        consumer.assign(sorted(left))
-        deadline = Deadline.after(_SILENCE_S)
-        while left:
-            for records in consumer.poll(500).values():
-                deadline = Deadline.after(_SILENCE_S)
-                yield from records
-            # By the fetch responses: ``end_offsets`` is wrong on the embedded broker.
-            ends = {partition: consumer.highwater(partition) for partition in left}
-            left = {each for each, end in ends.items() if end is None or consumer.position(each) < end}
-            if left and deadline.is_over():
-                raise BrokerError(f"the broker gives no more of topic {kafka.dead_letter_topic!r}")
-    finally:
-        consumer.close(autocommit=False)
 
 
 def _letter(record: Any, headers: Sequence[tuple[str, bytes]], named: Mapping[str, str]) -> DeadLetter:
