@@ -219,7 +219,7 @@ def variables_of(kafka: KafkaSettings) -> dict[str, str]:
 def test_publishing_that_is_stopped_says_how_to_go_on_and_the_rest_follows(
     start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path
 ) -> None:
-    num_rows, kafka = 150_000, fresh_kafka(num_partitions=1)
+    num_rows, kafka = 400_000, fresh_kafka(num_partitions=1)
     rows = "".join(f"u{number},i{number % 50},purchase,{number + 1}\n" for number in range(num_rows))
     (tmp_path / "events.csv").write_text("user,item,type,timestamp\n" + rows)
     command = start("publish", str(tmp_path / "events.csv"), **variables_of(kafka))
@@ -228,7 +228,7 @@ def test_publishing_that_is_stopped_says_how_to_go_on_and_the_rest_follows(
     command.process.terminate()
 
     assert command.process.wait(BUDGET_S) in (1, 130), "its work is not done"
-    said = re.search(r"published ([\d,]+) of 150,000 events.*--resume", command.output().replace("\n", " "))
+    said = re.search(r"published ([\d,]+) of 400,000 events.*--resume", command.output().replace("\n", " "))
     assert said is not None, command.output()
     assert "Traceback" not in command.output()
     num_before = int(said[1].replace(",", ""))

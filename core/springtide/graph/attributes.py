@@ -112,7 +112,8 @@ class AttributeColumns:
                 self._put(name, row, None, self._find(name, row))
             self._times.drop(row, held)
             num_dropped += len(held)
-        if num_dropped:
+        # Also values that were replaced before: nobody may find what a node once had.
+        if num_dropped or any(category.has_unused for category in self.categories.values()):
             for category in self.categories.values():
                 category.forget_unused()
             self._count_change(has_value_changed=True)

@@ -141,6 +141,11 @@ class CategoryColumn:
         """Make one node as if it never had a value."""
         self._replace(row, [], NONE)
 
+    @property
+    def has_unused(self) -> bool:
+        """Whether there are values that no node has any more."""
+        return bool(self._unused)
+
     def forget_unused(self) -> None:
         """Forget the values that no node has any more; until this is called they keep their codes."""
         self._late_copies.keep(list(self._unused))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from springtide.checkpoint import files
@@ -25,6 +25,14 @@ def parts(column):
     return [None if part is None else part.tolist() for part in column]
 
 
+@example(
+    [
+        NodeUpsert("item", "i0", {"category a": ("0",)}, timestamp_ms=-1),
+        NodeUpsert("item", "i0", {"category a": ()}),
+        NodeUpsert("item", "i1"),
+    ],
+    {"i1"},
+)
 @given(st.lists(upserts, max_size=12), st.sets(st.sampled_from([f"i{number}" for number in range(6)]), max_size=3))
 def test_attributes_come_back_as_they_were(upserts, forgotten):
     graph = LiveGraph()
