@@ -6,6 +6,7 @@ Files that carry a checksum get the right one after each change, so that the rea
 import json
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,7 @@ def settings_target() -> Target:
     return Target(run, seeds, lambda: shutil.rmtree(folder))
 
 
-class Files:
+class Files(ABC):
     """Stored files; the first byte of an input chooses one, and the rest takes its place while they are read."""
 
     def __init__(self) -> None:
@@ -169,13 +170,13 @@ class Files:
     def close(self) -> None:
         shutil.rmtree(self._folder)
 
+    @abstractmethod
     def _seal(self, path: Path, content: bytes) -> None:
         """Give the right checksums to a file that was replaced."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self) -> str:
         """Read the files as a server does, and use what they hold."""
-        raise NotImplementedError
 
 
 def checkpoint_target() -> Target:

@@ -1,6 +1,6 @@
 """Memory for the edges to come, taken from the system before the thread that writes them needs it.
 
-A page that is written to for the first time must be cleared by the system, and perhaps found first: 2 to 30 ns an edge.
+A page that is written to for the first time must be cleared by the system, and perhaps found first (record 0017).
 """
 
 import contextlib
