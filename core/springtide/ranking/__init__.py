@@ -1,7 +1,7 @@
-"""Ranking: from a user and a moment to the ranked items, and why.
+"""Ranking: from a user and a moment to the ranked items.
 
 Begin at ``query`` (what callers ask, and the answer) and ``ranker``. A request goes through ``binding`` (ids become
-rows), ``users`` and ``moments`` (caches), ``scoring`` and ``top_k``; ``explain`` and ``reasons`` say why. ``serving``
+rows), ``users`` and ``moments`` (caches), ``scoring`` and ``top_k``. ``serving``
 holds what is served: a model over the live items (``serving_model``, ``item_table``) or a baseline
 (``serving_baseline``).
 
@@ -12,7 +12,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from springtide.ranking.explain import Explanation
     from springtide.ranking.query import Query, RankedItem, Ranking
     from springtide.ranking.ranker import Ranker
     from springtide.ranking.scoring import Scorer
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from springtide.ranking.weights import make_context_weights
 
 _MODULES = {
-    "Explanation": "explain",
     "Query": "query",
     "RankedItem": "query",
     "Ranker": "ranker",
@@ -35,7 +33,6 @@ _MODULES = {
 }
 
 __all__ = [
-    "Explanation",
     "Query",
     "RankedItem",
     "Ranker",

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
+from springtide.steering.values import QuerySteering
 
 Array = npt.NDArray[np.float32]
 Personalization = Literal["learned", "folded_in", "context_only", "fallback"]
@@ -30,6 +31,7 @@ class Query:
         category_filters: Pairs of an attribute and values. An item passes if it has one of the values; it must pass all
             filters.
         with_weights: Whether the answer gives the weights of each item; without them it takes less time.
+        steering: What the query steers its ranking with; None for nothing.
 
     Raises:
         InvalidRequestError: If ``count`` is below 1. Whether the names mean anything, only the graph can say:
@@ -45,6 +47,7 @@ class Query:
     allow_items: tuple[str, ...] = ()
     category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
     with_weights: bool = True
+    steering: QuerySteering | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -126,6 +129,27 @@ class RankedItems(Sequence[RankedItem]):
         return repr(tuple(self))
 
 
+AttributeValue = tuple[str, ...] | float | str
+"""Value of an attribute: a category's values, a number, or a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a steered answer says beyond its ranked items; sequences have an entry for each item, or none at all.
+
+    Attributes:
+        attributes: The attributes of each item that the query wants, by name.
+        placed_by: What put each item at its place other than its score, such as ``rule NAME``; empty where nothing did.
+        propensities: For how likely each item was to be shown where exploration chose it; 0 where its score did.
+        next_page_token: Token of the next page; empty if there is none.
+    """
+
+    attributes: Sequence[Mapping[str, AttributeValue]] = ()
+    placed_by: Sequence[str] = ()
+    propensities: Sequence[float] = ()
+    next_page_token: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The answer to a query.
@@ -134,8 +158,10 @@ class Ranking:
         items: Best first.
         personalization: What the answer knows of the user.
         model_version: Version of the model or baseline that ranked; empty for the fallback.
+        extras: What a steered answer says beyond its items; None for nothing.
     """
 
     items: RankedItems
     personalization: Personalization
     model_version: str
+    extras: Extras | None = None

@@ -26,6 +26,7 @@ from springtide.ranking.top_k import best_of
 from springtide.ranking.weights import ItemWeights, item_groups
 from springtide.settings.model import RankingSettings
 from springtide.state import LiveState
+from springtide.steering.values import NO_STEERING, Steering
 
 Array = npt.NDArray[np.float32]
 FAMILIARITY = "familiarity"
@@ -47,6 +48,7 @@ class Ranker:
 
     Attributes:
         indexing: Keeps the index; None without one.
+        steering: The rules, scenarios and experiments that hold; replaced as one, by any thread.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Ranker:
         self._fallback: Serving | None = None  # Once a baseline that others wrote has failed.
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
+        self.steering: Steering = NO_STEERING
         self.indexing: Indexing | None = None
         if make_index is not None and settings.index is not None:
             rules = IndexRules(settings.index.name, settings.index_min_items, settings.index_min_recall, make_index)

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from springtide.v1 import recommender_pb2 as _recommender_pb2
+from springtide.v1 import steering_pb2 as _steering_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -457,3 +458,133 @@ class RollbackModelResponse(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: Model
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class GetSteeringRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetSteeringResponse(_message.Message):
+    __slots__ = ("steering", "version")
+    STEERING_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    steering: _steering_pb2.Steering
+    version: int
+    def __init__(self, steering: _Optional[_Union[_steering_pb2.Steering, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class UpdateSteeringRequest(_message.Message):
+    __slots__ = ("put", "remove_rules", "remove_scenarios", "remove_experiments", "replace", "dry_run", "samples", "version", "reason")
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_RULES_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_SCENARIOS_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    put: _steering_pb2.Steering
+    remove_rules: _containers.RepeatedScalarFieldContainer[str]
+    remove_scenarios: _containers.RepeatedScalarFieldContainer[str]
+    remove_experiments: _containers.RepeatedScalarFieldContainer[str]
+    replace: bool
+    dry_run: bool
+    samples: _containers.RepeatedCompositeFieldContainer[_recommender_pb2.RecommendRequest]
+    version: int
+    reason: str
+    def __init__(self, put: _Optional[_Union[_steering_pb2.Steering, _Mapping]] = ..., remove_rules: _Optional[_Iterable[str]] = ..., remove_scenarios: _Optional[_Iterable[str]] = ..., remove_experiments: _Optional[_Iterable[str]] = ..., replace: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., samples: _Optional[_Iterable[_Union[_recommender_pb2.RecommendRequest, _Mapping]]] = ..., version: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class UpdateSteeringResponse(_message.Message):
+    __slots__ = ("version", "changes", "samples")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    samples: _containers.RepeatedCompositeFieldContainer[SteeredSample]
+    def __init__(self, version: _Optional[int] = ..., changes: _Optional[_Iterable[str]] = ..., samples: _Optional[_Iterable[_Union[SteeredSample, _Mapping]]] = ...) -> None: ...
+
+class SteeredSample(_message.Message):
+    __slots__ = ("user", "before", "after")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    before: _containers.RepeatedScalarFieldContainer[str]
+    after: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, user: _Optional[str] = ..., before: _Optional[_Iterable[str]] = ..., after: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListSteeringChangesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListSteeringChangesResponse(_message.Message):
+    __slots__ = ("changes", "next_page_token")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[SteeringChange]
+    next_page_token: str
+    def __init__(self, changes: _Optional[_Iterable[_Union[SteeringChange, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SteeringChange(_message.Message):
+    __slots__ = ("version", "change_time", "actor", "reason", "changes")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    change_time: _timestamp_pb2.Timestamp
+    actor: str
+    reason: str
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[int] = ..., change_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., changes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetExperimentRequest(_message.Message):
+    __slots__ = ("name", "confidence")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    confidence: float
+    def __init__(self, name: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
+
+class GetExperimentResponse(_message.Message):
+    __slots__ = ("experiment", "variants", "winner")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    WINNER_FIELD_NUMBER: _ClassVar[int]
+    experiment: _steering_pb2.Experiment
+    variants: _containers.RepeatedCompositeFieldContainer[VariantResult]
+    winner: str
+    def __init__(self, experiment: _Optional[_Union[_steering_pb2.Experiment, _Mapping]] = ..., variants: _Optional[_Iterable[_Union[VariantResult, _Mapping]]] = ..., winner: _Optional[str] = ...) -> None: ...
+
+class VariantResult(_message.Message):
+    __slots__ = ("variant", "num_users", "num_converted", "num_impressions", "num_conversions", "rate", "rate_low", "rate_high", "difference", "difference_low", "difference_high", "p_value")
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
+    NUM_USERS_FIELD_NUMBER: _ClassVar[int]
+    NUM_CONVERTED_FIELD_NUMBER: _ClassVar[int]
+    NUM_IMPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    NUM_CONVERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    RATE_LOW_FIELD_NUMBER: _ClassVar[int]
+    RATE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_LOW_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    variant: str
+    num_users: int
+    num_converted: int
+    num_impressions: int
+    num_conversions: int
+    rate: float
+    rate_low: float
+    rate_high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    p_value: float
+    def __init__(self, variant: _Optional[str] = ..., num_users: _Optional[int] = ..., num_converted: _Optional[int] = ..., num_impressions: _Optional[int] = ..., num_conversions: _Optional[int] = ..., rate: _Optional[float] = ..., rate_low: _Optional[float] = ..., rate_high: _Optional[float] = ..., difference: _Optional[float] = ..., difference_low: _Optional[float] = ..., difference_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...

@@ -65,6 +65,26 @@ class AdminServiceStub:
                 request_serializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildRequest.SerializeToString,
                 response_deserializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildResponse.FromString,
                 _registered_method=True)
+        self.GetSteering = channel.unary_unary(
+                '/springtide.v1.AdminService/GetSteering',
+                request_serializer=springtide_dot_v1_dot_admin__pb2.GetSteeringRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_admin__pb2.GetSteeringResponse.FromString,
+                _registered_method=True)
+        self.UpdateSteering = channel.unary_unary(
+                '/springtide.v1.AdminService/UpdateSteering',
+                request_serializer=springtide_dot_v1_dot_admin__pb2.UpdateSteeringRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_admin__pb2.UpdateSteeringResponse.FromString,
+                _registered_method=True)
+        self.ListSteeringChanges = channel.unary_unary(
+                '/springtide.v1.AdminService/ListSteeringChanges',
+                request_serializer=springtide_dot_v1_dot_admin__pb2.ListSteeringChangesRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_admin__pb2.ListSteeringChangesResponse.FromString,
+                _registered_method=True)
+        self.GetExperiment = channel.unary_unary(
+                '/springtide.v1.AdminService/GetExperiment',
+                request_serializer=springtide_dot_v1_dot_admin__pb2.GetExperimentRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_admin__pb2.GetExperimentResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -114,6 +134,34 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSteering(self, request, context):
+        """Returns the rules, scenarios and experiments that hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSteering(self, request, context):
+        """Changes rules, scenarios and experiments, all or none; or says what that would change, and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSteeringChanges(self, request, context):
+        """Lists who changed what, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperiment(self, request, context):
+        """Returns what each variant of an experiment has brought.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +194,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ServeRebuild,
                     request_deserializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildRequest.FromString,
                     response_serializer=springtide_dot_v1_dot_admin__pb2.ServeRebuildResponse.SerializeToString,
+            ),
+            'GetSteering': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSteering,
+                    request_deserializer=springtide_dot_v1_dot_admin__pb2.GetSteeringRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_admin__pb2.GetSteeringResponse.SerializeToString,
+            ),
+            'UpdateSteering': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSteering,
+                    request_deserializer=springtide_dot_v1_dot_admin__pb2.UpdateSteeringRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_admin__pb2.UpdateSteeringResponse.SerializeToString,
+            ),
+            'ListSteeringChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSteeringChanges,
+                    request_deserializer=springtide_dot_v1_dot_admin__pb2.ListSteeringChangesRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_admin__pb2.ListSteeringChangesResponse.SerializeToString,
+            ),
+            'GetExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperiment,
+                    request_deserializer=springtide_dot_v1_dot_admin__pb2.GetExperimentRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_admin__pb2.GetExperimentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +379,114 @@ class AdminService:
             '/springtide.v1.AdminService/ServeRebuild',
             springtide_dot_v1_dot_admin__pb2.ServeRebuildRequest.SerializeToString,
             springtide_dot_v1_dot_admin__pb2.ServeRebuildResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSteering(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.AdminService/GetSteering',
+            springtide_dot_v1_dot_admin__pb2.GetSteeringRequest.SerializeToString,
+            springtide_dot_v1_dot_admin__pb2.GetSteeringResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSteering(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.AdminService/UpdateSteering',
+            springtide_dot_v1_dot_admin__pb2.UpdateSteeringRequest.SerializeToString,
+            springtide_dot_v1_dot_admin__pb2.UpdateSteeringResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSteeringChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.AdminService/ListSteeringChanges',
+            springtide_dot_v1_dot_admin__pb2.ListSteeringChangesRequest.SerializeToString,
+            springtide_dot_v1_dot_admin__pb2.ListSteeringChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.AdminService/GetExperiment',
+            springtide_dot_v1_dot_admin__pb2.GetExperimentRequest.SerializeToString,
+            springtide_dot_v1_dot_admin__pb2.GetExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ class Event(_message.Message):
     def __init__(self, event_id: _Optional[str] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., interaction: _Optional[_Union[Interaction, _Mapping]] = ..., node_upsert: _Optional[_Union[NodeUpsert, _Mapping]] = ..., relation: _Optional[_Union[Relation, _Mapping]] = ..., node_delete: _Optional[_Union[NodeDelete, _Mapping]] = ..., batch: _Optional[_Union[EventBatch, _Mapping]] = ...) -> None: ...
 
 class Interaction(_message.Message):
-    __slots__ = ("user", "item", "type", "value", "context")
+    __slots__ = ("user", "item", "type", "value", "context", "recommendation_id")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -41,12 +41,14 @@ class Interaction(_message.Message):
     TYPE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    RECOMMENDATION_ID_FIELD_NUMBER: _ClassVar[int]
     user: str
     item: str
     type: str
     value: float
     context: _containers.ScalarMap[str, str]
-    def __init__(self, user: _Optional[str] = ..., item: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[float] = ..., context: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    recommendation_id: str
+    def __init__(self, user: _Optional[str] = ..., item: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[float] = ..., context: _Optional[_Mapping[str, str]] = ..., recommendation_id: _Optional[str] = ...) -> None: ...
 
 class NodeUpsert(_message.Message):
     __slots__ = ("type", "id", "categories", "numbers", "texts")
@@ -114,7 +116,7 @@ class NodeDelete(_message.Message):
     def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class EventBatch(_message.Message):
-    __slots__ = ("dictionary", "users", "items", "types", "event_times_ms", "values", "event_ids")
+    __slots__ = ("dictionary", "users", "items", "types", "event_times_ms", "values", "event_ids", "recommendation_ids")
     DICTIONARY_FIELD_NUMBER: _ClassVar[int]
     USERS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +124,7 @@ class EventBatch(_message.Message):
     EVENT_TIMES_MS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     EVENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    RECOMMENDATION_IDS_FIELD_NUMBER: _ClassVar[int]
     dictionary: _containers.RepeatedScalarFieldContainer[str]
     users: _containers.RepeatedScalarFieldContainer[int]
     items: _containers.RepeatedScalarFieldContainer[int]
@@ -129,4 +132,5 @@ class EventBatch(_message.Message):
     event_times_ms: _containers.RepeatedScalarFieldContainer[int]
     values: _containers.RepeatedScalarFieldContainer[float]
     event_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, dictionary: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[int]] = ..., items: _Optional[_Iterable[int]] = ..., types: _Optional[_Iterable[int]] = ..., event_times_ms: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., event_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    recommendation_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dictionary: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[int]] = ..., items: _Optional[_Iterable[int]] = ..., types: _Optional[_Iterable[int]] = ..., event_times_ms: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., event_ids: _Optional[_Iterable[str]] = ..., recommendation_ids: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -40,10 +40,40 @@ class RecommenderServiceStub:
                 request_serializer=springtide_dot_v1_dot_recommender__pb2.RecommendRequest.SerializeToString,
                 response_deserializer=springtide_dot_v1_dot_recommender__pb2.RecommendResponse.FromString,
                 _registered_method=True)
+        self.RecommendBatch = channel.unary_stream(
+                '/springtide.v1.RecommenderService/RecommendBatch',
+                request_serializer=springtide_dot_v1_dot_recommender__pb2.RecommendBatchRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_recommender__pb2.RecommendBatchResponse.FromString,
+                _registered_method=True)
         self.SimilarItems = channel.unary_unary(
                 '/springtide.v1.RecommenderService/SimilarItems',
                 request_serializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsRequest.SerializeToString,
                 response_deserializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsResponse.FromString,
+                _registered_method=True)
+        self.SimilarUsers = channel.unary_unary(
+                '/springtide.v1.RecommenderService/SimilarUsers',
+                request_serializer=springtide_dot_v1_dot_recommender__pb2.SimilarUsersRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_recommender__pb2.SimilarUsersResponse.FromString,
+                _registered_method=True)
+        self.NextItems = channel.unary_unary(
+                '/springtide.v1.RecommenderService/NextItems',
+                request_serializer=springtide_dot_v1_dot_recommender__pb2.NextItemsRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_recommender__pb2.NextItemsResponse.FromString,
+                _registered_method=True)
+        self.Trending = channel.unary_unary(
+                '/springtide.v1.RecommenderService/Trending',
+                request_serializer=springtide_dot_v1_dot_recommender__pb2.TrendingRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_recommender__pb2.TrendingResponse.FromString,
+                _registered_method=True)
+        self.NewItems = channel.unary_unary(
+                '/springtide.v1.RecommenderService/NewItems',
+                request_serializer=springtide_dot_v1_dot_recommender__pb2.NewItemsRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_recommender__pb2.NewItemsResponse.FromString,
+                _registered_method=True)
+        self.Rank = channel.unary_unary(
+                '/springtide.v1.RecommenderService/Rank',
+                request_serializer=springtide_dot_v1_dot_recommender__pb2.RankRequest.SerializeToString,
+                response_deserializer=springtide_dot_v1_dot_recommender__pb2.RankResponse.FromString,
                 _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/springtide.v1.RecommenderService/Explain',
@@ -63,8 +93,50 @@ class RecommenderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecommendBatch(self, request, context):
+        """Answers many requests, for e-mails and the like: each as Recommend does, streamed in their order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SimilarItems(self, request, context):
         """Ranks all items by the cosine of their vector to that of one item. FAILED_PRECONDITION while no model serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimilarUsers(self, request, context):
+        """Ranks users by the cosine of their vector to that of one user. FAILED_PRECONDITION while no model serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NextItems(self, request, context):
+        """Ranks what goes with the items of a basket, or comes next in a session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Trending(self, request, context):
+        """Ranks what rises now: for all, or for one user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NewItems(self, request, context):
+        """Ranks what has come lately: for all, or for one user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rank(self, request, context):
+        """Orders the items that the request gives, for a user and a moment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,10 +157,40 @@ def add_RecommenderServiceServicer_to_server(servicer, server):
                     request_deserializer=springtide_dot_v1_dot_recommender__pb2.RecommendRequest.FromString,
                     response_serializer=springtide_dot_v1_dot_recommender__pb2.RecommendResponse.SerializeToString,
             ),
+            'RecommendBatch': grpc.unary_stream_rpc_method_handler(
+                    servicer.RecommendBatch,
+                    request_deserializer=springtide_dot_v1_dot_recommender__pb2.RecommendBatchRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_recommender__pb2.RecommendBatchResponse.SerializeToString,
+            ),
             'SimilarItems': grpc.unary_unary_rpc_method_handler(
                     servicer.SimilarItems,
                     request_deserializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsRequest.FromString,
                     response_serializer=springtide_dot_v1_dot_recommender__pb2.SimilarItemsResponse.SerializeToString,
+            ),
+            'SimilarUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimilarUsers,
+                    request_deserializer=springtide_dot_v1_dot_recommender__pb2.SimilarUsersRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_recommender__pb2.SimilarUsersResponse.SerializeToString,
+            ),
+            'NextItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.NextItems,
+                    request_deserializer=springtide_dot_v1_dot_recommender__pb2.NextItemsRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_recommender__pb2.NextItemsResponse.SerializeToString,
+            ),
+            'Trending': grpc.unary_unary_rpc_method_handler(
+                    servicer.Trending,
+                    request_deserializer=springtide_dot_v1_dot_recommender__pb2.TrendingRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_recommender__pb2.TrendingResponse.SerializeToString,
+            ),
+            'NewItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.NewItems,
+                    request_deserializer=springtide_dot_v1_dot_recommender__pb2.NewItemsRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_recommender__pb2.NewItemsResponse.SerializeToString,
+            ),
+            'Rank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rank,
+                    request_deserializer=springtide_dot_v1_dot_recommender__pb2.RankRequest.FromString,
+                    response_serializer=springtide_dot_v1_dot_recommender__pb2.RankResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -135,6 +237,33 @@ class RecommenderService:
             _registered_method=True)
 
     @staticmethod
+    def RecommendBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/springtide.v1.RecommenderService/RecommendBatch',
+            springtide_dot_v1_dot_recommender__pb2.RecommendBatchRequest.SerializeToString,
+            springtide_dot_v1_dot_recommender__pb2.RecommendBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SimilarItems(request,
             target,
             options=(),
@@ -151,6 +280,141 @@ class RecommenderService:
             '/springtide.v1.RecommenderService/SimilarItems',
             springtide_dot_v1_dot_recommender__pb2.SimilarItemsRequest.SerializeToString,
             springtide_dot_v1_dot_recommender__pb2.SimilarItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimilarUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.RecommenderService/SimilarUsers',
+            springtide_dot_v1_dot_recommender__pb2.SimilarUsersRequest.SerializeToString,
+            springtide_dot_v1_dot_recommender__pb2.SimilarUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NextItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.RecommenderService/NextItems',
+            springtide_dot_v1_dot_recommender__pb2.NextItemsRequest.SerializeToString,
+            springtide_dot_v1_dot_recommender__pb2.NextItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Trending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.RecommenderService/Trending',
+            springtide_dot_v1_dot_recommender__pb2.TrendingRequest.SerializeToString,
+            springtide_dot_v1_dot_recommender__pb2.TrendingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NewItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.RecommenderService/NewItems',
+            springtide_dot_v1_dot_recommender__pb2.NewItemsRequest.SerializeToString,
+            springtide_dot_v1_dot_recommender__pb2.NewItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.v1.RecommenderService/Rank',
+            springtide_dot_v1_dot_recommender__pb2.RankRequest.SerializeToString,
+            springtide_dot_v1_dot_recommender__pb2.RankResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from springtide.clock import wall_ms
-from springtide.ranking.explain import explain
+from springtide.explaining.terms import explain
 from springtide.ranking.filters import check_query
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker

@@ -12,9 +12,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from springtide.clock import MS_PER_SECOND, AsOf, MomentSource, StreamClock
 from springtide.errors import InvalidRequestError
+from springtide.explaining.terms import Explanation
 from springtide.interactions import Moment
-from springtide.ranking.explain import Explanation
-from springtide.ranking.query import Personalization, Query, Ranking
+from springtide.ranking.query import AttributeValue, Extras, Personalization, Query, Ranking
+from springtide.steering.values import QuerySteering
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving.kernels import plain_request, ranked_items
 
@@ -30,12 +31,17 @@ MAX_CONTEXT_ENTRIES = 64
 MAX_WORD_BYTES = 256
 DEFAULT_WAIT_S = 1.0
 MAX_WAIT_S = 10.0
+MAX_EXPRESSION_BYTES = 4_096
+MAX_ATTRIBUTES = 64
+MAX_PAGE_TOKEN_BYTES = 16_384
+MAX_ROTATION_DAYS = 366
 
 # From the year 1 to the year 9999: the range of a protobuf Timestamp.
 _MIN_TIMESTAMP_S = -62_135_596_800
 _MAX_TIMESTAMP_S = 253_402_300_799
 _NS_PER_SECOND = 1_000_000_000
 _NS_PER_MS = 1_000_000
+_S_PER_DAY = 86_400
 
 _PERSONALIZATIONS = {
     "learned": pb.PERSONALIZATION_LEARNED,
@@ -120,7 +126,74 @@ def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
         _to_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS),
         to_filters(filters) if filters else (),
         _wants_weights(request.view),
+        to_steering(request),
     )
+
+
+def to_steering(request: pb.RecommendRequest) -> QuerySteering | None:
+    """Return what a request steers its ranking with; None for nothing.
+
+    Raises:
+        InvalidRequestError: If a field is outside the limits that the proto documents.
+    """
+    if not (  # As most do; to read them is the quickest. What says 0 says nothing, beside no scenario.
+        request.filter
+        or request.booster
+        or request.scenario
+        or request.page_token
+        or request.reranker
+        or request.diversity
+        or request.rotation_rate
+        or request.exploration
+        or request.max_per
+        or request.include_attributes
+        or request.HasField("min_relevance")
+    ):
+        return None
+    for name in ("filter", "booster"):
+        _check_bytes(getattr(request, name), name, MAX_EXPRESSION_BYTES)
+    _check_bytes(request.page_token, "page_token", MAX_PAGE_TOKEN_BYTES)
+    for name in ("scenario", "diversity_attribute", "reranker"):
+        _check_word(getattr(request, name), name, may_be_empty=True)
+    for attribute, most in request.max_per.items():
+        _check_word(attribute, "max_per")
+        if not 1 <= most <= MAX_COUNT:
+            raise InvalidRequestError(f"max_per[{attribute}]", f"wanted 1 to {MAX_COUNT:,}, got {most:,}")
+    if len(request.max_per) > MAX_ATTRIBUTES:
+        raise InvalidRequestError("max_per", f"wanted at most {MAX_ATTRIBUTES}, got {len(request.max_per):,}")
+    return QuerySteering(
+        scenario=request.scenario,
+        filter=request.filter,
+        booster=request.booster,
+        diversity=_to_share(request, "diversity"),
+        diversity_attribute=request.diversity_attribute,
+        max_per=tuple(sorted(request.max_per.items())),
+        rotation_rate=_to_share(request, "rotation_rate"),
+        rotation_time_ms=_to_rotation_ms(request),
+        exploration=_to_share(request, "exploration"),
+        min_relevance=_to_share(request, "min_relevance", least=-1.0),
+        include_attributes=_to_words(request.include_attributes, "include_attributes", MAX_ATTRIBUTES),
+        page_token=request.page_token,
+        reranker=request.reranker,
+    )
+
+
+def _to_share(request: pb.RecommendRequest, name: str, least: float = 0.0) -> float | None:
+    if not request.HasField(name):
+        return None
+    value = float(getattr(request, name))
+    if not least <= value <= 1.0:  # As not a NaN is.
+        raise InvalidRequestError(name, f"wanted {least:g} to 1, got {value:g}")
+    return value
+
+
+def _to_rotation_ms(request: pb.RecommendRequest) -> int | None:
+    if not request.HasField("rotation_time"):
+        return None
+    time_s = request.rotation_time.seconds + request.rotation_time.nanos / _NS_PER_SECOND
+    if not 0 < time_s <= MAX_ROTATION_DAYS * _S_PER_DAY:
+        raise InvalidRequestError("rotation_time", f"wanted more than 0 s, and at most {MAX_ROTATION_DAYS} days")
+    return max(1, round(time_s * MS_PER_SECOND))
 
 
 def to_explain_query(request: pb.ExplainRequest, as_of: AsOf) -> Query:
@@ -237,7 +310,29 @@ def to_response(ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bo
     items = ranking.items
     rest = _rest(ranking.model_version, ranking.personalization, is_behind, as_of.source, tuple(items.names))
     weights = items.weights if items.names else None
-    return ranked_items(items.ids, items.scores, items.cosines, weights, rest + position, as_of.timestamp_ms)
+    answer = ranked_items(items.ids, items.scores, items.cosines, weights, rest + position, as_of.timestamp_ms)
+    return answer if ranking.extras is None else _with_extras(answer, ranking.extras)
+
+
+def _with_extras(answer: bytes, extras: Extras) -> bytes:
+    """Return an answer with what it says beyond its ranked items."""
+    response = pb.RecommendResponse.FromString(answer)
+    response.next_page_token = extras.next_page_token
+    for item, attributes in zip(response.items, extras.attributes, strict=False):
+        for name, value in attributes.items():
+            item.attributes[name].CopyFrom(to_attribute_value(value))
+    for item, placed_by in zip(response.items, extras.placed_by, strict=False):
+        item.placed_by = placed_by
+    for item, propensity in zip(response.items, extras.propensities, strict=False):
+        item.propensity = propensity
+    return response.SerializeToString()
+
+
+def to_attribute_value(value: AttributeValue) -> pb.AttributeValue:
+    """Return the value of an attribute as responses have it."""
+    if isinstance(value, tuple):
+        return pb.AttributeValue(categories=value)
+    return pb.AttributeValue(text=value) if isinstance(value, str) else pb.AttributeValue(number=value)
 
 
 @functools.lru_cache(maxsize=256)
@@ -338,6 +433,11 @@ def _check_words(words: Sequence[str], field: str, max_words: int) -> None:
     for index, word in enumerate(words):
         if not word or len(word) > MAX_WORD_BYTES // 4:  # A character has at most 4 bytes: shorter words need no count.
             _check_word(word, f"{field}[{index}]")
+
+
+def _check_bytes(text: str, field: str, most: int) -> None:
+    if len(text) > most // 4 and (num_bytes := len(text.encode())) > most:
+        raise InvalidRequestError(field, f"wanted at most {most:,} bytes, got {num_bytes:,}")
 
 
 def _check_word(word: str, field: str, *, may_be_empty: bool = False) -> None:

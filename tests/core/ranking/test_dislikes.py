@@ -8,12 +8,12 @@ import pytest
 
 from springtide.clock import MS_PER_DAY
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
+from springtide.explaining.terms import explain
 from springtide.interactions import History
 from springtide.model.exponents import DislikeExponents, Exponents, TermExponents
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.dislikes import direction, disliked_at, lower_ranked, moved_away, standing
-from springtide.ranking.explain import explain
 from springtide.ranking.query import Query, RankedItem
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from springtide.events.model import EventBatch, NodeUpsert
+from springtide.explaining.reasons import FactorTerm, sentence_of
+from springtide.explaining.terms import explain
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.explain import explain
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
-from springtide.ranking.reasons import FactorTerm, sentence_of
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.model import PartSettings, PluginSettings, Settings
 from springtide.state import LiveState

@@ -6,9 +6,9 @@ import pytest
 from springtide.clock import MS_PER_DAY
 from springtide.errors import InvalidRequestError
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
+from springtide.explaining.terms import explain
 from springtide.interactions import Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.explain import explain
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel

@@ -11,11 +11,11 @@ import pytest
 
 from springtide.errors import InvalidRequestError, ModelError, UnknownPartError
 from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
+from springtide.explaining.terms import explain
 from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.plugins.contracts import Baseline, History, Moment, Observed
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.baseline_artifact import baseline_artifact
-from springtide.ranking.explain import explain
 from springtide.ranking.item_ranks import item_ranks
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from springtide.errors import InvalidRequestError
+from springtide.explaining.reasons import DISLIKED_WORDS, FactorTerm, doubt_of, habit_of, sentence_of
 from springtide.interactions import History, Moment
 from springtide.model.exponents import TermExponents
 from springtide.plugins.contracts import ContextWeight, Factor
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Personalization, Query
-from springtide.ranking.reasons import DISLIKED_WORDS, FactorTerm, doubt_of, habit_of, sentence_of
 from springtide.ranking.scoring import Scorer, cosine_of
 from springtide.ranking.weights import settle
 

@@ -10,13 +10,13 @@ import pytest
 from springtide.clock import MS_PER_DAY
 from springtide.errors import InvalidRequestError
 from springtide.events.model import EventBatch, NodeDelete
+from springtide.explaining.reasons import FactorTerm, ItemHabit, habit_of, sentence_of
+from springtide.explaining.terms import explain, factor_terms
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.explain import explain, factor_terms
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
-from springtide.ranking.reasons import FactorTerm, ItemHabit, habit_of, sentence_of
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.model import PartSettings
 from springtide.testing import even_odd_events, even_odd_state, history_of, interactions_of, quick_model, quick_settings

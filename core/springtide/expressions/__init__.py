@@ -1,0 +1,1 @@
+"""The language of filters, boosters and segments: from a text to masks over columns."""

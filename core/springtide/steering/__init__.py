@@ -1,0 +1,1 @@
+"""What owners steer recommendations with: rules, scenarios and experiments, as values."""
