@@ -50,6 +50,8 @@ class AttributeColumns:
         self.texts: dict[str, dict[int, str]] = {}
         self.num_changes = 0
         self.num_time_changes = 0
+        self._lineage = object()
+        self._num_changes_of: dict[str, int] = {}  # By attribute.
         self._nodes = nodes
         self._schema = schema
         self._num_values = np.empty(0, np.int32)  # Of each node, those of all kinds; cleared attributes are none.
@@ -64,6 +66,11 @@ class AttributeColumns:
             "number": 0 if numbers is None else numbers.num_held,
             "text": len(self.texts.get(name, ())),
         }
+
+    def version_of(self, names: Sequence[str]) -> object:
+        """Return what changes whenever a value of one of some attributes does."""
+        counts = self._num_changes_of
+        return (self._lineage, *(counts.get(name, 0) for name in names))
 
     def has_any(self, num_nodes: int) -> npt.NDArray[np.bool_]:
         """Return for each of the first nodes whether it has a value of any kind, bool ``[num_nodes]``."""
@@ -229,6 +236,7 @@ class AttributeColumns:
             self.texts.setdefault(name, {})[row] = stored
         elif former_rank == _TEXT:
             del self.texts[name][row]
+        self._num_changes_of[name] = self._num_changes_of.get(name, 0) + 1  # Readers that saw half of it look again.
         if rank != former_rank:
             self._num_values = with_room(self._num_values, row + 1, 0)
             self._num_values[row] += int(rank >= _CATEGORY) - int(former_rank >= _CATEGORY)

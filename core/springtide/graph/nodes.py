@@ -1,7 +1,7 @@
 """The nodes of one type: their ids, and the latest value of each attribute as columns."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +111,10 @@ class NodeTable:
         lineage, count, _ = self._version
         return lineage, count + self._columns.num_changes
 
+    def version_of(self, names: Sequence[str]) -> object:
+        """Return what changes whenever a value of one of some attributes does, and seldom otherwise."""
+        return self._columns.version_of(names)
+
     def attribute_names(self) -> set[str]:
         """Return the names of all attributes that a node has, hidden and cleared ones included."""
         columns = self._columns
@@ -141,6 +145,30 @@ class NodeTable:
         """
         column = self._number(name)
         return np.full(len(rows), np.nan, np.float32) if column is None else column.at(rows)
+
+    def all_numbers(self, name: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Return the nodes that have a number of that name, int32 ``[n]`` ascending, and the numbers, float64 ``[n]``.
+
+        Also those of an attribute that is of another kind at most nodes, which other readers do not see.
+        """
+        column = self._columns.numbers.get(name)
+        rows, numbers = (np.empty(0, np.int32), np.empty(0)) if column is None else column.held()
+        return rows, numbers.astype(np.float64)
+
+    def all_with_category(self, name: str, is_wanted: Callable[[str], bool]) -> npt.NDArray[np.int32]:
+        """Return the nodes of which one value of a category is wanted, int32 ``[n]`` ascending.
+
+        Also those of an attribute that is of another kind at most nodes, which other readers do not see.
+        """
+        column = self._columns.categories.get(name)
+        if column is None:
+            return np.empty(0, np.int32)
+        rows, codes = column.pairs()
+        used = np.unique(codes)
+        wanted = [
+            code for code, value in zip(used.tolist(), column.vocabulary.ids(used), strict=True) if is_wanted(value)
+        ]
+        return np.unique(rows[np.isin(codes, wanted)])
 
     def has_category(self, name: str, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether category ``name`` has one of the values, bool ``[num_nodes]``."""
