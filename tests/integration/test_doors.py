@@ -212,9 +212,10 @@ def bearer(token: str) -> dict[str, Any]:
     return {"metadata": (("authorization", f"Bearer {token}"),)}
 
 
+SHOWS_USERS = {"Explain", "SimilarUsers"}  # What they did, and who they are.
 MAY = {
-    "client": {"Recommend", "SimilarItems"},
-    "explain": {"Recommend", "SimilarItems", "Explain"},
+    "client": set(RECOMMENDER_METHODS) - SHOWS_USERS,
+    "explain": set(RECOMMENDER_METHODS),
     "producer": set(),
     "operator": {"GetStatus", "ListModels", "StartTraining"},
     "admin": set(ADMIN_METHODS),

@@ -15,8 +15,8 @@ class Role(StrEnum):
 
 
 MEANINGS: Mapping[Role, str] = {
-    Role.CLIENT: "asks for recommendations and similar items",
-    Role.EXPLAIN: "as client, and asks why, which shows what users did",
+    Role.CLIENT: "asks for recommendations, lists and similar items",
+    Role.EXPLAIN: "as client, and asks why, and for similar users: that shows what users did, and who they are",
     Role.PRODUCER: "publishes events (nothing on these listeners yet)",
     Role.OPERATOR: "sees status and models, and starts trainings",
     Role.ADMIN: "as operator, and decides what serves: promotes, rolls back, hands over rebuilt graphs",
@@ -30,7 +30,13 @@ _RECOMMENDER, _ADMIN = "/springtide.v1.RecommenderService/", "/springtide.v1.Adm
 ROLES_OF: Mapping[str, frozenset[Role]] = {
     f"{_RECOMMENDER}Recommend": _ASKS,
     f"{_RECOMMENDER}SimilarItems": _ASKS,
+    f"{_RECOMMENDER}RecommendBatch": _ASKS,
+    f"{_RECOMMENDER}NextItems": _ASKS,
+    f"{_RECOMMENDER}Trending": _ASKS,
+    f"{_RECOMMENDER}NewItems": _ASKS,
+    f"{_RECOMMENDER}Rank": _ASKS,
     f"{_RECOMMENDER}Explain": frozenset({Role.EXPLAIN}),
+    f"{_RECOMMENDER}SimilarUsers": frozenset({Role.EXPLAIN}),
     f"{_ADMIN}GetStatus": _OPERATES,
     f"{_ADMIN}ListModels": _OPERATES,
     f"{_ADMIN}StartTraining": _OPERATES,

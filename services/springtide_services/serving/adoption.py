@@ -22,9 +22,9 @@ from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide_services.serving.batching import MicroBatcher
-from springtide_services.serving.recommender_service import work_of
 from springtide_services.serving.statuses import NotFoundError
 from springtide_services.serving.version_follower import VersionFollower
+from springtide_services.serving.work import work_of
 from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.rebuilding import rebuilt_url

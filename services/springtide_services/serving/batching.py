@@ -111,12 +111,13 @@ class MicroBatcher(Generic[Query, Answer]):
         finally:
             self._alone_s = _expected_s(self._alone_s, (time.thread_time() - started_s) / work)
 
-    async def submit(self, query: Query, until_s: float | None = None) -> Answer:
+    async def submit(self, query: Query, until_s: float | None = None, *, is_dear: bool = False) -> Answer:
         """Return the answer to a query.
 
         Args:
             query: The query.
             until_s: When its time is over, as the event loop's clock reads, in seconds; None for never.
+            is_dear: Whether it queues with those that are much work, such as one of many that nobody waits for.
 
         Raises:
             TimeoutError: If its time is over before it is begun.
@@ -124,7 +125,7 @@ class MicroBatcher(Generic[Query, Answer]):
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        queue = self._dear if self._work(query) > MOST_OF_A_PLAIN_QUERY else self._plain
+        queue = self._dear if is_dear or self._work(query) > MOST_OF_A_PLAIN_QUERY else self._plain
         queue.append((query, answer, math.inf if until_s is None else until_s))
         if not self._is_busy:
             self._is_busy = True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,16 +10,12 @@ import grpc
 from springtide.clock import wall_ms
 from springtide.explaining.terms import explain
 from springtide.ranking.filters import check_query
-from springtide.ranking.query import Query, Ranking
-from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
-from springtide.v1 import recommender_pb2_grpc as pb_grpc
 from springtide_services.serving import translation
-from springtide_services.serving.admission import Admission
-from springtide_services.serving.batching import MicroBatcher, ShortCalls
-from springtide_services.serving.positions import PositionWaiters
+from springtide_services.serving.batching import ShortCalls
+from springtide_services.serving.lists_service import ListsService, list_handlers
 from springtide_services.serving.statuses import (
     Context,
     NotReadyError,
@@ -27,31 +23,13 @@ from springtide_services.serving.statuses import (
     with_deadline_and_status,
     with_status,
 )
+from springtide_services.serving.work import work_of, work_of_items
 
-_PLAIN_ITEMS = 100  # So many items named or wanted are as much work as the rest of a query, at most.
-_WORK_OF_FILTER = 50  # A filter's, in items; it looks through all items, unless it was asked for lately.
 _WORK_OF_EXPLANATION = 10.0  # It ranks all items, with every factor of one.
 _RANKING_RESERVE_S = 0.1  # A call that waits for its position stops this long before its deadline, and ranks.
 
 
-@dataclass(frozen=True, slots=True)
-class RecommenderDependencies:
-    """The parts of the server that answer recommendation requests.
-
-    Attributes:
-        state: The live state: graph, context weights, stream position.
-        ranker: Ranks items.
-        batcher: Ranks the waiting queries in batches.
-        positions: Waits until the graph has reached a position.
-    """
-
-    state: LiveState
-    ranker: Ranker
-    batcher: MicroBatcher[Query, Ranking]
-    positions: PositionWaiters
-
-
-class RecommenderService(pb_grpc.RecommenderServiceServicer):
+class RecommenderService(ListsService):
     """Recommends items for a user and a moment.
 
     Attributes:
@@ -63,12 +41,8 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.max_deadline_s = settings.server.max_deadline_s
-        self.loaded: RecommenderDependencies | None = None
-        self._admission = Admission(settings.server.max_open_requests)
+        super().__init__(settings)
         self._similar, self._explain = ShortCalls(), ShortCalls()
-        self._next_offsets: Mapping[int, int] | None = None  # Those of the bytes.
-        self._position = b""
 
     async def Recommend(  # noqa: N802  # The proto's name.
         self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, Any]
@@ -123,7 +97,7 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
         ranker = self._loaded().ranker
         item, count = translation.to_item(request), translation.to_count(request)
         filters = translation.to_filters(request.category_filters)
-        with self._admission.admit(_work(count, len(filters))):
+        with self._admission.admit(work_of_items(count, len(filters))):
             items, model_version = await self._similar.run(lambda: ranker.similar(item, count, filters))
         return pb.SimilarItemsResponse(
             items=[pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items],
@@ -144,18 +118,6 @@ class RecommenderService(pb_grpc.RecommenderServiceServicer):
             )
         return translation.to_explain_response(explanation, as_of)
 
-    def _position_of(self, state: LiveState) -> bytes:
-        """Return the position as responses have it; its bytes are made once for each move of the graph."""
-        next_offsets = state.next_offsets
-        if next_offsets is not self._next_offsets:
-            self._next_offsets, self._position = next_offsets, translation.to_position(next_offsets)
-        return self._position
-
-    def _loaded(self) -> RecommenderDependencies:
-        if self.loaded is None:
-            raise NotReadyError("the server is still loading; its health service says when it is ready")
-        return self.loaded
-
 
 def add_recommender_service(service: RecommenderService, server: grpc.aio.Server) -> None:
     """Add the service to a server, as the generated code does it, but for answers that are bytes already."""
@@ -170,20 +132,11 @@ def add_recommender_service(service: RecommenderService, server: grpc.aio.Server
         "Explain": grpc.unary_unary_rpc_method_handler(
             service.Explain, pb.ExplainRequest.FromString, pb.ExplainResponse.SerializeToString
         ),
+        **list_handlers(service),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     # pygrpc-native serves itself what is registered, and passes the rest to a server of grpcio behind it.
     server.add_registered_method_handlers(name, handlers)  # type: ignore[attr-defined]  # Newer than its stubs.
-
-
-def work_of(query: Query) -> float:
-    """Return how many times the work of a plain query a query may be, for ``MicroBatcher``: roughly, and 1 or more."""
-    num_named = len(query.recent_items) + len(query.exclude_items) + len(query.allow_items)
-    return _work(num_named + query.count, len(query.category_filters))
-
-
-def _work(num_items: int, num_filters: int) -> float:
-    return 1.0 + (num_items + _WORK_OF_FILTER * num_filters) / _PLAIN_ITEMS
 
 
 def _wanted_position(request: pb.RecommendRequest, state: LiveState) -> Mapping[int, int]:

@@ -33,10 +33,11 @@ from springtide_services.serving.adoption import Adoption, Answering, batcher_of
 from springtide_services.serving.first_training import FirstTraining
 from springtide_services.serving.forgetting import ModelForgetting
 from springtide_services.serving.listeners import ADMIN, RECOMMENDER, Listeners
+from springtide_services.serving.lists_service import RecommenderDependencies
 from springtide_services.serving.live_quality import LiveQuality, ask_for_training
 from springtide_services.serving.plugin_status import stream_problem
 from springtide_services.serving.positions import PositionWaiters
-from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService
+from springtide_services.serving.recommender_service import RecommenderService
 from springtide_services.serving.standard_services import Health
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop

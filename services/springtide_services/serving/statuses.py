@@ -164,6 +164,11 @@ def status_of(error: Exception, max_deadline_s: float) -> status_pb2.Status:
     return status_pb2.Status(code=code.value[0], message=message, details=packed)
 
 
+def refusal_words(error: Exception) -> str:
+    """Return what a client is told of an error, in words, beside answers that go on."""
+    return str(status_of(error, 0.0).message)
+
+
 def without_places(message: str) -> str:
     """Return a message without the folders and the URLs that it names; of each, the last part stays."""
     return _PLACE.sub(lambda place: f".../{place[0].partition('?')[0].rpartition('/')[2]}", message)

@@ -18,23 +18,27 @@ from springtide.ranking.query import AttributeValue, Extras, Personalization, Qu
 from springtide.steering.values import QuerySteering
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving.kernels import plain_request, ranked_items
-
-# The limits that the protos document; they also bound the work that one request can cause.
-DEFAULT_COUNT = 20
-MAX_COUNT = 1_000
-MAX_RECENT_ITEMS = 1_000
-MAX_LISTED_ITEMS = 10_000
-MAX_SEEN_TYPES = 64
-MAX_FILTERS = 64
-MAX_FILTER_VALUES = 1_000
-MAX_CONTEXT_ENTRIES = 64
-MAX_WORD_BYTES = 256
-DEFAULT_WAIT_S = 1.0
-MAX_WAIT_S = 10.0
-MAX_EXPRESSION_BYTES = 4_096
-MAX_ATTRIBUTES = 64
-MAX_PAGE_TOKEN_BYTES = 16_384
-MAX_ROTATION_DAYS = 366
+from springtide_services.serving.request_limits import (
+    DEFAULT_COUNT,
+    DEFAULT_WAIT_S,
+    MAX_ATTRIBUTES,
+    MAX_CONTEXT_ENTRIES,
+    MAX_COUNT,
+    MAX_EXPRESSION_BYTES,
+    MAX_FILTER_VALUES,
+    MAX_FILTERS,
+    MAX_LISTED_ITEMS,
+    MAX_PAGE_TOKEN_BYTES,
+    MAX_RECENT_ITEMS,
+    MAX_ROTATION_DAYS,
+    MAX_SEEN_TYPES,
+    MAX_WAIT_S,
+    MAX_WORD_BYTES,
+    check_bytes,
+    check_word,
+    check_words,
+    to_words,
+)
 
 # From the year 1 to the year 9999: the range of a protobuf Timestamp.
 _MIN_TIMESTAMP_S = -62_135_596_800
@@ -60,6 +64,16 @@ _SOURCES: dict[MomentSource, pb.MomentSource] = {
     "stream": pb.MOMENT_SOURCE_STREAM,
 }
 
+
+Counted = (
+    pb.RecommendRequest
+    | pb.SimilarItemsRequest
+    | pb.SimilarUsersRequest
+    | pb.NextItemsRequest
+    | pb.TrendingRequest
+    | pb.NewItemsRequest
+)
+"""Requests that say how many they want."""
 
 PlainRequest = tuple[str, int, tuple[str, ...], int]
 """User, count, ``exclude_seen`` and view of a request that has no other fields, each within its limits."""
@@ -113,17 +127,17 @@ def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
         InvalidRequestError: If a field is outside the limits that the proto documents.
     """
     user_id = request.user
-    if len(user_id) > MAX_WORD_BYTES // 4:  # As in `_check_words`.
-        _check_word(user_id, "user", may_be_empty=True)
+    if len(user_id) > MAX_WORD_BYTES // 4:  # As in `check_words`.
+        check_word(user_id, "user", may_be_empty=True)
     has_context, filters = request.HasField("context"), request.category_filters
     return Query(  # By position: by name it takes three times as long, as much as the rest of this function.
-        _to_moment(request.context, as_of) if has_context else Moment(as_of.timestamp_ms),
+        to_moment(request.context, as_of) if has_context else Moment(as_of.timestamp_ms),
         user_id,
-        _to_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS),
+        to_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS),
         to_count(request),
-        _to_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES),
-        _to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
-        _to_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS),
+        to_words(request.exclude_seen, "exclude_seen", MAX_SEEN_TYPES),
+        to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
+        to_words(request.allow_items, "allow_items", MAX_LISTED_ITEMS),
         to_filters(filters) if filters else (),
         _wants_weights(request.view),
         to_steering(request),
@@ -151,12 +165,12 @@ def to_steering(request: pb.RecommendRequest) -> QuerySteering | None:
     ):
         return None
     for name in ("filter", "booster"):
-        _check_bytes(getattr(request, name), name, MAX_EXPRESSION_BYTES)
-    _check_bytes(request.page_token, "page_token", MAX_PAGE_TOKEN_BYTES)
+        check_bytes(getattr(request, name), name, MAX_EXPRESSION_BYTES)
+    check_bytes(request.page_token, "page_token", MAX_PAGE_TOKEN_BYTES)
     for name in ("scenario", "diversity_attribute", "reranker"):
-        _check_word(getattr(request, name), name, may_be_empty=True)
+        check_word(getattr(request, name), name, may_be_empty=True)
     for attribute, most in request.max_per.items():
-        _check_word(attribute, "max_per")
+        check_word(attribute, "max_per")
         if not 1 <= most <= MAX_COUNT:
             raise InvalidRequestError(f"max_per[{attribute}]", f"wanted 1 to {MAX_COUNT:,}, got {most:,}")
     if len(request.max_per) > MAX_ATTRIBUTES:
@@ -172,7 +186,7 @@ def to_steering(request: pb.RecommendRequest) -> QuerySteering | None:
         rotation_time_ms=_to_rotation_ms(request),
         exploration=_to_share(request, "exploration"),
         min_relevance=_to_share(request, "min_relevance", least=-1.0),
-        include_attributes=_to_words(request.include_attributes, "include_attributes", MAX_ATTRIBUTES),
+        include_attributes=to_words(request.include_attributes, "include_attributes", MAX_ATTRIBUTES),
         page_token=request.page_token,
         reranker=request.reranker,
     )
@@ -206,17 +220,17 @@ def to_explain_query(request: pb.ExplainRequest, as_of: AsOf) -> Query:
     Raises:
         InvalidRequestError: If a field is outside the limits that the proto documents.
     """
-    _check_word(request.user, "user", may_be_empty=True)
-    _check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
+    check_word(request.user, "user", may_be_empty=True)
+    check_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
     return Query(
         user_id=request.user,
         recent_items=tuple(request.recent_items),
-        moment=_to_moment(request.context, as_of),
+        moment=to_moment(request.context, as_of),
     )
 
 
-def to_count(request: pb.RecommendRequest | pb.SimilarItemsRequest) -> int:
-    """Return the number of items that a request wants.
+def to_count(request: Counted) -> int:
+    """Return the number of items, or of users, that a request wants.
 
     Raises:
         InvalidRequestError: If it is out of range.
@@ -241,7 +255,7 @@ def to_item(request: pb.SimilarItemsRequest | pb.ExplainRequest) -> str:
     Raises:
         InvalidRequestError: If it is empty or too long.
     """
-    _check_word(request.item, "item")
+    check_word(request.item, "item")
     return request.item
 
 
@@ -255,10 +269,10 @@ def to_filters(filters: Sequence[pb.CategoryFilter]) -> tuple[tuple[str, tuple[s
         raise InvalidRequestError("category_filters", f"wanted at most {MAX_FILTERS:,}, got {len(filters):,}")
     for index, entry in enumerate(filters):
         field = f"category_filters[{index}]"
-        _check_word(entry.attribute, f"{field}.attribute")
+        check_word(entry.attribute, f"{field}.attribute")
         if not entry.values:
             raise InvalidRequestError(f"{field}.values", "wanted at least one value, got none")
-        _check_words(entry.values, f"{field}.values", MAX_FILTER_VALUES)
+        check_words(entry.values, f"{field}.values", MAX_FILTER_VALUES)
     return tuple((entry.attribute, tuple(entry.values)) for entry in filters)
 
 
@@ -397,16 +411,21 @@ def to_timestamp(timestamp_ms: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=ms * _NS_PER_MS)
 
 
-def _to_moment(context: pb.Context, as_of: AsOf) -> Moment:
+def to_moment(context: pb.Context, as_of: AsOf) -> Moment:
+    """Return the moment and the circumstances that a request names.
+
+    Raises:
+        InvalidRequestError: If they are outside the limits that the proto documents.
+    """
     if len(context.attributes) > MAX_CONTEXT_ENTRIES:
         raise InvalidRequestError(
             "context.attributes", f"wanted at most {MAX_CONTEXT_ENTRIES:,} entries, got {len(context.attributes):,}"
         )
-    _check_word(context.place, "context.place", may_be_empty=True)
-    _check_word(context.weather, "context.weather", may_be_empty=True)
+    check_word(context.place, "context.place", may_be_empty=True)
+    check_word(context.weather, "context.weather", may_be_empty=True)
     for name, value in context.attributes.items():
-        _check_word(name, "context.attributes")
-        _check_word(value, f"context.attributes[{name}]", may_be_empty=True)
+        check_word(name, "context.attributes")
+        check_word(value, f"context.attributes[{name}]", may_be_empty=True)
     return Moment(as_of.timestamp_ms, context.place, context.weather, dict(context.attributes))
 
 
@@ -418,31 +437,3 @@ def _to_ms(timestamp: Timestamp, field: str) -> int:
             f"got {timestamp.seconds:,} s and {timestamp.nanos:,} nanos",
         )
     return timestamp.seconds * MS_PER_SECOND + timestamp.nanos // _NS_PER_MS
-
-
-def _to_words(words: Sequence[str], field: str, max_words: int) -> tuple[str, ...]:
-    if not words:  # As in most requests.
-        return ()
-    _check_words(words, field, max_words)
-    return tuple(words)
-
-
-def _check_words(words: Sequence[str], field: str, max_words: int) -> None:
-    if len(words) > max_words:
-        raise InvalidRequestError(field, f"wanted at most {max_words:,}, got {len(words):,}")
-    for index, word in enumerate(words):
-        if not word or len(word) > MAX_WORD_BYTES // 4:  # A character has at most 4 bytes: shorter words need no count.
-            _check_word(word, f"{field}[{index}]")
-
-
-def _check_bytes(text: str, field: str, most: int) -> None:
-    if len(text) > most // 4 and (num_bytes := len(text.encode())) > most:
-        raise InvalidRequestError(field, f"wanted at most {most:,} bytes, got {num_bytes:,}")
-
-
-def _check_word(word: str, field: str, *, may_be_empty: bool = False) -> None:
-    if not word and not may_be_empty:
-        raise InvalidRequestError(field, f"wanted 1 to {MAX_WORD_BYTES} bytes, got an empty string")
-    num_bytes = len(word.encode())
-    if num_bytes > MAX_WORD_BYTES:
-        raise InvalidRequestError(field, f"wanted at most {MAX_WORD_BYTES} bytes, got {num_bytes:,}")

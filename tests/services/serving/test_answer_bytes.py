@@ -21,8 +21,10 @@ from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
 from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.kernels import ranked_items
+from springtide_services.serving.lists_service import RecommenderDependencies
 from springtide_services.serving.positions import PositionWaiters
-from springtide_services.serving.recommender_service import RecommenderDependencies, RecommenderService, work_of
+from springtide_services.serving.recommender_service import RecommenderService
+from springtide_services.serving.work import work_of
 
 ALPHABET = "ab1-/ é漢🦉\0"
 SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45], np.float32)
