@@ -215,12 +215,14 @@ def test_source_and_id_are_the_events_id():
 
 def test_data_becomes_an_event_as_its_type_says():
     mapping = {"event": "interaction", "user": "ce_subject", "item": "product.sku", "type_field": "kind",
-               "value": "amount", "context": ["store.place"], "time": "at", "time_unit": "s"}  # fmt: skip
+               "value": "amount", "recommendation_id": "came_of", "context": ["store.place"], "time": "at",
+               "time_unit": "s"}  # fmt: skip
     decoder = make("cloudevents", types={"com.shop.order": mapping})
     data = {
         "product": {"sku": 12345678901234567890},
         "kind": "purchase",
         "amount": "2.5",
+        "came_of": "r1",
         "at": AT_MS // 1_000,
         "store": {"place": "Kiel"},
     }
@@ -229,8 +231,11 @@ def test_data_becomes_an_event_as_its_type_says():
         assert found.interaction.user == "ann"
         assert found.interaction.item == "12345678901234567890", "ids keep their digits"
         assert (found.interaction.type, found.interaction.value) == ("purchase", 2.5)
+        assert found.interaction.recommendation_id == "r1"
         assert found.interaction.context == {"place": "Kiel"}
         assert found.event_time.ToMilliseconds() == AT_MS
+    del data["came_of"]
+    assert decoder.decode(structured(data=data, subject="ann"))[0].interaction.recommendation_id == ""
 
 
 def test_a_type_may_forget_a_node_without_data():

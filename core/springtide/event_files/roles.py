@@ -25,6 +25,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "value": ("value", "rating", "quantity", "amount", "weight", "overall"),
         "type": ("type", "eventtype", "event", "action", "actiontype", "interaction", "behavior", "behaviortype"),
         "event_id": ("eventid",),
+        "recommendation_id": ("recommendationid", "recommid"),
     }
 )
 """Names of each role's column, the best first; case, spaces, ``_``, ``-`` and RecBole's ``:token`` are ignored."""

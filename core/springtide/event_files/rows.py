@@ -63,6 +63,7 @@ class Rows:
         times: Times, ``[n]``; ``EventFile.scale`` makes milliseconds of them.
         values: float64 ``[n]``, NaN for none.
         event_ids: Ids of the events as texts, ``[n]``, null or empty for none; None if the file has no such column.
+        recommendation_ids: Ids of the answers that they came of, in the same way.
         contexts: Circumstances by name, each as texts ``[n]``, null or empty for none.
     """
 
@@ -73,6 +74,7 @@ class Rows:
     times: Times
     values: npt.NDArray[np.float64]
     event_ids: pa.Array | None
+    recommendation_ids: pa.Array | None
     contexts: Mapping[str, pa.Array]
 
     def __getitem__(self, is_kept: npt.NDArray[np.bool_]) -> "Rows":
@@ -85,6 +87,7 @@ class Rows:
             self.times[is_kept],
             self.values[is_kept],
             None if self.event_ids is None else self.event_ids.filter(mask),
+            None if self.recommendation_ids is None else self.recommendation_ids.filter(mask),
             {name: texts.filter(mask) for name, texts in self.contexts.items()},
         )
 
@@ -141,7 +144,8 @@ class RowReader:
             self._types(),
             self._read("timestamp", self._read_times),
             self._values(),
-            self._event_ids() if "event_id" in self._of_role else None,
+            self._ids_if_any("event_id"),
+            self._ids_if_any("recommendation_id"),
             {
                 role.removeprefix(CONTEXT): self._read(role, read_texts)
                 for role in self._of_role
@@ -155,11 +159,14 @@ class RowReader:
             self._add(role, problem if problem.words else Bad(problem.at, f"no {role}"))
         return texts
 
-    def _event_ids(self) -> pa.Array:
-        texts = self._read("event_id", read_texts)
+    def _ids_if_any(self, role: str) -> pa.Array | None:
+        """Return the ids of a role that a row need not have; None if the file has no such column."""
+        if role not in self._of_role:
+            return None
+        texts = self._read(role, read_texts)
         for problem in check_ids(texts, self._options.max_id_bytes):
             if problem.words:
-                self._add("event_id", problem)
+                self._add(role, problem)
         return texts
 
     def _types(self) -> pa.Array:

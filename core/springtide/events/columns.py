@@ -21,7 +21,7 @@ from springtide.events.marks import BatchMarks, EventMarks
 from springtide.events.model import EventBatch, Interactions, NodeDelete, NodeUpsert, Relation
 from springtide.events.packed_ids import PackedIds
 from springtide.events.row_kernels import InteractionRows
-from springtide.packed_texts import pack
+from springtide.packed_texts import pack, unpack
 
 _NO_CONTEXT: Mapping[str, str] = {}
 
@@ -59,11 +59,14 @@ class BatchBuilder:
         timestamp_ms: int,
         value: float,
         context: Mapping[str, str] = _NO_CONTEXT,
+        recommendation_id: str = "",
     ) -> int:
         """Add an interaction, and return the number of its row; ``value`` is NaN for none."""
         row = self.rows.append(user.encode(), item.encode(), relation_code, timestamp_ms, value)
         if context:
             self.rows.contexts[row] = dict(context)
+        if recommendation_id:
+            self.rows.answer(row, recommendation_id.encode())
         return row
 
     def mark(self, row: int, about: tuple[str, str, str, str], context: int, published_ms: int) -> None:
@@ -88,13 +91,18 @@ class BatchBuilder:
         values: npt.NDArray[np.float32],
         keys: Uint64s | None = None,
         published_ms: int = 0,
+        recommendation_ids: Sequence[str] = (),
     ) -> None:
         """Add whole columns, arrays ``[n]``; ``users`` and ``items`` are indices in ``dictionary``.
 
         ``keys`` are those of ``EventMarks``, 0 where a row has no id; ``published_ms`` is the time of the record.
+        Of ``recommendation_ids`` each may be empty; there are none if no row has one.
         """
         user_codes, item_codes, codes = (column.astype(np.int32) for column in (users, items, relation_codes))
         first = self.rows.append_packed(*pack(dictionary), user_codes, item_codes, codes, timestamps_ms, values)
+        for row, answer_id in enumerate(recommendation_ids, start=first):
+            if answer_id:
+                self.rows.answer(row, answer_id.encode())
         if keys is not None:
             self.rows.mark_packed(first, keys, published_ms)
 
@@ -117,6 +125,7 @@ class BatchBuilder:
             timestamps_ms,
             values,
             contexts,
+            self._recommendation_ids(order),
         )
         all_marks = (
             self._marks_of_interactions(order),
@@ -126,6 +135,17 @@ class BatchBuilder:
         )
         batch_marks = None if all_marks == (None, None, None, None) else BatchMarks(*all_marks)
         return EventBatch(interactions, self.upserts, self.other_relations, self.deletes, batch_marks)
+
+    def _recommendation_ids(self, order: npt.NDArray[np.int64] | None) -> list[str] | None:
+        """Return the answer that each interaction came of, as ``Interactions`` has it; ``order`` is as below."""
+        answers = self.rows.answers()
+        if answers is None:
+            return None
+        rows, codes, texts = answers
+        each = np.full(len(self.rows), -1, np.int64)
+        each[rows] = codes
+        names = [*unpack(*texts), ""]  # The last one is that of code -1.
+        return [names[code] for code in (each if order is None else each[order]).tolist()]
 
     def _marks_of_interactions(self, order: npt.NDArray[np.int64] | None) -> EventMarks | None:
         """Return the marks of the interactions in the order in which they arrived; None without ids.

@@ -246,10 +246,13 @@ class Decoder:
         context = interaction.context
         if context:
             limits.check_context(context)
+        answer_id = interaction.recommendation_id
+        if len(answer_id) > limits.surely_short_id and len(answer_id.encode()) > limits.max_id_bytes:
+            limits.check_id("interaction.recommendation_id", answer_id)
         if code < 0:
             self.num_ignored += 1
             return
-        row = builder.add(user, item, code, timestamp_ms, value, context)
+        row = builder.add(user, item, code, timestamp_ms, value, context, answer_id)
         if event.event_id:
             builder.mark(row, (event.event_id, user, item, type_name), context_hash(context), published_ms)
 

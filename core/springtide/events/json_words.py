@@ -235,7 +235,7 @@ def _name_words(found: dict[str, Any]) -> str:
             f'{{"eventTime": {_TIME_EXAMPLE}, "interaction": {{"user": "ann", "item": "bread", "type": "purchase"}}}}'
         )
     interaction = found.get("interaction")
-    wanted = {"user", "item", "type", "value", "context"}
+    wanted = {"user", "item", "type", "value", "context", "recommendationId"}
     for name in interaction if isinstance(interaction, dict) else ():
         other = _OTHER_NAMES.get(name)
         if other in wanted and name not in wanted:

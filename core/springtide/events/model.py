@@ -27,6 +27,8 @@ class Interactions:
         timestamps_ms: int64 ``[n]``, event times in milliseconds since the Unix epoch.
         values: float32 ``[n]``, values of the events (a rating, a quantity); NaN where an event has none.
         contexts: Context map of each event; None if no event has one.
+        recommendation_ids: The answer that each event came of, by its id, ``[n]``, empty for none; None if no event has
+            one.
 
     Raises:
         ValueError: If the columns differ in length.
@@ -41,6 +43,7 @@ class Interactions:
     timestamps_ms: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     contexts: Sequence[Mapping[str, str]] | None = None
+    recommendation_ids: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         refuse_unequal_lengths(
@@ -50,6 +53,7 @@ class Interactions:
             timestamps_ms=self.timestamps_ms,
             values=self.values,
             contexts=self.timestamps_ms if self.contexts is None else self.contexts,
+            recommendation_ids=self.timestamps_ms if self.recommendation_ids is None else self.recommendation_ids,
         )
 
     def __len__(self) -> int:
@@ -60,6 +64,9 @@ class Interactions:
         user_ids, user_codes = _taken(self.user_ids, self.user_codes[rows])
         item_ids, item_codes = _taken(self.item_ids, self.item_codes[rows])
         contexts = None if self.contexts is None else [self.contexts[row] for row in rows.tolist()]
+        answers = self.recommendation_ids
+        if answers is not None:
+            answers = [answers[row] for row in rows.tolist()]
         return replace(
             self,
             user_ids=user_ids,
@@ -70,6 +77,7 @@ class Interactions:
             timestamps_ms=self.timestamps_ms[rows],
             values=self.values[rows],
             contexts=contexts,
+            recommendation_ids=answers if answers is not None and any(answers) else None,
         )
 
 

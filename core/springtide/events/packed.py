@@ -39,7 +39,7 @@ def read_packed(
     Raises:
         EventRefusedError: If the columns do not fit together, so that rows cannot be read.
     """
-    users, items, types, timestamps_ms, values, event_ids = _read_columns(event.batch)
+    users, items, types, timestamps_ms, values, event_ids, answer_ids = _read_columns(event.batch)
     dictionary = event.batch.dictionary[:]
     positions = np.arange(len(users))
     is_inside = (users < len(dictionary)) & (items < len(dictionary)) & (types < len(dictionary))
@@ -55,7 +55,8 @@ def read_packed(
     relation_codes, is_known, lacks_value = _match_rules(rules, dictionary, types, values)
     for reason, wanted, is_bad in (
         *_check_strings(dictionary, users, items, limits),
-        *_check_event_ids(event_ids, positions, limits),
+        *_check_ids_of_rows("event_ids", event_ids, positions, limits),
+        *_check_ids_of_rows("recommendation_ids", answer_ids, positions, limits),
         ("unknown_type", f"wanted one of the types {', '.join(rules.types)}", ~is_known),
         ("missing_value", "wanted a value, which the rules of the type compare", lacks_value),
         ("not_finite", "wanted a finite value, or NaN for none", np.isinf(values)),
@@ -75,7 +76,8 @@ def read_packed(
             good_ids = [event_ids[row] for row in positions[is_good].tolist()] if event_ids else None
             about = users[is_good], items[is_good], types[is_good]
             keys = _row_keys(event.event_id, good_ids, dictionary, about, timestamps_ms[is_good])
-        builder.add_packed(dictionary, *good, keys, published_ms)
+        answers = [answer_ids[row] for row in positions[is_good].tolist()] if answer_ids else ()
+        builder.add_packed(dictionary, *good, keys, published_ms, answers)
     return bad, int(is_open.sum() - is_good.sum())
 
 
@@ -88,10 +90,11 @@ def _read_columns(
     npt.NDArray[np.int64],
     npt.NDArray[np.float32],
     Sequence[str],
+    Sequence[str],
 ]:
     """Return users, items and types as indices in the dictionary, event times in ms, and values, NaN for none, ``[n]``.
 
-    The last are the rows' ids; there are none if no row has one.
+    The last are the rows' ids, and those of the answers that they came of; there are none if no row has one.
 
     Raises:
         EventRefusedError: If there are no rows, or the columns differ in length.
@@ -110,14 +113,17 @@ def _read_columns(
         values = np.full(num_rows, np.nan, np.float32)
     event_ids: Sequence[str] = message.event_ids[:]
     columns: dict[str, Sized] = {"items": items, "types": types, "event_times_ms": timestamps_ms, "values": values}
+    answer_ids: Sequence[str] = message.recommendation_ids[:]
     if event_ids:
         columns["event_ids"] = event_ids
+    if answer_ids:
+        columns["recommendation_ids"] = answer_ids
     for name, column in columns.items():
         if len(column) != num_rows:
             raise EventRefusedError(
                 "bad_batch", f"batch.{name}: wanted {num_rows} entries, one for each of users, got {len(column)}"
             )
-    return users, items, types, timestamps_ms, values, event_ids
+    return users, items, types, timestamps_ms, values, event_ids, answer_ids
 
 
 def _row_keys(
@@ -147,14 +153,14 @@ def _row_keys(
     return keys
 
 
-def _check_event_ids(
-    event_ids: Sequence[str], positions: npt.NDArray[np.int64], limits: Limits
+def _check_ids_of_rows(
+    name: str, ids: Sequence[str], positions: npt.NDArray[np.int64], limits: Limits
 ) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
     """Yield reason, message and bad rows, bool ``[n]``, if ids of rows are too long; positions are int64 ``[n]``."""
-    if max(map(len, event_ids), default=0) <= limits.surely_short_id:
+    if max(map(len, ids), default=0) <= limits.surely_short_id:
         return
-    is_long = np.array([len(event_id.encode()) > limits.max_id_bytes for event_id in event_ids])
-    yield "id_too_long", f"batch.event_ids: wanted at most {limits.max_id_bytes} bytes each", is_long[positions]
+    is_long = np.array([len(row_id.encode()) > limits.max_id_bytes for row_id in ids])
+    yield "id_too_long", f"batch.{name}: wanted at most {limits.max_id_bytes} bytes each", is_long[positions]
 
 
 def _check_strings(

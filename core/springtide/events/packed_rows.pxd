@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 
 from springtide.events.hashing cimport hashed, mixed
 from springtide.events.row_store cimport (
-    NO_TYPE, Row, RowStore, Rules, add_mark, code_of, find_type, make_room, match, push_row,
+    NO_TYPE, Row, RowStore, Rules, add_answer, add_mark, code_of, find_type, make_room, match, push_row,
 )
 from springtide.events.wire cimport Span, is_id, is_utf8, read_once, read_span, read_varint
 
@@ -32,19 +32,39 @@ ctypedef struct Entry:
 ctypedef struct PackedBatch:
     Entry* entries
     Span* ids
+    Span* answers
     Py_ssize_t num_entries
     Py_ssize_t num_ids
+    Py_ssize_t num_answers
     Py_ssize_t entry_room
     Py_ssize_t id_room
+    Py_ssize_t answer_room
     Span columns[7]  # By the number of the field.
+
+
+cdef inline int _add_text(
+    const uint8_t** at, const uint8_t* end, Span** texts, Py_ssize_t* room, Py_ssize_t* num, const Rules* rules
+) noexcept nogil:
+    """Read one more text of a column of texts, each of which may be empty."""
+    cdef Span* text
+    if not make_room(<void**> texts, room, num[0] + 1, sizeof(Span)):
+        return NO_MEMORY
+    text = texts[0] + num[0]
+    if not read_span(at, end, text) or text.stop - text.start > rules.max_id_bytes:
+        return UNUSUAL
+    if not is_utf8(text.start, text.stop):
+        return UNUSUAL
+    num[0] += 1
+    return READ
 
 
 cdef inline int find_columns(PackedBatch* batch, const Span* payload, const Rules* rules) noexcept nogil:
     """Find the dictionary, the ids, and the columns."""
     cdef const uint8_t* at = payload.start
     cdef uint8_t tag
+    cdef int answer
     cdef Entry* entry
-    batch.num_entries = batch.num_ids = 0
+    batch.num_entries = batch.num_ids = batch.num_answers = 0
     memset(batch.columns, 0, sizeof(batch.columns))
     while at < payload.stop:
         tag = at[0]
@@ -60,15 +80,13 @@ cdef inline int find_columns(PackedBatch* batch, const Span* payload, const Rule
             entry.is_hashed = False
             batch.num_entries += 1
         elif tag == 0x3A:
-            if not make_room(<void**> &batch.ids, &batch.id_room, batch.num_ids + 1, sizeof(Span)):
-                return NO_MEMORY
-            if not read_span(&at, payload.stop, batch.ids + batch.num_ids):
-                return UNUSUAL
-            if batch.ids[batch.num_ids].stop - batch.ids[batch.num_ids].start > rules.max_id_bytes:
-                return UNUSUAL
-            if not is_utf8(batch.ids[batch.num_ids].start, batch.ids[batch.num_ids].stop):
-                return UNUSUAL
-            batch.num_ids += 1
+            answer = _add_text(&at, payload.stop, &batch.ids, &batch.id_room, &batch.num_ids, rules)
+            if answer != READ:
+                return answer
+        elif tag == 0x42:
+            answer = _add_text(&at, payload.stop, &batch.answers, &batch.answer_room, &batch.num_answers, rules)
+            if answer != READ:
+                return answer
         elif tag & 7 != 2 or not 2 <= tag >> 3 <= 6 or not read_once(&at, payload.stop, batch.columns + (tag >> 3)):
             return UNUSUAL
     return READ
@@ -114,6 +132,7 @@ cdef inline int read_rows(
     cdef Entry* user
     cdef Entry* item
     cdef Entry* kind
+    cdef Span* answered
     if user_at == NULL or item_at == NULL or type_at == NULL or time_at == NULL:
         return UNUSUAL
     # An index takes a byte or more.
@@ -154,12 +173,18 @@ cdef inline int read_rows(
             if num < batch.num_ids and batch.ids[num].stop > batch.ids[num].start:
                 if not add_mark(store, store.num, _key_of(batch.ids + num, user, item, kind), 0, published_ms):
                     return NO_MEMORY
+            if num < batch.num_answers and batch.answers[num].stop > batch.answers[num].start:
+                answered = batch.answers + num
+                if not add_answer(store, store.num, answered.start, answered.stop - answered.start):
+                    return NO_MEMORY
             push_row(
                 store,
                 Row(<int64_t> time, <int32_t> (user - batch.entries), <int32_t> (item - batch.entries), value, code),
             )
         num += 1
-    if num == 0 or (batch.num_ids and batch.num_ids != num) or item_at != batch.columns[3].stop:
+    if num == 0 or (batch.num_ids and batch.num_ids != num) or (batch.num_answers and batch.num_answers != num):
+        return UNUSUAL
+    if item_at != batch.columns[3].stop:
         return UNUSUAL
     if (type_at != batch.columns[4].stop and not has_one_type) or time_at != batch.columns[5].stop:
         return UNUSUAL

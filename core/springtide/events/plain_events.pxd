@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 from springtide.events.context_maps cimport ENTRY, read_following
 from springtide.events.hashing cimport hashed, mixed
 from springtide.events.packed_rows cimport INTERACTION, NO_MEMORY, READ, UNUSUAL
-from springtide.events.row_store cimport NO_TYPE, Row, RowStore, Rules, add_mark, add_row, find_type, match
+from springtide.events.row_store cimport NO_TYPE, Row, RowStore, Rules, add_answer, add_mark, add_row, find_type, match
 from springtide.events.wire cimport Span, is_id, is_utf8, read_once, read_time
 
 
@@ -21,6 +21,7 @@ cdef enum:
     ITEM = 0x12
     TYPE = 0x1A
     OF_VALUE = 0x21
+    OF_ANSWER = 0x32
 
 
 ctypedef struct Written:
@@ -34,6 +35,7 @@ ctypedef struct Parsed:
     Span payload
     Span texts[3]  # User, item and type.
     Span entries
+    Span answer  # The id of the answer that it came of.
     double value
     int64_t timestamp_ms
     int type_number
@@ -45,7 +47,7 @@ cdef inline bint parse_interaction(Parsed* event, const Rules* rules) noexcept n
     cdef const uint8_t* at = event.payload.start
     cdef uint8_t tag
     memset(event.texts, 0, sizeof(event.texts))
-    event.entries = Span(NULL, NULL)
+    event.entries = event.answer = Span(NULL, NULL)
     event.value = NAN
     while at < event.payload.stop:
         tag = at[0]
@@ -60,6 +62,13 @@ cdef inline bint parse_interaction(Parsed* event, const Rules* rules) noexcept n
                 return False
         elif tag == ENTRY:
             if not read_following(&at, event.payload.stop, &event.entries):
+                return False
+        elif tag == OF_ANSWER:
+            if not read_once(&at, event.payload.stop, &event.answer):
+                return False
+            if event.answer.stop - event.answer.start > rules.max_id_bytes:
+                return False
+            if not is_utf8(event.answer.start, event.answer.stop):
                 return False
         else:
             return False
@@ -121,6 +130,9 @@ cdef inline bint add_event(RowStore* store, const Parsed* event, uint64_t contex
         event.texts[1].start, event.texts[1].stop - event.texts[1].start,
     ):
         return False
+    if event.answer.start != event.answer.stop:
+        if not add_answer(store, store.num - 1, event.answer.start, event.answer.stop - event.answer.start):
+            return False
     if event.event_id.start == NULL:
         return True
     key = mixed(INTERACTION, hashed(event.event_id.start, event.event_id.stop - event.event_id.start))

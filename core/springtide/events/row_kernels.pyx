@@ -15,11 +15,14 @@ from springtide.arrays cimport (
     uint8s, uint64s,
 )
 from springtide.events.context_maps cimport known_context
+from springtide.events.hashing cimport hashed, mixed
 from springtide.events.packed_rows cimport NO_MEMORY, READ, UNUSUAL, PackedBatch, find_columns, read_rows, recode
 from springtide.events.plain_events cimport (
     NEEDS_LOCK, Parsed, Written, add_event, has_rule, parse_event, read_plain,
 )
-from springtide.events.row_store cimport Mark, Row, RowStore, Rule, Rules, add_mark, add_row, free_store, make_store
+from springtide.events.row_store cimport (
+    Mark, Row, RowStore, Rule, Rules, add_answer, add_mark, add_row, free_store, make_store,
+)
 from springtide.events.text_table cimport TextTable
 from springtide.events.wire cimport Span
 
@@ -105,6 +108,7 @@ cdef class InteractionRows:
         free_store(&self._store)
         free(self._batch.entries)
         free(self._batch.ids)
+        free(self._batch.answers)
 
     def __len__(self):
         return self._store.num
@@ -209,6 +213,30 @@ cdef class InteractionRows:
             if key[at] and not add_mark(&self._store, first + at, key[at], 0, published_ms):
                 raise MemoryError
 
+    def answer(self, Py_ssize_t row, bytes answer_id):
+        """Note the answer that a row came of, by its id; rows are told in their order."""
+        if not add_answer(
+            &self._store, row, <const uint8_t*> PyBytes_AS_STRING(answer_id), PyBytes_GET_SIZE(answer_id)
+        ):
+            raise MemoryError
+
+    def answers(self):
+        """Return the answers that rows came of; None if no row has one.
+
+        Returns:
+            Numbers of the rows, int64 ``[m]``, ascending; the code of each answer, int32 ``[m]``; and the answers' ids:
+            UTF-8, uint8, and where each begins, int64 ``[num + 1]``, of which some may be of no row.
+        """
+        cdef Py_ssize_t at, num = self._store.num_answers
+        if num == 0:
+            return None
+        rows, codes = np.empty(num, np.int64), np.empty(num, np.int32)
+        cdef int64_t* row = out_int64s(rows)
+        cdef int32_t* code = out_int32s(codes)
+        for at in range(num):
+            row[at], code[at] = self._store.answers[at].row, self._store.answers[at].code
+        return rows, codes, _texts_of(&self._store.answer_ids)
+
     def texts(self):
         """Return the ids of users, and those of items: UTF-8, uint8, and where each begins, int64 ``[num + 1]``."""
         return _texts_of(&self._store.users), _texts_of(&self._store.items)
@@ -251,11 +279,12 @@ cdef class InteractionRows:
         """Return the marks in the order in which they came, ``[m]`` each; None without any.
 
         Returns:
-            Numbers of the rows, int64; keys, uint64; hashes of contexts, uint64; times of the records in seconds since
+            Numbers of the rows, int64; keys, uint64; hashes of contexts and answers, uint64; times of the records in seconds since
             the Unix epoch, uint32; the rows' times in milliseconds, int64; and their values, float32.
         """
-        cdef Py_ssize_t at, num = self._store.num_marks
+        cdef Py_ssize_t at, answer = 0, num = self._store.num_marks
         cdef Mark* mark
+        cdef const TextTable* ids = &self._store.answer_ids
         if num == 0:
             return None
         rows, keys, contexts = np.empty(num, np.int64), np.empty(num, np.uint64), np.empty(num, np.uint64)
@@ -269,6 +298,10 @@ cdef class InteractionRows:
         for at in range(num):
             mark = self._store.marks + at
             row[at], key[at], context[at], published[at] = mark.row, mark.key, mark.context, mark.published_s
+            while answer < self._store.num_answers and self._store.answers[answer].row < mark.row:
+                answer += 1
+            if answer < self._store.num_answers and self._store.answers[answer].row == mark.row:
+                context[at] = mixed(context[at], _hash_of_text(ids, self._store.answers[answer].code))
             time[at], value[at] = self._store.rows[mark.row].timestamp_ms, self._store.rows[mark.row].value
         return rows, keys, contexts, published_s, times, values
 
@@ -302,6 +335,7 @@ cdef class InteractionRows:
         """Read a packed batch in two passes: the first adds rows with indices in the dictionary, and may give up."""
         cdef RowStore* store = &self._store
         cdef Py_ssize_t num = store.num, num_marks = store.num_marks, num_ignored = store.num_ignored
+        cdef Py_ssize_t num_answers = store.num_answers
         cdef bint was_sorted = store.is_sorted
         cdef int answer
         with nogil:  # Other threads answer meanwhile.
@@ -314,7 +348,12 @@ cdef class InteractionRows:
             raise MemoryError
         if answer == UNUSUAL:
             store.num, store.num_marks, store.num_ignored, store.is_sorted = num, num_marks, num_ignored, was_sorted
+            store.num_answers = num_answers
         return answer == READ
+
+
+cdef uint64_t _hash_of_text(const TextTable* table, int32_t code) noexcept:
+    return hashed(table.texts + table.offsets[code], table.offsets[code + 1] - table.offsets[code])
 
 
 cdef _texts_of(const TextTable* table):

@@ -27,6 +27,11 @@ ctypedef struct Mark:
     uint32_t published_s
 
 
+ctypedef struct Answer:
+    int64_t row
+    int32_t code  # Of its id.
+
+
 ctypedef struct Rule:
     int type_number
     int comparison  # 0 takes every value; 1 is >=, 2 <=, 3 >, 4 <.
@@ -48,27 +53,35 @@ ctypedef struct Rules:
 ctypedef struct RowStore:
     TextTable users
     TextTable items
+    TextTable answer_ids  # Made for the first of them: most streams have none.
     Row* rows
     Mark* marks
+    Answer* answers  # In the order of the rows.
     Py_ssize_t num
     Py_ssize_t num_marks
+    Py_ssize_t num_answers
     Py_ssize_t num_ignored  # Interactions that no rule takes, though their type is known.
     Py_ssize_t row_room
     Py_ssize_t mark_room
+    Py_ssize_t answer_room
+    uint64_t seed
     bint is_sorted  # By time.
 
 
 cdef inline bint make_store(RowStore* store, uint64_t seed) noexcept nogil:
     """Make an empty store, filled with 0 before; return whether there was memory for it."""
     store.is_sorted = True
+    store.seed = seed
     return make_table(&store.users, seed) and make_table(&store.items, seed)
 
 
 cdef inline void free_store(RowStore* store) noexcept nogil:
     free_table(&store.users)
     free_table(&store.items)
+    free_table(&store.answer_ids)
     free(store.rows)
     free(store.marks)
+    free(store.answers)
 
 
 cdef inline bint make_room(void** array, Py_ssize_t* room, Py_ssize_t wanted, size_t size) noexcept nogil:
@@ -117,6 +130,21 @@ cdef inline bint add_mark(
         return False
     store.marks[store.num_marks] = Mark(row, key, context, <uint32_t> min(published_s, max_s))
     store.num_marks += 1
+    return True
+
+
+cdef inline bint add_answer(RowStore* store, Py_ssize_t row, const uint8_t* text, Py_ssize_t size) noexcept nogil:
+    """Note the answer that a row came of, by its id, if there is memory."""
+    cdef int32_t code
+    if store.answer_ids.slots == NULL and not make_table(&store.answer_ids, store.seed):
+        return False
+    code = code_of(&store.answer_ids, text, size)
+    if code < 0:
+        return False
+    if not make_room(<void**> &store.answers, &store.answer_room, store.num_answers + 1, sizeof(Answer)):
+        return False
+    store.answers[store.num_answers] = Answer(row, code)
+    store.num_answers += 1
     return True
 
 

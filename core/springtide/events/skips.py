@@ -179,7 +179,7 @@ class SkipFilter:
             return None
         rest = events_pb2.Event(event_id=event.event_id)
         rest.batch.dictionary.extend(dictionary)
-        for name in ("users", "items", "types", "event_times_ms", "values", "event_ids"):
+        for name in ("users", "items", "types", "event_times_ms", "values", "event_ids", "recommendation_ids"):
             column = getattr(batch, name)
             chosen = [column[row] for row in kept] if len(column) == num_rows else column[:]
             getattr(rest.batch, name).extend(chosen)

@@ -94,6 +94,7 @@ class InteractionFields(_Fields):
         type: The interaction type of all rows; or
         type_field: the field with the type.
         value: Field with the rating or quantity; empty for none.
+        recommendation_id: Field with the id of the answer in which the user met the item; empty for none.
         context: Fields that go into the context, by their last names.
     """
 
@@ -103,6 +104,7 @@ class InteractionFields(_Fields):
     type: str = ""
     type_field: str = ""
     value: str = ""
+    recommendation_id: str = ""
     context: Names = ()
 
     @model_validator(mode="after")
@@ -113,12 +115,14 @@ class InteractionFields(_Fields):
 
     def _payload(self, row: Row) -> Event:
         value = _field(row, self.value) if self.value else None
+        answer_id = _field(row, self.recommendation_id) if self.recommendation_id else None
         return Event(
             interaction=Interaction(
                 user=_id(row, self.user),
                 item=_id(row, self.item),
                 type=self.type or _id(row, self.type_field),
                 value=None if value is None else _number(value, self.value),
+                recommendation_id="" if answer_id is None else _id(row, self.recommendation_id),
                 context={
                     name.rpartition(".")[2]: _text(found, name)
                     for name in self.context
@@ -129,6 +133,7 @@ class InteractionFields(_Fields):
 
     def _example_fields(self) -> dict[str, Any]:
         ids = {self.user: "ann", self.item: "bread", self.type_field: "purchase", self.value: 1}
+        ids[self.recommendation_id] = "r1"
         return {**super()._example_fields(), **ids, **dict.fromkeys(self.context, "x")}
 
 

@@ -104,9 +104,9 @@ def parts_of(file: EventFile) -> Iterator[NumberedRows | list[NumberedEvent]]:
 
 
 def _columns(chunk: Rows, times_ms: npt.NDArray[np.int64], digest: bytes) -> NumberedRows | None:
-    """Return rows as columns; None if they have contexts, or hardly two of them are of one type."""
+    """Return rows as columns; None if they have contexts or name answers, or hardly two of them are of one type."""
     types = chunk.types.dictionary_encode()
-    if len(types.dictionary) > _MAX_TYPES or _has_contexts(chunk):
+    if len(types.dictionary) > _MAX_TYPES or _has_more(chunk):
         return None
     users, items = chunk.users.dictionary_encode(), chunk.items.dictionary_encode()
     ids = None if chunk.event_ids is None else pc.fill_null(chunk.event_ids, "")
@@ -130,8 +130,10 @@ def _columns(chunk: Rows, times_ms: npt.NDArray[np.int64], digest: bytes) -> Num
     return NumberedRows(chunk.rows, interactions, event_ids, digests)
 
 
-def _has_contexts(chunk: Rows) -> bool:
-    return any(pc.sum(pc.binary_length(texts)).as_py() for texts in chunk.contexts.values())
+def _has_more(chunk: Rows) -> bool:
+    """Return whether rows have contexts, or name the answers that they came of."""
+    columns = [*chunk.contexts.values(), *([] if chunk.recommendation_ids is None else [chunk.recommendation_ids])]
+    return any(pc.sum(pc.binary_length(texts)).as_py() for texts in columns)
 
 
 def _packed(texts: pa.Array) -> PackedTexts:
@@ -164,15 +166,19 @@ def _timed(chunk: Events, milliseconds: list[int]) -> Iterator[pb.Event]:
 def _interactions(chunk: Rows, milliseconds: list[int]) -> Iterator[pb.Event]:
     event_ids = [""] * len(milliseconds) if chunk.event_ids is None else chunk.event_ids.to_pylist()
     columns: list[list[Any]] = [chunk.users.to_pylist(), chunk.items.to_pylist(), chunk.types.to_pylist()]
+    answers = chunk.recommendation_ids
     columns += [chunk.values.tolist(), milliseconds, event_ids]
+    columns.append([""] * len(milliseconds) if answers is None else pc.fill_null(answers, "").to_pylist())
     names = list(chunk.contexts)
     contexts = zip(*(texts.to_pylist() for texts in chunk.contexts.values()), strict=True) if names else None
-    for user, item, type_name, value, timestamp_ms, event_id in zip(*columns, strict=True):
+    for user, item, type_name, value, timestamp_ms, event_id, answer_id in zip(*columns, strict=True):
         event = pb.Event(
             event_id=event_id,
             # NaN means that there is no value.
             interaction=pb.Interaction(user=user, item=item, type=type_name, value=None if value != value else value),
         )
+        if answer_id:
+            event.interaction.recommendation_id = answer_id
         event.event_time.FromMilliseconds(timestamp_ms)
         if contexts is not None:
             for name, text in zip(names, next(contexts), strict=True):

@@ -229,6 +229,7 @@ def pack(
     items = recode(interactions.item_ids, interactions.item_codes)
     types = recode(interactions.relations, interactions.relation_codes)
     values = interactions.values[rows]
+    answers = interactions.recommendation_ids
     return events_pb2.EventBatch(
         dictionary=dictionary,
         users=users,
@@ -237,6 +238,7 @@ def pack(
         event_times_ms=interactions.timestamps_ms[rows].tolist(),
         values=[] if np.isnan(values).all() else values.tolist(),
         event_ids=[] if event_ids is None else [event_ids[row] for row in rows.tolist()],
+        recommendation_ids=[] if answers is None else [answers[row] for row in rows.tolist()],
     )
 
 

@@ -107,6 +107,11 @@ REFUSED: dict[str, tuple[str, Callable[[], RawEvent]]] = {
         "id_too_long",
         lambda: _raw(events_pb2.Event(event_id="e" * 257, interaction={"user": "ann"})),
     ),
+    "an answer's id of 257 bytes": ("id_too_long", lambda: _raw(_interaction(recommendation_id="r" * 257))),
+    "an answer's id of 258 bytes in 86 characters": (
+        "id_too_long",
+        lambda: _raw(_interaction(recommendation_id="好" * 86)),
+    ),
     "a value that is NaN": ("not_finite", lambda: _raw(_interaction(value=math.nan))),
     "a value that is infinite": ("not_finite", lambda: _raw(_interaction(value=-math.inf))),
     "a value past 32 bits": ("not_finite", lambda: _raw(_interaction(value=1e300))),
@@ -194,6 +199,37 @@ def test_interactions_become_columns_in_the_order_of_event_time(decoder: Decoder
 def test_batch_without_contexts_has_none(decoder: Decoder) -> None:
     (batch,), _ = decoder.decode([_raw(_interaction())], NOW_MS)
     assert batch.interactions.contexts is None
+
+
+def test_events_say_of_which_answer_they_came(decoder: Decoder) -> None:
+    later = _at(_interaction(recommendation_id="r1"), NOW_S + 1)
+    as_json = _raw(json_format.MessageToJson(_at(_interaction(recommendation_id="好" * 85), NOW_S + 2)).encode(), JSON)
+    records = [_raw(later), _raw(_at(_interaction(), NOW_S)), as_json]
+    (batch,), refusals = decoder.decode(records, NOW_MS)
+    assert refusals == []
+    assert batch.interactions.recommendation_ids == ["", "r1", "好" * 85]
+    assert batch.interactions.take(np.array([0, 2])).recommendation_ids == ["", "好" * 85]
+    assert batch.interactions.take(np.array([0])).recommendation_ids is None
+    (batch,), _ = decoder.decode([_raw(_interaction())], NOW_MS)
+    assert batch.interactions.recommendation_ids is None
+
+
+def test_a_packed_row_with_too_long_an_answers_id_is_refused_alone(decoder: Decoder) -> None:
+    event = _packed(recommendation_ids=["r1", "r" * 257, ""])
+    (batch,), (refusal,) = decoder.decode([_raw(event)], NOW_MS)
+    assert (refusal.reason, list(refusal.rows)) == ("id_too_long", [1])
+    assert "recommendation_ids" in refusal.message
+    assert batch.interactions.recommendation_ids == ["", "r1"], "in the order of event time"
+
+
+def test_the_answer_does_not_make_it_another_event(decoder: Decoder) -> None:
+    first, second = _interaction(recommendation_id="r1"), _interaction(recommendation_id="r2")
+    first.event_id = second.event_id = "e1"
+    (batch,), _ = decoder.decode([_raw(first), _raw(second), _raw(first)], NOW_MS)
+    assert batch.marks is not None
+    assert batch.marks.interactions is not None
+    assert len(set(batch.marks.interactions.keys.tolist())) == 1
+    assert len(set(batch.marks.interactions.contents.tolist())) == 2, "that it says something else is counted"
 
 
 def test_nothing_gives_no_batch(decoder: Decoder) -> None:

@@ -14,6 +14,8 @@ def test_columns_of_interactions_have_one_length():
         Interactions(["u"], codes, ["i"], codes[:1], ["purchase"], codes, times, values)
     with pytest.raises(ValueError, match="contexts 1"):
         Interactions(["u"], codes, ["i"], codes, ["purchase"], codes, times, values, [{}])
+    with pytest.raises(ValueError, match="recommendation_ids 1"):
+        Interactions(["u"], codes, ["i"], codes, ["purchase"], codes, times, values, None, ["r"])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ def _event(rng: random.Random) -> events_pb2.Event:
     interaction.type = _rarely(rng, rng.choice(("purchase", "purchase", "rating", "stars")), "view", "unheard-of", "")
     if rng.random() < 0.3 or (interaction.type in ("rating", "stars") and rng.random() < 0.9):
         interaction.value = _rarely(rng, rng.choice((0.0, 4.0, 5.0, -3.5)), *NUMBERS)
+    if rng.random() < 0.2:
+        interaction.recommendation_id = _name(rng, "r")
     for _ in range(_rarely(rng, 0, 1, 2, 3) if rng.random() < 0.5 else 2):
         name = _rarely(rng, rng.choice(("hour", "place", "weather")), *STRANGE)
         interaction.context[name] = _rarely(rng, rng.choice(("7", "Z\u00fcrich")), *STRANGE)
@@ -75,7 +77,10 @@ def _batch(rng: random.Random) -> events_pb2.Event:
         batch.values.extend(seldom(rng.choice((0.0, 2.5, 5.0)), *NUMBERS) for _ in range(num))
     if rng.random() < 0.5:
         batch.event_ids.extend(seldom(f"e{rng.randrange(30)}", *STRANGE) for _ in range(num))
-    for column in (batch.users, batch.items, batch.event_times_ms, batch.values, batch.event_ids):
+    if rng.random() < 0.3:
+        batch.recommendation_ids.extend(seldom(f"r{rng.randrange(5)}", *STRANGE) for _ in range(num))
+    columns = (batch.users, batch.items, batch.event_times_ms, batch.values, batch.event_ids, batch.recommendation_ids)
+    for column in columns:
         if seldom(0, 1) and len(column):
             column.pop()
     return event
@@ -113,6 +118,7 @@ def _columns(batch: EventBatch) -> list[object]:
         *(_read(users, interactions.user_codes), _read(items, interactions.item_codes)),
         *(interactions.relations, interactions.contexts, batch.upserts, batch.relations, batch.deletes),
         *(interactions.relation_codes.tolist(), interactions.timestamps_ms.tolist(), interactions.values.tobytes()),
+        interactions.recommendation_ids,
     ]
     if marks is not None and (of_rows := marks.interactions) is not None:
         found += [of_rows.rows.tolist(), of_rows.keys.tolist(), of_rows.contents.tolist(), of_rows.published_s.tolist()]
@@ -217,6 +223,44 @@ def test_ordinary_packed_batches_are_read_without_protobuf() -> None:
     assert marks[0].tolist() == [0, 2, 3, 5]
     event.batch.users.append(9)
     assert _rows_read([event])[0] == 0
+
+
+def test_answers_of_events_are_read_without_protobuf() -> None:
+    event = events_pb2.Event(event_id="e1")
+    event.event_time.FromMilliseconds(NOW_MS)
+    event.interaction.user, event.interaction.item, event.interaction.type = "u", "bread", "purchase"
+    plain = events_pb2.Event.FromString(event.SerializeToString())
+    event.interaction.recommendation_id = "Li\u00e8ge"
+    batch = events_pb2.Event()
+    batch.batch.dictionary.extend(["ann", "tea", "purchase"])
+    batch.batch.users.extend([0, 0, 0])
+    batch.batch.items.extend([1, 1, 1])
+    batch.batch.types.append(2)
+    batch.batch.event_times_ms.extend([1, 2, 3])
+    batch.batch.recommendation_ids.extend(["r1", "", "Li\u00e8ge"])
+    num_read, rows = _rows_read([plain, event, batch])
+    assert num_read == 3
+    answers = rows.answers()
+    assert answers is not None
+    names = PackedIds(*answers[2])
+    assert dict(zip(answers[0].tolist(), _read(names, answers[1]), strict=True)) == {
+        1: "Li\u00e8ge",
+        2: "r1",
+        4: "Li\u00e8ge",
+    }
+    assert _rows_read([plain])[1].answers() is None
+
+
+def test_a_batch_that_is_given_up_leaves_no_answers() -> None:
+    event = events_pb2.Event()
+    event.batch.dictionary.extend(["ann", "tea", "purchase"])
+    event.batch.users.extend([0, 0])
+    event.batch.items.extend([1, 1])
+    event.batch.types.append(2)
+    event.batch.event_times_ms.extend([1, NOW_MS + 1])  # The second one is too late.
+    event.batch.recommendation_ids.extend(["r1", "r2"])
+    num_read, rows = _rows_read([event])
+    assert (num_read, len(rows), rows.answers()) == (0, 0, None)
 
 
 def test_many_distinct_ids_keep_their_codes() -> None:

@@ -116,6 +116,18 @@ def test_rows_of_a_packed_batch_are_left_out_one_by_one():
     assert accepted([record(whole)], Skips(event_ids=("x*",)))[0] == ["ann", "ann", "bob", "bob"]
 
 
+def test_rows_that_are_left_keep_their_answers():
+    batch = pb.EventBatch(
+        dictionary=["ann", "bob", "tea", "purchase"], users=[0, 1, 0], items=[2, 2, 2], types=[3],
+        event_times_ms=[1, 2, 3], recommendation_ids=["a1", "b1", "a2"],
+    )  # fmt: skip
+    settings = Settings()
+    filtered = SkipFilter([Skips(users=("bob",))])
+    decoder = Decoder(settings.interaction_rules(), settings.events, skips=filtered)
+    (found,), _ = decoder.decode([record(pb.Event(batch=batch))], NOW_MS)
+    assert found.interactions.recommendation_ids == ["a1", "a2"]
+
+
 def test_batch_that_is_refused_is_refused_still():
     settings = Settings()
     broken = pb.Event(event_id="b1", batch=pb.EventBatch(dictionary=["ann"], users=[0], items=[7], types=[0]))

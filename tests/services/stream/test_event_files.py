@@ -78,6 +78,15 @@ def test_rows_are_interactions(tmp_path: Path) -> None:
     assert not second.interaction.context
 
 
+def test_rows_say_of_which_answer_they_came(tmp_path: Path) -> None:
+    rows = "u1,i1,view,1499000000,r1\nu1,i1,view,1499000001,\n"
+    first, second = events(tmp_path / "a.csv", "user,item,type,event_time,recommendation_id\n" + rows)
+    assert (first.interaction.recommendation_id, second.interaction.recommendation_id) == ("r1", "")
+    too_long = f"u1,i1,view,1499000000,{'r' * 257}\n"
+    with pytest.raises(EventFileError, match="wanted at most 256 bytes"):
+        opened(tmp_path / "b.csv", "user,item,type,event_time,recommendation_id\n" + too_long)
+
+
 def test_ids_are_the_same_whenever_and_however_the_file_is_published(tmp_path: Path) -> None:
     expected = ids(tmp_path / "a.csv", HEADER + ROWS)
     assert len(set(expected)) == 3  # Two equal rows are two events.

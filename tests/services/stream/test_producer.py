@@ -1,6 +1,7 @@
 """Events arrive under the key of their user, and packed columns arrive as the columns they were."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,12 @@ def test_pack_writes_one_type_and_no_values_where_it_can() -> None:
     assert packed.dictionary[packed.types[0]] == "purchase"
     assert list(packed.values) == []
     assert sorted(packed.dictionary) == ["item-3", "item-9", "purchase", "user-0", "user-6"]
+
+
+def test_pack_says_of_which_answers_events_came() -> None:
+    columns = replace(_columns(3), recommendation_ids=["r1", "", "r2"])
+    assert list(pack(columns, np.array([0, 2])).recommendation_ids) == ["r1", "r2"]
+    assert list(pack(_columns(3), np.array([0, 2])).recommendation_ids) == []
 
 
 def test_interactions_with_contexts_cannot_be_packed(fresh_kafka: Callable[..., KafkaSettings]) -> None:

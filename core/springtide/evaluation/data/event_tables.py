@@ -58,7 +58,7 @@ class _Table:
             self._add_events(chunk)
         else:
             coded = {name: getattr(chunk, name).dictionary_encode() for name in ("users", "items", "types")}
-            self._chunks.append(replace(chunk, **coded, event_ids=None, contexts={}))
+            self._chunks.append(replace(chunk, **coded, event_ids=None, recommendation_ids=None, contexts={}))
 
     def dataset(self, file: EventFile, path: str) -> Dataset:
         """Return all that was added.
@@ -117,8 +117,9 @@ class _Table:
                     _coded([one.type or DEFAULT_TYPE for one in interactions]),
                     chunk.times[places],
                     np.array([one.value if one.HasField("value") else np.nan for one in interactions]),
-                    None,
-                    {},
+                    event_ids=None,
+                    recommendation_ids=None,
+                    contexts={},
                 )
             )
 

@@ -15,7 +15,7 @@ def select(interactions: Interactions, positions: npt.NDArray[np.int64]) -> Inte
     """
     user_codes, users = np.unique(interactions.user_codes[positions], return_inverse=True)
     item_codes, items = np.unique(interactions.item_codes[positions], return_inverse=True)
-    contexts = interactions.contexts
+    contexts, answers = interactions.contexts, interactions.recommendation_ids
     return Interactions(
         [interactions.user_ids[code] for code in user_codes],
         users.astype(np.int32),
@@ -26,4 +26,5 @@ def select(interactions: Interactions, positions: npt.NDArray[np.int64]) -> Inte
         interactions.timestamps_ms[positions],
         interactions.values[positions],
         None if contexts is None else [contexts[position] for position in positions],
+        None if answers is None else [answers[position] for position in positions],
     )

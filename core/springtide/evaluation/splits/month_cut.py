@@ -36,6 +36,7 @@ def cut_at_month(interactions: Interactions, month: int, min_count: int = 5) -> 
         timestamps_ms=times[:end],
         values=interactions.values[:end],
         contexts=None if interactions.contexts is None else interactions.contexts[:end],
+        recommendation_ids=None if interactions.recommendation_ids is None else interactions.recommendation_ids[:end],
     )
     # The split rounds a share down: half an interaction more makes it cut exactly here.
     return truncated, global_time_split(truncated, 1.0 - (cut + 0.5) / end, min_count)
