@@ -93,6 +93,14 @@ class ModelError(SpringtideError):
     """Raised when a model version is missing or damaged, or does not fit the graph."""
 
 
+class SteeringError(SpringtideError):
+    """Raised when rules, scenarios and experiments cannot be read or changed."""
+
+
+class SteeringChangedError(SteeringError):
+    """Raised when somebody else has changed rules, scenarios or experiments since they were read."""
+
+
 class TrainingError(SpringtideError):
     """Raised when there is too little to train on, or training made vectors that are not finite."""
 

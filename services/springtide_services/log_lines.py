@@ -191,6 +191,10 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "model_rewritten": "model {version} was rewritten: {what}",
     "models_not_rewritten": "deleted nodes could not be taken out of all models, which is tried again",
     "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
+    "steering_changed": "rules, scenarios and experiments are of version {version} now: {rules} rules, {scenarios} "
+    "scenarios, {experiments} experiments",
+    "steering_damaged": "a version of rules, scenarios and experiments is damaged, and the one before holds: {fault}",
+    "steering_not_read": "rules, scenarios and experiments cannot be read; those of version {version} hold on",
     "pointer_damaged": "the registry's pointer is damaged, and its newest whole state takes its place: {fault}",
     "reading": _reading,
     "rebuild_not_served": "the rebuilt state cannot be served, and the former one stays: {error}",

@@ -10,17 +10,15 @@ written before there were numbered states hold nothing else, and software from t
 
 import contextlib
 import dataclasses
-import json
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
 from springtide.errors import ModelError
 from springtide.model.audit import AuditEntry, AuditLog, entry_name, this_actor
+from springtide.numbered_states import NumberedStates, is_sealed, next_number, pause, sealed, unsealed
 from springtide.storage import Storage, sha256
 from springtide.token_search import Token
 
@@ -30,13 +28,8 @@ POINTER = "current.json"
 MAX_PROMOTIONS = 100  # Kept in each state, for rolling back.
 
 FOLDER = "pointer"
-_SEAL = "sha256"
-_DIGITS = 12  # A state's number in its file name: names sort by number.
 _NUM_STATES_KEPT = 100  # Far more than others create while a process that has read one creates the next.
 _MAX_ATTEMPTS = 200
-_MAX_PAUSE_S = 0.02  # Between two attempts, so that processes that collided once do not do so again.
-
-_pauses = random.Random()  # Not the global generator, which may have been seeded for a training.
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +81,7 @@ class Pointer:
     def __init__(self, storage: Storage, audit: AuditLog) -> None:
         self._storage = storage
         self._audit = audit
+        self._states = NumberedStates(storage, FOLDER, _NUM_STATES_KEPT)
         self._told: set[str] = set()
 
     def promotions(self) -> list[str]:
@@ -113,8 +107,7 @@ class Pointer:
             return ""
         if not copy.number:
             return "a pointer without numbered states"
-        is_sealed = _SEAL in json.loads(self._storage.read(POINTER))
-        return "" if is_sealed else "a pointer without a checksum"
+        return "" if is_sealed(self._storage.read(POINTER)) else "a pointer without a checksum"
 
     def change(
         self, action: str, choose: Callable[[Sequence[str]], Sequence[str] | None], *, actor: str = "", reason: str = ""
@@ -132,7 +125,10 @@ class Pointer:
             ModelError: If the pointer cannot be read, or other processes change it all the time.
         """
         for _ in range(_MAX_ATTEMPTS):
-            copy, numbers = self._read_copy(), self._numbers()  # In this order: a state exists before its copy does.
+            copy, numbers = (
+                self._read_copy(),
+                self._states.numbers(),
+            )  # In this order: a state exists before its copy does.
             newest = self._newest(numbers)
             is_newest = newest is not None and _is_older(copy, newest)
             before = newest.promotions if newest is not None and is_newest else copy.promotions
@@ -146,7 +142,7 @@ class Pointer:
                 now_ns = max(now_ns, newest.time_ns + 1)
                 self._audit.add(newest.entry, newest.entry_name)
             state = _State(
-                number=1 + max(copy.number, *numbers, 0),  # Past those that cannot be read.
+                number=next_number(numbers, copy.number),
                 promotions=tuple(after[-MAX_PROMOTIONS:]),
                 entry=AuditEntry(
                     time_ms=now_ns // 1_000_000,
@@ -160,30 +156,21 @@ class Pointer:
                 time_ns=now_ns,
                 replaced_sha256=newest.replaced_sha256 if newest is not None and is_newest else copy.sha256,
             )
-            if self._create(state):
+            if self._states.create(state.number, dataclasses.asdict(state)):
                 self._settle()
                 return
-            time.sleep(_pauses.uniform(0, _MAX_PAUSE_S))
+            pause()
         raise ModelError(f"{self._storage.path(FOLDER)}: gave up after {_MAX_ATTEMPTS} attempts to change the pointer")
 
     def forget(self, token: Token) -> None:
         """Take an id out of the reasons in the states, which carry what the audit log says."""
-        for number in self._numbers():
+        for number in self._states.numbers():
             with contextlib.suppress(ModelError, FileNotFoundError):
                 state = self._read(number)
                 if token.is_in_text(state.entry.reason):
                     entry = dataclasses.replace(state.entry, reason=token.without(state.entry.reason))
                     changed = dataclasses.asdict(dataclasses.replace(state, entry=entry))
-                    self._storage.write(_file_of(number), _sealed(changed))
-
-    def _create(self, state: _State) -> bool:
-        """Create a state, and return whether no other process has created one with its number."""
-        try:
-            self._storage.create(_file_of(state.number), _sealed(dataclasses.asdict(state)))
-        except FileExistsError:
-            # It may be ours: a client of an object store repeats a request whose answer was lost.
-            return self._read(state.number) == state
-        return True
+                    self._states.rewrite(number, changed)
 
     def _settle(self) -> None:
         """Bring the audit log and ``current.json`` up to the newest state.
@@ -200,9 +187,8 @@ class Pointer:
                 "promotions": newest.promotions,
                 "state": newest.number,
             }
-            self._storage.write(POINTER, _sealed(content))
-        for number in self._numbers()[:-_NUM_STATES_KEPT]:
-            self._storage.delete(_file_of(number))
+            self._storage.write(POINTER, sealed(content))
+        self._states.prune()
 
     def _newest(self, numbers: Sequence[int] | None = None) -> _State | None:
         """Return the newest state that can be read, of some numbers in ascending order or of all.
@@ -211,7 +197,7 @@ class Pointer:
             ModelError: If there are some, and none can be read.
         """
         fault: ModelError | None = None
-        for number in reversed(self._numbers() if numbers is None else numbers):
+        for number in reversed(self._states.numbers() if numbers is None else numbers):
             try:
                 return self._read(number)
             except ModelError as error:
@@ -223,17 +209,9 @@ class Pointer:
             raise fault
         return None
 
-    def _numbers(self) -> list[int]:
-        return sorted(
-            int(name.removesuffix(".json"))
-            for name in self._storage.list(FOLDER)
-            if name.removesuffix(".json").isdecimal()
-        )
-
     def _read(self, number: int) -> _State:
-        content = self._storage.read(_file_of(number))
-        with self._named_errors(_file_of(number)):
-            fields = _unsealed(content)
+        with self._named_errors(self._states.name(number)):
+            fields = self._states.read(number)
             return _State(
                 number=number,
                 promotions=tuple(str(version) for version in fields["promotions"]),
@@ -250,11 +228,11 @@ class Pointer:
             return _Copy((), 0, "")
         try:
             with self._named_errors(POINTER):
-                fields = _unsealed(content)
+                fields = unsealed(content)
                 promotions = tuple(str(version) for version in fields["promotions"])
                 return _Copy(promotions, int(fields.get("state", 0)), sha256(content))
         except ModelError as error:
-            if not self._numbers():
+            if not self._states.numbers():
                 raise
             self._tell(error)
             return _Copy((), 0, "")  # As if it were missing: the newest state has what it held.
@@ -280,29 +258,3 @@ def _is_older(copy: _Copy, newest: _State) -> bool:
     if copy.number:
         return copy.number <= newest.number
     return copy.sha256 in ("", newest.replaced_sha256)
-
-
-def _file_of(number: int) -> str:
-    return f"{FOLDER}/{number:0{_DIGITS}d}.json"
-
-
-def _sealed(fields: dict[str, Any]) -> bytes:
-    """Return JSON that carries its own SHA-256."""
-    return json.dumps({**fields, _SEAL: _sum_of(fields)}, indent=2, sort_keys=True).encode()
-
-
-def _unsealed(content: bytes) -> dict[str, Any]:
-    """Return what ``_sealed`` was given, or JSON of before there were seals.
-
-    Raises:
-        ValueError: If it is not JSON, or damaged.
-    """
-    fields: dict[str, Any] = dict(json.loads(content))
-    wanted = fields.pop(_SEAL, None)
-    if wanted is not None and (found := _sum_of(fields)) != wanted:
-        raise ValueError(f"damaged: wanted SHA-256 {wanted}, got {found}")
-    return fields
-
-
-def _sum_of(fields: dict[str, Any]) -> str:
-    return sha256(json.dumps(fields, sort_keys=True).encode())

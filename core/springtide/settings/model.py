@@ -9,6 +9,7 @@ from springtide.settings.sections.serving import (
     PluginSettings,
     RankingSettings,
     ServerSettings,
+    SteeringSettings,
     TlsSettings,
     TokenSettings,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "RankingSettings",
     "ServerSettings",
     "Settings",
+    "SteeringSettings",
     "TaskSettings",
     "TlsSettings",
     "TokenSettings",
@@ -75,6 +77,7 @@ class Settings(Section):
     ranking: RankingSettings = RankingSettings()
     gate: GateSettings = GateSettings()
     server: ServerSettings = ServerSettings()
+    steering: SteeringSettings = SteeringSettings()
     live_quality: LiveQualitySettings = LiveQualitySettings()
     plugins: PluginSettings = PluginSettings()
     log: LogSettings = LogSettings()

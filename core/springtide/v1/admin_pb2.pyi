@@ -28,7 +28,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model", "stream_health", "plugins", "packages_not_allowed", "failing_parts", "num_bypassed", "role", "writer", "fencing_number")
+    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model", "stream_health", "plugins", "packages_not_allowed", "failing_parts", "num_bypassed", "role", "writer", "fencing_number", "steering")
     class NumNodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class GetStatusResponse(_message.Message):
     ROLE_FIELD_NUMBER: _ClassVar[int]
     WRITER_FIELD_NUMBER: _ClassVar[int]
     FENCING_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STEERING_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     position: _recommender_pb2.GraphPosition
     lag_events: int
@@ -127,7 +128,24 @@ class GetStatusResponse(_message.Message):
     role: str
     writer: str
     fencing_number: int
-    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ..., stream_health: _Optional[str] = ..., plugins: _Optional[_Iterable[_Union[Plugin, _Mapping]]] = ..., packages_not_allowed: _Optional[_Iterable[_Union[PackageNotAllowed, _Mapping]]] = ..., failing_parts: _Optional[_Iterable[_Union[FailingPart, _Mapping]]] = ..., num_bypassed: _Optional[_Mapping[str, int]] = ..., role: _Optional[str] = ..., writer: _Optional[str] = ..., fencing_number: _Optional[int] = ...) -> None: ...
+    steering: SteeringStatus
+    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ..., stream_health: _Optional[str] = ..., plugins: _Optional[_Iterable[_Union[Plugin, _Mapping]]] = ..., packages_not_allowed: _Optional[_Iterable[_Union[PackageNotAllowed, _Mapping]]] = ..., failing_parts: _Optional[_Iterable[_Union[FailingPart, _Mapping]]] = ..., num_bypassed: _Optional[_Mapping[str, int]] = ..., role: _Optional[str] = ..., writer: _Optional[str] = ..., fencing_number: _Optional[int] = ..., steering: _Optional[_Union[SteeringStatus, _Mapping]] = ...) -> None: ...
+
+class SteeringStatus(_message.Message):
+    __slots__ = ("version", "num_rules", "num_scenarios", "num_experiments", "fault", "is_from_file")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    NUM_RULES_FIELD_NUMBER: _ClassVar[int]
+    NUM_SCENARIOS_FIELD_NUMBER: _ClassVar[int]
+    NUM_EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    IS_FROM_FILE_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    num_rules: int
+    num_scenarios: int
+    num_experiments: int
+    fault: str
+    is_from_file: bool
+    def __init__(self, version: _Optional[int] = ..., num_rules: _Optional[int] = ..., num_scenarios: _Optional[int] = ..., num_experiments: _Optional[int] = ..., fault: _Optional[str] = ..., is_from_file: _Optional[bool] = ...) -> None: ...
 
 class FailingPart(_message.Message):
     __slots__ = ("part", "origin", "hook", "fault", "reason", "num_failed", "latest_time", "is_blocked")
@@ -494,14 +512,16 @@ class UpdateSteeringRequest(_message.Message):
     def __init__(self, put: _Optional[_Union[_steering_pb2.Steering, _Mapping]] = ..., remove_rules: _Optional[_Iterable[str]] = ..., remove_scenarios: _Optional[_Iterable[str]] = ..., remove_experiments: _Optional[_Iterable[str]] = ..., replace: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., samples: _Optional[_Iterable[_Union[_recommender_pb2.RecommendRequest, _Mapping]]] = ..., version: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class UpdateSteeringResponse(_message.Message):
-    __slots__ = ("version", "changes", "samples")
+    __slots__ = ("version", "changes", "samples", "warnings")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     version: int
     changes: _containers.RepeatedScalarFieldContainer[str]
     samples: _containers.RepeatedCompositeFieldContainer[SteeredSample]
-    def __init__(self, version: _Optional[int] = ..., changes: _Optional[_Iterable[str]] = ..., samples: _Optional[_Iterable[_Union[SteeredSample, _Mapping]]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[int] = ..., changes: _Optional[_Iterable[str]] = ..., samples: _Optional[_Iterable[_Union[SteeredSample, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SteeredSample(_message.Message):
     __slots__ = ("user", "before", "after")

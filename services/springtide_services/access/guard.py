@@ -40,6 +40,11 @@ def caller() -> str:
     return _caller.get()
 
 
+def actor_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Return who calls, for audit logs: the name of the token, and the address."""
+    return f"{name}, {context.peer()}" if (name := caller()) else str(context.peer())
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a call is refused.

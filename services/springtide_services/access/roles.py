@@ -18,8 +18,8 @@ MEANINGS: Mapping[Role, str] = {
     Role.CLIENT: "asks for recommendations, lists and similar items",
     Role.EXPLAIN: "as client, and asks why, and for similar users: that shows what users did, and who they are",
     Role.PRODUCER: "publishes events (nothing on these listeners yet)",
-    Role.OPERATOR: "sees status and models, and starts trainings",
-    Role.ADMIN: "as operator, and decides what serves: promotes, rolls back, hands over rebuilt graphs",
+    Role.OPERATOR: "sees status, models, rules and experiments, and starts trainings",
+    Role.ADMIN: "as operator, and decides what serves: promotes, rolls back, hands over rebuilt graphs, changes rules",
 }
 
 _ASKS = frozenset({Role.CLIENT, Role.EXPLAIN})
@@ -43,6 +43,9 @@ ROLES_OF: Mapping[str, frozenset[Role]] = {
     f"{_ADMIN}PromoteModel": frozenset({Role.ADMIN}),
     f"{_ADMIN}RollbackModel": frozenset({Role.ADMIN}),
     f"{_ADMIN}ServeRebuild": frozenset({Role.ADMIN}),
+    f"{_ADMIN}GetSteering": _OPERATES,
+    f"{_ADMIN}ListSteeringChanges": _OPERATES,
+    f"{_ADMIN}UpdateSteering": frozenset({Role.ADMIN}),
 }
 OPEN = "/grpc.health.v1.Health/"  # For probes, which have no token; it says whether the server is ready, no more.
 

@@ -156,6 +156,38 @@ class Client:
         """
         self._call_admin(self._admin.ServeRebuild, admin_pb2.ServeRebuildRequest(rebuilt=rebuilt))
 
+    def steering(self) -> admin_pb2.GetSteeringResponse:
+        """Call GetSteering.
+
+        Raises:
+            ServerCallError: If the server does not answer, or answers with an error status.
+        """
+        response: admin_pb2.GetSteeringResponse = self._call_admin(
+            self._admin.GetSteering, admin_pb2.GetSteeringRequest()
+        )
+        return response
+
+    def update_steering(self, request: admin_pb2.UpdateSteeringRequest) -> admin_pb2.UpdateSteeringResponse:
+        """Call UpdateSteering.
+
+        Raises:
+            ServerCallError: If the server does not answer, or answers with an error status.
+        """
+        response: admin_pb2.UpdateSteeringResponse = self._call_admin(self._admin.UpdateSteering, request)
+        return response
+
+    def steering_changes(self, page_size: int, page_token: str = "") -> admin_pb2.ListSteeringChangesResponse:
+        """Call ListSteeringChanges.
+
+        Raises:
+            ServerCallError: If the server does not answer, or answers with an error status.
+        """
+        response: admin_pb2.ListSteeringChangesResponse = self._call_admin(
+            self._admin.ListSteeringChanges,
+            admin_pb2.ListSteeringChangesRequest(page_size=page_size, page_token=page_token),
+        )
+        return response
+
     def __enter__(self) -> Self:
         return self
 

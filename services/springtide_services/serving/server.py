@@ -26,9 +26,11 @@ from springtide.ranking.serving_baseline import forget_users_by, load_served
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StateSnapshot
+from springtide.steering.store import SteeringStore
 from springtide_services.logs import log_plugins, log_settings
 from springtide_services.priorities import take_short_turns
-from springtide_services.serving.admin_service import AdminDependencies, AdminService
+from springtide_services.serving.admin_parts import AdminDependencies
+from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.adoption import Adoption, Answering, batcher_of
 from springtide_services.serving.first_training import FirstTraining
 from springtide_services.serving.forgetting import ModelForgetting
@@ -39,6 +41,7 @@ from springtide_services.serving.plugin_status import stream_problem
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderService
 from springtide_services.serving.standard_services import Health
+from springtide_services.serving.steering_follower import SteeringFollower
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.ingest_status import IngestStatus
@@ -75,6 +78,7 @@ class _Loaded:
     answering: Answering  # Replaced as one, when a rebuilt state takes its place.
     ingest: IngestLoop
     follower: VersionFollower
+    steering: SteeringFollower
     models: ModelStore
     quality: LiveQuality
     plugins: Plugins
@@ -183,6 +187,7 @@ class Server:
                 if self._adoption is not None:
                     await asyncio.to_thread(self._adoption.join)
                 await asyncio.to_thread(loaded.follower.stop)
+                await asyncio.to_thread(loaded.steering.stop)
                 await asyncio.to_thread(loaded.answering.batcher.close)
                 await asyncio.to_thread(loaded.answering.ranker.close)
         await asyncio.to_thread(self._role.stop)  # After the last checkpoint.
@@ -202,11 +207,13 @@ class Server:
         def answer_from(new: Answering) -> Answering:
             """Answer from a state, and return what answered before; quick, and from any thread."""
             former, loaded.answering = loaded.answering, new
+            loaded.steering.serve_on(new.ranker)  # First: no request is to be answered without what steers.
             loaded.quality.follow(new.ranker, new.state)
             loaded.forgetting.follow(new.state)
             self._recommender.loaded = RecommenderDependencies(new.state, new.ranker, new.batcher, positions)
             self._admin.loaded = AdminDependencies(
                 new.state,
+                new.ranker,
                 loaded.ingest,
                 loaded.models,
                 loaded.follower,
@@ -215,6 +222,7 @@ class Server:
                 adoption,
                 loaded.checkpoints.damage,
                 loaded.plugins,
+                loaded.steering,
                 self._role,
                 new.ranker.indexing,
                 self._settings.kafka.max_lag_events,
@@ -227,6 +235,7 @@ class Server:
         loaded.ingest.poison.on_poison = lambda until: adoption.make_whole(loaded.checkpoints, until)
         loaded.ingest.start()
         self._role.start(loaded.checkpoints)
+        await asyncio.to_thread(loaded.steering.start)
         await asyncio.to_thread(loaded.follower.start)
         answer_from(loaded.answering)
         first_training = FirstTraining(
@@ -389,6 +398,7 @@ def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
             role=role,
         ),
         follower=follower,
+        steering=SteeringFollower(SteeringStore.of(settings), ranker),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
         plugins=plugins,

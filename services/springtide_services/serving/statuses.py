@@ -23,13 +23,15 @@ from springtide.errors import (
     OffsetsLostError,
     RebuildError,
     SpringtideError,
+    SteeringChangedError,
 )
 from springtide.settings.secrets import hidden
-from springtide_services.serving.admission import RETRY_AFTER_S, OverloadedError
+from springtide_services.serving.admission import RETRY_AFTER_S, Admission, OverloadedError
 
 logger = structlog.stdlib.get_logger(__name__)
 
 Servicer = TypeVar("Servicer", bound="DeadlineCapped")
+BoundedServicer = TypeVar("BoundedServicer", bound="Bounded")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Context = grpc.aio.ServicerContext[Request, Response]
@@ -54,6 +56,7 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (BypassedError, grpc.StatusCode.UNAVAILABLE),
     (ModelError, grpc.StatusCode.FAILED_PRECONDITION),
     (OffsetsLostError, grpc.StatusCode.DATA_LOSS),
+    (SteeringChangedError, grpc.StatusCode.ABORTED),
     (RebuildError, grpc.StatusCode.FAILED_PRECONDITION),
     (CheckpointError, grpc.StatusCode.FAILED_PRECONDITION),
     (SpringtideError, grpc.StatusCode.FAILED_PRECONDITION),
@@ -77,6 +80,27 @@ class DeadlineCapped(Protocol):
     """
 
     max_deadline_s: float
+
+
+class Bounded(DeadlineCapped, Protocol):
+    """A servicer whose methods are decorated with ``bounded``.
+
+    Attributes:
+        others: Counts the open calls of these methods.
+    """
+
+    others: Admission
+
+
+def bounded(method: Method[BoundedServicer, Request, Response]) -> Method[BoundedServicer, Request, Response]:
+    """Decorate a servicer's method: a call is refused where too many are open."""
+
+    @functools.wraps(method)
+    async def answer(self: BoundedServicer, request: Request, context: Context[Request, Response]) -> Response:
+        with self.others.admit():
+            return await method(self, request, context)
+
+    return answer
 
 
 def with_deadline_and_status(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:

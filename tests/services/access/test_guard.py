@@ -23,6 +23,9 @@ MAY = {
     "PromoteModel": {"admin"},
     "RollbackModel": {"admin"},
     "ServeRebuild": {"admin"},
+    "GetSteering": {"operator", "admin"},
+    "UpdateSteering": {"admin"},
+    "ListSteeringChanges": {"operator", "admin"},
 }
 
 

@@ -11,7 +11,8 @@ from springtide.errors import InvalidRequestError
 from springtide.model.manifest import TRAINING_MODES, ModelManifest
 from springtide.model.registry import ModelArtifact, ModelStore
 from springtide.v1 import admin_pb2 as pb
-from springtide_services.serving.admin_service import _MODES, _page_of_models
+from springtide_services.serving.admin_answers import page_of_models
+from springtide_services.serving.admin_service import _MODES
 
 
 class CountingStore(ModelStore):
@@ -39,18 +40,18 @@ def publish(store: ModelStore, **changes: Any) -> str:
     )
 
 
-def test_a_page_of_models_reads_the_pointer_once(tmp_path: Path) -> None:
+def test_apage_of_models_reads_the_pointer_once(tmp_path: Path) -> None:
     for _ in range(4):
         publish(ModelStore(str(tmp_path)))
     store = CountingStore(str(tmp_path))
-    page = _page_of_models(store, pb.ListModelsRequest(page_size=3))
+    page = page_of_models(store, pb.ListModelsRequest(page_size=3))
     assert [(model.version, model.is_current) for model in page.models] == [
         ("000004", True),
         ("000003", False),
         ("000002", False),
     ]
     assert store.num_pointer_reads == 1
-    last = _page_of_models(store, pb.ListModelsRequest(page_size=3, page_token=page.next_page_token))
+    last = page_of_models(store, pb.ListModelsRequest(page_size=3, page_token=page.next_page_token))
     assert ([model.version for model in last.models], last.next_page_token) == (["000001"], "")
 
 
@@ -58,7 +59,7 @@ def test_a_model_is_listed_with_its_gate_and_parts(tmp_path: Path) -> None:
     store = ModelStore(str(tmp_path))
     gate = {"verdict": "promoted", "reason": "better", "contestants": {"candidate": {"all": 0.25, "new": 0.125}}}
     publish(store, gate=gate, metrics={"loss": 0.5})
-    (model,) = _page_of_models(store, pb.ListModelsRequest()).models
+    (model,) = page_of_models(store, pb.ListModelsRequest()).models
     assert (model.training, model.num_interactions, model.create_time.seconds) == ("retrain", 7, 1_700_000_000)
     assert (dict(model.parts), dict(model.metrics)) == ({"encoder": "lightgcn (springtide 0.1)"}, {"loss": 0.5})
     assert (model.verdict, model.verdict_reason, dict(model.gate_ndcg_at_20)) == (
@@ -75,7 +76,7 @@ def test_a_model_says_over_how_many_questions_each_mean_of_the_gate_is(tmp_path:
     publish(store, gate={"verdict": "promoted", "questions": 900, "contestants": asked_in_parts})
     # As releases wrote it that asked every contestant all questions.
     publish(store, gate={"verdict": "promoted", "questions": 800, "contestants": {"tifu_knn": {"all": 0.2}}})
-    before, in_parts = _page_of_models(store, pb.ListModelsRequest()).models
+    before, in_parts = page_of_models(store, pb.ListModelsRequest()).models
     assert dict(in_parts.gate_num_questions) == {"candidate": 900, "tifu_knn": 175}
     assert dict(before.gate_num_questions) == {"tifu_knn": 800}
 
@@ -97,7 +98,7 @@ def test_a_version_that_cannot_be_read_is_listed_with_the_reason(
     store.promote("000002")
     path = tmp_path / "000002" / "manifest.json"
     path.write_text(manifest or json.dumps({**json.loads(path.read_bytes()), "quantization": "int8"}))
-    page = _page_of_models(ModelStore(str(tmp_path)), pb.ListModelsRequest())
+    page = page_of_models(ModelStore(str(tmp_path)), pb.ListModelsRequest())
     assert [(model.version, model.is_current, bool(model.unreadable_reason)) for model in page.models] == [
         ("000003", False, False),
         ("000002", True, True),
@@ -110,7 +111,7 @@ def test_a_version_that_cannot_be_read_is_listed_with_the_reason(
 @pytest.mark.parametrize("request_", [pb.ListModelsRequest(page_size=-1), pb.ListModelsRequest(page_token="?")])
 def test_a_page_that_cannot_be_is_refused(tmp_path: Path, request_: pb.ListModelsRequest) -> None:
     with pytest.raises(InvalidRequestError, match=r"^page_"):
-        _page_of_models(ModelStore(str(tmp_path)), request_)
+        page_of_models(ModelStore(str(tmp_path)), request_)
 
 
 def test_the_protos_name_all_training_modes_and_no_others() -> None:

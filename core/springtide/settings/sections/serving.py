@@ -133,6 +133,20 @@ class ServerSettings(Section):
         return admin_port_beside(self.port) if self.admin_port is None else self.admin_port
 
 
+class SteeringSettings(Section):
+    """Rules, scenarios and experiments: where they are kept, and whether a file of yours is their source."""
+
+    url: str = ""
+    """Store of their versions: a folder or a URL. By default it is the folder `steering` beside `model.url`; servers
+    with one store follow each other's changes within a second."""
+    keep: Annotated[int, Field(ge=10)] = 100
+    """Number of versions kept in the store. The list of who changed what and why is kept whole."""
+    file: str = ""
+    """File in TOML, with tables `[rules.NAME]`, `[scenarios.NAME]` and `[experiments.NAME]`, which a server follows:
+    what it says replaces all that steers at the start, and within a second after it has changed. Changes by AdminService and the
+    command line are refused then. Empty leaves them to those."""
+
+
 class LiveQualitySettings(Section):
     """How a server measures itself: it ranks a sample of the events before it applies them."""
 
