@@ -32,6 +32,7 @@ _SECTIONS = frozenset(
         "training",
         "gate",
         "ranking",
+        "steering",
         "live_quality",
         "server",
         "log",

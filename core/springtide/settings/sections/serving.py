@@ -143,8 +143,8 @@ class SteeringSettings(Section):
     """Number of versions kept in the store. The list of who changed what and why is kept whole."""
     file: str = ""
     """File in TOML, with tables `[rules.NAME]`, `[scenarios.NAME]` and `[experiments.NAME]`, which a server follows:
-    what it says replaces all that steers at the start, and within a second after it has changed. Changes by AdminService and the
-    command line are refused then. Empty leaves them to those."""
+    what it says replaces all that steers at the start, and within a second after it has changed. Changes by
+    AdminService and the command line are refused then. Empty leaves them to those."""
 
 
 class LiveQualitySettings(Section):
