@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
+from springtide.steering.assignment import Arm
 from springtide.steering.values import QuerySteering
 
 Array = npt.NDArray[np.float32]
@@ -159,9 +160,11 @@ class Ranking:
         personalization: What the answer knows of the user.
         model_version: Version of the model or baseline that ranked; empty for the fallback.
         extras: What a steered answer says beyond its items; None for nothing.
+        arms: The variants of experiments that the answer is by.
     """
 
     items: RankedItems
     personalization: Personalization
     model_version: str
     extras: Extras | None = None
+    arms: tuple[Arm, ...] = ()

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems, cosine_o
 from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
 from springtide.ranking.top_k import best_of
+from springtide.ranking.variants import Variants
 from springtide.ranking.weights import ItemWeights, item_groups
 from springtide.settings.model import RankingSettings
 from springtide.state import LiveState
@@ -48,6 +50,7 @@ class Ranker:
 
     Attributes:
         indexing: Keeps the index; None without one.
+        variants: What is served beside the current version, to the users of experiments.
         steering: The rules, scenarios and experiments that hold; replaced as one, by any thread.
     """
 
@@ -73,6 +76,7 @@ class Ranker:
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
         self.steering: Steering = NO_STEERING
+        self.variants = Variants(self._maker)
         self.indexing: Indexing | None = None
         if make_index is not None and settings.index is not None:
             rules = IndexRules(settings.index.name, settings.index_min_items, settings.index_min_recall, make_index)
@@ -107,6 +111,7 @@ class Ranker:
             serving.moments.refresh(view.num_nodes(self._item_type), now_ms)
             serving.users.drop_forgotten(view)
             fresh = self._maker.refreshed(serving, view)
+            self.variants.refresh(view, self._item_type, now_ms)
             if (fallback := self._fallback) is not None:
                 fallback.moments.refresh(view.num_nodes(self._item_type), now_ms)
             if self.indexing is not None:
@@ -130,7 +135,24 @@ class Ranker:
         Raises:
             InvalidRequestError: If a query names something unknown.
         """
-        scorer = self.scorer()
+        current = self._serving
+        if not self.variants.has_any(steering := self.steering):  # As with most servers.
+            return self._by_one(self._scorer_of(current), queries)
+        placed = [self.variants.place(query, steering, current) for query in queries]
+        groups: dict[int, list[int]] = {}  # By what serves, the positions of its queries.
+        for position, each in enumerate(placed):
+            groups.setdefault(id(each.serving), []).append(position)
+        rankings: dict[int, Ranking] = {}
+        for positions in groups.values():
+            scorer = self._scorer_of(placed[positions[0]].serving)
+            answers = self._by_one(scorer, [placed[position].query for position in positions])
+            rankings.update(zip(positions, answers, strict=True))
+        return [
+            replace(rankings[position], arms=each.arms) if each.arms else rankings[position]
+            for position, each in enumerate(placed)
+        ]
+
+    def _by_one(self, scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
         if scorer.serving.baseline is None:
             return [_ranking(scorer, query) for query in queries]
         try:

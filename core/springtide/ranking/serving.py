@@ -15,7 +15,7 @@ from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.indexed_items import IndexedItems
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.kernels import quantise
-from springtide.ranking.moment_cache import MomentCache
+from springtide.ranking.moment_cache import MAX_BYTES, MomentCache
 from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
 from springtide.ranking.users import Users
 from springtide.ranking.weights import HistoryTerms, history_terms
@@ -23,6 +23,7 @@ from springtide.settings.interaction_rules import InteractionRules
 
 Coarse = tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], npt.NDArray[np.float32]]
 _MIN_COARSE = 10_000  # Vectors: to look at fewer takes less than a tenth of a millisecond.
+_WEIGHTED_SHARE = 16  # Of the bytes of item weights, what those of one set of a variant's weights may take.
 _COARSE_SHARE = 8  # A coarse look at all takes as long as a close look at an eighth of them, in the order they come to.
 
 
@@ -166,6 +167,24 @@ class ServingMaker:
         cache.warm(moments, view.num_nodes(self._rules.item_type))
         made = Serving(table, None, exponents, cache, users, terms)
         return made if table is None else replace(made, longest=table.longest, coarse=CoarseVectors(table.vectors))
+
+    def weighted(self, serving: Serving, exponents: Exponents, former: Serving | None = None) -> Serving:
+        """Return what serves the same model or fallback with other exponents; it shares all but the item weights.
+
+        Args:
+            serving: The model or the fallback.
+            exponents: How much each term counts.
+            former: What was made of an earlier state of the same with these exponents; its item weights stay.
+        """
+        if former is not None:
+            cache, terms = former.moments, former.history_terms
+        else:
+            max_bytes, grows = MAX_BYTES // _WEIGHTED_SHARE, serving.table is None
+            cache = MomentCache(
+                self._context_weights, exponents, max_bytes=max_bytes, clock_s=self._clock_s, grows=grows
+            )
+            terms = history_terms(self._context_weights, exponents)
+        return replace(serving, exponents=exponents, moments=cache, history_terms=terms)
 
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:
         """Return what is served with the items as they are now; the same object if nothing has changed."""

@@ -15,6 +15,8 @@ from springtide.errors import InvalidRequestError
 from springtide.explaining.terms import Explanation
 from springtide.interactions import Moment
 from springtide.ranking.query import AttributeValue, Extras, Personalization, Query, Ranking
+from springtide.recommendation_ids import new_id, pack_arms
+from springtide.steering.assignment import Arm
 from springtide.steering.values import QuerySteering
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving.kernels import plain_request, ranked_items
@@ -64,6 +66,9 @@ _SOURCES: dict[MomentSource, pb.MomentSource] = {
     "stream": pb.MOMENT_SOURCE_STREAM,
 }
 
+
+# The tag and the length of `recommendation_id`, where the answer is by no variant.
+_PLAIN_NAME = bytes([pb.RecommendResponse.RECOMMENDATION_ID_FIELD_NUMBER << 3 | 2, len(new_id(0))])
 
 Counted = (
     pb.RecommendRequest
@@ -324,8 +329,17 @@ def to_response(ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bo
     items = ranking.items
     rest = _rest(ranking.model_version, ranking.personalization, is_behind, as_of.source, tuple(items.names))
     weights = items.weights if items.names else None
-    answer = ranked_items(items.ids, items.scores, items.cosines, weights, rest + position, as_of.timestamp_ms)
+    name = _named(ranking.arms, as_of.timestamp_ms) if ranking.arms else _PLAIN_NAME + new_id(as_of.timestamp_ms)
+    answer = ranked_items(items.ids, items.scores, items.cosines, weights, rest + position + name, as_of.timestamp_ms)
     return answer if ranking.extras is None else _with_extras(answer, ranking.extras)
+
+
+def _named(arms: Sequence[Arm], timestamp_ms: int) -> bytes:
+    """Return the bytes of an answer's name and of the variants that it is by."""
+    return pb.RecommendResponse(
+        recommendation_id=new_id(timestamp_ms, pack_arms([arm.code for arm in arms])).decode(),
+        experiment_arms=[pb.ExperimentArm(experiment=arm.experiment, variant=arm.variant.name) for arm in arms],
+    ).SerializeToString()
 
 
 def _with_extras(answer: bytes, extras: Extras) -> bytes:

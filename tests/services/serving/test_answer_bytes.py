@@ -4,6 +4,7 @@ import asyncio
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -15,7 +16,10 @@ from springtide.plugins.loading import load_plugins
 from springtide.ranking.query import RankedItems, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
+from springtide.recommendation_ids import arms_of, moment_ms_of
 from springtide.state_snapshot import StreamPosition
+from springtide.steering.assignment import Arm
+from springtide.steering.values import Variant
 from springtide.testing import even_odd_state, quick_model, quick_settings
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
@@ -28,8 +32,8 @@ from springtide_services.serving.work import work_of
 
 ALPHABET = "ab1-/ é漢🦉\0"
 SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45], np.float32)
-_MAX_CALLS = 50  # 48 today, C functions counted: all of a request but the ranking and gRPC.
-_MAX_PLAIN_CALLS = 30  # 28 today, of a plain request and its bytes.
+_MAX_CALLS = 57  # 55 today, C functions counted: all of a request but the ranking and gRPC.
+_MAX_PLAIN_CALLS = 37  # 35 today, of a plain request and its bytes.
 _MAX_RANKING_CALLS = 88  # 81 today, of the ranking, for a user in the cache.
 
 
@@ -60,6 +64,7 @@ def by_protobuf(ranking: Ranking, next_offsets: dict[int, int], as_of: AsOf, is_
         as_of_ms=as_of.timestamp_ms,
         as_of_source=pb.MOMENT_SOURCE_WALL,
         weight_names=items.names,
+        experiment_arms=[pb.ExperimentArm(experiment=arm.experiment, variant=arm.variant.name) for arm in ranking.arms],
     )
 
 
@@ -67,15 +72,25 @@ def by_protobuf(ranking: Ranking, next_offsets: dict[int, int], as_of: AsOf, is_
 def test_answer_is_read_as_the_message_that_protobuf_would_have_built(seed: int) -> None:
     chance = random.Random(seed)
     ranking = Ranking(random_items(chance, chance.choice((0, 1, 20, 1_000))), "learned", text(chance, 9))
+    if chance.random() < 0.5:
+        ranking = replace(
+            ranking,
+            arms=tuple(
+                Arm(text(chance, 9), Variant(text(chance, 9), 0.1), (7, number))
+                for number in range(chance.choice((1, 32)))
+            ),
+        )
     next_offsets = {number: chance.randrange(2**40) for number in range(chance.choice((0, 1, 1_000)))}
     as_of, is_behind = AsOf(chance.randrange(-(2**41), 2**42), "wall"), chance.random() < 0.5
 
     answer = translation.to_response(ranking, translation.to_position(next_offsets), as_of, is_behind=is_behind)
 
-    expected = by_protobuf(ranking, next_offsets, as_of, is_behind)
+    expected, read = by_protobuf(ranking, next_offsets, as_of, is_behind), pb.RecommendResponse.FromString(answer)
+    assert moment_ms_of(read.recommendation_id) == as_of.timestamp_ms % 2**48
+    assert arms_of(read.recommendation_id) == tuple(arm.code for arm in ranking.arms)
+    read.ClearField("recommendation_id")
     # Numbers that are none do not equal themselves; their bytes do.
-    deterministic = pb.RecommendResponse.FromString(answer).SerializeToString(deterministic=True)
-    assert deterministic == expected.SerializeToString(deterministic=True)
+    assert read.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
 
 
 def test_items_alone_have_the_same_bytes() -> None:
