@@ -1,5 +1,6 @@
 """Categorical attributes, stored as columns of codes."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -74,14 +75,22 @@ class CategoryColumn:
 
     def pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the rows and codes of all values, int32 ``[num_values]`` each."""
-        more = self._more.copy()
+        extra_rows, extra_codes = self.other_values()
         rows, codes = self._first.held()
         rows, codes = rows[codes >= 0], codes[codes >= 0]
-        if not more:
-            return rows, codes
-        extra = [(row, code) for row, row_codes in more.items() for code in row_codes[1:]]
-        extra_rows, extra_codes = np.array(extra, np.int32).T
         return np.concatenate([rows, extra_rows]), np.concatenate([codes, extra_codes])
+
+    def other_values(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the rows and codes of all values but the first ones, int32 ``[num_others]`` each."""
+        more = self._more.copy()  # The thread that writes goes on.
+        if not more:
+            return np.empty(0, np.int32), np.empty(0, np.int32)
+        counts = np.fromiter(map(len, more.values()), np.int64, len(more))
+        rows = np.repeat(np.fromiter(more, np.int32, len(more)), counts)
+        codes = np.fromiter(itertools.chain.from_iterable(more.values()), np.int32, len(rows))
+        is_other = np.ones(len(rows), np.bool_)
+        is_other[np.cumsum(counts) - counts] = False
+        return rows[is_other], codes[is_other]
 
     def pairs_at(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the positions in ``rows``, int64 ``[n]``, and codes of all values of these nodes, int32 each."""
@@ -96,13 +105,13 @@ class CategoryColumn:
 
     def has_any(self, values: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Return for each node whether it has one of the values, bool ``[num_nodes]``."""
-        codes = self.vocabulary.rows(list(values))
+        rows, others = self.other_values()  # Before the number of rows, so that all these rows are within it;
+        first = self._first.dense(len(self._nodes))
+        codes = self.vocabulary.rows(list(values))  # and the values last, so that no code is new to them.
         is_wanted = np.zeros(len(self.vocabulary) + 2, np.bool_)  # The last entries are for codes -2 and -1.
         is_wanted[codes[codes >= 0]] = True
-        more = self._more.copy()  # Read before the number of rows, so that all these rows are within it.
-        has_it = is_wanted[self._first.dense(len(self._nodes))]
-        for row, row_codes in more.items():
-            has_it[row] = any(is_wanted[code] for code in row_codes)
+        has_it = is_wanted[first]
+        has_it[rows[is_wanted[others]]] = True
         return has_it
 
     def values(self, row: int) -> list[str]:

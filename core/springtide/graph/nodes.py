@@ -71,6 +71,10 @@ class NodeTable:
         """Kind of each attribute that is in use or in the schema; a copy."""
         return self._columns.kinds.copy()
 
+    def kind(self, name: str) -> AttributeKind | None:
+        """Return the kind of an attribute that is in use or in the schema; None of another."""
+        return self._columns.kinds.get(name)
+
     @property
     def categories(self) -> dict[str, CategoryColumn]:
         """Category columns by name; the dictionary is a copy, the columns are not."""
@@ -174,6 +178,18 @@ class NodeTable:
         """Return for each node whether category ``name`` has one of the values, bool ``[num_nodes]``."""
         column = self.categories.get(name)
         return np.zeros(len(self), np.bool_) if column is None else column.has_any(values)
+
+    def has_value(self, name: str) -> npt.NDArray[np.bool_]:
+        """Return for each node whether it has a value of an attribute, as readers see it, bool ``[num_nodes]``."""
+        columns, kind = self._columns, self._columns.kinds.get(name)
+        if kind == "number" and (numbers := columns.numbers.get(name)) is not None:
+            return ~np.isnan(numbers.dense(len(self)))
+        if kind == "category" and (category := columns.categories.get(name)) is not None:
+            return category.first_codes() >= 0
+        texts = columns.texts.get(name, {}).copy() if kind == "text" else {}  # A copy: the thread that writes goes on.
+        has_it = np.zeros(len(self), np.bool_)
+        has_it[np.fromiter(texts, np.int64, len(texts))] = True
+        return has_it
 
     def has_attributes(self) -> npt.NDArray[np.bool_]:
         """Return for each node whether it has a value of any attribute, hidden or not, bool ``[num_nodes]``."""
