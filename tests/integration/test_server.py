@@ -21,7 +21,7 @@ from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 from springtide.errors import (
     SettingsError,
 )
-from springtide.ranking.ranker import FAMILIARITY
+from springtide.ranking.answers import FAMILIARITY
 from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2, admin_pb2_grpc, events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb

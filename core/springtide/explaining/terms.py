@@ -10,6 +10,7 @@ from springtide.explaining.reasons import DISLIKED_WORDS, FactorTerm, doubt_of, 
 from springtide.interactions import History, Moment
 from springtide.model.exponents import TermExponents
 from springtide.plugins.contracts import ContextWeight, Factor
+from springtide.ranking.binding import BoundQuery
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Personalization, Query
 from springtide.ranking.scoring import Scorer, cosine_of
@@ -23,7 +24,7 @@ class Explanation:
     Attributes:
         item_id: The item.
         score: ``cosine`` times ``cosine_exponent``, plus what the terms add. If a baseline ranks, its score.
-        rank: The item's rank among all items, 1 for the best.
+        rank: The item's rank among all items, 1 for the best; 0 if it is left out, by a rule or as it is not to be had.
         cosine: Cosine of the user's and the item's vectors, -1 to 1.
         cosine_exponent: Factor of the cosine; it differs for seen and unseen items.
         terms: Every factor of every context weight, in their order.
@@ -67,17 +68,18 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
         raise InvalidRequestError("item", f"no item with the id {item_id!r}")
     scored = replace(scorer, lifeless=None).score([query])  # Whoever asks about an item asks for it.
     [scores], [user], [bound] = scored.scores, scored.users, scored.queries
-    rank = 1 + int((scores > scores[row]).sum())
+    steered = steered_terms(bound, row)
+    rank = 1 + int((scores > scores[row]).sum()) if np.isfinite(scores[row]) else 0
     [lowered] = scored.lowered_items
     is_disliked = bool((lowered.disliked.rows == row).any())
     if serving.baseline is not None:
         return Explanation(
             item_id=item_id,
-            score=float(scores[row]),
+            score=float(scores[row] if rank else scorer.score([query], leaves_out=False).scores[0, row]),
             rank=rank,
             cosine=0.0,
             cosine_exponent=0.0,
-            terms=(),
+            terms=steered,
             sentence="; ".join(
                 filter(None, (f"ranked by the baseline {serving.baseline.baseline.name}", DISLIKED_WORDS * is_disliked))
             ),
@@ -91,12 +93,14 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     lowered_by = float(lowered.logs[lowered.disliked.rows == row].sum())
     if len(lowered.logs):
         terms += (FactorTerm(DISLIKE, Factor(DISLIKE), lowered_by, 1.0),)
+    reasons_of = terms
+    terms += steered
     cosines = cosine_of(serving.table, user, np.arange(scorer.num_items))
     cosine = float(cosines[row])
     is_liked = user.liking is not None
     # An item that is nearer than most, but not near, suits nobody.
     cosine_gain = exponents.cosine * min(cosine, cosine - float(cosines.mean()))
-    reasons = sentence_of(terms, cosine_gain, habit, is_liked=is_liked)
+    reasons = sentence_of(reasons_of, cosine_gain, habit, is_liked=is_liked)
     before = float(serving.table.vectors[row] @ user.liking) if serving.table and is_liked else 0.0
     doubts = doubt_of(lowered_by, exponents.cosine * (cosine - before))
     return Explanation(
@@ -110,6 +114,14 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
         personalization=user.personalization,
         model_version=serving.version,
     )
+
+
+def steered_terms(bound: BoundQuery, row: int) -> tuple[FactorTerm, ...]:
+    """Return what rules and a booster add to the score of one item; nothing where there are none."""
+    if bound.boosts is None:
+        return ()
+    rows = np.array([row], np.int32)
+    return tuple(FactorTerm(name, Factor(name), float(log), 1.0) for name, [log] in bound.boosts.named(rows))
 
 
 def factor_terms(

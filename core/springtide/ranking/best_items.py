@@ -52,13 +52,13 @@ class BestItems(QueryScores):
         """
         super().__init__(scorer, query)
         serving = scorer.serving
-        table, user, order = serving.table, self.user.vector, self.at_moment.order()
+        table, user, order = serving.table, self.user.vector, self.order()
         apart, of_apart = self.apart, self.of_apart
         if query.allowed is not None and np.count_nonzero(query.allowed) <= _MAX_LISTED:
-            apart, of_apart = self._with_listed(np.flatnonzero(query.allowed).astype(np.int32))
-            order = _NO_ORDER
+            self.add_apart(np.flatnonzero(query.allowed).astype(np.int32))
+            apart, of_apart, order = self.apart, self.of_apart, _NO_ORDER
         user, factor = None if table is None else user, serving.exponents.unseen.cosine
-        values, excluded, allowed = self.at_moment.unseen_total, query.excluded_rows, query.allowed
+        values, excluded, allowed = self.values, query.excluded_rows, query.allowed
         found = None
         if serving.index is not None and user is not None and order is not _NO_ORDER:
             search = functools.partial(_search, scorer, query, user, factor, values, excluded, allowed)
@@ -82,19 +82,10 @@ class BestItems(QueryScores):
         assert serving.index is not None, "looked at by the caller"
         unranked = scorer.unranked_rows(scorer.num_items, with_lifeless=False)
         left_out = LeftOut(query.allowed, (query.excluded_rows, unranked, apart))
-        factor, values = serving.exponents.unseen.cosine, self.at_moment.unseen_total
+        factor, values = serving.exponents.unseen.cosine, self.values
         return serving.index.best(
             search, query.count, user, factor, values, order, serving.longest, apart, of_apart, left_out
         )
-
-    def _with_listed(self, listed: Rows) -> tuple[Rows, Array]:
-        """Return the listed items and those that are not scored as unseen ones are, and their scores."""
-        scores = self.of_unseen(listed)
-        rows = np.union1d(listed, self.apart)
-        of_rows = np.full(len(rows), -np.inf, np.float32)
-        of_rows[np.searchsorted(rows, listed)] = scores
-        of_rows[np.searchsorted(rows, self.apart)] = self.of_apart
-        return rows, of_rows
 
 
 def similar_items(scorer: Scorer, row: int, query: BoundQuery) -> list[tuple[str, float]]:

@@ -10,9 +10,12 @@ from springtide.graph.applying import USER
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
+from springtide.ranking.boosts import Boosts
 from springtide.ranking.filters import SeenRows, allowed_items, excluded_rows, has_all_positive, rows_below
 from springtide.ranking.query import Query
+from springtide.ranking.rule_rows import RulePin
 from springtide.settings.interaction_rules import InteractionRules
+from springtide.steering.values import QuerySteering
 
 Rows = npt.NDArray[np.int32]
 _NO_ROWS: Rows = np.empty(0, np.int32)
@@ -28,10 +31,14 @@ class BoundQuery:
         moment: The moment; circumstances that the query does not give are the user's attributes of that name.
         recent_rows: int32 ``[n]``, rows of the recent items that the view knows, latest first.
         count: Number of items, at least 1.
-        allowed: bool ``[num_items]``, whether an item passes the allow list and the category filters; None for all.
+        allowed: bool ``[num_items]``, whether an item passes the allow list and all filters, no rule blocks it, and it
+            is available at the moment; None for all. Not to be written to.
         excluded_rows: int32 ``[m]``, rows below ``num_items`` of items to leave out, ascending.
         has_list: Whether the query names the items to rank.
         leaves_out_seen: Whether all items of the user's positive interactions are left out.
+        steering: What steers the query beside what is below, merged with its scenario; None for nothing.
+        boosts: What rules and the booster add to the scores; None for nothing.
+        pins: The items that rules pin, whether or not they may be in the answer.
     """
 
     user_id: str
@@ -43,6 +50,9 @@ class BoundQuery:
     excluded_rows: Rows = field(default_factory=lambda: _NO_ROWS)
     has_list: bool = False
     leaves_out_seen: bool = False
+    steering: QuerySteering | None = None
+    boosts: Boosts | None = None
+    pins: tuple[RulePin, ...] = ()
 
     def mask(self, scores: npt.NDArray[np.float32]) -> None:
         """Set the items that the query leaves out to ``-inf``, in place; scores are float32 ``[num_items]``."""

@@ -142,7 +142,7 @@ class _RanksByBound:
             scorer.serving.exponents.unseen.cosine,
             None if table is None or user is None else table.vectors,
             scorer.serving.longest,
-            scores.at_moment.unseen_total,
+            scores.values,
             np.union1d(left_out, scores.apart).astype(np.int32),
             self._depth - num_above,
         )

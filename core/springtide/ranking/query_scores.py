@@ -5,9 +5,11 @@ import numpy.typing as npt
 
 from springtide.ranking import kernels
 from springtide.ranking.binding import BoundQuery
+from springtide.ranking.boosts import BoostedTotals, boosted
 from springtide.ranking.dislikes import NOTHING_DISLIKED, log_weights
 from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems
 from springtide.ranking.users import LiveUser
+from springtide.ranking.weights import ItemOrder
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
@@ -31,13 +33,15 @@ class QueryScores:
     Attributes:
         user: The user.
         at_moment: The item weights of the moment.
+        values: float32 ``[n]``, what unseen items score beside their cosine, at least as many as are ranked; without
+            the boosts of few items, which are apart.
         seen: The items that the user has seen; none if the query leaves all of them out.
         lowered: The items that the user dislikes.
         apart: int32 ``[m]``, ascending: the rows that are not scored as unseen items are.
         of_apart: float32 ``[m]``, their scores.
     """
 
-    __slots__ = ("apart", "at_moment", "lowered", "of_apart", "scorer", "seen", "user")
+    __slots__ = ("_boosts", "_totals", "apart", "at_moment", "lowered", "of_apart", "scorer", "seen", "user", "values")
 
     def __init__(self, scorer: Scorer, query: BoundQuery, *, keep_in_cache: bool = True) -> None:
         serving = scorer.serving
@@ -45,13 +49,35 @@ class QueryScores:
         self.user = serving.users.find(scorer.view, serving.table, query)
         self.at_moment = serving.moments.at(query.moment, scorer.num_items, keep_in_cache=keep_in_cache)
         self.seen, self.lowered = _NOTHING_SEEN, _NOT_LOWERED
+        self._boosts = boosts = query.boosts
+        self._totals: BoostedTotals | None = None
+        if boosts is not None and not boosts.are_few:
+            self._totals = boosted(self.at_moment, boosts)
+        self.values = self.at_moment.unseen_total if self._totals is None else self._totals.totals
         self.apart, self.of_apart = self._scored_apart(query)
+        if boosts is not None and boosts.are_few:
+            assert boosts.rows is not None, "they are few"
+            self.add_apart(boosts.rows)
+
+    def order(self) -> ItemOrder:
+        """Return the unseen items that are wanted most, whoever asks."""
+        return self.at_moment.order() if self._totals is None else self._totals.order()
 
     def of_unseen(self, rows: Rows) -> Array:
         """Return the scores of rows as if the user had never had their items, float32 ``[m]``."""
         scores = _cosines(self.scorer, self.user, rows) * np.float32(self.scorer.serving.exponents.unseen.cosine)
-        scores += self.at_moment.unseen_total[rows]
+        scores += self.values[rows]
+        if self._boosts is not None and self._totals is None:
+            scores += self._boosts.of(rows)
         return scores
+
+    def add_apart(self, rows: Rows) -> None:
+        """Score rows by themselves that are not yet; int32 ``[n]``, ascending, each once."""
+        both = np.union1d(rows, self.apart)
+        of_both = np.full(len(both), -np.inf, np.float32)
+        of_both[np.searchsorted(both, rows)] = self.of_unseen(rows)
+        of_both[np.searchsorted(both, self.apart)] = self.of_apart
+        self.apart, self.of_apart = both, of_both
 
     def _scored_apart(self, query: BoundQuery) -> tuple[Rows, Array]:
         """Return the rows that are not scored as unseen items are, ascending, and their scores."""
@@ -66,6 +92,8 @@ class QueryScores:
         scores = _cosines(scorer, user, seen.rows) * np.float32(exponents.seen.cosine)
         scores += self.at_moment.seen_total[seen.rows]
         scores += seen.total
+        if self._boosts is not None:
+            scores += self._boosts.of(seen.rows)
         if not len(disliked):
             return seen.rows, scores
         unseen = self.of_unseen(disliked.rows)

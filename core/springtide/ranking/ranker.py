@@ -4,39 +4,33 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from springtide.errors import BypassedError, InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
-from springtide.model.exponents import Exponents
 from springtide.plugins.contracts.indexes import Index
-from springtide.ranking import kernels
+from springtide.ranking.answers import ranked_items
 from springtide.ranking.best_items import BestItems, similar_items
-from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.indexing import Indexing, IndexRules
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query, RankedItems, Ranking
-from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems, cosine_of
+from springtide.ranking.scoring import Scorer, cosine_of
 from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
+from springtide.ranking.steered import Steered
 from springtide.ranking.top_k import best_of
 from springtide.ranking.variants import Variants
-from springtide.ranking.weights import ItemWeights, item_groups
+from springtide.ranking.weights import item_groups
 from springtide.settings.model import RankingSettings
 from springtide.state import LiveState
-from springtide.steering.values import NO_STEERING, Steering
+from springtide.steering.values import Steering
 
-Array = npt.NDArray[np.float32]
-FAMILIARITY = "familiarity"
 # Scores of few items and many queries are made in parts of 128 KB: larger ones come from the operating system each
 # time, page by page. Of many items, the product takes most of the time, and it is faster in one piece.
 _SCORES_AT_ONCE = 2**15
 _MIN_AT_ONCE = 8  # Queries.
-_NOW = Moment(0)  # For a query whose answer does not depend on the moment.
 
 
 class Ranker:
@@ -51,7 +45,6 @@ class Ranker:
     Attributes:
         indexing: Keeps the index; None without one.
         variants: What is served beside the current version, to the users of experiments.
-        steering: The rules, scenarios and experiments that hold; replaced as one, by any thread.
     """
 
     def __init__(
@@ -75,12 +68,21 @@ class Ranker:
         self._fallback: Serving | None = None  # Once a baseline that others wrote has failed.
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
-        self.steering: Steering = NO_STEERING
+        self._steered = Steered()
         self.variants = Variants(self._maker)
         self.indexing: Indexing | None = None
         if make_index is not None and settings.index is not None:
             rules = IndexRules(settings.index.name, settings.index_min_items, settings.index_min_recall, make_index)
             self.indexing = Indexing(rules, self.scorer)
+
+    @property
+    def steering(self) -> Steering:
+        """The rules, scenarios and experiments that hold."""
+        return self._steered.steering
+
+    @steering.setter
+    def steering(self, steering: Steering) -> None:
+        self._steered = Steered(steering)
 
     @property
     def model_version(self) -> str:
@@ -127,24 +129,28 @@ class Ranker:
 
     def scorer(self) -> Scorer:
         """Return what scores items from here on: what is served now, over the graph as it is now."""
-        return self._scorer_of(self._serving)
+        return self._scorer_of(self._serving, self._steered)
 
-    def recommend(self, queries: Sequence[Query]) -> list[Ranking]:
+    def recommend(self, queries: Sequence[Query], *, steering: Steering | None = None) -> list[Ranking]:
         """Rank all items for each query. A baseline scores all; otherwise only items that may be in an answer are.
+
+        Args:
+            queries: The queries.
+            steering: What is to hold instead of the live steering, for a look at it; None for the live one.
 
         Raises:
             InvalidRequestError: If a query names something unknown.
         """
-        current = self._serving
-        if not self.variants.has_any(steering := self.steering):  # As with most servers.
-            return self._by_one(self._scorer_of(current), queries)
-        placed = [self.variants.place(query, steering, current) for query in queries]
+        current, steered = self._serving, self._steered if steering is None else Steered(steering)
+        if not self.variants.has_any(steered.steering):  # As with most servers.
+            return self._by_one(self._scorer_of(current, steered), queries)
+        placed = [self.variants.place(query, steered.steering, current) for query in queries]
         groups: dict[int, list[int]] = {}  # By what serves, the positions of its queries.
         for position, each in enumerate(placed):
             groups.setdefault(id(each.serving), []).append(position)
         rankings: dict[int, Ranking] = {}
         for positions in groups.values():
-            scorer = self._scorer_of(placed[positions[0]].serving)
+            scorer = self._scorer_of(placed[positions[0]].serving, steered)
             answers = self._by_one(scorer, [placed[position].query for position in positions])
             rankings.update(zip(positions, answers, strict=True))
         return [
@@ -158,7 +164,7 @@ class Ranker:
         try:
             return self._by_baseline(scorer, queries)
         except BypassedError:
-            fallback = self._without_baseline(scorer.view)
+            fallback = self._without_baseline(scorer)
             return [_ranking(fallback, query) for query in queries]
 
     def _by_baseline(self, scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
@@ -168,15 +174,18 @@ class Ranker:
         starts = range(0, len(queries), at_once)
         return [ranking for start in starts for ranking in _ranked(scorer, queries[start : start + at_once])]
 
-    def similar(
-        self, item_id: str, count: int, category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    ) -> tuple[list[tuple[str, float]], str]:
+    def similar(self, item_id: str, wanted: int | Query) -> tuple[list[tuple[str, float]], str]:
         """Return the items nearest to one item, each with its cosine, and the model's version.
 
         Items of which nothing is known are like no others: they have no similar items, and are none.
 
+        Args:
+            item_id: The item.
+            wanted: How many; or a query, which also says what to leave out at its moment. Its user does not matter, nor
+                do boosts. A number alone is for the time of the newest event.
+
         Raises:
-            InvalidRequestError: If the item or an attribute is unknown, or ``count`` is below 1.
+            InvalidRequestError: If the item is unknown, or something that the query names, or the number is below 1.
             ModelError: If no model is served.
         """
         serving = self._serving
@@ -186,25 +195,27 @@ class Ranker:
             raise ModelError(f"the baseline {name!r} is served: similar items need a model, for its vectors")
         if table is None:
             raise ModelError("no model yet: similar items need one")
-        scorer = self._scorer_of(serving)
+        scorer = self._scorer_of(serving, self._steered)
         row = scorer.items.ids.row(item_id)
         if not scorer.has_row(row):
             raise InvalidRequestError("item", f"no item with the id {item_id!r}")
-        query = scorer.bind(Query(_NOW, count=count, category_filters=category_filters))
+        if isinstance(wanted, int):
+            wanted = Query(Moment(scorer.view.newest_ms or 0), count=wanted)
+        query = scorer.bind(wanted)
         nearest = similar_items(scorer, row, query) if table.has_vector[row] else []
         return nearest, table.model.version
 
-    def _scorer_of(self, serving: Serving) -> Scorer:
+    def _scorer_of(self, serving: Serving, steered: Steered) -> Scorer:
         view, scorer = self._state.graph.view(), self._scorer
-        if scorer is None or scorer.view is not view or scorer.serving is not serving:
-            self._scorer = scorer = Scorer(self._state, serving, view, self._lifeless)
+        if scorer is None or scorer.view is not view or scorer.serving is not serving or scorer.steered is not steered:
+            self._scorer = scorer = Scorer(self._state, serving, view, self._lifeless, steered)
         return scorer
 
-    def _without_baseline(self, view: GraphView) -> Scorer:
+    def _without_baseline(self, scorer: Scorer) -> Scorer:
         """Return what scores items while the served baseline, which others wrote, fails."""
         if self._fallback is None:
-            self._fallback = self._maker.make(None, view)
-        return Scorer(self._state, self._fallback, view, self._lifeless)
+            self._fallback = self._maker.make(None, scorer.view)
+        return Scorer(self._state, self._fallback, scorer.view, self._lifeless, scorer.steered)
 
     def _regroup(self, view: GraphView) -> None:
         """Give the context weights the groups of the items, if attributes or items have changed."""
@@ -219,11 +230,14 @@ class Ranker:
 
 def _ranking(scorer: Scorer, query: Query) -> Ranking:
     """Return the answer of a model, or of the fallback, to one query."""
-    best = BestItems(scorer, scorer.bind(query))
+    bound = scorer.bind(query)
+    best = BestItems(scorer, bound)
     rows, ids, scores, cosines = best.rows, best.ids, best.scores, best.cosines
     exponents, version = scorer.serving.exponents, scorer.serving.version
     if query.with_weights:
-        items = _ranked_items(exponents, rows, ids, scores, cosines, best.at_moment, best.seen, best.lowered)
+        items = ranked_items(
+            exponents, rows, ids, scores, cosines, best.at_moment, best.seen, best.lowered, bound.boosts
+        )
     else:
         items = RankedItems(ids, scores, cosines, (), np.empty((len(rows), 0), np.float32))
     return Ranking(items, best.user.personalization, version)
@@ -234,62 +248,25 @@ def _ranked(scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
     if not queries:
         return []
     serving, scored = scorer.serving, scorer.score(queries)
-    best = best_of(scored.scores, [query.count for query in queries], scorer.items.ids)
+    best = best_of(scored.scores, [query.count for query in scored.queries], scorer.items.ids)
     rankings = []
-    for query, user, at_moment, seen, lowered, scores, (rows, ids) in zip(
-        queries, scored.users, scored.moments, scored.seen_items, scored.lowered_items, scored.scores, best, strict=True
+    for query, bound, user, at_moment, seen, lowered, scores, (rows, ids) in zip(
+        queries,
+        scored.queries,
+        scored.users,
+        scored.moments,
+        scored.seen_items,
+        scored.lowered_items,
+        scored.scores,
+        best,
+        strict=True,
     ):
         cosines = cosine_of(serving.table, user, rows)
         if query.with_weights:
-            items = _ranked_items(serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered)
+            items = ranked_items(
+                serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered, bound.boosts
+            )
         else:
             items = RankedItems(ids, scores[rows], cosines, (), np.empty((len(rows), 0), np.float32))
         rankings.append(Ranking(items, user.personalization, serving.version))
     return rankings
-
-
-def _ranked_items(
-    exponents: Exponents,
-    rows: npt.NDArray[np.integer[Any]],
-    ids: Sequence[str],
-    scores: Array,
-    cosines: Array,
-    at_moment: ItemWeights,
-    seen: SeenItems,
-    lowered: LoweredItems,
-) -> RankedItems:
-    """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
-    names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
-    if not len(seen.rows) and not len(lowered.logs):  # As in most answers: what was seen is left out.
-        of_items = kernels.logs_of(at_moment.unseen, rows.astype(np.int32, copy=False), len(names))
-        return RankedItems(ids, scores, cosines, names, np.exp(of_items, of_items))
-    is_seen, position = _find(seen.rows, rows)
-    has_seen = bool(is_seen.any())
-    has_familiarity = has_seen and exponents.seen.cosine != exponents.unseen.cosine
-    has_disliked = len(lowered.logs) > 0 and bool(lowered.logs.any())
-    names += [name for name, has_any in ((FAMILIARITY, has_familiarity), (DISLIKE, has_disliked)) if has_any]
-    # Logs of each weight for these items, item side and history side added.
-    logs = np.zeros((len(names), len(rows)), np.float32)
-    for of_weight, of_items in zip(at_moment.unseen, logs, strict=False):  # All at once may be copied as a whole first.
-        of_weight.take(rows, out=of_items, mode="clip")
-    if has_seen:
-        logs[: len(at_moment.names), is_seen] = at_moment.seen[:, rows[is_seen]]
-        for name, of_seen in seen.weights.items():
-            logs[names.index(name), is_seen] += of_seen[position]
-    if has_familiarity:
-        logs[names.index(FAMILIARITY), is_seen] = (exponents.seen.cosine - exponents.unseen.cosine) * cosines[is_seen]
-    if has_disliked:
-        is_disliked, position = _find(lowered.disliked.rows, rows)
-        logs[-1, is_disliked] = lowered.logs[position]
-    return RankedItems(ids, scores, cosines, names, np.exp(logs.T))
-
-
-def _find(
-    ascending: npt.NDArray[np.int32], rows: npt.NDArray[np.integer[Any]]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Return which of some rows are among ascending ones, bool ``[n]``, and the positions of these there, int64."""
-    if not len(ascending):
-        return np.zeros(len(rows), bool), np.empty(0, np.int64)
-    position = ascending.searchsorted(rows)
-    is_found: npt.NDArray[np.bool_] = ascending.take(position, mode="clip") == rows
-    return is_found, position[is_found]

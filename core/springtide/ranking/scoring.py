@@ -10,12 +10,15 @@ import numpy.typing as npt
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import History
+from springtide.ranking.availability import hidden_rows
 from springtide.ranking.binding import BoundQuery, bind
+from springtide.ranking.boosts import Boosts, boost_ranked
 from springtide.ranking.dislikes import NOTHING_DISLIKED, Disliked, disliked_at, log_weights, lower_ranked
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query
 from springtide.ranking.serving import Serving
+from springtide.ranking.steered import Steered
 from springtide.ranking.users import LiveUser
 from springtide.ranking.weights import ItemWeights, history_weights
 from springtide.state import LiveState
@@ -23,6 +26,7 @@ from springtide.state import LiveState
 Array = npt.NDArray[np.float32]
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 _NO_LOGS: Array = np.empty(0, np.float32)
+_NOT_STEERED = Steered()
 _MATRIX_ROWS = 8  # Fewer vectors times a matrix, one by one, take less than OpenBLAS's product: two take a quarter.
 _PAST_MS = 86_400_000  # A moment a day before the newest event is in the past: later interactions do not count then.
 
@@ -85,6 +89,7 @@ class Scorer:
         serving: What is served.
         view: The graph.
         lifeless: Items that are not recommended unless they are asked for; None for none.
+        steered: The rules and scenarios that hold.
         items: Ids and attributes of the items.
         num_items: Number of items that have a score, forgotten ones included.
         nothing_seen: What ``seen`` returns for a user who has seen nothing that counts.
@@ -94,6 +99,7 @@ class Scorer:
     serving: Serving
     view: GraphView
     lifeless: LifelessItems | None = None
+    steered: Steered = _NOT_STEERED
     items: NodeTable = field(init=False)
     num_items: int = field(init=False)
     nothing_seen: SeenItems = field(init=False)
@@ -122,13 +128,19 @@ class Scorer:
         return self.items.ids.ids(rows)
 
     def bind(self, query: Query) -> BoundQuery:
-        """Look up all that a query names.
+        """Look up all that a query names, and apply the rules, its scenario and what else steers it.
 
         Raises:
             InvalidRequestError: If the query names something unknown.
         """
+        steered, view, num_items = self.steered, self.view, self.num_items
         keys, users = self.state.circumstances.keys, self.serving.users
-        return bind(query, self.view, self.state.rules, keys, self.num_items, users.seen_rows)
+        hidden = hidden_rows(self.items, query.moment.timestamp_ms, num_items)
+        if query.steering is None and steered.is_idle and not len(hidden):
+            return bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
+        query = steered.merged(query)
+        bound = bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
+        return steered.applied(query, bound, view, self.items, num_items, hidden)
 
     def unranked_rows(self, num_items: int, *, with_lifeless: bool) -> npt.NDArray[np.int32]:
         """Return the items below ``num_items`` that no answer may have, int32 ``[n]``, ascending.
@@ -168,12 +180,13 @@ class Scorer:
             if len(rows):
                 scores[rows] = -np.inf
 
-    def score(self, queries: Sequence[Query], *, keep_in_cache: bool = True) -> ScoredQueries:
+    def score(self, queries: Sequence[Query], *, keep_in_cache: bool = True, leaves_out: bool = True) -> ScoredQueries:
         """Score all items for each query. Scores are logits.
 
         Args:
             queries: At least one.
             keep_in_cache: Whether the item weights of their moments are likely to be asked for again.
+            leaves_out: Whether what a query leaves out has no score.
 
         Raises:
             InvalidRequestError: If a query names something unknown.
@@ -190,11 +203,16 @@ class Scorer:
             lowered_items = [LoweredItems(each, np.zeros(len(each), np.float32)) for each in disliked]
         else:
             scores, lowered_items = self._scores(users, moments, seen_items, disliked)
+        for bound_query, of_query in zip(bound, scores, strict=True):
+            if bound_query.boosts is not None:
+                add = boost_ranked if serving.baseline is not None else Boosts.add_to
+                add(bound_query.boosts, of_query)
         self.mask_unknown(scores)
         for query, bound_query, of_query in zip(queries, bound, scores, strict=True):
             if not query.allow_items:
                 self.mask_lifeless(of_query)
-            bound_query.mask(of_query)
+            if leaves_out:
+                bound_query.mask(of_query)
         if serving.baseline is not None:
             for of_query, each in zip(scores, disliked, strict=True):
                 lower_ranked(of_query, each)

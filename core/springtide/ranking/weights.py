@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,7 @@ class ItemWeights:
         seen: float32 ``[num_names, num_items]``, the same for seen items.
         unseen_total: float32 ``[num_items]``, sum over the weights.
         seen_total: float32 ``[num_items]``, sum over the weights.
+        boosted: What was made of these by boosts, and is to be asked for again; see ``boosts.boosted``.
     """
 
     names: Sequence[str]
@@ -122,6 +124,7 @@ class ItemWeights:
     seen: Array
     unseen_total: Array
     seen_total: Array
+    boosted: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _order: list[ItemOrder] = field(default_factory=list, init=False, repr=False, compare=False)
     # Longer arrays, of which those above are the beginnings: later items are written behind them.
     _longer: "tuple[Array, ...]" = field(default=(), repr=False, compare=False)

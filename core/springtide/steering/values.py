@@ -64,6 +64,7 @@ class QuerySteering:
         page_token: Of the page before; empty for the first page.
         reranker: Name of the plugin that orders the best items; empty for none.
         weights: By what exponents of context weights are multiplied, by name; from a scenario or an experiment.
+        says_count: Whether the query's count is its own; if not, that of its scenario goes before it.
     """
 
     scenario: str = ""
@@ -80,6 +81,7 @@ class QuerySteering:
     page_token: str = ""
     reranker: str = ""
     weights: tuple[tuple[str, float], ...] = ()
+    says_count: bool = True
 
 
 @dataclass(frozen=True, slots=True)

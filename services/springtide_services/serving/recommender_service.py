@@ -23,7 +23,7 @@ from springtide_services.serving.statuses import (
     with_deadline_and_status,
     with_status,
 )
-from springtide_services.serving.work import work_of, work_of_items
+from springtide_services.serving.work import work_of
 
 _WORK_OF_EXPLANATION = 10.0  # It ranks all items, with every factor of one.
 _RANKING_RESERVE_S = 0.1  # A call that waits for its position stops this long before its deadline, and ranks.
@@ -94,11 +94,11 @@ class RecommenderService(ListsService):
         self, request: pb.SimilarItemsRequest, context: Context[pb.SimilarItemsRequest, pb.SimilarItemsResponse]
     ) -> pb.SimilarItemsResponse:
         """Rank items by their cosine to one item."""
-        ranker = self._loaded().ranker
-        item, count = translation.to_item(request), translation.to_count(request)
-        filters = translation.to_filters(request.category_filters)
-        with self._admission.admit(work_of_items(count, len(filters))):
-            items, model_version = await self._similar.run(lambda: ranker.similar(item, count, filters))
+        loaded = self._loaded()
+        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        item, query = translation.to_item(request), translation.to_similar_query(request, as_of)
+        with self._admission.admit(work_of(query)):
+            items, model_version = await self._similar.run(lambda: loaded.ranker.similar(item, query))
         return pb.SimilarItemsResponse(
             items=[pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items],
             model_version=model_version,

@@ -194,6 +194,7 @@ def to_steering(request: pb.RecommendRequest) -> QuerySteering | None:
         include_attributes=to_words(request.include_attributes, "include_attributes", MAX_ATTRIBUTES),
         page_token=request.page_token,
         reranker=request.reranker,
+        says_count=request.HasField("count"),
     )
 
 
@@ -231,6 +232,24 @@ def to_explain_query(request: pb.ExplainRequest, as_of: AsOf) -> Query:
         user_id=request.user,
         recent_items=tuple(request.recent_items),
         moment=to_moment(request.context, as_of),
+    )
+
+
+def to_similar_query(request: pb.SimilarItemsRequest, as_of: AsOf) -> Query:
+    """Return what a request for similar items wants, and what it leaves out.
+
+    Args:
+        request: The request as received.
+        as_of: The moment, see ``to_as_of``.
+
+    Raises:
+        InvalidRequestError: If a field is outside the limits that the proto documents.
+    """
+    return Query(
+        to_moment(request.context, as_of),
+        count=to_count(request),
+        exclude_items=to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
+        category_filters=to_filters(request.category_filters),
     )
 
 

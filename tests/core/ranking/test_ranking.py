@@ -13,8 +13,9 @@ from springtide.events.model import EventBatch, NodeDelete, NodeUpsert
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment
 from springtide.plugins.loading import load_plugins
+from springtide.ranking.answers import FAMILIARITY
 from springtide.ranking.query import Query
-from springtide.ranking.ranker import FAMILIARITY, Ranker
+from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.state import LiveState
 from springtide.testing import even_odd_events, even_odd_state, interactions_of, quick_model, quick_settings, state_of
@@ -465,7 +466,7 @@ def test_similar_items_leave_out_what_is_forgotten(ranker, state):
 def test_similar_items_pass_category_filters(ranker, state):
     upsert = NodeUpsert("item", "i5", categories={"brand": ("a",)})
     state.apply(EventBatch(interactions_of([]), upserts=[upsert]))
-    found, _ = ranker.similar("i0", 5, (("brand", ("a",)),))
+    found, _ = ranker.similar("i0", Query(Moment(0), count=5, category_filters=(("brand", ("a",)),)))
     assert list(dict(found)) == ["i5"]
 
 

@@ -1,0 +1,72 @@
+"""Rankings as answers give them: each item with all that its score was made of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from springtide.model.exponents import Exponents
+from springtide.ranking import kernels
+from springtide.ranking.boosts import Boosts
+from springtide.ranking.dislikes import DISLIKE
+from springtide.ranking.query import RankedItems
+from springtide.ranking.scoring import LoweredItems, SeenItems
+from springtide.ranking.weights import ItemWeights
+
+Array = npt.NDArray[np.float32]
+FAMILIARITY = "familiarity"
+
+
+def ranked_items(
+    exponents: Exponents,
+    rows: npt.NDArray[np.integer[Any]],
+    ids: Sequence[str],
+    scores: Array,
+    cosines: Array,
+    at_moment: ItemWeights,
+    seen: SeenItems,
+    lowered: LoweredItems,
+    boosts: Boosts | None = None,
+) -> RankedItems:
+    """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
+    names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
+    if (
+        not len(seen.rows) and not len(lowered.logs) and boosts is None
+    ):  # As in most answers: what was seen is left out.
+        of_items = kernels.logs_of(at_moment.unseen, rows.astype(np.int32, copy=False), len(names))
+        return RankedItems(ids, scores, cosines, names, np.exp(of_items, of_items))
+    is_seen, position = _find(seen.rows, rows)
+    has_seen = bool(is_seen.any())
+    has_familiarity = has_seen and exponents.seen.cosine != exponents.unseen.cosine
+    has_disliked = len(lowered.logs) > 0 and bool(lowered.logs.any())
+    names += [name for name, has_any in ((FAMILIARITY, has_familiarity), (DISLIKE, has_disliked)) if has_any]
+    # Logs of each weight for these items, item side and history side added.
+    logs = np.zeros((len(names), len(rows)), np.float32)
+    for of_weight, of_items in zip(at_moment.unseen, logs, strict=False):  # All at once may be copied as a whole first.
+        of_weight.take(rows, out=of_items, mode="clip")
+    if has_seen:
+        logs[: len(at_moment.names), is_seen] = at_moment.seen[:, rows[is_seen]]
+        for name, of_seen in seen.weights.items():
+            logs[names.index(name), is_seen] += of_seen[position]
+    if has_familiarity:
+        logs[names.index(FAMILIARITY), is_seen] = (exponents.seen.cosine - exponents.unseen.cosine) * cosines[is_seen]
+    if has_disliked:
+        is_disliked, position = _find(lowered.disliked.rows, rows)
+        logs[-1, is_disliked] = lowered.logs[position]
+    if boosts is not None:
+        parts = dict(boosts.named(rows))
+        names += parts
+        logs = np.concatenate([logs, *(each[np.newaxis] for each in parts.values())])
+    return RankedItems(ids, scores, cosines, names, np.exp(logs.T))
+
+
+def _find(
+    ascending: npt.NDArray[np.int32], rows: npt.NDArray[np.integer[Any]]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Return which of some rows are among ascending ones, bool ``[n]``, and the positions of these there, int64."""
+    if not len(ascending):
+        return np.zeros(len(rows), bool), np.empty(0, np.int64)
+    position = ascending.searchsorted(rows)
+    is_found: npt.NDArray[np.bool_] = ascending.take(position, mode="clip") == rows
+    return is_found, position[is_found]
