@@ -112,7 +112,7 @@ def test_other_arrays_are_refused(head: object) -> None:
 
 def test_array_that_cannot_be_written_is_refused_for_output_alone() -> None:
     times = np.zeros(4, np.int64)
-    graph_kernels.raise_newest(times, READ_ONLY, times)
+    graph_kernels.note_times(times, times, READ_ONLY, times)
 
     with pytest.raises(TypeError, match=r"contiguous array of int32, to write to, got int32 .* writeable False"):
         link_kernels.ChainLinker().link(0, 0, INTS, times, READ_ONLY, INTS, INTS)

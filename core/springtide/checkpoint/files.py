@@ -112,7 +112,12 @@ def seen_events_from(parts: Sequence[Arrays], lineage: str, start: int, first: i
 
 def lifetime_arrays(lifetimes: LifetimesSnapshot) -> Arrays:
     """Return the arrays of the nodes' lifetimes."""
-    return {"newest_ms": lifetimes.newest_ms, "born_rows": lifetimes.born_rows, "born_ms": lifetimes.born_ms}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "newest_ms": lifetimes.newest_ms,
+        "born_rows": lifetimes.born_rows,
+        "born_ms": lifetimes.born_ms,
+    }
+    return arrays if lifetimes.first_ms is None else {**arrays, "first_ms": lifetimes.first_ms}
 
 
 def lifetimes_from(arrays: Arrays) -> LifetimesSnapshot:

@@ -62,6 +62,7 @@ class Restoring:
         self._read_arrays = read_arrays
         self._read_file = read_file
         self._is_newest = is_newest
+        self._has_first_times = True  # Those of earlier releases have none, and before 0.5 no newest ones either.
 
     def run(self) -> tuple[str, ...]:
         """Fill the state; return what was changed for settings that are not those it was written under, in words.
@@ -107,7 +108,7 @@ class Restoring:
             linked()
         for restored in nodes:
             restored.result()
-        if not all("lifetimes" in saved for saved in manifest["nodes"]):  # Checkpoints before 0.5 have none.
+        if not self._has_first_times:
             self._note_times()
         if manifest.get("tombstones"):
             graph.tombstones.restore(files.tombstones_from(self._read_arrays(manifest["tombstones"])))
@@ -147,7 +148,10 @@ class Restoring:
         ids = joined([part.result() for part in coming.ids])
         table.restore(ids, self._lineage(saved["ids_lineage"]), coming.attributes.result())
         if coming.lifetimes is not None:
-            table.lifetimes.restore(files.lifetimes_from(coming.lifetimes.result()))
+            lifetimes = files.lifetimes_from(coming.lifetimes.result())
+            table.lifetimes.restore(lifetimes)
+        if coming.lifetimes is None or lifetimes.first_ms is None:
+            self._has_first_times = False
 
     def _attributes(self, entry: Json) -> AttributesSnapshot:
         mark = entry["mark"] if self._is_newest else f"{uuid.uuid4().hex}:0"

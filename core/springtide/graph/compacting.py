@@ -103,4 +103,6 @@ def _category_of(column: CategorySnapshot, rows: Rows, position: dict[int, int])
 
 def _lifetimes_of(lifetimes: LifetimesSnapshot, rows: Rows, moved: npt.NDArray[np.int32]) -> LifetimesSnapshot:
     is_kept = np.isin(lifetimes.born_rows, rows)
-    return LifetimesSnapshot(lifetimes.newest_ms[rows], moved[lifetimes.born_rows[is_kept]], lifetimes.born_ms[is_kept])
+    born_rows, born_ms = moved[lifetimes.born_rows[is_kept]], lifetimes.born_ms[is_kept]
+    first_ms = None if lifetimes.first_ms is None else lifetimes.first_ms[rows]
+    return LifetimesSnapshot(lifetimes.newest_ms[rows], born_rows, born_ms, first_ms)

@@ -11,7 +11,7 @@ there are no dead ones).
 """
 
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t
 
 from springtide.arrays cimport float32s, int32s, int64s, out_bools, out_float32s, out_int32s, out_int64s
 
@@ -291,27 +291,39 @@ def least_and_greatest(cnp.ndarray column):
     return None
 
 
-def raise_newest(newest_ms, rows, timestamps_ms):
-    """Raise the newest time of each row to that of its events; several times as fast as ``np.maximum.at``.
+def note_times(newest_ms, first_ms, rows, timestamps_ms):
+    """Raise the newest time of each row to that of its events, and lower the first; far faster than ``np.maximum.at``.
+
+    The first times are looked at only where an event is a row's first one, or late: most events touch one array.
 
     Args:
-        newest_ms: int64 ``[num_rows]``.
+        newest_ms: int64 ``[num_rows]``, the lowest number where there is none.
+        first_ms: int64 ``[num_rows]``, likewise.
         rows: int32 ``[n]``.
         timestamps_ms: int64 ``[n]``.
     """
-    _raise_newest(len(rows), out_int64s(newest_ms), int32s(rows), int64s(timestamps_ms))
+    _note_times(len(rows), out_int64s(newest_ms), out_int64s(first_ms), int32s(rows), int64s(timestamps_ms))
 
 
-cdef void _raise_newest(
-    Py_ssize_t n, int64_t* newest_ms, const int32_t* rows, const int64_t* timestamps_ms
+cdef void _note_times(
+    Py_ssize_t n, int64_t* newest_ms, int64_t* first_ms, const int32_t* rows, const int64_t* timestamps_ms
 ) noexcept:
     cdef Py_ssize_t event
+    cdef int32_t row
+    cdef int64_t time_ms
     with nogil:
         for event in range(n):
             if event + AHEAD < n:
                 PREFETCH(&newest_ms[rows[event + AHEAD]])
-            if timestamps_ms[event] > newest_ms[rows[event]]:
-                newest_ms[rows[event]] = timestamps_ms[event]
+            row = rows[event]
+            time_ms = timestamps_ms[event]
+            if newest_ms[row] == INT64_MIN:
+                newest_ms[row] = time_ms
+                first_ms[row] = time_ms
+            elif time_ms > newest_ms[row]:
+                newest_ms[row] = time_ms
+            elif time_ms < first_ms[row]:
+                first_ms[row] = time_ms
 
 
 def touch(cnp.ndarray column, Py_ssize_t start, Py_ssize_t stop):

@@ -62,6 +62,7 @@ def content(graph: LiveGraph):
                 table.number_values(row),
                 table.lifetimes.newest_ms(row),
                 table.lifetimes.born_ms(row),
+                int(table.lifetimes.all_first_ms(row + 1)[row]),
             )
     return edges, nodes
 

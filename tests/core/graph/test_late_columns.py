@@ -101,7 +101,7 @@ def test_lifetimes_are_copied_as_they_were(before, meanwhile):
     wanted, late = lifetimes.snapshot(20), lifetimes.late_snapshot(20)
     change_lifetimes(meanwhile)
     copy = late.copied()
-    for name in ("newest_ms", "born_rows", "born_ms"):
+    for name in ("newest_ms", "first_ms", "born_rows", "born_ms"):
         np.testing.assert_array_equal(getattr(copy, name), getattr(wanted, name))
 
 
