@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from springtide.checkpoint.files import in_64_bits
 from springtide.graph.attribute_times import NO_TIME, TimesSnapshot
 from springtide.graph.categories import CLEARED, CategorySnapshot
 from springtide.graph.edges import EdgeArrays
@@ -51,7 +52,7 @@ def attributes_from_arrow(content: bytes, mark: str) -> AttributesSnapshot:
         if kind == "category":
             attributes.categories[name] = _category_from_arrow(column, has_times)
         elif kind == "number":
-            attributes.numbers[name] = RowNumbers(None, column.to_numpy())
+            attributes.numbers[name] = in_64_bits(RowNumbers(None, column.to_numpy()))
         elif kind == "text":
             texts = {row: text for row, text in enumerate(column.to_pylist()) if text is not None}
             attributes.texts[name] = RowTexts.of(list(texts), texts.values())

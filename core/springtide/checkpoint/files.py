@@ -19,6 +19,8 @@ from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts
 from springtide.graph.tombstones import TombstonesSnapshot
 from springtide.packed_texts import PackedTexts, Texts, pack
 
+_LEAST_DECIMAL = 1e-9  # Of smaller numbers, powers of ten that make them whole are not exact.
+
 ARROW = ".arrow"  # How the names of files of earlier releases end.
 
 
@@ -90,7 +92,7 @@ def attributes_from(arrays: Arrays, mark: str) -> AttributesSnapshot:
         vocabulary = Texts(PackedTexts(*_pieces(arrays, f"{key}.vocabulary")))
         attributes.categories[name] = CategorySnapshot(vocabulary, _numbers_from(arrays, f"{key}.first"), more)
     for number, name in enumerate(header["numbers"]):
-        attributes.numbers[name] = _numbers_from(arrays, f"number{number}")
+        attributes.numbers[name] = in_64_bits(_numbers_from(arrays, f"number{number}"))
     for number, name in enumerate(header["texts"]):
         attributes.texts[name] = RowTexts(arrays[f"text{number}.rows"], PackedTexts(*_pieces(arrays, f"text{number}")))
     return attributes
@@ -139,6 +141,28 @@ def tombstones_from(arrays: Arrays) -> tuple[TombstonesSnapshot, ...]:
         TombstonesSnapshot(node_type, arrays[f"{number}/digests"], arrays[f"{number}/deleted_ms"])
         for number, node_type in enumerate(arrays["node_types"].tolist())
     )
+
+
+def in_64_bits(numbers: RowNumbers[Any]) -> RowNumbers[np.float64]:
+    """Return numbers that were kept in 32 bits, before format 7, as the decimals that they probably were.
+
+    Of the decimals that 32 bits keep as one number, that is one with the fewest digits, six or more: ``19.99`` is
+    19.99 again, and not 19.989999771118164. Whole numbers stay as they are.
+    """
+    kept = numbers.numbers
+    wide = kept.astype(np.float64)
+    if kept.dtype != np.float32:
+        return RowNumbers(numbers.rows, wide)
+    with np.errstate(invalid="ignore"):
+        at = np.flatnonzero((wide != np.rint(wide)) & (np.abs(wide) > _LEAST_DECIMAL))
+    exponents = np.floor(np.log10(np.abs(wide[at]))).astype(np.int64)
+    for num_digits in range(6, 10):  # Six are always kept, and nine always tell.
+        scales = 10.0 ** (num_digits - 1 - exponents)
+        decimals = np.rint(wide[at] * scales) / scales
+        is_it = decimals.astype(np.float32) == kept[at]
+        wide[at[is_it]] = decimals[is_it]
+        at, exponents = at[~is_it], exponents[~is_it]
+    return RowNumbers(numbers.rows, wide)
 
 
 def _numbers(key: str, column: RowNumbers[Any]) -> dict[str, npt.NDArray[Any]]:

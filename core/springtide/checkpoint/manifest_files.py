@@ -10,11 +10,11 @@ from springtide.errors import CheckpointError, DamagedCheckpointError
 from springtide.storage import Storage, sha256
 
 MANIFESTS = "manifests"
-FORMAT = 6  # Format of manifest and segments.
-# Those that can be read. Up to format 5, each attribute has a number for each node. Up to format 4, `reorder` has its
-# pairs one by one. Up to format 3, files are npz files; up to format 2, they have a SHA-256; in format 1, edges, ids
-# and attributes are Arrow files.
-_FORMATS = (1, 2, 3, 4, 5, FORMAT)
+FORMAT = 7  # Format of manifest and segments.
+# Those that can be read. Up to format 6, numbers have 32 bits. Up to format 5, each attribute has a number for each
+# node. Up to format 4, `reorder` has its pairs one by one. Up to format 3, files are npz files; up to format 2, they
+# have a SHA-256; in format 1, edges, ids and attributes are Arrow files.
+_FORMATS = (1, 2, 3, 4, 5, 6, FORMAT)
 COUNTS_NAMES = 6  # The format from which on checkpoints have the names that events may have.
 
 Json = dict[str, Any]

@@ -46,7 +46,7 @@ class AttributeColumns:
     def __init__(self, nodes: IdMap, schema: Mapping[str, AttributeKind]) -> None:
         self.kinds: dict[str, AttributeKind] = dict(schema)
         self.categories: dict[str, CategoryColumn] = {}
-        self.numbers: dict[str, RowColumn[np.float32]] = {}
+        self.numbers: dict[str, RowColumn[np.float64]] = {}
         self.texts: dict[str, dict[int, str]] = {}
         self.num_changes = 0
         self.num_time_changes = 0
@@ -161,7 +161,7 @@ class AttributeColumns:
             num_cleared[cleared] += 1
         for name, numbers in saved.numbers.items():
             if not self._is_refused(name, "number"):
-                self.numbers[name] = RowColumn.of(numbers, np.float32, np.nan, len(self._nodes))
+                self.numbers[name] = RowColumn.of(numbers, np.float64, np.nan, len(self._nodes))
                 num_values[numbers.held(np.nan)[0]] += 1
         for name, texts in saved.texts.items():
             if not self._is_refused(name, "text"):
@@ -228,7 +228,7 @@ class AttributeColumns:
             self.categories[name].unset(row)
         if rank == _NUMBER:
             if name not in self.numbers:
-                self.numbers[name] = RowColumn(np.float32, np.nan)
+                self.numbers[name] = RowColumn(np.float64, np.nan)
             self.numbers[name].set(row, stored, self._nodes)
         elif former_rank == _NUMBER:
             self.numbers[name].unset(row)
@@ -269,7 +269,7 @@ def _values_of(upsert: NodeUpsert) -> dict[str, _Value]:
         distinct = tuple(dict.fromkeys(filter(None, strings)))
         values[name] = (_CATEGORY, distinct) if distinct else _CLEARED
     for name, number in upsert.numbers.items():
-        values[name] = max(values.get(name, _CLEARED), (_NUMBER, float(np.float32(number))))
+        values[name] = max(values.get(name, _CLEARED), (_NUMBER, float(number)))
     for name, text in upsert.texts.items():
         values[name] = max(values.get(name, _CLEARED), (_TEXT, text))
     return values

@@ -33,7 +33,7 @@ def to_pyg(view: GraphView) -> HeteroData:
         for name, column in table.categories.items():
             data[node_type][f"category_{name}"] = torch.from_numpy(column.first_codes()[:count].astype(np.int64))
         for name, numbers in table.numbers.items():
-            data[node_type][f"number_{name}"] = torch.from_numpy(numbers[:count])
+            data[node_type][f"number_{name}"] = torch.from_numpy(numbers[:count].astype(np.float32))
     for edge_type in view.edge_types:
         edges = view.edges(edge_type)
         data[edge_type].edge_index = torch.from_numpy(np.stack([edges.source, edges.target]).astype(np.int64))

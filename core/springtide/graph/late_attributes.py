@@ -19,7 +19,7 @@ from springtide.packed_texts import Texts
 from springtide.settings.model import AttributeKind
 
 # By what a column holds: its type, and what stands for nothing.
-_DTYPES = {"times": np.int64, "category": np.int32, "number": np.float32, "own": np.int64}
+_DTYPES = {"times": np.int64, "category": np.int32, "number": np.float64, "own": np.int64}
 _FILLS = {"times": NO_TIME, "category": NONE, "number": np.nan, "own": NO_TIME}
 
 
@@ -31,7 +31,7 @@ class AttributesSnapshot:
         version: Changes whenever an attribute or its time does.
         kinds: Kind of each attribute that is in use.
         categories: Category columns by name.
-        numbers: float32 by name, NaN where a node has none.
+        numbers: float64 by name, NaN where a node has none.
         texts: Texts of rows by name.
         times: When the attributes were set.
     """
@@ -39,7 +39,7 @@ class AttributesSnapshot:
     version: str
     kinds: dict[str, AttributeKind]
     categories: dict[str, CategorySnapshot]
-    numbers: dict[str, RowNumbers[np.float32]]
+    numbers: dict[str, RowNumbers[np.float64]]
     texts: dict[str, RowTexts]
     times: TimesSnapshot
 
@@ -78,7 +78,7 @@ class LateAttributes:
         num_nodes: int,
         kinds: Mapping[str, AttributeKind],
         categories: Mapping[str, CategoryColumn],
-        numbers: Mapping[str, RowColumn[np.float32]],
+        numbers: Mapping[str, RowColumn[np.float64]],
         texts: Mapping[str, dict[int, str]],
         times: AttributeTimes,
     ) -> None:

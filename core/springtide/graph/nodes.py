@@ -91,8 +91,8 @@ class NodeTable:
         return {name: column for name, column in found.items() if column is not None}
 
     @property
-    def numbers(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Numbers by name, copies, float32 ``[num_nodes]``, NaN where a node has none."""
+    def numbers(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Numbers by name, copies, float64 ``[num_nodes]``, NaN where a node has none."""
         found = {name: self.number(name) for name in self._numbers()}
         return {name: column for name, column in found.items() if column is not None}
 
@@ -101,8 +101,8 @@ class NodeTable:
         """Names of the numbers that readers see, sorted."""
         return sorted(self._numbers())
 
-    def number(self, name: str) -> npt.NDArray[np.float32] | None:
-        """Return one number of all nodes, float32 ``[num_nodes]``, NaN where a node has none; a copy.
+    def number(self, name: str) -> npt.NDArray[np.float64] | None:
+        """Return one number of all nodes, float64 ``[num_nodes]``, NaN where a node has none; a copy.
 
         None if no node has it.
         """
@@ -140,15 +140,15 @@ class NodeTable:
         found = {name: column.get(row) for name, column in self._numbers().items()}
         return {name: value for name, value in found.items() if value is not None}
 
-    def numbers_at(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return one number of some nodes, float32 ``[n]``, NaN where a node has none.
+    def numbers_at(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return one number of some nodes, float64 ``[n]``, NaN where a node has none.
 
         Args:
             name: The attribute.
             rows: int64 ``[n]``.
         """
         column = self._number(name)
-        return np.full(len(rows), np.nan, np.float32) if column is None else column.at(rows)
+        return np.full(len(rows), np.nan) if column is None else column.at(rows)
 
     def all_numbers(self, name: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Return the nodes that have a number of that name, int32 ``[n]`` ascending, and the numbers, float64 ``[n]``.
@@ -156,8 +156,7 @@ class NodeTable:
         Also those of an attribute that is of another kind at most nodes, which other readers do not see.
         """
         column = self._columns.numbers.get(name)
-        rows, numbers = (np.empty(0, np.int32), np.empty(0)) if column is None else column.held()
-        return rows, numbers.astype(np.float64)
+        return (np.empty(0, np.int32), np.empty(0)) if column is None else column.held()
 
     def all_with_category(self, name: str, is_wanted: Callable[[str], bool]) -> npt.NDArray[np.int32]:
         """Return the nodes of which one value of a category is wanted, int32 ``[n]`` ascending.
@@ -260,12 +259,12 @@ class NodeTable:
         self._columns = AttributeColumns(self.ids, self._schema)
         self._columns.restore(attributes)
 
-    def _number(self, name: str) -> RowColumn[np.float32] | None:
+    def _number(self, name: str) -> RowColumn[np.float64] | None:
         """Return a number column that readers see, or None; less work than ``_numbers``."""
         columns = self._columns
         return columns.numbers.get(name) if columns.kinds.get(name) == "number" else None
 
-    def _numbers(self) -> dict[str, RowColumn[np.float32]]:
+    def _numbers(self) -> dict[str, RowColumn[np.float64]]:
         """Return the number columns that readers see; the dictionary is a copy, the columns are not."""
         kinds = self._columns.kinds
         columns = self._columns.numbers.copy()

@@ -142,7 +142,7 @@ class NumberScale:
             column = None if name in without else nodes.number(name)
             if column is None:
                 continue
-            present = column[:num_nodes][np.isfinite(column[:num_nodes])].astype(np.float64)
+            present = column[:num_nodes][np.isfinite(column[:num_nodes])]
             if len(present) == 0:
                 continue
             names.append(name)
@@ -175,7 +175,7 @@ class NumberScale:
             if column is None:
                 continue
             present = np.flatnonzero(np.isfinite(column[:num_nodes]))
-            scaled = (column[present] - self.mean[position]) / self.deviation[position]
+            scaled = (column[present].astype(np.float32) - self.mean[position]) / self.deviation[position]
             values += [np.clip(scaled, -_MAX_DEVIATIONS, _MAX_DEVIATIONS), np.ones(len(present), np.float32)]
             rows += [present, present]
             columns += [np.full(len(present), at) for at in (position, len(self.names) + position)]

@@ -203,7 +203,7 @@ class TrainingGraph:
         """Return each node's number of that name, float32 ``[count]``, NaN where absent."""
         count = self.counts.get(node_type, 0)
         column = self.nodes.view.nodes(node_type).number(name)
-        return np.full(count, np.nan, np.float32) if column is None else column[:count]
+        return np.full(count, np.nan, np.float32) if column is None else column[:count].astype(np.float32)
 
     def to(self, device: str) -> "TrainingGraph":
         """Return the graph with its edges on a device."""

@@ -27,7 +27,9 @@ from springtide.state_content import state_content
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 PLUGINS = load_plugins(PluginSettings())
 # An edge's file that is shared with the next checkpoint; format 1 has Arrow files, which are not.
-SHARED = {2: "00000002-edges1-0.npz", 3: "00000001-edges1-0.npz"} | dict.fromkeys((4, 5, 6), "00000001-edges1-0.arrays")
+SHARED = {2: "00000002-edges1-0.npz", 3: "00000001-edges1-0.npz"} | dict.fromkeys(
+    (4, 5, 6, 7), "00000001-edges1-0.arrays"
+)
 
 
 def unpacked(number: int, folder: Path) -> Path:

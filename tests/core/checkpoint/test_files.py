@@ -1,3 +1,5 @@
+import decimal
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -7,6 +9,7 @@ from springtide.checkpoint import files
 from springtide.checkpoint.array_files import arrays_from_bytes, arrays_to_bytes
 from springtide.events.model import NodeUpsert
 from springtide.graph import LiveGraph
+from springtide.graph.row_entries import RowNumbers
 
 names = st.sampled_from(["a", "b", "c"])
 values = st.lists(st.text(max_size=3), max_size=4).map(tuple)
@@ -15,7 +18,7 @@ upserts = st.builds(
     node_type=st.just("item"),
     node_id=st.sampled_from([f"i{number}" for number in range(6)]),
     categories=st.dictionaries(names.map("category {}".format), values),
-    numbers=st.dictionaries(names.map("number:{}".format), st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    numbers=st.dictionaries(names.map("number:{}".format), st.floats(allow_nan=False, allow_infinity=False)),
     texts=st.dictionaries(names.map("text {}".format), st.text(max_size=5)),
     timestamp_ms=st.integers(-3, 3),
 )
@@ -69,6 +72,31 @@ def test_vocabulary_holds_no_value_of_forgotten_nodes_alone(upserts, forgotten):
     for column in graph.nodes("item").categories.values():
         used = set(column.vocabulary.ids(column.pairs()[1]))
         assert set(column.vocabulary.all_ids()) - {""} == used
+
+
+@given(st.decimals(-999_999, 999_999, allow_nan=False, places=2), st.integers(-6, 2))
+@example(decimal.Decimal("19.99"), 0)
+@example(decimal.Decimal("0.1"), 0)
+def test_decimals_of_six_digits_are_themselves_again_after_32_bits(number, exponent):
+    number = float(f"{number:.6g}e{exponent}")
+    (found,) = files.in_64_bits(RowNumbers(None, np.array([number], np.float32))).numbers.tolist()
+    if number == int(number) and abs(number) >= 2**24:
+        assert np.float32(found) == np.float32(number)
+    else:
+        assert found == number
+
+
+@given(st.floats(width=32))
+def test_numbers_of_32_bits_stay_what_32_bits_keep(number):
+    kept = np.array([number], np.float32)
+    found = files.in_64_bits(RowNumbers(None, kept)).numbers
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found.astype(np.float32), kept)
+
+
+def test_numbers_of_64_bits_stay_as_they_are():
+    kept = np.array([0.1 + 0.2, np.nan, 1_790_000_001.25])
+    np.testing.assert_array_equal(files.in_64_bits(RowNumbers(None, kept)).numbers, kept)
 
 
 def test_arrays_of_any_kind_come_back_as_they_were():

@@ -44,7 +44,7 @@ def naive(events):
     for node_id, attributes, at_ms in events:
         for name, (kind, value) in attributes.items():
             rank = 0 if value == () else RANKS[kind]
-            stored = float(np.float32(value)) if kind == "number" else value
+            stored = float(value) if kind == "number" else value
             key = (node_id, name)
             latest[key] = max(latest.get(key, (at_ms, rank, stored)), (at_ms, rank, stored))
     kinds = {}

@@ -29,9 +29,18 @@ def test_attributes_become_columns():
     assert department.vocabulary.all_ids() == ["DELI", "BAKERY"]
     assert department.first_codes().tolist() == [0, 0, -1]
     assert sorted(zip(*(column.tolist() for column in department.pairs()), strict=True)) == [(0, 0), (0, 1), (1, 0)]
-    np.testing.assert_array_equal(table.numbers["price"], np.array([1.5, np.nan, np.nan], np.float32))
+    np.testing.assert_array_equal(table.numbers["price"], np.array([1.5, np.nan, np.nan]))
     assert (table.text("name", 0), table.text("name", 1), table.text("other", 0)) == ("bread", None, None)
     assert table.kinds == {"department": "category", "price": "number", "name": "text"}
+
+
+def test_numbers_keep_their_cents_and_seconds():
+    table = table_of(item("a", numbers={"price": 19.99, "available_from": 1_790_000_001.0}))
+    assert table.number_values(0) == {"price": 19.99, "available_from": 1_790_000_001.0}
+    price = table.number("price")
+    assert price is not None
+    assert (price.dtype, (price == 19.99).tolist()) == (np.float64, [True])
+    assert table.numbers_at("available_from", np.array([0])).tolist() == [1_790_000_001.0]
 
 
 def test_columns_are_as_long_as_the_table_even_for_nodes_without_attributes():

@@ -34,18 +34,17 @@ def hidden(graph: LiveGraph, timestamp_ms: int = NOW_MS) -> list[str]:
 
 
 def test_until_is_exclusive_and_from_inclusive():
-    graph = graph_of(item("a", available_from=NOW_S, available_until=NOW_S + 128), item("b"))
-    assert hidden(graph, NOW_MS - 1) == ["a"]
-    assert hidden(graph, NOW_MS) == []
-    assert hidden(graph, NOW_MS + 127_999) == []
-    assert hidden(graph, NOW_MS + 128_000) == ["a"]
+    graph = graph_of(item("a", available_from=NOW_S + 1, available_until=NOW_S + 2.5), item("b"))
+    assert hidden(graph, NOW_MS + 999) == ["a"]
+    assert hidden(graph, NOW_MS + 1_000) == []
+    assert hidden(graph, NOW_MS + 2_499) == []
+    assert hidden(graph, NOW_MS + 2_500) == ["a"]
 
 
 def test_times_from_1e11_on_are_milliseconds():
     graph = graph_of(item("a", available_from=NOW_MS), item("b", available_until=NOW_MS))
-    wide = 2**18  # As exact as 32 bits keep milliseconds.
-    assert hidden(graph, NOW_MS - wide) == ["a"]
-    assert hidden(graph, NOW_MS + wide) == ["b"]
+    assert hidden(graph, NOW_MS - 1) == ["a"]
+    assert hidden(graph, NOW_MS) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_later_rows_are_left_out():
 
 def test_as_many_as_are_looked_at_one_by_one():
     chance = random.Random(7)
-    times = [NOW_S + 1_024 * step for step in range(-8, 9)]
+    times = [NOW_S + step for step in range(-8, 9)]
     graph = LiveGraph()
     of_item: dict[str, dict] = {}
     for step in range(300):

@@ -58,7 +58,9 @@ class TravelTime(LabelledTask):
         order = np.lexsort((passes.timestamps_ms, passes.source))
         self._segments = passes.target[order].astype(np.int64)  # Route by route.
         self._pointers = np.searchsorted(passes.source[order], np.arange(view.num_nodes(ROUTE) + 1))
-        route_time_s = view.nodes(ROUTE).numbers.get(TRAVEL_TIME, np.full(view.num_nodes(ROUTE), np.nan, np.float32))
+        route_time_s = (
+            view.nodes(ROUTE).numbers.get(TRAVEL_TIME, np.full(view.num_nodes(ROUTE), np.nan)).astype(np.float32)
+        )
         if not np.isfinite(route_time_s).any():
             raise TrainingError(f"wanted the number {TRAVEL_TIME!r} on some nodes of type {ROUTE!r}, got none")
         self._start = graph.starts[SEGMENT]
