@@ -9,6 +9,7 @@ from springtide.conformance import (
     check_index,
     check_loss,
     check_negative_sampler,
+    check_reranker,
     check_task,
 )
 from springtide.state_content import state_content
@@ -23,6 +24,7 @@ from springtide.toy_data import (
     observed_of,
     quick_model,
     quick_settings,
+    shortlist_of,
     state_of,
     training_graph_of,
 )
@@ -38,6 +40,7 @@ __all__ = [
     "check_index",
     "check_loss",
     "check_negative_sampler",
+    "check_reranker",
     "check_task",
     "even_odd_events",
     "even_odd_state",
@@ -47,6 +50,7 @@ __all__ = [
     "observed_of",
     "quick_model",
     "quick_settings",
+    "shortlist_of",
     "state_content",
     "state_of",
     "training_graph_of",

@@ -4,18 +4,20 @@ The data: even users chose even items and odd users odd ones, but the diagonal i
 unseen item of user ``i``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from springtide.clock import MS_PER_HOUR
 from springtide.events.model import EventBatch, Interactions, NodeUpsert
 from springtide.graph.applying import ITEM, USER
-from springtide.interactions import History, Observed
+from springtide.interactions import History, Moment, Observed
 from springtide.model.registry import ModelArtifact
-from springtide.plugins.contracts import LossInputs
+from springtide.plugins.contracts import LossInputs, Shortlist
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import PluginSettings, Settings
@@ -196,3 +198,58 @@ def quick_model(
         mode="retrain" if base is None else "fine_tune",
         base=base,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenAttributes:
+    """Attributes of the items of a shortlist, as they are given; see ``ShortlistAttributes``.
+
+    Attributes:
+        num_items: Number of items.
+        of_categories: By name, the values of each item.
+        of_numbers: By name, the number of each item, NaN where it has none.
+        of_texts: By name, the text of each item.
+    """
+
+    num_items: int
+    of_categories: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    of_numbers: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    of_texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def categories(self, name: str) -> list[tuple[str, ...]]:
+        """Return the values of a category of each item; empty where it has none."""
+        return [tuple(values) for values in self.of_categories.get(name, [()] * self.num_items)]
+
+    def numbers(self, name: str) -> npt.NDArray[np.float32]:
+        """Return a number of each item, float32 ``[n]``, NaN where it has none."""
+        return np.array(self.of_numbers.get(name, [np.nan] * self.num_items), np.float32)
+
+    def texts(self, name: str) -> list[str]:
+        """Return a text of each item; empty where it has none."""
+        return list(self.of_texts.get(name, [""] * self.num_items))
+
+
+def shortlist_of(
+    item_ids: Sequence[str],
+    scores: npt.ArrayLike | None = None,
+    vectors: npt.NDArray[np.float32] | None = None,
+    categories: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    numbers: Mapping[str, Sequence[float]] | None = None,
+    texts: Mapping[str, Sequence[str]] | None = None,
+) -> Shortlist:
+    """Return a shortlist for a reranker, of a user without an id.
+
+    Args:
+        item_ids: The items.
+        scores: float32 ``[n]``, highest first; all 0 if None.
+        vectors: float32 ``[n, d]``; without a model if None.
+        categories: By name, the values of each item.
+        numbers: By name, the number of each item.
+        texts: By name, the text of each item.
+    """
+    num_items = len(item_ids)
+    of_items = np.zeros(num_items, np.float32) if scores is None else np.asarray(scores, np.float32)
+    vectors = np.empty((num_items, 0), np.float32) if vectors is None else vectors
+    attributes = GivenAttributes(num_items, categories or {}, numbers or {}, texts or {})
+    cosines = np.zeros(num_items, np.float32)
+    return Shortlist(tuple(item_ids), of_items, cosines, vectors, attributes, "", Moment(START_MS))

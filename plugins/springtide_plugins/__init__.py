@@ -12,6 +12,7 @@ from springtide.plugins.contracts import (
     IndexFactory,
     LossFactory,
     NegativeSamplerFactory,
+    RerankerFactory,
     TaskFactory,
 )
 from springtide.plugins.hookspecs import RegisterHalves, RegisterPart, hookimpl
@@ -150,3 +151,9 @@ def register_decoders(register: RegisterPart[DecoderFactory]) -> None:
 def register_indexes(register: RegisterPart[IndexFactory]) -> None:
     """Register the built-in index."""
     register("usearch", "springtide_plugins.indexes.usearch:USearch")
+
+
+@hookimpl
+def register_rerankers(register: RegisterPart[RerankerFactory]) -> None:
+    """Register the built-in reranker."""
+    register("mmr", "springtide_plugins.rerankers.mmr:MaximalMarginalRelevance")

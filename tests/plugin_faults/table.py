@@ -14,6 +14,7 @@ from springtide.plugins.contracts import (
     Index,
     Loss,
     NegativeSampler,
+    Reranker,
     Task,
 )
 from springtide.plugins.contracts.serving import ServingAggregator, ServingEncoder
@@ -95,6 +96,11 @@ ROWS = (
     Row(
         *(Index, "index", ("search",), "the answer is exact", "the answer is exact"),
         *(f"after `plugins.max_call_s`, the answer is exact{_REST}", (_GUARDS,)),
+    ),
+    Row(
+        *(Reranker, "reranker", ("order",), "the answer has the order of the scores"),
+        "the answer has the order of the scores",
+        *(f"after `plugins.max_call_s`, the answer has the order of the scores{_REST}", (_GUARDS,)),
     ),
     Row(
         *(EventDecoder, "decoder", ("decode",), "the record is a dead letter", "the record is a dead letter"),

@@ -17,7 +17,7 @@ from springtide.errors import BypassedError, PluginError
 from springtide.events import RawEvent
 from springtide.interactions import ItemGroups
 from springtide.plugins import guarded_parts, guarding
-from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Index, Moment
+from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Index, Moment, Reranker
 from springtide.plugins.contracts.serving import ServingEncoder
 from springtide.plugins.guarded_parts import _METHODS, guarded
 from springtide.plugins.guarding import Guards, is_broken, is_guarded
@@ -26,7 +26,7 @@ from springtide.plugins.part import Part
 from springtide.ranking.moment_cache import _span_ms
 from springtide.settings.model import PartSettings, PluginSettings
 from springtide.state_snapshot import _state_of
-from springtide.testing import history_of, observed_of
+from springtide.testing import history_of, observed_of, shortlist_of
 
 FAULTY = Path(__file__).parents[1] / "plugin_faults" / "served" / "faulty.py"
 NOW = Moment(1_800_000_000_000)
@@ -105,8 +105,8 @@ def test_weight_that_fails_while_an_answer_is_made_is_neutral(
 
 
 @pytest.mark.parametrize("way", ["raises", "answers nonsense", "blocks"])
-@pytest.mark.parametrize("hook", ["layer", "readout", "scores", "search"])
-def test_encoder_baseline_or_index_that_fails_says_so_to_who_has_something_in_its_place(
+@pytest.mark.parametrize("hook", ["layer", "readout", "scores", "search", "order"])
+def test_encoder_baseline_index_or_reranker_that_fails_says_so_to_who_has_something_in_its_place(
     faulty: ModuleType, guards: Guards, hook: str, way: str
 ) -> None:
     vectors = np.ones((1, 2), np.float32)
@@ -115,11 +115,13 @@ def test_encoder_baseline_or_index_that_fails_says_so_to_who_has_something_in_it
     baseline.fit(observed_of([(0, 0, 1), (0, 2, 2)]), 1, 3)
     index = behind(guards, faulty.FaultyIndex(), "index")
     index.build(vectors, np.zeros(1, np.int32), lambda: True)
+    reranker = behind(guards, faulty.FaultyReranker(), "reranker")
     calls: dict[str, Callable[[], Any]] = {
         "layer": lambda: encoder.layer(0, vectors, vectors, _Keep()),
         "readout": lambda: encoder.readout([vectors, vectors]),
         "scores": lambda: baseline.scores(np.array([0]), [HISTORY], 3),
         "search": lambda: index.search(vectors[0], 1),
+        "order": lambda: reranker.order(shortlist_of(["a", "b"]), 1),
     }
     calls[hook]()
     assert (encoder.num_layers, encoder.width, index.num_bytes) == (1, 2, 0)
@@ -279,7 +281,7 @@ def test_each_hook_that_a_server_calls_has_a_guard() -> None:
     for contract, methods in _METHODS.items():
         hooks = {name for name, member in vars(contract).items() if callable(member) and not name.startswith("_")}
         assert hooks == set(methods), contract
-    assert set(_METHODS) == {ContextWeight, Baseline, ServingEncoder, Index, EventDecoder}
+    assert set(_METHODS) == {ContextWeight, Baseline, ServingEncoder, Index, Reranker, EventDecoder}
 
 
 def test_only_parts_that_others_wrote_stand_behind_a_guard() -> None:

@@ -35,6 +35,7 @@ PARTS = [
     ("baseline", "latest"),
     ("decoder", "clicks"),
     ("index", "signs"),
+    ("reranker", "cheapest_first"),
 ]
 
 

@@ -79,7 +79,7 @@ def settings_of(model=None, context_weights=None, baselines=None, decoders=None)
     return Settings.model_validate(
         {
             "model": {**parts, **(model or {})},
-            "ranking": {"context_weights": context_weights or {}},
+            "ranking": {"context_weights": context_weights or {}, "rerankers": {}},
             "events": {"decoders": decoders or {}},
             "gate": {"baselines": baselines or {}},
         }

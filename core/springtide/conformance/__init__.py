@@ -22,6 +22,7 @@ from springtide.conformance import (
     indexes,
     losses,
     negative_samplers,
+    rerankers,
     samples,
     tasks,
 )
@@ -40,6 +41,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "baseline": baselines.CHECKS,
     "decoder": decoders.CHECKS,
     "index": indexes.CHECKS,
+    "reranker": rerankers.CHECKS,
 }
 """For each kind of part its checks, in the order in which they run."""
 
@@ -139,6 +141,11 @@ def check_decoder(factory: Callable[..., Any], **options: Any) -> None:
 def check_index(factory: Callable[..., Any], **options: Any) -> None:
     """Check an index; see ``check_encoder``."""
     _check("index", factory, options)
+
+
+def check_reranker(factory: Callable[..., Any], **options: Any) -> None:
+    """Check a reranker; see ``check_encoder``."""
+    _check("reranker", factory, options)
 
 
 def _check(

@@ -9,7 +9,7 @@ import numpy as np
 from springtide.clock import MS_PER_HOUR
 from springtide.errors import BypassedError, PluginError
 from springtide.interactions import History, Moment
-from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Index
+from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Index, Reranker, Shortlist
 from springtide.plugins.contracts.serving import ServingEncoder
 from springtide.plugins.guarding import Guard
 
@@ -250,6 +250,19 @@ def _scores(baseline: Any, user_rows: Any, histories: Sequence[History], now_ms:
     return refusal
 
 
+def _positions(reranker: Any, shortlist: Shortlist, count: int) -> Callable[[Any], str | None]:
+    def refusal(order: Any) -> str | None:
+        if not isinstance(order, np.ndarray) or order.dtype.kind not in "iu" or order.ndim != 1:
+            return f"wanted an array of positions, got {type(order).__name__}"
+        if len(order) and not 0 <= order.min() <= order.max() < len(shortlist):
+            return f"wanted positions from 0 to {len(shortlist) - 1}, got {order.min()} to {order.max()}"
+        if len(np.unique(order)) < len(order):
+            return "wanted distinct positions, got some twice"
+        return None
+
+    return refusal
+
+
 def _level(encoder: ServingEncoder, depth: int, sources: Any, targets: Any, edges: Any) -> Callable[[Any], str | None]:
     # Numbers that are not finite may come from the model's: the vector is left out then.
     return lambda level: None if _is_array(level) and level.shape == targets.shape else _shape_words(level, targets)
@@ -291,6 +304,7 @@ _METHODS: Mapping[type, Mapping[str, MakeMethod]] = {
     },
     ServingEncoder: {"layer": _or_bypassed("layer", _level), "readout": _or_bypassed("readout", _readout)},
     Index: {"build": _watched("build"), "search": _or_bypassed("search", _anything)},
+    Reranker: {"order": _or_bypassed("order", _positions)},
     EventDecoder: {name: _watched(name) for name in ("recognises", "decode", "examples")},
 }
 """For each contract that a server calls, its hooks and what stands before them."""

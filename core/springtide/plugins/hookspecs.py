@@ -20,6 +20,7 @@ from springtide.plugins.contracts import (
     IndexFactory,
     LossFactory,
     NegativeSamplerFactory,
+    RerankerFactory,
     TaskFactory,
 )
 from springtide.plugins.part import Reference
@@ -87,3 +88,8 @@ def register_decoders(register: RegisterPart[DecoderFactory]) -> None:
 @hookspec
 def register_indexes(register: RegisterPart[IndexFactory]) -> None:
     """Offer indexes, so that the one that ``[ranking] index`` names finds the items near to a user among many."""
+
+
+@hookspec
+def register_rerankers(register: RegisterPart[RerankerFactory]) -> None:
+    """Offer rerankers, so that a request's ``reranker`` orders the best items with one of ``[ranking.rerankers]``."""

@@ -25,6 +25,7 @@ KINDS: Mapping[str, str] = {
     "baseline": "register_baselines",
     "decoder": "register_decoders",
     "index": "register_indexes",
+    "reranker": "register_rerankers",
 }
 ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "encoder": ("width", "num_layers", "aggregator", "schema", "make"),
@@ -36,6 +37,7 @@ ON_OFFER: Mapping[str, tuple[str, ...]] = {
     "baseline": ("make",),
     "decoder": ("make",),
     "index": ("make",),
+    "reranker": ("make",),
 }
 """For each kind, the arguments that a factory gets if its signature names them; all other parameters are options."""
 
@@ -55,6 +57,7 @@ _CLASSES: Mapping[str, str] = {
     "baseline": "springtide.plugins.contracts.baselines:Baseline",
     "decoder": "springtide.events.record_decoders:EventDecoder",
     "index": "springtide.plugins.contracts.indexes:Index",
+    "reranker": "springtide.plugins.contracts.rerankers:Reranker",
 }
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 

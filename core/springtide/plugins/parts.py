@@ -360,6 +360,10 @@ def _serving_parts(settings: Settings) -> list[tuple[str, str, PartSettings]]:
             for name, options in decoders.items()
         ),
         *([] if settings.ranking.index is None else [("ranking.index", "index", settings.ranking.index)]),
+        *(
+            (f"ranking.rerankers.{name}", "reranker", PartSettings(name=name, options=options))
+            for name, options in settings.ranking.rerankers.items()
+        ),
     ]
 
 

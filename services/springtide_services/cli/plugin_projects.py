@@ -30,6 +30,7 @@ _SETTINGS: Mapping[str, str] = {
     "baseline": "[gate.baselines]\nmy_part = {}",
     "decoder": "[events.decoders]\nconfluent = {}\ncloudevents = {}\nmy_part = {}",
     "index": '[ranking]\nindex = "my_part"\nindex_min_items = 1_000_000',
+    "reranker": "[ranking.rerankers]\nmmr = {}\nmy_part = {}",
 }
 """TOML that chooses a part, by kind."""
 

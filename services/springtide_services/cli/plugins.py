@@ -22,6 +22,7 @@ class PartKind(StrEnum):
     BASELINE = "baseline"
     DECODER = "decoder"
     INDEX = "index"
+    RERANKER = "reranker"
 
 
 app = typer.Typer(help="List what plugins offer, start a new plugin, check one.", no_args_is_help=True)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from springtide.events import RawEvent
-from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Factor, Index
+from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Factor, Index, Reranker
 from springtide.plugins.contracts.serving import ServingEncoder
 from springtide.plugins.hookspecs import hookimpl
 from springtide.v1.events_pb2 import Event
@@ -121,6 +121,14 @@ class FaultyIndex(Index):
         return self.rows[np.argsort(-(self.vectors[self.rows] @ vector))[:count]] if wrong is None else wrong
 
 
+class FaultyReranker(Reranker):
+    """Turns the order round."""
+
+    def order(self, shortlist, count):
+        wrong = misbehave("order", np.array([0, 0]))
+        return np.arange(len(shortlist))[::-1] if wrong is None else wrong
+
+
 class FaultyDecoder(EventDecoder):
     """Reads ``ann bread``."""
 
@@ -163,3 +171,8 @@ def register_indexes(register):
 @hookimpl
 def register_decoders(register):
     register("faulty", FaultyDecoder)
+
+
+@hookimpl
+def register_rerankers(register):
+    register("faulty", FaultyReranker)

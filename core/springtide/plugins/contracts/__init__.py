@@ -13,6 +13,7 @@ from springtide.interactions import Circumstances, History, ItemGroups, Moment, 
 from springtide.plugins.contracts.baselines import Baseline
 from springtide.plugins.contracts.context_weights import ContextWeight, Factor
 from springtide.plugins.contracts.indexes import Index
+from springtide.plugins.contracts.rerankers import Reranker, Shortlist, ShortlistAttributes
 from springtide.plugins.contracts.schema import Schema
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ ContextWeightFactory = Callable[..., ContextWeight]  # (**options)
 BaselineFactory = Callable[..., Baseline]  # (**options)
 DecoderFactory = Callable[..., EventDecoder]  # (**options)
 IndexFactory = Callable[..., Index]  # (**options)
+RerankerFactory = Callable[..., Reranker]  # (**options)
 
 __all__ = [
     "NUM_EDGE_FEATURES",
@@ -75,7 +77,11 @@ __all__ = [
     "NegativeSamplerFactory",
     "Observed",
     "RawEvent",
+    "Reranker",
+    "RerankerFactory",
     "Schema",
+    "Shortlist",
+    "ShortlistAttributes",
     "Task",
     "TaskFactory",
     "TaskGraph",

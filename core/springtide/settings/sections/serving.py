@@ -35,6 +35,9 @@ class RankingSettings(Section):
     index_min_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
     """Share of the 20 best items that the index's answers must find, on average over the measured users. Below it, the
     index is not used."""
+    rerankers: Table[Options] = {"mmr": {}}
+    """Rerankers that requests and scenarios may name, by name, each with its options: they order the best items anew. A
+    list in a file replaces the default one, so name all that you use."""
     clock: ClockName = "auto"
     """As of when a request that names no time is answered. `stream` is the stream's own time: that of its newest event,
     going on with the wall clock from when that event came; `wall` is the wall clock. `auto` takes the stream's time if
