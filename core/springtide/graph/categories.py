@@ -120,6 +120,10 @@ class CategoryColumn:
         codes = self._more.get(row, (first,) if first is not None and first >= 0 else ())
         return self.vocabulary.ids(codes)
 
+    def num_nodes_with(self, code: int) -> int:
+        """Return how many nodes have a value, given its code."""
+        return self._num_uses[code]
+
     def is_cleared(self, row: int) -> bool:
         """Return whether the attribute of one node was cleared, and not set since."""
         return self._first.get(row) == CLEARED  # type: ignore[no-any-return]  # It is a number or None.

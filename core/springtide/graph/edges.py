@@ -254,6 +254,11 @@ class EdgeView:
         )
 
     @property
+    def raw(self) -> tuple[EdgeColumns, int, int]:
+        """For compiled loops: the columns, how many of their edges the view has, its generation (0 without deaths)."""
+        return self._columns, self._length, self._generation if self._num_dead else 0
+
+    @property
     def mark(self) -> tuple[int, int, int]:
         """How far the view goes, for ``changed_since`` of a later view."""
         return (self._columns.num_compactions, self._length, self._generation)

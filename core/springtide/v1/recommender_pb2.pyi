@@ -219,7 +219,7 @@ class RecommendedItem(_message.Message):
     def __init__(self, item: _Optional[str] = ..., score: _Optional[float] = ..., cosine: _Optional[float] = ..., weights: _Optional[_Iterable[float]] = ..., attributes: _Optional[_Mapping[str, AttributeValue]] = ..., placed_by: _Optional[str] = ..., propensity: _Optional[float] = ..., reason: _Optional[str] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
 
 class Path(_message.Message):
-    __slots__ = ("kind", "nodes", "attribute", "value", "relation", "num_people", "num_recent_people", "user_time", "latest_time", "share")
+    __slots__ = ("kind", "nodes", "attribute", "value", "relation", "num_people", "num_recent_people", "user_time", "latest_time", "share", "is_lower_bound", "num_own")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
@@ -230,6 +230,8 @@ class Path(_message.Message):
     USER_TIME_FIELD_NUMBER: _ClassVar[int]
     LATEST_TIME_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
+    IS_LOWER_BOUND_FIELD_NUMBER: _ClassVar[int]
+    NUM_OWN_FIELD_NUMBER: _ClassVar[int]
     kind: str
     nodes: _containers.RepeatedCompositeFieldContainer[PathNode]
     attribute: str
@@ -240,7 +242,9 @@ class Path(_message.Message):
     user_time: _timestamp_pb2.Timestamp
     latest_time: _timestamp_pb2.Timestamp
     share: float
-    def __init__(self, kind: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[PathNode, _Mapping]]] = ..., attribute: _Optional[str] = ..., value: _Optional[str] = ..., relation: _Optional[str] = ..., num_people: _Optional[int] = ..., num_recent_people: _Optional[int] = ..., user_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., latest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., share: _Optional[float] = ...) -> None: ...
+    is_lower_bound: bool
+    num_own: int
+    def __init__(self, kind: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[PathNode, _Mapping]]] = ..., attribute: _Optional[str] = ..., value: _Optional[str] = ..., relation: _Optional[str] = ..., num_people: _Optional[int] = ..., num_recent_people: _Optional[int] = ..., user_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., latest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., share: _Optional[float] = ..., is_lower_bound: _Optional[bool] = ..., num_own: _Optional[int] = ...) -> None: ...
 
 class PathNode(_message.Message):
     __slots__ = ("type", "id")

@@ -101,6 +101,8 @@ def ask_why(
         return
     console().print(Text(response.sentence or "nothing speaks for it"))
     console().print(why_table(response))
+    if response.paths:
+        console().print(paths_table(response))
     console().print(foot(response))
 
 
@@ -140,6 +142,33 @@ def why_table(response: pb.ExplainResponse) -> Table:
             numbers = (f"{factor.lift:.2f}×", f"{factor.exponent:.2f}", f"×{factor.weight:.2f}")
             table.add_row(Text(f"  {factor.name}"), *numbers, style="dim")
     return table
+
+
+def paths_table(response: pb.ExplainResponse) -> Table:
+    """Return a table of the paths that carry an explained item."""
+    title = "paths in the graph" + (" (there was no time for more)" if response.is_cut else "")
+    table = Table(box=None, pad_edge=False, title=title)
+    table.title_justify = "left"
+    for name in ("share", "people", "last 7 days"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("through")
+    for path in response.paths:
+        at_least = "≥ " if path.is_lower_bound else ""
+        counts = [f"{at_least}{count:,}" if count else "" for count in (path.num_people, path.num_recent_people)]
+        table.add_row(f"{path.share:.0%}", *counts, Text(path_words(path)))
+    return table
+
+
+def path_words(path: pb.Path) -> str:
+    """Return what a path goes through, in a few words."""
+    first = path.nodes[0].id
+    if path.kind == "own":
+        return f"had on {path.num_own:,} {'day' if path.num_own == 1 else 'days'}"
+    if path.kind == "attribute":
+        return f"{path.attribute} = {path.value}, as {path.num_own:,} of the user's items, such as {first}"
+    if path.kind == "relation":
+        return path.relation if len(path.nodes) == 1 else f"{path.relation}, {path.nodes[0].type} {first}"
+    return f"people who had {first}"
 
 
 def answer_table(

@@ -8,13 +8,14 @@ from typing import Any
 import grpc
 
 from springtide.clock import wall_ms
-from springtide.explaining.terms import explain
+from springtide.explaining.why import why
 from springtide.ranking.filters import check_query
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
 from springtide_services.serving.batching import ShortCalls
+from springtide_services.serving.explanations import to_explain_response, to_wanted
 from springtide_services.serving.lists_service import ListsService, list_handlers
 from springtide_services.serving.statuses import (
     Context,
@@ -112,11 +113,12 @@ class RecommenderService(ListsService):
         loaded = self._loaded()
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         item, query = translation.to_item(request), translation.to_explain_query(request, as_of)
+        wanted = to_wanted(request)
         with self._admission.admit(_WORK_OF_EXPLANATION):
-            explanation = await self._explain.run(
-                lambda: explain(loaded.ranker.scorer(), query, item), may_block=loaded.batcher.may_block()
+            found = await self._explain.run(
+                lambda: why(loaded.ranker.scorer(), query, item, wanted), may_block=loaded.batcher.may_block()
             )
-        return translation.to_explain_response(explanation, as_of)
+        return to_explain_response(found, as_of)
 
 
 def add_recommender_service(service: RecommenderService, server: grpc.aio.Server) -> None:

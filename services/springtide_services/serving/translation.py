@@ -4,7 +4,6 @@ Whether the names in a request are known is checked by the ranking.
 """
 
 import functools
-import math
 from collections.abc import Collection, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
@@ -12,7 +11,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from springtide.clock import MS_PER_SECOND, AsOf, MomentSource, StreamClock
 from springtide.errors import InvalidRequestError
-from springtide.explaining.terms import Explanation
 from springtide.interactions import Moment
 from springtide.ranking.query import AttributeValue, Extras, Personalization, Query, Ranking
 from springtide.recommendation_ids import new_id, pack_arms
@@ -73,6 +71,7 @@ _PLAIN_NAME = bytes([pb.RecommendResponse.RECOMMENDATION_ID_FIELD_NUMBER << 3 | 
 Counted = (
     pb.RecommendRequest
     | pb.SimilarItemsRequest
+    | pb.ExplainRequest
     | pb.SimilarUsersRequest
     | pb.NextItemsRequest
     | pb.TrendingRequest
@@ -401,47 +400,15 @@ def to_position(next_offsets: Mapping[int, int]) -> bytes:
     return pb.RecommendResponse(position=pb.GraphPosition(next_offsets=next_offsets)).SerializeToString()
 
 
-def to_explain_response(explanation: Explanation, as_of: AsOf) -> pb.ExplainResponse:
-    """Return an explanation as a response.
-
-    Args:
-        explanation: The explanation.
-        as_of: The moment that it was made for.
-    """
-    return pb.ExplainResponse(
-        item=explanation.item_id,
-        score=explanation.score,
-        rank=explanation.rank,
-        cosine=explanation.cosine,
-        cosine_exponent=explanation.cosine_exponent,
-        weights=[
-            pb.WeightExplanation(
-                name=name,
-                weight=math.exp(sum(term.log_weight for term in terms)),
-                factors=[
-                    pb.FactorExplanation(
-                        name=term.factor.name,
-                        lift=math.exp(term.log_lift),
-                        exponent=term.exponent,
-                        weight=math.exp(term.log_weight),
-                    )
-                    for term in terms
-                ],
-            )
-            for name, terms in explanation.weights.items()
-        ],
-        sentence=explanation.sentence,
-        model_version=explanation.model_version,
-        personalization=_PERSONALIZATIONS[explanation.personalization],
-        as_of_ms=as_of.timestamp_ms,
-        as_of_source=_SOURCES[as_of.source],
-    )
-
-
 def to_timestamp(timestamp_ms: int) -> Timestamp:
     """Return milliseconds since the Unix epoch as a protobuf timestamp."""
     seconds, ms = divmod(timestamp_ms, MS_PER_SECOND)
     return Timestamp(seconds=seconds, nanos=ms * _NS_PER_MS)
+
+
+def to_personalization(personalization: Personalization) -> pb.Personalization:
+    """Return what an answer knows of the user, as responses say it."""
+    return _PERSONALIZATIONS[personalization]
 
 
 def to_moment(context: pb.Context, as_of: AsOf) -> Moment:
