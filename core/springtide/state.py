@@ -12,8 +12,9 @@ import numpy.typing as npt
 from springtide.clock import MS_PER_DAY, StreamClock
 from springtide.events.known_names import KnownNames
 from springtide.events.marks import EventMarks
-from springtide.events.model import EventBatch
+from springtide.events.model import EventBatch, Interactions
 from springtide.events.seen_events import SeenEvents
+from springtide.experiment_tallies import ExperimentTallies
 from springtide.graph.applying import USER, apply_events
 from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.compacting import compacted
@@ -65,6 +66,7 @@ class LiveState:
         gaps: The latest gaps in the stream, oldest first.
         seen_events: The latest events with an id, so that the same event counts once.
         known_names: The node types, relations and attributes that events may name; ``Decoder`` uses it.
+        tallies: What users did after answers that were by a variant of an experiment.
         used_settings: The settings that the events were applied under, see ``springtide.settings.used``; the last are
             those of now.
         lacking: What events that were applied under other settings lack, a sentence each: only the events themselves,
@@ -98,6 +100,7 @@ class LiveState:
         self.seen_events = SeenEvents(
             settings.events.duplicates_max_events, settings.events.duplicates_hours * _S_PER_HOUR
         )
+        self.tallies = ExperimentTallies()
         self.known_names = KnownNames(settings.graph.item_type, settings.attributes)
         self.used_settings: tuple[dict[str, Any], ...] = (used_settings(settings, self.circumstances.keys),)
         self.lacking: tuple[str, ...] = ()
@@ -154,8 +157,28 @@ class LiveState:
         elif not more_follow:
             self._learning.settle()
         self.num_events += len(batch.interactions)
+        if batch.deletes and len(self.tallies):
+            for delete in batch.deletes:
+                if delete.node_type == USER:
+                    self.tallies.forget(delete.node_id, delete.timestamp_ms)
+        if batch.interactions.recommendation_ids is not None:
+            self._tally(batch.interactions)
         if self.left_out and batch.deletes:
             self._forget_left_out({delete.node_id for delete in batch.deletes if delete.node_type == USER})
+
+    def _tally(self, interactions: Interactions) -> None:
+        """Count interactions for the experiments of the answers that they came of."""
+        assert interactions.recommendation_ids is not None, "looked at by the caller"
+        _, deleted_ms = self.graph.deleted_ms(USER, interactions.user_ids)
+        self.tallies.add(
+            interactions.recommendation_ids,
+            interactions.user_ids,
+            interactions.user_codes,
+            interactions.relations,
+            interactions.relation_codes,
+            interactions.timestamps_ms,
+            deleted_ms,
+        )
 
     def settle(self) -> None:
         """Let the context weights learn from all that was applied, before they are read; called by any thread.
@@ -321,6 +344,8 @@ class LiveState:
             tombstones=self.graph.tombstones.late_snapshot() if len(self.graph.tombstones) else None,
             seen_events=self.seen_events.late_snapshot() if len(self.seen_events) else None,
             known_names=self.known_names.snapshot(),
+            tallies=self.tallies.arrays() if len(self.tallies) else None,
+            num_untallied=self.tallies.num_left_out,
             num_duplicates=self.seen_events.num_duplicates,
             num_changed_duplicates=self.seen_events.num_changed,
             used_settings=self.used_settings,

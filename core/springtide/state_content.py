@@ -23,8 +23,9 @@ def state_content(state: LiveState) -> dict[str, str]:
     """Return a digest of each part of a state: two states that answer alike have the same ones.
 
     Rows are replaced by ids, and everything is sorted. Parts are the nodes with their attributes and lifetimes, the
-    edges, the deletions that are remembered, and what each context weight says of each living item at some moments.
-    Left out is what depends on arrival and on no event: rows, versions, the position, and which events were duplicates.
+    edges, the deletions that are remembered, the tallies of experiments, and what each context weight says of each
+    living item at some moments. Left out is what depends on arrival and on no event: rows, versions, the position, and
+    which events were duplicates.
 
     Args:
         state: The state; nobody may write to it meanwhile.
@@ -51,6 +52,7 @@ def state_content(state: LiveState) -> dict[str, str]:
             zip(each.digests, each.deleted_ms, strict=True), key=lambda pair: pair[0].tobytes()
         )
     ]
+    parts["experiments"] = state.tallies.content()
     for name in sorted(state.context_weights):
         parts[f"context_weights/{name}"] = _lifts(state, view, name)
     return {name: hashlib.sha256(b"\0".join(content)).hexdigest() for name, content in parts.items()}

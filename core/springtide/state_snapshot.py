@@ -135,6 +135,8 @@ class StateSnapshot:
         tombstones: The deletions that are remembered, which are copied later; None if there are none.
         seen_events: The latest events with an id, which are copied later; None if none came.
         known_names: The names that events may have.
+        tallies: What users did after answers by variants of experiments, see ``ExperimentTallies``; None for nothing.
+        num_untallied: Events that were not counted for experiments for want of room.
         num_duplicates: Events that were ignored since the beginning, because they had come before.
         num_changed_duplicates: How many of them differed from the one that counts.
         used_settings: The settings that the events were applied under, those of now last.
@@ -155,6 +157,8 @@ class StateSnapshot:
     tombstones: LateTombstones | None = None
     seen_events: LateSeenEvents | None = None
     known_names: KnownNamesSnapshot | None = None
+    tallies: Mapping[str, npt.NDArray[Any]] | None = None
+    num_untallied: int = 0
     num_duplicates: int = 0
     num_changed_duplicates: int = 0
     used_settings: tuple[dict[str, Any], ...] = ()

@@ -17,6 +17,7 @@ from springtide.plugins.loading import load_plugins
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.weights import make_context_weights
+from springtide.recommendation_ids import new_id, pack_arms
 from springtide.settings.model import PluginSettings, Settings
 from springtide.state import LiveState
 from springtide.testing import START_MS, interactions_of, state_content
@@ -34,12 +35,18 @@ users, items, shops = (st.sampled_from([f"{letter}{number}" for number in range(
 times = st.one_of(
     st.integers(0, 12), st.integers(0, 400).map(lambda days: days * MS_PER_DAY), st.sampled_from([-5_000 * MS_PER_DAY])
 ).map(lambda offset_ms: START_MS + offset_ms)
+answers = [pack_arms(arms) for arms in ([], [(7, 0)], [(7, 1)], [(7, 1), (9, 2)])]
 interactions = st.builds(
-    lambda user, item, time, relation, context: EventBatch(
-        dataclasses.replace(interactions_of([(user, item, time)], relation), contexts=[context])
+    lambda user, item, time, relation, context, arms: EventBatch(
+        dataclasses.replace(
+            interactions_of([(user, item, time)], relation),
+            contexts=[context],
+            recommendation_ids=[new_id(time, arms).decode()] if arms else None,
+        )
     ),
     *(users, items, times, st.sampled_from(["purchase", "purchase", "view", "dislike"])),
     st.sampled_from([{}, {"place": "York"}, {"place": "Bath", "temperature": "12.5"}, {"time_zone": "Asia/Tokyo"}]),
+    st.sampled_from(answers),
 )
 deletes = st.builds(
     lambda node, time: EventBatch(NO_EVENTS, deletes=[NodeDelete(*node, time)]),

@@ -124,6 +124,8 @@ def file_entries(manifest: Json) -> Iterator[Json]:
         yield manifest["tombstones"]
     if manifest.get("known_names"):  # Checkpoints before format 6 have none.
         yield manifest["known_names"]
+    if manifest.get("tallies"):  # Checkpoints before format 7 have none.
+        yield manifest["tallies"]
     yield from manifest["context_weights"].values()
     if (seen := manifest.get("seen_events")) is not None:
         yield from seen["segments"]

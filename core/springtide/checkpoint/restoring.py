@@ -120,6 +120,7 @@ class Restoring:
         state.left_out = manifests.left_out_from_json(manifest.get("left_out", ()))
         self._restore_seen_events()
         self._restore_known_names()
+        self._restore_tallies()
         for name, weight in state.context_weights.items():
             if name not in learned or name in change.to_learn_anew:
                 weight.observe(state.positive_interactions(graph.view()))
@@ -241,6 +242,16 @@ class Restoring:
         start = saved["segments"][0]["start"]
         seen_events.restore(files.seen_events_from(parts, self._lineage(saved["lineage"]), start, saved["first"]))
         seen_events.num_duplicates, seen_events.num_changed = saved["num_duplicates"], saved["num_changed"]
+
+    def _restore_tallies(self) -> None:
+        if (saved := self._manifest.get("tallies")) is not None:  # Checkpoints before format 7 have none.
+            arrays = self._read_arrays(saved)
+            try:
+                self._state.tallies.restore(arrays)
+            except (KeyError, ValueError) as error:
+                fault = f"{saved['file']}: damaged: no tallies of experiments: {error}"
+                raise DamagedCheckpointError(fault, saved["file"]) from error
+            self._state.tallies.num_left_out = saved["num_left_out"]
 
     def _restore_known_names(self) -> None:
         names, graph = self._state.known_names, self._state.graph

@@ -1,9 +1,11 @@
 """Writing the files of a checkpoint: two at a time, so that one reaches the disk while the next one is produced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy.typing as npt
 
 from springtide.checkpoint import files
 from springtide.checkpoint import manifest as manifests
@@ -88,7 +90,15 @@ class Writing:
             },
             "seen_events": self._write_seen_events(snapshot),
             "known_names": self._write_known_names(snapshot),
+            "tallies": self._write_tallies(snapshot.tallies, snapshot.num_untallied),
         }
+
+    def _write_tallies(self, tallies: Mapping[str, npt.NDArray[Any]] | None, num_left_out: int) -> Json | None:
+        if tallies is None:
+            return None
+        entry = self._put("tallies", lambda: dict(tallies))  # Whole each time: while an experiment runs, they change.
+        entry["num_left_out"] = num_left_out
+        return entry
 
     def _write_known_names(self, snapshot: StateSnapshot) -> Json | None:
         old, names = self._base.get("known_names"), snapshot.known_names
