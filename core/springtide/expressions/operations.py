@@ -31,8 +31,9 @@ ARITHMETIC: Mapping[str, Callable[[Value, Value], Value]] = {
 
 
 def factor(number: Value) -> Value:
-    """Return a number as a booster's factor, float32: 1 where it is missing, and never 0."""
-    return np.clip(np.where(np.isnan(number), 1.0, number), LEAST_FACTOR, GREATEST_FACTOR).astype(np.float32)
+    """Return a number as a booster's factor, float32: 1 where it is missing, and 0 where it is 0 or below."""
+    factors = np.clip(np.where(np.isnan(number), 1.0, number), LEAST_FACTOR, GREATEST_FACTOR)
+    return np.where(np.less_equal(number, 0.0), 0.0, factors).astype(np.float32)
 
 
 def differs(left: Value, right: Value) -> Value:

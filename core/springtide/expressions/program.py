@@ -73,7 +73,7 @@ class Program:
     def values(self, columns: Columns) -> npt.NDArray[np.float32]:
         """Return for each item the factor of a booster, float32 ``[num_items]``, to be read only.
 
-        It is 1 where the expression's value is missing, and from 0.000001 to 1,000,000.
+        It is 1 where the expression's value is missing, 0 where it is 0 or below, and else from 0.000001 to 1,000,000.
         """
         return self._column(columns, np.float32)
 

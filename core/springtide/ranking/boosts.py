@@ -44,6 +44,11 @@ class Boosts:
         object.__setattr__(self, "logs", total)
 
     @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.logs.nbytes * (1 + len(self.by_name))
+
+    @property
     def are_few(self) -> bool:
         """Whether so few items have any that they are scored by themselves."""
         return self.rows is not None and len(self.rows) <= MAX_APART
