@@ -1,4 +1,4 @@
-"""Gives any bytes to everything that reads some: events, requests, settings, stored files; a million inputs in all.
+"""Gives any bytes to everything that reads some: events, requests, filters, settings, stored files; a million inputs.
 
 Each input must end in an answer, a clear error or a dead letter. Whatever else happens fails, and its input is kept.
 libFuzzer (by atheris) makes the inputs, led by the lines of Springtide's code that they reach; of requests it sees the
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 # Inputs of each target, a million in all: what takes long is given fewer.
 NUM_INPUTS = {
-    "events": 460_000,
+    "events": 400_000,
     "json": 150_000,
     "settings": 30_000,
     "journal": 300_000,
     "checkpoint": 10_000,
     "model": 10_000,
+    "expressions": 60_000,
     "requests": 40_000,
 }
 _SLOW_S = 60.0  # An input that takes longer hangs.
@@ -114,6 +115,10 @@ def make_target(name: str) -> "Target":
         from requests_target import requests_target
 
         return requests_target()
+    if name == "expressions":
+        from expressions_target import expressions_target
+
+        return expressions_target()
     makers: dict[str, Callable[[], Target]] = {
         "events": targets.events_target,
         "json": targets.json_target,

@@ -130,8 +130,9 @@ class Checker:
         return truth(tree.value)
 
     def _list(self, tree: Tree) -> Typed:
-        of_numbers = bool(tree.value) and isinstance(tree.value[0], float)
-        return constant("numbers" if of_numbers else "texts", tree.value, repr(tree.value), is_list=True)
+        entries, text = tree.value
+        of_numbers = bool(entries) and isinstance(entries[0], float)
+        return constant("numbers" if of_numbers else "texts", entries, text, is_list=True)
 
     def _item(self, tree: Tree) -> Typed:
         name = tree.value
@@ -171,8 +172,14 @@ class Checker:
 
     def _refuse_items(self, tree: Tree) -> None:
         if self._kind == "segment":
-            words = f"a segment asks about the user and the moment, not about items, got {tree.value or 'item'}"
-            hint = f" (did you mean user.{tree.value}?)" if tree.value and self._schema.user_kind(tree.value) else ""
+            words = (
+                f"a segment asks about the user and the moment, not about items, got {spelled(tree.value or 'item')}"
+            )
+            hint = (
+                f" (did you mean user.{spelled(tree.value)}?)"
+                if tree.value and self._schema.user_kind(tree.value)
+                else ""
+            )
             raise PartError(words + hint, tree.start, tree.end)
 
     def _call(self, tree: Tree) -> Typed:
@@ -217,7 +224,7 @@ class Checker:
             return part if operator == "in" else combined("bool", "not", [part], np.logical_not)
         for part, part_tree in ((left, left_tree), (right, right_tree)):
             if part.is_list:
-                raise PartError(f"wanted in before a list, got {operator}", part_tree.start, part_tree.end)
+                raise PartError(f"wanted 'in' before a list, got {operator!r}", part_tree.start, part_tree.end)
         if left.type == right.type == "number":
             return combined("bool", operator, [left, right], operations.COMPARISONS[operator])
         if operator in _EQUALITIES and left.type in _TEXTS and right.type in _TEXTS:
@@ -228,11 +235,13 @@ class Checker:
 
     def _member(self, left: Typed, right: Typed, left_tree: Tree, right_tree: Tree) -> Typed:
         if left.is_list:
-            raise PartError("wanted one value before in, got a list: write NAME in […]", left_tree.start, left_tree.end)
+            raise PartError(
+                "wanted one value before 'in', got a list: write NAME in […]", left_tree.start, left_tree.end
+            )
         if left.type in _TEXTS and right.type in _TEXTS:
             return self._shared("in", left, right, right_tree)
-        if left.type == "number" and (right.type == "numbers" or right.key == "()"):
-            listed = right_tree.value
+        if left.type == "number" and (right.type == "numbers" or (right.is_list and not right_tree.value.entries)):
+            listed = right_tree.value.entries
             return combined("bool", f"in {right.key}", [left], lambda value: operations.is_in(value, listed))
         if left.type == "number":
             wanted = "a list of numbers"
@@ -319,7 +328,7 @@ def _mismatch(operator: str, left: tuple[Typed, Tree], right: tuple[Typed, Tree]
     (left_part, left_tree), (right_part, right_tree) = left, right
     for part, tree in (left, right):
         if operator not in _EQUALITIES and part.type in _TEXTS and left_part.type != "number" != right_part.type:
-            words = f"texts have no order: wanted ==, !=, in or startswith(…), got {operator}"
+            words = f"texts have no order: wanted ==, !=, in or startswith(…), got {operator!r}"
             return PartError(words, tree.start, tree.end)
     if left_part.type == "number" and right_part.type == "bool":
         words = f"wanted a number, got a condition: {described(left_part, left_tree)} is itself one, true if not 0"

@@ -71,7 +71,7 @@ def parse(text: str, field: str = "filter") -> Expression:
     """Return an expression; those that were read lately are kept.
 
     Args:
-        text: At most 4 KiB and 128 words; see the room's README.
+        text: At most 4 KiB and 96 words; see the room's README.
         field: Where it stands, for errors.
 
     Raises:
@@ -81,3 +81,8 @@ def parse(text: str, field: str = "filter") -> Expression:
         return _read(text)
     except PartError as fault:
         raise ExpressionError(field, text, fault) from None
+
+
+def forget() -> None:
+    """Forget the expressions that were read, for tests of what reading costs."""
+    _read.cache_clear()

@@ -25,18 +25,13 @@ start: choice
     | either IF either ELSE choice          -> choose
 ?either: both
     | both (OR both)+                       -> any_of
-?both: negation
-    | negation (AND negation)+              -> all_of
-?negation: comparison
-    | NOT negation                          -> negate
+?both: comparison
+    | comparison (AND comparison)+          -> all_of
 ?comparison: sum
     | sum ((COMPARE | IN | NOT_IN) sum)+    -> compare
-?sum: product
-    | sum SIGN product                      -> calculate
-?product: signed
-    | product TIMES signed                  -> calculate
-?signed: atom
-    | SIGN signed                           -> sign
+    | NOT comparison                        -> negate
+?sum: atom
+    | atom ((SIGN | TIMES) atom)+           -> calculate
 ?atom: NUMBER                               -> number
     | TEXT                                  -> text
     | LIST                                  -> listed
@@ -46,11 +41,12 @@ start: choice
     | NAME DOT (NAME | QUOTED)              -> attribute
     | NAME OPEN [choice (COMMA choice)*] CLOSE -> call
     | OPEN choice CLOSE                     -> bracketed
+    | SIGN atom                             -> sign
 %declare NUMBER TEXT LIST TRUTH NAME QUOTED
 %declare COMPARE IN NOT_IN SIGN TIMES AND OR NOT IF ELSE COMMA DOT OPEN CLOSE
 """
 _VALUES = {"NUMBER", "TEXT", "LIST", "TRUTH", "NAME", "QUOTED", "OPEN"}
-_SHOWN = {"NUMBER": "a number", "TEXT": "a text", "LIST": "a list", "$END": "the end"}
+_MAX_SHOWN = 20  # Characters of a word that an error quotes.
 
 
 class _Builder:
@@ -75,7 +71,18 @@ class _Builder:
         return _joined("comparison", tuple([_word_of(each).value for each in parts[1::2]]), parts[::2])
 
     def calculate(self, parts: Sequence[Any]) -> Tree:
-        return _joined("arithmetic", _word_of(parts[1]).value, (parts[0], parts[2]))
+        terms = [parts[0]]  # Products first: one rule less for each part of each expression.
+        signs = []
+        for operator, operand in zip(parts[1::2], parts[2::2], strict=True):
+            if operator.type == "TIMES":
+                terms[-1] = _joined("arithmetic", _word_of(operator).value, (terms[-1], operand))
+            else:
+                signs.append(_word_of(operator).value)
+                terms.append(operand)
+        whole: Tree = terms[0]
+        for sign, term in zip(signs, terms[1:], strict=True):
+            whole = _joined("arithmetic", sign, (whole, term))
+        return whole
 
     def sign(self, parts: Sequence[Any]) -> Tree:
         sign, operand = parts
@@ -194,7 +201,7 @@ def read(text: str) -> Tree:
     """Return the tree of an expression.
 
     Args:
-        text: The expression, at most 4 KiB and 128 words.
+        text: The expression, at most 4 KiB and 96 words.
 
     Raises:
         PartError: If it is none.
@@ -218,17 +225,29 @@ def _unexpected(error: Any, text: str) -> PartError:
     token = error.token
     is_end = token.type == "$END"
     start, end = (len(text), len(text) + 1) if is_end else (token.start_pos, token.end_pos)
-    got = "the end" if is_end else text[start:end] if end - start <= 20 else f"{text[start : start + 20]}…"
+    shown = text[start:end] if end - start <= _MAX_SHOWN else f"{text[start : start + _MAX_SHOWN]}…"
+    got = "the end" if is_end else repr(shown)
     expected = set(error.expected)
     if expected >= _VALUES:
         wanted = "an attribute, a number or a text"
     elif expected == {"NAME", "QUOTED"}:
         wanted = "a name after the dot"
-    elif "ELSE" in expected and "IF" not in expected:
-        wanted = "else"
     else:
-        operators = "an operator such as and, or, in, <"
-        wanted = f"{operators}, or )" if "CLOSE" in expected else operators
-        if not is_end and "$END" in expected:
-            wanted += ", or the end"
+        closing = _closing(error.state.value_stack)
+        after = f", or {closing or 'the end'}" if closing or not is_end else ""
+        wanted = closing if closing == "'else'" and is_end else f"an operator such as 'and' or '<'{after}"
     return PartError(f"wanted {wanted}, got {got}", start, end)
+
+
+def _closing(stack: Sequence[Any]) -> str:
+    """Return what would close the innermost bracket or choice of what was read so far; empty if none is open."""
+    open_ones = []
+    kinds = [getattr(each, "type", "") for each in stack]
+    for before, kind in zip(["", *kinds], kinds, strict=False):
+        if kind == "OPEN":
+            open_ones.append("',' or ')'" if before == "NAME" else "')'")
+        elif kind == "IF":
+            open_ones.append("'else'")
+        elif kind in ("CLOSE", "ELSE"):
+            open_ones.pop()
+    return open_ones[-1] if open_ones else ""

@@ -1,6 +1,7 @@
 """The attributes that expressions may name, with their kinds; and the name that was meant."""
 
 import difflib
+import heapq
 import itertools
 import re
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,9 @@ WITH_A_MEANING: Mapping[str, AttributeKind] = {
 """Attributes of items that may be named before an item has one: Springtide itself honours them."""
 
 _PLAIN = re.compile(r"[^\W\d]\w*")
-_MAX_COMPARED, _MAX_NAME = 48, 48  # Names, and characters of each, that a wrong one is compared with.
+_MAX_NAME = 32  # Characters of a name that are compared.
+_MAX_MORE = 3  # Characters that the name that was meant has more, or less.
+_MAX_NAMES, _MAX_ALIKE, _MAX_COMPARED = 1_000, 64, 4  # Names whose lengths, whose letters, and whose order is compared.
 _MAX_LISTED = 8  # Choices that an error lists.
 
 
@@ -72,12 +75,25 @@ def spelled(name: str) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return which of some names was meant, as a question; empty if none is near. Its cost is bounded."""
+    """Return which of some names was meant, as a question; empty if none is near.
+
+    Its cost is bounded: of names of about that length, those that share the most letters are compared.
+    """
     wanted = name[:_MAX_NAME].lower()
-    near = sorted(names, key=lambda each: (each[:1].lower() != wanted[:1], abs(len(each) - len(wanted)), each))
-    compared = {each[:_MAX_NAME].lower(): each for each in reversed(near[:_MAX_COMPARED])}
+    letters = _letters(wanted)
+    of_length = [each for each in itertools.islice(names, _MAX_NAMES) if abs(len(each) - len(name)) <= _MAX_MORE]
+    alike = heapq.nlargest(
+        _MAX_COMPARED, of_length[:_MAX_ALIKE], key=lambda each: len(letters & _letters(each.lower()))
+    )
+    compared = {each[:_MAX_NAME].lower(): each for each in reversed(alike)}
     found = difflib.get_close_matches(wanted, compared, 1)
     return f"did you mean {spelled(compared[found[0]])}?" if found else ""
+
+
+def _letters(name: str) -> set[str | tuple[str, str]]:
+    """Return the letters of a name, and its pairs of neighbouring ones."""
+    cut = name[:_MAX_NAME]
+    return {*cut, *itertools.pairwise(cut)}
 
 
 def _or_choices(name: str, kinds: Mapping[str, AttributeKind], if_none: str) -> str:
@@ -85,6 +101,6 @@ def _or_choices(name: str, kinds: Mapping[str, AttributeKind], if_none: str) -> 
         return if_none
     if found := nearest(name, kinds):
         return found
-    listed = ", ".join(spelled(each[:_MAX_NAME]) for each in itertools.islice(sorted(kinds), _MAX_LISTED))
+    listed = ", ".join(spelled(each) for each in heapq.nsmallest(_MAX_LISTED, kinds))
     more = len(kinds) - _MAX_LISTED
     return f"choices: {listed}" + (f" and {more:,} more" if more > 0 else "")

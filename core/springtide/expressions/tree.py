@@ -1,14 +1,13 @@
 """What an expression says, as a tree: no names are looked up yet."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Shape = Literal[
     "number",  # value: float
     "text",  # value: str
     "truth",  # value: bool
-    "list",  # value: tuple of float, or of str
+    "list",  # value: a `Listed`
     "item",  # value: name of an attribute
     "user",  # value: name of an attribute
     "context",  # value: name of a circumstance
@@ -27,8 +26,19 @@ Shape = Literal[
 """What a node of the tree is, and what its ``value`` is then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Listed(NamedTuple):
+    """A list.
+
+    Attributes:
+        entries: Numbers, or texts.
+        text: As the expression spells it.
+    """
+
+    entries: tuple[float, ...] | tuple[str, ...]
+    text: str
+
+
+class Tree(NamedTuple):  # Made for each part of an expression, in a third of the time of a frozen dataclass.
     """One node of the tree.
 
     Attributes:

@@ -1,8 +1,7 @@
 """Parts of an expression whose types are known: how each is computed, and what is kept of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ def _no_value(frame: Frame) -> Value:
     raise AssertionError("texts of items are never computed by themselves")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Typed:
+class Typed(NamedTuple):  # As `Tree`.
     """A part of an expression.
 
     Attributes:
@@ -70,7 +68,7 @@ def kept(part: Typed) -> Typed:
     def run_once(frame: Frame) -> Value:
         return frame.cache.array(key, frame.version, lambda: np.asarray(run(frame)))
 
-    return replace(part, run=run_once, is_kept=True)
+    return part._replace(run=run_once, is_kept=True)
 
 
 def combined(of_type: Type, word: str, parts: Sequence[Typed], compute: Callable[..., Value]) -> Typed:

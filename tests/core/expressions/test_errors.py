@@ -18,18 +18,18 @@ from springtide.expressions import ExpressionError
         ('"a" < category', "^^^", "texts have no order"),
         ("category", "^^^^^^^^", "write has(category) or … in category"),
         ("title == 'x'", "^^^^^", "title is a free text"),
-        ("price = 3", "      ^", "wanted == to compare, got ="),
-        ("price < 3 && promo", "          ^^", "wanted and, got &&"),
+        ("price = 3", "      ^", "wanted '==' to compare, got '='"),
+        ("price < 3 && promo", "          ^^", "wanted 'and', got '&&'"),
         ("price < ", "        ^", "wanted an attribute, a number or a text, got the end"),
-        ("(price < 3", "          ^", "got the end"),
-        ("price < 20 promo", "           ^^^^^", "wanted an operator"),
-        ("1 if promo", "          ^", "wanted else, got the end"),
+        ("(price < 3", "          ^", "wanted an operator such as 'and' or '<', or ')', got the end"),
+        ("price < 20 promo", "           ^^^^^", "wanted an operator such as 'and' or '<', or the end, got 'promo'"),
+        ("1 if promo", "          ^", "wanted 'else', got the end"),
         ("prices(3)", "^^^^^^", "no function is named 'prices' (choices: date, days, exp, has, "),
         ("mx(3, price) < 1", "^^", "did you mean max?"),
         ("max(3) < 1", "^^^^^^", "wanted max(number, number), got 1 argument"),
-        ('category == ["RED"]', "            ^^^^^^^", "wanted in before a list, got =="),
+        ('category == ["RED"]', "            ^^^^^^^", "wanted 'in' before a list, got '=='"),
         ('[1, "RED"]', "^^^^^^^^^^", "wanted a list of texts, or one of numbers, got both in one"),
-        ("price in [1, x]", "             ^", "wanted texts or numbers between commas, then ], got x"),
+        ("price in [1, x]", "             ^", "wanted texts or numbers between commas, then ], got 'x'"),
         ("brand == 'Hill", "         ^", "the text is not closed"),
         ("", "^", "wanted an expression, got nothing"),
         ("price < 1e999", "        ^^^^^", "too large"),
@@ -51,7 +51,7 @@ def test_an_error_points_at_the_character(shop, text: str, caret: str, words: st
 
 
 def test_an_error_names_the_field_as_errors_of_requests_do(shop) -> None:
-    with pytest.raises(InvalidRequestError, match=r"^rules\[wine\]\.filter: wanted == to compare") as caught:
+    with pytest.raises(InvalidRequestError, match=r"^rules\[wine\]\.filter: wanted '==' to compare") as caught:
         shop.check("price = 3", field="rules[wine].filter")
 
     assert caught.value.field == "rules[wine].filter"
