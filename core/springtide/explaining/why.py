@@ -1,12 +1,24 @@
 """All that is said of why an item has its rank for a user: the terms of its score, and what carries it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from springtide.clock import Deadline
+from springtide.explaining.counterfactual import Counterfactual, find_counterfactual
+from springtide.explaining.influence import (
+    EventInfluence,
+    NeighbourInfluence,
+    event_influences,
+    neighbour_influences,
+)
 from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path, find_paths
 from springtide.explaining.terms import Explanation, explain
 from springtide.ranking.query import Query
 from springtide.ranking.scoring import Scorer
+
+# Of the time that is left, in this order; the counterfactual has the rest.
+_PATHS_SHARE = 0.4
+_EVENTS_SHARE = 0.5
+_NEIGHBOURS_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +52,17 @@ class Why:
     Attributes:
         terms: All terms of its score.
         paths: The paths that carry it, the strongest first.
+        events: What each of the user's own events adds to its score, the largest first.
+        neighbours: What the neighbours of user and item add to their cosine, the largest first.
+        counterfactual: Without which of the user's items it were not among the first; None if nothing was found.
         is_cut: Whether the time was over before all was found.
     """
 
     terms: Explanation
     paths: tuple[Path, ...]
+    events: tuple[EventInfluence, ...]
+    neighbours: tuple[NeighbourInfluence, ...]
+    counterfactual: Counterfactual | None
     is_cut: bool
 
 
@@ -61,12 +79,29 @@ def why(scorer: Scorer, query: Query, item_id: str, wanted: Wanted) -> Why:
         InvalidRequestError: If the item, or something that the query names, is unknown.
     """
     terms = explain(scorer, query, item_id)
-    deadline = Deadline.after(wanted.limit_s)
-    bound = scorer.bind(query)
+    bound = replace(scorer.bind(query), count=wanted.count)
     user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
     row = scorer.items.ids.row(item_id)
-    moment_ms = bound.moment.timestamp_ms
-    found = find_paths(
-        scorer.view, scorer.state.rules, bound.user_row, user.history, [row], moment_ms, deadline, wanted.max_paths
+    deadline = Deadline.after(wanted.limit_s)
+    until = _part(deadline, _PATHS_SHARE)
+    paths = find_paths(
+        scorer.view,
+        scorer.state.rules,
+        bound.user_row,
+        user.history,
+        [row],
+        bound.moment.timestamp_ms,
+        until,
+        wanted.max_paths,
     )
-    return Why(terms, found.of_items[0], found.is_cut)
+    events, is_short = event_influences(scorer, user, bound, row, _part(deadline, _EVENTS_SHARE))
+    is_cut = paths.is_cut or is_short
+    neighbours, is_short = neighbour_influences(scorer, bound, row, _part(deadline, _NEIGHBOURS_SHARE))
+    is_cut |= is_short
+    counterfactual, is_short = find_counterfactual(scorer, user, bound, row, events, deadline)
+    return Why(terms, paths.of_items[0], events, neighbours, counterfactual, is_cut or is_short)
+
+
+def _part(deadline: Deadline, share: float) -> Deadline:
+    """Return the deadline of a search that may take a share of the time that is left."""
+    return Deadline.after(deadline.remaining_s() * share)

@@ -11,7 +11,7 @@ from springtide.clock import MS_PER_HOUR
 from springtide.errors import BypassedError
 from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
-from springtide.ranking.neighbourhood import NeighbourhoodGatherer, Values, links_to
+from springtide.ranking.neighbourhood import Neighbourhood, NeighbourhoodGatherer, Values, links_to
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
 
@@ -110,6 +110,21 @@ class ItemFolder:
             np.concatenate([part.degree for part in parts]),
         )
 
+    def gather(self, rows: Int64s) -> tuple[Array, Neighbourhood]:
+        """Return what items, int64 ``[n]``, are folded in from: level 0, float32 ``[n, d]``, and their neighbours."""
+        model, item_type = self._model, self._model.item_type
+        level_0, attributes = model.inputs[item_type].of_rows(self._nodes, rows)
+        # To name thousands of values takes as long as folding in hundreds of items; most models need no names.
+        names = attributes.names() if item_type in model.schema.value_types else ()
+        gatherer = NeighbourhoodGatherer(
+            item_type, model.schema, self._rules, names, _MAX_NEIGHBOURS, model.edge_half_life_days
+        )
+        order = np.argsort(attributes.node_rows, kind="stable")
+        values = Values(attributes.node_rows[order], attributes.codes[order])
+        levels_of = functools.partial(model.levels_of, self._view)
+        neighbourhood = gatherer.gather(self._view, rows.astype(np.int32), levels_of, values)
+        return level_0, neighbourhood
+
     def joined(self, unknown: Int64s, fresh: FreshItems, stale: Int64s, former: FoldedItems | None) -> FoldedItems:
         """Return all folded items: the fresh ones, and those of before that are neither stale nor gone."""
         marks = {link.edge_type: self._view.edges(link.edge_type).mark for link in self._links}
@@ -135,16 +150,7 @@ class ItemFolder:
 
     def _folded(self, rows: Int64s) -> FreshItems:
         model, item_type = self._model, self._model.item_type
-        level_0, attributes = model.inputs[item_type].of_rows(self._nodes, rows)
-        # To name thousands of values takes as long as folding in hundreds of items; most models need no names.
-        names = attributes.names() if item_type in model.schema.value_types else ()
-        gatherer = NeighbourhoodGatherer(
-            item_type, model.schema, self._rules, names, _MAX_NEIGHBOURS, model.edge_half_life_days
-        )
-        order = np.argsort(attributes.node_rows, kind="stable")
-        values = Values(attributes.node_rows[order], attributes.codes[order])
-        levels_of = functools.partial(model.levels_of, self._view)
-        neighbourhood = gatherer.gather(self._view, rows.astype(np.int32), levels_of, values)
+        level_0, neighbourhood = self.gather(rows)
         try:
             folded = model.fold_in(item_type, level_0, neighbourhood)
         except BypassedError:  # An encoder that others wrote: these have no vector until it answers again.

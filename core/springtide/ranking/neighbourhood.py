@@ -36,6 +36,8 @@ class Neighbourhood:
         degree: float32 ``[num_edges]``, degrees of the neighbours.
         relation: int64 ``[num_edges]``; None for an encoder that is not relational.
         source_type: int64 ``[num_edges]``, node types of the neighbours; or None.
+        source: int64 ``[num_edges]``, live rows of the neighbours; codes, if they are attribute values.
+        source_kind: int64 ``[num_edges]``, node types of the neighbours, whether the encoder is relational or not.
     """
 
     target: Int64s
@@ -45,6 +47,22 @@ class Neighbourhood:
     degree: Array
     relation: Int64s | None
     source_type: Int64s | None
+    source: Int64s
+    source_kind: Int64s
+
+    def where(self, is_kept: npt.NDArray[np.bool_]) -> "Neighbourhood":
+        """Return the edges where ``is_kept``, bool ``[num_edges]``."""
+        return Neighbourhood(
+            self.target[is_kept],
+            self.weight[is_kept],
+            self.age_days[is_kept],
+            np.compress(is_kept, self.levels, axis=1),
+            self.degree[is_kept],
+            None if self.relation is None else self.relation[is_kept],
+            None if self.source_type is None else self.source_type[is_kept],
+            self.source[is_kept],
+            self.source_kind[is_kept],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +220,13 @@ class NeighbourhoodGatherer:
             degree,
             relation[is_known],
             np.full(int(is_known.sum()), source_type),
+            source[is_known],
         )
 
     def _joined(self, parts: Sequence["_Part"]) -> Neighbourhood:
-        target, weight, age_days, relation, source_type = (
+        target, weight, age_days, relation, source_type, source = (
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("target", "weight", "age_days", "relation", "source_type")
+            for name in ("target", "weight", "age_days", "relation", "source_type", "source")
         )
         order = np.lexsort((-age_days, target))
         is_relational = bool(self._schema.relations)
@@ -219,6 +238,8 @@ class NeighbourhoodGatherer:
             np.concatenate([part.degree for part in parts])[order],
             relation[order] if is_relational else None,
             source_type[order] if is_relational else None,
+            source[order],
+            source_type[order],
         )
 
 
@@ -243,6 +264,7 @@ class _Part:
     degree: Array
     relation: Int64s
     source_type: Int64s
+    source: Int64s
 
 
 def _events_of(view: GraphView, link: Link, rows: npt.NDArray[np.int32], limit: int) -> _Events:

@@ -218,6 +218,30 @@ class Scorer:
                 lower_ranked(of_query, each)
         return ScoredQueries(bound, users, moments, seen_items, lowered_items, scores)
 
+    def score_as(self, user: LiveUser, query: BoundQuery) -> Array:
+        """Return the scores of all items for a query as if its user were another; float32 ``[num_items]``.
+
+        What the query leaves out is ``-inf``; items without edges and attributes are not.
+
+        Args:
+            user: The other user.
+            query: The query.
+        """
+        history, disliked = self.history_at(user.history, query), self.disliked(user, query)
+        if self.serving.baseline is not None:
+            scores: Array = self.serving.baseline.scores([query], [history], self.view)[0]
+        else:
+            moment = self.serving.moments.at(query.moment, self.num_items)
+            scores = self._scores([user], [moment], [self.seen(history, query)], [disliked])[0][0]
+        if query.boosts is not None:
+            add = boost_ranked if self.serving.baseline is not None else Boosts.add_to
+            add(query.boosts, scores)
+        self.mask_unknown(scores)
+        query.mask(scores)
+        if self.serving.baseline is not None:
+            lower_ranked(scores, disliked)
+        return scores
+
     def history_at(self, history: History, query: BoundQuery) -> History:
         """Return the interactions that a query may look at: if it asks about the past, none that came later."""
         now_ms = query.moment.timestamp_ms

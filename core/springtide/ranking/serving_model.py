@@ -1,6 +1,6 @@
 """A model ready to serve: its vectors, and all that is needed to fold in a node that it does not know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,20 +228,27 @@ class ServingModel:
         return side.levels_at(known), side.degree[known], is_known
 
     @np.errstate(all="ignore")  # A model may hold numbers that are not finite: a vector of such is left out later.
-    def fold_in(self, node_type: str, level_0: Array, neighbourhood: Neighbourhood) -> Folded:
+    def fold_in(
+        self,
+        node_type: str,
+        level_0: Array,
+        neighbourhood: Neighbourhood,
+        make_edges: Callable[..., ServingEdges] = ServingEdges,
+    ) -> Folded:
         """Compute the vectors of nodes by the encoder, from the neighbours that they have now.
 
         Args:
             node_type: Type of the nodes.
             level_0: float32 ``[n, d]``, the nodes' inputs.
             neighbourhood: Their neighbours.
+            make_edges: Makes the edges that the encoder sees.
         """
         target, weight = neighbourhood.target, neighbourhood.weight
         degree = np.bincount(target, weight, minlength=len(level_0)).astype(np.float32)
         target_type = None
         if neighbourhood.relation is not None:
             target_type = np.full(len(level_0), self.schema.node_types.index(node_type))
-        edges = ServingEdges(
+        edges = make_edges(
             source=None,
             target=target,
             weight=weight,

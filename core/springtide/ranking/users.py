@@ -3,7 +3,7 @@
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +19,15 @@ from springtide.model.exponents import DislikeExponents
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.dislikes import direction, moved_away, standing
 from springtide.ranking.item_table import ItemTable
-from springtide.ranking.neighbourhood import NeighbourhoodGatherer, RecentItems, Values
+from springtide.ranking.neighbourhood import Neighbourhood, NeighbourhoodGatherer, RecentItems, Values
 from springtide.ranking.query import Personalization
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
+_Gathered = tuple[Neighbourhood, Array]  # A user's neighbours, and their level 0.
+_NO_ROWS: Rows = np.empty(0, np.int32)
 Attributes = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, float], ...]]
 
 MAX_BYTES = 256 * 2**20  # About 100,000 users with 40 interactions and a vector of 64 numbers each.
@@ -184,6 +186,28 @@ class Users:
                 cached.seen = view.version, relations, rows
         return rows
 
+    def without(
+        self, view: GraphView, table: ItemTable | None, query: BoundQuery, removed: Iterable[Rows]
+    ) -> Iterator[LiveUser]:
+        """Yield the user of a query as if they had never had some items, each time others; none are cached.
+
+        What the model learned of the user in its training stays: only what is folded in live changes.
+
+        Args:
+            view: The graph, to which the query was bound.
+            table: The items, or None without a model.
+            query: Gives the user, the recent items and the moment.
+            removed: int32 ``[n]`` each, the items that the user had not had.
+        """
+        gathered = None if table is None else self._gather(view, table, query, query.recent_rows)
+        for rows in removed:
+            yield self._make(view, table, query, rows, gathered)
+
+    def neighbourhood(self, view: GraphView, table: ItemTable, query: BoundQuery) -> tuple[Array, Neighbourhood]:
+        """Return level 0 of a query's user, float32 ``[1, d]``, and the neighbours that they are folded in from."""
+        gathered, level_0 = self._gather(view, table, query, query.recent_rows)
+        return level_0, gathered
+
     def drop_forgotten(self, view: GraphView) -> None:
         """Drop forgotten users from the cache. To be called every second or so by a background thread."""
         nodes = view.nodes(USER)
@@ -232,12 +256,24 @@ class Users:
             return (), ()
         return tuple(nodes.category_values(row)), tuple(nodes.number_values(row).items())
 
-    def _make(self, view: GraphView, table: ItemTable | None, query: BoundQuery) -> LiveUser:
+    def _make(
+        self,
+        view: GraphView,
+        table: ItemTable | None,
+        query: BoundQuery,
+        removed: Rows = _NO_ROWS,
+        gathered: _Gathered | None = None,
+    ) -> LiveUser:
         row, recent_rows, now_ms = query.user_row, query.recent_rows, query.moment.timestamp_ms
         liked = self._interactions(view, row, self._positive_types)
+        disliked_ones = _joined(self._interactions(view, row, self._negative_types))
+        if len(removed):
+            liked = [history.where(~np.isin(history.item_rows, removed)) for history in liked]
+            disliked_ones = disliked_ones.where(~np.isin(disliked_ones.item_rows, removed))
+            recent_rows = recent_rows[~np.isin(recent_rows, removed)]
         history = _joined([_touched(recent_rows, now_ms), *liked] if len(recent_rows) else liked)
-        dislikes = standing(_joined(self._interactions(view, row, self._negative_types)), liked)
-        vector, personalization = self._liking(view, table, query, history)
+        dislikes = standing(disliked_ones, liked)
+        vector, personalization = self._liking(view, table, query, history, removed, gathered)
         if table is None or not len(dislikes.item_rows):
             return LiveUser(history, vector, personalization, dislikes, vector)
         newest_ms = view.newest_ms if view.newest_ms is not None else now_ms
@@ -249,30 +285,32 @@ class Users:
         return LiveUser(history, moved, "folded_in" if vector is None else personalization, dislikes, vector)
 
     def _liking(
-        self, view: GraphView, table: ItemTable | None, query: BoundQuery, history: History
+        self,
+        view: GraphView,
+        table: ItemTable | None,
+        query: BoundQuery,
+        history: History,
+        removed: Rows,
+        gathered: _Gathered | None,
     ) -> tuple[Array | None, Personalization]:
-        """Return the user's unit vector by what they like, and where it comes from; None if nothing is known."""
-        row, recent_rows, now_ms = query.user_row, query.recent_rows, query.moment.timestamp_ms
+        """Return the user's unit vector by what they like, and where it comes from; None if nothing is known.
+
+        Given what was gathered, the vector is folded in even if the user is as they were in the training.
+        """
+        row = query.user_row
         if table is None:
             return None, "fallback"
         model, side = table.model, table.model.users
         model_row = side.rows.of_id(view.nodes(USER), query.user_id, row)
-        if model_row >= 0 and model.is_as_trained(model_row, history):
+        if gathered is None and model_row >= 0 and model.is_as_trained(model_row, history):
             return _known(side.vectors[model_row], "learned")
         is_ranked = table.has_rows(view, history.item_rows)
         if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
             return None, "context_only"
-        level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
-        if model_row >= 0:
-            level_0 = side.levels[0, model_row : model_row + 1]
-        assert self._gatherer is not None, "wanted a model, since there is a table"
-        neighbourhood = self._gatherer.gather(
-            view,
-            np.array([row], np.int32),
-            functools.partial(table.levels_of, view),
-            Values(attributes.node_rows, attributes.codes),
-            RecentItems(recent_rows, now_ms),
-        )
+        neighbourhood, level_0 = gathered or self._gather(view, table, query, query.recent_rows)
+        if len(removed):
+            is_item = neighbourhood.source_kind == model.schema.node_types.index(model.item_type)
+            neighbourhood = neighbourhood.where(~(is_item & np.isin(neighbourhood.source, removed)))
         if not len(neighbourhood.target) and not level_0.any():
             return None, "context_only"
         try:
@@ -280,6 +318,23 @@ class Users:
         except BypassedError:  # An encoder that others wrote: the training's vector, or none, takes its place.
             return (None, "context_only") if model_row < 0 else _known(side.vectors[model_row], "learned")
         return _known(folded.vectors[0], "learned" if model_row >= 0 else "folded_in")
+
+    def _gather(self, view: GraphView, table: ItemTable, query: BoundQuery, recent_rows: Rows) -> _Gathered:
+        """Return the neighbours that a user is folded in from, and their level 0."""
+        row, model = query.user_row, table.model
+        level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
+        model_row = model.users.rows.of_id(view.nodes(USER), query.user_id, row)
+        if model_row >= 0:
+            level_0 = model.users.levels[0, model_row : model_row + 1]
+        assert self._gatherer is not None, "wanted a model, since there is a table"
+        neighbourhood = self._gatherer.gather(
+            view,
+            np.array([row], np.int32),
+            functools.partial(table.levels_of, view),
+            Values(attributes.node_rows, attributes.codes),
+            RecentItems(recent_rows, query.moment.timestamp_ms),
+        )
+        return neighbourhood, level_0
 
     def _interactions(self, view: GraphView, row: int, edge_types: Sequence[EdgeType]) -> list[History]:
         """Return the latest interactions of a user, those of each edge type by themselves."""

@@ -24,6 +24,7 @@ _SOURCES = {
     pb.MOMENT_SOURCE_WALL: "now",
     pb.MOMENT_SOURCE_STREAM: "the stream's time",
 }
+_SHOWN = 5  # Events, and neighbours of each side.
 
 
 def ask(
@@ -103,6 +104,10 @@ def ask_why(
     console().print(why_table(response))
     if response.paths:
         console().print(paths_table(response))
+    for table in influence_tables(response):
+        console().print(table)
+    if response.HasField("counterfactual"):
+        console().print(Text(counterfactual_words(response.counterfactual)))
     console().print(foot(response))
 
 
@@ -157,6 +162,35 @@ def paths_table(response: pb.ExplainResponse) -> Table:
         counts = [f"{at_least}{count:,}" if count else "" for count in (path.num_people, path.num_recent_people)]
         table.add_row(f"{path.share:.0%}", *counts, Text(path_words(path)))
     return table
+
+
+def influence_tables(response: pb.ExplainResponse) -> list[Table]:
+    """Return tables of what the user's own events and the neighbours add, the largest of each."""
+    tables = []
+    if response.events:
+        table = Table(box=None, pad_edge=False, title="what the user's own events add to the score")
+        table.title_justify = "left"
+        for event in response.events[:_SHOWN]:
+            at = f"{event.event_time.ToDatetime():%Y-%m-%d %H:%M}"
+            table.add_row(f"{event.influence:+.3f}", Text(event.item), Text(event.relation), at)
+        tables.append(table)
+    for side in ("user", "item"):
+        of_side = [each for each in response.neighbours if each.side == side][:_SHOWN]
+        if of_side:
+            table = Table(box=None, pad_edge=False, title=f"what neighbours of the {side} add to the cosine")
+            table.title_justify = "left"
+            for each in of_side:
+                attention = f"attention {each.attention:.0%}" if each.HasField("attention") else ""
+                table.add_row(f"{each.influence:+.3f}", Text(f"{each.node.type} {each.node.id}"), attention)
+            tables.append(table)
+    return tables
+
+
+def counterfactual_words(found: pb.Counterfactual) -> str:
+    """Return without which items the explained one would not be among the first."""
+    rank = f"its rank would be {found.rank:,}" if found.rank else "it would not be in the answer"
+    smallest = "" if found.is_smallest else " (perhaps fewer would do)"
+    return f"had the user not had {', '.join(found.items)}, {rank}{smallest}"
 
 
 def path_words(path: pb.Path) -> str:

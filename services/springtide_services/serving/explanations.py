@@ -4,6 +4,7 @@ import math
 
 from springtide.clock import AsOf
 from springtide.errors import InvalidRequestError
+from springtide.explaining.counterfactual import Counterfactual
 from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path
 from springtide.explaining.why import Wanted, Why
 from springtide.v1 import recommender_pb2 as pb
@@ -79,8 +80,33 @@ def to_explain_response(found: Why, as_of: AsOf) -> pb.ExplainResponse:
         as_of_ms=as_of.timestamp_ms,
         as_of_source=translation.to_source(as_of.source),
         paths=[to_path(path) for path in found.paths],
+        events=[
+            pb.EventInfluence(
+                item=event.item_id,
+                relation=event.relation,
+                event_time=translation.to_timestamp(event.timestamp_ms),
+                influence=event.influence,
+            )
+            for event in found.events
+        ],
+        neighbours=[
+            pb.NeighbourInfluence(
+                side=neighbour.side,
+                node=pb.PathNode(type=neighbour.node.node_type, id=neighbour.node.node_id),
+                relation=neighbour.relation,
+                influence=neighbour.influence,
+                attention=neighbour.attention,
+            )
+            for neighbour in found.neighbours
+        ],
+        counterfactual=None if (changed := found.counterfactual) is None else to_counterfactual(changed),
         is_cut=found.is_cut,
     )
+
+
+def to_counterfactual(found: Counterfactual) -> pb.Counterfactual:
+    """Return a counterfactual as responses have it."""
+    return pb.Counterfactual(items=found.items, rank=found.rank, is_smallest=found.is_smallest)
 
 
 def to_path(path: Path) -> pb.Path:

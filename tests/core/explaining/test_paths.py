@@ -220,7 +220,7 @@ def test_time_is_kept_with_an_item_that_very_many_people_had(crowd: LiveState) -
 
 
 def test_lower_bounds_are_not_above_the_counts(crowd: LiveState) -> None:
-    cut = of_kind(paths_of(crowd, "u0", ["i64"], limit_s=0.005), "people")
+    cut = of_kind(paths_of(crowd, "u0", ["i64"], limit_s=0.05), "people")
     full = {path.first_item: path for path in of_kind(paths_of(crowd, "u0", ["i64"]), "people")}
 
     assert len(full) == 64
