@@ -77,6 +77,39 @@ def test_five_dislikes_of_a_bought_item_take_it_from_the_first_place(
     asyncio.run(scenario())
 
 
+def test_items_are_left_out_by_time_and_flag_and_not_for_having_been_shown(
+    settings: Settings,
+    run_server: RunServer,
+    make_purchase: MakePurchase,
+    diagonal_stream: list[events_pb2.Event],
+    publish: Publish,
+) -> None:
+    shown = of_type(make_purchase("u1", "i4", seconds_ago=5), "impression")
+    until_ms = diagonal_stream[-1].event_time.ToMilliseconds() + 60_000
+    upserts = []
+    for item, numbers in (("i3", {"available_until": until_ms / 1_000}), ("i5", {"is_hidden": 1.0})):
+        upserts.append(events_pb2.Event(node_upsert=events_pb2.NodeUpsert(type="item", id=item, numbers=numbers)))
+        upserts[-1].event_time.CopyFrom(diagonal_stream[-1].event_time)
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            position = publish(settings, [*diagonal_stream, shown, *upserts])
+
+            async def items_at(timestamp_ms: int, *exclude_seen: str) -> set[str]:
+                request = pb.RecommendRequest(user="u1", count=16, min_position=position, wait=WAIT)
+                request.context.event_time.FromMilliseconds(timestamp_ms)
+                request.exclude_seen.extend(exclude_seen)
+                return {item.item for item in (await running.recommender.Recommend(request)).items}
+
+            assert {"i3", "i4"} <= await items_at(until_ms - 1)
+            assert "i3" not in await items_at(until_ms)
+            assert "i5" not in await items_at(until_ms - 1)
+            assert "i4" in await items_at(until_ms - 1, "*")
+            assert "i4" not in await items_at(until_ms - 1, "impression")
+
+    asyncio.run(scenario())
+
+
 def test_nothing_is_like_an_item_of_which_nothing_is_known(
     settings: Settings,
     run_server: RunServer,

@@ -30,7 +30,8 @@ def hidden_rows(items: NodeTable, timestamp_ms: int, num_items: int) -> Rows:
     numbers, seconds since the Unix epoch, fractions included; from 1e11 on they are read as milliseconds. A value of
     another kind says nothing.
 
-    It takes a microsecond as long as none of these attributes changes, and no item comes or goes by the clock.
+    It takes a microsecond, and returns the same array, as long as none of these attributes changes, and no item comes
+    or goes by the clock.
 
     Args:
         items: The items, of which the latest attributes count.
@@ -45,8 +46,7 @@ def hidden_rows(items: NodeTable, timestamp_ms: int, num_items: int) -> Rows:
         if known is None or known.version != version:
             _KNOWN[items] = known = _Spans(version, items)
         known.attributes_version = attributes_version
-    rows = known.at(timestamp_ms)
-    return rows if not len(rows) or rows[-1] < num_items else rows[: int(rows.searchsorted(num_items))]
+    return known.at(timestamp_ms, num_items)
 
 
 class _Spans:
@@ -57,7 +57,7 @@ class _Spans:
         items: The items.
     """
 
-    __slots__ = ("_changes_ms", "_first", "_hidden", "_kept", "_rows", "_stop", "attributes_version", "version")
+    __slots__ = ("_changes_ms", "_cut", "_first", "_hidden", "_kept", "_rows", "_stop", "attributes_version", "version")
 
     def __init__(self, version: object, items: NodeTable) -> None:
         self.version, self.attributes_version = version, object()
@@ -75,9 +75,19 @@ class _Spans:
         changes_ms = np.unique(np.concatenate([self._first, self._stop]))
         self._changes_ms = changes_ms[np.isfinite(changes_ms)]
         self._kept: dict[int, Rows] = {}  # By the number of changes that lie before.
+        self._cut: tuple[Rows, int, Rows] | None = None  # The latest rows that were cut, for how many items, and cut.
 
-    def at(self, timestamp_ms: int) -> Rows:
-        """Return the rows that may not be shown at a moment, ascending."""
+    def at(self, timestamp_ms: int, num_items: int) -> Rows:
+        """Return the rows below ``num_items`` that may not be shown at a moment; as long as they stay, one array."""
+        rows = self._all_at(timestamp_ms)
+        if not len(rows) or rows[-1] < num_items:
+            return rows
+        cut = self._cut
+        if cut is None or cut[0] is not rows or cut[1] != num_items:
+            self._cut = cut = rows, num_items, rows[: int(rows.searchsorted(num_items))]
+        return cut[2]
+
+    def _all_at(self, timestamp_ms: int) -> Rows:
         if not len(self._rows):
             return self._hidden
         span = int(self._changes_ms.searchsorted(timestamp_ms, side="right"))

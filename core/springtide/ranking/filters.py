@@ -112,13 +112,19 @@ def seen_rows(
 def relations_of(names: tuple[str, ...], rules: InteractionRules) -> frozenset[str]:
     """Return the relations that names of rules, of interaction types, or ``*`` stand for.
 
+    ``*`` stands for all but those in which items are shown: else what was shown once would never come again.
+
     Raises:
         InvalidRequestError: If one stands for none.
     """
     relations: set[str] = set()
     for position, name in enumerate(names):
-        found = {rule.name for rule in rules.rules if name in (ANY, rule.name, rule.type_name)}
-        if not found:
+        found = {
+            rule.name
+            for rule in rules.rules
+            if name in (rule.name, rule.type_name) or (name == ANY and not rule.is_shown)
+        }
+        if not found and name != ANY:
             choices = ", ".join(sorted({*rules.types, *rules.relations, ANY}))
             raise InvalidRequestError(
                 f"exclude_seen[{position}]", f"no interaction named {name!r} (choices: {choices})"

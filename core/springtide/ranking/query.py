@@ -26,7 +26,7 @@ class Query:
         recent_items: Items that the user has just touched, latest first. They count in addition to the user's history.
         count: Number of items, at least 1.
         exclude_seen: Relations or interaction types: items that the user has seen in one of them are left out.
-            ``*`` stands for all.
+            ``*`` stands for all in which items are not just shown.
         exclude_items: Items to leave out.
         allow_items: The only items to rank; empty for all items.
         category_filters: Pairs of an attribute and values. An item passes if it has one of the values; it must pass all

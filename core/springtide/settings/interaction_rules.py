@@ -16,13 +16,19 @@ if TYPE_CHECKING:  # At run time only by what needs it: a trainer at rest reads 
 
 Comparison = Callable[[Any, float], Any]  # Compares one value, or an array of values.
 
-Feedback = Literal["positive", "neutral", "negative"]
-"""What an interaction says of the user's taste: that they like the item, nothing, or that they dislike it."""
+Feedback = Literal["positive", "neutral", "negative", "shown"]
+"""What an interaction says of the user's taste: that they like the item, nothing, or that they dislike it.
+
+``shown`` says that it was put before them: if they then leave it, that is a weak sign that they do not want it.
+"""
 
 PASSIVE_TYPES = frozenset(
     {"click", "exposure", "impression", "open", "page_view", "pageview", "play", "search", "show", "view", "visit"}
 )
 """Types that say by their name that a user met an item, and nothing of whether they like it."""
+
+SHOWN_TYPES = frozenset({"exposure", "impression", "show"})
+"""Those of them that say that an item was put before the user, who may not even have looked."""
 
 _COMPARISONS: dict[str, Comparison] = {
     ">=": operator.ge,
@@ -43,15 +49,17 @@ class InteractionRule:
         weight: Edge weight, finite and above 0.
         is_positive: Whether the interaction shows that the user likes the item, so that training learns from it.
         is_negative: Whether it shows that the user dislikes the item, which lowers the item and its like for them.
+        is_shown: Whether it says that the item was put before the user.
 
     Raises:
-        SettingsError: If the name cannot be read, the weight is not above 0, or it is positive and negative.
+        SettingsError: If the name cannot be read, the weight is not above 0, or it is two of positive, negative, shown.
     """
 
     name: str
     weight: float = 1.0
     is_positive: bool = True
     is_negative: bool = False
+    is_shown: bool = False
 
     def __post_init__(self) -> None:
         if _RULE_NAME.match(self.name) is None:
@@ -61,8 +69,19 @@ class InteractionRule:
             )
         if not (math.isfinite(self.weight) and self.weight > 0):
             raise SettingsError(f"interaction rule {self.name!r}: wanted a weight above 0, got {self.weight}")
-        if self.is_positive and self.is_negative:
-            raise SettingsError(f"interaction rule {self.name!r}: wanted positive or negative feedback, got both")
+        if self.is_positive + self.is_negative + self.is_shown > 1:
+            names = [name for name in ("positive", "negative", "shown") if getattr(self, f"is_{name}")]
+            got = " and ".join(names) if len(names) > 2 else "both"
+            raise SettingsError(f"interaction rule {self.name!r}: wanted {' or '.join(names)} feedback, got {got}")
+
+    @property
+    def feedback(self) -> Feedback:
+        """What its interactions say, in a word."""
+        if self.is_positive:
+            return "positive"
+        if self.is_negative:
+            return "negative"
+        return "shown" if self.is_shown else "neutral"
 
     @property
     def type_name(self) -> str:
@@ -134,6 +153,11 @@ class InteractionRules:
         """Names of the rules whose interactions are positive."""
         return tuple(rule.name for rule in self.rules if rule.is_positive)
 
+    @functools.cached_property
+    def shown_relations(self) -> tuple[str, ...]:
+        """Names of the rules whose interactions say that an item was put before the user."""
+        return tuple(rule.name for rule in self.rules if rule.is_shown)
+
     @property
     def negative_relations(self) -> tuple[str, ...]:
         """Names of the rules whose interactions are negative."""
@@ -181,7 +205,9 @@ class InteractionRules:
         made = []
         for name, (weight, given) in rules.items():
             feedback = feedback_of(name, is_positive=given) if isinstance(given, bool) else given
-            made.append(InteractionRule(name, weight, feedback == "positive", feedback == "negative"))
+            made.append(
+                InteractionRule(name, weight, feedback == "positive", feedback == "negative", feedback == "shown")
+            )
         return cls(made, item_type)
 
 
@@ -189,7 +215,8 @@ def feedback_of(name: str, *, is_positive: bool) -> Feedback:
     """Return what a rule's interactions say, if the settings say only whether they are positive.
 
     An interaction that is not positive is negative. But a type that says only that the user met the item
-    (``PASSIVE_TYPES``) is neutral: who views an item and is not taken to like it does not dislike it for that.
+    (``PASSIVE_TYPES``) is neutral: who views an item and is not taken to like it does not dislike it for that. One that
+    says that it was put before them (``SHOWN_TYPES``) is ``shown``.
 
     Args:
         name: The rule's name.
@@ -198,5 +225,7 @@ def feedback_of(name: str, *, is_positive: bool) -> Feedback:
     if is_positive:
         return "positive"
     match = _RULE_NAME.match(name)
-    is_passive = match is not None and match["comparison"] is None and match["type"].lower() in PASSIVE_TYPES
-    return "neutral" if is_passive else "negative"
+    type_name = "" if match is None or match["comparison"] is not None else match["type"].lower()
+    if type_name in SHOWN_TYPES:
+        return "shown"
+    return "neutral" if type_name in PASSIVE_TYPES else "negative"

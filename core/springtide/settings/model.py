@@ -61,6 +61,7 @@ class Settings(Section):
         "rating<=2": InteractionSettings(positive=False),
         "rating": InteractionSettings(positive=False, feedback="neutral"),
         "dislike": InteractionSettings(positive=False),
+        "impression": InteractionSettings(weight=0.1, positive=False, feedback="shown"),
     }
     """Interactions that are accepted, each a table: an interaction type (`purchase`), or a type with a bound on its
     value (`"rating>=4"`). The first that matches an event takes it; an event whose type is not listed is refused. A

@@ -17,8 +17,6 @@ SINCE = "since"
 DROPPED_NODES = "dropped_nodes"
 """In used settings: true if nodes were dropped for their ``graph.max_nodes``."""
 
-_FEEDBACK = {(True, False): "positive", (False, False): "neutral", (False, True): "negative"}
-
 
 def used_settings(settings: Settings, context_keys: Iterable[str]) -> Json:
     """Return the settings that what is in a state depends on, for its checkpoints.
@@ -31,10 +29,7 @@ def used_settings(settings: Settings, context_keys: Iterable[str]) -> Json:
     plain = settings.model_dump(include={"graph", "events", "attributes"}, mode="json")
     weights = {name: dict(options) for name, options in settings.ranking.context_weights.items()}
     return {
-        "rules": [
-            {"name": rule.name, "weight": rule.weight, "feedback": _FEEDBACK[rule.is_positive, rule.is_negative]}
-            for rule in rules
-        ],
+        "rules": [{"name": rule.name, "weight": rule.weight, "feedback": rule.feedback} for rule in rules],
         "item_type": settings.graph.item_type,
         "graph": {name: plain["graph"][name] for name in ("max_edges", "max_nodes", "max_age_days")},
         "events": {name: value for name, value in plain["events"].items() if name.startswith("max_")},

@@ -1,7 +1,7 @@
 """The graph that a training reads: the nodes of all types in one list, and the edges between them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,7 @@ class Nodes:
         is_relational: bool = False,
         labels: Sequence[tuple[str, str]] = (),
         known: ModelSchema | None = None,
+        without: Collection[EdgeType] = (),
     ) -> "Nodes":
         """List the nodes of a view.
 
@@ -58,6 +59,7 @@ class Nodes:
             is_relational: Whether to list nodes of all types and attribute values, or users and items only.
             labels: (node type, attribute) of attributes that are predicted: these are no inputs.
             known: Schema of the model that is fine-tuned: types and relations that it lacks are left out.
+            without: Edge types that pass no messages.
         """
         linked = tuple(dict.fromkeys((USER, item_type)))
         base = linked
@@ -84,7 +86,8 @@ class Nodes:
         if known is not None:
             schema = known.schema
         else:
-            relations = _relations(view, base, attributes, value_types) if is_relational else ()
+            edge_types = [edge_type for edge_type in view.edge_types if edge_type not in without]
+            relations = _relations(view, edge_types, base, attributes, value_types) if is_relational else ()
             schema = Schema(tuple(counts), relations, value_types)
         starts = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
         return cls(view, schema, counts, starts, item_type, attributes, scales)
@@ -211,12 +214,16 @@ class TrainingGraph:
 
 
 def _relations(
-    view: GraphView, node_types: Sequence[str], attributes: Mapping[str, Attributes], value_types: Mapping[str, str]
+    view: GraphView,
+    edge_types: Sequence[EdgeType],
+    node_types: Sequence[str],
+    attributes: Mapping[str, Attributes],
+    value_types: Mapping[str, str],
 ) -> tuple[tuple[str, str, str], ...]:
-    """Return both directions of every edge type that has edges, and of every attribute."""
+    """Return both directions of every one of some edge types that has edges, and of every attribute."""
     forward = [
         edge_type
-        for edge_type in view.edge_types
+        for edge_type in edge_types
         if len(view.edges(edge_type)) and edge_type[0] in node_types and edge_type[2] in node_types
     ]
     forward += [

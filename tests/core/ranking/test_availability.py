@@ -87,6 +87,8 @@ def test_later_rows_are_left_out():
     graph = graph_of(item("a", is_hidden=1), item("b"), item("c", is_hidden=1))
     assert hidden_rows(graph.nodes("item"), NOW_MS, 2).tolist() == [0]
     assert hidden_rows(graph.nodes("item"), NOW_MS, 3).dtype == np.int32
+    again = [hidden_rows(graph.nodes("item"), NOW_MS, 2) for _ in range(2)]
+    assert again[0] is again[1]
 
 
 def test_as_many_as_are_looked_at_one_by_one():

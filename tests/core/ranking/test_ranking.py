@@ -175,6 +175,12 @@ def test_seen_items_are_left_out_by_relation_type_or_all(state, ranker):
     assert left_out() == set()
 
 
+def test_what_was_shown_comes_again_unless_its_type_is_named(state, ranker):
+    state.apply(EventBatch(interactions_of([("u0", "i3", NOW.timestamp_ms)], relation="impression")))
+    assert "i3" in ids(ask(ranker, user_id="u0", count=SIZE, exclude_seen=("*",)))
+    assert "i3" not in ids(ask(ranker, user_id="u0", count=SIZE, exclude_seen=("*", "impression")))
+
+
 def test_unknown_interaction_lists_the_choices(ranker):
     choices = r"no interaction named 'bought' \(choices: \*, click, .*purchase"
     with pytest.raises(InvalidRequestError, match=choices) as refused:

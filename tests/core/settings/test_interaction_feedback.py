@@ -15,6 +15,7 @@ def test_rules_of_the_defaults() -> None:
     rules = Settings().interaction_rules()
     assert rules.positive_relations == ("purchase", "click", "view", "rating>=4")
     assert rules.negative_relations == ("rating<=2", "dislike")
+    assert rules.shown_relations == ("impression",)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,25 @@ def test_what_is_not_positive_is_negative_unless_it_says_nothing(name: str, rule
     assert rules.negative_relations == ((name,) if negative else ())
 
 
+@pytest.mark.parametrize(
+    ("name", "rule", "is_shown"),
+    [
+        ("impression", {"positive": False}, True),
+        ("Exposure", {"positive": False}, True),
+        ("show", {"positive": False}, True),
+        ("view", {"positive": False}, False),
+        ("impression>=2", {"positive": False}, False),
+        ("impression", {}, False),
+        ("impression", {"feedback": "neutral"}, False),
+        ("banner", {"feedback": "shown"}, True),
+    ],
+)
+def test_what_was_put_before_a_user_is_shown(name: str, rule: dict, is_shown: bool) -> None:
+    rules = rules_of(**{"purchase": {}, name: rule})
+    assert rules.shown_relations == ((name,) if is_shown else ())
+    assert rules.rules[1].feedback == ("shown" if is_shown else rules.rules[1].feedback)
+
+
 def test_positive_feedback_is_positive() -> None:
     assert rules_of(save={"feedback": "positive"}).positive_relations == ("save",)
     assert rules_of(save={}).positive_relations == ("save",)
@@ -47,3 +67,5 @@ def test_positive_feedback_is_positive() -> None:
 def test_rule_is_not_both() -> None:
     with pytest.raises(SettingsError, match="wanted positive or negative feedback, got both"):
         InteractionRule("dislike", 1.0, is_positive=True, is_negative=True)
+    with pytest.raises(SettingsError, match="wanted negative or shown feedback, got both"):
+        InteractionRule("dislike", 1.0, is_positive=False, is_negative=True, is_shown=True)
