@@ -13,6 +13,7 @@ found.
 
 import functools
 import heapq
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,14 @@ from springtide.ranking import kernels
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.indexed_items import Found, LeftOut, Scan
 from springtide.ranking.query_scores import NO_ROWS, NO_SCORES, QueryScores
+from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.scoring import Scorer
 from springtide.ranking.weights import ItemOrder
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 _MAX_LISTED = 4_096  # Items: to score so few takes no longer than to look for them among all, in their order.
+_NEAR_FACTOR = 2  # Of so many best items for each that is wanted, enough are near enough, as a rule.
 _NO_ORDER = ItemOrder(NO_ROWS, -np.inf)
 
 
@@ -51,21 +54,42 @@ class BestItems(QueryScores):
             query: The query, bound to the scorer's view.
         """
         super().__init__(scorer, query)
-        serving = scorer.serving
+        if wants_near(scorer.serving.table, self.user, query):
+            found = self._near(query)
+        else:
+            found = self._found(query, query.allowed)
+        self.rows, self.ids, self.scores, self.cosines, self.num_scanned = found
+
+    def _near(self, query: BoundQuery) -> Found:
+        """Return the best of the items that are near enough: mostly they are among the best of all."""
+        table, count, num_items = self.scorer.serving.table, query.count, self.scorer.num_items
+        more = _NEAR_FACTOR * count
+        rows, ids, scores, cosines, num_scanned = self._found(replace(query, count=more), query.allowed)
+        near = are_near(table, self.user, query, rows).nonzero()[0][:count]
+        if len(near) == count or len(rows) < more:
+            return rows[near], [ids[at] for at in near.tolist()], scores[near], cosines[near], num_scanned
+        allowed = are_near(table, self.user, query, np.arange(num_items, dtype=np.int32))
+        if query.allowed is not None:
+            allowed &= query.allowed[:num_items]
+        return self._found(query, allowed)
+
+    def _found(self, query: BoundQuery, allowed: npt.NDArray[np.bool_] | None) -> Found:
+        """Return the best of the items that are allowed, bool ``[num_items]``."""
+        scorer, serving = self.scorer, self.scorer.serving
         table, user, order = serving.table, self.user.vector, self.order()
+        if allowed is not None and np.count_nonzero(allowed) <= _MAX_LISTED:
+            self.add_apart(np.flatnonzero(allowed).astype(np.int32))
+            order = _NO_ORDER
         apart, of_apart = self.apart, self.of_apart
-        if query.allowed is not None and np.count_nonzero(query.allowed) <= _MAX_LISTED:
-            self.add_apart(np.flatnonzero(query.allowed).astype(np.int32))
-            apart, of_apart, order = self.apart, self.of_apart, _NO_ORDER
         user, factor = None if table is None else user, serving.exponents.unseen.cosine
-        values, excluded, allowed = self.values, query.excluded_rows, query.allowed
+        values, excluded = self.values, query.excluded_rows
         found = None
         if serving.index is not None and user is not None and order is not _NO_ORDER:
             search = functools.partial(_search, scorer, query, user, factor, values, excluded, allowed)
-            found = self._by_index(search, scorer, query, user, order, apart, of_apart)
+            found = self._by_index(search, scorer, query, user, order, apart, of_apart, allowed)
         if found is None:
             found = _search(scorer, query, user, factor, values, excluded, allowed, order, apart, of_apart)
-        self.rows, self.ids, self.scores, self.cosines, self.num_scanned = found
+        return found
 
     def _by_index(
         self,
@@ -76,12 +100,13 @@ class BestItems(QueryScores):
         order: ItemOrder,
         apart: Rows,
         of_apart: Array,
+        allowed: npt.NDArray[np.bool_] | None,
     ) -> Found | None:
         """Return what the index finds; None if it is not to be relied on for this query."""
         serving = scorer.serving
         assert serving.index is not None, "looked at by the caller"
         unranked = scorer.unranked_rows(scorer.num_items, with_lifeless=False)
-        left_out = LeftOut(query.allowed, (query.excluded_rows, unranked, apart))
+        left_out = LeftOut(allowed, (query.excluded_rows, unranked, apart))
         factor, values = serving.exponents.unseen.cosine, self.values
         return serving.index.best(
             search, query.count, user, factor, values, order, serving.longest, apart, of_apart, left_out

@@ -10,6 +10,7 @@ from springtide.ranking.filters import seen_rows
 from springtide.ranking.query import Query
 from springtide.ranking.query_scores import NO_ROWS, QueryScores
 from springtide.ranking.rank_kernels import count_above
+from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.scoring import Scorer
 from springtide.ranking.top_k import ranks_of
 
@@ -108,6 +109,10 @@ class _RanksByBound:
         left_out = [scorer.unranked_rows(num_items, with_lifeless=not query.has_list), query.excluded_rows]
         if query.allowed is not None:
             left_out.append(np.flatnonzero(~query.allowed).astype(np.int32))
+        table, user = scorer.serving.table, self._scores.user
+        if wants_near(table, user, query):
+            near = are_near(table, user, query, np.arange(num_items, dtype=np.int32))
+            left_out.append(np.flatnonzero(~near).astype(np.int32))
         left_out = [rows for rows in left_out if len(rows)]
         self._left_out = NO_ROWS if not left_out else np.unique(np.concatenate(left_out))
 

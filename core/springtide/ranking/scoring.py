@@ -17,6 +17,7 @@ from springtide.ranking.dislikes import NOTHING_DISLIKED, Disliked, disliked_at,
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query
+from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.serving import Serving
 from springtide.ranking.steered import Steered
 from springtide.ranking.users import LiveUser
@@ -208,11 +209,14 @@ class Scorer:
                 add = boost_ranked if serving.baseline is not None else Boosts.add_to
                 add(bound_query.boosts, of_query)
         self.mask_unknown(scores)
-        for query, bound_query, of_query in zip(queries, bound, scores, strict=True):
+        for query, bound_query, user, of_query in zip(queries, bound, users, scores, strict=True):
             if not query.allow_items:
                 self.mask_lifeless(of_query)
             if leaves_out:
                 bound_query.mask(of_query)
+                if wants_near(serving.table, user, bound_query):
+                    every = np.arange(num_items, dtype=np.int32)
+                    of_query[~are_near(serving.table, user, bound_query, every)] = -np.inf
         if serving.baseline is not None:
             for of_query, each in zip(scores, disliked, strict=True):
                 lower_ranked(of_query, each)

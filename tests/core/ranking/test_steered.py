@@ -53,6 +53,10 @@ def scores(ranker: Ranker, user: str = "u1", **steering: object) -> Mapping[str,
     return {each.item_id: each.score for each in answer.items}
 
 
+def has_model(ranker: Ranker) -> bool:
+    return ranker.scorer().serving.table is not None
+
+
 def steer(ranker: Ranker, *rules: Rule, scenarios: Sequence[Scenario] = ()) -> None:
     ranker.steering = Steering(rules=rules, scenarios={each.name: each for each in scenarios})
 
@@ -65,7 +69,7 @@ def test_blocked_items_are_in_no_answer_and_have_no_rank(ranker: Ranker) -> None
     scorer, query = ranker.scorer(), Query(Moment(NOW_MS), "u1")
     assert explain(scorer, query, before[0]).rank == 0
     assert item_ranks(scorer, [query], [before[0]]).tolist() == [SIZE + 1]
-    if ranker.model_version:
+    if has_model(ranker):
         assert "i2" not in dict(ranker.similar("i4", Query(Moment(NOW_MS), count=SIZE))[0])
 
 
@@ -182,3 +186,22 @@ def test_hidden_and_expired_items_are_in_no_answer(ranker: Ranker) -> None:
     assert set(asked(ranker)) == {f"i{row}" for row in range(SIZE)} - {"i1", "i3", "i5"}
     assert "i5" in asked(ranker, now_ms=NOW_MS + 1_000)
     assert "i3" in asked(ranker, now_ms=NOW_MS - 1_000)
+
+
+def test_items_that_are_not_near_enough_are_left_out_but_for_those_that_the_user_had(ranker: Ranker) -> None:
+    [whole] = ranker.recommend([Query(Moment(NOW_MS), "u1", count=SIZE)])
+    cosines = {each.item_id: each.cosine for each in whole.items}
+    had = {f"i{row}" for row in range(1, SIZE, 2)} - {"i1"}
+    for count in (3, SIZE):
+        near = asked(ranker, min_relevance=0.3, count=count)
+
+        if has_model(ranker):
+            assert near == [each for each in cosines if cosines[each] >= 0.3 or each in had][:count]
+            assert set(near) >= had or count < SIZE
+        else:
+            assert near == list(cosines)[:count], "nothing has a cosine without a model"
+    if has_model(ranker):
+        far = next(item for item in cosines if cosines[item] < 0.3)
+        query = Query(Moment(NOW_MS), "u1", steering=QuerySteering(min_relevance=0.3))
+        assert explain(ranker.scorer(), query, far).rank == 0
+        assert item_ranks(ranker.scorer(), [query], [far]).tolist() == [SIZE + 1]
