@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from springtide.errors import InvalidRequestError
+from springtide.expressions import Kind, Schema, parse
+from springtide.steering.assignment import check_experiments
 from springtide.steering.values import Experiment, QuerySteering, Rule, Scenario, Steering
 
 MAX_NAME = 64
 MAX_RULES = 1_000
 MAX_SCENARIOS = 200
 MAX_EXPERIMENTS = 200
-MAX_VARIANTS = 20
 MAX_ITEMS = 10_000  # Of one rule.
 MAX_ITEMS_IN_ALL = 100_000
 MAX_WORD_BYTES = 256
@@ -36,10 +37,12 @@ class Known:
     Attributes:
         has_item: Whether there is an item of an id.
         model_versions: Versions of the model registry.
+        schema: The attributes that expressions may name; None where there is none yet, and any may come.
     """
 
     has_item: Callable[[str], bool]
     model_versions: Collection[str]
+    schema: Schema | None = None
 
 
 def checked(steering: Steering, known: Known | None = None) -> tuple[Steering, list[str]]:
@@ -59,12 +62,14 @@ def checked(steering: Steering, known: Known | None = None) -> tuple[Steering, l
     _names("rules", [rule.name for rule in steering.rules])
     _names("scenarios", [scenario.name for scenario in steering.scenarios.values()])
     _names("experiments", [experiment.name for experiment in steering.experiments])
+    schema = None if known is None else known.schema
     for rule in steering.rules:
-        _check_rule(rule, steering.scenarios)
+        _check_rule(rule, steering.scenarios, schema)
     for scenario in steering.scenarios.values():
-        _check_scenario(scenario)
+        _check_scenario(scenario, schema)
     for experiment in steering.experiments:
         _check_experiment(experiment, steering.scenarios)
+    check_experiments(steering.experiments)
     return steering, [] if known is None else list(_warnings(steering, known))
 
 
@@ -74,14 +79,14 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _check_rule(rule: Rule, scenarios: Collection[str]) -> None:
+def _check_rule(rule: Rule, scenarios: Collection[str], schema: Schema | None) -> None:
     where = f"rules.{rule.name}"
     _at_most(f"{where}.items", len(rule.items), MAX_ITEMS)
     _check_words(f"{where}.items", rule.items)
     if not rule.items and not rule.filter:
         raise InvalidRequestError(f"{where}.items", "wanted items, a filter, or both; got neither")
-    _check_expression(f"{where}.filter", rule.filter)
-    _check_expression(f"{where}.segment", rule.segment)
+    _check_expression(f"{where}.filter", rule.filter, "filter", schema)
+    _check_expression(f"{where}.segment", rule.segment, "segment", schema)
     factor, slot = f"{where}.factor", f"{where}.slot"
     if rule.action == "boost" and not 1.0 < rule.factor <= MAX_FACTOR:
         raise InvalidRequestError(factor, f"wanted more than 1, and at most {MAX_FACTOR:,.0f}, got {rule.factor:g}")
@@ -102,10 +107,10 @@ def _check_rule(rule: Rule, scenarios: Collection[str]) -> None:
     _check_note(where, rule.note)
 
 
-def _check_scenario(scenario: Scenario) -> None:
+def _check_scenario(scenario: Scenario, schema: Schema | None) -> None:
     where, says = f"scenarios.{scenario.name}", scenario.steering
-    _check_expression(f"{where}.filter", says.filter)
-    _check_expression(f"{where}.booster", says.booster)
+    _check_expression(f"{where}.filter", says.filter, "filter", schema)
+    _check_expression(f"{where}.booster", says.booster, "booster", schema)
     if scenario.count is not None and not 1 <= scenario.count <= MAX_COUNT:
         raise InvalidRequestError(f"{where}.count", f"wanted 1 to {MAX_COUNT:,}, got {scenario.count:,}")
     _check_share(f"{where}.diversity", says.diversity)
@@ -128,15 +133,9 @@ def _check_scenario(scenario: Scenario) -> None:
 
 def _check_experiment(experiment: Experiment, scenarios: Collection[str]) -> None:
     where = f"experiments.{experiment.name}"
-    if not 2 <= len(experiment.variants) <= MAX_VARIANTS:
-        raise InvalidRequestError(
-            f"{where}.variants", f"wanted 2 to {MAX_VARIANTS} variants, got {len(experiment.variants):,}"
-        )
     _names(f"{where}.variants", [variant.name for variant in experiment.variants])
     for variant in experiment.variants:
         inside = f"{where}.variants.{variant.name}"
-        if not 0.0 < variant.share <= 1.0:
-            raise InvalidRequestError(f"{inside}.share", f"wanted more than 0, and at most 1, got {variant.share:g}")
         if variant.scenario:
             _check_reference(f"{inside}.scenario", variant.scenario, scenarios)
         _check_words(f"{inside}.model_version", [variant.model_version] if variant.model_version else [])
@@ -172,9 +171,9 @@ def _names(where: str, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if not _is_name(name):
-            raise InvalidRequestError(where, _wanted_name(name))
+            raise InvalidRequestError(f"{where}.{name[:MAX_NAME]}", _wanted_name(name))
         if name in seen:
-            raise InvalidRequestError(where, f"the name {name!r} stands there twice")
+            raise InvalidRequestError(f"{where}.{name}", f"the name {name!r} stands there twice")
         seen.add(name)
 
 
@@ -192,9 +191,13 @@ def _check_reference(where: str, name: str, scenarios: Collection[str]) -> None:
         raise InvalidRequestError(where, f"no scenario {name[:MAX_NAME]!r} (choices: {choices})")
 
 
-def _check_expression(where: str, text: str) -> None:
+def _check_expression(where: str, text: str, kind: Kind, schema: Schema | None) -> None:
     if (length := len(text.encode("utf-8", "surrogatepass"))) > MAX_EXPRESSION_BYTES:
         raise InvalidRequestError(where, f"wanted at most {MAX_EXPRESSION_BYTES:,} bytes, got {length:,}")
+    if text:
+        expression = parse(text, where)
+        if schema is not None:
+            expression.check(schema, kind, where)
 
 
 def _check_max_per(where: str, says: QuerySteering) -> None:

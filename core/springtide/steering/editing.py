@@ -11,7 +11,7 @@ from springtide.steering.values import NO_STEERING, Experiment, Rule, Scenario, 
 
 _MAX_SHOWN = 5  # Items or values that a sentence names.
 _ACTIONS = {"pin": "pins", "boost": "boosts", "bury": "buries", "block": "blocks"}
-_UNITS_MS: Mapping[str, int] = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "seconds": 1_000, "ms": 1}
+UNITS_MS: Mapping[str, int] = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "seconds": 1_000, "ms": 1}
 Named = Rule | Scenario | Experiment
 
 
@@ -98,6 +98,11 @@ def rule_in_words(rule: Rule) -> str:
     if rule.end_ms is not None:
         words.append(f"until {in_words(rule.end_ms)}")
     return " ".join(words)
+
+
+def scenario_in_words(scenario: Scenario) -> str:
+    """Return what a scenario says: ``count 12; diversity 0.5``."""
+    return "; ".join(_said(scenario)) or "nothing"
 
 
 def _edited(kind: str, have: Iterable[Any], put: Iterable[Any], remove: Sequence[str], replace: bool) -> dict[str, Any]:
@@ -187,7 +192,7 @@ def _shown(name: str, value: object) -> str:
 
 def duration_in_words(duration_ms: int) -> str:
     """Return a duration in its largest whole unit: ``7 days``, ``36 hours``, ``1 ms``."""
-    for unit, unit_ms in _UNITS_MS.items():
+    for unit, unit_ms in UNITS_MS.items():
         if duration_ms % unit_ms == 0 and duration_ms:
             number = duration_ms // unit_ms
             return f"{number} {unit if unit == 'ms' or number != 1 else unit.removesuffix('s')}"

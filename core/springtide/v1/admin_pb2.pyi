@@ -524,14 +524,16 @@ class UpdateSteeringResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., changes: _Optional[_Iterable[str]] = ..., samples: _Optional[_Iterable[_Union[SteeredSample, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SteeredSample(_message.Message):
-    __slots__ = ("user", "before", "after")
+    __slots__ = ("user", "before", "after", "scenario")
     USER_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    SCENARIO_FIELD_NUMBER: _ClassVar[int]
     user: str
     before: _containers.RepeatedScalarFieldContainer[str]
     after: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, user: _Optional[str] = ..., before: _Optional[_Iterable[str]] = ..., after: _Optional[_Iterable[str]] = ...) -> None: ...
+    scenario: str
+    def __init__(self, user: _Optional[str] = ..., before: _Optional[_Iterable[str]] = ..., after: _Optional[_Iterable[str]] = ..., scenario: _Optional[str] = ...) -> None: ...
 
 class ListSteeringChangesRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

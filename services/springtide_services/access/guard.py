@@ -17,13 +17,14 @@ from grpc_status import rpc_status
 from springtide.clock import wall_ms
 from springtide.settings.sections.serving import TokenSettings
 from springtide_services.access.limits import Failures, RequestRates
-from springtide_services.access.roles import OPEN, ROLES_OF, choices
+from springtide_services.access.roles import ACTOR_METADATA, OPEN, ROLES_OF, choices
 from springtide_services.access.token_file import KnownTokens
 from springtide_services.access.tokens import Token, parts_of
 
 logger = structlog.stdlib.get_logger(__name__)
 
 _LOOK_S = 1.0
+_MAX_ACTOR = 100  # Characters.
 _MAX_DELAYED = 64  # Refusals that wait at a time, so that they cannot fill the server; others go out at once.
 _LOG_EVERY = 100  # Of a peer's failures the first one is logged, and then each so many.
 
@@ -41,8 +42,12 @@ def caller() -> str:
 
 
 def actor_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Return who calls, for audit logs: the name of the token, and the address."""
-    return f"{name}, {context.peer()}" if (name := caller()) else str(context.peer())
+    """Return who calls, for audit logs: the name of the token, or who they say they are, and the address."""
+    if not (name := caller()):
+        metadata = context.invocation_metadata() or ()
+        said = next((value for key, value in metadata if key == ACTOR_METADATA and isinstance(value, str)), "")
+        name = said[:_MAX_ACTOR] if said.isprintable() else ""
+    return f"{name}, {context.peer()}" if name else str(context.peer())
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,9 @@ ROLES_OF: Mapping[str, frozenset[Role]] = {
     f"{_ADMIN}ListSteeringChanges": _OPERATES,
     f"{_ADMIN}UpdateSteering": frozenset({Role.ADMIN}),
 }
+ACTOR_METADATA = "springtide-actor"
+"""Metadata in which a client without a token says who it is: for audit logs, and for nothing else."""
+
 OPEN = "/grpc.health.v1.Health/"  # For probes, which have no token; it says whether the server is ready, no more.
 
 

@@ -10,7 +10,19 @@ import typer
 
 from springtide.errors import CheckpointLockedError, PluginError, SettingsError, SpringtideError
 from springtide.extras import missing_words
-from springtide_services.cli import check, checkpoints, config, dead_letters, models, plugins, state, tokens
+from springtide_services.cli import (
+    check,
+    checkpoints,
+    config,
+    dead_letters,
+    models,
+    plugins,
+    rules,
+    scenarios,
+    state,
+    steering,
+    tokens,
+)
 from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
@@ -48,6 +60,9 @@ app.add_typer(models.app, name="models")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(state.app, name="state")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(steering.app, name="steering")
+app.add_typer(rules.app, name="rules")
+app.add_typer(scenarios.app, name="scenarios")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(config.app, name="config")

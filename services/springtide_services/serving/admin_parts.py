@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from springtide.checkpoint.damage_log import DamageLog
+from springtide.expressions import Schema
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import Plugins
 from springtide.ranking.indexing import Indexing
@@ -62,8 +63,10 @@ class AdminDependencies:
 
     def known(self) -> Known:
         """Return what rules and experiments may name."""
-        items, ids = self.state.graph.view().nodes(self.state.rules.item_type), self.models.versions()
-        return Known(lambda item_id: items.ids.row(item_id) >= 0, ids)
+        view, item_type = self.state.graph.view(), self.state.rules.item_type
+        ids = view.nodes(item_type).ids
+        schema = Schema.of(view, item_type) if ids.num_known else None
+        return Known(lambda item_id: ids.row(item_id) >= 0, self.models.versions(), schema)
 
 
 class AdminBase(pb_grpc.AdminServiceServicer):

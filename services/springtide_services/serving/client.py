@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from springtide.errors import SettingsError, SpringtideError
 from springtide.settings.file import TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE, TOKEN_VARIABLE
 from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide_services.access.roles import ACTOR_METADATA
 from springtide_services.addresses import is_loopback, split_address
 
 _TIMEOUT_S = 15.0
@@ -173,7 +174,12 @@ class Client:
         Raises:
             ServerCallError: If the server does not answer, or answers with an error status.
         """
-        response: admin_pb2.UpdateSteeringResponse = self._call_admin(self._admin.UpdateSteering, request)
+        from springtide.model.audit import this_actor  # It imports what knows object stores.
+
+        actor = (ACTOR_METADATA, this_actor().encode("ascii", "replace").decode())
+        response: admin_pb2.UpdateSteeringResponse = self._call_admin(
+            self._admin.UpdateSteering, request, metadata=actor
+        )
         return response
 
     def steering_changes(self, page_size: int, page_token: str = "") -> admin_pb2.ListSteeringChangesResponse:
@@ -203,9 +209,12 @@ class Client:
         except grpc.RpcError as error:
             raise _to_error(error, self.address) from error
 
-    def _call_admin(self, method: Any, request: object, timeout_s: float = _TIMEOUT_S) -> Any:
+    def _call_admin(
+        self, method: Any, request: object, timeout_s: float = _TIMEOUT_S, metadata: tuple[str, str] | None = None
+    ) -> Any:
         try:
-            return method(request, timeout=timeout_s, metadata=self._metadata)
+            all_metadata = self._metadata if metadata is None else (*self._metadata, metadata)
+            return method(request, timeout=timeout_s, metadata=all_metadata)
         except grpc.RpcError as error:
             raise _to_error(error, self.admin_address) from error
 

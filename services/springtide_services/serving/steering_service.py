@@ -11,6 +11,7 @@ from springtide_services.access.guard import actor_of
 from springtide_services.serving.admin_answers import page_size_of, page_token, version_of
 from springtide_services.serving.admin_parts import AdminBase, AdminDependencies
 from springtide_services.serving.statuses import Context, bounded, with_deadline_and_status
+from springtide_services.serving.steering_samples import compared, sample_queries
 from springtide_services.serving.steering_translation import to_change_message, to_edit, to_message
 
 _MAX_REASON = 1_000  # Characters.
@@ -74,7 +75,14 @@ def _update(loaded: AdminDependencies, request: pb.UpdateSteeringRequest, actor:
 def _dry_run(loaded: AdminDependencies, request: pb.UpdateSteeringRequest, actor: str) -> pb.UpdateSteeringResponse:
     before = loaded.steering.steering
     after, warnings = _edited(loaded, before, to_edit(request), request.version)
-    return pb.UpdateSteeringResponse(version=before.version, changes=changes_between(before, after), warnings=warnings)
+    changes = changes_between(before, after)
+    queries = sample_queries(loaded.state, request.samples, before, after) if changes else []
+    return pb.UpdateSteeringResponse(
+        version=before.version,
+        changes=changes,
+        samples=compared(loaded.ranker, queries, before, after),
+        warnings=warnings,
+    )
 
 
 def _edited(loaded: AdminDependencies, steering: Steering, edit: Edit, version: int) -> tuple[Steering, list[str]]:
