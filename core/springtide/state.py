@@ -78,6 +78,7 @@ class LiveState:
     def __init__(self, settings: Settings, context_weights: "Mapping[str, ContextWeight]") -> None:
         max_age_days = settings.graph.max_age_days
         keep_days = settings.graph.keep_deletions_days
+        self.rules = settings.interaction_rules()
         self.graph = LiveGraph(
             settings.graph.max_edges,
             None if max_age_days is None else max(1, round(max_age_days * MS_PER_DAY)),
@@ -85,8 +86,9 @@ class LiveState:
                 None if keep_days is None else max(1, round(keep_days * MS_PER_DAY)), settings.graph.max_deletions
             ),
             attribute_kinds=settings.attributes,
+            apart=[self.rules.edge_type(relation) for relation in self.rules.shown_relations],
+            max_apart=settings.graph.max_shown,
         )
-        self.rules = settings.interaction_rules()
         self._learning = Learning(self._observe)
         self.context_weights = LearnedWeights(context_weights, self._learning.settle)
         can_forget = all(map(_forgets_rows, context_weights.values()))

@@ -1,6 +1,6 @@
 """The live graph: one thread writes, any number of threads read frozen views, and no thread waits."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from springtide.events.model import NodeDelete, NodeUpsert
 from springtide.events.packed_ids import PackedIds
 from springtide.graph.columns import bounds
 from springtide.graph.edges import END_OF_TIME_MS, EdgeType, EdgeView
+from springtide.graph.eviction import Excess, beyond, keep_since
 from springtide.graph.nodes import NodeTable
 from springtide.graph.store import EdgeStore
 from springtide.graph.tombstones import NEVER_MS, Tombstones
@@ -40,6 +41,8 @@ class LiveGraph:
             do not upsert or forget nodes in this graph.
         tombstones: The deletions to remember; without bounds if None.
         attribute_kinds: Kinds of attributes that are fixed, by node type.
+        apart: Edge types that ``max_edges`` does not count: edges of little worth must not push out others.
+        max_apart: Most edges of these types to keep.
 
     Attributes:
         newest_ms: Newest event time of an edge so far, whether it was kept or not; None before the first edge.
@@ -57,11 +60,14 @@ class LiveGraph:
         nodes: Mapping[str, NodeTable] | None = None,
         tombstones: Tombstones | None = None,
         attribute_kinds: Mapping[str, Mapping[str, AttributeKind]] | None = None,
+        apart: Collection[EdgeType] = (),
+        max_apart: int | None = None,
     ) -> None:
-        for name, bound in (("max_edges", max_edges), ("max_age_ms", max_age_ms)):
+        for name, bound in (("max_edges", max_edges), ("max_age_ms", max_age_ms), ("max_apart", max_apart)):
             if bound is not None and bound < 1:
                 raise ValueError(f"{name}: wanted at least 1, or None for no bound, got {bound}")
         self.max_edges = max_edges
+        self._apart, self._max_apart = frozenset(apart), max_apart
         self.max_age_ms = max_age_ms
         self.newest_ms: int | None = None
         self.num_forgotten = 0
@@ -353,7 +359,7 @@ class LiveGraph:
         return dropped
 
     def evict(self) -> int:
-        """Drop edges beyond the bounds: those older than ``max_age_ms``, then the oldest beyond ``max_edges``.
+        """Drop edges beyond the bounds: those older than ``max_age_ms``, then the oldest beyond the numbers.
 
         Returns:
             Number of edges dropped.
@@ -363,11 +369,9 @@ class LiveGraph:
             for store in self._stores.values():
                 store.sweep()
             if self.max_age_ms is not None and self.newest_ms is not None:
-                self._keep_since(self.newest_ms - self.max_age_ms, num_at_start_to_drop=0)
-            if self.max_edges is not None and (excess := self.num_edges - self.max_edges) > 0:
-                times = np.concatenate([store.columns.timestamps_ms[: store.length] for store in self._stores.values()])
-                start_ms = int(np.partition(times, excess - 1)[excess - 1])  # Newest time among the edges to drop.
-                self._keep_since(start_ms, excess - int(np.count_nonzero(times < start_ms)))
+                self._keep_since(self._stores.values(), self.newest_ms - self.max_age_ms, num_at_start_to_drop=0)
+            for excess in self._beyond(slack=0):
+                self._keep_since(excess.stores, *excess.first_kept_ms())
             self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
         return before - self.num_edges
 
@@ -381,21 +385,16 @@ class LiveGraph:
         self._oldest_ms = min((store.oldest_ms for store in self._stores.values() if store.length), default=None)
         self._publish(version)
 
-    def _keep_since(self, start_ms: int, num_at_start_to_drop: int) -> None:
+    def _beyond(self, slack: int) -> list[Excess]:
+        return beyond(self._stores, self.max_edges, self._apart, self._max_apart, slack)
+
+    def _keep_since(self, stores: Iterable[EdgeStore], start_ms: int, num_at_start_to_drop: int) -> None:
         self.num_evictions += 1
         self.evicted_until_ms = max(self.evicted_until_ms, start_ms)
-        for store in self._stores.values():
-            times = store.columns.timestamps_ms[: store.length]
-            keep = times >= start_ms
-            if num_at_start_to_drop:
-                at_start = np.flatnonzero(times == start_ms)[:num_at_start_to_drop]
-                keep[at_start] = False
-                num_at_start_to_drop -= len(at_start)
-            if not keep.all():
-                store.compact(keep)
+        keep_since(stores, start_ms, num_at_start_to_drop)
 
     def _is_far_past_bounds(self) -> bool:
-        if self.max_edges is not None and self.num_edges > self.max_edges + self.max_edges // SLACK:
+        if self._beyond(SLACK):
             return True
         if self.max_age_ms is None or self.newest_ms is None or self._oldest_ms is None:
             return False

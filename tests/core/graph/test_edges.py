@@ -169,6 +169,19 @@ def test_edge_budget_drops_the_oldest_of_all_types():
     assert graph.evict() == 0
 
 
+def test_edges_apart_have_a_bound_of_their_own_and_push_out_no_others():
+    shown = ("user", "impression", "item")
+    graph = graph_of(max_edges=8, apart=[shown], max_apart=4)
+    graph.append(BUYS, [0] * 8, range(8), range(8), 1.0)
+    graph.append(shown, [0] * 9, [1] * 9, range(100, 109), 1.0)
+    view = graph.view()
+    assert view.edges(BUYS).timestamps_ms.tolist() == list(range(8))
+    assert view.edges(shown).timestamps_ms.tolist() == [105, 106, 107, 108]
+    graph.append(BUYS, [1, 1], [1, 1], [16, 17], 1.0)
+    assert graph.view().edges(BUYS).timestamps_ms.tolist() == [2, 3, 4, 5, 6, 7, 16, 17]
+    assert len(graph.view().edges(shown)) == 4
+
+
 def test_age_is_measured_against_the_newest_event():
     graph = graph_of(max_age_ms=80)
     graph.append(BUYS, [0, 0], [1, 2], [0, 50], 1.0)

@@ -144,6 +144,10 @@ class GraphSettings(Section):
     are recommended to follow."""
     max_edges: Annotated[int, Field(ge=1)] | None = 50_000_000
     """Most edges kept in memory; the oldest are dropped beyond it. `none` keeps all. An edge takes 28 to 56 bytes."""
+    max_shown: Annotated[int, Field(ge=1)] | None = 10_000_000
+    """Most edges kept in memory of interactions whose feedback is `shown`, such as impressions. `max_edges` does not
+    count them: answers show far more than is bought, and would push out what was. The oldest are dropped beyond it. 10
+    million take about 250 MB: a week of 71,000 answers of 20 items a day. `none` keeps all."""
     max_nodes: Annotated[int, Field(ge=1)] | None = 20_000_000
     """Most nodes of all types kept in memory. Beyond it those go first that were last heard of longest ago, by event
     time, with their edges and attributes; they come back with their next event. `none` keeps all. A node takes 200 to
