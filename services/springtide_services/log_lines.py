@@ -191,6 +191,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "model_rewritten": "model {version} was rewritten: {what}",
     "models_not_rewritten": "deleted nodes could not be taken out of all models, which is tried again",
     "plugin_left_out": "plugin {plugin} cannot be loaded and is left out: {reason}",
+    "variant_loaded": "model {version} is loaded beside the current one, for an experiment",
+    "variant_not_loaded": "model {version}, which an experiment needs, cannot be loaded; the experiment does not count",
     "steering_changed": "rules, scenarios and experiments are of version {version} now: {rules} rules, {scenarios} "
     "scenarios, {experiments} experiments",
     "steering_damaged": "a version of rules, scenarios and experiments is damaged, and the one before holds: {fault}",

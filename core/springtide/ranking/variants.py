@@ -1,7 +1,7 @@
 """What serves the variants of experiments, and scenarios with weights of their own, beside what all others get."""
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from springtide.graph.view import GraphView
@@ -73,7 +73,7 @@ class Variants:
         self._lock = threading.Lock()
 
     @property
-    def versions(self) -> Collection[str]:
+    def versions(self) -> Set[str]:
         """The versions that are there."""
         return self._models.keys()
 

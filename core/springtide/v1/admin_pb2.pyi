@@ -28,7 +28,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model", "stream_health", "plugins", "packages_not_allowed", "failing_parts", "num_bypassed", "role", "writer", "fencing_number", "steering")
+    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model", "stream_health", "plugins", "packages_not_allowed", "failing_parts", "num_bypassed", "role", "writer", "fencing_number", "steering", "variant_versions", "variant_faults", "num_untallied")
     class NumNodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,13 @@ class GetStatusResponse(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class VariantFaultsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     LAG_EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +100,9 @@ class GetStatusResponse(_message.Message):
     WRITER_FIELD_NUMBER: _ClassVar[int]
     FENCING_NUMBER_FIELD_NUMBER: _ClassVar[int]
     STEERING_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FAULTS_FIELD_NUMBER: _ClassVar[int]
+    NUM_UNTALLIED_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     position: _recommender_pb2.GraphPosition
     lag_events: int
@@ -129,7 +139,10 @@ class GetStatusResponse(_message.Message):
     writer: str
     fencing_number: int
     steering: SteeringStatus
-    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ..., stream_health: _Optional[str] = ..., plugins: _Optional[_Iterable[_Union[Plugin, _Mapping]]] = ..., packages_not_allowed: _Optional[_Iterable[_Union[PackageNotAllowed, _Mapping]]] = ..., failing_parts: _Optional[_Iterable[_Union[FailingPart, _Mapping]]] = ..., num_bypassed: _Optional[_Mapping[str, int]] = ..., role: _Optional[str] = ..., writer: _Optional[str] = ..., fencing_number: _Optional[int] = ..., steering: _Optional[_Union[SteeringStatus, _Mapping]] = ...) -> None: ...
+    variant_versions: _containers.RepeatedScalarFieldContainer[str]
+    variant_faults: _containers.ScalarMap[str, str]
+    num_untallied: int
+    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ..., stream_health: _Optional[str] = ..., plugins: _Optional[_Iterable[_Union[Plugin, _Mapping]]] = ..., packages_not_allowed: _Optional[_Iterable[_Union[PackageNotAllowed, _Mapping]]] = ..., failing_parts: _Optional[_Iterable[_Union[FailingPart, _Mapping]]] = ..., num_bypassed: _Optional[_Mapping[str, int]] = ..., role: _Optional[str] = ..., writer: _Optional[str] = ..., fencing_number: _Optional[int] = ..., steering: _Optional[_Union[SteeringStatus, _Mapping]] = ..., variant_versions: _Optional[_Iterable[str]] = ..., variant_faults: _Optional[_Mapping[str, str]] = ..., num_untallied: _Optional[int] = ...) -> None: ...
 
 class SteeringStatus(_message.Message):
     __slots__ = ("version", "num_rules", "num_scenarios", "num_experiments", "fault", "is_from_file")

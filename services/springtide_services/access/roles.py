@@ -45,6 +45,7 @@ ROLES_OF: Mapping[str, frozenset[Role]] = {
     f"{_ADMIN}ServeRebuild": frozenset({Role.ADMIN}),
     f"{_ADMIN}GetSteering": _OPERATES,
     f"{_ADMIN}ListSteeringChanges": _OPERATES,
+    f"{_ADMIN}GetExperiment": _OPERATES,
     f"{_ADMIN}UpdateSteering": frozenset({Role.ADMIN}),
 }
 ACTOR_METADATA = "springtide-actor"

@@ -15,6 +15,7 @@ from springtide_services.cli import (
     checkpoints,
     config,
     dead_letters,
+    experiments,
     models,
     plugins,
     rules,
@@ -64,6 +65,7 @@ app.add_typer(steering.app, name="steering")
 app.add_typer(rules.app, name="rules")
 app.add_typer(scenarios.app, name="scenarios")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(config.app, name="config")
 app.add_typer(check.app, name="check")

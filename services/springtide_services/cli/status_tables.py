@@ -40,6 +40,12 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
     table.add_row("serves", Text(status.model_version or _FALLBACK))
+    if status.variant_versions:
+        table.add_row("variants", Text(f"beside it, for experiments: {', '.join(status.variant_versions)}"))
+    for version, fault in sorted(status.variant_faults.items()):
+        table.add_row("variants", Text(f"an experiment does not count, since model {version} is not there: {fault}"))
+    if status.num_untallied:
+        table.add_row("experiments", Text(f"{status.num_untallied:,} events not counted: no room for more users"))
     if status.HasField("bypassed_model"):
         bypassed = status.bypassed_model
         table.add_row("damaged", Text(f"model {bypassed.version} is current and cannot be loaded: {bypassed.fault}"))

@@ -70,6 +70,9 @@ def status_answer(loaded: AdminDependencies) -> pb.GetStatusResponse:
         damaged_checkpoints=[_damaged_checkpoint(found) for found in loaded.damage.latest],
         bypassed_model=None if loaded.follower.bypassed is None else _bypassed(loaded.follower.bypassed),
         steering=_steering(loaded.steering),
+        variant_versions=loaded.variants.loaded,
+        variant_faults={version: shown(fault) for version, fault in loaded.variants.faults.items()},
+        num_untallied=loaded.state.tallies.num_left_out,
         **plugin_fields(loaded.plugins),
     )
 

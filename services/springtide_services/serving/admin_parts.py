@@ -17,6 +17,7 @@ from springtide_services.serving.adoption import Adoption
 from springtide_services.serving.live_quality import LiveQuality
 from springtide_services.serving.statuses import NotReadyError
 from springtide_services.serving.steering_follower import SteeringFollower
+from springtide_services.serving.variant_follower import VariantFollower
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.writer_role import WriterRole
@@ -41,6 +42,7 @@ class AdminDependencies:
         damage: What was found damaged among the checkpoints.
         plugins: The parts that plugins offer.
         steering: Lets the ranker answer by the newest rules, scenarios and experiments.
+        variants: Loads the versions that experiments need.
         role: Whether this server writes checkpoints.
         indexing: Keeps the index of the items; None without one.
         max_lag_events: How far the stream may be behind, see ``IngestStatus.health``.
@@ -57,6 +59,7 @@ class AdminDependencies:
     damage: DamageLog
     plugins: Plugins
     steering: SteeringFollower
+    variants: VariantFollower
     role: WriterRole
     indexing: Indexing | None = None
     max_lag_events: int | None = None

@@ -16,6 +16,7 @@ from springtide_services.serving.admin_answers import (
 )
 from springtide_services.serving.admin_parts import MAX_OPEN
 from springtide_services.serving.admission import Admission
+from springtide_services.serving.experiment_service import ExperimentService
 from springtide_services.serving.statuses import Context, bounded, with_deadline_and_status
 from springtide_services.serving.steering_service import SteeringService
 
@@ -27,7 +28,7 @@ _MODES: dict[int, TrainingMode | None] = {
 }
 
 
-class AdminService(SteeringService):
+class AdminService(SteeringService, ExperimentService):
     """Watches and controls a running recommender.
 
     Args:

@@ -194,6 +194,16 @@ class Client:
         )
         return response
 
+    def experiment(self, name: str, confidence: float) -> admin_pb2.GetExperimentResponse:
+        """Call GetExperiment.
+
+        Raises:
+            ServerCallError: If the server does not answer, or answers with an error status.
+        """
+        request = admin_pb2.GetExperimentRequest(name=name, confidence=confidence)
+        response: admin_pb2.GetExperimentResponse = self._call_admin(self._admin.GetExperiment, request)
+        return response
+
     def __enter__(self) -> Self:
         return self
 

@@ -42,6 +42,7 @@ from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderService
 from springtide_services.serving.standard_services import Health
 from springtide_services.serving.steering_follower import SteeringFollower
+from springtide_services.serving.variant_follower import VariantFollower
 from springtide_services.serving.version_follower import VersionFollower
 from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.ingest_status import IngestStatus
@@ -79,6 +80,7 @@ class _Loaded:
     ingest: IngestLoop
     follower: VersionFollower
     steering: SteeringFollower
+    variants: VariantFollower
     models: ModelStore
     quality: LiveQuality
     plugins: Plugins
@@ -188,6 +190,7 @@ class Server:
                     await asyncio.to_thread(self._adoption.join)
                 await asyncio.to_thread(loaded.follower.stop)
                 await asyncio.to_thread(loaded.steering.stop)
+                await asyncio.to_thread(loaded.variants.stop)
                 await asyncio.to_thread(loaded.answering.batcher.close)
                 await asyncio.to_thread(loaded.answering.ranker.close)
         await asyncio.to_thread(self._role.stop)  # After the last checkpoint.
@@ -208,6 +211,7 @@ class Server:
             """Answer from a state, and return what answered before; quick, and from any thread."""
             former, loaded.answering = loaded.answering, new
             loaded.steering.serve_on(new.ranker)  # First: no request is to be answered without what steers.
+            loaded.variants.serve_on(new.ranker)
             loaded.quality.follow(new.ranker, new.state)
             loaded.forgetting.follow(new.state)
             self._recommender.loaded = RecommenderDependencies(new.state, new.ranker, new.batcher, positions)
@@ -223,6 +227,7 @@ class Server:
                 loaded.checkpoints.damage,
                 loaded.plugins,
                 loaded.steering,
+                loaded.variants,
                 self._role,
                 new.ranker.indexing,
                 self._settings.kafka.max_lag_events,
@@ -237,6 +242,7 @@ class Server:
         self._role.start(loaded.checkpoints)
         await asyncio.to_thread(loaded.steering.start)
         await asyncio.to_thread(loaded.follower.start)
+        await asyncio.to_thread(loaded.variants.start)
         answer_from(loaded.answering)
         first_training = FirstTraining(
             self._settings.training, lambda: loaded.answering.state, loaded.ingest, loaded.models, trainings
@@ -399,6 +405,7 @@ def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
         ),
         follower=follower,
         steering=SteeringFollower(SteeringStore.of(settings), ranker),
+        variants=VariantFollower(models, load_model, ranker),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),
         plugins=plugins,

@@ -16,6 +16,12 @@ RECOMMEND = "/springtide.v1.RecommenderService/Recommend"
 MAY = {
     "Recommend": {"client", "explain"},
     "SimilarItems": {"client", "explain"},
+    "RecommendBatch": {"client", "explain"},
+    "NextItems": {"client", "explain"},
+    "Trending": {"client", "explain"},
+    "NewItems": {"client", "explain"},
+    "Rank": {"client", "explain"},
+    "SimilarUsers": {"explain"},
     "Explain": {"explain"},
     "GetStatus": {"operator", "admin"},
     "ListModels": {"operator", "admin"},
@@ -26,6 +32,7 @@ MAY = {
     "GetSteering": {"operator", "admin"},
     "UpdateSteering": {"admin"},
     "ListSteeringChanges": {"operator", "admin"},
+    "GetExperiment": {"operator", "admin"},
 }
 
 
