@@ -83,6 +83,10 @@ def _index_used(fields: Fields) -> str:
     )
 
 
+def _words_missing(fields: Fields) -> str:
+    return f"explain: {fields['language']} has no words for {fields['key']}: reasons are partly in English"
+
+
 def _index_refused(fields: Fields) -> str:
     return (
         f"{_index_of(fields)} is not used, and answers stay exact: its recall is {fields['recall']:.3f} of "
@@ -162,6 +166,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "group_offsets_not_committed": "offsets are not shown in group {group}, which changes nothing else: {error}",
     "index_failed": "index {index} of model {version} failed, and answers stay exact",
     "index_refused": _index_refused,
+    "words_missing": _words_missing,
     "index_slower": _index_slower,
     "index_unmeasured": _index_unmeasured,
     "index_used": _index_used,

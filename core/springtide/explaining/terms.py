@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from springtide.errors import InvalidRequestError
-from springtide.explaining.reasons import DISLIKED_WORDS, FactorTerm, doubt_of, habit_of, sentence_of
+from springtide.explaining.reasons import FactorTerm, doubt_of, habit_of, sentence_of
+from springtide.explaining.templates import Templates, english
 from springtide.interactions import History, Moment
 from springtide.model.exponents import TermExponents
 from springtide.plugins.contracts import ContextWeight, Factor
@@ -51,17 +52,19 @@ class Explanation:
         return {name: tuple(term for term in self.terms if term.weight == name) for name in names}
 
 
-def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
+def explain(scorer: Scorer, query: Query, item_id: str, words: Templates | None = None) -> Explanation:
     """Return all terms of the score of one item, and the strongest reasons in words.
 
     Args:
         scorer: Scores the items.
         query: Its ``count`` does not matter.
         item_id: The item.
+        words: The language of the reasons; English if None.
 
     Raises:
         InvalidRequestError: If the item, or something that the query names, is unknown.
     """
+    words = words or english()
     serving = scorer.serving
     row = scorer.items.ids.row(item_id)
     if not scorer.has_row(row):
@@ -73,6 +76,7 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     [lowered] = scored.lowered_items
     is_disliked = bool((lowered.disliked.rows == row).any())
     if serving.baseline is not None:
+        disliked = words.say("terms.disliked") if is_disliked else ""
         return Explanation(
             item_id=item_id,
             score=float(scores[row] if rank else scorer.score([query], leaves_out=False).scores[0, row]),
@@ -80,8 +84,8 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
             cosine=0.0,
             cosine_exponent=0.0,
             terms=steered,
-            sentence="; ".join(
-                filter(None, (f"ranked by the baseline {serving.baseline.baseline.name}", DISLIKED_WORDS * is_disliked))
+            sentence=words.say("sentence.separator").join(
+                filter(None, (words.say("terms.baseline", baseline=serving.baseline.baseline.name), disliked))
             ),
             personalization=user.personalization,
             model_version=serving.version,
@@ -100,9 +104,9 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
     is_liked = user.liking is not None
     # An item that is nearer than most, but not near, suits nobody.
     cosine_gain = exponents.cosine * min(cosine, cosine - float(cosines.mean()))
-    reasons = sentence_of(reasons_of, cosine_gain, habit, is_liked=is_liked)
+    reasons = sentence_of(reasons_of, cosine_gain, habit, is_liked=is_liked, words=words)
     before = float(serving.table.vectors[row] @ user.liking) if serving.table and is_liked else 0.0
-    doubts = doubt_of(lowered_by, exponents.cosine * (cosine - before))
+    doubts = doubt_of(lowered_by, exponents.cosine * (cosine - before), words)
     return Explanation(
         item_id=item_id,
         score=exponents.cosine * cosine + sum(term.log_weight for term in terms),
@@ -110,7 +114,7 @@ def explain(scorer: Scorer, query: Query, item_id: str) -> Explanation:
         cosine=cosine,
         cosine_exponent=exponents.cosine,
         terms=terms,
-        sentence="; but ".join(filter(None, (reasons, doubts))),
+        sentence=words.say("sentence.doubt").join(filter(None, (reasons, doubts))),
         personalization=user.personalization,
         model_version=serving.version,
     )

@@ -10,8 +10,11 @@ from springtide.explaining.influence import (
     event_influences,
     neighbour_influences,
 )
-from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path, find_paths
+from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path, PathNode, find_paths
+from springtide.explaining.reasons import reason_of
+from springtide.explaining.templates import Templates, english
 from springtide.explaining.terms import Explanation, explain
+from springtide.graph.view import GraphView
 from springtide.ranking.query import Query
 from springtide.ranking.scoring import Scorer
 
@@ -29,7 +32,8 @@ class Wanted:
         max_paths: Most paths, 0 or more.
         limit_s: Seconds for paths, influence and the counterfactual together, 0 or more.
         count: The counterfactual is about the first so many items, at least 1.
-        language: Language of the reasons; empty for the default.
+        words: The language of the reasons; English if None.
+        name_attribute: The attribute of items that names them in reasons; empty for their ids.
 
     Raises:
         ValueError: If a number is out of range.
@@ -38,7 +42,8 @@ class Wanted:
     max_paths: int = DEFAULT_MAX_PATHS
     limit_s: float = DEFAULT_LIMIT_S
     count: int = 20
-    language: str = ""
+    words: Templates | None = None
+    name_attribute: str = ""
 
     def __post_init__(self) -> None:
         if self.max_paths < 0 or not self.limit_s >= 0 or self.count < 1:
@@ -55,6 +60,7 @@ class Why:
         events: What each of the user's own events adds to its score, the largest first.
         neighbours: What the neighbours of user and item add to their cosine, the largest first.
         counterfactual: Without which of the user's items it were not among the first; None if nothing was found.
+        reason: The strongest path and the terms in words.
         is_cut: Whether the time was over before all was found.
     """
 
@@ -63,6 +69,7 @@ class Why:
     events: tuple[EventInfluence, ...]
     neighbours: tuple[NeighbourInfluence, ...]
     counterfactual: Counterfactual | None
+    reason: str
     is_cut: bool
 
 
@@ -78,7 +85,8 @@ def why(scorer: Scorer, query: Query, item_id: str, wanted: Wanted) -> Why:
     Raises:
         InvalidRequestError: If the item, or something that the query names, is unknown.
     """
-    terms = explain(scorer, query, item_id)
+    words = wanted.words or english()
+    terms = explain(scorer, query, item_id, words)
     bound = replace(scorer.bind(query), count=wanted.count)
     user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
     row = scorer.items.ids.row(item_id)
@@ -99,7 +107,32 @@ def why(scorer: Scorer, query: Query, item_id: str, wanted: Wanted) -> Why:
     neighbours, is_short = neighbour_influences(scorer, bound, row, _part(deadline, _NEIGHBOURS_SHARE))
     is_cut |= is_short
     counterfactual, is_short = find_counterfactual(scorer, user, bound, row, events, deadline)
-    return Why(terms, paths.of_items[0], events, neighbours, counterfactual, is_cut or is_short)
+    reason = reason_of(terms.sentence, paths.of_items[0], words, Names(scorer.view, wanted.name_attribute).name_of)
+    return Why(terms, paths.of_items[0], events, neighbours, counterfactual, reason, is_cut or is_short)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of nodes: the value of an attribute, or else the id.
+
+    Attributes:
+        view: The graph.
+        attribute: A text or category attribute; empty for ids alone.
+    """
+
+    view: GraphView
+    attribute: str = ""
+
+    def name_of(self, node: PathNode) -> str:
+        """Return a node's name."""
+        if not self.attribute:
+            return node.node_id
+        nodes = self.view.nodes(node.node_type)
+        row = nodes.ids.row(node.node_id)
+        if row < 0:
+            return node.node_id
+        values = [value for name, value in nodes.category_values(row) if name == self.attribute]
+        return nodes.text(self.attribute, row) or (values[0] if values else node.node_id)
 
 
 def _part(deadline: Deadline, share: float) -> Deadline:

@@ -4,6 +4,7 @@ from springtide.settings.interaction_rules import InteractionRules
 from springtide.settings.sections.base import FrozenDict, Part, PartSettings, Section, Table
 from springtide.settings.sections.learning import GateSettings, ModelSettings, TaskSettings, TrainingSettings
 from springtide.settings.sections.serving import (
+    ExplainSettings,
     LiveQualitySettings,
     LogSettings,
     PluginSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "AttributeKind",
     "CheckpointSettings",
     "EventSettings",
+    "ExplainSettings",
     "FrozenDict",
     "GateSettings",
     "GraphSettings",
@@ -79,6 +81,7 @@ class Settings(Section):
     gate: GateSettings = GateSettings()
     server: ServerSettings = ServerSettings()
     steering: SteeringSettings = SteeringSettings()
+    explain: ExplainSettings = ExplainSettings()
     live_quality: LiveQualitySettings = LiveQualitySettings()
     plugins: PluginSettings = PluginSettings()
     log: LogSettings = LogSettings()

@@ -6,6 +6,7 @@ from springtide.clock import AsOf
 from springtide.errors import InvalidRequestError
 from springtide.explaining.counterfactual import Counterfactual
 from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path
+from springtide.explaining.templates import Languages, Templates
 from springtide.explaining.why import Wanted, Why
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
@@ -16,8 +17,13 @@ MAX_LANGUAGE_BYTES = 35  # As long as language tags are.
 _NS_PER_SECOND = 1_000_000_000
 
 
-def to_wanted(request: pb.ExplainRequest) -> Wanted:
+def to_wanted(request: pb.ExplainRequest, languages: Languages, name_attribute: str) -> Wanted:
     """Return what an explanation shall have.
+
+    Args:
+        request: The request as received.
+        languages: The words of reasons.
+        name_attribute: The attribute of items that names them in reasons; empty for their ids.
 
     Raises:
         InvalidRequestError: If a field is outside the limits that the proto documents.
@@ -30,18 +36,19 @@ def to_wanted(request: pb.ExplainRequest) -> Wanted:
         limit_s = request.time_limit.seconds + request.time_limit.nanos / _NS_PER_SECOND
         if not 0 <= limit_s <= MAX_LIMIT_S:
             raise InvalidRequestError("time_limit", f"wanted 0 to {MAX_LIMIT_S:g} s, got {limit_s:g} s")
-    check_language(request.language)
-    return Wanted(max_paths, limit_s, translation.to_count(request), request.language)
+    words = to_words(request.language, languages)
+    return Wanted(max_paths, limit_s, translation.to_count(request), words, name_attribute)
 
 
-def check_language(language: str) -> None:
-    """Check the name of a language.
+def to_words(language: str, languages: Languages) -> Templates:
+    """Return the words of the language that a request names.
 
     Raises:
-        InvalidRequestError: If it is too long to be one.
+        InvalidRequestError: If there are none.
     """
     if len(language.encode()) > MAX_LANGUAGE_BYTES:
         raise InvalidRequestError("language", f"wanted at most {MAX_LANGUAGE_BYTES} bytes, such as de")
+    return languages.of(language)
 
 
 def to_explain_response(found: Why, as_of: AsOf) -> pb.ExplainResponse:
@@ -100,6 +107,7 @@ def to_explain_response(found: Why, as_of: AsOf) -> pb.ExplainResponse:
             for neighbour in found.neighbours
         ],
         counterfactual=None if (changed := found.counterfactual) is None else to_counterfactual(changed),
+        reason=found.reason,
         is_cut=found.is_cut,
     )
 

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from springtide.clock import wall_ms
+from springtide.explaining.templates import Languages
 from springtide.explaining.why import why
 from springtide.ranking.filters import check_query
 from springtide.settings.model import Settings
@@ -44,6 +46,9 @@ class RecommenderService(ListsService):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._similar, self._explain = ShortCalls(), ShortCalls()
+        explain = settings.explain
+        self._languages = Languages(Path(explain.templates) if explain.templates else None, explain.language)
+        self._name_attribute = explain.name_attribute
 
     async def Recommend(  # noqa: N802  # The proto's name.
         self, request: pb.RecommendRequest, context: Context[pb.RecommendRequest, Any]
@@ -113,7 +118,7 @@ class RecommenderService(ListsService):
         loaded = self._loaded()
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         item, query = translation.to_item(request), translation.to_explain_query(request, as_of)
-        wanted = to_wanted(request)
+        wanted = to_wanted(request, self._languages, self._name_attribute)
         with self._admission.admit(_WORK_OF_EXPLANATION):
             found = await self._explain.run(
                 lambda: why(loaded.ranker.scorer(), query, item, wanted), may_block=loaded.batcher.may_block()

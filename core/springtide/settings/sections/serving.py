@@ -150,6 +150,19 @@ class SteeringSettings(Section):
     AdminService and the command line are refused then. Empty leaves them to those."""
 
 
+class ExplainSettings(Section):
+    """The words of reasons."""
+
+    language: str = "en"
+    """Language of the reasons where a request names none. `en` and `de` are shipped."""
+    templates: str = ""
+    """Folder of files of your own words, `LANGUAGE.toml`: they take the place of the shipped ones, key by key. A server
+    that cannot read them does not start."""
+    name_attribute: str = ""
+    """Attribute of items that names them in reasons, such as `title`; a text, or the first value of a category. Empty
+    for their ids."""
+
+
 class LiveQualitySettings(Section):
     """How a server measures itself: it ranks a sample of the events before it applies them."""
 
