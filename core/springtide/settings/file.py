@@ -24,6 +24,7 @@ _SECTIONS = frozenset(
     [
         "kafka",
         "events",
+        "explain",
         "interactions",
         "attributes",
         "graph",

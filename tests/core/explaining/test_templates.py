@@ -1,4 +1,4 @@
-"""Words of reasons: chosen by the numbers, whole in each language, and the owner's take the place of the shipped ones."""
+"""Words of reasons: chosen by the numbers, whole in each language, and the owner's before the shipped ones."""
 
 import re
 import string
