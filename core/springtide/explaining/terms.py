@@ -122,10 +122,12 @@ def explain(scorer: Scorer, query: Query, item_id: str, words: Templates | None 
 
 def steered_terms(bound: BoundQuery, row: int) -> tuple[FactorTerm, ...]:
     """Return what rules and a booster add to the score of one item; nothing where there are none."""
-    if bound.boosts is None:
+    if not bound.added:
         return ()
     rows = np.array([row], np.int32)
-    return tuple(FactorTerm(name, Factor(name), float(log), 1.0) for name, [log] in bound.boosts.named(rows))
+    return tuple(
+        FactorTerm(name, Factor(name), float(log), 1.0) for boosts in bound.added for name, [log] in boosts.named(rows)
+    )
 
 
 def factor_terms(

@@ -27,13 +27,11 @@ def ranked_items(
     at_moment: ItemWeights,
     seen: SeenItems,
     lowered: LoweredItems,
-    boosts: Boosts | None = None,
+    added: Sequence[Boosts] = (),
 ) -> RankedItems:
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
     names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
-    if (
-        not len(seen.rows) and not len(lowered.logs) and boosts is None
-    ):  # As in most answers: what was seen is left out.
+    if not len(seen.rows) and not len(lowered.logs) and not added:  # As in most answers: what was seen is left out.
         of_items = kernels.logs_of(at_moment.unseen, rows.astype(np.int32, copy=False), len(names))
         return RankedItems(ids, scores, cosines, names, np.exp(of_items, of_items))
     is_seen, position = _find(seen.rows, rows)
@@ -54,8 +52,8 @@ def ranked_items(
     if has_disliked:
         is_disliked, position = _find(lowered.disliked.rows, rows)
         logs[-1, is_disliked] = lowered.logs[position]
-    if boosts is not None:
-        parts = dict(boosts.named(rows))
+    if added:
+        parts = {name: of_rows for boosts in added for name, of_rows in boosts.named(rows)}
         names += parts
         logs = np.concatenate([logs, *(each[np.newaxis] for each in parts.values())])
     return RankedItems(ids, scores, cosines, names, np.exp(logs.T))

@@ -39,6 +39,7 @@ class BoundQuery:
         steering: What steers the query beside what is below, merged with its scenario; None for nothing.
         boosts: What rules and the booster add to the scores; None for nothing.
         pins: The items that rules pin, whether or not they may be in the answer.
+        rotated: What is added to the scores of what was shown to the user and ignored; None for nothing.
     """
 
     user_id: str
@@ -53,6 +54,12 @@ class BoundQuery:
     steering: QuerySteering | None = None
     boosts: Boosts | None = None
     pins: tuple[RulePin, ...] = ()
+    rotated: Boosts | None = None
+
+    @property
+    def added(self) -> tuple[Boosts, ...]:
+        """All that is added to the scores."""
+        return tuple(each for each in (self.boosts, self.rotated) if each is not None)
 
     def mask(self, scores: npt.NDArray[np.float32]) -> None:
         """Set the items that the query leaves out to ``-inf``, in place; scores are float32 ``[num_items]``."""

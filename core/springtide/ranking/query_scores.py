@@ -58,6 +58,9 @@ class QueryScores:
         if boosts is not None and boosts.are_few:
             assert boosts.rows is not None, "they are few"
             self.add_apart(boosts.rows)
+        if (rotated := query.rotated) is not None and rotated.rows is not None:
+            self.add_apart(rotated.rows)
+            self.of_apart[self.apart.searchsorted(rotated.rows)] += rotated.logs
 
     def order(self) -> ItemOrder:
         """Return the unseen items that are wanted most, whoever asks."""
@@ -69,6 +72,15 @@ class QueryScores:
         scores += self.values[rows]
         if self._boosts is not None and self._totals is None:
             scores += self._boosts.of(rows)
+        return scores
+
+    def of_rows(self, rows: Rows) -> Array:
+        """Return the scores of rows, float32 ``[m]``."""
+        scores = self.of_unseen(rows)
+        if len(self.apart):
+            at = self.apart.searchsorted(rows)
+            is_apart = self.apart.take(at, mode="clip") == rows
+            scores[is_apart] = self.of_apart[at[is_apart]]
         return scores
 
     def add_apart(self, rows: Rows) -> None:

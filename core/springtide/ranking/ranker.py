@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +11,15 @@ from springtide.errors import BypassedError, InvalidRequestError, ModelError
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.plugins.contracts.indexes import Index
+from springtide.plugins.contracts.rerankers import Reranker
 from springtide.ranking.answers import ranked_items
 from springtide.ranking.best_items import BestItems, similar_items
+from springtide.ranking.binding import BoundQuery
+from springtide.ranking.candidates import ByBaseline, ByModel, Candidates, CandidateSource, ScoredRows
 from springtide.ranking.indexing import Indexing, IndexRules
 from springtide.ranking.lifeless import LifelessItems
-from springtide.ranking.query import Query, RankedItems, Ranking
+from springtide.ranking.query import Extras, Query, RankedItems, Ranking
+from springtide.ranking.reordering.reorder import pool_size, reorder
 from springtide.ranking.scoring import Scorer, cosine_of
 from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
@@ -40,9 +44,11 @@ class Ranker:
         state: The graph and the context weights; another thread writes them.
         settings: How far histories reach, which attributes group the items, and when an index is used.
         make_index: Makes the index that the settings name, empty; None for exact answers alone.
+        rerankers: Those that requests and scenarios may name.
         clock_s: A monotonic clock, in seconds: the item weights of a moment are kept as long as it says.
 
     Attributes:
+        rerankers: Those that requests and scenarios may name.
         indexing: Keeps the index; None without one.
         variants: What is served beside the current version, to the users of experiments.
     """
@@ -53,6 +59,7 @@ class Ranker:
         settings: RankingSettings,
         make_index: Callable[[], Index] | None = None,
         *,
+        rerankers: Mapping[str, Reranker] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
@@ -69,6 +76,7 @@ class Ranker:
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
         self._steered = Steered()
+        self.rerankers = rerankers or {}
         self.variants = Variants(self._maker)
         self.indexing: Indexing | None = None
         if make_index is not None and settings.index is not None:
@@ -160,19 +168,21 @@ class Ranker:
 
     def _by_one(self, scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
         if scorer.serving.baseline is None:
-            return [_ranking(scorer, query) for query in queries]
+            return [_ranking(scorer, query, self.rerankers) for query in queries]
         try:
             return self._by_baseline(scorer, queries)
         except BypassedError:
             fallback = self._without_baseline(scorer)
-            return [_ranking(fallback, query) for query in queries]
+            return [_ranking(fallback, query, self.rerankers) for query in queries]
 
     def _by_baseline(self, scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
         at_once = _SCORES_AT_ONCE // max(scorer.num_items, 1)
         if not _MIN_AT_ONCE <= at_once < len(queries):
-            return _ranked(scorer, queries)
+            return _ranked(scorer, queries, self.rerankers)
         starts = range(0, len(queries), at_once)
-        return [ranking for start in starts for ranking in _ranked(scorer, queries[start : start + at_once])]
+        return [
+            ranking for start in starts for ranking in _ranked(scorer, queries[start : start + at_once], self.rerankers)
+        ]
 
     def similar(self, item_id: str, wanted: int | Query) -> tuple[list[tuple[str, float]], str]:
         """Return the items nearest to one item, each with its cosine, and the model's version.
@@ -228,45 +238,65 @@ class Ranker:
             self._groups_version = version
 
 
-def _ranking(scorer: Scorer, query: Query) -> Ranking:
+def _ranking(scorer: Scorer, query: Query, rerankers: Mapping[str, Reranker]) -> Ranking:
     """Return the answer of a model, or of the fallback, to one query."""
-    bound = scorer.bind(query)
-    best = BestItems(scorer, bound)
-    rows, ids, scores, cosines = best.rows, best.ids, best.scores, best.cosines
+    bound, extras = scorer.bind(query), None
+    if query.steering is None and not bound.pins:  # As most are.
+        best = BestItems(scorer, bound)
+        rows, ids, scores, cosines = best.rows, best.ids, best.scores, best.cosines
+    else:
+        source = ByModel(scorer, bound, pool_size(bound.steering, bound.count))
+        (rows, ids, scores, cosines), extras = _reordered(scorer, query, bound, source, rerankers)
+        best = source.found
     exponents, version = scorer.serving.exponents, scorer.serving.version
     if query.with_weights:
         items = ranked_items(
-            exponents, rows, ids, scores, cosines, best.at_moment, best.seen, best.lowered, bound.boosts
+            exponents, rows, ids, scores, cosines, best.at_moment, best.seen, best.lowered, bound.added
         )
     else:
         items = RankedItems(ids, scores, cosines, (), np.empty((len(rows), 0), np.float32))
-    return Ranking(items, best.user.personalization, version)
+    return Ranking(items, best.user.personalization, version, extras)
 
 
-def _ranked(scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
+def _reordered(
+    scorer: Scorer, query: Query, bound: BoundQuery, source: CandidateSource, rerankers: Mapping[str, Reranker]
+) -> tuple[ScoredRows, Extras]:
+    """Return the answer to a query that is steered, and what it says beyond its items."""
+    pool = Candidates.best(scorer, bound, source, pool_size(bound.steering, bound.count))
+    answer = reorder(pool, query, rerankers)
+    pool, at = answer.candidates, answer.positions
+    ids = [pool.ids[position] for position in at.tolist()]
+    extras = Extras((), answer.placed_by, answer.propensities, answer.next_page_token)
+    return (pool.rows[at], ids, pool.scores[at], pool.cosines[at]), extras
+
+
+def _ranked(scorer: Scorer, queries: Sequence[Query], rerankers: Mapping[str, Reranker]) -> list[Ranking]:
     """Return the rankings of some queries, which are scored at once."""
     if not queries:
         return []
     serving, scored = scorer.serving, scorer.score(queries)
     best = best_of(scored.scores, [query.count for query in scored.queries], scorer.items.ids)
     rankings = []
-    for query, bound, user, at_moment, seen, lowered, scores, (rows, ids) in zip(
-        queries,
-        scored.queries,
-        scored.users,
-        scored.moments,
-        scored.seen_items,
-        scored.lowered_items,
-        scored.scores,
-        best,
-        strict=True,
+    for at, (query, bound, user, at_moment, seen, lowered, scores, (rows, ids)) in enumerate(
+        zip(
+            queries,
+            scored.queries,
+            scored.users,
+            scored.moments,
+            scored.seen_items,
+            scored.lowered_items,
+            scored.scores,
+            best,
+            strict=True,
+        )
     ):
-        cosines = cosine_of(serving.table, user, rows)
+        cosines, of_rows, extras = cosine_of(serving.table, user, rows), scores[rows], None
+        if query.steering is not None or bound.pins:
+            source = ByBaseline(scorer, scored, at)
+            (rows, ids, of_rows, cosines), extras = _reordered(scorer, query, bound, source, rerankers)
         if query.with_weights:
-            items = ranked_items(
-                serving.exponents, rows, ids, scores[rows], cosines, at_moment, seen, lowered, bound.boosts
-            )
+            items = ranked_items(serving.exponents, rows, ids, of_rows, cosines, at_moment, seen, lowered, bound.added)
         else:
-            items = RankedItems(ids, scores[rows], cosines, (), np.empty((len(rows), 0), np.float32))
-        rankings.append(Ranking(items, user.personalization, serving.version))
+            items = RankedItems(ids, of_rows, cosines, (), np.empty((len(rows), 0), np.float32))
+        rankings.append(Ranking(items, user.personalization, serving.version, extras))
     return rankings

@@ -1,7 +1,7 @@
 """Scores of all items for queries: the cosine of user and item, and what the context weights say of the moment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from springtide.ranking.dislikes import NOTHING_DISLIKED, Disliked, disliked_at,
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.query import Query
+from springtide.ranking.paging import at_page
 from springtide.ranking.relevance import are_near, wants_near
+from springtide.ranking.rotation import DEFAULT_TIME_MS, ROTATION, rotation
 from springtide.ranking.serving import Serving
 from springtide.ranking.steered import Steered
 from springtide.ranking.users import LiveUser
@@ -135,13 +137,26 @@ class Scorer:
             InvalidRequestError: If the query names something unknown.
         """
         steered, view, num_items = self.steered, self.view, self.num_items
+        query = at_page(query)
         keys, users = self.state.circumstances.keys, self.serving.users
         hidden = hidden_rows(self.items, query.moment.timestamp_ms, num_items)
         if query.steering is None and steered.is_idle and not len(hidden):
             return bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
         query = steered.merged(query)
         bound = bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
-        return steered.applied(query, bound, view, self.items, num_items, hidden)
+        return self._rotated(steered.applied(query, bound, view, self.items, num_items, hidden))
+
+    def _rotated(self, query: BoundQuery) -> BoundQuery:
+        """Return a bound query with what was shown to its user and ignored."""
+        steering = query.steering
+        if steering is None or not steering.rotation_rate:
+            return query
+        time_ms = steering.rotation_time_ms or DEFAULT_TIME_MS
+        now_ms, rate, rules = query.moment.timestamp_ms, steering.rotation_rate, self.state.rules
+        rotated = rotation(self.view, rules, query.user_row, now_ms, rate, time_ms, self.num_items)
+        if not len(rotated.rows):
+            return query
+        return replace(query, rotated=Boosts(rotated.rows, {ROTATION: rotated.logs}, is_kept=False))
 
     def unranked_rows(self, num_items: int, *, with_lifeless: bool) -> npt.NDArray[np.int32]:
         """Return the items below ``num_items`` that no answer may have, int32 ``[n]``, ascending.
@@ -205,9 +220,9 @@ class Scorer:
         else:
             scores, lowered_items = self._scores(users, moments, seen_items, disliked)
         for bound_query, of_query in zip(bound, scores, strict=True):
-            if bound_query.boosts is not None:
+            for boosts in bound_query.added:
                 add = boost_ranked if serving.baseline is not None else Boosts.add_to
-                add(bound_query.boosts, of_query)
+                add(boosts, of_query)
         self.mask_unknown(scores)
         for query, bound_query, user, of_query in zip(queries, bound, users, scores, strict=True):
             if not query.allow_items:

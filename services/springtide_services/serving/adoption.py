@@ -18,6 +18,7 @@ from springtide.plugins.loading import Plugins
 from springtide.ranking.indexing import index_maker
 from springtide.ranking.query import Query, Ranking
 from springtide.ranking.ranker import Ranker
+from springtide.ranking.reordering.shortlists import make_rerankers
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -225,7 +226,9 @@ class Adoption:
 
     def _swap_in(self, state: LiveState, on_swap: Callable[[], object] = lambda: None) -> list[Answering]:
         """Let a state be served, and return what answered before, alone in a list, so that it can be let go."""
-        ranker = Ranker(state, self._settings.ranking, index_maker(self._settings.ranking, self._plugins))
+        ranking = self._settings.ranking
+        rerankers = make_rerankers(ranking, self._plugins)
+        ranker = Ranker(state, ranking, index_maker(ranking, self._plugins), rerankers=rerankers)
         ranker.refresh()
         new = Answering(state, ranker, batcher_of(ranker, self._settings, self._plugins.guards))
         former: list[Answering] = []

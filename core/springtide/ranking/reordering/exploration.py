@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.graph.view import GraphView
-from springtide.ranking.reordering.kernels import hash_of
+from springtide.ranking.hash_kernels import hash_of
 from springtide.settings.interaction_rules import InteractionRules
 
 BUCKET_MS = 600_000

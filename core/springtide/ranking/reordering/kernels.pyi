@@ -1,4 +1,4 @@
-"""Types of the compiled loops of reordering, whose meaning is told in ``kernels.pyx``."""
+"""Types of the compiled loop of reordering, whose meaning is told in ``kernels.pyx``."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,5 +17,3 @@ def greedy(
     caps: tuple[_Ints, _Ints, _Ints, int] | None,
     fixed: _Ints,
 ) -> _Ints: ...
-def hashes_of(texts: list[str]) -> npt.NDArray[np.uint64]: ...
-def hash_of(content: bytes) -> int: ...

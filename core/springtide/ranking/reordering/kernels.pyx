@@ -1,13 +1,12 @@
-"""The compiled loops of reordering: filling the slots of an answer, and hashes of the items that a page token names."""
+"""The compiled loop that fills the slots of an answer: what is fixed, no value too often, unlike each other."""
 
 cimport numpy as cnp
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport calloc, free
 
 import numpy as np
 
-from springtide.arrays cimport float32s, int32s, out_int32s, out_uint64s
+from springtide.arrays cimport float32s, int32s, out_int32s
 from springtide.ranking.dot_products cimport dot
 
 cnp.import_array()
@@ -222,35 +221,3 @@ def greedy(int count, order, scores, double diversity, vectors, rows, values, ca
         free(num_looked)
         free(chosen)
     return found[:num_found]
-
-
-cdef uint64_t _hash(const char* text, Py_ssize_t length) noexcept nogil:
-    """Return FNV-1a's hash of some bytes, its bits mixed as MurmurHash3 does."""
-    cdef uint64_t value = 14695981039346656037ULL
-    cdef Py_ssize_t at
-    for at in range(length):
-        value = (value ^ <uint8_t> text[at]) * 1099511628211ULL
-    value = (value ^ (value >> 33)) * 18397679294719823053ULL
-    value = (value ^ (value >> 33)) * 14181476777654086739ULL
-    return value ^ (value >> 33)
-
-
-def hashes_of(list texts):
-    """Return a hash of each text, uint64 ``[n]``: the same in all processes. It is no proof against who wants a clash.
-
-    Raises:
-        UnicodeEncodeError: If a text is none that UTF-8 can have.
-    """
-    cdef Py_ssize_t at, length
-    cdef const char* utf8
-    found = np.empty(len(texts), np.uint64)
-    cdef uint64_t* out = out_uint64s(found)
-    for at in range(len(texts)):
-        utf8 = PyUnicode_AsUTF8AndSize(texts[at], &length)
-        out[at] = _hash(utf8, length)
-    return found
-
-
-def hash_of(bytes content):
-    """Return the hash of some bytes, below 2^64."""
-    return _hash(<const char*> content, len(content))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
 from springtide.ranking.query import Query
-from springtide.ranking.reordering.kernels import hash_of, hashes_of
+from springtide.ranking.hash_kernels import hash_of, hashes_of
 
 FIRST_PAGE = "first"
 """In place of a token: asks for the first page of an answer that nothing else steers, and for the token of the next."""
