@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from springtide.ranking.best_items import BestItems
 from springtide.ranking.binding import BoundQuery
+from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.scoring import ScoredQueries, Scorer, cosine_of
 from springtide.ranking.top_k import best_of
 
@@ -115,6 +116,8 @@ class ByModel:
         ):
             if len(left_out):
                 rows = rows[~np.isin(rows, left_out)]
+        if wants_near(scorer.serving.table, found.user, query):
+            rows = rows[are_near(scorer.serving.table, found.user, query, rows)]
         ids = scorer.items.ids.ids(rows)
         if not all(ids):  # Some were forgotten just now.
             rows = rows[[bool(name) for name in ids]]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
-from springtide.ranking.query import Query
 from springtide.ranking.hash_kernels import hash_of, hashes_of
+from springtide.ranking.query import Query
 
 FIRST_PAGE = "first"
 """In place of a token: asks for the first page of an answer that nothing else steers, and for the token of the next."""

@@ -16,8 +16,8 @@ from springtide.ranking.boosts import Boosts, boost_ranked
 from springtide.ranking.dislikes import NOTHING_DISLIKED, Disliked, disliked_at, log_weights, lower_ranked
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.lifeless import LifelessItems
-from springtide.ranking.query import Query
 from springtide.ranking.paging import at_page
+from springtide.ranking.query import Query
 from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.rotation import DEFAULT_TIME_MS, ROTATION, rotation
 from springtide.ranking.serving import Serving

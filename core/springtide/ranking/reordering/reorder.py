@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from springtide.plugins.contracts.rerankers import Reranker
 from springtide.ranking.candidates import Candidates
+from springtide.ranking.paging import Page, item_hashes, next_token, page_of
 from springtide.ranking.query import Query
 from springtide.ranking.reordering import exploration, kernels
 from springtide.ranking.reordering.attribute_codes import Caps, Codes, caps_of, codes_of
-from springtide.ranking.paging import Page, item_hashes, next_token, page_of
 from springtide.ranking.reordering.shortlists import reranked, reranker_of
 from springtide.steering.values import QuerySteering
 
