@@ -250,9 +250,8 @@ def _ranking(scorer: Scorer, query: Query, rerankers: Mapping[str, Reranker]) ->
         best = source.found
     exponents, version = scorer.serving.exponents, scorer.serving.version
     if query.with_weights:
-        items = ranked_items(
-            exponents, rows, ids, scores, cosines, best.at_moment, best.seen, best.lowered, bound.added
-        )
+        added = () if bound.boosts is None and bound.rotated is None else bound.added  # Most have none: no call.
+        items = ranked_items(exponents, rows, ids, scores, cosines, best.at_moment, best.seen, best.lowered, added)
     else:
         items = RankedItems(ids, scores, cosines, (), np.empty((len(rows), 0), np.float32))
     return Ranking(items, best.user.personalization, version, extras)

@@ -137,7 +137,8 @@ class Scorer:
             InvalidRequestError: If the query names something unknown.
         """
         steered, view, num_items = self.steered, self.view, self.num_items
-        query = at_page(query)
+        if query.steering is not None:
+            query = at_page(query)
         keys, users = self.state.circumstances.keys, self.serving.users
         hidden = hidden_rows(self.items, query.moment.timestamp_ms, num_items)
         if query.steering is None and steered.is_idle and not len(hidden):
