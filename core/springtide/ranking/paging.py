@@ -23,6 +23,8 @@ FIRST_PAGE = "first"
 MAX_SHOWN = (
     2_000  # Items of all pages together: 40 bits each make tokens of at most 13.4 kB, below the limit of 16 KiB.
 )
+MAX_TOKEN = 16_384  # Characters.
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # From the year 1 to the year 9999, as requests may name.
 _FIELD = "page_token"
 _HASH_BYTES = 5  # 40 bits: of a million items, one in 500 answers of 2,000 would miss one that was not shown.
 _HEAD = struct.Struct("<BqHQ")  # Form, moment in milliseconds, number of the next page, digest of the request.
@@ -60,6 +62,8 @@ def page_of(token: str) -> Page | None:
     """
     if token in ("", FIRST_PAGE):
         return None
+    if len(token) > MAX_TOKEN:
+        raise _no_token()
     try:
         content = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except (binascii.Error, ValueError):
@@ -71,7 +75,8 @@ def page_of(token: str) -> Page | None:
         raise _no_token()
     body, (checksum,) = content[: -_CHECKSUM.size], _CHECKSUM.unpack(content[-_CHECKSUM.size :])
     form, moment_ms, number, digest = _HEAD.unpack_from(body)
-    if form != _FORM or checksum != _checksum(body) or not number:
+    is_time = _FIRST_MS <= moment_ms <= _LAST_MS
+    if form != _FORM or checksum != _checksum(body) or not number or not is_time:
         raise _no_token()
     hashes = np.zeros((size // _HASH_BYTES, 8), np.uint8)
     hashes[:, :_HASH_BYTES] = np.frombuffer(body, np.uint8, offset=_HEAD.size).reshape(-1, _HASH_BYTES)

@@ -100,7 +100,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
             if request.HasField("min_position"):
                 raise InvalidRequestError("min_position", "wanted none in a batch: ask for it once, before")
             loaded = self._loaded()
-            as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+            as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
             query = translation.to_query(request, as_of)
             answer = await self._ranked(loaded, query, as_of, until_s, is_dear=True)
         except TimeoutError:

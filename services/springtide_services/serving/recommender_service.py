@@ -72,7 +72,7 @@ class RecommenderService(ListsService):
             as_of, wanted, wait_s = loaded.state.clock.read(wall_ms()), None, 0.0
             query = translation.plain_query(request, as_of)
         else:
-            as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+            as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
             query, wait_s = translation.to_query(request, as_of), translation.to_wait_s(request)
             wanted = _wanted_position(request, loaded.state) if request.HasField("min_position") else None
         if wanted is None or loaded.positions.has_reached(wanted):
@@ -89,7 +89,7 @@ class RecommenderService(ListsService):
                     is_behind = not await loaded.positions.wait_for(wanted, wait_s)
                     loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
                     # The event may have moved the clock.
-                    as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+                    as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
                     query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
                 position = self._position_of(loaded.state)
                 ranking = await loaded.batcher.submit(query, time_limit.when())

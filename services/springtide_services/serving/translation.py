@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from springtide.clock import MS_PER_SECOND, AsOf, MomentSource, StreamClock
 from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
+from springtide.ranking.paging import moment_of
 from springtide.ranking.query import AttributeValue, Extras, Personalization, Query, Ranking
 from springtide.recommendation_ids import new_id, pack_arms
 from springtide.steering.assignment import Arm
@@ -113,6 +114,21 @@ def to_as_of(context: pb.Context, clock: StreamClock, now_ms: int) -> AsOf:
     if context.HasField("event_time"):
         return AsOf(_to_ms(context.event_time, "context.event_time"), "given")
     return clock.read(now_ms)
+
+
+def to_as_of_page(request: pb.RecommendRequest, clock: StreamClock, now_ms: int) -> AsOf:
+    """Return the moment of a request as ``to_as_of`` does; a later page is as of the moment of the first.
+
+    Raises:
+        InvalidRequestError: If it is outside the limits that the proto documents, or the page token is none.
+    """
+    as_of = to_as_of(request.context, clock, now_ms)
+    moment_ms = moment_of(request.page_token) if request.page_token else None
+    if moment_ms is None:
+        return as_of
+    if as_of.source == "given" and as_of.timestamp_ms != moment_ms:
+        raise InvalidRequestError("context.event_time", "wanted that of the first page, or none, beside a page_token")
+    return AsOf(moment_ms, "given")
 
 
 def to_source(source: MomentSource) -> pb.MomentSource:

@@ -137,6 +137,20 @@ def test_damaged_token_is_refused():
             paging.page_of(each)
 
 
+@pytest.mark.parametrize(
+    "head", [(2, 0, 1, 5), (1, 2**62, 1, 5), (1, -(2**62), 1, 5), (1, 0, 0, 5)], ids=["form", "late", "early", "number"]
+)
+def test_token_that_no_server_makes_is_refused_whole_as_it_is(head):
+    body = paging._HEAD.pack(*head)
+    with pytest.raises(InvalidRequestError, match="page_token"):
+        paging.page_of(paging._encoded(body + paging._CHECKSUM.pack(paging._checksum(body))))
+
+
+def test_long_text_is_no_token():
+    with pytest.raises(InvalidRequestError, match="page_token"):
+        paging.page_of("A" * 10**6)
+
+
 def test_hashes_of_many_items_differ():
     hashes = paging.item_hashes([f"item {number}" for number in range(100_000)])
     assert len(np.unique(hashes)) == 100_000
