@@ -24,7 +24,10 @@ MAX_SHOWN = (
     2_000  # Items of all pages together: 40 bits each make tokens of at most 13.4 kB, below the limit of 16 KiB.
 )
 MAX_TOKEN = 16_384  # Characters.
-_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # From the year 1 to the year 9999, as requests may name.
+_FIRST_MS, _LAST_MS = (
+    -62_135_596_800_000,
+    253_402_300_799_999,
+)  # From the year 1 to the year 9999, as requests may name.
 _FIELD = "page_token"
 _HASH_BYTES = 5  # 40 bits: of a million items, one in 500 answers of 2,000 would miss one that was not shown.
 _HEAD = struct.Struct("<BqHQ")  # Form, moment in milliseconds, number of the next page, digest of the request.

@@ -13,12 +13,13 @@ from springtide.interactions import Moment
 from springtide.plugins.contracts.indexes import Index
 from springtide.plugins.contracts.rerankers import Reranker
 from springtide.ranking.answers import ranked_items
+from springtide.ranking.attribute_values import attributes_of
 from springtide.ranking.best_items import BestItems, similar_items
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.candidates import ByBaseline, ByModel, Candidates, CandidateSource, ScoredRows
 from springtide.ranking.indexing import Indexing, IndexRules
 from springtide.ranking.lifeless import LifelessItems
-from springtide.ranking.query import Extras, Query, RankedItems, Ranking
+from springtide.ranking.query import AttributeValue, Extras, Query, RankedItems, Ranking
 from springtide.ranking.reordering.reorder import pool_size, reorder
 from springtide.ranking.scoring import Scorer, cosine_of
 from springtide.ranking.serving import Serving, ServingMaker
@@ -265,7 +266,12 @@ def _reordered(
     answer = reorder(pool, query, rerankers)
     pool, at = answer.candidates, answer.positions
     ids = [pool.ids[position] for position in at.tolist()]
-    extras = Extras((), answer.placed_by, answer.propensities, answer.next_page_token)
+    names = () if bound.steering is None else bound.steering.include_attributes
+    attributes: Sequence[Mapping[str, AttributeValue]] = ()
+    if names:
+        is_lenient = query.steering is None or not query.steering.include_attributes
+        attributes = attributes_of(scorer.items, pool.rows[at], names, is_lenient=is_lenient)
+    extras = Extras(attributes, answer.placed_by, answer.propensities, answer.next_page_token)
     return (pool.rows[at], ids, pool.scores[at], pool.cosines[at]), extras
 
 

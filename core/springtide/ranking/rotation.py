@@ -14,9 +14,6 @@ from springtide.settings.interaction_rules import InteractionRules
 ROTATION = "rotation"
 """Name of the factor among the weights of an answer."""
 
-SHOWS = frozenset({"exposure", "impression", "show", "shown"})
-"""Interaction types that say that a user was shown an item."""
-
 DEFAULT_TIME_MS = MS_PER_DAY
 _LEAST_LOG = (
     -30.0
@@ -88,7 +85,7 @@ def rotation(
 @functools.lru_cache(maxsize=64)
 def _relations(rules: InteractionRules) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the relations in which items are shown, and those in which they are taken."""
-    shown = tuple(rule.name for rule in rules.rules if rule.type_name in SHOWS and not rule.is_positive)
+    shown = rules.shown_relations
     taken = tuple(rule.name for rule in rules.rules if rule.name not in shown and not rule.is_negative)
     return shown, taken
 

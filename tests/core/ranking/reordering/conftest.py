@@ -18,7 +18,7 @@ NOW = Moment(even_odd_events(SIZE)[-1][2] + 1_000)
 INTERACTIONS = {
     "purchase": {"weight": 1.0, "feedback": "positive"},
     "view": {"weight": 0.2, "feedback": "neutral"},
-    "impression": {"weight": 0.1, "feedback": "neutral"},
+    "impression": {"weight": 0.1, "feedback": "shown"},
 }
 
 
