@@ -220,19 +220,11 @@ class Scorer:
             lowered_items = [LoweredItems(each, np.zeros(len(each), np.float32)) for each in disliked]
         else:
             scores, lowered_items = self._scores(users, moments, seen_items, disliked)
-        for bound_query, of_query in zip(bound, scores, strict=True):
-            for boosts in bound_query.added:
-                add = boost_ranked if serving.baseline is not None else Boosts.add_to
-                add(boosts, of_query)
         self.mask_unknown(scores)
         for query, bound_query, user, of_query in zip(queries, bound, users, scores, strict=True):
+            self._steer(of_query, bound_query, user, leaves_out=leaves_out)
             if not query.allow_items:
                 self.mask_lifeless(of_query)
-            if leaves_out:
-                bound_query.mask(of_query)
-                if wants_near(serving.table, user, bound_query):
-                    every = np.arange(num_items, dtype=np.int32)
-                    of_query[~are_near(serving.table, user, bound_query, every)] = -np.inf
         if serving.baseline is not None:
             for of_query, each in zip(scores, disliked, strict=True):
                 lower_ranked(of_query, each)
@@ -253,14 +245,22 @@ class Scorer:
         else:
             moment = self.serving.moments.at(query.moment, self.num_items)
             scores = self._scores([user], [moment], [self.seen(history, query)], [disliked])[0][0]
-        if query.boosts is not None:
-            add = boost_ranked if self.serving.baseline is not None else Boosts.add_to
-            add(query.boosts, scores)
         self.mask_unknown(scores)
-        query.mask(scores)
+        self._steer(scores, query, user, leaves_out=True)
         if self.serving.baseline is not None:
             lower_ranked(scores, disliked)
         return scores
+
+    def _steer(self, scores: Array, query: BoundQuery, user: LiveUser, *, leaves_out: bool) -> None:
+        """Add what steers a query to its scores, float32 ``[num_items]``, in place; what it leaves out is ``-inf``."""
+        add = boost_ranked if self.serving.baseline is not None else Boosts.add_to
+        for boosts in query.added:
+            add(boosts, scores)
+        if leaves_out:
+            query.mask(scores)
+            if wants_near(self.serving.table, user, query):
+                every = np.arange(self.num_items, dtype=np.int32)
+                scores[~are_near(self.serving.table, user, query, every)] = -np.inf
 
     def history_at(self, history: History, query: BoundQuery) -> History:
         """Return the interactions that a query may look at: if it asks about the past, none that came later."""
