@@ -21,7 +21,7 @@ from springtide.steering.values import QuerySteering, Steering
 
 from .steered_worlds import KINDS, SIZE, World, expected
 
-NUM_REQUESTS = 6_000
+NUM_REQUESTS = 4_000
 _SEEDS = 5
 _EPISODE = 4  # Requests to one ranker with the same rules: what was made of these is kept, and the world goes on.
 _MAX_PAGES = 3
