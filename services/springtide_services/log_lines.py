@@ -202,6 +202,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "scenarios, {experiments} experiments",
     "steering_damaged": "a version of rules, scenarios and experiments is damaged, and the one before holds: {fault}",
     "steering_not_read": "rules, scenarios and experiments cannot be read; those of version {version} hold on",
+    "steering_file_refused": "the file of rules and scenarios cannot hold, and version {version} does: {fault}",
     "pointer_damaged": "the registry's pointer is damaged, and its newest whole state takes its place: {fault}",
     "reading": _reading,
     "rebuild_not_served": "the rebuilt state cannot be served, and the former one stays: {error}",

@@ -27,6 +27,7 @@ from springtide.settings.model import (
     ModelSettings,
     ServerSettings,
     Settings,
+    SteeringSettings,
     TrainingSettings,
 )
 from springtide.v1 import admin_pb2 as pb
@@ -175,6 +176,18 @@ def test_a_boost_raises_and_a_burial_lowers(shop: Shop) -> None:
     assert (items[0], items[-1]) == ("i7", "i0")
 
 
+def test_pinned_items_are_at_their_slot_and_say_why(shop: Shop) -> None:
+    shop.put(rule("hero", PIN, "i7", "i6", slot=2))
+    answer = shop.recommender.Recommend(recommender_pb2.RecommendRequest(count=4))
+    assert [item.item for item in answer.items] == ["i0", "i7", "i6", "i1"]
+    assert answer.items[1].placed_by == "rule hero"
+
+
+def test_a_rule_is_about_the_items_that_pass_its_filter(shop: Shop) -> None:
+    shop.put(rule("cheap", BLOCK, filter='price < 3 and "even" in brand'))
+    assert shop.items() == ["i1", "i3", "i4", "i5", "i6", "i7"]
+
+
 def test_a_rule_begins_and_ends_at_its_times(shop: Shop) -> None:
     start, end = in_seconds(1.0), in_seconds(2.0)
     shop.put(rule("for-a-second", BLOCK, "i0", start_time=start, end_time=end))
@@ -281,6 +294,49 @@ def test_the_command_line_blocks_lists_and_removes(shop: Shop) -> None:
     assert "i0" in shop.items()
 
 
+def test_the_command_line_pins_boosts_and_buries(shop: Shop) -> None:
+    for arguments in (
+        ("pin", "hero", "--item", "i5"),
+        ("boost", "up", "--filter", '"odd" in brand', "--factor", "1000000"),
+        ("bury", "down", "--item", "i1", "--factor", "0.000001"),
+    ):
+        done = shop.run("rules", *arguments)
+        assert done.exit_code == 0, done.output
+    assert shop.items(count=3) == ["i5", "i3", "i7"]
+
+
+def test_the_command_line_sets_a_scenario_field_by_field(shop: Shop) -> None:
+    assert shop.run("scenarios", "set", "home", "--count", "3").exit_code == 0
+    assert shop.run("scenarios", "set", "home", "--filter", "price > 2", "--max-per", "brand=2").exit_code == 0
+    scenario = shop.admin.GetSteering(pb.GetSteeringRequest()).steering.scenarios[0]
+    assert (scenario.count, scenario.filter, dict(scenario.max_per)) == (3, "price > 2", {"brand": 2})
+    answer = shop.recommender.Recommend(recommender_pb2.RecommendRequest(scenario="home"))
+    assert [item.item for item in answer.items] == ["i3", "i4", "i5"]
+    assert 'filter = "price > 2"' in shop.run("scenarios", "show", "home").output
+    assert "count 3" in shop.run("scenarios", "list").output
+    assert shop.run("scenarios", "remove", "home").exit_code == 0
+
+
+def test_what_is_shown_as_a_file_is_applied_again(shop: Shop, tmp_path: Path) -> None:
+    shop.put(rule("ended", BLOCK, "i0"), rule("hero", PIN, "i5", slot=1))
+    shown = shop.run("steering", "show").output
+    file = tmp_path / "steering.toml"
+    file.write_text(shown)
+    assert "nothing has changed" in shop.run("steering", "apply", str(file), "--replace").output
+    file.write_text(shown.replace('"i0"', '"i1"'))
+    assert (
+        "2 rules, 0 scenarios, 0 experiments; the server would take them"
+        in shop.run("steering", "check", str(file)).output
+    )
+    shop.run("steering", "apply", str(file), "--replace")
+    assert shop.items(count=3) == ["i5", "i0", "i2"]
+    file.write_text(shown.replace("block", "blok"))
+    with pytest.raises(
+        Exception, match=r"steering\.toml:\d+: rules\.ended\.action: no action 'blok'; did you mean 'block'"
+    ):
+        raise shop.run("steering", "check", str(file)).exception
+
+
 def test_two_servers_on_one_store_follow_each_other_and_lose_no_change(
     settings: Settings, run_server: Run, eventually: Callable[..., Awaitable[float]]
 ) -> None:
@@ -343,3 +399,49 @@ def test_what_was_put_survives_a_kill_and_a_damaged_version_is_passed_over_loudl
             assert newest.name in status.fault
 
     asyncio.run(run())
+
+
+def test_a_file_is_followed_and_changes_by_calls_are_refused(
+    settings: Settings, run_server: Run, eventually: Callable[..., Awaitable[float]], tmp_path: Path
+) -> None:
+    file = tmp_path / "steering.toml"
+    file.write_text('[rules.ended]\naction = "block"\nitems = ["i0"]\n')
+    from_file = settings.model_copy(update={"steering": SteeringSettings(file=str(file))})
+
+    async def run() -> None:
+        async with run_server(from_file) as running:
+
+            async def holds(*names: str) -> bool:
+                answer = await running.admin.GetSteering(pb.GetSteeringRequest())
+                return [each.name for each in answer.steering.rules] == list(names)
+
+            async def is_refused() -> bool:
+                status = (await running.admin.GetStatus(pb.GetStatusRequest())).steering
+                return "no such key" in status.fault
+
+            assert await holds("ended")
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await running.admin.UpdateSteering(put(rule("other", BLOCK, "i1")))
+            assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+            assert "steering.file" in refused.value.details()
+            assert (await running.admin.UpdateSteering(put(rule("other", BLOCK, "i1"), dry_run=True))).changes
+            file.write_text('[rules.other]\naction = "block"\nitems = ["i1"]\n')
+            await eventually(lambda: holds("other"))
+            file.write_text('[rules.third]\naction = "block"\nitmes = ["i1"]\n')
+            await eventually(is_refused)
+            assert await holds("other")
+            file.write_text('[rules.third]\naction = "block"\nitems = ["i1"]\n')
+            await eventually(lambda: holds("third"))
+            status = (await running.admin.GetStatus(pb.GetStatusRequest())).steering
+            assert (status.version, status.fault, status.is_from_file) == (3, "", True)
+            (change, *_) = (await running.admin.ListSteeringChanges(pb.ListSteeringChangesRequest())).changes
+            assert change.actor.endswith("steering.toml")
+
+    asyncio.run(run())
+
+
+def test_up_refuses_a_wrong_file_before_it_starts_anything(tmp_path: Path) -> None:
+    file = tmp_path / "steering.toml"
+    file.write_text("[rules.ended]\naction = 1")
+    done = CliRunner().invoke(app, ["up", "--steering", str(file)])
+    assert "steering.toml:2: rules.ended.action: no action 1" in str(done.exception)

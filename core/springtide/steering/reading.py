@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 from springtide.errors import InvalidRequestError, SteeringError
 from springtide.steering.checks import checked, nearest
 from springtide.steering.editing import UNITS_MS
 from springtide.steering.values import Experiment, Rule, RuleAction, Scenario, Steering, Variant
+
+MAX_BYTES = 16_000_000
+"""Largest file: far more than the most rules with the most items take."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -29,6 +33,33 @@ _MAX_ON_A_LINE = 5  # Texts of a list; more stand on lines of their own.
 _MAX_SHOWN = 40  # Characters of a wrong value.
 
 Read = Callable[[str, Any], Any]
+
+
+def read_document(path: Path) -> Steering:
+    """Return what a file says, as ``parse_document`` does.
+
+    Raises:
+        SteeringError: If it cannot be read, is no TOML, or says what makes no sense.
+    """
+    return parse_document(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """Return the content of a file.
+
+    Raises:
+        SteeringError: If it cannot be read, is no UTF-8, or is far too large.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SteeringError(f"{path}: wanted at most {MAX_BYTES:,} bytes")
+        return content.decode()
+    except OSError as error:
+        raise SteeringError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SteeringError(f"{path}: wanted UTF-8: {error}") from error
 
 
 def parse_document(text: str, source: str = "") -> Steering:

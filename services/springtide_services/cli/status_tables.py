@@ -55,6 +55,8 @@ def status_table(status: pb.GetStatusResponse) -> Table:
         table.add_row("index", Text(_index_words(status.index)))
         if status.index.state == "used":
             table.add_row("answers", Text(_index_answers_words(status.index)))
+    if words := _steering_words(status.steering):
+        table.add_row("rules", Text(words))
     table.add_row("stream", Text(_stream_words(status)))
     if words := as_of_words(status.as_of_ms, status.as_of_source):
         table.add_row("answers", f"{words}, unless a request names another moment")
@@ -106,6 +108,16 @@ def _failing_words(failing: pb.FailingPart) -> str:
     latest = f"{failing.latest_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC"
     times = f"{failing.num_failed:,} times, the last time {latest}" if failing.num_failed > 1 else latest
     return f"{failing.part} of {failing.origin} {fault} {failing.hook}{now}, {times}: {failing.reason}"
+
+
+def _steering_words(steering: pb.SteeringStatus) -> str:
+    """Return what steers; empty if nothing ever did."""
+    counts = {"rules": steering.num_rules, "scenarios": steering.num_scenarios, "experiments": steering.num_experiments}
+    words = f"version {steering.version}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    words += ", from a file" if steering.is_from_file else ""
+    if steering.fault:
+        return f"{words}; not the newest: {steering.fault}"
+    return words if steering.version or steering.is_from_file else ""
 
 
 def _index_words(index: pb.IndexStatus) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from springtide.clock import wall_ms
 from springtide.errors import SteeringError
 from springtide.steering.editing import Edit, in_words, rule_in_words, scenario_in_words
-from springtide.steering.reading import parse_document, scenario_of
+from springtide.steering.reading import read_document, scenario_of
 from springtide.steering.values import Rule, Scenario, Steering
 from springtide.steering.writing import to_document
 from springtide.v1 import admin_pb2 as pb
@@ -46,7 +46,7 @@ def check_file(operators: Operators, file: Path) -> None:
         SteeringError: If it cannot be read, or makes no sense.
         ServerCallError: If the server refuses it, or does not answer.
     """
-    steering = _read(file)
+    steering = read_document(file)
     numbers = (len(steering.rules), len(steering.scenarios), len(steering.experiments))
     number = "{:,} rules, {:,} scenarios, {:,} experiments".format(*numbers)
     with operators.client() as client:
@@ -68,7 +68,7 @@ def apply_file(
         SteeringError: If it cannot be read, or makes no sense.
         ServerCallError: If the server refuses it, or does not answer.
     """
-    edit = Edit(_read(file), replace=replace)
+    edit = Edit(read_document(file), replace=replace)
     change(operators, edit, reason=reason, is_dry_run=is_dry_run, as_json=as_json)
 
 
@@ -242,13 +242,6 @@ def _items(items: Iterable[str], marked: set[str], style: str) -> Text:
     listed = list(items)
     text = Text(", ").join(Text(item, style if item in marked else "") for item in listed[:_MAX_LISTED])
     return text + Text(f" and {len(listed) - _MAX_LISTED:,} more") if len(listed) > _MAX_LISTED else text
-
-
-def _read(file: Path) -> Steering:
-    try:
-        return parse_document(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SteeringError(f"{file}: cannot be read: {error}") from error
 
 
 def _request(edit: Edit, *, reason: str = "", is_dry_run: bool = False) -> pb.UpdateSteeringRequest:

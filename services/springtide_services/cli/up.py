@@ -1,7 +1,7 @@
 """The `up` and `broker` commands: everything on this machine, or the embedded broker alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from springtide_services.cli.options import (
 )
 from springtide_services.termination import exit_on_signals
 
+if TYPE_CHECKING:
+    from springtide.settings.model import SteeringSettings
+
 
 def up(
     files: Annotated[
@@ -36,6 +39,10 @@ def up(
     time_unit: TimeUnit = None,
     time_format: TimeFormat = None,
     encoding: Encoding = None,
+    steering: Annotated[
+        Path | None,
+        typer.Option("--steering", help="File of rules, scenarios and experiments to follow (steering.file)."),
+    ] = None,
     insecure: Insecure = False,
     ephemeral: Annotated[
         bool,
@@ -54,6 +61,8 @@ def up(
     if insecure:
         loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update={"insecure": True})})
     check_doors(loaded.server)
+    if steering is not None:
+        loaded = loaded.model_copy(update={"steering": _checked_file(loaded.steering, steering)})
     options = read_options(columns, time_unit, time_format, encoding, type_name)
     if not files and any((columns, type_name, time_unit, time_format, encoding)):
         raise SettingsError("--columns, --type, --time-unit, --time-format, --encoding: wanted with a file, got none")
@@ -67,6 +76,18 @@ def up(
     from springtide_services.local.up import run_up
 
     run_up(loaded, settings, is_ephemeral=ephemeral)
+
+
+def _checked_file(settings: "SteeringSettings", file: Path) -> "SteeringSettings":
+    """Return settings that name a file of rules, scenarios and experiments; a wrong one is reported before all starts.
+
+    Raises:
+        SteeringError: If it cannot be read, or makes no sense.
+    """
+    from springtide.steering.reading import read_document
+
+    read_document(file)
+    return settings.model_copy(update={"file": str(file.absolute())})
 
 
 def broker(port: Annotated[int, typer.Option(help="Port to listen on, on the loopback interface.")] = 9092) -> None:

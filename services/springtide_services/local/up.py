@@ -96,6 +96,8 @@ def run_up(
             environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
             environment["SPRINGTIDE_SERVER__INSECURE"] = str(settings.server.insecure)
             environment["SPRINGTIDE_SERVER__ADMIN_PORT"] = str(settings.server.admin_port_number)
+            if settings.steering.file:
+                environment["SPRINGTIDE_STEERING__FILE"] = settings.steering.file
             supervisor = stack.enter_context(Supervisor(restarts=True))
             for child in _children(settings_path, environment, None if on_ready is None else folder):
                 supervisor.add(child)
@@ -168,6 +170,7 @@ def embedded_environment(broker: EmbeddedBroker, folder: Path) -> dict[str, str]
         "SPRINGTIDE_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         "SPRINGTIDE_CHECKPOINT__URL": str(folder / "checkpoints"),
         "SPRINGTIDE_MODEL__URL": str(folder / "models"),
+        "SPRINGTIDE_STEERING__URL": str(folder / "steering"),
     }
 
 

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 from springtide.checkpoint.damage_log import DamageLog
-from springtide.expressions import Schema
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import Plugins
 from springtide.ranking.indexing import Indexing
 from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings
 from springtide.state import LiveState
-from springtide.steering.checks import Known
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide_services.serving.admission import Admission
 from springtide_services.serving.adoption import Adoption
@@ -63,13 +61,6 @@ class AdminDependencies:
     role: WriterRole
     indexing: Indexing | None = None
     max_lag_events: int | None = None
-
-    def known(self) -> Known:
-        """Return what rules and experiments may name."""
-        view, item_type = self.state.graph.view(), self.state.rules.item_type
-        ids = view.nodes(item_type).ids
-        schema = Schema.of(view, item_type) if ids.num_known else None
-        return Known(lambda item_id: ids.row(item_id) >= 0, self.models.versions(), schema)
 
 
 class AdminBase(pb_grpc.AdminServiceServicer):

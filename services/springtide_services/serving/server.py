@@ -210,7 +210,7 @@ class Server:
         def answer_from(new: Answering) -> Answering:
             """Answer from a state, and return what answered before; quick, and from any thread."""
             former, loaded.answering = loaded.answering, new
-            loaded.steering.serve_on(new.ranker)  # First: no request is to be answered without what steers.
+            loaded.steering.serve_on(new.state, new.ranker)  # First: no request is to be answered without what steers.
             loaded.variants.serve_on(new.ranker)
             loaded.quality.follow(new.ranker, new.state)
             loaded.forgetting.follow(new.state)
@@ -404,7 +404,7 @@ def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
             role=role,
         ),
         follower=follower,
-        steering=SteeringFollower(SteeringStore.of(settings), ranker),
+        steering=SteeringFollower(SteeringStore.of(settings), models, state, ranker, settings.steering.file),
         variants=VariantFollower(models, load_model, ranker),
         models=models,
         quality=LiveQuality(settings.live_quality, ranker, state),

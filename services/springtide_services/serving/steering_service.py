@@ -2,7 +2,7 @@
 
 import asyncio
 
-from springtide.errors import InvalidRequestError, SteeringChangedError
+from springtide.errors import InvalidRequestError, SteeringChangedError, SteeringError
 from springtide.steering.checks import checked
 from springtide.steering.editing import Edit, changes_between, edited
 from springtide.steering.values import Steering
@@ -61,6 +61,11 @@ class SteeringService(AdminBase):
 
 
 def _update(loaded: AdminDependencies, request: pb.UpdateSteeringRequest, actor: str) -> pb.UpdateSteeringResponse:
+    if loaded.steering.is_from_file:
+        raise SteeringError(
+            "rules, scenarios and experiments come from a file (setting steering.file): change that file; its changes "
+            "hold within a second"
+        )
     edit = to_edit(request)
     warnings: list[str] = []
 
@@ -96,7 +101,7 @@ def _edited(loaded: AdminDependencies, steering: Steering, edit: Edit, version: 
         raise SteeringChangedError(
             f"version {version} was to be changed, and it is {steering.version} now: look at it again, and repeat"
         )
-    return checked(edited(steering, edit), loaded.known())
+    return checked(edited(steering, edit), loaded.steering.known())
 
 
 def _page_of_changes(

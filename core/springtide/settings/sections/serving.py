@@ -147,7 +147,7 @@ class SteeringSettings(Section):
     file: str = ""
     """File in TOML, with tables `[rules.NAME]`, `[scenarios.NAME]` and `[experiments.NAME]`, which a server follows:
     what it says replaces all that steers at the start, and within a second after it has changed. Changes by
-    AdminService and the command line are refused then. Empty leaves them to those."""
+    AdminService and the command line are refused then; servers with one store need one file. Empty for none."""
 
 
 class ExplainSettings(Section):
