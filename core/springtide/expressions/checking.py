@@ -206,7 +206,10 @@ class Checker:
         condition = self.condition(tree.parts[1])
         trees = (tree.parts[0], tree.parts[2])
         branches = [self.typed(each) for each in trees]
-        are_numbers = any(branch.type == "number" for branch in branches)
+        types = {branch.type for branch in branches} - {"missing"}
+        if not types:
+            return MISSING
+        are_numbers = types == {"number"}
         fit = self._as_number if are_numbers else self._as_condition
         yes, no = (fit(*each) for each in zip(trees, branches, strict=True))
         return choice("number" if are_numbers else "bool", condition, yes, no)
