@@ -1,6 +1,6 @@
 """Why an item has its rank: all terms of its score, and the strongest reasons in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from springtide.plugins.contracts import ContextWeight, Factor
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Personalization, Query
-from springtide.ranking.scoring import Scorer, cosine_of
+from springtide.ranking.scoring import ScoredQueries, Scorer, cosine_of
 from springtide.ranking.weights import settle
 
 
@@ -64,53 +64,85 @@ def explain(scorer: Scorer, query: Query, item_id: str, words: Templates | None 
     Raises:
         InvalidRequestError: If the item, or something that the query names, is unknown.
     """
+    return explain_items(scorer, query, [item_id], words)[0]
+
+
+def explain_items(
+    scorer: Scorer, query: Query, item_ids: Sequence[str], words: Templates | None = None
+) -> list[Explanation]:
+    """Return the explanations of several items, in their order; see ``explain``."""
     words = words or english()
-    serving = scorer.serving
-    row = scorer.items.ids.row(item_id)
-    if not scorer.has_row(row):
-        raise InvalidRequestError("item", f"no item with the id {item_id!r}")
+    rows = [scorer.items.ids.row(item_id) for item_id in item_ids]
+    for item_id, row in zip(item_ids, rows, strict=True):
+        if not scorer.has_row(row):
+            raise InvalidRequestError("item", f"no item with the id {item_id!r}")
     scored = replace(scorer, lifeless=None).score([query])  # Whoever asks about an item asks for it.
-    [scores], [user], [bound] = scored.scores, scored.users, scored.queries
-    steered = steered_terms(bound, row)
-    rank = 1 + int((scores > scores[row]).sum()) if np.isfinite(scores[row]) else 0
-    [lowered] = scored.lowered_items
-    is_disliked = bool((lowered.disliked.rows == row).any())
-    if serving.baseline is not None:
-        disliked = words.say("terms.disliked") if is_disliked else ""
-        return Explanation(
-            item_id=item_id,
-            score=float(scores[row] if rank else scorer.score([query], leaves_out=False).scores[0, row]),
-            rank=rank,
-            cosine=0.0,
-            cosine_exponent=0.0,
-            terms=steered,
-            sentence=words.say("sentence.separator").join(
-                filter(None, (words.say("terms.baseline", baseline=serving.baseline.baseline.name), disliked))
-            ),
-            personalization=user.personalization,
-            model_version=serving.version,
-        )
+    if scorer.serving.baseline is not None:
+        return [_by_baseline(scorer, query, scored, each, words) for each in zip(item_ids, rows, strict=True)]
+    [user], [bound] = scored.users, scored.queries
     history = scorer.history_at(user.history, bound)
-    habit = habit_of(history, row, bound.moment.timestamp_ms)
+    lifts = FactorLifts(scorer.state.context_weights, history, bound.moment, scorer.num_items)
+    cosines = cosine_of(scorer.serving.table, user, np.arange(scorer.num_items))
+    mean = float(cosines.mean()) if len(cosines) else 0.0
+    return [
+        _by_model(scorer, scored, lifts, (float(cosines[row]), mean), (item_id, row), words)
+        for item_id, row in zip(item_ids, rows, strict=True)
+    ]
+
+
+def _by_baseline(
+    scorer: Scorer, query: Query, scored: ScoredQueries, item: tuple[str, int], words: Templates
+) -> Explanation:
+    """Explain an item, id and row, that a baseline ranks."""
+    item_id, row = item
+    [scores], [user], [bound], [lowered] = scored.scores, scored.users, scored.queries, scored.lowered_items
+    baseline = scorer.serving.baseline
+    assert baseline is not None, "wanted a baseline"
+    rank = 1 + int((scores > scores[row]).sum()) if np.isfinite(scores[row]) else 0
+    disliked = words.say("terms.disliked") if (lowered.disliked.rows == row).any() else ""
+    said = (words.say("terms.baseline", baseline=baseline.baseline.name), disliked)
+    return Explanation(
+        item_id=item_id,
+        score=float(scores[row] if rank else scorer.score([query], leaves_out=False).scores[0, row]),
+        rank=rank,
+        cosine=0.0,
+        cosine_exponent=0.0,
+        terms=steered_terms(bound, row),
+        sentence=words.say("sentence.separator").join(filter(None, said)),
+        personalization=user.personalization,
+        model_version=scorer.serving.version,
+    )
+
+
+def _by_model(
+    scorer: Scorer,
+    scored: ScoredQueries,
+    lifts: "FactorLifts",
+    cosines: tuple[float, float],
+    item: tuple[str, int],
+    words: Templates,
+) -> Explanation:
+    """Explain an item, id and row, that a model or the fallback ranks, given its cosine and the mean one."""
+    (item_id, row), (cosine, mean), serving = item, cosines, scorer.serving
+    [scores], [user], [bound], [lowered] = scored.scores, scored.users, scored.queries, scored.lowered_items
+    habit = habit_of(lifts.history, row, bound.moment.timestamp_ms)
     exponents = serving.exponents.unseen if habit is None else serving.exponents.seen
-    terms = factor_terms(scorer.state.context_weights, exponents, history, bound.moment, row, scorer.num_items)
+    terms = lifts.terms(exponents, row)
     lowered_by = float(lowered.logs[lowered.disliked.rows == row].sum())
     if len(lowered.logs):
         terms += (FactorTerm(DISLIKE, Factor(DISLIKE), lowered_by, 1.0),)
     reasons_of = terms
-    terms += steered
-    cosines = cosine_of(serving.table, user, np.arange(scorer.num_items))
-    cosine = float(cosines[row])
+    terms += steered_terms(bound, row)
     is_liked = user.liking is not None
     # An item that is nearer than most, but not near, suits nobody.
-    cosine_gain = exponents.cosine * min(cosine, cosine - float(cosines.mean()))
+    cosine_gain = exponents.cosine * min(cosine, cosine - mean)
     reasons = sentence_of(reasons_of, cosine_gain, habit, is_liked=is_liked, words=words)
     before = float(serving.table.vectors[row] @ user.liking) if serving.table and is_liked else 0.0
     doubts = doubt_of(lowered_by, exponents.cosine * (cosine - before), words)
     return Explanation(
         item_id=item_id,
         score=exponents.cosine * cosine + sum(term.log_weight for term in terms),
-        rank=rank,
+        rank=1 + int((scores > scores[row]).sum()) if np.isfinite(scores[row]) else 0,
         cosine=cosine,
         cosine_exponent=exponents.cosine,
         terms=terms,
@@ -148,19 +180,48 @@ def factor_terms(
         row: The item's row, below ``num_items``.
         num_items: Number of items that are ranked.
     """
-    settle(weights)
-    items, _ = history.distinct()
-    position = int(np.searchsorted(items, row))
-    is_seen = position < len(items) and items[position] == row
-    terms = []
-    for name, weight in weights.items():
-        log_lifts = np.zeros(len(weight.factors))
-        if (item_side := weight.item_log_lifts(moment, num_items)) is not None:
-            log_lifts += item_side[:, row]
-        if is_seen and (history_side := weight.history_log_lifts(history, moment)) is not None:
-            log_lifts += history_side[:, position]
-        terms += [
-            FactorTerm(name, factor, float(log_lift), float(exponent))
-            for factor, log_lift, exponent in zip(weight.factors, log_lifts, exponents.of(name, weight), strict=True)
-        ]
-    return tuple(terms)
+    return FactorLifts(weights, history, moment, num_items).terms(exponents, row)
+
+
+class FactorLifts:
+    """What every factor of every context weight says at one moment, for one user's history and any item.
+
+    Args:
+        weights: By name.
+        history: The user's history.
+        moment: Moment and circumstances.
+        num_items: Number of items that are ranked.
+
+    Attributes:
+        history: The user's history.
+    """
+
+    def __init__(self, weights: Mapping[str, ContextWeight], history: History, moment: Moment, num_items: int) -> None:
+        settle(weights)
+        self.history = history
+        self._weights = weights
+        self._seen, _ = history.distinct()
+        self._of_items = {name: weight.item_log_lifts(moment, num_items) for name, weight in weights.items()}
+        self._of_history = {
+            name: weight.history_log_lifts(history, moment) if len(self._seen) else None
+            for name, weight in weights.items()
+        }
+
+    def terms(self, exponents: TermExponents, row: int) -> tuple[FactorTerm, ...]:
+        """Return every factor for one item; see ``factor_terms``."""
+        position = int(np.searchsorted(self._seen, row))
+        is_seen = position < len(self._seen) and self._seen[position] == row
+        terms = []
+        for name, weight in self._weights.items():
+            log_lifts = np.zeros(len(weight.factors))
+            if (item_side := self._of_items[name]) is not None:
+                log_lifts += item_side[:, row]
+            if is_seen and (history_side := self._of_history[name]) is not None:
+                log_lifts += history_side[:, position]
+            terms += [
+                FactorTerm(name, factor, float(log_lift), float(exponent))
+                for factor, log_lift, exponent in zip(
+                    weight.factors, log_lifts, exponents.of(name, weight), strict=True
+                )
+            ]
+        return tuple(terms)

@@ -1,5 +1,6 @@
 """All that is said of why an item has its rank for a user: the terms of its score, and what carries it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from springtide.clock import Deadline
@@ -13,7 +14,7 @@ from springtide.explaining.influence import (
 from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path, PathNode, find_paths
 from springtide.explaining.reasons import reason_of
 from springtide.explaining.templates import Templates, english
-from springtide.explaining.terms import Explanation, explain
+from springtide.explaining.terms import Explanation, explain, explain_items
 from springtide.graph.view import GraphView
 from springtide.ranking.query import Query
 from springtide.ranking.scoring import Scorer
@@ -133,6 +134,56 @@ class Names:
             return node.node_id
         values = [value for name, value in nodes.category_values(row) if name == self.attribute]
         return nodes.text(self.attribute, row) or (values[0] if values else node.node_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ShortWhy:
+    """Why an item of an answer is there, in short.
+
+    Attributes:
+        reason: The strongest path and the terms in words.
+        paths: The paths that carry it, the strongest first.
+    """
+
+    reason: str
+    paths: tuple[Path, ...]
+
+
+def why_items(scorer: Scorer, query: Query, item_ids: Sequence[str], wanted: Wanted) -> list[ShortWhy]:
+    """Return why each item of an answer is there; all share the time. Nothing of an item that is gone by now.
+
+    Args:
+        scorer: Scores the items.
+        query: The query that the answer is to.
+        item_ids: The items, distinct.
+        wanted: What shall be found, and in what time.
+
+    Raises:
+        InvalidRequestError: If something that the query names is unknown.
+    """
+    words = wanted.words or english()
+    rows = {item_id: scorer.items.ids.row(item_id) for item_id in item_ids}
+    there = [item_id for item_id, row in rows.items() if scorer.has_row(row)]
+    found = {item_id: ShortWhy("", ()) for item_id in item_ids}
+    if not there:
+        return list(found.values())
+    terms = explain_items(scorer, query, there, words)
+    bound = scorer.bind(query)
+    user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
+    paths = find_paths(
+        scorer.view,
+        scorer.state.rules,
+        bound.user_row,
+        user.history,
+        [rows[item_id] for item_id in there],
+        bound.moment.timestamp_ms,
+        Deadline.after(wanted.limit_s),
+        wanted.max_paths,
+    )
+    name_of = Names(scorer.view, wanted.name_attribute).name_of
+    for item_id, of_item, carrying in zip(there, terms, paths.of_items, strict=True):
+        found[item_id] = ShortWhy(reason_of(of_item.sentence, carrying, words, name_of), carrying)
+    return list(found.values())
 
 
 def _part(deadline: Deadline, share: float) -> Deadline:

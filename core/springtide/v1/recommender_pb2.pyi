@@ -16,6 +16,7 @@ class RecommendView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RECOMMEND_VIEW_UNSPECIFIED: _ClassVar[RecommendView]
     RECOMMEND_VIEW_BASIC: _ClassVar[RecommendView]
     RECOMMEND_VIEW_FULL: _ClassVar[RecommendView]
+    RECOMMEND_VIEW_WEIGHTS: _ClassVar[RecommendView]
 
 class MomentSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -34,6 +35,7 @@ class Personalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 RECOMMEND_VIEW_UNSPECIFIED: RecommendView
 RECOMMEND_VIEW_BASIC: RecommendView
 RECOMMEND_VIEW_FULL: RecommendView
+RECOMMEND_VIEW_WEIGHTS: RecommendView
 MOMENT_SOURCE_UNSPECIFIED: MomentSource
 MOMENT_SOURCE_GIVEN: MomentSource
 MOMENT_SOURCE_WALL: MomentSource

@@ -1,13 +1,14 @@
 """Turning requests for explanations into what is wanted, and explanations into responses."""
 
 import math
+from collections.abc import Sequence
 
 from springtide.clock import AsOf
 from springtide.errors import InvalidRequestError
 from springtide.explaining.counterfactual import Counterfactual
 from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path
 from springtide.explaining.templates import Languages, Templates
-from springtide.explaining.why import Wanted, Why
+from springtide.explaining.why import ShortWhy, Wanted, Why
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
 
@@ -110,6 +111,15 @@ def to_explain_response(found: Why, as_of: AsOf) -> pb.ExplainResponse:
         reason=found.reason,
         is_cut=found.is_cut,
     )
+
+
+def with_reasons(answer: bytes, found: Sequence[ShortWhy]) -> bytes:
+    """Return the bytes of a ``RecommendResponse`` with why each of its items is there, in their order."""
+    response = pb.RecommendResponse.FromString(answer)
+    for item, short in zip(response.items, found, strict=True):
+        item.reason = short.reason
+        item.paths.extend(to_path(path) for path in short.paths)
+    return response.SerializeToString()
 
 
 def to_counterfactual(found: Counterfactual) -> pb.Counterfactual:

@@ -9,15 +9,16 @@ from typing import Any
 import grpc
 
 from springtide.clock import wall_ms
-from springtide.explaining.templates import Languages
-from springtide.explaining.why import why
+from springtide.explaining.templates import Languages, Templates
+from springtide.explaining.why import Wanted, why, why_items
 from springtide.ranking.filters import check_query
+from springtide.ranking.query import Query, Ranking
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.serving import translation
 from springtide_services.serving.batching import ShortCalls
-from springtide_services.serving.explanations import to_explain_response, to_wanted
+from springtide_services.serving.explanations import to_explain_response, to_wanted, to_words, with_reasons
 from springtide_services.serving.lists_service import ListsService, list_handlers
 from springtide_services.serving.statuses import (
     Context,
@@ -28,6 +29,7 @@ from springtide_services.serving.statuses import (
 )
 from springtide_services.serving.work import work_of
 
+_FULL = int(pb.RECOMMEND_VIEW_FULL)
 _WORK_OF_EXPLANATION = 10.0  # It ranks all items, with every factor of one.
 _RANKING_RESERVE_S = 0.1  # A call that waits for its position stops this long before its deadline, and ranks.
 
@@ -45,7 +47,7 @@ class RecommenderService(ListsService):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._similar, self._explain = ShortCalls(), ShortCalls()
+        self._similar, self._explain, self._reasons = ShortCalls(), ShortCalls(), ShortCalls()
         explain = settings.explain
         self._languages = Languages(Path(explain.templates) if explain.templates else None, explain.language)
         self._name_attribute = explain.name_attribute
@@ -71,15 +73,18 @@ class RecommenderService(ListsService):
         if isinstance(request, tuple):
             as_of, wanted, wait_s = loaded.state.clock.read(wall_ms()), None, 0.0
             query = translation.plain_query(request, as_of)
+            words = self._languages.of("") if request[3] == _FULL else None
         else:
             as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
             query, wait_s = translation.to_query(request, as_of), translation.to_wait_s(request)
             wanted = _wanted_position(request, loaded.state) if request.HasField("min_position") else None
+            words = to_words(request.language, self._languages) if request.view == _FULL else None
         if wanted is None or loaded.positions.has_reached(wanted):
             position = self._position_of(loaded.state)  # Read before ranking: the ranking reflects at least this.
             ranking = loaded.batcher.answer_at_once(query)
             if ranking is not None:
-                return translation.to_response(ranking, position, as_of)
+                answer = translation.to_response(ranking, position, as_of)
+                return answer if words is None else await self._with_reasons(answer, query, ranking, words)
         with self._admission.admit(work_of(query)):
             check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
             async with asyncio.timeout(seconds_left(context, self.max_deadline_s)) as time_limit:
@@ -93,7 +98,18 @@ class RecommenderService(ListsService):
                     query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
                 position = self._position_of(loaded.state)
                 ranking = await loaded.batcher.submit(query, time_limit.when())
-                return translation.to_response(ranking, position, as_of, is_behind=is_behind)
+                answer = translation.to_response(ranking, position, as_of, is_behind=is_behind)
+                return answer if words is None else await self._with_reasons(answer, query, ranking, words)
+
+    async def _with_reasons(self, answer: bytes, query: Query, ranking: Ranking, words: Templates) -> bytes:
+        """Return an answer with why each of its items is there."""
+        loaded, ids = self._loaded(), list(ranking.items.ids)
+        wanted = Wanted(words=words, name_attribute=self._name_attribute)
+
+        def explained() -> bytes:
+            return with_reasons(answer, why_items(loaded.ranker.scorer(), query, ids, wanted))
+
+        return await self._reasons.run(explained, may_block=loaded.batcher.may_block())
 
     @with_deadline_and_status
     async def SimilarItems(  # noqa: N802  # The proto's name.

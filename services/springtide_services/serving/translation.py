@@ -58,6 +58,7 @@ _VIEWS = {  # Whether weights are wanted.
     int(pb.RECOMMEND_VIEW_UNSPECIFIED): False,
     int(pb.RECOMMEND_VIEW_BASIC): False,
     int(pb.RECOMMEND_VIEW_FULL): True,
+    int(pb.RECOMMEND_VIEW_WEIGHTS): True,
 }
 _SOURCES: dict[MomentSource, pb.MomentSource] = {
     "given": pb.MOMENT_SOURCE_GIVEN,

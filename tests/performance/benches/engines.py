@@ -33,7 +33,7 @@ class _Run:
 def run(sizes: Sizes) -> list[Figure]:
     with serving(sizes) as first, contextlib.ExitStack() as stack:
         requests = [
-            pb.RecommendRequest(user=user, exclude_seen=["*"], view=pb.RECOMMEND_VIEW_FULL).SerializeToString()
+            pb.RecommendRequest(user=user, exclude_seen=["*"], view=pb.RECOMMEND_VIEW_WEIGHTS).SerializeToString()
             for user in first.interactions.user_ids
         ]
         processes = {"Recommend, grpcio": Child(first.pid, first.address)}

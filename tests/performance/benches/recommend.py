@@ -15,7 +15,7 @@ from springtide.v1 import recommender_pb2_grpc
 _CLIENTS = (1, 32)
 
 
-_VIEWS = {"ids and scores": pb.RECOMMEND_VIEW_BASIC, "all weights": pb.RECOMMEND_VIEW_FULL}
+_VIEWS = {"ids and scores": pb.RECOMMEND_VIEW_BASIC, "all weights": pb.RECOMMEND_VIEW_WEIGHTS}
 
 
 def run(sizes: Sizes) -> list[Figure]:
@@ -46,7 +46,7 @@ def _check(address: str, request: bytes) -> int:
         response = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend(asked_for, timeout=10)
     assert len(response.items) == 20
     assert response.personalization == pb.PERSONALIZATION_LEARNED
-    wants_weights = asked_for.view == pb.RECOMMEND_VIEW_FULL
+    wants_weights = asked_for.view == pb.RECOMMEND_VIEW_WEIGHTS
     assert bool(response.weight_names) == wants_weights
     assert all(len(item.weights) == len(response.weight_names) for item in response.items)
     return int(response.ByteSize())

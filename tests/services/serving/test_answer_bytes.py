@@ -149,10 +149,10 @@ def answered(service: RecommenderService, request: pb.RecommendRequest | transla
     raise AssertionError("it waits")
 
 
-def test_weights_are_there_in_the_full_view_alone(service: RecommenderService) -> None:
+def test_weights_are_there_where_they_are_asked_for_alone(service: RecommenderService) -> None:
     basic, full = (
         pb.RecommendResponse.FromString(answered(service, pb.RecommendRequest(user="u1", view=view)))
-        for view in (pb.RECOMMEND_VIEW_UNSPECIFIED, pb.RECOMMEND_VIEW_FULL)
+        for view in (pb.RECOMMEND_VIEW_UNSPECIFIED, pb.RECOMMEND_VIEW_WEIGHTS)
     )
 
     assert (list(basic.weight_names), list(basic.items[0].weights)) == ([], [])
@@ -200,7 +200,9 @@ def calls_of(service: RecommenderService, read: Callable[[], Any]) -> tuple[int,
     [(pb.RecommendRequest.FromString, _MAX_CALLS), (translation.read_request, _MAX_PLAIN_CALLS)],
 )
 def test_plain_request_makes_few_calls(service: RecommenderService, read: Callable[[bytes], Any], most: int) -> None:
-    data = pb.RecommendRequest(user="u1", exclude_seen=["*"], count=20, view=pb.RECOMMEND_VIEW_FULL).SerializeToString()
+    data = pb.RecommendRequest(
+        user="u1", exclude_seen=["*"], count=20, view=pb.RECOMMEND_VIEW_WEIGHTS
+    ).SerializeToString()
     for _ in range(2):  # From then on, the user and what they have seen are in the cache.
         answered(service, read(data))
 

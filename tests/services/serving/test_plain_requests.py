@@ -79,7 +79,7 @@ def test_damaged_bytes_are_read_or_refused_as_by_protobuf(seed: int) -> None:
     "request_",
     [
         pb.RecommendRequest(),
-        pb.RecommendRequest(user="u1", exclude_seen=["*"], view=pb.RECOMMEND_VIEW_FULL),
+        pb.RecommendRequest(user="u1", exclude_seen=["*"], view=pb.RECOMMEND_VIEW_WEIGHTS),
         pb.RecommendRequest(user="u1", count=1_000, exclude_seen=["purchase", "view"]),
     ],
 )
