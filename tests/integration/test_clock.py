@@ -16,10 +16,11 @@ from springtide.events.skips import Skips
 from springtide.settings.model import RankingSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.cli.answer_tables import ask, ask_why
+from springtide_services.cli.answer_tables import ask
 from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.cli.season_charts import season
 from springtide_services.cli.status_tables import show_status
+from springtide_services.cli.why_tables import ask_why
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.training.training_run import train_once
 

@@ -1,5 +1,6 @@
 """The `explain` command: why an item has its rank for a user."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,9 +36,21 @@ def explain(
     tls_cert: TlsCert = "",
     tls_key: TlsKey = "",
     json: AsJson = False,
+    max_paths: Annotated[int, typer.Option(min=0, max=100, help="Most paths in the graph.")] = 5,
+    time_limit_ms: Annotated[
+        float, typer.Option(min=0, max=10_000, help="Time for paths, influence and what would change it.")
+    ] = 1_000.0,
+    count: Annotated[
+        int, typer.Option(min=1, max=1_000, help="Without what the item would not be among so many.")
+    ] = 20,
+    language: Annotated[str, typer.Option(help="Language of the reasons. Default: explain.language.")] = "",
+    png: Annotated[Path | None, typer.Option(help="Also draw it into a PNG file.", metavar="PATH")] = None,
+    graphml: Annotated[
+        Path | None, typer.Option(help="Also write the ways as GraphML, which networkx reads.", metavar="PATH")
+    ] = None,
 ) -> None:
     """Ask the running server why an item has its rank for a user."""
-    from springtide_services.cli.answer_tables import ask_why
+    from springtide_services.cli.why_tables import ask_why
     from springtide_services.serving.client import Credentials
 
     ask_why(
@@ -50,4 +63,10 @@ def explain(
         recent_items=recent or (),
         as_json=json,
         credentials=Credentials(token, tls_authorities(settings, tls_ca, address), tls_cert, tls_key),
+        max_paths=max_paths,
+        time_limit_ms=time_limit_ms,
+        count=count,
+        language=language,
+        png=png,
+        graphml=graphml,
     )

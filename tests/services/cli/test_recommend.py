@@ -3,7 +3,8 @@ from rich.console import Console
 
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.cli.answer_tables import answer_table, ask, why_table
+from springtide_services.cli.answer_tables import answer_table, ask
+from springtide_services.cli.why_tables import why_table
 
 RESPONSE = pb.RecommendResponse(
     items=[
