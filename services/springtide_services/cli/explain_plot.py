@@ -5,6 +5,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from springtide.errors import SettingsError
 from springtide.explaining.graph import people_label
 from springtide.v1 import recommender_pb2 as pb
@@ -17,6 +19,7 @@ _USER, _HAD, _THROUGH, _ITEM = 0.06, 0.33, 0.63, 0.93  # Places of the columns, 
 _COLOURS = {"user": "#1f2d3a", "item": "#2f7d4f", "people": "#5b7fa6", "value": "#b07a2a", "other": "#7a5a8c"}
 _FOR, _AGAINST, _LINE = "#2f7d4f", "#b0413e", "#1f2d3a"
 _MOST_PATHS, _MOST_EVENTS = 9, 12
+_STEPS = np.linspace(0.0, 1.0, 40)
 _WIDTH = 16  # Characters of a line in a box.
 
 
@@ -72,10 +75,18 @@ def _draw_ways(axes: "Axes", response: pb.ExplainResponse, user: str) -> None:
     for number, path in enumerate(paths):
         y = 1 - (number + 0.5) / len(paths)
         boxes = _boxes(path)
-        points = [(_USER, 0.5), *((x, y) for x, _, _ in boxes), (_ITEM, 0.5)]
+        points = [(_USER, 0.5), (_HAD, y), (_THROUGH, y), (_ITEM, 0.5)]
         width = 0.6 + 3.4 * path.share / greatest
         for (x0, y0), (x1, y1) in itertools.pairwise(points):
-            axes.plot([x0, x1], [y0, y1], color=_colour_of(path), linewidth=width, alpha=0.45, zorder=1)
+            ease = _STEPS**2 * (3 - 2 * _STEPS)  # Level where it leaves and where it comes: it passes no other box.
+            axes.plot(
+                x0 + (x1 - x0) * _STEPS,
+                y0 + (y1 - y0) * ease,
+                color=_colour_of(path),
+                linewidth=width,
+                alpha=0.45,
+                zorder=1,
+            )
         for x, label, kind in boxes:
             _box(axes, x, y, label, kind)
         axes.text(
@@ -141,6 +152,7 @@ def _draw_events(axes: "Axes", events: "list[pb.EventInfluence]") -> None:
     axes.barh(positions, values, color=[_FOR if value >= 0 else _AGAINST for value in values], alpha=0.75, height=0.7)
     labels = [textwrap.shorten(event.item, 22, placeholder="…") or event.item[:22] for event in events]
     axes.set_yticks(positions, labels, fontsize=8, parse_math=False)
+    axes.set_ylim(min(-0.6, len(events) - _MOST_EVENTS * 0.6), len(events) - 0.4)  # A few bars are no thicker.
     axes.axvline(0, color=_LINE, linewidth=0.9)
     axes.set_title("what own events add to the score", loc="left", fontsize=10.5)
     axes.spines[["top", "right"]].set_visible(False)
