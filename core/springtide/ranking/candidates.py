@@ -70,7 +70,11 @@ class Candidates:
         Args:
             rows: int32 ``[m]``, each once.
         """
-        added, ids, scores, cosines = self.source.of_rows(rows[~np.isin(rows, self.rows)])
+        have = set(self.rows.tolist())
+        missing = [row for row in rows.tolist() if row not in have]
+        if not missing:
+            return self
+        added, ids, scores, cosines = self.source.of_rows(np.array(missing, np.int32))
         if not len(added):
             return self
         return replace(
@@ -110,12 +114,10 @@ class ByModel:
         rows = rows[(rows >= 0) & (rows < scorer.num_items)]
         if query.allowed is not None:
             rows = rows[query.allowed[rows]]
-        for left_out in (
-            query.excluded_rows,
-            scorer.unranked_rows(scorer.num_items, with_lifeless=not query.has_list),
-        ):
+        unranked = scorer.unranked_rows(scorer.num_items, with_lifeless=not query.has_list)
+        for left_out in (query.excluded_rows, unranked):  # Both ascend.
             if len(left_out):
-                rows = rows[~np.isin(rows, left_out)]
+                rows = rows[left_out.take(left_out.searchsorted(rows), mode="clip") != rows]
         if wants_near(scorer.serving.table, found.user, query):
             rows = rows[are_near(scorer.serving.table, found.user, query, rows)]
         ids = scorer.items.ids.ids(rows)

@@ -22,6 +22,7 @@ from springtide.plugins.guarding import Guards
 from springtide.plugins.loading import Plugins, load_serving_plugins
 from springtide.ranking.indexing import index_maker
 from springtide.ranking.ranker import Ranker
+from springtide.ranking.reordering.shortlists import make_rerankers
 from springtide.ranking.serving_baseline import forget_users_by, load_served
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
@@ -381,7 +382,8 @@ def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
             logger.info("settings_applied", checkpoint=checkpoint.name, changes=applied)
         if state.lacking:
             logger.warning("rebuild_advised", checkpoint=checkpoint.name, reasons=state.lacking)
-    ranker = Ranker(state, settings.ranking, index_maker(settings.ranking, plugins))
+    rerankers = make_rerankers(settings.ranking, plugins)
+    ranker = Ranker(state, settings.ranking, index_maker(settings.ranking, plugins), rerankers=rerankers)
     models = ModelStore(settings.model.url, settings.model.keep)
     load_model = functools.partial(load_served, plugins=plugins)
     # What is loaded by now stays for good: a full garbage collection that looked at it would take 0.2 s each time.

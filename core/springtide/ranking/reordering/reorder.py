@@ -132,9 +132,10 @@ def reorder(candidates: Candidates, query: Query, rerankers: Mapping[str, Rerank
     """
     steering, count = candidates.query.steering or _NOTHING_ASKED, candidates.query.count
     asked, page = query.steering or _NOTHING_ASKED, page_of(steering.page_token)
-    of_pins = np.array([pin.row for pin in candidates.query.pins], np.int32) if page is None else _NO_ROWS
+    pinned = dict.fromkeys(pin.row for pin in candidates.query.pins) if page is None else {}
+    of_pins = np.array(list(pinned), np.int32) if pinned else _NO_ROWS
     if len(of_pins):
-        candidates = candidates.with_rows(np.unique(of_pins))
+        candidates = candidates.with_rows(of_pins)
     reranker = reranker_of(steering.reranker, rerankers, is_asked_for=bool(asked.reranker))
     pins = _pins(candidates, count) if page is None else {}
     wanted, size = _Wanted(count, steering, asked, page, reranker, pins), pool_size(steering, count)
