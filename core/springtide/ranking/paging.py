@@ -16,6 +16,7 @@ import numpy.typing as npt
 from springtide.errors import InvalidRequestError
 from springtide.ranking.hash_kernels import hash_of, hashes_of
 from springtide.ranking.query import Query
+from springtide.steering.values import QuerySteering
 
 FIRST_PAGE = "first"
 """In place of a token: asks for the first page of an answer that nothing else steers, and for the token of the next."""
@@ -35,7 +36,7 @@ _CHECKSUM = struct.Struct("<I")
 _FORM = 1
 _MAX_PAGES = 2**16 - 1
 _MASK = np.uint64(2 ** (8 * _HASH_BYTES) - 1)
-_NOT_STEERED = ""
+_NOT_STEERED = QuerySteering()  # A plain answer with pins has a token, too, which comes back as a field.
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -144,10 +145,12 @@ def digest_of(query: Query) -> int:
     """Return a digest of all that a query says, but for the time, the count and the page."""
     moment, steering = query.moment, query.steering
     attributes = sorted(moment.attributes.items()) if moment.attributes else ()
+    if steering is not None and (steering.page_token or not steering.says_count):
+        steering = replace(steering, page_token="", says_count=True)
     words = (
         *(query.user_id, query.recent_items, query.exclude_seen, query.exclude_items, query.allow_items),
         *(query.category_filters, moment.place, moment.weather, attributes),
-        _NOT_STEERED if steering is None else replace(steering, page_token=""),
+        _NOT_STEERED if steering is None else steering,
     )
     return hash_of(repr(words).encode(errors="surrogatepass"))
 
