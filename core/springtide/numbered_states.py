@@ -26,10 +26,12 @@ class NumberedStates:
         storage: Where the folder is.
         folder: Its name.
         keep: How many to keep: far more than others create while a process that has read one creates the next.
+        may_lack_seal: Whether software of before there were seals has written some.
     """
 
-    def __init__(self, storage: Storage, folder: str, keep: int) -> None:
+    def __init__(self, storage: Storage, folder: str, keep: int, *, may_lack_seal: bool = False) -> None:
         self._storage = storage
+        self._may_lack_seal = may_lack_seal
         self._folder = folder
         self._keep = keep
 
@@ -57,7 +59,10 @@ class NumberedStates:
             FileNotFoundError: If there is none of this number.
             ValueError: If it is not JSON, or damaged.
         """
-        return unsealed(self._storage.read(self.name(number)))
+        content = self._storage.read(self.name(number))
+        if not self._may_lack_seal and not is_sealed(content):
+            raise ValueError("damaged: wanted a SHA-256, got none")
+        return unsealed(content)
 
     def create(self, number: int, fields: dict[str, Any]) -> bool:
         """Create a state, and return whether no other process has created one with its number."""

@@ -34,6 +34,8 @@ from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState, StreamPosition
 from springtide.state_content import state_content
+from springtide.steering.store import SteeringStore
+from springtide.steering.values import Rule, Steering
 from springtide.storage import Storage
 
 Damage = Callable[[bytes, random.Random], bytes | None]
@@ -215,6 +217,34 @@ class Models:
             matrix.note(what, how, champion is not None and bool(champion.faults), int(is_wrong), took_s)
 
 
+class Steerings:
+    """Damages a store of rules of three versions."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        store = SteeringStore(f"{url}/original")
+        for number in range(3):
+            rules = tuple(Rule(f"r{each}", "block", (f"i{each}",)) for each in range(number + 1))
+            store.change(lambda _, rules=rules: Steering(rules))
+        self._original = contents_of(Storage(f"{url}/original"))
+
+    def run(self, matrix: Matrix, seed: int, share: float) -> None:
+        """Damage each file of the newest version once in each way, or a share of all these; then make a change."""
+        for name, how in chosen([name for name in self._original if name.endswith("3.json")], seed, share):
+            with damaged(self._url, self._original, name, how, seed) as url:
+                started = time.perf_counter()
+                stored = SteeringStore(url).load()
+                took_s = time.perf_counter() - started
+                is_version = name.startswith("versions")
+                is_passed_over = bool(stored.fault)
+                is_wrong = len(stored.steering.rules) not in ((2, 3) if is_version else (3,))
+                is_wrong |= len(stored.steering.rules) == 2 and not is_passed_over  # What is lost is said.
+                after, _ = SteeringStore(url).change(lambda steering: Steering(steering.rules[1:]))
+                is_wrong |= after.version != 4 or SteeringStore(url).load().steering != after
+            what = f"rules: {'version' if is_version else 'list of changes'}"
+            matrix.note(what, how, is_passed_over, int(is_wrong), took_s)
+
+
 def contents_of(storage: Storage, folder: str = "") -> dict[str, bytes]:
     """Return all files of a folder and its folders, by name."""
     files, contents = storage.sizes(folder), dict[str, bytes]()
@@ -265,7 +295,8 @@ def measure(num_rounds: int, num_events: int, url: str = "", share: float = 1.0)
     matrix = Matrix()
     with tempfile.TemporaryDirectory() as folder:
         url = url or folder
-        for part in (Checkpoints(f"{url}/checkpoints", num_events), Models(f"{url}/models")):
+        parts = (Checkpoints(f"{url}/checkpoints", num_events), Models(f"{url}/models"), Steerings(f"{url}/steering"))
+        for part in parts:
             for seed in range(num_rounds):
                 part.run(matrix, seed, share)
     return matrix

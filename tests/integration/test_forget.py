@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide.token_search import Token
-from springtide.v1 import events_pb2
+from springtide.v1 import admin_pb2, events_pb2, steering_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli.forget_tables import ForgetRun
 from springtide_services.forgetting.kafka_log import search_log
@@ -98,6 +98,12 @@ def test_user_leaves_everything_that_is_kept_and_older_models_too(
                 assert {"checkpoints", "journal"} <= found(keeping, trace).keys()
             assert found(keeping, USER)["model registry"] >= 2
             assert found(keeping, CLUB)["model registry"] >= 2
+            ruled = steering_pb2.Rule(
+                name="asked", action="RULE_ACTION_BLOCK", items=["nothing", USER], note=f"{USER} asked"
+            )
+            steering = steering_pb2.Steering(rules=[ruled])
+            await running.admin.UpdateSteering(admin_pb2.UpdateSteeringRequest(put=steering))
+            assert found(keeping, USER)["rules and scenarios"] == 2
             before = [item.item for item in (await running.recommender.Recommend(pb.RecommendRequest(user="u3"))).items]
             revision = ModelStore(keeping.model.url).revision("000002")
 

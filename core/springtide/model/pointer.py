@@ -81,7 +81,7 @@ class Pointer:
     def __init__(self, storage: Storage, audit: AuditLog) -> None:
         self._storage = storage
         self._audit = audit
-        self._states = NumberedStates(storage, FOLDER, _NUM_STATES_KEPT)
+        self._states = NumberedStates(storage, FOLDER, _NUM_STATES_KEPT, may_lack_seal=True)
         self._told: set[str] = set()
 
     def promotions(self) -> list[str]:

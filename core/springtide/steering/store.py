@@ -7,6 +7,7 @@ that dies between the two leaves the copy to whoever changes or lists next.
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from springtide.model.audit import this_actor
 from springtide.numbered_states import NumberedStates, next_number, pause
 from springtide.settings.model import Settings
 from springtide.steering.editing import changes_between
+from springtide.steering.forgetting import json_without, steering_without
 from springtide.steering.values import (
     NO_STEERING,
     Experiment,
@@ -29,10 +31,12 @@ from springtide.steering.values import (
     Variant,
 )
 from springtide.storage import Storage
+from springtide.token_search import Token
 
 logger = structlog.stdlib.get_logger(__name__)
 
 _MAX_ATTEMPTS = 200
+_NOT_ONE = (ValueError, TypeError, KeyError, AttributeError)  # What reading a file raises that is no version.
 _ABANDONED_S = 3_600.0  # After that, a temporary file is that of a process that was killed.
 
 
@@ -159,6 +163,42 @@ class SteeringStore:
         wanted = [number for number in reversed(numbers) if before is None or number < before][:limit]
         return [last if last and number == last.version else self._read_change(number) for number in wanted]
 
+    def forget(self, token: Token) -> int:
+        """Take an id out of what steers, out of all versions, and out of what was changed and why.
+
+        What steers without it is the next version, which servers follow.
+
+        Args:
+            token: The id.
+
+        Returns:
+            In how many files it was.
+
+        Raises:
+            SteeringError: If other processes make changes all the time.
+        """
+
+        def without(steering: Steering) -> dict[str, Any]:
+            found: dict[str, Any] = json_without(_plain(to_json(steering_without(steering, token))), token)
+            return found
+
+        self.change(lambda steering: from_json(without(steering)), reason="an id was forgotten")
+        num_changed = 0
+        for states in (self._versions, self._changes):
+            for number in states.numbers():
+                try:
+                    before = states.read(number)
+                    after = dict(before)
+                    if "steering" in before:
+                        after["steering"] = without(from_json(before["steering"]))
+                except (*_NOT_ONE, FileNotFoundError):  # Damaged, which is told elsewhere, or just deleted.
+                    continue
+                after = json_without(after, token)
+                if after != before:
+                    states.rewrite(number, after)
+                    num_changed += 1
+        return num_changed
+
     def _load(self) -> tuple[StoredSteering, SteeringChange | None]:
         numbers = self._versions.numbers()
         newest, fault = max(numbers, default=0), ""
@@ -173,8 +213,17 @@ class SteeringStore:
             except FileNotFoundError:  # Deleted since, as one too many.
                 continue
             else:
-                return StoredSteering(steering, newest, fault), change
-        return StoredSteering(NO_STEERING, newest, fault), None
+                return StoredSteering(steering, *self._missing_after(newest, fault)), change
+        return StoredSteering(NO_STEERING, *self._missing_after(newest, fault)), None
+
+    def _missing_after(self, newest: int, fault: str) -> tuple[int, str]:
+        """Return the newest number that a change has used, and what is wrong: a version may be missing."""
+        while self._changes.has(newest + 1) and not self._versions.has(newest + 1):
+            newest += 1
+            error = SteeringError(f"{self._versions.path(newest)}: missing")
+            self._tell(error)
+            fault = fault or str(error)
+        return newest, fault
 
     def _note(self, change: SteeringChange) -> None:
         if not self._changes.has(change.version):
@@ -183,7 +232,7 @@ class SteeringStore:
     def _read_change(self, number: int) -> SteeringChange:
         try:
             return _change_of(self._changes.read(number))
-        except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
+        except (*_NOT_ONE, FileNotFoundError) as error:
             reason = f"{self._changes.path(number)}: not a change of what steers: {error!r}"
             return SteeringChange(number, 0, "", "", (f"Unreadable: {reason}",))
 
@@ -201,7 +250,7 @@ class SteeringStore:
     def _named_errors(self, number: int) -> Iterator[None]:
         try:
             yield
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except _NOT_ONE as error:
             raise SteeringError(f"{self._versions.path(number)}: not a version of what steers: {error!r}") from error
 
 
@@ -247,6 +296,12 @@ def from_json(fields: Mapping[str, Any]) -> Steering:
         ),
         version=int(fields["version"]),
     )
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields as they are read from JSON, lists in the place of tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(fields))
+    return plain
 
 
 def _change_of(fields: Mapping[str, Any]) -> SteeringChange:

@@ -11,6 +11,7 @@ from springtide.clock import MS_PER_DAY, MS_PER_SECOND, Deadline
 from springtide.errors import SettingsError, SpringtideError
 from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
+from springtide.steering.store import SteeringStore
 from springtide.token_search import Token
 from springtide_services.forgetting.forget import (
     Proof,
@@ -74,6 +75,9 @@ class ForgetRun:
                 num_entries = ModelStore(self._settings.model.url).forget_text(self._token)
                 if num_entries:
                     self._say(f"taken out of the reasons of {num_entries:,} entries of the audit log")
+                num_files = SteeringStore.of(self._settings).forget(self._token)
+                if num_files:
+                    self._say(f"taken out of {num_files:,} files of rules, scenarios and experiments")
                 if client is not None:
                     await_applied(client, partition, offset, deadline)
                     self._say("the server has applied it: gone from all answers")

@@ -202,4 +202,5 @@ def _ask(client: Client, node_type: str, token: Token) -> list[Answer]:
         about = recommender_pb2.ExplainRequest(user=user, item=recommended.items[0].item)
         ask("Explain", lambda: client.explain(about), named_in)
     ask("GetStatus", client.status, named_in)
+    ask("GetSteering", client.steering, named_in)
     return answers

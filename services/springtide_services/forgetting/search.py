@@ -11,6 +11,7 @@ import fsspec
 
 from springtide.errors import SpringtideError
 from springtide.settings.model import Settings
+from springtide.steering.store import url_of
 from springtide.token_search import Token
 from springtide_services.forgetting.contents import Content, has_token
 from springtide_services.stream.journal import FOLDER
@@ -60,6 +61,8 @@ def places_of(settings: Settings) -> list[Place]:
         Place("checkpoints", settings.checkpoint.url),
         Place("model registry", model_url),
         Place("trainings", f"{parent}{separator}training"),
+        Place("rules and scenarios", url_of(settings)),
+        Place("file of rules", settings.steering.file),
         Place("journal", settings.checkpoint.journal or FOLDER),
         Place("dead-letter file", settings.kafka.dead_letter_file),
     ]

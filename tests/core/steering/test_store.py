@@ -15,6 +15,7 @@ from springtide.settings.model import ModelSettings, Settings, SteeringSettings
 from springtide.steering.editing import Edit, edited
 from springtide.steering.store import SteeringStore, from_json, to_json, url_of
 from springtide.steering.values import Experiment, QuerySteering, Rule, Scenario, Steering, Variant
+from springtide.token_search import Token
 
 BLOCK = Rule("old", "block", ("i1", "i2"), end_ms=1_800_000_000_000)
 ALL = Steering(
@@ -160,6 +161,42 @@ def test_the_store_is_beside_the_registry_or_where_settings_say() -> None:
 
 def test_json_holds_all_of_a_steering() -> None:
     assert from_json(json.loads(json.dumps(to_json(ALL), sort_keys=True))) == ALL
+
+
+def test_a_version_that_is_missing_is_told_loudly_and_its_number_is_not_used_again(tmp_path: Path) -> None:
+    store = SteeringStore(str(tmp_path))
+    put(store, BLOCK)
+    put(store, Rule("new", "block", ("i2",)))
+    version_file(tmp_path, 2).unlink()
+    stored = store.load()
+    assert (stored.steering.version, stored.newest) == (1, 2)
+    assert stored.fault.endswith("000000000002.json: missing")
+    assert put(store, Rule("third", "block", ("i3",))) == 3
+    assert store.load().fault == ""
+
+
+def test_a_version_without_its_seal_is_damaged(tmp_path: Path) -> None:
+    store = SteeringStore(str(tmp_path))
+    put(store, BLOCK)
+    path = version_file(tmp_path, 1)
+    path.write_bytes(path.read_bytes().replace(b"sha256", b"sha257"))
+    assert "wanted a SHA-256, got none" in store.load().fault
+
+
+def test_an_id_is_forgotten_in_every_version_and_in_the_list_of_changes(tmp_path: Path) -> None:
+    store = SteeringStore(str(tmp_path))
+    put(store, BLOCK, Rule("alone", "block", ("i1",)), reason="i1 was recalled")
+    put(store, Rule("noted", "block", ("i9",), filter='brand != "i1"', note="as i1"))
+    assert store.forget(Token("i1")) > 0
+    for path in tmp_path.rglob("*.json"):
+        assert not Token("i1").is_in_json(json.loads(path.read_bytes())), path
+    stored = SteeringStore(str(tmp_path)).load()
+    assert (stored.steering.version, stored.fault) == (3, "")
+    noted, old = stored.steering.rules
+    assert (old.name, old.items) == ("old", ("i2",))
+    assert (noted.items, noted.filter, noted.note) == (("i9",), 'brand != "(forgotten)"', "as (forgotten)")
+    assert store.changes(9)[-1].reason == "(forgotten) was recalled"
+    assert store.forget(Token("i1")) == 0
 
 
 PUT_MANY = """
