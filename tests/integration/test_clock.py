@@ -16,11 +16,12 @@ from springtide.events.skips import Skips
 from springtide.settings.model import RankingSettings, Settings
 from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.cli.answer_tables import ask
+from springtide_services.cli.answer_tables import show_pages
 from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.cli.season_charts import season
 from springtide_services.cli.status_tables import show_status
 from springtide_services.cli.why_tables import ask_why
+from springtide_services.serving.client import Client
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.training.training_run import train_once
 
@@ -132,7 +133,8 @@ def test_answers_and_status_say_which_moment_they_speak_of(
     def said(running: Any) -> str:
         address = running.server.address
         context = {"place": "", "weather": "", "recent_items": (), "as_json": False}
-        ask(address, user="ann", count=3, at=None, exclude_seen=(), only=(), **context)
+        with Client(address) as client:
+            show_pages(client, pb.RecommendRequest(user="ann", count=3))
         ask_why(address, user="ann", item="nog", at=None, **context)
         show_status(running.server.admin_address, as_json=False)
         return " ".join(capsys.readouterr().out.split())

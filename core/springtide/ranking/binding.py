@@ -101,13 +101,14 @@ def bind(
         num_known = view.num_nodes(rules.item_type)
         recent_rows = rows_below(view.nodes(rules.item_type).ids.rows(query.recent_items), num_known)
     has_list = bool(query.allow_items)
+    has_filter = query.category_filters or query.came_since_ms is not None
     return BoundQuery(  # By position: by name it takes twice as long.
         query.user_id,
         user_row,
         _with_attributes(query.moment, users, user_row, circumstance_keys),
         recent_rows,
         query.count,
-        allowed_items(query, view, rules, num_items) if has_list or query.category_filters else None,
+        allowed_items(query, view, rules, num_items) if has_list or has_filter else None,
         excluded_rows(query, user_row, recent_rows, view, rules, num_items, seen_rows_of),
         has_list,
         has_all_positive(query.exclude_seen, rules),

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from springtide.clock import MS_PER_DAY
 from springtide.errors import InvalidRequestError
 from springtide.graph.applying import USER
+from springtide.graph.nodes import NodeTable
+from springtide.graph.tombstones import NEVER_MS
 from springtide.graph.view import GraphView
 from springtide.ranking.query import Query
 from springtide.settings.interaction_rules import InteractionRules
@@ -30,13 +33,13 @@ def check_query(query: Query, view: GraphView, rules: InteractionRules) -> None:
 def allowed_items(
     query: Query, view: GraphView, rules: InteractionRules, num_items: int
 ) -> npt.NDArray[np.bool_] | None:
-    """Return bool ``[num_items]``, which items pass the allow list and the category filters; None if all do.
+    """Return bool ``[num_items]``, which items pass the allow list, the category filters and the age; None if all do.
 
     Raises:
         InvalidRequestError: If a filter names an unknown attribute.
     """
     _check_attributes(query, view, rules)
-    if not query.allow_items and not query.category_filters:
+    if not query.allow_items and not query.category_filters and query.came_since_ms is None:
         return None
     items = view.nodes(rules.item_type)
     allowed = np.ones(num_items, bool)
@@ -47,7 +50,21 @@ def allowed_items(
         passing = items.has_category(attribute, values)[:num_items]
         allowed[: len(passing)] &= passing
         allowed[len(passing) :] = False
+    if query.came_since_ms is not None:
+        allowed &= came_since(items, query, num_items)
     return allowed
+
+
+def came_since(items: NodeTable, query: Query, num_items: int) -> npt.NDArray[np.bool_]:
+    """Return bool ``[num_items]``, which items came in the time that a query asks about.
+
+    For a question about the past, what came more than a day later is not there yet; clocks of producers may be ahead.
+    """
+    first_ms = items.lifetimes.all_first_ms(num_items)
+    since_ms = NEVER_MS if query.came_since_ms is None else query.came_since_ms
+    until_ms = query.moment.timestamp_ms + MS_PER_DAY
+    is_new: npt.NDArray[np.bool_] = (first_ms != NEVER_MS) & (first_ms >= since_ms) & (first_ms <= until_ms)
+    return is_new
 
 
 SeenRows = Callable[[GraphView, str, int, frozenset[str]], Rows]

@@ -33,6 +33,8 @@ class Query:
             filters.
         with_weights: Whether the answer gives the weights of each item; without them it takes less time.
         steering: What the query steers its ranking with; None for nothing.
+        came_since_ms: Only items that were first heard of since then are ranked, milliseconds since the Unix epoch;
+            None for all.
 
     Raises:
         InvalidRequestError: If ``count`` is below 1. Whether the names mean anything, only the graph can say:
@@ -49,6 +51,7 @@ class Query:
     category_filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
     with_weights: bool = True
     steering: QuerySteering | None = None
+    came_since_ms: int | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:

@@ -19,6 +19,7 @@ from springtide.ranking.binding import BoundQuery
 from springtide.ranking.candidates import ByBaseline, ByModel, Candidates, CandidateSource, ScoredRows
 from springtide.ranking.indexing import Indexing, IndexRules
 from springtide.ranking.lifeless import LifelessItems
+from springtide.ranking.lists import Lists
 from springtide.ranking.query import AttributeValue, Extras, Query, RankedItems, Ranking
 from springtide.ranking.reordering.reorder import pool_size, reorder
 from springtide.ranking.scoring import Scorer, cosine_of
@@ -51,6 +52,7 @@ class Ranker:
     Attributes:
         rerankers: Those that requests and scenarios may name.
         indexing: Keeps the index; None without one.
+        lists: Ranks what rises, what is new and what goes together, and finds similar users.
         variants: What is served beside the current version, to the users of experiments.
     """
 
@@ -79,6 +81,7 @@ class Ranker:
         self._steered = Steered()
         self.rerankers = rerankers or {}
         self.variants = Variants(self._maker)
+        self.lists = Lists(self._maker, state.context_weights, self.scorer, self._ranking)
         self.indexing: Indexing | None = None
         if make_index is not None and settings.index is not None:
             rules = IndexRules(settings.index.name, settings.index_min_items, settings.index_min_recall, make_index)
@@ -123,6 +126,7 @@ class Ranker:
             serving.users.drop_forgotten(view)
             fresh = self._maker.refreshed(serving, view)
             self.variants.refresh(view, self._item_type, now_ms)
+            self.lists.refresh(view.num_nodes(self._item_type), now_ms)
             if (fallback := self._fallback) is not None:
                 fallback.moments.refresh(view.num_nodes(self._item_type), now_ms)
             if self.indexing is not None:
@@ -215,6 +219,9 @@ class Ranker:
         query = scorer.bind(wanted)
         nearest = similar_items(scorer, row, query) if table.has_vector[row] else []
         return nearest, table.model.version
+
+    def _ranking(self, scorer: Scorer, query: Query) -> Ranking:
+        return _ranking(scorer, query, self.rerankers)
 
     def _scorer_of(self, serving: Serving, steered: Steered) -> Scorer:
         view, scorer = self._state.graph.view(), self._scorer

@@ -208,6 +208,20 @@ class Users:
         gathered, level_0 = self._gather(view, table, query, query.recent_rows)
         return level_0, gathered
 
+    def vectors(self) -> tuple[list[str], npt.NDArray[np.int32], Array]:
+        """Return the ids of the cached users who have a vector, their rows int32 ``[n]``, and it, float32 ``[n, d]``.
+
+        Whoever has had an event since was not asked for since.
+        """
+        with self._lock:
+            found = [
+                (cached.user_id, row, cached.user.vector)
+                for row, cached in self._cached_users.items()
+                if cached.user.vector is not None
+            ]
+        ids, rows, vectors = zip(*found, strict=True) if found else ((), (), ())
+        return list(ids), np.array(rows, np.int32), np.array(vectors, np.float32)
+
     def drop_forgotten(self, view: GraphView) -> None:
         """Drop forgotten users from the cache. To be called every second or so by a background thread."""
         nodes = view.nodes(USER)

@@ -94,7 +94,9 @@ class RecommenderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecommendBatch(self, request, context):
-        """Answers many requests, for e-mails and the like: each as Recommend does, streamed in their order.
+        """Answers many requests, for e-mails and the like: each as Recommend does, streamed in their order. A request that is
+        refused says why, and the others go on. Requests of a single answer go before. For each thousand of requests that is
+        begun, it may take as long as the server lets another call take.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +110,8 @@ class RecommenderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SimilarUsers(self, request, context):
-        """Ranks users by the cosine of their vector to that of one user. FAILED_PRECONDITION while no model serves.
+        """Ranks users by the cosine of their vector to that of one user. FAILED_PRECONDITION while no model serves. It shows ids
+        of users: where there are tokens, it takes the role `explain`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,14 +125,16 @@ class RecommenderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Trending(self, request, context):
-        """Ranks what rises now: for all, or for one user.
+        """Ranks what rises now: for all, or for one user. The score is the mean logarithm of the trend's lifts, plus half the
+        logarithm of the popularity; for a user, plus the cosine. FAILED_PRECONDITION where no context weight knows trends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NewItems(self, request, context):
-        """Ranks what has come lately: for all, or for one user.
+        """Ranks what has come lately, by the first event or upsert of each item: the newest first, with the age in days below 0
+        as the score; or for one user, by their score.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -9,7 +9,7 @@ from rich.text import Text
 from springtide.clock import MS_PER_SECOND
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving.client import Client, Credentials
+from springtide_services.serving.client import Client
 from springtide_services.terminal import console
 
 _PERSONALIZATIONS = {
@@ -25,48 +25,37 @@ _SOURCES = {
 }
 
 
-def ask(
-    address: str,
-    *,
-    user: str,
-    count: int,
-    at: datetime | None,
-    place: str,
-    weather: str,
-    recent_items: Sequence[str],
-    exclude_seen: Sequence[str],
-    only: Sequence[str],
-    as_json: bool,
-    credentials: Credentials | None = None,
-) -> None:
-    """Ask the server and print the answer.
+def show_pages(client: Client, request: pb.RecommendRequest, num_pages: int = 1, *, as_json: bool = False) -> None:
+    """Ask for a page of an answer and the pages after it, and print each.
+
+    Args:
+        client: A client of the server.
+        request: Asks for the first of them.
+        num_pages: How many to print at most.
+        as_json: Whether to print the responses as JSON.
 
     Raises:
         ServerCallError: If there is no answer, or an error.
-        InvalidRequestError: If an entry of ``only`` is not of the form ATTRIBUTE=VALUE.
     """
-    request = pb.RecommendRequest(
-        user=user,
-        count=count,
-        recent_items=recent_items,
-        exclude_seen=exclude_seen,
-        category_filters=_filters(only),
-        context=pb.Context(place=place, weather=weather),
-        view=pb.RECOMMEND_VIEW_FULL,
-    )
-    if at is not None:
-        request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
-    with Client(address, credentials=credentials) as client:
+    first_rank = 1
+    for number in range(num_pages):
         response = client.recommend(request)
-    if as_json:
-        from google.protobuf.json_format import MessageToJson  # Slow to import.
+        if as_json:
+            from google.protobuf.json_format import MessageToJson  # Slow to import.
 
-        console().print_json(MessageToJson(response))
-        return
-    console().print(
-        answer_table(response) if response.items else "no items: nothing passes the filters, or is known yet"
-    )
-    console().print(foot(response))
+            console().print_json(MessageToJson(response))
+        elif response.items:
+            console().print(answer_table(response, first_rank=first_rank))
+        else:
+            console().print("no items: nothing passes the filters, or is known yet")
+        token, first_rank = response.next_page_token, first_rank + len(response.items)
+        if not as_json and (not token or number == num_pages - 1):
+            console().print(foot(response))
+            if token:
+                console().print(f"next page: --page-token {token}", soft_wrap=True, highlight=False)
+        if not token:
+            return
+        request.page_token = token
 
 
 def as_of_words(as_of_ms: int, source: pb.MomentSource) -> str:
@@ -91,40 +80,64 @@ def _served_words(response: pb.RecommendResponse | pb.ExplainResponse) -> str:
 
 
 def answer_table(
-    response: pb.RecommendResponse, titles: Mapping[str, str] | None = None, former: Sequence[str] | None = None
+    response: pb.RecommendResponse,
+    titles: Mapping[str, str] | None = None,
+    former: Sequence[str] | None = None,
+    first_rank: int = 1,
 ) -> Table:
     """Return a table of the items of an answer, with the cosine of every item, and each context weight that it gives.
+
+    Attributes stand behind the item, and what put it at its place behind all, where there are any.
 
     Args:
         response: The answer.
         titles: Readable names by item id; items without one are shown by their id.
         former: The items of an earlier answer, best first; a column then shows each item's rank in it.
+        first_rank: Rank of the first item, on a later page.
     """
     columns = sorted(enumerate(response.weight_names), key=lambda column: column[1])
     table = Table(box=None, pad_edge=False)
     former_ranks = {item_id: str(rank) for rank, item_id in enumerate(former or (), start=1)}
     was = [] if former is None else ["was"]
+    attributes = sorted({name for item in response.items for name in item.attributes})
+    placed = ["placed by"] if any(item.placed_by for item in response.items) else []
     rows: list[tuple[str | Text, ...]] = [
         (
             str(rank),
             *(former_ranks.get(item.item, "-") for _ in was),
             Text((titles or {}).get(item.item, item.item), no_wrap=True, overflow="ellipsis"),
+            *(Text(attribute_words(item.attributes[name]) if name in item.attributes else "") for name in attributes),
             f"{item.score:z.2f}",
             f"{item.cosine:z.2f}",
             *(f"×{item.weights[column]:.2f}" for column, _ in columns),
+            *(Text(item.placed_by) for _ in placed),
         )
-        for rank, item in enumerate(response.items, start=1)
+        for rank, item in enumerate(response.items, start=first_rank)
     ]
-    for name in ("", *was, "item", "score", "cosine", *(name for _, name in columns)):
-        # A narrow terminal shortens the columns that may wrap: the items alone, whose text then ends in "…".
-        is_item = name == "item"
-        table.add_column(name, justify="left" if is_item else "right", no_wrap=not is_item)
+    numbers = ("score", "cosine", *(name for _, name in columns))
+    for kind, names in (("right", ("", *was)), ("left", ("item", *attributes)), ("right", numbers), ("left", placed)):
+        for name in names:
+            # A narrow terminal shortens the columns that may wrap: items, whose text then ends in "…", and attributes.
+            may_wrap = kind == "left"
+            table.add_column(Text(name), justify="left" if may_wrap else "right", no_wrap=not may_wrap)
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def _filters(only: Sequence[str]) -> list[pb.CategoryFilter]:
+def attribute_words(value: pb.AttributeValue) -> str:
+    """Return the value of an attribute in words."""
+    if value.HasField("text"):
+        return value.text
+    return f"{value.number:g}" if value.HasField("number") else ", ".join(value.categories)
+
+
+def category_filters(only: Sequence[str]) -> list[pb.CategoryFilter]:
+    """Return the category filters of the option ``--only``.
+
+    Raises:
+        InvalidRequestError: If an entry is not of the form ATTRIBUTE=VALUE.
+    """
     filters: dict[str, pb.CategoryFilter] = {}
     for entry in only:
         attribute, equals, value = entry.partition("=")
@@ -132,3 +145,18 @@ def _filters(only: Sequence[str]) -> list[pb.CategoryFilter]:
             raise InvalidRequestError("--only", f"wanted ATTRIBUTE=VALUE, got {entry!r}")
         filters.setdefault(attribute, pb.CategoryFilter(attribute=attribute)).values.append(value)
     return list(filters.values())
+
+
+def most_per(entries: Sequence[str]) -> dict[str, int]:
+    """Return the numbers of the option ``--max-per`` by attribute.
+
+    Raises:
+        InvalidRequestError: If an entry is not of the form ATTRIBUTE=NUMBER.
+    """
+    most = {}
+    for entry in entries:
+        attribute, _, number = entry.partition("=")
+        if not (attribute and number.isascii() and number.isdecimal() and len(number) < 10):
+            raise InvalidRequestError("--max-per", f"wanted ATTRIBUTE=NUMBER, got {entry!r}")
+        most[attribute] = int(number)
+    return most

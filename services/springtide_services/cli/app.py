@@ -28,6 +28,7 @@ from springtide_services.cli.demo import demo
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
 from springtide_services.cli.forget import forget
+from springtide_services.cli.lists import new_items, next_items, rank, similar, similar_users, trending
 from springtide_services.cli.protos import protos
 from springtide_services.cli.prove import prove
 from springtide_services.cli.publish import publish
@@ -53,10 +54,12 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(up, broker, serve, train, publish, rebuild, forget, recommend, explain, status),
+    *(similar, similar_users, trending, new_items, rank),
     *(season, evaluate, tune, prove, demo, protos),
 )
 for command in _COMMANDS:
     app.command()(command)
+app.command("next")(next_items)
 app.add_typer(models.app, name="models")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(state.app, name="state")

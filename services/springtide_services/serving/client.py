@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from springtide_services.access.roles import ACTOR_METADATA
 from springtide_services.addresses import is_loopback, split_address
 
 _TIMEOUT_S = 15.0
+_BATCH_TIMEOUT_S = 150.0  # The server ends it sooner: after `server.max_deadline_s` for each thousand of requests.
 _CHECKPOINT_TIMEOUT_S = 60.0  # StartTraining writes a checkpoint before it answers.
 
 
@@ -118,6 +120,28 @@ class Client:
         """
         response: recommender_pb2.RecommendResponse = self._call(self._recommender.Recommend, request)
         return response
+
+    def ask(self, request: Any) -> Any:
+        """Call the method of RecommenderService that takes such a request: ``Trending`` for a ``TrendingRequest``.
+
+        Raises:
+            ServerCallError: If the server does not answer, or answers with an error status.
+        """
+        name = type(request).DESCRIPTOR.name.removesuffix("Request")
+        return self._call(getattr(self._recommender, name), request)
+
+    def recommend_batch(
+        self, request: recommender_pb2.RecommendBatchRequest
+    ) -> Iterator[recommender_pb2.RecommendBatchResponse]:
+        """Call RecommendBatch, and yield the answers as they come.
+
+        Raises:
+            ServerCallError: If the server does not answer, or ends the call with an error status.
+        """
+        try:
+            yield from self._recommender.RecommendBatch(request, timeout=_BATCH_TIMEOUT_S, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise _to_error(error, self.address) from error
 
     def explain(self, request: recommender_pb2.ExplainRequest) -> recommender_pb2.ExplainResponse:
         """Call Explain.
@@ -239,7 +263,10 @@ def _to_error(error: grpc.RpcError, address: str) -> ServerCallError:
         return ServerCallError(f"no server answers at {address}: {error.details()}")
     is_access = error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
     kind = AccessRefusedError if is_access else ServerCallError
-    return kind(f"the server at {address} refused: {error.details()} ({error.code().name})")
+    words = error.details() or ""
+    if "\n" in words:  # An expression, and a line that points at the place in it.
+        return kind(f"the server at {address} refused ({error.code().name}):\n{words}")
+    return kind(f"the server at {address} refused: {words} ({error.code().name})")
 
 
 def _read(path: str) -> bytes:

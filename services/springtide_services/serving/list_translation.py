@@ -40,6 +40,8 @@ def to_list_query(request: ListRequest, as_of: AsOf) -> Query:
         InvalidRequestError: If a field is outside the limits that the proto documents.
     """
     check_word(request.user, "user", may_be_empty=True)
+    came_since_ms: int | None = None
+    says_count = True
     recent_items: tuple[str, ...] = ()
     allow_items: tuple[str, ...] = ()
     if isinstance(request, pb.RankRequest):
@@ -47,7 +49,9 @@ def to_list_query(request: ListRequest, as_of: AsOf) -> Query:
         recent_items = to_words(request.recent_items, "recent_items", MAX_RECENT_ITEMS)
         count = len(allow_items)
     else:
-        count = to_count(request)
+        count, says_count = to_count(request), request.HasField("count")
+        if isinstance(request, pb.NewItemsRequest):
+            came_since_ms = as_of.timestamp_ms - to_max_age_ms(request)
         if isinstance(request, pb.NextItemsRequest):
             recent_items = _some_words(request.items, "items", MAX_RECENT_ITEMS)
     exclude_items = to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS)
@@ -62,7 +66,8 @@ def to_list_query(request: ListRequest, as_of: AsOf) -> Query:
         exclude_items,
         allow_items,
         with_weights=False,
-        steering=_steering(request.scenario, request.filter, request.include_attributes),
+        steering=_steering(request.scenario, request.filter, request.include_attributes, says_count=says_count),
+        came_since_ms=came_since_ms,
     )
 
 
@@ -72,10 +77,10 @@ def to_similar_query(request: pb.SimilarItemsRequest | pb.SimilarUsersRequest, a
     Raises:
         InvalidRequestError: If a field is outside the limits that the proto documents.
     """
-    moment, count = to_moment(request.context, as_of), to_count(request)
+    moment, count, says_count = to_moment(request.context, as_of), to_count(request), request.HasField("count")
     if isinstance(request, pb.SimilarUsersRequest):
         check_word(request.user, "user")
-        steering = _steering(request.scenario, request.filter, ())
+        steering = _steering(request.scenario, request.filter, (), says_count=says_count)
         return Query(moment, request.user, count=count, with_weights=False, steering=steering)
     return Query(
         moment,
@@ -83,7 +88,7 @@ def to_similar_query(request: pb.SimilarItemsRequest | pb.SimilarUsersRequest, a
         exclude_items=to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
         category_filters=to_filters(request.category_filters),
         with_weights=False,
-        steering=_steering(request.scenario, request.filter, request.include_attributes),
+        steering=_steering(request.scenario, request.filter, request.include_attributes, says_count=says_count),
     )
 
 
@@ -146,10 +151,12 @@ def _some_words(words: Iterable[str], field: str, most: int) -> tuple[str, ...]:
     return some
 
 
-def _steering(scenario: str, expression: str, attributes: Iterable[str]) -> QuerySteering | None:
+def _steering(scenario: str, expression: str, attributes: Iterable[str], *, says_count: bool) -> QuerySteering | None:
     include_attributes = to_words(list(attributes), "include_attributes", MAX_ATTRIBUTES)
     if not (scenario or expression or include_attributes):
         return None
     check_word(scenario, "scenario", may_be_empty=True)
     check_bytes(expression, "filter", MAX_EXPRESSION_BYTES)
-    return QuerySteering(scenario=scenario, filter=expression, include_attributes=include_attributes)
+    return QuerySteering(
+        scenario=scenario, filter=expression, include_attributes=include_attributes, says_count=says_count
+    )

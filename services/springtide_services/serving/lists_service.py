@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -20,9 +20,16 @@ from springtide.v1 import recommender_pb2 as pb
 from springtide.v1 import recommender_pb2_grpc as pb_grpc
 from springtide_services.serving import list_translation, translation
 from springtide_services.serving.admission import Admission
-from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.batching import MicroBatcher, ShortCalls
 from springtide_services.serving.positions import PositionWaiters
-from springtide_services.serving.statuses import Context, NotReadyError, refusal_words, seconds_left, with_status
+from springtide_services.serving.statuses import (
+    Context,
+    NotReadyError,
+    refusal_words,
+    seconds_left,
+    with_deadline_and_status,
+    with_status,
+)
 from springtide_services.serving.work import work_of
 
 _BATCH_AT_ONCE = 32  # Of the requests of a batch, so many are ranked before their answers are sent: 32 x 20 kB.
@@ -63,6 +70,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
         self.max_deadline_s = settings.server.max_deadline_s
         self.loaded: RecommenderDependencies | None = None
         self._admission = Admission(settings.server.max_open_requests)
+        self._trending, self._newest, self._similar_users = ShortCalls(), ShortCalls(), ShortCalls()
         self._next_offsets: Mapping[int, int] | None = None  # Those of the bytes.
         self._position = b""
 
@@ -102,12 +110,12 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
             loaded = self._loaded()
             as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
             query = translation.to_query(request, as_of)
-            answer = await self._ranked(loaded, query, as_of, until_s, is_dear=True)
+            position, ranking = await self._ranked(loaded, query, until_s, is_dear=True)
         except TimeoutError:
             raise  # It is the time of the whole batch.
         except SpringtideError as error:
             return list_translation.batch_response(index, refusal=refusal_words(error))
-        return list_translation.batch_response(index, answer=answer)
+        return list_translation.batch_response(index, answer=self.to_answer(ranking, position, as_of))
 
     @with_status
     async def Rank(  # noqa: N802  # The proto's name.
@@ -123,28 +131,68 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
         """Rank what goes with the items of a basket, or comes next in a session."""
         return await self._list(request, context)
 
-    async def _list(self, request: list_translation.ListRequest, context: Context[Any, bytes]) -> bytes:
+    @with_status
+    async def Trending(  # noqa: N802  # The proto's name.
+        self, request: pb.TrendingRequest, context: Context[pb.TrendingRequest, bytes]
+    ) -> bytes:
+        """Rank what rises, for all or for a user."""
+        loaded = self._loaded()
+        return await self._list(request, context, self._trending, loaded.ranker.lists.trending)
+
+    @with_status
+    async def NewItems(  # noqa: N802  # The proto's name.
+        self, request: pb.NewItemsRequest, context: Context[pb.NewItemsRequest, bytes]
+    ) -> bytes:
+        """Rank what has come lately: the newest first, or for a user by their score."""
+        if request.user:
+            return await self._list(request, context)
+        loaded = self._loaded()
+        return await self._list(request, context, self._newest, loaded.ranker.lists.newest)
+
+    @with_deadline_and_status
+    async def SimilarUsers(  # noqa: N802  # The proto's name.
+        self, request: pb.SimilarUsersRequest, context: Context[pb.SimilarUsersRequest, bytes]
+    ) -> bytes:
+        """Rank users by their cosine to one user."""
+        loaded = self._loaded()
+        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        query = list_translation.to_similar_query(request, as_of)
+        with self._admission.admit(work_of(query)):
+            users, version = await self._similar_users.run(
+                lambda: loaded.ranker.lists.similar_users(query), may_block=loaded.batcher.may_block()
+            )
+        similar = [pb.SimilarUser(user=user_id, cosine=cosine) for user_id, cosine in users]
+        return pb.SimilarUsersResponse(users=similar, model_version=version).SerializeToString()
+
+    async def _list(
+        self,
+        request: list_translation.ListRequest,
+        context: Context[Any, bytes],
+        calls: ShortCalls | None = None,
+        rank: Callable[[Query], Ranking] | None = None,
+    ) -> bytes:
+        """Answer a request for a list: by ``rank``, or by all terms, as ``Recommend`` does, where there is none."""
         loaded = self._loaded()
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         query = list_translation.to_list_query(request, as_of)
         with self._admission.admit(work_of(query)):
             async with asyncio.timeout(seconds_left(context, self.max_deadline_s)) as time_limit:
-                return list_translation.list_response(await self._ranked(loaded, query, as_of, time_limit.when()))
+                if rank is None or calls is None:
+                    position, ranking = await self._ranked(loaded, query, time_limit.when())
+                else:
+                    position = self._position_of(loaded.state)
+                    ranking = await calls.run(lambda: rank(query), may_block=loaded.batcher.may_block())
+                if ranking.extras is not None:  # A list has one page.
+                    ranking = replace(ranking, extras=replace(ranking.extras, next_page_token=""))
+                return list_translation.list_response(self.to_answer(ranking, position, as_of))
 
     async def _ranked(
-        self,
-        loaded: RecommenderDependencies,
-        query: Query,
-        as_of: AsOf,
-        until_s: float | None,
-        *,
-        is_dear: bool = False,
-    ) -> bytes:
-        """Return the bytes of the answer to a query, once the batcher has ranked it."""
+        self, loaded: RecommenderDependencies, query: Query, until_s: float | None, *, is_dear: bool = False
+    ) -> tuple[bytes, Ranking]:
+        """Return the position, and the answer to a query once the batcher has ranked it."""
         check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
         position = self._position_of(loaded.state)  # Read before ranking: the ranking reflects at least this.
-        ranking = await loaded.batcher.submit(query, until_s, is_dear=is_dear)
-        return self.to_answer(ranking, position, as_of)
+        return position, await loaded.batcher.submit(query, until_s, is_dear=is_dear)
 
     def to_answer(self, ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bool = False) -> bytes:
         """Return a ranking as the bytes of a ``RecommendResponse``; see ``translation.to_response``."""

@@ -16,7 +16,7 @@ from springtide.ranking.query import Query, Ranking
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving import translation
+from springtide_services.serving import list_translation, translation
 from springtide_services.serving.batching import ShortCalls
 from springtide_services.serving.explanations import to_explain_response, to_wanted, to_words, with_reasons
 from springtide_services.serving.lists_service import ListsService, list_handlers
@@ -118,13 +118,15 @@ class RecommenderService(ListsService):
         """Rank items by their cosine to one item."""
         loaded = self._loaded()
         as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
-        item, query = translation.to_item(request), translation.to_similar_query(request, as_of)
+        item, query = translation.to_item(request), list_translation.to_similar_query(request, as_of)
         with self._admission.admit(work_of(query)):
             items, model_version = await self._similar.run(lambda: loaded.ranker.similar(item, query))
-        return pb.SimilarItemsResponse(
-            items=[pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items],
-            model_version=model_version,
-        )
+            attributes = loaded.ranker.lists.attributes([item_id for item_id, _ in items], query)
+        similar = [pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items]
+        for each, found in zip(similar, attributes, strict=False):
+            for name, value in found.items():
+                each.attributes[name].CopyFrom(translation.to_attribute_value(value))
+        return pb.SimilarItemsResponse(items=similar, model_version=model_version)
 
     @with_deadline_and_status
     async def Explain(  # noqa: N802  # The proto's name.

@@ -251,24 +251,6 @@ def to_explain_query(request: pb.ExplainRequest, as_of: AsOf) -> Query:
     )
 
 
-def to_similar_query(request: pb.SimilarItemsRequest, as_of: AsOf) -> Query:
-    """Return what a request for similar items wants, and what it leaves out.
-
-    Args:
-        request: The request as received.
-        as_of: The moment, see ``to_as_of``.
-
-    Raises:
-        InvalidRequestError: If a field is outside the limits that the proto documents.
-    """
-    return Query(
-        to_moment(request.context, as_of),
-        count=to_count(request),
-        exclude_items=to_words(request.exclude_items, "exclude_items", MAX_LISTED_ITEMS),
-        category_filters=to_filters(request.category_filters),
-    )
-
-
 def to_count(request: Counted) -> int:
     """Return the number of items, or of users, that a request wants.
 

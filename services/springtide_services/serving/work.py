@@ -7,11 +7,14 @@ _WORK_OF_FILTER = 50  # A filter's, in items; it looks through all items, unless
 
 
 def work_of(query: Query) -> float:
-    """Return how many times the work of a plain query a query may be, for ``MicroBatcher``: roughly, and 1 or more."""
-    num_named = len(query.recent_items) + len(query.exclude_items) + len(query.allow_items)
-    return work_of_items(num_named + query.count, len(query.category_filters))
+    """Return how many times the work of a plain query a query may be, for ``MicroBatcher``: roughly, and 1 or more.
 
-
-def work_of_items(num_items: int, num_filters: int) -> float:
-    """Return the work of a query that names or wants so many items, and has so many filters."""
+    Filters and boosters of one query look through all items; rules and scenarios are compiled once for all.
+    """
+    num_items = len(query.recent_items) + len(query.exclude_items) + len(query.allow_items) + query.count
+    num_filters = len(query.category_filters)
+    if query.steering is not None or query.came_since_ms is not None:
+        num_filters += query.came_since_ms is not None
+        if (steering := query.steering) is not None:
+            num_filters += bool(steering.filter) + bool(steering.booster)
     return 1.0 + (num_items + _WORK_OF_FILTER * num_filters) / _PLAIN_ITEMS

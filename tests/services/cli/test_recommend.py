@@ -1,9 +1,13 @@
+from datetime import timedelta
+
 import pytest
+import typer
 from rich.console import Console
 
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.cli.answer_tables import answer_table, ask
+from springtide_services.cli.answer_tables import answer_table, category_filters, most_per
+from springtide_services.cli.durations import Duration
 from springtide_services.cli.why_tables import why_table
 
 RESPONSE = pb.RecommendResponse(
@@ -56,20 +60,40 @@ def test_score_just_below_nothing_is_shown_without_a_sign() -> None:
     assert capture.get().splitlines()[1].split() == ["1", "1", "0.00", "0.00"]
 
 
+def test_attributes_and_what_placed_an_item_stand_beside_it() -> None:
+    console = Console(width=120, color_system=None)
+    item = pb.RecommendedItem(item="tea", score=1.0, placed_by="rule spring")
+    item.attributes["brand"].categories.extend(["acme", "best"])
+    item.attributes["price"].number = 19.99
+    other = pb.RecommendedItem(item="jam")
+    other.attributes["title"].text = "Jam, red"
+    with console.capture() as capture:
+        console.print(answer_table(pb.RecommendResponse(items=[item, other]), first_rank=11))
+    heading, first, second = (line.split() for line in capture.get().splitlines())
+
+    assert heading == ["item", "brand", "price", "title", "score", "cosine", "placed", "by"]
+    assert first == ["11", "tea", "acme,", "best", "19.99", "1.00", "0.00", "rule", "spring"]
+    assert second == ["12", "jam", "Jam,", "red", "0.00", "0.00"]
+
+
 def test_filter_that_is_not_written_as_one_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="wanted ATTRIBUTE=VALUE, got 'brand='"):
-        ask(
-            "127.0.0.1:1",
-            user="ann",
-            count=1,
-            at=None,
-            place="",
-            weather="",
-            recent_items=(),
-            exclude_seen=(),
-            only=["brand="],
-            as_json=False,
-        )
+        category_filters(["brand="])
+
+
+@pytest.mark.parametrize("entry", ["brand", "brand=", "brand=many", "=3", "brand=-1", "brand=9999999999"])
+def test_number_per_value_that_is_not_written_as_one_is_refused(entry: str) -> None:
+    assert most_per(["brand=3", "colour=12"]) == {"brand": 3, "colour": 12}
+    with pytest.raises(InvalidRequestError, match="wanted ATTRIBUTE=NUMBER"):
+        most_per([entry])
+
+
+def test_durations_are_a_number_and_a_unit() -> None:
+    assert Duration()("12h") == timedelta(hours=12)
+    assert Duration()("1.5 d") == timedelta(hours=36)
+    for wrong in ("12", "h", "-1d", "1y", ""):
+        with pytest.raises(typer.BadParameter, match="wanted a number and one of s, m, h, d, w"):
+            Duration()(wrong)
 
 
 def test_explanation_shows_each_factor_with_lift_exponent_and_weight() -> None:
