@@ -1,5 +1,6 @@
 """What users dislike, for a training: items that their vectors are moved away from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,7 +130,16 @@ def dislike_loss(cosines: Tensor, weights: Tensor, num_wanted: int) -> Tensor:
 
 def disliked_events(view: GraphView, rules: InteractionRules) -> Observed:
     """Return all negative interactions, oldest first, without circumstances."""
-    edges = [view.edges(rules.edge_type(relation)) for relation in rules.negative_relations]
+    return _events_of(view, rules, rules.negative_relations)
+
+
+def shown_events(view: GraphView, rules: InteractionRules) -> Observed:
+    """Return all interactions by which items were put before users, oldest first, without circumstances."""
+    return _events_of(view, rules, rules.shown_relations)
+
+
+def _events_of(view: GraphView, rules: InteractionRules, relations: Sequence[str]) -> Observed:
+    edges = [view.edges(rules.edge_type(relation)) for relation in relations]
     times_ms = np.concatenate([np.zeros(0, np.int64), *(each.timestamps_ms for each in edges)])
     order = np.argsort(times_ms, kind="stable")
     return Observed(

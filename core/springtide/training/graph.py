@@ -16,6 +16,7 @@ from springtide.model.schema import ModelSchema, name_value_types
 from springtide.plugins.contracts import Edges, Schema
 from springtide.training.dislikes import Dislikes
 from springtide.training.message_edges import Ratings, pair_edges, typed_edges
+from springtide.training.passed_over import PassedOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class TrainingGraph:
         strengths: float32 ``[num_interactions]``, weight of the edge between the user and the item of each interaction.
         ratings: Interactions whose value is a rating, positive or not.
         dislikes: What users dislike.
+        passed_over: What users were shown beside what they chose.
         edges: Edges over the list of all nodes, with added-up and dampened weights (``graph.pair_weights``). Encoders
             that are not relational get one edge in each direction for each pair of user and item. Relational ones get
             one in each direction for each pair under each relation, with edges between nodes and attribute values.
@@ -118,6 +120,7 @@ class TrainingGraph:
     strengths: npt.NDArray[np.float32]
     ratings: Ratings
     dislikes: Dislikes
+    passed_over: PassedOver
     edges: Edges
 
     @classmethod
@@ -130,6 +133,7 @@ class TrainingGraph:
         before_ms: int | None = None,
         rated: Sequence[EdgeType] = (),
         disliked: Observed = NO_EVENTS,
+        shown: Observed = NO_EVENTS,
     ) -> "TrainingGraph":
         """Build the edges from interactions, and from all edges of the view if the nodes have relations.
 
@@ -137,9 +141,11 @@ class TrainingGraph:
             nodes: The nodes.
             interactions: Positive interactions, oldest first.
             half_life_days: How fast an edge fades with its age; None for never.
-            before_ms: Ratings, dislikes and the edges of the view are taken strictly before this time; None for all.
+            before_ms: Ratings, dislikes, what was shown and the edges of the view are taken strictly before this time;
+                None for all.
             rated: Types of edges whose value is a rating.
             disliked: Negative interactions, oldest first.
+            shown: Interactions by which items were put before users, oldest first.
         """
         starts = nodes.starts
         newest_ms = int(interactions.timestamps_ms[-1]) if len(interactions) else (nodes.view.newest_ms or 0)
@@ -152,7 +158,8 @@ class TrainingGraph:
             )
         ratings = Ratings.of(nodes.view, rated, before_ms)
         dislikes = Dislikes.of(disliked, interactions, newest_ms, before_ms)
-        return cls(nodes, interactions, strengths, ratings, dislikes, edges)
+        passed_over = PassedOver.of(shown, interactions, before_ms)
+        return cls(nodes, interactions, strengths, ratings, dislikes, passed_over, edges)
 
     @property
     def view(self) -> GraphView:

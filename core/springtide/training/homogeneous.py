@@ -13,6 +13,7 @@ from springtide.plugins.contracts import Schema
 from springtide.training.dislikes import Dislikes
 from springtide.training.graph import Nodes, TrainingGraph
 from springtide.training.message_edges import Ratings, pair_edges
+from springtide.training.passed_over import PassedOver
 
 
 def homogeneous_graph(
@@ -51,4 +52,4 @@ def homogeneous_graph(
     order = np.argsort(edges.timestamps_ms, kind="stable")
     in_order = Observed(edges.source[order], edges.target[order], edges.timestamps_ms[order], edges.weights[order])
     pairs, strengths = pair_edges(in_order, 0, 0, count, view.newest_ms or 0, half_life_days)
-    return TrainingGraph(nodes, in_order, strengths, Ratings.none(), Dislikes.none(), pairs)
+    return TrainingGraph(nodes, in_order, strengths, Ratings.none(), Dislikes.none(), PassedOver.none(), pairs)

@@ -16,9 +16,11 @@ from springtide.training.dislikes import DislikeSampler, dislike_loss
 from springtide.training.graph import TrainingGraph
 from springtide.training.network import Network
 from springtide.training.pair_cosines import cosines_of_pairs, restricted, unit_vectors
+from springtide.training.passed_over import PassedOverSampler, passed_over_loss
 from springtide.training.sampling import PositiveSampler, RatingSampler
 
 _NUM_DISLIKES = 8  # Drawn of each user in a step; far fewer than a user's positives, as dislikes are.
+_NUM_PASSED = 8  # Pairs drawn of each user in a step.
 # A step costs what it draws. Where histories are short or items few, drawing the same ones again and again teaches
 # nothing more (record 0014): so many interactions as a user has on average, half as many items as there are, and a
 # quarter of the users.
@@ -182,8 +184,14 @@ def fit(
         DislikeSampler(graph.dislikes, likes.astype(np.float64)),
         np.random.default_rng(settings.seed),
     )
+    passed_over, passed_generator = (
+        PassedOverSampler(graph.passed_over, graph.num_users),
+        np.random.default_rng(settings.seed),
+    )
+    item_counts = np.bincount(graph.interactions.item_rows, minlength=graph.num_items)
+    log_counts = np.log(item_counts + 1.0).astype(np.float32)  # [num_items]
     ratings = RatingSampler(graph.ratings if loss_function.needs_ratings else None, graph.num_users)
-    negatives.prepare(np.bincount(graph.interactions.item_rows, minlength=graph.num_items).astype(np.float64))
+    negatives.prepare(item_counts.astype(np.float64))
     log_q = negatives.log_q.to(device)  # [num_items]
     batch_users = users_per_step(settings, len(positives.active_users))
     num_steps = max(stage.min_steps, math.ceil(settings.min_passes * positives.users_per_pass / batch_users))
@@ -203,10 +211,11 @@ def fit(
         dislikers, disliked, dislike_weights = dislikes.draw(
             users, _NUM_DISLIKES, dislike_generator
         )  # [num_dislikes] each
+        choosers, chosen, passed = passed_over.draw(users, _NUM_PASSED, passed_generator)  # [num_passed] each
         examples = [weighted.task.draw(weighted.batch, generator) for weighted in objective.tasks]
 
         # Encode all these nodes at once.
-        item_rows = (items.ravel(), sampled, graph.ratings.item_rows[rated], disliked)
+        item_rows = (items.ravel(), sampled, graph.ratings.item_rows[rated], disliked, chosen, passed)
         item_nodes = [graph.item_start + of_group for of_group in item_rows]
         levels, rows = network.levels_of(
             graph.edges,
@@ -260,7 +269,15 @@ def fit(
             disliked_cosines = (disliked_vectors * user_vectors[torch.from_numpy(dislikers).to(device)]).sum(-1)
             num_wanted = len(users) * _NUM_DISLIKES
             loss = loss + dislike_loss(disliked_cosines, torch.from_numpy(dislike_weights).to(device), num_wanted)
-        for weighted, nodes in zip(objective.tasks, drawn_rows[5:], strict=True):
+        if len(choosers):
+            chooser_vectors = user_vectors[torch.from_numpy(choosers).to(device)]
+            chosen_cosines, passed_cosines = (
+                (vectors.index_select(0, of) * chooser_vectors).sum(-1) for of in drawn_rows[5:7]
+            )
+            log_odds = torch.from_numpy(log_counts[chosen] - log_counts[passed]).to(device)
+            of_passed = passed_over_loss(chosen_cosines, passed_cosines, log_odds, len(users) * _NUM_PASSED)
+            loss = loss + settings.passed_over_weight * of_passed
+        for weighted, nodes in zip(objective.tasks, drawn_rows[7:], strict=True):
             loss = loss + weighted.weight * weighted.task(raw[nodes])
 
         optimizer.zero_grad()

@@ -10,7 +10,7 @@ import torch
 from springtide.checkpoint import Checkpoint
 from springtide.errors import TrainingError
 from springtide.graph.compacting import compacted
-from springtide.interactions import Observed
+from springtide.interactions import NO_EVENTS, Observed
 from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
 from springtide.model.births import births_of
 from springtide.model.exponents import DislikeExponents, fallback_exponents
@@ -31,7 +31,7 @@ from springtide.training.artifact import (
     make_artifact,
     parts_of,
 )
-from springtide.training.dislikes import disliked_events
+from springtide.training.dislikes import disliked_events, shown_events
 from springtide.training.exponents.dislikes import with_dislikes
 from springtide.training.exponents.fit import ExponentFit, FittedPrior, fit_exponents
 from springtide.training.exponents.logit import ExponentSettings
@@ -126,9 +126,16 @@ def train(
     split_ms = int(interactions.timestamps_ms[split]) if split < len(interactions) else None
     rated = [state.rules.edge_type(rule.name) for rule in state.rules.rules if rule.type_name in rates.rating_types]
     disliked = disliked_events(view, state.rules)
+    shown = shown_events(view, state.rules) if rates.passed_over_weight else NO_EVENTS
     half_life_days = rates.edge_half_life_days
     earlier = TrainingGraph.build(
-        nodes, slice_of(interactions, 0, split), half_life_days, before_ms=split_ms, rated=rated, disliked=disliked
+        nodes,
+        slice_of(interactions, 0, split),
+        half_life_days,
+        before_ms=split_ms,
+        rated=rated,
+        disliked=disliked,
+        shown=shown,
     ).to(rates.device)
     for task in tasks.values():
         task.prepare(earlier, settings.model.width)
@@ -170,7 +177,9 @@ def train(
         on_candidate(copied(make_artifact(network, tasks, earlier, known_ids, births, record)))
 
     # All interactions, the latest slice too.
-    whole = TrainingGraph.build(nodes, interactions, half_life_days, rated=rated, disliked=disliked).to(rates.device)
+    whole = TrainingGraph.build(nodes, interactions, half_life_days, rated=rated, disliked=disliked, shown=shown).to(
+        rates.device
+    )
     stage = _last_stage(whole, split, rates, is_fine_tuning=base is not None)
     fit(stage, network, objective, whole, rates, report)
     return make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), births, record)

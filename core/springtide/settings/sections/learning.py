@@ -110,6 +110,10 @@ class TrainingSettings(Section):
     positive_half_life_days: Positive | None = 90.0
     """Half-life, in days, of the chance that an interaction is drawn as a positive. `none` draws all ages alike.
     Shorten it where the latest behaviour predicts best."""
+    passed_over_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Factor on the loss of what users were shown (`feedback = "shown"`) beside what they chose within half an hour,
+    and passed over. `0` learns nothing from it: on simulated markets 0.1 did not help, and 0.5 was worse. Try it where
+    nearly all that is chosen comes from answers, and let the gate judge."""
     exponent_slice: Annotated[float, Field(gt=0, lt=0.5)] = 0.07
     """Share of the interactions, the latest, that the exponents and the gate are measured on before the vectors learn
     it too. It is widened where it holds too few interactions of known users and items."""

@@ -126,10 +126,10 @@ class InteractionSettings(Section):
     """What the interaction says of the user's taste. A `negative` one lowers the item and items like it for this user,
     by its weight: at once, and in the vectors that models learn. A later positive one of the same item takes that back.
     A `neutral` one changes neither. A `shown` one says that the item was put before the user: what they were shown and
-    left sinks where a request rotates, and is a weak sign against it in trainings. `auto` follows `positive`: `true` is
-    `positive`, and `false` is `negative`; but `false` is `shown` for `impression`, `exposure` and `show`, and `neutral`
-    for other types that say only that the user met the item: `view`, `click`, `open`, `play`, `search`, `visit`,
-    `pageview`, `page_view`."""
+    left sinks where a request rotates, and trainings can learn from it (`training.passed_over_weight`). `auto` follows
+    `positive`: `true` is `positive`, and `false` is `negative`; but `false` is `shown` for `impression`, `exposure` and
+    `show`, and `neutral` for other types that say only that the user met the item: `view`, `click`, `open`, `play`,
+    `search`, `visit`, `pageview`, `page_view`."""
 
     def feedback_of(self, name: str) -> Feedback:
         """Return what interactions of the rule of this name say."""
