@@ -227,6 +227,16 @@ def test_an_expression_with_an_unknown_attribute_is_refused_with_the_nearest(sho
     assert "did you mean price?" in words
 
 
+def test_a_scenario_that_could_not_be_answered_is_refused(shop: Shop) -> None:
+    for fields in ({"reranker": "none-such"}, {"max_per": {"none-such": 2}}, {"include_attributes": ["none-such"]}):
+        scenario = steering_pb2.Scenario(name="home", **fields)  # type: ignore[arg-type]
+        code, words = shop.refused(pb.UpdateSteeringRequest(put=steering_pb2.Steering(scenarios=[scenario])))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert words.startswith("scenarios.home.")
+        assert "none-such" in words
+    assert "i0" in shop.items()
+
+
 def test_an_item_that_is_not_there_is_warned_of_and_blocked_when_it_comes(shop: Shop) -> None:
     answer = shop.put(rule("later", BLOCK, "i0", "i77"))
     assert list(answer.warnings) == ["Rule later names 1 item that the graph does not have: i77."]

@@ -28,7 +28,7 @@ _MS = timedelta(milliseconds=1)
 _HEADER = re.compile(r"\s*\[+([^\]]*)\]+")
 _KEY = re.compile(r"\s*([^\s=#]+)\s*=")
 _AT_LINE = re.compile(r"\(at line (\d+), column (\d+)\)")
-_DURATION = re.compile(r"\s*(\d+)\s*([A-Za-z]+)\s*")
+_DURATION = re.compile(r"\s*(\d{1,15})\s*([A-Za-z]+)\s*", re.ASCII)
 _MAX_ON_A_LINE = 5  # Texts of a list; more stand on lines of their own.
 _MAX_SHOWN = 40  # Characters of a wrong value.
 
@@ -79,6 +79,8 @@ def parse_document(text: str, source: str = "") -> Steering:
         words = _AT_LINE.sub("", str(error)).strip()
         where = f"{place[1]}:{place[2]}" if place else str(len(text.splitlines()) or 1)
         raise SteeringError(f"{_prefix(source)}{where}: not TOML: {words}") from error
+    except (ValueError, RecursionError) as error:  # Numbers of thousands of digits, tables in tables without end.
+        raise SteeringError(f"{_prefix(source)}1: not TOML that can be read: {error}") from error
     try:
         return checked(_steering_of(tree))[0]
     except InvalidRequestError as error:

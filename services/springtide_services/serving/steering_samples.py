@@ -11,7 +11,7 @@ from springtide.interactions import Moment
 from springtide.ranking.query import Query
 from springtide.ranking.ranker import Ranker
 from springtide.state import LiveState
-from springtide.steering.values import QuerySteering, Steering
+from springtide.steering.values import NO_STEERING, QuerySteering, Steering
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import recommender_pb2
 from springtide_services.serving.request_limits import DEFAULT_COUNT
@@ -55,6 +55,30 @@ def sample_queries(
             for name in scenarios
         ]
     return queries
+
+
+def refuse_unanswerable(state: LiveState, ranker: Ranker, before: Steering, after: Steering) -> None:
+    """Try what each scenario that changes says, as if a request said it: what is not there is refused before it holds.
+
+    Later, when an attribute or a reranker has gone, requests that name the scenario are answered without.
+
+    Args:
+        state: The live state.
+        ranker: Ranks over it.
+        before: What steers.
+        after: What would.
+
+    Raises:
+        InvalidRequestError: If a scenario names what is not there, such as a reranker; its field is ``scenarios.NAME``.
+    """
+    moment = Moment(state.clock.read(wall_ms()).timestamp_ms)
+    for name, scenario in after.scenarios.items():
+        if before.scenarios.get(name) != scenario:
+            said = Query(moment, count=1, exclude_seen=scenario.exclude_seen, steering=scenario.steering)
+            try:
+                ranker.recommend([said], steering=NO_STEERING)
+            except InvalidRequestError as error:
+                raise InvalidRequestError(f"scenarios.{name}.{error.field}", error.message) from error
 
 
 def compared(ranker: Ranker, queries: Sequence[Query], before: Steering, after: Steering) -> list[pb.SteeredSample]:

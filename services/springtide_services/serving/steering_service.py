@@ -11,7 +11,7 @@ from springtide_services.access.guard import actor_of
 from springtide_services.serving.admin_answers import page_size_of, page_token, version_of
 from springtide_services.serving.admin_parts import AdminBase, AdminDependencies
 from springtide_services.serving.statuses import Context, bounded, with_deadline_and_status
-from springtide_services.serving.steering_samples import compared, sample_queries
+from springtide_services.serving.steering_samples import compared, refuse_unanswerable, sample_queries
 from springtide_services.serving.steering_translation import to_change_message, to_edit, to_message
 
 _MAX_REASON = 1_000  # Characters.
@@ -101,7 +101,11 @@ def _edited(loaded: AdminDependencies, steering: Steering, edit: Edit, version: 
         raise SteeringChangedError(
             f"version {version} was to be changed, and it is {steering.version} now: look at it again, and repeat"
         )
-    return checked(edited(steering, edit), loaded.steering.known())
+    known = loaded.steering.known()
+    after, warnings = checked(edited(steering, edit), known)
+    if known.schema is not None:
+        refuse_unanswerable(loaded.state, loaded.ranker, steering, after)
+    return after, warnings
 
 
 def _page_of_changes(

@@ -1,11 +1,14 @@
 """Files of what steers: they read back as they were written, and their errors name the line."""
 
+import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import springtide.steering
 from springtide.errors import InvalidRequestError, SteeringError
 from springtide.steering.checks import checked
 from springtide.steering.reading import parse_document
@@ -103,6 +106,34 @@ def test_what_is_written_reads_back(steering: Steering) -> None:
     assert parse_document(to_document(steering)) == steering
 
 
+@given(steerings(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_whatever_a_file_holds_it_is_read_or_refused_in_words(steering: Steering, data: st.DataObject) -> None:
+    text = to_document(steering)
+    start = data.draw(st.integers(0, len(text)))
+    stop = data.draw(st.integers(start, len(text)))
+    changed = text[:start] + data.draw(st.text(st.characters(exclude_categories=("Cs",)), max_size=20)) + text[stop:]
+    try:
+        parse_document(changed, "steering.toml")
+    except SteeringError as error:
+        assert str(error).startswith("steering.toml:")  # noqa: PT017  # Both ends are right.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 100_000,
+        '[rules.a]\naction = "pin"\nitems = ["1"]\nslot = ' + "9" * 10_000,
+        '[scenarios.a]\nrotation_time = "' + "9" * 10_000 + ' days"',
+        "[rules.a]\nend = 0001-01-01T00:00:00+23:59",
+    ],
+    ids=["deep", "digits", "duration", "year"],
+)
+def test_a_file_made_to_hurt_is_refused_in_words(text: str) -> None:
+    with pytest.raises(SteeringError, match=r"^line \d+: "):
+        parse_document(text)
+
+
 def test_a_file_of_a_person_is_read() -> None:
     steering = parse_document("""
         [rules.promo-ended]
@@ -181,6 +212,15 @@ def test_an_error_names_the_line_the_field_and_what_was_meant(text: str, message
     assert message in str(raised.value)
     with pytest.raises(SteeringError, match=r"^steering\.toml:"):
         parse_document(text, "steering.toml")
+
+
+def test_the_examples_of_the_page_are_read() -> None:
+    page = Path(springtide.steering.__file__).with_name("README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert examples
+    for example in examples:
+        steering = parse_document(example)
+        assert parse_document(to_document(steering)) == steering
 
 
 def test_a_request_with_the_same_mistake_names_the_same_field() -> None:
