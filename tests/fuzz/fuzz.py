@@ -29,11 +29,12 @@ NUM_INPUTS = {
     "events": 400_000,
     "json": 150_000,
     "settings": 30_000,
-    "journal": 300_000,
+    "journal": 260_000,
     "checkpoint": 10_000,
     "model": 10_000,
     "expressions": 60_000,
     "requests": 40_000,
+    "page_tokens": 40_000,
 }
 _SLOW_S = 60.0  # An input that takes longer hangs.
 _MOST_MIB = 4_096
@@ -119,6 +120,10 @@ def make_target(name: str) -> "Target":
         from expressions_target import expressions_target
 
         return expressions_target()
+    if name == "page_tokens":
+        from page_tokens_target import page_tokens_target
+
+        return page_tokens_target()
     makers: dict[str, Callable[[], Target]] = {
         "events": targets.events_target,
         "json": targets.json_target,

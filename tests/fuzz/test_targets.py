@@ -10,13 +10,23 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzz import NUM_INPUTS, make_target
 
-SHARES = {"events": 300, "json": 300, "settings": 60, "journal": 300, "expressions": 300, "checkpoint": 60, "model": 40}
+SHARES = {
+    "events": 300,
+    "json": 300,
+    "settings": 60,
+    "journal": 300,
+    "expressions": 300,
+    "page_tokens": 300,
+    "checkpoint": 60,
+    "model": 40,
+}
 ENDS = {
     "events": {"applied", "dead letter"},
     "json": {"applied", "dead letter"},
     "settings": {"settings", "clear error"},
     "journal": {"records", "damaged"},
     "expressions": {"computed", "clear error"},
+    "page_tokens": {"page", "first page", "another request", "clear error"},
     "checkpoint": {"restored", "clear error"},
     "model": {"served", "clear error"},
 }
@@ -46,7 +56,7 @@ def test_changed_bytes_end_as_they_should(name: str) -> None:
         for seed in target.seeds:
             ends[target.run(seed).partition(":")[0]] += 1
         assert set(ends) <= ENDS[name]
-        assert set(ends) & {"applied", "settings", "records", "computed", "restored", "served"}
+        assert set(ends) & {"applied", "settings", "records", "computed", "page", "restored", "served"}
         for _ in range(SHARES[name]):
             ends[target.run(changed(chance.choice(target.seeds), chance)).partition(":")[0]] += 1
     finally:

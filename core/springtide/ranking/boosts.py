@@ -101,6 +101,7 @@ def boost_ranked(boosts: Boosts, scores: Array) -> None:
     """
     finite = scores[np.isfinite(scores)]
     spread = np.float32(finite.std(dtype=np.float64)) if len(finite) else np.float32(0.0)
+    spread = spread or np.float32(1.0)  # Equal scores are put in order by any factor.
     if boosts.rows is None:
         scores[: len(boosts.logs)] += spread * boosts.logs
     else:

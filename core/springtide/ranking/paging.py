@@ -6,7 +6,6 @@ server that reads the same stream can give it.
 """
 
 import base64
-import binascii
 import struct
 from dataclasses import dataclass, replace
 
@@ -33,6 +32,7 @@ _FIELD = "page_token"
 _HASH_BYTES = 5  # 40 bits: of a million items, one in 500 answers of 2,000 would miss one that was not shown.
 _HEAD = struct.Struct("<BqHQ")  # Form, moment in milliseconds, number of the next page, digest of the request.
 _CHECKSUM = struct.Struct("<I")
+CHECKSUM_BYTES = _CHECKSUM.size
 _FORM = 1
 _MAX_PAGES = 2**16 - 1
 _MASK = np.uint64(2 ** (8 * _HASH_BYTES) - 1)
@@ -68,16 +68,13 @@ def page_of(token: str) -> Page | None:
         return None
     if len(token) > MAX_TOKEN:
         raise _no_token()
-    try:
-        content = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except (binascii.Error, ValueError):
-        content = b""
+    content = decoded(token)
     size = len(content) - _HEAD.size - _CHECKSUM.size
     if size < 0 or size % _HASH_BYTES or size > MAX_SHOWN * _HASH_BYTES:
         raise _no_token()
     if _encoded(content) != token:  # Base64 has several texts for some bytes.
         raise _no_token()
-    body, (checksum,) = content[: -_CHECKSUM.size], _CHECKSUM.unpack(content[-_CHECKSUM.size :])
+    body, (checksum,) = content[:-CHECKSUM_BYTES], _CHECKSUM.unpack(content[-CHECKSUM_BYTES:])
     form, moment_ms, number, digest = _HEAD.unpack_from(body)
     is_time = _FIRST_MS <= moment_ms <= _LAST_MS
     if form != _FORM or checksum != _checksum(body) or not number or not is_time:
@@ -133,7 +130,7 @@ def next_token(query: Query, page: Page | None, ids: list[str]) -> str:
     digest = digest_of(query) if page is None else page.digest
     packed = shown.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :_HASH_BYTES].tobytes()
     body = _HEAD.pack(_FORM, moment_ms, number, digest) + packed
-    return _encoded(body + _CHECKSUM.pack(_checksum(body)))
+    return sealed(body)
 
 
 def item_hashes(ids: list[str]) -> Hashes:
@@ -153,6 +150,19 @@ def digest_of(query: Query) -> int:
         _NOT_STEERED if steering is None else steering,
     )
     return hash_of(repr(words).encode(errors="surrogatepass"))
+
+
+def sealed(body: bytes) -> str:
+    """Return the token of a body: with its checksum, as text."""
+    return _encoded(body + _CHECKSUM.pack(_checksum(body)))
+
+
+def decoded(token: str) -> bytes:
+    """Return the body of a token with its checksum; nothing if it is no base64."""
+    try:
+        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except ValueError:
+        return b""
 
 
 def _encoded(content: bytes) -> str:

@@ -8,12 +8,14 @@ ones, and of these the best for the user. Among them ``max_per`` holds beforehan
 
 import math
 import random
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.ranking.hash_kernels import hash_of
 from springtide.settings.interaction_rules import InteractionRules
@@ -27,7 +29,10 @@ MAX_EXPLORED = 100
 MAX_LEAST_KNOWN = 1_000
 """So many of the least known items are looked at for those that suit the user."""
 
+_FEW_EDGES = 100_000  # To put the items of a smaller graph in order takes few milliseconds.
+
 Rows = npt.NDArray[np.int32]
+_KEPT: weakref.WeakKeyDictionary[NodeTable, tuple[int, Rows]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +86,38 @@ def least_known(
         allowed: bool ``[num_items]``, the items to choose among; None for all.
         num_items: Number of items.
     """
-    rows = np.arange(num_items) if allowed is None else np.flatnonzero(allowed)
-    num_events = np.zeros(len(rows), np.int64)
+    order = _order_of(view, rules, num_items)
+    newer = np.arange(num_items - 1, len(order) - 1, -1, dtype=np.int32)  # They came after the order was made.
+    found, num_found, start, block = [newer if allowed is None else newer[allowed[newer]]], 0, 0, 4 * MAX_LEAST_KNOWN
+    num_found = len(found[0])
+    while num_found < MAX_LEAST_KNOWN and start < len(order):
+        rows = order[start : start + block]
+        rows = rows[rows < num_items]
+        found.append(rows if allowed is None else rows[allowed[rows]])
+        num_found += len(found[-1])
+        start, block = start + block, 4 * block
+    return np.concatenate(found)[:MAX_LEAST_KNOWN]
+
+
+def _order_of(view: GraphView, rules: InteractionRules, num_items: int) -> Rows:
+    """Return the items in the order of ``least_known``, int32 ``[n]``: as it was until a 64th of the edges had changed.
+
+    Of a million items it takes 0.1 s to make, and in a large graph a few events change nothing that matters here.
+    """
+    items, num_edges = view.nodes(rules.item_type), view.num_edges
+    kept = _KEPT.get(items)
+    if kept is not None:
+        former_edges, order = kept
+        num_changed = abs(num_edges - former_edges)
+        if (num_edges > _FEW_EDGES and num_changed * 64 < num_edges) or (not num_changed and len(order) == num_items):
+            return order
+    rows = np.arange(num_items - 1, -1, -1)  # Later rows are newer items, as a rule.
+    num_events = np.zeros(num_items, np.int64)
     for relation in rules.relations:
         num_events += view.edges(rules.edge_type(relation)).degrees(rows, is_source=False)
-    keys = num_events * num_items + (num_items - 1 - rows)  # Later rows are newer items, as a rule.
-    if len(rows) > MAX_LEAST_KNOWN:
-        fewest = np.argpartition(keys, MAX_LEAST_KNOWN)[:MAX_LEAST_KNOWN]
-        rows, keys = rows[fewest], keys[fewest]
-    return rows[np.argsort(keys)].astype(np.int32)
+    order = rows[np.argsort(num_events, kind="stable")].astype(np.int32)
+    _KEPT[items] = num_edges, order
+    return order
 
 
 def within_caps(
