@@ -82,6 +82,10 @@ sessions: install ## Let simulated users ask again and again: repeats, diversity
 bench: install ## Measure speed, each figure beside its limit (ARGS="recommend latency" runs only those)
 	@$(BIN)/python tests/performance/bench.py $(ARGS)
 
+.PHONY: faithfulness
+faithfulness: install ## Take away what explanations name, and print how much lower the score is (ARGS=--help: options)
+	@$(BIN)/python tests/performance/faithfulness.py $(ARGS)
+
 .PHONY: lint
 lint: install ## Check style and layers
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
 from springtide_services.cli.forget import forget
 from springtide_services.cli.lists import new_items, next_items, rank, similar, similar_users, trending
+from springtide_services.cli.map import map_
 from springtide_services.cli.protos import protos
 from springtide_services.cli.prove import prove
 from springtide_services.cli.publish import publish
@@ -60,6 +61,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for command in _COMMANDS:
     app.command()(command)
 app.command("next")(next_items)
+app.command(name="map")(map_)
 app.add_typer(models.app, name="models")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(state.app, name="state")

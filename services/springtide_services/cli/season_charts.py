@@ -64,7 +64,7 @@ def season(
         from springtide_services.cli.season_plot import check_matplotlib
 
         check_matplotlib()  # Before a large checkpoint is read, which may take a minute.
-    state = _state_of(settings, dataset)
+    state = state_of(settings, dataset)
     seasons = Seasons.of_state(state, settings, weight_name)
     if name is None:
         if png is not None:
@@ -152,7 +152,12 @@ def axis(span: Span) -> str:
     return "".join(f"{hour:02} " for hour in range(24)).rstrip()
 
 
-def _state_of(settings: Settings, dataset: str | None) -> LiveState:
+def state_of(settings: Settings, dataset: str | None) -> LiveState:
+    """Return the state of the newest checkpoint, or one that a public data set gives.
+
+    Raises:
+        CheckpointError: If there is no checkpoint yet.
+    """
     if dataset is not None:
         data = datasets.fetch(dataset)
         # As in the evaluation, every interaction of a data set counts.
