@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from springtide.packed_texts import Texts
 NONE = -1  # The node never had a value.
 _UNUSED_SHARE = 4  # Values that no node has any more are forgotten when they are 1/4 of all,
 _FEW = 64  # and more than this: where an attribute goes to and fro between a few values, these keep their codes.
+_MOST_LOGGED = 65_536  # Changes: half a megabyte. Then those who read begin anew.
 CLEARED = -2  # The attribute was cleared: an older value that arrives later does not come back.
 
 
@@ -34,6 +36,15 @@ class CategorySnapshot:
     more: RowCodes
 
 
+class _Others(NamedTuple):
+    """Rows and codes of all values but the first ones, and how much of which log of changes they have."""
+
+    rows: npt.NDArray[np.int32]
+    codes: npt.NDArray[np.int32]
+    log: list[int]
+    num_logged: int
+
+
 class CategoryColumn:
     """One categorical attribute, with any number of values for each node.
 
@@ -50,7 +61,8 @@ class CategoryColumn:
     """
 
     __slots__ = (
-        *("_first", "_forgotten", "_late_copies", "_more", "_nodes", "_num_uses", "_unused"),
+        *("_changed", "_first", "_forgotten", "_is_logged", "_late_copies", "_more", "_nodes", "_num_uses", "_others"),
+        "_unused",
         *("num_cleared", "num_held", "vocabulary"),
     )
 
@@ -62,6 +74,9 @@ class CategoryColumn:
         self._nodes = nodes
         self._first = RowColumn.of(saved.first, np.int32, NONE, len(nodes))
         self._more = saved.more.as_dict()  # All codes of each row that has more than one.
+        self._others: _Others | None = None
+        self._is_logged = False  # Only who asks for the other values wants the log.
+        self._changed: list[int] = []  # Rows whose entry in `_more` has changed, each after its change.
         self._num_uses: list[int] = np.bincount(_codes_of(saved), minlength=len(self.vocabulary)).tolist()
         self._unused = {code for code, uses in enumerate(self._num_uses) if not uses and self.vocabulary.id(code)}
         self._forgotten: list[int] = []  # Codes that were forgotten since ``reclaim``.
@@ -81,16 +96,32 @@ class CategoryColumn:
         return np.concatenate([rows, extra_rows]), np.concatenate([codes, extra_codes])
 
     def other_values(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return the rows and codes of all values but the first ones, int32 ``[num_others]`` each."""
-        more = self._more.copy()  # The thread that writes goes on.
-        if not more:
-            return np.empty(0, np.int32), np.empty(0, np.int32)
-        counts = np.fromiter(map(len, more.values()), np.int64, len(more))
-        rows = np.repeat(np.fromiter(more, np.int32, len(more)), counts)
-        codes = np.fromiter(itertools.chain.from_iterable(more.values()), np.int32, len(rows))
-        is_other = np.ones(len(rows), np.bool_)
-        is_other[np.cumsum(counts) - counts] = False
-        return rows[is_other], codes[is_other]
+        """Return the rows and codes of all values but the first ones, int32 ``[num_others]`` each, to be read only.
+
+        They are kept, and what has changed since is put into them: to read the values of 100,000 rows takes some 30 ms.
+        """
+        self._is_logged = True  # First: what changes from here on is in the log, or is read below.
+        log = self._changed
+        num_logged = len(log)
+        kept = self._others
+        if kept is None or kept.log is not log or num_logged - kept.num_logged > _MOST_LOGGED // 8:
+            more = self._more.copy()  # The thread that writes goes on.
+            rows, codes = _other_values(more)
+        elif num_logged == kept.num_logged:
+            return kept.rows, kept.codes
+        else:
+            more = self._more
+            changed = {row: more.get(row, ()) for row in log[kept.num_logged : num_logged]}
+            is_changed = np.zeros(1 + max(max(changed), int(kept.rows.max(initial=0))), np.bool_)
+            is_changed[list(changed)] = True
+            stays = ~is_changed[kept.rows]
+            new_rows, new_codes = _other_values({row: values for row, values in changed.items() if values})
+            rows = np.concatenate([kept.rows[stays], new_rows])
+            codes = np.concatenate([kept.codes[stays], new_codes])
+        rows.setflags(write=False)
+        codes.setflags(write=False)
+        self._others = _Others(rows, codes, log, num_logged)
+        return rows, codes
 
     def pairs_at(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the positions in ``rows``, int64 ``[n]``, and codes of all values of these nodes, int32 each."""
@@ -190,6 +221,12 @@ class CategoryColumn:
         """Return the values as they are now, for another thread to copy; called by the thread that writes."""
         return self._late_copies.begin(self.vocabulary)
 
+    def _log(self, row: int) -> None:
+        if self._is_logged:
+            if len(self._changed) == _MOST_LOGGED:  # Who reads finds another log, and begins anew.
+                self._changed = []
+            self._changed.append(row)
+
     def _replace(self, row: int, codes: Sequence[int], if_none: int) -> None:
         former = self._first.get(row)
         former = NONE if former is None else former
@@ -199,8 +236,9 @@ class CategoryColumn:
                 self._unused.add(code)
         if len(codes) > 1:
             self._more[row] = tuple(codes)
-        else:
-            self._more.pop(row, None)
+            self._log(row)
+        elif self._more.pop(row, None) is not None:
+            self._log(row)
         first = codes[0] if codes else if_none
         self.num_held += (first >= 0) - (former >= 0)
         self.num_cleared += (first == CLEARED) - (former == CLEARED)
@@ -208,6 +246,16 @@ class CategoryColumn:
             self._first.unset(row)
         else:
             self._first.set(row, first, self._nodes)
+
+
+def _other_values(more: dict[int, tuple[int, ...]]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return the rows and codes of all values but the first ones, int32 ``[num_others]`` each."""
+    counts = np.fromiter(map(len, more.values()), np.int64, len(more))
+    rows = np.repeat(np.fromiter(more, np.int32, len(more)), counts)
+    codes = np.fromiter(itertools.chain.from_iterable(more.values()), np.int32, len(rows))
+    is_other = np.ones(len(rows), np.bool_)
+    is_other[np.cumsum(counts) - counts] = False
+    return rows[is_other], codes[is_other]
 
 
 def _codes_of(saved: CategorySnapshot) -> npt.NDArray[np.int32]:
