@@ -19,7 +19,7 @@ from springtide.events.skips import Skips
 from springtide.settings.model import InteractionSettings, Settings
 from springtide.state import LiveState
 from springtide.testing import state_content
-from springtide.v1 import admin_pb2, events_pb2
+from springtide.v1 import admin_pb2, events_pb2, steering_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli import rebuild_run
 from springtide_services.cli.checkpoint_tables import show_checkpoint
@@ -190,7 +190,11 @@ def test_what_is_published_after_a_rebuild_is_not_left_out_by_it(
         async with run_server(settings) as running:
             let_go_soon(running, settings)
             publish(settings, [*good_events(make_purchase), *wrong_events(make_purchase, 12)])
+            blocked = steering_pb2.Rule(name="ended", action="RULE_ACTION_BLOCK", items=["bread"])
+            steering = steering_pb2.Steering(rules=[blocked])
+            await running.admin.UpdateSteering(admin_pb2.UpdateSteeringRequest(put=steering))
             await rebuild(settings, running.server.admin_address, Skips(users=("u0",)))
+            assert "bread" not in await items_for(running, "u1")  # What holds, holds on the rebuilt state too.
             assert "models learned from" in capsys.readouterr().out
             await items_for(running, "u0", at(publish(settings, [make_purchase("u0", "bread")])))
             assert await num_edges(running) == 22 + 1

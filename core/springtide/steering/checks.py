@@ -1,5 +1,6 @@
 """Whether rules, scenarios and experiments make sense: names, references, ranges; and what may be a mistake in them."""
 
+import dataclasses
 import difflib
 import math
 import re
@@ -17,6 +18,7 @@ MAX_SCENARIOS = 200
 MAX_EXPERIMENTS = 200
 MAX_ITEMS = 10_000  # Of one rule.
 MAX_ITEMS_IN_ALL = 100_000
+MAX_BYTES_IN_ALL = 3_000_000  # gRPC clients take answers of 4 MiB, and GetSteering gives all at once.
 MAX_WORD_BYTES = 256
 MAX_EXPRESSION_BYTES = 4_096
 MAX_NOTE = 1_000  # Characters.
@@ -67,6 +69,7 @@ def checked(steering: Steering, known: Known | None = None) -> tuple[Steering, l
         _check_rule(rule, steering.scenarios, schema)
     for scenario in steering.scenarios.values():
         _check_scenario(scenario, schema)
+    _at_most("bytes of all texts", _num_bytes(steering), MAX_BYTES_IN_ALL)
     for experiment in steering.experiments:
         _check_experiment(experiment, steering.scenarios)
     check_experiments(steering.experiments)
@@ -241,6 +244,16 @@ def _check_words(where: str, words: Sequence[str]) -> None:
 def _check_note(where: str, note: str) -> None:
     if len(note) > MAX_NOTE:
         raise InvalidRequestError(f"{where}.note", f"wanted at most {MAX_NOTE:,} characters, got {len(note):,}")
+
+
+def _num_bytes(value: object) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, dict):
+        return sum(map(_num_bytes, value.values()))
+    if dataclasses.is_dataclass(value):
+        return sum(_num_bytes(getattr(value, each.name)) for each in dataclasses.fields(value))
+    return sum(map(_num_bytes, value)) if isinstance(value, tuple | list) else 0
 
 
 def _at_most(where: str, number: int, most: int) -> None:

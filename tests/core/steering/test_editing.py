@@ -96,6 +96,12 @@ def test_more_than_a_server_shall_hold_is_refused() -> None:
         checked(Steering(tuple(Rule(f"r{number}", "block", ("i1",)) for number in range(MAX_RULES + 1))))
 
 
+def test_more_than_one_answer_could_carry_is_refused() -> None:
+    long = tuple(f"{number:0256d}" for number in range(MAX_ITEMS))
+    with pytest.raises(InvalidRequestError, match=r"bytes of all texts: wanted at most 3,000,000, got 5,12"):
+        checked(Steering((Rule("a", "block", long), Rule("b", "block", long))))
+
+
 def test_an_expression_that_cannot_be_read_is_refused_without_a_server() -> None:
     with pytest.raises(InvalidRequestError, match=r"^rules\.r\.filter: "):
         checked(Steering((Rule("r", "block", filter="price <"),)))
