@@ -74,6 +74,10 @@ fuzz: install ## Give any bytes to all that reads some, a million inputs (ARGS="
 prove-replay: install ## Read a year of purchases in twenty interleavings with restarts: one state (ARGS=--help: options)
 	@$(BIN)/python tests/replay/prove.py $(ARGS)
 
+.PHONY: prove-experiments
+prove-experiments: install ## Replay experiments whose truth is known: false winners, and when a better one is found
+	@$(BIN)/python tests/replay/trials.py $(ARGS)
+
 .PHONY: sessions
 sessions: install ## Let simulated users ask again and again: repeats, diversity and NDCG by rotation, exploration, diversity
 	@$(BIN)/python tests/performance/sessions.py

@@ -27,7 +27,7 @@ from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
 from springtide.ranking.steered import Steered
 from springtide.ranking.top_k import best_of
-from springtide.ranking.variants import Variants
+from springtide.ranking.variants import Placed, Variants
 from springtide.ranking.weights import item_groups
 from springtide.settings.model import RankingSettings
 from springtide.state import LiveState
@@ -74,7 +74,7 @@ class Ranker:
         self._regroup(state.graph.view())
         self._maker = ServingMaker(state.context_weights, state.rules, settings.max_history, clock_s)
         self._serving = self._maker.make(None, state.graph.view())
-        self._scorer: Scorer | None = None  # The latest one.
+        self._scorers: dict[int, Scorer] = {}  # The latest one of each that serves, by its identity.
         self._fallback: Serving | None = None  # Once a baseline that others wrote has failed.
         self._swap_lock = threading.Lock()  # Taken to replace what is served; requests only read the reference.
         self._refresh_lock = threading.Lock()  # One refresh at a time.
@@ -117,7 +117,7 @@ class Ranker:
                 somebody asks.
         """
         with self._refresh_lock:
-            self._scorer = None  # If nobody asks, it would hold arrays that the graph has outgrown.
+            self._scorers = {}  # If nobody asks, they would hold arrays that the graph has outgrown.
             serving = self._serving
             view = self._state.graph.view()
             self._regroup(view)
@@ -166,10 +166,13 @@ class Ranker:
             scorer = self._scorer_of(placed[positions[0]].serving, steered)
             answers = self._by_one(scorer, [placed[position].query for position in positions])
             rankings.update(zip(positions, answers, strict=True))
-        return [
-            replace(rankings[position], arms=each.arms) if each.arms else rankings[position]
-            for position, each in enumerate(placed)
-        ]
+        return [_by_arms(rankings[position], each) for position, each in enumerate(placed)]
+
+    def scorer_for(self, query: Query) -> tuple[Query, Scorer]:
+        """Return a query as the variants of its user have it, and what scores items for it."""
+        steered = self._steered
+        placed = self.variants.place(query, steered.steering, self._serving)
+        return placed.query, self._scorer_of(placed.serving, steered)
 
     def _by_one(self, scorer: Scorer, queries: Sequence[Query]) -> list[Ranking]:
         if scorer.serving.baseline is None:
@@ -224,9 +227,9 @@ class Ranker:
         return _ranking(scorer, query, self.rerankers)
 
     def _scorer_of(self, serving: Serving, steered: Steered) -> Scorer:
-        view, scorer = self._state.graph.view(), self._scorer
+        view, scorer = self._state.graph.view(), self._scorers.get(id(serving))
         if scorer is None or scorer.view is not view or scorer.serving is not serving or scorer.steered is not steered:
-            self._scorer = scorer = Scorer(self._state, serving, view, self._lifeless, steered)
+            self._scorers[id(serving)] = scorer = Scorer(self._state, serving, view, self._lifeless, steered)
         return scorer
 
     def _without_baseline(self, scorer: Scorer) -> Scorer:
@@ -244,6 +247,12 @@ class Ranker:
             for weight in self._state.context_weights.values():
                 weight.regroup(groups)
             self._groups_version = version
+
+
+def _by_arms(ranking: Ranking, placed: Placed) -> Ranking:
+    """Return an answer with the variants that it is by: none if something else than what serves them has answered."""
+    is_theirs = placed.arms and ranking.model_version == placed.serving.version
+    return replace(ranking, arms=placed.arms) if is_theirs else ranking
 
 
 def _ranking(scorer: Scorer, query: Query, rerankers: Mapping[str, Reranker]) -> Ranking:

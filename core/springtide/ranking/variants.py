@@ -79,7 +79,8 @@ class Variants:
 
     def has_any(self, steering: Steering) -> bool:
         """Return whether a steering may choose anything else than what all get."""
-        return not self._planned(steering).is_idle
+        plan = self._plan
+        return not (plan if plan.steering is steering else self._planned(steering)).is_idle
 
     def place(self, query: Query, steering: Steering, current: Serving) -> Placed:
         """Return what answers a query.

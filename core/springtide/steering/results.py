@@ -8,7 +8,7 @@ from springtide.experiment_tallies import ExperimentTallies, VariantTally
 from springtide.recommendation_ids import experiment_hash
 from springtide.settings.interaction_rules import InteractionRules
 from springtide.steering.anytime import Counts, difference_interval, p_value, rate_interval
-from springtide.steering.values import Experiment
+from springtide.steering.values import Experiment, Variant
 
 DEFAULT_CONFIDENCE = 0.95
 MIN_CONFIDENCE, MAX_CONFIDENCE = 0.5, 0.999
@@ -24,7 +24,8 @@ class VariantResult:
         rate: Share of its users who converted; 0 without users.
         rate_interval: Between which the rate is; each variant's holds at all times with the confidence that was asked.
         difference: How much the rate differs from that of the first variant.
-        difference_interval: Between which the difference is; those of all variants hold together.
+        difference_interval: Between which the difference is; those of all variants hold together. It is a bit wider
+            than what the p-value and the winner need, since the rate of the first variant is not known either.
         p_value: Against no difference; 1 for the first variant. It is not corrected for the number of variants.
     """
 
@@ -70,27 +71,32 @@ def result_of(
     found = tallies.tally(
         experiment_hash(experiment.name), len(experiment.variants), impressions(rules), conversions(experiment, rules)
     )
-    return judged([variant.name for variant in experiment.variants], found, confidence)
+    return judged(experiment.variants, found, confidence)
 
 
-def judged(names: Sequence[str], tallies: Sequence[VariantTally], confidence: float) -> ExperimentResult:
+def judged(variants: Sequence[Variant], tallies: Sequence[VariantTally], confidence: float) -> ExperimentResult:
     """Return what some variants have brought, given what their users did.
 
     Each of the other variants is compared with the first at an equal part of the error (Bonferroni): the probability
     that any of the comparisons is ever wrong is at most ``1 - confidence``.
     """
-    error = 1.0 - confidence
+    error = (1.0 - confidence) / max(len(variants) - 1, 1)
     counts = [Counts(tally.num_converted, tally.num_users) for tally in tallies]
     results = []
-    for index, (name, tally, of_variant) in enumerate(zip(names, tallies, counts, strict=True)):
+    signs = []  # Of each variant but the first: 1 if it is better, -1 if it is worse, 0 if that is open.
+    for index, (variant, tally, of_variant) in enumerate(zip(variants, tallies, counts, strict=True)):
         difference, interval, p = 0.0, (0.0, 0.0), 1.0
         if index:
+            share = variant.share / (variant.share + variants[0].share)
+            first, other = counts[0].converted, of_variant.converted
             difference = of_variant.rate - counts[0].rate
-            interval = difference_interval(counts[0], of_variant, error / (len(names) - 1))
-            p = p_value(counts[0], of_variant)
-        own = rate_interval(of_variant, error)
-        results.append(VariantResult(name, tally, of_variant.rate, own, difference, interval, p))
-    return ExperimentResult(results, _winner(results))
+            interval = difference_interval(counts[0], of_variant, share, error)
+            p = p_value(first, other, share)
+            is_better = other * (1.0 - share) > first * share
+            signs.append(0 if p > error else 1 if is_better else -1)
+        own = rate_interval(of_variant, 1.0 - confidence)
+        results.append(VariantResult(variant.name, tally, of_variant.rate, own, difference, interval, p))
+    return ExperimentResult(results, _winner(results, signs))
 
 
 def impressions(rules: InteractionRules) -> tuple[str, ...]:
@@ -106,9 +112,8 @@ def conversions(experiment: Experiment, rules: InteractionRules) -> tuple[str, .
     return tuple(rule.name for rule in rules.rules if rule.name in wanted or rule.type_name in wanted)
 
 
-def _winner(results: Sequence[VariantResult]) -> str:
-    first, *others = results
-    better = [each for each in others if each.difference_interval[0] > 0.0]
+def _winner(results: Sequence[VariantResult], signs: Sequence[int]) -> str:
+    better = [each for each, sign in zip(results[1:], signs, strict=True) if sign > 0]
     if better:
         return max(better, key=lambda each: each.rate).variant
-    return first.variant if others and all(each.difference_interval[1] < 0.0 for each in others) else ""
+    return results[0].variant if signs and max(signs) < 0 else ""

@@ -10,9 +10,10 @@ import grpc
 
 from springtide.clock import wall_ms
 from springtide.explaining.templates import Languages, Templates
-from springtide.explaining.why import Wanted, why, why_items
+from springtide.explaining.why import Wanted, Why, why, why_items
 from springtide.ranking.filters import check_query
 from springtide.ranking.query import Query, Ranking
+from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
@@ -107,7 +108,8 @@ class RecommenderService(ListsService):
         wanted = Wanted(words=words, name_attribute=self._name_attribute)
 
         def explained() -> bytes:
-            return with_reasons(answer, why_items(loaded.ranker.scorer(), query, ids, wanted))
+            placed, scorer = loaded.ranker.scorer_for(query)
+            return with_reasons(answer, why_items(scorer, placed, ids, wanted))
 
         return await self._reasons.run(explained, may_block=loaded.batcher.may_block())
 
@@ -139,9 +141,15 @@ class RecommenderService(ListsService):
         wanted = to_wanted(request, self._languages, self._name_attribute)
         with self._admission.admit(_WORK_OF_EXPLANATION):
             found = await self._explain.run(
-                lambda: why(loaded.ranker.scorer(), query, item, wanted), may_block=loaded.batcher.may_block()
+                lambda: _why(loaded.ranker, query, item, wanted), may_block=loaded.batcher.may_block()
             )
         return to_explain_response(found, as_of)
+
+
+def _why(ranker: Ranker, query: Query, item: str, wanted: Wanted) -> Why:
+    """Explain an item as the variants of the query's user have it."""
+    query, scorer = ranker.scorer_for(query)
+    return why(scorer, query, item, wanted)
 
 
 def add_recommender_service(service: RecommenderService, server: grpc.aio.Server) -> None:

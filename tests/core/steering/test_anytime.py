@@ -5,15 +5,16 @@ import random
 
 import pytest
 
-from springtide.steering.anytime import Counts, difference_interval, p_value, rate_interval
+from springtide.steering.anytime import Counts, difference_interval, p_value, rate_interval, ratio_interval
 
 
 def test_nothing_is_known_of_an_empty_group() -> None:
     empty = Counts(0, 0)
 
     assert rate_interval(empty, 0.05) == (0.0, 1.0)
-    assert difference_interval(empty, empty, 0.05) == (-1.0, 1.0)
-    assert p_value(empty, empty) == 1.0
+    assert ratio_interval(0, 0, 0.3, 0.05) == (0.0, math.inf)
+    assert difference_interval(empty, empty, 0.5, 0.05) == (-1.0, 1.0)
+    assert p_value(0, 0, 0.3) == 1.0
 
 
 def test_interval_of_one_trial_is_worked_out_by_hand() -> None:
@@ -22,31 +23,48 @@ def test_interval_of_one_trial_is_worked_out_by_hand() -> None:
     assert rate_interval(Counts(0, 1), 0.05) == (0.0, pytest.approx(0.975))
 
 
-def test_p_value_of_two_trials_is_worked_out_by_hand() -> None:
-    # Mixtures give 1/2 each; the best common rate, 1/2, gives 1/4: nothing speaks against it.
-    assert p_value(Counts(0, 1), Counts(1, 1)) == 1.0
-    # 10 of 10 against 0 of 10: the mixture of each is 0.1762, that of a common rate of 1/2 is 2^-20.
-    mixture = math.exp(Counts(10, 10).log_mixture)
-    assert mixture == pytest.approx(0.17620, abs=1e-5)
-    assert p_value(Counts(0, 10), Counts(10, 10)) == pytest.approx(2**-20 / mixture**2, rel=1e-6)
+def test_p_value_of_few_conversions_is_worked_out_by_hand() -> None:
+    # As if 25 of each had come before: the first conversion has 25 / 50 in the mixture, as without a difference.
+    assert p_value(0, 1, 0.5) == pytest.approx(1.0)
+    # The next ones have 26 / 51, 27 / 52 …, which is the more the more there were.
+    mixture = math.prod((25 + number) / (50 + number) for number in range(40))
+    assert p_value(0, 40, 0.5) == pytest.approx(2**-40 / mixture, rel=1e-9)
+    assert p_value(40, 0, 0.5) == pytest.approx(2**-40 / mixture, rel=1e-9)
 
 
-@pytest.mark.parametrize(("first", "other"), [((30, 400), (55, 390)), ((0, 50), (3, 60)), ((40, 40), (10, 10))])
-def test_interval_and_p_value_agree(first: tuple[int, int], other: tuple[int, int]) -> None:
-    a, b = Counts(*first), Counts(*other)
-    p = p_value(a, b)
+@pytest.mark.parametrize(("first", "other", "share"), [(100, 160, 0.5), (40, 25, 0.2), (500, 520, 0.5), (90, 10, 0.4)])
+def test_interval_and_p_value_agree(first: int, other: int, share: float) -> None:
+    p = p_value(first, other, share)
 
     for error in (0.9 * p, 1.1 * p):
-        low, high = difference_interval(a, b, min(error, 0.999))
-        assert low <= b.rate - a.rate <= high
-        assert (low > 0.0 or high < 0.0) == (error > p and p < 0.9)
+        low, high = ratio_interval(first, other, share, min(error, 0.999))
+        assert low <= other * (1 - share) / (first * share) <= high
+        assert (low > 1.0 or high < 1.0) == (error > p and p < 0.9)
 
 
-def test_intervals_are_mirrored() -> None:
-    a, b = Counts(30, 400), Counts(55, 390)
-    low, high = difference_interval(a, b, 0.05)
+def test_ratios_of_swapped_groups_are_inverse() -> None:
+    low, high = ratio_interval(30, 55, 0.3, 0.05)
 
-    assert difference_interval(b, a, 0.05) == (pytest.approx(-high), pytest.approx(-low))
+    assert ratio_interval(55, 30, 0.7, 0.05) == (pytest.approx(1 / high), pytest.approx(1 / low))
+
+
+def test_difference_has_the_signs_of_the_ratio() -> None:
+    assert difference_interval(Counts(100, 1000), Counts(200, 1000), 0.5, 0.05)[0] > 0.0
+    assert difference_interval(Counts(200, 1000), Counts(100, 1000), 0.5, 0.05)[1] < 0.0
+    low, high = difference_interval(Counts(100, 1000), Counts(101, 1000), 0.5, 0.05)
+    assert low < 0.0 < high
+
+
+def test_p_value_is_low_at_some_time_in_few_runs_without_a_difference() -> None:
+    chance, num_low = random.Random(2), 0
+    for _ in range(300):
+        counts, lowest = [0, 0], 1.0
+        for _ in range(1_000):
+            counts[chance.random() < 0.3] += 1
+            lowest = min(lowest, p_value(*counts, 0.3))
+        num_low += lowest <= 0.1
+
+    assert num_low <= 46  # Of 300 at 10 %: more than that by chance in one of 1,000 at most.
 
 
 def test_rate_is_in_its_interval_at_all_times_in_most_runs() -> None:
