@@ -26,6 +26,7 @@ BENCHES = (
     "open_load",
     "moment",
     "ranking",
+    "steering",
     "ten_million",
     "index",
     "latency",

@@ -31,8 +31,12 @@ def ranked_items(
 ) -> RankedItems:
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
     names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
-    if not len(seen.rows) and not len(lowered.logs) and not added:  # As in most answers: what was seen is left out.
-        of_items = kernels.logs_of(at_moment.unseen, rows.astype(np.int32, copy=False), len(names))
+    if not len(seen.rows) and not len(lowered.logs):  # As in most answers: what was seen is left out.
+        others = [part for boosts in added for part in boosts.named(rows)] if added else ()
+        of_items = kernels.logs_of(at_moment.unseen, rows.astype(np.int32, copy=False), len(names) + len(others))
+        for at, (name, of_other) in enumerate(others, start=len(names)):
+            names.append(name)
+            of_items[:, at] = of_other
         return RankedItems(ids, scores, cosines, names, np.exp(of_items, of_items))
     is_seen, position = _find(seen.rows, rows)
     has_seen = bool(is_seen.any())

@@ -13,7 +13,6 @@ found.
 
 import functools
 import heapq
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,34 +45,36 @@ class BestItems(QueryScores):
 
     __slots__ = ("cosines", "ids", "num_scanned", "rows", "scores")
 
-    def __init__(self, scorer: Scorer, query: BoundQuery) -> None:
+    def __init__(self, scorer: Scorer, query: BoundQuery, count: int | None = None) -> None:
         """Find them.
 
         Args:
             scorer: Over a model or the fallback; a baseline ranks by itself.
             query: The query, bound to the scorer's view.
+            count: How many; None for as many as the query wants.
         """
         super().__init__(scorer, query)
-        if wants_near(scorer.serving.table, self.user, query):
-            found = self._near(query)
+        count = query.count if count is None else count
+        if query.steering is not None and wants_near(scorer.serving.table, self.user, query):
+            found = self._near(query, count)
         else:
-            found = self._found(query, query.allowed)
+            found = self._found(query, count, query.allowed)
         self.rows, self.ids, self.scores, self.cosines, self.num_scanned = found
 
-    def _near(self, query: BoundQuery) -> Found:
+    def _near(self, query: BoundQuery, count: int) -> Found:
         """Return the best of the items that are near enough: mostly they are among the best of all."""
-        table, count, num_items = self.scorer.serving.table, query.count, self.scorer.num_items
+        table, num_items = self.scorer.serving.table, self.scorer.num_items
         more = _NEAR_FACTOR * count
-        rows, ids, scores, cosines, num_scanned = self._found(replace(query, count=more), query.allowed)
+        rows, ids, scores, cosines, num_scanned = self._found(query, more, query.allowed)
         near = are_near(table, self.user, query, rows).nonzero()[0][:count]
         if len(near) == count or len(rows) < more:
             return rows[near], [ids[at] for at in near.tolist()], scores[near], cosines[near], num_scanned
         allowed = are_near(table, self.user, query, np.arange(num_items, dtype=np.int32))
         if query.allowed is not None:
             allowed &= query.allowed[:num_items]
-        return self._found(query, allowed)
+        return self._found(query, count, allowed)
 
-    def _found(self, query: BoundQuery, allowed: npt.NDArray[np.bool_] | None) -> Found:
+    def _found(self, query: BoundQuery, count: int, allowed: npt.NDArray[np.bool_] | None) -> Found:
         """Return the best of the items that are allowed, bool ``[num_items]``."""
         scorer, serving = self.scorer, self.scorer.serving
         table, user, order = serving.table, self.user.vector, self.order()
@@ -85,10 +86,10 @@ class BestItems(QueryScores):
         values, excluded = self.values, query.excluded_rows
         found = None
         if serving.index is not None and user is not None and order is not _NO_ORDER:
-            search = functools.partial(_search, scorer, query, user, factor, values, excluded, allowed)
-            found = self._by_index(search, scorer, query, user, order, apart, of_apart, allowed)
+            search = functools.partial(_search, scorer, query, count, user, factor, values, excluded, allowed)
+            found = self._by_index(search, scorer, query, count, user, order, apart, of_apart, allowed)
         if found is None:
-            found = _search(scorer, query, user, factor, values, excluded, allowed, order, apart, of_apart)
+            found = _search(scorer, query, count, user, factor, values, excluded, allowed, order, apart, of_apart)
         return found
 
     def _by_index(
@@ -96,6 +97,7 @@ class BestItems(QueryScores):
         search: Scan,
         scorer: Scorer,
         query: BoundQuery,
+        count: int,
         user: Array,
         order: ItemOrder,
         apart: Rows,
@@ -109,7 +111,7 @@ class BestItems(QueryScores):
         left_out = LeftOut(allowed, (query.excluded_rows, unranked, apart))
         factor, values = serving.exponents.unseen.cosine, self.values
         return serving.index.best(
-            search, query.count, user, factor, values, order, serving.longest, apart, of_apart, left_out
+            search, count, user, factor, values, order, serving.longest, apart, of_apart, left_out
         )
 
 
@@ -127,13 +129,16 @@ def similar_items(scorer: Scorer, row: int, query: BoundQuery) -> list[tuple[str
     itself = np.array([row], np.int32)
     excluded = np.union1d(query.excluded_rows, itself) if len(query.excluded_rows) else itself
     vector, every = table.vectors[row], ItemOrder(NO_ROWS, np.inf)
-    _, ids, scores, _, _ = _search(scorer, query, vector, 1.0, None, excluded, allowed, every, NO_ROWS, NO_SCORES)
+    _, ids, scores, _, _ = _search(
+        scorer, query, query.count, vector, 1.0, None, excluded, allowed, every, NO_ROWS, NO_SCORES
+    )
     return list(zip(ids, scores.tolist(), strict=True))
 
 
 def _search(
     scorer: Scorer,
     query: BoundQuery,
+    count: int,
     user: Array | None,
     factor: float,
     values: Array | None,
@@ -157,7 +162,7 @@ def _search(
     coarse = serving.coarse
     while True:
         rows, scores, cosines, has_equal, num_scanned = kernels.best_rows(
-            query.count,
+            count,
             num_items,
             user,
             factor,
@@ -183,6 +188,6 @@ def _search(
         coarse.note(num_scanned)
     if has_equal:
         by_score = scores.tolist()
-        chosen = heapq.nsmallest(query.count, range(len(ids)), key=lambda index: (-by_score[index], ids[index]))
+        chosen = heapq.nsmallest(count, range(len(ids)), key=lambda index: (-by_score[index], ids[index]))
         rows, scores, cosines, ids = rows[chosen], scores[chosen], cosines[chosen], [ids[each] for each in chosen]
     return rows, ids, scores, cosines, num_scanned

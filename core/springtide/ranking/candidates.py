@@ -68,13 +68,13 @@ class Candidates:
         """Return these and more items, without those that may not be in the answer or are there already.
 
         Args:
-            rows: int32 ``[m]``, each once.
+            rows: int32 ``[m]``.
         """
-        have = set(self.rows.tolist())
-        missing = [row for row in rows.tolist() if row not in have]
-        if not missing:
+        known = set(self.rows.tolist())
+        others = [row for row in dict.fromkeys(rows.tolist()) if row not in known]
+        if not others:
             return self
-        added, ids, scores, cosines = self.source.of_rows(np.array(missing, np.int32))
+        added, ids, scores, cosines = self.source.of_rows(np.array(others, np.int32))
         if not len(added):
             return self
         return replace(
@@ -99,13 +99,13 @@ class ByModel:
 
     def __init__(self, scorer: Scorer, query: BoundQuery, count: int) -> None:
         self._scorer, self._query = scorer, query
-        self.found = BestItems(scorer, replace(query, count=count))
+        self.found = BestItems(scorer, query, count)
         self._count = count
 
     def best(self, count: int) -> ScoredRows:
         """Return the best items that may be in the answer, at most so many."""
         if count != self._count:
-            self.found, self._count = BestItems(self._scorer, replace(self._query, count=count)), count
+            self.found, self._count = BestItems(self._scorer, self._query, count), count
         return self.found.rows, self.found.ids, self.found.scores, self.found.cosines
 
     def of_rows(self, rows: Rows) -> ScoredRows:

@@ -6,6 +6,7 @@ server that reads the same stream can give it.
 """
 
 import base64
+import functools
 import struct
 from dataclasses import dataclass, replace
 
@@ -142,12 +143,10 @@ def digest_of(query: Query) -> int:
     """Return a digest of all that a query says, but for the time, the count and the page."""
     moment, steering = query.moment, query.steering
     attributes = sorted(moment.attributes.items()) if moment.attributes else ()
-    if steering is not None and (steering.page_token or not steering.says_count):
-        steering = replace(steering, page_token="", says_count=True)
     words = (
         *(query.user_id, query.recent_items, query.exclude_seen, query.exclude_items, query.allow_items),
         *(query.category_filters, moment.place, moment.weather, attributes),
-        _NOT_STEERED if steering is None else steering,
+        _said(_NOT_STEERED if steering is None else steering),
     )
     return hash_of(repr(words).encode(errors="surrogatepass"))
 
@@ -163,6 +162,12 @@ def decoded(token: str) -> bytes:
         return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except ValueError:
         return b""
+
+
+@functools.lru_cache(maxsize=1_024)
+def _said(steering: QuerySteering) -> str:
+    """Return all that steers a query, but for the page and the count, as a text: most say one of few things."""
+    return repr(replace(steering, page_token="", says_count=True))
 
 
 def _encoded(content: bytes) -> str:
