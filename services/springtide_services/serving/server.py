@@ -12,6 +12,7 @@ import structlog
 import uvloop
 from grpc_health.v1 import health_pb2
 
+from springtide import expressions
 from springtide.checkpoint import CheckpointStore
 from springtide.checkpoint.fallback import restore_newest
 from springtide.checkpoint.lock_holder import LockHolder
@@ -386,6 +387,7 @@ def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
     ranker = Ranker(state, settings.ranking, index_maker(settings.ranking, plugins), rerankers=rerankers)
     models = ModelStore(settings.model.url, settings.model.keep)
     load_model = functools.partial(load_served, plugins=plugins)
+    expressions.prepare()
     # What is loaded by now stays for good: a full garbage collection that looked at it would take 0.2 s each time.
     gc.collect()
     gc.freeze()
