@@ -15,13 +15,13 @@ from springtide.plugins.contracts.rerankers import Reranker
 from springtide.ranking.answers import ranked_items
 from springtide.ranking.attribute_values import attributes_of
 from springtide.ranking.best_items import BestItems, similar_items
-from springtide.ranking.binding import BoundQuery
+from springtide.ranking.binding import BoundQuery, Rows
 from springtide.ranking.candidates import ByBaseline, ByModel, Candidates, CandidateSource, ScoredRows
 from springtide.ranking.indexing import Indexing, IndexRules
 from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.lists import Lists
 from springtide.ranking.query import AttributeValue, Extras, Query, RankedItems, Ranking
-from springtide.ranking.reordering.reorder import pool_size, reorder
+from springtide.ranking.reordering.reorder import is_ordered, pool_size, reorder
 from springtide.ranking.scoring import Scorer, cosine_of
 from springtide.ranking.serving import Serving, ServingMaker
 from springtide.ranking.serving_baseline import Served
@@ -258,9 +258,11 @@ def _by_arms(ranking: Ranking, placed: Placed) -> Ranking:
 def _ranking(scorer: Scorer, query: Query, rerankers: Mapping[str, Reranker]) -> Ranking:
     """Return the answer of a model, or of the fallback, to one query."""
     bound, extras = scorer.bind(query), None
-    if query.steering is None and not bound.pins:  # As most are.
+    if bound.steering is None or not is_ordered(bound):  # As most are.
         best = BestItems(scorer, bound)
         rows, ids, scores, cosines = best.rows, best.ids, best.scores, best.cosines
+        if bound.steering is not None and bound.steering.include_attributes:
+            extras = Extras(_attributes(scorer, query, bound, rows))
     else:
         source = ByModel(scorer, bound, pool_size(bound.steering, bound.count))
         (rows, ids, scores, cosines), extras = _reordered(scorer, query, bound, source, rerankers)
@@ -282,13 +284,18 @@ def _reordered(
     answer = reorder(pool, query, rerankers)
     pool, at = answer.candidates, answer.positions
     ids = [pool.ids[position] for position in at.tolist()]
-    names = () if bound.steering is None else bound.steering.include_attributes
-    attributes: Sequence[Mapping[str, AttributeValue]] = ()
-    if names:
-        is_lenient = query.steering is None or not query.steering.include_attributes
-        attributes = attributes_of(scorer.items, pool.rows[at], names, is_lenient=is_lenient)
+    attributes = _attributes(scorer, query, bound, pool.rows[at])
     extras = Extras(attributes, answer.placed_by, answer.propensities, answer.next_page_token)
     return (pool.rows[at], ids, pool.scores[at], pool.cosines[at]), extras
+
+
+def _attributes(scorer: Scorer, query: Query, bound: BoundQuery, rows: Rows) -> Sequence[Mapping[str, AttributeValue]]:
+    """Return the attributes that an answer gives of its items; nothing if it gives none."""
+    names = () if bound.steering is None else bound.steering.include_attributes
+    if not names:
+        return ()
+    is_lenient = query.steering is None or not query.steering.include_attributes
+    return attributes_of(scorer.items, rows, names, is_lenient=is_lenient)
 
 
 def _ranked(scorer: Scorer, queries: Sequence[Query], rerankers: Mapping[str, Reranker]) -> list[Ranking]:
@@ -312,7 +319,9 @@ def _ranked(scorer: Scorer, queries: Sequence[Query], rerankers: Mapping[str, Re
         )
     ):
         cosines, of_rows, extras = cosine_of(serving.table, user, rows), scores[rows], None
-        if query.steering is not None or bound.pins:
+        if bound.steering is not None and not is_ordered(bound):
+            extras = Extras(_attributes(scorer, query, bound, rows))
+        elif bound.steering is not None:
             source = ByBaseline(scorer, scored, at)
             (rows, ids, of_rows, cosines), extras = _reordered(scorer, query, bound, source, rerankers)
         if query.with_weights:

@@ -361,6 +361,10 @@ def _named(arms: Sequence[Arm], timestamp_ms: int) -> bytes:
 
 def _with_extras(answer: bytes, extras: Extras) -> bytes:
     """Return an answer with what it says beyond its ranked items."""
+    if not extras.attributes and not extras.placed_by and not extras.propensities:
+        if not extras.next_page_token:
+            return answer
+        return answer + pb.RecommendResponse(next_page_token=extras.next_page_token).SerializeToString()
     response = pb.RecommendResponse.FromString(answer)
     response.next_page_token = extras.next_page_token
     for item, attributes in zip(response.items, extras.attributes, strict=False):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.plugins.contracts.rerankers import Reranker
+from springtide.ranking.binding import BoundQuery
 from springtide.ranking.candidates import Candidates
 from springtide.ranking.paging import Page, item_hashes, next_token, page_of
 from springtide.ranking.query import Query
@@ -44,8 +45,10 @@ class Reordered:
     Attributes:
         candidates: The pool; a larger one than was given if that was too small, or exploration has added to it.
         positions: int32 ``[n]``, in the order of the slots.
-        placed_by: What put each item at its place other than its score; empty where nothing did.
-        propensities: For how likely each item was to get its slot where exploration put it there; 0 for the others.
+        placed_by: What put each item at its place other than its score, empty where nothing did; none if nothing did
+            anywhere.
+        propensities: For how likely each item was to get its slot where exploration put it there, 0 for the others;
+            likewise.
         next_page_token: Token of the next page; empty if there is none.
     """
 
@@ -102,6 +105,17 @@ class _Filled:
     has_more: bool
 
 
+def is_ordered(query: BoundQuery) -> bool:
+    """Return whether something else than the scores has a say in the order, or the answer is one of several pages."""
+    steering = query.steering
+    return bool(query.pins) or (
+        steering is not None
+        and bool(
+            steering.diversity or steering.max_per or steering.exploration or steering.reranker or steering.page_token
+        )
+    )
+
+
 def pool_size(steering: QuerySteering | None, count: int) -> int:
     """Return how many of the best items ``reorder`` wants for an answer of so many.
 
@@ -151,10 +165,12 @@ def reorder(candidates: Candidates, query: Query, rerankers: Mapping[str, Rerank
         size = min(size * _GROWTH, MAX_POOL)
         candidates = candidates.more(size).with_rows(np.union1d(of_pins, explored.rows))
     ids = [candidates.ids[position] for position in filled.positions.tolist()]
-    token = next_token(query, page, ids) if filled.has_more and ids else ""
+    token = next_token(query, page, ids) if asked.page_token and filled.has_more and ids else ""
     rows = candidates.rows[filled.positions].tolist()
     pinned_by, drawn = dict(pins.values()), set(explored.by_slot.values())
     usual = f"reranker {steering.reranker}" if filled.has_reranked else ""
+    if not usual and not pins and not drawn:
+        return Reordered(candidates, filled.positions, (), (), token)
     placed_by = [pinned_by.get(row, "exploration" if row in drawn else usual) for row in rows]
     propensities = [explored.propensity if row in drawn else 0.0 for row in rows]
     return Reordered(candidates, filled.positions, placed_by, propensities, token)

@@ -69,10 +69,8 @@ def test_items_are_pinned_on_the_first_page_alone(ask):
     first = ask(page_token="first", count=5, steering=steering)
     second = ask(page_token=first.extras.next_page_token, count=5, steering=steering)
     assert list(first.items.ids)[1:3] == ["i1", "i3"]
-    plain = ask(count=5, steering=steering).extras.next_page_token
-    assert ask.ids(page_token=plain, count=5, steering=steering) == list(second.items.ids)
     assert not {"i1", "i3"} & set(second.items.ids)
-    assert second.extras.placed_by == [""] * 5
+    assert not second.extras.placed_by
 
 
 @pytest.mark.parametrize(
