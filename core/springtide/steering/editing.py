@@ -73,6 +73,8 @@ def in_words(time_ms: int | None) -> str:
         return f"{moment:%Y-%m-%d}"
     if time_ms % 60_000 == 0:
         return f"{moment:%Y-%m-%d %H:%M} UTC"
+    if time_ms % 1_000 == 0:
+        return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
     return f"{moment.isoformat(sep=' ', timespec='milliseconds').removesuffix('+00:00')} UTC"
 
 

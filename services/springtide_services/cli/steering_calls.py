@@ -115,7 +115,7 @@ def show_history(operators: Operators, limit: int, *, as_json: bool) -> None:
         console().print("no changes yet")
     for each in answer.changes:
         reason = f": {each.reason}" if each.reason else ""
-        when = in_words(each.change_time.ToMilliseconds()) if each.HasField("change_time") else "at an unknown time"
+        when = in_words(1_000 * each.change_time.seconds) if each.HasField("change_time") else "at an unknown time"
         heading = f"{each.version}  {when}  {each.actor}{reason}"
         console().print(Text(heading, style="bold"), soft_wrap=True)
         for sentence in each.changes:

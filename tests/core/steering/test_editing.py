@@ -71,6 +71,7 @@ def test_a_rule_is_told_in_words(rule: Rule, words: str) -> None:
 
 
 def test_times_and_durations_are_told_as_people_write_them() -> None:
+    assert in_words(1_000) == "1970-01-01 00:00:01 UTC"
     assert in_words(1_001) == "1970-01-01 00:00:01.001 UTC"
     assert [duration_in_words(ms) for ms in (86_400_000, 129_600_000, 90_000, 1)] == [
         "1 day",
