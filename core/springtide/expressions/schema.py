@@ -59,10 +59,13 @@ class Schema:
         return self.users.kind(name)
 
     def no_item_attribute(self, name: str) -> str:
-        """Return in words that items have no attribute of a name, and which was meant."""
-        if self.user_kind(name) is not None:
-            return f"no attribute of items is named {name!r} (did you mean user.{spelled(name)}?)"
-        return f"no attribute of items is named {name!r} ({_or_choices(name, self.items.kinds, 'items have none')})"
+        """Return in words that what is filtered has no attribute of a name, and which was meant."""
+        who = "users" if self.item_type == USER else "items"
+        if self.item_type != USER and self.user_kind(name) is not None:
+            meant = f"did you mean user.{spelled(name)}?"
+        else:
+            meant = _or_choices(name, self.items.kinds, f"{who} have none")
+        return f"no attribute of {who} is named {name!r} ({meant})"
 
     def no_user_attribute(self, name: str) -> str:
         """Return in words that users have no attribute of a name, and which was meant."""

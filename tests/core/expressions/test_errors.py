@@ -3,7 +3,7 @@
 import pytest
 
 from springtide.errors import InvalidRequestError
-from springtide.expressions import ExpressionError
+from springtide.expressions import ExpressionError, Schema, parse
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,13 @@ def test_carets_stand_under_wide_characters(shop) -> None:
 
     _, line, caret = caught.value.message.split("\n")
     assert caret.index("^") == line.index("pric") + 1  # 酒 takes two columns.
+
+
+def test_an_error_about_listed_users_says_so(shop) -> None:
+    with pytest.raises(
+        ExpressionError, match=r"^filter: no attribute of users is named 'contry' \(did you mean country\?"
+    ):
+        parse('contry == "DE"').check(Schema.of(shop.view, "user"), "filter")
 
 
 def test_a_segment_names_no_items(shop) -> None:
