@@ -90,6 +90,20 @@ class Boosts:
         return found
 
 
+def joined(boosts: Boosts | None, others: Boosts, num_items: int) -> Boosts:
+    """Return two boosts as one.
+
+    Args:
+        boosts: None for nothing.
+        others: Those of other names.
+        num_items: Number of items.
+    """
+    if boosts is None:
+        return others
+    by_name = {**boosts.spread(num_items).by_name, **others.spread(num_items).by_name}
+    return Boosts(None, by_name, is_kept=False)
+
+
 def boost_ranked(boosts: Boosts, scores: Array) -> None:
     """Raise and lower items in the scores of a baseline, whose scale is unknown, in place.
 

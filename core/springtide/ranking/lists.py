@@ -1,4 +1,4 @@
-"""Lists that are ranked by something else than all terms of a score: what rises, and what has come lately."""
+"""Lists that are ranked by something else than all terms of a score: what rises, is new, or goes with a basket."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
 from springtide.errors import SettingsError
+from springtide.graph.applying import USER
 from springtide.model.exponents import Exponents, TermExponents
 from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.attribute_values import attributes_of
@@ -20,42 +21,46 @@ from springtide.ranking.similar_users import SimilarUsers
 from springtide.ranking.top_k import best_of
 
 TREND, POPULARITY = "trend", "popularity"
-"""The context weights that trending items are ranked by."""
+"""The context weights that lists are ranked by."""
 
 # The lift of what is rare is as high as that of what is popular, and says less: by the square root of the popularity it
 # is as significant as the difference from what was expected.
-_POPULARITY_EXPONENT = 0.5
+_POPULARITY_OF_TREND = 0.5
+# What goes with a basket, beside the terms of a known user and the popularity, by hit rate of a left-out item on the
+# Complete Journey (record 0019).
+_TOGETHER_OF_KNOWN, _TOGETHER_OF_UNKNOWN = 0.25, 1.0
+_POPULARITY_OF_BASKET = 0.75
+_NO_COSINE = 1e-6  # Such a factor leaves the order of cosines where all else is equal.
 
 
-class Trending:
-    """Holds what ranks by the trend, beside what ranks by all terms; any thread may ask, and one refreshes.
-
-    An item's score is the mean logarithm of its trend's lifts, which are shrunk where few interactions tell, plus half
-    the logarithm of its popularity; for a user, plus the cosine as the served model weighs it.
+class Reweighted:
+    """Holds what ranks by other exponents than the model's; any thread may ask, and one refreshes.
 
     Args:
         maker: Makes what is served.
-        context_weights: By name.
+        exponents_of: Returns the exponents, given what is served; the fallback where a baseline is.
     """
 
-    def __init__(self, maker: ServingMaker, context_weights: Mapping[str, ContextWeight]) -> None:
+    def __init__(self, maker: ServingMaker, exponents_of: Callable[[Serving], Exponents]) -> None:
         self._maker = maker
-        self._context_weights = context_weights
+        self._exponents_of = exponents_of
         self._made: tuple[Serving, Serving] | None = None  # What it was made of, and itself.
         self._lock = threading.Lock()
 
     def scorer(self, scorer: Scorer) -> Scorer:
-        """Return what scores by the trend, over the same graph and steering.
+        """Return what scores by the exponents, over the same graph and steering.
 
         Args:
             scorer: What scores by all terms. Of a baseline, nothing is taken.
-
-        Raises:
-            SettingsError: If there is no trend among the context weights.
         """
         base, made = scorer.serving, self._made
         if made is None or made[0] is not base:
-            made = self._make(scorer, base)
+            with self._lock:
+                former = self._made
+                model = self._maker.make(None, scorer.view) if base.baseline is not None else base
+                exponents = self._exponents_of(model)
+                kept = former[1] if former is not None and former[1].exponents == exponents else None
+                self._made = made = base, self._maker.weighted(model, exponents, kept)
         return replace(scorer, serving=made[1])
 
     def refresh(self, num_items: int, now_ms: int | None) -> None:
@@ -63,26 +68,24 @@ class Trending:
         if (made := self._made) is not None:
             made[1].moments.refresh(num_items, now_ms)
 
-    def _make(self, scorer: Scorer, base: Serving) -> tuple[Serving, Serving]:
-        trend = self._context_weights.get(TREND)
-        if trend is None:
-            names = ", ".join(self._context_weights) or "none"
-            raise SettingsError(f"ranking.context_weights: what rises is told by {TREND!r}, and there are {names}")
-        with self._lock:
-            former = self._made
-            model = self._maker.make(None, scorer.view) if base.baseline is not None else base
-            exponents = _exponents(self._context_weights, model)
-            kept = former[1] if former is not None and former[1].exponents == exponents else None
-            self._made = made = base, self._maker.weighted(model, exponents, kept)
-        return made
 
+def _all_alike(
+    weights: Mapping[str, ContextWeight], model: Serving, sums: Mapping[str, float], cosine: float
+) -> Exponents:
+    """Return exponents that are the same for seen and unseen items.
 
-def _exponents(context_weights: Mapping[str, ContextWeight], model: Serving) -> Exponents:
-    factors = context_weights[TREND].factors
-    by_name = {TREND: {factor.name: 1.0 / len(factors) for factor in factors}}
-    if POPULARITY in context_weights:
-        by_name[POPULARITY] = {factor.name: _POPULARITY_EXPONENT for factor in context_weights[POPULARITY].factors}
-    cosine = model.exponents.unseen.cosine
+    Args:
+        weights: The context weights.
+        model: Gives those of dislikes.
+        sums: By weight, the sum of the exponents of its factors, which are all alike; weights that are not there are
+            left out.
+        cosine: Factor of the cosine.
+    """
+    by_name = {
+        name: {factor.name: total / len(weights[name].factors) for factor in weights[name].factors}
+        for name, total in sums.items()
+        if name in weights
+    }
     return replace(model.exponents, unseen=TermExponents(cosine, by_name), seen=TermExponents(cosine, by_name))
 
 
@@ -139,7 +142,9 @@ class Lists:
         scorer: Callable[[], Scorer],
         rank: Callable[[Scorer, Query], Ranking],
     ) -> None:
-        self._trending = Trending(maker, context_weights)
+        self._context_weights = context_weights
+        self._trending = Reweighted(maker, self._trend_exponents)
+        self._by_basket = Reweighted(maker, self._basket_exponents)
         self._similar_users = SimilarUsers()
         self._scorer = scorer
         self._rank = rank
@@ -147,15 +152,33 @@ class Lists:
     def refresh(self, num_items: int, now_ms: int | None) -> None:
         """Bring what is kept up to date; to be called every second or so by a background thread."""
         self._trending.refresh(num_items, now_ms)
+        self._by_basket.refresh(num_items, now_ms)
 
     def trending(self, query: Query) -> Ranking:
-        """Rank what rises, for all or for the user of a query; see ``Trending``.
+        """Rank what rises, for all or for the user of a query.
+
+        An item's score is the mean logarithm of its trend's lifts, which are shrunk where few interactions tell, plus
+        half the logarithm of its popularity; for a user, plus the cosine as the served model weighs it.
 
         Raises:
             InvalidRequestError: If the query names something unknown.
             SettingsError: If no context weight knows trends.
         """
         return self._rank(self._trending.scorer(self._scorer()), query)
+
+    def next_items(self, query: Query) -> Ranking:
+        """Rank what goes with the recent items of a query.
+
+        For a known user it counts beside all terms of the score; else by popularity, and by nothing else.
+
+        Raises:
+            InvalidRequestError: If the query names something unknown.
+        """
+        scorer = self._scorer()
+        is_known = bool(query.user_id) and scorer.view.nodes(USER).ids.row(query.user_id) >= 0
+        if is_known and scorer.serving.baseline is None:
+            return self._rank(scorer, replace(query, goes_together=_TOGETHER_OF_KNOWN))
+        return self._rank(self._by_basket.scorer(scorer), replace(query, goes_together=_TOGETHER_OF_UNKNOWN))
 
     def newest(self, query: Query) -> Ranking:
         """Rank what has come lately, the newest first; see ``newest``.
@@ -185,3 +208,13 @@ class Lists:
             return ()
         scorer = self._scorer()
         return _attributes(scorer, query, scorer.items.ids.rows(ids))
+
+    def _trend_exponents(self, model: Serving) -> Exponents:
+        if TREND not in self._context_weights:
+            names = ", ".join(self._context_weights) or "none"
+            raise SettingsError(f"ranking.context_weights: what rises is told by {TREND!r}, and there are {names}")
+        sums = {TREND: 1.0, POPULARITY: _POPULARITY_OF_TREND}
+        return _all_alike(self._context_weights, model, sums, model.exponents.unseen.cosine)
+
+    def _basket_exponents(self, model: Serving) -> Exponents:
+        return _all_alike(self._context_weights, model, {POPULARITY: _POPULARITY_OF_BASKET}, _NO_COSINE)

@@ -35,6 +35,7 @@ class Query:
         steering: What the query steers its ranking with; None for nothing.
         came_since_ms: Only items that were first heard of since then are ranked, milliseconds since the Unix epoch;
             None for all.
+        goes_together: How much it counts what people had together with the recent items (``together``); 0 for nothing.
 
     Raises:
         InvalidRequestError: If ``count`` is below 1. Whether the names mean anything, only the graph can say:
@@ -52,6 +53,7 @@ class Query:
     with_weights: bool = True
     steering: QuerySteering | None = None
     came_since_ms: int | None = None
+    goes_together: float = 0.0
 
     def __post_init__(self) -> None:
         if self.count < 1:

@@ -12,7 +12,7 @@ from springtide.graph.view import GraphView
 from springtide.interactions import History
 from springtide.ranking.availability import hidden_rows
 from springtide.ranking.binding import BoundQuery, bind
-from springtide.ranking.boosts import Boosts, boost_ranked
+from springtide.ranking.boosts import Boosts, boost_ranked, joined
 from springtide.ranking.dislikes import NOTHING_DISLIKED, Disliked, disliked_at, log_weights, lower_ranked
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.lifeless import LifelessItems
@@ -22,6 +22,7 @@ from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.rotation import DEFAULT_TIME_MS, ROTATION, rotation
 from springtide.ranking.serving import Serving
 from springtide.ranking.steered import Steered
+from springtide.ranking.together import TOGETHER, log_lifts
 from springtide.ranking.users import LiveUser
 from springtide.ranking.weights import ItemWeights, history_weights
 from springtide.state import LiveState
@@ -142,10 +143,21 @@ class Scorer:
         keys, users = self.state.circumstances.keys, self.serving.users
         hidden = hidden_rows(self.items, query.moment.timestamp_ms, num_items)
         if query.steering is None and steered.is_idle and not len(hidden):
-            return bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
+            bound = bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
+            return self._together(bound, query.goes_together) if query.goes_together else bound
         query = steered.merged(query)
         bound = bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
-        return self._rotated(steered.applied(query, bound, view, self.items, num_items, hidden))
+        bound = self._rotated(steered.applied(query, bound, view, self.items, num_items, hidden))
+        return self._together(bound, query.goes_together) if query.goes_together else bound
+
+    def _together(self, query: BoundQuery, exponent: float) -> BoundQuery:
+        """Return a bound query with what goes with its recent items."""
+        before_ms = query.moment.timestamp_ms + 1
+        rows, logs = log_lifts(self.view, self.state.rules, query.recent_rows, before_ms, self.num_items)
+        if not len(rows):
+            return query
+        boosts = Boosts(rows, {TOGETHER: np.float32(exponent) * logs}, is_kept=False)
+        return replace(query, boosts=joined(query.boosts, boosts, self.num_items))
 
     def _rotated(self, query: BoundQuery) -> BoundQuery:
         """Return a bound query with what was shown to its user and ignored."""

@@ -118,7 +118,8 @@ class RecommenderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def NextItems(self, request, context):
-        """Ranks what goes with the items of a basket, or comes next in a session.
+        """Ranks what goes with the items of a basket, or comes next in a session: by what people had within half a day of one of
+        them; for a known user beside all terms of the score, else beside popularity.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,8 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
         self.max_deadline_s = settings.server.max_deadline_s
         self.loaded: RecommenderDependencies | None = None
         self._admission = Admission(settings.server.max_open_requests)
-        self._trending, self._newest, self._similar_users = ShortCalls(), ShortCalls(), ShortCalls()
+        self._trending, self._newest = ShortCalls(), ShortCalls()
+        self._next_items, self._similar_users = ShortCalls(), ShortCalls()
         self._next_offsets: Mapping[int, int] | None = None  # Those of the bytes.
         self._position = b""
 
@@ -129,7 +130,8 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
         self, request: pb.NextItemsRequest, context: Context[pb.NextItemsRequest, bytes]
     ) -> bytes:
         """Rank what goes with the items of a basket, or comes next in a session."""
-        return await self._list(request, context)
+        loaded = self._loaded()
+        return await self._list(request, context, self._next_items, loaded.ranker.lists.next_items)
 
     @with_status
     async def Trending(  # noqa: N802  # The proto's name.
