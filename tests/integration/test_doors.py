@@ -217,7 +217,7 @@ MAY = {
     "client": set(RECOMMENDER_METHODS) - SHOWS_USERS,
     "explain": set(RECOMMENDER_METHODS),
     "producer": set(),
-    "operator": {"GetStatus", "ListModels", "StartTraining"},
+    "operator": {"GetStatus", "ListModels", "StartTraining", "GetSteering", "ListSteeringChanges", "GetExperiment"},
     "admin": set(ADMIN_METHODS),
 }
 
@@ -244,6 +244,7 @@ def test_each_role_gets_what_it_is_for_and_nobody_else_does(guarded: Place, note
                 grpc.StatusCode.OK,
                 grpc.StatusCode.INVALID_ARGUMENT,
                 grpc.StatusCode.FAILED_PRECONDITION,
+                grpc.StatusCode.NOT_FOUND,
             )
             note_door(who, f"{listener}: {name}", how, f"let in ({code.name})" if is_let_in else code.name)
             where = f"{who} {how} at {listener} {name}: {code} {said}"
