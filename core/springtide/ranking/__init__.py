@@ -3,7 +3,7 @@
 Begin at ``query`` (what callers ask, and the answer) and ``ranker``. A request goes through ``binding`` (ids become
 rows), ``users`` and ``moments`` (caches), ``scoring`` and ``top_k``. ``serving``
 holds what is served: a model over the live items (``serving_model``, ``item_table``) or a baseline
-(``serving_baseline``).
+(``serving_baseline``). ``lists`` ranks by something else: what rises, is new, or goes together (``together``).
 
 The names below are imported when they are first used.
 """

@@ -106,7 +106,8 @@ class ServerSettings(Section):
     reflection: bool = True
     """Whether the server describes its API to tools such as grpcurl; with tokens it never does."""
     max_deadline_s: Positive = 10.0
-    """Longest time that a request may take, in seconds, also if the client sets a longer deadline or none."""
+    """Longest time that a request may take, in seconds, also if the client sets a longer deadline or none. A
+    `RecommendBatch` may take as long for each thousand of its requests that is begun."""
     max_batch: Annotated[int, Field(ge=1)] = 32
     """Most requests that are scored together. A higher value raises throughput, and the latency under load."""
     max_request_bytes: Annotated[int, Field(ge=1_000, le=2**31 - 1)] = 6 * 1024 * 1024
