@@ -1,9 +1,14 @@
 """What steering costs a request: the same users with fifty rules, a filter and diversity, and with nothing of it."""
 
+import asyncio
+import contextlib
+import queue
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+import grpc
 import numpy as np
 from benches.figures import Figure, Limit
 from benches.ranking import EXPONENTS, model_of
@@ -20,11 +25,19 @@ from springtide.ranking.ranker import Ranker
 from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
 from springtide.state import LiveState
+from springtide.state_snapshot import StreamPosition
 from springtide.steering.values import QuerySteering, Rule, Steering
 from springtide.testing import interactions_of
+from springtide.v1 import recommender_pb2 as pb
+from springtide.v1 import recommender_pb2_grpc
+from springtide_services.serving.batching import MicroBatcher
+from springtide_services.serving.lists_service import RecommenderDependencies
+from springtide_services.serving.positions import PositionWaiters
+from springtide_services.serving.recommender_service import RecommenderService, add_recommender_service
+from springtide_services.serving.work import work_of
 
 _USERS = 200
-_ROUNDS = 10  # For each sample, with and without in turn.
+_ROUNDS = 5  # For each sample, with and without in turn.
 _BRANDS = 500
 
 
@@ -61,10 +74,72 @@ def run(sizes: Sizes) -> list[Figure]:
         for name, samples in of_round.items():
             taken[name].append(float(np.median(samples)))
     limit = Limit("without", taken.pop("without"))
-    return [
+    figures = [
         Figure(f"Recommend in process, {sizes.items:,} items, all weights, {name}", "µs CPU", samples, limit)
         for name, samples in taken.items()
     ]
+    return [*figures, _by_grpc(sizes, state, ranker, users[:_USERS], *ways["fifty rules, a filter and diversity"])]
+
+
+def _by_grpc(
+    sizes: Sizes, state: LiveState, ranker: Ranker, users: Sequence[str], rules: Steering, says: QuerySteering
+) -> Figure:
+    """Ask one request after another over gRPC, with and without in turn; return the medians of the round trips."""
+    plain = [pb.RecommendRequest(user=user, exclude_seen=["*"]) for user in users]
+    steered = [
+        pb.RecommendRequest(user=user, exclude_seen=["*"], filter=says.filter, diversity=says.diversity)
+        for user in users
+    ]
+    taken: dict[str, list[float]] = {"with": [], "without": []}
+    with _served(state, ranker) as address, grpc.insecure_channel(address) as channel:
+        recommend = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend
+
+        def asking(steering: Steering, requests: Sequence[pb.RecommendRequest]) -> float:
+            ranker.steering = steering
+            samples = []
+            for request in [*requests, *requests]:  # The first time is for the caches.
+                started = time.perf_counter_ns()
+                recommend(request, timeout=10)
+                samples.append((time.perf_counter_ns() - started) / 1_000)
+            return float(np.median(samples[len(requests) :]))
+
+        for _ in range(sizes.repetitions):
+            of_round: dict[str, list[float]] = {"with": [], "without": []}
+            for _ in range(_ROUNDS):
+                of_round["without"].append(asking(Steering(), plain))
+                of_round["with"].append(asking(rules, steered))
+            for name, samples in of_round.items():
+                taken[name].append(float(np.median(samples)))
+    what = f"Recommend by gRPC, one client, {sizes.items:,} items, fifty rules, a filter and diversity"
+    return Figure(what, "µs", taken["with"], Limit("without", taken["without"]))
+
+
+@contextlib.contextmanager
+def _served(state: LiveState, ranker: Ranker) -> Iterator[str]:
+    """Serve a ranker from a thread of its own; give the address."""
+    state.position = StreamPosition("events", "an id", {0: 0})
+    ready: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
+
+    async def serve() -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        batcher = MicroBatcher(ranker.recommend, 32, work_of)
+        service = RecommenderService(Settings())
+        service.loaded = RecommenderDependencies(state, ranker, batcher, PositionWaiters(loop, state.has_reached))
+        server = grpc.aio.server()
+        add_recommender_service(service, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        ready.put((f"127.0.0.1:{port}", loop, stopping))
+        await stopping.wait()
+        await server.stop(None)
+        batcher.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    address, loop, stopping = ready.get(timeout=60)
+    yield address
+    loop.call_soon_threadsafe(stopping.set)
+    thread.join()
 
 
 def _asking(
