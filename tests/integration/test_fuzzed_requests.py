@@ -145,6 +145,7 @@ def addresses(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # The server's threads do, while a call is drawn.
 def test_each_call_ends_with_an_answer_or_a_clear_error(addresses: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     channels = [grpc.insecure_channel(address) for address in addresses]
