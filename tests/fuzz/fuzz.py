@@ -35,6 +35,7 @@ NUM_INPUTS = {
     "expressions": 60_000,
     "requests": 40_000,
     "page_tokens": 40_000,
+    "steering": 30_000,
 }
 _SLOW_S = 60.0  # An input that takes longer hangs.
 _MOST_MIB = 4_096
@@ -124,6 +125,10 @@ def make_target(name: str) -> "Target":
         from page_tokens_target import page_tokens_target
 
         return page_tokens_target()
+    if name == "steering":
+        from steering_target import steering_target
+
+        return steering_target()
     makers: dict[str, Callable[[], Target]] = {
         "events": targets.events_target,
         "json": targets.json_target,

@@ -17,6 +17,7 @@ SHARES = {
     "journal": 300,
     "expressions": 300,
     "page_tokens": 300,
+    "steering": 200,
     "checkpoint": 60,
     "model": 40,
 }
@@ -27,6 +28,7 @@ ENDS = {
     "journal": {"records", "damaged"},
     "expressions": {"computed", "clear error"},
     "page_tokens": {"page", "first page", "another request", "clear error"},
+    "steering": {"used", "stored", "clear error"},
     "checkpoint": {"restored", "clear error"},
     "model": {"served", "clear error"},
 }
@@ -56,7 +58,7 @@ def test_changed_bytes_end_as_they_should(name: str) -> None:
         for seed in target.seeds:
             ends[target.run(seed).partition(":")[0]] += 1
         assert set(ends) <= ENDS[name]
-        assert set(ends) & {"applied", "settings", "records", "computed", "page", "restored", "served"}
+        assert set(ends) & {"applied", "settings", "records", "computed", "page", "used", "restored", "served"}
         for _ in range(SHARES[name]):
             ends[target.run(changed(chance.choice(target.seeds), chance)).partition(":")[0]] += 1
     finally:
