@@ -5,8 +5,11 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import grpc
+import pytest
+
 from springtide.settings.model import Settings
-from springtide.steering.values import Rule, Steering
+from springtide.steering.values import QuerySteering, Rule, Scenario, Steering
 from springtide.v1 import events_pb2
 from springtide.v1 import recommender_pb2 as pb
 
@@ -20,10 +23,14 @@ def steer(running: Any, **steering: Any) -> None:
     running.server._loaded.answering.ranker.steering = Steering(**steering)
 
 
-def test_a_blocked_item_is_in_no_answer(
+def test_rules_scenarios_and_filters_hold_by_the_next_request(
     settings: Settings, run_server: RunServer, diagonal_stream: list[events_pb2.Event], publish: Publish
 ) -> None:
-    position = publish(settings, diagonal_stream)
+    prices = []
+    for row in range(16):
+        upsert = {"type": "item", "id": f"i{row}", "numbers": {"price": row}}
+        prices.append(events_pb2.Event(node_upsert=upsert, event_time=diagonal_stream[0].event_time))
+    position = publish(settings, [*diagonal_stream, *prices])
 
     async def scenario() -> None:
         async with run_server(settings) as running:
@@ -35,5 +42,18 @@ def test_a_blocked_item_is_in_no_answer(
             assert [each.item for each in after.items] == [each.item for each in before.items[1:]]
             explained = await running.recommender.Explain(pb.ExplainRequest(user="u1", item=blocked))
             assert explained.rank == 0
+
+            steer(running, scenarios={"mail": Scenario("mail", QuerySteering(filter="price < 8"), count=3)})
+            request = pb.RecommendRequest(user="u1", filter="price >= 4", include_attributes=["price"])
+            filtered = await running.recommender.Recommend(request)
+            assert {each.attributes["price"].number for each in filtered.items} == set(range(4, 16))
+            request.scenario = "mail"
+            of_scenario = await running.recommender.Recommend(request)
+            assert len(of_scenario.items) == 3
+            assert {each.attributes["price"].number for each in of_scenario.items} <= {4, 5, 6, 7}
+            request.filter = "pric >= 4"
+            with pytest.raises(grpc.aio.AioRpcError, match="did you mean price") as refused:
+                await running.recommender.Recommend(request)
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
     asyncio.run(scenario())
