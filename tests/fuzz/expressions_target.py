@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 from targets import NOW_MS, Target
@@ -37,6 +38,50 @@ _WORD_SEEDS = (
     (1, "min( price , 12 ) * price if promo else max( 0 , log( price ) )"),
     (2, 'user.budget >= 12 and user in [] or context.place == "RED"'),
 )
+_PARTS = {"filter": "?", "booster": "#", "segment": "?"}
+_RULES = {  # What a condition, a number, texts of an item and other texts are made of: the simple ones first.
+    "?": (
+        "promo",
+        "true",
+        "# < #",
+        "# >= # != #",
+        "$ in @",
+        "@ == $",
+        "$ not in @",
+        "@ != $",
+        "has(price)",
+        "# in [1, 3]",
+        'startswith(category, "W")',
+        "not ?",
+        "? and ?",
+        "? or ? or ?",
+        "(? if ? else ?)",
+        "(#)",
+        "item in [\"i0\", 'x']",
+    ),
+    "#": (
+        "price",
+        "1",
+        "-2.5",
+        "now",
+        "user.budget",
+        "available_from",
+        "(# + #)",
+        "(# - #)",
+        "# * #",
+        "(# / #)",
+        "min(#, #, #)",
+        "log(#)",
+        "exp(#)",
+        "-(#)",
+        "(# if ? else #)",
+        "number(context.distance)",
+        "hour(now)",
+        "days(#)",
+    ),
+    "@": ("category", "item", "`product type`"),
+    "$": ('"RED"', "user.likes", "user", "context.place", "user.country"),
+}
 _WORDS = (
     *(
         "price",
@@ -91,10 +136,19 @@ _WORDS = (
 
 
 def expressions_target() -> Target:
-    """An expression: the first byte says what it is for, and whether the others are its text or choose its words."""
+    """An expression: the first byte says what it is for, and whether the others are its text, or choose its
+    words or rules."""
     texts = [bytes([kind]) + text.encode() for kind, text in _SEEDS]
     words = [bytes([3 + kind]) + bytes(map(_WORDS.index, text.split())) for kind, text in _WORD_SEEDS]
-    return Target(Expressions().run, texts + words)
+    grown = [bytes([6 + kind, *range(8 * kind, 8 * kind + 40)]) for kind in range(3)]
+    return Target(Expressions().run, texts + words + grown)
+
+
+def _grown(part: str, choices: Iterator[int], depth: int) -> str:
+    """Return an expression that a few bytes choose by rules, so that most of them can be computed."""
+    rules = _RULES[part] if depth else _RULES[part][:1]
+    rule = rules[next(choices, 0) % len(rules)]
+    return "".join(_grown(each, choices, depth - 1) if each in _RULES else each for each in rule)
 
 
 class Expressions:
@@ -111,8 +165,10 @@ class Expressions:
         if not data:
             return "nothing"
         kind, text = _KINDS[data[0] % 3], data[1:].decode(errors="surrogateescape")
-        if data[0] // 3 % 2:
+        if data[0] // 3 % 3 == 1:
             text = " ".join(_WORDS[each % len(_WORDS)] for each in data[1:])
+        elif data[0] // 3 % 3 == 2:
+            text = _grown(_PARTS[kind], iter(data[1:]), 6)
         took_ms = min(self._took_ms(kind, text) for _ in range(2))
         if took_ms > MAX_MS:  # Something else may have been in the way.
             took_ms = min(self._took_ms(kind, text) for _ in range(10))
