@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from springtide.clock import Deadline
+from springtide.clock import MS_PER_DAY, Deadline
 from springtide.evaluation.data.datasets import DATASETS, fetch
 from springtide.evaluation.protocols.training_state import state_of_slice
 from springtide.explaining.influence import event_influences, score_of, users_without
@@ -44,16 +44,17 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=400, help="users who are asked about")
     parser.add_argument("--most", type=int, default=3, help="own items that are taken away")
     parser.add_argument("--steps", type=int, default=150, help="steps of the training")
+    parser.add_argument("--width", type=int, default=64, help="width of the model")
+    parser.add_argument("--days", type=int, default=365, help="latest days of the data set that are learned")
+    parser.add_argument("--cosine-alone", action="store_true", help="without context weights: much quicker")
     options = parser.parse_args()
     dataset = fetch(options.dataset)
-    settings = Settings.model_validate(
-        {
-            "training": {"steps": options.steps, "fine_tune_steps": 20, "min_passes": 0.0},
-            "ranking": {"max_history": 256},
-        }
-    )
+    ranking = {"max_history": 256, **({"context_weights": {}} if options.cosine_alone else {})}
+    training = {"steps": options.steps, "fine_tune_steps": min(20, options.steps), "min_passes": 0.0}
+    settings = Settings.model_validate({"training": training, "ranking": ranking, "model": {"width": options.width}})
     plugins = load_plugins()
-    positions = np.arange(len(dataset.interactions.timestamps_ms))
+    times = dataset.interactions.timestamps_ms
+    positions = np.flatnonzero(times > times.max() - options.days * MS_PER_DAY)
     state = state_of_slice(dataset.interactions, positions, dataset.upserts, settings, plugins)
     scorers = []
     for seed in (1, 2):
@@ -76,7 +77,7 @@ def _measure(
     """Return by model and choice how much lower each user's item is without the chosen own items, ``[n]``."""
     scorer = scorers[0]
     found: dict[tuple[int, str], list[float]] = {}
-    for query, row in _questions(scorer, rng):
+    for query, row in _questions(scorer, 2 * num_users, rng):
         bound = scorer.bind(query)
         user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
         _, first = np.unique(user.history.item_rows, return_index=True)
@@ -114,7 +115,7 @@ def _measure(
     return {key: np.array(values) for key, values in found.items()}
 
 
-def _questions(scorer: Scorer, rng: np.random.Generator) -> "list[tuple[Query, int]]":
+def _questions(scorer: Scorer, most: int, rng: np.random.Generator) -> "list[tuple[Query, int]]":
     """Return queries of users with enough own items, in random order, each with the first item that is new to them."""
     newest_ms = scorer.view.newest_ms
     assert newest_ms is not None
@@ -126,7 +127,7 @@ def _questions(scorer: Scorer, rng: np.random.Generator) -> "list[tuple[Query, i
         history = scorer.serving.users.find(scorer.view, scorer.serving.table, bound).history
         if len(set(history.item_rows.tolist())) >= _FEWEST:
             found.append((query, int(scorer.score([query]).scores[0].argmax())))
-        if len(found) >= 1_000:
+        if len(found) >= most:
             break
     return found
 
@@ -152,7 +153,7 @@ def _interval(values: npt.NDArray[np.float64], rng: np.random.Generator) -> str:
 
 def _print_times(scorer: Scorer, num_users: int, rng: np.random.Generator) -> None:
     """Time explanations of pairs of users and items, with the default time."""
-    questions = _questions(scorer, rng)[:num_users]
+    questions = _questions(scorer, num_users, rng)
     paths_ms, all_ms, num_cut, num_bounds = [], [], 0, 0
     for query, row in questions:
         bound = scorer.bind(query)
