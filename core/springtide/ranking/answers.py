@@ -30,7 +30,9 @@ def ranked_items(
     added: Sequence[Boosts] = (),
 ) -> RankedItems:
     """Return items with all that their scores were made of, given rows, ids, scores and cosines of one length."""
-    names = [*at_moment.names, *(name for name in seen.weights if name not in at_moment.names)]
+    names = [*at_moment.names]
+    if seen.weights:
+        names += [name for name in seen.weights if name not in at_moment.names]
     if not len(seen.rows) and not len(lowered.logs):  # As in most answers: what was seen is left out.
         others = [part for boosts in added for part in boosts.named(rows)] if added else ()
         of_items = kernels.logs_of(at_moment.unseen, rows.astype(np.int32, copy=False), len(names) + len(others))
