@@ -125,6 +125,10 @@ protos-check: install ## Lint the protos, and check that the generated code is c
 docs: install ## Write the reference of the settings
 	$(BIN)/python -m springtide.settings.reference core/springtide/settings/README.md
 
+.PHONY: journey
+journey: install ## Steer and explain through a real server, on a year of real purchases (ARGS=-s prints the commands)
+	$(BIN)/python -m pytest -m journey tests/integration/test_journey.py $(ARGS)
+
 .PHONY: wheel-check
 wheel-check: install ## Build the wheel, install it into an empty environment, and use it
 	$(BIN)/python -m pytest -m wheel tests/test_wheel.py

@@ -41,7 +41,9 @@ def main() -> None:
     interactions = dataset.interactions
     split = global_time_split(interactions)
     plugins = load_plugins(Settings().plugins)
-    settings = frozen_settings(Settings(), interactions) if arguments.frozen else with_all_positive(Settings(), interactions)
+    settings = (
+        frozen_settings(Settings(), interactions) if arguments.frozen else with_all_positive(Settings(), interactions)
+    )
     state = state_of_slice(interactions, split.train, dataset.upserts, settings, plugins)
     if arguments.kept is not None and arguments.kept.exists():
         artifact = pickle.loads(arguments.kept.read_bytes())
