@@ -35,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=600, help="households that are asked for, at most")
     parser.add_argument("--kept", type=Path, help="file that the model is kept in, to be asked again")
-    parser.add_argument("--frozen", action="store_true", help="exponents as of a frozen moment, as this asks for")
+    parser.add_argument(
+        "--frozen", action="store_true", help="exponents as for a frozen moment, which is what is asked here"
+    )
     arguments = parser.parse_args()
     dataset = fetch("complete-journey")
     interactions = dataset.interactions
