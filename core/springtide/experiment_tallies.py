@@ -23,7 +23,7 @@ from springtide.recommendation_ids import ArmCode, arms_of
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 MAX_ROWS = 4_000_000
-"""Most rows, 22 bytes each, and room for as many again while they grow. Beyond, the older half keeps one time for each
+"""Most rows, 24 bytes each, and room for as many again while they grow. Beyond, the older half keeps one time for each
 user, variant and relation, the latest: counts are exact but where a user is deleted as of a time in between."""
 
 MAX_ARMS_KNOWN = 10_000

@@ -132,7 +132,7 @@ def test_memory_is_bounded_and_counts_stay() -> None:
     for time_ms in range(1, 101):
         add(tallies, [(f"u{user}", time_ms, "shown", (HOME, user % 2)) for user in range(1_000)])
 
-    assert tallies.num_bytes <= 4_096 * 22 + 4_096 * 8
+    assert tallies.num_bytes <= 4_096 * 24
     assert home(tallies) == [VariantTally(500, 0, 50_000, 0)] * 2
     assert tallies.num_left_out == 0
     tallies.forget("u0", 100)
