@@ -77,7 +77,8 @@ class BestItems(QueryScores):
     def _found(self, query: BoundQuery, count: int, allowed: npt.NDArray[np.bool_] | None) -> Found:
         """Return the best of the items that are allowed, bool ``[num_items]``."""
         scorer, serving = self.scorer, self.scorer.serving
-        table, user, order = serving.table, self.user.vector, self.order()
+        table, user = serving.table, self.user.vector
+        order = self.at_moment.order() if self._totals is None else self._totals.order()
         if allowed is not None and np.count_nonzero(allowed) <= _MAX_LISTED:
             self.add_apart(np.flatnonzero(allowed).astype(np.int32))
             order = _NO_ORDER

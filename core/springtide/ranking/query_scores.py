@@ -9,7 +9,6 @@ from springtide.ranking.boosts import BoostedTotals, boosted
 from springtide.ranking.dislikes import NOTHING_DISLIKED, log_weights
 from springtide.ranking.scoring import LoweredItems, Scorer, SeenItems
 from springtide.ranking.users import LiveUser
-from springtide.ranking.weights import ItemOrder
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
@@ -61,10 +60,6 @@ class QueryScores:
         if (rotated := query.rotated) is not None and rotated.rows is not None:
             self.add_apart(rotated.rows)
             self.of_apart[self.apart.searchsorted(rotated.rows)] += rotated.logs
-
-    def order(self) -> ItemOrder:
-        """Return the unseen items that are wanted most, whoever asks."""
-        return self.at_moment.order() if self._totals is None else self._totals.order()
 
     def of_unseen(self, rows: Rows) -> Array:
         """Return the scores of rows as if the user had never had their items, float32 ``[m]``."""
