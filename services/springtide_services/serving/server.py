@@ -2,54 +2,30 @@
 
 import asyncio
 import functools
-import gc
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 import uvloop
 from grpc_health.v1 import health_pb2
 
-from springtide import expressions
-from springtide.checkpoint import CheckpointStore
-from springtide.checkpoint.fallback import restore_newest
-from springtide.checkpoint.lock_holder import LockHolder
 from springtide.clock import wall_ms
 from springtide.errors import CheckpointLockLostError
-from springtide.model.registry import ModelStore
-from springtide.plugins.guarding import Guards
-from springtide.plugins.loading import Plugins, load_serving_plugins
-from springtide.ranking.indexing import index_maker
-from springtide.ranking.ranker import Ranker
-from springtide.ranking.reordering.shortlists import make_rerankers
-from springtide.ranking.serving_baseline import forget_users_by, load_served
-from springtide.ranking.weights import make_context_weights
 from springtide.settings.model import Settings
-from springtide.state import LiveState, StateSnapshot
-from springtide.steering.store import SteeringStore
-from springtide_services.logs import log_plugins, log_settings
+from springtide_services.logs import log_settings
 from springtide_services.priorities import take_short_turns
 from springtide_services.serving.admin_parts import AdminDependencies
 from springtide_services.serving.admin_service import AdminService
-from springtide_services.serving.adoption import Adoption, Answering, batcher_of
-from springtide_services.serving.first_training import FirstTraining
-from springtide_services.serving.forgetting import ModelForgetting
+from springtide_services.serving.adoption import Adoption, Answering
+from springtide_services.serving.background import begin_repeats
 from springtide_services.serving.listeners import ADMIN, RECOMMENDER, Listeners
 from springtide_services.serving.lists_service import RecommenderDependencies
-from springtide_services.serving.live_quality import LiveQuality, ask_for_training
+from springtide_services.serving.loading import Loaded, load
 from springtide_services.serving.plugin_status import stream_problem
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderService
 from springtide_services.serving.standard_services import Health
-from springtide_services.serving.steering_follower import SteeringFollower
-from springtide_services.serving.variant_follower import VariantFollower
-from springtide_services.serving.version_follower import VersionFollower
-from springtide_services.stream.ingest import IngestLoop
 from springtide_services.stream.ingest_status import IngestStatus
-from springtide_services.stream.journal import Journal
-from springtide_services.stream.journaled_topics import JournaledTopics
 from springtide_services.stream.start_check import StartCheck
 from springtide_services.stream.topics import with_client_id
 from springtide_services.stream.writer_role import WriterRole
@@ -67,40 +43,10 @@ _SERVICE_NAMES = (
 _STREAM_SERVICE_NAME = "stream"  # SERVING while events are read; the others are not changed by it.
 _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
 _INGEST_POLL_S = 0.1
-_QUALITY_POLL_S = 1.0
-_FORGETTING_POLL_S = 1.0
-_FIRST_TRAINING_POLL_S = 0.25
 # How long a thread that waits for Python's lock lets another one run on; by default 5 ms. Beside 20,000 events/s and a
 # training it took a quarter off an answer's 99th percentile in one run (record 0017).
 _SWITCH_S = 0.0001
 _START_GRACE_MS = 10_000  # A started server that cannot read the stream for that long answers from its checkpoint.
-
-
-@dataclass(slots=True)
-class _Loaded:
-    answering: Answering  # Replaced as one, when a rebuilt state takes its place.
-    ingest: IngestLoop
-    follower: VersionFollower
-    steering: SteeringFollower
-    variants: VariantFollower
-    models: ModelStore
-    quality: LiveQuality
-    plugins: Plugins
-    guards: Guards
-    is_restored: bool
-    checkpoints: CheckpointStore
-    forgetting: ModelForgetting
-
-    def note_deletions(self, written: StateSnapshot) -> None:
-        """Note the deletions of a checkpoint that is durable."""
-        if written.tombstones is not None:
-            self.forgetting.note(written.num_forgotten, written.tombstones.copied())
-
-    def refresh(self, *, for_requests: bool) -> None:
-        """Bring what is served up to date; for requests, the item weights of their moment too, now and soon."""
-        answering = self.answering
-        now_ms = answering.state.clock.read(wall_ms()).timestamp_ms if for_requests else None
-        answering.ranker.refresh(now_ms)
 
 
 class Server:
@@ -125,8 +71,8 @@ class Server:
         self._recommender = RecommenderService(settings)
         self._admin = AdminService(settings)
         self._health = Health()
-        self._loaded: _Loaded | None = None
-        self._loading: asyncio.Future[_Loaded] | None = None
+        self._loaded: Loaded | None = None
+        self._loading: asyncio.Future[Loaded] | None = None
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._adoption: Adoption | None = None
@@ -200,7 +146,7 @@ class Server:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings, self._role, self._skip_lost))
+        self._loading = asyncio.ensure_future(asyncio.to_thread(load, self._settings, self._role, self._skip_lost))
         loaded = self._loaded = await asyncio.shield(self._loading)
         positions = PositionWaiters(loop, lambda offsets: loaded.answering.state.has_reached(offsets))
         trainings = TrainingFolder.beside_models(self._settings)
@@ -246,45 +192,16 @@ class Server:
         await asyncio.to_thread(loaded.follower.start)
         await asyncio.to_thread(loaded.variants.start)
         answer_from(loaded.answering)
-        first_training = FirstTraining(
-            self._settings.training, lambda: loaded.answering.state, loaded.ingest, loaded.models, trainings
+        in_background = begin_repeats(
+            self._settings, loaded, trainings, self._role, needs_weights=lambda: self._is_ready
         )
-        request_training = functools.partial(ask_for_training, loaded.quality, loaded.ingest.checkpoint_now, trainings)
-
-        def as_writer(ask: Callable[[], object]) -> None:
-            if self._role.is_writer:  # Of several servers on one stream, one asks for trainings and forgets.
-                ask()
-
-        in_background = [
-            asyncio.create_task(
-                _repeat(
-                    "refresh_failed",
-                    lambda: loaded.refresh(for_requests=self._is_ready),
-                    self._settings.ranking.item_refresh_s,
-                )
-            ),
-            asyncio.create_task(
-                _repeat("training_request_failed", lambda: as_writer(request_training), _QUALITY_POLL_S)
-            ),
-            asyncio.create_task(
-                _repeat("models_not_rewritten", lambda: as_writer(loaded.forgetting.run_if_due), _FORGETTING_POLL_S)
-            ),
-            asyncio.create_task(
-                _repeat(
-                    "training_request_failed",
-                    lambda: as_writer(first_training.ask),
-                    _FIRST_TRAINING_POLL_S,
-                    is_over=lambda: first_training.is_done,
-                )
-            ),
-        ]
         try:
             await self._follow_ingest(loaded)
         finally:
             for task in in_background:
                 task.cancel()
 
-    async def _follow_ingest(self, loaded: _Loaded) -> None:
+    async def _follow_ingest(self, loaded: Loaded) -> None:
         """Set the health to SERVING once the graph has caught up with the stream, or must do as it is.
 
         Raises:
@@ -308,12 +225,12 @@ class Server:
             await self._set_stream_health(health == "reading")
             await asyncio.sleep(_INGEST_POLL_S)
 
-    def _may_serve_without_stream(self, loaded: _Loaded, failure: BaseException) -> bool:
+    def _may_serve_without_stream(self, loaded: Loaded, failure: BaseException) -> bool:
         if isinstance(failure, CheckpointLockLostError):  # Another server has taken over.
             return False
         return self._settings.kafka.on_failure == "serve" and (self._is_ready or loaded.is_restored)
 
-    def _is_stuck_at_start(self, loaded: _Loaded, status: IngestStatus) -> bool:
+    def _is_stuck_at_start(self, loaded: Loaded, status: IngestStatus) -> bool:
         """Return whether the stream cannot be read, but the checkpoint can be served."""
         if status.problem is None or not loaded.is_restored or self._settings.kafka.on_failure != "serve":
             return False
@@ -362,93 +279,3 @@ async def _serve(settings: Settings, on_listening: Callable[[str], None] | None,
         await server.wait()
     finally:
         await server.stop()
-
-
-def _load(settings: Settings, role: WriterRole, skip_lost: bool) -> _Loaded:
-    """Take the lock if the role allows it, restore the newest whole checkpoint, and make what runs on it, unstarted."""
-    guards = Guards(settings.plugins.max_call_s)
-    plugins = load_serving_plugins(settings, guards)
-    log_plugins(plugins)
-    role.begin(on_wait=_log_wait)  # Before the newest checkpoint is read: nobody else may write another one after that.
-    checkpoints = CheckpointStore(settings.checkpoint.url, settings.checkpoint.keep, role.lock)
-    restored = restore_newest(
-        checkpoints,
-        lambda: LiveState(settings, make_context_weights(settings.ranking, plugins)),
-        sets_aside=role.is_writer,
-    )
-    state, checkpoint, applied = restored.state, restored.checkpoint, restored.applied
-    if checkpoint is not None:
-        logger.info("checkpoint_restored", checkpoint=checkpoint.name, events=checkpoint.num_events)
-        if applied:
-            logger.info("settings_applied", checkpoint=checkpoint.name, changes=applied)
-        if state.lacking:
-            logger.warning("rebuild_advised", checkpoint=checkpoint.name, reasons=state.lacking)
-    rerankers = make_rerankers(settings.ranking, plugins)
-    ranker = Ranker(state, settings.ranking, index_maker(settings.ranking, plugins), rerankers=rerankers)
-    models = ModelStore(settings.model.url, settings.model.keep)
-    load_model = functools.partial(load_served, plugins=plugins)
-    expressions.prepare()
-    # What is loaded by now stays for good: a full garbage collection that looked at it would take 0.2 s each time.
-    gc.collect()
-    gc.freeze()
-    follower = VersionFollower(models, load_model, ranker.swap)
-    forgetting = ModelForgetting(models, follower, forget_users_by(plugins), settings.model.forget_every_s)
-    if checkpoint is not None:
-        forgetting.note(state.graph.num_forgotten, state.graph.tombstones.snapshot())
-    return _Loaded(
-        answering=Answering(state, ranker, batcher_of(ranker, settings, guards)),
-        ingest=IngestLoop(
-            settings,
-            state,
-            checkpoints,
-            skip_lost=skip_lost,
-            decoders=plugins.make_decoders(settings.events),
-            lost_position=restored.lost_position,
-            journal=_open_journal(settings, checkpoints) if role.is_writer else None,
-            role=role,
-        ),
-        follower=follower,
-        steering=SteeringFollower(SteeringStore.of(settings), models, state, ranker, settings.steering.file),
-        variants=VariantFollower(models, load_model, ranker),
-        models=models,
-        quality=LiveQuality(settings.live_quality, ranker, state),
-        plugins=plugins,
-        guards=guards,
-        is_restored=checkpoint is not None,
-        checkpoints=checkpoints,
-        forgetting=forgetting,
-    )
-
-
-def _open_journal(settings: Settings, checkpoints: CheckpointStore) -> JournaledTopics | None:
-    """Open the journal of the settings; the lock of the checkpoints is ours."""
-    if not settings.checkpoint.journal:
-        return None
-    return JournaledTopics(settings.kafka, Journal(Path(settings.checkpoint.journal)), checkpoints)
-
-
-def _log_wait(former: LockHolder, at_most_s: float) -> None:
-    logger.warning("waiting_for_checkpoint_lock", holder=former.describe(wall_ms()), at_most_s=at_most_s)
-
-
-async def _repeat(
-    failure: str, do: Callable[[], object], every_s: float, is_over: Callable[[], bool] = lambda: False
-) -> None:
-    """Call a function in a thread again and again; a failure is logged, the first of several in a row only.
-
-    Args:
-        failure: Name of the event that is logged.
-        do: The function; the server can go on without it.
-        every_s: Seconds between two calls.
-        is_over: Returns whether to call it no more.
-    """
-    is_failing = False
-    while not is_over():
-        await asyncio.sleep(every_s)
-        try:
-            await asyncio.to_thread(do)
-            is_failing = False
-        except Exception as error:
-            if not is_failing:
-                logger.error(failure, exc_info=error)
-            is_failing = True
