@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.serving import request_translation
 from springtide_services.serving import server as server_module
-from springtide_services.serving import translation
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Eventually = Callable[..., Awaitable[float]]
@@ -33,7 +33,7 @@ def settings(on_each_engine: Settings) -> Settings:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls wait long, and a stopping server for them: what a busy machine takes is far less."""
     monkeypatch.setattr(server_module, "_STOP_GRACE_S", 60.0)
-    monkeypatch.setattr(translation, "MAX_WAIT_S", 60.0)
+    monkeypatch.setattr(request_translation, "MAX_WAIT_S", 60.0)
 
 
 def waiting(seconds: float) -> pb.RecommendRequest:

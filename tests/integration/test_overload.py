@@ -21,7 +21,7 @@ from springtide.checkpoint import CheckpointStore
 from springtide.settings.model import Settings
 from springtide.v1 import events_pb2, recommender_pb2_grpc
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving import translation
+from springtide_services.serving import request_translation
 from springtide_services.termination import STOP_BUDGET_S
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -119,7 +119,7 @@ def test_each_of_six_thousand_calls_at_once_is_answered_or_refused_and_small_one
 def test_requests_that_wait_are_refused_beyond_the_limit_and_their_room_is_free_again(
     settings: Settings, run_server: RunServer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(translation, "MAX_WAIT_S", DEADLINE_S)
+    monkeypatch.setattr(request_translation, "MAX_WAIT_S", DEADLINE_S)
     most = settings.server.max_open_requests
     waiting = pb.RecommendRequest(
         min_position=pb.GraphPosition(next_offsets={0: 10**9}), wait=Duration(seconds=int(DEADLINE_S))

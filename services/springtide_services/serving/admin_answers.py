@@ -16,9 +16,9 @@ from springtide_services.serving.adoption import AdoptionStatus
 from springtide_services.serving.live_quality import LiveQualityStatus
 from springtide_services.serving.plugin_status import plugin_fields
 from springtide_services.serving.quality_drop import Quality, WindowQuality
+from springtide_services.serving.response_translation import to_source, to_timestamp
 from springtide_services.serving.statuses import shown
 from springtide_services.serving.steering_follower import SteeringFollower
-from springtide_services.serving.translation import to_source, to_timestamp
 from springtide_services.serving.version_follower import BypassedModel
 from springtide_services.stream.current_problem import LastingProblem
 from springtide_services.training.training_folder import TrainingStatus

@@ -10,7 +10,7 @@ from springtide.explaining.paths import DEFAULT_LIMIT_S, DEFAULT_MAX_PATHS, Path
 from springtide.explaining.templates import Languages, Templates
 from springtide.explaining.why import ShortWhy, Wanted, Why
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving import translation
+from springtide_services.serving import request_translation, response_translation
 
 MAX_PATHS = 100
 MAX_LIMIT_S = 10.0
@@ -38,7 +38,7 @@ def to_wanted(request: pb.ExplainRequest, languages: Languages, name_attribute: 
         if not 0 <= limit_s <= MAX_LIMIT_S:
             raise InvalidRequestError("time_limit", f"wanted 0 to {MAX_LIMIT_S:g} s, got {limit_s:g} s")
     words = to_words(request.language, languages)
-    return Wanted(max_paths, limit_s, translation.to_count(request), words, name_attribute)
+    return Wanted(max_paths, limit_s, request_translation.to_count(request), words, name_attribute)
 
 
 def to_words(language: str, languages: Languages) -> Templates:
@@ -84,15 +84,15 @@ def to_explain_response(found: Why, as_of: AsOf) -> pb.ExplainResponse:
         ],
         sentence=explanation.sentence,
         model_version=explanation.model_version,
-        personalization=translation.to_personalization(explanation.personalization),
+        personalization=response_translation.to_personalization(explanation.personalization),
         as_of_ms=as_of.timestamp_ms,
-        as_of_source=translation.to_source(as_of.source),
+        as_of_source=response_translation.to_source(as_of.source),
         paths=[to_path(path) for path in found.paths],
         events=[
             pb.EventInfluence(
                 item=event.item_id,
                 relation=event.relation,
-                event_time=translation.to_timestamp(event.timestamp_ms),
+                event_time=response_translation.to_timestamp(event.timestamp_ms),
                 influence=event.influence,
             )
             for event in found.events
@@ -142,7 +142,7 @@ def to_path(path: Path) -> pb.Path:
         num_own=path.num_own,
     )
     if path.user_ms is not None:
-        message.user_time.CopyFrom(translation.to_timestamp(path.user_ms))
+        message.user_time.CopyFrom(response_translation.to_timestamp(path.user_ms))
     if path.latest_ms is not None:
-        message.latest_time.CopyFrom(translation.to_timestamp(path.latest_ms))
+        message.latest_time.CopyFrom(response_translation.to_timestamp(path.latest_ms))
     return message

@@ -19,7 +19,7 @@ from springtide_services.serving.request_limits import (
     check_word,
     to_words,
 )
-from springtide_services.serving.translation import to_count, to_filters, to_moment
+from springtide_services.serving.request_translation import to_count, to_filters, to_moment
 
 DEFAULT_MAX_AGE_MS = 30 * MS_PER_DAY
 MAX_AGE_DAYS = 36_600
@@ -34,7 +34,7 @@ def to_list_query(request: ListRequest, as_of: AsOf) -> Query:
 
     Args:
         request: The request as received.
-        as_of: The moment, see ``translation.to_as_of``.
+        as_of: The moment, see ``request_translation.to_as_of``.
 
     Raises:
         InvalidRequestError: If a field is outside the limits that the proto documents.

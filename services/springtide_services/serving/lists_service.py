@@ -18,7 +18,7 @@ from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
 from springtide.v1 import recommender_pb2_grpc as pb_grpc
-from springtide_services.serving import list_translation, translation
+from springtide_services.serving import list_translation, request_translation, response_translation
 from springtide_services.serving.admission import Admission
 from springtide_services.serving.batching import MicroBatcher, ShortCalls
 from springtide_services.serving.positions import PositionWaiters
@@ -109,8 +109,8 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
             if request.HasField("min_position"):
                 raise InvalidRequestError("min_position", "wanted none in a batch: ask for it once, before")
             loaded = self._loaded()
-            as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
-            query = translation.to_query(request, as_of)
+            as_of = request_translation.to_as_of_page(request, loaded.state.clock, wall_ms())
+            query = request_translation.to_query(request, as_of)
             position, ranking = await self._ranked(loaded, query, until_s, is_dear=True)
         except TimeoutError:
             raise  # It is the time of the whole batch.
@@ -157,7 +157,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
     ) -> bytes:
         """Rank users by their cosine to one user."""
         loaded = self._loaded()
-        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        as_of = request_translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         query = list_translation.to_similar_query(request, as_of)
         with self._admission.admit(work_of(query)):
             users, version = await self._similar_users.run(
@@ -175,7 +175,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
     ) -> bytes:
         """Answer a request for a list: by ``rank``, or by all terms, as ``Recommend`` does, where there is none."""
         loaded = self._loaded()
-        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        as_of = request_translation.to_as_of(request.context, loaded.state.clock, wall_ms())
         query = list_translation.to_list_query(request, as_of)
         with self._admission.admit(work_of(query)):
             async with asyncio.timeout(seconds_left(context, self.max_deadline_s)) as time_limit:
@@ -197,14 +197,14 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
         return position, await loaded.batcher.submit(query, until_s, is_dear=is_dear)
 
     def to_answer(self, ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bool = False) -> bytes:
-        """Return a ranking as the bytes of a ``RecommendResponse``; see ``translation.to_response``."""
-        return translation.to_response(ranking, position, as_of, is_behind=is_behind)
+        """Return a ranking as the bytes of a ``RecommendResponse``; see ``response_translation.to_response``."""
+        return response_translation.to_response(ranking, position, as_of, is_behind=is_behind)
 
     def _position_of(self, state: LiveState) -> bytes:
         """Return the position as responses have it; its bytes are made once for each move of the graph."""
         next_offsets = state.next_offsets
         if next_offsets is not self._next_offsets:
-            self._next_offsets, self._position = next_offsets, translation.to_position(next_offsets)
+            self._next_offsets, self._position = next_offsets, response_translation.to_position(next_offsets)
         return self._position
 
     def _loaded(self) -> RecommenderDependencies:

@@ -8,8 +8,8 @@ from springtide.plugins.guarded_parts import STREAM_HOOKS
 from springtide.plugins.guarding import Guards, PartTrouble
 from springtide.plugins.loading import LoadedPlugin, Plugins
 from springtide.v1 import admin_pb2 as pb
+from springtide_services.serving.response_translation import to_timestamp
 from springtide_services.serving.statuses import shown
-from springtide_services.serving.translation import to_timestamp
 from springtide_services.stream.broker_errors import Problem
 from springtide_services.stream.current_problem import LastingProblem
 

@@ -17,7 +17,7 @@ from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving import list_translation, translation
+from springtide_services.serving import list_translation, request_translation, response_translation
 from springtide_services.serving.batching import ShortCalls
 from springtide_services.serving.explanations import to_explain_response, to_wanted, to_words, with_reasons
 from springtide_services.serving.lists_service import ListsService, list_handlers
@@ -61,7 +61,7 @@ class RecommenderService(ListsService):
 
     @with_status
     async def recommend(
-        self, request: pb.RecommendRequest | translation.PlainRequest, context: Context[Any, Any]
+        self, request: pb.RecommendRequest | request_translation.PlainRequest, context: Context[Any, Any]
     ) -> bytes:
         """Rank items for a user, once the graph has reached the position that the request names.
 
@@ -73,18 +73,18 @@ class RecommenderService(ListsService):
         loaded = self._loaded()
         if isinstance(request, tuple):
             as_of, wanted, wait_s = loaded.state.clock.read(wall_ms()), None, 0.0
-            query = translation.plain_query(request, as_of)
+            query = request_translation.plain_query(request, as_of)
             words = self._languages.of("") if request[3] == _FULL else None
         else:
-            as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
-            query, wait_s = translation.to_query(request, as_of), translation.to_wait_s(request)
+            as_of = request_translation.to_as_of_page(request, loaded.state.clock, wall_ms())
+            query, wait_s = request_translation.to_query(request, as_of), request_translation.to_wait_s(request)
             wanted = _wanted_position(request, loaded.state) if request.HasField("min_position") else None
             words = to_words(request.language, self._languages) if request.view == _FULL else None
         if wanted is None or loaded.positions.has_reached(wanted):
             position = self._position_of(loaded.state)  # Read before ranking: the ranking reflects at least this.
             ranking = loaded.batcher.answer_at_once(query)
             if ranking is not None:
-                answer = translation.to_response(ranking, position, as_of)
+                answer = response_translation.to_response(ranking, position, as_of)
                 return answer if words is None else await self._with_reasons(answer, query, ranking, words)
         with self._admission.admit(work_of(query)):
             check_query(query, loaded.state.graph.view(), loaded.state.rules)  # Refused here, not in a batch.
@@ -95,11 +95,11 @@ class RecommenderService(ListsService):
                     is_behind = not await loaded.positions.wait_for(wanted, wait_s)
                     loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
                     # The event may have moved the clock.
-                    as_of = translation.to_as_of_page(request, loaded.state.clock, wall_ms())
+                    as_of = request_translation.to_as_of_page(request, loaded.state.clock, wall_ms())
                     query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
                 position = self._position_of(loaded.state)
                 ranking = await loaded.batcher.submit(query, time_limit.when())
-                answer = translation.to_response(ranking, position, as_of, is_behind=is_behind)
+                answer = response_translation.to_response(ranking, position, as_of, is_behind=is_behind)
                 return answer if words is None else await self._with_reasons(answer, query, ranking, words)
 
     async def _with_reasons(self, answer: bytes, query: Query, ranking: Ranking, words: Templates) -> bytes:
@@ -119,15 +119,15 @@ class RecommenderService(ListsService):
     ) -> pb.SimilarItemsResponse:
         """Rank items by their cosine to one item."""
         loaded = self._loaded()
-        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
-        item, query = translation.to_item(request), list_translation.to_similar_query(request, as_of)
+        as_of = request_translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        item, query = request_translation.to_item(request), list_translation.to_similar_query(request, as_of)
         with self._admission.admit(work_of(query)):
             items, model_version = await self._similar.run(lambda: loaded.ranker.similar(item, query))
             attributes = loaded.ranker.lists.attributes([item_id for item_id, _ in items], query)
         similar = [pb.SimilarItem(item=item_id, cosine=cosine) for item_id, cosine in items]
         for each, found in zip(similar, attributes, strict=False):
             for name, value in found.items():
-                each.attributes[name].CopyFrom(translation.to_attribute_value(value))
+                each.attributes[name].CopyFrom(response_translation.to_attribute_value(value))
         return pb.SimilarItemsResponse(items=similar, model_version=model_version)
 
     @with_deadline_and_status
@@ -136,8 +136,8 @@ class RecommenderService(ListsService):
     ) -> pb.ExplainResponse:
         """Explain the score and the rank of one item for a user."""
         loaded = self._loaded()
-        as_of = translation.to_as_of(request.context, loaded.state.clock, wall_ms())
-        item, query = translation.to_item(request), translation.to_explain_query(request, as_of)
+        as_of = request_translation.to_as_of(request.context, loaded.state.clock, wall_ms())
+        item, query = request_translation.to_item(request), request_translation.to_explain_query(request, as_of)
         wanted = to_wanted(request, self._languages, self._name_attribute)
         with self._admission.admit(_WORK_OF_EXPLANATION):
             found = await self._explain.run(
@@ -157,7 +157,7 @@ def add_recommender_service(service: RecommenderService, server: grpc.aio.Server
     name = pb.DESCRIPTOR.services_by_name["RecommenderService"].full_name
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Recommend": grpc.unary_unary_rpc_method_handler(
-            service.recommend, translation.read_request, response_serializer=None
+            service.recommend, request_translation.read_request, response_serializer=None
         ),
         "SimilarItems": grpc.unary_unary_rpc_method_handler(
             service.SimilarItems, pb.SimilarItemsRequest.FromString, pb.SimilarItemsResponse.SerializeToString
@@ -175,4 +175,4 @@ def add_recommender_service(service: RecommenderService, server: grpc.aio.Server
 def _wanted_position(request: pb.RecommendRequest, state: LiveState) -> Mapping[int, int]:
     if state.position is None:
         raise NotReadyError("min_position cannot be waited for: the server has not reached the stream yet")
-    return translation.to_min_position(request, state.next_offsets)
+    return request_translation.to_min_position(request, state.next_offsets)

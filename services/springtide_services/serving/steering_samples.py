@@ -15,7 +15,7 @@ from springtide.steering.values import NO_STEERING, QuerySteering, Steering
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import recommender_pb2
 from springtide_services.serving.request_limits import DEFAULT_COUNT
-from springtide_services.serving.translation import to_as_of, to_query
+from springtide_services.serving.request_translation import to_as_of, to_query
 
 _NUM_USERS = 20  # Enough to see what a change does, and few enough to wait for.
 _NUM_EDGES = 5_000  # So many of the latest of each type are looked through for users.

@@ -8,7 +8,7 @@ from springtide.steering.editing import Edit
 from springtide.steering.store import SteeringChange
 from springtide.steering.values import Experiment, QuerySteering, Rule, RuleAction, Scenario, Steering, Variant
 from springtide.v1 import admin_pb2, steering_pb2
-from springtide_services.serving.translation import to_timestamp
+from springtide_services.serving.response_translation import to_timestamp
 
 _MS_PER_SECOND, _NS_PER_MS = 1_000, 1_000_000
 _ACTIONS: dict[int, RuleAction] = {

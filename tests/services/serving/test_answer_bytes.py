@@ -22,7 +22,7 @@ from springtide.steering.assignment import Arm
 from springtide.steering.values import Variant
 from springtide.testing import even_odd_state, quick_model, quick_settings
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving import translation
+from springtide_services.serving import request_translation, response_translation
 from springtide_services.serving.batching import MicroBatcher
 from springtide_services.serving.kernels import ranked_items
 from springtide_services.serving.lists_service import RecommenderDependencies
@@ -83,7 +83,9 @@ def test_answer_is_read_as_the_message_that_protobuf_would_have_built(seed: int)
     next_offsets = {number: chance.randrange(2**40) for number in range(chance.choice((0, 1, 1_000)))}
     as_of, is_behind = AsOf(chance.randrange(-(2**41), 2**42), "wall"), chance.random() < 0.5
 
-    answer = translation.to_response(ranking, translation.to_position(next_offsets), as_of, is_behind=is_behind)
+    answer = response_translation.to_response(
+        ranking, response_translation.to_position(next_offsets), as_of, is_behind=is_behind
+    )
 
     expected, read = by_protobuf(ranking, next_offsets, as_of, is_behind), pb.RecommendResponse.FromString(answer)
     assert moment_ms_of(read.recommendation_id) == as_of.timestamp_ms % 2**48
@@ -137,7 +139,7 @@ def service() -> Iterator[RecommenderService]:
     loop.close()
 
 
-def answered(service: RecommenderService, request: pb.RecommendRequest | translation.PlainRequest) -> bytes:
+def answered(service: RecommenderService, request: pb.RecommendRequest | request_translation.PlainRequest) -> bytes:
     """Return the answer to a request that must not wait for anything."""
     context: Any = None
     try:
@@ -197,7 +199,7 @@ def calls_of(service: RecommenderService, read: Callable[[], Any]) -> tuple[int,
 
 @pytest.mark.parametrize(
     ("read", "most"),
-    [(pb.RecommendRequest.FromString, _MAX_CALLS), (translation.read_request, _MAX_PLAIN_CALLS)],
+    [(pb.RecommendRequest.FromString, _MAX_CALLS), (request_translation.read_request, _MAX_PLAIN_CALLS)],
 )
 def test_plain_request_makes_few_calls(service: RecommenderService, read: Callable[[bytes], Any], most: int) -> None:
     data = pb.RecommendRequest(

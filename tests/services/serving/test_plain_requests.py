@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from springtide.clock import AsOf
 from springtide.errors import InvalidRequestError
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving import translation
+from springtide_services.serving import request_translation
 
 AS_OF = AsOf(1_700_000_000_123, "wall")
 WORDS = ("*", "purchase", "é漢🦉", "", "a\0b", "w" * 256, "w" * 257, "é" * 129)
@@ -19,17 +19,17 @@ WORDS = ("*", "purchase", "é漢🦉", "", "a\0b", "w" * 256, "w" * 257, "é" * 
 def outcome(data: bytes) -> object:
     """Return the query that a request is read as, or how it is refused."""
     try:
-        request = translation.read_request(data)
+        request = request_translation.read_request(data)
         if isinstance(request, tuple):
-            return translation.plain_query(request, AS_OF)
-        return translation.to_query(request, AS_OF)
+            return request_translation.plain_query(request, AS_OF)
+        return request_translation.to_query(request, AS_OF)
     except (InvalidRequestError, DecodeError) as error:
         return type(error), str(error)
 
 
 def by_protobuf(data: bytes) -> object:
     try:
-        return translation.to_query(pb.RecommendRequest.FromString(data), AS_OF)
+        return request_translation.to_query(pb.RecommendRequest.FromString(data), AS_OF)
     except (InvalidRequestError, DecodeError) as error:
         return type(error), str(error)
 
@@ -57,7 +57,7 @@ def test_a_request_is_read_as_protobuf_reads_it(seed: int) -> None:
             data += random_request(chance)
         assert outcome(data) == by_protobuf(data)
         num_plain += (
-            isinstance(translation.read_request(data), tuple) if not isinstance(by_protobuf(data), tuple) else 0
+            isinstance(request_translation.read_request(data), tuple) if not isinstance(by_protobuf(data), tuple) else 0
         )
     assert num_plain > 20
 
@@ -84,7 +84,7 @@ def test_damaged_bytes_are_read_or_refused_as_by_protobuf(seed: int) -> None:
     ],
 )
 def test_plain_requests_are_no_messages(request_: pb.RecommendRequest) -> None:
-    assert isinstance(translation.read_request(request_.SerializeToString()), tuple)
+    assert isinstance(request_translation.read_request(request_.SerializeToString()), tuple)
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_plain_requests_are_no_messages(request_: pb.RecommendRequest) -> None:
     ],
 )
 def test_all_other_requests_are_left_to_protobuf(request_: pb.RecommendRequest) -> None:
-    assert translation.read_request(request_.SerializeToString()) == request_
+    assert request_translation.read_request(request_.SerializeToString()) == request_

@@ -1,74 +1,50 @@
-"""Turning requests into queries and rankings into responses, and checking the limits of each request field.
+"""Turning requests into queries, and checking the limits of each field; ``response_translation`` is the way back.
 
 Whether the names in a request are known is checked by the ranking.
 """
 
-import functools
 from collections.abc import Collection, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from springtide.clock import MS_PER_SECOND, AsOf, MomentSource, StreamClock
+from springtide.clock import MS_PER_SECOND, AsOf, StreamClock
 from springtide.errors import InvalidRequestError
 from springtide.interactions import Moment
 from springtide.ranking.paging import moment_of
-from springtide.ranking.query import AttributeValue, Extras, Personalization, Query, Ranking
-from springtide.recommendation_ids import new_id, pack_arms
-from springtide.steering.assignment import Arm
-from springtide.steering.values import QuerySteering
+from springtide.ranking.query import Query
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving.kernels import plain_request, ranked_items
+from springtide_services.serving.kernels import plain_request
 from springtide_services.serving.request_limits import (
     DEFAULT_COUNT,
     DEFAULT_WAIT_S,
-    MAX_ATTRIBUTES,
     MAX_CONTEXT_ENTRIES,
     MAX_COUNT,
-    MAX_EXPRESSION_BYTES,
     MAX_FILTER_VALUES,
     MAX_FILTERS,
     MAX_LISTED_ITEMS,
-    MAX_PAGE_TOKEN_BYTES,
     MAX_RECENT_ITEMS,
-    MAX_ROTATION_DAYS,
     MAX_SEEN_TYPES,
     MAX_WAIT_S,
     MAX_WORD_BYTES,
-    check_bytes,
     check_word,
     check_words,
     to_words,
 )
+from springtide_services.serving.request_steering import to_steering
 
 # From the year 1 to the year 9999: the range of a protobuf Timestamp.
 _MIN_TIMESTAMP_S = -62_135_596_800
 _MAX_TIMESTAMP_S = 253_402_300_799
 _NS_PER_SECOND = 1_000_000_000
 _NS_PER_MS = 1_000_000
-_S_PER_DAY = 86_400
 
-_PERSONALIZATIONS = {
-    "learned": pb.PERSONALIZATION_LEARNED,
-    "folded_in": pb.PERSONALIZATION_FOLDED_IN,
-    "context_only": pb.PERSONALIZATION_CONTEXT_ONLY,
-    "fallback": pb.PERSONALIZATION_FALLBACK,
-}
 _VIEWS = {  # Whether weights are wanted.
     int(pb.RECOMMEND_VIEW_UNSPECIFIED): False,
     int(pb.RECOMMEND_VIEW_BASIC): False,
     int(pb.RECOMMEND_VIEW_FULL): True,
     int(pb.RECOMMEND_VIEW_WEIGHTS): True,
 }
-_SOURCES: dict[MomentSource, pb.MomentSource] = {
-    "given": pb.MOMENT_SOURCE_GIVEN,
-    "wall": pb.MOMENT_SOURCE_WALL,
-    "stream": pb.MOMENT_SOURCE_STREAM,
-}
-
-
-# The tag and the length of `recommendation_id`, where the answer is by no variant.
-_PLAIN_NAME = bytes([pb.RecommendResponse.RECOMMENDATION_ID_FIELD_NUMBER << 3 | 2, len(new_id(0))])
 
 Counted = (
     pb.RecommendRequest
@@ -132,11 +108,6 @@ def to_as_of_page(request: pb.RecommendRequest, clock: StreamClock, now_ms: int)
     return AsOf(moment_ms, "given")
 
 
-def to_source(source: MomentSource) -> pb.MomentSource:
-    """Return where a moment comes from, as responses say it."""
-    return _SOURCES[source]
-
-
 def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
     """Return the query of a request.
 
@@ -163,73 +134,6 @@ def to_query(request: pb.RecommendRequest, as_of: AsOf) -> Query:
         _wants_weights(request.view),
         to_steering(request),
     )
-
-
-def to_steering(request: pb.RecommendRequest) -> QuerySteering | None:
-    """Return what a request steers its ranking with; None for nothing.
-
-    Raises:
-        InvalidRequestError: If a field is outside the limits that the proto documents.
-    """
-    if not (  # As most do; to read them is the quickest. What says 0 says nothing, beside no scenario.
-        request.filter
-        or request.booster
-        or request.scenario
-        or request.page_token
-        or request.reranker
-        or request.diversity
-        or request.rotation_rate
-        or request.exploration
-        or request.max_per
-        or request.include_attributes
-        or request.HasField("min_relevance")
-    ):
-        return None
-    for name in ("filter", "booster"):
-        check_bytes(getattr(request, name), name, MAX_EXPRESSION_BYTES)
-    check_bytes(request.page_token, "page_token", MAX_PAGE_TOKEN_BYTES)
-    for name in ("scenario", "diversity_attribute", "reranker"):
-        check_word(getattr(request, name), name, may_be_empty=True)
-    for attribute, most in request.max_per.items():
-        check_word(attribute, "max_per")
-        if not 1 <= most <= MAX_COUNT:
-            raise InvalidRequestError(f"max_per[{attribute}]", f"wanted 1 to {MAX_COUNT:,}, got {most:,}")
-    if len(request.max_per) > MAX_ATTRIBUTES:
-        raise InvalidRequestError("max_per", f"wanted at most {MAX_ATTRIBUTES}, got {len(request.max_per):,}")
-    return QuerySteering(
-        scenario=request.scenario,
-        filter=request.filter,
-        booster=request.booster,
-        diversity=_to_share(request, "diversity"),
-        diversity_attribute=request.diversity_attribute,
-        max_per=tuple(sorted(request.max_per.items())),
-        rotation_rate=_to_share(request, "rotation_rate"),
-        rotation_time_ms=_to_rotation_ms(request),
-        exploration=_to_share(request, "exploration"),
-        min_relevance=_to_share(request, "min_relevance", least=-1.0),
-        include_attributes=to_words(request.include_attributes, "include_attributes", MAX_ATTRIBUTES),
-        page_token=request.page_token,
-        reranker=request.reranker,
-        says_count=request.HasField("count"),
-    )
-
-
-def _to_share(request: pb.RecommendRequest, name: str, least: float = 0.0) -> float | None:
-    if not request.HasField(name):
-        return None
-    value = float(getattr(request, name))
-    if not least <= value <= 1.0:  # As not a NaN is.
-        raise InvalidRequestError(name, f"wanted {least:g} to 1, got {value:g}")
-    return value
-
-
-def _to_rotation_ms(request: pb.RecommendRequest) -> int | None:
-    if not request.HasField("rotation_time"):
-        return None
-    time_s = request.rotation_time.seconds + request.rotation_time.nanos / _NS_PER_SECOND
-    if not 0 < time_s <= MAX_ROTATION_DAYS * _S_PER_DAY:
-        raise InvalidRequestError("rotation_time", f"wanted more than 0 s, and at most {MAX_ROTATION_DAYS} days")
-    return max(1, round(time_s * MS_PER_SECOND))
 
 
 def to_explain_query(request: pb.ExplainRequest, as_of: AsOf) -> Query:
@@ -332,86 +236,6 @@ def to_min_position(request: pb.RecommendRequest, partitions: Collection[int]) -
         if offset < 0:
             raise InvalidRequestError(field, f"wanted an offset of 0 or more, got {offset:,}")
     return wanted
-
-
-def to_response(ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bool = False) -> bytes:
-    """Return a ranking as the bytes of a ``RecommendResponse``: in a fiftieth of the time that its objects take.
-
-    Args:
-        ranking: The ranked items.
-        position: How far the graph was before the items were ranked, see ``to_position``.
-        as_of: The moment that they were ranked for.
-        is_behind: Whether the request's ``min_position`` was not reached in time.
-    """
-    items = ranking.items
-    rest = _rest(ranking.model_version, ranking.personalization, is_behind, as_of.source, tuple(items.names))
-    weights = items.weights if items.names else None
-    name = _named(ranking.arms, as_of.timestamp_ms) if ranking.arms else _PLAIN_NAME + new_id(as_of.timestamp_ms)
-    answer = ranked_items(items.ids, items.scores, items.cosines, weights, rest + position + name, as_of.timestamp_ms)
-    return answer if ranking.extras is None else _with_extras(answer, ranking.extras)
-
-
-def _named(arms: Sequence[Arm], timestamp_ms: int) -> bytes:
-    """Return the bytes of an answer's name and of the variants that it is by."""
-    return pb.RecommendResponse(
-        recommendation_id=new_id(timestamp_ms, pack_arms([arm.code for arm in arms])).decode(),
-        experiment_arms=[pb.ExperimentArm(experiment=arm.experiment, variant=arm.variant.name) for arm in arms],
-    ).SerializeToString()
-
-
-def _with_extras(answer: bytes, extras: Extras) -> bytes:
-    """Return an answer with what it says beyond its ranked items."""
-    if not extras.attributes and not extras.placed_by and not extras.propensities:
-        if not extras.next_page_token:
-            return answer
-        return answer + pb.RecommendResponse(next_page_token=extras.next_page_token).SerializeToString()
-    response = pb.RecommendResponse.FromString(answer)
-    response.next_page_token = extras.next_page_token
-    for item, attributes in zip(response.items, extras.attributes, strict=False):
-        for name, value in attributes.items():
-            item.attributes[name].CopyFrom(to_attribute_value(value))
-    for item, placed_by in zip(response.items, extras.placed_by, strict=False):
-        item.placed_by = placed_by
-    for item, propensity in zip(response.items, extras.propensities, strict=False):
-        item.propensity = propensity
-    return response.SerializeToString()
-
-
-def to_attribute_value(value: AttributeValue) -> pb.AttributeValue:
-    """Return the value of an attribute as responses have it."""
-    if isinstance(value, tuple):
-        return pb.AttributeValue(categories=value)
-    return pb.AttributeValue(text=value) if isinstance(value, str) else pb.AttributeValue(number=value)
-
-
-@functools.lru_cache(maxsize=256)
-def _rest(
-    model_version: str, personalization: Personalization, is_behind: bool, source: MomentSource, names: tuple[str, ...]
-) -> bytes:
-    """Return the bytes of a response's fields that are the same in many responses."""
-    return pb.RecommendResponse(
-        model_version=model_version,
-        personalization=_PERSONALIZATIONS[personalization],
-        is_behind_min_position=is_behind,
-        as_of_source=_SOURCES[source],
-        weight_names=names,
-    ).SerializeToString()
-
-
-def to_position(next_offsets: Mapping[int, int]) -> bytes:
-    """Return the bytes of a response's position: by partition, the next offset of the graph."""
-    return pb.RecommendResponse(position=pb.GraphPosition(next_offsets=next_offsets)).SerializeToString()
-
-
-def to_timestamp(timestamp_ms: int) -> Timestamp:
-    """Return milliseconds since the Unix epoch as a protobuf timestamp."""
-    seconds, ms = divmod(timestamp_ms, MS_PER_SECOND)
-    return Timestamp(seconds=seconds, nanos=ms * _NS_PER_MS)
-
-
-def to_personalization(personalization: Personalization) -> pb.Personalization:
-    """Return what an answer knows of the user, as responses say it."""
-    return _PERSONALIZATIONS[personalization]
 
 
 def to_moment(context: pb.Context, as_of: AsOf) -> Moment:

@@ -1,24 +1,23 @@
-"""Requests as queries and rankings as responses: what is taken over, what is refused and how that is said."""
+"""Requests as queries: what is taken over, what is refused and how that is said."""
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from springtide.clock import AsOf, StreamClock
+from springtide.clock import StreamClock
 from springtide.errors import InvalidRequestError
 from springtide.plugins.contracts import Moment
-from springtide.ranking.query import Query, RankedItems, Ranking
+from springtide.ranking.query import Query
 from springtide.v1 import recommender_pb2 as pb
-from springtide_services.serving import translation
+from springtide_services.serving import request_translation
 
 NOW_MS = 1_700_000_000_123
 
 
 def to_query(request: pb.RecommendRequest) -> Query:
-    return translation.to_query(request, translation.to_as_of(request.context, StreamClock(), NOW_MS))
+    return request_translation.to_query(request, request_translation.to_as_of(request.context, StreamClock(), NOW_MS))
 
 
 def test_an_empty_request_asks_for_twenty_items_now() -> None:
@@ -147,10 +146,10 @@ def test_a_bad_request_names_the_field_and_what_was_wanted(
 @pytest.mark.parametrize(
     ("parse", "field"),
     [
-        (lambda: translation.to_wait_s(pb.RecommendRequest(wait=Duration(seconds=11))), "wait"),
-        (lambda: translation.to_wait_s(pb.RecommendRequest(wait=Duration(seconds=-1))), "wait"),
-        (lambda: translation.to_item(pb.SimilarItemsRequest()), "item"),
-        (lambda: translation.to_count(pb.SimilarItemsRequest(count=-1)), "count"),
+        (lambda: request_translation.to_wait_s(pb.RecommendRequest(wait=Duration(seconds=11))), "wait"),
+        (lambda: request_translation.to_wait_s(pb.RecommendRequest(wait=Duration(seconds=-1))), "wait"),
+        (lambda: request_translation.to_item(pb.SimilarItemsRequest()), "item"),
+        (lambda: request_translation.to_count(pb.SimilarItemsRequest(count=-1)), "count"),
         (lambda: _min_position({7: 1}), "min_position.next_offsets[7]"),
         (lambda: _min_position({1: -1}), "min_position.next_offsets[1]"),
     ],
@@ -163,42 +162,9 @@ def test_other_fields_are_refused_alike(parse: Callable[[], object], field: str)
 
 def _min_position(next_offsets: dict[int, int]) -> object:
     position = pb.GraphPosition(next_offsets=next_offsets)
-    return translation.to_min_position(pb.RecommendRequest(min_position=position), partitions=(0, 1))
+    return request_translation.to_min_position(pb.RecommendRequest(min_position=position), partitions=(0, 1))
 
 
 def test_the_wait_is_one_second_if_absent() -> None:
-    assert translation.to_wait_s(pb.RecommendRequest()) == 1.0
-    assert translation.to_wait_s(pb.RecommendRequest(wait=Duration(nanos=250_000_000))) == 0.25
-
-
-def test_a_ranking_becomes_a_response() -> None:
-    ranking = Ranking(
-        items=RankedItems(
-            ("a", "b"),
-            *np.array([[2.5, 1.0], [0.5, 0.25]], np.float32),
-            ("trend",),
-            np.array([[1.5], [1.0]], np.float32),
-        ),
-        personalization="folded_in",
-        model_version="000003",
-    )
-    position = translation.to_position({0: 5, 1: 0})
-    answer = translation.to_response(ranking, position, AsOf(7, "stream"), is_behind=True)
-    response = pb.RecommendResponse.FromString(answer)
-    assert response.weight_names == ["trend"]
-    assert [(item.item, item.score, item.cosine, list(item.weights)) for item in response.items] == [
-        ("a", 2.5, 0.5, [1.5]),
-        ("b", 1.0, 0.25, [1.0]),
-    ]
-    assert response.personalization == pb.PERSONALIZATION_FOLDED_IN
-    assert response.model_version == "000003"
-    assert dict(response.position.next_offsets) == {0: 5, 1: 0}
-    assert response.is_behind_min_position
-    assert (response.as_of_ms, response.as_of_source) == (7, pb.MOMENT_SOURCE_STREAM)
-
-
-@pytest.mark.parametrize("timestamp_ms", [0, 1_700_000_000_123, -1_500])
-def test_a_timestamp_keeps_its_milliseconds(timestamp_ms: int) -> None:
-    timestamp = translation.to_timestamp(timestamp_ms)
-    assert timestamp.seconds * 1_000 + timestamp.nanos // 1_000_000 == timestamp_ms
-    assert 0 <= timestamp.nanos < 1_000_000_000
+    assert request_translation.to_wait_s(pb.RecommendRequest()) == 1.0
+    assert request_translation.to_wait_s(pb.RecommendRequest(wait=Duration(nanos=250_000_000))) == 0.25
