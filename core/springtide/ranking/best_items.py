@@ -79,7 +79,7 @@ class BestItems(QueryScores):
         scorer, serving = self.scorer, self.scorer.serving
         table, user = serving.table, self.user.vector
         order = self.at_moment.order() if self._totals is None else self._totals.order()
-        if allowed is not None and np.count_nonzero(allowed) <= _MAX_LISTED:
+        if allowed is not None and _num_allowed(query, allowed) <= _MAX_LISTED:
             self.add_apart(np.flatnonzero(allowed).astype(np.int32))
             order = _NO_ORDER
         apart, of_apart = self.apart, self.of_apart
@@ -114,6 +114,12 @@ class BestItems(QueryScores):
         return serving.index.best(
             search, count, user, factor, values, order, serving.longest, apart, of_apart, left_out
         )
+
+
+def _num_allowed(query: BoundQuery, allowed: npt.NDArray[np.bool_]) -> int:
+    if query.num_allowed is None or allowed is not query.allowed:
+        return int(np.count_nonzero(allowed))
+    return query.num_allowed
 
 
 def similar_items(scorer: Scorer, row: int, query: BoundQuery) -> list[tuple[str, float]]:

@@ -40,6 +40,7 @@ class BoundQuery:
         boosts: What rules and the booster add to the scores; None for nothing.
         pins: The items that rules pin, whether or not they may be in the answer.
         rotated: What is added to the scores of what was shown to the user and ignored; None for nothing.
+        num_allowed: How many items are allowed, where that is known beforehand.
     """
 
     user_id: str
@@ -55,6 +56,7 @@ class BoundQuery:
     boosts: Boosts | None = None
     pins: tuple[RulePin, ...] = ()
     rotated: Boosts | None = None
+    num_allowed: int | None = None
 
     @property
     def added(self) -> tuple[Boosts, ...]:

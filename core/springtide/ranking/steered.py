@@ -7,7 +7,6 @@ users is made once and kept until a rule, an attribute or an id changes, or the 
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +17,11 @@ from springtide.graph.applying import USER
 from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.ranking.binding import BoundQuery
-from springtide.ranking.boosts import BOOSTER, RULES, Boosts
+from springtide.ranking.boosts import BOOSTER, Boosts
 from springtide.ranking.kept import Kept
 from springtide.ranking.query import Query
 from springtide.ranking.rule_rows import CompiledRule, ItemsNow, RulePin, boundaries_of, read
+from springtide.ranking.rules_in_force import RulesInForce
 from springtide.steering.merging import merged, scenario_of
 from springtide.steering.values import NO_STEERING, QuerySteering, Steering
 
@@ -29,64 +29,9 @@ Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int32]
 _NOTHING_ASKED = QuerySteering()
 _MAX_SETS = 1_024
-_MAX_PINNED = 1_000  # Of a rule: an answer has no more items.
 _MAX_USERS = 8_192  # Whose segments are kept; some 200 bytes each.
-
-
-class RulesInForce:
-    """Rules that hold together for a query, sorted by what they do.
-
-    Args:
-        rules: The rules.
-    """
-
-    __slots__ = ("_boosts", "_factors", "_odd_factors", "_pinned", "blocks", "odd_blocks", "pins")
-
-    def __init__(self, rules: Sequence[CompiledRule]) -> None:
-        blocks = [each for each in rules if each.rule.action == "block"]
-        factors = [each for each in rules if each.rule.action in ("boost", "bury")]
-        self.blocks, self.odd_blocks = _by_steadiness(blocks)
-        self._factors, self._odd_factors = _by_steadiness(factors)
-        self.pins = [each for each in rules if each.rule.action == "pin"]
-        self._boosts: tuple[object, Boosts | None] = (None, None)
-        self._pinned: tuple[object, tuple[RulePin, ...]] = (None, ())
-
-    def boosts(self, now: ItemsNow) -> Boosts | None:
-        """Return what the rules add to scores; None for nothing. The same object as long as nothing has changed."""
-        if self._odd_factors:
-            return _boosts_of([*self._factors, *self._odd_factors], now, is_kept=False)
-        if not self._factors:
-            return None
-        found = self._boosts
-        if found[0] != now.version:
-            self._boosts = found = now.version, _boosts_of(self._factors, now, is_kept=True)
-        return found[1]
-
-    def pinned(self, now: ItemsNow) -> tuple[RulePin, ...]:
-        """Return which items have a slot, whether or not they may be in the answer."""
-        found = self._pinned
-        if found[0] != now.version:
-            pinned = tuple(
-                RulePin(each.rule.slot - 1 + position, row, each.rule.name)
-                for each in self.pins
-                for position, row in enumerate(each.rows(now)[:_MAX_PINNED].tolist())
-            )
-            found = now.version, pinned
-            if all(each.is_steady for each in self.pins):
-                self._pinned = found
-        return found[1]
-
-
-def _by_steadiness(rules: Sequence[CompiledRule]) -> tuple[list[CompiledRule], list[CompiledRule]]:
-    return [each for each in rules if each.is_steady], [each for each in rules if not each.is_steady]
-
-
-def _boosts_of(rules: Sequence[CompiledRule], now: ItemsNow, *, is_kept: bool) -> Boosts | None:
-    logs = np.zeros(now.num_items, np.float32)
-    for each in rules:
-        logs[each.rows(now)] += each.log_factor
-    rows = np.flatnonzero(logs).astype(np.int32)
-    return Boosts(rows, {RULES: logs[rows]}, is_kept) if len(rows) else None
+_PLANNED_BYTES = 64 * 2**20  # Of masks that plans hold, at most: most are those of ``_masks``.
+_MAX_PLANS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +49,24 @@ class _HeldRules:
     for_some: list[CompiledRule]
     by_holding: dict[tuple[bool, ...], RulesInForce]
     is_of_user: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What steers all queries that say the same, and for whose users the same rules hold, as long as nothing changes.
+
+    Attributes:
+        version: Of the items.
+        hidden: The items that are not to be had.
+        allowed: See ``BoundQuery``; ``num_allowed``, ``boosts`` and ``pins`` likewise.
+    """
+
+    version: object
+    hidden: Rows
+    allowed: Mask | None
+    num_allowed: int | None
+    boosts: Boosts | None
+    pins: tuple[RulePin, ...]
 
 
 class Steered:
@@ -126,6 +89,7 @@ class Steered:
         self._times = boundaries_of(steering.rules)
         self._held: dict[tuple[int, str], _HeldRules] = {}
         self._holding: OrderedDict[tuple[object, ...], tuple[bool, ...]] = OrderedDict()
+        self._plans: OrderedDict[tuple[object, ...], _Plan] = OrderedDict()
         self._masks: Kept[Mask] = Kept()
         self._boosts: Kept[Boosts] = Kept()
 
@@ -161,12 +125,71 @@ class Steered:
             InvalidRequestError: If an expression of the query is wrong.
         """
         asked = query.steering or _NOTHING_ASKED
-        item_type = items.node_type
         version = (items.attributes_version, items.ids_lineage, len(items.ids), num_items)
+        key = None if asked.booster or bound.allowed is not None else self._plan_key(asked, bound, view)
+        plan = None if key is None else self._plans.get(key)
+        if plan is None or plan.hidden is not hidden or plan.version != version:
+            plan, is_kept = self._planned(asked, bound, view, items, num_items, hidden, version)
+            if is_kept and (key := self._plan_key(asked, bound, view)) is not None:
+                self._keep(key, plan, num_items)
+        return BoundQuery(  # By position: ``replace`` takes five times as long.
+            bound.user_id,
+            bound.user_row,
+            bound.moment,
+            bound.recent_rows,
+            bound.count,
+            plan.allowed,
+            bound.excluded_rows,
+            bound.has_list,
+            bound.leaves_out_seen,
+            asked,
+            plan.boosts,
+            plan.pins,
+            None,
+            plan.num_allowed,
+        )
+
+    def _plan_key(self, asked: QuerySteering, bound: BoundQuery, view: GraphView) -> tuple[object, ...] | None:
+        """Return what a plan depends on beside the items; None as long as it is not known which rules hold."""
+        if not self._rules:
+            return (asked.scenario, asked.filter)
+        span = bisect_right(self._times, bound.moment.timestamp_ms)
+        held = self._held.get((span, asked.scenario))
+        if held is None or not held.is_of_user:
+            return None
+        holding: tuple[bool, ...] | None = ()
+        if held.for_some:
+            of_user = (span, asked.scenario, bound.user_row, bound.user_id, view.nodes(USER).attributes_version)
+            holding = self._holding.get(of_user)
+        return None if holding is None else (asked.scenario, asked.filter, span, holding)
+
+    def _keep(self, key: tuple[object, ...], plan: _Plan, num_items: int) -> None:
+        """Keep a plan; the oldest leave first."""
+        most = max(1, min(_MAX_PLANS, _PLANNED_BYTES // max(1, num_items)))
+        self._plans[key] = plan
+        while len(self._plans) > most:
+            try:
+                self._plans.popitem(last=False)
+            except KeyError:  # Another thread has dropped the last one.
+                break
+
+    def _planned(
+        self,
+        asked: QuerySteering,
+        bound: BoundQuery,
+        view: GraphView,
+        items: NodeTable,
+        num_items: int,
+        hidden: Rows,
+        version: object,
+    ) -> tuple[_Plan, bool]:
+        """Return what steers a query, and whether it is the same for all that say so and have the same rules."""
+        item_type = items.node_type
         columns = Columns(view, item_type, num_items, bound.moment, bound.user_id, bound.user_row)
         now = ItemsNow(items, num_items, columns, Schema.of(view, item_type), version)
         in_force = self._in_force(now, asked.scenario) if self._rules else _NO_RULES
-        allowed = self._allowed(in_force, hidden, self._filters(asked, now), now)
+        filters = self._filters(asked, now)
+        allowed = self._allowed(in_force, hidden, filters, now)
         boosts = in_force.boosts(now)
         if asked.booster:
             boosts, is_out = self._with_booster(asked, boosts, now)
@@ -174,20 +197,11 @@ class Steered:
                 allowed = ~is_out if allowed is None else allowed & ~is_out
         if bound.allowed is not None:
             allowed = bound.allowed if allowed is None else allowed & bound.allowed
-        return BoundQuery(  # By position: ``replace`` takes five times as long.
-            bound.user_id,
-            bound.user_row,
-            bound.moment,
-            bound.recent_rows,
-            bound.count,
-            allowed,
-            bound.excluded_rows,
-            bound.has_list,
-            bound.leaves_out_seen,
-            asked,
-            boosts,
-            in_force.pinned(now) if in_force.pins else (),
-        )
+        is_steady = in_force.is_steady and all(each.dependencies.is_steady for each in filters)
+        is_kept = is_steady and not asked.booster and bound.allowed is None
+        num_allowed = int(np.count_nonzero(allowed)) if is_kept and allowed is not None else None
+        pins = in_force.pinned(now) if in_force.pins else ()
+        return _Plan(version, hidden, allowed, num_allowed, boosts, pins), is_kept
 
     def _in_force(self, now: ItemsNow, scenario: str) -> RulesInForce:
         """Return the rules that hold for the user at the moment in a scenario."""
