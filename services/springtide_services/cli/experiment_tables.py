@@ -8,17 +8,18 @@ from rich.table import Table
 
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import steering_pb2
-from springtide_services.serving.client import Client, Credentials, ServerCallError
+from springtide_services.cli.connection import Operators
+from springtide_services.serving.client import ServerCallError
 from springtide_services.terminal import console
 
 
-def list_experiments(address: str, credentials: Credentials, *, as_json: bool) -> None:
+def list_experiments(operators: Operators, *, as_json: bool) -> None:
     """Print all experiments of a server, a line each.
 
     Raises:
         ServerCallError: If the server does not answer, or answers with an error status.
     """
-    with Client(address, credentials=credentials) as client:
+    with operators.client() as client:
         experiments = client.steering().steering.experiments
     if as_json:
         console().print_json(_json(steering_pb2.Steering(experiments=experiments)))
@@ -34,13 +35,13 @@ def list_experiments(address: str, credentials: Credentials, *, as_json: bool) -
     console().print(table)
 
 
-def show_experiment(address: str, credentials: Credentials, name: str, *, as_json: bool) -> None:
+def show_experiment(operators: Operators, name: str, *, as_json: bool) -> None:
     """Print one experiment.
 
     Raises:
         ServerCallError: If the server does not answer, answers with an error status, or has no such experiment.
     """
-    with Client(address, credentials=credentials) as client:
+    with operators.client() as client:
         experiments = client.steering().steering.experiments
     found = next((each for each in experiments if each.name == name), None)
     if found is None:
@@ -70,13 +71,13 @@ def show_experiment(address: str, credentials: Credentials, name: str, *, as_jso
     console().print(table)
 
 
-def show_result(address: str, credentials: Credentials, name: str, confidence: float, *, as_json: bool) -> None:
+def show_result(operators: Operators, name: str, confidence: float, *, as_json: bool) -> None:
     """Print what an experiment has brought.
 
     Raises:
         ServerCallError: If the server does not answer, or answers with an error status.
     """
-    with Client(address, credentials=credentials) as client:
+    with operators.client() as client:
         result = client.experiment(name, confidence)
     if as_json:
         console().print_json(_json(result))

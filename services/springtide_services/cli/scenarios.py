@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.cli.operators import Operators, asks_operators
+from springtide_services.cli.connection import Operators, asks_operators
 from springtide_services.cli.options import AsJson
 from springtide_services.cli.steering import DryRun, Reason
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from springtide_services.cli.operators import Operators, asks_operators
+from springtide_services.cli.connection import Operators, asks_operators
 from springtide_services.cli.options import AsJson
 
 app = typer.Typer(help="See and change rules, scenarios and experiments as a file.", no_args_is_help=True)

@@ -15,7 +15,7 @@ from springtide.steering.reading import read_document, scenario_of
 from springtide.steering.values import Rule, Scenario, Steering
 from springtide.steering.writing import to_document
 from springtide.v1 import admin_pb2 as pb
-from springtide_services.cli.operators import Operators
+from springtide_services.cli.connection import Operators
 from springtide_services.serving.steering_translation import to_request, to_values
 from springtide_services.terminal import console
 
