@@ -20,7 +20,7 @@ from springtide_services.cli.answer_tables import show_pages
 from springtide_services.cli.rebuild_run import RebuildRun
 from springtide_services.cli.season_charts import season
 from springtide_services.cli.status_tables import show_status
-from springtide_services.cli.why_tables import ask_why
+from springtide_services.cli.why_tables import ask_why, by_server
 from springtide_services.serving.client import Client
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.training.training_run import train_once
@@ -135,7 +135,7 @@ def test_answers_and_status_say_which_moment_they_speak_of(
         context = {"place": "", "weather": "", "recent_items": (), "as_json": False}
         with Client(address) as client:
             show_pages(client, pb.RecommendRequest(user="ann", count=3))
-        ask_why(address, user="ann", item="nog", at=None, **context)
+        ask_why(by_server(address), user="ann", item="nog", at=None, **context)
         show_status(running.server.admin_address, as_json=False)
         return " ".join(capsys.readouterr().out.split())
 

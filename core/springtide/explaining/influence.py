@@ -161,15 +161,9 @@ def neighbour_influences(
         row: The explained item.
         deadline: Neighbours that were not looked at by then are left out: the oldest.
     """
-    table = scorer.serving.table
-    if table is None or scorer.serving.baseline is not None:
+    sides = sides_of(scorer, query, row)
+    if not sides:
         return (), False
-    item_level, of_item = ItemFolder(table.model, scorer.view, scorer.state.rules).gather(np.array([row], np.int64))
-    model_row = int(table.model_rows[row])
-    if model_row >= 0:
-        item_level = table.model.items.levels[0, model_row : model_row + 1]
-    sides = [_Side("item", scorer, table, item_level, of_item)]
-    sides.append(_Side("user", scorer, table, *scorer.serving.users.neighbourhood(scorer.view, table, query)))
     try:
         item, user = (side.vector() for side in sides)
         both = (np.dot(item, user), user, item)
@@ -193,8 +187,41 @@ def neighbour_influences(
     return tuple(found), is_cut
 
 
-class _Side:
-    """The neighbours of the user, or of the item."""
+def sides_of(scorer: Scorer, query: BoundQuery, row: int) -> tuple["Side", ...]:
+    """Return the neighbours that an item, first, and a user are folded in from; nothing without a model.
+
+    Args:
+        scorer: Scores the items.
+        query: The query.
+        row: The item.
+    """
+    table = scorer.serving.table
+    if table is None or scorer.serving.baseline is not None:
+        return ()
+    item_level, of_item = ItemFolder(table.model, scorer.view, scorer.state.rules).gather(np.array([row], np.int64))
+    model_row = int(table.model_rows[row])
+    if model_row >= 0:
+        item_level = table.model.items.levels[0, model_row : model_row + 1]
+    of_user = scorer.serving.users.neighbourhood(scorer.view, table, query)
+    return Side("item", scorer, table, item_level, of_item), Side("user", scorer, table, *of_user)
+
+
+class Side:
+    """The neighbours of the user, or of the item.
+
+    Args:
+        side: Whose neighbours they are.
+        scorer: Scores the items.
+        table: The model's items.
+        level_0: float32 ``[1, d]``, level 0 of the user or item.
+        neighbourhood: The neighbours.
+
+    Attributes:
+        side: As above.
+        node_type: Node type of the user or item.
+        level_0: As above.
+        neighbourhood: As above.
+    """
 
     def __init__(
         self,
@@ -208,15 +235,15 @@ class _Side:
         self.neighbourhood = neighbourhood
         self._scorer = scorer
         self._model = table.model
-        self._node_type = USER if side == "user" else table.model.item_type
-        self._level_0 = level_0
+        self.node_type = USER if side == "user" else table.model.item_type
+        self.level_0 = level_0
 
     def vector(self, without: int | None = None) -> Array:
         """Return the vector, float32 ``[d]``, without one of the edges if it is given."""
         neighbourhood = self.neighbourhood
         if without is not None:
             neighbourhood = neighbourhood.where(np.arange(len(neighbourhood.target)) != without)
-        vector: Array = self._model.fold_in(self._node_type, self._level_0, neighbourhood).vectors[0]
+        vector: Array = self._model.fold_in(self.node_type, self.level_0, neighbourhood).vectors[0]
         return vector
 
     def attention(self) -> Array | None:
@@ -229,7 +256,7 @@ class _Side:
                 shares.append(of_edges.mean(axis=1))
                 return of_edges
 
-        self._model.fold_in(self._node_type, self._level_0, self.neighbourhood, Watched)
+        self._model.fold_in(self.node_type, self.level_0, self.neighbourhood, Watched)
         return shares[-1] if shares else None
 
     def name(self, edge: int) -> tuple[PathNode, str]:

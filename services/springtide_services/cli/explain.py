@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from springtide.extras import refuse_without
 from springtide_services.cli.options import (
     Address,
     AsJson,
@@ -17,6 +18,7 @@ from springtide_services.cli.options import (
     TlsKey,
     Token,
     Weather,
+    load_settings,
     server_address,
     tls_authorities,
 )
@@ -48,13 +50,30 @@ def explain(
     graphml: Annotated[
         Path | None, typer.Option(help="Also write the ways as GraphML, which networkx reads.", metavar="PATH")
     ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Ask no server: answer from the newest checkpoint and the model that serves, with the influence of "
+            "neighbours by torch_geometric.explain.",
+        ),
+    ] = False,
 ) -> None:
     """Ask the running server why an item has its rank for a user."""
-    from springtide_services.cli.why_tables import ask_why
+    if offline:
+        refuse_without("train")
+    from springtide_services.cli.why_tables import ask_why, by_server
     from springtide_services.serving.client import Credentials
 
+    if offline:
+        from springtide_services.cli.why_offline import by_checkpoint
+
+        answer = by_checkpoint(load_settings(settings))
+    else:
+        credentials = Credentials(token, tls_authorities(settings, tls_ca, address), tls_cert, tls_key)
+        answer = by_server(address or server_address(settings), credentials)
     ask_why(
-        address or server_address(settings),
+        answer,
         user=user,
         item=item,
         at=at,
@@ -62,7 +81,6 @@ def explain(
         weather=weather,
         recent_items=recent or (),
         as_json=json,
-        credentials=Credentials(token, tls_authorities(settings, tls_ca, address), tls_cert, tls_key),
         max_paths=max_paths,
         time_limit_ms=time_limit_ms,
         count=count,

@@ -2,7 +2,7 @@
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from springtide_services.terminal import console
 _SHOWN = 5  # Events, and neighbours of each side.
 
 
+Answer = Callable[[pb.ExplainRequest], pb.ExplainResponse]
+
+
 def ask_why(
-    address: str,
+    answer: Answer,
     *,
     user: str,
     item: str,
@@ -29,7 +32,6 @@ def ask_why(
     weather: str,
     recent_items: Sequence[str],
     as_json: bool,
-    credentials: Credentials | None = None,
     max_paths: int = 5,
     time_limit_ms: float = 1_000.0,
     count: int = 20,
@@ -37,7 +39,23 @@ def ask_why(
     png: Path | None = None,
     graphml: Path | None = None,
 ) -> None:
-    """Ask the server why an item has its rank, and print the answer; draw it, if a PNG file is named.
+    """Ask why an item has its rank, and print the answer; draw it, if a PNG file is named.
+
+    Args:
+        answer: Answers the request: ``by_server``, or ``why_offline.by_checkpoint``.
+        user: The user's id.
+        item: The item's id.
+        at: The moment; None for the one of the clock.
+        place: The place.
+        weather: The weather.
+        recent_items: Items just touched.
+        as_json: Whether to print the response as JSON.
+        max_paths: Most paths.
+        time_limit_ms: Time for paths, influence and what would change it.
+        count: The counterfactual is about the first so many items.
+        language: Language of the reasons.
+        png: A PNG file to draw.
+        graphml: A GraphML file to write.
 
     Raises:
         ServerCallError: If there is no answer, or an error.
@@ -59,8 +77,7 @@ def ask_why(
     request.time_limit.FromMicroseconds(round(1_000 * time_limit_ms))
     if at is not None:
         request.context.event_time.FromDatetime(at if at.tzinfo is None else at.astimezone(UTC))
-    with Client(address, credentials=credentials) as client:
-        response = client.explain(request)
+    response = answer(request)
     if png is not None:
         from springtide_services.cli.explain_plot import draw
 
@@ -83,6 +100,16 @@ def ask_why(
     if response.HasField("counterfactual"):
         console().print(Text(counterfactual_words(response.counterfactual)))
     console().print(foot(response))
+
+
+def by_server(address: str, credentials: Credentials | None = None) -> Answer:
+    """Return what asks the server at an address."""
+
+    def answer(request: pb.ExplainRequest) -> pb.ExplainResponse:
+        with Client(address, credentials=credentials) as client:
+            return client.explain(request)
+
+    return answer
 
 
 def _write_graphml(response: pb.ExplainResponse, user: str, path: Path) -> None:
