@@ -4,23 +4,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY, StreamClock
+from springtide.events.duplicates import without_duplicates
 from springtide.events.known_names import KnownNames
-from springtide.events.marks import EventMarks
 from springtide.events.model import EventBatch, Interactions
 from springtide.events.seen_events import SeenEvents
 from springtide.experiment_tallies import ExperimentTallies
 from springtide.graph.applying import USER, apply_events
 from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.compacting import compacted
-from springtide.graph.edges import EdgeView
 from springtide.graph.live import LiveGraph
-from springtide.graph.nodes import NodeTable
 from springtide.graph.reclaiming import Reclaimer
 from springtide.graph.tombstones import Tombstones
 from springtide.graph.view import GraphView
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from springtide.plugins.contracts import ContextWeight  # It imports torch, which readers of a state need not load.
 
 __all__ = ["EdgesSnapshot", "LeftOut", "LiveState", "NodesSnapshot", "StateSnapshot", "StreamGap", "StreamPosition"]
-
-T = TypeVar("T")
 
 _S_PER_HOUR = 3_600
 _MAX_GAPS = 1_000  # They are in every manifest and in every status.
@@ -120,18 +116,7 @@ class LiveState:
 
         To be applied at once, since a checkpoint must hold the events that it remembers. Marks are not kept.
         """
-        marks = batch.marks
-        if marks is None:
-            return batch
-        interactions = batch.interactions
-        if (kept := self._first_rows(marks.interactions, len(interactions))) is not None:
-            interactions = interactions.take(kept)
-        return EventBatch(
-            interactions,
-            self._first_seen(batch.upserts, marks.upserts),
-            self._first_seen(batch.relations, marks.relations),
-            self._first_seen(batch.deletes, marks.deletes),
-        )
+        return without_duplicates(batch, self.seen_events)
 
     def apply(self, batch: EventBatch, *, more_follow: bool = False) -> None:
         """Apply a batch: deletes, upserts, relations, then interactions; readers see all of it or nothing.
@@ -151,7 +136,9 @@ class LiveState:
         unlearned = NO_EVENTS
         if deleted:
             positive_types = set(map(self.rules.edge_type, self.rules.positive_relations))
-            unlearned = self._observed([edges for edge_type, edges in deleted if edge_type in positive_types], None)
+            unlearned = self.circumstances.observed(
+                [edges for edge_type, edges in deleted if edge_type in positive_types], None
+            )
         if len(unlearned):
             self._learning.do(partial(self._learn, observed, unlearned), len(observed) + len(unlearned))
         elif observed.clock_ms is not None:  # There are events to learn, or a newer time.
@@ -261,23 +248,7 @@ class LiveState:
     def positive_interactions(self, view: GraphView) -> Observed:
         """Return all positive interactions in the view, sorted by time, with their circumstances."""
         views = [view.edges(self.rules.edge_type(relation)) for relation in self.rules.positive_relations]
-        return self._observed(views, view.nodes(USER))
-
-    def _observed(self, views: Sequence[EdgeView], users: NodeTable | None) -> Observed:
-        """Return edges as interactions, sorted by time; see ``CircumstanceTable.read`` for ``users``."""
-        times = np.concatenate([edges.timestamps_ms for edges in views] or [np.empty(0, np.int64)])
-        order = np.argsort(times, kind="stable")
-        if not len(order):
-            no_rows = np.empty(0, np.int32)
-            return Observed(no_rows, no_rows, times, np.empty(0, np.float32))
-        user_rows = np.concatenate([edges.source for edges in views])[order]
-        return Observed(
-            user_rows,
-            np.concatenate([edges.target for edges in views])[order],
-            times[order],
-            np.concatenate([edges.weights for edges in views])[order],
-            self.circumstances.read(_features_of(views, order), user_rows, users),
-        )
+        return self.circumstances.observed(views, view.nodes(USER))
 
     def has_interacted(
         self, view: GraphView, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]
@@ -377,22 +348,6 @@ class LiveState:
             for weight in self.context_weights.values():
                 self._learning.do(partial(weight.forget_circumstances, kept), len(kept))
 
-    def _first_rows(self, marks: EventMarks | None, num_rows: int) -> npt.NDArray[np.int64] | None:
-        """Return the sorted rows of events that come for the first time, int64 ``[m]``; None if all do."""
-        if marks is None:
-            return None
-        num_before = self.seen_events.num_duplicates
-        is_first = self.seen_events.add(marks)
-        if self.seen_events.num_duplicates == num_before:
-            return None
-        is_kept = np.ones(num_rows, np.bool_)
-        is_kept[marks.rows] = is_first
-        return np.flatnonzero(is_kept)
-
-    def _first_seen(self, events: Sequence[T], marks: EventMarks | None) -> Sequence[T]:
-        kept = self._first_rows(marks, len(events))
-        return events if kept is None else [events[row] for row in kept.tolist()]
-
     def _forget_rows(self, node_type: str, rows: npt.NDArray[np.int32]) -> None:
         no_rows = np.empty(0, np.int32)
         user_rows = rows if node_type == USER else no_rows
@@ -422,17 +377,3 @@ def _forgets_rows(weight: "ContextWeight") -> bool:
 
     kind = type(weight)
     return kind.observe is ContextWeight.observe or kind.forget_rows is not ContextWeight.forget_rows
-
-
-def _features_of(views: Sequence[EdgeView], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
-    """Return the features of the views' edges in an order, float32 ``[num_edges, width]``; None if none is kept."""
-    width = max((0 if edges.features is None else edges.features.shape[1]) for edges in views)
-    if width <= 1:
-        return None
-    features = np.full((len(order), width), np.nan, np.float32)
-    start = 0
-    for edges in views:
-        if edges.features is not None:
-            features[start : start + len(edges), : edges.features.shape[1]] = edges.features
-        start += len(edges)
-    return features[order]

@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.events.model import EventBatch, Interactions, Relation
+from springtide.events.packed_ids import PackedIds
 from springtide.graph.circumstances import CircumstanceTable
 from springtide.graph.columns import bounds
 from springtide.graph.edges import EdgeType, EdgeView
 from springtide.graph.live import LiveGraph
+from springtide.graph.tombstones import NEVER_MS
 from springtide.interactions import Observed
 from springtide.settings.interaction_rules import InteractionRules
 
@@ -46,6 +48,32 @@ def apply_events(
         return _apply_interactions(graph, batch.interactions, rules, circumstances), deleted
 
 
+def enter(graph: LiveGraph, node_type: str, ids: Sequence[str], codes: Int32s, timestamps_ms: Int64s) -> Int32s:
+    """Return the node of each event, int32 ``[n]``, -1 where a deletion holds for the event; new nodes are added.
+
+    Args:
+        graph: The graph; the caller is its only writer.
+        node_type: Node type.
+        ids: Distinct ids; of ``PackedIds``, no string is made.
+        codes: int32 ``[n]``, each event's index in ``ids``.
+        timestamps_ms: int64 ``[n]``, event times.
+    """
+    table, packed = graph.nodes(node_type), PackedIds.of(ids)
+    if not table.lifetimes.has_born and not graph.tombstones.has_any(node_type):
+        return table.ids.intern_packed(*packed.arrays)[codes]
+    rows, deleted_ms = graph.deleted_ms(node_type, packed)
+    new = np.flatnonzero(rows < 0)
+    is_live = timestamps_ms > deleted_ms[codes]
+    lives = np.zeros(len(ids), np.bool_)
+    lives[codes[is_live]] = True
+    new = new[lives[new]]
+    rows[new] = table.ids.intern_packed(*packed.take(new).arrays)
+    born = new[deleted_ms[new] != NEVER_MS]
+    if len(born):
+        table.lifetimes.bear(rows[born].tolist(), deleted_ms[born].tolist())
+    return np.where(is_live, rows[codes], np.int32(-1))
+
+
 def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
     by_type: dict[tuple[str, str, str], list[Relation]] = {}
     for relation in relations:
@@ -63,7 +91,7 @@ def _apply_relations(graph: LiveGraph, relations: Sequence[Relation]) -> None:
 def _enter(graph: LiveGraph, node_type: str, ids: Sequence[str], times: Int64s) -> Int32s:
     code_of = {id_: code for code, id_ in enumerate(dict.fromkeys(ids))}
     codes = np.array([code_of[id_] for id_ in ids], np.int32)
-    return graph.enter(node_type, list(code_of), codes, times)
+    return enter(graph, node_type, list(code_of), codes, times)
 
 
 def _kept(graph: LiveGraph, edge_type: EdgeType, source_rows: Int32s, target_rows: Int32s, times: Int64s) -> Kept:
@@ -87,8 +115,8 @@ def _apply_interactions(
     graph: LiveGraph, interactions: Interactions, rules: InteractionRules, circumstances: CircumstanceTable
 ) -> Observed:
     times = interactions.timestamps_ms
-    user_rows = graph.enter(USER, interactions.user_ids, interactions.user_codes, times)
-    item_rows = graph.enter(rules.item_type, interactions.item_ids, interactions.item_codes, times)
+    user_rows = enter(graph, USER, interactions.user_ids, interactions.user_codes, times)
+    item_rows = enter(graph, rules.item_type, interactions.item_ids, interactions.item_codes, times)
     kept = _kept(graph, (USER, "", rules.item_type), user_rows, item_rows, times)
     relation_codes, values, contexts = interactions.relation_codes, interactions.values, interactions.contexts
     if not isinstance(kept, slice):

@@ -11,7 +11,7 @@ from springtide.graph.categories import CategoryColumn
 from springtide.graph.edges import EdgeView
 from springtide.graph.nodes import NodeTable
 from springtide.ids import IdMap
-from springtide.interactions import Circumstances
+from springtide.interactions import Circumstances, Observed
 
 MAX_VALUES = 10_000  # Values of one key: a key with more is an id rather than a circumstance.
 _EDGES_AT_ONCE = 1_000_000
@@ -167,6 +167,22 @@ class CircumstanceTable:
                 found[key] = Circumstances(codes, self.values(key))
         return found
 
+    def observed(self, views: Sequence[EdgeView], users: NodeTable | None) -> Observed:
+        """Return edges as interactions, sorted by time; see ``read`` for ``users``."""
+        times = np.concatenate([edges.timestamps_ms for edges in views] or [np.empty(0, np.int64)])
+        order = np.argsort(times, kind="stable")
+        if not len(order):
+            no_rows = np.empty(0, np.int32)
+            return Observed(no_rows, no_rows, times, np.empty(0, np.float32))
+        user_rows = np.concatenate([edges.source for edges in views])[order]
+        return Observed(
+            user_rows,
+            np.concatenate([edges.target for edges in views])[order],
+            times[order],
+            np.concatenate([edges.weights for edges in views])[order],
+            self.read(_features_of(views, order), user_rows, users),
+        )
+
     def snapshot(self) -> dict[str, Any]:
         """Return keys and values, for the checkpoint."""
         return {"keys": list(self.keys), "values": {key: self.values(key) for key in self.keys}}
@@ -208,3 +224,17 @@ class CircumstanceTable:
             ids.intern(new[: MAX_VALUES - len(ids)])
         codes[index] = ids.rows(known)
         return codes
+
+
+def _features_of(views: Sequence[EdgeView], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
+    """Return the features of the views' edges in an order, float32 ``[num_edges, width]``; None if none is kept."""
+    width = max((0 if edges.features is None else edges.features.shape[1]) for edges in views)
+    if width <= 1:
+        return None
+    features = np.full((len(order), width), np.nan, np.float32)
+    start = 0
+    for edges in views:
+        if edges.features is not None:
+            features[start : start + len(edges), : edges.features.shape[1]] = edges.features
+        start += len(edges)
+    return features[order]

@@ -256,32 +256,6 @@ class LiveGraph:
             deleted_ms[rows < 0] = self.tombstones.deleted_ms(node_type, packed.take(np.flatnonzero(rows < 0)))
         return rows, deleted_ms
 
-    def enter(
-        self, node_type: str, ids: Sequence[str], codes: npt.NDArray[np.int32], timestamps_ms: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int32]:
-        """Return the node of each event, int32 ``[n]``, -1 where a deletion holds for the event; new nodes are added.
-
-        Args:
-            node_type: Node type.
-            ids: Distinct ids; of ``PackedIds``, no string is made.
-            codes: int32 ``[n]``, each event's index in ``ids``.
-            timestamps_ms: int64 ``[n]``, event times.
-        """
-        table, packed = self.nodes(node_type), PackedIds.of(ids)
-        if not table.lifetimes.has_born and not self.tombstones.has_any(node_type):
-            return table.ids.intern_packed(*packed.arrays)[codes]
-        rows, deleted_ms = self.deleted_ms(node_type, packed)
-        new = np.flatnonzero(rows < 0)
-        is_live = timestamps_ms > deleted_ms[codes]
-        lives = np.zeros(len(ids), np.bool_)
-        lives[codes[is_live]] = True
-        new = new[lives[new]]
-        rows[new] = table.ids.intern_packed(*packed.take(new).arrays)
-        born = new[deleted_ms[new] != NEVER_MS]
-        if len(born):
-            table.lifetimes.bear(rows[born].tolist(), deleted_ms[born].tolist())
-        return np.where(is_live, rows[codes], np.int32(-1))
-
     def forget(self, node_type: str, node_id: str) -> bool:
         """Forget a node with its edges, attributes and id, whatever their times; return whether it was known.
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from springtide.events.model import NodeDelete, NodeUpsert
 from springtide.graph import LiveGraph
+from springtide.graph.applying import enter
 from springtide.graph.compacting import compacted, living_rows
 
 BUYS, IN = ("user", "buys", "item"), ("item", "in", "shop")
@@ -24,7 +25,7 @@ def graph_of(events) -> LiveGraph:
         if event[0] == "edge":
             _, edge_type, source, target, time_ms = event
             rows = [
-                graph.enter(node_type, [name], np.zeros(1, np.int32), np.array([time_ms]))
+                enter(graph, node_type, [name], np.zeros(1, np.int32), np.array([time_ms]))
                 for node_type, name in ((edge_type[0], source), (edge_type[2], target))
             ]
             if min(int(row[0]) for row in rows) >= 0:
