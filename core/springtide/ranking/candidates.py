@@ -1,11 +1,12 @@
 """The best items of a query from which an answer is chosen, with their scores, and what else it may take in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from springtide.ranking import kernels
 from springtide.ranking.best_items import BestItems
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.relevance import are_near, wants_near
@@ -77,12 +78,15 @@ class Candidates:
         added, ids, scores, cosines = self.source.of_rows(np.array(others, np.int32))
         if not len(added):
             return self
-        return replace(
-            self,
-            rows=np.concatenate([self.rows, added]),
-            ids=[*self.ids, *ids],
-            scores=np.concatenate([self.scores, scores]),
-            cosines=np.concatenate([self.cosines, cosines]),
+        return Candidates(  # By position: ``replace`` takes five times as long.
+            self.scorer,
+            self.query,
+            self.source,
+            np.concatenate([self.rows, added]),
+            [*self.ids, *ids],
+            np.concatenate([self.scores, scores]),
+            np.concatenate([self.cosines, cosines]),
+            self.num_ranked,
         )
 
 
@@ -111,20 +115,30 @@ class ByModel:
     def of_rows(self, rows: Rows) -> ScoredRows:
         """Return some items with their scores, in their order, without those that may not be in the answer."""
         scorer, query, found = self._scorer, self._query, self.found
-        rows = rows[(rows >= 0) & (rows < scorer.num_items)]
-        if query.allowed is not None:
-            rows = rows[query.allowed[rows]]
+        table, user = scorer.serving.table, found.user.vector
+        if wants_near(table, found.user, query):
+            rows = rows[(rows >= 0) & (rows < scorer.num_items)]
+            rows = rows[are_near(table, found.user, query, rows)]
         unranked = scorer.unranked_rows(scorer.num_items, with_lifeless=not query.has_list)
-        for left_out in (query.excluded_rows, unranked):  # Both ascend.
-            if len(left_out):
-                rows = rows[left_out.take(left_out.searchsorted(rows), mode="clip") != rows]
-        if wants_near(scorer.serving.table, found.user, query):
-            rows = rows[are_near(scorer.serving.table, found.user, query, rows)]
+        rows, scores, cosines = kernels.scored_rows(
+            rows,
+            scorer.num_items,
+            None if table is None else user,
+            scorer.serving.exponents.unseen.cosine,
+            None if table is None else table.vectors,
+            found.values,
+            query.allowed,
+            unranked,
+            query.excluded_rows,
+            found.apart,
+            found.of_apart,
+        )
         ids = scorer.items.ids.ids(rows)
         if not all(ids):  # Some were forgotten just now.
-            rows = rows[[bool(name) for name in ids]]
+            is_there = [bool(name) for name in ids]
+            rows, scores, cosines = rows[is_there], scores[is_there], cosines[is_there]
             ids = [name for name in ids if name]
-        return rows, ids, found.of_rows(rows), cosine_of(scorer.serving.table, found.user, rows)
+        return rows, ids, scores, cosines
 
 
 class ByBaseline:

@@ -26,4 +26,17 @@ def best_rows(
 ) -> tuple[Int32s, Float32s, Float32s, bool, int]: ...
 def logs_of(of_weights: Float32s, rows: Int32s, num_logs: int) -> Float32s: ...
 def cosines_of(user: Float32s, vectors: Float32s, rows: Int32s) -> Float32s: ...
+def scored_rows(
+    rows: Int32s,
+    num_items: int,
+    user: Float32s | None,
+    factor: float,
+    vectors: Float32s | None,
+    values: Float32s,
+    allowed: npt.NDArray[np.bool_] | None,
+    masked: Int32s,
+    excluded: Int32s,
+    apart_rows: Int32s,
+    apart_scores: Float32s,
+) -> tuple[Int32s, Float32s, Float32s]: ...
 def quantise(vectors: Float32s) -> Coarse: ...

@@ -491,6 +491,71 @@ def cosines_of(user, vectors, rows):
     return cosines
 
 
+def scored_rows(
+    rows, int num_items, user, double factor, vectors, values, allowed, masked, excluded, apart_rows, apart_scores
+):
+    """Return those of some rows that may be in an answer, in their order, as ``best_rows`` would score them.
+
+    Args:
+        rows: int32 ``[m]``; those below 0, and from ``num_items`` on, are left out.
+        num_items: As ``best_rows`` takes it, and likewise the others.
+
+    Returns:
+        Rows int32 ``[k]``, scores float32 ``[k]``, not all finite maybe, and cosines float32 ``[k]``.
+    """
+    cdef const int32_t* given = int32s(rows)
+    cdef const int32_t* of_masked = int32s(masked)
+    cdef const int32_t* of_excluded = int32s(excluded)
+    cdef const int32_t* apart = int32s(apart_rows)
+    cdef const float* scores_apart = float32s(apart_scores)
+    cdef const float* of_user = NULL
+    cdef const float* of_items = NULL
+    cdef const float* of_values = float32s(values)
+    cdef const uint8_t* is_allowed = NULL
+    cdef int num = len(rows), num_masked = len(masked), num_excluded = len(excluded), num_apart = len(apart_rows)
+    cdef int each, found = 0, width = 0, low, high, middle
+    cdef int32_t row
+    cdef float own = factor
+    if len(values) < num_items or len(apart_scores) != num_apart:
+        raise ValueError(f"wanted {num_items} values and {num_apart} scores, got {len(values)}, {len(apart_scores)}")
+    if user is not None:
+        width = len(user)
+        if vectors.shape[1] != width or len(vectors) < num_items:
+            raise ValueError(f"wanted {num_items} vectors of {width} numbers, got {vectors.shape}")
+        of_user, of_items = float32s(user), float32s(vectors)
+    if allowed is not None:
+        is_allowed = bools(allowed)
+        if len(allowed) < num_items:
+            raise ValueError(f"wanted to know of {num_items} items, got {len(allowed)}")
+    passing, scores = _empty(1, num, 0, cnp.NPY_INT32), _empty(1, num, 0, cnp.NPY_FLOAT32)
+    cosines = _empty(1, num, 0, cnp.NPY_FLOAT32)
+    cdef int32_t* out_rows = out_int32s(passing)
+    cdef float* out_scores = out_float32s(scores)
+    cdef float* out_cosines = out_float32s(cosines)
+    for each in range(num):
+        row = given[each]
+        if row < 0 or row >= num_items or (is_allowed != NULL and not is_allowed[row]):
+            continue
+        if _is_among(of_excluded, num_excluded, row) or _is_among(of_masked, num_masked, row):
+            continue
+        out_rows[found] = row
+        out_cosines[found] = 0.0
+        if of_user != NULL:
+            out_cosines[found] = dot(of_user, of_items + <Py_ssize_t> row * width, width)
+        out_scores[found] = own * out_cosines[found] + of_values[row]
+        low, high = 0, num_apart
+        while low < high:
+            middle = (low + high) >> 1
+            if apart[middle] < row:
+                low = middle + 1
+            else:
+                high = middle
+        if low < num_apart and apart[low] == row:
+            out_scores[found] = scores_apart[low]
+        found += 1
+    return passing[:found], scores[:found], cosines[:found]
+
+
 def quantise(vectors):
     """Return vectors in whole numbers, for a first look: int8 ``[n, d]``, and the scale and the doubt of each.
 

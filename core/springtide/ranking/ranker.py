@@ -283,10 +283,10 @@ def _reordered(
     pool = Candidates.best(scorer, bound, source, pool_size(bound.steering, bound.count))
     answer = reorder(pool, query, rerankers)
     pool, at = answer.candidates, answer.positions
-    ids = [pool.ids[position] for position in at.tolist()]
-    attributes = _attributes(scorer, query, bound, pool.rows[at])
+    rows, ids = pool.rows[at], [pool.ids[position] for position in at.tolist()]
+    attributes = _attributes(scorer, query, bound, rows)
     extras = Extras(attributes, answer.placed_by, answer.propensities, answer.next_page_token)
-    return (pool.rows[at], ids, pool.scores[at], pool.cosines[at]), extras
+    return (rows, ids, pool.scores[at], pool.cosines[at]), extras
 
 
 def _attributes(scorer: Scorer, query: Query, bound: BoundQuery, rows: Rows) -> Sequence[Mapping[str, AttributeValue]]:

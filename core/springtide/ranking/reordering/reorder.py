@@ -151,7 +151,7 @@ def reorder(candidates: Candidates, query: Query, rerankers: Mapping[str, Rerank
     if len(of_pins):
         candidates = candidates.with_rows(of_pins)
     reranker = reranker_of(steering.reranker, rerankers, is_asked_for=bool(asked.reranker))
-    pins = _pins(candidates, count) if page is None else {}
+    pins = _pins(candidates, count) if of_pins is not _NO_ROWS else {}
     wanted, size = _Wanted(count, steering, asked, page, reranker, pins), pool_size(steering, count)
     explored = _NOTHING_EXPLORED
     if steering.exploration:
@@ -164,13 +164,14 @@ def reorder(candidates: Candidates, query: Query, rerankers: Mapping[str, Rerank
             break
         size = min(size * _GROWTH, MAX_POOL)
         candidates = candidates.more(size).with_rows(np.union1d(of_pins, explored.rows))
-    ids = [candidates.ids[position] for position in filled.positions.tolist()]
-    token = next_token(query, page, ids) if asked.page_token and filled.has_more and ids else ""
+    token = ""
+    if asked.page_token and filled.has_more and len(filled.positions):
+        token = next_token(query, page, [candidates.ids[position] for position in filled.positions.tolist()])
+    usual = f"reranker {steering.reranker}" if filled.has_reranked else ""
+    if not usual and not pins and not explored.by_slot:
+        return Reordered(candidates, filled.positions, (), (), token)
     rows = candidates.rows[filled.positions].tolist()
     pinned_by, drawn = dict(pins.values()), set(explored.by_slot.values())
-    usual = f"reranker {steering.reranker}" if filled.has_reranked else ""
-    if not usual and not pins and not drawn:
-        return Reordered(candidates, filled.positions, (), (), token)
     placed_by = [pinned_by.get(row, "exploration" if row in drawn else usual) for row in rows]
     propensities = [explored.propensity if row in drawn else 0.0 for row in rows]
     return Reordered(candidates, filled.positions, placed_by, propensities, token)
