@@ -51,7 +51,8 @@ class NeighbourInfluence:
         side: Whose neighbour it is.
         node: The neighbour; of an attribute's value, the type is that of values and the id is ``name=value``.
         relation: The relation that leads to it; empty for an encoder that has one relation for all.
-        influence: The cosine, minus the cosine without it.
+        influence: The cosine, minus the cosine without it; by masks, the slope of the cosine
+            (``training.masked_influence``).
         attention: How much of the attention it gets, 0 to 1; None where the encoder has none.
     """
 

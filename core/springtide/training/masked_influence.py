@@ -44,6 +44,10 @@ def masked_influences(
     0 where it speaks against it. ``T`` is such that the strongest mask is about 0.7. Their penalty for the number of
     edges is left out: it would make all but a few masks the same, and 0.
 
+    As in PyG's own layers, an attention's other shares do not grow while one edge fades (encoder ``gat``, aggregators
+    with a softmax). Among neighbours that say nearly the same, their order may then be another than that of
+    ``neighbour_influences``.
+
     Args:
         scorer: Scores the items with the model.
         query: The query.
