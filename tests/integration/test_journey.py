@@ -242,6 +242,19 @@ def test_scenario_is_a_bundle(journey: Journey) -> None:
     assert all("WINE" in journey.category_of(item.item) for item in found)
 
 
+def test_brand_new_user_after_one_event(journey: Journey) -> None:
+    item = demo_run._most_bought(journey.dataset, demo_run.NEW_HOUSEHOLD_BUYS)
+    position = journey.publish(purchase("brand-new", item))
+
+    def share(**fields) -> float:
+        found = journey.items("brand-new", count=10, min_position=position, wait=Duration(seconds=5), **fields)
+        return sum(bool(journey.category_of(each) & journey.category_of(item)) for each in found) / len(found)
+
+    usual, boosted = share(), share(booster=f'20 if category == "{demo_run.NEW_HOUSEHOLD_BUYS}" else 1')
+    print(f"of the first ten, {usual:.0%} are {demo_run.NEW_HOUSEHOLD_BUYS}; with a booster of 20, {boosted:.0%}")
+    assert boosted > usual
+
+
 def test_hidden_and_expired_items_are_gone_to_the_second(journey: Journey) -> None:
     first, second, *_ = journey.items()
     now_s = NOW.timestamp()
