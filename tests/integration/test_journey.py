@@ -20,7 +20,7 @@ from springtide.v1 import recommender_pb2 as pb
 from springtide_services.cli import demo_run
 from springtide_services.stream.producer import EventPublisher
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(1_800)]
 
 HOUSEHOLD = demo_run.HOUSEHOLD
 NOW = demo_run.NEW_YEAR

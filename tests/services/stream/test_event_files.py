@@ -137,7 +137,7 @@ def test_events_that_a_server_would_refuse_are_noted(tmp_path: Path) -> None:
     _, notes = opened(tmp_path / "a.csv", HEADER + "u,i,view,1499000000\n" + "u,i,buy,1499000000\n" * 2)
     assert notes == [
         "2 events will go to the dead letters of a server with these settings, the first at row 2 (line 3): "
-        "interaction.type: no rule for 'buy' (choices: purchase, click, view, rating, dislike)"
+        "interaction.type: no rule for 'buy' (choices: purchase, click, view, rating, dislike, impression)"
     ]
     line = {"eventTime": "2017-07-02T12:53:20Z", "interaction": {"user": "", "item": "i1", "type": "purchase"}}
     _, notes = opened(tmp_path / "a.jsonl", json.dumps(line))
