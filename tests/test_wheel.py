@@ -52,7 +52,7 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
         "springtide_services",
     }
     # `.in` is what `plugins new` writes; kernels are compiled for one version of Python.
-    kinds = (".py", ".pyi", "py.typed", ".in", ".proto", sysconfig.get_config_var("EXT_SUFFIX"))
+    kinds = (".py", ".pyi", "py.typed", ".in", ".proto", ".toml", sysconfig.get_config_var("EXT_SUFFIX"))
     strays = [name for name in names if ".dist-info/" not in name and not name.endswith(kinds)]
     assert strays == []
     assert sum(name.endswith("/py.typed") for name in names) == 3

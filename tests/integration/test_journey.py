@@ -58,8 +58,7 @@ class Journey:
         return position
 
     def category_of(self, item: str) -> set[str]:
-        [node] = [each for each in self.dataset.upserts if each.node_type == "item" and each.node_id == item]
-        return set(node.categories.get("category", ()))
+        return values_of(self, item, "category")
 
     def steer(self, reason: str = "a test", **fields) -> admin_pb2.UpdateSteeringResponse:
         return self.admin.UpdateSteering(admin_pb2.UpdateSteeringRequest(reason=reason, **fields), timeout=60)
@@ -116,10 +115,10 @@ def item_with(item: str, **numbers: float) -> events_pb2.Event:
 
 
 def test_filter_lets_through_what_it_says(journey: Journey) -> None:
-    found = journey.items(filter='"WINE" in category or category == "BEERS/ALES"')
+    found = journey.items(filter='"DOMESTIC WINE" in category or category == "BEERS/ALES"')
 
     assert len(found) == 20
-    assert all(journey.category_of(item) & {"WINE", "BEERS/ALES"} for item in found)
+    assert all(journey.category_of(item) & {"DOMESTIC WINE", "BEERS/ALES"} for item in found)
     assert not set(journey.items(filter='not (department == "GROCERY")')) & set(
         journey.items(filter='department == "GROCERY"')
     )
@@ -127,7 +126,7 @@ def test_filter_lets_through_what_it_says(journey: Journey) -> None:
 
 def test_wrong_filter_points_at_the_character(journey: Journey) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        journey.recommend(filter='"WINE" in categroy')
+        journey.recommend(filter='"DOMESTIC WINE" in categroy')
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "category" in caught.value.details()
@@ -137,14 +136,15 @@ def test_wrong_filter_points_at_the_character(journey: Journey) -> None:
 
 def test_booster_raises_what_it_names(journey: Journey) -> None:
     def share(found: list[str]) -> float:
-        return sum("DRUG GM" in departments(journey, item) for item in found) / len(found)
+        return sum("DRUG GM" in values_of(journey, item, "department") for item in found) / len(found)
 
     assert share(journey.items(booster='100 if department == "DRUG GM" else 1')) > share(journey.items())
 
 
-def departments(journey: Journey, item: str) -> set[str]:
-    [node] = [each for each in journey.dataset.upserts if each.node_type == "item" and each.node_id == item]
-    return set(node.categories.get("department", ()))
+def values_of(journey: Journey, item: str, attribute: str) -> set[str]:
+    """Return the values of a category attribute of an item; some items of the data have none."""
+    nodes = [each for each in journey.dataset.upserts if each.node_type == "item" and each.node_id == item]
+    return {value for node in nodes for value in node.categories.get(attribute, ())}
 
 
 def test_diversity_max_per_and_reranker(journey: Journey) -> None:
@@ -209,7 +209,7 @@ def test_rules_block_pin_boost_and_bury(journey: Journey) -> None:
     rule = steering_pb2.Rule
     rules = [
         rule(name="gone", action="RULE_ACTION_BLOCK", items=[first]),
-        rule(name="wine", action="RULE_ACTION_BOOST", factor=50, filter='"WINE" in category'),
+        rule(name="wine", action="RULE_ACTION_BOOST", factor=50, filter='"DOMESTIC WINE" in category'),
         rule(name="deep", action="RULE_ACTION_BURY", factor=1e-6, items=[second]),
         rule(name="top", action="RULE_ACTION_PIN", items=[third], slot=1),
     ]
@@ -225,13 +225,15 @@ def test_rules_block_pin_boost_and_bury(journey: Journey) -> None:
     assert second not in found
     assert found[0] == third
     assert response.items[0].placed_by == "rule top"
-    assert any("WINE" in journey.category_of(item) for item in found)
+    assert any("DOMESTIC WINE" in journey.category_of(item) for item in found)
     changes = journey.admin.ListSteeringChanges(admin_pb2.ListSteeringChangesRequest())
     assert changes.changes[0].reason == "a test"
 
 
 def test_scenario_is_a_bundle(journey: Journey) -> None:
-    scenario = steering_pb2.Scenario(name="cellar", filter='"WINE" in category', count=7, weights={"popularity": 0.0})
+    scenario = steering_pb2.Scenario(
+        name="cellar", filter='"DOMESTIC WINE" in category', count=7, weights={"popularity": 0.0}
+    )
     journey.steer(put=steering_pb2.Steering(scenarios=[scenario]))
     request = journey.request(scenario="cellar")
     request.ClearField("count")
@@ -239,7 +241,7 @@ def test_scenario_is_a_bundle(journey: Journey) -> None:
     found = journey.recommender.Recommend(request).items
 
     assert len(found) == 7
-    assert all("WINE" in journey.category_of(item.item) for item in found)
+    assert all("DOMESTIC WINE" in journey.category_of(item.item) for item in found)
 
 
 def test_brand_new_user_after_one_event(journey: Journey) -> None:
@@ -272,7 +274,7 @@ def test_lists(journey: Journey) -> None:
     basket = journey.items(exclude_seen=[], count=3)
     context = journey.context()
     r = journey.recommender
-    wine = '"WINE" in category'
+    wine = '"DOMESTIC WINE" in category'
     similar = r.SimilarItems(pb.SimilarItemsRequest(item=basket[0], count=5, context=context))
     assert len(similar.items) == 5
     users = r.SimilarUsers(pb.SimilarUsersRequest(user=HOUSEHOLD, count=5, context=context))
@@ -283,7 +285,7 @@ def test_lists(journey: Journey) -> None:
     for user in ("", HOUSEHOLD):
         rising = r.Trending(pb.TrendingRequest(user=user, count=5, context=context, filter=wine)).answer
         assert rising.items
-        assert all("WINE" in journey.category_of(item.item) for item in rising.items)
+        assert all("DOMESTIC WINE" in journey.category_of(item.item) for item in rising.items)
         fresh = r.NewItems(
             pb.NewItemsRequest(user=user, count=5, context=context, max_age=Duration(seconds=90 * 86_400))
         ).answer
@@ -358,10 +360,10 @@ def test_explanation_names_paths_influence_and_what_would_change_it(journey: Jou
 def test_command_line(journey: Journey, tmp_path: Path) -> None:
     at = f"--at={NOW:%Y-%m-%dT%H:%M:%S}"
     basket = journey.items(exclude_seen=[], count=2)
-    journey.cli("recommend", HOUSEHOLD, at, "--count=5", '--filter="WINE" in category', "--diversity=0.5")
-    journey.cli("rules", "block", "no-wine", '--filter="WINE" in category', "--reason=a test")
+    journey.cli("recommend", HOUSEHOLD, at, "--count=5", "--attributes=title", '--filter="DOMESTIC WINE" in category', "--diversity=0.5")
+    journey.cli("rules", "block", "no-wine", '--filter="DOMESTIC WINE" in category', "--reason=a test")
     journey.cli("rules", "list")
-    assert not journey.items(filter='"WINE" in category')
+    assert not journey.items(filter='"DOMESTIC WINE" in category')
     journey.cli("steering", "history")
     journey.cli("similar", basket[0], "--count=3")
     journey.cli("next", *basket, "--count=3", at)

@@ -14,7 +14,7 @@ from springtide.plugins.contracts import ContextWeight, Factor
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Personalization, Query
-from springtide.ranking.scoring import ScoredQueries, Scorer, cosine_of
+from springtide.ranking.scoring import ScoredQueries, Scorer
 from springtide.ranking.weights import settle
 
 
@@ -82,7 +82,10 @@ def explain_items(
     [user], [bound] = scored.users, scored.queries
     history = scorer.history_at(user.history, bound)
     lifts = FactorLifts(scorer.state.context_weights, history, bound.moment, scorer.num_items)
-    cosines = cosine_of(scorer.serving.table, user, np.arange(scorer.num_items))
+    table = scorer.serving.table
+    cosines = np.zeros(scorer.num_items, np.float32)
+    if table is not None and user.vector is not None:
+        np.dot(table.vectors[: scorer.num_items], user.vector, out=cosines)  # Taken row by row it is a copy of all.
     mean = float(cosines.mean()) if len(cosines) else 0.0
     return [
         _by_model(scorer, scored, lifts, (float(cosines[row]), mean), (item_id, row), words)

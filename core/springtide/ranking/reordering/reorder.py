@@ -24,7 +24,7 @@ from springtide.ranking.reordering.attribute_codes import Caps, Codes, caps_of, 
 from springtide.ranking.reordering.shortlists import reranked, reranker_of
 from springtide.steering.values import QuerySteering
 
-MIN_POOL = 50
+MIN_POOL = 40
 POOL_FACTOR = 2
 """Of so many items for each that is wanted, the answer is chosen where something else than the score has a say."""
 
