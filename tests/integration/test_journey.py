@@ -287,7 +287,7 @@ def test_lists(journey: Journey) -> None:
         assert rising.items
         assert all("DOMESTIC WINE" in journey.category_of(item.item) for item in rising.items)
         fresh = r.NewItems(
-            pb.NewItemsRequest(user=user, count=5, context=context, max_age=Duration(seconds=90 * 86_400))
+            pb.NewItemsRequest(user=user, count=5, context=context, max_age=Duration(seconds=400 * 86_400))
         ).answer
         assert fresh.items
     ranked = r.Rank(pb.RankRequest(user=HOUSEHOLD, items=[*basket, "nothing"], context=context)).answer
