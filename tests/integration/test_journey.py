@@ -360,7 +360,15 @@ def test_explanation_names_paths_influence_and_what_would_change_it(journey: Jou
 def test_command_line(journey: Journey, tmp_path: Path) -> None:
     at = f"--at={NOW:%Y-%m-%dT%H:%M:%S}"
     basket = journey.items(exclude_seen=[], count=2)
-    journey.cli("recommend", HOUSEHOLD, at, "--count=5", "--attributes=title", '--filter="DOMESTIC WINE" in category', "--diversity=0.5")
+    journey.cli(
+        "recommend",
+        HOUSEHOLD,
+        at,
+        "--count=5",
+        "--attributes=title",
+        '--filter="DOMESTIC WINE" in category',
+        "--diversity=0.5",
+    )
     journey.cli("rules", "block", "no-wine", '--filter="DOMESTIC WINE" in category', "--reason=a test")
     journey.cli("rules", "list")
     assert not journey.items(filter='"DOMESTIC WINE" in category')
