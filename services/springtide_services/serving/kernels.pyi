@@ -17,4 +17,5 @@ def ranked_items(
     weights: Float32s | None,
     rest: bytes,
     as_of_ms: int = 0,
+    tails: list[bytes] | None = None,
 ) -> bytes: ...

@@ -120,7 +120,7 @@ cdef inline const uint8_t* _read_varint(const uint8_t* at, const uint8_t* end, u
     return NULL
 
 
-def ranked_items(ids, scores, cosines, weights, bytes rest, int64_t as_of_ms=0):
+def ranked_items(ids, scores, cosines, weights, bytes rest, int64_t as_of_ms=0, list tails=None):
     """Return the bytes of a message whose field 1 is a list of items, as ``RecommendResponse`` and its items have them.
 
     Args:
@@ -130,6 +130,7 @@ def ranked_items(ids, scores, cosines, weights, bytes rest, int64_t as_of_ms=0):
         weights: float32 ``[n, num_weights]``; None for items that have none.
         rest: The bytes of the message's other fields.
         as_of_ms: The message's field 6, which differs from answer to answer.
+        tails: The bytes of each item's other fields, empty for none; None if no item has any.
 
     Raises:
         TypeError: If an array is of another type, or an id is no string.
@@ -150,6 +151,8 @@ def ranked_items(ids, scores, cosines, weights, bytes rest, int64_t as_of_ms=0):
     ):
         raise ValueError(f"wanted {n} scores, cosines and rows of weights, got {scores.shape}, "
                          f"{getattr(cosines, 'shape', None)} and {getattr(weights, 'shape', None)}")
+    if tails is not None and len(tails) != n:
+        raise ValueError(f"wanted {n} tails, got {len(tails)}")
     if cosines is not None:
         cosine_bits = float32s(cosines)
     if weights is not None:
@@ -163,6 +166,7 @@ def ranked_items(ids, scores, cosines, weights, bytes rest, int64_t as_of_ms=0):
         <const uint32_t*> weight_bits,
         rest,
         <uint64_t> as_of_ms,
+        tails,
     )
 
 
@@ -175,11 +179,12 @@ cdef bytes _ranked_items(
     const uint32_t* weights,
     bytes rest,
     uint64_t as_of_ms,
+    list tails,
 ):
     cdef Text* texts = <Text*> PyMem_Malloc((n + 1) * sizeof(Text))
     cdef Py_ssize_t number, length, total = PyBytes_GET_SIZE(rest)
     cdef list encoded = []  # What `texts` points to stays until the end.
-    cdef bytes result
+    cdef bytes result, tail = b""
     cdef uint8_t* out
     if texts == NULL:
         raise MemoryError
@@ -187,6 +192,9 @@ cdef bytes _ranked_items(
         for number in range(n):
             _read(ids[number], &texts[number], encoded)
             length = _item_length(texts[number].length, scores[number], cosines, number, num_weights)
+            if tails is not None:
+                tail = tails[number]
+                length += PyBytes_GET_SIZE(tail)
             total += 1 + _varint_length(length) + length
         if as_of_ms:
             total += 1 + _varint_length(as_of_ms)
@@ -194,6 +202,9 @@ cdef bytes _ranked_items(
         out = <uint8_t*> PyBytes_AS_STRING(result)
         for number in range(n):
             length = _item_length(texts[number].length, scores[number], cosines, number, num_weights)
+            if tails is not None:
+                tail = tails[number]
+                length += PyBytes_GET_SIZE(tail)
             out = _write_varint(out, ITEMS, length)
             if texts[number].length:
                 out = _write_varint(out, ID, texts[number].length)
@@ -206,6 +217,9 @@ cdef bytes _ranked_items(
             if num_weights:
                 out = _write_varint(out, WEIGHTS, 4 * num_weights)
                 out = _write_floats(out, weights + number * num_weights, num_weights)
+            if tails is not None:
+                memcpy(out, PyBytes_AS_STRING(tail), PyBytes_GET_SIZE(tail))
+                out += PyBytes_GET_SIZE(tail)
         if as_of_ms:
             out = _write_varint(out, AS_OF_MS, as_of_ms)
         memcpy(out, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))

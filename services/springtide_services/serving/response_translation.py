@@ -43,8 +43,14 @@ def to_response(ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bo
     rest = _rest(ranking.model_version, ranking.personalization, is_behind, as_of.source, tuple(items.names))
     weights = items.weights if items.names else None
     name = _named(ranking.arms, as_of.timestamp_ms) if ranking.arms else _PLAIN_NAME + new_id(as_of.timestamp_ms)
-    answer = ranked_items(items.ids, items.scores, items.cosines, weights, rest + position + name, as_of.timestamp_ms)
-    return answer if ranking.extras is None else _with_extras(answer, ranking.extras)
+    rest += position + name
+    extras = ranking.extras
+    if extras is None:
+        return ranked_items(items.ids, items.scores, items.cosines, weights, rest, as_of.timestamp_ms)
+    if extras.next_page_token:
+        rest += pb.RecommendResponse(next_page_token=extras.next_page_token).SerializeToString()
+    tails = _tails(extras, len(items))
+    return ranked_items(items.ids, items.scores, items.cosines, weights, rest, as_of.timestamp_ms, tails)
 
 
 def _named(arms: Sequence[Arm], timestamp_ms: int) -> bytes:
@@ -55,22 +61,23 @@ def _named(arms: Sequence[Arm], timestamp_ms: int) -> bytes:
     ).SerializeToString()
 
 
-def _with_extras(answer: bytes, extras: Extras) -> bytes:
-    """Return an answer with what it says beyond its ranked items."""
-    if not extras.attributes and not extras.placed_by and not extras.propensities:
-        if not extras.next_page_token:
-            return answer
-        return answer + pb.RecommendResponse(next_page_token=extras.next_page_token).SerializeToString()
-    response = pb.RecommendResponse.FromString(answer)
-    response.next_page_token = extras.next_page_token
-    for item, attributes in zip(response.items, extras.attributes, strict=False):
-        for name, value in attributes.items():
+def _tails(extras: Extras, num_items: int) -> list[bytes] | None:
+    """Return the bytes of what an answer says of each item beside its score; None if it says nothing of any."""
+    attributes, placed_by, propensities = extras.attributes, extras.placed_by, extras.propensities
+    if not attributes and not placed_by and not propensities:
+        return None
+    nothing = [None] * num_items
+    tails = [b""] * num_items
+    for at, (of_item, by, propensity) in enumerate(
+        zip(attributes or nothing, placed_by or nothing, propensities or nothing, strict=True)
+    ):
+        if not of_item and not by and not propensity:  # As of most items.
+            continue
+        item = pb.RecommendedItem(placed_by=by, propensity=propensity)
+        for name, value in (of_item or {}).items():
             item.attributes[name].CopyFrom(to_attribute_value(value))
-    for item, placed_by in zip(response.items, extras.placed_by, strict=False):
-        item.placed_by = placed_by
-    for item, propensity in zip(response.items, extras.propensities, strict=False):
-        item.propensity = propensity
-    return response.SerializeToString()
+        tails[at] = item.SerializeToString()
+    return tails
 
 
 def to_attribute_value(value: AttributeValue) -> pb.AttributeValue:

@@ -13,7 +13,7 @@ import pytest
 
 from springtide.clock import AsOf
 from springtide.plugins.loading import load_plugins
-from springtide.ranking.query import RankedItems, Ranking
+from springtide.ranking.query import Extras, RankedItems, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
 from springtide.recommendation_ids import arms_of, moment_ms_of
@@ -95,6 +95,32 @@ def test_answer_is_read_as_the_message_that_protobuf_would_have_built(seed: int)
     assert read.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
 
 
+def test_what_is_said_beside_the_scores_is_in_each_item() -> None:
+    scores = np.array([2.0, 1.0, 0.5], np.float32)
+    items = RankedItems(["a", "b", "c"], scores, scores / 4, (), np.empty((3, 0), np.float32))
+    extras = Extras(
+        attributes=({"price": 2.5, "title": "A"}, {}, {"brand": ("x", "y")}),
+        placed_by=("", "rule top", ""),
+        propensities=(0.0, 0.0, 0.25),
+        next_page_token="more",
+    )
+
+    answer = response_translation.to_response(
+        Ranking(items, "learned", "7", extras), response_translation.to_position({0: 3}), AsOf(1_000, "given")
+    )
+
+    read = pb.RecommendResponse.FromString(answer)
+    assert read.next_page_token == "more"
+    assert [item.item for item in read.items] == ["a", "b", "c"]
+    assert [item.placed_by for item in read.items] == ["", "rule top", ""]
+    assert [item.propensity for item in read.items] == [0.0, 0.0, 0.25]
+    first, second, third = read.items
+    assert first.attributes["price"].number == 2.5
+    assert first.attributes["title"].text == "A"
+    assert not second.attributes
+    assert list(third.attributes["brand"].categories) == ["x", "y"]
+
+
 def test_items_alone_have_the_same_bytes() -> None:
     items = [pb.SimilarItem(item="a", cosine=0.5), pb.SimilarItem(cosine=-0.0), pb.SimilarItem(item="ü" * 200)]
     rest = pb.SimilarItemsResponse(model_version="7").SerializeToString()
@@ -114,6 +140,8 @@ def test_items_alone_have_the_same_bytes() -> None:
         ((["a"], np.zeros(1, np.float64), None, None, b""), TypeError),
         (([b"a"], np.zeros(1, np.float32), None, None, b""), TypeError),
         ((["\ud800"], np.zeros(1, np.float32), None, None, b""), UnicodeEncodeError),
+        ((["a"], np.zeros(1, np.float32), None, None, b"", 0, []), ValueError),
+        ((["a"], np.zeros(1, np.float32), None, None, b"", 0, ["b"]), TypeError),
     ],
 )
 def test_what_is_no_list_of_items_is_refused(arguments: tuple[Any, ...], error: type[Exception]) -> None:
