@@ -131,7 +131,8 @@ class Fails(Reranker):
         raise BypassedError("it is gone")
 
 
-def test_reranker_orders_and_says_so(ask):
+def test_reranker_orders_and_says_so(ask, monkeypatch):
+    monkeypatch.setattr("springtide.ranking.reordering.reorder.MIN_POOL", 60)  # It sees all 48 items.
     ask.ranker.rerankers = {"prices": PricesDown()}
     ranking = ask(reranker="prices")
     assert ranking.items.ids == [f"i{item}" for item in range(47, 37, -1)]
