@@ -1,9 +1,10 @@
 """What somebody new is answered after their first events: how much of it is about these, and how good it is.
 
-Run it as ``python tests/performance/first_events.py``. Households of the Complete Journey's test part are taken as
-unknown: of each, the first events after the cut are the recent items of a request without a user, and what it buys for
-the first time after them is relevant. The factor of the cosine is multiplied by several numbers; each row is one of
-them. ``same kind`` is the share of the first ten items that have the category of the first event.
+Run it as ``python tests/performance/first_events.py --frozen``. Households of the Complete Journey's test part are
+taken as unknown: of each, the first events after the cut are the recent items of a request without a user, and what it
+buys for the first time after them is relevant. The factor of the cosine is multiplied by several numbers; each row is
+one of them. ``same kind`` is the share of the first ten items that have the category of the first event. Rows with 0
+events are the households as they are, with all their history, asked for what they have never had.
 """
 
 import argparse
