@@ -16,8 +16,8 @@ from benches.sizes import Sizes
 from benches.synthetic import cut, in_turn, make_interactions
 
 from springtide.events import EventBatch
+from springtide.graph import applying
 from springtide.graph.lifetimes import Lifetimes
-from springtide.graph.live import LiveGraph
 from springtide.graph.store import EdgeStore
 from springtide.interactions import Observed
 from springtide.plugins.loading import load_plugins
@@ -78,8 +78,8 @@ def _applied(state: LiveState, batches: list[EventBatch]) -> Spent:
 @contextlib.contextmanager
 def _timed(state: LiveState, spent: Spent) -> Iterator[None]:
     """Add up the CPU time of parts while it lasts; what a part calls is its own, too."""
-    parts: list[tuple[type, str, Callable[..., str]]] = [
-        (LiveGraph, "enter", lambda graph, node_type, *_: f"ids of {node_type}s"),
+    parts: list[tuple[object, str, Callable[..., str]]] = [
+        (applying, "enter", lambda graph, node_type, *_: f"ids of {node_type}s"),
         (Lifetimes, "note", lambda *_: "newest times of nodes"),
         (EdgeStore, "append", lambda *_: "columns and chains"),
         (Observed, "by_items", lambda *_: "order of items"),
@@ -88,8 +88,8 @@ def _timed(state: LiveState, spent: Spent) -> Iterator[None]:
         if "observe" in vars(type(weight)):
             parts.append((type(weight), "observe", functools.partial(lambda label, *_: label, f"weight {name}")))
     with contextlib.ExitStack() as patches:
-        for kind, method, label in parts:
-            patches.enter_context(mock.patch.object(kind, method, _timer(getattr(kind, method), label, spent)))
+        for owner, name, label in parts:
+            patches.enter_context(mock.patch.object(owner, name, _timer(getattr(owner, name), label, spent)))
         yield
 
 
