@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from springtide.errors import SettingsError
 
 _TRAIN, _FILES, _NATIVE, _INDEX, _OBJECTS = "train", "files", "native", "index", "s3"
+_CONSOLE, _TRACING = "console", "tracing"
 _EXTRAS: Mapping[str, str] = {
     "torch": _TRAIN,
     "torch_geometric": _TRAIN,
@@ -15,6 +16,11 @@ _EXTRAS: Mapping[str, str] = {
     "pygrpc_native": _NATIVE,
     "usearch": _INDEX,
     "obstore": _OBJECTS,
+    "starlette": _CONSOLE,
+    "sse_starlette": _CONSOLE,
+    "uvicorn": _CONSOLE,
+    "connectrpc": _CONSOLE,
+    "opentelemetry": _TRACING,
 }
 """For each package, by its name in Python, the extra of Springtide that it comes with."""
 

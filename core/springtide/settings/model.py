@@ -22,10 +22,12 @@ from springtide.settings.sections.stream import (
     InteractionSettings,
     KafkaSettings,
 )
+from springtide.settings.sections.watching import ConsoleSettings, MetricsSettings, TracingSettings
 
 __all__ = [
     "AttributeKind",
     "CheckpointSettings",
+    "ConsoleSettings",
     "EventSettings",
     "ExplainSettings",
     "FrozenDict",
@@ -35,6 +37,7 @@ __all__ = [
     "KafkaSettings",
     "LiveQualitySettings",
     "LogSettings",
+    "MetricsSettings",
     "ModelSettings",
     "Part",
     "PartSettings",
@@ -46,6 +49,7 @@ __all__ = [
     "TaskSettings",
     "TlsSettings",
     "TokenSettings",
+    "TracingSettings",
     "TrainingSettings",
 ]
 
@@ -84,6 +88,9 @@ class Settings(Section):
     explain: ExplainSettings = ExplainSettings()
     live_quality: LiveQualitySettings = LiveQualitySettings()
     plugins: PluginSettings = PluginSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()
 
     def interaction_rules(self) -> InteractionRules:

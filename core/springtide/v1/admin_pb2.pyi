@@ -28,7 +28,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model", "stream_health", "plugins", "packages_not_allowed", "failing_parts", "num_bypassed", "role", "writer", "fencing_number", "steering", "variant_versions", "variant_faults", "num_untallied")
+    __slots__ = ("model_version", "position", "lag_events", "num_nodes", "num_edges", "num_dead_letters", "newest_event_time", "checkpoint_time", "graph_bytes", "is_broker_connected", "training", "live_quality", "lag_age_s", "silent_partitions", "stream_problem", "stream_gaps", "num_dead_letters_not_written", "num_duplicates", "num_changed_duplicates", "rebuild_reasons", "rebuild", "as_of_ms", "as_of_source", "parts_with_torch", "index", "damaged_checkpoints", "bypassed_model", "stream_health", "plugins", "packages_not_allowed", "failing_parts", "num_bypassed", "role", "writer", "fencing_number", "steering", "variant_versions", "variant_faults", "num_untallied", "start_time", "num_applied", "resident_bytes", "memory_limit_bytes", "calls", "num_open_calls", "max_edges")
     class NumNodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,13 @@ class GetStatusResponse(_message.Message):
     VARIANT_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FAULTS_FIELD_NUMBER: _ClassVar[int]
     NUM_UNTALLIED_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    NUM_APPLIED_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    NUM_OPEN_CALLS_FIELD_NUMBER: _ClassVar[int]
+    MAX_EDGES_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     position: _recommender_pb2.GraphPosition
     lag_events: int
@@ -142,7 +149,37 @@ class GetStatusResponse(_message.Message):
     variant_versions: _containers.RepeatedScalarFieldContainer[str]
     variant_faults: _containers.ScalarMap[str, str]
     num_untallied: int
-    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ..., stream_health: _Optional[str] = ..., plugins: _Optional[_Iterable[_Union[Plugin, _Mapping]]] = ..., packages_not_allowed: _Optional[_Iterable[_Union[PackageNotAllowed, _Mapping]]] = ..., failing_parts: _Optional[_Iterable[_Union[FailingPart, _Mapping]]] = ..., num_bypassed: _Optional[_Mapping[str, int]] = ..., role: _Optional[str] = ..., writer: _Optional[str] = ..., fencing_number: _Optional[int] = ..., steering: _Optional[_Union[SteeringStatus, _Mapping]] = ..., variant_versions: _Optional[_Iterable[str]] = ..., variant_faults: _Optional[_Mapping[str, str]] = ..., num_untallied: _Optional[int] = ...) -> None: ...
+    start_time: _timestamp_pb2.Timestamp
+    num_applied: int
+    resident_bytes: int
+    memory_limit_bytes: int
+    calls: _containers.RepeatedCompositeFieldContainer[MethodCalls]
+    num_open_calls: int
+    max_edges: int
+    def __init__(self, model_version: _Optional[str] = ..., position: _Optional[_Union[_recommender_pb2.GraphPosition, _Mapping]] = ..., lag_events: _Optional[int] = ..., num_nodes: _Optional[_Mapping[str, int]] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., num_dead_letters: _Optional[_Mapping[str, int]] = ..., newest_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_bytes: _Optional[int] = ..., is_broker_connected: _Optional[bool] = ..., training: _Optional[_Union[TrainingStatus, _Mapping]] = ..., live_quality: _Optional[_Union[LiveQuality, _Mapping]] = ..., lag_age_s: _Optional[float] = ..., silent_partitions: _Optional[_Iterable[int]] = ..., stream_problem: _Optional[_Union[StreamProblem, _Mapping]] = ..., stream_gaps: _Optional[_Iterable[_Union[StreamGap, _Mapping]]] = ..., num_dead_letters_not_written: _Optional[int] = ..., num_duplicates: _Optional[int] = ..., num_changed_duplicates: _Optional[int] = ..., rebuild_reasons: _Optional[_Iterable[str]] = ..., rebuild: _Optional[_Union[RebuildStatus, _Mapping]] = ..., as_of_ms: _Optional[int] = ..., as_of_source: _Optional[_Union[_recommender_pb2.MomentSource, str]] = ..., parts_with_torch: _Optional[_Iterable[str]] = ..., index: _Optional[_Union[IndexStatus, _Mapping]] = ..., damaged_checkpoints: _Optional[_Iterable[_Union[DamagedCheckpoint, _Mapping]]] = ..., bypassed_model: _Optional[_Union[BypassedModel, _Mapping]] = ..., stream_health: _Optional[str] = ..., plugins: _Optional[_Iterable[_Union[Plugin, _Mapping]]] = ..., packages_not_allowed: _Optional[_Iterable[_Union[PackageNotAllowed, _Mapping]]] = ..., failing_parts: _Optional[_Iterable[_Union[FailingPart, _Mapping]]] = ..., num_bypassed: _Optional[_Mapping[str, int]] = ..., role: _Optional[str] = ..., writer: _Optional[str] = ..., fencing_number: _Optional[int] = ..., steering: _Optional[_Union[SteeringStatus, _Mapping]] = ..., variant_versions: _Optional[_Iterable[str]] = ..., variant_faults: _Optional[_Mapping[str, str]] = ..., num_untallied: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., num_applied: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., calls: _Optional[_Iterable[_Union[MethodCalls, _Mapping]]] = ..., num_open_calls: _Optional[int] = ..., max_edges: _Optional[int] = ...) -> None: ...
+
+class MethodCalls(_message.Message):
+    __slots__ = ("method", "num_ended", "num_last_minute", "p50_ms", "p95_ms", "p99_ms")
+    class NumEndedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    NUM_ENDED_FIELD_NUMBER: _ClassVar[int]
+    NUM_LAST_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    P50_MS_FIELD_NUMBER: _ClassVar[int]
+    P95_MS_FIELD_NUMBER: _ClassVar[int]
+    P99_MS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    num_ended: _containers.ScalarMap[str, int]
+    num_last_minute: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    def __init__(self, method: _Optional[str] = ..., num_ended: _Optional[_Mapping[str, int]] = ..., num_last_minute: _Optional[int] = ..., p50_ms: _Optional[float] = ..., p95_ms: _Optional[float] = ..., p99_ms: _Optional[float] = ...) -> None: ...
 
 class SteeringStatus(_message.Message):
     __slots__ = ("version", "num_rules", "num_scenarios", "num_experiments", "fault", "is_from_file")
@@ -459,10 +496,12 @@ class StartTrainingResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., checkpoint: _Optional[str] = ...) -> None: ...
 
 class PromoteModelRequest(_message.Message):
-    __slots__ = ("version",)
+    __slots__ = ("version", "reason")
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     version: str
-    def __init__(self, version: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class PromoteModelResponse(_message.Message):
     __slots__ = ("model",)
@@ -481,8 +520,10 @@ class ServeRebuildResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class RollbackModelRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class RollbackModelResponse(_message.Message):
     __slots__ = ("model",)

@@ -16,7 +16,7 @@ class Role(StrEnum):
 
 MEANINGS: Mapping[Role, str] = {
     Role.CLIENT: "asks for recommendations, lists and similar items",
-    Role.EXPLAIN: "as client, and asks why, and for similar users: that shows what users did, and who they are",
+    Role.EXPLAIN: "as client, and asks why, for similar users and nodes: that shows what users did, and who they are",
     Role.PRODUCER: "publishes events (nothing on these listeners yet)",
     Role.OPERATOR: "sees status, models, rules and experiments, and starts trainings",
     Role.ADMIN: "as operator, and decides what serves: promotes, rolls back, hands over rebuilt graphs, changes rules",
@@ -24,7 +24,9 @@ MEANINGS: Mapping[Role, str] = {
 
 _ASKS = frozenset({Role.CLIENT, Role.EXPLAIN})
 _OPERATES = frozenset({Role.OPERATOR, Role.ADMIN})
+_SEES_USERS = frozenset({Role.EXPLAIN})
 _RECOMMENDER, _ADMIN = "/springtide.v1.RecommenderService/", "/springtide.v1.AdminService/"
+_INSPECTION = "/springtide.v1.InspectionService/"
 
 # A method that is not here is refused to every token.
 ROLES_OF: Mapping[str, frozenset[Role]] = {
@@ -35,8 +37,8 @@ ROLES_OF: Mapping[str, frozenset[Role]] = {
     f"{_RECOMMENDER}Trending": _ASKS,
     f"{_RECOMMENDER}NewItems": _ASKS,
     f"{_RECOMMENDER}Rank": _ASKS,
-    f"{_RECOMMENDER}Explain": frozenset({Role.EXPLAIN}),
-    f"{_RECOMMENDER}SimilarUsers": frozenset({Role.EXPLAIN}),
+    f"{_RECOMMENDER}Explain": _SEES_USERS,
+    f"{_RECOMMENDER}SimilarUsers": _SEES_USERS,
     f"{_ADMIN}GetStatus": _OPERATES,
     f"{_ADMIN}ListModels": _OPERATES,
     f"{_ADMIN}StartTraining": _OPERATES,
@@ -47,6 +49,16 @@ ROLES_OF: Mapping[str, frozenset[Role]] = {
     f"{_ADMIN}ListSteeringChanges": _OPERATES,
     f"{_ADMIN}GetExperiment": _OPERATES,
     f"{_ADMIN}UpdateSteering": frozenset({Role.ADMIN}),
+    f"{_INSPECTION}ListAttributes": _OPERATES | _SEES_USERS,
+    f"{_INSPECTION}SearchNodes": _SEES_USERS,
+    f"{_INSPECTION}GetNode": _SEES_USERS,
+    f"{_INSPECTION}GetNeighbourhood": _SEES_USERS,
+    f"{_INSPECTION}GetMap": _OPERATES,
+    f"{_INSPECTION}GetSeason": _OPERATES,
+    f"{_INSPECTION}ListInSeason": _OPERATES,
+    f"{_INSPECTION}GetModel": _OPERATES,
+    f"{_INSPECTION}ListModelChanges": _OPERATES,
+    f"{_INSPECTION}GetQuality": _OPERATES,
 }
 ACTOR_METADATA = "springtide-actor"
 """Metadata in which a client without a token says who it is: for audit logs, and for nothing else."""

@@ -10,18 +10,20 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from springtide.errors import SettingsError
 from springtide.settings.sections.serving import ServerSettings
-from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2
+from springtide.v1 import admin_pb2, admin_pb2_grpc, inspection_pb2, inspection_pb2_grpc, recommender_pb2
 from springtide_services.access.certificates import server_credentials
 from springtide_services.access.guard import Guard, GuardInterceptor
 from springtide_services.access.public import check_doors
 from springtide_services.addresses import is_loopback, join_address
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.engines import for_services, make_grpc_server
+from springtide_services.serving.inspection.service import InspectionService
 from springtide_services.serving.recommender_service import RecommenderService, add_recommender_service
 from springtide_services.serving.standard_services import Health, Reflection
 
 RECOMMENDER = recommender_pb2.DESCRIPTOR.services_by_name["RecommenderService"].full_name
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+INSPECTION = inspection_pb2.DESCRIPTOR.services_by_name["InspectionService"].full_name
 _STANDARD = (health.SERVICE_NAME, reflection.SERVICE_NAME)
 
 
@@ -55,9 +57,11 @@ class Listeners:
         self._admin = make_grpc_server(self._admin_settings, self._interceptors(self._admin_settings))
         self._reflections: Sequence[Reflection] = ()
         if settings.reflection and not settings.has_tokens:
-            self._reflections = (Reflection((RECOMMENDER, *_STANDARD)), Reflection((ADMIN, *_STANDARD)))
+            self._reflections = (Reflection((RECOMMENDER, *_STANDARD)), Reflection((ADMIN, INSPECTION, *_STANDARD)))
 
-    async def start(self, recommender: RecommenderService, admin: AdminService, health: Health) -> None:
+    async def start(
+        self, recommender: RecommenderService, admin: AdminService, inspection: InspectionService, health: Health
+    ) -> None:
         """Listen, and answer.
 
         Raises:
@@ -66,6 +70,7 @@ class Listeners:
         public, operators = self._services()
         add_recommender_service(recommender, public)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, operators)
+        inspection_pb2_grpc.add_InspectionServiceServicer_to_server(inspection, operators)
         for services in (public, operators):
             health_pb2_grpc.add_HealthServicer_to_server(health, services)
         for reflected, services in zip(self._reflections, (public, operators), strict=False):

@@ -18,7 +18,8 @@ from springtide_services.serving.admin_parts import AdminDependencies
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.background import begin_repeats
-from springtide_services.serving.listeners import ADMIN, RECOMMENDER, Listeners
+from springtide_services.serving.inspection.service import InspectionService
+from springtide_services.serving.listeners import ADMIN, INSPECTION, RECOMMENDER, Listeners
 from springtide_services.serving.lists_service import RecommenderDependencies
 from springtide_services.serving.loading import Loaded, load
 from springtide_services.serving.plugin_status import stream_problem
@@ -39,6 +40,7 @@ _SERVICE_NAMES = (
     "",  # The server as a whole.
     RECOMMENDER,
     ADMIN,
+    INSPECTION,
 )
 _STREAM_SERVICE_NAME = "stream"  # SERVING while events are read; the others are not changed by it.
 _STOP_GRACE_S = 5.0  # For the requests under way when the server stops.
@@ -70,6 +72,7 @@ class Server:
         self._role = WriterRole(settings.checkpoint)
         self._recommender = RecommenderService(settings)
         self._admin = AdminService(settings)
+        self._inspection = InspectionService(settings)
         self._health = Health()
         self._loaded: Loaded | None = None
         self._loading: asyncio.Future[Loaded] | None = None
@@ -96,7 +99,7 @@ class Server:
         """
         for name in (*_SERVICE_NAMES, _STREAM_SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._listeners.start(self._recommender, self._admin, self._health)
+        await self._listeners.start(self._recommender, self._admin, self._inspection, self._health)
         logger.info("listening", address=self.address)
         logger.info("listening_for_operators", address=self.admin_address)
         self._task = asyncio.create_task(self._run(), name="server")
@@ -163,7 +166,7 @@ class Server:
             loaded.quality.follow(new.ranker, new.state)
             loaded.forgetting.follow(new.state)
             self._recommender.loaded = RecommenderDependencies(new.state, new.ranker, new.batcher, positions)
-            self._admin.loaded = AdminDependencies(
+            self._admin.loaded = self._inspection.loaded = AdminDependencies(
                 new.state,
                 new.ranker,
                 loaded.ingest,

@@ -1,0 +1,1 @@
+"""The gateway: the gRPC services as Connect, gRPC-Web and JSON over POST, and events in by HTTP."""

@@ -1,0 +1,1 @@
+"""InspectionService: a look inside, for the console and for operators."""
