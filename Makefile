@@ -122,8 +122,9 @@ protos-check: install ## Lint the protos, and check that the generated code is c
 	|| { echo 'core/springtide/v1 is not current: run `make protos`' >&2; exit 1; }
 
 .PHONY: docs
-docs: install ## Write the reference of the settings
+docs: install ## Write the reference of the settings, and build the documentation site into build/site
 	$(BIN)/python -m springtide.settings.reference core/springtide/settings/README.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -W ignore::DeprecationWarning -m mkdocs build --quiet --strict -f deploy/mkdocs.yml
 
 .PHONY: journey
 journey: install ## Steer and explain through a real server, on a year of real purchases (ARGS=-s prints the commands)

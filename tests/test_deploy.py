@@ -154,9 +154,16 @@ def test_image_of_the_server_is_installed_without_what_trains() -> None:
 def test_readme_names_every_file_of_the_folder() -> None:
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     files = {path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file()} - {"README.md"}
-    files = {name for name in files if not name.startswith("secrets/")}
+    files = {name for name in files if not name.startswith(("secrets/", "docs/"))}
 
     assert {name for name in files if f"]({name})" not in readme} == set()
+
+
+def test_index_of_the_site_names_every_page_of_the_folder() -> None:
+    index = (DEPLOY / "docs" / "index.md").read_text(encoding="utf-8")
+    files = {path.relative_to(DEPLOY / "docs").as_posix() for path in (DEPLOY / "docs").rglob("*") if path.is_file()}
+
+    assert {name for name in files - {"index.md"} if f"]({name})" not in index} == set()
 
 
 def test_kubernetes_runs_one_server_as_the_readme_says() -> None:
