@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from springtide.event_files import EventFile, ReadOptions
-    from springtide.settings.model import Settings
+    from springtide.settings.model import KafkaSettings, Settings
     from springtide_services.stream.event_file_check import FileCheck
     from springtide_services.stream.file_publishing import FilePublishing
+    from springtide_services.stream.producer import SendTraced
     from springtide_services.stream.publish_journal import Progress as Earlier
+    from springtide_services.tracing.spans import Tracing
 
 JOURNAL_FOLDER = Path("springtide-state/published")
 
@@ -172,6 +174,7 @@ def publish_checked(
     from springtide_services.stream.producer import EventPublisher
     from springtide_services.stream.publish_journal import PublishJournal
     from springtide_services.stream.topics import make_missing_topics
+    from springtide_services.tracing.spans import tracing_of
 
     kafka, num_events = settings.kafka, file.num_rows
     make_missing_topics(kafka, {kafka.topic: kafka.num_partitions}, operations=("Write", "Describe"))
@@ -190,12 +193,23 @@ def publish_checked(
             on_progress()
 
     try:
-        with EventPublisher(settings) as publisher:
+        with (
+            tracing_of(settings, "publisher") as tracing,
+            EventPublisher(settings, _sending(tracing, kafka)) as publisher,
+        ):
             counts = publishing.run(publisher, advance)
             return Published(counts, dict(publisher.next_offsets), publishing.last_user)
     except BaseException:
         bars.console.print(_how_far(publishing, file, num_events), markup=False, soft_wrap=True)
         raise
+
+
+def _sending(tracing: "Tracing | None", kafka: "KafkaSettings") -> "SendTraced | None":
+    if tracing is None:
+        return None
+    from springtide_services.tracing.records import TracedPublishing
+
+    return TracedPublishing(tracing, kafka.topic).send
 
 
 def _on_earlier_run(earlier: "Earlier | None", num_events: int, max_remembered: int, *, is_resumed: bool) -> str:

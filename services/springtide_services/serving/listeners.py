@@ -12,7 +12,7 @@ from springtide.errors import SettingsError
 from springtide.settings.sections.serving import ServerSettings
 from springtide.v1 import admin_pb2, admin_pb2_grpc, inspection_pb2, inspection_pb2_grpc, recommender_pb2
 from springtide_services.access.certificates import server_credentials
-from springtide_services.access.guard import Guard, GuardInterceptor
+from springtide_services.access.guard import Guard, GuardInterceptor, Interceptor
 from springtide_services.access.public import check_doors
 from springtide_services.addresses import is_loopback, join_address
 from springtide_services.serving.admin_service import AdminService
@@ -38,17 +38,19 @@ class Listeners:
 
     Args:
         settings: Settings of the server.
+        traced: What makes a span of each call; None for no traces.
 
     Raises:
         SettingsError: If the engine of the settings is not installed, tokens or certificates cannot be read, or the
             settings would let anybody in.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, traced: Interceptor | None = None) -> None:
         self.address = ""
         self.admin_address = ""
         self._settings = settings
         self._admin_settings = settings.model_copy(update={"engine": "grpcio", "host": settings.admin_host})
+        self._traced = traced
         check_doors(settings)
         self._guard = Guard(settings.tokens) if settings.has_tokens else None
         self._credentials = server_credentials(settings.tls) if settings.has_tls else None
@@ -95,10 +97,13 @@ class Listeners:
             self._watch.cancel()
         await asyncio.gather(self._public.stop(grace_s), self._admin.stop(grace_s))
 
-    def _interceptors(self, settings: ServerSettings) -> Sequence[GuardInterceptor]:
-        if self._guard is None:
-            return ()
-        return (GuardInterceptor(self._guard, RECOMMENDER if settings.engine == "native" else ""),)
+    def _interceptors(self, settings: ServerSettings) -> Sequence[Interceptor]:
+        interceptors: list[Interceptor] = []
+        if self._guard is not None:
+            interceptors.append(GuardInterceptor(self._guard, RECOMMENDER if settings.engine == "native" else ""))
+        if self._traced is not None:  # Behind the guard, whose refusals its wrapper cannot call.
+            interceptors.append(self._traced)
+        return interceptors
 
     def _services(self) -> tuple[Any, Any]:
         return for_services(self._public, self._settings), for_services(self._admin, self._admin_settings)

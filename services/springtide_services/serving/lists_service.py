@@ -61,6 +61,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
     Attributes:
         loaded: The parts of the server; None while they are being loaded, and each call is answered UNAVAILABLE.
         max_deadline_s: The most seconds that a call may take.
+        on_reached: Called with a position that a request has waited for and that is reached; None calls nothing.
 
     Args:
         settings: Gives the deadline, and how many requests may be open.
@@ -69,6 +70,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
     def __init__(self, settings: Settings) -> None:
         self.max_deadline_s = settings.server.max_deadline_s
         self.loaded: RecommenderDependencies | None = None
+        self.on_reached: Callable[[Mapping[int, int]], None] | None = None
         self._admission = Admission(settings.server.max_open_requests)
         self._trending, self._newest = ShortCalls(), ShortCalls()
         self._next_items, self._similar_users = ShortCalls(), ShortCalls()

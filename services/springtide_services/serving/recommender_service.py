@@ -41,6 +41,7 @@ class RecommenderService(ListsService):
     Attributes:
         loaded: The parts of the server; None while they are being loaded, and each call is answered UNAVAILABLE.
         max_deadline_s: The most seconds that a call may take.
+        on_reached: Called with a position that a request has waited for and that is reached; None calls nothing.
 
     Args:
         settings: Gives the deadline, and how many requests may be open.
@@ -84,6 +85,8 @@ class RecommenderService(ListsService):
             position = self._position_of(loaded.state)  # Read before ranking: the ranking reflects at least this.
             ranking = loaded.batcher.answer_at_once(query)
             if ranking is not None:
+                if wanted is not None:
+                    self._tell_reached(wanted)
                 answer = response_translation.to_response(ranking, position, as_of)
                 return answer if words is None else await self._with_reasons(answer, query, ranking, words)
         with self._admission.admit(work_of(query)):
@@ -93,6 +96,8 @@ class RecommenderService(ListsService):
                 if wanted is not None and not isinstance(request, tuple):
                     wait_s = min(wait_s, seconds_left(context, self.max_deadline_s) - _RANKING_RESERVE_S)
                     is_behind = not await loaded.positions.wait_for(wanted, wait_s)
+                    if not is_behind:
+                        self._tell_reached(wanted)
                     loaded = self._loaded()  # Meanwhile a rebuilt state may have taken the place of the former one.
                     # The event may have moved the clock.
                     as_of = request_translation.to_as_of_page(request, loaded.state.clock, wall_ms())
@@ -101,6 +106,10 @@ class RecommenderService(ListsService):
                 ranking = await loaded.batcher.submit(query, time_limit.when())
                 answer = response_translation.to_response(ranking, position, as_of, is_behind=is_behind)
                 return answer if words is None else await self._with_reasons(answer, query, ranking, words)
+
+    def _tell_reached(self, next_offsets: Mapping[int, int]) -> None:
+        if self.on_reached is not None:
+            self.on_reached(next_offsets)
 
     async def _with_reasons(self, answer: bytes, query: Query, ranking: Ranking, words: Templates) -> bytes:
         """Return an answer with why each of its items is there."""

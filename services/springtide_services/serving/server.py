@@ -32,6 +32,8 @@ from springtide_services.stream.topics import with_client_id
 from springtide_services.stream.writer_role import WriterRole
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
 from springtide_services.thread_pools import limit_threads
+from springtide_services.tracing.records import TracedRecords
+from springtide_services.tracing.spans import Tracing, tracing_of
 from springtide_services.training.training_folder import TrainingFolder
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -57,12 +59,13 @@ class Server:
     Args:
         settings: All settings.
         skip_lost: Whether to skip events that are lost when the stream is first opened, and to accept another topic.
+        tracing: The spans of this process; None for no traces.
 
     Raises:
         SettingsError: If the engine of the settings is not installed.
     """
 
-    def __init__(self, settings: Settings, *, skip_lost: bool = False) -> None:
+    def __init__(self, settings: Settings, *, skip_lost: bool = False, tracing: Tracing | None = None) -> None:
         kafka = with_client_id(settings.kafka, "server", settings.server.port)
         settings = settings.model_copy(update={"kafka": kafka})
         self._skip_lost = skip_lost
@@ -79,7 +82,10 @@ class Server:
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._adoption: Adoption | None = None
-        self._listeners = Listeners(settings.server)
+        self._listeners = Listeners(settings.server, None if tracing is None else tracing.interceptor())
+        self._traced_records = None if tracing is None else TracedRecords(tracing)
+        if self._traced_records is not None:
+            self._recommender.on_reached = self._traced_records.link
 
     @property
     def address(self) -> str:
@@ -155,6 +161,8 @@ class Server:
         trainings = TrainingFolder.beside_models(self._settings)
         loaded.ingest.before_apply = loaded.quality.measure
         loaded.ingest.on_advance = positions.notify_and_give_way
+        if self._traced_records is not None:
+            loaded.ingest.on_applied = self._traced_records.note
         loaded.ingest.on_durable = loaded.note_deletions
         loaded.ingest.blocked_by = functools.partial(stream_problem, loaded.guards)
 
@@ -272,13 +280,14 @@ def serve(settings: Settings, on_listening: Callable[[str], None] | None = None,
 
 
 async def _serve(settings: Settings, on_listening: Callable[[str], None] | None, skip_lost: bool) -> None:
-    server = Server(settings, skip_lost=skip_lost)
-    for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, server.end)
-    await server.start()
-    try:
-        if on_listening is not None:
-            on_listening(server.address)
-        await server.wait()
-    finally:
-        await server.stop()
+    with tracing_of(settings, "server") as tracing:
+        server = Server(settings, skip_lost=skip_lost, tracing=tracing)
+        for number in STOP_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, server.end)
+        await server.start()
+        try:
+            if on_listening is not None:
+                on_listening(server.address)
+            await server.wait()
+        finally:
+            await server.stop()

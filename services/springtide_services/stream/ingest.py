@@ -81,6 +81,8 @@ class IngestLoop:
         on_durable: Called by the thread that writes checkpoints with what it has written; must be quick, and must not
             raise.
         on_advance: Called by the ingest thread as soon as the position has advanced, before all else; must be quick.
+        on_applied: Called by the ingest thread with records that were applied, and when they were taken, in nanoseconds
+            since the Unix epoch; must be quick, and must not raise. None calls nothing.
         blocked_by: Returns what others wrote that the ingest thread waits for, and that does not return; by any thread.
     """
 
@@ -98,6 +100,7 @@ class IngestLoop:
     ) -> None:
         self.before_apply: Callable[[EventBatch], None] | None = None
         self.on_advance: Callable[[], None] | None = None
+        self.on_applied: Callable[[Sequence[RawEvent], int], None] | None = None
         self.on_durable: Callable[[StateSnapshot], None] | None = None
         self.blocked_by: Callable[[], LastingProblem | None] = lambda: None
         self.poison = Poison()
@@ -409,6 +412,7 @@ class IngestLoop:
     def _take(self, records: list[RawEvent], dead_letters: DeadLetterWriter) -> None:
         """Apply some records, and move the position past them."""
         state = self._state
+        started_ns = 0 if self.on_applied is None else time.time_ns()
         batches, refusals = self._decoder.decode(records, wall_ms())
         refusals = self._succession.new_refusals(refusals)
         if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
@@ -420,6 +424,8 @@ class IngestLoop:
                 state.apply(batch, more_follow=True)
             if not self._letter_writer.is_counting:
                 self._letter_writer.file.note_deleted(delete.node_id for delete in batch.deletes)
+        if self.on_applied is not None:
+            self.on_applied(records, started_ns)
         state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
         # Records of one partition are in order, so the last one's offset wins.
         state.advance({record.partition: record.offset + 1 for record in records})

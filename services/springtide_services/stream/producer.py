@@ -22,6 +22,9 @@ from springtide_services.stream.broker_errors import BrokerProblemError, Need, P
 from springtide_services.stream.topics import client_config, wait_for_broker, with_client_id
 
 OnProgress = Callable[[int], None]
+Send = Callable[[list[tuple[str, bytes]]], FutureRecordMetadata]
+"""Sends a record with these headers."""
+SendTraced = Callable[[Send], FutureRecordMetadata]
 
 _ACK_TIMEOUT_S = 30.0
 _GIVE_UP_TIMEOUT_S = 1.0  # For closing after an error.
@@ -34,6 +37,8 @@ class EventPublisher:
 
     Args:
         settings: The broker and the topic, which must exist.
+        send_traced: Sends a record by the function that it gets, which takes headers; None for no traces. See
+            ``tracing.records.TracedPublishing.send``.
 
     Attributes:
         next_offsets: For each partition, the offset after the last record that was acknowledged.
@@ -42,10 +47,11 @@ class EventPublisher:
         BrokerError: If no broker answers. Every method raises it if the broker does not take an event.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, send_traced: SendTraced | None = None) -> None:
         kafka = with_client_id(settings.kafka, "publisher")
         wait_for_broker(kafka)
         self.next_offsets: dict[int, int] = {}
+        self._send_traced = send_traced
         self._kafka = kafka
         self._topic = kafka.topic
         self._max_event_bytes = settings.events.max_event_bytes
@@ -143,8 +149,12 @@ class EventPublisher:
 
     def _send(self, event: events_pb2.Event) -> FutureRecordMetadata:
         key = key_of(event)
+
+        def send(headers: list[tuple[str, bytes]]) -> FutureRecordMetadata:
+            return self._producer.send(self._topic, event.SerializeToString(), key.encode() if key else None, headers)
+
         try:
-            return self._producer.send(self._topic, event.SerializeToString(), key.encode() if key else None)
+            return send([]) if self._send_traced is None else self._send_traced(send)
         except KafkaError as error:
             raise _not_taken(error, self._kafka) from error
 
