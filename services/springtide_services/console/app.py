@@ -15,19 +15,21 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from springtide.settings.model import Settings
 from springtide.v1 import admin_pb2
-from springtide_services.gateway.json_calls import json_routes
+from springtide_services.gateway.routes import gateway_middleware, gateway_routes
 from springtide_services.gateway.upstream import Upstream, all_methods
 
 _STATIC = Path(__file__).with_name("static")
 _EVERY_S = 1.0
 
 
-def make_app(upstream: Upstream) -> Starlette:
+def make_app(upstream: Upstream, settings: Settings) -> Starlette:
     """Return the application of the console and its gateway.
 
     Args:
         upstream: The server.
+        settings: All settings.
     """
 
     async def page(request: Request) -> Response:
@@ -45,9 +47,10 @@ def make_app(upstream: Upstream) -> Starlette:
         routes=[
             Route("/", page),
             Route("/v1/now", now),
-            *json_routes(upstream),
+            *gateway_routes(upstream, settings),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
+        middleware=gateway_middleware(settings),
         lifespan=lifespan,
     )
 

@@ -16,7 +16,7 @@ def serve_console(settings: Settings) -> None:
         settings: All settings: those of the server say where it is.
     """
     uvicorn.run(
-        lambda: make_app(_upstream(settings)),
+        lambda: make_app(_upstream(settings), settings),
         factory=True,
         host=settings.console.host,
         port=settings.console.port,
