@@ -40,7 +40,7 @@ export class TrainingCard {
     const isRunning = training && !IS_OVER.includes(training.stage);
     const waits = this.requested && training?.requestId !== this.requested.requestId;
     if (this.requested && training?.requestId === this.requested.requestId) this.requested = null;
-    return html`<section class="card training" aria-labelledby="training-title">
+    return html`<section class="card training-card" aria-labelledby="training-title">
       <header class="card-head"><h2 id="training-title">Training</h2>${isRunning ? badge("running", "accent") : nothing}</header>
       <div aria-live="polite">
         ${waits ? html`<p>Asked for: <code>${this.requested.requestId}</code> on checkpoint <code>${this.requested.checkpoint}</code>. Waiting for the trainer…</p>` : nothing}
