@@ -145,6 +145,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     ),
     "checkpoint_written": "wrote checkpoint {checkpoint} with {events:,} events",
     "child_ended": "the {child} ended with {reason}; it starts again in {restart_in_s:g} s",
+    "curves_not_read": "the training curves of model {version} cannot be shown: {error}",
     "dead_letter_file_not_cleaned": "deleted users and items are still in {path}, which is tried again: {error}",
     "dead_letters_removed": "{letters:,} dead letters of deleted users or items were taken out of {path}",
     "dead_letters_not_written": "{error} (kafka.on_dead_letter_failure is {instead})",

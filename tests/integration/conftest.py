@@ -28,7 +28,7 @@ from springtide.settings.model import (
     Settings,
     TrainingSettings,
 )
-from springtide.v1 import admin_pb2_grpc, events_pb2, recommender_pb2, recommender_pb2_grpc
+from springtide.v1 import admin_pb2_grpc, events_pb2, inspection_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from springtide_services.serving.server import Server
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.termination import STOP_BUDGET_S
@@ -36,12 +36,13 @@ from springtide_services.termination import STOP_BUDGET_S
 
 @dataclass(frozen=True)
 class Running:
-    """A server, and stubs of a channel to it; that of AdminService is for its listener for operators."""
+    """A server, and stubs of a channel to it; those for operators are of its listener for them."""
 
     server: Server
     channel: grpc.aio.Channel
     recommender: recommender_pb2_grpc.RecommenderServiceStub
     admin: admin_pb2_grpc.AdminServiceStub
+    inspection: inspection_pb2_grpc.InspectionServiceStub
     health: health_pb2_grpc.HealthStub
 
     async def is_serving(self, service: str = "") -> bool:
@@ -74,6 +75,7 @@ async def _run_server(settings: Settings, *, wait_until_ready: bool = True) -> A
                 channel,
                 recommender_pb2_grpc.RecommenderServiceStub(channel),
                 admin_pb2_grpc.AdminServiceStub(admin_channel),
+                inspection_pb2_grpc.InspectionServiceStub(admin_channel),
                 health_pb2_grpc.HealthStub(channel),
             )
             if wait_until_ready:

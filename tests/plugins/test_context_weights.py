@@ -16,6 +16,7 @@ from springtide.errors import SettingsError
 from springtide.interactions import Circumstances
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
+from springtide.plugins.wall_clock import TIME_ZONE
 from springtide.settings.model import PartSettings
 from springtide.testing import history_of, observed_of
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
@@ -24,7 +25,6 @@ from springtide_plugins.context_weights.counts import DecayedCounts, log_lift
 from springtide_plugins.context_weights.popularity import Popularity
 from springtide_plugins.context_weights.repeat import Repeat
 from springtide_plugins.context_weights.trend import Trend
-from springtide_plugins.context_weights.wall_clock import TIME_ZONE
 
 NOW_MS = 1_700_000_000_000
 ROWS = np.array([0, 1, 0], np.int32)

@@ -13,6 +13,7 @@ what it changes.
 """
 
 import functools
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ CANDIDATE = "candidate"
 CHAMPION = "champion"
 _NUM_REFITS = 4  # Of each baseline during the replay: on a slice of weeks, a fit is never older than some days.
 _DIGITS = 6
+_NORMAL_95 = 1.96  # Standard errors on each side of a mean of many questions.
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Verdict:
             ``reason`` as above. ``metric``, ``segment``, ``questions`` (ranked interactions), ``new_questions`` (those
             whose item was new to the user), ``after_ms`` and ``seconds`` describe the replay. ``contestants`` has the
             means of all interactions and of those with new items, of the ``questions`` that each was asked, and the
-            candidate's ``difference`` from a baseline on these.
+            candidate's ``difference`` from a baseline on these; ``error`` is half of the width of the 95 % interval of
+            the mean of all.
             ``champion`` and ``best_baseline`` have the candidate's difference from them, on the questions that both
             were asked. ``fine_tune_gap`` is how far a fine-tuned champion is behind a candidate
             that was trained from scratch, as a share of the candidate's mean.
@@ -293,6 +296,9 @@ def _means(
     for name, (of_all, of_new) in answers.items():
         if len(of_all):
             means[name] = {"questions": len(of_all), "all": round(float(of_all.mean()), _DIGITS)}
+            if len(of_all) > 1:
+                error = _NORMAL_95 * float(of_all.std(ddof=1)) / math.sqrt(len(of_all))
+                means[name]["error"] = round(error, _DIGITS)
         if len(of_new):  # Of those that were asked.
             means[name]["new"] = round(float(of_new.mean()), _DIGITS)
     for name, scores in baselines.items():

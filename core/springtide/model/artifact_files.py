@@ -18,6 +18,7 @@ TENSORS = "tensors.safetensors"
 NODE_IDS = "node_ids.safetensors"
 NODE_IDS_ARROW = "node_ids.arrow"  # In versions that earlier releases have published.
 ATTRIBUTE_VALUES = "attribute_values.json"
+CURVES = "curves.json"  # Read by who shows them alone; a version may have none.
 
 _UTF8, _OFFSETS = "utf8.", "offsets."
 

@@ -166,6 +166,7 @@ def _check_kinds(fields: Mapping[str, Any]) -> None:
         _check(f"gate.contestants.{name}", means, _is_object, "an object")
         _check(f"gate.contestants.{name}.all", means.get("all"), _is_number, "a number")
         _check(f"gate.contestants.{name}.questions", means.get("questions", 0), _is_whole, "a whole number")
+        _check(f"gate.contestants.{name}.error", means.get("error", 0.0), _is_number, "a number")
 
 
 def _check(name: str, value: object, is_right: Callable[[object], bool], wanted: str) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from springtide.errors import ModelError
 from springtide.extras import missing_words
 from springtide.model.audit import FOLDER as AUDIT_FOLDER
 from springtide.model.audit import AuditLog, this_actor
+from springtide.model.curves import Curve, curves_from_json, curves_to_json
 from springtide.model.manifest import ModelManifest, UnreadableManifest, manifest_from_json, manifest_to_json
 from springtide.model.pointer import FOLDER as POINTER_FOLDER
 from springtide.model.pointer import Pointer
@@ -43,12 +44,14 @@ class ModelArtifact:
             that was forgotten.
         attribute_values: For each node type, its attribute values (``department=GROCERY``) in the order of their
             vectors.
+        curves: How the training went, to be published with it; ``ModelStore.curves`` reads those of a version.
     """
 
     manifest: ModelManifest
     tensors: Mapping[str, "npt.NDArray[Any]"]
     node_ids: Mapping[str, Sequence[str]]
     attribute_values: Mapping[str, list[str]] = field(default_factory=dict)
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,12 @@ class ModelStore:
         Raises:
             ModelError: If the manifest holds what JSON does not, such as NaN.
         """
-        from springtide.model.artifact_files import to_files  # Slow to import, and listing models takes none of it.
+        # Slow to import, and listing models takes none of it.
+        from springtide.model.artifact_files import CURVES, to_files
 
         files = to_files(artifact.tensors, artifact.node_ids, artifact.attribute_values)
+        if artifact.curves:
+            files[CURVES] = curves_to_json(artifact.curves)
         sums = {name: sha256(content) for name, content in files.items()}
         manifest_to_json(artifact.manifest)  # Refused before a version number is claimed.
         version = self._claim_version()
@@ -182,6 +188,19 @@ class ModelStore:
         from springtide.model.artifact_files import names_from_files
 
         return self._files.read(version, names_from_files)[1]
+
+    def curves(self, version: str) -> tuple[Curve, ...]:
+        """Return how the training of a version went; none if it was not kept, as by earlier releases.
+
+        Raises:
+            ModelError: If there is no such version, or the file is missing or damaged.
+        """
+        from springtide.model.artifact_files import CURVES
+
+        def read(names: Collection[str], content_of: Callable[[str], memoryview]) -> tuple[Curve, ...]:
+            return curves_from_json(bytes(content_of(CURVES))) if CURVES in names else ()
+
+        return self._files.read(version, read)[1]
 
     def revision(self, version: str) -> str:
         """Return a text that changes when a version is rewritten; empty if there is none."""

@@ -31,6 +31,7 @@ from springtide.training.artifact import (
     make_artifact,
     parts_of,
 )
+from springtide.training.curves import LossCurves
 from springtide.training.dislikes import disliked_events, shown_events
 from springtide.training.exponents.dislikes import with_dislikes
 from springtide.training.exponents.fit import ExponentFit, FittedPrior, fit_exponents
@@ -94,7 +95,13 @@ def train(
             is not finite.
     """
     settings = plugins.resolved(settings)
-    rates, report = settings.training, on_progress or (lambda progress: None)
+    rates, losses = settings.training, LossCurves()
+
+    def report(progress: Progress) -> None:
+        losses.note(progress)
+        if on_progress is not None:
+            on_progress(progress)
+
     if rates.num_threads is not None:
         torch.set_num_threads(rates.num_threads)
     torch.manual_seed(rates.seed)
@@ -182,7 +189,8 @@ def train(
     )
     stage = _last_stage(whole, split, rates, is_fine_tuning=base is not None)
     fit(stage, network, objective, whole, rates, report)
-    return make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), births, record)
+    artifact = make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), births, record)
+    return replace(artifact, curves=losses.curves())
 
 
 def _make_objective(tasks: Mapping[str, Task], model: ModelSettings, plugins: Plugins) -> Objective:

@@ -9,10 +9,10 @@ from pydantic import PositiveFloat
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_SECOND
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
+from springtide.plugins.wall_clock import TIME_ZONE, WallClock
 from springtide_plugins.context_weights import count_kernels
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift, part_of_state
-from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 
 _PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5

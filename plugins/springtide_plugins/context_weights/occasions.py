@@ -15,9 +15,9 @@ from pydantic import Field, PositiveFloat
 from springtide.clock import MS_PER_DAY
 from springtide.errors import SettingsError
 from springtide.plugins.contracts import ContextWeight, Factor, ItemGroups, Moment, Observed
+from springtide.plugins.wall_clock import TIME_ZONE, WallClock
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import NO_GROUPS, Floats, log_lift
-from springtide_plugins.context_weights.wall_clock import TIME_ZONE, WallClock
 
 _MAX_OCCASIONS = (
     16  # With 9 parts each, at the most days allowed: 580 bytes an item, so a million items fit into 1 GiB.

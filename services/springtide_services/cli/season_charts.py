@@ -18,10 +18,10 @@ from springtide.evaluation.data import datasets
 from springtide.events.attribute_kinds import AttributeKindCheck
 from springtide.events.model import EventBatch
 from springtide.plugins.loading import load_serving_plugins
-from springtide.ranking.weights import make_context_weights
+from springtide.ranking.seasons import POINTS_PER_MONTH, Profile, Seasons, Span
+from springtide.ranking.weights import item_groups, make_context_weights
 from springtide.settings.model import InteractionSettings, Settings
 from springtide.state import LiveState
-from springtide_services.cli.season_profiles import _POINTS_PER_MONTH, Profile, Seasons, Span
 from springtide_services.terminal import console
 
 _MONTHS = tuple(calendar.month_abbr)[1:]
@@ -65,6 +65,7 @@ def season(
 
         check_matplotlib()  # Before a large checkpoint is read, which may take a minute.
     state = state_of(settings, dataset)
+    _regroup(state, settings)
     seasons = Seasons.of_state(state, settings, weight_name)
     if name is None:
         if png is not None:
@@ -96,7 +97,7 @@ def in_season(seasons: Seasons, at: datetime, top: int, min_count: float, note: 
         min_count: Items with fewer interactions are left out.
         note: Text behind the moment in the title.
     """
-    lifts = seasons.at(at)
+    lifts = seasons.at_local(at)
     if (at.hour, at.minute, at.second) == (0, 0, 0) and len(lifts) > 1:
         lifts.pop("day", None)
     product = np.prod(list(lifts.values()), axis=0)
@@ -146,7 +147,7 @@ def chart(profile: Profile) -> Text:
 def axis(span: Span) -> str:
     """Return the labels below a chart."""
     if span == "year":
-        return "".join(f"{month:<{_POINTS_PER_MONTH}}" for month in _MONTHS).rstrip()
+        return "".join(f"{month:<{POINTS_PER_MONTH}}" for month in _MONTHS).rstrip()
     if span == "week":
         return "".join(f"{day:^9} " for day in _DAYS).rstrip()
     return "".join(f"{hour:02} " for hour in range(24)).rstrip()
@@ -175,6 +176,14 @@ def state_of(settings: Settings, dataset: str | None) -> LiveState:
         what = "no checkpoint that is whole" if restored.damaged else "no checkpoint yet"
         raise CheckpointError(f"{what} at {settings.checkpoint.url}; --dataset complete-journey needs none")
     return restored.state
+
+
+def _regroup(state: LiveState, settings: Settings) -> None:
+    """Let the context weights know the groups of the items, as a server does all the time."""
+    view, item_type = state.graph.view(), state.rules.item_type
+    groups = item_groups(view.nodes(item_type), view.num_nodes(item_type), settings.ranking.item_groups)
+    for weight in state.context_weights.values():
+        weight.regroup(groups)
 
 
 def _day_of(clock: StreamClock) -> tuple[datetime, str]:

@@ -13,7 +13,7 @@ from springtide.errors import SettingsError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from springtide_services.cli.season_profiles import Profile
+    from springtide.ranking.seasons import Profile
 
 _ABOVE, _BELOW, _LINE = "#2f7d4f", "#5b7fa6", "#1f2d3a"
 _DPI = 130

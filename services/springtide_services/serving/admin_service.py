@@ -20,6 +20,7 @@ from springtide_services.serving.experiment_service import ExperimentService
 from springtide_services.serving.statuses import Context, bounded, with_deadline_and_status
 from springtide_services.serving.steering_service import SteeringService
 
+_MAX_REASON = 1_000  # Characters.
 _SHOWN = 40  # Characters of a wrong name that its refusal repeats.
 
 _MODES: dict[int, TrainingMode | None] = {
@@ -79,7 +80,8 @@ class AdminService(SteeringService, ExperimentService):
         loaded = self.parts()
         if not request.version:
             raise InvalidRequestError("version", "wanted a version that ListModels lists, got an empty string")
-        await asyncio.to_thread(loaded.follower.promote, request.version, actor=actor_of(context))
+        reason = _reason_of(request)
+        await asyncio.to_thread(loaded.follower.promote, request.version, actor=actor_of(context), reason=reason)
         return pb.PromoteModelResponse(model=await asyncio.to_thread(one_model, loaded.models, request.version))
 
     @with_deadline_and_status
@@ -89,7 +91,8 @@ class AdminService(SteeringService, ExperimentService):
     ) -> pb.RollbackModelResponse:
         """Make the version before the current one current again; this server serves it when the call returns."""
         loaded = self.parts()
-        version = await asyncio.to_thread(loaded.follower.roll_back, actor=actor_of(context))
+        reason = _reason_of(request)
+        version = await asyncio.to_thread(loaded.follower.roll_back, actor=actor_of(context), reason=reason)
         return pb.RollbackModelResponse(model=await asyncio.to_thread(one_model, loaded.models, version))
 
     @with_deadline_and_status
@@ -104,3 +107,14 @@ class AdminService(SteeringService, ExperimentService):
             )
         await asyncio.to_thread(self.parts().adoption.start, request.rebuilt)
         return pb.ServeRebuildResponse()
+
+
+def _reason_of(request: pb.PromoteModelRequest | pb.RollbackModelRequest) -> str:
+    """Return why somebody changes what serves, as they say it.
+
+    Raises:
+        InvalidRequestError: If it is too long.
+    """
+    if len(request.reason) > _MAX_REASON:
+        raise InvalidRequestError("reason", f"wanted at most {_MAX_REASON:,} characters, got {len(request.reason):,}")
+    return request.reason

@@ -89,7 +89,7 @@ def to_as_of(context: pb.Context, clock: StreamClock, now_ms: int) -> AsOf:
         InvalidRequestError: If it is outside the limits that the proto documents.
     """
     if context.HasField("event_time"):
-        return AsOf(_to_ms(context.event_time, "context.event_time"), "given")
+        return AsOf(to_ms(context.event_time, "context.event_time"), "given")
     return clock.read(now_ms)
 
 
@@ -256,7 +256,12 @@ def to_moment(context: pb.Context, as_of: AsOf) -> Moment:
     return Moment(as_of.timestamp_ms, context.place, context.weather, dict(context.attributes))
 
 
-def _to_ms(timestamp: Timestamp, field: str) -> int:
+def to_ms(timestamp: Timestamp, field: str) -> int:
+    """Return a timestamp in milliseconds since the Unix epoch.
+
+    Raises:
+        InvalidRequestError: If it is outside the limits that the proto documents; it names the field.
+    """
     if not (_MIN_TIMESTAMP_S <= timestamp.seconds <= _MAX_TIMESTAMP_S and 0 <= timestamp.nanos < _NS_PER_SECOND):
         raise InvalidRequestError(
             field,

@@ -129,12 +129,13 @@ class VersionFollower:
 
             yield keep
 
-    def promote(self, version: str, *, actor: str = "") -> None:
+    def promote(self, version: str, *, actor: str = "", reason: str = "") -> None:
         """Serve a version, and make it the current one.
 
         Args:
             version: Registry version.
             actor: Who wants it, for the audit log; whoever runs this process if empty.
+            reason: Why, for the audit log.
 
         Raises:
             NotFoundError: If the registry has no such version.
@@ -145,19 +146,21 @@ class VersionFollower:
             if version not in versions:
                 raise NotFoundError(f"no model version {version!r} (choices: {', '.join(versions) or 'none'})")
             self._serve(version)
-            self._store.promote(version, actor=actor)  # Last: a version that cannot be loaded never becomes current.
+            # Last: a version that cannot be loaded never becomes current.
+            self._store.promote(version, actor=actor, reason=reason)
 
-    def roll_back(self, *, actor: str = "") -> str:
+    def roll_back(self, *, actor: str = "", reason: str = "") -> str:
         """Make the version before the current one current again, serve it, and return it.
 
         Args:
             actor: Who wants it, for the audit log; whoever runs this process if empty.
+            reason: Why, for the audit log.
 
         Raises:
             ModelError: If there was none before, or it cannot be loaded.
         """
         with self._lock:
-            version = self._store.rollback(actor=actor)
+            version = self._store.rollback(actor=actor, reason=reason)
             self._polls_to_skip = 0
             self._check()
             if self._served != version:

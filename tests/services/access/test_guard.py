@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from springtide.settings.model import TokenSettings
-from springtide.v1 import admin_pb2, recommender_pb2
+from springtide.v1 import admin_pb2, inspection_pb2, recommender_pb2
 from springtide_services.access.guard import Guard, Refusal
 from springtide_services.access.limits import Failures, RequestRates
 from springtide_services.access.roles import ROLES_OF, Role
@@ -33,6 +33,16 @@ MAY = {
     "UpdateSteering": {"admin"},
     "ListSteeringChanges": {"operator", "admin"},
     "GetExperiment": {"operator", "admin"},
+    "ListAttributes": {"operator", "admin", "explain"},
+    "SearchNodes": {"explain"},
+    "GetNode": {"explain"},
+    "GetNeighbourhood": {"explain"},
+    "GetMap": {"operator", "admin"},
+    "GetSeason": {"operator", "admin"},
+    "ListInSeason": {"operator", "admin"},
+    "GetModel": {"operator", "admin"},
+    "ListModelChanges": {"operator", "admin"},
+    "GetQuality": {"operator", "admin"},
 }
 
 
@@ -48,7 +58,7 @@ def outcome(guard: Guard, method: str, *metadata: tuple[str, str]) -> str:
 def test_each_method_is_for_its_roles_and_what_is_not_listed_is_for_none() -> None:
     methods = {
         f"/{service.full_name}/{method.name}"
-        for file in (recommender_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR)
+        for file in (recommender_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR, inspection_pb2.DESCRIPTOR)
         for service in file.services_by_name.values()
         for method in service.methods
     }

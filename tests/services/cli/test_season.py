@@ -13,11 +13,11 @@ from springtide.errors import CheckpointError, InvalidRequestError, SettingsErro
 from springtide.evaluation.data.datasets import Dataset
 from springtide.events.model import NodeUpsert
 from springtide.plugins.contracts import ContextWeight, Factor
+from springtide.ranking.seasons import Profile, Seasons
 from springtide.state import LiveState
 from springtide.testing import START_MS, interactions_of, quick_settings, state_of
 from springtide_services.cli.season_charts import axis, chart, in_season, season
 from springtide_services.cli.season_plot import draw
-from springtide_services.cli.season_profiles import Profile, Seasons
 
 SETTINGS = quick_settings(ranking={"context_weights": {"popularity": {}}})
 # Three sales of the first, one of each other.
