@@ -218,6 +218,11 @@ class EventBatch:
     deletes: Sequence[NodeDelete] = ()
     marks: BatchMarks | None = None
 
+    @property
+    def num_events(self) -> int:
+        """How many events it has."""
+        return len(self.interactions) + len(self.upserts) + len(self.relations) + len(self.deletes)
+
 
 def _taken(ids: Sequence[str], codes: npt.NDArray[np.int32]) -> tuple[Sequence[str], npt.NDArray[np.int32]]:
     """Return the ids that some codes stand for, and the codes in these ids."""

@@ -146,10 +146,17 @@ class GuardInterceptor(Interceptor):
         guard: The guard.
         read_service: Full name of the service whose requests the native engine has read already; empty for none. All
             others are refused before their requests are there: a client that sends none is not waited for.
+        on_refused: Called with the path and the status of each call that is refused.
     """
 
-    def __init__(self, guard: Guard, read_service: str = "") -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        read_service: str = "",
+        on_refused: Callable[[str, grpc.StatusCode], None] = lambda path, code: None,
+    ) -> None:
         self._guard = guard
+        self._on_refused = on_refused
         self._read = f"/{read_service}/"
 
     async def intercept_service(
@@ -165,6 +172,8 @@ class GuardInterceptor(Interceptor):
         if isinstance(found, Token):
             _caller.set(found.name)
             return await continuation(handler_call_details)
+
+        self._on_refused(method, found.code)
 
         async def refuse(unread: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             await self._guard.refuse(found, method, context)

@@ -65,6 +65,10 @@ def status_table(status: pb.GetStatusResponse) -> Table:
     for heading, numbers in (("nodes", status.num_nodes), ("edges", status.num_edges)):
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(numbers.items()))
         table.add_row(heading, Text(counts or "none"))
+    if words := _memory_words(status):
+        table.add_row("memory", Text(words))
+    if words := _calls_words(status):
+        table.add_row("calls", Text(words))
     refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(status.num_dead_letters.items()))
     if status.num_dead_letters_not_written:
         refused += f"; {status.num_dead_letters_not_written:,} of them are not in the dead-letter topic"
@@ -85,6 +89,28 @@ def status_table(status: pb.GetStatusResponse) -> Table:
         table.add_row("training", Text(_training_words(status.training)))
     _add_plugins(table, status)
     return table
+
+
+def _memory_words(status: pb.GetStatusResponse) -> str:
+    """Return how much memory is taken; empty if the server does not know."""
+    if not status.resident_bytes:
+        return ""
+    words = f"{_mib(status.resident_bytes)}, {_mib(status.graph_bytes)} of it the graph"
+    return words + (f"; {_mib(status.memory_limit_bytes)} may be taken" if status.memory_limit_bytes else "")
+
+
+def _mib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:,.0f} MiB"
+
+
+def _calls_words(status: pb.GetStatusResponse) -> str:
+    """Return the calls of the last minute, and their times; empty if there were none."""
+    recent = [call for call in status.calls if call.num_last_minute]
+    words = [
+        f"{each.num_last_minute:,} {each.method.rpartition('/')[2]} ({each.p50_ms:.3g} ms, p99 {each.p99_ms:.3g})"
+        for each in sorted(recent, key=lambda each: -each.num_last_minute)
+    ]
+    return f"in the last minute {', '.join(words)}; {status.num_open_calls:,} open" if words else ""
 
 
 def _add_plugins(table: Table, status: pb.GetStatusResponse) -> None:

@@ -1,6 +1,7 @@
 """What the AdminService answers: the status of the server and its models, as messages."""
 
 import base64
+from typing import Any
 
 from springtide.checkpoint.damage_log import FoundDamage
 from springtide.clock import wall_ms
@@ -11,7 +12,9 @@ from springtide.ranking.indexing import Indexing
 from springtide.state import StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import recommender_pb2
-from springtide_services.serving.admin_parts import AdminDependencies
+from springtide_services.metrics.calls import MethodCounts
+from springtide_services.metrics.memory import memory_limit_bytes, resident_bytes
+from springtide_services.serving.admin_parts import AdminDependencies, OwnProcess
 from springtide_services.serving.adoption import AdoptionStatus
 from springtide_services.serving.live_quality import LiveQualityStatus
 from springtide_services.serving.plugin_status import plugin_fields
@@ -74,6 +77,31 @@ def status_answer(loaded: AdminDependencies) -> pb.GetStatusResponse:
         variant_faults={version: shown(fault) for version, fault in loaded.variants.faults.items()},
         num_untallied=loaded.state.tallies.num_left_out,
         **plugin_fields(loaded.plugins),
+        **_process_fields(loaded.process),
+        num_applied=ingest.num_applied,
+    )
+
+
+def _process_fields(process: OwnProcess) -> dict[str, Any]:
+    return {
+        "start_time": to_timestamp(process.started_ms),
+        "resident_bytes": resident_bytes(),
+        "memory_limit_bytes": memory_limit_bytes(),
+        "calls": [_calls(each) for each in process.calls.methods() if each.num_started],
+        "num_open_calls": process.calls.num_open,
+        "max_edges": process.max_edges or 0,
+    }
+
+
+def _calls(counts: MethodCounts) -> pb.MethodCalls:
+    recent = counts.recent()
+    return pb.MethodCalls(
+        method=counts.path.lstrip("/"),
+        num_ended=counts.num_ended,
+        num_last_minute=recent.num,
+        p50_ms=recent.p50_ms,
+        p95_ms=recent.p95_ms,
+        p99_ms=recent.p99_ms,
     )
 
 

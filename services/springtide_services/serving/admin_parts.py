@@ -1,8 +1,9 @@
 """The parts of a server that its AdminService watches and controls."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from springtide.checkpoint.damage_log import DamageLog
+from springtide.clock import wall_ms
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import Plugins
 from springtide.ranking.indexing import Indexing
@@ -10,6 +11,7 @@ from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import admin_pb2_grpc as pb_grpc
+from springtide_services.metrics.calls import CallCounts
 from springtide_services.serving.admission import Admission
 from springtide_services.serving.adoption import Adoption
 from springtide_services.serving.live_quality import LiveQuality
@@ -22,6 +24,21 @@ from springtide_services.stream.writer_role import WriterRole
 from springtide_services.training.training_folder import TrainingFolder
 
 MAX_OPEN = 64  # Each takes one of the few threads of the process, which other parts need too.
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProcess:
+    """What a server knows of its own process.
+
+    Attributes:
+        calls: The calls of its listeners.
+        started_ms: When it was started, in milliseconds since the Unix epoch.
+        max_edges: The most edges of each type that the graph keeps; None for any number.
+    """
+
+    calls: CallCounts = field(default_factory=CallCounts)
+    started_ms: int = field(default_factory=wall_ms)
+    max_edges: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +61,7 @@ class AdminDependencies:
         role: Whether this server writes checkpoints.
         indexing: Keeps the index of the items; None without one.
         max_lag_events: How far the stream may be behind, see ``IngestStatus.health``.
+        process: What the server knows of its own process.
     """
 
     state: LiveState
@@ -61,6 +79,7 @@ class AdminDependencies:
     role: WriterRole
     indexing: Indexing | None = None
     max_lag_events: int | None = None
+    process: OwnProcess = field(default_factory=OwnProcess)
 
 
 class AdminBase(pb_grpc.AdminServiceServicer):

@@ -15,6 +15,7 @@ from springtide_services.access.certificates import server_credentials
 from springtide_services.access.guard import Guard, GuardInterceptor, Interceptor
 from springtide_services.access.public import check_doors
 from springtide_services.addresses import is_loopback, join_address
+from springtide_services.metrics.calls import CallCounts
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.engines import for_services, make_grpc_server
 from springtide_services.serving.inspection.service import InspectionService
@@ -35,6 +36,7 @@ class Listeners:
     Attributes:
         address: Address of the public listener, ``host:port`` or ``[IPv6]:port``; empty before ``start``.
         admin_address: Address of the listener for operators, likewise.
+        calls: The calls of both.
 
     Args:
         settings: Settings of the server.
@@ -48,6 +50,7 @@ class Listeners:
     def __init__(self, settings: ServerSettings, traced: Interceptor | None = None) -> None:
         self.address = ""
         self.admin_address = ""
+        self.calls = CallCounts()
         self._settings = settings
         self._admin_settings = settings.model_copy(update={"engine": "grpcio", "host": settings.admin_host})
         self._traced = traced
@@ -55,8 +58,9 @@ class Listeners:
         self._guard = Guard(settings.tokens) if settings.has_tokens else None
         self._credentials = server_credentials(settings.tls) if settings.has_tls else None
         self._watch: asyncio.Task[None] | None = None
-        self._public = make_grpc_server(settings, self._interceptors(settings))
-        self._admin = make_grpc_server(self._admin_settings, self._interceptors(self._admin_settings))
+        refuse = self.calls.refuse
+        self._public = make_grpc_server(settings, self._interceptors(settings), refuse)
+        self._admin = make_grpc_server(self._admin_settings, self._interceptors(self._admin_settings), refuse)
         self._reflections: Sequence[Reflection] = ()
         if settings.reflection and not settings.has_tokens:
             self._reflections = (Reflection((RECOMMENDER, *_STANDARD)), Reflection((ADMIN, INSPECTION, *_STANDARD)))
@@ -100,13 +104,17 @@ class Listeners:
     def _interceptors(self, settings: ServerSettings) -> Sequence[Interceptor]:
         interceptors: list[Interceptor] = []
         if self._guard is not None:
-            interceptors.append(GuardInterceptor(self._guard, RECOMMENDER if settings.engine == "native" else ""))
+            read_service = RECOMMENDER if settings.engine == "native" else ""
+            interceptors.append(GuardInterceptor(self._guard, read_service, self.calls.refuse))
         if self._traced is not None:  # Behind the guard, whose refusals its wrapper cannot call.
             interceptors.append(self._traced)
         return interceptors
 
     def _services(self) -> tuple[Any, Any]:
-        return for_services(self._public, self._settings), for_services(self._admin, self._admin_settings)
+        return (
+            for_services(self._public, self._settings, self.calls),
+            for_services(self._admin, self._admin_settings, self.calls),
+        )
 
 
 def _listen(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import grpc
 import pygrpc_native.aio
 from pygrpc_native._native import EVENT_CALL
 
@@ -26,6 +27,7 @@ class NativeServer(pygrpc_native.aio.Server):  # type: ignore[misc]  # Its packa
         max_taken: The most calls that are taken.
         is_bounded: Returns whether calls of a method, by its path, are refused beyond that.
         interceptors: What each call goes through first, in this order.
+        on_refused: Called with the path and the status of each call that is refused so.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class NativeServer(pygrpc_native.aio.Server):  # type: ignore[misc]  # Its packa
         max_taken: int,
         is_bounded: Callable[[str], bool],
         interceptors: Sequence[Any] = (),
+        on_refused: Callable[[str, grpc.StatusCode], None] = lambda path, code: None,
     ) -> None:
         super().__init__(options=options, interceptors=interceptors)
         self._front: Any  # The superclass's, as the next three.
@@ -43,9 +46,11 @@ class NativeServer(pygrpc_native.aio.Server):  # type: ignore[misc]  # Its packa
         self._stopping: bool
         self._max_taken = max_taken
         self._is_bounded = is_bounded
+        self._on_refused = on_refused
         self._bounded_methods: frozenset[int] | None = None
         code, message, metadata = refusal_of(overloaded(max_open), 0.0)
         self._refusal = code.value[0], message, list(metadata)
+        self._refused_code = code
 
     async def stop(self, grace: float | None) -> None:
         """Take no more calls, let those under way end for at most ``grace`` seconds, and send their answers."""
@@ -69,6 +74,7 @@ class NativeServer(pygrpc_native.aio.Server):  # type: ignore[misc]  # Its packa
             kind, call_id, method_id = event[:3]
             if kind == EVENT_CALL and method_id in self._bounded_methods and num_open >= self._max_taken:
                 self._front.fail(call_id, *self._refusal)
+                self._on_refused(self._table[method_id][0], self._refused_code)
                 continue
             num_open += kind == EVENT_CALL
             taken.append(event)

@@ -14,7 +14,7 @@ from springtide.errors import CheckpointLockLostError
 from springtide.settings.model import Settings
 from springtide_services.logs import log_settings
 from springtide_services.priorities import take_short_turns
-from springtide_services.serving.admin_parts import AdminDependencies
+from springtide_services.serving.admin_parts import AdminDependencies, OwnProcess
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.adoption import Adoption, Answering
 from springtide_services.serving.background import begin_repeats
@@ -83,6 +83,7 @@ class Server:
         self._task: asyncio.Task[None] | None = None
         self._adoption: Adoption | None = None
         self._listeners = Listeners(settings.server, None if tracing is None else tracing.interceptor())
+        self._process = OwnProcess(self._listeners.calls, wall_ms(), settings.graph.max_edges)
         self._traced_records = None if tracing is None else TracedRecords(tracing)
         if self._traced_records is not None:
             self._recommender.on_reached = self._traced_records.link
@@ -190,6 +191,7 @@ class Server:
                 self._role,
                 new.ranker.indexing,
                 self._settings.kafka.max_lag_events,
+                self._process,
             )
             positions.notify()
             return former

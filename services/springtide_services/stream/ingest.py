@@ -117,6 +117,7 @@ class IngestLoop:
         self._decoders = decoders
         self._decoder = self._make_decoder(state)
         self._dead_letters: Counter[str] = Counter()
+        self._num_applied = 0
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._letter_writer.is_counting = why_not is not None
         self._checkpointer.before_write = self._letter_writer.file.forget_deleted
@@ -191,6 +192,7 @@ class IngestLoop:
             num_letters_not_written=self._letter_writer.num_not_written,
             num_duplicates=served.seen_events.num_duplicates,
             num_changed_duplicates=served.seen_events.num_changed,
+            num_applied=self._num_applied,
             num_ignored=self._decoder.num_ignored,
             last_checkpoint_ms=None if last is None else last.created_ms,
             failure=self._failure,
@@ -422,6 +424,8 @@ class IngestLoop:
                 self.before_apply(batch)
             with self.poison.naming(state, records):
                 state.apply(batch, more_follow=True)
+            if not self._succession.is_passing:
+                self._num_applied += batch.num_events
             if not self._letter_writer.is_counting:
                 self._letter_writer.file.note_deleted(delete.node_id for delete in batch.deletes)
         if self.on_applied is not None:

@@ -30,6 +30,7 @@ class IngestStatus:
         num_letters_not_written: Of these events, those that the dead-letter topic did not take.
         num_duplicates: Events that were ignored since the beginning, because events of the same id had come before.
         num_changed_duplicates: How many of them differed from the event that counts.
+        num_applied: Events applied to the graph since the start; what a rebuilt state reads again counts once.
         num_ignored: Valid interactions since the start to which no interaction rule applied.
         last_checkpoint_ms: When the last checkpoint was written, in milliseconds since the Unix epoch, or None.
         failure: Why ingest has ended; None while it runs.
@@ -46,6 +47,7 @@ class IngestStatus:
     num_letters_not_written: int
     num_duplicates: int
     num_changed_duplicates: int
+    num_applied: int
     num_ignored: int
     last_checkpoint_ms: int | None
     failure: BaseException | None

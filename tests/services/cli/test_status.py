@@ -84,6 +84,17 @@ def test_status_of_a_server_at_work() -> None:
         as_of_ms=893_286_638_000,
         as_of_source=recommender_pb2.MOMENT_SOURCE_STREAM,
         parts_with_torch=["encoder 'own' of shop 1.0"],
+        resident_bytes=300 * 2**20,
+        graph_bytes=20 * 2**20,
+        memory_limit_bytes=2**30,
+        num_open_calls=1,
+        calls=[
+            pb.MethodCalls(method="springtide.v1.AdminService/GetStatus", num_last_minute=1, p50_ms=2.1, p99_ms=2.1),
+            pb.MethodCalls(method="springtide.v1.AdminService/ListModels", num_ended={"OK": 7}),
+            pb.MethodCalls(
+                method="springtide.v1.RecommenderService/Recommend", num_last_minute=1_200, p50_ms=0.312, p99_ms=4.5
+            ),
+        ],
     )
     assert lines(status_table(status)) == [
         "serves 000002",
@@ -92,6 +103,8 @@ def test_status_of_a_server_at_work() -> None:
         "answers as of 1998-04-22 23:10 UTC, the stream's time, unless a request names another moment",
         "nodes 7,000 item, 5 user",
         "edges 9 user:purchase:item",
+        "memory 300 MiB, 20 MiB of it the graph; 1,024 MiB may be taken",
+        "calls in the last minute 1,200 Recommend (0.312 ms, p99 4.5), 1 GetStatus (2.1 ms, p99 2.1); 1 open",
         "dead letters 2 empty_id",
         "duplicates 1,200 ignored; 3 of them were not what had come before under their ids",
         "to rebuild interactions.click is new (`springtide rebuild` reads the events again)",

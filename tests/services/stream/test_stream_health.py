@@ -21,6 +21,7 @@ READING = IngestStatus(
     num_letters_not_written=0,
     num_duplicates=0,
     num_changed_duplicates=0,
+    num_applied=0,
     num_ignored=0,
     last_checkpoint_ms=None,
     failure=None,
