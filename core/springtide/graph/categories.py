@@ -88,6 +88,10 @@ class CategoryColumn:
         """Return the code of each node's first value, int32 ``[num_nodes]``, -1 where it has none."""
         return np.maximum(self._first.dense(len(self._nodes)), NONE)
 
+    def first_at(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Return the code of the first value of some nodes, int64 ``[n]``; int32 ``[n]``, below 0 where it has none."""
+        return self._first.at(rows)
+
     def pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the rows and codes of all values, int32 ``[num_values]`` each."""
         extra_rows, extra_codes = self.other_values()

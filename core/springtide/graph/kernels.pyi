@@ -29,6 +29,9 @@ def collect_recent(
     out_weights: Float32s,
 ) -> None: ...
 def count_linked(row: int, length: int, head: Int32s, prev: Int32s) -> int: ...
+def collect_edges(
+    row: int, length: int, head: Int32s, prev: Int32s, dead_since: Int32s, generation: int, out_edges: Int32s
+) -> int: ...
 def mark_dead(
     deleted_rows: Int32s,
     until_ms: Int64s,

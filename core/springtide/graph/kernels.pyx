@@ -150,6 +150,39 @@ cdef int _count_linked(int row, int length, const int32_t* head, const int32_t* 
     return count
 
 
+def collect_edges(int row, int length, head, prev, dead_since, int generation, out_edges):
+    """Collect the places of one row's latest edges, the newest first, and return how many they are.
+
+    Args:
+        row: A row of ``head``.
+        length: Edges from this index on arrived after the view.
+        head: int32 ``[num_rows]``.
+        prev: int32 ``[capacity]``.
+        dead_since: int32 ``[capacity]``; not read if ``generation`` is 0.
+        generation: The view's generation; 0 if none of its edges is dead.
+        out_edges: Output, int32 ``[count]``: no more than so many.
+    """
+    return _collect_edges(
+        row, length, int32s(head), int32s(prev), int32s(dead_since), generation, len(out_edges), out_int32s(out_edges)
+    )
+
+
+cdef Py_ssize_t _collect_edges(
+    int row, int length, const int32_t* head, const int32_t* prev, const int32_t* dead_since, int generation,
+    Py_ssize_t count, int32_t* out_edges,
+) noexcept:
+    cdef Py_ssize_t found = 0
+    cdef int32_t edge
+    with nogil:
+        edge = head[row]
+        while edge >= 0 and found < count:
+            if edge < length and not _is_dead(edge, dead_since, generation):
+                out_edges[found] = edge
+                found += 1
+            edge = prev[edge]
+    return found
+
+
 def mark_dead(
     deleted_rows, until_ms, head, prev, times, sources, targets, int generation, dead_since, source_last_death,
     target_last_death, out,

@@ -122,6 +122,11 @@ class Lifetimes:
         """Return ``newest_ms`` of the first rows, int64 ``[num_nodes]``; a copy."""
         return fitted(self._newest_ms, num_nodes, NEVER_MS).copy()
 
+    def first_ms(self, row: int) -> int:
+        """Return the first event time of the node, see ``all_first_ms``; ``NEVER_MS`` if there is none."""
+        first_ms = int(self._first_ms[row]) if row < len(self._first_ms) else NEVER_MS
+        return first_ms if first_ms == NEVER_MS else max(first_ms, self.deleted_ms(row))
+
     def all_first_ms(self, num_nodes: int) -> Int64s:
         """Return the first event time of each of the first rows, int64 ``[num_nodes]``; ``NEVER_MS`` for none; a copy.
 

@@ -129,6 +129,17 @@ class NodeTable:
         columns = self._columns
         return columns.texts.get(name, {}).get(row) if columns.kinds.get(name) == "text" else None
 
+    def texts_at(self, name: str, rows: Iterable[int]) -> list[str]:
+        """Return a text of some nodes, empty where a node has none."""
+        columns = self._columns
+        texts = columns.texts.get(name, {}) if columns.kinds.get(name) == "text" else {}
+        return [texts.get(row, "") for row in rows]
+
+    def num_with(self, name: str) -> int:
+        """Return how many nodes have a value of an attribute, as readers see it."""
+        kind = self._columns.kinds.get(name)
+        return 0 if kind is None else self._columns.num_nodes_of(name)[kind]
+
     def category_values(self, row: int) -> list[tuple[str, str]]:
         """Return (attribute, value) for every category value of one node."""
         return [(name, value) for name, column in self.categories.items() for value in column.values(row)]

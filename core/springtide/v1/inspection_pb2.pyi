@@ -84,7 +84,7 @@ class GetNodeRequest(_message.Message):
     def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., max_interactions: _Optional[int] = ...) -> None: ...
 
 class GetNodeResponse(_message.Message):
-    __slots__ = ("node", "attributes", "interactions", "counts", "days_per_count", "num_edges", "first_time")
+    __slots__ = ("node", "attributes", "interactions", "counts", "days_per_count", "num_edges", "first_time", "num_counted")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class GetNodeResponse(_message.Message):
     DAYS_PER_COUNT_FIELD_NUMBER: _ClassVar[int]
     NUM_EDGES_FIELD_NUMBER: _ClassVar[int]
     FIRST_TIME_FIELD_NUMBER: _ClassVar[int]
+    NUM_COUNTED_FIELD_NUMBER: _ClassVar[int]
     node: NodeSummary
     attributes: _containers.MessageMap[str, _recommender_pb2.AttributeValue]
     interactions: _containers.RepeatedCompositeFieldContainer[NodeInteraction]
@@ -113,7 +114,8 @@ class GetNodeResponse(_message.Message):
     days_per_count: int
     num_edges: _containers.ScalarMap[str, int]
     first_time: _timestamp_pb2.Timestamp
-    def __init__(self, node: _Optional[_Union[NodeSummary, _Mapping]] = ..., attributes: _Optional[_Mapping[str, _recommender_pb2.AttributeValue]] = ..., interactions: _Optional[_Iterable[_Union[NodeInteraction, _Mapping]]] = ..., counts: _Optional[_Iterable[_Union[CountInTime, _Mapping]]] = ..., days_per_count: _Optional[int] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    num_counted: int
+    def __init__(self, node: _Optional[_Union[NodeSummary, _Mapping]] = ..., attributes: _Optional[_Mapping[str, _recommender_pb2.AttributeValue]] = ..., interactions: _Optional[_Iterable[_Union[NodeInteraction, _Mapping]]] = ..., counts: _Optional[_Iterable[_Union[CountInTime, _Mapping]]] = ..., days_per_count: _Optional[int] = ..., num_edges: _Optional[_Mapping[str, int]] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., num_counted: _Optional[int] = ...) -> None: ...
 
 class NodeInteraction(_message.Message):
     __slots__ = ("other", "type", "event_time", "weight", "context")

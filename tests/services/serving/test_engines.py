@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -11,9 +12,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
 from springtide.settings.model import ServerSettings, Settings
-from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    inspection_pb2,
+    inspection_pb2_grpc,
+    recommender_pb2,
+    recommender_pb2_grpc,
+)
 from springtide_services.serving.admin_service import AdminService
 from springtide_services.serving.engines import for_services, make_grpc_server
+from springtide_services.serving.inspection.service import InspectionService
 from springtide_services.serving.recommender_service import RecommenderService, add_recommender_service
 from springtide_services.serving.standard_services import Health
 
@@ -130,6 +139,7 @@ def test_the_native_engine_itself_serves_each_method_that_can_be_under_load() ->
         services = for_services(server, settings)
         add_recommender_service(RecommenderService(Settings()), services)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(Settings()), services)
+        inspection_pb2_grpc.add_InspectionServiceServicer_to_server(InspectionService(Settings()), services)
         health_pb2_grpc.add_HealthServicer_to_server(Health(), services)
         server.add_insecure_port(address)
         await server.start()
@@ -139,7 +149,7 @@ def test_the_native_engine_itself_serves_each_method_that_can_be_under_load() ->
     itself, registered = asyncio.run(started("127.0.0.1:0"))
     methods = {
         f"/{service.full_name}/{method.name}"
-        for file in (recommender_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+        for file in map(attrgetter("DESCRIPTOR"), (recommender_pb2, admin_pb2, inspection_pb2, health_pb2))
         for service in file.services_by_name.values()
         for method in service.methods
     }

@@ -1,10 +1,11 @@
 """The whole InspectionService."""
 
 from springtide_services.serving.inspection.models import ModelsInspection
+from springtide_services.serving.inspection.nodes import NodesInspection
 from springtide_services.serving.inspection.seasons import SeasonsInspection
 
 
-class InspectionService(SeasonsInspection, ModelsInspection):
+class InspectionService(SeasonsInspection, ModelsInspection, NodesInspection):
     """Looks inside a running recommender, and changes nothing.
 
     Args:
