@@ -63,7 +63,7 @@ export const date = (value) => formatted(value, {dateStyle: "medium"});
 
 // Wednesday 13 December 2017, 18:00
 export const moment = (value) =>
-  formatted(value, {weekday: "long", day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit"});
+  `${formatted(value, {weekday: "long", day: "numeric", month: "long", year: "numeric"})}, ${formatted(value, {hour: "2-digit", minute: "2-digit"})}`;
 
 // 18:00:07, in the browser's own time zone: of what happens now.
 export const clock = (value) => new Date(value).toLocaleTimeString(locale);
@@ -88,5 +88,5 @@ export const plural = (value, one, many = `${one}s`) => `${count(value)} ${numbe
 
 function formatted(value, options) {
   const ms = timeMs(value);
-  return Number.isFinite(ms) ? new Date(ms).toLocaleString(locale, {...options, timeZone: "UTC"}) : "–";
+  return Number.isFinite(ms) ? new Date(ms).toLocaleString(locale, {...options, timeZone: "UTC", hourCycle: "h23"}) : "–";
 }
