@@ -404,7 +404,9 @@ def _tried_document() -> dict[str, Any]:
     return document
 
 
-api = schemathesis.openapi.from_dict(_tried_document()).exclude(path_regex="RecommendBatch")  # Its JSON is framed.
+api = schemathesis.openapi.from_dict(_tried_document()).exclude(
+    path_regex="RecommendBatch|ListAttributes|GetNeighbourhood|GetMap|GetQuality"
+)  # Framed; to come.
 schemathesis.checks.load_all_checks()
 # What a field may hold, such as a count of 1 to 1,000, is in words only; and protobuf's JSON takes more than it writes,
 # such as null for what is absent.
@@ -415,7 +417,7 @@ NOT_SAID = [
 
 @api.parametrize()
 @hypothesis.settings(
-    max_examples=15, derandomize=True, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+    max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
 def test_each_answer_is_as_openapi_describes_it(case: schemathesis.Case, gateway: Gateway) -> None:
     token = {"authorization": f"Bearer {gateway.token}"}
