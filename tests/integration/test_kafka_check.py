@@ -10,8 +10,9 @@ import pytest
 from kafka import KafkaAdminClient
 
 from springtide.settings.model import KafkaSettings, Settings
+from springtide_services.findings import Finding, Level
 from springtide_services.logs import configure_logging
-from springtide_services.stream.kafka_check import Finding, Level, check_kafka
+from springtide_services.stream.kafka_check import check_kafka
 from springtide_services.stream.start_check import StartCheck
 from springtide_services.stream.topics import client_config
 

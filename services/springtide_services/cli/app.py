@@ -26,6 +26,7 @@ from springtide_services.cli import (
 )
 from springtide_services.cli.console import console
 from springtide_services.cli.demo import demo
+from springtide_services.cli.doctor import doctor
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
 from springtide_services.cli.forget import forget
@@ -55,7 +56,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    *(up, broker, serve, console, train, publish, rebuild, forget, recommend, explain, status),
+    *(up, broker, serve, console, train, publish, rebuild, forget, recommend, explain, status, doctor),
     *(similar, similar_users, trending, new_items, rank),
     *(season, evaluate, tune, prove, demo, protos),
 )

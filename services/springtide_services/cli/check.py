@@ -35,7 +35,8 @@ def check_kafka(
     """
     from springtide_services.cli.check_tables import show_findings
     from springtide_services.exit_codes import EXIT_FAILED
-    from springtide_services.stream.kafka_check import Level, check_kafka
+    from springtide_services.findings import Level
+    from springtide_services.stream.kafka_check import check_kafka
 
     found = check_kafka(load_settings_with_kafka(settings))
     show_findings(found, as_json=json)

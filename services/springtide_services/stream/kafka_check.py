@@ -3,13 +3,12 @@
 import math
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from kafka.codec import has_lz4, has_snappy, has_zstd
 
 from springtide.clock import MS_PER_DAY, MS_PER_SECOND
 from springtide.settings.model import Settings
+from springtide_services.findings import Finding, Level
 from springtide_services.stream.broker_errors import BrokerProblemError, Need, to_read
 from springtide_services.stream.group_offsets import group_name
 from springtide_services.stream.kafka_facts import KafkaFacts, TopicState, read_facts
@@ -22,34 +21,6 @@ _CODECS = {  # Compression to the package that kafka-python needs for it, and wh
     "snappy": ("python-snappy", has_snappy),
     "zstd": ("zstandard", has_zstd),
 }
-
-
-class Level(StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILURE = "failure"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked.
-
-    Attributes:
-        subject: What was checked, in a word or two.
-        level: How bad it is; ``UNKNOWN`` if our user has no right to ask, or the broker does not say.
-        message: What was found, and what follows from it.
-        advice: The way out in a sentence; empty if there is nothing to do.
-        command: The way out as a command; empty if there is none.
-    """
-
-    subject: str
-    level: Level
-    message: str
-    advice: str = ""
-    command: str = ""
 
 
 def check_kafka(settings: Settings) -> list[Finding]:

@@ -7,8 +7,9 @@ from typing import Self
 import structlog
 
 from springtide.settings.model import Settings
+from springtide_services.findings import Level
 from springtide_services.stream.broker_errors import BrokerProblemError
-from springtide_services.stream.kafka_check import Level, findings
+from springtide_services.stream.kafka_check import findings
 from springtide_services.stream.kafka_facts import KafkaFacts, read_facts
 
 logger = structlog.stdlib.get_logger(__name__)

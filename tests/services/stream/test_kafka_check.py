@@ -7,8 +7,9 @@ import pytest
 
 from springtide.clock import MS_PER_DAY
 from springtide.settings.model import EventSettings, GraphSettings, KafkaSettings, Settings
+from springtide_services.findings import Finding, Level
 from springtide_services.stream import kafka_check
-from springtide_services.stream.kafka_check import Finding, Level, check_kafka, findings
+from springtide_services.stream.kafka_check import check_kafka, findings
 from springtide_services.stream.kafka_facts import KafkaFacts, TopicState
 
 RIGHTS = frozenset({"READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"})
