@@ -202,10 +202,11 @@ def _live_quality(status: LiveQualityStatus) -> pb.LiveQuality:
 
 
 def _window(window: WindowQuality) -> pb.WindowQuality:
-    return pb.WindowQuality(model_version=window.version, all=_quality(window.all), new_to_user=_quality(window.unseen))
+    return pb.WindowQuality(model_version=window.version, all=quality_message(window.all), new_to_user=quality_message(window.unseen))
 
 
-def _quality(quality: Quality) -> pb.RankingQuality:
+def quality_message(quality: Quality) -> pb.RankingQuality:
+    """Return metrics as a message."""
     return pb.RankingQuality(
         num_questions=quality.num_questions,
         ndcg_at_20=quality.ndcg,

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from springtide.ranking.ranker import Ranker
 from springtide.settings.model import LiveQualitySettings
 from springtide.state import LiveState
 from springtide_services.serving.quality_drop import MISSED, Drop, QualityWindows, WindowQuality
+from springtide_services.serving.quality_history import PointQuality, QualityHistory
+from springtide_services.serving.quality_segments import SegmentOfQuality, SegmentWindow
 from springtide_services.training.schedule import TrainingRequest
 from springtide_services.training.training_folder import TrainingFolder
 
@@ -84,6 +86,8 @@ class LiveQuality:
         self._is_failing = False
         self._lock = threading.Lock()  # Guards the attributes below: one thread measures, others read.
         self._windows = QualityWindows(settings.window, settings.max_drop)
+        self._history = QualityHistory()
+        self._segments = SegmentWindow(settings.window, state.rules.positive_relations)
         self._drop: Drop | None = None
         self._request_id = ""
 
@@ -94,6 +98,11 @@ class LiveQuality:
             return LiveQualityStatus(
                 self._windows.recent(version), self._windows.versions(), self._drop, self._request_id
             )
+
+    def history(self) -> tuple[Sequence[PointQuality], Sequence[SegmentOfQuality]]:
+        """Return the quality over time, oldest first, and that of each segment of the latest events; from any thread."""
+        with self._lock:
+            return self._history.points(), self._segments.segments()
 
     def follow(self, ranker: Ranker, state: LiveState) -> None:
         """Measure another ranker over another state from now on; called by the thread that applies."""
@@ -172,6 +181,8 @@ class LiveQuality:
         user_rows = view.nodes(USER).ids.rows(user_ids)
         item_rows = view.nodes(self._state.rules.item_type).ids.rows(item_ids)
         is_unseen = ~self._state.has_interacted(view, user_rows, item_rows)
+        segments = self._segments.segments_of(self._state, view, user_rows, item_rows)
+        relations = [interactions.relations[code] for code in interactions.relation_codes[rows].tolist()]
         scorer = self._ranker.scorer()
         version = scorer.version
         ranks = np.where(item_rows < 0, MISSED, item_ranks(scorer, queries, item_ids))
@@ -179,6 +190,8 @@ class LiveQuality:
             return  # Swapped meanwhile: nothing is added any more to the windows of the version before.
         with self._lock:
             drop = self._windows.add(version, ranks, is_unseen)
+            self._history.add(version, ranks, is_unseen, wall_ms())
+            self._segments.add(ranks, is_unseen, segments, relations)
             if drop is not None:
                 self._drop, self._request_id = drop, ""
 

@@ -1,6 +1,5 @@
 """The calls of the InspectionService about seasons: the demand for an item over time, and what is in season."""
 
-import asyncio
 import threading
 import time
 import weakref
@@ -9,23 +8,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from springtide.clock import Deadline, wall_ms
+from springtide.clock import wall_ms
 from springtide.errors import InvalidRequestError, SettingsError
 from springtide.interactions import Moment
 from springtide.ranking.seasons import Profile, Seasons, weights_with_seasons
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import inspection_pb2 as pb
-from springtide_services.serving.inspection.base import InspectionBase
+from springtide_services.serving.inspection.base import InspectionBase, IsOver
 from springtide_services.serving.request_limits import MAX_EXPRESSION_BYTES, check_bytes, check_word
 from springtide_services.serving.request_translation import to_ms
-from springtide_services.serving.statuses import (
-    Context,
-    NotFoundError,
-    bounded,
-    seconds_left,
-    with_deadline_and_status,
-)
+from springtide_services.serving.statuses import Context, NotFoundError, bounded, with_deadline_and_status
 
 _WEIGHT = "calendar"  # The context weight that is read if a request names none.
 _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE = 20, 200
@@ -51,8 +44,8 @@ class SeasonsInspection(InspectionBase):
         self, request: pb.GetSeasonRequest, context: Context[pb.GetSeasonRequest, pb.GetSeasonResponse]
     ) -> pb.GetSeasonResponse:
         """Return the demand for an item or a category over the year, the week and the day."""
-        deadline = Deadline.after(max(0.0, seconds_left(context, self.max_deadline_s)))
-        return await asyncio.to_thread(self._seasons.season, self.parts().state, request, deadline)
+        state = self.parts().state
+        return await self.look(context, lambda is_over: self._seasons.season(state, request, is_over))
 
     @with_deadline_and_status
     @bounded
@@ -60,11 +53,12 @@ class SeasonsInspection(InspectionBase):
         self, request: pb.ListInSeasonRequest, context: Context[pb.ListInSeasonRequest, pb.ListInSeasonResponse]
     ) -> pb.ListInSeasonResponse:
         """List the items that are most in season at a moment."""
-        return await asyncio.to_thread(in_season, self.parts().state, self.settings, request)
+        state = self.parts().state
+        return await self.look(context, lambda is_over: in_season(state, self.settings, request))
 
 
 class KeptSeasons:
-    """Answers about seasons, each kept for a minute; one is computed at a time, since it takes the lifts of all items.
+    """Answers about seasons, each kept for a minute, since it takes the lifts of all items at a hundred moments.
 
     Args:
         settings: As those of ``SeasonsInspection``.
@@ -74,45 +68,44 @@ class KeptSeasons:
     def __init__(self, settings: Settings, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock_s = clock_s
-        self._computing = threading.Lock()
+        self._lock = threading.Lock()  # Guards the attributes below.
         self._state: weakref.ref[LiveState] | None = None  # A former state must not stay because of its answers.
         self._kept: OrderedDict[tuple[str, str], tuple[float, pb.GetSeasonResponse]] = OrderedDict()
 
-    def season(self, state: LiveState, request: pb.GetSeasonRequest, deadline: Deadline) -> pb.GetSeasonResponse:
+    def season(self, state: LiveState, request: pb.GetSeasonRequest, is_over: IsOver) -> pb.GetSeasonResponse:
         """Return the profiles that a request asks for; from any thread.
 
         Args:
             state: The live state.
             request: The request.
-            deadline: When nobody waits for it any more.
+            is_over: Whether nobody waits for it any more.
 
         Raises:
             InvalidRequestError: If the name is empty or too long, or there is no such context weight.
             NotFoundError: If there is no such item or category; the message names similar ones.
             SettingsError: If the settings have no context weight with seasons.
-            TimeoutError: If the deadline is over.
+            TimeoutError: If nobody waits for it any more.
         """
         if not request.name:
             raise InvalidRequestError("name", "wanted an item's id or ATTRIBUTE=VALUE, got an empty string")
         check_bytes(request.name, "name", MAX_EXPRESSION_BYTES)
         weight, others = _weight_of(state, request.weight)
-        if not self._computing.acquire(timeout=deadline.remaining_s()):
-            raise TimeoutError
-        try:
+        key, now_s = (weight, request.name), self._clock_s()
+        with self._lock:
             if self._state is None or self._state() is not state:
                 self._state = weakref.ref(state)
                 self._kept.clear()
-            key, now_s = (weight, request.name), self._clock_s()
             made_s, answer = self._kept.get(key, (-np.inf, pb.GetSeasonResponse()))
-            if now_s - made_s > _KEPT_S:
-                answer = _season(Seasons.of_state(state, self._settings, weight), request.name, others, deadline)
+        if now_s - made_s <= _KEPT_S:
+            return answer
+        answer = _season(Seasons.of_state(state, self._settings, weight), request.name, others, is_over)
+        with self._lock:
+            if self._state() is state:  # Else another one is served since.
+                self._kept.pop(key, None)
                 self._kept[key] = now_s, answer
                 if len(self._kept) > _MAX_KEPT:
                     self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return answer
-        finally:
-            self._computing.release()
+        return answer
 
 
 def in_season(state: LiveState, settings: Settings, request: pb.ListInSeasonRequest) -> pb.ListInSeasonResponse:
@@ -153,7 +146,7 @@ def in_season(state: LiveState, settings: Settings, request: pb.ListInSeasonRequ
     )
 
 
-def _season(seasons: Seasons, name: str, others: list[str], deadline: Deadline) -> pb.GetSeasonResponse:
+def _season(seasons: Seasons, name: str, others: list[str], is_over: IsOver) -> pb.GetSeasonResponse:
     try:
         rows = seasons.rows_of(name)
     except InvalidRequestError as error:
@@ -162,7 +155,7 @@ def _season(seasons: Seasons, name: str, others: list[str], deadline: Deadline) 
     for span in seasons.spans:
         lifts = []
         for lift in seasons.lifts_over(span, rows):
-            if deadline.is_over():
+            if is_over():
                 raise TimeoutError
             lifts.append(lift)
         profiles.append(Profile(span, np.array(lifts)))

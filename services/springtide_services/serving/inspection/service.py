@@ -2,10 +2,11 @@
 
 from springtide_services.serving.inspection.models import ModelsInspection
 from springtide_services.serving.inspection.nodes import NodesInspection
+from springtide_services.serving.inspection.quality import QualityInspection
 from springtide_services.serving.inspection.seasons import SeasonsInspection
 
 
-class InspectionService(SeasonsInspection, ModelsInspection, NodesInspection):
+class InspectionService(NodesInspection, SeasonsInspection, ModelsInspection, QualityInspection):
     """Looks inside a running recommender, and changes nothing.
 
     Args:
