@@ -202,7 +202,9 @@ def _live_quality(status: LiveQualityStatus) -> pb.LiveQuality:
 
 
 def _window(window: WindowQuality) -> pb.WindowQuality:
-    return pb.WindowQuality(model_version=window.version, all=quality_message(window.all), new_to_user=quality_message(window.unseen))
+    return pb.WindowQuality(
+        model_version=window.version, all=quality_message(window.all), new_to_user=quality_message(window.unseen)
+    )
 
 
 def quality_message(quality: Quality) -> pb.RankingQuality:

@@ -100,7 +100,7 @@ class LiveQuality:
             )
 
     def history(self) -> tuple[Sequence[PointQuality], Sequence[SegmentOfQuality]]:
-        """Return the quality over time, oldest first, and that of each segment of the latest events; from any thread."""
+        """Return the quality over time, oldest first, and by segment of the latest events; from any thread."""
         with self._lock:
             return self._history.points(), self._segments.segments()
 

@@ -90,9 +90,7 @@ class QualityHistory:
         self._span_ms = _SPAN_MS
         self._points: list[_Point] = []
 
-    def add(
-        self, version: str, ranks: npt.NDArray[np.int64], is_unseen: npt.NDArray[np.bool_], now_ms: int
-    ) -> None:
+    def add(self, version: str, ranks: npt.NDArray[np.int64], is_unseen: npt.NDArray[np.bool_], now_ms: int) -> None:
         """Add ranks that a version gave.
 
         Args:

@@ -135,6 +135,25 @@ def test_items_are_ranked_as_of_before_they_are_known(quality_of: Callable[..., 
     assert found.all.mrr == pytest.approx((1 + 1 / 2) / 3)
 
 
+def test_what_is_measured_has_a_time_and_segments(quality_of: Callable[..., LiveQuality]) -> None:
+    quality = quality_of()
+    assert quality.history() == ([], [])
+    before_ms = wall_ms()
+    quality.measure(batch(("ann", "milk", 10), ("eve", "tea", 11), ("new", "soap", 12)))
+    [point], segments = quality.history()
+
+    assert (point.version, point.all.num_questions, point.unseen.num_questions) == ("", 3, 2)
+    assert before_ms <= point.start_ms <= point.end_ms <= wall_ms()
+    assert point.all == quality.status().recent.all
+    assert {(each.split, each.segment): each.all.num_questions for each in segments} == {
+        ("events of the user", "none"): 1,
+        ("events of the user", "1 to 5"): 2,
+        ("events of the item", "none"): 1,
+        ("events of the item", "1 to 9"): 2,
+        ("type of the event", "purchase"): 3,
+    }
+
+
 def test_what_was_applied_is_known_to_the_next_question(
     quality_of: Callable[..., LiveQuality], state: LiveState
 ) -> None:
