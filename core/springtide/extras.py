@@ -17,7 +17,6 @@ _EXTRAS: Mapping[str, str] = {
     "usearch": _INDEX,
     "obstore": _OBJECTS,
     "starlette": _CONSOLE,
-    "sse_starlette": _CONSOLE,
     "uvicorn": _CONSOLE,
     "connectrpc": _CONSOLE,
     "opentelemetry": _TRACING,

@@ -10,7 +10,7 @@ from springtide.errors import SpringtideError
 _PROCESS_WIDTH = 8
 _RESET, _DIM = "\x1b[0m", "\x1b[2m"
 _LEVEL_COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
-_PROCESS_COLOURS = {"server": "\x1b[36m", "trainer": "\x1b[35m", "up": "\x1b[32m"}
+_PROCESS_COLOURS = {"server": "\x1b[36m", "trainer": "\x1b[35m", "up": "\x1b[32m", "console": "\x1b[34m"}
 _NOT_FIELDS = ("event", "logger", "level", "timestamp", "exc_info")
 
 Fields = Mapping[str, Any]
@@ -146,6 +146,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "checkpoint_written": "wrote checkpoint {checkpoint} with {events:,} events",
     "child_ended": "the {child} ended with {reason}; it starts again in {restart_in_s:g} s",
     "curves_not_read": "the training curves of model {version} cannot be shown: {error}",
+    "console_listening": "console on {address}, for the server at {server}",
+    "child_left_out": "the {child} is left out, and all else goes on: {reason}",
     "dead_letter_file_not_cleaned": "deleted users and items are still in {path}, which is tried again: {error}",
     "dead_letters_removed": "{letters:,} dead letters of deleted users or items were taken out of {path}",
     "dead_letters_not_written": "{error} (kafka.on_dead_letter_failure is {instead})",

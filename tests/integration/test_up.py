@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ BUDGET_S = 120.0  # A busy machine may need half a minute to import torch in fou
 class Up:
     """A running `springtide up`, and what it has said so far."""
 
-    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, has_console: bool = False, **variables: str) -> None:
         self._log = folder / "up.log"
         environment = {
             name: value
@@ -50,7 +51,7 @@ class Up:
         }
         environment |= {"SPRINGTIDE_SERVER__PORT": "0", "TMPDIR": str(folder), **variables}
         with self._log.open("wb") as log:
-            command = [SPRINGTIDE, "up", *arguments]
+            command = [SPRINGTIDE, "up", *([] if has_console else ["--no-console"]), *arguments]
             self.process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log, env=environment)
 
     def said(self, pattern: str) -> re.Match[str] | None:
@@ -77,7 +78,7 @@ def eventually(condition: Callable[[], bool], budget_s: float = BUDGET_S) -> Non
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path)
+    running = Up(tmp_path, has_console=True, SPRINGTIDE_CONSOLE__PORT="0")
     try:
         yield running
     finally:
@@ -89,6 +90,9 @@ def up(tmp_path: Path) -> Iterator[Up]:
 def test_up_serves_heals_and_leaves_nothing_behind(up: Up, tmp_path: Path) -> None:
     kafka = KafkaSettings(bootstrap_servers=up.until_said(r"Kafka +(\S+), topic springtide.events")[1])
     address = up.until_said(r"gRPC +(\S+)")[1]
+    url = up.until_said(r"Console +(\S+)")[1]
+    with urllib.request.urlopen(f"{url}/readyz", timeout=60) as ready:
+        assert ready.status == 200
     assert up.said("start again in this folder, and all that was read is there")
     request = recommender_pb2.RecommendRequest(user="ann")
     with EventPublisher(Settings(kafka=kafka)) as publisher, Client(address) as client:
@@ -107,7 +111,7 @@ def test_up_serves_heals_and_leaves_nothing_behind(up: Up, tmp_path: Path) -> No
         assert [item.item for item in client.recommend(request).items] == ["umbrella"]
 
     children = up.children()
-    assert len(children) >= 3  # Broker, server, trainer.
+    assert len(children) >= 4  # Broker, server, trainer, console.
     up.process.send_signal(signal.SIGTERM)
 
     assert up.process.wait(BUDGET_S) == 0

@@ -1,7 +1,8 @@
-"""What a server must have before it listens where other machines reach it."""
+"""What a server and a console must have before they listen where other machines reach them."""
 
 from springtide.errors import SettingsError
 from springtide.settings.sections.serving import ServerSettings
+from springtide.settings.sections.watching import ConsoleSettings
 from springtide_services.addresses import is_loopback
 
 _WAY_OUT = (
@@ -43,3 +44,17 @@ def check_doors(settings: ServerSettings) -> None:
             f"server.admin_host: {settings.admin_host} lets other machines in, and anybody could decide what serves: "
             f"wanted TLS (server.tls.cert, server.tls.key) and tokens (server.tokens); {_WAY_OUT}"
         )
+
+
+def check_console_door(console: ConsoleSettings, server: ServerSettings) -> None:
+    """Refuse a console that other machines reach without TLS and tokens: it does all that operators may do.
+
+    Raises:
+        SettingsError: If it is so, and ``server.insecure`` does not say that it may be.
+    """
+    if server.insecure or is_loopback(console.host) or (server.has_tls and server.has_tokens):
+        return
+    raise SettingsError(
+        f"console.host: {console.host} lets other machines in, and anybody could see what users did, and decide what "
+        f"serves: wanted TLS (server.tls.cert, server.tls.key) and tokens (server.tokens); {_WAY_OUT}"
+    )

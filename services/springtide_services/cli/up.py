@@ -48,8 +48,11 @@ def up(
         bool,
         typer.Option("--ephemeral", help="With the embedded broker: keep the state in a temporary folder."),
     ] = False,
+    no_console: Annotated[
+        bool, typer.Option("--no-console", help="Without the console, the pages for the browser.")
+    ] = False,
 ) -> None:
-    """Run everything on this machine: broker (if no Kafka cluster is named), server and trainer.
+    """Run everything on this machine: broker (if no Kafka cluster is named), server, trainer and console.
 
     With files, it goes all the way from them to recommendations.
     """
@@ -71,11 +74,11 @@ def up(
     if files:
         from springtide_services.cli.up_files import up_with_files
 
-        up_with_files(loaded, settings, files, options, is_ephemeral=ephemeral)
+        up_with_files(loaded, settings, files, options, is_ephemeral=ephemeral, has_console=not no_console)
         return
     from springtide_services.local.up import run_up
 
-    run_up(loaded, settings, is_ephemeral=ephemeral)
+    run_up(loaded, settings, is_ephemeral=ephemeral, has_console=not no_console)
 
 
 def _checked_file(settings: "SteeringSettings", file: Path) -> "SteeringSettings":

@@ -33,6 +33,7 @@ def up_with_files(
     options: ReadOptions,
     *,
     is_ephemeral: bool = False,
+    has_console: bool = True,
 ) -> None:
     """Check files, start everything, publish them, train a first model, show an answer, and stay up until Ctrl-C.
 
@@ -42,6 +43,7 @@ def up_with_files(
         paths: The files, in the order in which they are published.
         options: How they are read.
         is_ephemeral: As in ``run_up``.
+        has_console: Likewise.
 
     Raises:
         EventFileError: If a file cannot be read, or has no event that the server would take; nothing is started then.
@@ -56,7 +58,7 @@ def up_with_files(
         if not num_events:
             raise EventFileError(f"no event in {', '.join(map(str, paths))} that a server with these settings takes")
         bars = stack.enter_context(progress(out))
-        starting = bars.add_task("Start", total=None, note="broker, server and trainer")
+        starting = bars.add_task("Start", total=None, note="broker, server, trainer, console")
 
         def on_ready(running: Running) -> str:
             bars.update(starting, total=1, completed=1)
@@ -65,7 +67,7 @@ def up_with_files(
             out.print(f"\nFrom the file{'s' * (len(files) > 1)} to this answer: {seconds:.1f} s.")
             return user
 
-        run_up(settings, settings_path, on_ready, is_ephemeral=is_ephemeral)
+        run_up(settings, settings_path, on_ready, is_ephemeral=is_ephemeral, has_console=has_console)
 
 
 def _checked(file: EventFile, path: Path, settings: Settings, bars: Progress) -> int:

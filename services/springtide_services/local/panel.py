@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from springtide.settings.file import DEFAULT_FILE, FILE_VARIABLE
 from springtide.settings.model import Settings
@@ -54,6 +55,7 @@ def show_panel(
     settings_path: Path | None,
     loaded: Loaded | None = None,
     how_long: str = "",
+    console_words: str = "",
 ) -> None:
     """Show where Kafka and gRPC listen, where state is kept, and two commands for another shell.
 
@@ -64,17 +66,21 @@ def show_panel(
         settings_path: The settings file, if it is named on the command line.
         loaded: What was read from files before; None if none was named.
         how_long: What to say of how long the state is kept; empty for nothing.
+        console_words: Where the console is, or how to get it; empty for nothing.
     """
     facts = Table.grid(padding=(0, 2))
     facts.add_row("Kafka", f"{settings.kafka.bootstrap_servers}, topic {settings.kafka.topic}")
     facts.add_row("gRPC", join_address(settings.server.host, settings.server.port))
     facts.add_row("Admin", _admin_address(settings))
+    if console_words:
+        facts.add_row("Console", Text(console_words))
     shown = masked(settings)  # A URL may hold credentials.
     facts.add_row("State", f"checkpoints in {shown['checkpoint']['url']}, models in {shown['model']['url']}")
     if how_long:
         facts.add_row("", how_long)
     if loaded is not None:
-        facts.add_row("Logs", f"server.log, trainer.log in {loaded.folder}")
+        logs = [f"{name}.log" for name in ("server", "trainer", "console") if (loaded.folder / f"{name}.log").exists()]
+        facts.add_row("Logs", f"{', '.join(logs or ('server.log', 'trainer.log'))} in {loaded.folder}")
     title = "Springtide is up. Ctrl-C stops it."
     if on.is_terminal:
         on.print(Panel(facts, title=title, title_align="left", border_style="green", expand=False))

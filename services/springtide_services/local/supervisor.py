@@ -42,6 +42,7 @@ class Child:
         arguments: Command-line arguments of ``springtide``.
         environment: Environment variables, in addition to those of this process.
         log: File for its standard output and standard error; None to share those of this process.
+        is_needed: Whether the supervisor fails with it; else it is left out when it cannot be started again.
         process: The running process, or the last one.
         num_quick_crashes: How many times in a row it ended soon after its start.
         started_at_s: Time of its last start, on the monotonic clock.
@@ -52,6 +53,7 @@ class Child:
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     log: Path | None = None
+    is_needed: bool = True
     process: subprocess.Popen[bytes] | None = None
     num_quick_crashes: int = 0
     started_at_s: float = 0.0
@@ -127,7 +129,7 @@ class Supervisor:
             ChildRefusedError: If a child has ended with ``EXIT_REFUSED``.
             ChildFailedError: If a child has crashed too often, or crashed children are not to be started again.
         """
-        for child in self.children:
+        for child in [*self.children]:
             assert child.process is not None, "add() started it"
             if child.restart_at_s is not None:
                 if time.monotonic() >= child.restart_at_s:
@@ -140,6 +142,11 @@ class Supervisor:
             child.num_quick_crashes = child.num_quick_crashes + 1 if is_quick else 1
             reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             ended = f"the {child.name} ended with {reason}"
+            if not child.is_needed and (code == EXIT_REFUSED or child.num_quick_crashes >= _MAX_QUICK_CRASHES):
+                logger.warning("child_left_out", child=child.name, reason=f"{ended}{child.last_lines()}")
+                child.stop()
+                self.children.remove(child)
+                continue
             if code == EXIT_REFUSED:
                 raise ChildRefusedError(f"{ended}{child.last_lines()}")
             if not self._restarts:

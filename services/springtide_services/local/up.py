@@ -13,6 +13,7 @@ from springtide.errors import SettingsError
 from springtide.settings.model import ServerSettings, Settings
 from springtide_services.addresses import free_port, join_address
 from springtide_services.local.broker import CLIENTS, EmbeddedBroker
+from springtide_services.local.console_child import PlannedConsole, plan_console
 from springtide_services.local.panel import FORGETS, KEEPS, Loaded, show_panel, write_example_events
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.logs import configure_logging
@@ -51,8 +52,9 @@ def run_up(
     on_ready: Callable[[Running], str] | None = None,
     *,
     is_ephemeral: bool = False,
+    has_console: bool = True,
 ) -> None:
-    """Run broker, server and trainer until a stop signal comes, and show where they listen once they are ready.
+    """Run broker, server, trainer and console until a stop signal comes; show where they listen once they are ready.
 
     The embedded broker forgets its topic, so the server keeps a journal: what was read is there at the next start.
 
@@ -63,6 +65,7 @@ def run_up(
             text. If it is given, server and trainer log to files, so that what it shows stays readable.
         is_ephemeral: Whether the state is kept in a temporary folder, and forgotten at the end; with the embedded
             broker only.
+        has_console: Whether to run the console, too, where its packages are installed.
 
     Raises:
         SettingsError: If ``is_ephemeral`` and a Kafka cluster is named. If no port can be found on ``server.host``.
@@ -93,13 +96,15 @@ def run_up(
                 settings = settings.model_copy(update={"kafka": kafka})
                 example = write_example_events(folder) if on_ready is None else None
             settings = _with_ports(settings)
+            planned = plan_console(settings) if has_console else ""
             environment["SPRINGTIDE_SERVER__PORT"] = str(settings.server.port)
             environment["SPRINGTIDE_SERVER__INSECURE"] = str(settings.server.insecure)
             environment["SPRINGTIDE_SERVER__ADMIN_PORT"] = str(settings.server.admin_port_number)
             if settings.steering.file:
                 environment["SPRINGTIDE_STEERING__FILE"] = settings.steering.file
             supervisor = stack.enter_context(Supervisor(restarts=True))
-            for child in _children(settings_path, environment, None if on_ready is None else folder):
+            children = _children(settings_path, environment, None if on_ready is None else folder, planned)
+            for child in children:
                 supervisor.add(child)
 
             def check() -> None:
@@ -111,10 +116,13 @@ def run_up(
                 while not client.is_serving():
                     check()
                     time.sleep(_POLL_S)
+                if isinstance(planned, PlannedConsole) and not planned.wait(children[-1], check):
+                    planned = "it does not start; its log says why"
                 if on_ready is not None:
                     user = on_ready(Running(settings, client, folder, broker is not None, check))
                     loaded = Loaded(user, folder)
-            show_panel(console(stderr=True), settings, example, settings_path, loaded, how_long)
+            shown = planned.url if isinstance(planned, PlannedConsole) else planned
+            show_panel(console(stderr=True), settings, example, settings_path, loaded, how_long, console_words=shown)
             while True:
                 check()
                 time.sleep(_POLL_S)
@@ -125,13 +133,25 @@ def run_up(
             ignore_signals()
 
 
-def _children(settings_path: Path | None, environment: Mapping[str, str], log_folder: Path | None) -> list[Child]:
-    """Return the server and the trainer; they log to the standard error of this process if there is no folder."""
+def _children(
+    settings_path: Path | None,
+    environment: Mapping[str, str],
+    log_folder: Path | None,
+    planned: PlannedConsole | str,
+) -> list[Child]:
+    """Return server, trainer and console; they log to the standard error of this process if there is no folder."""
     arguments = ["--settings", str(settings_path.absolute())] if settings_path else []
-    return [
-        Child(name, [*command, *arguments], environment, None if log_folder is None else log_folder / f"{name}.log")
+    children = [
+        Child(name, [*command, *arguments], environment, _log(log_folder, name))
         for name, command in (("server", ["serve"]), ("trainer", ["train", "--schedule"]))
     ]
+    if isinstance(planned, PlannedConsole):
+        children.append(planned.child(arguments, environment, _log(log_folder, "console")))
+    return children
+
+
+def _log(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / f"{name}.log"
 
 
 def _refuse_security(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,8 @@ from springtide_services.addresses import is_loopback, split_address
 _TIMEOUT_S = 15.0
 _BATCH_TIMEOUT_S = 150.0  # The server ends it sooner: after `server.max_deadline_s` for each thousand of requests.
 _CHECKPOINT_TIMEOUT_S = 60.0  # StartTraining writes a checkpoint before it answers.
+# gRPC's own pauses of up to two minutes would make a client that starts before the server wait long.
+_CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
 
 
 class ServerCallError(SpringtideError):
@@ -62,16 +64,42 @@ class Credentials:
     def channel(self, address: str, *, is_plain: bool = False) -> grpc.Channel:
         """Return a channel, which connects at its first call.
 
+        Args:
+            address: Whom to call, ``host:port``.
+            is_plain: Whether to connect without TLS all the same.
+
         Raises:
             SettingsError: If a file cannot be read.
         """
-        # gRPC's own pauses of up to two minutes would make a client that starts before the server wait long.
-        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
-        if is_plain or not self.tls_ca:
-            return grpc.insecure_channel(address, options)
+        credentials = None if is_plain else self._of_channel()
+        if credentials is None:
+            return grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+        return grpc.secure_channel(address, credentials, _CHANNEL_OPTIONS)
+
+    def aio_channel(
+        self, address: str, options: Sequence[tuple[str, int]], *, is_plain: bool = False
+    ) -> grpc.aio.Channel:
+        """Return a channel for the event loop that runs, as ``channel`` does.
+
+        Args:
+            address: Whom to call, ``host:port``.
+            options: Options of gRPC.
+            is_plain: Whether to connect without TLS all the same.
+
+        Raises:
+            SettingsError: If a file cannot be read.
+        """
+        credentials = None if is_plain else self._of_channel()
+        if credentials is None:
+            return grpc.aio.insecure_channel(address, options)
+        return grpc.aio.secure_channel(address, credentials, options)
+
+    def _of_channel(self) -> grpc.ChannelCredentials | None:
+        if not self.tls_ca:
+            return None
         roots = None if self.tls_ca == "system" else _read(self.tls_ca)
         own = (_read(self.tls_key), _read(self.tls_cert)) if self.tls_cert else (None, None)
-        return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots, *own), options)
+        return grpc.ssl_channel_credentials(roots, *own)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

@@ -54,6 +54,16 @@ def test_child_that_is_refused_is_not_restarted_and_the_error_shows_the_end_of_i
             eventually(lambda: _check(supervisor))
 
 
+def test_child_that_is_not_needed_is_left_out_where_it_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "sleeper.py"
+    script.write_text(_SLEEPER)
+    refused = child_of(tmp_path, "serve", "--settings", str(tmp_path / "missing.toml"))
+    refused.is_needed = False
+    with Supervisor(restarts=False) as supervisor:
+        supervisor.add(refused)
+        assert eventually(lambda: (supervisor.check(), supervisor.children == [])[1])
+
+
 def test_child_that_is_killed_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "sleeper.py"
     script.write_text(_SLEEPER)

@@ -19,6 +19,9 @@ class ConsoleSettings(Section):
     allow_origins: tuple[str, ...] = ()
     """Origins whose pages may call the gateway from a browser (CORS), such as `["https://shop.example"]`. The console's
     own pages need none."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names under which browsers may reach the console beside those of this machine and its addresses, such as
+    `["console.shop.example"]` behind a proxy. With tokens, all names are answered."""
     max_events: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """Most events that one `POST /v1/events` may bring."""
 
