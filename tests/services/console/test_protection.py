@@ -128,4 +128,4 @@ def test_it_lives_without_its_server_and_says_that_it_is_away() -> None:
     assert answer("GET", "/healthz").json() == {"status": "ok"}
     ready = answer("GET", "/readyz")
     assert (ready.status_code, ready.json()["code"]) == (503, "unavailable")
-    assert "the server does not answer" in ready.json()["message"]
+    assert "does not answer" in ready.json()["message"]
