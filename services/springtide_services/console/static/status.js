@@ -4,6 +4,7 @@ import {live} from "./api.js";
 import {number} from "./parts/format.js";
 
 const KEPT = 600;  // Samples, one a second: ten minutes.
+const ASKS = "RecommenderService/";  // What clients ask for; the console's own questions are no requests.
 
 // What is known now. `problem` is an Error while nothing comes; `status` is then the last one that came.
 export const state = {status: null, samples: [], problem: null};
@@ -72,7 +73,7 @@ function sampleOf(status) {
     resident: number(status.residentBytes),
     graphBytes: number(status.graphBytes),
     edges: sum(status.numEdges),
-    calls: (status.calls ?? []).reduce((total, method) => total + sum(method.numEnded), 0),
+    calls: (status.calls ?? []).reduce((total, {method, numEnded}) => total + (method.includes(ASKS) ? sum(numEnded) : 0), 0),
     deadLetters: sum(status.numDeadLetters),
   };
 }
