@@ -6,7 +6,7 @@ import {link} from "../router.js";
 import {watch} from "../status.js";
 import {badge} from "../parts/cards.js";
 import {ask} from "../parts/dialog.js";
-import {errorPanel, loading} from "../parts/errors.js";
+import {emptyPanel, errorPanel, loading} from "../parts/errors.js";
 import {ItemNames} from "../parts/item_names.js";
 import {SteeringEditor} from "../parts/steering_editor.js";
 import {KINDS, experimentWords, ruleWords, scenarioWords, stateAt, timeWords} from "../parts/steering_words.js";
@@ -164,7 +164,7 @@ class SteeringPage {
       <nav class="tabs" aria-label="What steers">${TABS.map((tab) => html`<a href=${link("steering", [tab])} aria-current=${tab === this.#tab ? "page" : "false"} @click=${(event) => this.#goTo(event, tab)}>
         ${KINDS[tab]?.many ?? "History"}${KINDS[tab] && this.#steering ? html` <span class="count">${(this.#steering[tab] ?? []).length}</span>` : nothing}</a>`)}</nav>
       <p class="said" role="status">${this.#said}</p>
-      ${this.#tab === "history" ? this.#drawHistory() : html`<div class="steering">${this.#drawList()}${this.#editor?.draw() ?? nothing}</div>`}
+      ${this.#tab === "history" ? this.#drawHistory() : html`<div class="steering">${this.#drawList()}${this.#editor?.draw() ?? this.#drawPlaceholder()}</div>`}
     `, this.element);
   }
 
@@ -182,6 +182,12 @@ class SteeringPage {
       ${this.#steering && !all.length ? html`<p class="note">There is no ${KINDS[kind].one} yet.</p>` : nothing}
       <ul>${all.map((each) => this.#drawEntry(kind, each))}</ul>
     </section>`;
+  }
+
+  #drawPlaceholder() {
+    if (!this.#steering) return html`<section class="card placeholder">${loading(6)}</section>`;
+    const {one} = KINDS[this.#tab];
+    return html`<section class="placeholder">${emptyPanel(`Choose ${one === "experiment" ? "an" : "a"} ${one}, or make one`, "Beside it you see whose answers it changes, and how, before anything is saved.")}</section>`;
   }
 
   #drawEntry(kind, each) {

@@ -10,20 +10,21 @@ export function numChanged(samples) {
   return [samples.filter((sample) => !isSame(sample)).length, samples.length];
 }
 
-// Draws the answer of a dry run; `nameOf` names items.
-export function dryRun(answer, nameOf) {
+// Draws the answer of a dry run; `nameOf` names items. With `isEffect`, it says what something does that holds already.
+export function dryRun(answer, nameOf, {isEffect = false} = {}) {
+  const heads = isEffect ? ["Without it", "With it"] : ["Now", "Then"];
   const samples = answer.samples ?? [];
   const changed = samples.filter((sample) => !isSame(sample));
   return html`
     ${(answer.warnings ?? []).map((warning) => html`<p class="notice notice-warn">${warning}</p>`)}
     <ul class="changes">${(answer.changes ?? []).map((sentence) => html`<li>${sentence}</li>`)}</ul>
-    ${samples.length ? html`<p class="verdict"><strong>${changed.length} of ${samples.length}</strong> answers would change${changed.length ? "." : ", so nobody of these would notice."}</p>` : nothing}
-    <div class="samples">${changed.slice(0, MAX_ANSWERS).map((sample, index) => answerChange(sample, nameOf, index === 0))}</div>
+    ${samples.length ? html`<p class="verdict"><strong>${changed.length} of ${samples.length}</strong> answers ${isEffect ? "are other ones by it" : "would change"}${changed.length ? "." : isEffect ? ": nobody of these notices it." : ": nobody of these would notice."}</p>` : nothing}
+    <div class="samples">${changed.slice(0, MAX_ANSWERS).map((sample, index) => answerChange(sample, nameOf, heads, index === 0))}</div>
     ${changed.length > MAX_ANSWERS ? html`<p class="note">And ${changed.length - MAX_ANSWERS} more.</p>` : nothing}
   `;
 }
 
-function answerChange(sample, nameOf, isOpen) {
+function answerChange(sample, nameOf, heads, isOpen) {
   const {before = [], after = []} = sample;
   const come = after.filter((item) => !before.includes(item)).length;
   const gone = before.filter((item) => !after.includes(item)).length;
@@ -32,8 +33,8 @@ function answerChange(sample, nameOf, isOpen) {
   return html`<details ?open=${isOpen}>
     <summary><span class="who">${sample.user || "somebody unknown"}${sample.scenario ? html` ${badge(sample.scenario)}` : nothing}</span><span class="how">${said}</span></summary>
     <div class="before-after">
-      <div><h4>Now</h4><ol>${before.map((item) => html`<li class=${after.includes(item) ? "" : "is-gone"}><span>${nameOf(item)}</span>${after.includes(item) ? nothing : html`<small>gone</small>`}</li>`)}</ol></div>
-      <div><h4>Then</h4><ol>${after.map((item, at) => html`<li class=${before.includes(item) ? "" : "is-new"}><span>${nameOf(item)}</span>${move(before.indexOf(item), at)}</li>`)}</ol></div>
+      <div><h4>${heads[0]}</h4><ol>${before.map((item) => html`<li class=${after.includes(item) ? "" : "is-gone"}><span>${nameOf(item)}</span>${after.includes(item) ? nothing : html`<small>gone</small>`}</li>`)}</ol></div>
+      <div><h4>${heads[1]}</h4><ol>${after.map((item, at) => html`<li class=${before.includes(item) ? "" : "is-new"}><span>${nameOf(item)}</span>${move(before.indexOf(item), at)}</li>`)}</ol></div>
     </div>
   </details>`;
 }

@@ -33,6 +33,7 @@ export class SteeringEditor {
     this.note = null;
     this.conflict = null;
     this.answer = null;
+    this.isTouched = Boolean(draft);
     this.isAsking = false;
     this.isSaving = false;
     this.reason = "";
@@ -56,12 +57,19 @@ export class SteeringEditor {
     return this.isNew || JSON.stringify(sorted(toMessage(this.kind, this.form))) !== JSON.stringify(sorted(toMessage(this.kind, toForm(this.kind, this.message))));
   }
 
+  // The message that is tried: something new may get its name last.
+  get #tried() {
+    const message = toMessage(this.kind, this.form);
+    return {...message, name: message.name || `new-${KINDS[this.kind].one}`};
+  }
+
   get hasDraft() {
     return drafts.has(this.key);
   }
 
   change(name, value) {
     this.form = {...this.form, [name]: value};
+    this.isTouched = true;
     drafts.set(this.key, {form: this.form, version: this.version});
     if (!this.isNew && !this.isDirty) drafts.delete(this.key);
     this.redraw();
@@ -97,15 +105,17 @@ export class SteeringEditor {
   }
 
   async save() {
-    await this.#write({...this.#put(), version: this.version, reason: this.reason}, toMessage(this.kind, this.form).name);
+    const message = toMessage(this.kind, this.form);
+    await this.#write({put: {[this.kind]: [message]}, version: this.version, reason: this.reason}, message.name);
   }
 
   async remove(reason) {
     await this.#write({...this.#removal(), version: this.version, reason}, null);
   }
 
-  #put() {
-    return {put: {[this.kind]: [toMessage(this.kind, this.form)]}};
+  // The change that takes it away: a scenario that says nothing, since rules may name it.
+  #without() {
+    return this.kind === "scenarios" ? {put: {scenarios: [{name: this.name}]}} : this.#removal();
   }
 
   #removal() {
@@ -141,7 +151,7 @@ export class SteeringEditor {
     this.redraw();
     try {
       const samples = this.#samples();
-      const edit = this.isDirty ? this.#put() : this.#removal();
+      const edit = this.isDirty ? {put: {[this.kind]: [this.#tried]}} : this.#without();
       const answer = await admin("UpdateSteering", {...edit, dryRun: true, version: this.version, samples}, {signal});
       this.answer = this.isDirty ? answer : {...answer, changes: [], samples: (answer.samples ?? []).map(({before, after, ...rest}) => ({...rest, before: after, after: before}))};
       this.fault = this.failure = this.note = null;
@@ -157,7 +167,7 @@ export class SteeringEditor {
 
   #samples() {
     const users = this.users.length ? this.users : this.moment ? (this.recent ?? []) : [];
-    const own = this.kind === "scenarios" ? [this.isDirty ? toMessage(this.kind, this.form).name : this.name] : this.kind === "rules" ? this.form.scenarios : [];
+    const own = this.kind === "scenarios" ? [this.isDirty ? this.#tried.name : this.name] : this.kind === "rules" ? this.form.scenarios : [];
     const context = this.moment ? {eventTime: new Date(`${this.moment}Z`).toISOString()} : undefined;
     return users.flatMap((user) => (own.length ? own : [""]).map((scenario) => ({user, count: SAMPLE_COUNT, scenario, context}))).slice(0, 100);
   }
@@ -167,7 +177,7 @@ export class SteeringEditor {
     this.fault = this.failure = this.note = null;
     if (error.code === "aborted") await this.#explainConflict();
     else if (error.code === "invalid_argument" && !this.isDirty) this.note = error.message;
-    else if (error.code === "invalid_argument") this.fault = faultOf(this.kind, toMessage(this.kind, this.form).name, error.message);
+    else if (error.code === "invalid_argument") this.fault = faultOf(this.kind, this.#tried.name, error.message);
     else this.failure = error;
     this.answer = this.fault || this.failure || this.note ? null : this.answer;
   }
@@ -197,7 +207,7 @@ export class SteeringEditor {
 
   draw() {
     const {one} = KINDS[this.kind];
-    const edit = {kind: this.kind, form: this.form, isNew: this.isNew, fault: this.fault, isLocked: this.page.isFromFile, choices: {...this.page.choices, items: this.items}, nameOf: this.page.names.of};
+    const edit = {kind: this.kind, form: this.form, isNew: this.isNew, fault: this.isTouched ? this.fault : null, isLocked: this.page.isFromFile, choices: {...this.page.choices, items: this.items}, nameOf: this.page.names.of};
     return html`
       <section class="card editor" aria-labelledby="editor-title">
         <header>
@@ -207,7 +217,7 @@ export class SteeringEditor {
         ${this.conflict ? this.#drawConflict() : nothing}
         <form @submit=${(event) => { event.preventDefault(); this.save(); }}>
           ${steeringForm(edit, (name, value) => this.change(name, value), (field, text) => this.suggest(field, text))}
-          ${this.fault && !this.fault.field ? html`<div class="fault" role="alert"><p>${this.fault.words}</p>${this.fault.drawing ? html`<pre>${this.fault.drawing}</pre>` : nothing}</div>` : nothing}
+          ${this.isTouched && this.fault && !this.fault.field ? html`<div class="fault" role="alert"><p>${this.fault.words}</p>${this.fault.drawing ? html`<pre>${this.fault.drawing}</pre>` : nothing}</div>` : nothing}
           ${this.page.isFromFile ? nothing : this.#drawSave(one)}
         </form>
       </section>
@@ -219,7 +229,7 @@ export class SteeringEditor {
   }
 
   #drawSave(one) {
-    const isReady = this.isDirty && !this.fault && !this.conflict && !this.isSaving;
+    const isReady = this.isDirty && (!this.isNew || this.form.name.trim()) && !this.fault && !this.conflict && !this.isSaving;
     return html`<footer class="save">
       <label>Reason, for the history<input type="text" maxlength="1000" autocomplete="off" .value=${this.reason} @input=${(event) => { this.reason = event.target.value; }}></label>
       <div class="buttons">
@@ -263,11 +273,12 @@ export class SteeringEditor {
 
   #drawRun() {
     if (this.failure) return html`<div class="notice notice-bad" role="alert"><p>${failureWords(this.failure)}</p></div>`;
+    if (this.fault && !this.isTouched) return html`<p class="note">As you fill it in, you see here whose answers it would change, and how.</p>`;
     if (this.fault) return html`<p class="note">Something is wrong with it yet, so there is nothing to try.</p>`;
     if (this.note) return html`<p class="note">It cannot be tried without it: ${this.note}</p>`;
     if (!this.answer) return html`<p class="note">Asking the server…</p>`;
     if (this.isDirty && !this.answer.changes?.length) return html`<p class="note">Nothing changes.</p>`;
-    return dryRun(this.answer, this.page.names.of);
+    return dryRun(this.answer, this.page.names.of, {isEffect: !this.isDirty});
   }
 }
 

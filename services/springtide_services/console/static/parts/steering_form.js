@@ -9,7 +9,7 @@ import {ACTIONS} from "./steering_words.js";
 export function steeringForm(edit, change, suggest) {
   const fields = FIELDS[edit.kind].filter((field) => !field.only || field.only.includes(edit.form.action));
   return html`
-    ${edit.isNew ? row(edit, {name: "name", kind: "text", label: "Name", help: "Letters, digits, - and _, at most 64."}, change, suggest) : nothing}
+    ${edit.isNew ? row(edit, {name: "name", kind: "name", label: "Name", help: "Letters, digits, - and _, at most 64."}, change, suggest) : nothing}
     ${fields.map((field) => row(edit, field, change, suggest))}
   `;
 }
@@ -29,6 +29,7 @@ function row(edit, field, change, suggest) {
 }
 
 const CONTROLS = {
+  name: (control) => CONTROLS.text(control),
   text: ({edit, field, id, described, isWrong, value, set}) => html`
     <input id=${id} type="text" autocomplete="off" spellcheck="false" .value=${value} ?disabled=${edit.isLocked} list=${field.choices ? `${id}-choices` : ""}
       aria-describedby=${described} aria-invalid=${isWrong} @input=${(event) => set(event.target.value)}>
@@ -54,7 +55,7 @@ const CONTROLS = {
     const all = [...new Set([...edit.choices[field.name], ...value])];
     if (!all.length) return html`<p class="note">There is no scenario yet.</p>`;
     const toggled = (name) => (value.includes(name) ? value.filter((each) => each !== name) : [...value, name]);
-    return html`<div class="checks">${all.map((name) => html`<label><input type="checkbox" .checked=${value.includes(name)} @change=${() => set(toggled(name))}>${name}</label>`)}</div>`;
+    return html`<div class="check-list">${all.map((name) => html`<label><input type="checkbox" .checked=${value.includes(name)} @change=${() => set(toggled(name))}>${name}</label>`)}</div>`;
   },
   words,
   pairs: ({edit, field, id, value, set}) => pairs({edit, field, id, value, set}),
@@ -79,7 +80,7 @@ function words({edit, field, id, described, isWrong, value, set, suggest}) {
     if (event.inputType === "insertReplacementText" || event.inputType === undefined) add(event.target);
     else suggest(field, event.target.value);
   };
-  return html`<div class="words">
+  return html`<div class="word-list">
     ${value.length ? html`<ul class="chips" aria-label=${field.label}>${value.map((word) => html`<li title=${word}><span>${nameOf(word)}</span>${edit.isLocked ? nothing : html`<button type="button" aria-label="Remove ${nameOf(word)}"
       @click=${() => set(value.filter((each) => each !== word))}>×</button>`}</li>`)}</ul>` : nothing}
     <input id=${id} type="text" autocomplete="off" spellcheck="false" placeholder="Type, then Enter" list="${id}-choices" ?disabled=${edit.isLocked} aria-describedby=${described} aria-invalid=${isWrong}
@@ -90,7 +91,7 @@ function words({edit, field, id, described, isWrong, value, set, suggest}) {
 
 function pairs({edit, field, id, value, set}) {
   const put = (at, pair) => set(value.map((each, index) => (index === at ? pair : each)));
-  return html`<div class="pairs">
+  return html`<div class="pair-list">
     ${value.map(([name, number], at) => html`<div>
       <input type="text" aria-label="${field.keys} ${at + 1}" placeholder=${field.keys} list="${id}-choices" .value=${name} @input=${(event) => put(at, [event.target.value, number])}>
       <input type="number" step="any" aria-label="${field.numbers} of ${name || `${field.keys} ${at + 1}`}" placeholder=${field.numbers} .value=${number} @input=${(event) => put(at, [name, event.target.value])}>
@@ -106,7 +107,7 @@ const WEIGHTS = {name: "weights", keys: "weight", numbers: "factor", choices: "w
 function variants({edit, id, value, set}) {
   const put = (at, more) => set(value.map((each, index) => (index === at ? {...each, ...more} : each)));
   const rest = 100 - value.reduce((sum, each) => sum + (Number(each.share) || 0), 0);
-  return html`<div class="variants">
+  return html`<div class="variant-list">
     ${value.map((variant, at) => html`<div class="variant" role="group" aria-label="Variant ${variant.name || at + 1}">
       <label>Name<input type="text" autocomplete="off" spellcheck="false" .value=${variant.name} @input=${(event) => put(at, {name: event.target.value})}></label>
       <label>Share, %<input type="number" step="any" min="0" max="100" .value=${variant.share} @input=${(event) => put(at, {share: event.target.value})}></label>
