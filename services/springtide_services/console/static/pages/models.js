@@ -164,7 +164,7 @@ class ModelsPage {
 
   #drawVersions() {
     if (!this.#models) return loading();
-    if (!this.#models.length) return emptyPanel("No model yet", "The first training makes one; until then items are recommended by what is in season and popular.");
+    if (!this.#models.length) return html`<p class="note">None yet. Until the first one, items are recommended by what is in season and popular.</p>`;
     const chosen = this.#detail?.model.version ?? this.#version;
     return html`<ul class="versions">${this.#models.map((model) => html`<li>
       <a href=${link("models", [model.version])} aria-current=${model.version === chosen} @click=${(event) => this.#choose(event, model.version)}>
@@ -192,7 +192,7 @@ class ModelsPage {
   }
 
   #drawDetail() {
-    if (!this.#detail) return this.#models && !this.#models.length ? nothing : loading(6);
+    if (!this.#detail) return this.#models && !this.#models.length ? this.#drawNone() : loading(6);
     const {model} = this.#detail;
     if (model.unreadableReason) return emptyPanel(`${model.version} cannot be read`, model.unreadableReason);
     const live = this.#status?.liveQuality?.versions?.find(({modelVersion}) => modelVersion === model.version);
@@ -204,6 +204,10 @@ class ModelsPage {
         ${model.isCurrent ? nothing : html`<button type="button" class="primary" @click=${() => this.#promote()}>Promote…</button>`}
       </header>
       <div class="cards">${modelDetail(this.#detail, live)}</div>`;
+  }
+
+  #drawNone() {
+    return emptyPanel("No model serves yet", "Once a training is done you see here how the gate judged it against each baseline, what the moment counts in it, and how its loss fell.");
   }
 
   // Draws the training curves of a version once, into their place.

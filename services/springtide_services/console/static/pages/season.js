@@ -6,7 +6,7 @@ import {inspection} from "../api.js";
 import {bar} from "../parts/drawings.js";
 import {drawChart} from "../parts/chart.js";
 import {errorPanel, loading} from "../parts/errors.js";
-import {exponentWords, exponentsTable} from "../parts/exponents.js";
+import {exponentSentences, exponentsTable} from "../parts/exponents.js";
 import {count, plural} from "../parts/format.js";
 import {keyedList} from "../parts/keyed.js";
 import {searchField} from "../parts/search.js";
@@ -246,10 +246,13 @@ class SeasonPage {
   #drawExponents() {
     if (this.model === undefined) return loading();
     if (this.model === null) return html`<p class="note">No model serves yet, so seasons count as they are. A training learns how much they shall.</p>`;
-    const exponents = this.model.exponents ?? [];
-    const words = exponents.filter(({weight}) => weight === (this.#weight || "calendar")).map(exponentWords).join("; ");
-    return html`${words ? html`<p>In model <a href=${link("models", [this.model.model.version])}>${this.model.model.version}</a>, ${words}.</p>` : nothing}
-      ${exponentsTable(exponents)}
-      <p class="note">An item's odds are multiplied by each lift to the power of its exponent. The lines are 95 % intervals.</p>`;
+    const weight = this.#weight || "calendar";
+    const exponents = (this.model.exponents ?? []).filter((each) => each.weight === weight);
+    const sentences = exponentSentences(exponents);
+    const model = html`<a href=${link("models", [this.model.model.version])}>${this.model.model.version}</a>`;
+    if (!exponents.length) return html`<p class="note">Model ${model} has no weight ${weight}.</p>`;
+    return html`<p>In model ${model}, ${sentences.length ? sentences.join("; ") : `nothing of the ${weight} counts`}.</p>
+      ${exponentsTable(exponents, {all: true})}
+      <p class="note">An item's odds are multiplied by each lift to the power of its exponent.</p>`;
   }
 }

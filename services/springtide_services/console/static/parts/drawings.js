@@ -25,15 +25,15 @@ export function bar(value, highest, {reference, tone = ""} = {}) {
   </svg>`;
 }
 
-// Draws a point and its interval on a scale, with a line at `reference`, such as no difference.
-export function interval({value, low, high}, scale, {reference, tone = ""} = {}) {
-  const y = "50%";
-  const known = [value, low, high].every(Number.isFinite);
-  return html`<svg class="drawing drawn-interval ${tone}" aria-hidden="true">
-    <line class="track" x1="0" x2="100%" y1=${y} y2=${y}></line>
-    ${reference === undefined ? nothing : svg`<line class="reference" x1=${scale.at(reference)} x2=${scale.at(reference)} y1="0" y2="100%"></line>`}
-    ${known ? svg`<line class="whisker" x1=${scale.at(low)} x2=${scale.at(high)} y1=${y} y2=${y}></line>` : nothing}
-    ${known ? [low, high].map((end) => svg`<line class="whisker" x1=${scale.at(end)} x2=${scale.at(end)} y1="30%" y2="70%"></line>`) : nothing}
-    ${Number.isFinite(value) ? svg`<circle class="point" cx=${scale.at(value)} cy=${y} r="4.5"></circle>` : nothing}
+// Draws points {value, low, high, tone} with their intervals on a scale, one below the other; `references` are values with a
+// line, such as no difference.
+export function interval(points, scale, {references = []} = {}) {
+  const y = (at) => `${((at + 0.5) / points.length) * 64 + 18}%`;
+  return html`<svg class="drawing drawn-interval" aria-hidden="true">
+    ${references.map((value) => svg`<line class="reference" x1=${scale.at(value)} x2=${scale.at(value)} y1="0" y2="100%"></line>`)}
+    ${points.map(({value, low, high, tone = ""}, at) => svg`<g class=${tone}>
+      ${[value, low, high].every(Number.isFinite) && low < high ? svg`<line class="whisker" x1=${scale.at(low)} x2=${scale.at(high)} y1=${y(at)} y2=${y(at)}></line>` : nothing}
+      ${Number.isFinite(value) ? svg`<circle class="point" cx=${scale.at(value)} cy=${y(at)} r=${points.length > 1 ? 3.5 : 4.5}></circle>` : nothing}
+    </g>`)}
   </svg>`;
 }

@@ -11,15 +11,19 @@ import {stateAt, variantWords} from "./steering_words.js";
 // Draws a result, an answer of GetExperiment. `confidence` is what was asked for, `nowMs` the server's moment.
 export function experimentResult({experiment, variants = [], winner = ""}, confidence, nowMs) {
   const held = stateAt(experiment, nowMs);
-  const rates = scaleOver(variants.flatMap(({rateLow = 0, rateHigh = 0}) => [rateLow, rateHigh]), {atLeast: [0]});
-  const others = variants.slice(1);
-  const differences = scaleOver(others.flatMap(({differenceLow = 0, differenceHigh = 0}) => [differenceLow, differenceHigh]), {atLeast: [0]});
   return html`<article class="card experiment" aria-labelledby="experiment-${experiment.name}">
     <header class="card-head"><h3 id="experiment-${experiment.name}"><a href=${link("steering", ["experiments", experiment.name])}>${experiment.name}</a></h3>
-      ${badge(held.words, {holds: "accent", waits: "", over: ""}[held.state])} ${winner ? badge(`${winner} wins`, "good") : badge("open")}</header>
+      <span class="badges">${badge(held.words, {holds: "accent", waits: "", over: ""}[held.state])}${winner ? badge(`${winner} wins`, "good") : badge("open")}</span></header>
     ${experiment.note ? html`<p>${experiment.note}</p>` : nothing}
     <p class="verdict">${words(experiment, variants, winner, confidence)}</p>
-    <div class="table-frame" tabindex="0" role="region" aria-label="Variants of ${experiment.name}"><table>
+    ${variants.some(({numUsers}) => number(numUsers)) ? table(experiment, variants, winner) : nothing}
+  </article>`;
+}
+
+function table(experiment, variants, winner) {
+  const rates = scaleOver(variants.flatMap(({rateLow = 0, rateHigh = 0}) => [rateLow, rateHigh]), {atLeast: [0]});
+  const differences = scaleOver(variants.slice(1).flatMap(({differenceLow = 0, differenceHigh = 0}) => [differenceLow, differenceHigh]), {atLeast: [0]});
+  return html`<div class="table-frame" tabindex="0" role="region" aria-label="Variants of ${experiment.name}"><table>
       <thead><tr><th scope="col">Variant</th><th scope="col" class="end">Users</th><th scope="col" class="end">Converted</th>
         <th scope="col" class="wide">Rate</th><th scope="col" class="end"><span class="unseen">Rate in numbers</span></th>
         <th scope="col" class="wide">Against ${variants[0]?.variant}</th><th scope="col" class="end"><span class="unseen">Difference in numbers</span></th><th scope="col" class="end">p</th></tr></thead>
@@ -27,15 +31,14 @@ export function experimentResult({experiment, variants = [], winner = ""}, confi
         <th scope="row">${each.variant}<small class="note">${variantWords(experiment.variants?.[at] ?? {})}</small></th>
         <td class="end">${count(each.numUsers)}</td>
         <td class="end">${count(each.numConverted)}</td>
-        <td>${interval({value: each.rate ?? 0, low: each.rateLow ?? 0, high: each.rateHigh ?? 0}, rates, {reference: variants[0].rate ?? 0, tone: each.variant === winner ? "is-strong" : ""})}</td>
+        <td>${interval([{value: each.rate ?? 0, low: each.rateLow ?? 0, high: each.rateHigh ?? 0, tone: each.variant === winner ? "is-strong" : ""}], rates, {references: [variants[0].rate ?? 0]})}</td>
         <td class="end">${share(each.rate)}<small class="note">${share(each.rateLow)} to ${share(each.rateHigh)}</small></td>
         ${at === 0 ? html`<td class="note">what the others are compared with</td><td></td><td></td>` : html`
-          <td>${interval({value: each.difference ?? 0, low: each.differenceLow ?? 0, high: each.differenceHigh ?? 0}, differences, {reference: 0, tone: each.variant === winner ? "is-strong" : ""})}</td>
+          <td>${interval([{value: each.difference ?? 0, low: each.differenceLow ?? 0, high: each.differenceHigh ?? 0, tone: each.variant === winner ? "is-strong" : ""}], differences, {references: [0]})}</td>
           <td class="end">${signed(each.difference)}<small class="note">${signed(each.differenceLow)} to ${signed(each.differenceHigh)}</small></td>
           <td class="end">${pWords(each.pValue ?? 0)}</td>`}
       </tr>`)}</tbody>
-    </table></div>
-  </article>`;
+    </table></div>`;
 }
 
 // Says who wins, and how sure that is.

@@ -3,7 +3,7 @@
 import {html, nothing} from "../vendor/lit-html.js";
 import {badge} from "./cards.js";
 import {interval, scaleOver} from "./drawings.js";
-import {exponentWords, exponentsTable} from "./exponents.js";
+import {exponentSentences, exponentsTable} from "./exponents.js";
 import {count, date, dateTime, decimal, number, percent, plural} from "./format.js";
 
 const VERDICTS = {promoted: "good", rejected: "bad", "not judged": "warn"};
@@ -25,34 +25,36 @@ export function modelDetail({model, parts = [], exponents = [], curves = [], gat
       ${model.verdictReason ? html`<p class="verdict-words">${sentence(model.verdictReason)}</p>` : nothing}
       ${gateTable(gate)}
     </section>
-    <section class="card" aria-labelledby="live-title">
-      <header class="card-head"><h3 id="live-title">Live</h3></header>
-      ${liveWords(live)}
-    </section>
+    <div class="card-stack">
+      <section class="card" aria-labelledby="live-title">
+        <header class="card-head"><h3 id="live-title">Live</h3></header>
+        ${liveWords(live)}
+      </section>
+      ${curves.length ? html`<section class="card" aria-labelledby="curves-title">
+        <header class="card-head"><h3 id="curves-title">Training curves</h3></header>
+        <div class="curves"></div>
+      </section>` : nothing}
+      <section class="card" aria-labelledby="parts-title">
+        <header class="card-head"><h3 id="parts-title">Made of</h3></header>
+        <dl class="facts">
+          ${fact("trained", `${dateTime(model.createTime)} UTC`)}
+          ${fact("interactions", count(model.numInteractions))}
+          ${newestEventTime ? fact("the newest of", date(newestEventTime)) : nothing}
+          ${checkpoint ? fact("checkpoint", html`<code>${checkpoint}</code>`) : nothing}
+          ${requestId ? fact("asked for by", html`<code>${requestId}</code>`) : fact("asked for by", "the schedule")}
+          ${temperature ? fact("temperature", decimal(temperature)) : nothing}
+          ${Object.entries(model.metrics ?? {}).sort().map(([name, value]) => fact(name.replaceAll("_", " "), decimal(value)))}
+        </dl>
+        ${parts.map((part) => html`<details class="part">
+          <summary><span>${part.kind.replaceAll("_", " ")}</span> <strong>${part.name}</strong> <small>${part.origin}</small></summary>
+          <pre tabindex="0">${pretty(part.optionsJson)}</pre>
+        </details>`)}
+      </section>
+    </div>
     <section class="card" aria-labelledby="exponents-title">
-      <header class="card-head"><h3 id="exponents-title">What the moment counts</h3></header>
+      <header class="card-head"><h3 id="exponents-title">What counts</h3></header>
       ${exponentsTable(exponents)}
-      ${exponents.length ? html`<details><summary>In words</summary><ul class="plain">${exponents.map((each) => html`<li>${sentence(exponentWords(each))}</li>`)}</ul></details>` : nothing}
-    </section>
-    ${curves.length ? html`<section class="card" aria-labelledby="curves-title">
-      <header class="card-head"><h3 id="curves-title">Training curves</h3></header>
-      <div class="curves"></div>
-    </section>` : nothing}
-    <section class="card" aria-labelledby="parts-title">
-      <header class="card-head"><h3 id="parts-title">Made of</h3></header>
-      <dl class="facts">
-        ${fact("trained", `${dateTime(model.createTime)} UTC`)}
-        ${fact("interactions", count(model.numInteractions))}
-        ${newestEventTime ? fact("the newest of", date(newestEventTime)) : nothing}
-        ${checkpoint ? fact("checkpoint", html`<code>${checkpoint}</code>`) : nothing}
-        ${requestId ? fact("asked for by", html`<code>${requestId}</code>`) : fact("asked for by", "the schedule")}
-        ${temperature ? fact("temperature", decimal(temperature)) : nothing}
-        ${Object.entries(model.metrics ?? {}).sort().map(([name, value]) => fact(name.replaceAll("_", " "), decimal(value)))}
-      </dl>
-      ${parts.map((part) => html`<details class="part">
-        <summary><span>${part.kind.replaceAll("_", " ")}</span> <strong>${part.name}</strong> <small>${part.origin}</small></summary>
-        <pre tabindex="0">${pretty(part.optionsJson)}</pre>
-      </details>`)}
+      ${exponents.length ? html`<details><summary>In words</summary><ul class="plain">${exponentSentences(exponents).map((each) => html`<li>${sentence(each)}</li>`)}</ul></details>` : nothing}
     </section>`;
 }
 
@@ -67,10 +69,10 @@ function gateTable(gate) {
   const candidate = gate.find(({name}) => name === "candidate")?.ndcgAt20;
   const most = Math.max(...gate.map(({numQuestions}) => number(numQuestions)));
   return html`<div class="table-frame"><table class="gate">
-    <thead><tr><th scope="col">Ranker</th><th scope="col" class="wide">NDCG@20, 95 % interval</th><th scope="col" class="end">NDCG@20</th><th scope="col" class="end">Questions</th></tr></thead>
+    <thead><tr><th scope="col">Ranker</th><th scope="col" class="wide">${gate.some(({error}) => error !== undefined) ? "95 % intervals" : html`<span class="unseen">Drawn</span>`}</th><th scope="col" class="end">NDCG@20</th><th scope="col" class="end">Questions</th></tr></thead>
     <tbody>${gate.map(({name, ndcgAt20 = 0, error, numQuestions}) => html`<tr class=${name === "candidate" ? "is-chosen" : ""}>
-      <th scope="row">${{candidate: "this version", champion: "the one that served"}[name] ?? name.replaceAll("_", " ")}</th>
-      <td>${interval({value: ndcgAt20, low: ndcgAt20 - (error ?? 0), high: ndcgAt20 + (error ?? 0)}, scale, {reference: candidate, tone: name === "candidate" ? "is-strong" : ""})}</td>
+      <th scope="row">${{candidate: "this version", champion: "the one that served"}[name] ?? name}</th>
+      <td>${interval([{value: ndcgAt20, low: ndcgAt20 - (error ?? 0), high: ndcgAt20 + (error ?? 0), tone: name === "candidate" ? "is-strong" : ""}], scale, {references: [candidate]})}</td>
       <td class="end">${ndcgAt20.toFixed(4)}${error === undefined ? nothing : html` <small>± ${error.toFixed(4)}</small>`}</td>
       <td class="end">${count(numQuestions)}</td>
     </tr>`)}</tbody>

@@ -16,7 +16,7 @@ export class YearSlider {
     const now = new Date(nowMs);
     this.year = now.getUTCFullYear();
     this.redraw = redraw;
-    const given = new Date(`${this.year}-${at}:00:00Z`);
+    const given = /^\d\d-\d\dT\d\d$/.test(at) ? new Date(`${this.year}-${at}:00:00Z`) : now;
     const first = Number.isNaN(given.getTime()) ? now : given;
     this.day = Math.floor((first.getTime() - Date.UTC(this.year, 0, 1)) / DAY_MS);
     this.hour = first.getUTCHours();
@@ -62,7 +62,7 @@ export class YearSlider {
   draw() {
     const hour = `${String(this.hour).padStart(2, "0")}:00`;
     return html`<div class="year-slider">
-      <p class="when"><strong>${this.words}</strong>, ${hour}
+      <p class="when"><span><strong>${this.words}</strong>, ${hour}</span>
         <button type="button" class="small quiet" @click=${(event) => this.#play(event)}>${this.#timer ? html`${icons.pause} Stop` : html`${icons.play} Let the year go by`}</button></p>
       <label><span>Day</span><span class="ticked"><input type="range" min="0" max=${this.numDays - 1} .value=${String(this.day)} aria-valuetext=${this.words}
         @input=${(event) => this.#set({day: Number(event.target.value)})}>
