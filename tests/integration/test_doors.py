@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from springtide.clock import wall_ms
-from springtide.v1 import admin_pb2, recommender_pb2
+from springtide.v1 import admin_pb2, inspection_pb2, recommender_pb2
 from springtide_services.access.roles import Role
 from springtide_services.access.token_file import add_token
 from springtide_services.access.tokens import make_token
@@ -167,6 +167,8 @@ def methods_of(file: Any, service: str) -> dict[str, str]:
 
 
 ADMIN_METHODS = methods_of(admin_pb2, "AdminService")
+INSPECTION_METHODS = methods_of(inspection_pb2, "InspectionService")
+FOR_OPERATORS = {**ADMIN_METHODS, **INSPECTION_METHODS}
 RECOMMENDER_METHODS = methods_of(recommender_pb2, "RecommenderService")
 
 
@@ -192,7 +194,7 @@ def test_operators_are_answered_on_their_listener_alone(
     with grpc.insecure_channel(place.address) as public, grpc.insecure_channel(place.admin_address) as admin:
         place.wait_until_serving(public)
         assert place.is_serving(admin)
-        for name, path in ADMIN_METHODS.items():
+        for name, path in FOR_OPERATORS.items():
             code, _ = tried(public, path)
             note_door("anybody, where there are no tokens", f"public: {name}", "calls", code.name)
             assert code == grpc.StatusCode.UNIMPLEMENTED, name
@@ -213,12 +215,17 @@ def bearer(token: str) -> dict[str, Any]:
 
 
 SHOWS_USERS = {"Explain", "SimilarUsers"}  # What they did, and who they are.
+SHOWS_NODES = {"SearchNodes", "GetNode", "GetNeighbourhood"}  # Users are nodes, too.
+INSPECTS = set(INSPECTION_METHODS) - SHOWS_NODES
 MAY = {
     "client": set(RECOMMENDER_METHODS) - SHOWS_USERS,
-    "explain": set(RECOMMENDER_METHODS),
+    "explain": {*RECOMMENDER_METHODS, *SHOWS_NODES, "ListAttributes"},
     "producer": set(),
-    "operator": {"GetStatus", "ListModels", "StartTraining", "GetSteering", "ListSteeringChanges", "GetExperiment"},
-    "admin": set(ADMIN_METHODS),
+    "operator": {
+        *("GetStatus", "ListModels", "StartTraining", "GetSteering", "ListSteeringChanges", "GetExperiment"),
+        *INSPECTS,
+    },
+    "admin": {*ADMIN_METHODS, *INSPECTS},
 }
 
 
@@ -227,7 +234,7 @@ def test_each_role_gets_what_it_is_for_and_nobody_else_does(guarded: Place, note
     tries: list[tuple[str, str, str, str, grpc.Future]] = []
     with grpc.insecure_channel(place.address) as public, grpc.insecure_channel(place.admin_address) as admin:
         assert place.is_serving(admin), "probes have no token"
-        doors = {"public": (public, RECOMMENDER_METHODS), "operators": (admin, ADMIN_METHODS)}
+        doors = {"public": (public, RECOMMENDER_METHODS), "operators": (admin, FOR_OPERATORS)}
         for listener, (channel, methods) in doors.items():
             for name, path in methods.items():
                 tries.append(("nobody", listener, name, "without a token", knock(channel, path)))
@@ -235,7 +242,7 @@ def test_each_role_gets_what_it_is_for_and_nobody_else_does(guarded: Place, note
                 for role, token in place.tokens.items():
                     call = knock(channel, path, **bearer(token))
                     tries.append((role, listener, name, "with its token", call))
-        for name, path in ADMIN_METHODS.items():  # Not even with the best token.
+        for name, path in FOR_OPERATORS.items():  # Not even with the best token.
             call = knock(public, path, **bearer(place.tokens["admin"]))
             tries.append(("admin", "public", name, "with its token", call))
         for who, listener, name, how, call in tries:

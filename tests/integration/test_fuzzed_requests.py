@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from springtide.settings.model import Settings
-from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
+from springtide.v1 import admin_pb2, events_pb2, inspection_pb2, recommender_pb2
 from springtide_services.serving.server import Server
 
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
@@ -28,7 +28,7 @@ Publish = Callable[[Settings, Sequence[events_pb2.Event]], recommender_pb2.Graph
 
 METHODS = [
     method
-    for file in (recommender_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+    for file in (recommender_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR, inspection_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
     for service in file.services_by_name.values()
     for method in service.methods
     if not (method.server_streaming and file is health_pb2.DESCRIPTOR)  # Its stream has no end.

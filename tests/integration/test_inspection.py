@@ -11,8 +11,9 @@ from typing import Any
 import grpc
 import pytest
 
+from springtide.model.registry import ModelStore
 from springtide.settings.model import KafkaSettings, Settings
-from springtide.testing import quick_settings
+from springtide.testing import START_MS, quick_model, quick_settings, state_of
 from springtide.v1 import events_pb2, inspection_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from springtide.v1 import inspection_pb2 as pb
 from springtide_services.serving.server import Server
@@ -47,6 +48,12 @@ def titled(item: str, title: str) -> events_pb2.Event:
     return event
 
 
+def publish_model(settings: Settings) -> None:
+    """Publish a model of the shop's items, who goes with whom made up: without it there is no map."""
+    pairs = [(f"u{number}", item, START_MS + number) for number, item in enumerate([*TITLES, "tea", "pot"] * 4)]
+    ModelStore(settings.model.url).publish(quick_model(state_of(pairs, settings), settings))
+
+
 def events() -> list[events_pb2.Event]:
     """Ann had tea thrice and a pot, ben tea, cy all three."""
     return [
@@ -75,6 +82,7 @@ def settings_of(broker: str, folder: Any) -> Settings:
 def shop(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A server that runs in a thread, for all tests here."""
     settings = settings_of(broker, tmp_path_factory.mktemp("inspection"))
+    publish_model(settings)
     ensure_topics(settings)
     with EventPublisher(settings) as publisher:
         sent = [publisher.publish(event) for event in events()]
@@ -152,6 +160,43 @@ def test_a_node_is_shown_whole(shop: Shop) -> None:
     assert [each.other.id for each in tea.interactions] == ["ann", "ben", "cy", "ann", "ann"]
 
 
+def test_a_neighbourhood_is_nodes_and_edges(shop: Shop) -> None:
+    ben = shop.inspection.GetNeighbourhood(pb.GetNeighbourhoodRequest(type="user", id="ben"))
+    assert [(each.node.name, each.depth) for each in ben.nodes] == [
+        *(("ben", 0), ("Green Tea", 1)),
+        *(("ann", 2), ("cy", 2)),
+    ]
+    edges = {(ben.nodes[each.source].node.id, ben.nodes[each.target].node.id): each.count for each in ben.edges}
+    assert edges == {("ben", "tea"): 1, ("ann", "tea"): 3, ("cy", "tea"): 1}
+    assert not ben.is_cut
+    cut = shop.inspection.GetNeighbourhood(pb.GetNeighbourhoodRequest(type="user", id="cy", max_edges=1, depth=1))
+    assert (len(cut.nodes), cut.is_cut) == (2, True)
+
+
+def test_attributes_and_circumstances_are_listed(shop: Shop) -> None:
+    listed = shop.inspection.ListAttributes(pb.ListAttributesRequest())
+    assert (listed.item_type, listed.name_attribute) == ("item", "title")
+    found = {(each.node_type, each.name): (each.kind, each.num_nodes, list(each.values)) for each in listed.attributes}
+    assert found == {("item", "kind"): ("category", 3, ["dish", "drink"]), ("item", "title"): ("text", 3, [])}
+    assert [(each.name, list(each.values)) for each in listed.circumstances] == [("place", ["Graz", "Linz"])]
+
+
+def test_the_map_has_the_items_and_marks_the_nearest(shop: Shop) -> None:
+    request = pb.GetMapRequest(color_by="kind", near="tea", num_near=1)
+    until(
+        lambda: len(shop.inspection.GetMap(pb.GetMapRequest()).points) == len(TITLES)
+    )  # New items have no vector yet.
+    answer = shop.inspection.GetMap(request)
+    assert answer.model_version == "000001"
+    assert {(point.item, point.name, point.group) for point in answer.points} == {
+        *(("tea", "Green Tea", "drink"), ("pot", "Tea pot", "dish"), ("mug", "Mug", "dish")),
+    }
+    cosines = {point.item: point.cosine for point in answer.points if point.HasField("cosine")}
+    assert cosines["tea"] == 1.0
+    assert len(cosines) == 2
+    assert shop.inspection.GetMap(request) == answer, "it is laid out once"
+
+
 def test_an_unknown_node_is_not_found_and_near_ids_are_named(shop: Shop) -> None:
     code, words = refused(shop.inspection.GetNode, pb.GetNodeRequest(type="user", id="anna"))
     assert (code, words) == (grpc.StatusCode.NOT_FOUND, "no user with the id 'anna' (near: ann)")
@@ -163,7 +208,10 @@ def test_an_unknown_node_is_not_found_and_near_ids_are_named(shop: Shop) -> None
         ("SearchNodes", pb.SearchNodesRequest(type="brand"), "no node type 'brand' (choices: item, user)"),
         ("SearchNodes", pb.SearchNodesRequest(type="item", page_size=201), "page_size"),
         ("SearchNodes", pb.SearchNodesRequest(type="item", text="x" * 1_001), "text"),
-        ("GetNode", pb.GetNodeRequest(type="item"), "wanted the id of a node"),
+        ("GetNode", pb.GetNodeRequest(type="item"), "id: wanted 1 to 256 bytes"),
+        ("GetNeighbourhood", pb.GetNeighbourhoodRequest(type="item", id="tea", depth=4), "depth"),
+        ("GetMap", pb.GetMapRequest(max_items=9), "wanted 10 to 5,000"),
+        ("GetMap", pb.GetMapRequest(color_by="shade"), "no category attribute 'shade' (choices: kind)"),
         ("GetNode", pb.GetNodeRequest(type="item", id="tea", max_interactions=-1), "max_interactions"),
     ],
 )

@@ -9,6 +9,8 @@ Float64s = npt.NDArray[np.float64]
 MAX_POINTS = 2_000  # t-SNE holds a few square matrices: 32 MB each for so many.
 _STEPS, _EXAGGERATED_STEPS, _EXAGGERATION = 400, 100, 12.0
 _BISECTIONS = 40
+_PLACED_BETWEEN, _PLACED_AT_ONCE = 3, 512
+_NEAR_ENOUGH = 3  # Times the perplexity: neighbours that may count.
 
 
 def principal_plane(vectors: Array) -> Float64s:
@@ -37,38 +39,74 @@ def neighbour_plane(vectors: Array, perplexity: float = 30.0) -> Float64s:
     count = len(vectors)
     if count > MAX_POINTS:
         raise ValueError(f"wanted at most {MAX_POINTS:,} vectors, got {count:,}")
-    plane = principal_plane(vectors)
+    flat = principal_plane(vectors)
     if count < 4:
-        return plane
-    plane *= 1e-2 / max(float(plane[:, 0].std()), 1e-12)  # Small at first, so that points can pass each other.
-    near = _affinities(_squared_distances(vectors.astype(np.float64)), min(perplexity, (count - 1) / 3))
-    step, gains, rate = np.zeros_like(plane), np.ones_like(plane), max(count / _EXAGGERATION, 50.0)
+        return flat
+    flat *= 1e-2 / max(float(flat[:, 0].std()), 1e-12)  # Small at first, so that points can pass each other.
+    plane = flat.astype(np.float32)
+    near = _affinities(vectors, min(perplexity, (count - 1) / 3))
+    step, gains, rate = np.zeros_like(plane), np.ones_like(plane), np.float32(max(count / _EXAGGERATION, 50.0))
+    kernel, pull = np.empty_like(near), np.empty_like(near)
+    near *= np.float32(_EXAGGERATION)
     for number in range(_STEPS):
-        is_early = number < _EXAGGERATED_STEPS
-        kernel = 1 / (1 + _squared_distances(plane))
+        if number == _EXAGGERATED_STEPS:
+            near /= np.float32(_EXAGGERATION)
+        # In place, since memory is what takes the time: 1 / (1 + squared distance), then what it pulls and pushes.
+        lengths = np.einsum("nd,nd->n", plane, plane)
+        np.matmul(plane * np.float32(-2), plane.T, out=kernel)
+        kernel += lengths[:, None]
+        kernel += (lengths + 1)[None]
+        np.maximum(kernel, np.float32(1), out=kernel)
+        np.reciprocal(kernel, out=kernel)
         np.fill_diagonal(kernel, 0.0)
-        pull = (near * (_EXAGGERATION if is_early else 1.0) - kernel / kernel.sum()) * kernel
+        np.multiply(kernel, np.float32(-1 / kernel.sum()), out=pull)
+        pull += near
+        pull *= kernel
         gradient = 4 * (pull.sum(axis=1)[:, None] * plane - pull @ plane)
         gains = np.where(np.sign(gradient) == np.sign(step), np.maximum(gains * 0.8, 0.01), gains + 0.2)
-        step = (0.5 if is_early else 0.8) * step - rate * gains * gradient
+        step = np.float32(0.5 if number < _EXAGGERATED_STEPS else 0.8) * step - rate * gains * gradient
         plane = plane + step
         plane -= plane.mean(axis=0)
-    return plane
+    return plane.astype(np.float64)
 
 
-def _squared_distances(points: Float64s) -> Float64s:
+def placed_between(vectors: Array, known: Array, plane: Float64s) -> Float64s:
+    """Return where others lie in a plane: between the three that are nearest to each in space, the nearer the closer.
+
+    Args:
+        vectors: float32 ``[m, d]``, unit vectors.
+        known: float32 ``[n, d]``, unit vectors of those whose places are known; without any, all lie at 0.
+        plane: float64 ``[n, 2]``, their places.
+
+    Returns:
+        float64 ``[m, 2]``.
+    """
+    num_near = min(_PLACED_BETWEEN, len(known))
+    found = np.zeros((len(vectors), 2))
+    for start in range(0, len(vectors) if num_near else 0, _PLACED_AT_ONCE):
+        cosines = vectors[start : start + _PLACED_AT_ONCE] @ known.T
+        nearest = np.argpartition(-cosines, num_near - 1, axis=1)[:, :num_near]
+        distances = np.maximum(1.0 - np.take_along_axis(cosines, nearest, axis=1).astype(np.float64), 1e-6)
+        shares = 1 / distances
+        shares /= shares.sum(axis=1)[:, None]
+        found[start : start + _PLACED_AT_ONCE] = np.einsum("mk,mkd->md", shares, plane[nearest])
+    return found
+
+
+def _affinities(vectors: Array, perplexity: float) -> Array:
+    """Return how near each pair is, float32 ``[n, n]``, adding up to 1: about ``perplexity`` neighbours for each point.
+
+    Those beyond three times as many are too far to count.
+    """
+    count, num_near = len(vectors), min(len(vectors) - 1, int(_NEAR_ENOUGH * perplexity) + 1)
+    points = vectors - vectors.mean(axis=0)
     lengths = np.einsum("nd,nd->n", points, points)
-    distances: Float64s = np.maximum(lengths[:, None] + lengths[None] - 2 * points @ points.T, 0.0)
-    return distances
-
-
-def _affinities(distances: Float64s, perplexity: float) -> Float64s:
-    """Return how near each pair is, ``[n, n]``, adding up to 1: each point has ``perplexity`` neighbours, about."""
-    count = len(distances)
-    low, high, precision = np.zeros(count), np.full(count, np.inf), np.ones(count)
-    others = distances.copy()
-    np.fill_diagonal(others, np.inf)
+    distances = np.maximum(lengths[:, None] + lengths[None] - 2 * points @ points.T, 0.0)
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argpartition(distances, num_near - 1, axis=1)[:, :num_near]
+    others = np.take_along_axis(distances, nearest, axis=1).astype(np.float64)
     others -= others.min(axis=1)[:, None]
+    low, high, precision = np.zeros(count), np.full(count, np.inf), np.ones(count)
     for _ in range(_BISECTIONS):
         shares = np.exp(-others * precision[:, None])
         shares /= shares.sum(axis=1)[:, None]
@@ -76,6 +114,7 @@ def _affinities(distances: Float64s, perplexity: float) -> Float64s:
         is_wide = entropy > np.log(perplexity)
         low, high = np.where(is_wide, precision, low), np.where(is_wide, high, precision)
         precision = np.where(np.isinf(high), precision * 2, (low + high) / 2)
-    both = shares + shares.T
-    affinities: Float64s = np.maximum(both / both.sum(), 1e-12)
-    return affinities
+    affinities = np.zeros((count, count), np.float32)
+    np.put_along_axis(affinities, nearest, (shares / (2 * count)).astype(np.float32), axis=1)
+    both: Array = affinities + affinities.T
+    return both

@@ -155,6 +155,12 @@ class CategoryColumn:
         codes = self._more.get(row, (first,) if first is not None and first >= 0 else ())
         return self.vocabulary.ids(codes)
 
+    def most_used(self, count: int) -> list[str]:
+        """Return the values that the most nodes have, at most ``count``, the most frequent first."""
+        num_uses = np.array(self._num_uses.copy(), np.int64)  # A copy first: the thread that writes goes on.
+        codes = np.argsort(-num_uses, kind="stable")[:count]
+        return [value for value in self.vocabulary.ids(codes[num_uses[codes] > 0]) if value]
+
     def num_nodes_with(self, code: int) -> int:
         """Return how many nodes have a value, given its code."""
         return self._num_uses[code]

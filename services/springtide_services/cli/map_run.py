@@ -1,17 +1,13 @@
 """The picture of the `map` command: items in the learned space, and an item's neighbours."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError, ModelError, SettingsError
-from springtide.explaining.paths import PathNode
-from springtide.explaining.plane import neighbour_plane, principal_plane
-from springtide.explaining.why import Names
+from springtide.inspecting.item_map import ItemMap, item_map, lay_out
+from springtide.inspecting.summaries import Inspected
 from springtide.model.registry import ModelStore
 from springtide.plugins.loading import load_serving_plugins
 from springtide.ranking.item_table import ItemTable
@@ -26,25 +22,7 @@ _DPI = 130
 _COLOURS = ("#2f7d4f", "#b07a2a", "#5b7fa6", "#b0413e", "#7a5a8c", "#3aa6a0", "#d98cb3", "#8c7b5a", "#1f2d3a")
 _OTHER, _MARK = "#cccccc", "#d62728"
 _MOST_LETTERS = 34
-
-
-@dataclass(frozen=True, slots=True)
-class ItemMap:
-    """Items in two dimensions.
-
-    Attributes:
-        plane: float64 ``[n, 2]``.
-        names: Name of each item.
-        groups: The value of each item's attribute; empty where it has none, or no attribute is asked for.
-        marked: Positions of the item that is asked about, first, and of its neighbours, the nearest first.
-        cosines: Cosine of each marked item with the first.
-    """
-
-    plane: npt.NDArray[np.float64]
-    names: Sequence[str]
-    groups: Sequence[str]
-    marked: Sequence[int]
-    cosines: Sequence[float]
+_OPTIONS = {"color_by": "--color", "near": "--near"}
 
 
 def draw_map(
@@ -110,37 +88,12 @@ def map_of(
     """
     view = state.graph.view()
     table = ItemTable.build(model, view, state.rules)
-    items = view.nodes(state.rules.item_type)
-    if color and color not in items.categories:
-        choices = ", ".join(sorted(items.categories)) or "none"
-        raise InvalidRequestError("--color", f"no category attribute {color!r} (choices: {choices})")
-    known = np.flatnonzero(table.has_vector)
-    edges = sum(
-        view.edges(state.rules.edge_type(relation)).degrees(known.astype(np.int64), is_source=False)
-        for relation in state.rules.positive_relations
-    )
-    rows = known[np.argsort(-np.asarray(edges), kind="stable")[:top]].tolist()
-    marked: list[int] = []
-    cosines: list[float] = []
-    if near:
-        row = items.ids.row(near)
-        if row < 0 or row >= table.num_items or not table.has_vector[row]:
-            raise InvalidRequestError("--near", f"no item with the id {near!r} of which the model knows something")
-        of_all = np.where(table.has_vector, table.vectors @ table.vectors[row], -np.inf)
-        of_all[row] = np.inf  # The item itself comes first, whatever rounding says.
-        nearest = np.argsort(-of_all, kind="stable")[: num_neighbours + 1].tolist()
-        chosen = set(nearest)
-        rows = [*nearest, *(each for each in rows if each not in chosen)][: max(top, len(nearest))]
-        marked = [position for position, each in enumerate(nearest) if np.isfinite(of_all[each]) or each == row]
-        cosines = [1.0, *(float(of_all[each]) for each in nearest[1 : len(marked)])]
-    vectors = table.vectors[rows]
-    plane = principal_plane(vectors) if is_flat else neighbour_plane(vectors)
-    ids = items.ids.ids(rows)
-    name_of = Names(view, name_attribute).name_of
-    names = [name_of(PathNode(state.rules.item_type, item_id)) for item_id in ids]
-    column = items.categories.get(color) if color else None
-    groups = ["" if column is None else next(iter(column.values(row)), "") for row in rows]
-    return ItemMap(plane, names, groups, marked, cosines)
+    inspected = Inspected(view, state.rules.item_type, name_attribute)
+    layout = lay_out(table, inspected, top, is_flat=is_flat)
+    try:
+        return item_map(layout, table, inspected, color, near, num_neighbours)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(_OPTIONS[error.field], error.message) from error
 
 
 def draw(found: ItemMap, title: str, color: str, path: Path) -> None:
