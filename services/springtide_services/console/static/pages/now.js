@@ -12,6 +12,7 @@ import {link} from "../router.js";
 
 const {number} = format;
 const SPAN_MS = 300_000;
+const LEAST_SPAN_MS = 30_000;  // While the page has seen little, the lines show that, wider.
 
 export async function show(element, args, signal) {
   watch((state) => {
@@ -45,7 +46,9 @@ function figures(status, samples) {
   const last = (points) => points.at(-1)?.value ?? null;
   const rate = (value) => (value === null ? "–" : format.decimal(Math.round(value * 10) / 10));
   const over = (name) => samples.map((sample) => ({timeMs: sample.timeMs, value: sample[name]}));
-  const line = (points, label, floor) => sparkline(points, {spanMs: SPAN_MS, label, floor});
+  const untilMs = samples.at(-1)?.timeMs;
+  const spanMs = Math.max(LEAST_SPAN_MS, Math.min(SPAN_MS, untilMs - samples[0]?.timeMs || 0));
+  const line = (points, label, floor) => sparkline(points, {spanMs, untilMs, label: `${label}, over ${format.duration(spanMs / 1000)}`, floor});
   const lag = number(status.lagEvents);
   const limit = number(status.memoryLimitBytes);
   const share = limit ? number(status.residentBytes) / limit : 0;
@@ -54,28 +57,28 @@ function figures(status, samples) {
     figure({
       title: "Events", value: rate(last(events)), unit: "a second",
       note: status.numApplied === undefined ? "" : `${format.count(status.numApplied)} since the start`,
-      more: line(events, `Events a second over five minutes, now ${rate(last(events))}`, 2),
+      more: line(events, `Events a second, now ${rate(last(events))}`, 2),
     }),
     figure({
       title: "Lag", value: lag < 0 ? "unknown" : format.compact(lag), unit: lag < 0 ? "" : lag === 1 ? "event" : "events",
       kind: lag < 0 || status.streamHealth === "behind" ? "warn" : "",
       note: lag < 0 ? "The broker does not say how far it is." : lag === 0 ? "All that the broker has is in the graph." : "The broker has more than the graph.",
-      more: line(over("lag").map((point) => ({...point, value: Math.max(0, point.value)})), `Lag over five minutes, now ${lag}`, 20),
+      more: line(over("lag").map((point) => ({...point, value: Math.max(0, point.value)})), `Lag, now ${lag}`, 20),
     }),
     figure({
       title: "Requests", value: rate(last(calls)), unit: "a second",
       note: `${format.plural(status.numOpenCalls, "call")} open now`,
-      more: line(calls, `Requests a second over five minutes, now ${rate(last(calls))}`, 2),
+      more: line(calls, `Requests a second, now ${rate(last(calls))}`, 2),
     }),
     figure({
       title: "Memory", value: number(status.residentBytes) ? format.bytes(status.residentBytes) : format.bytes(status.graphBytes),
       kind: share > 0.9 ? "bad" : share > 0.75 ? "warn" : "",
       note: limit ? `${format.percent(share)} of ${format.bytes(limit)}; the graph takes ${format.bytes(status.graphBytes)}` : "of the graph's columns",
-      more: line(over("resident"), `Memory over five minutes, now ${format.bytes(status.residentBytes)}`, limit || 1),
+      more: line(over("resident"), `Memory, now ${format.bytes(status.residentBytes)}`, limit || 1),
     }),
     figure({
       title: "Edges", value: format.compact(edges), note: growth(samples, status, edges),
-      more: line(rates(samples, "edges", 15_000), "Growth of the graph over five minutes, edges a second", 2),
+      more: line(rates(samples, "edges", 15_000), "Growth of the graph, edges a second", 2),
     }),
   ];
 }

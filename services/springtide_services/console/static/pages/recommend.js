@@ -9,7 +9,7 @@ import {copyButton} from "../parts/copy.js";
 import {current, setQuery} from "../router.js";
 import {state as serverState} from "../status.js";
 import * as format from "../parts/format.js";
-import {answerCard, answerHead, cardsOf, reachOf} from "./recommend/answers.js";
+import {answerCard, answerHead, cardsOf, reachOf, shownTerms} from "./recommend/answers.js";
 import {openCode} from "./recommend/code.js";
 import {controls} from "./recommend/controls.js";
 import {fromQuery, requestOf, toQuery} from "./recommend/state.js";
@@ -43,8 +43,7 @@ export async function show(element, args, signal) {
   let attributesOfItems = {nameAttribute: "", groups: []};
   let ranks = new Map();  // Before the change that is going on: what a card has risen or fallen from.
   let [timer, settled, asking, lastAskedMs] = [0, 0, new AbortController(), 0];
-  const update = keyedList(list, {key: (card) => card.item, draw: ({card, reach}) => answerCard(card, reach, why)});
-  const entries = (cards, reach) => cards.map((card) => ({item: card.item, card, reach}));
+  const update = keyedList(list, {key: (card) => card.item, draw: ({card, scale}) => answerCard(card, scale, why)});
   signal.addEventListener("abort", () => {
     clearTimeout(timer);
     clearTimeout(settled);
@@ -98,7 +97,8 @@ export async function show(element, args, signal) {
           <button type="button" class="small" @click=${() => openCode(requestOf(page.state, [attributesOfItems.nameAttribute].filter(Boolean)), signal)}>As code</button></div></div>`,
       head,
     );
-    update(entries(cards, reachOf(cards)));
+    const scale = {reach: reachOf(cards), terms: shownTerms(cards)};
+    update(cards.map((card) => ({item: card.item, card, scale})));
   }
 
   // What is wrong with the filter is said under it; all else above the list, which stays as it was.

@@ -17,8 +17,6 @@ export function drawGraph(element, {elements, layout, onOpen, label, signal}) {
     layout: {padding: 24, animate: false, ...layout},
     minZoom: 0.2,
     maxZoom: 2.5,
-    wheelSensitivity: 0.25,
-    autoungrabify: false,
   });
   if (onOpen) {
     cy.on("tap", "node", (event) => onOpen(event.target.data()));

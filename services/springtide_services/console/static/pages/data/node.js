@@ -28,8 +28,7 @@ function draw(element, answer, {type, id, itemType}, signal) {
   const {node = {}, interactions = [], counts = []} = answer;
   const name = node.name || id;
   document.title = `${name} – Springtide`;
-  const [chart, list, around] = ["div", "div", "div"].map((tag) => document.createElement(tag));
-  chart.className = "chart";
+  const [chart, list, around] = ["chart", "list", ""].map((className) => Object.assign(document.createElement("div"), {className}));
   const links = html`<div class="row">
     ${type === "user" ? html`<a class="as-button" href=${link("recommend", [], {user: id})}>Recommend for them</a>` : ""}
     ${type === itemType ? html`<a class="as-button" href=${link("season", [id])}>Season</a>

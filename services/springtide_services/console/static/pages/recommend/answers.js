@@ -8,6 +8,8 @@ import * as icons from "../../parts/icons.js";
 import {keepName} from "../../parts/names.js";
 
 const LEAST_REACH = Math.log(20);  // A bar of full length means at least twenty times the odds.
+const NUM_TERMS = 5;  // A card shows the strongest; the panel has all.
+const NEUTRAL = 0.02;  // A factor within 2 % of 1 says nothing.
 
 // Returns what cards show of an answer, in its order: `terms` add up to the score. `ranks` are the places before, by item;
 // `nameAttribute` and `groups` say which attributes name an item and stand below its name.
@@ -37,22 +39,31 @@ export function termsOf({score = 0, cosine = 0, weights = []}, names) {
   return [{name: "taste", value: taste, text: cosine.toFixed(2), title: `The cosine of the two vectors is ${cosine.toFixed(3)}; it multiplies the odds by ${format.decimal(Math.exp(taste))}`}, ...of];
 }
 
+// Returns the terms that cards show: those that say the most over all cards, the same ones on each, so that cards can be
+// compared.
+export function shownTerms(cards) {
+  const most = new Map();
+  for (const {name, value} of cards.flatMap(({terms}) => terms)) most.set(name, Math.max(most.get(name) ?? 0, Math.abs(value)));
+  const strongest = [...most].filter(([, value]) => value > NEUTRAL).sort(([, a], [, b]) => b - a).slice(0, NUM_TERMS);
+  return new Set(strongest.map(([name]) => name));
+}
+
 // Returns how much the longest bar of some cards stands for, so that all cards have one scale.
 export const reachOf = (cards) => Math.max(LEAST_REACH, ...cards.flatMap(({terms}) => terms.map(({value}) => Math.abs(value))));
 
-// Draws a card; `open` is called for a click on it.
-export const answerCard = (card, reach, open) => html`<article class="answer" aria-label=${`${card.rank}: ${card.title}`}>
+// Draws a card with the terms of a set; `open` is called for a click on it.
+export const answerCard = (card, {reach, terms}, open) => html`<article class="answer" aria-label=${`${card.rank}: ${card.title}`}>
   <header>
     <span class="rank">${card.rank}</span>
     <div class="answer-title">
       <h3><button type="button" class="open" title="Why?" @click=${() => open(card)}><span>${card.title}</span></button></h3>
-      ${card.below ? html`<p class="below">${card.below}</p>` : ""}
+      <p class="below">${[card.below, card.title === card.item ? "" : card.item].filter(Boolean).join(" · ")}</p>
     </div>
     ${change(card)}
   </header>
   <p class="reason" title=${card.reason || nothing}>${card.reason ?? ""}</p>
   ${card.placedBy ? html`<p>${badge(card.placedBy, "accent")}</p>` : ""}
-  ${signedBars(card.terms, reach)}
+  ${signedBars(card.terms.filter(({name}) => terms.has(name)), reach)}
 </article>`;
 
 function change({rank, before, hadBefore}) {

@@ -84,7 +84,7 @@ export function controls(element, page, signal) {
   function where() {
     const {place, weather, circumstances} = page.state;
     const others = (page.describes.circumstances ?? []).map(({name}) => name).filter((name) => !["place", "weather"].includes(name));
-    return html`<fieldset class="group"><legend>Where</legend><div class="pairs">
+    return html`<fieldset class="group"><legend>Where</legend><div class="two-fields">
       ${circumstance("place", place, (value) => set({place: value}))}
       ${circumstance("weather", weather, (value) => set({weather: value}))}
       ${others.slice(0, 6).map((name) => circumstance(name, circumstances[name] ?? "", (value) => set({circumstances: {...circumstances, [name]: value}})))}
@@ -94,7 +94,7 @@ export function controls(element, page, signal) {
   function what() {
     const {scenario, filter, count, onlyNew} = page.state;
     return html`<fieldset class="group"><legend>What</legend>
-      <div class="pairs">
+      <div class="two-fields">
         <label class="field">Scenario<select @change=${(event) => set({scenario: event.target.value})}>
           <option value="" ?selected=${!scenario}>none</option>
           ${page.scenarios.map((name) => html`<option value=${name} ?selected=${name === scenario}>${name}</option>`)}

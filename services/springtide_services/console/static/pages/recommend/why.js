@@ -15,29 +15,39 @@ import {contextOf} from "./state.js";
 const NUM_PATHS = 6;
 const NUM_EVENTS = 10;
 const NUM_NEIGHBOURS = 5;
-const TIME_LIMIT = "3s";  // A person waits: all of it, not what 5 ms find.
+const FIRST_LIMIT = "0.2s";  // What is found at once is shown at once;
+const WHOLE_LIMIT = "8s";  // then all of it, since a person can wait.
 
 // Opens the panel for a card of the answer to a state.
 export function openWhy({card, state, signal}) {
   const leaving = new AbortController();
+  let drawing = new AbortController();
   signal.addEventListener("abort", () => leaving.abort());
+  leaving.signal.addEventListener("abort", () => drawing.abort());
   let body = loading(8);
   const dialog = openDialog({title: card.title, wide: true, body: () => body, signal: leaving.signal, onClose: () => leaving.abort()});
   const ask = async () => {
     body = loading(8);
     dialog.draw();
     try {
-      const answer = await recommender("Explain", requestFor(card, state), {signal: leaving.signal});
-      await learnNames(itemsOf(answer), leaving.signal);
-      body = view(answer, card, state);
-      dialog.draw();
-      const place = dialog.element.querySelector(".graph");
-      if (place) drawPaths(place, answer.paths, {user: state.user, item: card.item}, {signal: leaving.signal, onOpen: (id) => open(link("data", ["item", id]))});
+      const first = await explained(FIRST_LIMIT);
+      await showAnswer(first);
+      if (first.isCut) await showAnswer(await explained(WHOLE_LIMIT));
     } catch (error) {
       if (leaving.signal.aborted) return;
       body = errorPanel(error, {retry: ask});
       dialog.draw();
     }
+  };
+  const explained = (timeLimit) => recommender("Explain", {...requestFor(card, state), timeLimit}, {signal: leaving.signal});
+  const showAnswer = async (answer) => {
+    await learnNames(itemsOf(answer), leaving.signal);
+    drawing.abort();
+    drawing = new AbortController();
+    body = view(answer, card, state);
+    dialog.draw();
+    const place = dialog.element.querySelector(".graph");
+    if (place) drawPaths(place, answer.paths, {user: state.user, item: card.item}, {signal: drawing.signal, onOpen: (id) => open(link("data", ["item", id]))});
   };
   const open = (address) => {
     dialog.close();
@@ -55,7 +65,6 @@ function requestFor(card, state) {
     item: card.item,
     count: state.count,
     maxPaths: NUM_PATHS,
-    timeLimit: TIME_LIMIT,
   };
 }
 
@@ -73,7 +82,7 @@ function view(answer, card, state) {
   const events = strongest(answer.events ?? [], NUM_EVENTS);
   return html`<div class="why">
     ${answer.reason || answer.sentence ? html`<p class="why-reason">${sentences(answer.reason || answer.sentence)}</p>` : ""}
-    <p class="row">${badge(`place ${format.count(answer.rank)} of all items`, "accent")}${answer.modelVersion ? badge(`model ${answer.modelVersion}`) : ""}
+    <p class="row">${badge(`place ${format.count(card.rank)} here`, "accent")}${badge(`place ${format.count(answer.rank)} of all items`)}${answer.modelVersion ? badge(`model ${answer.modelVersion}`) : ""}
       <span class="note">${format.moment(answer.asOfMs)} UTC</span></p>
     <section><h3>What the score is made of</h3>
       ${terms.length ? html`${signedBars(terms)}<p class="note">The bars are logarithms of odds, and add up to the score, ${format.decimal(answer.score)}.</p>` : html`<p class="note">The baseline's score is ${format.decimal(answer.score)}.</p>`}
@@ -87,7 +96,7 @@ function view(answer, card, state) {
       })))}</section>` : ""}
     ${counterfactual(answer, state)}
     ${neighboursOf(answer)}
-    ${answer.isCut ? html`<p class="note">There is more than was found in ${TIME_LIMIT.replace("s", " s")}.</p>` : ""}
+    ${answer.isCut ? html`<p class="note">Not all was found yet.</p>` : ""}
     <p class="row why-links"><a href=${link("data", ["item", card.item])}>This item's data</a><a href=${link("season", [card.item])}>Its season</a></p>
   </div>`;
 }
