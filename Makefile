@@ -30,6 +30,7 @@ demo: install ## Run the whole system on a year of real purchases (ARGS=--keep l
 
 .PHONY: test
 test: install ## Run all tests (ARGS=... goes to pytest)
+	@bash tests/install_browser.sh
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 .PHONY: test-kafka

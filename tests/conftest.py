@@ -1,17 +1,19 @@
 """A broker for the tests that need one, and topics that no other test touches."""
 
 import contextlib
+import functools
 import importlib.util
 import itertools
 import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -32,6 +34,9 @@ from springtide.settings.model import KafkaSettings, Settings
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.topics import ensure_topics
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 _topic_numbers = itertools.count(1)
 
 
@@ -51,11 +56,7 @@ def no_logger_keeps_its_configuration() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[tuple[ModuleType, str]]:
     """``s3_server.py``, and the address of an S3 server that it runs."""
-    spec = importlib.util.spec_from_file_location("s3_server", Path(__file__).with_name("s3_server.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = _module("s3_server")
     with module.s3_server() as address:
         yield module, address
 
@@ -80,23 +81,63 @@ def broker() -> Iterator[str]:
         yield embedded.bootstrap_servers
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A headless browser; a file that uses it must not call ``asyncio.run``. Skips the test where there is none."""
+    module = _module("browser")
+    if not module.find_browser():
+        pytest.skip("needs a browser: tests/install_browser.sh installs chromium")
+    with module.running_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: "Browser") -> Iterator[Callable[..., Any]]:
+    """Open a tab: ``visit(live.url).open("#/now")``; what goes wrong in it fails the test. See ``browser.py``."""
+    module = _module("browser")
+    with contextlib.ExitStack() as stack:
+        yield lambda url, **options: stack.enter_context(module.visit(browser, url, **options))
+
+
+@pytest.fixture(scope="module")
+def live(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A small shop with seasons, a server with a trained model, and the console at ``live.url``; see live_system.py."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    with _module("live_system").live_system(_fresh_kafka(broker, 2), tmp_path_factory.mktemp("live"), shared) as system:
+        yield system
+
+
 @pytest.fixture
 def fresh_kafka(broker: str) -> Callable[..., KafkaSettings]:
     """Make Kafka settings with topics that exist and that no other test uses: ``fresh_kafka(num_partitions=2)``."""
 
-    def make(num_partitions: int = 2, **others: object) -> KafkaSettings:
-        suffix = f"{os.getpid()}-{next(_topic_numbers)}"
-        kafka = KafkaSettings(
-            bootstrap_servers=broker,
-            topic=f"test.events-{suffix}",
-            dead_letter_topic=f"test.dead-letters-{suffix}",
-            num_partitions=num_partitions,
-            **others,
-        )
-        ensure_topics(Settings(kafka=kafka))
-        return kafka
+    return lambda num_partitions=2, **others: _fresh_kafka(broker, num_partitions, **others)
 
-    return make
+
+def _fresh_kafka(broker: str, num_partitions: int, **others: object) -> KafkaSettings:
+    suffix = f"{os.getpid()}-{next(_topic_numbers)}"
+    kafka = KafkaSettings(
+        bootstrap_servers=broker,
+        topic=f"test.events-{suffix}",
+        dead_letter_topic=f"test.dead-letters-{suffix}",
+        num_partitions=num_partitions,
+        **others,
+    )
+    ensure_topics(Settings(kafka=kafka))
+    return kafka
+
+
+@functools.cache
+def _module(name: str) -> ModuleType:
+    """Return a module that stands beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Dataclasses look themselves up.
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
