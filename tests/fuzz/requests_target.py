@@ -17,7 +17,7 @@ from springtide.model.registry import ModelStore
 from springtide.settings.file import admin_port_beside
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.testing import even_odd_events, even_odd_state, quick_model, quick_settings
-from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
+from springtide.v1 import admin_pb2, events_pb2, inspection_pb2, recommender_pb2
 from springtide_services.addresses import LOOPBACK, free_port, join_address
 from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream.producer import EventPublisher
@@ -26,8 +26,8 @@ from springtide_services.stream.topics import ensure_topics
 DEADLINE_S = 60.0  # An answer takes milliseconds; a busy machine may take much longer.
 METHODS = [
     method
-    for file in (recommender_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
-    for service in file.services_by_name.values()
+    for file in (recommender_pb2, admin_pb2, inspection_pb2, health_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
     if not method.server_streaming
 ]

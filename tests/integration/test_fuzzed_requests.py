@@ -112,6 +112,10 @@ def admin(method: str, request: Message) -> tuple[str, bytes]:
     return f"/springtide.v1.AdminService/{method}", request.SerializeToString()
 
 
+def inspection(method: str, request: Message) -> tuple[str, bytes]:
+    return f"/springtide.v1.InspectionService/{method}", request.SerializeToString()
+
+
 @pytest.fixture
 def addresses(
     on_each_engine: Settings, publish: Publish, diagonal_stream: list[events_pb2.Event]
@@ -155,6 +159,8 @@ def test_each_call_ends_with_an_answer_or_a_clear_error(addresses: list[str], ca
     @example(call=admin("ListModels", admin_pb2.ListModelsRequest(page_token="OTk5" * 1_700)))
     @example(call=admin("PromoteModel", admin_pb2.PromoteModelRequest(version="é" * 100_000)))
     @example(call=admin("ServeRebuild", admin_pb2.ServeRebuildRequest(rebuilt="9" * 5_000)))
+    @example(call=inspection("GetSeason", inspection_pb2.GetSeasonRequest(name="item=" + "é" * 100_000)))
+    @example(call=inspection("GetModel", inspection_pb2.GetModelRequest(version="../000001")))
     @example(call=("/springtide.v1.RecommenderService/Explain", b"\xff\xff\xff"))
     @example(call=("/grpc.health.v1.Health/Check", b"\x0a\x02\xff\xff"))
     def each(call: tuple[str, bytes]) -> None:
