@@ -34,7 +34,7 @@ export async function show(element, args, signal) {
   side.className = "card controls";
   list.setAttribute("aria-label", "The answer");
   render(
-    html`<div class="page-head"><h1>Recommend</h1><p>Any user, any moment: move the slider and watch the list change.</p></div>
+    html`<div class="page-head"><h1>Recommend</h1><p>Any user, any moment: move the slider and watch the list change. Bars to the right raise an item, bars to the left lower it.</p></div>
       <div class="recommend">${side}<div class="stack results">${head}${notice}${list}</div></div>`,
     element,
   );

@@ -6,8 +6,9 @@ import {onTheme, token} from "./theme.js";
 // Draws a graph into an element, which needs a height of its own, and returns {cy, update(elements)}. Nodes are {data: {id,
 // label, kind, size}}, edges {data: {source, target, label, width}}; `kind` is `start`, `user`, `item`, `people` or any
 // other word. `layout` is Cytoscape's. `onOpen(data)` is called for a click on a node. `label` says in words what the graph
-// shows: what it says must stand beside it as text too, since a canvas has no parts for the keyboard. It ends with `signal`.
-export function drawGraph(element, {elements, layout, onOpen, label, signal}) {
+// shows: what it says must stand beside it as text too, since a canvas has no parts for the keyboard. `stretches` fills a wide
+// place. It ends with `signal`.
+export function drawGraph(element, {elements, layout, onOpen, label, signal, stretches = false}) {
   element.setAttribute("role", "img");
   element.setAttribute("aria-label", label);
   const cy = cytoscape({
@@ -18,6 +19,7 @@ export function drawGraph(element, {elements, layout, onOpen, label, signal}) {
     minZoom: 0.2,
     maxZoom: 2.5,
   });
+  if (stretches) stretch(cy, element);
   if (onOpen) {
     cy.on("tap", "node", (event) => onOpen(event.target.data()));
     cy.on("mouseover", "node", (event) => {
@@ -51,6 +53,15 @@ export function drawGraph(element, {elements, layout, onOpen, label, signal}) {
   };
 }
 
+// Layouts by forces come out round: they take the shape of the place.
+function stretch(cy, element) {
+  const {w, h} = cy.elements().boundingBox({includeLabels: false});
+  const wider = element.clientWidth / element.clientHeight / (w / h);
+  if (!Number.isFinite(wider) || wider <= 1) return;
+  cy.nodes().positions((node) => ({x: node.position("x") * Math.min(wider, 2.4), y: node.position("y")}));
+  cy.fit(undefined, 24);
+}
+
 function style() {
   const ink = token("--ink");
   const colors = {start: token("--accent"), user: token("--series-2"), item: token("--series-1"), people: token("--series-4")};
@@ -65,12 +76,12 @@ function style() {
         label: "data(label)",
         color: ink,
         "font-family": getComputedStyle(document.body).fontFamily,
-        "font-size": 11,
+        "font-size": 12,
         "text-wrap": "wrap",
         "text-max-width": 120,
         "text-valign": "bottom",
         "text-margin-y": 5,
-        "text-background-color": token("--surface"),
+        "text-background-color": token("--sunken"),
         "text-background-opacity": 0.85,
         "text-background-padding": 2,
         "min-zoomed-font-size": 7,
@@ -83,7 +94,7 @@ function style() {
     },
     {selector: "node[size]", style: {width: "data(size)", height: "data(size)"}},
     ...kinds,
-    {selector: 'node[kind = "start"]', style: {"font-weight": 600, "font-size": 12, width: 24, height: 24}},
+    {selector: 'node[kind = "start"]', style: {"font-weight": 600, "font-size": 13, width: 24, height: 24}},
     {
       selector: "edge",
       style: {
@@ -94,7 +105,7 @@ function style() {
         "font-size": 10,
         "font-family": getComputedStyle(document.body).fontFamily,
         color: token("--ink-2"),
-        "text-background-color": token("--surface"),
+        "text-background-color": token("--sunken"),
         "text-background-opacity": 0.9,
         "text-background-padding": 2,
         "min-zoomed-font-size": 7,

@@ -26,13 +26,14 @@ export function showNeighbourhood(element, about, signal) {
       const {nodes = [], edges = []} = answer;
       if (nodes.length < 2) return draw(emptyPanel("Nothing is around it yet"));
       const place = document.createElement("div");
-      place.className = "graph";
+      place.className = "graph around";
       draw(html`${place}${words(answer)}`);
       drawGraph(place, {
         elements: elementsOf(nodes, edges, about),
         layout: nodes.length > 60 ? {name: "concentric", concentric: (node) => 10 - node.data("depth"), levelWidth: () => 1, minNodeSpacing: 6} : {name: "cose", nodeRepulsion: 9000, idealEdgeLength: 70, numIter: 600, randomize: false},
         label: `What is around ${about.name}: ${format.plural(nodes.length - 1, "node")}, the nearest stand below as a list`,
         onOpen: (data) => data.depth > 0 && go("data", [data.type, data.node]),
+        stretches: true,
         signal: mine,
       });
     } catch (error) {

@@ -37,7 +37,7 @@ function draw(element, answer, {type, id, itemType}, signal) {
   </div>`;
   render(
     html`<div class="node-head">
-        <div><p class="row">${badge(type, "accent")}<span class="note">${id}</span></p><h2>${name}</h2></div>${links}</div>
+        <div><p class="row">${badge(type, "accent")}${name === id ? "" : html`<span class="note">${id}</span>`}</p><h2>${name}</h2></div>${links}</div>
       <div class="node-columns">
         <div class="stack">
           ${card("Facts", facts([

@@ -61,7 +61,7 @@ export const answerCard = (card, {reach, terms}, open) => html`<article class="a
     </div>
     ${change(card)}
   </header>
-  <p class="reason" title=${card.reason || nothing}>${card.reason ?? ""}</p>
+  <p class="reason" title=${card.reason || nothing}>${card.reason ? card.reason[0].toUpperCase() + card.reason.slice(1) : ""}</p>
   ${card.placedBy ? html`<p>${badge(card.placedBy, "accent")}</p>` : ""}
   ${signedBars(card.terms.filter(({name}) => terms.has(name)), reach)}
 </article>`;
@@ -92,6 +92,6 @@ export function answerHead({answer, state, tookMs}) {
     <p class="row">${word ? html`<span title=${why}>${badge(word, kind)}</span>` : ""}
       ${answer.modelVersion ? badge(`model ${answer.modelVersion}`) : ""}
       ${(answer.experimentArms ?? []).map((arm) => badge(`${arm.experiment}: ${arm.variant}`, "accent"))}
-      <span class="note">answered in ${format.milliseconds(Math.round(tookMs))}</span></p>
+      <span class="note" title="From this page and back, over the gateway">answered in ${format.milliseconds(Math.round(tookMs))}</span></p>
   </div>`;
 }

@@ -31,7 +31,7 @@ export function openWhy({card, state, signal}) {
     dialog.draw();
     try {
       const first = await explained(FIRST_LIMIT);
-      await showAnswer(first);
+      await showAnswer(first, first.isCut);
       if (first.isCut) await showAnswer(await explained(WHOLE_LIMIT));
     } catch (error) {
       if (leaving.signal.aborted) return;
@@ -40,11 +40,11 @@ export function openWhy({card, state, signal}) {
     }
   };
   const explained = (timeLimit) => recommender("Explain", {...requestFor(card, state), timeLimit}, {signal: leaving.signal});
-  const showAnswer = async (answer) => {
+  const showAnswer = async (answer, goesOn = false) => {
     await learnNames(itemsOf(answer), leaving.signal);
     drawing.abort();
     drawing = new AbortController();
-    body = view(answer, card, state);
+    body = view(answer, card, state, goesOn);
     dialog.draw();
     const place = dialog.element.querySelector(".graph");
     if (place) drawPaths(place, answer.paths, {user: state.user, item: card.item}, {signal: drawing.signal, onOpen: (id) => open(link("data", ["item", id]))});
@@ -77,7 +77,7 @@ const itemsOf = ({paths = [], events = [], neighbours = [], counterfactual}) => 
   ...(counterfactual?.items ?? []),
 ];
 
-function view(answer, card, state) {
+function view(answer, card, state, goesOn) {
   const terms = termsOf(answer);
   const events = strongest(answer.events ?? [], NUM_EVENTS);
   return html`<div class="why">
@@ -96,7 +96,7 @@ function view(answer, card, state) {
       })))}</section>` : ""}
     ${counterfactual(answer, state)}
     ${neighboursOf(answer)}
-    ${answer.isCut ? html`<p class="note">Not all was found yet.</p>` : ""}
+    ${answer.isCut ? html`<p class="note" role="status">${goesOn ? "Looking for what their own events add…" : "There is more than could be found in time."}</p>` : ""}
     <p class="row why-links"><a href=${link("data", ["item", card.item])}>This item's data</a><a href=${link("season", [card.item])}>Its season</a></p>
   </div>`;
 }
