@@ -3,34 +3,46 @@
 import asyncio
 import contextlib
 import importlib.util
+import json
 import math
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
+import httpx
 import pytest
+import uvicorn
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from springtide.clock import wall_ms
 from springtide.settings.model import (
     CheckpointSettings,
+    ConsoleSettings,
     KafkaSettings,
     ModelSettings,
     RankingSettings,
     ServerSettings,
     Settings,
+    TokenSettings,
     TrainingSettings,
 )
 from springtide.v1 import admin_pb2_grpc, events_pb2, inspection_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide_services.access.roles import Role
+from springtide_services.access.tokens import make_token
+from springtide_services.console.app import make_app
+from springtide_services.gateway.upstream import UPSTREAM_OPTIONS, Upstream
 from springtide_services.serving.server import Server
 from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.topics import ensure_topics
 from springtide_services.termination import STOP_BUDGET_S
 
 
@@ -211,14 +223,14 @@ def publish() -> Callable[[Settings, Sequence[events_pb2.Event]], recommender_pb
 @pytest.fixture
 def make_purchase() -> Callable[..., events_pb2.Event]:
     """Make an event: ``make_purchase("u1", "i2", seconds_ago=5)``."""
+    return _purchase
 
-    def make(user: str, item: str, seconds_ago: float = 0.0) -> events_pb2.Event:
-        event_time = Timestamp()
-        event_time.FromMilliseconds(wall_ms() - round(1_000 * seconds_ago))
-        interaction = events_pb2.Interaction(user=user, item=item, type="purchase")
-        return events_pb2.Event(event_time=event_time, interaction=interaction)
 
-    return make
+def _purchase(user: str, item: str, seconds_ago: float = 0.0) -> events_pb2.Event:
+    event_time = Timestamp()
+    event_time.FromMilliseconds(wall_ms() - round(1_000 * seconds_ago))
+    interaction = events_pb2.Interaction(user=user, item=item, type="purchase")
+    return events_pb2.Event(event_time=event_time, interaction=interaction)
 
 
 @pytest.fixture
@@ -231,3 +243,124 @@ def diagonal_stream(make_purchase: Callable[..., events_pb2.Event]) -> list[even
         for item in range(num)
         if user % 2 == item % 2 and user != item
     ]
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A server, the gateway before it, and an HTTP client that shows a token with all roles."""
+
+    url: str
+    settings: Settings
+    server_address: str
+    client: httpx.Client
+    token: str
+    token_without_roles: str
+    slow_token: str
+    paced_token: str
+
+    def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post(path, content=content, headers={"content-type": "application/json", **headers})
+
+
+class _GatewayThread(threading.Thread):
+    """A server and its gateway, on an event loop of their own."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="gateway-under-test")
+        self._settings = settings
+        self._is_up = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._web: uvicorn.Server | None = None
+        self._failure: BaseException | None = None
+        self.port = 0
+        self.server_address = ""
+
+    def __enter__(self) -> "_GatewayThread":
+        self.start()
+        assert self._is_up.wait(120)
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._web is not None
+        self._web.should_exit = True
+        self.join(60)
+        assert not self.is_alive()
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._is_up.set()
+
+    async def _serve(self) -> None:
+        server = Server(self._settings)
+        await server.start()
+        try:
+            self.server_address = server.address
+            upstream = Upstream(
+                grpc.aio.insecure_channel(server.address, UPSTREAM_OPTIONS),
+                grpc.aio.insecure_channel(server.admin_address, UPSTREAM_OPTIONS),
+            )
+            app = make_app(upstream, self._settings)
+            self._web = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
+            serving = asyncio.create_task(self._web.serve())
+            while not self._web.started:
+                await asyncio.sleep(0.01)
+            self.port = self._web.servers[0].sockets[0].getsockname()[1]
+            self._is_up.set()
+            await serving
+        finally:
+            await server.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A server with tokens and a few purchases, and the gateway before it: one for all tests of a file."""
+    folder: Path = tmp_path_factory.mktemp("gateway")
+    token, kept = make_token("tests", tuple(Role), wall_ms())
+    producer_token, producer = make_token("producer", (Role.PRODUCER,), wall_ms())
+    slow_token, slow = make_token("slow", (Role.CLIENT,), wall_ms(), requests_per_s=0.01)
+    paced_token, paced = make_token("paced", (Role.CLIENT,), wall_ms(), requests_per_s=2.0)
+    kafka = KafkaSettings(
+        bootstrap_servers=broker,
+        topic=f"test.gateway-{folder.name}",
+        dead_letter_topic=f"test.gateway-dead-{folder.name}",
+        num_partitions=1,
+    )
+    settings = Settings(
+        kafka=kafka,
+        checkpoint=CheckpointSettings(url=str(folder / "checkpoints")),
+        model=ModelSettings(url=str(folder / "models"), width=16),
+        server=ServerSettings(
+            port=0,
+            admin_port=0,
+            max_request_bytes=50_000,
+            tokens=TokenSettings(lines=tuple(each.to_line() for each in (kept, producer, slow, paced))),
+        ),
+        console=ConsoleSettings(allow_origins=("https://shop.example",)),
+    )
+    ensure_topics(settings)
+    with EventPublisher(settings) as publisher:
+        for number, (user, item) in enumerate((("ann", "lamp"), ("bob", "lamp"), ("bob", "rope"), ("cid", "umbrella"))):
+            _, offset = publisher.publish(_purchase(user, item, 60.0 * number))
+    with _GatewayThread(settings) as running:
+        url = f"http://127.0.0.1:{running.port}"
+        with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
+            made = Gateway(
+                url, settings, running.server_address, client, token, producer_token, slow_token, paced_token
+            )
+            asked = {"user": "ann", "minPosition": {"nextOffsets": {"0": str(offset + 1)}}, "wait": "10s"}
+            deadline_ms = wall_ms() + 60_000
+            while (
+                answer := made.post("/springtide.v1.RecommenderService/Recommend", asked)
+            ).status_code == 503:  # It is loading.
+                assert wall_ms() < deadline_ms
+            assert answer.status_code == 200, answer.text
+            assert not answer.json().get("isBehindMinPosition")
+            yield made

@@ -16,9 +16,9 @@ class Retries:
     """How often, and after which pauses, a call is tried again. All calls of the client only read, so all may be.
 
     A call is tried again if no server has taken it (UNAVAILABLE), or if the server says when to come again
-    (RESOURCE_EXHAUSTED with ``retry-after``); never after its deadline, nor once answers of a stream have begun to come.
-    The pause is at random between 0 and its bound, which doubles each time, so that clients do not come back all at
-    once; what the server asked for is added.
+    (RESOURCE_EXHAUSTED with ``retry-after``); never after its deadline, nor once answers of a stream have begun. The
+    pause is at random between 0 and its bound, which doubles each time, so that clients do not come back all at once;
+    what the server asked for is added.
 
     Attributes:
         max_tries: Most tries of a call, the first one included; 1 tries nothing again.
