@@ -1,6 +1,7 @@
 """A look at nodes through a real server: found, shown whole, refused clearly."""
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -10,12 +11,14 @@ from typing import Any
 
 import grpc
 import pytest
+from typer.testing import CliRunner
 
 from springtide.model.registry import ModelStore
 from springtide.settings.model import KafkaSettings, Settings
 from springtide.testing import START_MS, quick_model, quick_settings, state_of
 from springtide.v1 import events_pb2, inspection_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from springtide.v1 import inspection_pb2 as pb
+from springtide_services.cli.app import app
 from springtide_services.serving.server import Server
 from springtide_services.stream.producer import EventPublisher
 from springtide_services.stream.topics import ensure_topics
@@ -219,3 +222,23 @@ def test_a_request_that_makes_no_sense_is_refused_in_words(shop: Shop, method: s
     code, said = refused(getattr(shop.inspection, method), request_)
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert words in said
+
+
+def run_cli(shop: Shop, *arguments: str) -> str:
+    result = CliRunner().invoke(app, [*arguments, "--address", shop.admin_address])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_operators_find_and_see_nodes_without_a_browser(shop: Shop) -> None:
+    lines = run_cli(shop, "search", "item", "tea").splitlines()
+    assert [line.split()[0] for line in lines] == ["id", "tea", "pot"]
+    assert "Green Tea" in lines[1]
+    assert json.loads(run_cli(shop, "search", "user", "--count", "1", "--json"))["nodes"][0]["id"] == "ann"
+    shown = run_cli(shop, "inspect", "user", "ann")
+    assert "4 interactions" in shown
+    assert "edges user:purchase:item" in shown
+    assert "place Graz" in shown
+    assert json.loads(run_cli(shop, "inspect", "item", "tea", "--json"))["attributes"]["title"]["text"] == "Green Tea"
+    unknown = CliRunner().invoke(app, ["inspect", "user", "anna", "--address", shop.admin_address])
+    assert "near: ann" in str(unknown.exception)

@@ -30,6 +30,7 @@ from springtide_services.cli.doctor import doctor
 from springtide_services.cli.evaluate import evaluate
 from springtide_services.cli.explain import explain
 from springtide_services.cli.forget import forget
+from springtide_services.cli.inspect import inspect, search
 from springtide_services.cli.lists import new_items, next_items, rank, similar, similar_users, trending
 from springtide_services.cli.map import map_
 from springtide_services.cli.protos import protos
@@ -57,7 +58,7 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(up, broker, serve, console, train, publish, rebuild, forget, recommend, explain, status, doctor),
-    *(similar, similar_users, trending, new_items, rank),
+    *(search, inspect, similar, similar_users, trending, new_items, rank),
     *(season, evaluate, tune, prove, demo, protos),
 )
 for command in _COMMANDS:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from springtide.errors import SettingsError, SpringtideError
 from springtide.settings.file import TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE, TOKEN_VARIABLE
-from springtide.v1 import admin_pb2, admin_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from springtide.v1 import admin_pb2, admin_pb2_grpc, inspection_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from springtide_services.access.roles import ACTOR_METADATA
 from springtide_services.addresses import is_loopback, split_address
 
@@ -130,6 +130,7 @@ class Client:
         self._admin_channel = credentials.channel(self.admin_address, is_plain=is_plain)
         self._recommender = recommender_pb2_grpc.RecommenderServiceStub(self._channel)
         self._admin = admin_pb2_grpc.AdminServiceStub(self._admin_channel)
+        self._inspection = inspection_pb2_grpc.InspectionServiceStub(self._admin_channel)
         self._health = health_pb2_grpc.HealthStub(self._admin_channel)
 
     def is_serving(self, within_s: float = _TIMEOUT_S) -> bool:
@@ -255,6 +256,15 @@ class Client:
         request = admin_pb2.GetExperimentRequest(name=name, confidence=confidence)
         response: admin_pb2.GetExperimentResponse = self._call_admin(self._admin.GetExperiment, request)
         return response
+
+    def inspect(self, request: Any) -> Any:
+        """Call the method of InspectionService that takes such a request: ``GetNode`` for a ``GetNodeRequest``.
+
+        Raises:
+            ServerCallError: If the server does not answer, or answers with an error status.
+        """
+        name = type(request).DESCRIPTOR.name.removesuffix("Request")
+        return self._call_admin(getattr(self._inspection, name), request)
 
     def __enter__(self) -> Self:
         return self
