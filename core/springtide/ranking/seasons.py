@@ -125,16 +125,17 @@ class Seasons:
         """
         return [Profile(span, np.array([*self.lifts_over(span, rows)])) for span in self.spans]
 
-    def lifts_over(self, span: Span, rows: Rows) -> Iterator[float]:
+    def lifts_over(self, span: Span, rows: Rows, start: int = 0) -> Iterator[float]:
         """Yield the lift of some items together at each point of a span; each takes as long as all lifts of a moment.
 
         Args:
             span: The span.
             rows: int64 ``[n]``, the items.
+            start: The first point that is wanted.
         """
         shares = self.counts[rows] if self.counts[rows].sum() > 0 else np.ones(len(rows))
         shares = shares / shares.sum()
-        for at in _points(span, self.year):
+        for at in _points(span, self.year)[start:]:
             # The question is about local time, which is the timestamp itself in the time zone UTC.
             yield float(shares @ self._lifts(span, _as_local(at), rows))
 

@@ -5,13 +5,14 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from springtide.clock import wall_ms
 from springtide.errors import InvalidRequestError, SettingsError
 from springtide.interactions import Moment
-from springtide.ranking.seasons import Profile, Seasons, weights_with_seasons
+from springtide.ranking.seasons import Seasons, Span, weights_with_seasons
 from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import inspection_pb2 as pb
@@ -57,8 +58,26 @@ class SeasonsInspection(InspectionBase):
         return await self.look(context, lambda is_over: in_season(state, self.settings, request))
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What was made for a request.
+
+    Attributes:
+        begun_s: When it was begun.
+        lifts: Those that were made until now, by span.
+        answer: The answer, once it is whole.
+    """
+
+    begun_s: float
+    lifts: dict[Span, list[float]] = field(default_factory=dict)
+    answer: pb.GetSeasonResponse | None = None
+
+
 class KeptSeasons:
     """Answers about seasons, each kept for a minute, since it takes the lifts of all items at a hundred moments.
+
+    Of a million items on a busy machine that may take longer than a call may. Then what was made is kept, too: who asks
+    again goes on from there.
 
     Args:
         settings: As those of ``SeasonsInspection``.
@@ -70,7 +89,7 @@ class KeptSeasons:
         self._clock_s = clock_s
         self._lock = threading.Lock()  # Guards the attributes below.
         self._state: weakref.ref[LiveState] | None = None  # A former state must not stay because of its answers.
-        self._kept: OrderedDict[tuple[str, str], tuple[float, pb.GetSeasonResponse]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     def season(self, state: LiveState, request: pb.GetSeasonRequest, is_over: IsOver) -> pb.GetSeasonResponse:
         """Return the profiles that a request asks for; from any thread.
@@ -95,16 +114,22 @@ class KeptSeasons:
             if self._state is None or self._state() is not state:
                 self._state = weakref.ref(state)
                 self._kept.clear()
-            made_s, answer = self._kept.get(key, (-np.inf, pb.GetSeasonResponse()))
-        if now_s - made_s <= _KEPT_S:
-            return answer
-        answer = _season(Seasons.of_state(state, self._settings, weight), request.name, others, is_over)
-        with self._lock:
-            if self._state() is state:  # Else another one is served since.
-                self._kept.pop(key, None)
-                self._kept[key] = now_s, answer
-                if len(self._kept) > _MAX_KEPT:
-                    self._kept.popitem(last=False)
+            kept = self._kept.get(key)
+            if kept is None or now_s - kept.begun_s > _KEPT_S:
+                kept = _Kept(now_s)
+            lifts = {span: [*of_span] for span, of_span in kept.lifts.items()}  # Two may ask for the same at once.
+        if kept.answer is not None:
+            return kept.answer
+        answer = None
+        try:
+            answer = _season(Seasons.of_state(state, self._settings, weight), request.name, others, lifts, is_over)
+        finally:
+            with self._lock:
+                if lifts and self._state() is state:  # Else there is nothing to keep, or another one is served since.
+                    self._kept.pop(key, None)
+                    self._kept[key] = _Kept(kept.begun_s, lifts, answer)
+                    if len(self._kept) > _MAX_KEPT:
+                        self._kept.popitem(last=False)
         return answer
 
 
@@ -146,25 +171,25 @@ def in_season(state: LiveState, settings: Settings, request: pb.ListInSeasonRequ
     )
 
 
-def _season(seasons: Seasons, name: str, others: list[str], is_over: IsOver) -> pb.GetSeasonResponse:
+def _season(
+    seasons: Seasons, name: str, others: list[str], lifts: dict[Span, list[float]], is_over: IsOver
+) -> pb.GetSeasonResponse:
+    """Return a whole answer; ``lifts`` has some of the lifts already, and gets the others."""
     try:
         rows = seasons.rows_of(name)
     except InvalidRequestError as error:
         raise NotFoundError(error.message) from error
-    profiles = []
     for span in seasons.spans:
-        lifts = []
-        for lift in seasons.lifts_over(span, rows):
+        of_span = lifts.setdefault(span, [])
+        for lift in seasons.lifts_over(span, rows, len(of_span)):
+            of_span.append(lift)
             if is_over():
                 raise TimeoutError
-            lifts.append(lift)
-        profiles.append(Profile(span, np.array(lifts)))
     counts = seasons.num_at_points(rows)
     is_item = len(rows) == 1 and seasons.items.ids.row(name) == rows[0]
     return pb.GetSeasonResponse(
         profiles=[
-            pb.SeasonProfile(span=profile.span, lifts=profile.lifts.tolist(), counts=counts[profile.span].tolist())
-            for profile in profiles
+            pb.SeasonProfile(span=span, lifts=lifts[span], counts=counts[span].tolist()) for span in seasons.spans
         ],
         title=seasons.title(int(rows[0])) if is_item else name,
         num_items=len(rows),

@@ -148,12 +148,17 @@ def test_an_answer_is_kept_for_a_minute_and_not_for_another_state(state: LiveSta
     assert asked(other) == 103
 
 
-def test_a_season_that_nobody_waits_for_any_more_is_given_up(state: LiveState) -> None:
-    with pytest.raises(TimeoutError):
-        KeptSeasons(SETTINGS).season(state, pb.GetSeasonRequest(name="nog"), lambda: True)
-    weight = state.context_weights["calendar"]
+def test_a_season_that_nobody_waits_for_any_more_is_given_up_and_goes_on_when_asked_again(state: LiveState) -> None:
+    kept, weight = KeptSeasons(SETTINGS), state.context_weights["calendar"]
     assert isinstance(weight, Known)
-    assert weight.num_asked <= 1
+    request = pb.GetSeasonRequest(name="nog")
+    with pytest.raises(TimeoutError):
+        kept.season(state, request, lambda: True)
+    assert weight.num_asked == 1
+    with pytest.raises(TimeoutError):
+        kept.season(state, request, lambda: weight.num_asked == 75)
+    assert kept.season(state, request, lambda: False) == season_of(state, "nog")
+    assert weight.num_asked == 2 * 103, "no moment twice"
 
 
 def test_items_in_season_come_with_the_lift_of_each_span(state: LiveState) -> None:
