@@ -178,6 +178,8 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "kafka_not_checked": "Kafka cannot be checked, which changes nothing else: {error}",
     "least_active_dropped": "{num_nodes:,} least recently active nodes left the graph: max_nodes is {max_nodes:,}",
     "listening": "listening on {address}, not ready yet",
+    "listening_for_metrics": "metrics for Prometheus are at {address}/metrics",
+    "metrics_failed": "the metrics cannot be read",
     "listening_for_operators": "listening for operators (status, promotions, trainings) on {address}",
     "live_quality": _live_quality,
     "live_quality_dropped": "live quality dropped, and a training was requested: {reason}",

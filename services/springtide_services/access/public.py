@@ -1,6 +1,7 @@
-"""What a server and a console must have before they listen where other machines reach them."""
+"""What a server, a console and an endpoint of metrics must have before other machines reach them."""
 
 from springtide.errors import SettingsError
+from springtide.settings.model import Settings
 from springtide.settings.sections.serving import ServerSettings
 from springtide.settings.sections.watching import ConsoleSettings
 from springtide_services.addresses import is_loopback
@@ -57,4 +58,19 @@ def check_console_door(console: ConsoleSettings, server: ServerSettings) -> None
     raise SettingsError(
         f"console.host: {console.host} lets other machines in, and anybody could see what users did, and decide what "
         f"serves: wanted TLS (server.tls.cert, server.tls.key) and tokens (server.tokens); {_WAY_OUT}"
+    )
+
+
+def check_metrics_door(settings: Settings) -> None:
+    """Refuse settings that would show metrics to anybody.
+
+    Raises:
+        SettingsError: If the port is public, and not secured, and ``server.insecure`` does not say that it may be.
+    """
+    server, host = settings.server, settings.metrics.host
+    if server.insecure or is_loopback(host) or (server.has_tls and server.has_tokens):
+        return
+    raise SettingsError(
+        f"metrics.host: {host} lets other machines in, and anybody could read how much is going on: wanted TLS "
+        f"(server.tls.cert, server.tls.key) and tokens (server.tokens); {_WAY_OUT}"
     )

@@ -4,8 +4,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Query = TypeVar("Query")
@@ -23,6 +24,22 @@ MOST_OF_A_PLAIN_QUERY = 2.0
 """How many times the work of a plain query one may be that does not count as much work."""
 
 _Waiting = tuple[Query, asyncio.Future[Answer], float]  # With the loop's time at which its time is over.
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """Queries that a batcher has had.
+
+    Attributes:
+        num_queries: Those that were ranked, by where: ``at_once`` by themselves in the event loop, in a short batch of
+            the ``loop``, or in one of the ``worker``.
+        num_batches: How many batches these were, by where.
+        num_waiting: Queries that wait for a batch.
+    """
+
+    num_queries: Mapping[str, int]
+    num_batches: Mapping[str, int]
+    num_waiting: int
 
 
 class ShortCalls:
@@ -88,6 +105,9 @@ class MicroBatcher(Generic[Query, Answer]):
         self._alone_s = math.inf  # CPU time of a plain query by itself.
         self._query_s = math.inf  # CPU time of each query of the last batch.
         self._unmeasured = 0
+        self._num_at_once = 0
+        self._num_queries = {"loop": 0, "worker": 0}
+        self._num_batches = {"loop": 0, "worker": 0}
         self._worker: Executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
 
     def answer_at_once(self, query: Query) -> Answer | None:
@@ -101,6 +121,7 @@ class MicroBatcher(Generic[Query, Answer]):
         work = self._work(query)
         if work * self._alone_s >= _AT_ONCE_S:
             return None
+        self._num_at_once += 1
         if self._unmeasured:
             self._unmeasured -= 1
             return self._score((query,))[0]
@@ -132,6 +153,15 @@ class MicroBatcher(Generic[Query, Answer]):
             loop.call_soon(self._start_next, loop)  # After all requests of this loop iteration.
         return await answer
 
+    @property
+    def counts(self) -> BatchCounts:
+        """Queries that were ranked, and how many wait; from any thread."""
+        return BatchCounts(
+            num_queries={"at_once": self._num_at_once, **self._num_queries},
+            num_batches=dict(self._num_batches),
+            num_waiting=len(self._plain) + len(self._dear),
+        )
+
     def close(self) -> None:
         """Answer the waiting queries, and stop the worker."""
         self._worker.shutdown(wait=True)
@@ -145,7 +175,11 @@ class MicroBatcher(Generic[Query, Answer]):
             self._is_busy = False
             return
         queries = [query for query, _ in batch]
-        if len(queries) * self._query_s < _SHORT_S and not self.may_block():
+        is_short = len(queries) * self._query_s < _SHORT_S and not self.may_block()
+        way = "loop" if is_short else "worker"
+        self._num_queries[way] += len(queries)
+        self._num_batches[way] += 1
+        if is_short:
             outcomes = self._timed_outcomes(queries)
             loop.call_soon(self._start_next, loop)  # After the requests that have come meanwhile.
             _settle(batch, outcomes)

@@ -5,14 +5,14 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import grpc
 
 from springtide.clock import AsOf, wall_ms
 from springtide.errors import InvalidRequestError, SpringtideError
 from springtide.ranking.filters import check_query
-from springtide.ranking.query import Query, Ranking
+from springtide.ranking.query import Personalization, Query, Ranking
 from springtide.ranking.ranker import Ranker
 from springtide.settings.model import Settings
 from springtide.state import LiveState
@@ -62,6 +62,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
         loaded: The parts of the server; None while they are being loaded, and each call is answered UNAVAILABLE.
         max_deadline_s: The most seconds that a call may take.
         on_reached: Called with a position that a request has waited for and that is reached; None calls nothing.
+        num_answers: Rankings that were answered, by what they know of the user.
 
     Args:
         settings: Gives the deadline, and how many requests may be open.
@@ -72,6 +73,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
         self.loaded: RecommenderDependencies | None = None
         self.on_reached: Callable[[Mapping[int, int]], None] | None = None
         self._admission = Admission(settings.server.max_open_requests)
+        self.num_answers: dict[Personalization, int] = dict.fromkeys(get_args(Personalization), 0)
         self._trending, self._newest = ShortCalls(), ShortCalls()
         self._next_items, self._similar_users = ShortCalls(), ShortCalls()
         self._next_offsets: Mapping[int, int] | None = None  # Those of the bytes.
@@ -200,6 +202,7 @@ class ListsService(pb_grpc.RecommenderServiceServicer):
 
     def to_answer(self, ranking: Ranking, position: bytes, as_of: AsOf, *, is_behind: bool = False) -> bytes:
         """Return a ranking as the bytes of a ``RecommendResponse``; see ``response_translation.to_response``."""
+        self.num_answers[ranking.personalization] += 1
         return response_translation.to_response(ranking, position, as_of, is_behind=is_behind)
 
     def _position_of(self, state: LiveState) -> bytes:

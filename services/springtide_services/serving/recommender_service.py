@@ -87,6 +87,7 @@ class RecommenderService(ListsService):
             if ranking is not None:
                 if wanted is not None:
                     self._tell_reached(wanted)
+                self.num_answers[ranking.personalization] += 1
                 answer = response_translation.to_response(ranking, position, as_of)
                 return answer if words is None else await self._with_reasons(answer, query, ranking, words)
         with self._admission.admit(work_of(query)):
@@ -104,6 +105,7 @@ class RecommenderService(ListsService):
                     query = replace(query, moment=replace(query.moment, timestamp_ms=as_of.timestamp_ms))
                 position = self._position_of(loaded.state)
                 ranking = await loaded.batcher.submit(query, time_limit.when())
+                self.num_answers[ranking.personalization] += 1
                 answer = response_translation.to_response(ranking, position, as_of, is_behind=is_behind)
                 return answer if words is None else await self._with_reasons(answer, query, ranking, words)
 

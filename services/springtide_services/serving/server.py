@@ -4,6 +4,7 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -13,6 +14,7 @@ from springtide.clock import wall_ms
 from springtide.errors import CheckpointLockLostError
 from springtide.settings.model import Settings
 from springtide_services.logs import log_settings
+from springtide_services.metrics.catalogue import SERVER
 from springtide_services.priorities import take_short_turns
 from springtide_services.serving.admin_parts import AdminDependencies, OwnProcess
 from springtide_services.serving.admin_service import AdminService
@@ -22,6 +24,7 @@ from springtide_services.serving.inspection.service import InspectionService
 from springtide_services.serving.listeners import ADMIN, INSPECTION, RECOMMENDER, Listeners
 from springtide_services.serving.lists_service import RecommenderDependencies
 from springtide_services.serving.loading import Loaded, load
+from springtide_services.serving.measuring import Measuring
 from springtide_services.serving.plugin_status import stream_problem
 from springtide_services.serving.positions import PositionWaiters
 from springtide_services.serving.recommender_service import RecommenderService
@@ -35,6 +38,9 @@ from springtide_services.thread_pools import limit_threads
 from springtide_services.tracing.records import TracedRecords
 from springtide_services.tracing.spans import Tracing, tracing_of
 from springtide_services.training.training_folder import TrainingFolder
+
+if TYPE_CHECKING:
+    from springtide_services.metrics.endpoint import MetricsEndpoint
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -83,6 +89,10 @@ class Server:
         self._task: asyncio.Task[None] | None = None
         self._adoption: Adoption | None = None
         self._listeners = Listeners(settings.server, None if tracing is None else tracing.interceptor())
+        self._measuring = Measuring(
+            self._listeners.calls, self._recommender, lambda: self._admin.loaded, lambda: self._is_ready
+        )
+        self._metrics = _metrics_endpoint(settings, self._measuring)
         self._process = OwnProcess(self._listeners.calls, wall_ms(), settings.graph.max_edges)
         self._traced_records = None if tracing is None else TracedRecords(tracing)
         if self._traced_records is not None:
@@ -98,6 +108,11 @@ class Server:
         """Address it listens on for operators, ``host:port`` or ``[IPv6]:port``; empty before ``start``."""
         return self._listeners.admin_address
 
+    @property
+    def metrics_address(self) -> str:
+        """Address that Prometheus reads, ``host:port``; empty before ``start``, and without metrics."""
+        return "" if self._metrics is None else self._metrics.address
+
     async def start(self) -> None:
         """Listen, answer NOT_SERVING, and begin to load.
 
@@ -109,6 +124,8 @@ class Server:
         await self._listeners.start(self._recommender, self._admin, self._inspection, self._health)
         logger.info("listening", address=self.address)
         logger.info("listening_for_operators", address=self.admin_address)
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.start)
         self._task = asyncio.create_task(self._run(), name="server")
 
     def end(self) -> None:
@@ -132,6 +149,8 @@ class Server:
         """Take no more requests, answer those under way, and write a last checkpoint."""
         await self._health.enter_graceful_shutdown()
         await self._listeners.stop(_STOP_GRACE_S)
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.stop)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -256,6 +275,19 @@ class Server:
         self._is_reading = is_reading
         serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set(_STREAM_SERVICE_NAME, serving if is_reading else not_serving)
+
+
+def _metrics_endpoint(settings: Settings, measuring: Measuring) -> "MetricsEndpoint | None":
+    """Return what listens for Prometheus; None if the settings name no port.
+
+    Raises:
+        SettingsError: As ``MetricsEndpoint`` does.
+    """
+    if settings.metrics.port is None:
+        return None
+    from springtide_services.metrics.endpoint import MetricsEndpoint  # It imports the client library.
+
+    return MetricsEndpoint(settings, "port", SERVER, measuring.samples)
 
 
 def serve(settings: Settings, on_listening: Callable[[str], None] | None = None, *, skip_lost: bool = False) -> None:

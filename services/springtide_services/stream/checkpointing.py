@@ -2,8 +2,10 @@
 
 import contextlib
 import queue
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -14,6 +16,22 @@ from springtide.settings.model import CheckpointSettings
 from springtide.state import LiveState, StateSnapshot, StreamPosition
 
 logger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCounts:
+    """Checkpoints since the start of the process.
+
+    Attributes:
+        num_written: How many were written.
+        num_failed: How many could not be written.
+        last_s: How long the last one took to write, in seconds; None before the first.
+    """
+
+    num_written: int = 0
+    num_failed: int = 0
+    last_s: float | None = None
+
 
 Requests = list[Future[Checkpoint]]
 
@@ -29,6 +47,7 @@ class Checkpointer:
 
     Attributes:
         last: The newest checkpoint, written by this process or by an earlier one; None if there is none.
+        counts: Checkpoints since the start; replaced as one.
         on_durable: Called by the writer thread with each checkpoint once it is durable, and what was written; must not
             raise. None calls nothing.
         before_write: Called by the writer thread before each checkpoint; must not raise. None calls nothing.
@@ -42,6 +61,7 @@ class Checkpointer:
         why_not: CheckpointError | None = None,
     ) -> None:
         self.last: Checkpoint | None = None if store is None else store.latest()
+        self.counts = CheckpointCounts()
         self.on_durable: Callable[[Checkpoint, StateSnapshot], None] | None = None
         self.before_write: Callable[[], None] | None = None
         self._settings = settings
@@ -160,15 +180,18 @@ class Checkpointer:
         """Write a snapshot and answer the requests; runs in the writer thread, and never raises."""
         if self.before_write is not None:
             self.before_write()
+        started_s = time.monotonic()
         try:
             checkpoint = store.write(snapshot)
         except BaseException as error:
+            self.counts = replace(self.counts, num_failed=self.counts.num_failed + 1)
             self._has_failed = True  # The stream goes on, and the next checkpoint holds what this one did not.
             logger.error("checkpoint_failed", error=str(error), exc_info=error)
             for request in requests:
                 request.set_exception(error)
             return
         self.last, self._position_written, self._has_failed = checkpoint, snapshot.position, False
+        self.counts = replace(self.counts, num_written=self.counts.num_written + 1, last_s=time.monotonic() - started_s)
         logger.info("checkpoint_written", checkpoint=checkpoint.name, events=checkpoint.num_events)
         for request in requests:
             request.set_result(checkpoint)

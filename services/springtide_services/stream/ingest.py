@@ -193,6 +193,7 @@ class IngestLoop:
             num_duplicates=served.seen_events.num_duplicates,
             num_changed_duplicates=served.seen_events.num_changed,
             num_applied=self._num_applied,
+            checkpoints=self._checkpointer.counts,
             num_ignored=self._decoder.num_ignored,
             last_checkpoint_ms=None if last is None else last.created_ms,
             failure=self._failure,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from springtide.state import StreamGap
+from springtide_services.stream.checkpointing import CheckpointCounts
 from springtide_services.stream.current_problem import LastingProblem
 
 StreamHealth = Literal["reading", "catching_up", "behind", "silent", "waiting", "ended"]
@@ -31,6 +32,7 @@ class IngestStatus:
         num_duplicates: Events that were ignored since the beginning, because events of the same id had come before.
         num_changed_duplicates: How many of them differed from the event that counts.
         num_applied: Events applied to the graph since the start; what a rebuilt state reads again counts once.
+        checkpoints: How often checkpoints were written, and how long it took.
         num_ignored: Valid interactions since the start to which no interaction rule applied.
         last_checkpoint_ms: When the last checkpoint was written, in milliseconds since the Unix epoch, or None.
         failure: Why ingest has ended; None while it runs.
@@ -48,6 +50,7 @@ class IngestStatus:
     num_duplicates: int
     num_changed_duplicates: int
     num_applied: int
+    checkpoints: CheckpointCounts
     num_ignored: int
     last_checkpoint_ms: int | None
     failure: BaseException | None

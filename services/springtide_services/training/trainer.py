@@ -1,8 +1,9 @@
 """The trainer process: sees when a training is due, and has it run in a process of its own; imports no torch."""
 
+import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import structlog
@@ -15,8 +16,10 @@ from springtide.model.registry import ModelStore
 from springtide.settings.model import Settings
 from springtide.storage import Storage
 from springtide_services.logs import log_settings
+from springtide_services.metrics.catalogue import TRAINER
 from springtide_services.priorities import give_way
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
+from springtide_services.training.measuring import Outcome, TrainerCounts
 from springtide_services.training.processes import TrainingProcesses
 from springtide_services.training.schedule import PastTrainings, Plan, decide
 from springtide_services.training.training_folder import TrainingFolder
@@ -38,6 +41,9 @@ RunTraining = Callable[[Plan, str, threading.Event], str]
 class Trainer:
     """Trains when a training is due by the schedule or requested, one training at a time.
 
+    Attributes:
+        counts: The trainings so far.
+
     Args:
         settings: Where checkpoints and models are kept, and when to train.
         run: Runs a training.
@@ -45,6 +51,7 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, run: RunTraining, stopping: threading.Event | None = None) -> None:
+        self.counts = TrainerCounts()
         self._settings = settings
         self._run_training = run
         self._stopping = stopping or threading.Event()
@@ -81,6 +88,7 @@ class Trainer:
         Raises:
             TrainingStoppedError: If ``stopping`` was set during the training.
         """
+        self.counts.look(now_ms)
         manifests = self._readable_manifests()
         answered = {manifest.request_id for manifest in manifests}
         requests = []
@@ -99,13 +107,19 @@ class Trainer:
         is_fresh = 0 <= now_ms - checkpoint["created_ms"] < _FRESH_MS
         if not plan.request_id and (is_fresh or name == self._done_checkpoint or not self._may_try("")):
             return None
+        outcome: Outcome | None = None
+        self.counts.begin()
         try:
             version = self._run_training(plan, name, self._stopping)
+            outcome = "published"
         except TrainingStoppedError:
             raise
         except Exception as error:
+            outcome = "refused" if isinstance(error, TrainingError) else "failed"
             self._note_failure(plan, name, error)
             return None
+        finally:
+            self.counts.end(plan.mode, outcome)
         self._failures.pop(plan.request_id, None)
         self._done_checkpoint = name  # If it was damaged, an older one was trained on, and it would seem due again.
         if plan.request_id:
@@ -170,6 +184,26 @@ class _Failures:
         return retry_s
 
 
+@contextlib.contextmanager
+def _measured(settings: Settings, counts: TrainerCounts) -> Iterator[None]:
+    """Let Prometheus read what the trainer counts, if the settings name a port.
+
+    Raises:
+        SettingsError: If the port cannot be listened on, or the settings would let anybody in.
+    """
+    if settings.metrics.trainer_port is None:
+        yield
+        return
+    from springtide_services.metrics.endpoint import MetricsEndpoint  # It imports the client library.
+
+    endpoint = MetricsEndpoint(settings, "trainer_port", TRAINER, counts.samples)
+    endpoint.start()
+    try:
+        yield
+    finally:
+        endpoint.stop()
+
+
 def run_trainer(settings: Settings) -> None:
     """Run the trainer process, at a low priority, until a stop signal comes.
 
@@ -189,5 +223,7 @@ def run_trainer(settings: Settings) -> None:
     give_way(settings.training.niceness)  # The processes of trainings inherit it.
     with TrainingProcesses(settings) as processes:
         processes.check(stopping)
-        Trainer(settings, processes.run, stopping).run()
+        trainer = Trainer(settings, processes.run, stopping)
+        with _measured(settings, trainer.counts):
+            trainer.run()
     ignore_signals()  # Nothing is under way; only the interpreter is still to exit.

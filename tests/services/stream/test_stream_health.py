@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from springtide_services.stream.broker_errors import Problem
+from springtide_services.stream.checkpointing import CheckpointCounts
 from springtide_services.stream.current_problem import LastingProblem
 from springtide_services.stream.ingest_status import IngestStatus
 
@@ -22,6 +23,7 @@ READING = IngestStatus(
     num_duplicates=0,
     num_changed_duplicates=0,
     num_applied=0,
+    checkpoints=CheckpointCounts(),
     num_ignored=0,
     last_checkpoint_ms=None,
     failure=None,

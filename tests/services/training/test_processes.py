@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -19,8 +20,9 @@ from structlog.testing import capture_logs
 
 from springtide.errors import SettingsError, TrainingError
 from springtide.model.registry import ModelStore
-from springtide.settings.model import KafkaSettings, PartSettings, Settings
+from springtide.settings.model import KafkaSettings, MetricsSettings, PartSettings, Settings
 from springtide.settings.view import changes_to_toml
+from springtide_services.addresses import free_port
 from springtide_services.training import processes as processes_module
 from springtide_services.training.processes import (
     TrainingFailedError,
@@ -263,24 +265,34 @@ def test_training_ends_when_its_trainer_is_killed(endless: Settings, write_check
     until(lambda: not Path(f"/proc/{child}").exists() or re.search(r"State:\s+Z", _status(child)) is not None)
 
 
-def test_trainer_is_small_after_a_training(
+def test_trainer_is_small_after_a_training_and_tells_prometheus(
     settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
     write_checkpoint(settings)
+    port = free_port()
+    settings = settings.model_copy(update={"metrics": MetricsSettings(trainer_port=port)})
     (tmp_path / "springtide.toml").write_text(changes_to_toml(settings))
     command = [Path(sys.executable).with_name("springtide"), "train", "--schedule"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as trainer:
         try:
             until(lambda: stage_of(settings) == "done" and not children_of(trainer.pid))
+            until(lambda: 'trainings_total{mode="retrain",outcome="published"} 1.0' in metrics_at(port))
+            metrics = metrics_at(port)
             resident_kb = int(_status(trainer.pid).partition("VmRSS:")[2].split()[0])
             mapped = Path(f"/proc/{trainer.pid}/maps").read_text()
         finally:
             trainer.terminate()
             exit_code = trainer.wait(BUDGET_S)
 
+    assert "springtide_trainer_running 0.0" in metrics
     assert resident_kb < 60 * 1024
     assert not [name for name in ("torch", "numpy", "pyarrow") if name in mapped]
     assert exit_code == 0
+
+
+def metrics_at(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=BUDGET_S) as answer:
+        return str(answer.read().decode())
 
 
 def _status(pid: int) -> str:
