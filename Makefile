@@ -132,6 +132,10 @@ docs: install ## Write the reference of the settings, and build the documentatio
 journey: install ## Steer and explain through a real server, on a year of real purchases (ARGS=-s prints the commands)
 	$(BIN)/python -m pytest -m journey tests/integration/test_journey.py $(ARGS)
 
+.PHONY: guides
+guides: install ## Do all that the tutorial and the how-tos say, as written; run the notebook (ARGS=-s prints the commands)
+	$(BIN)/python -m pytest -m guides tests/integration/test_guides.py tests/integration/test_notebooks.py $(ARGS)
+
 .PHONY: wheel-check
 wheel-check: install ## Build the wheel, install it into an empty environment, and use it
 	$(BIN)/python -m pytest -m wheel tests/test_wheel.py
@@ -149,7 +153,7 @@ audit: install ## Look all pinned packages up among known vulnerabilities; fails
 	@bash deploy/supply_chain.sh audit $(BIN)/python
 
 .PHONY: check
-check: lint types protos-check test bench-check wheel-check ## Everything that CI runs, except test-kafka
+check: lint types protos-check test guides bench-check wheel-check ## Everything that CI runs, except test-kafka
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build results

@@ -163,7 +163,7 @@ def test_index_of_the_site_names_every_page_of_the_folder() -> None:
     index = (DEPLOY / "docs" / "index.md").read_text(encoding="utf-8")
     files = {path.relative_to(DEPLOY / "docs").as_posix() for path in (DEPLOY / "docs").rglob("*") if path.is_file()}
 
-    assert {name for name in files - {"index.md"} if f"]({name})" not in index} == set()
+    assert {name for name in files - {"index.md", "site.css"} if f"]({name})" not in index} == set()
 
 
 def test_kubernetes_runs_one_server_as_the_readme_says() -> None:
