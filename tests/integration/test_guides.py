@@ -25,7 +25,8 @@ from springtide_services.exit_codes import EXIT_FAILED
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "deploy" / "docs"
 PAGES = ("tutorial.md", "how-to/ask.md", "how-to/publish.md", "how-to/plugin.md", "how-to/operate.md")
-# The broker here is no real Kafka, and a laptop no production, which they may say by their exit code; what they find is tested elsewhere.
+# The broker here is no real Kafka, and a laptop no production: both say so by their exit code. What they find is tested
+# elsewhere.
 MAY_FAIL = ("springtide check kafka", "springtide doctor")
 QUICK = {
     "SPRINGTIDE_TRAINING__STEPS": "20",
@@ -61,8 +62,8 @@ def blocks_of(page: str) -> list[Block]:
         before = " ".join(
             text[end : fence.start()].split("\n\n")[-2].split() if text[end : fence.start()].strip() else []
         )
-        saved = re.search(r"Save this as `([^`]+)`", before)
-        found.append(Block(fence[1], fence[2], saved[1] if saved else ""))
+        saved = re.search(r"Save this as `([^`]+)`(?:, in the folder `(\w+)`)?", before)
+        found.append(Block(fence[1], fence[2], str(Path(saved[2] or "", saved[1])) if saved else ""))
         end = fence.end()
     return found
 
