@@ -7,7 +7,7 @@ Array = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 
 MAX_POINTS = 2_000  # t-SNE holds a few square matrices: 32 MB each for so many.
-_STEPS, _EXAGGERATED_STEPS, _EXAGGERATION = 400, 100, 12.0
+_STEPS, _EXAGGERATED_STEPS, _EXAGGERATION = 250, 75, 12.0
 _BISECTIONS = 40
 _PLACED_BETWEEN, _PLACED_AT_ONCE = 3, 512
 _NEAR_ENOUGH = 3  # Times the perplexity: neighbours that may count.
