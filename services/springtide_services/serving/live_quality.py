@@ -102,7 +102,8 @@ class LiveQuality:
     def history(self) -> tuple[Sequence[PointQuality], Sequence[SegmentOfQuality]]:
         """Return the quality over time, oldest first, and by segment of the latest events; from any thread."""
         with self._lock:
-            return self._history.points(), self._segments.segments()
+            points, segments = self._history.points(), self._segments.segments()
+        return points(), segments
 
     def follow(self, ranker: Ranker, state: LiveState) -> None:
         """Measure another ranker over another state from now on; called by the thread that applies."""

@@ -1,6 +1,6 @@
 """Live quality over time: points of a minute or more, each of one version, in constant memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ MAX_POINTS = 2_000
 """Then neighbours are joined: at a minute each, after 33 hours."""
 
 _SPAN_MS = 60 * MS_PER_SECOND
+_NDCG = [0.0, *ndcg_of_ranks(np.arange(1, K + 1)).tolist()]  # By rank, from 1.
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,20 @@ class _Sums:
     hits: int = 0
     reciprocal: float = 0.0
 
-    def add(self, ranks: npt.NDArray[np.int64]) -> None:
-        self.count += len(ranks)
-        self.ndcg += float(ndcg_of_ranks(ranks).sum())
-        self.hits += int(np.count_nonzero(ranks <= K))
-        self.reciprocal += float((1.0 / ranks).sum())
+    def add(self, rank: int) -> None:
+        self.count += 1
+        self.reciprocal += 1.0 / rank
+        if rank <= K:
+            self.hits += 1
+            self.ndcg += _NDCG[rank]
 
-    def take_in(self, other: "_Sums") -> None:
-        self.count += other.count
-        self.ndcg += other.ndcg
-        self.hits += other.hits
-        self.reciprocal += other.reciprocal
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(
+            self.count + other.count,
+            self.ndcg + other.ndcg,
+            self.hits + other.hits,
+            self.reciprocal + other.reciprocal,
+        )
 
     def quality(self) -> Quality:
         count = max(self.count, 1)
@@ -69,10 +73,11 @@ class _Point:
     all: _Sums = field(default_factory=_Sums)
     unseen: _Sums = field(default_factory=_Sums)
 
-    def take_in(self, later: "_Point") -> None:
-        self.end_ms = later.end_ms
-        self.all.take_in(later.all)
-        self.unseen.take_in(later.unseen)
+    def __add__(self, later: "_Point") -> "_Point":
+        return _Point(self.start_ms, later.end_ms, self.version, self.all + later.all, self.unseen + later.unseen)
+
+    def quality(self) -> PointQuality:
+        return PointQuality(self.start_ms, self.end_ms, self.version, self.all.quality(), self.unseen.quality())
 
 
 class QualityHistory:
@@ -107,15 +112,20 @@ class QualityHistory:
                 self._join()
                 last = self._points[-1]
         last.end_ms = max(last.end_ms, now_ms)
-        last.all.add(ranks)
-        last.unseen.add(ranks[is_unseen])
+        for rank, unseen in zip(ranks.tolist(), is_unseen.tolist(), strict=True):  # Few: NumPy would take longer.
+            last.all.add(rank)
+            if unseen:
+                last.unseen.add(rank)
 
-    def points(self) -> Sequence[PointQuality]:
-        """Return the points, the oldest first."""
-        return [
-            PointQuality(point.start_ms, point.end_ms, point.version, point.all.quality(), point.unseen.quality())
-            for point in self._points
-        ]
+    def points(self) -> Callable[[], Sequence[PointQuality]]:
+        """Return what returns the points of now, the oldest first; to be called without the lock, since it takes time.
+
+        Only the last point changes: others are replaced when they are joined.
+        """
+        if not self._points:
+            return list
+        before, last = self._points[:-1], self._points[-1].quality()
+        return lambda: [*(point.quality() for point in before), last]
 
     def _join(self) -> None:
         """Join each point with the one after it, if one version ranked in both; if none can be, drop the oldest."""
@@ -124,7 +134,7 @@ class QualityHistory:
         may_take = False  # Each point takes in one at most: points of one age are of about the same length then.
         for point in self._points:
             if may_take and joined[-1].version == point.version:
-                joined[-1].take_in(point)
+                joined[-1] += point
                 may_take = False
             else:
                 joined.append(point)

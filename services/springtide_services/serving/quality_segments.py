@@ -1,5 +1,6 @@
 """Live quality by segment: the latest measured events, split by what is known of their users and items."""
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ OF_USER, OF_ITEM, OF_TYPE = "events of the user", "events of the item", "type of
 # By the first number of each part.
 _USER_PARTS = {0: "none", 1: "1 to 5", 6: "6 to 20", 21: "21 to 100", 101: "more than 100"}
 _ITEM_PARTS = {0: "none", 1: "1 to 9", 10: "10 to 99", 100: "100 to 999", 1_000: "1,000 or more"}
+_USER_STARTS, _ITEM_STARTS = [*_USER_PARTS], [*_ITEM_PARTS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,17 @@ class SegmentWindow:
             user_rows: int32 ``[n]``; -1 for a user that the graph does not have.
             item_rows: int32 ``[n]``; -1 for an item that the graph does not have.
         """
-        of_users, of_items = np.zeros(len(user_rows), np.int64), np.zeros(len(item_rows), np.int64)
+        num, sides = len(user_rows), np.concatenate([user_rows, item_rows]).astype(np.int64)
+        rows, counts = np.maximum(sides, 0), np.zeros(2 * num, np.int64)
         for relation in state.rules.positive_relations:
             edges = view.edges(state.rules.edge_type(relation))
-            for rows, counts, is_source in ((user_rows, of_users, True), (item_rows, of_items, False)):
-                known = rows >= 0
-                counts[known] += edges.degrees(rows[known].astype(np.int64), is_source=is_source)
-        return np.stack([_parts_of(of_users, _USER_PARTS), _parts_of(of_items, _ITEM_PARTS)])
+            counts[:num] += edges.degrees(rows[:num], is_source=True)
+            counts[num:] += edges.degrees(rows[num:], is_source=False)
+        counts[sides < 0] = 0
+        found = counts.tolist()
+        parts = [_part_of(count, _USER_STARTS) for count in found[:num]]
+        parts += [_part_of(count, _ITEM_STARTS) for count in found[num:]]
+        return np.array(parts, np.int32).reshape(2, num)
 
     def add(
         self,
@@ -89,13 +95,12 @@ class SegmentWindow:
             segments: int32 ``[2, n]``, as ``segments_of`` gives them.
             relations: Relation of each event, ``[n]``.
         """
-        size = len(self._ranks)
-        first = max(0, len(ranks) - size)
-        at = np.arange(self._num_added + first, self._num_added + len(ranks)) % size
-        self._ranks[at], self._is_unseen[at] = ranks[first:], is_unseen[first:]
-        self._segments[:2, at] = segments[:, first:]
-        self._segments[2, at] = [self._relations.get(name, -1) for name in relations[first:]]
-        self._num_added += len(ranks)
+        of_all = zip(ranks.tolist(), is_unseen.tolist(), *segments.tolist(), relations, strict=True)
+        for rank, unseen, of_user, of_item, relation in of_all:  # Few: NumPy would take longer.
+            at = self._num_added % len(self._ranks)
+            self._ranks[at], self._is_unseen[at] = rank, unseen
+            self._segments[:, at] = of_user, of_item, self._relations.get(relation, -1)
+            self._num_added += 1
 
     def segments(self) -> list[SegmentOfQuality]:
         """Return the quality over each segment that has an event, by split."""
@@ -111,5 +116,5 @@ class SegmentWindow:
         return found
 
 
-def _parts_of(counts: Int64s, parts: Mapping[int, str]) -> npt.NDArray[np.int32]:
-    return (np.searchsorted(np.array([*parts]), counts, side="right") - 1).astype(np.int32)
+def _part_of(count: int, starts: Sequence[int]) -> int:
+    return bisect.bisect_right(starts, count) - 1
