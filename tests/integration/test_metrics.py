@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import json
+import re
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +20,7 @@ from typing import Any
 import grpc
 import pytest
 import trustme
+import yaml
 
 from springtide.clock import wall_ms
 from springtide.errors import SettingsError
@@ -25,6 +29,7 @@ from springtide.v1 import admin_pb2, events_pb2
 from springtide.v1 import recommender_pb2 as pb
 from springtide_services.access.roles import Role
 from springtide_services.access.tokens import make_token
+from springtide_services.addresses import free_port
 from springtide_services.metrics import catalogue
 from springtide_services.metrics.endpoint import MetricsEndpoint
 from springtide_services.metrics.samples import Sample
@@ -32,6 +37,7 @@ from springtide_services.metrics.samples import Sample
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 Eventually = Callable[..., Awaitable[float]]
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 def test_the_status_has_the_calls_and_the_memory(
@@ -259,3 +265,88 @@ def test_a_port_that_is_taken_is_refused_by_its_setting() -> None:
         endpoint = endpoint_of(metrics={"port": taken.getsockname()[1]})
         with pytest.raises(SettingsError, match=r"^metrics\.port: cannot listen on 127\.0\.0\.1:"):
             endpoint.start()
+
+
+def query(port: int, expression: str) -> list[dict[str, Any]]:
+    """Ask a Prometheus for an expression; an error of it fails the test."""
+    words = urllib.parse.urlencode({"query": expression})
+    code, text = read(f"127.0.0.1:{port}", path=f"/api/v1/query?{words}")
+    assert code == 200, f"{expression}: {text}"
+    found: list[dict[str, Any]] = json.loads(text)["data"]["result"]
+    return found
+
+
+def drawn_expressions() -> list[str]:
+    """Return what the dashboard asks for, as Grafana would ask."""
+    dashboard = json.loads((DEPLOY / "grafana/springtide.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    return [each.replace("$__rate_interval", "1m").replace("$instance", ".*") for each in asked]
+
+
+def test_a_real_prometheus_reads_a_server_and_answers_all_that_the_dashboard_asks(
+    settings: Settings,
+    run_server: RunServer,
+    publish: Publish,
+    diagonal_stream: list[events_pb2.Event],
+    eventually: Eventually,
+    tmp_path: Path,
+) -> None:
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("needs prometheus, of Debian's package of that name")
+    token, kept = make_token("prometheus", (Role.OPERATOR,), wall_ms())
+    asking, asking_kept = make_token("shop", (Role.CLIENT,), wall_ms())
+    guarded = settings.server.model_copy(
+        update={"tokens": settings.server.tokens.model_copy(update={"lines": (kept.to_line(), asking_kept.to_line())})}
+    )
+    settings, port = with_metrics(settings, server=guarded), free_port()
+
+    async def scenario() -> None:
+        async with run_server(settings) as running:
+            config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+            config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+            job = config["scrape_configs"][0]
+            job["static_configs"] = [{"targets": [running.server.metrics_address]}]
+            job["authorization"] = {"credentials_file": str(tmp_path / "token")}
+            config["scrape_configs"] = [job]
+            (tmp_path / "token").write_text(token)
+            (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+            shutil.copy(DEPLOY / "prometheus/alerts.yaml", tmp_path)
+            words = [
+                f"--config.file={tmp_path}/prometheus.yml",
+                f"--storage.tsdb.path={tmp_path}/data",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ]
+            with (tmp_path / "log").open("w") as log, subprocess.Popen([program, *words], stderr=log) as prometheus:
+                try:
+                    await ask_prometheus(running)
+                finally:
+                    prometheus.terminate()
+
+    async def ask_prometheus(running: Any) -> None:
+        await asyncio.to_thread(publish, settings, diagonal_stream)
+        await asyncio.to_thread(running.server._loaded.ingest.checkpoint_now)
+        by_token = (("authorization", f"Bearer {asking}"),)
+
+        async def has_rates() -> bool:
+            await running.recommender.Recommend(pb.RecommendRequest(user="u3"), metadata=by_token)
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                asked = 'rate(grpc_server_handled_total{grpc_method="Recommend",grpc_code="OK"}[1m]) > 0'
+                return bool(await asyncio.to_thread(query, port, asked))
+            return False
+
+        await eventually(has_rates)
+        assert [found["value"][1] for found in query(port, 'up{job="springtide-server"}')] == ["1"]
+        answered = {expression: await asyncio.to_thread(query, port, expression) for expression in drawn_expressions()}
+        # What was never called, trained or measured has no value yet.
+        silent = re.compile(
+            r"dead_letters_total|quality_(ndcg|hit)|model_created|trainer_|plugin|training_last|index|problem|grpc_code!="
+        )
+        assert [each for each, found in answered.items() if not found and not silent.search(each)] == []
+        code, text = await asyncio.to_thread(read, f"127.0.0.1:{port}", path="/api/v1/rules")
+        rules = json.loads(text)["data"]["groups"][0]["rules"]
+        assert (code, {rule["health"] for rule in rules}, len(rules) > 10) == (200, {"ok"}, True)
+        firing = [rule["name"] for rule in rules if rule["state"] == "firing"]
+        assert firing == []
+
+    asyncio.run(scenario())

@@ -20,6 +20,10 @@ Values are read when Prometheus asks. Between two times, calls are counted, and 
 seconds, sizes in bytes, shares from 0 to 1. A moment is in seconds since the Unix epoch, so that an age is
 `time() - springtide_checkpoint_created_timestamp_seconds`. No label names a user or an item. Counters begin anew with
 the process, as those of Prometheus may.
+
+Alerts: [alerts.yaml](../../../deploy/prometheus/alerts.yaml), with what to do in
+[deploy/README.md](../../../deploy/README.md#alerts). A dashboard for Grafana:
+[springtide.json](../../../deploy/grafana/springtide.json).
 """
 
 _TABLES = (
