@@ -1,0 +1,83 @@
+"""Clients in JavaScript through the gateway: the example in TypeScript, and Connect's own in each protocol."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "protos" / "examples" / "clients" / "typescript"
+SPRINGTIDE = Path(sys.executable).with_name("springtide")
+PROTOCOLS = ("connect", "json", "grpc-web", "grpc-web json")
+
+
+def _run(folder: Path, *command: str, **variables: str) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3_000:]}\n{done.stderr[-3_000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example, built as its README says."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs Node and npm")
+    folder = tmp_path_factory.mktemp("typescript") / "client"
+    shutil.copytree(EXAMPLE, folder)
+    install = ["npm", "install", "--no-audit", "--no-fund"]
+    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False, timeout=150)
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install here: {done.stderr[-500:]}")
+    _run(folder, str(SPRINGTIDE), "protos", "protos")
+    _run(folder, "npx", "buf", "generate")
+    _run(folder, "npx", "tsc")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(gateway: Any, built: Path) -> dict[str, Any]:
+    """What Connect's own clients got, by protocol."""
+    shutil.copy(Path(__file__).with_name("official_clients.mjs"), built)
+    answered: dict[str, Any] = json.loads(_run(built, "node", "official_clients.mjs", gateway.url, gateway.token))
+    return answered
+
+
+@pytest.mark.timeout(300)
+def test_example_gets_an_answer(gateway: Any, built: Path) -> None:
+    where = {"SPRINGTIDE_GATEWAY": gateway.url, "SPRINGTIDE_TOKEN": gateway.token}
+    rows = [line.split("\t") for line in _run(built, "node", "built/client.js", "ann", **where).splitlines()]
+    assert {item for item, _ in rows} == {"lamp", "rope", "umbrella"}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_client_of_connect_gets_an_answer(answers: dict[str, Any], protocol: str) -> None:
+    assert len(answers[protocol]["items"]) == 2
+    assert answers[protocol]["items"] == answers["connect"]["items"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_client_of_connect_gets_each_answer_of_a_stream(answers: dict[str, Any], protocol: str) -> None:
+    assert answers[protocol]["indexes"] == [0, 1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("call", "field"), [("refused", "count"), ("refusedStream", "requests")])
+def test_client_of_connect_gets_the_details_of_a_refusal(
+    answers: dict[str, Any], protocol: str, call: str, field: str
+) -> None:
+    refused = answers[protocol][call]
+    assert refused["code"] == "InvalidArgument"
+    assert refused["message"].startswith(f"{field}: wanted")
+    assert sorted(refused["details"]) == ["google.rpc.BadRequest", "google.rpc.ErrorInfo"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_deadline_of_a_client_of_connect_reaches_the_server(answers: dict[str, Any], protocol: str) -> None:
+    assert answers[protocol].get("isBehind") or answers[protocol]["isLate"]
+    assert answers[protocol]["tookMs"] < 5_000, "without the deadline it would wait for 9 s"
