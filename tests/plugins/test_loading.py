@@ -313,6 +313,14 @@ def test_package_that_the_settings_do_not_allow_is_told_and_not_imported(late_pa
     assert not late_package.exists()
 
 
+def test_installed_packages_are_looked_at_once_however_often_the_status_is_asked_for(late_package, monkeypatch):
+    plugins = find_plugins()
+    first = plugins.not_allowed
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: pytest.fail("looked at again"))
+    assert plugins.not_allowed == first
+    assert len(first) == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "way"),
     [

@@ -147,6 +147,7 @@ class _Loader:
         self.loaded: list[LoadedPlugin] = []
         self.failures: list[Failure] = []
         self._settings = settings
+        self._not_allowed: list[NotAllowed] | None = None
         self._sources = iter(sources)
         self._skips_failed = settings.on_error == "skip"
         self._lock = threading.RLock()
@@ -161,7 +162,11 @@ class _Loader:
             return source is not None
 
     def not_allowed(self) -> list[NotAllowed]:
-        return not_allowed(self._settings)
+        # Kept: it reads the metadata of every installed package, 0.1 s of computing, and the status is asked for every
+        # second. What is installed later is imported after a start only.
+        if self._not_allowed is None:
+            self._not_allowed = not_allowed(self._settings)
+        return list(self._not_allowed)
 
     def refuse_failures(self) -> None:
         if self.failures and not self._skips_failed:
