@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Route, expect, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _SWITCHES = ("--disable-background-networking", "--disable-gpu", "--no-sandbox", "--disable-dev-shm-usage")
 _TIMEOUT_MS = 60_000  # The machine may be busy.
+expect.set_options(timeout=_TIMEOUT_MS)
 
 
 def find_browser() -> str:

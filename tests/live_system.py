@@ -79,6 +79,19 @@ class LiveSystem:
         with EventPublisher(self.settings) as publisher:
             publisher.publish_many(events)
 
+    def another_console(self, port: int, server: str = "") -> contextlib.AbstractContextManager[Callable[[], str]]:
+        """Run one more console; what it yields returns its URL once it listens.
+
+        Args:
+            port: Where it listens.
+            server: Address of a server; that of the shop if empty.
+        """
+        console = self.settings.console.model_copy(update={"port": port})
+        settings = self.settings.model_copy(update={"console": console})
+        mine = self.settings.server
+        addresses = server or f"127.0.0.1:{mine.port}", server or f"127.0.0.1:{mine.admin_port}"
+        return _process(_CONSOLE, settings.model_dump_json(), *addresses)
+
     def ask(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, object]:
         """Ask the console without a browser; return the status and the JSON of the answer."""
         content = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -119,7 +132,8 @@ def live_system(
             "niceness": 0,
             "first_model_pause_s": None,
         },
-        "gate": {"num_questions": 200},
+        # A baseline that the small model is better than, so that it is the model that serves.
+        "gate": {"num_questions": 200, "baselines": {"recent_popularity": {}}},
         "explain": {"name_attribute": "title"},
         "server": {"port": port, "admin_port": admin_port},
         "console": {"port": 0},

@@ -43,7 +43,7 @@ export function exponentsTable(exponents = [], {all = false} = {}) {
   const ends = rows.flatMap(({fresh, own}) => [fresh, own].filter(Boolean).flatMap(({low, high}) => [low, high]));
   const scale = scaleOver(ends, {atLeast: [0, 1]});
   const hasOwn = rows.some(({own}) => own !== null);
-  return html`<div class="table-frame"><table class="exponents">
+  return html`<div class="table-frame" tabindex="0" role="region" aria-label="Learned exponents"><table class="exponents">
     <thead><tr><th scope="col">Factor</th><th scope="col" class="wide">${hasOwn ? html`<span class="key key-fresh">new items</span> <span class="key key-own">items they had</span>` : html`<span class="unseen">Drawn</span>`}</th>
       <th scope="col" class="end">${hasOwn ? "New" : "Exponent"}</th>${hasOwn ? html`<th scope="col" class="end">Had</th>` : nothing}</tr></thead>
     <tbody>${shown.map(({weight, factor, fresh, own}) => html`<tr>

@@ -68,7 +68,7 @@ function gateTable(gate) {
   const scale = scaleOver(gate.flatMap(({ndcgAt20 = 0, error = 0}) => [ndcgAt20 - error, ndcgAt20 + error]));
   const candidate = gate.find(({name}) => name === "candidate")?.ndcgAt20;
   const most = Math.max(...gate.map(({numQuestions}) => number(numQuestions)));
-  return html`<div class="table-frame"><table class="gate">
+  return html`<div class="table-frame" tabindex="0" role="region" aria-label="The gate's table"><table class="gate">
     <thead><tr><th scope="col">Ranker</th><th scope="col" class="wide">${gate.some(({error}) => error !== undefined) ? "95 % intervals" : html`<span class="unseen">Drawn</span>`}</th><th scope="col" class="end">NDCG@20</th><th scope="col" class="end">Questions</th></tr></thead>
     <tbody>${gate.map(({name, ndcgAt20 = 0, error, numQuestions}) => html`<tr class=${name === "candidate" ? "is-chosen" : ""}>
       <th scope="row">${{candidate: "this version", champion: "the one that served"}[name] ?? name}</th>

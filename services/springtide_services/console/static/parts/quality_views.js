@@ -72,7 +72,7 @@ export function overTimeWords(points, metric, scope) {
 export function segmentTables(segments, metric, scope) {
   const splits = Map.groupBy ? Map.groupBy(segments, ({split}) => split) : grouped(segments);
   const highest = Math.max(...segments.map((each) => each[scope]?.[metric] ?? 0), 1e-9);
-  return html`<div class="splits">${[...splits].map(([split, parts]) => html`<div class="table-frame"><table class="segments">
+  return html`<div class="splits">${[...splits].map(([split, parts]) => html`<div class="table-frame" tabindex="0" role="region" aria-label="Quality by segment"><table class="segments">
     <thead><tr><th scope="col">${sentenceCase(split)}</th><th scope="col" class="wide"><span class="unseen">${METRICS[metric].title}, drawn</span></th><th scope="col" class="end">${METRICS[metric].title}</th><th scope="col" class="end">Events</th></tr></thead>
     <tbody>${parts.map(({segment, [scope]: of = {}}) => {
       const events = number(of.numQuestions);
