@@ -27,6 +27,7 @@ BENCHES = (
     "moment",
     "ranking",
     "steering",
+    "watching",
     "ten_million",
     "index",
     "latency",

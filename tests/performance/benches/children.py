@@ -23,7 +23,7 @@ from springtide_services.termination import end_with_parent
 
 METHOD = "/springtide.v1.RecommenderService/Recommend"
 _TIMEOUT_S = 10  # Of a request in an open loop.
-_LASTING = ("serve", "serve-stages", "train", "publish", "echo")  # Roles that go on until they are ended.
+_LASTING = ("serve", "serve-stages", "train", "publish", "echo", "console")  # Roles that go on until they are ended.
 WARM_UP_SHARE = 0.2  # Of the time: channels are opened, and caches filled, before anything counts.
 
 
@@ -51,6 +51,17 @@ def main(role: str, *arguments: str) -> None:
         _publish(arguments[0], float(arguments[1]))
     elif role == "echo":
         uvloop.run(_echo(int(arguments[0]), *arguments[1:]))
+    elif role == "console":
+        from springtide.settings.model import Settings
+        from springtide_services.addresses import join_address
+        from springtide_services.console.server import Target, serve_console
+
+        settings = Settings.model_validate_json(arguments[0])
+        server = settings.server
+        target = Target(
+            join_address(server.host, server.port), join_address(server.admin_host, server.admin_port_number)
+        )
+        serve_console(settings, target, functools.partial(print, flush=True))
     elif role == "open-load":
         address, method, bodies, per_s, seconds = arguments
         requests = pickle.loads(Path(bodies).read_bytes())
