@@ -150,6 +150,7 @@ WORDS: Mapping[str, str | Callable[[Fields], str]] = {
     "child_left_out": "the {child} is left out, and all else goes on: {reason}",
     "dead_letter_file_not_cleaned": "deleted users and items are still in {path}, which is tried again: {error}",
     "dead_letters_removed": "{letters:,} dead letters of deleted users or items were taken out of {path}",
+    "dead_letters_replayed": "{actor} has published {letters:,} dead letters again ({reason}{place})",
     "dead_letters_not_written": "{error} (kafka.on_dead_letter_failure is {instead})",
     "duplicates_differ": "{events:,} events were ignored that differ from those that came before under their ids",
     "engine_trusts_clients": (

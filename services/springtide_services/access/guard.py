@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 from springtide.clock import wall_ms
 from springtide.settings.sections.serving import TokenSettings
 from springtide_services.access.limits import Failures, RequestRates
-from springtide_services.access.roles import ACTOR_METADATA, OPEN, ROLES_OF, choices
+from springtide_services.access.roles import ACTOR_METADATA, OPEN, ROLES_OF, ROLES_OF_ROUTES, choices
 from springtide_services.access.token_file import KnownTokens
 from springtide_services.access.tokens import Token, parts_of
 
@@ -88,7 +88,7 @@ class Guard:
         self._num_delayed = 0
 
     def admit(self, method: str, metadata: Any) -> Token | Refusal:
-        """Return the token that a call shows, if it is good for the method, else why not."""
+        """Return the token that a call shows, if it is good for the method or route, else why not."""
         shown = _shown_token(metadata)
         if shown is None:
             return Refusal(
@@ -102,7 +102,7 @@ class Guard:
             return Refusal(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_UNKNOWN", "no such token")
         if why := token.why_not(wall_ms()):
             return Refusal(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_ENDED", why)
-        roles = ROLES_OF.get(method, frozenset())
+        roles = ROLES_OF.get(method) or ROLES_OF_ROUTES.get(method, frozenset())
         if roles.isdisjoint(token.roles):
             wanted = f"wanted one with the role {choices(roles)}" if roles else "there is no role for it"
             message = f"this token is not for {method.rpartition('/')[2]}: {wanted}"
@@ -121,8 +121,22 @@ class Guard:
 
     async def refuse(self, refusal: Refusal, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """End a call; who shows no good token again and again waits for that."""
+        await self.note(refusal, method, _host_of(context.peer()))
+        status = rpc_status.to_status(_status_of(refusal))
+        metadata = list(status.trailing_metadata)
+        if refusal.retry_s:
+            metadata.append(("retry-after", str(math.ceil(refusal.retry_s))))  # Whole seconds, as HTTP has it.
+        await context.abort(status.code, status.details, tuple(metadata))
+
+    async def note(self, refusal: Refusal, method: str, peer: str) -> None:
+        """Count and log a refusal; who shows no good token again and again waits here for that.
+
+        Args:
+            refusal: The refusal.
+            method: What was called.
+            peer: Who called, without the port.
+        """
         if refusal.code != grpc.StatusCode.RESOURCE_EXHAUSTED:
-            peer = _host_of(context.peer())
             count, wait_s = self.failures.note(peer, time.monotonic())
             if count == 1 or count % _LOG_EVERY == 0:
                 logger.warning("call_refused", peer=peer, method=method, reason=refusal.reason, lately=count)
@@ -132,11 +146,6 @@ class Guard:
                     await asyncio.sleep(wait_s)
                 finally:
                     self._num_delayed -= 1
-        status = rpc_status.to_status(_status_of(refusal))
-        metadata = list(status.trailing_metadata)
-        if refusal.retry_s:
-            metadata.append(("retry-after", str(math.ceil(refusal.retry_s))))  # Whole seconds, as HTTP has it.
-        await context.abort(status.code, status.details, tuple(metadata))
 
 
 class GuardInterceptor(Interceptor):

@@ -16,9 +16,9 @@ class Role(StrEnum):
 
 MEANINGS: Mapping[Role, str] = {
     Role.CLIENT: "asks for recommendations, lists and similar items",
-    Role.EXPLAIN: "as client, and asks why, for similar users and nodes: that shows what users did, and who they are",
-    Role.PRODUCER: "publishes events (nothing on these listeners yet)",
-    Role.OPERATOR: "sees status, models, rules and experiments, and starts trainings",
+    Role.EXPLAIN: "as client, asks why, for similar users and nodes, sees events, dead letters: who did what",
+    Role.PRODUCER: "publishes events through the gateway (POST /v1/events)",
+    Role.OPERATOR: "sees status, models, rules, experiments; starts trainings; publishes dead letters again",
     Role.ADMIN: "as operator, and decides what serves: promotes, rolls back, hands over rebuilt graphs, changes rules",
 }
 
@@ -59,6 +59,18 @@ ROLES_OF: Mapping[str, frozenset[Role]] = {
     f"{_INSPECTION}GetModel": _OPERATES,
     f"{_INSPECTION}ListModelChanges": _OPERATES,
     f"{_INSPECTION}GetQuality": _OPERATES,
+}
+PUBLISH, WATCH = "POST /v1/events", "GET /v1/events"
+COUNT_LETTERS, READ_LETTERS = "GET /v1/dead-letters", "GET /v1/dead-letters?reason"
+REPLAY_LETTERS = "POST /v1/dead-letters:replay"
+
+# What the console answers itself, without the server; what is not here is refused to every token.
+ROLES_OF_ROUTES: Mapping[str, frozenset[Role]] = {
+    PUBLISH: frozenset({Role.PRODUCER}),
+    WATCH: _SEES_USERS,
+    COUNT_LETTERS: _OPERATES | _SEES_USERS,
+    READ_LETTERS: _SEES_USERS,
+    REPLAY_LETTERS: _OPERATES,
 }
 ACTOR_METADATA = "springtide-actor"
 """Metadata in which a client without a token says who it is: for audit logs, and for nothing else."""

@@ -1,7 +1,6 @@
 """What the `dead-letters` commands do, and the tables that they print."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,10 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from springtide.clock import MS_PER_SECOND
-from springtide.errors import InvalidRequestError
-from springtide.events.limits import REASONS
 from springtide.settings.model import Settings
 from springtide_services.stream.dead_letter_topic import DeadLetter, read_letters, replay
+from springtide_services.stream.letter_choice import choose_letters, count_letters, letters_at, letters_of
 from springtide_services.terminal import console
 
 _MAX_SHOWN = 2_000  # Characters of a value.
@@ -31,18 +29,13 @@ def show_letters(settings: Settings, reason: str, limit: int) -> None:
         return
     if not reason:
         table = Table("reason", "letters", "replayed", "first", "latest", "means", box=None, pad_edge=False)
-        for name in sorted({letter.reason for letter in letters}):
-            these = [letter for letter in letters if letter.reason == name]
-            num_replayed = sum(letter.replayed_ms is not None for letter in these)
-            times = [letter.refused_ms for letter in these]
-            means = Text(REASONS.get(name, ""))
-            table.add_row(
-                Text(name), f"{len(these):,}", f"{num_replayed:,}", _when(min(times)), _when(max(times)), means
-            )
+        for count in count_letters(letters):
+            times = _when(count.first_ms), _when(count.latest_ms)
+            table.add_row(Text(count.reason), f"{count.num:,}", f"{count.num_replayed:,}", *times, Text(count.meaning))
         console().print(table)
         return
     table = Table("place", "refused", "from", "replayed", "why", box=None, pad_edge=False)
-    for letter in [letter for letter in letters if letter.reason == reason][-limit:]:
+    for letter in letters_of(letters, reason)[-limit:]:
         replayed = "" if letter.replayed_ms is None else _when(letter.replayed_ms)
         table.add_row(letter.place, _when(letter.refused_ms), Text(_origin(letter)), replayed, Text(letter.message))
     console().print(table)
@@ -55,7 +48,7 @@ def show_letter(settings: Settings, place: str, output: Path | None) -> None:
         InvalidRequestError: If there is none at that place.
         BrokerError: If the broker does not answer, or refuses.
     """
-    (letter,) = _at(read_letters(settings.kafka), place)
+    (letter,) = letters_at(read_letters(settings.kafka), place)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
@@ -91,30 +84,17 @@ def replay_letters(
         InvalidRequestError: If neither or both are given, or there is no letter at the place.
         BrokerError: If the broker does not answer, or refuses.
     """
-    if bool(reason) == bool(place):
-        raise InvalidRequestError("dead-letters replay", "wanted --reason or --place, one of them")
-    letters = read_letters(settings.kafka)
-    wanted = _at(letters, place) if place else [letter for letter in letters if letter.reason == reason]
-    open_ones = [letter for letter in wanted if again or letter.replayed_ms is None]
-    obstacles = Counter(letter.obstacle for letter in open_ones if letter.obstacle)
-    for obstacle, count in obstacles.items():
+    chosen = choose_letters(read_letters(settings.kafka), reason, place, again=again)
+    for obstacle, count in chosen.obstacles.items():
         console().print(f"{count:,} cannot be replayed: {escape(obstacle)}", soft_wrap=True)
-    ready = [letter for letter in open_ones if not letter.obstacle]
-    if len(open_ones) < len(wanted):
-        console().print(f"{len(wanted) - len(open_ones):,} were replayed before (--again publishes them once more)")
-    if not ready:
+    if chosen.num_before:
+        console().print(f"{chosen.num_before:,} were replayed before (--again publishes them once more)")
+    if not chosen.ready:
         console().print("nothing to replay")
         return
-    confirm(f"Publish {len(ready):,} events to {settings.kafka.topic} again?")
-    num_done = sum(1 for _ in replay(settings.kafka, ready))
+    confirm(f"Publish {len(chosen.ready):,} events to {settings.kafka.topic} again?")
+    num_done = sum(1 for _ in replay(settings.kafka, chosen.ready))
     console().print(f"published {num_done:,} events again; what is still wrong with one comes back as a new letter")
-
-
-def _at(letters: Sequence[DeadLetter], place: str) -> list[DeadLetter]:
-    found = [letter for letter in letters if letter.place == place]
-    if not found:
-        raise InvalidRequestError("place", f"no dead letter at {place!r}: `springtide dead-letters list --reason …`")
-    return found
 
 
 def _origin(letter: DeadLetter) -> str:

@@ -1,5 +1,6 @@
 """The web application: pages, the gateway, and what is live."""
 
+import asyncio
 import contextlib
 import mimetypes
 from collections.abc import AsyncIterator
@@ -18,13 +19,18 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from springtide.settings.model import Settings
+from springtide_services.console.dead_letters import DeadLetters
 from springtide_services.console.event_streams import EventStream
+from springtide_services.console.event_watch import EventWatch
 from springtide_services.console.live_status import LiveStatus
 from springtide_services.console.protection import Protection
+from springtide_services.gateway.events_in import EventsIn, in_openapi
 from springtide_services.gateway.metadata import HeaderError, metadata_of
 from springtide_services.gateway.refusals import RETRY_AFTER, refusal, refusal_of
+from springtide_services.gateway.route_guard import RouteGuard
 from springtide_services.gateway.routes import gateway_middleware, gateway_routes
 from springtide_services.gateway.upstream import Upstream, UpstreamMethod
+from springtide_services.tracing.spans import Tracing
 
 _STATIC = Path(__file__).with_name("static")
 _READY_TIMEOUT_S = 5.0
@@ -40,14 +46,22 @@ _HEALTH = UpstreamMethod(
 _CODES = {404: "not_found", 405: "unimplemented", 413: "resource_exhausted"}
 
 
-def make_app(upstream: Upstream, settings: Settings) -> Starlette:
+def make_app(upstream: Upstream, settings: Settings, tracing: Tracing | None = None) -> Starlette:
     """Return the application of the console and its gateway; ``app.state.end()`` ends what is streamed.
 
     Args:
         upstream: The server.
         settings: All settings.
+        tracing: The spans of this process; None for no traces.
+
+    Raises:
+        SettingsError: If the tokens of the settings cannot be read.
     """
     live = LiveStatus(upstream)
+    guard = RouteGuard(settings.server)
+    events_in = EventsIn(settings, guard, tracing)
+    watch = EventWatch(settings, guard)
+    letters = DeadLetters(settings, guard)
 
     async def page(request: Request) -> Response:
         return FileResponse(_STATIC / "index.html", headers={"cache-control": "no-cache"})
@@ -74,7 +88,11 @@ def make_app(upstream: Upstream, settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(guard.watch(), name="tokens")
         yield
+        watching.cancel()
+        letters.close()
+        await asyncio.to_thread(events_in.close)
         await upstream.close()
 
     app = Starlette(
@@ -83,14 +101,23 @@ def make_app(upstream: Upstream, settings: Settings) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/v1/now", now),
-            *gateway_routes(upstream, settings),
+            Route("/v1/events", events_in.answer, methods=["POST"]),
+            Route("/v1/events", watch.answer, methods=["GET"]),
+            Route("/v1/dead-letters", letters.list),
+            Route("/v1/dead-letters:replay", letters.replay, methods=["POST"]),
+            *gateway_routes(upstream, settings, {"/v1/events": {"post": in_openapi(settings.console.max_events)}}),
             Mount("/static", _Static(directory=_STATIC)),
         ],
         middleware=[Middleware(Protection, settings=settings), *gateway_middleware(settings)],
         exception_handlers={HTTPException: _refuse, Exception: _fail},
         lifespan=lifespan,
     )
-    app.state.end = live.end
+
+    def end() -> None:
+        live.end()
+        watch.end()
+
+    app.state.end = end
     return app
 
 

@@ -21,6 +21,7 @@ from springtide_services.console.app import make_app
 from springtide_services.gateway.upstream import UPSTREAM_OPTIONS, Upstream
 from springtide_services.serving.client import Credentials
 from springtide_services.termination import STOP_SIGNALS, ignore_signals
+from springtide_services.tracing.spans import Tracing, tracing_of
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -69,15 +70,19 @@ def serve_console(settings: Settings, target: Target, on_listening: Callable[[st
     """
     check_console_door(settings.console, settings.server)
     listener = _listen(settings.console.host, settings.console.port)
-    with contextlib.closing(listener):
-        uvloop.run(_serve(settings, target, listener, on_listening))
+    with contextlib.closing(listener), tracing_of(settings, "console") as tracing:
+        uvloop.run(_serve(settings, target, listener, tracing, on_listening))
     ignore_signals()
 
 
 async def _serve(
-    settings: Settings, target: Target, listener: socket.socket, on_listening: Callable[[str], None] | None
+    settings: Settings,
+    target: Target,
+    listener: socket.socket,
+    tracing: Tracing | None,
+    on_listening: Callable[[str], None] | None,
 ) -> None:
-    app = make_app(target.connect(), settings)
+    app = make_app(target.connect(), settings, tracing)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -39,6 +39,8 @@ class EventPublisher:
         settings: The broker and the topic, which must exist.
         send_traced: Sends a record by the function that it gets, which takes headers; None for no traces. See
             ``tracing.records.TracedPublishing.send``.
+        patience_s: How long a broker may take to acknowledge an event, in seconds, before it is given up; None for 30
+            s, in which a late one may still be stored.
 
     Attributes:
         next_offsets: For each partition, the offset after the last record that was acknowledged.
@@ -47,15 +49,20 @@ class EventPublisher:
         BrokerError: If no broker answers. Every method raises it if the broker does not take an event.
     """
 
-    def __init__(self, settings: Settings, send_traced: SendTraced | None = None) -> None:
+    def __init__(
+        self, settings: Settings, send_traced: SendTraced | None = None, patience_s: float | None = None
+    ) -> None:
         kafka = with_client_id(settings.kafka, "publisher")
-        wait_for_broker(kafka)
+        wait_for_broker(kafka, patience_s or _ACK_TIMEOUT_S)
         self.next_offsets: dict[int, int] = {}
         self._send_traced = send_traced
         self._kafka = kafka
         self._topic = kafka.topic
         self._max_event_bytes = settings.events.max_event_bytes
         options = {"acks": "all", "linger_ms": 0, "compression_type": None, "max_block_ms": int(_ACK_TIMEOUT_S * 1_000)}
+        if patience_s is not None:
+            options |= _impatient(patience_s, kafka)
+        self._ack_timeout_s = _ACK_TIMEOUT_S if patience_s is None else patience_s + _GIVE_UP_TIMEOUT_S
         try:
             self._producer = KafkaProducer(**{**options, **client_config(kafka, KafkaProducer)})
         except KafkaError as error:
@@ -64,6 +71,24 @@ class EventPublisher:
     def publish(self, event: events_pb2.Event) -> tuple[int, int]:
         """Publish an event, wait until the broker has it, and return its partition and offset."""
         return self._settled(self._send(event))
+
+    def publish_together(
+        self, events: Sequence[events_pb2.Event], send_traced: SendTraced | None = None
+    ) -> dict[int, int]:
+        """Publish events, wait until the broker has all, and return the offset after the last of each partition.
+
+        Unlike the other methods it may be called from several threads at once.
+
+        Args:
+            events: The events.
+            send_traced: In place of that of the constructor.
+        """
+        sent = [self._send(event, send_traced) for event in events]
+        next_offsets: dict[int, int] = {}
+        for acknowledgement in sent:
+            partition, offset = _acknowledged(acknowledgement, self._kafka, self._ack_timeout_s)
+            next_offsets[partition] = max(offset + 1, next_offsets.get(partition, 0))
+        return next_offsets
 
     def publish_many(self, events: Iterable[events_pb2.Event], on_progress: OnProgress | None = None) -> Counter[str]:
         """Publish events in order, wait until the broker has all of them, and return their number by payload.
@@ -147,14 +172,15 @@ class EventPublisher:
     ) -> None:
         self._close(_ACK_TIMEOUT_S if error is None else _GIVE_UP_TIMEOUT_S)
 
-    def _send(self, event: events_pb2.Event) -> FutureRecordMetadata:
+    def _send(self, event: events_pb2.Event, send_traced: SendTraced | None = None) -> FutureRecordMetadata:
         key = key_of(event)
+        send_traced = send_traced or self._send_traced
 
         def send(headers: list[tuple[str, bytes]]) -> FutureRecordMetadata:
             return self._producer.send(self._topic, event.SerializeToString(), key.encode() if key else None, headers)
 
         try:
-            return send([]) if self._send_traced is None else self._send_traced(send)
+            return send([]) if send_traced is None else send_traced(send)
         except KafkaError as error:
             raise _not_taken(error, self._kafka) from error
 
@@ -176,7 +202,7 @@ class EventPublisher:
                 on_progress(num_acknowledged)
 
     def _settled(self, acknowledgement: FutureRecordMetadata) -> tuple[int, int]:
-        partition, offset = _acknowledged(acknowledgement, self._kafka)
+        partition, offset = _acknowledged(acknowledgement, self._kafka, self._ack_timeout_s)
         self.next_offsets[partition] = offset + 1
         return partition, offset
 
@@ -252,9 +278,18 @@ def pack(
     )
 
 
-def _acknowledged(future: FutureRecordMetadata, kafka: KafkaSettings) -> tuple[int, int]:
+def _impatient(patience_s: float, kafka: KafkaSettings) -> dict[str, Any]:
+    """Return options that give an event up in time: one that was given up is not sent later."""
+    patience_ms = int(patience_s * 1_000)
+    options = {"max_block_ms": patience_ms}
+    if kafka.client_options.keys().isdisjoint(("delivery_timeout_ms", "request_timeout_ms")):
+        options |= {"delivery_timeout_ms": patience_ms, "request_timeout_ms": patience_ms // 2}
+    return options
+
+
+def _acknowledged(future: FutureRecordMetadata, kafka: KafkaSettings, timeout_s: float) -> tuple[int, int]:
     try:
-        written = future.get(_ACK_TIMEOUT_S)
+        written = future.get(timeout_s)
     except KafkaError as error:
         raise _not_taken(error, kafka) from error
     return written.partition, written.offset
