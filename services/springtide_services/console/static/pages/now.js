@@ -133,17 +133,17 @@ function requests(status) {
   const calls = (status.calls ?? []).filter((each) => Object.keys(each.numEnded ?? {}).length);
   const sorted = [...calls].sort((a, b) => number(b.numLastMinute) - number(a.numLastMinute) || a.method.localeCompare(b.method));
   const most = Math.max(...sorted.map((each) => number(each.p99Ms)), 1);
-  const cell = (ms) => html`<td class="end">${number(ms) ? format.milliseconds(ms) : "–"}</td>`;
+  const cell = (ms, more = "") => html`<td class="end ${more}">${number(ms) ? format.milliseconds(ms) : "–"}</td>`;
   return card(
     "Requests",
     sorted.length
       ? html`<div class="table-frame" tabindex="0" role="region" aria-label="Requests by method"><table>
           <caption class="unseen">Requests by method, and how long they took</caption>
           <thead><tr><th scope="col">Method</th><th scope="col" class="end">Last minute</th><th scope="col" class="end">p50</th>
-            <th scope="col" class="end">p95</th><th scope="col" class="end">p99</th><th scope="col" class="spread">Spread</th></tr></thead>
+            <th scope="col" class="end p95">p95</th><th scope="col" class="end">p99</th><th scope="col" class="spread">Spread</th></tr></thead>
           <tbody>${sorted.map((each) => html`<tr>
             <td>${each.method.split("/").pop()} ${faults(each)}</td>
-            <td class="end">${format.count(each.numLastMinute)}</td>${cell(each.p50Ms)}${cell(each.p95Ms)}${cell(each.p99Ms)}
+            <td class="end">${format.count(each.numLastMinute)}</td>${cell(each.p50Ms)}${cell(each.p95Ms, "p95")}${cell(each.p99Ms)}
             <td class="spread" aria-hidden="true"><span class="spread-track" .style=${spread(each, most)}></span></td>
           </tr>`)}</tbody></table></div>`
       : html`<p class="note">Nobody has asked since the start.</p>`,

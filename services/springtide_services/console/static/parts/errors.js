@@ -46,9 +46,9 @@ export const errorLine = (error) => html`<pre class="error-line" role="alert">${
 // Says that there is nothing, and what would bring something.
 export const emptyPanel = (title, text = "") => html`<div class="empty"><p class="empty-title">${title}</p>${text ? html`<p>${text}</p>` : ""}</div>`;
 
-// Holds the place of what is on its way; nothing moves where people want less motion.
-export const loading = (lines = 3) => html`<div class="skeleton" role="status" aria-label="Loading">
-  ${Array.from({length: lines}, () => html`<div></div>`)}
+// Holds the place of what is on its way, and may say what that is; nothing moves where people want less motion.
+export const loading = (lines = 3, words = "") => html`<div class="skeleton" role="status" aria-label=${words || "Loading"}>
+  ${words ? html`<p class="note">${words}</p>` : ""}${Array.from({length: lines}, () => html`<div></div>`)}
 </div>`;
 
 // Draws `work(signal)`'s result by `draw`, and its error by an errorPanel that tries again: the whole life of a part.

@@ -17,7 +17,7 @@ export async function showComing(element, {itemType}, signal) {
 
   const draw = () => {
     if (signal.aborted) return;
-    const shown = rows.filter((row) => !wanted || row.text.includes(wanted.toLowerCase())).slice(0, 100);
+    const shown = rows.filter((row) => !wanted || row.said.includes(wanted.toLowerCase())).slice(0, 100);
     render(
       html`<div class="coming-controls">
           <label class="field">Filter<input type="search" placeholder="a user, an item, a type…" .value=${wanted} @input=${(event) => ((wanted = event.target.value.trim()), draw())}></label>
@@ -31,8 +31,8 @@ export async function showComing(element, {itemType}, signal) {
     );
   };
   const list = (shown) => html`<div class="table-frame" tabindex="0" role="region" aria-label="Events"><table><caption class="unseen">Events, the latest first</caption>
-    <thead><tr><th scope="col">Event time</th><th scope="col">What</th><th scope="col">Where</th><th scope="col" class="end">Position</th></tr></thead>
-    <tbody>${shown.map((row) => html`<tr><td class="nowrap">${format.dateTime(row.event?.eventTime ?? row.time_ms)}</td><td>${words(row, itemType)}</td><td>${circumstances(row)}</td><td class="end note">${row.partition}:${row.offset}</td></tr>`)}</tbody></table></div>`;
+    <thead><tr><th scope="col">Event time</th><th scope="col">What</th><th scope="col">Came in</th><th scope="col" class="end">Position</th></tr></thead>
+    <tbody>${shown.map((row) => html`<tr><td class="nowrap">${format.dateTime(row.eventTime ?? row.recordTime)}</td><td>${words(row, itemType)}</td><td class="nowrap">${row.recordTime ? format.clock(row.recordTime) : ""}</td><td class="end note">${row.place}</td></tr>`)}</tbody></table></div>`;
   const pause = () => {
     isPaused = !isPaused;
     draw();
@@ -50,11 +50,12 @@ export async function showComing(element, {itemType}, signal) {
       if (event === "lost") problem = error;
       else {
         problem = null;
-        if (event === "dropped") numMissed += format.number(JSON.parse(data).num);
+        if (event === "failure") problem = Object.assign(new Error(JSON.parse(data).message), {code: JSON.parse(data).code});
         else if (event === "events" && !isPaused) {
-          const came = JSON.parse(data).map((row) => ({...row, text: JSON.stringify(row.event ?? {}).toLowerCase()})).reverse();
-          rows = [...came, ...rows].slice(0, KEPT);
-          learnNames(came.map((row) => row.event?.interaction?.item).filter(Boolean), signal).then(soon, () => {});
+          const {events: came, numNotShown} = JSON.parse(data);
+          numMissed += numNotShown ?? 0;
+          rows = [...came.map((row) => ({...row, said: JSON.stringify(row).toLowerCase()})).reverse(), ...rows].slice(0, KEPT);
+          learnNames(came.map((row) => row.item).filter(Boolean), signal).then(soon, () => {});
         }
       }
       soon();
@@ -65,17 +66,13 @@ export async function showComing(element, {itemType}, signal) {
   }
 }
 
-// Says what an event, as protobuf's JSON, is about.
-function words({event, num_events: numEvents}, itemType) {
-  if (!event) return html`<span class="note">bytes that are no event</span>`;
-  const {interaction, nodeUpsert, relation, nodeDelete, batch} = event;
-  const to = (type, id, name = id) => html`<a href=${link("data", [type, id])}>${name}</a>`;
-  if (interaction) return html`${to("user", interaction.user || "?")} <strong>${interaction.type}</strong> ${to(itemType, interaction.item || "?", itemName(interaction.item))}${interaction.value === undefined ? "" : ` (${format.decimal(interaction.value)})`}`;
-  if (nodeUpsert) return html`<strong>upsert</strong> of ${nodeUpsert.type} ${to(nodeUpsert.type, nodeUpsert.id)}`;
-  if (relation) return html`${to(relation.sourceType, relation.sourceId)} <strong>${relation.relation}</strong> ${to(relation.targetType, relation.targetId)}`;
-  if (nodeDelete) return html`<strong>deletion</strong> of ${nodeDelete.type} ${nodeDelete.id}`;
-  if (batch) return html`<strong>batch</strong> of ${format.plural(numEvents, "event")}`;
-  return html`<span class="note">an event without content</span>`;
+// Says what an event is about.
+function words(row, itemType) {
+  const to = (type, id, name = id) => (id ? html`<a href=${link("data", [type, id])}>${name}</a>` : html`<span class="note">nobody</span>`);
+  const more = row.numMore ? html`<span class="note"> and ${format.count(row.numMore)} more in one batch</span>` : "";
+  if (row.kind === "interaction") return html`${to("user", row.user)} <strong>${row.type}</strong> ${to(itemType, row.item, itemName(row.item))}${row.value === undefined || row.value === null ? "" : ` (${format.decimal(row.value)})`}${more}`;
+  if (row.kind === "nodeUpsert") return html`<strong>upsert</strong> of ${row.type} ${to(row.type, row.id)}`;
+  if (row.kind === "nodeDelete") return html`<strong>deletion</strong> of ${row.type} ${row.id}`;
+  if (row.kind === "relation") return html`${row.source} <strong>${row.type}</strong> ${row.target}`;
+  return html`<span class="note">${row.text || "bytes that are no event"}</span>`;
 }
-
-const circumstances = ({event}) => Object.entries(event?.interaction?.context ?? {}).map(([name, value]) => `${name} ${value}`).join(", ");

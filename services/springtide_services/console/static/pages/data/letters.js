@@ -10,38 +10,34 @@ import {table} from "../../parts/table.js";
 import {copyButton} from "../../parts/copy.js";
 
 const LIMIT = 100;
-const HINTS = {
-  undecodable: "Its bytes are no event: look at the producer's serializer, and at the header content-type.",
-  unknown_type: "Its type is none of the settings' [interactions]: add it there, or mend the producer; then publish it again.",
-  empty_id: "A user, an item or a node has no id: the producer has to send one.",
-  future_time: "Its time lies in the future: look at the producer's clock, and at events.max_future_s of the settings.",
-};
 const words = (reason) => reason.replaceAll("_", " ");
 
 export function showLetters(element, about, signal) {
   const [byReason, list, notice] = ["div", "div", "div"].map((tag) => document.createElement(tag));
   let reason = null;
+  let meanings = new Map();
   render(html`${notice}<div class="letters">${card("By reason", byReason)}<div>${list}</div></div>`, element);
 
   async function count() {
     render(loading(4), byReason);
     try {
-      const {counts = []} = await json("/v1/dead-letters", {signal});
+      const {reasons = [], topic} = await json("/v1/dead-letters", {signal});
       if (signal.aborted) return;
-      drawCounts(counts);
-      if (!counts.length) render("", list);
-      else if (!counts.some((each) => each.reason === reason)) choose(counts[0].reason);
+      meanings = new Map(reasons.map((each) => [each.reason, each.meaning]));
+      drawCounts(reasons, topic);
+      if (!reasons.length) render("", list);
+      else if (!meanings.has(reason)) choose(reasons[0].reason);
     } catch (error) {
       if (!signal.aborted) render(errorPanel(error, {retry: count}), byReason);
     }
   }
 
-  function drawCounts(counts) {
+  function drawCounts(counts, topic) {
     const draw = () => render(
       counts.length
         ? html`<ul class="reasons">${counts.map((each) => html`<li><button type="button" aria-pressed=${each.reason === reason ? "true" : "false"} @click=${() => choose(each.reason)}>
             <span>${words(each.reason)}</span><span>${format.count(each.count)}</span></button></li>`)}</ul>
-          <p class="note">Of all that the dead-letter topic still holds.</p>`
+          <p class="note">Of all that the topic <code>${topic}</code> still holds.</p>`
         : emptyPanel("No dead letter", "Every event could be taken."),
       byReason,
     );
@@ -64,10 +60,10 @@ export function showLetters(element, about, signal) {
 
   function drawLetters(letters) {
     const place = document.createElement("div");
-    const open = letters.filter((letter) => !letter.obstacle && !letter.replayed_ms);
+    const open = letters.filter((letter) => !letter.obstacle && !letter.replayedTime);
     render(
       card(words(reason), place, {
-        note: HINTS[reason] ?? "",
+        note: meanings.get(reason) ?? "",
         end: html`<button type="button" ?disabled=${!open.length} @click=${() => replay({reason}, `all events that were refused for “${words(reason)}” and not published again yet`)}>Publish again</button>`,
       }),
       list,
@@ -78,11 +74,11 @@ export function showLetters(element, about, signal) {
       onOpen: look,
       sort: {by: 0, down: true},
       columns: [
-        {title: "Refused", value: (letter) => letter.time_ms, cell: (letter) => format.relative(letter.time_ms)},
-        {title: "Why", value: (letter) => letter.detail, cell: (letter) => html`<button type="button" class="link" @click=${() => look(letter)}>${letter.detail}</button>`},
+        {title: "Refused", value: (letter) => format.timeMs(letter.refusedTime), cell: (letter) => format.relative(letter.refusedTime)},
+        {title: "Why", value: (letter) => letter.message, cell: (letter) => html`<button type="button" class="link" @click=${() => look(letter)}>${letter.message}</button>`},
         {title: "Key", value: (letter) => letter.key ?? ""},
-        {title: "Was at", align: "end", value: (letter) => `${letter.partition}:${letter.offset}`},
-        {title: "", value: (letter) => letter.replayed_ms ?? 0, cell: (letter) => (letter.replayed_ms ? badge("published again", "good") : "")},
+        {title: "Was at", align: "end", value: ({origin}) => `${origin.partition}:${origin.offset}`},
+        {title: "", value: (letter) => letter.replayedTime ?? "", cell: (letter) => (letter.replayedTime ? badge("published again", "good") : "")},
       ],
     });
   }
@@ -92,19 +88,21 @@ export function showLetters(element, about, signal) {
       title: `Refused: ${words(letter.reason)}`,
       wide: true,
       signal,
-      body: (close) => html`<div class="stack"><p>${letter.detail}</p>${HINTS[letter.reason] ? html`<p class="note">${HINTS[letter.reason]}</p>` : ""}
+      body: (close) => html`<div class="stack"><p>${letter.message}</p>${meanings.get(letter.reason) ? html`<p class="note">${meanings.get(letter.reason)}</p>` : ""}
         ${facts([
-          ["Was in", `${letter.topic}, partition ${letter.partition}, offset ${letter.offset}`],
+          ["Was in", `${letter.origin.topic}, partition ${letter.origin.partition}, offset ${letter.origin.offset}`],
           ["Letter", letter.place],
-          ["Refused", `${format.dateTime(letter.time_ms)} UTC`],
+          ["Refused", `${format.dateTime(letter.refusedTime)} UTC`],
           ["Key", letter.key],
-          ["Size", format.bytes(letter.num_bytes)],
-          ["Published again", letter.replayed_ms && `${format.dateTime(letter.replayed_ms)} UTC`],
+          ["Size", format.bytes(letter.numBytes)],
+          ["Rows", letter.rows],
+          ["Headers", (letter.headers ?? []).map(([name, text]) => `${name}: ${text}`).join(", ")],
+          ["Published again", letter.replayedTime && `${format.dateTime(letter.replayedTime)} UTC`],
         ])}
-        <pre class="code" tabindex="0" aria-label="The event">${pretty(letter.value)}</pre>
+        <pre class="code" tabindex="0" aria-label="The event">${pretty(letter)}</pre>
         ${letter.obstacle ? html`<p class="note">It cannot be published again: ${letter.obstacle}.</p>` : ""}
-        <div class="actions">${copyButton(() => pretty(letter.value))}
-          <button type="button" class="primary" ?disabled=${Boolean(letter.obstacle)} @click=${() => (close(), replay({places: [letter.place], again: Boolean(letter.replayed_ms)}, "this event"))}>Publish it again</button></div></div>`,
+        <div class="actions">${copyButton(() => pretty(letter))}
+          <button type="button" class="primary" ?disabled=${Boolean(letter.obstacle)} @click=${() => (close(), replay({place: letter.place, again: Boolean(letter.replayedTime)}, "this event"))}>Publish it again</button></div></div>`,
     });
   }
 
@@ -115,8 +113,9 @@ export function showLetters(element, about, signal) {
     });
     if (!isSure) return;
     try {
-      const {num_replayed: number = 0} = await json("/v1/dead-letters/replay", {method: "POST", body: JSON.stringify(what), signal});
-      render(html`<p class="notice notice-good" role="status">${format.plural(number, "event was", "events were")} published again.</p>`, notice);
+      const {numPublished = 0, obstacles = []} = await json("/v1/dead-letters:replay", {method: "POST", body: JSON.stringify(what), signal});
+      const others = obstacles.map(({message, count: many}) => `${format.count(many)} not: ${message}.`).join(" ");
+      render(html`<p class="notice notice-good" role="status">${format.plural(numPublished, "event was", "events were")} published again. ${others}</p>`, notice);
       await count();
       if (reason) await choose(reason);
     } catch (error) {
@@ -126,10 +125,5 @@ export function showLetters(element, about, signal) {
   count();
 }
 
-function pretty(value) {
-  try {
-    return JSON.stringify(JSON.parse(value), null, 2);
-  } catch {
-    return value ?? "";
-  }
-}
+// Returns the event as JSON where it can be read, else what its bytes say.
+const pretty = ({event, text}) => (event ? JSON.stringify(event, null, 2) : text ?? "");

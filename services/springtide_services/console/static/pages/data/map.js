@@ -46,7 +46,7 @@ export async function showMap(element, {itemType}, signal) {
     leaving.abort();
     leaving = new AbortController();
     const mine = leaving.signal;
-    render(loading(10), body);
+    render(loading(8, "The map is being laid out: the first time of a model takes some seconds…"), body);
     try {
       const answer = await inspection("GetMap", {maxItems: state.max, colorBy: state.by, near: state.near, numNear: state.near ? NUM_NEAR : 0}, {signal: mine});
       if (!mine.aborted) draw(answer, mine);
