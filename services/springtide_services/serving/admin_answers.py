@@ -13,7 +13,7 @@ from springtide.state import StreamGap
 from springtide.v1 import admin_pb2 as pb
 from springtide.v1 import recommender_pb2
 from springtide_services.metrics.calls import MethodCounts
-from springtide_services.metrics.memory import memory_limit_bytes, resident_bytes
+from springtide_services.metrics.memory import resident_bytes
 from springtide_services.serving.admin_parts import AdminDependencies, OwnProcess
 from springtide_services.serving.adoption import AdoptionStatus
 from springtide_services.serving.live_quality import LiveQualityStatus
@@ -86,7 +86,7 @@ def _process_fields(process: OwnProcess) -> dict[str, Any]:
     return {
         "start_time": to_timestamp(process.started_ms),
         "resident_bytes": resident_bytes(),
-        "memory_limit_bytes": memory_limit_bytes(),
+        "memory_limit_bytes": process.memory_limit_bytes,
         "calls": [_calls(each) for each in process.calls.methods() if each.num_started],
         "num_open_calls": process.calls.num_open,
         "max_edges": process.max_edges or 0,

@@ -12,6 +12,7 @@ from springtide.settings.model import Settings
 from springtide.state import LiveState
 from springtide.v1 import admin_pb2_grpc as pb_grpc
 from springtide_services.metrics.calls import CallCounts
+from springtide_services.metrics.memory import memory_limit_bytes
 from springtide_services.serving.admission import Admission
 from springtide_services.serving.adoption import Adoption
 from springtide_services.serving.live_quality import LiveQuality
@@ -34,11 +35,14 @@ class OwnProcess:
         calls: The calls of its listeners.
         started_ms: When it was started, in milliseconds since the Unix epoch.
         max_edges: The most edges of each type that the graph keeps; None for any number.
+        memory_limit_bytes: Memory that it may take, as it was at the start; 0 if unknown. It is in several files, and
+            each that is read lets other threads go first.
     """
 
     calls: CallCounts = field(default_factory=CallCounts)
     started_ms: int = field(default_factory=wall_ms)
     max_edges: int | None = None
+    memory_limit_bytes: int = field(default_factory=memory_limit_bytes)
 
 
 @dataclass(frozen=True, slots=True)
