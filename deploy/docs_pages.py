@@ -24,6 +24,7 @@ SHOWN = {
     "guides/clients.md": "protos/examples/clients/README.md",
     "reference/settings.md": "core/springtide/settings/README.md",
     "reference/filters.md": "core/springtide/expressions/README.md",
+    "reference/metrics.md": "services/springtide_services/metrics/README.md",
     "reference/steering.md": "core/springtide/steering/README.md",
     "explanation/core.md": "core/README.md",
     "explanation/services.md": "services/README.md",

@@ -24,6 +24,7 @@ rm "$folder/new.csr"
 chmod 644 "$folder/new.key" "$folder/new.pem"
 mv "$folder/new.key" "$folder/server/server.key"
 mv "$folder/new.pem" "$folder/server/server.pem"
+cp "$folder/ca.pem" "$folder/server/ca.pem"  # For the console, which asks the server as a client does.
 touch "$folder/server/tokens"
-chmod 644 "$folder/server/tokens"
+chmod 644 "$folder/server/tokens" "$folder/server/ca.pem"
 echo "clients trust $folder/ca.pem; the server reads $folder/server (run this again before 90 days are over)"
