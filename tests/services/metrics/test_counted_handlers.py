@@ -45,15 +45,17 @@ async def stream(request: bytes, context: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(engine: str, interceptors: Any = ()) -> AsyncIterator[tuple[CallCounts, grpc.aio.Channel]]:
-    settings, calls = ServerSettings.model_validate({"engine": engine}), CallCounts()
+async def serving(
+    engine: str, interceptors: Any = (), service: str = "a.Service", **settings_: int
+) -> AsyncIterator[tuple[CallCounts, grpc.aio.Channel]]:
+    settings, calls = ServerSettings.model_validate({"engine": engine, **settings_}), CallCounts()
     server = make_grpc_server(settings, interceptors, calls.refuse)
     handlers = {
         "Recommend": grpc.unary_unary_rpc_method_handler(answer),
         "Stream": grpc.unary_stream_rpc_method_handler(stream),
     }
     services: Any = for_services(server, settings, calls)
-    services.add_registered_method_handlers("a.Service", handlers)
+    services.add_registered_method_handlers(service, handlers)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -141,5 +143,26 @@ def test_what_the_guard_refuses_counts_and_has_no_time(engine: str) -> None:
             assert refused == ["/a.Service/Recommend PERMISSION_DENIED"]
             calls.refuse("/a.Service/Recommend", grpc.StatusCode.PERMISSION_DENIED)
             assert (counts.num_ended, counts.recent().num) == ({"PERMISSION_DENIED": 1}, 0)
+
+    asyncio.run(scenario())
+
+
+def test_what_the_native_engine_refuses_counts() -> None:
+    pytest.importorskip("pygrpc_native")
+
+    async def scenario() -> None:
+        service = "springtide.v1.RecommenderService"
+        async with serving("native", service=service, max_open_requests=1) as (calls, channel):
+            ask = channel.unary_unary(f"/{service}/Recommend")
+            waiting = [ask(b"wait") for _ in range(2)]  # Twice as many as may be open are taken.
+            async with asyncio.timeout(60):
+                while calls.num_open != 2:
+                    await asyncio.sleep(0.01)
+            assert await code_of(ask, b"") == "RESOURCE_EXHAUSTED"
+            counts = calls.of(f"/{service}/Recommend", "unary")
+            assert counts.num_ended == {"RESOURCE_EXHAUSTED": 1}
+            assert (counts.num_started, counts.num_open, counts.recent().num) == (3, 2, 0)
+            for call in waiting:
+                call.cancel()
 
     asyncio.run(scenario())
