@@ -131,7 +131,7 @@ class _Run:
 
 
 def _watched(sizes: Sizes) -> list[Figure]:
-    """Load a server that nobody watches, that a Prometheus reads, and that the console and a browser look at too."""
+    """Load a server that nobody watches, that a Prometheus reads, and that the console and a browser look at."""
     sizes = replace(sizes, items=min(_ITEMS, sizes.items))
     with serving(sizes) as first, contextlib.ExitStack() as stack:
         settings = first.settings.model_copy(
@@ -154,8 +154,8 @@ def _watched(sizes: Sizes) -> list[Figure]:
         metrics = f"http://127.0.0.1:{settings.metrics.port}/metrics"
         ways: dict[str, tuple[str, ...]] = {
             "nobody": (),
-            "a Prometheus, each second": (metrics,),
-            "that, the console and a browser": (metrics, f"{console.line}/v1/now"),
+            "a Prometheus, each second (15 s are usual)": (metrics,),
+            "the console and a browser": (f"{console.line}/v1/now",),
         }
         runs: dict[str, list[_Run]] = {name: [] for name in ways}
         for _ in range(2 * sizes.repetitions):
