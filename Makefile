@@ -25,12 +25,12 @@ install: $(VENV)/.installed ## Create the virtual environment and install Spring
 	@$(BIN)/python deploy/build_kernels.py
 
 .PHONY: demo
-demo: install ## Run the whole system on a year of real purchases (ARGS=--keep leaves the server up)
+demo: install ## Run the whole system on a year of real purchases (ARGS=--keep leaves the server up, ARGS=--console ends on the console)
 	@$(BIN)/springtide demo $(ARGS)
 
 .PHONY: test
 test: install ## Run all tests (ARGS=... goes to pytest)
-	@bash tests/install_browser.sh
+	@bash tests/install_tools.sh
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 .PHONY: test-kafka

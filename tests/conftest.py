@@ -86,7 +86,7 @@ def browser() -> Iterator["Browser"]:
     """A headless browser; a file that uses it must not call ``asyncio.run``. Skips the test where there is none."""
     module = _module("browser")
     if not module.find_browser():
-        pytest.skip("needs a browser: tests/install_browser.sh installs chromium")
+        pytest.skip("needs a browser: tests/install_tools.sh installs chromium")
     with module.running_browser() as running:
         yield running
 

@@ -240,6 +240,14 @@ def test_other_machines_are_let_in_with_tls_and_tokens(
     own = f"https://127.0.0.1:{urlsplit(url).port}"
     with urllib.request.urlopen(f"{own}/healthz", timeout=60, context=context) as answer:
         assert answer.status == 200
+    shown = ssl.get_server_certificate(("127.0.0.1", urlsplit(url).port))
+    another = authority.issue_cert("127.0.0.1", "localhost")
+    another.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    another.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    give_up_s = time.monotonic() + BUDGET_S
+    while ssl.get_server_certificate(("127.0.0.1", urlsplit(url).port)) == shown:  # Without a restart.
+        assert time.monotonic() < give_up_s
+        time.sleep(0.1)
     with pytest.raises(urllib.error.HTTPError, match="401") as error:
         urllib.request.urlopen(f"{own}/v1/dead-letters?reason={quote('x')}", timeout=60, context=context)
     error.value.close()

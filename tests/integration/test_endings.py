@@ -100,7 +100,7 @@ def assert_ended_in_order(command: Command) -> None:
 UP: dict[str, tuple[tuple[str, ...], Callable[[Command], bool]]] = {
     "serve": (("serve", "--until-stdin-closes"), lambda command: '"serving"' in command.output()),
     "train": (("train", "--schedule", "--until-stdin-closes"), lambda command: '"settings"' in command.output()),
-    "up": (("up",), lambda command: "gRPC  " in command.output()),
+    "up": (("up", "--no-console"), lambda command: "gRPC  " in command.output()),
 }
 
 

@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -33,6 +34,29 @@ def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials:
         files.read_if_changed,  # type: ignore[arg-type]  # Its stubs do not know that None is "no change".
         require_client_authentication=settings.client_ca is not None,
     )
+
+
+def follow_certificates(settings: TlsSettings, context: ssl.SSLContext) -> Callable[[], None]:
+    """Return a function that gives new connections of a context what the files hold by now; to be called regularly.
+
+    Args:
+        settings: Name the files.
+        context: That of a listener, which has read them.
+
+    Raises:
+        OSError: If one cannot be read.
+        ssl.SSLError: If one is none, or the key is not the certificate's.
+        ValueError: As above.
+    """
+    files = _Files(settings)
+    files.read()
+
+    def look() -> None:
+        if files.read_if_changed() is not None:
+            assert settings.cert is not None, "without a certificate there is no TLS"
+            context.load_cert_chain(settings.cert, settings.key)
+
+    return look
 
 
 class _Files:

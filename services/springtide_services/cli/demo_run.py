@@ -22,6 +22,7 @@ from springtide.v1 import admin_pb2, events_pb2, recommender_pb2
 from springtide_services.addresses import LOOPBACK, free_port, join_address
 from springtide_services.cli.answer_tables import answer_table, foot
 from springtide_services.local.broker import EmbeddedBroker
+from springtide_services.local.console_child import PlannedConsole, plan_console
 from springtide_services.local.supervisor import Child, Supervisor
 from springtide_services.local.up import embedded_environment
 from springtide_services.serving.client import Client, ServerCallError
@@ -83,11 +84,12 @@ class Running:
             time.sleep(_POLL_S)
 
 
-def run_demo(*, keep: bool) -> None:
+def run_demo(*, keep: bool, has_console: bool = False) -> None:
     """Run the demo; broker, server and trainer run in their own processes, and end with it.
 
     Args:
         keep: Whether they keep running at the end, until Ctrl-C.
+        has_console: Whether they do so with the console.
 
     Raises:
         SpringtideError: If a step fails.
@@ -105,7 +107,9 @@ def run_demo(*, keep: bool) -> None:
                     _show_new_household(running, dataset, publisher)
                     _show_latency(running, dataset, publisher)
                 console.print(f"\nAll of this took {time.monotonic() - start_s:.0f} s.")
-                if keep:
+                if has_console:
+                    _open_console(running)
+                if keep or has_console:
                     _stay(running)
         except KeyboardInterrupt:
             console.print("\nStopped; nothing is left running.")
@@ -294,6 +298,22 @@ def _purchase(user_id: str, item_id: str) -> events_pb2.Event:
     event = events_pb2.Event(interaction=events_pb2.Interaction(user=user_id, item=item_id, type="purchase"))
     event.event_time.FromDatetime(NEW_YEAR)
     return event
+
+
+def _open_console(running: Running) -> None:
+    """Start the console, and say where it is and what to look at."""
+    planned = plan_console(running.settings)
+    assert isinstance(planned, PlannedConsole), "the command has looked for its packages"
+    child = planned.child((), running.environment, running.folder / "console.log")
+    running.supervisor.add(child)
+    if not planned.wait(child, running.check):
+        raise DemoError(f"the console does not start{child.last_lines()}")
+    running.console.print()
+    running.console.print(Text(f"The console: {planned.url}", "bold"))
+    running.console.print(
+        f"  All of the year is in it. Recommend: household {HOUSEHOLD}; drag the moment from July to December, and\n"
+        "  see the list change. Season: what sells when. Models: what was trained, and why it serves.\n"
+    )
 
 
 def _stay(running: Running) -> None:

@@ -23,7 +23,7 @@ from springtide_services.console.dead_letters import DeadLetters
 from springtide_services.console.event_streams import EventStream
 from springtide_services.console.event_watch import EventWatch
 from springtide_services.console.live_status import LiveStatus
-from springtide_services.console.protection import Protection
+from springtide_services.console.protection import HEADERS, Protection
 from springtide_services.gateway.events_in import EventsIn, in_openapi
 from springtide_services.gateway.metadata import HeaderError, metadata_of
 from springtide_services.gateway.refusals import RETRY_AFTER, refusal, refusal_of
@@ -146,4 +146,4 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    return refusal("internal", "the console failed; its log says why", 500)
+    return refusal("internal", "the console failed; its log says why", 500, dict(HEADERS))

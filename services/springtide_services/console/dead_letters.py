@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from google.protobuf import json_format
@@ -21,8 +21,9 @@ from springtide_services.access.roles import COUNT_LETTERS, READ_LETTERS, REPLAY
 from springtide_services.gateway.events_in import NO_KAFKA
 from springtide_services.gateway.refusals import RETRY_AFTER, refusal
 from springtide_services.gateway.route_guard import RouteGuard
-from springtide_services.stream.dead_letter_topic import DeadLetter, read_letters, replay
-from springtide_services.stream.letter_choice import choose_letters, count_letters, letters_of
+
+if TYPE_CHECKING:  # It imports what reads Kafka, and NumPy: where somebody asks.
+    from springtide_services.stream.dead_letter_topic import DeadLetter
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -85,6 +86,9 @@ class DeadLetters:
             return refusal("unavailable", str(error), 503, {RETRY_AFTER: "1"})
 
     def _list(self, reason: str, limit: int) -> dict[str, Any]:
+        from springtide_services.stream.dead_letter_topic import read_letters
+        from springtide_services.stream.letter_choice import count_letters, letters_of
+
         letters = read_letters(self._kafka)
         reasons = [
             {
@@ -104,6 +108,9 @@ class DeadLetters:
         return answer
 
     def _replay(self, reason: str, place: str, actor: str, *, again: bool) -> dict[str, Any]:
+        from springtide_services.stream.dead_letter_topic import read_letters, replay
+        from springtide_services.stream.letter_choice import choose_letters
+
         chosen = choose_letters(read_letters(self._kafka), reason, place, again=again)
         num_done = sum(1 for _ in replay(self._kafka, chosen.ready))
         logger.info("dead_letters_replayed", actor=actor, reason=reason, place=place, letters=num_done)
@@ -114,7 +121,7 @@ class DeadLetters:
         }
 
 
-def _letter(letter: DeadLetter) -> dict[str, Any]:
+def _letter(letter: "DeadLetter") -> dict[str, Any]:
     """Return a letter as JSON: its value as text, and as an event where it is one."""
     topic, partition, offset = letter.origin
     return {
@@ -135,7 +142,7 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _event(letter: DeadLetter) -> Any:
+def _event(letter: "DeadLetter") -> Any:
     """Return the letter's value as protobuf's JSON of an event; None if it is none."""
     if letter.raw or not letter.value:
         return None

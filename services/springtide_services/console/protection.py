@@ -25,13 +25,15 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-_HEADERS: Mapping[str, str] = {
+HEADERS: Mapping[str, str] = {
     "content-security-policy": POLICY,
     "cross-origin-opener-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+"""Headers of each response: what a page may load, and that no other page may have it."""
+
 _OF_FORMS = ("application/x-www-form-urlencoded",)  # Any page may send such without asking first.
 _WANTED_TYPE = "wanted a content-type such as application/json"
 
@@ -121,7 +123,7 @@ class Protection:
         return receive_bounded
 
 
-_ENCODED = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 _NAMES = frozenset(name for name, _ in _ENCODED)
 
 

@@ -15,6 +15,7 @@ import uvloop
 
 from springtide.errors import SettingsError
 from springtide.settings.model import Settings
+from springtide_services.access.certificates import follow_certificates
 from springtide_services.access.public import check_console_door
 from springtide_services.addresses import is_loopback, join_address, split_address
 from springtide_services.console.app import make_app
@@ -26,6 +27,7 @@ from springtide_services.tracing.spans import Tracing, tracing_of
 logger = structlog.stdlib.get_logger(__name__)
 
 _BACKLOG = 512
+_LOOK_S = 1.0  # Between two looks at the files of certificates.
 _GRACE_S = 3  # For what is under way when the process is to end; streams end at once.
 
 
@@ -92,10 +94,13 @@ async def _serve(
         timeout_graceful_shutdown=_GRACE_S,
         **_tls_options(settings),
     )
+    look = None
     try:
         config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"server.tls: the console cannot use it: {error.strerror or error}") from error
+        if config.ssl is not None:
+            look = follow_certificates(settings.server.tls, config.ssl)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise SettingsError(f"server.tls: the console cannot use it: {error}") from error
     server = _Server(config, app.state.end)
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, server.end)
@@ -104,7 +109,16 @@ async def _serve(
     logger.info("console_listening", address=url, server=target.address)
     if on_listening is not None:
         on_listening(url)
+    following = asyncio.create_task(_follow(look), name="certificates") if look is not None else None
     await server.serve(sockets=[listener])
+    if following is not None:
+        following.cancel()
+
+
+async def _follow(look: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        look()
 
 
 class _Server(uvicorn.Server):

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 from starlette.requests import Request
@@ -15,12 +15,13 @@ from springtide.errors import BrokerError, InvalidRequestError
 from springtide.settings.model import Settings
 from springtide.v1 import recommender_pb2
 from springtide_services.access.roles import PUBLISH
-from springtide_services.gateway.event_reading import ReadEvents, TooManyEventsError, read_events
 from springtide_services.gateway.refusals import RETRY_AFTER, refusal
 from springtide_services.gateway.route_guard import RouteGuard
-from springtide_services.stream.producer import EventPublisher, SendTraced
-from springtide_services.tracing.records import TracedPublishing
 from springtide_services.tracing.spans import Tracing
+
+if TYPE_CHECKING:  # They import NumPy: at the first events, so that a console without any stays small.
+    from springtide_services.gateway.event_reading import ReadEvents
+    from springtide_services.stream.producer import EventPublisher, SendTraced
 
 NO_KAFKA = "this console knows no Kafka: kafka.bootstrap_servers of its settings names none"
 _NUM_THREADS = 4  # They wait for acknowledgements most of the time.
@@ -43,7 +44,11 @@ class EventsIn:
     def __init__(self, settings: Settings, guard: RouteGuard, tracing: Tracing | None = None) -> None:
         self._settings = settings
         self._guard = guard
-        self._traced = None if tracing is None else TracedPublishing(tracing, settings.kafka.topic)
+        self._traced: Any = None
+        if tracing is not None:
+            from springtide_services.tracing.records import TracedPublishing
+
+            self._traced = TracedPublishing(tracing, settings.kafka.topic)
         self._pool = ThreadPoolExecutor(_NUM_THREADS, "publish")
         self._lock = threading.Lock()
         self._publisher: EventPublisher | None = None
@@ -67,9 +72,11 @@ class EventsIn:
             read, next_offsets = await asyncio.get_running_loop().run_in_executor(
                 self._pool, self._publish, body, kind, request.headers.get("traceparent", "")
             )
-        except TooManyEventsError as error:
-            return refusal("resource_exhausted", str(error), 413)
         except InvalidRequestError as error:
+            from springtide_services.gateway.event_reading import TooManyEventsError
+
+            if isinstance(error, TooManyEventsError):
+                return refusal("resource_exhausted", str(error), 413)
             return refusal("invalid_argument", str(error), 400)
         except BrokerError as error:
             words = f"{error} (events of this request may have been published; with an eventId they can be sent again)"
@@ -84,7 +91,10 @@ class EventsIn:
         if self._publisher is not None:
             self._publisher.close()
 
-    def _publish(self, body: bytes, kind: str, traceparent: str) -> tuple[ReadEvents, Mapping[int, int]]:
+    def _publish(self, body: bytes, kind: str, traceparent: str) -> "tuple[ReadEvents, Mapping[int, int]]":
+        from springtide_services.gateway.event_reading import read_events
+        from springtide_services.stream.producer import EventPublisher
+
         read = read_events(body, kind, self._settings, wall_ms())
         if not read.good:
             return read, {}
@@ -93,12 +103,12 @@ class EventsIn:
                 self._publisher = EventPublisher(self._settings, patience_s=_PATIENCE_S)
         return read, self._publisher.publish_together(read.good, self._sending(traceparent))
 
-    def _sending(self, traceparent: str) -> SendTraced | None:
+    def _sending(self, traceparent: str) -> "SendTraced | None":
         traced = self._traced
         return None if traced is None else lambda send: traced.send(send, traceparent)
 
 
-def _answer(read: ReadEvents, next_offsets: Mapping[int, int]) -> Response:
+def _answer(read: "ReadEvents", next_offsets: Mapping[int, int]) -> Response:
     position = json_format.MessageToDict(recommender_pb2.GraphPosition(next_offsets=next_offsets))
     refused = [{"index": each.index, "reason": each.reason, "message": each.message} for each in read.refused]
     body: dict[str, Any] = {"position": position, "numPublished": len(read.good), "refused": refused}

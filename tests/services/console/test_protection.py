@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import grpc
 import httpx
@@ -62,11 +63,12 @@ def test_another_name_is_refused_although_it_leads_here(host: str) -> None:
     assert "console.allow_hosts" in response.json()["message"]
 
 
-def test_an_allowed_name_is_answered_and_where_tokens_are_asked_for_all_are() -> None:
+def test_an_allowed_name_is_answered_and_where_tokens_are_asked_for_all_are(tmp_path: Path) -> None:
     settings = Settings.model_validate({"console": {"allow_hosts": ["console.shop.example"]}})
     assert answer("GET", "/", {"host": "console.shop.example"}, settings=settings).status_code == 200
     assert answer("GET", "/", {"host": "evil.example"}, settings=settings).status_code == 421
-    with_tokens = Settings.model_validate({"server": {"tokens": {"file": "tokens"}}})
+    (tmp_path / "tokens").touch()
+    with_tokens = Settings.model_validate({"server": {"tokens": {"file": str(tmp_path / "tokens")}}})
     assert answer("GET", "/static/app.js", {"host": "evil.example"}, settings=with_tokens).status_code == 200
 
 
