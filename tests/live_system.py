@@ -92,6 +92,27 @@ class LiveSystem:
         addresses = server or f"127.0.0.1:{mine.port}", server or f"127.0.0.1:{mine.admin_port}"
         return _process(_CONSOLE, settings.model_dump_json(), *addresses)
 
+    @contextlib.contextmanager
+    def behind_tokens(self, folder: Path, lines: Sequence[str]) -> Iterator[str]:
+        """Run a second server on the same stream that wants tokens, and a console before it; yield the console's URL.
+
+        Args:
+            folder: For its state.
+            lines: The tokens, as ``Token.to_line`` writes them.
+        """
+        from springtide_services.addresses import free_port
+
+        port, admin_port = free_port(), free_port()
+        given = self.settings.model_dump()
+        given["checkpoint"]["url"] = str(folder / "checkpoints")
+        given["server"] |= {"port": port, "admin_port": admin_port, "tokens": {"lines": list(lines)}}
+        given["console"]["port"] = 0
+        settings = Settings.model_validate(given).model_dump_json()
+        addresses = f"127.0.0.1:{port}", f"127.0.0.1:{admin_port}"
+        with _process(_SERVE, settings) as address, _process(_CONSOLE, settings, *addresses) as url:
+            address()
+            yield url()
+
     def ask(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, object]:
         """Ask the console without a browser; return the status and the JSON of the answer."""
         content = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()

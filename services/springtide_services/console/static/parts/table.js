@@ -14,6 +14,7 @@ export function table(element, {columns, rows = [], caption, sort = null, onOpen
   };
   const opens = (row) => (event) => {
     if (event.type === "click" ? event.target.closest("a,button") : event.key !== "Enter" || event.target !== event.currentTarget) return;
+    event.preventDefault();  // Else the same Enter would press what has the focus then, such as a dialog's button.
     onOpen(row);
   };
   function draw() {
@@ -23,7 +24,7 @@ export function table(element, {columns, rows = [], caption, sort = null, onOpen
         <caption class="unseen">${caption}</caption>
         <thead><tr>${columns.map((column, at) => html`<th scope="col" class=${column.align ?? nothing}
           aria-sort=${order?.by === at ? (order.down ? "descending" : "ascending") : nothing}>
-          ${column.value ? html`<button type="button" class="head" @click=${by(at)}>${column.title}</button>` : column.title}</th>`)}</tr></thead>
+          ${column.value && column.title ? html`<button type="button" class="head" @click=${by(at)}>${column.title}</button>` : column.title}</th>`)}</tr></thead>
         <tbody>${sorted.map((row) => html`<tr tabindex=${onOpen ? 0 : nothing} class=${onOpen ? "opens" : nothing}
           @click=${onOpen ? opens(row) : nothing} @keydown=${onOpen ? opens(row) : nothing}>
           ${columns.map((column) => html`<td class=${column.align ?? nothing}>${(column.cell ?? column.value)(row)}</td>`)}</tr>`)}</tbody>
