@@ -124,6 +124,12 @@ def test_kubernetes_starts_commands_that_exist(overlay: str) -> None:
 
 
 @every_overlay
+def test_kubernetes_starts_what_compose_starts(overlay: str) -> None:
+    for name, container in containers(overlay).items():
+        assert container["args"] == services()[name]["command"]
+
+
+@every_overlay
 def test_kubernetes_gives_our_containers_no_rights(overlay: str) -> None:
     for deployment in of_kind(overlay, "Deployment").values():
         spec = deployment["spec"]["template"]["spec"]
