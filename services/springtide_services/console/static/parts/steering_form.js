@@ -47,7 +47,7 @@ const CONTROLS = {
   lines: ({edit, id, described, isWrong, value, set}) => html`
     <textarea id=${id} rows="2" .value=${value} ?disabled=${edit.isLocked} aria-describedby=${described} aria-invalid=${isWrong} @input=${(event) => set(event.target.value)}></textarea>`,
   choice: ({edit, field, value, set}) => html`
-    <div class="segments">${Object.entries(ACTIONS).map(([action, {word, about}]) => html`<label title=${about}>
+    <div class="choice-row">${Object.entries(ACTIONS).map(([action, {word, about}]) => html`<label title=${about}>
       <input type="radio" name=${field.name} value=${action} .checked=${value === action} @change=${() => set(action)}><span>${word}</span>
     </label>`)}</div>
     <p class="note">${ACTIONS[edit.form.action]?.about}</p>`,
