@@ -150,7 +150,7 @@ class SeasonPage {
           ${this.#failures.season ?? this.#drawProfiles()}
         </div>
         <section class="card in-season" aria-labelledby="in-season-title">
-          <header class="card-head"><h2 id="in-season-title">In season</h2></header>
+          <header class="card-head"><h2 id="in-season-title">In season</h2>${this.slider.drawPlay()}</header>
           ${this.slider.draw()}
           ${this.#failures.list ?? (this.#list ? nothing : loading(6))}
           ${this.#list && !this.#list.length ? html`<p class="note">No item has enough interactions yet.</p>` : nothing}
@@ -194,7 +194,7 @@ class SeasonPage {
 
   #drawProfiles() {
     const season = this.#season;
-    if (!season) return html`<section class="card">${loading(8)}</section>`;
+    if (!season) return html`<section class="card"><p class="note">Reading what was learned of it; with many items that takes some seconds.</p>${loading(8)}</section>`;
     const about = [season.numItems > 1 ? plural(season.numItems, "item") : "", plural(season.numInteractions, "interaction")].filter(Boolean).join(", ");
     const isItem = !this.#name.includes("=") || Number(season.numItems) === 1;
     return html`<section class="card profile" aria-labelledby="profile-title">
@@ -235,7 +235,7 @@ class SeasonPage {
   }
 
   #drawEntry({item, name, group, lift = 1, lifts = {}, numInteractions}) {
-    const spans = Object.entries(lifts).map(([span, of]) => `${span} ${liftShort(of)}`).join(", ");
+    const spans = Object.keys(SPANS).filter((span) => span in lifts).map((span) => `${span} ${liftShort(lifts[span])}`).join(", ");
     return html`<button type="button" class="entry" aria-pressed=${item === this.#name} title="${liftWords(lift)}: ${spans}" @click=${() => this.#choose(item)}>
       <span class="name">${name || item}</span><span class="lift">${liftShort(lift)}</span>
       ${bar(Math.log2(Math.max(1, lift)), Math.log2(this.highest))}

@@ -11,7 +11,7 @@ export const FIELDS = {
     {name: "items", kind: "words", label: "Items", search: true, help: "Ids; with a condition, those of both."},
     {name: "filter", kind: "expression", label: "Where", of: "items", help: "A condition over items; together with items, those of both.", example: "price < 20"},
     {name: "factor", kind: "number", label: "Factor", only: ["RULE_ACTION_BOOST", "RULE_ACTION_BURY"], help: "A boost above 1, a burial below 1."},
-    {name: "slot", kind: "number", label: "Slot", only: ["RULE_ACTION_PIN"], help: "Of the first item, 1 for the top; the others follow."},
+    {name: "slot", kind: "number", label: "Slot", only: ["RULE_ACTION_PIN"], help: "Of the first item; 1 is the top."},
     {name: "segment", kind: "expression", label: "For users", of: "users", help: "A condition over the user and the moment; empty for everybody.", example: 'user.country == "DE"'},
     {name: "scenarios", kind: "checks", label: "In scenarios", help: "None for all requests."},
     {name: "startTime", kind: "time", label: "From (UTC)", help: "Empty for at once."},

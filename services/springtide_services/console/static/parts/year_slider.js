@@ -59,11 +59,15 @@ export class YearSlider {
     this.redraw();
   }
 
+  // Draws the button that lets the year go by, and stops it.
+  drawPlay() {
+    return html`<button type="button" class="small quiet" @click=${(event) => this.#play(event)}>${this.#timer ? html`${icons.pause} Stop` : html`${icons.play} Let the year go by`}</button>`;
+  }
+
   draw() {
     const hour = `${String(this.hour).padStart(2, "0")}:00`;
     return html`<div class="year-slider">
-      <p class="when"><span><strong>${this.words}</strong>, ${hour}</span>
-        <button type="button" class="small quiet" @click=${(event) => this.#play(event)}>${this.#timer ? html`${icons.pause} Stop` : html`${icons.play} Let the year go by`}</button></p>
+      <p class="when"><strong>${this.words}</strong>, ${hour}</p>
       <label><span>Day</span><span class="ticked"><input type="range" min="0" max=${this.numDays - 1} .value=${String(this.day)} aria-valuetext=${this.words}
         @input=${(event) => this.#set({day: Number(event.target.value)})}>
         <span class="ticks" aria-hidden="true">${MONTHS.map((month) => html`<span>${month}</span>`)}</span></span></label>
