@@ -218,11 +218,12 @@ class ModelsPage {
     this.#leaving.abort();
     this.#leaving = new AbortController();
     const signal = AbortSignal.any([this.signal, this.#leaving.signal]);
-    place.replaceChildren(...this.#detail.curves.map((curve) => {
-      const chart = Object.assign(document.createElement("div"), {className: "chart"});
+    render(this.#detail.curves.map(({name, step}) => html`<figure><figcaption class="note">${name.replaceAll("_", " ")}, by ${step}</figcaption><div class="chart"></div></figure>`), place);
+    this.#detail.curves.forEach((curve, at) => {
+      const chart = place.querySelectorAll(".chart")[at];
       const {name, step, values = []} = curve;
-      drawChart(chart, {option: () => curveOptions(curve, {color: token("--series-1")}), label: `${name} by ${step}: from ${decimal(values[0])} to ${decimal(values.at(-1))}`, signal}).catch((error) => render(errorLine(error), chart));
-      return chart;
-    }));
+      const label = `${name} by ${step}: from ${decimal(values[0])} to ${decimal(values.at(-1))}`;
+      drawChart(chart, {option: () => curveOptions(curve, {color: token("--series-1")}), label, signal}).catch((error) => render(errorLine(error), chart));
+    });
   }
 }

@@ -127,7 +127,7 @@ class SteeringPage {
     const relations = Object.keys(status.numEdges ?? {}).filter((type) => type.startsWith("user:")).map((type) => type.split(":")[1]);
     this.choices.conversions = relations;
     this.choices.excludeSeen = ["*", ...relations];
-    if (this.#failure || Number(steering.version ?? 0) > this.version) {
+    if (!this.#editor?.isSaving && (this.#failure || Number(steering.version ?? 0) > this.version)) {
       try {
         await this.reload();
         if (this.#editor) await this.#editor.overtake(this.#find(this.#tab, this.#editor.name));

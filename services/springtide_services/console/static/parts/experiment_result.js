@@ -15,7 +15,7 @@ export function experimentResult({experiment, variants = [], winner = ""}, confi
     <header class="card-head"><h3 id="experiment-${experiment.name}"><a href=${link("steering", ["experiments", experiment.name])}>${experiment.name}</a></h3>
       <span class="badges">${badge(held.words, {holds: "accent", waits: "", over: ""}[held.state])}${winner ? badge(`${winner} wins`, "good") : badge("open")}</span></header>
     ${experiment.note ? html`<p>${experiment.note}</p>` : nothing}
-    <p class="verdict">${words(experiment, variants, winner, confidence)}</p>
+    <p class="verdict">${words(variants, winner, confidence)}</p>
     ${variants.some(({numUsers}) => number(numUsers)) ? table(experiment, variants, winner) : nothing}
   </article>`;
 }
@@ -42,13 +42,14 @@ function table(experiment, variants, winner) {
 }
 
 // Says who wins, and how sure that is.
-function words(experiment, variants, winner, confidence) {
+function words(variants, winner, confidence) {
   const sure = `${Number((confidence * 100).toFixed(1))} %`;
   const users = variants.reduce((sum, {numUsers}) => sum + number(numUsers), 0);
   if (!users) return "No user was shown a recommendation of it yet: events must carry the recommendation's id.";
-  if (winner === variants[0]?.variant) return `All others are worse than ${winner}, at ${sure} confidence, whenever one looks.`;
-  if (winner) return `${winner} is better than ${variants[0].variant}, at ${sure} confidence, whenever one looks.`;
-  return `Still open: at ${sure} confidence no variant is told from ${variants[0]?.variant}. It may be looked at any time; that makes no false winner more likely.`;
+  const first = html`<strong>${variants[0].variant}</strong>`;
+  if (winner === variants[0].variant) return html`All others are worse than ${first}, at ${sure} confidence, whenever one looks.`;
+  if (winner) return html`<strong>${winner}</strong> is better than ${first}, at ${sure} confidence, whenever one looks.`;
+  return html`Still open: at ${sure} confidence no variant is told from ${first}. It may be looked at any time; that makes no false winner more likely.`;
 }
 
 const share = (value = 0) => `${(value * 100).toFixed(2)} %`;

@@ -4,9 +4,12 @@ import {html, nothing} from "../vendor/lit-html.js";
 import {compact, date} from "./format.js";
 import {sentence} from "./model_detail.js";
 
+const MAX_EXPONENTS = 6;  // Those that change most.
+
 // Returns what a promotion would change. `before` and `after` are answers of GetModel; `before` is null if none serves.
 export function promotionWords(before, after) {
   const {model} = after;
+  const counting = differences(exponents(before ?? {}), exponents(after)).sort((one, other) => distance(other) - distance(one));
   return html`
     ${model.verdict === "rejected" ? html`<p class="notice notice-bad">The gate rejected this version. ${sentence(model.verdictReason ?? "")}</p>` : nothing}
     ${before ? html`<table class="compare">
@@ -17,9 +20,10 @@ export function promotionWords(before, after) {
         ${row("interactions", compact(before.model.numInteractions), compact(model.numInteractions))}
         ${row("NDCG@20 at its gate", candidate(before), candidate(after))}
         ${differences(parts(before), parts(after)).map(([kind, from, to]) => row(kind, from, to))}
-        ${differences(exponents(before), exponents(after)).map(([name, from, to]) => row(name, from, to))}
+        ${counting.slice(0, MAX_EXPONENTS).map(([name, from, to]) => row(name, from, to))}
       </tbody>
-    </table>` : html`<p><strong>${model.version}</strong> begins to serve; no model does now.</p>`}
+    </table>
+    ${counting.length > MAX_EXPONENTS ? html`<p class="note">And ${counting.length - MAX_EXPONENTS} exponents more.</p>` : nothing}` : html`<p><strong>${model.version}</strong> begins to serve; no model does now.</p>`}
     <p class="note">Running servers swap within seconds; no request waits. It can be rolled back.</p>`;
 }
 
@@ -29,7 +33,12 @@ function row(name, from, to) {
 
 const candidate = ({gate = []}) => gate.find(({name}) => name === "candidate")?.ndcgAt20?.toFixed(4) ?? "";
 const parts = ({parts: all = []}) => all.map(({kind, name, origin}) => [kind.replaceAll("_", " "), `${name} (${origin})`]);
-const exponents = ({exponents: all = []}) => all.map(({weight, factor, value = 0}) => [weight === factor ? weight : `${weight} ${factor}`, value.toFixed(2)]);
+const distance = ([, from, to]) => Math.abs(Number(from ?? 0) - Number(to ?? 0));
+
+function exponents({exponents: all = []}) {
+  const shown = all.map(({weight, factor, value = 0}) => [factor === weight ? weight : `${weight} ${factor.replace(/^own:(.*)/, "$1 (had)")}`.replaceAll("_", " "), value.toFixed(2)]);
+  return shown.filter(([, value]) => Number(value) !== 0);
+}
 
 // Returns [name, from, to] of what is not the same.
 function differences(before, after) {

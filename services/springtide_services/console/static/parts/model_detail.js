@@ -94,8 +94,7 @@ function liveWords(live) {
 // Returns the options of a training curve's chart.
 export function curveOptions({name, step, steps = [], values = []}, {color}) {
   return {
-    grid: {left: 52, right: 12, top: 28, bottom: 26},
-    title: {text: `${name.replaceAll("_", " ")}, by ${step}`, textStyle: {fontSize: 12, fontWeight: 500}, left: 0, top: 0},
+    grid: {left: 52, right: 12, top: 10, bottom: 26},
     tooltip: {trigger: "axis", formatter: ([{data}]) => `${step} ${data[0]}\n${name}: ${decimal(data[1])}`},
     xAxis: {type: "value", min: "dataMin", max: "dataMax", minInterval: 1, splitLine: {show: false}},
     yAxis: {type: "value", scale: true, axisLabel: {formatter: decimal}},

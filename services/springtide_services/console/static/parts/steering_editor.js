@@ -33,7 +33,7 @@ export class SteeringEditor {
     this.note = null;
     this.conflict = null;
     this.answer = null;
-    this.isTouched = Boolean(draft);
+    this.isTouched = Boolean(draft) || copied !== null;
     this.isAsking = false;
     this.isSaving = false;
     this.reason = "";
@@ -123,6 +123,7 @@ export class SteeringEditor {
   }
 
   async #write(request, name) {
+    this.leave();  // What a try would still say is about a version that is over in a moment.
     this.isSaving = true;
     this.redraw();
     try {
@@ -139,6 +140,7 @@ export class SteeringEditor {
 
   #schedule(pauseMs) {
     clearTimeout(this.#timer);
+    if (this.isNew && !this.isTouched) return;  // Nothing is filled in yet.
     this.#timer = setTimeout(() => this.#ask(), pauseMs);
   }
 
@@ -207,7 +209,7 @@ export class SteeringEditor {
 
   draw() {
     const {one} = KINDS[this.kind];
-    const edit = {kind: this.kind, form: this.form, isNew: this.isNew, fault: this.isTouched ? this.fault : null, isLocked: this.page.isFromFile, choices: {...this.page.choices, items: this.items}, nameOf: this.page.names.of};
+    const edit = {kind: this.kind, form: this.form, isNew: this.isNew, fault: this.fault, isLocked: this.page.isFromFile, choices: {...this.page.choices, items: this.items}, nameOf: this.page.names.of};
     return html`
       <section class="card editor" aria-labelledby="editor-title">
         <header>
@@ -217,7 +219,7 @@ export class SteeringEditor {
         ${this.conflict ? this.#drawConflict() : nothing}
         <form @submit=${(event) => { event.preventDefault(); this.save(); }}>
           ${steeringForm(edit, (name, value) => this.change(name, value), (field, text) => this.suggest(field, text))}
-          ${this.isTouched && this.fault && !this.fault.field ? html`<div class="fault" role="alert"><p>${this.fault.words}</p>${this.fault.drawing ? html`<pre>${this.fault.drawing}</pre>` : nothing}</div>` : nothing}
+          ${this.fault && !this.fault.field ? html`<div class="fault" role="alert"><p>${this.fault.words}</p>${this.fault.drawing ? html`<pre>${this.fault.drawing}</pre>` : nothing}</div>` : nothing}
           ${this.page.isFromFile ? nothing : this.#drawSave(one)}
         </form>
       </section>
@@ -273,7 +275,7 @@ export class SteeringEditor {
 
   #drawRun() {
     if (this.failure) return html`<div class="notice notice-bad" role="alert"><p>${failureWords(this.failure)}</p></div>`;
-    if (this.fault && !this.isTouched) return html`<p class="note">As you fill it in, you see here whose answers it would change, and how.</p>`;
+    if (this.isNew && !this.isTouched) return html`<p class="note">As you fill it in, you see here whose answers it would change, and how.</p>`;
     if (this.fault) return html`<p class="note">Something is wrong with it yet, so there is nothing to try.</p>`;
     if (this.note) return html`<p class="note">It cannot be tried without it: ${this.note}</p>`;
     if (!this.answer) return html`<p class="note">Asking the server…</p>`;

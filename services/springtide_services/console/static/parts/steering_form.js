@@ -22,7 +22,7 @@ function row(edit, field, change, suggest) {
   const control = CONTROLS[field.kind]({edit, field, id, described, isWrong: Boolean(fault), value: edit.form[field.name], set: (value) => change(field.name, value), suggest});
   const notes = html`
     ${field.help ? html`<p class="note" id="${id}-help">${field.help}</p>` : nothing}
-    ${fault ? html`<div class="fault" id="${id}-fault" role="alert"><p>${fault.words}</p>${fault.drawing ? html`<pre tabindex="0" aria-label="Where it is wrong">${fault.drawing}</pre>` : nothing}</div>` : nothing}
+    ${fault ? html`<div class="fault" id="${id}-fault" role="alert"><p>${fault.words}</p>${fault.drawing ? html`<pre tabindex="0" aria-label="The place in the expression">${fault.drawing}</pre>` : nothing}</div>` : nothing}
   `;
   if (isGroup) return html`<fieldset class="field ${field.kind}" ?disabled=${edit.isLocked} aria-describedby=${described}><legend>${field.label}</legend>${control}${notes}</fieldset>`;
   return html`<div class="field ${field.kind} ${fault ? "is-wrong" : ""}"><label for=${id}>${field.label}</label>${control}${notes}</div>`;

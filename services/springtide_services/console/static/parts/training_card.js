@@ -5,6 +5,7 @@ import {admin} from "../api.js";
 import {badge} from "./cards.js";
 import {errorLine} from "./errors.js";
 import {count, decimal, number, relative} from "./format.js";
+import {link} from "../router.js";
 
 const MODES = {
   TRAINING_MODE_UNSPECIFIED: {word: "as the trainer chooses", about: "Fine-tunes if there is a model, retrains if not."},
@@ -43,7 +44,7 @@ export class TrainingCard {
     return html`<section class="card training-card" aria-labelledby="training-title">
       <header class="card-head"><h2 id="training-title">Training</h2>${isRunning ? badge("running", "accent") : nothing}</header>
       <div aria-live="polite">
-        ${waits ? html`<p>Asked for: <code>${this.requested.requestId}</code> on checkpoint <code>${this.requested.checkpoint}</code>. Waiting for the trainer…</p>` : nothing}
+        ${waits ? html`<p>Asked for: <code>${this.requested.requestId}</code> on checkpoint <code>${this.requested.checkpoint}</code>. Waiting for the trainer (<code>springtide train --schedule</code>)…</p>` : nothing}
         ${this.failure ? errorLine(this.failure) : nothing}
       </div>
       ${training ? this.#drawStatus(training, isRunning) : html`<p class="note">Nothing was trained yet.</p>`}
@@ -63,8 +64,9 @@ export class TrainingCard {
     const stage = STAGES[training.stage] ?? training.stage.replaceAll("_", " ");
     const mode = MODES[training.mode]?.word ?? "as the trainer chooses";
     if (!isRunning) {
-      return html`<p>The last one (${mode}) ${training.stage === "failed" ? badge("failed", "bad") : stage}
-        ${training.modelVersion ? html`: <a href="#/models/${training.modelVersion}">${training.modelVersion}</a>` : nothing}, ${relative(training.updateTime)}.</p>
+      const outcome = training.stage === "failed" ? badge("failed", "bad") : stage;
+      const version = training.modelVersion ? html`: <a href=${link("models", [training.modelVersion])}>${training.modelVersion}</a>` : nothing;
+      return html`<p>The last one (${mode}) ${outcome}${version}, ${relative(training.updateTime)}.</p>
         ${training.failure ? html`<pre class="error-line">${training.failure}</pre>` : nothing}`;
     }
     return html`<div class="progress">

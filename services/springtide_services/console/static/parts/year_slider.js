@@ -68,11 +68,11 @@ export class YearSlider {
     const hour = `${String(this.hour).padStart(2, "0")}:00`;
     return html`<div class="year-slider">
       <p class="when"><strong>${this.words}</strong>, ${hour}</p>
-      <label><span>Day</span><span class="ticked"><input type="range" min="0" max=${this.numDays - 1} .value=${String(this.day)} aria-valuetext=${this.words}
+      <div class="of-day"><span aria-hidden="true">Day</span><span class="ticked"><input type="range" aria-label="Day of the year" min="0" max=${this.numDays - 1} .value=${String(this.day)} aria-valuetext=${this.words}
         @input=${(event) => this.#set({day: Number(event.target.value)})}>
-        <span class="ticks" aria-hidden="true">${MONTHS.map((month) => html`<span>${month}</span>`)}</span></span></label>
-      <label><span>Hour</span><span class="ticked"><input type="range" min="0" max="23" .value=${String(this.hour)} aria-valuetext=${hour}
-        @input=${(event) => this.#set({hour: Number(event.target.value)})}></span></label>
+        <span class="ticks" aria-hidden="true">${MONTHS.map((month) => html`<span>${month}</span>`)}</span></span></div>
+      <div class="of-day"><span aria-hidden="true">Hour</span><span class="ticked"><input type="range" aria-label="Hour" min="0" max="23" .value=${String(this.hour)} aria-valuetext=${hour}
+        @input=${(event) => this.#set({hour: Number(event.target.value)})}></span></div>
     </div>`;
   }
 }
