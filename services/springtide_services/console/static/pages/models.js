@@ -184,7 +184,7 @@ class ModelsPage {
   #drawChanges() {
     if (!this.#changes) return loading();
     if (!this.#changes.length) return html`<p class="note">Nothing was promoted yet.</p>`;
-    return html`<ol class="log">${this.#changes.map((each) => html`<li>
+    return html`<ol class="log" tabindex="0" aria-label="Changes">${this.#changes.map((each) => html`<li>
       <p><strong>${each.action.replaceAll("_", " ")}</strong> ${each.fromVersion ? html`<code>${each.fromVersion}</code> → ` : nothing}<code>${each.toVersion}</code></p>
       ${each.reason ? html`<p class="why">${each.reason}</p>` : nothing}
       <p class="note"><time title="${dateTime(each.changeTime)} UTC">${relative(each.changeTime)}</time>, ${each.actor || "the server"}</p>

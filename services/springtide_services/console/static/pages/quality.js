@@ -17,6 +17,12 @@ export async function show(element, args, signal) {
   await new QualityPage(element, signal).start();
 }
 
+// An experiment may be removed between two questions about it.
+function ifGone(error) {
+  if (error.code !== "not_found") throw error;
+  return null;
+}
+
 class QualityPage {
   #quality = null;
   #results = null;
@@ -62,7 +68,8 @@ class QualityPage {
     return this.#read("experiments", async (options) => {
       const {steering = {}} = await admin("GetSteering", {}, options);
       const names = (steering.experiments ?? []).map(({name}) => name);
-      this.#results = await Promise.all(names.map((name) => admin("GetExperiment", {name, confidence: this.confidence}, options)));
+      const asked = names.map((name) => admin("GetExperiment", {name, confidence: this.confidence}, options).catch(ifGone));
+      this.#results = (await Promise.all(asked)).filter(Boolean);
     });
   }
 
