@@ -23,8 +23,9 @@ from springtide_services.console.dead_letters import DeadLetters
 from springtide_services.console.event_streams import EventStream
 from springtide_services.console.event_watch import EventWatch
 from springtide_services.console.live_status import LiveStatus
+from springtide_services.console.own_paths import own_paths
 from springtide_services.console.protection import HEADERS, Protection
-from springtide_services.gateway.events_in import EventsIn, in_openapi
+from springtide_services.gateway.events_in import EventsIn
 from springtide_services.gateway.metadata import HeaderError, metadata_of
 from springtide_services.gateway.refusals import RETRY_AFTER, refusal, refusal_of
 from springtide_services.gateway.route_guard import RouteGuard
@@ -105,7 +106,7 @@ def make_app(upstream: Upstream, settings: Settings, tracing: Tracing | None = N
             Route("/v1/events", watch.answer, methods=["GET"]),
             Route("/v1/dead-letters", letters.list),
             Route("/v1/dead-letters:replay", letters.replay, methods=["POST"]),
-            *gateway_routes(upstream, settings, {"/v1/events": {"post": in_openapi(settings.console.max_events)}}),
+            *gateway_routes(upstream, settings, own_paths(settings)),
             Mount("/static", _Static(directory=_STATIC)),
         ],
         middleware=[Middleware(Protection, settings=settings), *gateway_middleware(settings)],

@@ -160,6 +160,16 @@ def test_each_route_is_for_its_roles(tmp_path: Path) -> None:
     with_app(settings, ask)
 
 
+def test_the_openapi_document_has_each_route_and_all_that_it_refers_to() -> None:
+    async def ask(call: Call) -> None:
+        document = (await call("GET", "/openapi.json")).json()
+        methods = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+        assert {name.partition("?")[0] for name in ROLES_OF_ROUTES} <= methods
+        assert "Event" in document["components"]["schemas"]
+
+    with_app(Settings(), ask)
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"everything": true}', b'{"reason": 1}', b"{"])
 def test_a_replay_that_names_nothing_is_refused(body: bytes) -> None:
     async def ask(call: Call) -> None:
