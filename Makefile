@@ -28,6 +28,10 @@ install: $(VENV)/.installed ## Create the virtual environment and install Spring
 demo: install ## Run the whole system on a year of real purchases (ARGS=--keep leaves the server up, ARGS=--console ends on the console)
 	@$(BIN)/springtide demo $(ARGS)
 
+.PHONY: screenshots
+screenshots: install ## Take the README's screenshots of `make demo ARGS=--console` that runs (ARGS="URL FOLDER")
+	@$(BIN)/python deploy/screenshots.py $(ARGS)
+
 .PHONY: test
 test: install ## Run all tests (ARGS=... goes to pytest)
 	@bash tests/install_tools.sh

@@ -47,13 +47,17 @@ _HEALTH = UpstreamMethod(
 _CODES = {404: "not_found", 405: "unimplemented", 413: "resource_exhausted"}
 
 
-def make_app(upstream: Upstream, settings: Settings, tracing: Tracing | None = None) -> Starlette:
+def make_app(
+    upstream: Upstream, settings: Settings, tracing: Tracing | None = None, address: str = "", *, has_tls: bool = False
+) -> Starlette:
     """Return the application of the console and its gateway; ``app.state.end()`` ends what is streamed.
 
     Args:
         upstream: The server.
         settings: All settings.
         tracing: The spans of this process; None for no traces.
+        address: Where programs reach the server's gRPC, for the code that the page shows; empty if unknown.
+        has_tls: Whether they need TLS for it.
 
     Raises:
         SettingsError: If the tokens of the settings cannot be read.
@@ -74,6 +78,9 @@ def make_app(upstream: Upstream, settings: Settings, tracing: Tracing | None = N
             return refusal("invalid_argument", str(error), 400)
         except grpc.aio.AioRpcError as error:
             return refusal_of(error)
+
+    async def about(request: Request) -> Response:
+        return JSONResponse({"address": address, "hasTls": has_tls})
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -101,6 +108,7 @@ def make_app(upstream: Upstream, settings: Settings, tracing: Tracing | None = N
             Route("/", page),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            Route("/v1/console", about),
             Route("/v1/now", now),
             Route("/v1/events", events_in.answer, methods=["POST"]),
             Route("/v1/events", watch.answer, methods=["GET"]),

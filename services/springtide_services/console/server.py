@@ -84,7 +84,7 @@ async def _serve(
     tracing: Tracing | None,
     on_listening: Callable[[str], None] | None,
 ) -> None:
-    app = make_app(target.connect(), settings, tracing)
+    app = make_app(target.connect(), settings, tracing, target.address, has_tls=bool(target.credentials.tls_ca))
     config = uvicorn.Config(
         app,
         log_config=None,

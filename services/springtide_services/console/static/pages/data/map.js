@@ -90,10 +90,10 @@ function optionOf(points, {near, by}) {
   if (near) series.push({name: "nearest", data: marked, color: token("--ink"), symbolSize: (value, {data}) => (data.item === near ? 15 : 10), z: 5});
   return {
     legend: {type: "scroll", data: series.map(({name}) => name), show: series.length > 1},
-    grid: {left: 4, right: 4, top: 34, bottom: 4},
+    grid: {left: 10, right: 10, top: 40, bottom: 10},
     tooltip: {trigger: "item", formatter: ({data}) => [data.name, data.group, data.cosine === undefined ? "" : `cosine ${data.cosine.toFixed(2)}`].filter(Boolean).join("\n")},
-    xAxis: {type: "value", show: false, scale: true},
-    yAxis: {type: "value", show: false, scale: true},
+    xAxis: {type: "value", show: false, min: "dataMin", max: "dataMax"},
+    yAxis: {type: "value", show: false, min: "dataMin", max: "dataMax"},
     series: series.map(({name, data, color, symbolSize = 6, z = 2}) => ({
       type: "scatter", name, data, symbolSize, z,
       itemStyle: {color, opacity: name === "nearest" ? 1 : 0.75, ...(name === "nearest" && {borderColor: token("--surface"), borderWidth: 1.5})},

@@ -1,7 +1,7 @@
 // A request as code, ready to copy: grpcurl, Python, curl.
 
 import {html} from "../../vendor/lit-html.js";
-import {hasToken} from "../../api.js";
+import {hasToken, json} from "../../api.js";
 import {tabs} from "../../parts/cards.js";
 import {copyButton} from "../../parts/copy.js";
 import {openDialog} from "../../parts/dialog.js";
@@ -9,14 +9,17 @@ import {openDialog} from "../../parts/dialog.js";
 const METHOD = "springtide.v1.RecommenderService/Recommend";
 const CHOICES = [["grpcurl", "grpcurl"], ["python", "Python"], ["curl", "curl"]];
 
-// Opens a dialog with a request, a RecommendRequest as JSON. `address` is where the server's gRPC listens.
-export function openCode(request, signal, address = "localhost:50051") {
+// Opens a dialog with a request, a RecommendRequest as JSON.
+export async function openCode(request, signal) {
+  const server = await json("/v1/console", {signal}).catch(() => ({}));
+  const [address, hasTls] = [reachable(server.address), Boolean(server.hasTls)];
   let chosen = CHOICES[0][0];
   const choose = (name) => {
     chosen = name;
     dialog.draw();
   };
-  const code = () => ({grpcurl: grpcurl(request, address), python: python(request, address), curl: curl(request)})[chosen];
+  const code = () => ({grpcurl, python, curl})[chosen](request, {address, hasTls});
+  if (signal.aborted) return;
   const dialog = openDialog({
     title: "This request as code",
     wide: true,
@@ -27,12 +30,18 @@ export function openCode(request, signal, address = "localhost:50051") {
   });
 }
 
+// A server that listens on all addresses is reached where the console is.
+function reachable(address) {
+  if (!address) return "localhost:50051";
+  return address.replace(/^(0\.0\.0\.0|\[::\])(?=:)/, location.hostname);
+}
+
 // A text between single quotes of a shell.
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-export function grpcurl(request, address) {
+export function grpcurl(request, {address, hasTls}) {
   const token = hasToken() ? ' \\\n  -H "authorization: Bearer $SPRINGTIDE_TOKEN"' : "";
-  return `grpcurl -plaintext${token} \\\n  -d ${quoted(JSON.stringify(request))} \\\n  ${address} ${METHOD}`;
+  return `grpcurl${hasTls ? "" : " -plaintext"}${token} \\\n  -d ${quoted(JSON.stringify(request))} \\\n  ${address} ${METHOD}`;
 }
 
 export function curl(request) {
@@ -40,15 +49,15 @@ export function curl(request) {
   return `curl ${location.origin}/${METHOD} \\\n  -H 'content-type: application/json'${token} \\\n  -d ${quoted(JSON.stringify(request))}`;
 }
 
-export function python(request, address) {
-  const token = hasToken() ? ', metadata=[("authorization", f"Bearer {os.environ[\'SPRINGTIDE_TOKEN\']}")]' : "";
-  return `${hasToken() ? "import os\n\n" : ""}import grpc
-from google.protobuf import json_format
-from springtide.v1 import recommender_pb2, recommender_pb2_grpc
+export function python(request, {address, hasTls}) {
+  const token = hasToken() ? ', token=os.environ["SPRINGTIDE_TOKEN"]' : "";
+  return `${hasToken() ? "import os\n\n" : ""}from google.protobuf.json_format import ParseDict
+from springtide.client import Client${hasTls ? ", Tls" : ""}
+from springtide.v1.recommender_pb2 import RecommendRequest
 
-request = json_format.ParseDict(${literal(request)}, recommender_pb2.RecommendRequest())
-with grpc.insecure_channel("${address}") as channel:
-    answer = recommender_pb2_grpc.RecommenderServiceStub(channel).Recommend(request, timeout=1.0${token})
+request = ParseDict(${literal(request)}, RecommendRequest())
+with Client("${address}"${token}${hasTls ? ", tls=Tls()" : ""}) as client:
+    answer = client.recommend(request, timeout_s=1.0)
 for item in answer.items:
     print(item.item, item.score)
 `;
