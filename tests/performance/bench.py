@@ -31,6 +31,7 @@ BENCHES = (
     "ten_million",
     "index",
     "latency",
+    "gateway",
     "retrain",
     "peers",
     "scale",

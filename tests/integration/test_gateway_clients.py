@@ -1,4 +1,4 @@
-"""Clients in JavaScript through the gateway: the example in TypeScript, and Connect's own in each protocol."""
+"""Others' clients through the gateway: the example in TypeScript, Connect's own in two languages, and `buf curl`."""
 
 import json
 import os
@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from connectrpc.client import ConnectClientSync
+from connectrpc.code import Code
+from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
+from connectrpc.errors import ConnectError
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.protocol import ProtocolType
+
+from springtide.v1 import recommender_pb2 as pb
 
 EXAMPLE = Path(__file__).parents[2] / "protos" / "examples" / "clients" / "typescript"
 SPRINGTIDE = Path(sys.executable).with_name("springtide")
+SERVICE = "springtide.v1.RecommenderService"
+BUF = Path(sys.executable).with_name("buf")
 PROTOCOLS = ("connect", "json", "grpc-web", "grpc-web json")
 
 
@@ -81,3 +91,49 @@ def test_client_of_connect_gets_the_details_of_a_refusal(
 def test_deadline_of_a_client_of_connect_reaches_the_server(answers: dict[str, Any], protocol: str) -> None:
     assert answers[protocol].get("isBehind") or answers[protocol]["isLate"]
     assert answers[protocol]["tookMs"] < 5_000, "without the deadline it would wait for 9 s"
+
+
+@pytest.mark.parametrize("protocol", ["connect", "grpcweb"])
+def test_buf_curl_gets_each_answer_of_a_stream(gateway: Any, protocol: str) -> None:
+    if not BUF.exists():
+        pytest.skip("needs buf-bin")
+    words = ["curl", "--schema", "protos", "--protocol", protocol, "-H", f"authorization: Bearer {gateway.token}"]
+    data = json.dumps({"requests": [{"user": "ann", "count": 1}, {"user": "bob", "count": 1}]})
+    answer = _run(EXAMPLE.parents[3], str(BUF), *words, "-d", data, f"{gateway.url}/{SERVICE}/RecommendBatch")
+    assert answer.count('"answer"') == 2
+
+
+@pytest.mark.parametrize("protocol", [ProtocolType.CONNECT, ProtocolType.GRPC_WEB])
+@pytest.mark.parametrize("codec", [google_protobuf_binary_codec(), google_protobuf_json_codec()], ids=["proto", "json"])
+def test_client_of_connect_for_python_gets_answers_and_refusals(
+    gateway: Any, protocol: ProtocolType, codec: Any
+) -> None:
+    once: MethodInfo[pb.RecommendRequest, pb.RecommendResponse] = MethodInfo(
+        name="Recommend",
+        service_name=SERVICE,
+        input=pb.RecommendRequest,
+        output=pb.RecommendResponse,
+        idempotency_level=IdempotencyLevel.UNKNOWN,
+        stream_type=StreamType.UNARY,
+    )
+    many: MethodInfo[pb.RecommendBatchRequest, pb.RecommendBatchResponse] = MethodInfo(
+        name="RecommendBatch",
+        service_name=SERVICE,
+        input=pb.RecommendBatchRequest,
+        output=pb.RecommendBatchResponse,
+        idempotency_level=IdempotencyLevel.UNKNOWN,
+        stream_type=StreamType.SERVER_STREAM,
+    )
+    token = {"authorization": f"Bearer {gateway.token}"}
+    ask = pb.RecommendRequest(user="ann", count=1)
+    with ConnectClientSync(gateway.url, codec=codec, protocol=protocol, timeout_ms=60_000) as client:
+        assert len(client.execute_unary(request=ask, method=once, headers=token).items) == 1
+        batch = pb.RecommendBatchRequest(requests=[ask, ask])
+        assert [each.index for each in client.execute_server_stream(request=batch, method=many, headers=token)] == [
+            0,
+            1,
+        ]
+        with pytest.raises(ConnectError) as caught:
+            client.execute_unary(request=pb.RecommendRequest(count=-1), method=once, headers=token)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert [detail.type_name for detail in caught.value.details] == ["google.rpc.ErrorInfo", "google.rpc.BadRequest"]
