@@ -59,10 +59,15 @@ def answers(gateway: Any, built: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-def test_example_gets_an_answer(gateway: Any, built: Path) -> None:
+def test_example_publishes_and_gets_an_answer_that_holds_it(gateway: Any, built: Path) -> None:
     where = {"SPRINGTIDE_GATEWAY": gateway.url, "SPRINGTIDE_TOKEN": gateway.token}
-    rows = [line.split("\t") for line in _run(built, "node", "built/client.js", "ann", **where).splitlines()]
-    assert {item for item, _ in rows} == {"lamp", "rope", "umbrella"}
+    published = [
+        line.split("\t") for line in _run(built, "node", "built/client.js", "flo", "rope", **where).splitlines()
+    ]
+    assert {item for item, _ in published} == {"lamp", "rope", "umbrella"}
+    assert published[0][0] == "rope", "her own purchase comes first"
+    asked = [line.split("\t") for line in _run(built, "node", "built/client.js", "flo", **where).splitlines()]
+    assert [item for item, _ in asked] == [item for item, _ in published]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
