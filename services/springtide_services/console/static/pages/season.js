@@ -86,7 +86,7 @@ class SeasonPage {
   #readAttributes() {
     return this.#read("attributes", async (options) => {
       this.#attributes = await inspection("ListAttributes", {}, options);
-      this.#attribute = this.#name.includes("=") ? this.#name.split("=")[0] : (this.#categories[0]?.name ?? "");
+      this.#attribute = this.#name.includes("=") ? this.#name.split("=")[0] : ([...this.#categories].sort((one, other) => (other.values?.length ?? 0) - (one.values?.length ?? 0))[0]?.name ?? "");
     });
   }
 

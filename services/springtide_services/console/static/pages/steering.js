@@ -56,9 +56,9 @@ class SteeringPage {
     this.#editor = null;
     this.#said = "";
     if (this.#tab === "history") this.#readHistory();
-    else if (name.startsWith("+")) this.#edit(null, this.#find(this.#tab, name.slice(1)));
+    else if (name.startsWith("+")) this.#edit(null, this.find(this.#tab, name.slice(1)));
     else {
-      const message = name ? this.#find(this.#tab, name) : null;
+      const message = name ? this.find(this.#tab, name) : null;
       if (message) this.#edit(message);
       else if (name) this.#said = `There is no ${KINDS[this.#tab].one} ${name}.`;
     }
@@ -90,7 +90,7 @@ class SteeringPage {
     }
   }
 
-  #find(kind, name) {
+  find(kind, name) {
     return (this.#steering?.[kind] ?? []).find((each) => each.name === name) ?? null;
   }
 
@@ -130,7 +130,7 @@ class SteeringPage {
     if (!this.#editor?.isSaving && (this.#failure || Number(steering.version ?? 0) > this.version)) {
       try {
         await this.reload();
-        if (this.#editor) await this.#editor.overtake(this.#find(this.#tab, this.#editor.name));
+        if (this.#editor) await this.#editor.overtake(this.find(this.#tab, this.#editor.name));
         if (this.#tab === "history") await this.#readHistory();
       } catch (error) {
         this.#fail(error);

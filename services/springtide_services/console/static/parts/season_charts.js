@@ -61,8 +61,8 @@ export function profileOptions({span, lifts = [], counts = []}, {colors, moment}
     },
     axisPointer: hasCounts ? {link: [{xAxisIndex: "all"}]} : undefined,
     xAxis: [
-      {type: "category", data: labels, axisTick: {show: false}, axisLabel: {show: !hasCounts, interval: isLabelled, formatter: (_, at) => short(at)}, axisLine: {show: true, onZero: true}},
-      ...(hasCounts ? [{type: "category", gridIndex: 1, data: labels, axisTick: {show: false}, axisLine: {show: false}, axisLabel: {interval: isLabelled, formatter: (_, at) => short(at)}}] : []),
+      {type: "category", data: labels, axisTick: {show: false}, axisLabel: {show: !hasCounts, hideOverlap: true, interval: isLabelled, formatter: (_, at) => short(at)}, axisLine: {show: true, onZero: true}},
+      ...(hasCounts ? [{type: "category", gridIndex: 1, data: labels, axisTick: {show: false}, axisLine: {show: false}, axisLabel: {hideOverlap: true, interval: isLabelled, formatter: (_, at) => short(at)}}] : []),
     ],
     yAxis: [
       {type: "value", min: depth, max: reach, interval: Math.max(1, Math.ceil((reach - depth) / 5)), axisLabel: {formatter: doubling}},

@@ -104,6 +104,12 @@ export class SteeringEditor {
     } else if (this.page.version !== this.version) await this.#explainConflict();
   }
 
+  // Whether what others have changed is something else: then mine goes on top of it.
+  get #isUntouchedByOthers() {
+    const now = this.page.find(this.kind, this.name);
+    return now !== null && JSON.stringify(sorted(now)) === JSON.stringify(sorted(this.message));
+  }
+
   async save() {
     const message = toMessage(this.kind, this.form);
     await this.#write({put: {[this.kind]: [message]}, version: this.version, reason: this.reason}, message.name);
@@ -187,6 +193,10 @@ export class SteeringEditor {
   async #explainConflict() {
     try {
       await this.page.reload();
+      if (this.#isUntouchedByOthers) {
+        this.rebase();
+        return;
+      }
       const {changes = []} = await admin("ListSteeringChanges", {pageSize: 50}, {signal: this.signal});
       this.conflict = changes.filter((each) => Number(each.version) > this.version);
     } catch (error) {
