@@ -5,6 +5,7 @@ installs. `springtide broker` and `springtide up` run until they are started aga
 place of the usual ones.
 """
 
+import json
 import os
 import re
 import shlex
@@ -180,7 +181,8 @@ class Reader:
 
     def _here(self, text: str) -> str:
         for port, ours in self.ports.items():
-            text = text.replace(f"localhost:{port}", f"localhost:{ours}")
+            for host in ("localhost", "127.0.0.1"):
+                text = text.replace(f"{host}:{port}", f"{host}:{ours}")
         return text
 
 
@@ -256,6 +258,14 @@ def test_plugin_orders_by_price(reader: Reader) -> None:
     prices = {"skis": 300, "tent": 180, "backpack": 80, "swimsuit": 30, "gloves": 25, "sun hat": 20, "ski wax": 8}
     assert [prices.get(item, 6) for item in items] == sorted((prices.get(item, 6) for item in items), reverse=True)
     assert items[0] == "skis"
+
+
+def test_console_is_there_and_answers_without_grpc(reader: Reader) -> None:
+    assert "Springtide" in (reader.folder / "console.html").read_text(encoding="utf-8")
+    (answer,) = [text for command, text in reader.printed if "/Recommend " in command]
+    assert len(json.loads(answer)["items"]) == 3
+    (published,) = [text for command, text in reader.printed if "/v1/events " in command]
+    assert json.loads(published)["numPublished"] == 1
 
 
 def test_refused_event_is_a_dead_letter(reader: Reader) -> None:
