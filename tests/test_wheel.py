@@ -53,6 +53,8 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     }
     # `.in` is what `plugins new` writes; kernels are compiled for one version of Python.
     kinds = (".py", ".pyi", "py.typed", ".in", ".proto", ".toml", sysconfig.get_config_var("EXT_SUFFIX"))
+    # The console's pages, with the licences of what is in them.
+    kinds += (".html", ".css", ".js", ".svg", ".woff2", ".LICENSE", ".NOTICE")
     strays = [name for name in names if ".dist-info/" not in name and not name.endswith(kinds)]
     assert strays == []
     assert sum(name.endswith("/py.typed") for name in names) == 3

@@ -12,6 +12,7 @@ import {link} from "../router.js";
 
 const {number} = format;
 const SPAN_MS = 300_000;
+const GAP_MS = 20_000;
 const LEAST_SPAN_MS = 30_000;  // While the page has seen little, the lines show that, wider.
 
 export async function show(element, args, signal) {
@@ -47,7 +48,7 @@ function figures(status, samples) {
   const rate = (value) => (value === null ? "–" : format.decimal(Math.round(value * 10) / 10));
   const over = (name) => samples.map((sample) => ({timeMs: sample.timeMs, value: sample[name]}));
   const untilMs = samples.at(-1)?.timeMs;
-  const spanMs = Math.max(LEAST_SPAN_MS, Math.min(SPAN_MS, untilMs - samples[0]?.timeMs || 0));
+  const spanMs = Math.max(LEAST_SPAN_MS, Math.min(SPAN_MS, untilMs - (seenSince(samples) ?? untilMs)));
   const line = (points, label, floor) => sparkline(points, {spanMs, untilMs, label: `${label}, over ${format.duration(spanMs / 1000)}`, floor});
   const lag = number(status.lagEvents);
   const limit = number(status.memoryLimitBytes);
@@ -81,6 +82,13 @@ function figures(status, samples) {
       more: line(rates(samples, "edges", 15_000), "Growth of the graph, edges a second", 2),
     }),
   ];
+}
+
+// Returns since when samples came one after the other: nobody asks for them while nobody looks.
+function seenSince(samples) {
+  let at = samples.length - 1;
+  while (at > 0 && samples[at].timeMs - samples[at - 1].timeMs < GAP_MS) at -= 1;
+  return samples[at]?.timeMs;
 }
 
 function growth(samples, status, edges) {
