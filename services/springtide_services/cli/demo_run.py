@@ -142,6 +142,7 @@ def _everything(console: Console) -> Iterator[tuple[Running, Dataset, float]]:
                     "SPRINGTIDE_SETTINGS": str(folder / "springtide.toml"),
                     "SPRINGTIDE_SERVER__PORT": str(port),
                     "SPRINGTIDE_SERVER__ADMIN_PORT": str(admin_port),
+                    "SPRINGTIDE_EXPLAIN__NAME_ATTRIBUTE": "title",
                     "SPRINGTIDE_TRAINING__FIRST_MODEL_PAUSE_S": NONE,  # The demo asks for the training itself.
                 }
                 supervisor = stack.enter_context(Supervisor(restarts=False))
@@ -310,10 +311,11 @@ def _open_console(running: Running) -> None:
         raise DemoError(f"the console does not start{child.last_lines()}")
     running.console.print()
     running.console.print(Text(f"The console: {planned.url}", "bold"))
+    at = f"{BEFORE_CHRISTMAS:%Y-%m-%dT%H:%M}"
     running.console.print(
-        f"  All of the year is in it. Recommend: household {HOUSEHOLD}; drag the moment from July to December, and\n"
-        "  see the list change. Season: what sells when. Models: what was trained, and why it serves.\n"
+        f"  All of the year is in it. Household {HOUSEHOLD} before Christmas; drag the moment to July:"
     )
+    running.console.print(f"  {planned.url}/#/recommend?user={HOUSEHOLD}&at={at}\n", markup=False, soft_wrap=True)
 
 
 def _stay(running: Running) -> None:
