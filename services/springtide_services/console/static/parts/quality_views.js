@@ -44,7 +44,7 @@ export function overTime(points, metric, scope) {
       trigger: "item",
       formatter: ({data, seriesName}) => `${seriesName}\n${METRICS[metric].title} ${data.value[1].toFixed(4)}\n${plural(data.events, "event")}\n${clock(data.from)} to ${clock(data.until)}`,
     },
-    xAxis: {type: "time", splitLine: {show: false}, min: Math.min(Date.parse(points[0].startTime), Date.parse(points.at(-1).endTime) - LEAST_SPAN_MS), max: Date.parse(points.at(-1).endTime)},
+    xAxis: {type: "time", axisLabel: {hideOverlap: true}, splitLine: {show: false}, min: Math.min(Date.parse(points[0].startTime), Date.parse(points.at(-1).endTime) - LEAST_SPAN_MS), max: Date.parse(points.at(-1).endTime)},
     yAxis: {type: "value", min: 0, axisLabel: {formatter: (value) => String(Number(value.toPrecision(3)))}},
     series: versions.map((version) => ({
       type: "line",

@@ -46,8 +46,9 @@ export function profileOptions({span, lifts = [], counts = []}, {colors, moment}
   const {words, short} = SPANS[span];
   const marked = moment ? pointAt(span, moment) : -1;
   const heights = lifts.map((lift) => Math.log2(Math.max(LEAST, lift)));
-  const reach = Math.max(1, Math.ceil(Math.max(...heights)));
-  const depth = Math.min(-1, Math.floor(Math.min(...heights)));
+  const [highest, lowest] = [Math.max(1, ...heights), Math.min(-1, ...heights)];
+  const step = Math.max(1, Math.ceil((highest - lowest) / 5));  // Doublings between two lines.
+  const [reach, depth] = [Math.ceil(highest / step) * step, Math.floor(lowest / step) * step];
   const numbers = counts.map(Number);
   const labels = lifts.map((_, at) => words(at));
   const isLabelled = (at) => short(at) !== "";
@@ -65,7 +66,7 @@ export function profileOptions({span, lifts = [], counts = []}, {colors, moment}
       ...(hasCounts ? [{type: "category", gridIndex: 1, data: labels, axisTick: {show: false}, axisLine: {show: false}, axisLabel: {hideOverlap: true, interval: isLabelled, formatter: (_, at) => short(at)}}] : []),
     ],
     yAxis: [
-      {type: "value", min: depth, max: reach, interval: Math.max(1, Math.ceil((reach - depth) / 5)), axisLabel: {formatter: doubling}},
+      {type: "value", min: depth, max: reach, interval: step, axisLabel: {formatter: doubling}},
       ...(hasCounts ? [{type: "value", gridIndex: 1, axisLabel: {show: false}, splitLine: {show: false}}] : []),
     ],
     series: [
