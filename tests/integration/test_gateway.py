@@ -264,6 +264,7 @@ def _tried_document() -> dict[str, Any]:
 
 
 api = schemathesis.openapi.from_dict(_tried_document()).exclude(path_regex="RecommendBatch")  # Its JSON is framed.
+api.config.phases.coverage.enabled = False  # It tries each limit of each field, which takes most of a minute.
 schemathesis.checks.load_all_checks()
 # What a field may hold, such as a count of 1 to 1,000, is in words only; protobuf takes more JSON than it writes, such
 # as null for what is absent; and paths may have methods that are no part of this document, such as a watch.
@@ -275,7 +276,7 @@ NOT_SAID = [schemathesis.checks.CHECKS.get_one(name) for name in _NOT_SAID]
 @pytest.mark.filterwarnings("ignore:Do not use the .random. module")
 @api.parametrize()
 @hypothesis.settings(
-    max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+    max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
 def test_each_answer_is_as_openapi_describes_it(case: schemathesis.Case, gateway: Any) -> None:
     token = {"authorization": f"Bearer {gateway.token}"}
