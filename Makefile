@@ -130,7 +130,7 @@ protos-check: install ## Lint the protos, and check that the generated code is c
 docs: install ## Write the reference of the settings, and build the documentation site into build/site
 	$(BIN)/python -m springtide.settings.reference core/springtide/settings/README.md
 	$(BIN)/python -m springtide_services.metrics.reference services/springtide_services/metrics/README.md
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -W ignore::DeprecationWarning -m mkdocs build --quiet --strict -f deploy/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -W ignore::DeprecationWarning -m mkdocs build --strict -f deploy/mkdocs.yml
 
 .PHONY: journey
 journey: install ## Steer and explain through a real server, on a year of real purchases (ARGS=-s prints the commands)
