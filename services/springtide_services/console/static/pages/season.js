@@ -47,7 +47,7 @@ class SeasonPage {
     const nowMs = Number(state.status?.asOfMs ?? 0) || (await this.#serverNow());
     this.slider = new YearSlider({nowMs, at: query.at, redraw: () => this.#moved()});
     this.#draw();
-    this.#search = searchField(this.element.querySelector(".item-search"), {
+    searchField(this.element.querySelector(".item-search"), {
       type: () => this.#attributes.itemType ?? "item",
       label: "An item",
       placeholder: "Name or id",
@@ -57,8 +57,6 @@ class SeasonPage {
     });
     await Promise.all([this.#readAttributes(), this.#readList(), this.#readExponents(), this.#name ? this.#readSeason() : null]);
   }
-
-  #search = null;
 
   // The moment that requests without a time are answered for; the wall clock's where the token may not ask.
   async #serverNow() {

@@ -5,11 +5,6 @@ import {badge} from "./cards.js";
 
 const MAX_ANSWERS = 12;
 
-// Returns how many answers change, of how many.
-export function numChanged(samples) {
-  return [samples.filter((sample) => !isSame(sample)).length, samples.length];
-}
-
 // Draws the answer of a dry run; `nameOf` names items. With `isEffect`, it says what something does that holds already.
 export function dryRun(answer, nameOf, {isEffect = false} = {}) {
   const heads = isEffect ? ["Without it", "With it"] : ["Now", "Then"];
