@@ -3,7 +3,7 @@
 import {html, render} from "../../vendor/lit-html.js";
 import {live} from "../../api.js";
 import {badge, card} from "../../parts/cards.js";
-import {emptyPanel, errorPanel} from "../../parts/errors.js";
+import {emptyPanel, errorPanel, loading} from "../../parts/errors.js";
 import * as format from "../../parts/format.js";
 import * as icons from "../../parts/icons.js";
 import {itemName, learnNames} from "../../parts/names.js";
@@ -13,22 +13,26 @@ const KEPT = 200;
 const DRAW_MS = 400;
 
 export async function showComing(element, {itemType}, signal) {
-  let [rows, isPaused, wanted, problem, numMissed, timer] = [[], false, "", null, 0, 0];
+  let [rows, isPaused, isWatching, wanted, problem, numMissed, timer] = [[], false, false, "", null, 0, 0];
 
   const draw = () => {
     if (signal.aborted) return;
-    const shown = rows.filter((row) => !wanted || row.said.includes(wanted.toLowerCase())).slice(0, 100);
+    const shown = rows.filter((row) => !wanted || row.said.includes(wanted.trim().toLowerCase())).slice(0, 100);
     render(
       html`<div class="coming-controls">
-          <label class="field">Filter<input type="search" placeholder="a user, an item, a type…" .value=${wanted} @input=${(event) => ((wanted = event.target.value.trim()), draw())}></label>
+          <label class="field">Filter<input type="search" placeholder="a user, an item, a type…" .value=${wanted} @input=${(event) => ((wanted = event.target.value), draw())}></label>
           <button type="button" aria-pressed=${isPaused ? "true" : "false"} @click=${pause}>${isPaused ? icons.play : icons.pause} ${isPaused ? "Go on" : "Pause"}</button>
           ${numMissed ? html`<span class="note">${format.count(numMissed)} more came than can be shown</span>` : ""}
         </div>
         ${problem ? errorPanel(problem) : ""}
-        ${card("Events", shown.length ? list(shown) : emptyPanel(rows.length ? "None of them has that" : "Waiting for the next event", rows.length ? "" : "What producers publish from now on comes here."),
-          {end: badge(isPaused ? "paused" : "live", isPaused ? "warn" : "good")})}`,
+        ${card("Events", shown.length ? list(shown) : nothing(),
+          {end: badge(isPaused ? "paused" : isWatching ? "live" : "connecting", isPaused ? "warn" : isWatching ? "good" : "")})}`,
       element,
     );
+  };
+  const nothing = () => {
+    if (rows.length) return emptyPanel("None of them has that");
+    return isWatching ? emptyPanel("Waiting for the next event", "What producers publish from now on comes here.") : loading(4, "Going to the end of the stream…");
   };
   const list = (shown) => html`<div class="table-frame" tabindex="0" role="region" aria-label="Events"><table><caption class="unseen">Events, the latest first</caption>
     <thead><tr><th scope="col">Event time</th><th scope="col">What</th><th scope="col">Came in</th><th scope="col" class="end">Position</th></tr></thead>
@@ -47,6 +51,7 @@ export async function showComing(element, {itemType}, signal) {
   draw();
   try {
     for await (const {event, data, error} of live("/v1/events", signal)) {
+      isWatching = event !== "lost" && event !== "failure";
       if (event === "lost") problem = error;
       else {
         problem = null;
