@@ -137,8 +137,12 @@ journey: install ## Steer and explain through a real server, on a year of real p
 	$(BIN)/python -m pytest -m journey tests/integration/test_journey.py $(ARGS)
 
 .PHONY: guides
-guides: install ## Do all that the tutorial and the how-tos say, as written (ARGS=-s prints the commands)
-	$(BIN)/python -m pytest -m guides tests/integration/test_guides.py $(ARGS)
+guides: install ## Do all that the tutorial, the how-tos and the notebook say, as written (ARGS=-s prints the commands)
+	$(BIN)/python -m pytest -m guides tests/integration/test_guides.py tests/integration/test_notebook.py $(ARGS)
+
+.PHONY: notebooks
+notebooks: install ## Run the notebooks of the documentation, and write into them what they print and draw
+	$(BIN)/python deploy/docs_notebook.py deploy/docs/notebooks/*.ipynb
 
 .PHONY: wheel-check
 wheel-check: install ## Build the wheel, install it into an empty environment, and use it
