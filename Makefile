@@ -144,10 +144,6 @@ guides: install ## Do all that the tutorial, the how-tos and the notebook say, a
 notebooks: install ## Run the notebooks of the documentation, and write into them what they print and draw
 	$(BIN)/python deploy/docs_notebook.py deploy/docs/notebooks/*.ipynb
 
-.PHONY: screenshots
-screenshots: install ## Take the README's pictures of a console with the year of purchases (ARGS=URL if not port 8088)
-	$(BIN)/python tests/screenshots.py $(ARGS)
-
 .PHONY: wheel-check
 wheel-check: install ## Build the wheel, install it into an empty environment, and use it
 	$(BIN)/python -m pytest -m wheel tests/test_wheel.py
