@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 _CODE_OF_OUTPUTS = "code_of_outputs"  # In the metadata: the digest of the code that the outputs are of.
+_OUTPUT = "``` {{ .text .output }}\n{}\n```"  # site.css wraps its lines.
 _LIMIT_S = 900  # Of one cell; a busy machine takes many times as long as an idle one.
 
 
@@ -27,14 +28,14 @@ def page(path: Path) -> tuple[str, dict[str, bytes]]:
         for output in cell.outputs:
             data = output.get("data", {})
             if output.output_type == "stream":
-                parts.append(f"```text\n{output.text.rstrip()}\n```")
+                parts.append(_OUTPUT.format(output.text.rstrip()))
             elif "image/png" in data:
                 name = f"{path.stem}-{len(images) + 1}.png"
                 images[name] = base64.b64decode(data["image/png"])
                 described = cell.metadata.get("alt") or data.get("text/plain", name)
                 parts.append(f"![{described}]({name})")
             elif "text/plain" in data:
-                parts.append(f"```text\n{data['text/plain'].rstrip()}\n```")
+                parts.append(_OUTPUT.format(data["text/plain"].rstrip()))
     return "\n\n".join(parts) + "\n", images
 
 
