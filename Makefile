@@ -37,9 +37,13 @@ test: install ## Run all tests (ARGS=... goes to pytest)
 	@bash tests/install_tools.sh
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
+.PHONY: test-long
+test-long: install ## Run the longer proofs: kills, overload, disks that are full, trainings that fail, damage (ARGS=... goes to pytest)
+	$(BIN)/python -m pytest -n auto --dist load -m long $(ARGS)
+
 .PHONY: test-kafka
 test-kafka: install ## Run the integration tests on a real Kafka: a new one, or KAFKA_BOOTSTRAP_SERVERS
-	@$(ON_KAFKA) 1 $(BIN)/python -m pytest tests/integration $(ARGS)
+	@$(ON_KAFKA) 1 $(BIN)/python -m pytest tests/integration -m "not journey and not guides" $(ARGS)
 
 .PHONY: soak
 soak: install ## Kill server, trainer, publisher and broker hundreds of times; fill a server to many times its bounds
@@ -161,7 +165,7 @@ audit: install ## Look all pinned packages up among known vulnerabilities; fails
 	@bash deploy/supply_chain.sh audit $(BIN)/python
 
 .PHONY: check
-check: lint types protos-check test guides bench-check wheel-check ## Everything that CI runs, except test-kafka
+check: lint types protos-check test test-long guides bench-check wheel-check ## Everything that CI runs, except test-kafka
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build results

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 
 def load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("damage_matrix", path)
@@ -16,6 +18,7 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+@pytest.mark.long
 def test_no_damage_to_any_file_loses_anything() -> None:
     matrix = load(Path(__file__).with_name("matrix.py")).measure(num_rounds=1, num_events=100)
     assert matrix.num_lost == 0, {key: row for key, row in matrix.rows.items() if row.num_lost}
@@ -25,6 +28,7 @@ def test_no_damage_to_any_file_loses_anything() -> None:
             assert row.num_passed_over == row.num_injected, (what, how)
 
 
+@pytest.mark.long
 def test_no_damage_on_an_object_store_loses_anything(s3_bucket: str) -> None:
     """A tenth of all; `make damage ARGS=--s3` does them all."""
     matrix = load(Path(__file__).with_name("matrix.py")).measure(1, 100, f"{s3_bucket}/damage", share=0.1)

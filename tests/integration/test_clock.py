@@ -228,6 +228,7 @@ def test_an_event_ahead_of_its_time_moves_nobody_ahead(seasonal: Settings, run_s
     asyncio.run(scenario())
 
 
+@pytest.mark.long
 def test_a_restart_and_a_rebuild_do_not_set_the_clock_back(
     seasonal: Settings, run_server: RunServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,6 +122,7 @@ def test_stream_goes_on_while_no_checkpoint_can_be_written_and_the_next_one_has_
     assert list(disk.folder.rglob(f"{TEMPORARY_PREFIX}*")) == []
 
 
+@pytest.mark.long
 @pytest.mark.fault("disk full while the journal is written")
 def test_record_that_cannot_be_put_into_the_journal_is_not_applied_before_there_is_room(
     disk: SmallDisk,

@@ -96,6 +96,7 @@ def test_the_answer_follows_the_stream_and_survives_a_restart(
     asyncio.run(scenario())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("encoder", ["lightgcn", "edge_sage"])
 def test_whom_to_follow_is_answered_from_a_stream_of_follows(

@@ -122,6 +122,7 @@ def going_on(settings: Settings, make_purchase: MakePurchase, factor: float) -> 
         thread.join()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("factor", "max_wait_s", "least_s", "most_s"),
     [
@@ -153,6 +154,7 @@ def test_stream_that_goes_on_does_not_hold_the_first_model_back(
     assert request.reason.startswith("the first model, from ")
 
 
+@pytest.mark.long
 def test_too_few_positive_interactions_are_not_enough(
     settings: Settings,
     run_server: RunServer,
@@ -177,6 +179,7 @@ def test_too_few_positive_interactions_are_not_enough(
     asyncio.run(scenario())
 
 
+@pytest.mark.long
 def test_restarted_server_does_not_ask_while_a_training_is_under_way_or_about_to_begin(
     settings: Settings,
     run_server: RunServer,

@@ -173,6 +173,7 @@ def with_tastes(artifact: ModelArtifact) -> ModelArtifact:
     return dataclasses.replace(artifact, tensors={**artifact.tensors, "vectors": vectors})
 
 
+@pytest.mark.long
 def test_a_real_server_uses_an_index_that_is_quicker_and_its_answers_hold_the_exact_ones(
     settings: Settings, run_server: RunServer, eventually: Eventually, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def events() -> str:
     return "\n".join(["user,item,type,event_time", *lines, ""])
 
 
+@pytest.mark.long
 def test_server_with_a_trained_model_and_all_that_asks_it_import_nothing_that_trains(
     place: Place, server: subprocess.Popen[bytes]
 ) -> None:

@@ -190,6 +190,7 @@ def test_ingest_without_a_broker_can_be_stopped() -> None:
     assert time.monotonic() - start_s < 20.0
 
 
+@pytest.mark.long
 def test_broker_that_forgot_everything_is_offsets_lost() -> None:
     first = EmbeddedBroker().start()
     settings = Settings(kafka=KafkaSettings(bootstrap_servers=first.bootstrap_servers))

@@ -81,6 +81,7 @@ async def flooded(address: str, count: int, number: int = NUM_CALLS) -> Counter[
     return Counter(json.loads(output))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("count", "max_open_requests"), [(10, 200), (1_000, 4_000)])
 def test_each_of_six_thousand_calls_at_once_is_answered_or_refused_and_small_ones_come_through(
@@ -146,6 +147,7 @@ def test_requests_that_wait_are_refused_beyond_the_limit_and_their_room_is_free_
     asyncio.run(scenario())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_memory_stays_flat_at_three_times_as_many_requests_as_may_be_open(
     settings: Settings,

@@ -21,6 +21,7 @@ Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 MakePurchase = Callable[..., events_pb2.Event]
 
 
+@pytest.mark.long
 @pytest.mark.fault("event that breaks apply")
 @pytest.mark.parametrize("has_checkpoint", [True, False])
 def test_a_poison_event_is_put_away_and_the_state_is_made_whole(

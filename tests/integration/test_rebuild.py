@@ -178,6 +178,7 @@ def test_later_rebuild_leaves_out_what_a_former_one_did(
     assert "still left out since a former rebuild: events of user u0" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_what_is_published_after_a_rebuild_is_not_left_out_by_it(
     settings: Settings, run_server: RunServer, make_purchase: MakePurchase, capsys: pytest.CaptureFixture[str]
 ) -> None:

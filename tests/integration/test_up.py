@@ -168,6 +168,7 @@ def num_edges(running: Up) -> int:
         return sum(client.status().num_edges.values())
 
 
+@pytest.mark.long
 @pytest.mark.fault("up killed, all of it; stopped under load")
 def test_up_goes_on_where_it_was_killed_or_stopped(up: Up, tmp_path: Path) -> None:
     request = publish_purchases(up, ["ann", "bob"])
@@ -199,6 +200,7 @@ def test_up_goes_on_where_it_was_killed_or_stopped(up: Up, tmp_path: Path) -> No
         assert third.process.wait(BUDGET_S) == 0
 
 
+@pytest.mark.long
 def test_up_refuses_checkpoints_of_another_kafka_and_an_ephemeral_one_leaves_nothing(tmp_path: Path) -> None:
     first = Up(tmp_path)
     try:
@@ -308,6 +310,7 @@ def test_up_with_a_file_goes_from_it_to_recommendations(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("springtide-*")] == ["springtide-state"]
 
 
+@pytest.mark.long
 def test_up_with_two_files_of_too_few_events_answers_without_a_model(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text(
         '{"eventTime": "1998-01-01T00:00:00Z", "nodeUpsert": {"type": "item", "id": "i0", "texts": {"title": "Tea"}}}\n'

@@ -19,6 +19,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
     return load_plugins(PluginSettings(modules=("springtide_travel_time",)))
 
 
+@pytest.mark.long
 def test_its_own_tests_pass():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)

@@ -9,6 +9,7 @@ import pytest
 PROVE = Path(__file__).with_name("prove.py")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 def test_a_small_year_read_in_any_interleaving_with_restarts_is_one_state() -> None:
     command = [sys.executable, str(PROVE), "--events", "3000", "--interleavings", "4", "--seed", "1"]

@@ -11,6 +11,7 @@ import pytest
 ROLES = Path(__file__).with_name("roles.py")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("store", "seed"), [("folder", 47), ("s3", 47)])
 def test_there_is_always_a_state_to_start_from(store: str, seed: int) -> None:

@@ -25,6 +25,7 @@ def counts_in(output: str) -> dict[str, int]:
     return {what: int(times.replace(",", "")) for what, times in found}
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_doubled_by_kills_under_load() -> None:
     options = ["--seconds", "3", "--kills", "2", "--rate", "200", "--batches", "2", "--no-trainer", "--seed", "3"]
     counts = counts_in(run("soak.py", *options))
@@ -34,6 +35,7 @@ def test_nothing_is_lost_or_doubled_by_kills_under_load() -> None:
     assert counts["dead letters"] > 0
 
 
+@pytest.mark.long
 def test_memory_stays_flat_at_many_times_the_edges_that_may_be_kept() -> None:
     output = run("memory.py", "--edges", "4000", "--budgets", "6", "--tolerance", "0.2")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 _PROCESS = "springtide"
+_EXPORT_S = 3  # How long spans are tried to be sent; the process may wait so long for the last ones when it ends.
 
 
 class Tracing:
@@ -43,7 +44,8 @@ class Tracing:
             resource=Resource.create({"service.name": f"{_PROCESS}-{process}"}),
             shutdown_on_exit=False,
         )
-        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
+        is_plain = endpoint.startswith("http://")
+        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=is_plain, timeout=_EXPORT_S)
         every_ms = round(1_000 * tracing.export_every_s)
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=every_ms))
 

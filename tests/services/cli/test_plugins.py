@@ -87,6 +87,7 @@ def pytest_in(folder: Path, *arguments: str, path: str = "") -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_tests_of_a_written_project_pass_as_written(tmp_path: Path) -> None:
     written = run("new", "my-gust")
 
@@ -97,6 +98,7 @@ def test_tests_of_a_written_project_pass_as_written(tmp_path: Path) -> None:
     assert "2 passed" in pytest_in(tmp_path / "my-gust")
 
 
+@pytest.mark.long
 def test_tests_of_projects_of_all_kinds_pass(tmp_path: Path) -> None:
     names = [f"gust-{kind.value}" for kind in PartKind]
     for name, kind in zip(names, PartKind, strict=True):

@@ -127,6 +127,7 @@ def test_interrupted_publishing_says_how_far_it_came_and_goes_on_there(
     assert len({event.event_id for event in events}) == 25_000
 
 
+@pytest.mark.long
 def test_broker_that_goes_away_is_an_error_that_says_how_far_it_came(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

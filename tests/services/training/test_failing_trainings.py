@@ -95,6 +95,7 @@ def former(settings: Settings, write_checkpoint: WriteCheckpoint) -> str:
     return former
 
 
+@pytest.mark.long
 @pytest.mark.fault("plugin fails in a training, or gives NaN")
 def test_training_fails_by_whichever_hook_of_a_plugin_fails_and_the_former_model_stays(
     settings: Settings, former: str, tmp_path: Path
@@ -126,6 +127,7 @@ def test_training_fails_by_whichever_hook_of_a_plugin_fails_and_the_former_model
     assert train_once(settings, "retrain") > former
 
 
+@pytest.mark.long
 @pytest.mark.fault("training hangs, or runs out of memory")
 def test_training_that_hangs_or_eats_all_memory_is_ended_and_the_next_one_trains(
     settings: Settings, former: str, tmp_path: Path

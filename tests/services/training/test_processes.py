@@ -171,6 +171,7 @@ def test_check_whose_imports_fail_is_an_error_and_one_that_is_killed_is_not(
     assert children_of(os.getpid()) == []
 
 
+@pytest.mark.long
 def test_training_that_fails_tells_its_traceback_and_one_that_is_refused_its_reason(
     settings: Settings, write_checkpoint: WriteCheckpoint, processes: Callable[[Settings], TrainingProcesses]
 ) -> None:
