@@ -19,7 +19,7 @@ import numpy.typing as npt
 from springtide.clock import MS_PER_DAY, Deadline
 from springtide.evaluation.data.datasets import DATASETS, fetch
 from springtide.evaluation.protocols.training_state import state_of_slice
-from springtide.explaining.influence import event_influences, score_of, users_without
+from springtide.explaining.influence import Worlds, event_influences, score_of
 from springtide.explaining.paths import find_paths
 from springtide.explaining.why import Wanted, why
 from springtide.interactions import Moment
@@ -82,7 +82,7 @@ def _measure(
         user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
         _, first = np.unique(user.history.item_rows, return_index=True)
         own = user.history.item_rows[np.sort(first)].tolist()  # The latest first.
-        influences, is_cut = event_influences(scorer, user, bound, row, Deadline.after(_AN_HOUR_S))
+        influences, is_cut = event_influences(scorer, user, query, bound, row, Deadline.after(_AN_HOUR_S))
         assert not is_cut
         paths = find_paths(
             scorer.view,
@@ -106,9 +106,8 @@ def _measure(
             continue
         for number, model in enumerate(scorers, start=1):
             for name, sets in chosen.items():
-                whole, *without = (
-                    score_of(model, each, bound, row) for each in users_without(model, bound, [[], *sets])
-                )
+                worlds = Worlds(model, query, bound)
+                whole, *without = (score_of(model, *worlds.without(each), row) for each in ([], *sets))
                 found.setdefault((number, name), []).append(whole - float(np.mean(without)))
         if len(found[1, "any"]) >= num_users:
             break

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from springtide.clock import Deadline
-from springtide.explaining.influence import EventInfluence, OwnEvents, users_without
+from springtide.explaining.influence import EventInfluence, OwnEvents, Worlds
 from springtide.ranking.binding import BoundQuery
+from springtide.ranking.query import Query
 from springtide.ranking.scoring import Scorer
 from springtide.ranking.users import LiveUser
 
@@ -18,9 +19,9 @@ class Counterfactual:
     """A set of own items without which an item is not among the first ``count``.
 
     Attributes:
-        items: Ids of the items, at least one; all events with them are taken away.
+        items: Ids of the items, at least one; all of the user's events with them are taken away, of any type.
         rank: The explained item's rank then, above ``count``; 0 if it is in no answer then.
-        is_smallest: Whether every smaller set was tried, and does not do it.
+        is_smallest: Whether every smaller set of own items was tried, and does not do it.
     """
 
     items: tuple[str, ...]
@@ -31,20 +32,24 @@ class Counterfactual:
 def find_counterfactual(
     scorer: Scorer,
     user: LiveUser,
-    query: BoundQuery,
+    query: Query,
+    bound: BoundQuery,
     row: int,
     influences: Sequence[EventInfluence],
     deadline: Deadline,
 ) -> tuple[Counterfactual | None, bool]:
-    """Find a set of own items without which an item is not among the first ``query.count``; and whether time was short.
+    """Find a set of own items without which an item is not among the first ``bound.count``; and whether time was short.
 
-    Each set is tried: all items are ranked anew without it. First a set is grown by the items of the largest influence
-    until it does it, then those that it does not need are left out of it, and then smaller sets are looked for.
+    Own items are those of the user's positive events that the ranking looks at. Each set is tried: all items are ranked
+    anew as if the user had never met its items, which may then be above, even if they were left out as seen. First a
+    set is grown by the items of the largest influence until it does it, then those that it does not need are left out
+    of it, and then smaller sets are looked for.
 
     Args:
         scorer: Scores the items.
         user: The user.
         query: The query.
+        bound: The same, bound to the scorer's view.
         row: The explained item.
         influences: The influence of the user's events, the largest first.
         deadline: The search ends by then; what was found so far is returned.
@@ -52,10 +57,10 @@ def find_counterfactual(
     Returns:
         None if the item is not among the first, or no set was found.
     """
-    search = _Search(scorer, query, row, deadline)
-    if search.rank_without([]) not in range(1, query.count + 1):
+    search = _Search(scorer, query, bound, row, deadline)
+    if search.rank_without([]) not in range(1, bound.count + 1):
         return None, False
-    own = OwnEvents.of(scorer, user, query).item_rows.tolist()
+    own = OwnEvents.of(scorer, user, bound).item_rows.tolist()
     rows_of = dict(zip(scorer.item_ids(np.array(own, np.int64)), own, strict=True))
     ordered = [rows_of[each.item_id] for each in influences if each.item_id in rows_of]
     found = search.grown(ordered)
@@ -75,9 +80,10 @@ class _Search:
         is_cut: Whether the time was over before all was tried.
     """
 
-    def __init__(self, scorer: Scorer, query: BoundQuery, row: int, deadline: Deadline) -> None:
+    def __init__(self, scorer: Scorer, query: Query, bound: BoundQuery, row: int, deadline: Deadline) -> None:
         self._scorer = scorer
-        self._query = query
+        self._worlds = Worlds(scorer, query, bound)
+        self._count = bound.count
         self._row = row
         self._deadline = deadline
         self._ranks: dict[frozenset[int], int] = {}
@@ -90,8 +96,7 @@ class _Search:
             if self._deadline.is_over():
                 self.is_cut = True
                 return None
-            [user] = users_without(self._scorer, self._query, [sorted(key)])
-            scores = self._scorer.score_as(user, self._query)
+            scores = self._scorer.score_as(*self._worlds.without(sorted(key)))
             own = scores[self._row]
             self._ranks[key] = 1 + int((scores > own).sum()) if np.isfinite(own) else 0
         return self._ranks[key]
@@ -127,4 +132,4 @@ class _Search:
 
     def _does(self, rows: Iterable[int]) -> bool | None:
         rank = self.rank_without(rows)
-        return None if rank is None else rank == 0 or rank > self._query.count
+        return None if rank is None else rank == 0 or rank > self._count

@@ -3,7 +3,7 @@
 Nothing is estimated: each time, the user (or the item) is folded in again without it, as if it had never been.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ from springtide.ranking.dislikes import log_weights
 from springtide.ranking.folded_items import ItemFolder
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.neighbourhood import Neighbourhood
+from springtide.ranking.query import Query
 from springtide.ranking.scoring import Scorer, cosine_of
 from springtide.ranking.users import LiveUser
 
@@ -96,7 +97,7 @@ class OwnEvents:
 
 
 def score_of(scorer: Scorer, user: LiveUser, query: BoundQuery, row: int) -> float:
-    """Return the score of one item for a user, without what rules and boosters add, which no event changes."""
+    """Return the score of one item for a user, what steers the query included; a baseline's score is its own alone."""
     serving = scorer.serving
     history = scorer.history_at(user.history, query)
     if serving.baseline is not None:
@@ -114,11 +115,12 @@ def score_of(scorer: Scorer, user: LiveUser, query: BoundQuery, row: int) -> flo
         habits = np.where(disliked.rows == row, score - as_unseen, 0.0).astype(np.float32)
         logs = log_weights(disliked, habits, serving.exponents.dislikes.item)
         score += float(logs[disliked.rows == row][0])
-    return score
+    of_row = np.array([row], np.int32)
+    return score + sum(float(log) for boosts in query.added for _, [log] in boosts.named(of_row))
 
 
 def event_influences(
-    scorer: Scorer, user: LiveUser, query: BoundQuery, row: int, deadline: Deadline
+    scorer: Scorer, user: LiveUser, query: Query, bound: BoundQuery, row: int, deadline: Deadline
 ) -> tuple[tuple[EventInfluence, ...], bool]:
     """Return what a user's events add to the score of an item, the largest first; and whether some are missing.
 
@@ -126,17 +128,20 @@ def event_influences(
         scorer: Scores the items.
         user: The user.
         query: The query.
+        bound: The same, bound to the scorer's view.
         row: The explained item.
         deadline: Events that were not looked at by then are left out: the oldest.
     """
-    own = OwnEvents.of(scorer, user, query)
-    users = users_without(scorer, query, [[], *([each] for each in own.item_rows.tolist())])
+    own = OwnEvents.of(scorer, user, bound)
+    worlds = Worlds(scorer, query, bound)
     if deadline.is_over():
         return (), bool(len(own.item_rows))
-    score = score_of(scorer, next(users), query, row)
+    score = score_of(scorer, *worlds.without([]), row)
     found: list[float] = []
-    while len(found) < len(own.item_rows) and not deadline.is_over():
-        found.append(score - score_of(scorer, next(users), query, row))
+    for each in own.item_rows.tolist():
+        if deadline.is_over():
+            break
+        found.append(score - score_of(scorer, *worlds.without([each]), row))
     ids = scorer.item_ids(own.item_rows[: len(found)])
     influences = [
         EventInfluence(item_id, relation, timestamp_ms, influence)
@@ -271,7 +276,24 @@ class Side:
         return PathNode(node_type, self._scorer.view.nodes(node_type).ids.ids([code])[0]), relation
 
 
-def users_without(scorer: Scorer, query: BoundQuery, removed: Iterable[Sequence[int]]) -> Iterator[LiveUser]:
-    """Yield the user of a query as if they had never had some items, for each of several sets of rows."""
-    rows = (np.array(each, np.int32) for each in removed)
-    return scorer.serving.users.without(scorer.view, scorer.serving.table, query, rows)
+class Worlds:
+    """A query and its user as if the user had never met some items: all their events with them are gone, of any type.
+
+    What was seen in these events alone is not left out any more, and what was shown in them does not sink.
+
+    Args:
+        scorer: Scores the items.
+        query: The query.
+        bound: The same, bound to the scorer's view.
+    """
+
+    def __init__(self, scorer: Scorer, query: Query, bound: BoundQuery) -> None:
+        self._scorer = scorer
+        self._query = query
+        self._bound = bound
+        self._user_without = scorer.serving.users.without(scorer.view, scorer.serving.table, bound)
+
+    def without(self, rows: Sequence[int]) -> tuple[LiveUser, BoundQuery]:
+        """Return the user and the bound query without some items, given their rows."""
+        removed = np.array(rows, np.int32)
+        return self._user_without(removed), self._scorer.bind_without(self._query, self._bound, removed)

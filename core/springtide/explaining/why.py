@@ -103,11 +103,11 @@ def why(scorer: Scorer, query: Query, item_id: str, wanted: Wanted) -> Why:
         until,
         wanted.max_paths,
     )
-    events, is_short = event_influences(scorer, user, bound, row, _part(deadline, _EVENTS_SHARE))
+    events, is_short = event_influences(scorer, user, query, bound, row, _part(deadline, _EVENTS_SHARE))
     is_cut = paths.is_cut or is_short
     neighbours, is_short = neighbour_influences(scorer, bound, row, _part(deadline, _NEIGHBOURS_SHARE))
     is_cut |= is_short
-    counterfactual, is_short = find_counterfactual(scorer, user, bound, row, events, deadline)
+    counterfactual, is_short = find_counterfactual(scorer, user, query, bound, row, events, deadline)
     reason = reason_of(terms.sentence, paths.of_items[0], words, Names(scorer.view, wanted.name_attribute).name_of)
     return Why(terms, paths.of_items[0], events, neighbours, counterfactual, reason, is_cut or is_short)
 

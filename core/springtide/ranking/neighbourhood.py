@@ -11,6 +11,7 @@ from springtide.graph.edges import EdgeType
 from springtide.graph.pair_weights import add_up, pair_weight
 from springtide.graph.view import GraphView
 from springtide.plugins.contracts import Schema
+from springtide.ranking.never_met import targets_without
 from springtide.settings.interaction_rules import InteractionRules
 
 Array = npt.NDArray[np.float32]
@@ -49,6 +50,11 @@ class Neighbourhood:
     source_type: Int64s | None
     source: Int64s
     source_kind: Int64s
+
+    def without_items(self, rows: npt.NDArray[np.int32], schema: Schema, item_type: str) -> "Neighbourhood":
+        """Return the edges from all nodes but some items, int32 ``[n]``."""
+        is_item = self.source_kind == schema.node_types.index(item_type)
+        return self.where(~(is_item & np.isin(self.source, rows)))
 
     def where(self, is_kept: npt.NDArray[np.bool_]) -> "Neighbourhood":
         """Return the edges where ``is_kept``, bool ``[num_edges]``."""
@@ -141,6 +147,7 @@ class NeighbourhoodGatherer:
         positive = {rules.edge_type(relation) for relation in rules.positive_relations}
         liked = (link for link in self._links if link.is_outgoing and link.edge_type in positive)
         self._touching = next(liked, None)  # Items just touched count as such a link.
+        self._item_type = rules.item_type
         self._schema = schema
         self._limit = limit
         self._half_life_days = half_life_days
@@ -151,6 +158,18 @@ class NeighbourhoodGatherer:
             code_of = {name: code for code, (source, name, _) in relations if source == self._value_type}
             self._value_relations = np.array([code_of.get(name, -1) for name in value_names], np.int64)
 
+    def has_all(self, view: GraphView, row: int) -> bool:
+        """Return whether what links a node to items is its own events, and all of them are looked at.
+
+        Then without some items it has the neighbourhood that it has now, without these.
+        """
+        at = np.array([row], np.int64)
+        links = [link for link in self._links if link.neighbour_type == self._item_type]
+        return row < 0 or all(
+            link.is_outgoing and view.edges(link.edge_type).degrees(at, is_source=True)[0] <= self._limit
+            for link in links
+        )
+
     def gather(
         self,
         view: GraphView,
@@ -158,6 +177,7 @@ class NeighbourhoodGatherer:
         levels_of: LevelsOf,
         values: Values,
         touched: RecentItems | None = None,
+        removed: npt.NDArray[np.int32] | None = None,
     ) -> Neighbourhood:
         """Return the neighbourhoods of some nodes.
 
@@ -167,20 +187,23 @@ class NeighbourhoodGatherer:
             levels_of: Gives what the model has of the neighbours.
             values: Attribute values of the nodes, which are neighbours for a relational encoder.
             touched: Items that the first node has just touched.
+            removed: int32 ``[m]``, items: if there is but one node, its edges to them are taken not to be there.
         """
         newest_ms = view.newest_ms if view.newest_ms is not None else 0
         found: dict[tuple[str, int], list[_Events]] = {}
         for link in self._links:
-            found.setdefault((link.neighbour_type, link.relation), []).append(_events_of(view, link, rows, self._limit))
+            gone = removed if link.neighbour_type == self._item_type else None
+            events = _events_of(view, link, rows, self._limit, gone)
+            found.setdefault((link.neighbour_type, link.relation), []).append(events)
         if touched is not None and len(touched.item_rows) and self._touching is not None:
             key = (self._touching.neighbour_type, self._touching.relation)
             found[key].append(_events_of_touched(touched))
         parts: list[_Part] = []
         for (node_type, relation), of_links in found.items():
-            events = [each for each in of_links if len(each.target)]
-            if not events and (parts or (node_type, relation) != next(reversed(found))):
+            some = [each for each in of_links if len(each.target)]
+            if not some and (parts or (node_type, relation) != next(reversed(found))):
                 continue  # Most links of most nodes have none; one part must be there.
-            target, source, weight, age_days = _pairs(events or of_links[:1], newest_ms, self._half_life_days)
+            target, source, weight, age_days = _pairs(some or of_links[:1], newest_ms, self._half_life_days)
             relations = np.full(len(target), relation)
             parts.append(self._known_part(node_type, relations, target, source, weight, age_days, levels_of))
         if self._value_type is not None:
@@ -267,11 +290,17 @@ class _Part:
     source: Int64s
 
 
-def _events_of(view: GraphView, link: Link, rows: npt.NDArray[np.int32], limit: int) -> _Events:
+def _events_of(
+    view: GraphView,
+    link: Link,
+    rows: npt.NDArray[np.int32],
+    limit: int,
+    removed: npt.NDArray[np.int32] | None,
+) -> _Events:
     edges = view.edges(link.edge_type)
     if len(rows) == 1:  # One node needs no table as wide as the limit.
         row = int(rows[0])
-        found = edges.all_targets(row, limit) if link.is_outgoing else edges.all_sources(row, limit)
+        found = targets_without(edges, row, limit, removed) if link.is_outgoing else edges.all_sources(row, limit)
         return _Events(np.zeros(len(found), np.int64), found.rows.astype(np.int64), found.timestamps_ms, found.weights)
     recent = edges.recent_targets(rows, limit) if link.is_outgoing else edges.recent_sources(rows, limit)
     position, column = np.nonzero(recent.rows >= 0)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY
 from springtide.graph.view import GraphView
+from springtide.ranking.never_met import targets_without
 from springtide.settings.interaction_rules import InteractionRules
 
 ROTATION = "rotation"
@@ -46,6 +47,7 @@ def rotation(
     rate: float,
     time_ms: int,
     num_items: int,
+    removed: npt.NDArray[np.int32] | None = None,
 ) -> Rotated:
     """Return which items sink for a user, and by how much.
 
@@ -60,18 +62,19 @@ def rotation(
         rate: 0 (nothing sinks) to 1 (what was shown comes last until it is back).
         time_ms: After how long a show is forgotten, in milliseconds, above 0.
         num_items: Rows from here on are left out.
+        removed: int32 ``[n]``, items that count as if the user had never met them; None for none.
     """
     shown_in, taken_in = _relations(rules)
     if user_row < 0 or rate <= 0 or not shown_in:
         return NOTHING_ROTATED
-    rows, times_ms = _edges(view, rules, shown_in, user_row)
+    rows, times_ms = _edges(view, rules, shown_in, user_row, removed)
     is_counted = (times_ms > now_ms - time_ms) & (times_ms <= now_ms) & (rows < num_items)
     rows, times_ms = rows[is_counted], times_ms[is_counted]
     if not len(rows):
         return NOTHING_ROTATED
     distinct, inverse = np.unique(rows, return_inverse=True)
     last_taken_ms = np.full(len(distinct), _NEVER_MS)
-    taken_rows, taken_ms = _edges(view, rules, taken_in, user_row)
+    taken_rows, taken_ms = _edges(view, rules, taken_in, user_row, removed)
     at = np.searchsorted(distinct, taken_rows)
     counts = (distinct.take(at, mode="clip") == taken_rows) & (taken_ms <= now_ms)
     np.maximum.at(last_taken_ms, at[counts], taken_ms[counts])
@@ -91,10 +94,15 @@ def _relations(rules: InteractionRules) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def _edges(
-    view: GraphView, rules: InteractionRules, relations: tuple[str, ...], user_row: int
+    view: GraphView,
+    rules: InteractionRules,
+    relations: tuple[str, ...],
+    user_row: int,
+    removed: npt.NDArray[np.int32] | None,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Return the items of a user's latest edges of some relations, int32 ``[n]``, and their times, int64 ``[n]``."""
-    found = [view.edges(rules.edge_type(relation)).all_targets(user_row, _MAX_EDGES) for relation in relations]
+    of_relations = (view.edges(rules.edge_type(relation)) for relation in relations)
+    found = [targets_without(edges, user_row, _MAX_EDGES, removed) for edges in of_relations]
     if not found:
         return np.empty(0, np.int32), np.empty(0, np.int64)
     return np.concatenate([each.rows for each in found]), np.concatenate([each.timestamps_ms for each in found])

@@ -14,8 +14,10 @@ from springtide.ranking.availability import hidden_rows
 from springtide.ranking.binding import BoundQuery, bind
 from springtide.ranking.boosts import Boosts, boost_ranked, joined
 from springtide.ranking.dislikes import NOTHING_DISLIKED, Disliked, disliked_at, log_weights, lower_ranked
+from springtide.ranking.filters import SeenRows
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.lifeless import LifelessItems
+from springtide.ranking.never_met import has_any, seen_without, untouched
 from springtide.ranking.paging import at_page
 from springtide.ranking.query import Query
 from springtide.ranking.relevance import are_near, wants_near
@@ -28,7 +30,8 @@ from springtide.ranking.weights import ItemWeights, history_weights
 from springtide.state import LiveState
 
 Array = npt.NDArray[np.float32]
-_NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
+Rows = npt.NDArray[np.int32]
+_NO_ROWS: Rows = np.empty(0, np.int32)
 _NO_LOGS: Array = np.empty(0, np.float32)
 _NOT_STEERED = Steered()
 _MATRIX_ROWS = 8  # Fewer vectors times a matrix, one by one, take less than OpenBLAS's product: two take a quarter.
@@ -131,8 +134,13 @@ class Scorer:
         """Return the ids of items, given their columns in the scores."""
         return self.items.ids.ids(rows)
 
-    def bind(self, query: Query) -> BoundQuery:
+    def bind(self, query: Query, removed: Rows | None = None) -> BoundQuery:
         """Look up all that a query names, and apply the rules, its scenario and what else steers it.
+
+        Args:
+            query: The query.
+            removed: int32 ``[n]``, items that the user is taken never to have met: they are not seen, touched or shown,
+                by events of any type. None for none.
 
         Raises:
             InvalidRequestError: If the query names something unknown.
@@ -140,15 +148,36 @@ class Scorer:
         steered, view, num_items = self.steered, self.view, self.num_items
         if query.steering is not None:
             query = at_page(query)
-        keys, users = self.state.circumstances.keys, self.serving.users
+        keys = self.state.circumstances.keys
+        seen_rows: SeenRows = self.serving.users.seen_rows
+        if removed is not None:
+            query, seen_rows = untouched(query, self.item_ids(removed)), seen_without(removed, seen_rows)
         hidden = hidden_rows(self.items, query.moment.timestamp_ms, num_items)
         if query.steering is None and steered.is_idle and not len(hidden):
-            bound = bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
+            bound = bind(query, view, self.state.rules, keys, num_items, seen_rows)
             return self._together(bound, query.goes_together) if query.goes_together else bound
         query = steered.merged(query)
-        bound = bind(query, view, self.state.rules, keys, num_items, users.seen_rows)
-        bound = self._rotated(steered.applied(query, bound, view, self.items, num_items, hidden))
+        bound = bind(query, view, self.state.rules, keys, num_items, seen_rows)
+        bound = self._rotated(steered.applied(query, bound, view, self.items, num_items, hidden), removed)
         return self._together(bound, query.goes_together) if query.goes_together else bound
+
+    def bind_without(self, query: Query, bound: BoundQuery, removed: Rows) -> BoundQuery:
+        """Return a bound query as if its user had never met some items.
+
+        Args:
+            query: The query.
+            bound: The same, bound to this view. Its ``count`` is kept; it is returned itself where nothing changes.
+            removed: int32 ``[n]``, the items. All events of the user with them are gone, of any type.
+        """
+        steering = bound.steering
+        is_rotated = steering is not None and bool(steering.rotation_rate)
+        if (
+            not is_rotated
+            and not has_any(bound.excluded_rows, removed)
+            and not np.isin(removed, bound.recent_rows).any()
+        ):
+            return bound
+        return replace(self.bind(query, removed), count=bound.count)
 
     def _together(self, query: BoundQuery, exponent: float) -> BoundQuery:
         """Return a bound query with what goes with its recent items."""
@@ -159,14 +188,14 @@ class Scorer:
         boosts = Boosts(rows, {TOGETHER: np.float32(exponent) * logs}, is_kept=False)
         return replace(query, boosts=joined(query.boosts, boosts, self.num_items))
 
-    def _rotated(self, query: BoundQuery) -> BoundQuery:
-        """Return a bound query with what was shown to its user and ignored."""
+    def _rotated(self, query: BoundQuery, removed: Rows | None) -> BoundQuery:
+        """Return a bound query with what was shown to its user and ignored, but for removed items."""
         steering = query.steering
         if steering is None or not steering.rotation_rate:
             return query
         time_ms = steering.rotation_time_ms or DEFAULT_TIME_MS
         now_ms, rate, rules = query.moment.timestamp_ms, steering.rotation_rate, self.state.rules
-        rotated = rotation(self.view, rules, query.user_row, now_ms, rate, time_ms, self.num_items)
+        rotated = rotation(self.view, rules, query.user_row, now_ms, rate, time_ms, self.num_items, removed)
         if not len(rotated.rows):
             return query
         return replace(query, rotated=Boosts(rotated.rows, {ROTATION: rotated.logs}, is_kept=False))

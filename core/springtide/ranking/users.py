@@ -3,7 +3,7 @@
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from springtide.ranking.binding import BoundQuery
 from springtide.ranking.dislikes import direction, moved_away, standing
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.neighbourhood import Neighbourhood, NeighbourhoodGatherer, RecentItems, Values
+from springtide.ranking.never_met import targets_without
 from springtide.ranking.query import Personalization
 from springtide.ranking.serving_model import ServingModel
 from springtide.settings.interaction_rules import InteractionRules
@@ -186,10 +187,8 @@ class Users:
                 cached.seen = view.version, relations, rows
         return rows
 
-    def without(
-        self, view: GraphView, table: ItemTable | None, query: BoundQuery, removed: Iterable[Rows]
-    ) -> Iterator[LiveUser]:
-        """Yield the user of a query as if they had never had some items, each time others; none are cached.
+    def without(self, view: GraphView, table: ItemTable | None, query: BoundQuery) -> Callable[[Rows], LiveUser]:
+        """Return what makes the user of a query as if they had never met some items, int32 ``[n]``; none are cached.
 
         What the model learned of the user in its training stays: only what is folded in live changes.
 
@@ -197,15 +196,24 @@ class Users:
             view: The graph, to which the query was bound.
             table: The items, or None without a model.
             query: Gives the user, the recent items and the moment.
-            removed: int32 ``[n]`` each, the items that the user had not had.
         """
-        gathered = None if table is None else self._gather(view, table, query, query.recent_rows)
-        for rows in removed:
-            yield self._make(view, table, query, rows, gathered)
+        gathered = None if table is None else self._gather(view, table, query)
+        is_whole = self._gatherer is None or self._gatherer.has_all(view, query.user_row)
+
+        def made(removed: Rows) -> LiveUser:
+            left = gathered
+            if table is not None and gathered is not None and len(removed):
+                if is_whole:
+                    left = gathered[0].without_items(removed, table.model.schema, table.model.item_type), gathered[1]
+                else:  # Earlier edges come in the place of those that are gone.
+                    left = self._gather(view, table, query, removed)
+            return self._make(view, table, query, removed, left)
+
+        return made
 
     def neighbourhood(self, view: GraphView, table: ItemTable, query: BoundQuery) -> tuple[Array, Neighbourhood]:
         """Return level 0 of a query's user, float32 ``[1, d]``, and the neighbours that they are folded in from."""
-        gathered, level_0 = self._gather(view, table, query, query.recent_rows)
+        gathered, level_0 = self._gather(view, table, query)
         return level_0, gathered
 
     def vectors(self) -> tuple[list[str], npt.NDArray[np.int32], Array]:
@@ -279,15 +287,13 @@ class Users:
         gathered: _Gathered | None = None,
     ) -> LiveUser:
         row, recent_rows, now_ms = query.user_row, query.recent_rows, query.moment.timestamp_ms
-        liked = self._interactions(view, row, self._positive_types)
-        disliked_ones = _joined(self._interactions(view, row, self._negative_types))
+        liked = self._interactions(view, row, self._positive_types, removed)
+        disliked_ones = _joined(self._interactions(view, row, self._negative_types, removed))
         if len(removed):
-            liked = [history.where(~np.isin(history.item_rows, removed)) for history in liked]
-            disliked_ones = disliked_ones.where(~np.isin(disliked_ones.item_rows, removed))
             recent_rows = recent_rows[~np.isin(recent_rows, removed)]
         history = _joined([_touched(recent_rows, now_ms), *liked] if len(recent_rows) else liked)
         dislikes = standing(disliked_ones, liked)
-        vector, personalization = self._liking(view, table, query, history, removed, gathered)
+        vector, personalization = self._liking(view, table, query, history, gathered)
         if table is None or not len(dislikes.item_rows):
             return LiveUser(history, vector, personalization, dislikes, vector)
         newest_ms = view.newest_ms if view.newest_ms is not None else now_ms
@@ -304,12 +310,12 @@ class Users:
         table: ItemTable | None,
         query: BoundQuery,
         history: History,
-        removed: Rows,
         gathered: _Gathered | None,
     ) -> tuple[Array | None, Personalization]:
         """Return the user's unit vector by what they like, and where it comes from; None if nothing is known.
 
-        Given what was gathered, the vector is folded in even if the user is as they were in the training.
+        Given what was gathered, without removed items, the vector is folded in even if the user is as they were in the
+        training.
         """
         row = query.user_row
         if table is None:
@@ -321,10 +327,7 @@ class Users:
         is_ranked = table.has_rows(view, history.item_rows)
         if model_row < 0 and not is_ranked.any() and not self._has_attributes(view, row):
             return None, "context_only"
-        neighbourhood, level_0 = gathered or self._gather(view, table, query, query.recent_rows)
-        if len(removed):
-            is_item = neighbourhood.source_kind == model.schema.node_types.index(model.item_type)
-            neighbourhood = neighbourhood.where(~(is_item & np.isin(neighbourhood.source, removed)))
+        neighbourhood, level_0 = gathered or self._gather(view, table, query)
         if not len(neighbourhood.target) and not level_0.any():
             return None, "context_only"
         try:
@@ -333,9 +336,11 @@ class Users:
             return (None, "context_only") if model_row < 0 else _known(side.vectors[model_row], "learned")
         return _known(folded.vectors[0], "learned" if model_row >= 0 else "folded_in")
 
-    def _gather(self, view: GraphView, table: ItemTable, query: BoundQuery, recent_rows: Rows) -> _Gathered:
-        """Return the neighbours that a user is folded in from, and their level 0."""
-        row, model = query.user_row, table.model
+    def _gather(self, view: GraphView, table: ItemTable, query: BoundQuery, removed: Rows = _NO_ROWS) -> _Gathered:
+        """Return the neighbours that a user is folded in from, without removed items, and their level 0."""
+        row, model, recent_rows = query.user_row, table.model, query.recent_rows
+        if len(removed):
+            recent_rows = recent_rows[~np.isin(recent_rows, removed)]
         level_0, attributes = model.inputs[USER].of_row(view.nodes(USER), row)
         model_row = model.users.rows.of_id(view.nodes(USER), query.user_id, row)
         if model_row >= 0:
@@ -347,14 +352,16 @@ class Users:
             functools.partial(table.levels_of, view),
             Values(attributes.node_rows, attributes.codes),
             RecentItems(recent_rows, query.moment.timestamp_ms),
+            removed,
         )
         return neighbourhood, level_0
 
-    def _interactions(self, view: GraphView, row: int, edge_types: Sequence[EdgeType]) -> list[History]:
-        """Return the latest interactions of a user, those of each edge type by themselves."""
+    def _interactions(self, view: GraphView, row: int, edge_types: Sequence[EdgeType], removed: Rows) -> list[History]:
+        """Return the latest interactions of a user without removed items, those of each edge type by themselves."""
         if row < 0:
             return []
-        found = [view.edges(edge_type).all_targets(row, self._max_history) for edge_type in edge_types]
+        limit = self._max_history
+        found = [targets_without(view.edges(edge_type), row, limit, removed) for edge_type in edge_types]
         return [History(edges.rows, edges.timestamps_ms, edges.weights) for edges in found]
 
     def _has_attributes(self, view: GraphView, row: int) -> bool:

@@ -70,7 +70,7 @@ def test_influence_is_the_difference_to_a_world_without_the_events(
     user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
     row = scorer.items.ids.row(item)
 
-    found, is_cut = event_influences(scorer, user, bound, row, Deadline.after(AN_HOUR))
+    found, is_cut = event_influences(scorer, user, query, bound, row, Deadline.after(AN_HOUR))
 
     assert not is_cut
     assert {each.item_id for each in found} == {"i1", "i3", "i4", "i7"}
@@ -99,10 +99,11 @@ def test_events_beyond_the_time_are_left_out() -> None:
     settings = settings_with("lightgcn")
     state = even_odd_state(SIZE, settings)
     scorer = scorer_of(state, settings, quick_model(state, settings), None)
-    bound = scorer.bind(Query(NOW, "u3"))
+    query = Query(NOW, "u3")
+    bound = scorer.bind(query)
     user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
 
-    assert event_influences(scorer, user, bound, 3, Deadline.after(0.0)) == ((), True)
+    assert event_influences(scorer, user, query, bound, 3, Deadline.after(0.0)) == ((), True)
     assert neighbour_influences(scorer, bound, 3, Deadline.after(0.0)) == ((), True)
 
 
@@ -138,8 +139,8 @@ def test_a_counterfactual_is_true_and_smallest() -> None:
         bound = dataclasses.replace(scorer.bind(query), count=4)
         user = scorer.serving.users.find(scorer.view, scorer.serving.table, bound)
         row = scorer.items.ids.row(item)
-        events, _ = event_influences(scorer, user, bound, row, Deadline.after(AN_HOUR))
-        found, is_cut = find_counterfactual(scorer, user, bound, row, events, Deadline.after(AN_HOUR))
+        events, _ = event_influences(scorer, user, query, bound, row, Deadline.after(AN_HOUR))
+        found, is_cut = find_counterfactual(scorer, user, query, bound, row, events, Deadline.after(AN_HOUR))
         assert not is_cut
         if found is None:
             continue
