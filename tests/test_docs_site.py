@@ -14,6 +14,7 @@ from springtide.settings.model import Settings
 from springtide_services.cli.app import app
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.long
 # Links that a reader may follow; nothing else may lead out of the site.
 _ANCHOR = re.compile(r"<a\s[^>]*>")
 _REQUEST = re.compile(r"""(?:\bsrc|\bhref|@import\s+|\burl\()\s*=?\s*["'(]?\s*((?:https?:)?//[^"')\s>]+)""")

@@ -170,6 +170,7 @@ def test_metrics_are_for_operators(deployed: Deployed, port: str) -> None:
     assert deployed.get(port, "/metrics")[0] == 401
 
 
+@pytest.mark.long
 def test_prometheus_of_compose_reads_both(deployed: Deployed) -> None:
     prometheus = shutil.which("prometheus")
     if prometheus is None:

@@ -104,6 +104,7 @@ UP: dict[str, tuple[tuple[str, ...], Callable[[Command], bool]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", UP)
 def test_running_command_ends_in_order_on_a_stop_signal_and_on_a_second_one(
     name: str, start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings]
@@ -215,6 +216,7 @@ def variables_of(kafka: KafkaSettings) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.fault("publishing of a file stopped")
 def test_publishing_that_is_stopped_says_how_to_go_on_and_the_rest_follows(
     start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path
@@ -244,6 +246,7 @@ def test_publishing_that_is_stopped_says_how_to_go_on_and_the_rest_follows(
     assert f"published {num_rows - num_before:,} events" in resumed.stdout
 
 
+@pytest.mark.long
 @pytest.mark.fault("trainer stopped while it trains")
 def test_trainer_that_is_stopped_while_it_trains_ends_in_order_and_publishes_nothing(
     start: Callable[..., Command], fresh_kafka: Callable[..., KafkaSettings], tmp_path: Path

@@ -72,6 +72,7 @@ async def status_of(running: Any) -> admin_pb2.GetStatusResponse:
     return status
 
 
+@pytest.mark.long
 @pytest.mark.fault("plugin fails or blocks while an answer is made")
 def test_answers_are_given_whatever_a_weight_or_an_encoder_does(
     settings: Settings,

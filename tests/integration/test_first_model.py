@@ -49,6 +49,7 @@ async def assert_none_is_requested(settings: Settings) -> None:
     assert TrainingFolder.beside_models(settings).requests() == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_first_model_comes_by_itself_soon_after_a_burst_and_once(
     settings: Settings,

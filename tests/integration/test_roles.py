@@ -184,6 +184,7 @@ def test_letters_that_a_killed_writer_did_not_write_are_written_by_its_successor
     asyncio.run(scenario())
 
 
+@pytest.mark.long
 def test_a_writer_that_was_suspended_reads_on_once_another_has_taken_its_place(
     quick: Settings,
     run_server: RunServer,

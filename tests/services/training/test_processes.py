@@ -246,6 +246,7 @@ def test_training_that_must_stop_publishes_nothing_and_its_request_stays_open(
     assert not Path(endless.model.url).exists()
 
 
+@pytest.mark.long
 @pytest.mark.fault("trainer killed while it trains")
 def test_training_ends_when_its_trainer_is_killed(endless: Settings, write_checkpoint: WriteCheckpoint) -> None:
     write_checkpoint(endless)
@@ -266,6 +267,7 @@ def test_training_ends_when_its_trainer_is_killed(endless: Settings, write_check
     until(lambda: not Path(f"/proc/{child}").exists() or re.search(r"State:\s+Z", _status(child)) is not None)
 
 
+@pytest.mark.long
 def test_trainer_is_small_after_a_training_and_tells_prometheus(
     settings: Settings, write_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
