@@ -64,6 +64,7 @@ def test_a_poison_event_is_put_away_and_the_state_is_made_whole(
                 await asyncio.sleep(0.02)
             assert status.num_dead_letters["poison"] == 2
             await running.recommender.Recommend(pb.RecommendRequest(min_position=publish(settings, later[:1])))
+            running.server._loaded.ingest.checkpoint_now()  # Between two batches: weights have learned all by then.
             return state_content(running.server._loaded.answering.state)
 
     found = asyncio.run(asyncio.wait_for(scenario(), 200))
@@ -81,6 +82,7 @@ def test_a_poison_event_is_put_away_and_the_state_is_made_whole(
         position = publish(clean, [event for event in events if event.interaction.user != "poison"])
         async with run_server(clean) as running:
             await running.recommender.Recommend(pb.RecommendRequest(min_position=position))
+            running.server._loaded.ingest.checkpoint_now()  # Between two batches: weights have learned all by then.
             return state_content(running.server._loaded.answering.state)
 
     assert found == asyncio.run(in_one_go())
