@@ -219,6 +219,18 @@ def test_a_wrong_filter_is_shown_with_the_place_of_the_fault(live: Any, visit: V
     expect(page.locator(".answers")).not_to_contain_text("Charcoal")
 
 
+def test_who_has_had_everything_is_shown_it_when_asked(live: Any, visit: Visit) -> None:
+    at = "2024-12-20T12:00:00Z"
+    had = [{"user": "hal", "item": f"item-{number:02}", "type": "purchase"} for number in range(6)]  # All of Dairy.
+    _, published = live.ask("/v1/events", [{"eventTime": at, "interaction": each} for each in had])
+    wait = {"user": "hal", "minPosition": published["position"], "wait": "10s"}
+    assert not live.ask("/springtide.v1.RecommenderService/Recommend", wait)[1].get("isBehindMinPosition")
+    page = visit(live.url).open("#/recommend?user=hal&at=2024-12-20T18:00Z&filter=%22Dairy%22%20in%20category")
+    page.get_by_role("button", name="Show what they have had, too").click()
+    expect(page.locator(".answer")).to_have_count(6)
+    expect(page.get_by_label("Only what they have not had yet")).not_to_be_checked()
+
+
 def test_a_card_says_why(live: Any, visit: Visit) -> None:
     page = visit(live.url).open("#/recommend?user=user-03&at=2024-12-12T12:00Z&new=0")
     first = page.locator(".answer .open").first

@@ -84,13 +84,19 @@ export async function show(element, args, signal) {
     }
   }
 
+  function nothingLeft(asked) {
+    if (!asked.onlyNew) return emptyPanel("No item is left", "The filter and the rules leave nothing.");
+    const show = html`<button type="button" @click=${() => change({...page.state, onlyNew: false}, false)}>Show what they have had, too</button>`;
+    return emptyPanel("No item is left", "They have had all that the filter and the rules leave.", show);
+  }
+
   function draw(answer, asked) {
     page.answer = answer;
     page.problem = null;
     drawControls();
     const cards = cardsOf(answer, ranks, attributesOfItems);
     list.classList.remove("stale");
-    render(cards.length ? "" : emptyPanel("No item is left", "The filter, the rules and what they have had leave nothing."), notice);
+    render(cards.length ? "" : nothingLeft(asked), notice);
     render(
       html`<div class="results-head">${answerHead({answer, state: asked, tookMs: page.tookMs})}
         <div class="row">${copyButton(() => location.href, "Copy link")}

@@ -44,7 +44,7 @@ export function errorPanel(error, {retry} = {}) {
 export const errorLine = (error) => html`<pre class="error-line" role="alert">${error?.message ?? String(error)}</pre>`;
 
 // Says that there is nothing, and what would bring something.
-export const emptyPanel = (title, text = "") => html`<div class="empty"><p class="empty-title">${title}</p>${text ? html`<p>${text}</p>` : ""}</div>`;
+export const emptyPanel = (title, text = "", more = "") => html`<div class="empty"><p class="empty-title">${title}</p>${text ? html`<p>${text}</p>` : ""}${more}</div>`;
 
 // Holds the place of what is on its way, and may say what that is; nothing moves where people want less motion.
 export const loading = (lines = 3, words = "") => html`<div class="skeleton" role="status" aria-label=${words || "Loading"}>
