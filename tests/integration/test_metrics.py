@@ -195,7 +195,8 @@ def test_a_token_of_operators_is_wanted_where_there_are_tokens() -> None:
         got = {role: read(endpoint.address, token)[0] for role, token in tokens.items()}
         assert got == {role: 200 if role in (Role.OPERATOR, Role.ADMIN) else 403 for role in Role}
         assert read(endpoint.address)[0] == 401
-        assert read(endpoint.address, tokens[Role.ADMIN][:-1] + "0")[0] == 401
+        last = "1" if tokens[Role.ADMIN].endswith("0") else "0"
+        assert read(endpoint.address, tokens[Role.ADMIN][:-1] + last)[0] == 401
         assert read(endpoint.address, path="/anything")[0] == 401, "who has no token learns nothing"
     finally:
         endpoint.stop()

@@ -264,6 +264,21 @@ def test_a_rule_is_tried_then_saved_with_a_reason(live: Any, visit: Visit, steer
     expect(page.get_by_text("the fridge is broken")).to_be_visible()
 
 
+def test_who_is_quicker_than_the_server_stays_where_they_have_gone(live: Any, visit: Visit) -> None:
+    here = visit(live.url)
+    held_back: list[Any] = []
+    here.page.route("**/GetSteering", lambda route: held_back.append(route))
+    page = here.open("#/steering")
+    history = page.get_by_role("link", name="History")
+    history.click()
+    expect(history).to_have_attribute("aria-current", "page")
+    while not held_back:
+        page.wait_for_timeout(20)
+    held_back.pop().continue_()
+    expect(page.get_by_role("link", name=re.compile(r"Rules \d"))).to_be_visible()  # It has answered.
+    expect(history).to_have_attribute("aria-current", "page")
+
+
 def test_a_wrong_expression_is_shown_with_the_place_and_cannot_be_saved(
     live: Any, visit: Visit, steer: Callable[..., int]
 ) -> None:

@@ -2,7 +2,7 @@
 
 import {html, nothing, render} from "../vendor/lit-html.js";
 import {admin, inspection} from "../api.js";
-import {link} from "../router.js";
+import {current, link} from "../router.js";
 import {watch} from "../status.js";
 import {badge} from "../parts/cards.js";
 import {ask} from "../parts/dialog.js";
@@ -16,7 +16,7 @@ const HISTORY_PAGE = 30;
 
 export async function show(element, args, signal) {
   const page = new SteeringPage(element, signal);
-  await page.start(args);
+  await page.start();
 }
 
 class SteeringPage {
@@ -37,11 +37,10 @@ class SteeringPage {
     this.names = new ItemNames(() => this.draw(), signal);
   }
 
-  async start(args) {
+  async start() {
     this.draw();
     try {
       await this.reload();
-      this.open(args);
     } catch (error) {
       this.#fail(error);
     }
@@ -74,12 +73,14 @@ class SteeringPage {
 
   async reload() {
     const {steering = {}, version = 0} = await admin("GetSteering", {}, {signal: this.signal});
+    const isFirst = this.#steering === null;
     this.#steering = steering;
     this.version = Number(version);
     this.choices.scenarios = (steering.scenarios ?? []).map(({name}) => name);
     this.#failure = null;
     this.names.want((steering.rules ?? []).flatMap(({items = []}) => items.slice(0, 3)));
-    this.draw();
+    if (isFirst) this.open(current().args);  // That of now: somebody may have gone to another tab meanwhile.
+    else this.draw();
   }
 
   async #retry() {
@@ -178,7 +179,7 @@ class SteeringPage {
     const kind = this.#tab;
     const all = this.#steering?.[kind] ?? [];
     return html`<section class="card list" aria-label=${KINDS[kind].many}>
-      ${this.isFromFile ? nothing : html`<a class="button primary" href=${link("steering", [kind, "+"])} @click=${(event) => this.#goTo(event, kind, "+")}>New ${KINDS[kind].one}</a>`}
+      ${this.isFromFile || !this.#steering ? nothing : html`<a class="button primary" href=${link("steering", [kind, "+"])} @click=${(event) => this.#goTo(event, kind, "+")}>New ${KINDS[kind].one}</a>`}
       ${this.#steering && !all.length ? html`<p class="note">There is no ${KINDS[kind].one} yet.</p>` : nothing}
       <ul>${all.map((each) => this.#drawEntry(kind, each))}</ul>
     </section>`;
