@@ -72,7 +72,10 @@ EXPERIMENT = {
 
 @pytest.fixture
 def steer(live: Any) -> Iterator[Callable[..., int]]:
-    """Let a steering hold, in protobuf's JSON, and return its version: ``steer(rules=[RULE])``; nothing in the end."""
+    """Let a steering hold, in protobuf's JSON, and return its version: ``steer(rules=[RULE])``; nothing in the end.
+
+    Tests take it before ``visit``: then the page is closed before its end, which the page would take for a conflict.
+    """
 
     def put(**steering: Any) -> int:
         message = json_format.ParseDict(steering, steering_pb2.Steering())
@@ -215,7 +218,7 @@ def test_live_quality_grows_as_events_come(live: Any, visit: Visit) -> None:
 
 
 def test_an_experiment_shows_its_intervals_and_that_it_is_open(
-    live: Any, visit: Visit, steer: Callable[..., int]
+    live: Any, steer: Callable[..., int], visit: Visit
 ) -> None:
     steer(scenarios=[SCENARIO], experiments=[EXPERIMENT])
     events = []
@@ -242,7 +245,7 @@ def test_an_experiment_shows_its_intervals_and_that_it_is_open(
 # Steering.
 
 
-def test_a_rule_is_tried_then_saved_with_a_reason(live: Any, visit: Visit, steer: Callable[..., int]) -> None:
+def test_a_rule_is_tried_then_saved_with_a_reason(live: Any, steer: Callable[..., int], visit: Visit) -> None:
     steer()
     here = visit(live.url)
     here.expect("400")  # While it is half filled in.
@@ -280,7 +283,7 @@ def test_who_is_quicker_than_the_server_stays_where_they_have_gone(live: Any, vi
 
 
 def test_a_wrong_expression_is_shown_with_the_place_and_cannot_be_saved(
-    live: Any, visit: Visit, steer: Callable[..., int]
+    live: Any, steer: Callable[..., int], visit: Visit
 ) -> None:
     steer()
     here = visit(live.url)
@@ -302,7 +305,7 @@ def test_a_wrong_expression_is_shown_with_the_place_and_cannot_be_saved(
     ("kind", "value"), [("rules", RULE), ("scenarios", SCENARIO), ("experiments", EXPERIMENT)], ids=lambda each: each
 )
 def test_a_form_keeps_all_that_it_does_not_change(
-    live: Any, visit: Visit, steer: Callable[..., int], kind: str, value: dict[str, Any]
+    live: Any, steer: Callable[..., int], visit: Visit, kind: str, value: dict[str, Any]
 ) -> None:
     steer(rules=[RULE], scenarios=[SCENARIO], experiments=[EXPERIMENT])
     page = visit(live.url).open(f"#/steering/{kind}/{value['name']}")
@@ -313,7 +316,7 @@ def test_a_form_keeps_all_that_it_does_not_change(
 
 
 def test_a_change_of_somebody_else_is_explained_before_mine_is_saved(
-    live: Any, visit: Visit, steer: Callable[..., int]
+    live: Any, steer: Callable[..., int], visit: Visit
 ) -> None:
     version = steer(rules=[RULE], scenarios=[SCENARIO])
     here = visit(live.url)
@@ -334,7 +337,7 @@ def test_a_change_of_somebody_else_is_explained_before_mine_is_saved(
     assert held(live)["rules"][0]["factor"] == 4
 
 
-def test_a_change_of_something_else_does_not_disturb(live: Any, visit: Visit, steer: Callable[..., int]) -> None:
+def test_a_change_of_something_else_does_not_disturb(live: Any, steer: Callable[..., int], visit: Visit) -> None:
     version = steer(rules=[RULE], scenarios=[SCENARIO])
     here = visit(live.url)
     here.expect("409")
@@ -348,7 +351,7 @@ def test_a_change_of_something_else_does_not_disturb(live: Any, visit: Visit, st
     expect(page.get_by_role("status").filter(has_text=f"Version {version + 2} holds.")).to_be_visible()
 
 
-def test_what_somebody_else_adds_is_seen_without_a_reload(live: Any, visit: Visit, steer: Callable[..., int]) -> None:
+def test_what_somebody_else_adds_is_seen_without_a_reload(live: Any, steer: Callable[..., int], visit: Visit) -> None:
     steer()
     page = visit(live.url).open("#/steering")
     expect(page.get_by_text("There is no rule yet.")).to_be_visible()
@@ -361,7 +364,7 @@ def test_what_somebody_else_adds_is_seen_without_a_reload(live: Any, visit: Visi
     expect(rules.nth(1)).to_contain_text("later begins 2031-01-01")
 
 
-def test_a_rule_is_removed_after_a_question(live: Any, visit: Visit, steer: Callable[..., int]) -> None:
+def test_a_rule_is_removed_after_a_question(live: Any, steer: Callable[..., int], visit: Visit) -> None:
     steer(rules=[RULE], scenarios=[SCENARIO])
     page = visit(live.url).open("#/steering/rules/christmas")
     page.get_by_role("button", name="Remove…").click()
@@ -375,7 +378,7 @@ def test_a_rule_is_removed_after_a_question(live: Any, visit: Visit, steer: Call
 
 
 def test_what_was_typed_stays_while_another_page_is_looked_at(
-    live: Any, visit: Visit, steer: Callable[..., int]
+    live: Any, steer: Callable[..., int], visit: Visit
 ) -> None:
     steer(rules=[RULE], scenarios=[SCENARIO])
     page = visit(live.url).open("#/steering/rules/christmas")
@@ -391,7 +394,7 @@ def test_what_was_typed_stays_while_another_page_is_looked_at(
 # All of them.
 
 
-def test_a_console_that_is_away_is_said_and_comes_back(live: Any, visit: Visit, steer: Callable[..., int]) -> None:
+def test_a_console_that_is_away_is_said_and_comes_back(live: Any, steer: Callable[..., int], visit: Visit) -> None:
     steer(rules=[RULE], scenarios=[SCENARIO])
     here = visit(live.url)
     here.expect("ERR_INTERNET_DISCONNECTED")
@@ -406,7 +409,7 @@ def test_a_console_that_is_away_is_said_and_comes_back(live: Any, visit: Visit, 
 
 
 def test_pages_with_all_that_they_can_show_fit_on_a_phone_and_keep_the_rules_of_wcag_aa(
-    live: Any, visit: Visit, steer: Callable[..., int]
+    live: Any, steer: Callable[..., int], visit: Visit
 ) -> None:
     steer(rules=[RULE], scenarios=[SCENARIO], experiments=[EXPERIMENT])
     here = visit(live.url, viewport=PHONE, color_scheme="dark", reduced_motion="reduce")
