@@ -105,7 +105,7 @@ def test_answers_are_given_whatever_a_weight_or_an_encoder_does(
             ]
             faulty.mend()
             usual = await ask(running, 3)
-            for hook in ("bucket", "item_log_lifts", "history_log_lifts", "layer", "readout"):
+            for hook in ("bucket", "item_log_lifts", "history_log_lifts", "related", "layer", "readout"):
                 for way, fault in FAULTS.items():
                     faulty.ways[hook] = way
                     started = time.monotonic()

@@ -55,7 +55,7 @@ _KILLED = "the training is ended once it makes no progress for `training.max_sil
 ROWS = (
     Row(
         *(ContextWeight, "context weight"),
-        ("bucket", "item_log_lifts", "later_item_log_lifts", "history_log_lifts", "regroup"),
+        ("bucket", "item_log_lifts", "later_item_log_lifts", "history_log_lifts", "related", "regroup"),
         *(_NEUTRAL, _NEUTRAL, f"after `plugins.max_call_s`, {_NEUTRAL}{_REST}", (_GUARDS, _SERVER)),
     ),
     Row(

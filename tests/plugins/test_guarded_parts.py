@@ -63,6 +63,7 @@ def call_weight(module: ModuleType, guards: Guards, hook: str) -> Any:
         "item_log_lifts": lambda: weight.item_log_lifts(NOW, 4),
         "later_item_log_lifts": lambda: weight.later_item_log_lifts(NOW, 3, 4),
         "history_log_lifts": lambda: weight.history_log_lifts(HISTORY, NOW),
+        "related": lambda: getattr(weight.related(HISTORY, NOW), "log_lifts", None),
     }
     return calls[hook]()
 
@@ -76,6 +77,7 @@ def call_weight(module: ModuleType, guards: Guards, hook: str) -> Any:
         ("item_log_lifts", (1, 4), None),
         ("later_item_log_lifts", (1, 1), None),
         ("history_log_lifts", (1, 2), None),
+        ("related", (1, 1), None),
     ],
 )
 def test_weight_that_fails_while_an_answer_is_made_is_neutral(

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from springtide.clock import MS_PER_DAY, MS_PER_HOUR
 from springtide.conformance.checks import Subject, checks_of, expect, expect_same_array
 from springtide.interactions import History, Moment, Observed
-from springtide.plugins.contracts import ContextWeight
+from springtide.plugins.contracts import ContextWeight, RelatedItems
 
 NOW_MS = 1_700_000_000_000
 _ONE_BUCKET = 0.02
@@ -107,6 +108,8 @@ def lifts_have_a_row_for_each_factor_and_are_finite(subject: Subject) -> None:
         _expect_lifts(weight.item_log_lifts(Moment(NOW_MS), num_items), (len(weight.factors), num_items))
     history_lifts = weight.history_log_lifts(_HISTORY, Moment(NOW_MS))
     _expect_lifts(history_lifts, (len(weight.factors), len(_HISTORY.distinct()[0])))
+    if (related := weight.related(_HISTORY, Moment(NOW_MS))) is not None:
+        _expect_lifts(related.log_lifts, (len(weight.factors), len(related.rows)))
 
 
 def later_items_have_the_lifts_that_all_items_have(subject: Subject) -> None:
@@ -154,6 +157,8 @@ def it_is_neutral_before_any_event(subject: Subject) -> None:
     expect(lifts is None or not lifts.any(), "log lifts of 0 before any event", lifts)
     history_lifts = weight.history_log_lifts(_history(0), Moment(NOW_MS))
     expect(history_lifts is None or history_lifts.size == 0, "no lifts for an empty history", history_lifts)
+    related = weight.related(_HISTORY, Moment(NOW_MS))
+    expect(related is None or not related.log_lifts.any(), "no related items before any event", related)
 
 
 CHECKS = checks_of(
@@ -207,10 +212,21 @@ def _expect_lifts(lifts: object, shape: tuple[int, int]) -> None:
     expect(bool(np.isfinite(lifts).all()), "log lifts that are finite", lifts.tolist())
 
 
+def _dense(related: RelatedItems | None) -> npt.NDArray[np.float32] | None:
+    """Return the log lifts of the first 10 items, float32 ``[num_factors, 10]``: an item without any has 0."""
+    if related is None:
+        return None
+    lifts = np.zeros((len(related.log_lifts), 10), np.float32)
+    lifts[:, related.rows] = related.log_lifts
+    return lifts if lifts.any() else None
+
+
 def _expect_same_lifts(found: ContextWeight, expected: ContextWeight, when: str) -> None:
     for days in (-200, 0, 3, 200):
         moment = Moment(NOW_MS + days * MS_PER_DAY)
+        related, expected_related = found.related(_HISTORY, moment), expected.related(_HISTORY, moment)
         for one, other in (
+            (_dense(related), _dense(expected_related)),
             (found.item_log_lifts(moment, 10), expected.item_log_lifts(moment, 10)),
             (found.history_log_lifts(_HISTORY, moment), expected.history_log_lifts(_HISTORY, moment)),
         ):

@@ -105,9 +105,11 @@ def score_of(scorer: Scorer, user: LiveUser, query: BoundQuery, row: int) -> flo
     at_moment = serving.moments.at(query.moment, scorer.num_items)
     cosine = float(cosine_of(serving.table, user, np.array([row]))[0])
     as_unseen = cosine * serving.exponents.unseen.cosine + float(at_moment.unseen_total[row])
+    is_seen = (history.item_rows == row).any()
+    seen = scorer.seen(history, query) if is_seen or serving.related_terms else scorer.nothing_seen
+    as_unseen += float(seen.related.of(np.array([row]))[0])
     score = as_unseen
-    if (history.item_rows == row).any():
-        seen = scorer.seen(history, query)
+    if is_seen:
         own = float(seen.total[np.searchsorted(seen.rows, row)])
         score = cosine * serving.exponents.seen.cosine + float(at_moment.seen_total[row]) + own
     disliked = scorer.disliked(user, query)

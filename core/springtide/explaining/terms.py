@@ -14,6 +14,7 @@ from springtide.plugins.contracts import ContextWeight, Factor
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.dislikes import DISLIKE
 from springtide.ranking.query import Personalization, Query
+from springtide.ranking.related import find
 from springtide.ranking.scoring import ScoredQueries, Scorer
 from springtide.ranking.weights import settle
 
@@ -209,6 +210,9 @@ class FactorLifts:
             name: weight.history_log_lifts(history, moment) if len(self._seen) else None
             for name, weight in weights.items()
         }
+        self._related = {
+            name: weight.related(history, moment) if len(self._seen) else None for name, weight in weights.items()
+        }
 
     def terms(self, exponents: TermExponents, row: int) -> tuple[FactorTerm, ...]:
         """Return every factor for one item; see ``factor_terms``."""
@@ -221,6 +225,9 @@ class FactorLifts:
                 log_lifts += item_side[:, row]
             if is_seen and (history_side := self._of_history[name]) is not None:
                 log_lifts += history_side[:, position]
+            if (related := self._related[name]) is not None:
+                is_related, at = find(related.rows, np.array([row]))
+                log_lifts += related.log_lifts[:, at[0]] if is_related.any() else 0.0
             terms += [
                 FactorTerm(name, factor, float(log_lift), float(exponent))
                 for factor, log_lift, exponent in zip(

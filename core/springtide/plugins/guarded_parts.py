@@ -9,7 +9,15 @@ import numpy as np
 from springtide.clock import MS_PER_HOUR
 from springtide.errors import BypassedError, PluginError
 from springtide.interactions import History, Moment
-from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Index, Reranker, Shortlist
+from springtide.plugins.contracts import (
+    Baseline,
+    ContextWeight,
+    EventDecoder,
+    Index,
+    RelatedItems,
+    Reranker,
+    Shortlist,
+)
 from springtide.plugins.contracts.serving import ServingEncoder
 from springtide.plugins.guarding import Guard
 
@@ -220,6 +228,15 @@ def _lifts(count: Callable[..., int]) -> Callable[..., Callable[[Any], str | Non
     return refusal
 
 
+def _related(weight: ContextWeight, *arguments: Any) -> Callable[[Any], str | None]:
+    def refusal(related: Any) -> str | None:
+        if related is None or not isinstance(related, RelatedItems):
+            return None if related is None else f"wanted RelatedItems, got {type(related).__name__}"
+        return _array(related.log_lifts, (len(weight.factors), len(related.rows)))
+
+    return refusal
+
+
 def _hashable(*arguments: Any) -> Callable[[Any], str | None]:
     def refusal(key: Any) -> str | None:
         hash(key)  # It raises if it is not.
@@ -295,6 +312,7 @@ _METHODS: Mapping[type, Mapping[str, MakeMethod]] = {
         "item_log_lifts": _without("item_log_lifts", _nothing, _lifts(lambda moment, num_items: num_items)),
         "later_item_log_lifts": _without("later_item_log_lifts", _nothing, _lifts(_num_later)),
         "history_log_lifts": _without("history_log_lifts", _nothing, _lifts(_num_distinct)),
+        "related": _without("related", _nothing, _related),
     },
     Baseline: {
         **{name: _watched(name) for name in ("fit", "state")},

@@ -21,8 +21,8 @@ _NOTHING_SEEN = SeenItems(NO_ROWS, {}, NO_SCORES)
 class QueryScores:
     """What the scores of a query are made of, by a model or the fallback.
 
-    An item that the user neither had nor dislikes scores its value at the moment, the same for all users, plus its
-    cosine times a factor. The others are scored here.
+    An item that the user neither had nor dislikes, and of which their history says nothing, scores its value at the
+    moment, the same for all users, plus its cosine times a factor. The others are scored here.
 
     Args:
         scorer: Over a model or the fallback; a baseline ranks by itself.
@@ -54,6 +54,8 @@ class QueryScores:
             self._totals = boosted(self.at_moment, boosts)
         self.values = self.at_moment.unseen_total if self._totals is None else self._totals.totals
         self.apart, self.of_apart = self._scored_apart(query)
+        if len(related := self.seen.related.rows):
+            self.add_apart(related)
         if boosts is not None and boosts.are_few:
             assert boosts.rows is not None, "they are few"
             self.add_apart(boosts.rows)
@@ -65,6 +67,8 @@ class QueryScores:
         """Return the scores of rows as if the user had never had their items, float32 ``[m]``."""
         scores = _cosines(self.scorer, self.user, rows) * np.float32(self.scorer.serving.exponents.unseen.cosine)
         scores += self.values[rows]
+        if len(self.seen.related.rows):
+            scores += self.seen.related.of(rows)
         if self._boosts is not None and self._totals is None:
             scores += self._boosts.of(rows)
         return scores
@@ -94,6 +98,8 @@ class QueryScores:
         disliked = scorer.disliked(user, query)
         if query.leaves_out_seen and not len(disliked):
             self.seen = scorer.nothing_seen
+            if scorer.serving.related_terms:
+                self.seen = scorer.only_related(scorer.history_at(user.history, query), query)
             return NO_ROWS, NO_SCORES  # They are among the query's excluded rows.
         self.seen = seen = scorer.seen(scorer.history_at(user.history, query), query)
         scores = _cosines(scorer, user, seen.rows) * np.float32(exponents.seen.cosine)

@@ -20,6 +20,7 @@ from springtide.ranking.lifeless import LifelessItems
 from springtide.ranking.never_met import has_any, seen_without, untouched
 from springtide.ranking.paging import at_page
 from springtide.ranking.query import Query
+from springtide.ranking.related import NOTHING_RELATED, RelatedScores, related_scores
 from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.rotation import DEFAULT_TIME_MS, ROTATION, rotation
 from springtide.ranking.serving import Serving
@@ -46,11 +47,13 @@ class SeenItems:
         rows: int32 ``[m]``, ascending.
         weights: For each context weight with a history side, its log, float32 ``[m]``.
         total: float32 ``[m]``, their sum.
+        related: What the history says of items as if the user had never had them.
     """
 
     rows: npt.NDArray[np.int32]
     weights: dict[str, Array]
     total: Array
+    related: RelatedScores = NOTHING_RELATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +323,11 @@ class Scorer:
         """Return the ranked items of a history, and what their weights are at the moment of a query."""
         rows, _ = history.distinct()
         weights = history_weights(self.serving.history_terms, history, query.moment)
+        related = NOTHING_RELATED
+        if self.serving.related_terms:
+            terms, num_items = self.serving.related_terms, self.num_items
+            related, of_seen = related_scores(terms, history, query.moment, rows, num_items)
+            weights |= {name: weights[name] + logs if name in weights else logs for name, logs in of_seen.items()}
         is_ranked = rows < self.num_items
         if not is_ranked.all():
             rows = rows[is_ranked]
@@ -328,7 +336,12 @@ class Scorer:
         total = first.copy() if others else first
         for logs in others:
             total += logs
-        return SeenItems(rows, weights, total)
+        return SeenItems(rows, weights, total, related)
+
+    def only_related(self, history: History, query: BoundQuery) -> SeenItems:
+        """Return what ``seen`` does for a query that leaves out all that its user has seen."""
+        related, _ = related_scores(self.serving.related_terms, history, query.moment, _NO_ROWS, self.num_items)
+        return replace(self.nothing_seen, related=related)
 
     def _scores(
         self,
@@ -340,7 +353,8 @@ class Scorer:
         """Return float32 ``[num_queries, num_items]``, and what dislikes add to them.
 
         A matrix product gives the scores of all items as if they were unseen, and the weights of the moment are added.
-        Then the scores of each user's few seen items are replaced, and those of disliked ones lowered. Cosines are not
+        So is what each user's history says of items. Then the scores of each user's few seen items are replaced, and
+        those of disliked ones lowered. Cosines are not
         kept: they are computed again for the items of the answer.
         """
         exponents, table, num_items = self.serving.exponents, self.serving.table, self.num_items
@@ -361,6 +375,7 @@ class Scorer:
         for of_query, user, at_moment, seen, disliked in zip(
             scores, users, moments, seen_items, disliked_items, strict=True
         ):
+            of_query[seen.related.rows] += seen.related.total
             of_disliked = of_query[disliked.rows] if len(disliked) else _NO_LOGS  # As if the user had never had them.
             cosines = cosine_of(table, user, seen.rows)
             of_seen = cosines * np.float32(exponents.seen.cosine)

@@ -16,6 +16,7 @@ from springtide.ranking.indexed_items import IndexedItems
 from springtide.ranking.item_table import ItemTable
 from springtide.ranking.kernels import quantise
 from springtide.ranking.moment_cache import MAX_BYTES, MomentCache
+from springtide.ranking.related import RelatedTerms, related_terms
 from springtide.ranking.serving_baseline import BaselineTable, Served, ServingBaseline
 from springtide.ranking.users import Users
 from springtide.ranking.weights import HistoryTerms, history_terms
@@ -90,6 +91,7 @@ class Serving:
         moments: The cache of item weights.
         users: The cache of users.
         history_terms: The context weights that look at a user's history, with their exponents.
+        related_terms: Those that say something of items that are not in it, with their exponents.
         longest: Length of the longest of the table's vectors; 0 without a table.
         unranked: The rows of items that are not in it.
         coarse: The table's vectors, coarsely; None without a table.
@@ -102,6 +104,7 @@ class Serving:
     moments: MomentCache
     users: Users
     history_terms: HistoryTerms
+    related_terms: RelatedTerms = ()
     longest: float = 0.0
     unranked: UnrankedRows = field(default_factory=UnrankedRows)
     coarse: CoarseVectors | None = None
@@ -165,7 +168,7 @@ class ServingMaker:
         terms = history_terms(self._context_weights, exponents)
         cache = MomentCache(self._context_weights, exponents, clock_s=self._clock_s, grows=served is None)
         cache.warm(moments, view.num_nodes(self._rules.item_type))
-        made = Serving(table, None, exponents, cache, users, terms)
+        made = Serving(table, None, exponents, cache, users, terms, related_terms(self._context_weights, exponents))
         return made if table is None else replace(made, longest=table.longest, coarse=CoarseVectors(table.vectors))
 
     def weighted(self, serving: Serving, exponents: Exponents, former: Serving | None = None) -> Serving:
@@ -177,14 +180,15 @@ class ServingMaker:
             former: What was made of an earlier state of the same with these exponents; its item weights stay.
         """
         if former is not None:
-            cache, terms = former.moments, former.history_terms
+            cache, terms, related = former.moments, former.history_terms, former.related_terms
         else:
             max_bytes, grows = MAX_BYTES // _WEIGHTED_SHARE, serving.table is None
             cache = MomentCache(
                 self._context_weights, exponents, max_bytes=max_bytes, clock_s=self._clock_s, grows=grows
             )
             terms = history_terms(self._context_weights, exponents)
-        return replace(serving, exponents=exponents, moments=cache, history_terms=terms)
+            related = related_terms(self._context_weights, exponents)
+        return replace(serving, exponents=exponents, moments=cache, history_terms=terms, related_terms=related)
 
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:
         """Return what is served with the items as they are now; the same object if nothing has changed."""

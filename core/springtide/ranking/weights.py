@@ -12,6 +12,7 @@ from springtide.interactions import History, ItemGroups, Moment
 from springtide.model.exponents import Exponents
 from springtide.plugins.contracts import ContextWeight
 from springtide.plugins.loading import Plugins
+from springtide.ranking.related import weighted_sum
 from springtide.settings.model import PartSettings, RankingSettings
 from springtide.state_snapshot import LearnedWeights
 
@@ -242,8 +243,8 @@ def item_weights(
             lifts = weight.item_log_lifts(moment, num_items)
         if lifts is not None:
             names.append(name)
-            unseen.append(_weighted_sum(both[0], lifts))
-            seen.append(_weighted_sum(both[1], lifts))
+            unseen.append(weighted_sum(both[0], lifts))
+            seen.append(weighted_sum(both[1], lifts))
     none = np.zeros((0, num_items - start), np.float32)
     all_unseen, all_seen = (np.stack(unseen), np.stack(seen)) if names else (none, none)
     return ItemWeights(names, all_unseen, all_seen, all_unseen.sum(0), all_seen.sum(0))
@@ -267,16 +268,5 @@ def history_weights(terms: HistoryTerms, history: History, moment: Moment) -> di
     for name, weight, exponent in terms:
         if (lifts := weight.history_log_lifts(history, moment)) is not None:
             assert lifts.shape == (len(weight.factors), len(items)), f"{name}: {lifts.shape} for {len(items)} items"
-            logs[name] = _weighted_sum(exponent, lifts)
+            logs[name] = weighted_sum(exponent, lifts)
     return logs
-
-
-def _weighted_sum(exponents: Array, lifts: Array) -> Array:
-    """Return the sum of the factors' lifts ``[num_factors, n]``, each times its exponent, float32 ``[n]``.
-
-    Unlike a matrix product, it does not depend on an item's position, to the last bit.
-    """
-    total: Array = exponents[0] * lifts[0]
-    for exponent, of_factor in zip(exponents[1:], lifts[1:], strict=True):
-        total += exponent * of_factor
-    return total

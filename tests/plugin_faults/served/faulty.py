@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from springtide.events import RawEvent
-from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Factor, Index, Reranker
+from springtide.plugins.contracts import Baseline, ContextWeight, EventDecoder, Factor, Index, RelatedItems, Reranker
 from springtide.plugins.contracts.serving import ServingEncoder
 from springtide.plugins.hookspecs import hookimpl
 from springtide.v1.events_pb2 import Event
@@ -62,6 +62,10 @@ class Faulty(ContextWeight):
     def history_log_lifts(self, history, moment):
         wrong = misbehave("history_log_lifts", np.zeros((9, 9), np.float32))
         return np.zeros((1, len(history.distinct()[0])), np.float32) if wrong is None else wrong
+
+    def related(self, history, moment):
+        wrong = misbehave("related", "no related items")
+        return RelatedItems(np.array([3], np.int32), np.zeros((1, 1), np.float32)) if wrong is None else wrong
 
     def state(self):
         misbehave("state")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch_geometric.nn import SumAggregation
 
-from springtide.plugins.contracts import Baseline, ContextWeight, Factor, Loss, NegativeSampler, Task
+from springtide.plugins.contracts import Baseline, ContextWeight, Factor, Loss, NegativeSampler, RelatedItems, Task
 from springtide.plugins.hookspecs import hookimpl
 from springtide_plugins.encoders.lightgcn import LightGCN
 
@@ -107,6 +107,10 @@ class FaultyWeight(ContextWeight):
     def history_log_lifts(self, history, moment):
         shape = (3, 3) if misbehave("context weight history_log_lifts") else (1, len(history.distinct()[0]))
         return np.zeros(shape, np.float32)
+
+    def related(self, history, moment):
+        count = 3 if misbehave("context weight related") else 1
+        return RelatedItems(np.zeros(1, np.int32), np.zeros((1, count), np.float32))
 
 
 class FaultyBaseline(Baseline):

@@ -11,7 +11,7 @@ from springtide.events.raw import RawEvent
 from springtide.events.record_decoders import EventDecoder
 from springtide.interactions import Circumstances, History, ItemGroups, Moment, Observed
 from springtide.plugins.contracts.baselines import Baseline
-from springtide.plugins.contracts.context_weights import ContextWeight, Factor
+from springtide.plugins.contracts.context_weights import ContextWeight, Factor, RelatedItems
 from springtide.plugins.contracts.indexes import Index
 from springtide.plugins.contracts.rerankers import Reranker, Shortlist, ShortlistAttributes
 from springtide.plugins.contracts.schema import Schema
@@ -77,6 +77,7 @@ __all__ = [
     "NegativeSamplerFactory",
     "Observed",
     "RawEvent",
+    "RelatedItems",
     "Reranker",
     "RerankerFactory",
     "Schema",

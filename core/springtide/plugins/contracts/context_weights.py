@@ -57,11 +57,39 @@ class Factor:
             raise ValueError(f"factor {self.name!r}: wanted words with {{lift}} alone, got {self.words!r}")
 
 
+@dataclass(frozen=True, slots=True)
+class RelatedItems:
+    """What a user's history says of some items, whether the user had them or not.
+
+    Attributes:
+        rows: int32 ``[m]``, ascending, each once.
+        log_lifts: float32 ``[num_factors, m]``, finite.
+
+    Raises:
+        ValueError: If rows are not int32 in ascending order, from 0, each once, or the lifts are not float32 of them.
+    """
+
+    rows: npt.NDArray[np.int32]
+    log_lifts: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        rows, lifts = self.rows, self.log_lifts
+        if rows.dtype != np.int32 or rows.ndim != 1 or lifts.dtype != np.float32 or lifts.ndim != 2:
+            raise ValueError(
+                f"wanted int32 [m] and float32 [num_factors, m], got {rows.dtype} {list(rows.shape)} and "
+                f"{lifts.dtype} {list(lifts.shape)}"
+            )
+        if len(rows) != lifts.shape[1]:
+            raise ValueError(f"wanted lifts of {len(rows)} items, got {lifts.shape[1]}")
+        if len(rows) and (rows[0] < 0 or not (rows[1:] > rows[:-1]).all()):
+            raise ValueError("wanted rows in ascending order, from 0, each once")
+
+
 class ContextWeight:
     """How much likelier an item is here and now than usual.
 
     A weight gives, for each of its factors, the natural logarithm of a lift: 0 is neutral. Item-side terms depend on
-    the moment alone and are shared by all requests of that moment; history terms depend on the user.
+    the moment alone and are shared by all requests of that moment; history terms and related items depend on the user.
 
     Attributes:
         factors: The terms, each with its own exponent, in the order of every array below.
@@ -150,6 +178,19 @@ class ContextWeight:
         """Return the terms of the user's seen items, float32 ``[num_factors, num_distinct]``, or None if all are 0.
 
         The items are those of ``history.distinct()``, in its order; for all other items the terms are 0.
+        """
+        return None
+
+    def related(self, history: History, moment: Moment) -> RelatedItems | None:
+        """Return what the user's history says of items, whether they had them or not; None if it says nothing.
+
+        For all other items the terms are 0. The exponents of items in the history are those for seen items, the others'
+        those for unseen ones. Each request scores all these items by themselves, so they should be a few hundred, and
+        at most a few thousand. A weight without an own ``related`` costs nothing.
+
+        Args:
+            history: The user's, with what a request tells of; not empty.
+            moment: Moment and circumstances.
         """
         return None
 

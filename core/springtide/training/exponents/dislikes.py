@@ -10,6 +10,7 @@ from springtide.interactions import NO_HISTORY, History, Moment, Observed
 from springtide.model.exponents import DislikeExponents, Exponents
 from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.dislikes import direction, disliked_at, standing
+from springtide.ranking.related import find, related_scores, related_terms
 from springtide.ranking.weights import ItemWeights, history_terms, history_weights, item_weights
 from springtide.training.exponents.likelihood import Choices, GaussianPrior, maximise
 from springtide.training.graph import slice_of
@@ -97,7 +98,7 @@ def fit_dislikes(
     at_moment = item_weights(weights, exponents, moment, len(vectors[1]))
     sampler = _Sampler(interactions, split, len(vectors[1]))
     liked_by, disliked_by = _ByUser(interactions), _ByUser(disliked)
-    terms = history_terms(weights, exponents)
+    terms, relating = history_terms(weights, exponents), related_terms(weights, exponents)
     found = []
     for event in events.tolist():
         user, item = int(interactions.user_rows[event]), int(interactions.item_rows[event])
@@ -108,9 +109,12 @@ def fit_dislikes(
             rows, corrections = sampler.draw(item, history, dislikes, generator)
             of_seen = history_weights(terms, history, Moment(now_ms))
             user_vector = vectors[0][user] if user < len(vectors[0]) else np.zeros(vectors[1].shape[1], np.float32)
-            habit = sum(of_seen.values(), np.zeros(len(history.distinct()[0]), np.float32))
+            seen, _ = history.distinct()
+            habit = sum(of_seen.values(), np.zeros(len(seen), np.float32))
+            related, related_seen = related_scores(relating, history, Moment(now_ms), seen, len(vectors[1]))
+            habit = sum(related_seen.values(), habit)
             alternatives = _alternatives(
-                rows, history, habit, dislikes, now_ms, (user_vector, vectors[1]), at_moment, exponents
+                rows, seen, habit, related.of(rows), dislikes, now_ms, (user_vector, vectors[1]), at_moment, exponents
             )
             found.append(_Alternatives(alternatives.features, alternatives.corrections + corrections))
     if len(found) < _MIN_EVENTS:
@@ -120,24 +124,37 @@ def fit_dislikes(
 
 def _alternatives(
     rows: npt.NDArray[np.int64],
-    history: History,
+    seen_rows: npt.NDArray[np.int32],
     habit: Array,
+    related: Array,
     dislikes: History,
     now_ms: int,
     vectors: tuple[Array, Array],
     at_moment: ItemWeights,
     exponents: Exponents,
 ) -> _Alternatives:
-    """Return the features of some items for one user, given their vector and those of all items."""
+    """Return the features of some items for one user.
+
+    Args:
+        rows: int64 ``[n]``, the items.
+        seen_rows: int32 ``[m]``, ascending: what the user has had.
+        habit: float32 ``[m]``, what the history adds to the scores of these.
+        related: float32 ``[n]``, what the history adds to the scores of the items as unseen ones.
+        dislikes: The user's dislikes.
+        now_ms: The time.
+        vectors: The user's vector and those of all items.
+        at_moment: The item weights.
+        exponents: How much each term counts.
+    """
     user_vector, item_vectors = vectors
     cosines = item_vectors[rows] @ user_vector
-    unseen = exponents.unseen.cosine * cosines + at_moment.unseen_total[rows]
-    is_seen, position = _find(history.distinct()[0], rows)
+    unseen = exponents.unseen.cosine * cosines + at_moment.unseen_total[rows] + related
+    is_seen, position = find(seen_rows, rows)
     seen = exponents.seen.cosine * cosines + at_moment.seen_total[rows]
     scores = np.where(is_seen, seen, unseen)
     scores[is_seen] += habit[position]
     disliked = disliked_at(dislikes, now_ms)
-    is_disliked, position = _find(disliked.rows, rows)
+    is_disliked, position = find(disliked.rows, rows)
     strengths = np.zeros(len(rows), np.float32)
     strengths[is_disliked] = disliked.strengths[position]
     scores[is_disliked] -= disliked.doubts[position] * np.maximum(scores - unseen, 0.0)[is_disliked]
@@ -202,14 +219,3 @@ class _Sampler:
         corrections = np.zeros(1 + len(known) + len(drawn), np.float32)
         corrections[1 + len(known) :] = -(self._log_chances[drawn] + np.log(_NUM_SAMPLES))
         return np.concatenate([[item], known, drawn]), corrections
-
-
-def _find(
-    ascending: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Return which of some rows are among ascending ones, bool ``[n]``, and the positions of these there, int64."""
-    if not len(ascending):
-        return np.zeros(len(rows), bool), np.zeros(0, np.int64)
-    position = np.minimum(np.searchsorted(ascending, rows), len(ascending) - 1)
-    is_found = ascending[position] == rows
-    return is_found, position[is_found]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from springtide.interactions import History, Moment, Observed
 from springtide.plugins.contracts import ContextWeight
+from springtide.ranking.related import find, relates
 from springtide.training.exponents.likelihood import Choices, GaussianPrior, information, maximise
 
 Floats = npt.NDArray[np.float64]
@@ -69,6 +70,9 @@ class ConditionalLogit:
         self._user_vectors = user_vectors
         self._item_vectors = item_vectors
         self._weights = weights
+        # Each weight that relates items to a history, and the position of its first factor among the features.
+        firsts = np.cumsum([1, *(len(weight.factors) for weight in weights.values())]).tolist()
+        self._relating = [each for each in zip(weights.values(), firsts, strict=False) if relates(each[0])]
         self._is_free = is_free
         self._fixed = np.where(is_free, np.float32(0.0), fixed)
         self._num_samples = settings.num_samples
@@ -132,6 +136,7 @@ class ConditionalLogit:
             block[:, 0] = self._item_vectors[rows] @ self._user_vectors[user]
             block[:, 1:] = lifts[rows]
             block[is_seen, 1:] += self._history_lifts(history, event_moment)[np.searchsorted(seen, rows[is_seen])]
+            self._add_related(block, rows, history, event_moment)
             correction = np.zeros(len(rows), np.float32)
             correction[1 + len(other_seen) :] = -np.log(chances[drawn] * self._num_samples)
             of_unseen, of_seen = (block @ self._fixed.T).T
@@ -240,6 +245,17 @@ class ConditionalLogit:
             lifts = weight.history_log_lifts(history, moment)
             blocks.append(np.zeros((len(weight.factors), len(items)), np.float32) if lifts is None else lifts)
         return np.concatenate(blocks).T if blocks else np.zeros((len(items), 0), np.float32)
+
+    def _add_related(
+        self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], history: History, moment: Moment
+    ) -> None:
+        """Add what the history says of items to their features, float32 ``[num_candidates, 1 + num_factors]``."""
+        if not len(history.item_rows):
+            return
+        for weight, first in self._relating:
+            if (related := weight.related(history, moment)) is not None:
+                is_related, position = find(related.rows, rows)
+                block[is_related, first : first + len(weight.factors)] += related.log_lifts[:, position].T
 
     def _history(self, user: int, before_ms: int) -> History:
         """Return the interactions of a user before a time, newest first."""
