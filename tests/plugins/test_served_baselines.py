@@ -25,7 +25,12 @@ sys.stdout.buffer.write(pickle.dumps(baseline.scores(np.arange(len(histories)), 
 """
 
 
-@pytest.mark.parametrize("name", [*Settings().gate.baselines, "user_knn", "ease", "slim", "edge_bank", "popularity"])
+LEARNED = ["lightgcn_bpr", "mult_vae"]
+
+
+@pytest.mark.parametrize(
+    "name", [*Settings().gate.baselines, "user_knn", "ease", "slim", "edge_bank", "popularity", *LEARNED]
+)
 def test_baseline_is_restored_and_scores_where_only_a_server_is_installed(name):
     pairs = [(user, item, 1_000 * (user + item)) for user in range(6) for item in range(8) if (user + item) % 2]
     histories = [history_of([(item, time) for each, item, time in pairs if each == user]) for user in range(6)]

@@ -15,7 +15,8 @@ from springtide.settings.model import PartSettings, Settings
 DEFAULT, COSINE = "default", "cosine"
 """Names of two models: the model of the settings, and the same model without context weights."""
 
-_SLOW = frozenset({"ease", "slim", "ials", "bpr"})  # They take minutes on a large data set: only on request.
+# They take minutes on a large data set: only on request.
+_SLOW = frozenset({"ease", "slim", "ials", "bpr", "mult_vae", "lightgcn_bpr"})
 
 # Settings that do not affect a result, and the seed, which is a field of the key beside the digest.
 _NOT_IN_DIGEST = {

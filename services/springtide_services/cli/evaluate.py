@@ -42,7 +42,10 @@ def evaluate(
         str, typer.Option(help="Measure only these, with commas: default, cosine, or baselines.", metavar="NAMES")
     ] = "",
     all_baselines: Annotated[
-        bool, typer.Option("--all-baselines", help="Also measure baselines that take minutes: ease, slim, ials, bpr.")
+        bool,
+        typer.Option(
+            "--all-baselines", help="Also measure baselines that take minutes, such as ease, slim and mult_vae."
+        ),
     ] = False,
     encoder: Annotated[list[str] | None, typer.Option(help="Try this encoder; may be repeated.")] = None,
     aggregator: Annotated[
