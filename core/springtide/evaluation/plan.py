@@ -15,6 +15,9 @@ from springtide.settings.model import PartSettings, Settings
 DEFAULT, COSINE = "default", "cosine"
 """Names of two models: the model of the settings, and the same model without context weights."""
 
+SEED = "seed"
+"""Option by which a baseline declares that its fit depends on chance: it is measured once for each seed."""
+
 # They take minutes on a large data set: only on request.
 _SLOW = frozenset({"ease", "slim", "ials", "bpr", "mult_vae", "lightgcn_bpr"})
 
@@ -163,9 +166,19 @@ def key_of_model(dataset: str, settings: Settings, plugins: Plugins) -> RunKey:
 
 
 def key_of_baseline(dataset: str, wanted: PartSettings, plugins: Plugins) -> RunKey:
-    """Return the key of a run of this baseline on this data set; settings and seeds do not affect it."""
-    written = json.dumps([dict(wanted.options), plugins.part("baseline", wanted.name).origin], sort_keys=True)
-    return RunKey(dataset, wanted.name, None, hashlib.sha256(written.encode()).hexdigest()[:16], _version())
+    """Return the key of a run of this baseline on this data set; of the settings, only its own options affect it."""
+    options = dict(wanted.options)
+    seed = options.pop(SEED, None)  # A field of the key, so that the runs of all seeds are one model.
+    written = json.dumps([options, plugins.part("baseline", wanted.name).origin], sort_keys=True)
+    return RunKey(dataset, wanted.name, seed, hashlib.sha256(written.encode()).hexdigest()[:16], _version())
+
+
+def seeded_baselines(wanted: PartSettings, seeds: Sequence[int], plugins: Plugins) -> list[PartSettings]:
+    """Return a baseline once for each seed if it declares the option ``seed``, and once otherwise."""
+    declared = plugins.part("baseline", wanted.name).declared
+    if SEED in wanted.options or all(option.name != SEED for option in declared.options):
+        return [wanted]
+    return [wanted.model_copy(update={"options": {**wanted.options, SEED: seed}}) for seed in seeds]
 
 
 def _parts_of(settings: Settings) -> Iterable[tuple[str, str]]:

@@ -21,7 +21,7 @@ class RunKey:
     Attributes:
         dataset: Name of the data set.
         model: Name of the model or baseline.
-        seed: Random seed; None for a baseline, which has none.
+        seed: Random seed; None for a baseline that does not depend on chance.
         settings: Digest of the settings and plugins that affect the result.
         version: Version of Springtide.
         split: Name of the cut, such as ``walk-forward 2 of 4``; see ``splits.cuts``.

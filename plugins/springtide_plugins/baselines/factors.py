@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from scipy import sparse
 
 from springtide.errors import SettingsError
@@ -52,6 +52,7 @@ class IALS(_Factors):
         confidence: Weight of seen items; unseen items have weight 1.
         iterations: Number of iterations, each over users and items.
         num_threads: Number of threads of the fit.
+        seed: Seed of the factors that the fit begins with.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class IALS(_Factors):
         confidence: PositiveFloat = 2.0,
         iterations: PositiveInt = 15,
         num_threads: PositiveInt = 2,
+        seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         self.num_factors = factors
@@ -68,6 +70,7 @@ class IALS(_Factors):
         self.confidence = confidence
         self.iterations = iterations
         self.num_threads = num_threads
+        self.seed = seed
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Factorise."""
@@ -78,7 +81,7 @@ class IALS(_Factors):
         with threadpool_limits(1, "blas"):  # The fit calls BLAS from its own threads.
             model = AlternatingLeastSquares(
                 self.num_factors, self.l2, self.confidence, iterations=self.iterations, num_threads=self.num_threads,
-                random_state=0,
+                random_state=self.seed,
             )  # fmt: skip
             model.fit(sparse.csr_matrix(seen_matrix(interactions, num_users, num_items)), show_progress=False)
         self.item_factors = model.item_factors.copy()
@@ -107,6 +110,7 @@ class BPR(_Factors):
         l2: L2 penalty.
         iterations: Number of passes over the interactions.
         num_threads: Number of threads of the fit; with more than one, fits cannot be repeated exactly.
+        seed: Seed of the first factors and of the draws.
     """
 
     learned = (*_Factors.learned, "user_factors")
@@ -120,6 +124,7 @@ class BPR(_Factors):
         l2: NonNegativeFloat = 0.01,
         iterations: PositiveInt = 100,
         num_threads: PositiveInt = 1,
+        seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         self.num_factors = factors
@@ -127,6 +132,7 @@ class BPR(_Factors):
         self.l2 = l2
         self.iterations = iterations
         self.num_threads = num_threads
+        self.seed = seed
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> None:
         """Factorise."""
@@ -136,7 +142,7 @@ class BPR(_Factors):
         seen = seen_matrix(interactions, num_users, num_items)
         model = BayesianPersonalizedRanking(
             self.num_factors, self.learning_rate, self.l2, iterations=self.iterations, num_threads=self.num_threads,
-            random_state=0,
+            random_state=self.seed,
         )  # fmt: skip
         model.fit(sparse.csr_matrix(seen), show_progress=False)
         self.item_factors = model.item_factors.copy()

@@ -37,7 +37,9 @@ def evaluate(
         ),
     ] = None,
     settings: SettingsPath = None,
-    split: Annotated[SplitName, typer.Option(help="How the data is split.")] = SplitName.GLOBAL,
+    split: Annotated[
+        list[SplitName] | None, typer.Option(help="How the data is split; may be repeated. Default: global.")
+    ] = None,
     models: Annotated[
         str, typer.Option(help="Measure only these, with commas: default, cosine, or baselines.", metavar="NAMES")
     ] = "",
@@ -102,7 +104,9 @@ def evaluate(
         loaded,
         ModelChoice(encoder or (), aggregator or (), loss or (), all_encoders, all_losses, named, all_baselines),
         results,
-        split=SplitOptions(split.value, keep_cold, days, questions),
+        split=SplitOptions(
+            tuple(dict.fromkeys(each.value for each in split or [SplitName.GLOBAL])), keep_cold, days, questions
+        ),
         seeds=seed or (),
         options=read_options(columns, time_unit, time_format, encoding),
         is_fresh=fresh,

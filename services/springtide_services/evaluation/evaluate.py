@@ -1,6 +1,7 @@
 """The `evaluate` command: measures models and baselines, and prints, writes and draws the report."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from springtide.evaluation.splits import PREQUENTIAL
 from springtide.event_files import ReadOptions
 from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.model import Settings
+from springtide_services.evaluation.cell_tables import side_by_side
 from springtide_services.evaluation.exports import to_csv, to_json
 from springtide_services.evaluation.plots import check_matplotlib, draw_all
 from springtide_services.evaluation.report import Report
@@ -37,7 +39,8 @@ class Output:
     """How the report is printed, and where it is written.
 
     Attributes:
-        as_markdown: Whether to print Markdown tables in place of those for the terminal.
+        as_markdown: Whether to print Markdown tables in place of those for the terminal; several splits stand side by
+            side in one.
         has_segments: Whether to print the finer segments too.
         has_metrics: Whether to print the other metrics too.
         json_path: File for the rows as JSON; None for none.
@@ -103,19 +106,23 @@ def evaluate_and_show(
     with progress(console(stderr=True)) as bars:
         _print_left_out(left_out, bars.console)
         by_key = run_all(runs, results, split, settings, plugins, bars)
-    report = Report(
-        [source.name for source in sources],
-        sections,
-        [baseline.name for baseline in baselines],
-        _by_model(by_key),
-        results.arrays,
-        left_out,
-        split.split,
-        {name: [f"{name}{FROZEN}"] for name in models} if split.split == PREQUENTIAL else {},
-    )
-    _write(report, output)
-    _print(report, output)
-    _check_measured(report, models.keys() or report.models)
+    arrays = functools.cache(results.arrays)  # A model is compared with every peer.
+    reports = [
+        Report(
+            [source.name for source in sources],
+            sections,
+            [baseline.name for baseline in baselines],
+            _by_model(by_key, split.cuts_of(name)),
+            arrays,
+            left_out,
+            name,
+            {model: [f"{model}{FROZEN}"] for model in models} if name == PREQUENTIAL else {},
+        )
+        for name in split.splits
+    ]
+    _write(reports, output)
+    _print(reports, output)
+    _check_measured(reports, models.keys() or reports[0].models)
 
 
 def _check_output(output: Output) -> None:
@@ -136,33 +143,37 @@ def _print_left_out(left_out: Mapping[str, str], on: Console) -> None:
         on.print(f"{name} is left out: {reason}", markup=False)
 
 
-def _check_measured(report: Report, models: Iterable[str]) -> None:
-    """Check that at least one of the models was measured on at least one data set.
+def _check_measured(reports: Sequence[Report], models: Iterable[str]) -> None:
+    """Check that at least one of the models was measured on at least one data set, in one of the splits.
 
     Raises:
         TrainingError: If none was.
     """
-    failures = [report.failures(dataset) for dataset in report.datasets]
+    failures = [report.failures(dataset) for report in reports for dataset in report.datasets]
     if all(reasons.keys() >= set(models) for reasons in failures):
         reasons = {reason for by_model in failures for reason in by_model.values()}
         why = f": {reasons.pop()}" if len(reasons) == 1 else ""
         raise TrainingError(f"not one model could be measured{why}")
 
 
-def _by_model(results: Mapping[RunKey, Result]) -> dict[tuple[str, str], list[Result]]:
-    """Return the results of all seeds and blocks, by data set and model."""
+def _by_model(results: Mapping[RunKey, Result], cuts: Collection[str]) -> dict[tuple[str, str], list[Result]]:
+    """Return the results of all seeds and of the blocks of one split, by data set and model."""
     by_model: dict[tuple[str, str], list[Result]] = {}
     for key, result in results.items():
-        by_model.setdefault((key.dataset, key.model), []).append(result)
+        if key.split in cuts:
+            by_model.setdefault((key.dataset, key.model), []).append(result)
     return by_model
 
 
-def _print(report: Report, output: Output) -> None:
+def _print(reports: Sequence[Report], output: Output) -> None:
     if output.as_markdown:
-        typer.echo(to_markdown(report))
+        typer.echo(to_markdown(reports[0]) if len(reports) == 1 else side_by_side(reports))
         return
-    for dataset in report.datasets:
-        _print_dataset(report, dataset, output)
+    for report in reports:
+        if len(reports) > 1:
+            console().rule(report.split, align="left")
+        for dataset in report.datasets:
+            _print_dataset(report, dataset, output)
 
 
 def _print_dataset(report: Report, dataset: str, output: Output) -> None:
@@ -187,14 +198,15 @@ def _print_dataset(report: Report, dataset: str, output: Output) -> None:
         on.print(f"{', '.join(models)} failed: {reason}", markup=False, soft_wrap=True)
 
 
-def _write(report: Report, output: Output) -> None:
+def _write(reports: Sequence[Report], output: Output) -> None:
     try:
         if output.json_path is not None:
-            output.json_path.write_text(to_json(report) + "\n", encoding="utf-8")
+            output.json_path.write_text(to_json(reports) + "\n", encoding="utf-8")
         if output.csv_path is not None:
-            output.csv_path.write_text(to_csv(report), encoding="utf-8")
+            output.csv_path.write_text(to_csv(reports), encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"the report cannot be written: {error}") from error
     if output.plots_folder is not None:
-        for path in draw_all(report, output.plots_folder):
-            console(stderr=True).print(f"drawn: {path}", markup=False)
+        for report in reports:
+            for path in draw_all(report, output.plots_folder):
+                console(stderr=True).print(f"drawn: {path}", markup=False)

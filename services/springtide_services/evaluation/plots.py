@@ -118,7 +118,7 @@ def _segments(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
     finer = [name for name in report.segments(dataset) if name.startswith(f"{NEW}: ")]
     main = [name for name in SEGMENTS if any(_size(report, dataset, model, name) for model in models)]
     panels = [main, *([finer] if finer else [])]
-    kind = "mean over the blocks" if report.split == WALK_FORWARD else "with 95 % intervals"
+    kind = "mean over the blocks, 95 % intervals over them" if report.split == WALK_FORWARD else "with 95 % intervals"
     note = f"NDCG@20, {kind}; in brackets: number of queries"
     figure = _figure(f"{title_of(dataset)}: by segment", note, 4.2 + 3.0 * (len(panels) - 1))
     colours = _colours(report, models)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.evaluation.measures.mean_metrics import Arrays, MeanMetrics, SegmentMetrics
-from springtide.evaluation.measures.significance import Comparison, compare
+from springtide.evaluation.measures.mean_metrics import Arrays, MeanMetrics, Measurement, SegmentMetrics
+from springtide.evaluation.measures.significance import Comparison, blocks_interval, compare, compare_blocks
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.results import Result, RunKey
 
@@ -22,7 +22,8 @@ class Figures(MeanMetrics):
     ``num_users`` is the number of queries of all blocks together.
 
     Attributes:
-        low: Lower bound of the 95 % confidence interval of NDCG@20; None for several blocks.
+        low: Lower bound of the 95 % confidence interval of NDCG@20: over the users, or over the blocks of a walk
+            forward.
         high: Upper bound.
         ndcg_sd: Standard deviation of NDCG@20 between seeds; None for one seed.
     """
@@ -93,6 +94,19 @@ class Report:
         times = [run.measurement.fit_seconds for run in self.results[dataset, model] if run.measurement is not None]
         return statistics.fmean(times) if len(times) == len(self.results[dataset, model]) else None
 
+    def answers_per_second(self, dataset: str, model: str) -> float | None:
+        """Return how many answers a second one thread gave, a mean over runs; None where no run measured it."""
+        return self._mean_cost(dataset, model, lambda measured: measured.answers_per_second)
+
+    def live_share(self, dataset: str, model: str) -> float | None:
+        """Return for which share of users an event of a moment ago changed the answer; None if it is not known."""
+        return self._mean_cost(dataset, model, lambda measured: measured.live_share)
+
+    def _mean_cost(self, dataset: str, model: str, cost: Callable[[Measurement], float | None]) -> float | None:
+        measured = [result.measurement for result in self.results[dataset, model] if result.measurement is not None]
+        known = [value for each in measured if (value := cost(each)) is not None]
+        return statistics.fmean(known) if known else None
+
     def figures(self, dataset: str, model: str, segment: str) -> Figures | None:
         """Return the metrics of a model; None if a run failed or the segment has no queries."""
         results = self.results[dataset, model]
@@ -106,13 +120,13 @@ class Report:
             return None
         seed_means = [_means([block.metrics for block in blocks]) for blocks in by_seed.values()]
         blocks = [block for seed_blocks in by_seed.values() for block in seed_blocks]
-        is_one_cut = len(blocks) == len(by_seed)
+        interval = _interval(results, segment, blocks)
         ndcgs = [means["ndcg@20"] for means in seed_means]
         return Figures(
             _means(seed_means),
             sum(block.num_users for block in next(iter(by_seed.values()))),
-            statistics.fmean(block.low for block in blocks) if is_one_cut else None,
-            statistics.fmean(block.high for block in blocks) if is_one_cut else None,
+            None if interval is None else interval[0],
+            None if interval is None else interval[1],
             statistics.stdev(ndcgs) if len(ndcgs) > 1 else None,
         )
 
@@ -123,14 +137,24 @@ class Report:
         return max(ndcgs, key=lambda name: ndcgs[name]) if ndcgs else None
 
     def compare(self, dataset: str, model: str, other: str, segment: str) -> Comparison | None:
-        """Compare two models query by query; None if the metrics of the same queries were not kept for both."""
+        """Compare two models on the same queries; None if the metrics of these were not kept for both.
+
+        With one cut, the queries are compared one by one; with several, the means of the blocks.
+        """
         ours, theirs = (self._ndcg_by_cut(dataset, name, segment) for name in (model, other))
         if not ours or not theirs or ours.keys() != theirs.keys():
             return None
         if any(not np.array_equal(ours[cut][0], theirs[cut][0]) for cut in ours):
             return None
-        values = [np.concatenate([by_cut[cut][1] for cut in ours]) for by_cut in (ours, theirs)]
-        return compare(values[0], values[1], seed=_SEED) if len(values[0]) else None
+        num_queries = sum(len(users) for users, _ in ours.values())
+        if not num_queries:
+            return None
+        if len(ours) == 1:
+            [(cut, (_, values))] = ours.items()
+            return compare(values, theirs[cut][1], seed=_SEED)
+        full = [cut for cut, (users, _) in ours.items() if len(users)]  # A block may have no question.
+        means = [np.array([by_cut[cut][1].mean() for cut in full]) for by_cut in (ours, theirs)]
+        return compare_blocks(means[0], means[1], num_queries)
 
     def _ndcg_by_cut(
         self, dataset: str, model: str, segment: str
@@ -149,6 +173,18 @@ class Report:
             )
             for cut, arrays in by_cut.items()
         }
+
+
+def _interval(results: Sequence[Result], segment: str, runs: Sequence[SegmentMetrics]) -> tuple[float, float] | None:
+    """Return the interval of NDCG@20: the mean of the runs' own for one cut, and that over the blocks for several."""
+    by_block: dict[str, list[float]] = {}
+    for result in results:
+        if result.measurement is not None and segment in result.measurement.segments:
+            by_block.setdefault(result.key.split, []).append(result.measurement.segments[segment].ndcg)
+    if len({result.key.split for result in results}) == 1:
+        return statistics.fmean(run.low for run in runs), statistics.fmean(run.high for run in runs)
+    over_blocks = blocks_interval(np.array([statistics.fmean(of_seeds) for of_seeds in by_block.values()]))
+    return None if over_blocks is None else (over_blocks.low, over_blocks.high)
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from springtide.errors import SpringtideError, TrainingError
 from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
-from springtide.evaluation.plan import key_of_baseline, key_of_model
+from springtide.evaluation.plan import key_of_baseline, key_of_model, seeded_baselines
 from springtide.evaluation.protocols import FROZEN, NUM_QUESTIONS, Prequential, TrainTestProtocol
 from springtide.evaluation.results import Result, ResultsFile, RunKey
 from springtide.evaluation.splits import GLOBAL, PREQUENTIAL, cut_at, cut_names, note_on_times, why_empty_at
@@ -24,25 +24,25 @@ Outcome = DetailedMeasurement | Exception
 
 @dataclass(frozen=True, slots=True)
 class SplitOptions:
-    """How a data set is split.
+    """How a data set is split: in one way, or in several, each with tables of its own.
 
     Attributes:
-        split: One of ``springtide.evaluation.splits.cuts.SPLITS``.
+        splits: Of ``springtide.evaluation.splits.cuts.SPLITS``, each once, at least one.
         is_cold_kept: Whether users and items with too few interactions in the training set are kept.
         num_days: Length of a prequential replay; None for a length that suits the data set.
         num_questions: Number of events of a prequential replay that are ranked.
     """
 
-    split: str = GLOBAL
+    splits: tuple[str, ...] = (GLOBAL,)
     is_cold_kept: bool = False
     num_days: int | None = None
     num_questions: int = NUM_QUESTIONS
 
-    def cuts(self) -> list[str]:
-        """Return the names of the cuts, which are part of the keys of runs."""
-        if self.split == PREQUENTIAL:
+    def cuts_of(self, split: str) -> list[str]:
+        """Return the names of the cuts of one of the splits, which are part of the keys of runs."""
+        if split == PREQUENTIAL:
             return [f"{PREQUENTIAL}, {self.num_questions} questions, {self.num_days or 'default'} days"]
-        return cut_names(self.split, is_cold_kept=self.is_cold_kept)
+        return cut_names(split, is_cold_kept=self.is_cold_kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,26 @@ def plan_runs(
     split: SplitOptions,
     plugins: Plugins,
 ) -> list[Run]:
-    """Return the runs on one data set: for each cut, the baselines, then each model with each seed."""
-    runs = [Run(key_of_baseline(source.name, baseline, plugins), baseline) for baseline in baselines]
+    """Return the runs on one data set: for each cut, the baselines, then each model with each seed.
+
+    A baseline that depends on chance (``plan.SEED``) is run once for each seed, like a model, and others once.
+    """
+    seeded = [each for baseline in baselines for each in seeded_baselines(baseline, seeds, plugins)]
+    of_baselines = [Run(key_of_baseline(source.name, baseline, plugins), baseline) for baseline in seeded]
+    of_models = []
     for settings in models:
         for seed in seeds:
-            seeded = settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
-            key = key_of_model(source.name, seeded, plugins)
-            runs.append(Run(key, seeded))
-            if split.split == PREQUENTIAL:
-                runs.append(Run(replace(key, model=f"{key.model}{FROZEN}"), seeded))
-    return [replace(run, key=replace(run.key, split=cut, data=source.digest)) for cut in split.cuts() for run in runs]
+            training = settings.training.model_copy(update={"seed": seed})
+            wanted = settings.model_copy(update={"training": training})
+            of_models.append(Run(key_of_model(source.name, wanted, plugins), wanted))
+    frozen = [replace(run, key=replace(run.key, model=f"{run.key.model}{FROZEN}")) for run in of_models]
+    runs = []
+    for name in split.splits:
+        with_frozen = [run for pair in zip(of_models, frozen, strict=True) for run in pair]
+        of_split = [*of_baselines, *(with_frozen if name == PREQUENTIAL else of_models)]
+        for cut in split.cuts_of(name):
+            runs += [replace(run, key=replace(run.key, split=cut, data=source.digest)) for run in of_split]
+    return runs
 
 
 def run_all(
@@ -116,17 +126,19 @@ def run_all(
                 continue
             stages.show(f"fetch {source.name}")
             evaluator = _Evaluator(source, split, settings, plugins, stages, bars)
-            if split.split == PREQUENTIAL:
-                bars.update(overall, note=source.name)
-                for key, outcome in evaluator.replay(missing).items():
-                    keep(key, outcome)
-                stages.clear()
-                continue
+            replayed = [run for run in missing if run.key.split.startswith(PREQUENTIAL)]
             for run in missing:
+                if run.key.split.startswith(PREQUENTIAL):
+                    continue
                 bars.update(overall, note=f"{source.name}: {run.key.model}")
                 outcome = evaluator.measure(run)
                 stages.clear()
                 keep(run.key, outcome)
+            if replayed:
+                bars.update(overall, note=source.name)
+                for key, outcome in evaluator.replay(replayed).items():
+                    keep(key, outcome)
+                stages.clear()
     except KeyboardInterrupt:
         bars.console.print(
             f"{len(by_key)} of {len(keys)} runs are kept in {results.path}: run the same command to continue"
@@ -186,12 +198,14 @@ class _Evaluator:
             return error
 
     def replay(self, runs: Sequence[Run]) -> dict[RunKey, Outcome]:
-        """Measure all runs, in one replay for each seed; baselines, which have no seed, take part in the first."""
+        """Measure all runs, in one replay for each seed; baselines without a seed take part in the first."""
         outcomes: dict[RunKey, Outcome] = {}
         model_seeds: list[int | None] = [run.key.seed for run in runs if run.key.seed is not None]
         seeds = list(dict.fromkeys(model_seeds)) or [None]
-        baselines = {run.key.model: run for run in runs if run.key.seed is None}
+        seedless = {run.key.model: run for run in runs if run.key.seed is None}
         for seed in seeds:
+            of_seed = [run for run in runs if run.key.seed == seed and isinstance(run.wanted, PartSettings)]
+            baselines = seedless | {run.key.model: run for run in of_seed}
             models = {run.key.model: run for run in runs if run.key.seed == seed and isinstance(run.wanted, Settings)}
             replayed = models | baselines
             try:
@@ -213,7 +227,7 @@ class _Evaluator:
             except Exception as error:  # As in ``measure``.
                 self._bars.console.print_exception()
                 outcomes |= {run.key: error for run in replayed.values()}
-            baselines = {}
+            seedless = {}
         return outcomes
 
 

@@ -73,7 +73,7 @@ def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
             has_all_baselines=True,
         ),
         "results_path": Path("r.jsonl"),
-        "split": SplitOptions("prequential", is_cold_kept=True, num_days=9, num_questions=50),
+        "split": SplitOptions(("prequential",), is_cold_kept=True, num_days=9, num_questions=50),
         "seeds": [7, 8],
         "options": ReadOptions({"user": "visitorid"}, "ms", "latin-1"),
         "is_fresh": True,

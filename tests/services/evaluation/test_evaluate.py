@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from springtide.errors import DatasetError, SettingsError, TrainingError, UnknownPartError
-from springtide.evaluation.data import Dataset
+from springtide.evaluation.data import Dataset, title_of
 from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import ModelChoice, plan_baselines
 from springtide.evaluation.protocols import TrainTestProtocol
@@ -213,13 +213,12 @@ def test_unknown_part_is_refused_before_anything_is_fetched(show: Show) -> None:
         show(ModelChoice(encoders=["lightgcn", "gnat"]), fetch_dataset=fetch_dataset)
 
 
-def evaluated(path: Path, settings: Settings, choice: ModelChoice = ALONE, **others: Any) -> dict[str, Any]:
+def evaluated(path: Path, settings: Settings, choice: ModelChoice = ALONE, **others: Any) -> Any:
     output = replace(others.pop("output", Output()), json_path=path.with_suffix(".json"))
     columns = {"item": "thing"}
     results = path.with_suffix(".results.jsonl")
     evaluate_and_show([str(path)], settings, choice, results, options=ReadOptions(columns), output=output, **others)
-    written: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-    return written
+    return json.loads(path.with_suffix(".json").read_text())
 
 
 def test_file_of_ones_own_is_measured_until_it_changes(clicks: Path, settings: Settings, trained: list[str]) -> None:
@@ -241,7 +240,7 @@ def test_what_is_neither_data_set_nor_file_is_refused(settings: Settings, tmp_pa
 
 
 def test_walk_forward_measures_every_block(clicks: Path, settings: Settings, trained: list[str]) -> None:
-    written = evaluated(clicks, settings, split=SplitOptions("walk-forward"))
+    written = evaluated(clicks, settings, split=SplitOptions(("walk-forward",)))
 
     assert trained == ["popularity", "lightgcn cce"] * 4
     assert written["split"] == "walk-forward"
@@ -254,7 +253,7 @@ def test_walk_forward_measures_every_block(clicks: Path, settings: Settings, tra
 def test_prequential_ranks_the_same_events_with_live_and_frozen_models_and_baselines(
     clicks: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    split = SplitOptions("prequential", num_questions=20)
+    split = SplitOptions(("prequential",), num_questions=20)
     written = evaluated(clicks, settings, split=split)
 
     assert written["failed"] == {}
@@ -293,7 +292,7 @@ def test_file_of_one_time_is_split_in_its_order_and_says_so(
 
     assert "all 400 interactions have one time, 2023-11-14 22:13:20 UTC: they are split in" in capsys.readouterr().err
     with pytest.raises(TrainingError, match="not one model could be measured"):
-        evaluated(path, settings, ModelChoice(models=["popularity"]), split=SplitOptions(PREQUENTIAL))
+        evaluated(path, settings, ModelChoice(models=["popularity"]), split=SplitOptions((PREQUENTIAL,)))
     assert "all 400 lie within 0 days, at one time, and a replay needs two" in path.with_suffix(".json").read_text()
 
 
@@ -302,11 +301,11 @@ def test_file_of_one_time_is_split_in_its_order_and_says_so(
     [
         (SplitOptions(), ["clicks-global-reliability.png", "clicks-global-segments.png"]),
         (
-            SplitOptions("walk-forward"),
+            SplitOptions(("walk-forward",)),
             [f"clicks-walk-forward-{name}.png" for name in ("over-time", "reliability", "segments")],
         ),
         (
-            SplitOptions("prequential", num_questions=20),
+            SplitOptions(("prequential",), num_questions=20),
             [f"clicks-prequential-{name}.png" for name in ("over-time", "segments")],
         ),
     ],
@@ -349,3 +348,38 @@ def test_report_in_a_missing_folder_is_refused_before_anything_is_measured(
         )
 
     assert trained == []
+
+
+def test_several_splits_and_seeds_stand_in_one_table(
+    clicks: Path, settings: Settings, trained: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = SplitOptions(("global", "walk-forward"))
+    choice = ModelChoice(models=["default", "popularity", "own_counts"])
+    first, walked = evaluated(clicks, settings, choice, split=split, seeds=[0, 1], output=Output(as_markdown=True))
+
+    assert (first["split"], walked["split"]) == ("global", "walk-forward")
+    assert len([name for name in trained if name == "lightgcn cce"]) == 2 * 5
+    assert len([name for name in trained if name == "popularity"]) == 5
+    lines = capsys.readouterr().out.splitlines()
+    heading = f"| model | {title_of(str(clicks))}: new, global | {title_of(str(clicks))}: new, walk-forward |"
+    assert lines[0].startswith(heading)
+    line = next(line for line in lines if line.startswith(f"| {MODEL} | "))
+    [of_new] = [row for row in walked["rows"] if (row["model"], row["segment"]) == (MODEL, "new")]
+    assert line.split(" | ")[2].startswith(f"{of_new['ndcg@20']:.4f} ± ")
+    costs = {line.split(" | ")[0].strip("| "): line for line in lines if line.endswith((" | yes |", " | no |"))}
+    assert costs["popularity"].endswith("| no |")
+    assert costs["own_counts"].endswith("| yes |")
+    assert costs[MODEL].endswith("| yes |")
+    assert {cell["peer"] for cell in walked["cells"]} == {"popularity", "own_counts"}
+
+    trained.clear()
+    assert evaluated(clicks, settings, choice, split=split, seeds=[0, 1]) == [first, walked]
+    assert trained == []
+
+
+def test_baseline_with_a_seed_is_measured_with_each(clicks: Path, settings: Settings, trained: list[str]) -> None:
+    written = evaluated(clicks, settings, ModelChoice(models=["bpr", "popularity"]), seeds=[0, 1])
+
+    assert sorted(trained) == ["bpr", "bpr", "popularity"]
+    seeds = {row["model"]: row["seeds"] for row in written["rows"]}
+    assert seeds == {"bpr": "0 1", "popularity": ""}

@@ -132,7 +132,7 @@ def test_terminal_shows_each_model_once(report: Report) -> None:
 
 
 def test_json_of_several_data_sets_is_a_list(report: Report) -> None:
-    journey, films = json.loads(to_json(report))
+    journey, films = json.loads(to_json([report]))
 
     assert (journey["dataset"], films["dataset"]) == (JOURNEY, FILMS)
     assert (len(journey["rows"]), len(films["rows"])) == (10, 12)
@@ -143,6 +143,8 @@ def test_json_of_several_data_sets_is_a_list(report: Report) -> None:
         "recall@20": 0.51,
         "users": 2023,
         "fit_seconds": 61.0,
+        "answers_per_second": None,
+        "live_share": None,
         "seeds": "0",
         "ndcg@20_sd": None,
         "ci_low": 0.48,
@@ -154,14 +156,14 @@ def test_json_of_several_data_sets_is_a_list(report: Report) -> None:
 
 
 def test_json_of_one_data_set_is_one_document(report: Report) -> None:
-    document = json.loads(to_json(replace(report, datasets=[FILMS])))
+    document = json.loads(to_json([replace(report, datasets=[FILMS])]))
 
     assert document["dataset"] == FILMS
     assert {row["segment"] for row in document["rows"]} == {"new", "all"}
 
 
 def test_csv_has_the_same_rows_and_the_data_set(report: Report) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(report))))
+    rows = list(csv.DictReader(io.StringIO(to_csv([report]))))
 
     assert len(rows) == 22
     assert (rows[7]["dataset"], rows[7]["segment"], rows[7]["ndcg@20"]) == (JOURNEY, "all", "0.5")
@@ -203,8 +205,8 @@ def test_seeds_are_shown_as_mean_and_deviation() -> None:
     assert figures.ndcg_sd == pytest.approx(0.1 / np.sqrt(2))  # Of .3 and .4.
     assert figures.num_users == 2
     assert " ".join(printed(terminal_table(report, FILMS))[-1]).startswith(f"{MODEL} 0.3500 ± 0.0707 0.3600 2 – –")
-    [row] = [row for row in json.loads(to_json(report))["rows"] if row["model"] == MODEL]
-    assert (row["seeds"], len(json.loads(to_json(report))["runs"])) == ("0 1", 2)
+    [row] = [row for row in json.loads(to_json([report]))["rows"] if row["model"] == MODEL]
+    assert (row["seeds"], len(json.loads(to_json([report]))["runs"])) == ("0 1", 2)
 
 
 def test_blocks_are_one_line_and_their_mean() -> None:
@@ -218,10 +220,12 @@ def test_blocks_are_one_line_and_their_mean() -> None:
     figures = report.figures(FILMS, MODEL, "new")
 
     assert figures is not None
-    assert (figures.ndcg, figures.num_users, figures.low) == (pytest.approx(0.4), 2, None)
+    assert (figures.ndcg, figures.num_users) == (pytest.approx(0.4), 2)
+    assert figures.low == pytest.approx(0.4 - 12.706 * 0.2, abs=1e-3)  # t of one degree of freedom; .2 and .6.
     compared = report.compare(FILMS, MODEL, "popularity", "new")
     assert compared is not None
     assert (compared.difference, compared.num_queries) == (pytest.approx(0.2), 2)
+    assert compared.high == pytest.approx(0.2 + 12.706 * 0.1, abs=1e-3)  # .1 and .3.
 
 
 def test_verdict_says_which_is_better_by_how_much() -> None:

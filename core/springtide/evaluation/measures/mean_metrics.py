@@ -56,10 +56,16 @@ class Measurement:
     Attributes:
         segments: Metrics by segment: ``SEGMENTS``, and finer ones such as ``new: user activity 10-49``.
         fit_seconds: Wall time of fitting, exponents included.
+        answers_per_second: Rankings of new items that one thread gave in a second, in batches; None where it was not
+            measured.
+        live_share: Share of users whose answer changed with an event of a moment ago, 0 to 1; None where it was not
+            measured.
     """
 
     segments: Mapping[str, SegmentMetrics]
     fit_seconds: float
+    answers_per_second: float | None = None
+    live_share: float | None = None
 
     @property
     def new(self) -> SegmentMetrics:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr  # scipy.stats has all that is wanted here, and takes a second to import.
+from scipy.special import stdtr, stdtrit  # scipy.stats has all that is wanted here, and takes a second to import.
 
 _DRAWS_AT_ONCE = 2_000_000  # 16 MB of indices and as much of values; all at once would be 400 MB at 25,000 users.
 
@@ -110,3 +110,54 @@ def compare(
         t = differences.mean() / (differences.std(ddof=1) / np.sqrt(count))
         p_value = float(2.0 * stdtr(count - 1, -abs(t)))
     return Comparison(interval.mean, interval.low, interval.high, p_value, len(differences))
+
+
+def blocks_interval(block_means: Float64s, *, confidence: float = 0.95) -> Interval | None:
+    """Return the mean over the blocks of a walk forward and its t interval; None for fewer than two blocks.
+
+    A block, not a question, is what is drawn: the questions of one block share its fashions, so pooled questions would
+    make the interval too narrow. The interval is mean ± t(n - 1) · s / √n, with the blocks taken as independent.
+    Their training sets overlap, so for the score of one model it is too narrow, too; for the difference between two
+    models on the same blocks, which is what decides, most of what is shared cancels.
+
+    Args:
+        block_means: float64 ``[n]``, the metric's mean of each block.
+        confidence: Confidence level, between 0 and 1.
+    """
+    count = len(block_means)
+    if count < 2:
+        return None
+    mean = float(block_means.mean())
+    reach = float(stdtrit(count - 1, 0.5 + confidence / 2) * block_means.std(ddof=1) / np.sqrt(count))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def compare_blocks(
+    ours: Float64s, theirs: Float64s, num_queries: int, *, confidence: float = 0.95
+) -> Comparison | None:
+    """Compare two models on the same blocks: t interval and paired two-sided t-test of the differences of the means.
+
+    Args:
+        ours: float64 ``[n]``, our mean of each block.
+        theirs: float64 ``[n]``, theirs of the same blocks, in the same order.
+        num_queries: Number of queries of all blocks, for the comparison.
+        confidence: Confidence level, between 0 and 1.
+
+    Returns:
+        The comparison; None for fewer than two blocks.
+
+    Raises:
+        ValueError: If the two differ in length.
+    """
+    if len(ours) != len(theirs):
+        raise ValueError(f"wanted the same blocks for both models, got {len(ours)} and {len(theirs)}")
+    differences = ours - theirs
+    interval = blocks_interval(differences, confidence=confidence)
+    if interval is None:
+        return None
+    deviation = float(differences.std(ddof=1))
+    if deviation == 0:  # Without variance the t-test is undefined.
+        p_value = 1.0 if interval.mean == 0 else 0.0
+    else:
+        p_value = float(2.0 * stdtr(len(ours) - 1, -abs(interval.mean / deviation * np.sqrt(len(ours)))))
+    return Comparison(interval.mean, interval.low, interval.high, p_value, num_queries)

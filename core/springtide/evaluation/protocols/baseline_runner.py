@@ -1,5 +1,7 @@
 """A baseline in a train/test evaluation: fitted on the training set, with each user's history in it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -49,10 +51,35 @@ class BaselineRunner:
             users: int64 ``[n]``, user codes.
             is_unseen_only: Whether to leave out the items in the user's history.
         """
-        rows = np.searchsorted(self._user_codes, users)
-        is_known = self._user_codes[np.minimum(rows, len(self._user_codes) - 1)] == users
-        rows = np.where(is_known, rows, -1).astype(np.int64)
+        rows = self._rows(users)
+        return self.ranked(rows, [self._history(row) for row in rows.tolist()], is_unseen_only)
+
+    def after(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        """Return the top item codes of all items for users who have just taken one; see ``costs.RankAfter``."""
+        rows = self._rows(users)
         histories = [self._history(row) for row in rows.tolist()]
+        if items is not None:
+            taken = np.searchsorted(self._item_codes, items).astype(np.int32)
+            histories = [
+                History(
+                    np.concatenate([[item], history.item_rows]).astype(np.int32),
+                    np.concatenate([[self._now_ms], history.timestamps_ms]).astype(np.int64),
+                    np.concatenate([[1.0], history.weights]).astype(np.float32),
+                )
+                for item, history in zip(taken, histories, strict=True)
+            ]
+        return self.ranked(rows, histories, False)
+
+    def ranked(
+        self, rows: npt.NDArray[np.int64], histories: Sequence[History], is_unseen_only: bool
+    ) -> npt.NDArray[np.int64]:
+        """Return the top item codes for some histories, int64 ``[n, K]``, the best first; -1 where there are no more.
+
+        Args:
+            rows: int64 ``[n]``, rows of the users in the fit; -1 for a user that it does not know.
+            histories: Their histories, in the rows of the fit.
+            is_unseen_only: Whether to leave out the items in the histories.
+        """
         scores = self._baseline.scores(rows, histories, self._now_ms)  # [n, num_items]
         if is_unseen_only:
             for user_scores, history in zip(scores, histories, strict=True):
@@ -62,9 +89,15 @@ class BaselineRunner:
         best_scores = np.take_along_axis(scores, best, 1)
         order = np.argsort(-best_scores, axis=1, kind="stable")
         codes = self._item_codes[np.take_along_axis(best, order, 1)]  # [n, count]
-        ranked = np.full((len(users), K), -1, np.int64)
+        ranked = np.full((len(rows), K), -1, np.int64)
         ranked[:, :count] = np.where(np.isfinite(np.take_along_axis(best_scores, order, 1)), codes, -1)
         return ranked
+
+    def _rows(self, users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows of users in the fit, int64 ``[n]``; -1 for those that it does not know."""
+        rows = np.searchsorted(self._user_codes, users)
+        is_known = self._user_codes[np.minimum(rows, len(self._user_codes) - 1)] == users
+        return np.where(is_known, rows, -1).astype(np.int64)
 
     def _history(self, row: int) -> History:
         if row < 0:

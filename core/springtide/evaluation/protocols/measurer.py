@@ -20,6 +20,7 @@ from springtide.evaluation.measures.mean_metrics import (
 from springtide.evaluation.measures.metrics import KS, means_of, metrics_of_each
 from springtide.evaluation.measures.segments import Segments, item_age, user_activity
 from springtide.evaluation.measures.significance import mean_interval
+from springtide.evaluation.protocols.costs import RankAfter, live_share, one_thread, per_second
 from springtide.evaluation.protocols.queries import RankedLists, RankItems, UserQueries
 from springtide.evaluation.splits.time_splits import Split, cold_items, cold_users
 
@@ -75,19 +76,24 @@ class Measurer:
         self._fine = FineSegments.of(dataset, split)
         self._popularity = item_popularity(interactions, split)
         self._num_users = len(np.unique(interactions.user_codes[split.train]))
+        self._items = np.unique(interactions.item_codes[split.train]).astype(np.int64)
+        self._num_items = len(interactions.item_ids)
         groups = item_groups(dataset, group_names)
         self._groups = groups if (groups >= 0).any() else None
 
-    def measure(self, rank_items: RankItems, fit_seconds: float) -> DetailedMeasurement:
+    def measure(
+        self, rank_items: RankItems, fit_seconds: float, rank_after: RankAfter | None = None
+    ) -> DetailedMeasurement:
         """Rank items for all queries, unseen items and all items, and return the metrics.
 
         Args:
             rank_items: The model or baseline.
             fit_seconds: Wall time of its fit, for the measurement.
+            rank_after: The same with one more event of each user, to see whether the answer changes; None not to ask.
         """
         segments: dict[str, SegmentMetrics] = {}
         arrays: dict[str, npt.NDArray[np.float64] | npt.NDArray[np.float32] | npt.NDArray[np.int32]] = {}
-        new_lists = self._queries.ranked_by(rank_items, is_unseen_only=True)
+        new_lists, answers_per_second = self._timed(rank_items)
         all_lists = self._queries.ranked_by(rank_items, is_unseen_only=False)
         repeated = np.intersect1d(all_lists.relevant, self._queries.seen, assume_unique=True)
         repeat_lists = RankedLists(all_lists.users, all_lists.ranked, repeated, all_lists.num_items)
@@ -99,7 +105,25 @@ class Measurer:
             arrays |= arrays_of(name, users, per_query)
             for fine_name, metrics in self._fine_segments(lists, is_hit, users, per_query):
                 segments[f"{name}: {fine_name}"] = metrics
-        return DetailedMeasurement(Measurement(segments, fit_seconds), arrays)
+        live = None
+        if rank_after is not None and len(all_lists.users):
+            live = live_share(rank_after, all_lists.users, self._items)
+        return DetailedMeasurement(Measurement(segments, fit_seconds, answers_per_second, live), arrays)
+
+    def _timed(self, rank_items: RankItems) -> tuple[RankedLists, float | None]:
+        """Rank new items, and return how many users a second were answered, by one thread."""
+        users = np.unique(self._queries.unseen // self._num_items)
+        if len(users):
+            rank_items(users[:1], True)  # The first answer makes what all others use.
+        found: list[RankedLists] = []
+
+        def ask() -> int:
+            found.append(self._queries.ranked_by(rank_items, is_unseen_only=True))
+            return len(users)
+
+        with one_thread():
+            rate = per_second(ask)
+        return found[0], rate if len(users) else None
 
     def _beyond_accuracy(self, lists: RankedLists) -> dict[str, float]:
         if not len(lists.users):

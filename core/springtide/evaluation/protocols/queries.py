@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from springtide.evaluation.measures.metrics import K
+from springtide.evaluation.protocols.costs import RankAfter
 from springtide.evaluation.splits.time_splits import Split
 from springtide.events.model import Interactions
 from springtide.interactions import Moment
@@ -103,6 +104,25 @@ class UserQueries:
             return ranked
 
         return rank_items
+
+    def rank_after_with(self, ranker: Ranker) -> RankAfter:
+        """Return a function that ranks all items for users who have just taken one, as ``RankAfter``."""
+        interactions = self._interactions
+        code_of = {item_id: code for code, item_id in enumerate(interactions.item_ids)}
+
+        def rank_after(users: Int64s, items: Int64s | None) -> Int64s:
+            taken = [()] * len(users) if items is None else [(interactions.item_ids[item],) for item in items]
+            queries = [
+                Query(self.moment, user_id=interactions.user_ids[user], recent_items=recent, count=K)
+                for user, recent in zip(users, taken, strict=True)
+            ]
+            ranked = np.full((len(users), K), -1, np.int64)
+            for row, ranking in enumerate(ranker.recommend(queries)):
+                codes = [code_of[item.item_id] for item in ranking.items]
+                ranked[row, : len(codes)] = codes
+            return ranked
+
+        return rank_after
 
     def _pairs(self, positions: Int64s) -> Int64s:
         """Return the pairs of some interactions, int64 ``[n]``."""

@@ -67,7 +67,7 @@ class TrainTestProtocol:
         runner = BaselineRunner(self._plugins.make("baseline", baseline), self._dataset.interactions, self._split)
         fit_seconds = time.monotonic() - started
         self._on_progress(Progress(f"fit {baseline.name}", 1, 1))
-        return self._measurer.measure(runner, fit_seconds)
+        return self._measurer.measure(runner, fit_seconds, runner.after)
 
     def measure_model(self, settings: Settings) -> DetailedMeasurement:
         """Train and measure a model.
@@ -87,7 +87,9 @@ class TrainTestProtocol:
         fit_seconds = time.monotonic() - started
         ranker = Ranker(state, settings.ranking)
         ranker.swap(ServingModel.from_artifact(artifact, self._plugins))
-        measured = self._measurer.measure(self._queries.rank_items_with(ranker), fit_seconds)
+        measured = self._measurer.measure(
+            self._queries.rank_items_with(ranker), fit_seconds, self._queries.rank_after_with(ranker)
+        )
         bins = reliability(ranker, self._dataset.interactions, self._split, self._queries.moment)
         return replace(measured, arrays={**measured.arrays, "reliability": bins})
 
