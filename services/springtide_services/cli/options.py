@@ -102,6 +102,7 @@ class DatasetName(StrEnum):
 
     COMPLETE_JOURNEY = "complete-journey"
     MOVIELENS_100K = "movielens-100k"
+    NYC_FLIGHTS = "nyc-flights"
     TAFENG = "tafeng"
 
 

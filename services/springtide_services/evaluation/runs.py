@@ -10,6 +10,7 @@ from springtide.errors import SpringtideError, TrainingError
 from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import key_of_baseline, key_of_model, seeded_baselines
 from springtide.evaluation.protocols import FROZEN, NUM_QUESTIONS, Prequential, TrainTestProtocol
+from springtide.evaluation.protocols.circumstances import note_on_unused
 from springtide.evaluation.results import Result, ResultsFile, RunKey
 from springtide.evaluation.splits import GLOBAL, PREQUENTIAL, cut_at, cut_names, note_on_times, why_empty_at
 from springtide.plugins.loading import Plugins
@@ -161,7 +162,8 @@ class _Evaluator:
         bars: Progress,
     ) -> None:
         self._dataset = source.load()
-        for note in filter(None, (*self._dataset.notes, note_on_times(self._dataset.interactions))):
+        unused = note_on_unused(self._dataset, settings, plugins)
+        for note in filter(None, (*self._dataset.notes, note_on_times(self._dataset.interactions), unused)):
             bars.console.print(f"note: {note}", markup=False, soft_wrap=True)
         self._split = split
         self._settings = settings

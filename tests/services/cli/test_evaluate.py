@@ -39,7 +39,7 @@ def test_command_without_arguments_measures_the_default_on_all_data_sets(called:
     assert CliRunner().invoke(app, ["evaluate"]).exit_code == 0
 
     assert called == {
-        "datasets": ["complete-journey", "movielens-100k", "tafeng"],
+        "datasets": ["complete-journey", "movielens-100k", "nyc-flights", "tafeng"],
         "choice": ModelChoice(),
         "results_path": Path("springtide-state/evaluation.jsonl"),
         "split": SplitOptions(),

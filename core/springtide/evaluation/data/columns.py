@@ -1,10 +1,12 @@
 """From the columns of a file to interactions in time order."""
 
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from springtide.events.model import Interactions
 
@@ -17,6 +19,7 @@ def interactions_of_columns(
     timestamps_ms: npt.NDArray[np.int64],
     values: pa.ChunkedArray | None,
     relations: pa.ChunkedArray | str,
+    contexts: Sequence[Mapping[str, str]] | None = None,
 ) -> Interactions:
     """Return interactions in time order; rows of the same time keep the order of the file.
 
@@ -26,6 +29,7 @@ def interactions_of_columns(
         timestamps_ms: int64 ``[n]``.
         values: Numbers; null, or None for the whole column, where the event has no value.
         relations: Type of each interaction, without nulls, or one type for all.
+        contexts: Circumstances of each interaction, ``[n]``; None if no interaction has any.
     """
     # Rows that are in order already are not moved: that saves half the time of a large file.
     order = None if np.all(timestamps_ms[1:] >= timestamps_ms[:-1]) else np.argsort(timestamps_ms, kind="stable")
@@ -36,6 +40,8 @@ def interactions_of_columns(
     else:
         names, codes = _coded(relations, order)
         relation_codes = codes.astype(np.int16)
+    if contexts is not None and order is not None:
+        contexts = [contexts[row] for row in order.tolist()]
     if values is None:
         in_order = np.full(len(timestamps_ms), np.nan, np.float32)
     else:
@@ -49,7 +55,28 @@ def interactions_of_columns(
         relation_codes=relation_codes,
         timestamps_ms=_ordered(timestamps_ms.astype(np.int64, copy=False), order),
         values=in_order,
+        contexts=contexts,
     )
+
+
+def contexts_of_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray], num_rows: int) -> list[Mapping[str, str]]:
+    """Return the circumstances of each row, ``[num_rows]``; rows that share all of them share one map.
+
+    Args:
+        columns: Texts by name; null or blank where a row has no such circumstance.
+        num_rows: Number of rows.
+    """
+    of_row = np.zeros(num_rows, np.int64)
+    maps: list[Mapping[str, str]] = [{}]
+    for name, texts in columns.items():
+        chunked = pa.chunked_array(texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts], pa.string())
+        encoded = pc.utf8_trim_whitespace(chunked.fill_null("")).combine_chunks().dictionary_encode()
+        values = encoded.dictionary.to_pylist()
+        pairs = of_row * len(values) + encoded.indices.to_numpy().astype(np.int64)
+        distinct, of_row = np.unique(pairs, return_inverse=True)
+        known = [(maps[pair // len(values)], values[pair % len(values)]) for pair in distinct.tolist()]
+        maps = [{**before, name: value} if value else before for before, value in known]
+    return [maps[row] for row in of_row.tolist()]
 
 
 def _coded(ids: pa.ChunkedArray, order: npt.NDArray[np.int64] | None) -> tuple[list[str], npt.NDArray[np.int32]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from springtide.errors import DatasetError
-from springtide.evaluation.data.columns import interactions_of_columns
+from springtide.evaluation.data.columns import contexts_of_columns, interactions_of_columns
 from springtide.evaluation.data.datasets import Dataset
 from springtide.event_files import EventFile, Events, ReadOptions, Rows
 from springtide.events.model import NodeUpsert
@@ -51,6 +52,7 @@ class _Table:
         self._chunks: list[Rows] = []
         self._upserts: list[tuple[pb.NodeUpsert, Events, int]] = []
         self._num_unused: Counter[str] = Counter()
+        self._not_evaluated: dict[str, None] = {}
 
     def add(self, chunk: Rows | Events) -> None:
         """Add some rows, or some events."""
@@ -58,7 +60,10 @@ class _Table:
             self._add_events(chunk)
         else:
             coded = {name: getattr(chunk, name).dictionary_encode() for name in ("users", "items", "types")}
-            self._chunks.append(replace(chunk, **coded, event_ids=None, recommendation_ids=None, contexts={}))
+            self._chunks.append(replace(chunk, **coded, event_ids=None, recommendation_ids=None))
+            self._not_evaluated |= {
+                role: None for role in ("event_id", "recommendation_id") if getattr(chunk, f"{role}s") is not None
+            }
 
     def dataset(self, file: EventFile, path: str) -> Dataset:
         """Return all that was added.
@@ -73,7 +78,7 @@ class _Table:
         )
         timestamps_ms = np.concatenate([file.scale.to_ms(chunk.times) for chunk in self._chunks])
         values = pa.chunked_array([pa.array(np.concatenate([chunk.values for chunk in self._chunks]))])
-        interactions = interactions_of_columns(users, items, timestamps_ms, values, types)
+        interactions = interactions_of_columns(users, items, timestamps_ms, values, types, self._contexts())
         if (num_types := len(interactions.relations)) > _MAX_TYPES:
             raise DatasetError(
                 f"{path}: wanted up to {_MAX_TYPES} types of interactions, got {num_types}: --columns type=NAME names "
@@ -94,7 +99,24 @@ class _Table:
             f"{path}: {count:,} event{' is' if count == 1 else 's are'} of a kind that is not evaluated: {payload}"
             for payload, count in self._num_unused.items()
         ]
+        if self._not_evaluated:
+            notes.append(f"{path}: columns that are not evaluated: {', '.join(self._not_evaluated)}")
         return Dataset(file.name, interactions, upserts, (*file.notes, *notes))
+
+    def _contexts(self) -> list[Mapping[str, str]] | None:
+        """Return the circumstances of each interaction, in the order of the chunks; None if there are none."""
+        names = dict.fromkeys(name for chunk in self._chunks for name in chunk.contexts)
+        if not names:
+            return None
+        columns = {
+            name: pa.chunked_array(
+                [chunk.contexts.get(name, pa.nulls(len(chunk.rows), pa.string())) for chunk in self._chunks],
+                pa.string(),
+            )
+            for name in names
+        }
+        contexts = contexts_of_columns(columns, sum(len(chunk.rows) for chunk in self._chunks))
+        return contexts if any(contexts) else None
 
     def _add_events(self, chunk: Events) -> None:
         at_of: list[int] = []
@@ -119,7 +141,10 @@ class _Table:
                     np.array([one.value if one.HasField("value") else np.nan for one in interactions]),
                     event_ids=None,
                     recommendation_ids=None,
-                    contexts={},
+                    contexts={
+                        name: pa.array([one.context.get(name) for one in interactions], pa.string())
+                        for name in dict.fromkeys(name for one in interactions for name in one.context)
+                    },
                 )
             )
 

@@ -5,7 +5,7 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,20 @@ import pyarrow.parquet as pq
 from springtide.evaluation.data.columns import interactions_of_columns
 from springtide.events.model import Interactions, NodeUpsert
 
+
+class Files(Protocol):
+    """The files inside a package."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file; KeyError if there is none of that name."""
+        ...
+
+
 Events = tuple[Interactions, list[NodeUpsert]]
 """Interactions in time order, and nodes with their attributes at the time of the first interaction."""
 
 
-def read_complete_journey(files: zipfile.ZipFile) -> Events:
+def read_complete_journey(files: Files) -> Events:
     """Return the purchases of the Complete Journey, their products and households."""
 
     def table(name: str, columns: list[str]) -> pa.Table:
@@ -46,7 +55,7 @@ def read_complete_journey(files: zipfile.ZipFile) -> Events:
         _product_title(*row)
         for row in _rows(products, ["department", "product_category", "product_type", "package_size", "brand"])
     ]
-    upserts = _upserts("item", products, "product_id", attributes, start_ms, titles)
+    upserts = upserts_of("item", products, "product_id", attributes, start_ms, titles)
     demographics = {
         name: name
         for name in (
@@ -60,7 +69,7 @@ def read_complete_journey(files: zipfile.ZipFile) -> Events:
         )
     }
     households = table("demographics", ["household_id", *demographics])
-    upserts += _upserts("user", households, "household_id", demographics, start_ms)
+    upserts += upserts_of("user", households, "household_id", demographics, start_ms)
     return interactions, upserts
 
 
@@ -76,7 +85,7 @@ def _product_title(
     return f"{title} ({brand})" if brand else title
 
 
-def read_movielens(files: zipfile.ZipFile) -> Events:
+def read_movielens(files: Files) -> Events:
     """Return the ratings of MovieLens 100K, its films and viewers."""
 
     def table(extension: str) -> pa.Table:
@@ -99,15 +108,15 @@ def read_movielens(files: zipfile.ZipFile) -> Events:
     start_ms = int(interactions.timestamps_ms[0])
     films = table("item")
     titles = [f"{title} ({year})" if year else title for title, year in _rows(films, ["movie_title", "release_year"])]
-    upserts = _upserts("item", films, "item_id", {"genre": "class"}, start_ms, titles, {"year": "release_year"}, " ")
+    upserts = upserts_of("item", films, "item_id", {"genre": "class"}, start_ms, titles, {"year": "release_year"}, " ")
     viewers = table("user")
-    upserts += _upserts(
+    upserts += upserts_of(
         "user", viewers, "user_id", {"gender": "gender", "occupation": "occupation"}, start_ms, None, {"age": "age"}
     )
     return interactions, upserts
 
 
-def read_tafeng(files: zipfile.ZipFile) -> Events:
+def read_tafeng(files: Files) -> Events:
     """Return the purchases of Ta-Feng, by day, their items and customers.
 
     A customer's age group and area are those of the customer's first purchase; likewise an item's subclass.
@@ -132,14 +141,14 @@ def read_tafeng(files: zipfile.ZipFile) -> Events:
         purchases.schema.get_field_index("PIN_CODE"), "PIN_CODE", pc.if_else(pc.equal(areas, "Unknown"), "", areas)
     )
     in_order = purchases.take(pa.array(np.argsort(days.to_numpy(), kind="stable")))
-    items = _first_rows(in_order, "PRODUCT_ID")
-    customers = _first_rows(in_order, "CUSTOMER_ID")
-    upserts = _upserts("item", items, "PRODUCT_ID", {"category": "PRODUCT_SUBCLASS"}, start_ms)
-    upserts += _upserts("user", customers, "CUSTOMER_ID", {"age": "AGE_GROUP", "area": "PIN_CODE"}, start_ms)
+    items = first_rows(in_order, "PRODUCT_ID")
+    customers = first_rows(in_order, "CUSTOMER_ID")
+    upserts = upserts_of("item", items, "PRODUCT_ID", {"category": "PRODUCT_SUBCLASS"}, start_ms)
+    upserts += upserts_of("user", customers, "CUSTOMER_ID", {"age": "AGE_GROUP", "area": "PIN_CODE"}, start_ms)
     return interactions, upserts
 
 
-def _first_rows(table: pa.Table, id_column: str) -> pa.Table:
+def first_rows(table: pa.Table, id_column: str) -> pa.Table:
     """Return the first row of each id."""
     coded = table[id_column].combine_chunks().dictionary_encode().indices.to_numpy()
     return table.take(pa.array(np.sort(np.unique(coded, return_index=True)[1])))
@@ -149,7 +158,7 @@ def _rows(table: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
 
 
-def _upserts(
+def upserts_of(
     node_type: str,
     table: pa.Table,
     id_column: str,

