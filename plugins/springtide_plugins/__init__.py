@@ -136,6 +136,7 @@ def register_baselines(register: RegisterPart[BaselineFactory]) -> None:
     register("popularity", "springtide_plugins.baselines.popularity:Popularity")
     register("recent_popularity", "springtide_plugins.baselines.popularity:RecentPopularity")
     register("slim", "springtide_plugins.baselines.linear:SLIM")
+    register("tgn", "springtide_plugins.baselines.tgn:TGN")
     register("tifu_knn", "springtide_plugins.baselines.neighbours:TIFUKNN")
     register("user_knn", "springtide_plugins.baselines.neighbours:UserKNN")
     register("week_popularity", "springtide_plugins.baselines.popularity:WeekPopularity")

@@ -1,4 +1,4 @@
-"""Baselines that are learned by gradient descent: MultVAE and LightGCN."""
+"""Baselines that are learned by gradient descent: MultVAE, LightGCN and a temporal graph network."""
 
 import numpy as np
 import pytest
@@ -12,15 +12,19 @@ from springtide.testing import history_of, observed_of
 from springtide_plugins.baselines.histories import seen_matrix
 from springtide_plugins.baselines.lightgcn_fit import fitted_layers, unseen_items
 from springtide_plugins.baselines.mult_vae_fit import loss
+from springtide_plugins.baselines.tgn_fit import Network, Stream, fit
+from springtide_plugins.baselines.torch_threads import torch_threads
 
 PLUGINS = load_plugins()
-NAMES = ["mult_vae", "lightgcn_bpr"]
+NAMES = ["mult_vae", "lightgcn_bpr", "tgn"]
 QUICK = {
     "mult_vae": {"hidden": 16, "latent": 4, "steps": 150, "learning_rate": 0.01},
     "lightgcn_bpr": {"width": 8, "steps": 150},
+    "tgn": {"width": 16, "epochs": 40, "batch_events": 20, "learning_rate": 0.01},
 }
 # Even users have even items and odd users odd ones, but for one item of each user.
 CLUSTERS = [(user, item) for user in range(24) for item in range(user % 2, 12, 2) if user % 6 != item // 2]
+np.random.default_rng(0).shuffle(CLUSTERS)  # Users come and go.
 NOW = 1_000
 
 
@@ -85,10 +89,9 @@ def test_a_restored_one_answers_as_before(name, fitted):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_fit_leaves_the_number_of_threads_as_it_was(name):
+def test_a_fit_leaves_the_number_of_threads_as_it_was():
     before = torch.get_num_threads()
-    fitted_on_clusters(name, steps=1, num_threads=before + 1)
+    fitted_on_clusters("mult_vae", num_threads=before + 1, steps=1)
     assert torch.get_num_threads() == before
 
 
@@ -127,6 +130,47 @@ def test_forgotten_users_are_answered_by_their_items_alone(fitted):
     assert not np.allclose(known, unknown)
     np.testing.assert_allclose(forgotten, unknown, rtol=1e-6)
     np.testing.assert_allclose(still, kept, rtol=1e-6)
+
+
+def test_tgn_embeds_known_users_as_the_modules_of_pyg(tgn_of_clusters):
+    baseline, network, stream = tgn_of_clusters
+    with torch.no_grad():
+        expected = network.embedded(torch.arange(24), stream, len(stream.users)).numpy()
+    events = list(zip(stream.users.tolist(), stream.items.tolist(), stream.times_s.tolist(), strict=True))
+    histories = [
+        history_of([(item, 1_000 * time) for each, item, time in events if each == user]) for user in range(24)
+    ]
+    np.testing.assert_allclose(baseline.user_vectors(np.arange(24), histories), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_tgn_takes_events_since_the_fit_into_the_memory_as_pyg_does(tgn_of_clusters):
+    baseline, network, stream = tgn_of_clusters
+    time_s = int(stream.times_s[-1]) + 5_000
+    network.take(torch.tensor([3]), torch.tensor([8]), torch.tensor([time_s]))
+    found = baseline.memory_now(np.array([3]), [history_of([(8, 1_000 * time_s), (1, 0)])])
+    np.testing.assert_allclose(found, network.memory.memory[3:4].detach().numpy(), rtol=1e-3, atol=1e-4)
+    assert not np.allclose(found, baseline.user_memory[3])
+
+
+@pytest.fixture
+def tgn_of_clusters():
+    """The baseline, and the same network with the same weights and memories, by torch and PyG."""
+    observed = observed_of([(user, item, 1_000_000 * time) for time, (user, item) in enumerate(CLUSTERS)])
+    baseline = make("tgn", neighbours=3, epochs=2)
+    baseline.fit(observed, 24, 12)
+    with torch_threads(1):
+        torch.manual_seed(0)
+        network, stream = Network(24, 12, baseline), Stream.of(observed, 24, 1_000)
+        fit(network, stream, baseline)
+    return baseline, network, stream
+
+
+def test_latest_events_of_a_node_are_those_before_a_moment():
+    stream = Stream.of(observed_of([(0, 0, 0), (0, 1, 1_000), (1, 1, 2_000), (0, 0, 3_000), (0, 1, 4_000)]), 2, 100)
+    index, others, events = stream.latest(torch.tensor([0, 1, 3]), 2, before=4)
+    assert index.tolist() == [0, 0, 1, 2, 2]
+    assert others.tolist() == [2, 3, 3, 1, 0]
+    assert events.tolist() == [3, 1, 2, 2, 1]
 
 
 def test_negatives_are_items_that_the_user_has_not_had():

@@ -25,7 +25,7 @@ sys.stdout.buffer.write(pickle.dumps(baseline.scores(np.arange(len(histories)), 
 """
 
 
-LEARNED = ["lightgcn_bpr", "mult_vae"]
+LEARNED = ["lightgcn_bpr", "mult_vae", "tgn"]
 
 
 @pytest.mark.parametrize(

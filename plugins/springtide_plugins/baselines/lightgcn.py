@@ -42,7 +42,7 @@ class LightGCNBPR(Popularity):
         self,
         width: PositiveInt = 64,
         num_layers: PositiveInt = 3,
-        steps: PositiveInt = 300,
+        steps: PositiveInt = 600,
         batch_pairs: PositiveInt = 16_384,
         learning_rate: PositiveFloat = 0.01,
         l2: NonNegativeFloat = 1e-4,

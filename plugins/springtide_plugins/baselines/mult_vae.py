@@ -50,7 +50,7 @@ class MultVAE(Popularity):
         self,
         hidden: PositiveInt = 200,
         latent: PositiveInt = 64,
-        steps: PositiveInt = 400,
+        steps: PositiveInt = 300,
         batch_users: PositiveInt = 500,
         learning_rate: PositiveFloat = 1e-3,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
