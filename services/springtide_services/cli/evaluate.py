@@ -27,6 +27,7 @@ class SplitName(StrEnum):
     WALK_FORWARD = "walk-forward"
     PREQUENTIAL = "prequential"
     LEAVE_ONE_OUT = "leave-one-out"
+    COLD_START = "cold-start"
 
 
 def evaluate(

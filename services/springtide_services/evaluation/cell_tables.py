@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from springtide.evaluation.data import title_of
 from springtide.evaluation.measures.mean_metrics import ALL, NEW
 from springtide.evaluation.measures.significance import Comparison
+from springtide.evaluation.protocols.cold_start import ITEM_EVENTS, USER_EVENTS, levels_of
 from springtide.evaluation.splits import WALK_FORWARD
 from springtide_services.evaluation.cells import Cell, cells_of
 from springtide_services.evaluation.report import Figures, Report
@@ -38,6 +39,44 @@ def side_by_side(reports: Sequence[Report]) -> str:
     if found:
         blocks += [ahead(found), *(["\n".join(lost)] if (lost := list(not_ahead(found))) else [])]
     return "\n\n".join(blocks)
+
+
+def curves_table(report: Report) -> str:
+    """Return Markdown: NDCG@20 by the number of events that are known of a user, and of an item.
+
+    Args:
+        report: Of the split ``cold-start``.
+    """
+    blocks = []
+    for dataset in report.datasets:
+        for segment, heading in ((NEW, USER_EVENTS), (ALL, USER_EVENTS), (NEW, ITEM_EVENTS)):
+            levels = levels_of(report.segments(dataset), segment, heading)
+            if not levels:
+                continue
+            rows = []
+            for model in report.models:
+                found = [report.figures(dataset, model, f"{segment}: {heading} {level}") for level in levels]
+                rows.append([model, *(_MISSING if each is None else f"{each.ndcg:.4f}" for each in found)])
+            title = f"{title_of(dataset)}, {segment}: {heading}"
+            blocks.append("\n".join(_table([title, *levels], rows)))
+            if lost := list(_lost_levels(report, dataset, segment, heading, levels)):
+                blocks.append("\n".join(lost))
+    return "\n\n".join(blocks)
+
+
+def _lost_levels(report: Report, dataset: str, segment: str, heading: str, levels: Sequence[str]) -> Iterator[str]:
+    """Give a line for each level at which one of our models does not have the highest NDCG, with the difference."""
+    for model in report.ours:
+        for level in levels:
+            name = f"{segment}: {heading} {level}"
+            best = report.best_baseline(dataset, name)
+            ours = report.figures(dataset, model, name)
+            theirs = None if best is None else report.figures(dataset, best, name)
+            if best is None or ours is None or theirs is None or ours.ndcg > theirs.ndcg:
+                continue
+            compared = report.compare(dataset, model, best, name)
+            words = f"{ours.ndcg - theirs.ndcg:+.4f}" if compared is None else difference(compared)
+            yield f"- {heading} {level}: {model} is not ahead of {best}: {words}"
 
 
 def costs(reports: Sequence[Report]) -> str:

@@ -14,11 +14,11 @@ from springtide.evaluation.measures.mean_metrics import ALL, NEW, SEGMENTS
 from springtide.evaluation.plan import ModelChoice, model_name, plan_baselines, plan_sections
 from springtide.evaluation.protocols import FROZEN
 from springtide.evaluation.results import Result, ResultsFile, RunKey
-from springtide.evaluation.splits import PREQUENTIAL
+from springtide.evaluation.splits import COLD_START, PREQUENTIAL
 from springtide.event_files import ReadOptions
 from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.model import Settings
-from springtide_services.evaluation.cell_tables import side_by_side
+from springtide_services.evaluation.cell_tables import curves_table, side_by_side
 from springtide_services.evaluation.exports import to_csv, to_json
 from springtide_services.evaluation.plots import check_matplotlib, draw_all
 from springtide_services.evaluation.report import Report
@@ -167,13 +167,21 @@ def _by_model(results: Mapping[RunKey, Result], cuts: Collection[str]) -> dict[t
 
 def _print(reports: Sequence[Report], output: Output) -> None:
     if output.as_markdown:
-        typer.echo(to_markdown(reports[0]) if len(reports) == 1 else side_by_side(reports))
+        typer.echo(_as_markdown(reports))
         return
     for report in reports:
         if len(reports) > 1:
             console().rule(report.split, align="left")
         for dataset in report.datasets:
             _print_dataset(report, dataset, output)
+
+
+def _as_markdown(reports: Sequence[Report]) -> str:
+    """Return all tables; a cold start has curves of its own, since its users are others."""
+    cuts = [report for report in reports if report.split != COLD_START]
+    curves = [curves_table(report) for report in reports if report.split == COLD_START]
+    tables = [] if not cuts else [to_markdown(cuts[0]) if len(cuts) == 1 else side_by_side(cuts)]
+    return "\n\n".join([*tables, *curves])
 
 
 def _print_dataset(report: Report, dataset: str, output: Output) -> None:
@@ -185,7 +193,7 @@ def _print_dataset(report: Report, dataset: str, output: Output) -> None:
         for segment in (NEW, ALL):
             on.print()
             on.print(metrics_table(report, dataset, segment))
-    if output.has_segments:
+    if output.has_segments or report.split == COLD_START:
         for segment in SEGMENTS:
             table = segments_table(report, dataset, segment)
             if len(table.columns) > 1:

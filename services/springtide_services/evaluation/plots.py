@@ -12,7 +12,8 @@ from springtide.clock import MS_PER_DAY
 from springtide.errors import SettingsError
 from springtide.evaluation.data import title_of
 from springtide.evaluation.measures.mean_metrics import ALL, NEW, SEGMENTS
-from springtide.evaluation.splits import PREQUENTIAL, WALK_FORWARD
+from springtide.evaluation.protocols.cold_start import ITEM_EVENTS, USER_EVENTS, levels_of
+from springtide.evaluation.splits import COLD_START, PREQUENTIAL, WALK_FORWARD
 from springtide_services.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def draw_all(report: Report, folder: Path) -> Iterator[Path]:
         plots = {"segments": _segments(report, dataset, models)}
         if report.split in (WALK_FORWARD, PREQUENTIAL):
             plots["over-time"] = _over_time(report, dataset, models)
+        if report.split == COLD_START:
+            plots = {"curves": cold_start(report, dataset)}
         if (reliability := _reliability(report, dataset)) is not None:
             plots["reliability"] = reliability
         for name, figure in plots.items():
@@ -152,6 +155,45 @@ def _segments(report: Report, dataset: str, models: Sequence[str]) -> "Figure":
         )
         _tidy(axes, "all users" if segments == main else "new items, by segment of users and items")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    return figure
+
+
+def cold_start(report: Report, dataset: str) -> "Figure":
+    """Draw NDCG@20 against the number of known events of a user, and of an item, for all models and baselines."""
+    panels = [
+        (segment, heading, levels)
+        for segment, heading in ((NEW, USER_EVENTS), (ALL, USER_EVENTS), (NEW, ITEM_EVENTS))
+        if (levels := levels_of(report.segments(dataset), segment, heading))
+    ]
+    note = "NDCG@20 by how many events are known; the band is the 95 % interval of ours"
+    figure = _figure(f"{title_of(dataset)}: cold start", note, 6.4)
+    grid = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    others = [name for name in report.models if name not in report.ours]
+    for axes, (segment, heading, levels) in zip(grid, panels, strict=False):
+        for model in report.models:
+            found = [report.figures(dataset, model, f"{segment}: {heading} {level}") for level in levels]
+            points = [(index, each) for index, each in enumerate(found) if each is not None]
+            if not points:
+                continue
+            xs, ys = [index for index, _ in points], [each.ndcg for _, each in points]
+            if model in report.ours:
+                colour = _OURS[report.ours.index(model) % len(_OURS)]
+                axes.plot(xs, ys, color=colour, label=model, linewidth=2.6, marker="o", zorder=3)
+                bounds = [(each.low, each.high) for _, each in points]
+                if all(low is not None and high is not None for low, high in bounds):
+                    axes.fill_between(xs, [low or 0 for low, _ in bounds], [high or 0 for _, high in bounds],
+                                      color=colour, alpha=0.15, linewidth=0)  # fmt: skip
+            else:
+                number = others.index(model)
+                dashes = ("-", "--", ":", "-.")[number // 10 % 4]
+                axes.plot(xs, ys, label=model, linewidth=1.1, linestyle=dashes, color=f"C{number % 10}", alpha=0.8)
+        axes.set_xticks(range(len(levels)), levels, fontsize=8.5)
+        axes.set_xlabel(
+            f"{'events of the user' if heading == USER_EVENTS else 'events of the item'} before the question"
+        )
+        axes.set_ylim(bottom=0)
+        _tidy(axes, f"{segment} items" if heading == USER_EVENTS else f"{segment} items, by item")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure
 
 

@@ -9,10 +9,10 @@ from rich.progress import Progress
 from springtide.errors import SpringtideError, TrainingError
 from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import key_of_baseline, key_of_model, seeded_baselines
-from springtide.evaluation.protocols import FROZEN, NUM_QUESTIONS, Prequential, TrainTestProtocol
+from springtide.evaluation.protocols import FROZEN, NUM_QUESTIONS, ColdStart, Prequential, TrainTestProtocol
 from springtide.evaluation.protocols.circumstances import note_on_unused
 from springtide.evaluation.results import Result, ResultsFile, RunKey
-from springtide.evaluation.splits import GLOBAL, PREQUENTIAL, cut_at, cut_names, note_on_times, why_empty_at
+from springtide.evaluation.splits import COLD_START, GLOBAL, PREQUENTIAL, cut_at, cut_names, note_on_times, why_empty_at
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import PartSettings, Settings
 from springtide.training.loop import Progress as Stage
@@ -170,7 +170,7 @@ class _Evaluator:
         self._plugins = plugins
         self._stages = stages
         self._bars = bars
-        self._protocol: tuple[str, TrainTestProtocol] | None = None  # With the name of its cut.
+        self._protocol: tuple[str, TrainTestProtocol | ColdStart] | None = None  # With the name of its cut.
 
     def _show(self, now: Stage) -> None:
         self._stages.show(now.stage, now.done, now.total, now.loss)
@@ -186,10 +186,8 @@ class _Evaluator:
                         f"wanted interactions on both sides of the cut, got none on one ({cut}): "
                         f"{why_empty_at(self._dataset.interactions, cut)}"
                     )
-                self._protocol = (
-                    cut,
-                    TrainTestProtocol(self._dataset, split, self._settings, self._plugins, self._show),
-                )
+                protocol = ColdStart if cut.startswith(COLD_START) else TrainTestProtocol
+                self._protocol = cut, protocol(self._dataset, split, self._settings, self._plugins, self._show)
             if isinstance(run.wanted, Settings):
                 return self._protocol[1].measure_model(run.wanted)
             return self._protocol[1].measure_baseline(run.wanted)

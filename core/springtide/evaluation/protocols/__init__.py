@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from springtide.evaluation.protocols.cold_start import ColdStart
     from springtide.evaluation.protocols.contestants import Contestant
     from springtide.evaluation.protocols.fine_tuning import BlockResult, compare_fine_tuning
     from springtide.evaluation.protocols.months import MonthResults, measure_months
@@ -19,6 +20,7 @@ _MODULES = {
     "FROZEN": "prequential",
     "NUM_QUESTIONS": "prequential",
     "BlockResult": "fine_tuning",
+    "ColdStart": "cold_start",
     "Contestant": "contestants",
     "MonthResults": "months",
     "Prequential": "prequential",
@@ -33,6 +35,7 @@ __all__ = [
     "FROZEN",
     "NUM_QUESTIONS",
     "BlockResult",
+    "ColdStart",
     "Contestant",
     "MonthResults",
     "Prequential",

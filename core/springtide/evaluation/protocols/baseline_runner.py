@@ -84,12 +84,30 @@ class BaselineRunner:
         if is_unseen_only:
             for user_scores, history in zip(scores, histories, strict=True):
                 user_scores[history.item_rows] = -np.inf
+        return self._best(scores)
+
+    def ranked_new(
+        self, histories: Sequence[History], left_out: Sequence[npt.NDArray[np.int64]]
+    ) -> npt.NDArray[np.int64]:
+        """Return the top item codes for users that the fit does not know, int64 ``[n, K]``; as ``ranked``.
+
+        Args:
+            histories: Their histories, in the rows of the fit.
+            left_out: Codes of the items that each of them is not to get, int64 each.
+        """
+        scores = self._baseline.scores(np.full(len(histories), -1, np.int64), histories, self._now_ms)
+        for user_scores, codes in zip(scores, left_out, strict=True):
+            user_scores[np.isin(self._item_codes, codes)] = -np.inf
+        return self._best(scores)
+
+    def _best(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Return the codes of the items with the highest scores, int64 ``[n, K]``; -1 where there are no more."""
         count = min(K, scores.shape[1])
         best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
         best_scores = np.take_along_axis(scores, best, 1)
         order = np.argsort(-best_scores, axis=1, kind="stable")
         codes = self._item_codes[np.take_along_axis(best, order, 1)]  # [n, count]
-        ranked = np.full((len(rows), K), -1, np.int64)
+        ranked = np.full((len(scores), K), -1, np.int64)
         ranked[:, :count] = np.where(np.isfinite(np.take_along_axis(best_scores, order, 1)), codes, -1)
         return ranked
 

@@ -132,7 +132,7 @@ class Measurer:
 
         Of a user with several questions, the mean over them: so the users weigh the same, however many each has.
         """
-        questions, per_query = _per_query(lists, is_hit, relevant)
+        questions, per_query = metrics_per_query(lists, is_hit, relevant)
         if not self._queries.has_circumstances:
             return questions, per_query
         users, of_question = np.unique(self._queries.user_of[questions], return_inverse=True)
@@ -188,7 +188,7 @@ def arrays_of(segment: str, users: npt.NDArray[np.int64], per_query: PerQuery) -
     return {f"{segment}.users": users.astype(np.int32), f"{segment}.ndcg": per_query["ndcg@20"].astype(np.float32)}
 
 
-def _per_query(
+def metrics_per_query(
     lists: RankedLists, is_hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], PerQuery]:
     """Return the questions with relevant items, int64 ``[m]``, and their metrics, float64 ``[m]`` each."""

@@ -1,7 +1,7 @@
 """The train/test protocol of the tables: train on the training set, freeze everything, rank items for the test set."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from springtide.evaluation.data.datasets import Dataset
@@ -14,6 +14,7 @@ from springtide.evaluation.protocols.queries import UserQueries
 from springtide.evaluation.protocols.training_state import state_of_slice
 from springtide.evaluation.splits.time_splits import Split
 from springtide.evaluation.variants import frozen_settings, with_context_weights
+from springtide.model.registry import ModelArtifact
 from springtide.plugins.loading import Plugins
 from springtide.ranking.ranker import Ranker
 from springtide.ranking.serving_model import ServingModel
@@ -23,6 +24,21 @@ from springtide.toy_data import even_odd_events, quick_model, quick_settings, st
 from springtide.training.train import OnProgress, Progress, train
 
 _WEIGHTS_OF_THE_MOMENT = ("calendar", "occasions", "session")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        artifact: The model.
+        settings: The settings that it was trained with: all interactions positive, features frozen.
+        fit_seconds: Wall time of the training.
+    """
+
+    artifact: ModelArtifact
+    settings: Settings
+    fit_seconds: float
 
 
 class TrainTestProtocol:
@@ -82,22 +98,31 @@ class TrainTestProtocol:
             TrainingError: If the model cannot be trained on this data set.
             SettingsError: If no plugin offers its parts, or they cannot work together.
         """
-        settings = self._frozen(settings)
-        self._plugins.check(settings)
-        state = self._state
-        started = time.monotonic()
-        artifact = train(state, settings, self._plugins, mode="retrain", on_progress=self._on_progress)
-        fit_seconds = time.monotonic() - started
-        ranker = Ranker(state, settings.ranking)
-        ranker.swap(ServingModel.from_artifact(artifact, self._plugins))
+        trained = self.train_model(settings)
+        ranker = Ranker(self.state, trained.settings.ranking)
+        ranker.swap(ServingModel.from_artifact(trained.artifact, self._plugins))
         measured = self._measurer.measure(
-            self._queries.rank_items_with(ranker), fit_seconds, self._queries.rank_after_with(ranker)
+            self._queries.rank_items_with(ranker), trained.fit_seconds, self._queries.rank_after_with(ranker)
         )
         bins = reliability(ranker, self._dataset.interactions, self._split, self._queries.moment)
         return replace(measured, arrays={**measured.arrays, "reliability": bins})
 
+    def train_model(self, settings: Settings) -> Trained:
+        """Train a model on the training set.
+
+        Raises:
+            TrainingError: If the model cannot be trained on this data set.
+            SettingsError: If no plugin offers its parts, or they cannot work together.
+        """
+        settings = self._frozen(settings)
+        self._plugins.check(settings)
+        state = self.state
+        started = time.monotonic()
+        artifact = train(state, settings, self._plugins, mode="retrain", on_progress=self._on_progress)
+        return Trained(artifact, settings, time.monotonic() - started)
+
     @cached_property
-    def _state(self) -> LiveState:
+    def state(self) -> LiveState:
         """The training set in a graph."""
         self._on_progress(Progress("build the graph", 0, 1))
         settings = self._frozen(self._settings)

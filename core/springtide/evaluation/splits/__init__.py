@@ -1,6 +1,7 @@
 """How a data set is split in time."""
 
 from springtide.evaluation.splits.cuts import (
+    COLD_START,
     GLOBAL,
     LEAVE_ONE_OUT,
     PREQUENTIAL,
@@ -22,6 +23,7 @@ from springtide.evaluation.splits.time_splits import (
 )
 
 __all__ = [
+    "COLD_START",
     "GLOBAL",
     "LEAVE_ONE_OUT",
     "PREQUENTIAL",

@@ -5,7 +5,8 @@ from springtide.evaluation.splits.time_splits import Split, global_time_split, l
 from springtide.events.model import Interactions
 
 GLOBAL, WALK_FORWARD, PREQUENTIAL, LEAVE_ONE_OUT = "global", "walk-forward", "prequential", "leave-one-out"
-SPLITS = (GLOBAL, WALK_FORWARD, PREQUENTIAL, LEAVE_ONE_OUT)
+COLD_START = "cold-start"
+SPLITS = (GLOBAL, WALK_FORWARD, PREQUENTIAL, LEAVE_ONE_OUT, COLD_START)
 
 _NUM_BLOCKS = 4
 _COLD_KEPT = ", cold kept"
@@ -30,7 +31,7 @@ def cut_at(interactions: Interactions, name: str) -> Split:
     """
     bare = name.removesuffix(_COLD_KEPT)
     min_count = 5 if bare == name else 0
-    if bare == GLOBAL:
+    if bare in (GLOBAL, COLD_START):  # Users of the test set are held out by the protocol, not by the cut.
         return global_time_split(interactions, min_count=min_count)
     if bare == LEAVE_ONE_OUT:
         return leave_one_out(interactions, min_count)

@@ -91,9 +91,9 @@ def test_models_share_one_state_and_leave_it_as_it_was(plugins: Plugins) -> None
     alone = protocol_of(even_odd_dataset(32), settings, plugins).measure_model(settings).measurement
     protocol = protocol_of(even_odd_dataset(32), settings, plugins)
     protocol.measure_model(other)
-    before = protocol._state.snapshot()
+    before = protocol.state.snapshot()
     after_another = protocol.measure_model(settings).measurement
-    after = protocol._state.snapshot()
+    after = protocol.state.snapshot()
 
     assert (after_another.new, after_another.all) == (alone.new, alone.all)
     assert (after.version, after.num_events, after.newest_ms) == (before.version, before.num_events, before.newest_ms)
@@ -108,7 +108,7 @@ def test_item_of_the_test_set_alone_is_no_candidate(plugins: Plugins) -> None:
     events = [*even_odd_events(32), ("u0", "new at the end", 10**13), ("u1", "i1", 10**13)]
     upserts = [NodeUpsert("item", item) for item in ("i1", "new at the end", "without events")]
     protocol = protocol_of(Dataset("more", interactions_of(events), upserts), quick_settings(), plugins)
-    ids = protocol._state.graph.nodes("item").ids.all_ids()
+    ids = protocol.state.graph.nodes("item").ids.all_ids()
     assert "i1" in ids
     assert "new at the end" not in ids
     assert "without events" not in ids
