@@ -87,6 +87,9 @@ def evaluate(
     plots: Annotated[
         Path | None, typer.Option("--plots", help="Also draw plots into this folder.", metavar="FOLDER")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write the report as one page.", metavar="PATH")
+    ] = None,
 ) -> None:
     """Measure models and baselines, on public data sets or on your own events."""
     interrupt_on_signals()
@@ -111,5 +114,5 @@ def evaluate(
         seeds=seed or (),
         options=read_options(columns, time_unit, time_format, encoding),
         is_fresh=fresh,
-        output=Output(markdown, segments, metrics, json, csv, plots),
+        output=Output(markdown, segments, metrics, json, csv, plots, html),
     )

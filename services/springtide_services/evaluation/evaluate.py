@@ -20,6 +20,7 @@ from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.model import Settings
 from springtide_services.evaluation.cell_tables import curves_table, side_by_side
 from springtide_services.evaluation.exports import to_csv, to_json
+from springtide_services.evaluation.html_report import to_html
 from springtide_services.evaluation.plots import check_matplotlib, draw_all
 from springtide_services.evaluation.report import Report
 from springtide_services.evaluation.runs import SplitOptions, plan_runs, run_all
@@ -46,6 +47,7 @@ class Output:
         json_path: File for the rows as JSON; None for none.
         csv_path: File for the rows as CSV; None for none.
         plots_folder: Folder for plots; None for none.
+        html_path: File for the report as one page; None for none.
     """
 
     as_markdown: bool = False
@@ -54,6 +56,7 @@ class Output:
     json_path: Path | None = None
     csv_path: Path | None = None
     plots_folder: Path | None = None
+    html_path: Path | None = None
 
 
 _DEFAULT_SPLIT, _DEFAULT_OUTPUT, _AS_IT_IS = SplitOptions(), Output(), ReadOptions()
@@ -131,9 +134,9 @@ def _check_output(output: Output) -> None:
     Raises:
         SettingsError: If matplotlib or the folder of a file is missing.
     """
-    if output.plots_folder is not None:
+    if output.plots_folder is not None or output.html_path is not None:
         check_matplotlib()
-    for path in (output.json_path, output.csv_path):
+    for path in (output.json_path, output.csv_path, output.html_path):
         if path is not None and not path.parent.is_dir():
             raise SettingsError(f"{path} cannot be written: there is no folder {path.parent}")
 
@@ -212,6 +215,8 @@ def _write(reports: Sequence[Report], output: Output) -> None:
             output.json_path.write_text(to_json(reports) + "\n", encoding="utf-8")
         if output.csv_path is not None:
             output.csv_path.write_text(to_csv(reports), encoding="utf-8")
+        if output.html_path is not None:
+            output.html_path.write_text(to_html(reports), encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"the report cannot be written: {error}") from error
     if output.plots_folder is not None:

@@ -35,7 +35,7 @@ def check_matplotlib() -> None:
         SettingsError: If matplotlib is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise SettingsError("--plots needs matplotlib: pip install 'springtide[plots]'")
+        raise SettingsError("--plots and --html need matplotlib: pip install 'springtide[plots]'")
 
 
 def draw_all(report: Report, folder: Path) -> Iterator[Path]:
@@ -45,15 +45,7 @@ def draw_all(report: Report, folder: Path) -> Iterator[Path]:
         SettingsError: If a file cannot be written.
     """
     for dataset in report.datasets:
-        models = _shown(report, dataset)
-        plots = {"segments": _segments(report, dataset, models)}
-        if report.split in (WALK_FORWARD, PREQUENTIAL):
-            plots["over-time"] = _over_time(report, dataset, models)
-        if report.split == COLD_START:
-            plots = {"curves": cold_start(report, dataset)}
-        if (reliability := _reliability(report, dataset)) is not None:
-            plots["reliability"] = reliability
-        for name, figure in plots.items():
+        for name, figure in figures_of(report, dataset).items():
             path = folder / f"{Path(dataset).stem}-{report.split}-{name}.png"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +53,21 @@ def draw_all(report: Report, folder: Path) -> Iterator[Path]:
             except OSError as error:
                 raise SettingsError(f"--plots: {path} cannot be written: {error}") from error
             yield path
+
+
+def figures_of(report: Report, dataset: str) -> "dict[str, Figure]":
+    """Return the plots of a data set by name."""
+    models = _shown(report, dataset)
+    plots = {}
+    if report.split == COLD_START:
+        plots["curves"] = cold_start(report, dataset)
+    elif models:
+        plots["segments"] = _segments(report, dataset, models)
+    if report.split in (WALK_FORWARD, PREQUENTIAL):
+        plots["over-time"] = _over_time(report, dataset, models)
+    if (reliability := _reliability(report, dataset)) is not None:
+        plots["reliability"] = reliability
+    return plots
 
 
 def windows(times_ms: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:

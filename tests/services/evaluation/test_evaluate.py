@@ -383,3 +383,17 @@ def test_baseline_with_a_seed_is_measured_with_each(clicks: Path, settings: Sett
     assert sorted(trained) == ["bpr", "bpr", "popularity"]
     seeds = {row["model"]: row["seeds"] for row in written["rows"]}
     assert seeds == {"bpr": "0 1", "popularity": ""}
+
+
+def test_page_holds_tables_and_plots_and_fetches_nothing(clicks: Path, settings: Settings, tmp_path: Path) -> None:
+    choice = ModelChoice(models=["default", "cosine", "popularity"])
+    page = tmp_path / "report.html"
+
+    written = evaluated(clicks, settings, choice, output=Output(html_path=page))
+
+    text = page.read_text()
+    [of_new] = [row for row in written["rows"] if (row["model"], row["segment"]) == (MODEL, "new")]
+    assert f"<td>{MODEL}</td><td>{of_new['ndcg@20']:.4f} ± " in text
+    assert "With all context weights against the same model without them" in text
+    assert text.count("<svg") == 2  # Segments and reliability.
+    assert not any(outside in text for outside in ("<script", "<img", "<link", "@import"))
