@@ -112,7 +112,7 @@ def test_lightgcn_answers_known_users_as_the_model_of_pyg(fitted):
     baseline = fitted["lightgcn_bpr"]
     users, items = np.array(CLUSTERS).T
     forth = torch.from_numpy(np.stack([users, items + 24]))
-    model = LightGCN(24 + 12, 8, 3)
+    model = LightGCN(24 + 12, 8, 2)
     layers = fitted_layers(seen_of(CLUSTERS), baseline)
     model.embedding.weight.data = torch.from_numpy(layers[0].copy())
     vectors = model.get_embedding(torch.cat([forth, forth.flip(0)], dim=1)).detach().numpy()

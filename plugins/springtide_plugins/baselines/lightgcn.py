@@ -41,7 +41,7 @@ class LightGCNBPR(Popularity):
     def __init__(
         self,
         width: PositiveInt = 64,
-        num_layers: PositiveInt = 3,
+        num_layers: PositiveInt = 2,
         steps: PositiveInt = 600,
         batch_pairs: PositiveInt = 16_384,
         learning_rate: PositiveFloat = 0.01,
