@@ -109,6 +109,7 @@ def register_context_weights(register: RegisterPart[ContextWeightFactory]) -> No
     register("attribute", "springtide_plugins.context_weights.circumstances:Attribute")
     register("calendar", "springtide_plugins.context_weights.calendar:Calendar")
     register("cycle", "springtide_plugins.context_weights.repeat:Cycle")
+    register("item_item", "springtide_plugins.context_weights.item_item:ItemItem")
     register("occasions", "springtide_plugins.context_weights.occasions:Occasions")
     register("place", "springtide_plugins.context_weights.circumstances:Place")
     register("popularity", "springtide_plugins.context_weights.popularity:Popularity")

@@ -68,6 +68,14 @@ ROWS = (
         ),
         *(f"after 10 s and 20 µs for each event, {_SET_ASIDE}", (_GUARDS, _SERVER)),
     ),
+    Row(
+        *(ContextWeight, "context weight", ("adopted",)),
+        *["the weight speaks for that model as before any training"] * 2,
+        *(f"after 10 s and 0.1 s for each MB, the same{_REST}", (_GUARDS,)),
+    ),
+    Row(
+        *(ContextWeight, "context weight", ("fit",), _REFUSED_TRAINING, _REFUSED_TRAINING, _KILLED, (_TRAININGS,)),
+    ),
     Row(ContextWeight, "context weight", ("state",), _SET_ASIDE, _SET_ASIDE, f"after 60 s, {_SET_ASIDE}", (_GUARDS,)),
     Row(
         *(ContextWeight, "context weight", ("restore",), "the start is refused by name", None),

@@ -64,6 +64,7 @@ def call_weight(module: ModuleType, guards: Guards, hook: str) -> Any:
         "later_item_log_lifts": lambda: weight.later_item_log_lifts(NOW, 3, 4),
         "history_log_lifts": lambda: weight.history_log_lifts(HISTORY, NOW),
         "related": lambda: getattr(weight.related(HISTORY, NOW), "log_lifts", None),
+        "adopted": lambda: weight.adopted({}, np.zeros(0, np.int32)) is not weight,
     }
     return calls[hook]()
 
@@ -78,6 +79,7 @@ def call_weight(module: ModuleType, guards: Guards, hook: str) -> Any:
         ("later_item_log_lifts", (1, 1), None),
         ("history_log_lifts", (1, 2), None),
         ("related", (1, 1), None),
+        ("adopted", True, False),
     ],
 )
 def test_weight_that_fails_while_an_answer_is_made_is_neutral(

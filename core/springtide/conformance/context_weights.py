@@ -161,7 +161,30 @@ def it_is_neutral_before_any_event(subject: Subject) -> None:
     expect(related is None or not related.log_lifts.any(), "no related items before any event", related)
 
 
+def what_it_has_fitted_follows_the_rows_of_items(subject: Subject) -> None:
+    """Items have other rows where a model serves; one that is gone is not spoken of. Only of weights with ``fit``."""
+    weight, events = subject.make(), _events()
+    if type(weight).fit is ContextWeight.fit:
+        return
+    fitted, moment = weight.fit(events, 5, 7), Moment(NOW_MS)
+    same = weight.adopted(fitted, np.arange(7, dtype=np.int32))
+    expect(type(same) is type(weight), "a weight of the same class", type(same).__name__)
+    expected = _dense(same.related(_HISTORY, moment))
+    moved = np.array([9, 8, 7, 6, 5, 4, 3], np.int32)
+    there = History(moved[_HISTORY.item_rows], _HISTORY.timestamps_ms, _HISTORY.weights)
+    found = _dense(weight.adopted(fitted, moved).related(there, moment))
+    expect((found is None) == (expected is None), "related items in both cases, or in none", "None in one case alone")
+    if found is None or expected is None:
+        return
+    expect_same_array(found[:, moved], expected[:, :7], "log lifts of items that have other rows", 1e-5)
+    gone = int(np.flatnonzero(expected.any(axis=0))[0])
+    moved[gone] = -1
+    found = _dense(weight.adopted(fitted, moved).related(there, moment))
+    expect(found is None or not found[:, 9 - gone].any(), "nothing of an item that is gone", found)
+
+
 CHECKS = checks_of(
+    what_it_has_fitted_follows_the_rows_of_items,
     forgotten_rows_are_as_new,
     factors_have_different_names,
     the_order_of_events_does_not_matter,

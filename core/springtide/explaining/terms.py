@@ -82,7 +82,10 @@ def explain_items(
         return [_by_baseline(scorer, query, scored, each, words) for each in zip(item_ids, rows, strict=True)]
     [user], [bound] = scored.users, scored.queries
     history = scorer.history_at(user.history, bound)
-    lifts = FactorLifts(scorer.state.context_weights, history, bound.moment, scorer.num_items)
+    settle(scorer.state.context_weights)
+    fitted = scorer.serving.fitted
+    weights = scorer.state.context_weights if fitted is None else fitted.all_weights
+    lifts = FactorLifts(weights, history, bound.moment, scorer.num_items)
     table = scorer.serving.table
     cosines = np.zeros(scorer.num_items, np.float32)
     if table is not None and user.vector is not None:

@@ -136,6 +136,25 @@ def _learning(name: str, neutral: Any, longest_s: Callable[..., float], refusal:
     return make
 
 
+def _adopting(made: Any, guard: Guard) -> Any:
+    """Make ``ContextWeight.adopted``: another weight behind the same guard; where it fails, the weight as it was."""
+
+    def method(self: Any, fitted: Mapping[str, Any], item_rows: Any) -> Any:
+        try:
+            adopted = guard.call(
+                "adopted", partial(made.adopted, fitted, item_rows), _no_weight, _time_of_state(fitted)
+            )
+        except BypassedError:
+            return self
+        return _behind(adopted, ContextWeight, guard, _METHODS[ContextWeight])
+
+    return method
+
+
+def _no_weight(answer: Any) -> str | None:
+    return None if isinstance(answer, ContextWeight) else f"wanted a context weight, got {type(answer).__name__}"
+
+
 def _needed(name: str, longest_s: Callable[..., float]) -> MakeMethod:
     """Make a method that nobody can go without: where it fails, PluginError says so."""
 
@@ -313,6 +332,8 @@ _METHODS: Mapping[type, Mapping[str, MakeMethod]] = {
         "later_item_log_lifts": _without("later_item_log_lifts", _nothing, _lifts(_num_later)),
         "history_log_lifts": _without("history_log_lifts", _nothing, _lifts(_num_distinct)),
         "related": _without("related", _nothing, _related),
+        "fit": _watched("fit"),
+        "adopted": _adopting,
     },
     Baseline: {
         **{name: _watched(name) for name in ("fit", "state")},

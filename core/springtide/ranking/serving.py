@@ -11,6 +11,7 @@ from springtide.graph.nodes import NodeTable
 from springtide.graph.view import GraphView
 from springtide.interactions import Moment
 from springtide.model.exponents import NO_EXPONENTS, Exponents, fallback_exponents
+from springtide.model.fitted_weights import is_fitted, live_rows, with_fitted
 from springtide.plugins.contracts import ContextWeight
 from springtide.ranking.indexed_items import IndexedItems
 from springtide.ranking.item_table import ItemTable
@@ -81,6 +82,19 @@ class CoarseVectors:
 
 
 @dataclass(frozen=True, slots=True)
+class FittedWeights:
+    """The context weights that speak by what the training of a model has learned.
+
+    Attributes:
+        item_rows: int32 ``[num_model_items]``, the live row of each of the model's items; -1 for none.
+        all_weights: All context weights by name: these, and the stream's others.
+    """
+
+    item_rows: npt.NDArray[np.int32]
+    all_weights: Mapping[str, ContextWeight]
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """All that is served at one time. It is replaced as a whole, so a request sees one version of everything.
 
@@ -92,6 +106,7 @@ class Serving:
         users: The cache of users.
         history_terms: The context weights that look at a user's history, with their exponents.
         related_terms: Those that say something of items that are not in it, with their exponents.
+        fitted: The context weights that speak by what the model's training learned; None if there are none.
         longest: Length of the longest of the table's vectors; 0 without a table.
         unranked: The rows of items that are not in it.
         coarse: The table's vectors, coarsely; None without a table.
@@ -105,6 +120,7 @@ class Serving:
     users: Users
     history_terms: HistoryTerms
     related_terms: RelatedTerms = ()
+    fitted: FittedWeights | None = None
     longest: float = 0.0
     unranked: UnrankedRows = field(default_factory=UnrankedRows)
     coarse: CoarseVectors | None = None
@@ -165,10 +181,12 @@ class ServingMaker:
         exponents = fallback_exponents(self._context_weights) if served is None else served.exponents
         table = None if served is None else ItemTable.build(served, view, self._rules)
         users = Users(self._rules, self._max_history, served)
-        terms = history_terms(self._context_weights, exponents)
+        fitted = None if table is None else self._fitted(table, None)
+        weights = self._context_weights if fitted is None else fitted.all_weights
+        terms = history_terms(weights, exponents)
         cache = MomentCache(self._context_weights, exponents, clock_s=self._clock_s, grows=served is None)
         cache.warm(moments, view.num_nodes(self._rules.item_type))
-        made = Serving(table, None, exponents, cache, users, terms, related_terms(self._context_weights, exponents))
+        made = Serving(table, None, exponents, cache, users, terms, related_terms(weights, exponents), fitted)
         return made if table is None else replace(made, longest=table.longest, coarse=CoarseVectors(table.vectors))
 
     def weighted(self, serving: Serving, exponents: Exponents, former: Serving | None = None) -> Serving:
@@ -180,14 +198,17 @@ class ServingMaker:
             former: What was made of an earlier state of the same with these exponents; its item weights stay.
         """
         if former is not None:
-            cache, terms, related = former.moments, former.history_terms, former.related_terms
+            cache = former.moments
         else:
             max_bytes, grows = MAX_BYTES // _WEIGHTED_SHARE, serving.table is None
             cache = MomentCache(
                 self._context_weights, exponents, max_bytes=max_bytes, clock_s=self._clock_s, grows=grows
             )
-            terms = history_terms(self._context_weights, exponents)
-            related = related_terms(self._context_weights, exponents)
+        if former is not None and former.fitted is serving.fitted:
+            terms, related = former.history_terms, former.related_terms
+        else:
+            weights = self._context_weights if serving.fitted is None else serving.fitted.all_weights
+            terms, related = history_terms(weights, exponents), related_terms(weights, exponents)
         return replace(serving, exponents=exponents, moments=cache, history_terms=terms, related_terms=related)
 
     def refreshed(self, serving: Serving, view: GraphView) -> Serving:
@@ -197,6 +218,7 @@ class ServingMaker:
             return replace(serving, baseline=BaselineTable.build(baseline.baseline, view))
         if table is not None and table.is_outdated(view):
             fresh = ItemTable.build(table.model, view, self._rules, table)
+            serving = self._refitted(serving, fresh)
             if fresh.vectors is table.vectors:
                 return replace(serving, table=fresh)
             # Cached users have vectors that came from the items of the old table.
@@ -208,3 +230,25 @@ class ServingMaker:
         if serving.coarse is not None:
             serving.coarse.refresh()
         return serving
+
+    def _fitted(self, table: ItemTable, former: FittedWeights | None) -> FittedWeights | None:
+        """Return the weights that speak by what the model has learned; the former ones if its items have the same rows.
+
+        None if no weight has learned anything.
+        """
+        model = table.model
+        if not any(name in model.fitted and is_fitted(weight) for name, weight in self._context_weights.items()):
+            return None
+        rows = live_rows(table.model_rows, len(model.items.vectors))
+        if former is not None and np.array_equal(former.item_rows, rows):
+            return former
+        return FittedWeights(rows, with_fitted(self._context_weights, model.fitted, rows))
+
+    def _refitted(self, serving: Serving, table: ItemTable) -> Serving:
+        """Return what is served, with the fitted weights as the items of a new table need them."""
+        fitted = self._fitted(table, serving.fitted)
+        if fitted is None or fitted is serving.fitted:
+            return serving
+        weights, exponents = fitted.all_weights, serving.exponents
+        terms, related = history_terms(weights, exponents), related_terms(weights, exponents)
+        return replace(serving, history_terms=terms, related_terms=related, fitted=fitted)

@@ -1,7 +1,7 @@
 """A model ready to serve: its vectors, and all that is needed to fold in a node that it does not know."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from springtide.model.artifact import exponents_of, known_nodes
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.births import ModelRows
 from springtide.model.exponents import Exponents
+from springtide.model.fitted_weights import Fitted, fitted_in
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema
 from springtide.plugins.contracts import Schema
@@ -132,6 +133,7 @@ class ServingModel:
         newest_ms: Time of the newest interaction in the training.
         time_sums: int64 ``[num_users]``, sum of the times of each user's interactions at training; None in a model of
             an older version.
+        fitted: What context weights have learned in the training, by name.
     """
 
     version: str
@@ -145,6 +147,7 @@ class ServingModel:
     edge_half_life_days: float | None
     newest_ms: int
     time_sums: npt.NDArray[np.int64] | None = None
+    fitted: Fitted = field(default_factory=dict)
 
     @property
     def parts_with_torch(self) -> Sequence[str]:
@@ -200,6 +203,7 @@ class ServingModel:
             edge_half_life_days,
             newest_ms,
             time_sums,
+            fitted_in(arrays),
         )
 
     def is_as_trained(self, model_row: int, history: History) -> bool:

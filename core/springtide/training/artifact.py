@@ -17,6 +17,7 @@ from springtide.graph.view import GraphView
 from springtide.model.artifact import exponents_to_manifest
 from springtide.model.births import ModelRows, births_to_tensors
 from springtide.model.exponents import Exponents
+from springtide.model.fitted_weights import Fitted, fitted_to_tensors
 from springtide.model.manifest import ModelManifest, VectorTrainingMode
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import schema_to_manifest
@@ -63,6 +64,7 @@ def make_artifact(
     node_ids: Mapping[str, list[str]],
     births: Mapping[str, npt.NDArray[np.int64]],
     record: TrainingRecord,
+    fitted: Fitted,
 ) -> ModelArtifact:
     """Return the model: weights, the levels that a live fold-in needs, vectors, ids and manifest.
 
@@ -80,6 +82,7 @@ def make_artifact(
         node_ids: Id of each row by node type; empty where the model shall not know the node.
         births: Which deletion each row's node follows, by node type; see ``model.births``.
         record: What the manifest says about the training.
+        fitted: What context weights have learned, by name: ``weights.NAME.*``.
 
     Raises:
         TrainingError: If most vectors are not finite: a loss may be finite, and what it led to not.
@@ -102,6 +105,7 @@ def make_artifact(
         "num_interactions": num_interactions,
         "time_sums": time_sums,
         **births_to_tensors(births),
+        **fitted_to_tensors(fitted),
     }
     sections = {"model", "training", "ranking", "interactions", "graph"}
     manifest = ModelManifest(

@@ -14,6 +14,7 @@ from springtide.interactions import NO_EVENTS, Observed
 from springtide.model.artifact import exponent_errors_of, exponents_of, is_relational, known_nodes, make_encoder
 from springtide.model.births import births_of
 from springtide.model.exponents import DislikeExponents, fallback_exponents
+from springtide.model.fitted_weights import Fitted, fit_weights, with_fitted
 from springtide.model.manifest import VectorTrainingMode
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import ContextWeight, Task
@@ -160,13 +161,13 @@ def train(
 
     # Exponents, fitted on the latest slice.
     report(Progress("exponents", 0, 1))
-    found = _fit_exponents(network, earlier, interactions, disliked, split, base, settings, plugins)
+    of_weights = make_context_weights(settings.ranking, plugins)
+    sizes = (earlier.num_users, earlier.num_items)
+    fitted = fit_weights(of_weights, slice_of(interactions, 0, split), *sizes)
+    found = _fit_exponents(network, earlier, interactions, disliked, split, base, fitted, settings, plugins)
     report(Progress("exponents", 1, 1, found.loss if found else None))
     is_enough = found is not None and found.num_events >= _MIN_EXPONENT_EVENTS
-    if base is not None:
-        fallback = exponents_of(base.manifest)
-    else:
-        fallback = fallback_exponents(make_context_weights(settings.ranking, plugins))
+    fallback = fallback_exponents(of_weights) if base is None else exponents_of(base.manifest)
     offsets = state.position.next_offsets if state.position else {}
     record = TrainingRecord(
         mode,
@@ -181,7 +182,7 @@ def train(
     )
     if on_candidate is not None:
         known_ids = ids_with_interactions(earlier, node_ids)
-        on_candidate(copied(make_artifact(network, tasks, earlier, known_ids, births, record)))
+        on_candidate(copied(make_artifact(network, tasks, earlier, known_ids, births, record, fitted)))
 
     # All interactions, the latest slice too.
     whole = TrainingGraph.build(nodes, interactions, half_life_days, rated=rated, disliked=disliked, shown=shown).to(
@@ -189,7 +190,9 @@ def train(
     )
     stage = _last_stage(whole, split, rates, is_fine_tuning=base is not None)
     fit(stage, network, objective, whole, rates, report)
-    artifact = make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), births, record)
+    if split < len(interactions):
+        fitted = fit_weights(of_weights, interactions, *sizes)
+    artifact = make_artifact(network, tasks, whole, ids_with_edges(whole, node_ids), births, record, fitted)
     return replace(artifact, curves=losses.curves())
 
 
@@ -229,6 +232,7 @@ def _fit_exponents(
     disliked: Observed,
     split: int,
     base: ModelArtifact | None,
+    fitted: Fitted,
     settings: Settings,
     plugins: Plugins,
 ) -> ExponentFit | None:
@@ -244,7 +248,8 @@ def _fit_exponents(
 
     def make_weights() -> dict[str, ContextWeight]:
         items = earlier.view.nodes(earlier.item_type)
-        return make_grouped_weights(settings.ranking, plugins, items, earlier.num_items)
+        weights = make_grouped_weights(settings.ranking, plugins, items, earlier.num_items)
+        return with_fitted(weights, fitted, np.arange(earlier.num_items, dtype=np.int32))
 
     found = fit_exponents(
         interactions,

@@ -67,6 +67,13 @@ class Faulty(ContextWeight):
         wrong = misbehave("related", "no related items")
         return RelatedItems(np.array([3], np.int32), np.zeros((1, 1), np.float32)) if wrong is None else wrong
 
+    def fit(self, interactions, num_users, num_items):
+        return {"count": np.array(num_items)}
+
+    def adopted(self, fitted, item_rows):
+        wrong = misbehave("adopted", "no weight")
+        return Faulty() if wrong is None else wrong
+
     def state(self):
         misbehave("state")
         return {"num_observed": np.array(self.num_observed)}

@@ -108,6 +108,9 @@ class FaultyWeight(ContextWeight):
         shape = (3, 3) if misbehave("context weight history_log_lifts") else (1, len(history.distinct()[0]))
         return np.zeros(shape, np.float32)
 
+    def fit(self, interactions, num_users, num_items):
+        return None if misbehave("context weight fit") else {"count": np.array(num_items)}
+
     def related(self, history, moment):
         count = 3 if misbehave("context weight related") else 1
         return RelatedItems(np.zeros(1, np.int32), np.zeros((1, count), np.float32))

@@ -28,7 +28,7 @@ HOOKS = (
     *("negative sampler prepare", "negative sampler draw", "negative sampler select"),
     *("task prepare", "task draw", "task forward"),
     *("context weight observe", "context weight item_log_lifts", "context weight history_log_lifts"),
-    "context weight related",
+    *("context weight related", "context weight fit"),
     *("baseline fit", "baseline scores"),
 )
 WITHOUT_ANSWER = ("negative sampler prepare", "task prepare", "context weight observe", "baseline fit")

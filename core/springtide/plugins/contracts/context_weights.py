@@ -194,6 +194,32 @@ class ContextWeight:
         """
         return None
 
+    def fit(self, interactions: Observed, num_users: int, num_items: int) -> Mapping[str, npt.NDArray[Any]]:
+        """Learn in a training what takes too long for a stream, and return it as named arrays: the model holds them.
+
+        It is called on a weight of its own, which observes nothing and is thrown away: once on the interactions before
+        the slice that exponents are fitted on, and once on all. By default there is nothing to learn.
+
+        Args:
+            interactions: Positive interactions, oldest first.
+            num_users: Number of users.
+            num_items: Number of items.
+        """
+        return {}
+
+    def adopted(self, fitted: Mapping[str, npt.NDArray[Any]], item_rows: npt.NDArray[np.int32]) -> "ContextWeight":
+        """Return a weight of the same class that speaks by what ``fit`` returned; this one does not change.
+
+        Each served model has one of its own, whose ``history_log_lifts`` and ``related`` are asked in place of this
+        one's; it observes nothing. It is made anew when items were added or forgotten. By default this one goes on.
+
+        Args:
+            fitted: The arrays, to be read only; they may be pages of a file.
+            item_rows: int32 ``[num_items]``, the live row of each item that ``fit`` knew; -1 where it is gone, or where
+                its row is another item's now.
+        """
+        return self
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return what was learned, as named arrays for the checkpoint. They are copies, safe to write later."""
         return {}

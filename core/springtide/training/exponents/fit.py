@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from springtide.interactions import Moment, Observed
 from springtide.model.exponents import Exponents, TermExponents
+from springtide.model.fitted_weights import is_fitted
 from springtide.plugins.contracts import ContextWeight, Factor
 from springtide.ranking.weights import factor_names
 from springtide.training.exponents.logit import ConditionalLogit, ExponentSettings
@@ -103,7 +104,8 @@ def fit_exponents(
         is_kept = _has_trait(weights, "needs_whole_history") | is_short_lived
         fixed, fixed_errors = np.where(is_kept, before, np.nan)
     elif is_short_lived.any():
-        fixed, fixed_errors = _fit_short_lived(interactions, split, vectors, make_weights(), settings, generator)
+        unfitted = _without_fitted(make_weights())
+        fixed, fixed_errors = _fit_short_lived(interactions, split, vectors, unfitted, settings, generator)
     else:
         fixed = fixed_errors = np.full((2, 1 + len(names)), np.nan)
     latest = _latest_choices(interactions, split, events, vectors, weights, fixed, settings, generator)
@@ -116,7 +118,7 @@ def fit_exponents(
     errors = np.where(np.isfinite(fixed), fixed_errors, errors)
     if before is None:
         exponents, errors = _fit_whole_history(
-            interactions, exponents, errors, vectors, make_weights(), settings, generator
+            interactions, exponents, errors, vectors, _without_fitted(make_weights()), settings, generator
         )
     exponents[0, 0] = max(exponents[0, 0], _SMALLEST_COSINE)
     return ExponentFit(_to_exponents(names, exponents), loss, latest.num_events, _to_exponents(names, errors))
@@ -271,6 +273,19 @@ class _Arrivals(ContextWeight):
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32]:
         """Return the same at every moment."""
         return self._log_lifts
+
+
+class _Silent(ContextWeight):
+    """Has the factors of a weight, and says nothing."""
+
+    def __init__(self, weight: ContextWeight) -> None:
+        self.factors = weight.factors
+        self.context_keys = weight.context_keys
+
+
+def _without_fitted(weights: Mapping[str, ContextWeight]) -> dict[str, ContextWeight]:
+    """Return the weights, with nothing said by those that were fitted on interactions that are to be predicted."""
+    return {name: _Silent(weight) if is_fitted(weight) else weight for name, weight in weights.items()}
 
 
 def _has_trait(weights: Mapping[str, ContextWeight], trait: str) -> npt.NDArray[np.bool_]:

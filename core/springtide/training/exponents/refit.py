@@ -11,6 +11,7 @@ from springtide.graph.applying import USER
 from springtide.graph.view import GraphView
 from springtide.model.artifact import exponents_of, exponents_to_manifest
 from springtide.model.births import ModelRows
+from springtide.model.fitted_weights import fitted_in, live_rows, with_fitted
 from springtide.model.registry import ModelArtifact
 from springtide.plugins.contracts import ContextWeight
 from springtide.plugins.loading import Plugins
@@ -62,8 +63,13 @@ def refit_exponents(
     item_type = settings.graph.item_type
     vectors = _vectors(base, view, USER), _vectors(base, view, item_type)
 
+    items, num_items = view.nodes(item_type), view.num_nodes(item_type)
+    model_rows = ModelRows(base.node_ids[item_type], item_type, base.tensors).of(items, np.arange(num_items))
+    item_rows, fitted = live_rows(model_rows, len(base.node_ids[item_type])), fitted_in(base.tensors)
+
     def make_weights() -> dict[str, ContextWeight]:
-        return make_grouped_weights(settings.ranking, plugins, view.nodes(item_type), view.num_nodes(item_type))
+        weights = make_grouped_weights(settings.ranking, plugins, items, num_items)
+        return with_fitted(weights, fitted, item_rows)
 
     found = fit_exponents(
         interactions,
