@@ -16,7 +16,13 @@ from springtide.testing import even_odd_state, quick_model, quick_settings
 PLUGINS = load_plugins()
 BUILT_IN = [part for part in PLUGINS.parts if part.plugin == "springtide_plugins"]
 # Learned baselines take their options of a large data set by default; the checks fit each some twenty times.
-QUICK = {"mult_vae": {"steps": 20}, "lightgcn_bpr": {"steps": 20}}
+QUICK = {
+    "mult_vae": {"steps": 20},
+    "lightgcn_bpr": {"steps": 20},
+    "sasrec": {"steps": 5, "width": 8, "length": 8},
+    "gru4rec": {"steps": 5, "width": 8, "length": 8},
+    "hstu": {"steps": 5, "width": 8, "length": 8},
+}
 CHECKED = [(part.kind, part.name, check) for part in BUILT_IN for check in CHECKS[part.kind]]
 
 

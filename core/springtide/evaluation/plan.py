@@ -19,7 +19,7 @@ SEED = "seed"
 """Option by which a baseline declares that its fit depends on chance: it is measured once for each seed."""
 
 # They take minutes on a large data set: only on request.
-_SLOW = frozenset({"ease", "slim", "ials", "bpr", "mult_vae", "lightgcn_bpr", "tgn"})
+_SLOW = frozenset({"ease", "slim", "ials", "bpr", "mult_vae", "lightgcn_bpr", "tgn", "sasrec", "gru4rec", "hstu"})
 
 # Settings that do not affect a result, and the seed, which is a field of the key beside the digest.
 _NOT_IN_DIGEST = {

@@ -53,7 +53,7 @@ class _Sequential(Popularity):
         heads: PositiveInt = 2,
         length: PositiveInt = 50,
         steps: PositiveInt = 1_000,
-        batch: PositiveInt = 128,
+        batch: PositiveInt = 64,
         negatives: PositiveInt = 512,
         learning_rate: PositiveFloat = 1e-3,
         dropout: Share = 0.2,

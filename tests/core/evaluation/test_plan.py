@@ -204,7 +204,7 @@ def test_slow_baselines_come_only_if_asked_for() -> None:
     usual, _ = plan_baselines(plugins, ModelChoice())
     every, left_out = plan_baselines(plugins, ModelChoice(has_all_baselines=True))
 
-    slow = {"ease", "slim", "ials", "bpr", "mult_vae", "lightgcn_bpr", "tgn"}
+    slow = {"ease", "slim", "ials", "bpr", "mult_vae", "lightgcn_bpr", "tgn", "sasrec", "gru4rec", "hstu"}
     assert {"popularity", "tifu_knn"} <= {part.name for part in usual}
     assert not slow & {part.name for part in usual}
     assert slow <= {part.name for part in every} | left_out.keys()
