@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ _PARTS = 256  # Users whose logits are computed at once.
 class Options(Protocol):
     """Options of the fit, as ``sequential`` documents them."""
 
-    kind: Literal["sasrec", "gru4rec", "hstu"]
+    kind: ClassVar[Literal["sasrec", "gru4rec", "hstu"]]
     width: int
     layers: int
     heads: int
